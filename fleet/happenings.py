@@ -1,0 +1,117 @@
+"""What a driver read in an agent's output, and what the house answers. All of it is testimony.
+
+A driver folds lines into these; the dispatcher turns them into ledger events and acts on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ToolOutcome(StrEnum):
+    """How a tool call ended. Each driver documents what it counts as ``FAILED``."""
+
+    OK = "ok"
+    FAILED = "failed"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The agent is up. ``resume`` is its own id of the conversation, for a later process to go on with."""
+
+    resume: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Words of the agent."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A tool call began. ``summary`` is one untrusted line for a progress card."""
+
+    call: str
+    tool: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """A tool call ended. ``exit_code`` only where the agent reports a real one."""
+
+    call: str
+    outcome: ToolOutcome
+    exit_code: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The agent waits for a decision before it acts. Until ``decide`` is sent, it does nothing.
+
+    ``ask`` is the agent's request id. ``command`` is the exact command line for a shell tool, ``paths`` the
+    files an edit names, ``request`` the whole input as JSON text (what an approval binds to).
+    """
+
+    ask: str
+    tool: str
+    request: str
+    command: str = ""
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Spending the agent reports, since its last report. ``cost_udollar`` is micro-dollars."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_udollar: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The agent says its turn is over. ``claim`` is its closing words; ``ok`` is what it says of itself."""
+
+    claim: str
+    ok: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A line nobody here understands yet. Kept, never dropped; ``raw`` is cut to 2,000 characters."""
+
+    raw: str
+
+
+Happening = Ready | Said | ToolStarted | ToolEnded | Asked | Used | TurnEnded | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The agent may do exactly what it asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The agent may not; ``reason`` is told to it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskPerson:
+    """A person decides; the agent waits. ``reason`` says why it needs one."""
+
+    reason: str
+
+
+Decision = Allow | Deny
+Ruling = Allow | Deny | AskPerson

@@ -1,0 +1,87 @@
+"""What a gate run found and what follows from it. Data only: nothing here runs or decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.exits import Exit
+from fleet.model import Isolation
+
+
+class GateOutcome(StrEnum):
+    """``PASSED`` and ``FAILED`` are about the change; ``UNAVAILABLE`` and ``LOST`` are about us."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNAVAILABLE = "unavailable"
+    LOST = "lost"
+
+
+class Outcome(StrEnum):
+    """What a verdict says of a commit."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    HELD = "held"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class JUnitCounts:
+    """Totals of a JUnit report. The judged code wrote it: testimony, shown but never decisive."""
+
+    tests: int
+    failures: int
+    errors: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the supervisor and the controller saw of one gate run.
+
+    ``tree`` is the tree the supervisor re-hashed in the checkout just before the command ran;
+    ``contained`` says the command had its own PID namespace; times are microseconds since the epoch.
+    """
+
+    exit: Exit
+    raw_wait_status: int | None
+    tree: str
+    machine: str
+    login: str
+    contained: bool
+    output_sha256: str
+    output_bytes: int
+    started_us: int
+    ended_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate over one commit. ``tail`` is untrusted output, cut to the lines that matter."""
+
+    run: str
+    gate: str
+    argv: tuple[str, ...]
+    outcome: GateOutcome
+    reason: str
+    evidence: Evidence | None
+    junit: JUnitCounts | None
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The only thing that leaves ``judging``. ``reasons`` are for people, one line each."""
+
+    commit: str
+    tree: str
+    base: str
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    gates: tuple[GateResult, ...]
+    isolation: Isolation
+    rework_turns: int
