@@ -1,0 +1,145 @@
+"""What the gates' outcomes mean for a change. Pure: nothing here runs, reads or waits.
+
+A policy is gates joined by ``AllOf`` and ``AnyOf``. It cannot be empty: a change that nothing judged is refused,
+never passed. What failed is about the change; what was lost or unavailable is about us, and is never mixed up
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pathspec
+
+from fleet.errors import Refused
+from fleet.verdict import GateOutcome, GateResult, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The gate of this name must pass."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every part must pass."""
+
+    parts: tuple[Policy, ...]
+
+    def __post_init__(self) -> None:
+        _not_empty(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One part that passes is enough."""
+
+    parts: tuple[Policy, ...]
+
+    def __post_init__(self) -> None:
+        _not_empty(self.parts)
+
+
+Policy = Gate | AllOf | AnyOf
+
+
+def _not_empty(parts: tuple[Policy, ...]) -> None:
+    if not parts:
+        raise Refused(
+            attempted="judge a change",
+            cause="no gate is defined, and a change that nothing judged never passes",
+            hint="add a [gates.NAME] with `run = [...]` to airboss.toml on the base branch",
+        )
+
+
+def every(gates: Iterable[str]) -> AllOf:
+    """The policy of a repository: all of its gates. Raises ``Refused`` when there are none."""
+    return AllOf(tuple(Gate(name) for name in gates))
+
+
+_WORST_FIRST = (GateOutcome.FAILED, GateOutcome.LOST, GateOutcome.UNAVAILABLE)
+
+
+def evaluate(policy: Policy, outcomes: Mapping[str, GateOutcome]) -> GateOutcome:
+    """One outcome for the policy. A gate without an outcome counts as lost: nobody saw it pass."""
+    match policy:
+        case Gate(name):
+            return outcomes.get(name, GateOutcome.LOST)
+        case AllOf(parts):
+            found = {evaluate(part, outcomes) for part in parts}
+            return next((bad for bad in _WORST_FIRST if bad in found), GateOutcome.PASSED)
+        case AnyOf(parts):
+            found = {evaluate(part, outcomes) for part in parts}
+            if GateOutcome.PASSED in found:
+                return GateOutcome.PASSED
+            # "Failed" is said only when every way was really tried: a lost one might have passed.
+            return next(
+                bad for bad in (GateOutcome.LOST, GateOutcome.UNAVAILABLE, GateOutcome.FAILED) if bad in found
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A changed path that a gate protects, and the pattern that says so."""
+
+    path: str
+    pattern: str
+    gate: str
+
+
+def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[Touched, ...]:
+    """Which of ``paths`` (both names of a rename) match a gate's protected patterns, gitignore-style.
+
+    ``protected`` maps a gate's name to its patterns. Case is ignored, because a checkout on a machine whose
+    file system ignores case would be changed all the same.
+    """
+    found: list[Touched] = []
+    ordered = sorted(set(paths))
+    for gate, patterns in protected.items():
+        spec = pathspec.GitIgnoreSpec.from_lines(pattern.lower() for pattern in patterns)
+        for path in ordered:
+            match = spec.check_file(path.lower())
+            if match.include and match.index is not None:
+                found.append(Touched(path, patterns[match.index], gate))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to put into a verdict."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+
+def decide(
+    policy: Policy,
+    results: Sequence[GateResult],
+    held_by: Sequence[Touched],
+    *,
+    commit: str,
+    released: frozenset[str] = frozenset(),
+) -> Decision:
+    """The outcome for ``commit``, with one line of reason each.
+
+    ``released`` are the commits a person let pass. A commit names its tree and parent, so a release covers
+    exactly what the person saw; it never turns a gate's outcome.
+    """
+    overall = evaluate(policy, {result.gate: result.outcome for result in results})
+    if overall is not GateOutcome.PASSED:
+        reasons = tuple(
+            f"{result.gate}: {result.reason}" for result in results if result.outcome is not GateOutcome.PASSED
+        )
+        return Decision(Outcome(overall.value), reasons or ("a gate has no result",))
+    if held_by and commit not in released:
+        return Decision(
+            Outcome.HELD,
+            tuple(f"changes {item.path}, which gate {item.gate} protects ({item.pattern})" for item in held_by),
+        )
+    reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
+    if held_by:
+        reasons += ("a person released the changes to protected files",)
+    return Decision(Outcome.PASSED, reasons)

@@ -1,0 +1,120 @@
+"""The Merkle tree of RFC 6962 section 2.1: root, inclusion proofs and consistency proofs.
+
+Everything here works on leaf *hashes* (32 bytes each, ``fleet.events.leaf_hash`` of an event's bytes), because
+that is what the ledger stores. A root names every event before it and their order; a consistency proof shows
+that a longer log only added to a shorter one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of an inner node: SHA-256 of 0x01 and both children."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def root(leaves: Sequence[bytes]) -> bytes:
+    """The tree head over leaf hashes, 32 bytes. No leaves give SHA-256 of nothing."""
+    if not leaves:
+        return EMPTY_ROOT
+    # A stack of complete subtrees, largest first: merging equal sizes as they appear is linear in the leaves.
+    stack: list[tuple[int, bytes]] = []
+    for leaf in leaves:
+        size, node = 1, leaf
+        while stack and stack[-1][0] == size:
+            node = node_hash(stack.pop()[1], node)
+            size *= 2
+        stack.append((size, node))
+    node = stack.pop()[1]
+    while stack:
+        node = node_hash(stack.pop()[1], node)
+    return node
+
+
+def _split(size: int) -> int:
+    """The largest power of two smaller than ``size`` (which is at least 2)."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """The audit path of the leaf at ``index`` (from 0), lowest first. Raises ``IndexError`` outside the tree."""
+    if not 0 <= index < len(leaves):
+        raise IndexError(index)
+    if len(leaves) == 1:
+        return []
+    split = _split(len(leaves))
+    if index < split:
+        return [*inclusion_proof(index, leaves[:split]), root(leaves[split:])]
+    return [*inclusion_proof(index - split, leaves[split:]), root(leaves[:split])]
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], head: bytes) -> bool:
+    """Whether ``proof`` shows that the leaf hash stands at ``index`` in the tree of ``size`` with that head."""
+    if not 0 <= index < size:
+        return False
+    position, last, node = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            node = node_hash(sibling, node)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            node = node_hash(node, sibling)
+        position, last = position >> 1, last >> 1
+    return last == 0 and node == head
+
+
+def consistency_proof(old_size: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """Shows that the first ``old_size`` leaves are a prefix of ``leaves``.
+
+    Raises ``IndexError`` unless ``0 < old_size <= len(leaves)``.
+    """
+    if not 0 < old_size <= len(leaves):
+        raise IndexError(old_size)
+    return _subproof(old_size, leaves, complete=True)
+
+
+def _subproof(old_size: int, leaves: Sequence[bytes], *, complete: bool) -> list[bytes]:
+    if old_size == len(leaves):
+        return [] if complete else [root(leaves)]
+    split = _split(len(leaves))
+    if old_size <= split:
+        return [*_subproof(old_size, leaves[:split], complete=complete), root(leaves[split:])]
+    return [*_subproof(old_size - split, leaves[split:], complete=False), root(leaves[:split])]
+
+
+def verify_consistency(
+    old_size: int, new_size: int, old_head: bytes, new_head: bytes, proof: Sequence[bytes]
+) -> bool:
+    """Whether ``proof`` shows that the log with the new head begins with the log with the old head."""
+    if not 0 < old_size <= new_size:
+        return False
+    if old_size == new_size:
+        return not proof and old_head == new_head
+    path = list(proof)
+    if old_size & (old_size - 1) == 0:
+        path.insert(0, old_head)
+    if not path:
+        return False
+    position, last = old_size - 1, new_size - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    old_node = new_node = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            old_node, new_node = node_hash(sibling, old_node), node_hash(sibling, new_node)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            new_node = node_hash(new_node, sibling)
+        position, last = position >> 1, last >> 1
+    return last == 0 and old_node == old_head and new_node == new_head
