@@ -1,0 +1,214 @@
+"""The receipt of a task: an in-toto Statement about the landed commit, computed from the ledger and nothing else.
+
+Because it is a pure function of the ledger up to the landing, anybody who holds the ledger can recompute it byte
+for byte, and making it twice gives the same bytes. What the agent said of itself is not in it; what it did is
+there only as what the gates' supervisors saw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import rfc8785
+
+from fleet.errors import Refused
+from fleet.events import (
+    AgentReady,
+    GateClosed,
+    GateOpened,
+    HoldReleased,
+    LandingDone,
+    PipeStarted,
+    Recorded,
+    SessionPlaced,
+    SnapshotMade,
+    TaskRequested,
+    VerdictGiven,
+)
+from gates.receipts.log import root
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:airboss:receipt:v1"
+
+#: Nothing outside the operator's control has acknowledged the ledger yet; a receipt says so.
+UNWITNESSED = "unwitnessed"
+
+
+def landing_of(task: str, events: Sequence[Recorded]) -> Recorded:
+    """The event that says the task landed. Raises ``Refused`` when there is none: only landings get receipts."""
+    for recorded in reversed(events):
+        if isinstance(recorded.event, LandingDone) and recorded.refs.task == task:
+            return recorded
+    raise _refuse(task, "the ledger has no landing of it")
+
+
+def build(task: str, events: Sequence[Recorded], leaves: Sequence[bytes]) -> bytes:
+    """The statement's RFC 8785 bytes.
+
+    ``events`` are at least all events of the task; ``leaves`` the ledger's leaf hashes from the first on, at
+    least as far as the landing. Raises ``Refused`` when the ledger does not show a passing verdict for the very
+    tree that landed.
+    """
+    landing = landing_of(task, events)
+    mine = [item for item in events if item.refs.task == task and item.seq <= landing.seq]
+    done = landing.event
+    assert isinstance(done, LandingDone)
+    verdict = _verdict_on(task, mine, done.tree)
+    requested = next((item for item in mine if isinstance(item.event, TaskRequested)), None)
+    if requested is None:
+        raise _refuse(task, "the ledger has no request for it")
+    assert isinstance(requested.event, TaskRequested)
+    if len(leaves) < landing.seq:
+        raise _refuse(task, f"the ledger ends at {len(leaves)}, before the landing at {landing.seq}")
+    return rfc8785.dumps(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": f"{requested.event.repo}:{done.ref}", "digest": {"gitCommit": done.new}}],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": {
+                "task": {
+                    "id": task,
+                    "repo": requested.event.repo,
+                    "agent": requested.event.agent,
+                    "requester": requested.actor,
+                    "requested_us": requested.time_us,
+                    "prompt_sha256": hashlib.sha256(requested.event.prompt.encode()).hexdigest(),
+                },
+                "isolation": verdict.isolation,
+                "sessions": _sessions(mine),
+                "snapshot": _snapshot(mine, verdict),
+                "judged": {"commit": verdict.commit, "tree": verdict.tree, "base": verdict.base},
+                "landed": {
+                    "ref": done.ref,
+                    "commit": done.new,
+                    "tree": done.tree,
+                    "replaced": done.old,
+                    "fencing_token": done.fencing_token,
+                    "landed_us": landing.time_us,
+                },
+                "gates": [_gate(task, mine, run) for run in verdict.gate_runs],
+                "failed_rounds": _failed_rounds(mine),
+                "unfinished_gate_runs": _unfinished(mine),
+                "hold": _hold(mine, verdict),
+                "ledger": {
+                    "size": landing.seq,
+                    "root_sha256": root(leaves[: landing.seq]).hex(),
+                    "first_seq": mine[0].seq,
+                    "last_seq": landing.seq,
+                    "events": len(mine),
+                },
+                "witness": UNWITNESSED,
+            },
+        }
+    )
+
+
+def _refuse(task: str, cause: str) -> Refused:
+    return Refused(attempted="make a receipt", on=task, cause=cause)
+
+
+def _verdict_on(task: str, mine: Sequence[Recorded], tree: str) -> VerdictGiven:
+    for recorded in reversed(mine):
+        event = recorded.event
+        if isinstance(event, VerdictGiven) and event.tree == tree:
+            if event.outcome == "passed" and event.gate_runs:
+                return event
+            raise _refuse(task, f"the last verdict on the landed tree is {event.outcome!r}")
+    raise _refuse(task, f"the ledger has no verdict on the landed tree {tree}")
+
+
+def _sessions(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for recorded in mine:
+        event, session = recorded.event, recorded.refs.session
+        if isinstance(event, SessionPlaced):
+            found[session] = {
+                "id": session,
+                "machine": event.machine,
+                "agent": event.agent,
+                "base": event.base,
+                "isolation": event.isolation,
+                "programs": [],
+                "models": [],
+            }
+        elif session in found and isinstance(event, PipeStarted):
+            _once(found[session]["programs"], event.program)
+        elif session in found and isinstance(event, AgentReady) and event.model:
+            _once(found[session]["models"], event.model)
+    return list(found.values())
+
+
+def _once(items: list[str], item: str) -> None:
+    if item not in items:
+        items.append(item)
+
+
+def _snapshot(mine: Sequence[Recorded], verdict: VerdictGiven) -> dict[str, Any] | None:
+    """The agent's last snapshot before the verdict; its tree differs from the landed one after a merge."""
+    last: SnapshotMade | None = None
+    for recorded in mine:
+        if isinstance(recorded.event, SnapshotMade):
+            last = recorded.event
+        if recorded.event == verdict:
+            break
+    return {"commit": last.commit, "tree": last.tree, "base": last.base} if last else None
+
+
+def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
+    opened = next((item for item in mine if item.refs.gate_run == run and isinstance(item.event, GateOpened)), None)
+    closed = next((item for item in mine if item.refs.gate_run == run and isinstance(item.event, GateClosed)), None)
+    if opened is None or closed is None or opened.seq >= closed.seq:
+        raise _refuse(task, f"gate run {run} was not opened before it was closed")
+    start, end = opened.event, closed.event
+    assert isinstance(start, GateOpened)
+    assert isinstance(end, GateClosed)
+    return {
+        "run": run,
+        "gate": start.gate,
+        "outcome": end.outcome,
+        "argv": list(start.argv),
+        "definition_sha256": start.definition_sha256,
+        "exit": end.exit,
+        "raw_wait_status": end.raw_wait_status,
+        "tree": end.tree,
+        "machine": closed.refs.machine,
+        "login": end.login,
+        "contained": end.contained,
+        "output_sha256": end.output_sha256,
+        "output_bytes": end.output_bytes,
+        "junit_testimony": end.junit,
+        "started_us": end.started_us,
+        "ended_us": end.ended_us,
+    }
+
+
+def _failed_rounds(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
+    return [
+        {
+            "commit": item.event.commit,
+            "tree": item.event.tree,
+            "outcome": item.event.outcome,
+            "gate_runs": list(item.event.gate_runs),
+        }
+        for item in mine
+        if isinstance(item.event, VerdictGiven) and item.event.outcome not in ("passed", "held")
+    ]
+
+
+def _unfinished(mine: Sequence[Recorded]) -> list[str]:
+    closed = {item.refs.gate_run for item in mine if isinstance(item.event, GateClosed)}
+    return [
+        item.refs.gate_run
+        for item in mine
+        if isinstance(item.event, GateOpened) and item.refs.gate_run not in closed
+    ]
+
+
+def _hold(mine: Sequence[Recorded], verdict: VerdictGiven) -> dict[str, Any] | None:
+    for recorded in reversed(mine):
+        event = recorded.event
+        if isinstance(event, HoldReleased) and event.approved and event.commit == verdict.commit:
+            return {"approver": recorded.actor, "commit": event.commit, "reason": event.reason}
+    return None
