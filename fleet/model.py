@@ -15,6 +15,11 @@ class Isolation(StrEnum):
     SEPARATE_LOGINS = "separate-logins"
     UNSAFE_SAME_USER = "unsafe-same-user"
 
+    @property
+    def unsafe(self) -> bool:
+        """True when one login does everything."""
+        return self is Isolation.UNSAFE_SAME_USER
+
 
 class TaskMode(StrEnum):
     """``CHANGE`` ends in a landing; ``ASK`` is read-only and ends in an answer."""
@@ -147,9 +152,10 @@ class Task:
 class Session:
     """One agent's conversation on one machine, in one worktree.
 
-    ``pipe`` is the id of the runner's pipe that now carries its process; ``spool_offset`` is how far its
-    output is committed; ``driver_state`` is the driver's own JSON as of that offset; ``input_position`` is
-    how many bytes of input the controller has committed to send.
+    ``conversation`` is the UUID we gave it. ``pipe`` is the id of the runner's pipe that now carries its process
+    and ``pipe_end`` what became of that: empty while it may live, else "gone" (its whole tree was seen gone),
+    "ended" or "lost". ``one_turn``: the process ends with its turn. ``spool_offset`` is how far the pipe's output
+    is committed, ``driver_state`` the driver's own JSON text as of that offset.
     """
 
     id: str
@@ -159,10 +165,12 @@ class Session:
     base: str  # commit the work started from
     workspace: str  # absolute path on the machine
     isolation: Isolation
+    conversation: str
     pipe: str
+    pipe_end: str
+    one_turn: bool
     nonce: str
     spool_offset: int
-    input_position: int
     driver_state: str
     resume: str  # the agent's own id of the conversation; empty until it said it
     started_us: int

@@ -1,0 +1,46 @@
+"""Named places where a test may kill the controller with SIGKILL, to prove that nothing is lost there.
+
+``AIRBOSS_FAILPOINT=name`` dies at the first visit of ``name``, ``name:3`` at the third. Unset, a visit costs one
+dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: Every failpoint there is, in the order a task meets them; the crash scenario visits each.
+NAMES = (
+    "session-placed",
+    "workspace-prepared",
+    "pipe-committed",
+    "pipe-started",
+    "output-read",
+    "output-committed",
+    "input-queued",
+    "turn-closed",
+    "snapshot-made",
+    "gate-opened",
+    "gate-started",
+    "gate-closed",
+    "verdict-taken",
+    "landing-intended",
+    "landing-swapped",
+    "landing-done",
+    "receipt-written",
+)
+
+_visits: dict[str, int] = {}
+
+
+def failpoint(name: str) -> None:
+    """Dies here if the environment asks for it."""
+    wanted = os.environ.get("AIRBOSS_FAILPOINT")
+    if not wanted:
+        return
+    wanted_name, _, count = wanted.partition(":")
+    if name != wanted_name:
+        return
+    _visits[name] = _visits.get(name, 0) + 1
+    if _visits[name] >= int(count or 1):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,64 @@
+"""Which machine takes a task, and why not the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fleet.config import FleetConfig
+from fleet.model import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """``machine`` takes the task; ``passed_over`` says why others did not, one line each."""
+
+    machine: str
+    passed_over: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """No machine can take it now; one will when a slot is free."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """No machine of this fleet can ever take it as things stand; ``hint`` is the remedy."""
+
+    why: str
+    hint: str
+
+
+def place(task: Task, config: FleetConfig, busy: Mapping[str, int]) -> Placed | Waiting | Impossible:
+    """Chooses the machine with the most free slots (by name among equals).
+
+    ``busy`` counts the sessions that hold a slot, by machine.
+    """
+    if task.agent not in config.agents:
+        return Impossible(f"no agent is named {task.agent!r}", f"Known agents: {_list(config.agents)}.")
+    if task.machine and task.machine not in config.machines:
+        return Impossible(f"no machine is named {task.machine!r}", f"Known machines: {_list(config.machines)}.")
+    candidates = [task.machine] if task.machine else sorted(config.machines)
+    if not candidates:
+        return Impossible("the fleet has no machine", "Add one with `airboss machines add`.")
+    free: list[tuple[int, str]] = []
+    passed_over: list[str] = []
+    for name in candidates:
+        slots, used = config.machines[name].slots, busy.get(name, 0)
+        if used >= slots:
+            passed_over.append(f"{name}: {used} of {slots} slots busy")
+        else:
+            free.append((used - slots, name))
+    if not free:
+        return Waiting("; ".join(passed_over))
+    free.sort()
+    chosen = free[0][1]
+    passed_over += [f"{name}: {chosen} has more free slots" for _, name in free[1:]]
+    return Placed(chosen, tuple(passed_over))
+
+
+def _list(names: Mapping[str, object]) -> str:
+    return ", ".join(sorted(names)) or "none"
