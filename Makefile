@@ -1,0 +1,62 @@
+# `make` alone lists what there is. Everything installs into this checkout: .venv and .cache.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+BOOT := $(PYTHON) deploy/bootstrap.py
+export AIRBOSS_AGENTS_DIR ?= $(CURDIR)/.cache/agents/node_modules/.bin
+PYTEST := $(BIN)/python3 -m pytest -n 2 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install agents test lint types unit torture bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: ## install, then fly one task from chat to receipt (AGENT=claude or codex: your own agent)
+	@$(BOOT)
+	@$(BIN)/airboss demo $(if $(AGENT),--agent $(AGENT))
+
+install: ## .venv with the locked packages and the airboss command
+	@$(BOOT)
+
+agents: ## the pinned agents that the tests drive, by npm
+	@$(BOOT) agents
+
+test: ## all that must hold: lint, types, unit, contracts, scenarios
+	@$(BOOT) tests
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(PYTEST) $(ARGS)
+
+lint: ## ruff: rules and format
+	@$(BOOT)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: ## mypy, strict
+	@$(BOOT)
+	@$(BIN)/mypy
+
+unit: ## the tests that need no machine and no agent
+	@$(BOOT)
+	@$(PYTEST) tests/unit $(ARGS)
+
+torture: ## the tests with the long campaigns
+	@$(BOOT) tests
+	@AIRBOSS_CAMPAIGN=full $(PYTEST) --timeout 1800 $(ARGS)
+
+bench: ## the figures that the README promises; fails when one is missed
+	@$(BOOT) tests
+	@status=0; for file in tests/bench/[a-z]*.py; do case $$file in */harness.py) continue;; esac; \
+		name=$${file##*/}; $(BIN)/python3 -m tests.bench.$${name%.py} || status=1; done; exit $$status
+
+lock: ## requirements.lock anew from pyproject.toml; no address is written
+	@$(BOOT)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove what the targets above made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
