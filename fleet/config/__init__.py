@@ -1,0 +1,78 @@
+"""``fleet.toml``, ``airboss.toml`` and ``.env``: read, checked, merged and edited here and nowhere else.
+
+Names are loaded on first use, so that a command which only needs ``airboss_home`` does not pay for pydantic.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fleet.config.editing import FleetEditor, edit_fleet
+    from fleet.config.home import airboss_home
+    from fleet.config.merging import merge_gates
+    from fleet.config.models import (
+        AgentConfig,
+        FleetConfig,
+        GateConfig,
+        GateTightening,
+        Limits,
+        MachineConfig,
+        PersonConfig,
+        RepoConfig,
+        RepoFile,
+    )
+    from fleet.config.problems import ConfigProblems, Problem
+    from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
+    from fleet.config.secrets import Secrets
+
+_WHERE = {
+    "AgentConfig": "models",
+    "ConfigProblems": "problems",
+    "FleetConfig": "models",
+    "FleetEditor": "editing",
+    "GateConfig": "models",
+    "GateTightening": "models",
+    "Limits": "models",
+    "MachineConfig": "models",
+    "PersonConfig": "models",
+    "Problem": "problems",
+    "RepoConfig": "models",
+    "RepoFile": "models",
+    "Secrets": "secrets",
+    "airboss_home": "home",
+    "edit_fleet": "editing",
+    "load_fleet": "reading",
+    "merge_gates": "merging",
+    "parse_fleet": "reading",
+    "parse_repo_file": "reading",
+}
+
+__all__ = [
+    "AgentConfig",
+    "ConfigProblems",
+    "FleetConfig",
+    "FleetEditor",
+    "GateConfig",
+    "GateTightening",
+    "Limits",
+    "MachineConfig",
+    "PersonConfig",
+    "Problem",
+    "RepoConfig",
+    "RepoFile",
+    "Secrets",
+    "airboss_home",
+    "edit_fleet",
+    "load_fleet",
+    "merge_gates",
+    "parse_fleet",
+    "parse_repo_file",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,0 +1,157 @@
+"""What can only be judged by looking at two values at once: walls between logins, names that point somewhere."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fleet.config.models import FleetConfig, MachineConfig
+from fleet.model import Isolation
+
+_SSH_ONLY = ("host", "port", "user", "host_key", "identity")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_OR_UNSAFE = 'or write isolation = "unsafe-same-user" by hand at the top of the file'
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A problem at a path of the configuration, not yet tied to a line."""
+
+    path: tuple[str | int, ...]
+    what: str
+    remedy: str
+
+
+def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -> Iterator[Found]:
+    """Everything that is wrong between values. ``agents`` are all names in the file, well-formed or not."""
+    for name, machine in config.machines.items():
+        yield from _shape(name, machine)
+        if config.isolation is Isolation.SEPARATE_LOGINS:
+            yield from _separate(name, machine, controller_login)
+    if config.isolation is Isolation.SEPARATE_LOGINS:
+        yield from _shared_hosts(config)
+    for name, repo in config.repos.items():
+        if repo.agent and repo.agent not in agents:
+            known = ", ".join(sorted(agents)) or "none"
+            yield Found(
+                ("repos", name, "agent"),
+                f"names the agent {repo.agent!r}, which is not in this file",
+                f"add [agents.{repo.agent}] or name one of: {known}",
+            )
+
+
+def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:
+    here = ("machines", name)
+    if machine.executor == "local":
+        for field in _SSH_ONLY:
+            if field in machine.model_fields_set:
+                yield Found((*here, field), "is for ssh machines only", 'remove it, or write executor = "ssh"')
+        return
+    if machine.run_as:
+        yield Found((*here, "run_as"), "is for local machines only", "name the agents' login in `user`")
+    for field, example in (("host", "the machine's name or address"), ("user", "the login of agents there")):
+        if not getattr(machine, field):
+            yield Found((*here, field), "is missing on an ssh machine", f"give {example}")
+    if not machine.host_key:
+        target = f"{machine.user or 'USER'}@{machine.host or 'HOST'}"
+        port = f" --port {machine.port}" if machine.port != 22 else ""
+        yield Found(
+            (*here, "host_key"),
+            "is missing: without a pinned key anybody on the way could pose as this machine",
+            f"pin it with: airboss machines add {name} {target}{port}",
+        )
+    elif not _is_public_key(machine.host_key):
+        yield Found(
+            (*here, "host_key"),
+            "is no OpenSSH public key",
+            'write "TYPE BASE64", as in /etc/ssh/ssh_host_ed25519_key.pub on the machine',
+        )
+
+
+def _is_public_key(line: str) -> bool:
+    words = line.split()
+    if len(words) < 2 or "\n" in line:
+        return False
+    try:
+        blob = base64.b64decode(words[1], validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    kind = words[0].encode()
+    return blob[:4] == len(kind).to_bytes(4, "big") and blob[4 : 4 + len(kind)] == kind
+
+
+def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Found]:
+    here = ("machines", name)
+    local = machine.executor == "local"
+    agents_field = "run_as" if local else "user"
+    agents, gates = machine.agent_login, machine.gate_as
+    shares_host = local or machine.host in _LOOPBACK
+    if local and not agents:
+        yield Found(
+            (*here, "run_as"),
+            "is missing: agents would run as the controller and could read its keys",
+            f"make a login for agents and name it here (and another in gate_as), {_OR_UNSAFE}",
+        )
+    for field, login in ((agents_field, agents), ("gate_as", gates)):
+        if login and login == "root":
+            yield Found(
+                (*here, field), "is root, which can become every login", f"name a login of its own, {_OR_UNSAFE}"
+            )
+        elif login and shares_host and login == controller:
+            yield Found(
+                (*here, field),
+                f"is the controller's own login ({controller})",
+                f"name another login here, {_OR_UNSAFE}",
+            )
+    if gates and gates == agents:
+        yield Found(
+            (*here, "gate_as"),
+            f"is the agents' login too ({gates}): an agent could alter what judges it",
+            f"name another login for gates, {_OR_UNSAFE}",
+        )
+    if not gates and "gates" in machine.model_fields_set and machine.gates:
+        yield Found(
+            (*here, "gates"),
+            "is true but no login for gates is named",
+            f"write gate_as = a login other than the agents', {_OR_UNSAFE}",
+        )
+
+
+def _shared_hosts(config: FleetConfig) -> Iterator[Found]:
+    """Two entries for one host must not cross: the gates' login of one is not the agents' login of another."""
+    agents: dict[tuple[str, str], str] = {}
+    for name, machine in config.machines.items():
+        if machine.agent_login:
+            agents.setdefault((_host(machine), machine.agent_login), name)
+    for name, machine in config.machines.items():
+        other = agents.get((_host(machine), machine.gate_as))
+        if machine.gate_as and other is not None and other != name and machine.gate_as != machine.agent_login:
+            yield Found(
+                ("machines", name, "gate_as"),
+                f"is the agents' login of {other}, on the same host ({machine.gate_as})",
+                f"name a login that no agent uses, {_OR_UNSAFE}",
+            )
+
+
+def _host(machine: MachineConfig) -> str:
+    return "" if machine.executor == "local" or machine.host in _LOOPBACK else machine.host.lower()
+
+
+def twice_listed(people: Any) -> Iterator[Found]:
+    """Ids that stand twice in the raw ``people`` list, however wrong its other values are."""
+    seen: dict[str, str] = {}
+    for index, person in enumerate(people if isinstance(people, list) else []):
+        ids = person.get("ids") if isinstance(person, dict) else None
+        for number, id_ in enumerate(ids if isinstance(ids, list) else []):
+            if not isinstance(id_, str):
+                continue
+            if id_ in seen:
+                yield Found(
+                    ("people", index, "ids", number),
+                    f"is listed twice ({id_}: {seen[id_]} and {person.get('name')})",
+                    "an id belongs to one person: remove one of them",
+                )
+            seen.setdefault(id_, str(person.get("name")))

@@ -1,0 +1,147 @@
+"""Edits ``fleet.toml`` as a careful person would: comments and order stay, and a broken file is never written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT, Table
+
+from fleet.config.reading import parse_fleet
+from fleet.errors import Misused, Unavailable
+
+
+class FleetEditor:
+    """The open document. Its changes are written when the ``with`` block of ``edit_fleet`` ends well."""
+
+    def __init__(self, document: tomlkit.TOMLDocument) -> None:
+        self._document = document
+
+    def add_machine(self, name: str, **fields: Any) -> None:
+        """Adds ``[machines.NAME]``. For a machine that is there, adds the missing fields (a host key to pin).
+
+        Raises ``Misused`` when the machine is there with other values: nothing is ever overwritten.
+        """
+        machines = self._document.get("machines")
+        if machines is None:
+            machines = self._document["machines"] = tomlkit.table(is_super_table=True)
+        if name not in machines:
+            machines[name] = _table(fields)
+            return
+        machine = machines[name]
+        for field, value in fields.items():
+            if field in machine and machine[field] not in (value, ""):
+                raise Misused(
+                    attempted="add the machine",
+                    on=name,
+                    cause=f"it is there already, with another {field}",
+                    hint=f"edit [machines.{name}] in fleet.toml by hand if that is what you want",
+                )
+            machine[field] = value
+
+    def add_person(self, name: str, role: str, ids: Sequence[str]) -> None:
+        """Adds a person, or further ids to the person of that name. Raises ``Misused`` on another role."""
+        people = self._document.get("people")
+        if people is None:
+            people = self._document["people"] = tomlkit.aot()
+        for person in people:
+            if person.get("name") == name:
+                if person.get("role") != role:
+                    raise Misused(
+                        attempted="add the person",
+                        on=name,
+                        cause=f"there with the role {person.get('role')}",
+                        hint="edit the role in fleet.toml by hand if that is what you want",
+                    )
+                for id_ in ids:
+                    if id_ not in person["ids"]:
+                        person["ids"].append(id_)
+                return
+        entry = _table({"name": name, "role": role, "ids": list(ids)})
+        if isinstance(people, AoT):
+            people.append(entry)
+        else:
+            inline = tomlkit.inline_table()
+            inline.update(entry)
+            people.append(inline)
+
+    def text(self) -> str:
+        """The document as it would be written."""
+        return tomlkit.dumps(self._document)
+
+
+def _table(fields: Mapping[str, Any]) -> Table:
+    table = tomlkit.table()
+    for field, value in fields.items():
+        table[field] = value
+    return table
+
+
+@contextmanager
+def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
+    """Opens ``fleet.toml`` (made if missing) for one edit at a time; other editors wait.
+
+    At the end the new text is checked as ``load_fleet`` would (``ConfigProblems``), then replaces the file in one
+    step that survives a power cut. Nothing is written when the block raises. A symbolic link is followed.
+    """
+    path = Path(path).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        # The lock is a file beside it, because replacing a locked file would leave the next editor a stale inode.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = path.read_text("utf-8") if path.exists() else ""
+        try:
+            document = tomlkit.parse(before)
+        except tomlkit.exceptions.TOMLKitError:
+            parse_fleet(before, str(path), login=login)
+            raise
+        editor = FleetEditor(document)
+        yield editor
+        text = editor.text()
+        if text != before:
+            parse_fleet(text, str(path), login=login)
+            try:
+                _replace(path, text)
+            except OSError as error:
+                raise _unwritable(path, error) from error
+    finally:
+        os.close(lock)
+
+
+def _replace(path: Path, text: str) -> None:
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _unwritable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        attempted="write the fleet's configuration",
+        on=str(path),
+        cause=error.strerror or str(error),
+        hint="check the disk and who owns the directory",
+    )

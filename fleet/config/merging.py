@@ -1,0 +1,78 @@
+"""The repository's gates and the operator's say on them: he may add and tighten, never loosen."""
+
+from __future__ import annotations
+
+from fleet.config.models import GateConfig, GateTightening, RepoConfig, RepoFile, duration_us
+from fleet.errors import Misused
+
+
+def merge_gates(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "") -> dict[str, GateConfig]:
+    """The gates that count, by name. ``repo`` is the repository's name in ``fleet.toml``, for messages.
+
+    Lists (``needs``, ``protected``) add up; ``timeout`` and ``rework_turns`` may only shrink; ``run`` and ``env``
+    of a gate that the repository defines may not differ. Raises ``Misused`` naming both files otherwise.
+    """
+    merged = dict(repo_file.gates)
+    for name, wish in repo_config.gates.items():
+        here = _Place(name, repo)
+        given = repo_file.gates.get(name)
+        merged[name] = _own(wish, here) if given is None else _tightened(given, wish, here)
+    return merged
+
+
+class _Place:
+    def __init__(self, gate: str, repo: str) -> None:
+        self.gate, self.repo = gate, repo
+
+    def refuse(self, cause: str, hint: str) -> Misused:
+        return Misused(
+            attempted=f"combine the gate {self.gate}",
+            on=f"fleet.toml [repos.{self.repo or 'NAME'}.gates.{self.gate}] and airboss.toml [gates.{self.gate}]",
+            cause=cause,
+            hint=hint,
+        )
+
+
+def _own(wish: GateTightening, here: _Place) -> GateConfig:
+    if wish.run is None:
+        raise here.refuse(
+            "airboss.toml on the base branch defines no such gate, and fleet.toml gives no `run`",
+            "mend the name, or give `run` in fleet.toml to make it a gate of your own",
+        )
+    return GateConfig.model_validate(wish.model_dump(exclude_none=True))
+
+
+def _tightened(given: GateConfig, wish: GateTightening, here: _Place) -> GateConfig:
+    loosens = "fleet.toml may tighten a repository's gate, never loosen it"
+    if wish.run is not None and wish.run != given.run:
+        raise here.refuse(f"a different `run`; {loosens}", "remove `run`, or make a gate under another name")
+    if wish.env is not None and wish.env != given.env:
+        raise here.refuse(f"a different `env`; {loosens}", "remove `env`, or make a gate under another name")
+    if wish.timeout is not None and duration_us(wish.timeout) > given.timeout_us:
+        raise here.refuse(
+            f"a longer `timeout` ({wish.timeout}, the repository says {given.timeout}); {loosens}",
+            f"write {given.timeout} or less in fleet.toml",
+        )
+    if wish.rework_turns is not None and wish.rework_turns > given.rework_turns:
+        raise here.refuse(
+            f"more `rework_turns` ({wish.rework_turns}, the repository says {given.rework_turns}); {loosens}",
+            f"write {given.rework_turns} or fewer in fleet.toml",
+        )
+    for field in ("protected", "needs"):
+        if getattr(wish, field) == [] and getattr(given, field):
+            raise here.refuse(
+                f"an empty `{field}` cannot take away what airboss.toml demands; {loosens}",
+                f"remove `{field}` from fleet.toml; what you list there is added",
+            )
+    return given.model_copy(
+        update={
+            "timeout": wish.timeout or given.timeout,
+            "needs": _union(given.needs, wish.needs or []),
+            "protected": _union(given.protected, wish.protected or []),
+            "rework_turns": given.rework_turns if wish.rework_turns is None else wish.rework_turns,
+        }
+    )
+
+
+def _union(first: list[str], second: list[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))

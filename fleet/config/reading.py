@@ -1,0 +1,223 @@
+"""Reads the two files, and says everything that is wrong with one at once, each with its line and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pwd
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fleet.config import models
+from fleet.config.checks import Found, check, twice_listed
+from fleet.config.lines import LineMap
+from fleet.config.problems import ConfigProblems, Problem
+from fleet.errors import Misused
+
+FILE_LIMIT = 1 << 20  # bytes; a repository's file comes from strangers
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+_PATTERN_WORDS = {
+    models.NAME_PATTERN: (
+        "is no good name",
+        "use lower-case letters, digits, dot, dash and underscore; begin with a letter or digit",
+    ),
+    models.LOGIN_PATTERN: ("is no login name", "use letters, digits, dot, dash and underscore, no leading dash"),
+    models.HOST_PATTERN: ("is no host name or address", "give a host name or an address, no leading dash"),
+    models.VARIABLE_PATTERN: ("is no name of a variable", "use letters, digits and underscore"),
+    models.DURATION_PATTERN: ("is no duration", 'write a whole number and s, m or h: "90s", "10m", "1h"'),
+}
+_KINDS = {
+    "string_type": ("must be text", "put it in quotes"),
+    "int_type": ("must be a whole number", "write it without quotes"),
+    "bool_type": ("must be true or false", "write it without quotes"),
+    "list_type": ("must be a list", 'write ["…", "…"]'),
+    "model_type": ("must be a table", "write it as a [table] of its own"),
+    "model_attributes_type": ("must be a table", "write it as a [table] of its own"),
+    "dict_type": ("must be a table", "write it as a [table] of its own"),
+    "missing": ("is missing", "add it"),
+}
+
+
+def controller_login() -> str:
+    """The login that this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def load_fleet(path: Path, *, login: str = "") -> models.FleetConfig:
+    """The fleet in ``path``. ``login`` is the controller's, by default this process's.
+
+    Raises ``ConfigProblems`` (a ``Misused``) with every problem, and ``Misused`` when there is no such file.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise Misused(
+            attempted="read the fleet's configuration",
+            on=str(path),
+            cause=error.strerror or str(error),
+            hint="see docs/configuration.md for a first fleet.toml, or set AIRBOSS_HOME to where it is",
+        ) from error
+    return parse_fleet(data, str(path), login=login)
+
+
+def parse_fleet(text: str | bytes, origin: str, *, login: str = "") -> models.FleetConfig:
+    """The fleet that ``text`` describes; ``origin`` names it in problems. Raises ``ConfigProblems``."""
+    raw, lines = _toml(text, origin)
+    config, found = _validated(models.FleetConfig, raw)
+    if config is None:
+        rest = _less(raw, [problem.path for problem in found])
+        config, still = _validated(models.FleetConfig, rest)
+        if config is None:
+            config, _ = _validated(models.FleetConfig, _less(rest, [problem.path[:2] for problem in still]))
+    if config is not None:
+        agents = raw.get("agents", {})
+        names = [name for name in agents if isinstance(name, str)] if isinstance(agents, dict) else []
+        told = {problem.path for problem in found}
+        further = [*check(config, login or controller_login(), names), *twice_listed(raw.get("people"))]
+        found += [problem for problem in further if problem.path not in told]
+    if found or config is None:
+        raise _problems(found, lines, origin)
+    return config
+
+
+def parse_repo_file(text: str | bytes, origin: str) -> models.RepoFile:
+    """The gates that an ``airboss.toml`` defines. Raises ``ConfigProblems``, in which ``origin`` names the file."""
+    raw, lines = _toml(text, origin)
+    parsed, found = _validated(models.RepoFile, raw)
+    if parsed is None:
+        raise _problems(found, lines, origin)
+    return parsed
+
+
+def _toml(text: str | bytes, origin: str) -> tuple[dict[str, Any], LineMap]:
+    if len(text) > FILE_LIMIT:
+        remedy = f"a configuration is at most {FILE_LIMIT >> 20} MiB"
+        raise ConfigProblems(origin, [Problem(origin, 1, "", "is too long", remedy)])
+    try:
+        text = (text if isinstance(text, str) else text.decode()).replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problem = Problem(origin, line, "", "is not UTF-8", "save the file as UTF-8")
+        raise ConfigProblems(origin, [problem]) from error
+    try:
+        return tomllib.loads(text), LineMap(text)
+    except tomllib.TOMLDecodeError as error:
+        at = _AT_LINE.search(str(error))
+        line = int(at.group(1)) if at else text.count("\n") + 1
+        words = _AT_LINE.sub("", str(error))
+        problem = Problem(origin, line, "", f"is not TOML: {words}", "mend the syntax on this line or just above")
+        raise ConfigProblems(origin, [problem]) from error
+    except RecursionError as error:
+        problem = Problem(origin, 1, "", "nests values too deeply", "nest no deeper than the documentation shows")
+        raise ConfigProblems(origin, [problem]) from error
+
+
+def _validated(model: type[_Model], raw: dict[str, Any]) -> tuple[_Model | None, list[Found]]:
+    try:
+        return model.model_validate(raw), []
+    except ValidationError as error:
+        return None, [_in_words(model, detail) for detail in error.errors()]
+
+
+def _less(value: Any, paths: list[tuple[str | int, ...]]) -> Any:
+    """``value`` without what stands at ``paths``, so that the rest can be checked in the same go."""
+    gone = {path[0] for path in paths if len(path) == 1}
+    deeper: dict[str | int, list[tuple[str | int, ...]]] = {}
+    for path in paths:
+        if len(path) > 1:
+            deeper.setdefault(path[0], []).append(path[1:])
+    if isinstance(value, dict):
+        return {key: _less(item, deeper.get(key, [])) for key, item in value.items() if key not in gone}
+    if isinstance(value, list):
+        return [_less(item, deeper.get(at, [])) for at, item in enumerate(value) if at not in gone]
+    return value
+
+
+def _problems(found: list[Found], lines: LineMap, origin: str) -> ConfigProblems:
+    return ConfigProblems(
+        origin,
+        [
+            Problem(origin, lines.line(one.path), _dotted(one.path), _plain(one.what), _plain(one.remedy))
+            for one in found
+        ],
+    )
+
+
+def _plain(words: str) -> str:
+    return "".join(ch if ch.isprintable() else "�" for ch in words)[:400]
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    dotted = ""
+    for part in path:
+        if isinstance(part, int):
+            dotted += f"[{part}]"
+        else:
+            key = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{_plain(part)[:64]}"'
+            dotted += f".{key}" if dotted else key
+    return dotted
+
+
+def _in_words(model: type[BaseModel], detail: ErrorDetails) -> Found:
+    path = tuple(part for part in detail["loc"] if part != "[key]")
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "airboss":
+        return Found(path, context["what"], context["remedy"])
+    if kind == "extra_forbidden":
+        return Found(path, "is an unknown key", _nearest(str(path[-1]), _known(model, path)))
+    if kind in {"literal_error", "enum"}:
+        known = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        words = " or ".join(f'"{word}"' for word in known)
+        return Found(path, f"must be {words}, not {_short(value)}", _nearest(str(value), known))
+    if kind == "string_pattern_mismatch":
+        what, remedy = _PATTERN_WORDS.get(context["pattern"], ("has characters that cannot be", "remove them"))
+        return Found(path, f"{what} ({_short(value)})", remedy)
+    if kind == "list_type" and path[-1] in {"run", "program"}:
+        return Found(path, "must be a list: argv, never a shell", 'write ["program", "argument"], one item a word')
+    if kind in _KINDS:
+        what, remedy = _KINDS[kind]
+        return Found(path, what, remedy)
+    return Found(path, f"is wrong ({_short(value)}): {detail['msg'].lower()}", "see docs/configuration.md")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that could stand where the last part of ``path`` stands."""
+    schema = model.model_json_schema()
+    here: dict[str, Any] = schema
+    for part in path[:-1]:
+        if isinstance(part, int):
+            here = here.get("items", {})
+        else:
+            here = here.get("properties", {}).get(part) or _of_any_key(here)
+        if "$ref" in here:
+            here = schema["$defs"][here["$ref"].rsplit("/", 1)[1]]
+    return list(here.get("properties", {}))
+
+
+def _of_any_key(here: dict[str, Any]) -> dict[str, Any]:
+    for found in (*here.get("patternProperties", {}).values(), here.get("additionalProperties")):
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return "known are: " + ", ".join(known)
