@@ -216,9 +216,7 @@ def venv():
     started = time.monotonic()
     if not works or moved:
         chosen = find_python()
-        say(
-            f"making .venv with Python {answer([chosen, '-c', 'import platform; print(platform.python_version())'])}"
-        )
+        say(f"making .venv with {answer([chosen, '--version'])}")
         make_venv(chosen)
     say("installing the packages of requirements.lock, each checked against its hash")
     install_packages(python)
