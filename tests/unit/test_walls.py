@@ -1,0 +1,107 @@
+"""The plan of the house holds, and the checker that says so turns red on each breach."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.walls import check
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tracked(root: Path) -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=True,
+    )
+    return [name for name in listed.stdout.decode().split("\0") if name]
+
+
+def places() -> tuple[str, ...]:
+    """Absolute paths of this machine that no committed file should name."""
+    candidates = (ROOT, Path(sys.base_prefix))
+    ordinary = ("/usr", "/opt/homebrew", "/Library", "/System")
+    return tuple(str(path) for path in candidates if len(path.parts) > 2 and not str(path).startswith(ordinary))
+
+
+def test_the_house_stands_as_planned() -> None:
+    found = check(ROOT, tracked(ROOT), places())
+    assert not found, "\n" + "\n".join(map(str, found))
+
+
+BREACHES = {
+    "fleet asks gates": ("fleet/a.py", "from gates.policy import AllOf", "arrows"),
+    "fleet asks bot inside a function": ("fleet/a.py", "def f():\n    import bot.cards", "arrows"),
+    "gates ask bot": ("gates/a.py", "import bot", "arrows"),
+    "gates ask bot by name": ("gates/a.py", "import importlib\nimportlib.import_module('bot.cards')", "arrows"),
+    "fleet asks gates relatively": ("fleet/store/a.py", "from ...gates import policy", "arrows"),
+    "the product asks its tests": ("bot/a.py", "from tests.walls import check", "arrows"),
+    "ssh outside its executor": ("fleet/machines/local.py", "import asyncssh", "homes"),
+    "ssh in gates": ("gates/a.py", "from asyncssh import connect", "homes"),
+    "sql outside the store": ("fleet/dispatch.py", "from sqlalchemy import select", "homes"),
+    "migrations outside the store": ("bot/app.py", "import alembic.command", "homes"),
+    "the timer elsewhere": ("fleet/schedule.py", "import apscheduler", "homes"),
+    "slack in telegram": ("bot/chats/telegram_chat.py", "import slack_sdk", "homes"),
+    "aiohttp at large": ("bot/app.py", "import aiohttp", "homes"),
+    "telegram in a command": ("bot/commands/run.py", "from telegram import Bot", "homes"),
+    "rich in cards": ("bot/cards.py", "import rich.table", "homes"),
+    "plots in the digest": ("bot/digest.py", "import matplotlib.pyplot", "homes"),
+    "the runner asks us": ("fleet/machines/runner.py", "from fleet.exits import Exit", "runner"),
+    "the runner asks a library": ("fleet/machines/runner.py", "import psutil", "runner"),
+    "the runner asks a young module": ("fleet/machines/runner.py", "import tomllib", "runner"),
+    "the runner speaks young Python": ("fleet/machines/runner.py", "match 1:\n    case 1: pass", "runner"),
+    "a driver starts a process": ("fleet/agents/claude.py", "import subprocess", "drivers"),
+    "a driver reads the clock": ("fleet/agents/claude.py", "from time import time", "drivers"),
+    "a driver opens a file": ("fleet/agents/families.py", "open('x')", "drivers"),
+    "a test mocks": ("tests/unit/test_a.py", "from unittest.mock import Mock", "tests"),
+    "a test mocks by the package": ("tests/unit/test_a.py", "from unittest import mock", "tests"),
+    "a test patches": ("tests/unit/test_a.py", "def test_a(monkeypatch): monkeypatch.setattr(1, 2, 3)", "tests"),
+    "a test skips": ("tests/unit/test_a.py", "import pytest\npytest.skip('no sshd')", "tests"),
+    "a test is marked skipped": (
+        "tests/unit/test_a.py",
+        "import pytest\n@pytest.mark.skip\ndef test(): ...",
+        "tests",
+    ),
+    "an ignore without a reason": ("bot/a.py", "x = 1  # type: ignore[misc]", "excuses"),
+    "a noqa without a reason": ("bot/a.py", "x = 1  # noqa: S603, E501", "excuses"),
+    "a god file": ("bot/cli.py", "x = 1\n" * 401, "size"),
+    "a second root": ("bot/commands/run.py", "Dispatcher()", "root"),
+    "an address in a lock": ("package-lock.json", '{"res' + 'olved": "https://x"}', "addresses"),
+    "an address in a recipe": ("Makefile", "\tpip install --index-" + "url=https://x", "addresses"),
+    "a path of this machine": ("README.md", "see " + "/srv/somewhere/airboss/README.md", "addresses"),
+}
+
+LAWFUL = {
+    "gates ask fleet": ("gates/a.py", "from fleet.verdict import Verdict"),
+    "ssh at home": ("fleet/machines/ssh_server.py", "import asyncssh"),
+    "sql at home": ("fleet/store/migrations/versions/v1.py", "import sqlalchemy as sa\nfrom alembic import op"),
+    "tests may speak ssh": ("tests/far_end/a.py", "import asyncssh"),
+    "a reason beside it": ("bot/a.py", "x = 1  # type: ignore[misc]  # the stub omits this overload"),
+    "a reason beside a noqa": ("bot/a.py", "x = 1  # noqa: S603 - argv is a constant of ours"),
+    "the runner may be long": ("fleet/machines/runner.py", "x = 1\n" * 900),
+    "the root builds": ("bot/app.py", "Dispatcher()"),
+}
+
+
+@pytest.mark.parametrize(("path", "text", "rule"), BREACHES.values(), ids=BREACHES.keys())
+def test_a_breach_is_found(tmp_path: Path, path: str, text: str, rule: str) -> None:
+    plant(tmp_path, path, text)
+    assert [finding.rule for finding in check(tmp_path, [path], ("/srv/somewhere/airboss",))] == [rule]
+
+
+@pytest.mark.parametrize(("path", "text"), LAWFUL.values(), ids=LAWFUL.keys())
+def test_what_is_lawful_passes(tmp_path: Path, path: str, text: str) -> None:
+    plant(tmp_path, path, text)
+    assert check(tmp_path, [path], ("/srv/somewhere/airboss",)) == []
+
+
+def plant(root: Path, path: str, text: str) -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text + "\n")

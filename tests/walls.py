@@ -1,0 +1,257 @@
+"""Reads a source tree and says where it breaks the plan of the house (`test_walls.py` runs it on ours).
+
+Every rule is a function from one parsed file to the findings in it. Nothing is imported, only read.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+#: Arrows run one way: what each package may import of ours.
+MAY_IMPORT = {
+    "fleet": {"fleet"},
+    "gates": {"fleet", "gates"},
+    "bot": {"fleet", "gates", "bot"},
+    "deploy": set[str](),
+}
+OURS = {"fleet", "gates", "bot", "tests", "deploy"}
+
+#: Libraries with a home of their own, and the files that may import them.
+HOMES = {
+    "asyncssh": ("fleet/machines/ssh*.py",),
+    "sqlalchemy": ("fleet/store/*.py",),
+    "alembic": ("fleet/store/*.py",),
+    "apscheduler": ("fleet/timer.py",),
+    "slack_bolt": ("bot/chats/slack*.py",),
+    "slack_sdk": ("bot/chats/slack*.py",),
+    "aiohttp": ("bot/chats/slack*.py",),
+    "telegram": ("bot/chats/telegram*.py",),
+    "rich": ("bot/chats/console*.py",),
+    "matplotlib": ("bot/plots.py",),
+}
+
+RUNNER = "fleet/machines/runner.py"
+RUNNER_PYTHON = (3, 9)
+YOUNGER_THAN_RUNNER = {"tomllib"}
+
+#: What a pure translator has no business with.
+DRIVERS = "fleet/agents/*.py"
+INPUT_OUTPUT = {
+    *("os", "io", "sys", "pathlib", "shutil", "tempfile", "glob", "mmap", "fcntl"),
+    *("subprocess", "multiprocessing", "threading", "concurrent", "asyncio", "signal", "pty"),
+    *("socket", "ssl", "select", "selectors", "http", "urllib", "httpx", "requests", "aiohttp", "anyio"),
+    *("time", "random", "secrets", "logging"),
+}
+
+MOCKS = {"mock", "pytest_mock", "unittest.mock"}
+
+#: The one place that wires, and what only it may build.
+ROOT_ONLY = {"Dispatcher": "bot/app.py"}
+
+LONGEST = 400
+#: Files that may be longer, each with the reason.
+LONG = {
+    RUNNER: "one file is shipped to a machine",
+    "fleet/events.py": "one small class per kind of event, read side by side",
+}
+
+_EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")
+_REASON = re.compile(r"[A-Za-z]{2,}\W+[A-Za-z]{2,}")
+
+#: Text that ties a committed file to one machine's registry.
+_ADDRESSES = (
+    re.compile(r'"resolved"\s*:'),
+    re.compile(r"--(?:extra-)?index-" + "url"),
+    re.compile(r"--find-" + "links"),
+    re.compile(r"registry\.npmjs" + r"\.org|files\.python" + r"hosted\.org|pypi\.org/simple"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One breach: ``where`` is ``path:line``, ``rule`` a short name, ``what`` the remedy in words."""
+
+    where: str
+    rule: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.rule}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Python file of the tree: ``path`` is relative, with forward slashes."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        return self.path.split("/", 1)[0]
+
+    def at(self, node: ast.AST) -> str:
+        return f"{self.path}:{getattr(node, 'lineno', 1)}"
+
+
+def imports(source: Source) -> Iterator[tuple[str, ast.AST]]:
+    """Every dotted name the file imports, at its top or inside functions, with its node."""
+    base = source.path.removesuffix(".py").split("/")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom):
+            stem = ".".join(base[: -node.level]) if node.level else ""
+            module = ".".join(filter(None, (stem, node.module or "")))
+            for alias in node.names:
+                yield f"{module}.{alias.name}", node
+        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"} and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield name.value, node
+
+
+def _called(node: ast.Call) -> str:
+    match node.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def arrows(source: Source) -> Iterator[Finding]:
+    """``fleet <- gates <- bot``, and nothing of ours imports the tests."""
+    allowed = MAY_IMPORT.get(source.package)
+    if allowed is None:
+        return
+    for name, node in imports(source):
+        top = name.split(".")[0]
+        if top in OURS - allowed:
+            yield Finding(source.at(node), "arrows", f"{source.package} must not import {name}")
+
+
+def homes(source: Source) -> Iterator[Finding]:
+    """A library that has a home is imported only there."""
+    if source.package not in MAY_IMPORT:
+        return
+    for name, node in imports(source):
+        top = name.split(".")[0]
+        patterns = HOMES.get(top)
+        if patterns and not any(fnmatch(source.path, pattern) for pattern in patterns):
+            yield Finding(source.at(node), "homes", f"{top} belongs in {' or '.join(patterns)}")
+
+
+def runner_alone(source: Source) -> Iterator[Finding]:
+    """The file that runs on a machine needs that machine's Python 3.9 and nothing else."""
+    if source.path != RUNNER:
+        return
+    for name, node in imports(source):
+        top = name.split(".")[0]
+        if top not in sys.stdlib_module_names - YOUNGER_THAN_RUNNER:
+            yield Finding(source.at(node), "runner", f"{name} is not in the standard library of Python 3.9")
+    try:
+        ast.parse(source.text, feature_version=RUNNER_PYTHON)
+    except SyntaxError as error:
+        yield Finding(f"{source.path}:{error.lineno}", "runner", f"not Python 3.9: {error.msg}")
+
+
+def pure_drivers(source: Source) -> Iterator[Finding]:
+    """Drivers translate: no input, no output, no clock, no chance."""
+    if not fnmatch(source.path, DRIVERS):
+        return
+    for name, node in imports(source):
+        if name.split(".")[0] in INPUT_OUTPUT:
+            yield Finding(source.at(node), "drivers", f"a translator has no use for {name}")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"open", "print"}:
+            yield Finding(source.at(node), "drivers", f"a translator calls no {node.func.id}()")
+
+
+def honest_tests(source: Source) -> Iterator[Finding]:
+    """The far end is faked, never our own code; and no test is passed over."""
+    if source.package != "tests":
+        return
+    for name, node in imports(source):
+        if any(name == mock or name.startswith(f"{mock}.") for mock in MOCKS):
+            yield Finding(source.at(node), "tests", f"{name}: fake the far end, not our own code")
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="monkeypatch"), attr="setattr"):
+                yield Finding(source.at(node), "tests", "monkeypatch.setattr: fake the far end, not our own code")
+            case ast.Attribute(value=ast.Name(id="pytest"), attr="skip" | "importorskip" | "xfail"):
+                yield Finding(source.at(node), "tests", "a missing component is an error that says what to install")
+            case ast.Attribute(attr="skip" | "skipif" | "xfail", value=ast.Attribute(attr="mark")):
+                yield Finding(source.at(node), "tests", "a missing component is an error that says what to install")
+
+
+def excuses(source: Source) -> Iterator[Finding]:
+    """Switching a checker off needs a reason in words, beside it."""
+    for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
+        if token.type == tokenize.COMMENT and _EXCUSE.search(token.string):
+            rest = _EXCUSE.sub("", token.string)
+            if not _REASON.search(rest):
+                where = f"{source.path}:{token.start[0]}"
+                yield Finding(where, "excuses", f"say why beside `{token.string.strip()}`")
+
+
+def size(source: Source) -> Iterator[Finding]:
+    """A file that grows past the alarm is two files."""
+    lines = source.text.count("\n")
+    if lines > LONGEST and source.path not in LONG:
+        yield Finding(f"{source.path}:{lines}", "size", f"{lines} lines; split it (the alarm is {LONGEST})")
+
+
+def one_root(source: Source) -> Iterator[Finding]:
+    """Only the composition root builds what wires the packages together."""
+    if source.package not in MAY_IMPORT:
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and (home := ROOT_ONLY.get(_called(node))) and source.path != home:
+            yield Finding(source.at(node), "root", f"{_called(node)} is built in {home} only")
+
+
+RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
+    arrows,
+    homes,
+    runner_alone,
+    pure_drivers,
+    honest_tests,
+    excuses,
+    size,
+    one_root,
+)
+
+
+def addresses(path: str, text: str, places: tuple[str, ...]) -> Iterator[Finding]:
+    """A committed file names no registry and none of ``places`` (absolute paths of the machine at hand)."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if any(pattern.search(line) for pattern in _ADDRESSES):
+            yield Finding(f"{path}:{number}", "addresses", "names a package registry's address")
+        for place in places:
+            if place in line:
+                yield Finding(f"{path}:{number}", "addresses", f"names {place}, a path of one machine")
+
+
+def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Finding]:
+    """Every breach in ``files`` (paths relative to ``root``); binary files are passed over."""
+    found: list[Finding] = []
+    for path in sorted(files):
+        try:
+            text = (root / path).read_text()
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+        found += addresses(path, text, places)
+        if path.endswith(".py"):
+            source = Source(path, text, ast.parse(text, path))
+            for rule in RULES:
+                found += rule(source)
+    return found
