@@ -1,0 +1,196 @@
+"""The controller's git: our environment, our configuration, bounded output, errors a person can read.
+
+Nothing of the system's or the user's git configuration is read, and neither are hooks, replace refs or
+attributes from outside: an operator's alias must not change what we judge. What a remote needs still works:
+
+- ssh: ``HOME`` and ``SSH_AUTH_SOCK`` are kept, so keys, agent and ``~/.ssh/config`` are the operator's own;
+  ``GIT_SSH_COMMAND`` is passed on when the controller was started with it.
+- https: ``~/.netrc``, or ``GIT_ASKPASS`` in the controller's environment. A ``credential.helper`` in
+  ``~/.gitconfig`` is not read, because that file is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.errors import Refused, Unavailable
+
+#: What holds wherever we run git, on the controller and on machines.
+CLEAN_ENV: Mapping[str, str] = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_ALLOW_PROTOCOL": "file:ssh:https",
+    "LC_ALL": "C",
+}
+#: The same for configuration; ``-c`` outranks every file.
+CLEAN_CONFIG: Sequence[str] = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.attributesFile=/dev/null",
+    "core.excludesFile=/dev/null",
+    "core.autocrlf=false",
+    "protocol.ext.allow=never",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+)
+#: As ``info/attributes`` it outranks every ``.gitattributes``: bytes in a checkout are the bytes in the tree.
+RAW_ATTRIBUTES = "* -text !eol !filter !ident !working-tree-encoding !export-ignore !export-subst !merge !diff\n"
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS")
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
+_CHUNK = 1 << 16
+
+
+def is_object_id(text: str) -> bool:
+    """Whether ``text`` is a full SHA-1 object id, the only kind this version works with."""
+    return _OBJECT_ID.fullmatch(text) is not None
+
+
+def without_credentials(text: str) -> str:
+    """``text`` with the user part of each URL replaced by ``***``."""
+    return _CREDENTIALS.sub(r"\1***@", text)
+
+
+def as_config(settings: Sequence[str] = CLEAN_CONFIG) -> list[str]:
+    """``settings`` as git's ``-c`` arguments."""
+    return [word for setting in settings for word in ("-c", setting)]
+
+
+@dataclass(frozen=True, slots=True)
+class GitEnded:
+    """A git command that has ended. ``cut``: it had more to say than the limit, and was stopped."""
+
+    code: int
+    out: bytes
+    err: str
+    cut: bool = False
+
+    @property
+    def line(self) -> str:
+        """Standard output as one stripped line."""
+        return self.out.decode("utf-8", "replace").strip()
+
+
+class Git:
+    """Runs git for the controller. ``program`` is a name on PATH or an absolute path."""
+
+    def __init__(self, program: str = "git") -> None:
+        self._program = program
+        self._env = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(CLEAN_ENV)
+
+    async def run(
+        self,
+        *args: str,
+        attempted: str,
+        on: str = "",
+        hint: str = "",
+        git_dir: Path | None = None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        stdout: Path | None = None,
+        limit: int = 64 << 20,
+        timeout: float = 120.0,
+        expect: Sequence[int] = (0,),
+    ) -> GitEnded:
+        """Runs one command to its end.
+
+        Output beyond ``limit`` bytes stops git and sets ``cut``; with ``stdout`` a file, output goes there
+        instead. A status outside ``expect`` (a cut one aside) raises ``Unavailable`` with git's own words.
+        """
+        where = {"GIT_DIR": str(git_dir)} if git_dir else {}
+        argv = [self._program, *as_config(), *args]
+        sink = stdout.open("wb") if stdout else None
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                cwd=cwd,
+                env=self._env | where | dict(env or {}),
+                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+                stdout=sink or asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise Unavailable(
+                attempted=attempted, on=on, cause=str(error), hint="install git 2.38 or later"
+            ) from error
+        finally:
+            if sink:
+                sink.close()
+        try:
+            async with asyncio.timeout(timeout):
+                out, err, _ = await asyncio.gather(
+                    _read(process.stdout, limit, process),
+                    _read(process.stderr, 1 << 20, process),
+                    _feed(process.stdin, stdin),
+                )
+                code = await process.wait()
+        except TimeoutError as error:
+            raise Unavailable(
+                attempted=attempted, on=on, hint=hint, cause=f"git took more than {timeout:.0f} s"
+            ) from error
+        finally:
+            if process.returncode is None:
+                _kill(process)
+                await asyncio.shield(process.wait())
+        cut = len(out) > limit
+        words = without_credentials(err.decode("utf-8", "replace")).strip()[-800:]
+        if code not in expect and not cut:
+            raise _failure(attempted, on, hint, code, words)
+        return GitEnded(code, out[:limit], words, cut)
+
+
+def _failure(attempted: str, on: str, hint: str, code: int, words: str) -> Refused | Unavailable:
+    cause = words or f"git ended with status {code}"
+    if "dubious ownership" in words:
+        return Refused(
+            attempted=attempted, on=on, cause=cause, hint="give the repository to the controller's login"
+        )
+    if "mismatched algorithms" in words:
+        return Refused(
+            attempted=attempted,
+            on=on,
+            cause="the repository uses SHA-256 object ids",
+            hint="only SHA-1 repositories are supported; a SHA-256 one must be converted",
+        )
+    return Unavailable(attempted=attempted, on=on, hint=hint, cause=cause)
+
+
+async def _read(stream: asyncio.StreamReader | None, limit: int, process: asyncio.subprocess.Process) -> bytes:
+    if stream is None:
+        return b""
+    parts, size = [], 0
+    while size <= limit and (data := await stream.read(_CHUNK)):
+        parts.append(data)
+        size += len(data)
+    if size > limit:
+        _kill(process)  # or it would wait for ever for somebody to read the rest
+    return b"".join(parts)
+
+
+async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
+    if stream is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit status tells why it left
+        stream.write(data)
+        await stream.drain()
+    stream.close()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

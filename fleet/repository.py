@@ -1,0 +1,435 @@
+"""A repository as the controller knows it: a bare mirror of its own, which nobody but the controller fills."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from fleet.errors import Misused, Refused
+from fleet.git import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
+
+__all__ = ["Change", "Git", "MergeResult", "Repository", "Stat"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
+_SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
+_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Airboss"), ("EMAIL", "airboss@localhost"))
+}
+_MANY_PACKS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs. ``status`` is git's letter (A, M, D, T; R with ``old_path`` only when asked for).
+
+    Bytes of a path that are no UTF-8 are kept as surrogate escapes.
+    """
+
+    status: str
+    path: str
+    old_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """How big a change is. A binary file counts as a file without lines."""
+
+    files: int
+    insertions: int
+    deletions: int
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """A merged ``tree``, or the paths in conflict (then ``tree`` is empty). ``notes`` are git's words."""
+
+    tree: str
+    conflicts: tuple[str, ...] = ()
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository of ``fleet.toml``: ``url`` (a path or a URL), its ``base`` branch, and our ``mirror``.
+
+    Raises ``Misused`` at once for a name, branch or URL that could mean something else to git.
+    """
+
+    name: str
+    url: str
+    base: str
+    mirror: Path
+    git: Git = field(default_factory=Git)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or ".." in self.name or self.name.endswith((".lock", ".git")):
+            raise self._misused("the name", "use letters, digits, '.', '_' and '-'")
+        bad_branch = ("..", "//", "@{", "/.", ".lock/")
+        if (
+            not _BRANCH.fullmatch(self.base)
+            or any(part in self.base for part in bad_branch)
+            or self.base.endswith(("/", ".", ".lock"))
+        ):
+            raise self._misused(f"the base branch {self.base!r}", "name a branch, for example main")
+        if self.path is None and not _is_url(self.url):
+            raise self._misused(
+                f"the url {without_credentials(self.url)!r}",
+                "give an absolute path, ssh://, https://, file:// or user@host:path",
+            )
+
+    def _misused(self, what: str, hint: str) -> Misused:
+        return Misused(attempted="use a repository", on=self.name, cause=f"{what} is not usable", hint=hint)
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is, when it is on this machine; ``None`` for a remote one."""
+        if self.url.startswith("file://"):
+            return Path(unquote(urlsplit(self.url).path))
+        if self.url.startswith(("/", "~")):
+            return Path(self.url).expanduser()
+        return None
+
+    @property
+    def ref(self) -> str:
+        """The base branch's full ref name."""
+        return f"refs/heads/{self.base}"
+
+    @property
+    def remote(self) -> str:
+        """What git is given as the repository's address."""
+        return str(self.path) if self.path else self.url
+
+    @property
+    def _on(self) -> str:
+        return f"{self.name}: {without_credentials(self.url)}"
+
+    async def fetch(self) -> str:
+        """Brings the mirror up to date and answers the base branch's commit.
+
+        Raises ``Refused`` for a repository that cannot be used as it is (none there, empty, no such branch,
+        SHA-256), and ``Unavailable`` when it does not answer.
+        """
+        async with self._lock:
+            await self._init()
+            tip = await self.tip()
+            if not await self.has(tip):
+                await self._tidy()
+                await self.git.run(
+                    "fetch",
+                    "--quiet",
+                    "--no-tags",
+                    "--no-write-fetch-head",
+                    "--no-recurse-submodules",
+                    "--",
+                    self.remote,
+                    f"+{self.ref}:refs/airboss/base/{self.base}",
+                    attempted="fetch the base branch",
+                    on=self._on,
+                    git_dir=self.mirror,
+                    timeout=900.0,
+                )
+                tip = await self._resolve(f"refs/airboss/base/{self.base}")
+            return tip
+
+    async def tip(self) -> str:
+        """The base branch's commit, read from the repository itself, never from the mirror."""
+        attempted = "read the base branch"
+        if self.path is not None:
+            where = await self.git_dir()
+            ended = await self.git.run(
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                "--end-of-options",
+                f"{self.ref}^{{commit}}",
+                attempted=attempted,
+                on=self._on,
+                git_dir=where,
+                expect=(0, 1),
+            )
+            found = ended.line
+        else:
+            ended = await self.git.run(
+                "ls-remote",
+                "--",
+                self.remote,
+                self.ref,
+                attempted=attempted,
+                on=self._on,
+                hint="check the url, the network and the controller's own access to it",
+            )
+            found = next(
+                (line.split()[0] for line in ended.line.splitlines() if line.endswith("\t" + self.ref)), ""
+            )
+        if found and not is_object_id(found):
+            raise Refused(
+                attempted=attempted,
+                on=self._on,
+                cause="it uses SHA-256 object ids",
+                hint="only SHA-1 repositories are supported",
+            )
+        if not found:
+            raise Refused(
+                attempted=attempted,
+                on=self._on,
+                cause=f"there is no branch {self.base}",
+                hint="commit something to it first, or name another base in fleet.toml",
+            )
+        return found
+
+    async def git_dir(self) -> Path:
+        """The git directory of a repository on this machine. Raises ``Refused`` when there is none."""
+        path = self.path
+        if path is None:
+            raise Misused(attempted="open the repository here", on=self._on, cause="it is on another machine")
+        hint = "check the path in fleet.toml; it must be the root of a git repository"
+        if not path.is_dir():
+            raise Refused(attempted="open the repository", on=self._on, cause="no such directory", hint=hint)
+        ended = await self.git.run(
+            "rev-parse",
+            "--path-format=absolute",
+            "--git-common-dir",
+            "--show-object-format",
+            attempted="open the repository",
+            on=self._on,
+            cwd=path,
+            env={"GIT_CEILING_DIRECTORIES": str(path.resolve().parent)},
+            expect=(0, 128),
+        )
+        if "dubious ownership" in ended.err:
+            raise Refused(
+                attempted="open the repository",
+                on=self._on,
+                cause="it belongs to another login",
+                hint="give it to the controller's login, or name it by an ssh:// url",
+            )
+        if ended.code:
+            raise Refused(attempted="open the repository", on=self._on, cause="not a git repository", hint=hint)
+        where, object_format = ended.out.decode("utf-8", "surrogateescape").rstrip("\n").rsplit("\n", 1)
+        if object_format != "sha1":
+            raise Refused(
+                attempted="open the repository",
+                on=self._on,
+                cause=f"it uses {object_format} object ids",
+                hint="only SHA-1 repositories are supported",
+            )
+        return Path(where)
+
+    async def has(self, commit: str) -> bool:
+        """Whether the mirror holds ``commit``."""
+        ended = await self._run(
+            "cat-file", "-e", f"{commit}^{{commit}}", what="look for a commit", expect=(0, 1, 128)
+        )
+        return ended.code == 0
+
+    async def known(self, commits: list[str]) -> list[str]:
+        """Those of ``commits`` (any strings) that are commits in the mirror."""
+        asked = [commit for commit in commits if is_object_id(commit)]
+        if not asked:
+            return []
+        ended = await self._run(
+            "cat-file",
+            "--batch-check=%(objectname) %(objecttype)",
+            what="look for commits",
+            stdin="".join(f"{commit}\n" for commit in asked).encode(),
+        )
+        return [line.split()[0] for line in ended.line.splitlines() if line.endswith(" commit")]
+
+    async def show(self, commit: str, path: str, limit: int = 8 << 20) -> bytes | None:
+        """A file's bytes in ``commit``; ``None`` when ``path`` is no regular file there.
+
+        Raises ``Refused`` when it is bigger than ``limit`` bytes.
+        """
+        listed = await self._run("ls-tree", "-z", _id(commit), "--", path, what=f"read {path}", on=commit)
+        kind = re.match(rb"100[0-7]{3} blob ([0-9a-f]{40})\t", listed.out)
+        if kind is None:
+            return None
+        ended = await self._run("cat-file", "blob", kind[1].decode(), what=f"read {path}", on=commit, limit=limit)
+        if ended.cut:
+            raise Refused(attempted=f"read {path}", on=commit, cause=f"it is bigger than {limit} bytes")
+        return ended.out
+
+    async def tree_of(self, commit: str) -> str:
+        """The id of the commit's tree."""
+        return await self._resolve(f"{_id(commit)}^{{tree}}")
+
+    async def changed_paths(self, base: str, commit: str, *, renames: bool = False) -> list[Change]:
+        """What differs between two commits or trees, submodules included.
+
+        Without ``renames`` a moved file is a D and an A, so that a rule about paths sees both ends.
+        """
+        ended = await self._run(
+            "diff-tree",
+            "-r",
+            "-z",
+            "--no-commit-id",
+            "--name-status",
+            "--ignore-submodules=none",
+            "-M" if renames else "--no-renames",
+            _id(base),
+            _id(commit),
+            "--",
+            what="list what changed",
+            on=commit,
+            limit=256 << 20,
+        )
+        if ended.cut:
+            raise Refused(attempted="list what changed", on=commit, cause="too many paths")
+        fields_ = iter(ended.out.decode("utf-8", "surrogateescape").split("\0"))
+        changes = []
+        for status in fields_:
+            if not status:
+                break
+            first = next(fields_)
+            changes.append(Change("R", next(fields_), first) if status[0] == "R" else Change(status[0], first))
+        return changes
+
+    async def diff(self, base: str, commit: str, limit: int) -> bytes:
+        """The first ``limit`` bytes of the patch between two commits: untrusted bytes, for readers."""
+        ended = await self._run(
+            "diff-tree", "-p", "-M", "--no-color", "--no-ext-diff", "--no-textconv", "--no-commit-id",
+            _id(base), _id(commit), "--", what="make a patch", on=commit, limit=limit,
+        )  # fmt: skip
+        return ended.out
+
+    async def shortstat(self, base: str, commit: str) -> Stat:
+        """Files, lines added and lines removed between two commits or trees."""
+        ended = await self._run(
+            "diff-tree", "-r", "--no-renames", "--shortstat", "--no-commit-id", "--no-ext-diff", "--no-textconv",
+            _id(base), _id(commit), "--", what="measure a change", on=commit,
+        )  # fmt: skip
+        counts = {
+            word[:3]: int(number) for number, word in re.findall(r"(\d+) (file|insertion|deletion)", ended.line)
+        }
+        return Stat(counts.get("fil", 0), counts.get("ins", 0), counts.get("del", 0))
+
+    async def commit_tree(self, tree: str, *parents: str, message: str, time_us: int) -> str:
+        """Makes a commit by Airboss. The same arguments give the same id, so repeating it is harmless.
+
+        ``time_us`` is microseconds since the epoch, cut to the second. A snapshot has one parent, its base.
+        """
+        date = f"@{time_us // 1_000_000} +0000"
+        ended = await self._run(
+            "commit-tree",
+            *(word for parent in parents for word in ("-p", _id(parent))),
+            "-F",
+            "-",
+            _id(tree),
+            what="make a commit",
+            on=tree,
+            stdin=message.replace("\0", "").encode("utf-8", "replace") or b"\n",
+            env=_IDENTITY | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+        )
+        return ended.line
+
+    async def merge(self, current: str, snapshot: str) -> MergeResult:
+        """Merges two commits without touching any working tree. Conflicts are an answer, not an error."""
+        ended = await self._run(
+            "merge-tree",
+            "--write-tree",
+            "-z",
+            "--name-only",
+            "--messages",
+            _id(current),
+            _id(snapshot),
+            what="merge onto the base",
+            on=snapshot,
+            expect=(0, 1),
+        )
+        names, _, rest = ended.out.decode("utf-8", "surrogateescape").partition("\0\0")
+        tree, *conflicts = names.rstrip("\0").split("\0")
+        if ended.code == 0:
+            return MergeResult(tree.strip())
+        notes = " ".join(part for part in rest.split("\0") if part.endswith("\n")).strip()
+        return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
+
+    async def merge_commit(self, current: str, snapshot: str, tree: str, *, message: str, time_us: int) -> str:
+        """The commit that lands: the snapshot itself when it was made on ``current``, else a merge of both."""
+        parent = await self._resolve(f"{_id(snapshot)}^1")
+        if parent == current and await self.tree_of(snapshot) == tree:
+            return snapshot
+        return await self.commit_tree(tree, current, snapshot, message=message, time_us=time_us)
+
+    async def descends(self, commit: str, ancestor: str) -> bool:
+        """Whether ``ancestor`` is in the history of ``commit``."""
+        ended = await self._run(
+            "merge-base", "--is-ancestor", _id(ancestor), _id(commit), what="compare commits", expect=(0, 1)
+        )
+        return ended.code == 0
+
+    async def pack(self, target: Path, wanted: str, haves: list[str] | None = None) -> None:
+        """Writes a pack of ``wanted`` (a commit and its history, or a tree), thin against ``haves``."""
+        revisions = "".join([f"{_id(wanted)}\n", *(f"^{_id(have)}\n" for have in haves or ())])
+        await self._run(
+            "pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset", *(["--thin"] if haves else []),
+            what="pack objects", on=wanted, stdin=revisions.encode(), stdout=target, timeout=900.0,
+        )  # fmt: skip
+
+    async def _init(self) -> None:
+        if (self.mirror / "info" / "attributes").exists():
+            return
+        self.mirror.parent.mkdir(parents=True, exist_ok=True)
+        await self.git.run(
+            "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--", str(self.mirror),
+            attempted="make the mirror", on=str(self.mirror),
+        )  # fmt: skip
+        info = self.mirror / "info"
+        info.mkdir(exist_ok=True)
+        (info / "attributes").write_text(RAW_ATTRIBUTES)
+
+    async def _tidy(self) -> None:
+        """Joins small packs. Nothing is ever removed from a mirror: a commit we judged stays there."""
+        packs = self.mirror / "objects" / "pack"
+        if packs.is_dir() and sum(1 for _ in packs.glob("*.pack")) > _MANY_PACKS:
+            await self._run("repack", "--quiet", "-d", "--geometric=2", what="join packs", timeout=900.0)
+
+    async def _resolve(self, what: str) -> str:
+        ended = await self._run("rev-parse", "--verify", "--end-of-options", what, what="find an object", on=what)
+        return ended.line
+
+    async def _run(
+        self,
+        *args: str,
+        what: str,
+        on: str = "",
+        stdin: bytes = b"",
+        stdout: Path | None = None,
+        env: dict[str, str] | None = None,
+        limit: int = 64 << 20,
+        timeout: float = 120.0,
+        expect: tuple[int, ...] = (0,),
+    ) -> GitEnded:
+        return await self.git.run(
+            *args,
+            attempted=what,
+            on=f"{self.name}: {on}" if on else self.name,
+            git_dir=self.mirror,
+            stdin=stdin,
+            stdout=stdout,
+            env=env,
+            limit=limit,
+            timeout=timeout,
+            expect=expect,
+        )
+
+
+def _id(text: str) -> str:
+    if not is_object_id(text):
+        raise Misused(attempted="name a commit", on=repr(text)[:80], cause="not a full object id")
+    return text
+
+
+def _is_url(url: str) -> bool:
+    if "::" in url or "\n" in url or "\0" in url:
+        return False
+    if url.startswith(("ssh://", "https://")):
+        host = (urlsplit(url).hostname or "-").strip("[]")
+        return not host.startswith("-") and not urlsplit(url).netloc.startswith("-")
+    return "://" not in url and _SCP_LIKE.fullmatch(url) is not None
