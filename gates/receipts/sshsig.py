@@ -206,12 +206,14 @@ def from_allowed_signers(text: str) -> tuple[PublicKey, ...]:
 def load_or_create(home: Path) -> Ed25519PrivateKey:
     """The receipt key of this controller, ``AIRBOSS_HOME/keys/receipt_ed25519`` (0600), made on first need.
 
+    Whoever makes a key knows it: it is pinned in ``AIRBOSS_HOME/pinned`` too, for ``airboss verify`` here.
+
     Raises ``Unavailable`` when the file cannot be read or does not hold an Ed25519 key: a new key in its place
     would break every pin, so one is never made over an existing file.
     """
     path = home / "keys" / "receipt_ed25519"
     if not path.exists():
-        _create(path)
+        _create(home, path)
     try:
         key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
@@ -226,7 +228,7 @@ def load_or_create(home: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _create(path: Path) -> None:
+def _create(home: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
@@ -242,7 +244,11 @@ def _create(path: Path) -> None:
         fresh.unlink()
     winner = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     if isinstance(winner, Ed25519PrivateKey):
-        write_durably(path.with_name(path.name + ".pub"), f"{public_of(winner).line} airboss receipts\n".encode())
+        line = f"{public_of(winner).line} airboss receipts\n".encode()
+        write_durably(path.with_name(path.name + ".pub"), line)
+        pinned = home / "pinned" / "this-controller.pub"
+        pinned.parent.mkdir(mode=0o700, exist_ok=True)
+        write_durably(pinned, line)
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -44,6 +44,12 @@ def landing_of(task: str, events: Sequence[Recorded]) -> Recorded:
     raise _refuse(task, "the ledger has no landing of it")
 
 
+def landed_commit(landing: Recorded) -> str:
+    """The commit that a landing event put on the branch."""
+    assert isinstance(landing.event, LandingDone)
+    return landing.event.new
+
+
 def build(task: str, events: Sequence[Recorded], leaves: Sequence[bytes]) -> bytes:
     """The statement's RFC 8785 bytes.
 
@@ -110,10 +116,15 @@ def _refuse(task: str, cause: str) -> Refused:
 
 
 def _verdict_on(task: str, mine: Sequence[Recorded], tree: str) -> VerdictGiven:
+    """The last verdict on the tree that landed: it passed, or it was held and a person then released it."""
+    released: set[str] = set()
     for recorded in reversed(mine):
         event = recorded.event
+        if isinstance(event, HoldReleased) and event.approved:
+            released.add(event.commit)
         if isinstance(event, VerdictGiven) and event.tree == tree:
-            if event.outcome == "passed" and event.gate_runs:
+            fine = event.outcome == "passed" or (event.outcome == "held" and event.commit in released)
+            if fine and event.gate_runs:
                 return event
             raise _refuse(task, f"the last verdict on the landed tree is {event.outcome!r}")
     raise _refuse(task, f"the ledger has no verdict on the landed tree {tree}")
@@ -164,6 +175,8 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
     start, end = opened.event, closed.event
     assert isinstance(start, GateOpened)
     assert isinstance(end, GateClosed)
+    if end.outcome != "passed":
+        raise _refuse(task, f"gate run {run} of the landed tree is {end.outcome!r}")
     return {
         "run": run,
         "gate": start.gate,

@@ -1,0 +1,55 @@
+"""Writes a landed task's receipt under ``AIRBOSS_HOME/receipts``: statement, signature, the signer's line."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.events import Recorded
+from fleet.store import ledger
+from fleet.store.core import Store, Tx
+from gates.receipts import sshsig, statement
+
+_PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A receipt on disk. ``sha256`` is over the statement's bytes."""
+
+    path: Path
+    commit: str
+    sha256: str
+
+
+async def issue(store: Store, home: Path, task: str) -> Issued:
+    """Makes the receipt of a landed task, or makes the same one again: it depends on the ledger alone.
+
+    Raises ``Refused`` when the ledger does not show that the task landed by a passing verdict.
+    """
+    data, commit = await store.read(lambda tx: compute(tx, task))
+    return await asyncio.to_thread(_write, home, task, data, commit)
+
+
+def compute(tx: Tx, task: str) -> tuple[bytes, str]:
+    """The statement's bytes and the landed commit, from the ledger."""
+    events: list[Recorded] = []
+    while page := ledger.read(tx, after=events[-1].seq if events else 0, limit=_PAGE, task=task):
+        events += page
+    landing = statement.landing_of(task, events)
+    data = statement.build(task, events, ledger.leaves(tx, landing.seq))
+    return data, statement.landed_commit(landing)
+
+
+def _write(home: Path, task: str, data: bytes, commit: str) -> Issued:
+    key = sshsig.load_or_create(home)
+    folder = home / "receipts"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{task}.json"
+    # The signature goes first: a statement on disk is then never without the one that belongs to it.
+    sshsig.write_durably(folder / f"{task}.json.sig", sshsig.sign(key, data).encode())
+    sshsig.write_durably(folder / "allowed_signers", sshsig.allowed_signers_line(sshsig.public_of(key)).encode())
+    sshsig.write_durably(path, data)
+    return Issued(path, commit, hashlib.sha256(data).hexdigest())

@@ -1,0 +1,195 @@
+"""Checks a receipt against a key that the reader pinned, and on request against the repository and the ledger.
+
+Every check is reported, not only the first that fails. A key that came with the receipt proves nothing and is
+never taken from there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+
+from fleet.errors import Misused, Refused
+from fleet.git import Git
+from fleet.model import Isolation
+from fleet.store.core import Store
+from gates.receipts import issue, sshsig
+from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
+
+#: A receipt names a handful of gates; more than this is not one.
+SIZE_LIMIT = 4 << 20
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question asked of a receipt. ``detail`` is for a person, and may hold untrusted text."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def pinned_keys(home: Path, allowed_signers: Path | None, key: str, receipt: Path) -> tuple[sshsig.PublicKey, ...]:
+    """The keys the reader trusts: from the options, else from ``AIRBOSS_HOME/pinned``.
+
+    Raises ``Misused`` when there is none, or when the file named lies beside the receipt.
+    """
+    if key:
+        return (sshsig.PublicKey.parse(key),)
+    if allowed_signers is not None:
+        if allowed_signers.resolve().parent == receipt.resolve().parent:
+            raise _unpinned(f"{allowed_signers} lies beside the receipt, so it proves nothing")
+        return sshsig.from_allowed_signers(_text(allowed_signers))
+    folder = home / "pinned"
+    files = sorted(folder.glob("*.pub")) if folder.resolve() != receipt.resolve().parent else []
+    if not files:
+        raise _unpinned(f"there is none in {folder}")
+    return tuple(sshsig.PublicKey.parse(_text(file)) for file in files)
+
+
+def _unpinned(cause: str) -> Misused:
+    return Misused(
+        attempted="find the pinned key",
+        cause=cause,
+        hint="get the public key from the controller's operator and give it with --key 'ssh-ed25519 AAAA…', "
+        "or keep it as AIRBOSS_HOME/pinned/NAME.pub",
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise Misused(attempted="read the pinned key", on=str(path), cause=str(error)) from error
+
+
+def check_signature(data: bytes, armoured: str, pinned: Sequence[sshsig.PublicKey]) -> Check:
+    """Whether one of the pinned keys signed exactly these bytes as a receipt."""
+    reasons = []
+    for key in pinned:
+        reason = sshsig.verify(armoured, data, key)
+        if not reason:
+            return Check("signature", True, f"by the pinned key {key.fingerprint}")
+        reasons.append(reason)
+    return Check("signature", False, "; ".join(dict.fromkeys(reasons)))
+
+
+def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:
+    """Whether the bytes are a receipt of this version that says what a receipt must; and the statement.
+
+    Every gate in it must have ended by ``exit 0`` over the very tree that landed.
+    """
+    try:
+        statement = json.loads(data)
+        canonical = rfc8785.dumps(statement)
+    except (ValueError, rfc8785.CanonicalizationError, RecursionError) as error:
+        return Check("statement", False, f"not a JSON statement: {error}"), {}
+    problem = "its bytes are not in canonical form" if canonical != data else _problem(statement)
+    if problem:
+        return Check("statement", False, problem), {}
+    return Check(
+        "statement", True, f"{statement['subject'][0]['name']} by {len(_gates(statement))} gates"
+    ), statement
+
+
+def _gates(statement: dict[str, Any]) -> list[dict[str, Any]]:
+    gates: list[dict[str, Any]] = statement["predicate"]["gates"]
+    return gates
+
+
+def _problem(statement: Any) -> str:
+    match statement:
+        case {
+            "_type": str(kind),
+            "predicateType": str(predicate_type),
+            "subject": [{"name": str(), "digest": {"gitCommit": str(subject)}}],
+            "predicate": {
+                "isolation": str(isolation),
+                "task": {"id": str()},
+                "judged": {"tree": str(judged_tree)},
+                "landed": {"commit": str(commit), "tree": str(tree), "replaced": str(replaced), "ref": str()},
+                "gates": [_, *_] as gates,
+                "ledger": {"size": int(), "root_sha256": str(head), "first_seq": int(), "last_seq": int()},
+                "witness": str(),
+            },
+        }:
+            pass
+        case _:
+            return "it lacks a field that every receipt has"
+    if kind != STATEMENT_TYPE or predicate_type != PREDICATE_TYPE:
+        return f"it is of another type ({predicate_type!r})"
+    if isolation not in {str(item) for item in Isolation}:
+        return f"it names an unknown isolation ({isolation!r})"
+    if not all(_SHA1.fullmatch(item) for item in (commit, tree, replaced)) or not _SHA256.fullmatch(head):
+        return "an object id or a root in it is malformed"
+    if subject != commit:
+        return f"its subject is {subject} but {commit} landed"
+    if judged_tree != tree:
+        return f"the judged tree {judged_tree} is not the landed one {tree}"
+    return next((found for gate in gates if (found := _gate_problem(gate, tree))), "")
+
+
+def _gate_problem(gate: Any, tree: str) -> str:
+    match gate:
+        case {
+            "run": str(run),
+            "outcome": "passed",
+            "exit": {"how": "exited", "code": 0},
+            "raw_wait_status": 0,
+            "tree": str(found),
+        }:
+            return "" if found == tree else f"gate run {run} judged the tree {found}, not the landed one"
+        case {"run": str(run)}:
+            return f"gate run {run} did not end by exit 0"
+    return "a gate run in it has no name"
+
+
+async def check_repository(statement: dict[str, Any], repo: Path) -> Check:
+    """Whether the repository holds the landed commit with that tree, on top of what it replaced.
+
+    Raises ``Unavailable`` when git or the repository cannot be read.
+    """
+    landed = statement["predicate"]["landed"]
+    git = Git()
+    found = await git.run(
+        "cat-file",
+        "commit",
+        landed["commit"],
+        cwd=repo,
+        attempted="read the landed commit",
+        on=str(repo),
+        expect=(0, 128),
+    )
+    if found.code:
+        return Check("repository", False, f"{repo} has no commit {landed['commit']}")
+    head = found.out.split(b"\n\n", 1)[0].decode("utf-8", "replace").splitlines()
+    tree = [line[5:] for line in head if line.startswith("tree ")]
+    parents = [line[7:] for line in head if line.startswith("parent ")]
+    if tree != [landed["tree"]]:
+        return Check("repository", False, f"the commit has the tree {tree}, the receipt says {landed['tree']}")
+    if landed["replaced"] not in parents:
+        return Check("repository", False, f"the commit does not follow {landed['replaced']}, which it replaced")
+    return Check(
+        "repository", True, f"{landed['commit'][:12]} has the judged tree and follows {landed['replaced'][:12]}"
+    )
+
+
+async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> Check:
+    """Whether the ledger gives this receipt again, byte for byte, with the Merkle root in it."""
+    task = statement["predicate"]["task"]["id"]
+    try:
+        recomputed, _ = await store.read(lambda tx: issue.compute(tx, task))
+    except Refused as error:
+        return Check("ledger", False, error.cause)
+    if recomputed != data:
+        return Check("ledger", False, f"the ledger tells another story of {task}")
+    ledger = statement["predicate"]["ledger"]
+    return Check("ledger", True, f"{ledger['size']} events, root {ledger['root_sha256'][:16]}…")
