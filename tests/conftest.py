@@ -1,0 +1,101 @@
+"""What every test gets: a machine as bare as a stranger's, and a run that cannot look better than it was.
+
+A run fails when a test was skipped, and a test fails when a process that it started outlives it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quick", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("full", settings.get_profile("quick"), max_examples=5_000)
+settings.load_profile(os.environ.get("AIRBOSS_CAMPAIGN", "quick"))
+
+#: How long a process may take to die after the test that started it ended.
+GRACE_SECONDS = 5.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bare_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads this person's git settings or Airboss home; none leaves a process at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("AIRBOSS_HOME", str(tmp_path_factory.mktemp("nobodys-home") / "home"))
+        yield
+    fail_if_any_lives_in(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Looks for processes that name or stand in the test's own directory, after all else was torn down."""
+    own = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if own is not None:
+        fail_if_any_lives_in(own)
+
+
+def fail_if_any_lives_in(directory: Path) -> None:
+    """Fails, and ends them, when processes still live in ``directory``. Says nothing where there is no /proc."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while (left := living_in(directory)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if left:
+        pytest.fail(f"left behind, and ended now: {'; '.join(f'{pid} {line}' for pid, line in left.items())}")
+
+
+def living_in(directory: Path) -> dict[int, str]:
+    """Processes, ourselves and zombies apart, whose command line or working directory lies in ``directory``."""
+    found: dict[int, str] = {}
+    name = str(directory)
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            stands = os.readlink(entry / "cwd") if line else ""
+        except OSError:
+            continue
+        if (f"{name}/" in f"{line}/" or f"{stands}/".startswith(f"{name}/")) and int(entry.name) != os.getpid():
+            found[int(entry.name)] = line[:300]
+    return found
+
+
+_passed_over: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped:
+        _passed_over.append(f"{report.nodeid}: {_why(report.longrepr)}")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _passed_over.append(f"{report.nodeid}: {_why(report.longrepr)}")
+
+
+def _why(longrepr: object) -> str:
+    return str(longrepr[2]) if isinstance(longrepr, tuple) else "expected to fail"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _passed_over and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _passed_over:
+        terminalreporter.section("not run, so this run fails", red=True)
+        for line in _passed_over:
+            terminalreporter.line(line)

@@ -1,0 +1,52 @@
+"""The suite's own guards: a skipped test and a process left behind both fail the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = (Path(__file__).resolve().parents[1] / "conftest.py").read_text()
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeconftest(CONFTEST.replace("GRACE_SECONDS = 5.0", "GRACE_SECONDS = 0.5"))
+    return pytester
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_skipped_test_fails_the_run(run: pytest.Pytester, workers: str) -> None:
+    run.makepyfile("import pytest\ndef test_a(): pytest.skip('no sshd here')\ndef test_b(): pass\n")
+    result = run.runpytest_subprocess("-n", workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*not run, so this run fails*", "*test_a*no sshd here*", "*1 passed, 1 skipped*"])
+
+
+def test_a_module_passed_over_fails_the_run(run: pytest.Pytester) -> None:
+    run.makepyfile(test_a="import pytest\npytest.importorskip('no_such_library')\n", test_b="def test_b(): pass\n")
+    result = run.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*test_a.py: *no_such_library*"])
+
+
+def test_a_process_that_outlives_its_test_fails_it(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        "import subprocess\n"
+        "def test_a(tmp_path): subprocess.Popen(['sleep', '60'], cwd=tmp_path, start_new_session=True)\n"
+    )
+    result = run.runpytest_subprocess()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*left behind, and ended now: * sleep 60*"])
+
+
+def test_an_orderly_run_passes(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        "import os, subprocess\n"
+        "def test_a(tmp_path): subprocess.run(['true'], cwd=tmp_path)\n"
+        "def test_b(): assert not os.path.exists(os.environ['AIRBOSS_HOME'])\n"
+    )
+    result = run.runpytest_subprocess("-n", "2")
+    assert result.ret == pytest.ExitCode.OK
