@@ -1,0 +1,115 @@
+"""Text that an agent, a log, a file name or a repository wrote. It is shown; it never acts.
+
+``clean`` is the one cleaner: after it a text cannot move a cursor, set a title, hide words or turn them round.
+That it becomes no markup, mention or link is the chat adapters' part, which know their platform's rules.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+DEFAULT_LIMIT = 4_000  # characters: one chat message
+
+_TERMINAL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]?"  # CSI
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*+(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, SOS, PM, APC
+    r"|\x1b[ -/]*+[0-~]?"
+)
+_NEWLINES = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+
+
+def _ranges(*ranges: tuple[int, int]) -> dict[int, None]:
+    return {point: None for first, last in ranges for point in range(first, last + 1)}
+
+
+_GONE: dict[int, int | None] = {
+    **_ranges(
+        (0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F),  # C0 without tab and newline, DEL, C1
+        (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+        (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F),  # zero-width, bidi marks and overrides
+        (0x3164, 0x3164), (0xFE00, 0xFE0E), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF9, 0xFFFB),
+        (0xE0000, 0xE0FFF),  # tags: a second, invisible alphabet
+    ),
+    **dict.fromkeys(range(0xD800, 0xE000), 0xFFFD),  # lone surrogates cannot be sent
+}  # fmt: skip
+
+
+def clean(text: str, limit: int = DEFAULT_LIMIT) -> str:
+    """``text`` as plain visible characters, newlines and tabs, at most ``limit`` characters.
+
+    Newlines of all kinds become ``\\n``. What is too long keeps its beginning and its end.
+    """
+    shown = _TERMINAL.sub("", text)
+    shown = _NEWLINES.sub("\n", shown).translate(_GONE)
+    return shortened(shown, limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """``text``, or its first two thirds and its end around a note of what is left out; ``limit`` characters."""
+    if len(text) <= limit:
+        return text
+    note = f"\n… {len(text) - limit} characters left out …\n"
+    room = limit - len(note)
+    if room < len(note):
+        return text[: max(0, limit - 1)] + "…"[:limit]
+    head = room * 2 // 3
+    return text[:head] + note + text[len(text) - (room - head) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Untrusted:
+    """A text of somebody else's. ``raw`` is for storing; to show it, use ``str`` or :meth:`text`."""
+
+    raw: str
+
+    def text(self, limit: int = DEFAULT_LIMIT) -> str:
+        """The cleaned text, at most ``limit`` characters."""
+        return clean(self.raw, limit)
+
+    def one_line(self, limit: int = 80) -> str:
+        """The cleaned text on one line."""
+        flat = " ".join(clean(self.raw[: limit * 32], limit * 32).split())
+        return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+_LINE_LIMIT = 300
+_TELLING = re.compile(
+    r"""
+    ^E\s{2,}\S                                        # pytest: what went wrong
+    | ^>\s{2,}\S                                      # pytest: the line it went wrong on
+    | ^(?:FAILED|ERROR)\s+\S                          # pytest: short summary
+    | ^(?:FAIL|ERROR):\s                              # unittest
+    | ^\S{1,200}:\d+:\s\w*(?:Error|Exception|Failed)  # pytest: where
+    | ^\s*assert\b
+    | ^[\w.]{0,100}(?:Error|Exception|Interrupt)(?::\s|$)   # the last line of a traceback
+    | (?:^|[\s:])(?:fatal\s)?error(?:\[\w+\]|\s[A-Z]+\d+)?:\s  # gcc, clang, rustc, tsc
+    | ^---\sFAIL | ^FAIL\b | ^panic: | panicked\sat | ^not\sok\b
+    """,
+    re.VERBOSE,
+)
+
+
+def tail_that_matters(text: str, lines: int = 20) -> str:
+    """The lines of a failed gate's output that say why, in their order, and its last line; cleaned.
+
+    Knows pytest, unittest, tracebacks and compilers; any other output gives its last ``lines`` lines. Lines are
+    cut at 300 characters. When too many tell, the first ones stay: later failures often follow from them.
+    """
+    every = [line.rstrip()[:_LINE_LIMIT] for line in clean(text, len(text) + 1).split("\n")]
+    kept = [line for line in every if line]
+    if not kept:
+        return ""
+    telling = [at for at, line in enumerate(kept) if _TELLING.search(line)]
+    if not telling:
+        return "\n".join(kept[-lines:])
+    last = len(kept) - 1
+    summary = [at for at in telling if kept[at].startswith(("FAILED ", "ERROR "))]
+    details = [at for at in telling if at not in set(summary) and at != last]
+    room = max(1, lines - 1)
+    named = summary[: max(1, room // 2)] if details else summary[:room]
+    chosen = sorted({*named, *details[: max(0, room - len(named))]} - {last})
+    return "\n".join(kept[at] for at in [*chosen[:room], last][:lines])
