@@ -1,0 +1,229 @@
+"""The two databases we speak to: how each is connected, what its errors mean, and how its schema is brought up."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from fleet.errors import AirbossError, Misused, Unavailable
+from fleet.store import tables
+from fleet.store.migrations import HEAD
+
+WAIT_SECONDS = 10  # for another writer, before the store counts as unavailable
+
+_URL_HINT = "Use sqlite:////absolute/path/airboss.db or postgresql+psycopg://user@host/database"
+_SQLITE_HINTS = {
+    "SQLITE_FULL": "The disk is full: free some space; nothing was written",
+    "SQLITE_CORRUPT": "Stop Airboss and restore the file from a backup; `sqlite3 FILE .recover` saves what can be",
+    "SQLITE_NOTADB": "This file is not a store of Airboss: check the path, or restore it from a backup",
+    "SQLITE_READONLY": "Make the file and its directory writable for the user that runs Airboss",
+    "SQLITE_CANTOPEN": "Check that the path is a file in a directory that the user who runs Airboss may write",
+    "SQLITE_PERM": "Make the file and its directory writable for the user that runs Airboss",
+    "SQLITE_IOERR": "The disk gave an error: look at the system's log and at the free space",
+    "SQLITE_BUSY": f"Another process wrote for over {WAIT_SECONDS} s: is there a second controller, or a backup?",
+    "SQLITE_LOCKED": "Another process holds the store: is there a second controller, or a backup?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Two engines on one database: ``writer`` begins exclusively, ``reader`` takes snapshots and cannot write."""
+
+    writer: Engine
+    reader: Engine
+    name: str
+
+    @contextmanager
+    def speaking(self, attempted: str) -> Iterator[None]:
+        """Turns what the database says about itself into ``Unavailable`` with a remedy; bugs pass unchanged."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise _translated(error.orig or error, attempted, self.name, error) from error
+        except sqlite3.Error as error:
+            raise _translated(error, attempted, self.name, error) from error
+
+    def dispose(self) -> None:
+        """Closes every connection."""
+        self.reader.dispose()
+        self.writer.dispose()
+
+
+def connect(text: str, *, create: bool) -> Database:
+    """Engines for a URL; connects to nothing yet, but makes a missing SQLite file when ``create``."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise Misused(
+            attempted="open the store", cause="its URL cannot be read", hint=_URL_HINT
+        ) from None  # the text may hold a password
+    name = url.render_as_string(hide_password=True)
+    try:
+        if url.drivername in ("sqlite", "sqlite+pysqlite"):
+            _place(url, name, create)
+            return _sqlite(url, name)
+        if url.drivername in ("postgresql", "postgresql+psycopg"):
+            return _postgresql(url.set(drivername="postgresql+psycopg"), name)
+    except (ImportError, NoSuchModuleError) as error:
+        raise Misused(
+            attempted="open the store",
+            on=name,
+            cause=str(error),
+            hint="PostgreSQL needs psycopg 3: install airboss[postgres]",
+        ) from error
+    raise Misused(attempted="open the store", on=name, cause=f"no support for {url.drivername!r}", hint=_URL_HINT)
+
+
+def prepare(database: Database) -> str:
+    """Brings the schema up to ``HEAD`` and answers the store's instance id, made at its creation.
+
+    One exclusive transaction, so that processes which open a new store together do it once.
+    """
+    from fleet.store.core import take_writer_lock
+
+    with database.speaking("open the store"), database.writer.begin() as connection:
+        take_writer_lock(connection)
+        found = _revision(connection)
+        if found != HEAD:
+            _upgrade(connection, found, database.name)
+        query = select(tables.meta.c.value).where(tables.meta.c.key == "instance")
+        instance = connection.execute(query).scalar_one_or_none()
+        if instance is None:
+            instance = secrets.token_hex(4)
+            connection.execute(insert(tables.meta), {"key": "instance", "value": instance})
+        return instance
+
+
+def _revision(connection: Connection) -> str:
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none() or ""
+
+
+def _upgrade(connection: Connection, found: str, name: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    here = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(here).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found and found not in known:
+        raise Misused(
+            attempted="open the store",
+            on=name,
+            cause=f"a newer version wrote it (schema {found}; this one knows up to {HEAD})",
+            hint="Update Airboss, or restore a backup made before the update",
+        )
+    command.upgrade(config, HEAD)
+
+
+def _place(url: URL, name: str, create: bool) -> None:
+    path = url.database or ""
+    if path in ("", ":memory:") or path.startswith("file:"):
+        raise Misused(attempted="open the store", on=name, cause="a store is a file on disk", hint=_URL_HINT)
+    file = Path(path)
+    if not create and not file.exists():
+        raise Misused(
+            attempted="open the store",
+            on=name,
+            cause="there is none",
+            hint="Start `airboss serve` once, or check AIRBOSS_HOME",
+        )
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite gives its -wal and -shm files the mode of the main file.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        file.chmod(0o600)
+    except OSError as error:
+        raise Unavailable(
+            attempted="open the store", on=name, cause=str(error), hint=_SQLITE_HINTS["SQLITE_CANTOPEN"]
+        ) from error
+
+
+def _sqlite(url: URL, name: str) -> Database:
+    def engine(begin: str, *, query_only: bool) -> Engine:
+        # The driver waits for a lock as long as `timeout` says; that is PRAGMA busy_timeout.
+        made = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
+
+        @event.listens_for(made, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None
+            _write_ahead(connection)
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA recursive_triggers=ON")
+            connection.execute(f"PRAGMA query_only={int(query_only)}")
+
+        @event.listens_for(made, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return made
+
+    return Database(engine("BEGIN IMMEDIATE", query_only=False), engine("BEGIN", query_only=True), name)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switches the file to WAL; the busy timeout does not cover this switch, so two first openers take turns."""
+    for _ in range(WAIT_SECONDS * 50):
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                return
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                raise
+            threading.Event().wait(0.02)
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _postgresql(url: URL, name: str) -> Database:
+    options = {} if "options" in url.query else {"options": f"-c lock_timeout={WAIT_SECONDS}s"}
+    writer = create_engine(url, connect_args=options, pool_pre_ping=True)
+    reader = create_engine(url, connect_args=options, pool_pre_ping=True).execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
+    )
+    return Database(writer, reader, name)
+
+
+def _translated(error: BaseException, attempted: str, name: str, original: BaseException) -> BaseException:
+    kind = getattr(error, "sqlite_errorname", None) or ""
+    for prefix, hint in _SQLITE_HINTS.items():
+        if kind.startswith(prefix):
+            return _unavailable(attempted, name, str(error), hint)
+    state = getattr(error, "sqlstate", None)
+    if isinstance(error, sqlite3.Error):
+        return original
+    # psycopg has no SQLSTATE when the server was not reached. Classes: 08 link, 53 resources, 57 operator, 58
+    # system, 28 login, 3D no such database; 40 a deadlock or failover; 55 a lock not had in time; XX corruption.
+    if state is None and type(error).__name__ == "OperationalError":
+        return _unavailable(attempted, name, str(error), "Check that PostgreSQL runs and that the URL is right")
+    if state is not None and state[:2] in ("28", "3D"):
+        return Misused(
+            attempted=attempted, on=name, cause=_first(error), hint="Check user, password and database in the URL"
+        )
+    if state is not None and state[:2] in ("08", "25", "40", "53", "55", "57", "58", "XX"):
+        return _unavailable(attempted, name, str(error), "Look at PostgreSQL's log; the same call may work later")
+    return original
+
+
+def _unavailable(attempted: str, name: str, cause: str, hint: str) -> AirbossError:
+    return Unavailable(attempted=attempted, on=name, cause=cause.strip().splitlines()[0], hint=hint)
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

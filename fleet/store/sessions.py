@@ -1,0 +1,278 @@
+"""Sessions and turns, what the controller decided to send to each process, and people's words that wait.
+
+Ids say whose they are: session ``t1.2`` is task t1's second, turn ``t1.2.3`` its third.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, bindparam, func, insert, select
+from sqlalchemy import update as update_rows
+
+from fleet.model import Isolation, Session, Turn
+from fleet.ports import DriverState
+from fleet.store.core import Tx
+from fleet.store.tables import inputs, notes, sessions
+from fleet.store.tables import turns as turns_table
+
+_BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
+_CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key"))
+_SESSION_FIELDS = frozenset(
+    {
+        "workspace",
+        "pipe",
+        "pipe_end",
+        "one_turn",
+        "nonce",
+        "spool_offset",
+        "driver_state",
+        "resume",
+        "ended_us",
+        "seen_us",
+    }
+)
+_TURN_FIELDS = frozenset({"claim", "snapshot", "tree", "ended_us"})
+_INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
+_LAST_INPUT = _INPUTS.order_by(inputs.c.id.desc()).limit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Bytes for a process's standard input that begin at byte ``position``; ``eof``: nothing comes after."""
+
+    position: int
+    data: bytes
+    eof: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A person's words for a session. ``actor`` is ``str(PersonId)``."""
+
+    text: str
+    actor: str
+    at_us: int
+
+
+def create_session(tx: Tx, *, task: str, machine: str, agent: str, base: str, isolation: Isolation) -> Session:
+    """A task's next session; the conversation's UUID is made here."""
+    last = select(func.coalesce(func.max(sessions.c.number), 0)).where(sessions.c.task == task)
+    number = tx.connection.execute(last).scalar_one() + 1
+    row: dict[str, Any] = {
+        "id": f"{task}.{number}",
+        "task": task,
+        "number": number,
+        "machine": machine,
+        "agent": agent,
+        "base": base,
+        "workspace": "",
+        "isolation": str(isolation),
+        "conversation": str(uuid.uuid4()),
+        "pipes": 0,
+        "pipe": "",
+        "pipe_end": "",
+        "one_turn": False,
+        "nonce": "",
+        "spool_offset": 0,
+        "driver_state": "{}",
+        "resume": "",
+        "started_us": tx.now_us(),
+        "ended_us": 0,
+        "seen_us": 0,
+    }
+    tx.connection.execute(insert(sessions), row)
+    return session(tx, row["id"])
+
+
+def session(tx: Tx, session_id: str) -> Session:
+    """The session of this id. Raises ``KeyError`` when there is none."""
+    row = tx.connection.execute(_BY_ID, {"id": session_id}).one_or_none()
+    if row is None:
+        raise KeyError(session_id)
+    return _session(row)
+
+
+def of_task(tx: Tx, task: str) -> list[Session]:
+    """A task's sessions, oldest first."""
+    query = select(sessions).where(sessions.c.task == task).order_by(sessions.c.number)
+    return [_session(row) for row in tx.connection.execute(query)]
+
+
+def active(tx: Tx) -> list[Session]:
+    """Every session that has not ended, oldest first."""
+    query = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
+    return [_session(row) for row in tx.connection.execute(query)]
+
+
+def busy(tx: Tx) -> dict[str, int]:
+    """How many sessions hold a slot, by machine."""
+    query = (
+        select(sessions.c.machine, func.count().label("held"))
+        .where(sessions.c.ended_us == 0)
+        .group_by(sessions.c.machine)
+    )
+    return {row.machine: row.held for row in tx.connection.execute(query)}
+
+
+def update(tx: Tx, session_id: str, **fields: Any) -> Session:
+    """Changes fields of a session. Raises ``TypeError`` for a field that is set once and for all."""
+    _known(fields, _SESSION_FIELDS)
+    changed = tx.connection.execute(_CHANGE, {"key": session_id, **fields})
+    if changed.rowcount != 1:
+        raise KeyError(session_id)
+    return session(tx, session_id)
+
+
+def next_pipe(tx: Tx, session_id: str) -> int:
+    """The number of the session's next process, from 1; each call uses one up."""
+    query = update_rows(sessions).where(sessions.c.id == session_id).values(pipes=sessions.c.pipes + 1)
+    return int(tx.connection.execute(query.returning(sessions.c.pipes)).scalar_one())
+
+
+def dump_state(state: DriverState) -> str:
+    """A driver's state as the text that ``Session.driver_state`` holds."""
+    return json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+
+
+def create_turn(tx: Tx, session: Session, cause: str, prompt: str) -> Turn:
+    """The session's next turn, carried by the pipe that the session has now."""
+    query = select(func.coalesce(func.max(turns_table.c.number), 0)).where(turns_table.c.session == session.id)
+    number = tx.connection.execute(query).scalar_one() + 1
+    pipe = select(sessions.c.pipe).where(sessions.c.id == session.id).scalar_subquery()
+    row: dict[str, Any] = {
+        "id": f"{session.id}.{number}",
+        "session": session.id,
+        "number": number,
+        "cause": cause,
+        "prompt": prompt,
+        "claim": "",
+        "snapshot": "",
+        "tree": "",
+        "started_us": tx.now_us(),
+        "ended_us": 0,
+    }
+    tx.connection.execute(insert(turns_table).values(pipe=pipe, **row))
+    return turn(tx, row["id"])
+
+
+def turn(tx: Tx, turn_id: str) -> Turn:
+    """The turn of this id. Raises ``KeyError`` when there is none."""
+    row = tx.connection.execute(select(turns_table).where(turns_table.c.id == turn_id)).one_or_none()
+    if row is None:
+        raise KeyError(turn_id)
+    return _turn(row)
+
+
+def turns(tx: Tx, session_id: str) -> list[Turn]:
+    """A session's turns, oldest first."""
+    query = select(turns_table).where(turns_table.c.session == session_id).order_by(turns_table.c.number)
+    return [_turn(row) for row in tx.connection.execute(query)]
+
+
+def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
+    """The turn that the session's present process was started for."""
+    query = (
+        select(turns_table)
+        .join(sessions, (sessions.c.id == turns_table.c.session) & (sessions.c.pipe == turns_table.c.pipe))
+        .where(sessions.c.id == session_id)
+        .order_by(turns_table.c.number)
+        .limit(1)
+    )
+    return _turn(tx.connection.execute(query).one())
+
+
+def update_turn(tx: Tx, turn_id: str, **fields: Any) -> Turn:
+    """Changes fields of a turn. Raises ``TypeError`` for a field that is set once and for all."""
+    _known(fields, _TURN_FIELDS)
+    if tx.connection.execute(update_rows(turns_table).where(turns_table.c.id == turn_id), fields).rowcount != 1:
+        raise KeyError(turn_id)
+    return turn(tx, turn_id)
+
+
+def queue_input(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
+    """Decides that a process is sent ``data``, and answers the byte position where it begins.
+
+    Once committed, the bytes are sent however often the controller dies. Raises ``ValueError`` after end-of-file.
+    """
+    last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
+    if last is not None and last.eof:
+        raise ValueError(f"the input of pipe {pipe} was closed")
+    position = last.position + len(last.data) if last is not None else 0
+    row = {"pipe": pipe, "position": position, "data": data, "eof": eof}
+    tx.connection.execute(insert(inputs), row)
+    return position
+
+
+def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
+    """What a process is still to be sent when it has been given its first ``position`` bytes, in order.
+
+    The end-of-file is answered every time, because no byte says that it was given.
+    """
+    found = []
+    query = _INPUTS.where((inputs.c.position + func.length(inputs.c.data) > position) | inputs.c.eof)
+    for row in tx.connection.execute(query.order_by(inputs.c.id), {"pipe": pipe}):
+        done = min(max(position - row.position, 0), len(row.data))
+        found.append(Input(row.position + done, bytes(row.data[done:]), row.eof))
+    return found
+
+
+def add_note(tx: Tx, session_id: str, text: str, actor: str) -> None:
+    """Keeps a person's words for the session until its flight takes them."""
+    row = {"session": session_id, "text": text, "actor": actor, "at_us": tx.now_us(), "taken_us": 0}
+    tx.connection.execute(insert(notes), row)
+
+
+def take_notes(tx: Tx, session_id: str) -> list[Note]:
+    """The words that wait, oldest first; each is given out once."""
+    waiting = (notes.c.session == session_id) & (notes.c.taken_us == 0)
+    found = tx.connection.execute(select(notes).where(waiting).order_by(notes.c.id)).all()
+    if found:
+        tx.connection.execute(update_rows(notes).where(waiting), {"taken_us": tx.now_us()})
+    return [Note(row.text, row.actor, row.at_us) for row in found]
+
+
+def _known(fields: dict[str, Any], allowed: frozenset[str]) -> None:
+    if unknown := fields.keys() - allowed:
+        raise TypeError(f"not changeable: {', '.join(sorted(unknown))}")
+
+
+def _session(row: Row[Any]) -> Session:
+    return Session(
+        id=row.id,
+        task=row.task,
+        machine=row.machine,
+        agent=row.agent,
+        base=row.base,
+        workspace=row.workspace,
+        isolation=Isolation(row.isolation),
+        conversation=row.conversation,
+        pipe=row.pipe,
+        pipe_end=row.pipe_end,
+        one_turn=row.one_turn,
+        nonce=row.nonce,
+        spool_offset=row.spool_offset,
+        driver_state=row.driver_state,
+        resume=row.resume,
+        started_us=row.started_us,
+        ended_us=row.ended_us,
+        seen_us=row.seen_us,
+    )
+
+
+def _turn(row: Row[Any]) -> Turn:
+    return Turn(
+        id=row.id,
+        session=row.session,
+        number=row.number,
+        cause=row.cause,
+        prompt=row.prompt,
+        claim=row.claim,
+        snapshot=row.snapshot,
+        tree=row.tree,
+        started_us=row.started_us,
+        ended_us=row.ended_us,
+    )

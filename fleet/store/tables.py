@@ -1,0 +1,333 @@
+"""Every table of the store, as SQLAlchemy Core metadata. A change here needs a migration; a test compares the two.
+
+Times are microseconds since the epoch by the store's clock; 0 means "not yet". Nothing is nullable: the empty
+string and 0 say "nothing", so no reader has to tell two kinds of nothing apart.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# On SQLite only INTEGER PRIMARY KEY is the row id itself; BIGINT would add a second index.
+_Big = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, _Big, nullable=False)
+
+
+def _serial(name: str = "id") -> Column[int]:
+    return Column(name, _Big, primary_key=True, autoincrement=True)
+
+
+def _counted(name: str) -> Column[int]:
+    return Column(name, _Big, primary_key=True, autoincrement=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _of(name: str, target: str) -> Column[str]:
+    return Column(name, Text, ForeignKey(target), nullable=False)
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, Text, primary_key=True)
+
+
+meta = Table("meta", metadata, _key("key"), _text("value"))
+
+settings = Table("settings", metadata, _key("key"), _text("value"))
+
+# ``canonical`` is the truth; the other columns are copies of parts of it, to select by.
+ledger = Table(
+    "ledger",
+    metadata,
+    _counted("seq"),
+    _text("id"),
+    _number("time_us"),
+    _text("kind"),
+    _number("v"),
+    _text("actor"),
+    _text("task"),
+    _text("session"),
+    _text("turn"),
+    _text("gate_run"),
+    _text("machine"),
+    _text("source"),
+    Column("canonical", LargeBinary, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Index(None, "kind", "seq"),
+    Index(None, "task", "seq"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _counted("number"),
+    _text("id"),
+    _text("repo"),
+    _text("agent"),
+    _text("machine"),
+    _text("prompt"),
+    _text("mode"),
+    _text("state"),
+    _text("why"),
+    _text("requester"),
+    _text("adapter"),
+    _text("chat"),
+    _text("thread"),
+    _number("created_us"),
+    _number("updated_us"),
+    _text("retry_of"),
+    _text("stop_by"),
+    UniqueConstraint("id"),
+    Index(None, "state"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _key("id"),
+    _of("task", "tasks.id"),
+    _number("number"),
+    _text("machine"),
+    _text("agent"),
+    _text("base"),
+    _text("workspace"),
+    _text("isolation"),
+    _text("conversation"),
+    _number("pipes"),
+    _text("pipe"),
+    _text("pipe_end"),
+    _flag("one_turn"),
+    _text("nonce"),
+    _number("spool_offset"),
+    _text("driver_state"),
+    _text("resume"),
+    _number("started_us"),
+    _number("ended_us"),
+    _number("seen_us"),
+    UniqueConstraint("task", "number"),
+    Index(None, "ended_us"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    _key("id"),
+    _of("session", "sessions.id"),
+    _number("number"),
+    _text("pipe"),
+    _text("cause"),
+    _text("prompt"),
+    _text("claim"),
+    _text("snapshot"),
+    _text("tree"),
+    _number("started_us"),
+    _number("ended_us"),
+    UniqueConstraint("session", "number"),
+)
+
+# Bytes that the controller has decided to send, per pipe, because each process reads its own input from 0.
+inputs = Table(
+    "inputs",
+    metadata,
+    _serial(),
+    _text("pipe"),
+    _number("position"),
+    Column("data", LargeBinary, nullable=False),
+    _flag("eof"),
+    Index(None, "pipe", "position"),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    _serial(),
+    _of("session", "sessions.id"),
+    _text("text"),
+    _text("actor"),
+    _number("at_us"),
+    _number("taken_us"),
+    Index(None, "session", "taken_us"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    _counted("number"),
+    _text("id"),
+    _text("kind"),
+    _text("task"),
+    _text("session"),
+    _text("ask"),
+    _text("tool"),
+    _text("request"),
+    _text("command"),
+    _text("paths"),
+    _text("commit"),
+    _text("tree"),
+    _text("reason"),
+    _number("opened_us"),
+    _number("expires_us"),
+    _text("decision"),
+    _text("decided_by"),
+    _text("decided_why"),
+    _number("decided_us"),
+    _number("taken_us"),
+    UniqueConstraint("id"),
+    Index(None, "decision"),
+    Index(None, "session", "taken_us"),
+    Index(None, "task"),
+)
+
+gate_runs = Table(
+    "gate_runs",
+    metadata,
+    _key("id"),
+    _text("task"),
+    _text("session"),
+    _text("turn"),
+    _text("gate"),
+    _text("commit"),
+    _text("tree"),
+    _text("base"),
+    _number("round"),
+    _text("argv"),
+    _text("definition_sha256"),
+    _text("machine"),
+    _text("nonce"),
+    _text("pipe"),
+    _number("opened_us"),
+    _number("closed_us"),
+    _text("result"),
+    Index(None, "commit", "round"),
+    Index(None, "closed_us"),
+)
+
+landings = Table(
+    "landings",
+    metadata,
+    _serial(),
+    _text("task"),
+    _text("repo"),
+    _text("ref"),
+    _text("old"),
+    _text("new"),
+    _text("tree"),
+    _text("fence"),
+    _number("token"),
+    _text("outcome"),
+    _number("intended_us"),
+    _number("finished_us"),
+    Index(None, "repo", "outcome"),
+    Index(None, "task"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    _key("name"),
+    _text("holder"),
+    _number("token"),
+    _number("expires_us"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    _serial(),
+    _text("adapter"),
+    _text("update_id"),
+    Column("payload", LargeBinary, nullable=False),
+    _text("state"),
+    _text("why"),
+    _number("received_us"),
+    _number("settled_us"),
+    UniqueConstraint("adapter", "update_id"),
+    Index(None, "state", "id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _serial(),
+    _text("kind"),
+    _text("adapter"),
+    _text("chat"),
+    _text("thread"),
+    _text("card_key"),
+    _number("put"),
+    _text("card_json"),
+    _flag("ping"),
+    _number("priority"),
+    _text("task"),
+    _text("state"),
+    _flag("again"),
+    _number("attempts"),
+    _number("not_before_us"),
+    _text("message_id"),
+    _text("why"),
+    _number("created_us"),
+    _number("settled_us"),
+    Index(None, "adapter", "state", "id"),
+    Index(None, "put", "state"),
+    Index(None, "adapter", "chat", "message_id"),
+)
+
+# Where a card lives now: the outbox row that posted it and, once that was delivered, the platform's message id.
+cards = Table(
+    "cards",
+    metadata,
+    _key("card_key"),
+    _key("adapter"),
+    _key("chat"),
+    _key("thread"),
+    _number("put"),
+    _text("message_id"),
+)
+
+# Buttons: an opaque token stands for a command line.
+actions = Table(
+    "actions",
+    metadata,
+    _key("token"),
+    _text("adapter"),
+    _text("chat"),
+    _text("command"),
+    _text("digest"),
+    _text("person"),
+    _flag("once"),
+    _number("created_us"),
+    _number("expires_us"),
+    _number("used_us"),
+    _text("used_by"),
+    Index(None, "adapter", "chat", "command"),
+)

@@ -1,0 +1,161 @@
+"""Tasks: what people asked for. Ids are ``t1``, ``t2``, …: short enough for a thumb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, bindparam, func, insert, select, update
+
+from fleet.errors import Misused
+from fleet.events import Refs, Source, TaskMoved, TaskRequested
+from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
+from fleet.store import ledger
+from fleet.store.core import Tx
+from fleet.store.tables import tasks
+
+_BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
+_LAST = select(func.coalesce(func.max(tasks.c.number), 0))
+_INSERT = insert(tasks)
+_CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
+_CANDIDATES = 8
+
+
+def create_task(
+    tx: Tx,
+    *,
+    repo: str,
+    agent: str,
+    machine: str,
+    prompt: str,
+    mode: TaskMode,
+    requester: str,
+    origin: ChatRef,
+    retry_of: str = "",
+) -> Task:
+    """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``."""
+    number = tx.connection.execute(_LAST).scalar_one() + 1
+    row: dict[str, Any] = {
+        "number": number,
+        "id": f"t{number}",
+        "repo": repo,
+        "agent": agent,
+        "machine": machine,
+        "prompt": prompt,
+        "mode": str(mode),
+        "state": str(TaskState.QUEUED),
+        "why": "",
+        "requester": requester,
+        "adapter": origin.adapter,
+        "chat": origin.chat,
+        "thread": origin.thread,
+        "created_us": tx.now_us(),
+        "updated_us": tx.now_us(),
+        "retry_of": retry_of,
+        "stop_by": "",
+    }
+    tx.connection.execute(_INSERT, row)
+    event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
+    ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+    return task(tx, row["id"])
+
+
+def task(tx: Tx, task_id: str) -> Task:
+    """The task of exactly this id. Raises ``Misused`` when there is none."""
+    row = tx.connection.execute(_BY_ID, {"id": task_id}).one_or_none()
+    if row is None:
+        raise _unknown(tx, task_id)
+    return _task(row)
+
+
+def find(tx: Tx, prefix: str) -> Task:
+    """The task a person means: ``t12``, ``12``, or the beginning of just one id.
+
+    Raises ``Misused``, naming the candidates, when that is none or several.
+    """
+    wanted = prefix.strip().lower()
+    for exact in (wanted, f"t{wanted}"):
+        row = tx.connection.execute(_BY_ID, {"id": exact}).one_or_none()
+        if row is not None:
+            return _task(row)
+    found: Sequence[Row[Any]] = ()
+    if wanted not in ("", "t"):
+        query = select(tasks).where(tasks.c.id.startswith(wanted, autoescape=True)).order_by(tasks.c.number.desc())
+        found = tx.connection.execute(query.limit(_CANDIDATES + 1)).all()
+    if len(found) == 1:
+        return _task(found[0])
+    if not found:
+        raise _unknown(tx, prefix)
+    names = ", ".join(row.id for row in found[:_CANDIDATES]) + (", …" if len(found) > _CANDIDATES else "")
+    raise Misused(attempted="find the task", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
+
+
+def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str) -> Task:
+    """Moves a task, with its ``TaskMoved`` event. Raises ``ValueError`` for a move that the model forbids."""
+    old = task(tx, task_id)
+    if not may_move(old.state, new):
+        raise ValueError(f"task {task_id} may not move from {old.state} to {new}")
+    tx.connection.execute(_CHANGE, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
+    source = Source.PERSON if actor.count(":") == 2 else Source.CONTROLLER  # a person's actor is str(PersonId)
+    ledger.append(tx, TaskMoved(str(old.state), str(new), why), actor=actor, source=source, refs=Refs(task=task_id))
+    return task(tx, task_id)
+
+
+def explain(tx: Tx, task_id: str, why: str) -> Task:
+    """Says anew why a task is where it is, without moving it; no event, because nothing happened."""
+    tx.connection.execute(_CHANGE, {"key": task_id, "why": why, "updated_us": tx.now_us()})
+    return task(tx, task_id)
+
+
+def request_stop(tx: Tx, task_id: str, by: str) -> bool:
+    """Asks for a task's end. The first to ask is remembered; False when it has ended or was asked before."""
+    query = update(tasks).where(
+        tasks.c.id == task(tx, task_id).id, tasks.c.stop_by == "", tasks.c.state.not_in([str(end) for end in ENDS])
+    )
+    return tx.connection.execute(query, {"stop_by": by}).rowcount == 1
+
+
+def stop_requested(tx: Tx, task_id: str) -> bool:
+    """Whether a person asked for this task's end."""
+    return bool(stopper(tx, task_id))
+
+
+def stopper(tx: Tx, task_id: str) -> str:
+    """Who asked for this task's end; empty when nobody did."""
+    return tx.connection.execute(select(tasks.c.stop_by).where(tasks.c.id == task_id)).scalar_one_or_none() or ""
+
+
+def open_tasks(tx: Tx) -> list[Task]:
+    """Every task that has not ended, oldest first."""
+    query = select(tasks).where(tasks.c.state.not_in([str(end) for end in ENDS])).order_by(tasks.c.number)
+    return [_task(row) for row in tx.connection.execute(query)]
+
+
+def recent(tx: Tx, n: int) -> list[Task]:
+    """The ``n`` tasks that were asked for last, newest first."""
+    query = select(tasks).order_by(tasks.c.number.desc()).limit(n)
+    return [_task(row) for row in tx.connection.execute(query)]
+
+
+def _task(row: Row[Any]) -> Task:
+    return Task(
+        id=row.id,
+        repo=row.repo,
+        agent=row.agent,
+        machine=row.machine,
+        prompt=row.prompt,
+        mode=TaskMode(row.mode),
+        state=TaskState(row.state),
+        why=row.why,
+        requester=row.requester,
+        origin=ChatRef(row.adapter, row.chat, row.thread),
+        created_us=row.created_us,
+        updated_us=row.updated_us,
+        retry_of=row.retry_of,
+    )
+
+
+def _unknown(tx: Tx, wanted: str) -> Misused:
+    known = ", ".join(one.id for one in recent(tx, 5))
+    hint = f"The last ones are {known}" if known else "There is none yet: /run begins one"
+    return Misused(attempted="find the task", on=wanted, cause="there is no such task", hint=hint)
