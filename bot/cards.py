@@ -1,0 +1,159 @@
+"""Chat-neutral cards: what is said, without a word of how any chat draws it.
+
+No string in a card is markup: an adapter escapes all of them. What came from an agent, a log, a file name or a
+repository is ``Untrusted`` besides, which strips terminal codes and lets the adapter disarm mentions and links.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from fleet.errors import Malformed
+from fleet.model import Isolation
+from fleet.ports import isolation_label
+from fleet.untrusted import Untrusted
+
+MAX_LINES = 12
+"""As much as a phone shows without scrolling."""
+
+Text = str | Untrusted
+Line = tuple[Text, ...]
+"""One line, in pieces, so that an untrusted word can stand in a sentence of ours."""
+
+
+class Tone(StrEnum):
+    """How a card feels; an adapter chooses a colour or an emoji for it."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    BAD = "bad"
+    WAITING = "waiting"
+    WORKING = "working"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button. Pressing it is giving ``command`` (a whole line, ``/retry t1``), once where ``once`` says so.
+
+    ``digest`` binds it to content: a handler that gets one compares it with what it is about to do. ``token``
+    is what the platform carries; it is filled when the card is posted and means nothing outside the store.
+    """
+
+    label: str
+    command: str
+    once: bool = True
+    digest: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A name and a short value."""
+
+    name: str
+    value: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One message. ``mention`` is the ``str(PersonId)`` of whom it pings; ``picture`` and ``document`` are
+    paths of files on the controller; ``body`` is shown as preformatted text."""
+
+    title: Line
+    lines: tuple[Line, ...] = ()
+    fields: tuple[Field, ...] = ()
+    body: Untrusted | None = None
+    actions: tuple[Action, ...] = ()
+    footer: str = ""
+    tone: Tone = Tone.PLAIN
+    mention: str = ""
+    picture: str = ""
+    document: str = ""
+
+    def to_json(self) -> str:
+        """The form the outbox keeps."""
+        return json.dumps(
+            {
+                "title": _line_out(self.title),
+                "lines": [_line_out(line) for line in self.lines],
+                "fields": [[field.name, _line_out(field.value)] for field in self.fields],
+                "body": None if self.body is None else self.body.raw,
+                "actions": [[a.label, a.command, a.once, a.digest, a.token] for a in self.actions],
+                "footer": self.footer,
+                "tone": str(self.tone),
+                "mention": self.mention,
+                "picture": self.picture,
+                "document": self.document,
+            },
+            ensure_ascii=True,
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        """The inverse of :meth:`to_json`. Raises ``Malformed`` for anything else."""
+        try:
+            raw = json.loads(text)
+            return cls(
+                title=_line_in(raw["title"]),
+                lines=tuple(_line_in(line) for line in raw["lines"]),
+                fields=tuple(Field(name, _line_in(value)) for name, value in raw["fields"]),
+                body=None if raw["body"] is None else Untrusted(raw["body"]),
+                actions=tuple(Action(*one) for one in raw["actions"]),
+                footer=raw["footer"],
+                tone=Tone(raw["tone"]),
+                mention=raw["mention"],
+                picture=raw["picture"],
+                document=raw["document"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(attempted="read a card from the outbox", cause=repr(error)[:200]) from error
+
+    def with_actions(self, actions: Iterable[Action]) -> Card:
+        """The same card with other buttons."""
+        return replace(self, actions=tuple(actions))
+
+
+def line(*pieces: Text) -> Line:
+    """A line of its pieces; empty strings are left out."""
+    return tuple(piece for piece in pieces if isinstance(piece, Untrusted) or piece)
+
+
+def field(name: str, *pieces: Text) -> Field:
+    """A field of its value's pieces."""
+    return Field(name, line(*pieces))
+
+
+def one_line(text: str, limit: int = 80) -> Untrusted:
+    """The first words of an untrusted text, on one line."""
+    return Untrusted(Untrusted(text).one_line(limit))
+
+
+def shown(pieces: Line, limit: int = 400) -> str:
+    """A line as plain text, its untrusted pieces cleaned and on one line. An adapter escapes the result."""
+    return "".join(piece.one_line(limit) if isinstance(piece, Untrusted) else piece for piece in pieces)
+
+
+def capped(lines: Iterable[Line], more: str, limit: int = MAX_LINES) -> tuple[Line, ...]:
+    """At most ``limit`` lines; what is cut is counted in the last one (``{n}`` in ``more``)."""
+    every = tuple(lines)
+    if len(every) <= limit:
+        return every
+    return (*every[: limit - 1], line(more.format(n=len(every) - limit + 1)))
+
+
+def footed(isolation: Isolation, *pieces: str) -> str:
+    """A footer that never forgets to say that isolation is unsafe."""
+    return " · ".join(piece for piece in (isolation_label(isolation), *pieces) if piece)
+
+
+def _line_out(pieces: Line) -> list[Any]:
+    return [{"u": piece.raw} if isinstance(piece, Untrusted) else piece for piece in pieces]
+
+
+def _line_in(raw: list[Any]) -> Line:
+    return tuple(Untrusted(piece["u"]) if isinstance(piece, dict) else str(piece) for piece in raw)

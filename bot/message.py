@@ -1,0 +1,63 @@
+"""What a chat hands over: one update, already freed of everything that only its platform knows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from fleet.errors import Malformed
+from fleet.model import ChatRef, PersonId
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that came with a message, already on the controller's disk at ``path``. The name is untrusted."""
+
+    name: str
+    path: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One update from a chat.
+
+    ``update_id`` is the platform's own id, unique per adapter: the key that makes redelivery harmless.
+    ``pressed`` is the token of the button that was pressed (``text`` is then empty). ``reply_to`` is the
+    platform's id of the message this one answers; ``direct`` says that it was meant for us alone (a direct
+    message or a mention), so that a missing slash is forgiven.
+    """
+
+    adapter: str
+    update_id: str
+    sender: PersonId
+    chat: ChatRef
+    text: str = ""
+    pressed: str = ""
+    reply_to: str = ""
+    files: tuple[Attachment, ...] = ()
+    direct: bool = True
+
+    def to_bytes(self) -> bytes:
+        """The form the inbox keeps."""
+        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Message:
+        """The inverse of :meth:`to_bytes`. Raises ``Malformed`` for anything else."""
+        try:
+            raw = json.loads(data)
+            return cls(
+                adapter=raw["adapter"],
+                update_id=raw["update_id"],
+                sender=PersonId(**raw["sender"]),
+                chat=ChatRef(**raw["chat"]),
+                text=raw["text"],
+                pressed=raw["pressed"],
+                reply_to=raw["reply_to"],
+                files=tuple(Attachment(**one) for one in raw["files"]),
+                direct=raw["direct"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error

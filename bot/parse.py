@@ -1,0 +1,125 @@
+"""Turns what a thumb typed into a command, a reply or nothing. Never raises."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+_QUOTES = str.maketrans("“”„‟«»‘’‚‛", '""""""\'\'\'\'')
+_DASHES = re.compile("[‐‑‒–—―−]+")
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"
+_SLASHES = "/／!⁄∕"  # look-alikes that a phone's keyboard offers
+_VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
+_MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
+_OPTION = re.compile(r"(?:(repo|on|machine|agent)[=:](\S+)|@([A-Za-z0-9][A-Za-z0-9_.-]*))(?=$|\s)", re.IGNORECASE)
+_END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb in lower case and everything after it, letter for letter."""
+
+    verb: str
+    args: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Words that name no command: for the session they answer, if they answer one."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Nothing for us."""
+
+    why: str
+
+
+Parsed = Command | Reply | Ignore
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """The arguments of ``/run`` and ``/ask``; empty strings where nothing was said."""
+
+    prompt: str
+    repo: str = ""
+    machine: str = ""
+    agent: str = ""
+
+
+def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
+    """What ``text`` means. ``direct``: a message to us alone, where a known verb needs no slash.
+
+    ``threaded``: it answers a task's card, where "run the tests again" is meant for the agent, and only a
+    verb that stands alone ("stop") is a command without a slash. A slash before a word that is no verb still
+    gives a ``Command``: the core answers with the nearest one.
+    """
+    rest = text.strip().strip(_INVISIBLE).lstrip()
+    if not rest:
+        return Ignore("empty")
+    mention = _MENTION.match(rest)
+    if mention and direct:
+        rest = rest[mention.end() :]
+    slashed = rest[0] in _SLASHES
+    if slashed:
+        rest = rest.lstrip(_SLASHES).lstrip(" ")
+    found = _VERB.match(rest)
+    if found is None:
+        return Ignore("a slash alone") if slashed and not rest else Reply(text.strip())
+    verb = found.group(1).lower().replace("_", "-")
+    if slashed or (direct and verb in verbs and _addressed(rest[found.end() :], threaded)):
+        return Command(verb, rest[found.end() :].strip())
+    return Reply(text.strip())
+
+
+def _addressed(after: str, threaded: bool) -> bool:
+    """Whether words that begin with a verb are a command to us: "stop, wait" is said to somebody."""
+    after = after.strip()
+    return not after if threaded else not after.startswith((",", ":"))
+
+
+def nearest(verb: str, verbs: Collection[str]) -> str:
+    """The registered verb closest to ``verb``; empty when none is near."""
+    starts = sorted(one for one in verbs if len(verb) >= 2 and one.startswith(verb))
+    if starts:
+        return starts[0]
+    close = difflib.get_close_matches(verb, sorted(verbs), n=1, cutoff=0.6)
+    return close[0] if close else ""
+
+
+def tidy(args: str) -> str:
+    """Arguments that are ids, names or numbers, as a keyboard without autocorrect would have written them."""
+    return _DASHES.sub("-", args.translate(_QUOTES)).strip().strip(_INVISIBLE)
+
+
+def words(args: str) -> list[str]:
+    """:func:`tidy` arguments, split at white space, quotes around a word taken off."""
+    return [word.strip("\"'") for word in tidy(args).split()]
+
+
+def run_request(args: str) -> RunRequest:
+    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] prompt``; the prompt is kept letter for letter.
+
+    Options stand before the prompt and end at the first word that is none, or at ``--``.
+    """
+    found = {"repo": "", "on": "", "agent": ""}
+    rest = args.strip()
+    while rest:
+        ended = _END_OF_OPTIONS.match(rest)
+        if ended:
+            rest = rest[ended.end() :].strip()
+            break
+        option = _OPTION.match(rest)
+        if option is None:
+            break
+        key = "on" if option.group(3) else option.group(1).lower().replace("machine", "on")
+        if found[key]:
+            break
+        found[key] = tidy(option.group(3) or option.group(2)).strip("\"'")
+        rest = rest[option.end() :].strip()
+    return RunRequest(prompt=rest, repo=found["repo"], machine=found["on"], agent=found["agent"])

@@ -1,0 +1,191 @@
+"""What a task has done so far, folded from its ledger events, and the one card that shows it and edits itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from bot import words
+from bot.cards import Action, Card, Field, Line, Tone, footed, line, one_line
+from bot.cards import field as card_field
+from fleet import exits
+from fleet.events import (
+    AgentSaid,
+    GateClosed,
+    GateOpened,
+    LinkChanged,
+    Recorded,
+    SessionPlaced,
+    SnapshotMade,
+    ToolCallEnded,
+    ToolCallStarted,
+    TurnClosed,
+    TurnStarted,
+    UsageReported,
+    VerdictGiven,
+)
+from fleet.model import ENDS, Isolation, Task, TaskState
+from fleet.verdict import GateOutcome
+
+SHOWN_ACTIONS = 5
+
+_TONE = {
+    TaskState.LANDED: Tone.GOOD,
+    TaskState.ANSWERED: Tone.GOOD,
+    TaskState.FAILED: Tone.BAD,
+    TaskState.REFUSED: Tone.BAD,
+    TaskState.UNAVAILABLE: Tone.BAD,
+    TaskState.LOST: Tone.BAD,
+    TaskState.HELD: Tone.WAITING,
+    TaskState.STOPPED: Tone.PLAIN,
+}
+_SIGN = {"": "…", "ok": "✓", "failed": "✗", "denied": "⊘"}
+
+
+@dataclass(slots=True)
+class GateSeen:
+    """One gate run, as far as the ledger tells."""
+
+    gate: str
+    argv: tuple[str, ...]
+    machine: str
+    commit: str
+    outcome: str = ""
+    reason: str = ""
+    exit: str = ""
+    took_us: int = 0
+    junit: dict[str, int] | None = None
+
+    def summary(self) -> str:
+        """``✗ tests: exit status 1``."""
+        sign = {"": "…", GateOutcome.PASSED: "✓", GateOutcome.FAILED: "✗"}.get(self.outcome, "?")
+        return f"{sign} {self.gate}" + (f": {self.exit or self.reason}" if self.outcome else " is running")
+
+    def tests(self) -> str:
+        """JUnit counts as one line; empty without a report."""
+        if not self.junit:
+            return ""
+        bad = self.junit.get("failures", 0) + self.junit.get("errors", 0)
+        return f"{self.junit.get('tests', 0)} tests, {bad} failed, {self.junit.get('skipped', 0)} skipped"
+
+
+@dataclass(slots=True)
+class _Tool:
+    tool: str
+    summary: str
+    outcome: str = ""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Folds a task's events, in their order; one seen before changes nothing."""
+
+    seq: int = 0
+    machine: str = ""
+    isolation: Isolation | None = None
+    turn: int = 0
+    cost_udollar: int = 0
+    said: str = ""
+    claim: str = ""
+    link_down: str = ""
+    reds: int = 0
+    snapshot: SnapshotMade | None = None
+    gates: dict[str, GateSeen] = field(default_factory=dict)
+    tools: deque[tuple[str, _Tool]] = field(default_factory=lambda: deque(maxlen=SHOWN_ACTIONS))
+
+    def fold(self, recorded: Recorded) -> None:
+        """Takes in one event."""
+        if recorded.seq <= self.seq:
+            return
+        self.seq = recorded.seq
+        match recorded.event:
+            case SessionPlaced() as placed:
+                self.machine, self.isolation = placed.machine, Isolation(placed.isolation)
+            case TurnStarted() as started:
+                self.turn, self.said = started.number, ""
+            case TurnClosed() as closed:
+                self.claim = closed.claim or closed.error
+            case AgentSaid() as said:
+                self.said = said.text
+            case ToolCallStarted() as tool:
+                self.tools.append((tool.call, _Tool(tool.tool, tool.summary)))
+            case ToolCallEnded() as ended:
+                self._end_tool(ended)
+            case UsageReported() as used:
+                self.cost_udollar += used.cost_udollar
+            case LinkChanged() as link:
+                self.link_down = "" if link.up else link.why or "no answer"
+            case SnapshotMade() as made:
+                self.snapshot = made
+            case GateOpened() as opened:
+                machine = recorded.refs.machine
+                self.gates[recorded.refs.gate_run] = GateSeen(opened.gate, opened.argv, machine, opened.commit)
+            case GateClosed() as gate:
+                self._end_gate(recorded, gate)
+            case VerdictGiven() as verdict:
+                self.reds += verdict.outcome == "failed"
+            case _:
+                pass
+
+    def _end_tool(self, ended: ToolCallEnded) -> None:
+        for call, tool in self.tools:
+            if call == ended.call:
+                tool.outcome = ended.outcome
+
+    def _end_gate(self, recorded: Recorded, closed: GateClosed) -> None:
+        seen = self.gates.setdefault(recorded.refs.gate_run, GateSeen(closed.gate, (), recorded.refs.machine, ""))
+        seen.outcome, seen.reason, seen.junit = closed.outcome, closed.reason, closed.junit
+        seen.exit = str(exits.from_json(closed.exit)) if closed.exit else ""
+        seen.took_us = max(0, closed.ended_us - closed.started_us)
+
+
+def task_title(task: Task) -> Line:
+    """``t1 · demo · the prompt's first words``."""
+    return line(f"{task.id} · {task.repo} · ", one_line(task.prompt, 60))
+
+
+def footer(task: Task, progress: Progress, isolation: Isolation) -> str:
+    """Which agent, where, and how safe."""
+    where = f"{task.agent} on {progress.machine}" if progress.machine else task.agent
+    return footed(progress.isolation or isolation, where)
+
+
+def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: int) -> Card:
+    """The card of a task as it stands. ``isolation`` counts until a session says its own."""
+    ended = task.state in ENDS
+    took = words.duration((task.updated_us if ended else now_us) - task.created_us)
+    state = f"{task.state}" + (f" · turn {progress.turn}" if progress.turn else "") + f" · {took}"
+    lines = [line(state)]
+    if task.why:
+        lines.append(line(one_line(task.why, 160)))
+    if progress.link_down and not ended:
+        lines.append(line("no link to the machine: ", one_line(progress.link_down, 60)))
+    for _, tool in progress.tools:
+        lines.append(line(f"{_SIGN.get(tool.outcome, '?')} ", one_line(f"{tool.tool} {tool.summary}", 70)))
+    if not progress.tools and progress.said and not ended:
+        lines += [
+            line("“", one_line(text, 70), "”") for text in progress.said.strip().splitlines()[-SHOWN_ACTIONS:]
+        ]
+    if task.state is TaskState.JUDGING:
+        lines += [line(seen.summary()) for seen in list(progress.gates.values())[-3:]]
+    fields: tuple[Field, ...] = ()
+    if progress.cost_udollar:
+        fields = (card_field("Cost", words.money(progress.cost_udollar)),)
+    return Card(
+        title=task_title(task),
+        lines=tuple(lines),
+        fields=fields,
+        actions=_actions(task, progress),
+        footer=footer(task, progress, isolation),
+        tone=_TONE.get(task.state, Tone.WORKING),
+    )
+
+
+def _actions(task: Task, progress: Progress) -> tuple[Action, ...]:
+    log = Action("Log", f"/logs {task.id}", once=False)
+    if task.state not in ENDS:
+        return (log, Action("Stop", f"/stop {task.id}"))
+    diff = (Action("Diff", f"/diff {task.id}", once=False),) if progress.snapshot else ()
+    if task.state in (TaskState.LANDED, TaskState.ANSWERED):
+        return (log, *diff)
+    return (Action("Retry", f"/retry {task.id}"), log, *diff)

@@ -1,0 +1,38 @@
+"""How often one person may speak to the fleet."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from fleet.model import PersonId
+
+
+class Unlimited:
+    """No limit: for a console that only its owner can open."""
+
+    def __call__(self, person: PersonId) -> bool:
+        return True
+
+
+class PerPerson:
+    """At most ``limit`` messages in ``seconds`` from one person; what is over it is not counted again."""
+
+    def __init__(self, limit: int = 30, seconds: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._seconds, self._now = limit, seconds, now
+        self._times: dict[PersonId, deque[float]] = {}
+
+    def __call__(self, person: PersonId) -> bool:
+        now = self._now()
+        times = self._times.setdefault(person, deque())
+        while times and times[0] <= now - self._seconds:
+            times.popleft()
+        if len(times) >= self._limit:
+            return False
+        times.append(now)
+        if len(self._times) > 10_000:
+            self._times = {
+                who: when for who, when in self._times.items() if when and when[-1] > now - self._seconds
+            }
+        return True

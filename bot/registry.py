@@ -1,0 +1,144 @@
+"""The commands there are. The part that owns a capability registers its commands; help shows no others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bot.message import Message
+from bot.parse import nearest
+from fleet.config import FleetConfig
+from fleet.errors import Misused
+from fleet.store.core import Store, Tx
+from gates.people import Person, Right
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSeen:
+    """What the controller last saw of a machine. ``seen_us``: 0 before the first contact; ``why``: what is
+    wrong now, empty while it answers; ``load_milli``: one-minute load average times 1000."""
+
+    seen_us: int
+    load_milli: int = 0
+    cpus: int = 0
+    why: str = ""
+
+
+class FleetControl(Protocol):
+    """What a command needs of the running fleet; everything else it reads and writes in the store."""
+
+    def wake(self, task_id: str) -> None:
+        """Something about this task changed in the store. Called on the event loop, after the commit."""
+
+    def machines(self) -> Mapping[str, MachineSeen]:
+        """The last contact with each machine, by name; machines never contacted may be missing."""
+
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
+        """The unified diff between two commits of a repository, cut at ``limit`` bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every handler may use. ``config`` gives the configuration as it is now."""
+
+    store: Store
+    config: Callable[[], FleetConfig]
+    registry: Registry
+    control: FleetControl
+    home: Path
+
+
+@dataclass(slots=True)
+class Result:
+    """What a call came to, for whoever waits for it: exit status by the contract, and the task it began."""
+
+    status: int = 0
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One command by one person. ``args`` is everything after the verb, letter for letter.
+
+    ``task`` is the task whose card or thread the message answers, empty elsewhere; ``digest`` is the content
+    that a pressed button was bound to, empty for typed words.
+    """
+
+    message: Message
+    person: Person
+    verb: str
+    args: str
+    task: str = ""
+    digest: str = ""
+    result: Result = field(default_factory=Result)
+
+    @property
+    def actor(self) -> str:
+        """The ledger's name for who did it."""
+        return str(self.message.sender)
+
+
+Effect = Callable[[Tx], None]
+"""Applied in one transaction together with the end of the inbox row; may raise an ``AirbossError``, which
+undoes all of it and is told to the person."""
+
+Handler = Callable[[Context, Call], Awaitable[Effect]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other words for it."""
+
+    verb: str
+    summary: str
+    usage: str
+    right: Right
+    handler: Handler
+    section: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """How it is written in a chat."""
+        return f"/{self.verb} {self.usage}".strip()
+
+    def misused(self, cause: str) -> Misused:
+        """The error for wrong arguments: it shows the usage."""
+        return Misused(attempted=f"do /{self.verb}", cause=cause, hint=f"Usage: {self.line}")
+
+
+class Registry:
+    """Verbs and aliases by name. A second registration of a name is a bug and raises ``ValueError``."""
+
+    def __init__(self, commands: Iterable[Command] = ()) -> None:
+        self._commands: dict[str, Command] = {}
+        self._names: dict[str, Command] = {}
+        for command in commands:
+            self.add(command)
+
+    def add(self, command: Command) -> None:
+        """Registers a command."""
+        for name in (command.verb, *command.aliases):
+            if name in self._names:
+                raise ValueError(f"two commands are called {name}")
+            self._names[name] = command
+        self._commands[command.verb] = command
+
+    def get(self, name: str) -> Command | None:
+        """The command of a verb or an alias."""
+        return self._names.get(name)
+
+    def nearest(self, name: str) -> str:
+        """The verb that was probably meant; empty when none is near."""
+        found = self._names.get(nearest(name, self._names))
+        return found.verb if found else ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every verb and alias."""
+        return frozenset(self._names)
+
+    def __iter__(self) -> Iterator[Command]:
+        return iter(self._commands.values())

@@ -1,0 +1,44 @@
+"""Times, money and names as a phone shows them: short, and the same everywhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def duration(us: int) -> str:
+    """``42 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    seconds = max(0, us) // 1_000_000
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3_600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86_400:
+        return f"{seconds // 3_600} h {seconds % 3_600 // 60:02d} min"
+    return f"{seconds // 86_400} d {seconds % 86_400 // 3_600} h"
+
+
+def money(udollar: int) -> str:
+    """Micro-dollars as dollars: cents from one dollar on, else enough digits to see the amount."""
+    if udollar and udollar < 10_000:
+        return f"${udollar / 1_000_000:.4f}"
+    return f"${udollar / 1_000_000:.2f}"
+
+
+def clock(us: int) -> str:
+    """Hour and minute, UTC."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%H:%M UTC")
+
+
+def day(us: int) -> str:
+    """Date, hour and minute, UTC."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """``1 turn``, ``2 turns``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def short(commit: str) -> str:
+    """A commit as people say it."""
+    return commit[:10]
