@@ -46,7 +46,9 @@ def inside(path: str, workspace: str) -> str | None:
 
 
 def _folded(path: str) -> str:
-    return unicodedata.normalize("NFKC", path).casefold()
+    # A pattern's "anything" stops at a newline, so a directory named with one would hide what is in it.
+    plain = "".join(ch if ch.isprintable() else "�" for ch in path)
+    return unicodedata.normalize("NFKC", plain).casefold()
 
 
 def denied_by(path: str, patterns: Sequence[str]) -> str:

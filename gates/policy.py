@@ -97,14 +97,22 @@ def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tup
     file system ignores case would be changed all the same.
     """
     found: list[Touched] = []
-    ordered = sorted(set(paths))
+    ordered = [(path, _one_line(path).lower()) for path in sorted(set(paths))]
     for gate, patterns in protected.items():
         spec = pathspec.GitIgnoreSpec.from_lines(pattern.lower() for pattern in patterns)
-        for path in ordered:
-            match = spec.check_file(path.lower())
+        for path, comparable in ordered:
+            match = spec.check_file(comparable)
             if match.include and match.index is not None:
                 found.append(Touched(path, patterns[match.index], gate))
     return tuple(found)
+
+
+def _one_line(path: str) -> str:
+    # A pattern's "anything" stops at a newline, so a directory named with one would hide what is in it.
+    return "".join(ch if ch.isprintable() else "�" for ch in path)
+
+
+_REASONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +143,12 @@ def decide(
         )
         return Decision(Outcome(overall.value), reasons or ("a gate has no result",))
     if held_by and commit not in released:
+        lines = [
+            f"changes {_one_line(item.path)}, which gate {item.gate} protects ({item.pattern})" for item in held_by
+        ]
+        more = len(lines) - _REASONS
         return Decision(
-            Outcome.HELD,
-            tuple(f"changes {item.path}, which gate {item.gate} protects ({item.pattern})" for item in held_by),
+            Outcome.HELD, (*lines[:_REASONS], *([f"and {more} more protected paths"] if more > 0 else ()))
         )
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
     if held_by:

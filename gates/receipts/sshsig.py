@@ -7,7 +7,6 @@ namespace is part of what is signed, so a signature made for something else can 
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import os
@@ -64,7 +63,7 @@ class PublicKey:
             )
         try:
             return _key_from_blob(base64.b64decode(parts[1], validate=True))
-        except (binascii.Error, _Short) as error:
+        except ValueError as error:
             raise Malformed(attempted="read a public key", on=line[:80], cause=str(error)) from error
 
 
@@ -126,7 +125,7 @@ def verify(armoured: str, message: bytes, pinned: PublicKey, namespace: str = NA
     """
     try:
         key, found_namespace, hash_name, signature = _parse(armoured)
-    except (binascii.Error, _Short, UnicodeError) as error:
+    except ValueError as error:
         return f"the signature file is damaged: {error}"
     if key != pinned:
         return f"it is signed by another key ({key.fingerprint}), not by the pinned one ({pinned.fingerprint})"
