@@ -1,0 +1,1 @@
+"""The demo: the whole main job on embedded defaults, without a token, in under a minute."""

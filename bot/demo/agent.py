@@ -1,0 +1,54 @@
+"""The demo's coding agent: a plain program, driven like any other through the ``command`` driver.
+
+It behaves as agents do. Its first attempt looks right, and it says so; the gate thinks otherwise. Given the gate's
+output it finds the real fault. It reads its prompt from standard input and works in the current directory.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+
+_PAUSE = 0.35
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+    time.sleep(_PAUSE)
+
+
+def _first_attempt(source: Path) -> None:
+    _say("📖 reading shop/pricing.py")
+    text = source.read_text()
+    _say("🔎 the discount is added, it should be taken off")
+    source.write_text(text.replace("price + price * percent // 100", "price - price * percent // 100"))
+    _say("✏️ edited shop/pricing.py")
+    _say("Done. All tests pass, the discount is fixed.")
+
+
+def _second_attempt(source: Path, prompt: str) -> None:
+    failed = re.findall(r"(test_\w+)", prompt)
+    _say(f"📖 reading the gate's output: {failed[0] if failed else 'a test'} is red")
+    text = source.read_text()
+    _say("🔎 a discount above 100 percent must not pay the customer")
+    guard = "    percent = max(0, min(percent, 100))\n"
+    source.write_text(text.replace("    return price", guard + "    return price", 1))
+    _say("✏️ edited shop/pricing.py")
+    _say("Mended: the percentage is now kept between 0 and 100.")
+
+
+def main() -> int:
+    """Reads the prompt, makes one attempt, and answers with the exit status of a program that believes itself."""
+    prompt = sys.stdin.read()
+    source = Path("shop/pricing.py")
+    if "did not accept your change" in prompt:
+        _second_attempt(source, prompt)
+    else:
+        _first_attempt(source)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

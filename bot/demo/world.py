@@ -1,0 +1,183 @@
+"""What the demo flies in: a throwaway repository with a failing test, two machines, one fleet.toml."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import tomlkit
+
+from fleet.errors import Misused, Unavailable
+
+PROMPT = "A 10% discount makes things dearer. Mend shop/pricing.py."
+
+_FILES = {
+    "shop/__init__.py": "",
+    "shop/pricing.py": (
+        '"""What a thing costs, in cents."""\n\n\n'
+        "def discounted(price: int, percent: int) -> int:\n"
+        '    """The price after a discount of ``percent``."""\n'
+        "    return price + price * percent // 100\n"
+    ),
+    "tests/test_pricing.py": (
+        "from shop.pricing import discounted\n\n\n"
+        "def test_ten_percent_off():\n"
+        "    assert discounted(1000, 10) == 900\n\n\n"
+        "def test_nothing_off():\n"
+        "    assert discounted(1000, 0) == 1000\n\n\n"
+        "def test_never_below_zero():\n"
+        "    assert discounted(1000, 150) == 0\n"
+    ),
+    "conftest.py": "",
+    ".gitignore": "__pycache__/\n.pytest_cache/\n",
+    "README.md": "# shop\n\nA small shop, made by the Airboss demo.\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where everything of one demo lives, all of it under ``directory``."""
+
+    directory: Path
+    home: Path
+    repository: Path
+    channels: Path
+
+    def channels_opened(self) -> int:
+        """How many SSH session channels the macbook's server has seen."""
+        return len(self.channels.read_text().splitlines()) if self.channels.exists() else 0
+
+
+@contextmanager
+def make(directory: Path, agent: str) -> Iterator[World]:
+    """Builds the world, and runs the macbook's SSH server on loopback for as long as it is used.
+
+    ``agent`` is "demo" (a plain program), or "claude" or "codex": the real one on PATH with its own login.
+    Raises ``Misused`` for another, ``Unavailable`` when git or the SSH server does not start.
+    """
+    repository = _repository(directory)
+    ssh = directory / "macbook-ssh"
+    ssh.mkdir(parents=True)
+    with _ssh_server(ssh) as ready:
+        home = directory / "home"
+        home.mkdir(mode=0o700)
+        _fleet_file(home, repository, directory, ready, agent)
+        yield World(directory, home, repository, ssh / "channels.jsonl")
+
+
+def _repository(directory: Path) -> Path:
+    source, bare = directory / "shop", directory / "shop.git"
+    for name, text in {**_FILES, "airboss.toml": _gates()}.items():
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    identity = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost")
+    _git(source, "init", "-q", "--initial-branch=main")
+    _git(source, "add", "-A")
+    _git(source, *identity, "commit", "-q", "-m", "A shop with a wrong discount")
+    _git(directory, "clone", "-q", "--bare", str(source), str(bare))
+    return bare
+
+
+def _gates() -> str:
+    document = tomlkit.document()
+    gate = tomlkit.table()
+    gate["run"] = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml={junit}"]
+    gate["timeout"] = "2m"
+    gate["needs"] = ["linux" if sys.platform == "linux" else "macos"]
+    gate["protected"] = ["tests/**", "**/conftest.py", "pytest.ini", "pyproject.toml", "airboss.toml"]
+    gate["rework_turns"] = 3
+    document["gates"] = {"tests": gate}
+    return tomlkit.dumps(document)
+
+
+def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, str], agent: str) -> None:
+    system = "linux" if sys.platform == "linux" else "macos"
+    here = directory / "machines"
+    machines = {
+        "evo-x2": {
+            "executor": "local",
+            "labels": [system],
+            "slots": 4,
+            "python": sys.executable,
+            "home": str(here / "evo-x2"),
+        },
+        "macbook": {
+            "executor": "ssh",
+            "host": "127.0.0.1",
+            "port": ready["port"],
+            "user": ready["user"],
+            "host_key": ready["host_key"],
+            "identity": ready["identity"],
+            "labels": ["macos", "ios"],
+            "slots": 2,
+            "gates": False,
+            "python": sys.executable,
+            "home": str(here / "macbook"),
+        },
+    }
+    program = [sys.executable, str(Path(__file__).with_name("agent.py"))]
+    known = {
+        "demo": {"driver": "command", "program": program},
+        "claude": {"driver": "claude", "program": ["claude"]},
+        "codex": {"driver": "codex", "program": ["codex"]},
+    }
+    if agent not in known:
+        raise Misused(attempted="fly the demo", on=f"AGENT={agent}", hint=f"Known: {', '.join(known)}.")
+    document = {
+        "isolation": "unsafe-same-user",
+        "machines": machines,
+        "agents": {agent: known[agent]},
+        "repos": {"shop": {"url": str(repository), "base": "main", "agent": agent}},
+    }
+    (home / "fleet.toml").write_text(tomlkit.dumps(document))
+
+
+@contextmanager
+def _ssh_server(directory: Path) -> Iterator[dict[str, str]]:
+    command = [sys.executable, "-m", "fleet.machines.ssh_server", "--dir", str(directory)]
+    with (directory / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        try:
+            yield _ready(directory, server)
+        finally:
+            _close(server.stdin)
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        stream.close()
+
+
+def _ready(directory: Path, server: subprocess.Popen[bytes]) -> dict[str, str]:
+    path = directory / "ready.json"
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        if server.poll() is not None or time.monotonic() > deadline:
+            log = (directory / "server.log").read_text(errors="replace")[-500:]
+            raise Unavailable(attempted="start the macbook's SSH server", on=str(directory), cause=log)
+        time.sleep(0.02)
+    found: dict[str, str] = json.loads(path.read_text())
+    return found
+
+
+def _git(directory: Path, *arguments: str) -> None:
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    ran = subprocess.run(
+        ["git", *arguments], cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        raise Unavailable(attempted=f"run git {arguments[0]}", on=str(directory), cause=ran.stderr.strip())
