@@ -88,8 +88,10 @@ class Git:
     """Runs git for the controller. ``program`` is a name on PATH or an absolute path."""
 
     def __init__(self, program: str = "git") -> None:
-        self._program = program
-        self._env = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(CLEAN_ENV)
+        self.command: Sequence[str] = (program, *as_config())
+        self.env: Mapping[str, str] = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(
+            CLEAN_ENV
+        )
 
     async def run(
         self,
@@ -112,13 +114,13 @@ class Git:
         instead. A status outside ``expect`` (a cut one aside) raises ``Unavailable`` with git's own words.
         """
         where = {"GIT_DIR": str(git_dir)} if git_dir else {}
-        argv = [self._program, *as_config(), *args]
         sink = stdout.open("wb") if stdout else None
         try:
             process = await asyncio.create_subprocess_exec(
-                *argv,
+                *self.command,
+                *args,
                 cwd=cwd,
-                env=self._env | where | dict(env or {}),
+                env={**self.env, **where, **(env or {})},
                 stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
                 stdout=sink or asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -310,12 +311,12 @@ class Repository:
         }
         return Stat(counts.get("fil", 0), counts.get("ins", 0), counts.get("del", 0))
 
-    async def commit_tree(self, tree: str, *parents: str, message: str, time_us: int) -> str:
+    async def commit_tree(self, tree: str, parents: Sequence[str], message: str, when: int) -> str:
         """Makes a commit by Airboss. The same arguments give the same id, so repeating it is harmless.
 
-        ``time_us`` is microseconds since the epoch, cut to the second. A snapshot has one parent, its base.
+        ``when`` is seconds since the epoch. A snapshot has one parent: the base it was recorded to start from.
         """
-        date = f"@{time_us // 1_000_000} +0000"
+        date = f"@{when} +0000"
         ended = await self._run(
             "commit-tree",
             *(word for parent in parents for word in ("-p", _id(parent))),
@@ -350,14 +351,14 @@ class Repository:
         notes = " ".join(part for part in rest.split("\0") if part.endswith("\n")).strip()
         return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
 
-    async def merge_commit(self, current: str, snapshot: str, tree: str, *, message: str, time_us: int) -> str:
-        """The commit that lands: the snapshot itself when it was made on ``current``, else a merge of both."""
+    async def merge_commit(self, tree: str, current: str, snapshot: str, message: str, when: int) -> str:
+        """The commit that lands ``tree``: the snapshot itself when it was made on ``current``, else a merge."""
         parent = await self._resolve(f"{_id(snapshot)}^1")
         if parent == current and await self.tree_of(snapshot) == tree:
             return snapshot
-        return await self.commit_tree(tree, current, snapshot, message=message, time_us=time_us)
+        return await self.commit_tree(tree, (current, snapshot), message, when)
 
-    async def descends(self, commit: str, ancestor: str) -> bool:
+    async def is_ancestor(self, ancestor: str, commit: str) -> bool:
         """Whether ``ancestor`` is in the history of ``commit``."""
         ended = await self._run(
             "merge-base", "--is-ancestor", _id(ancestor), _id(commit), what="compare commits", expect=(0, 1)
