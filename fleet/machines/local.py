@@ -1,0 +1,123 @@
+"""The ``Executor`` for a login of the controller's own machine: its own, or another through ``run_as``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Sequence
+
+from fleet.errors import Misused
+from fleet.machines.bootstrap import serve_command
+from fleet.machines.channel import ByteStream
+from fleet.machines.login import LoginExecutor
+
+_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?")
+
+
+class LocalExecutor(LoginExecutor):
+    """Runs the runner as a child process, as ``run_as`` when that is another login than ours."""
+
+    def __init__(
+        self,
+        machine: str,
+        *,
+        run_as: str = "",
+        root: str = "",
+        python: str = "python3",
+        path: Sequence[str] = (),
+        keepalive: tuple[float, int] = (5.0, 2),
+    ) -> None:
+        super().__init__(machine, root=root, python=python, path=path, keepalive=keepalive)
+        if run_as and not _NAME.fullmatch(run_as):
+            raise Misused(attempted="use a login", on=machine, cause=f"{run_as!r} is no login name")
+        own = pwd.getpwuid(os.geteuid()).pw_name
+        self._login = run_as or own
+        self._other = self._login != own
+
+    @property
+    def where(self) -> str:
+        """The machine and login, for error messages."""
+        return f"{self._login}@{self.machine}"
+
+    async def _open(self) -> ByteStream:
+        try:
+            account = pwd.getpwnam(self._login)
+        except KeyError as error:
+            raise Misused(
+                attempted="use a login",
+                on=self.where,
+                cause="there is no such login on this machine",
+                hint=f"create it (as root: useradd --create-home {self._login}) or correct fleet.toml",
+            ) from error
+        command = [*self._become(), *serve_command(self._python, self._root)]
+        # Only what a login has by itself: the controller's environment holds secrets.
+        env = {
+            "HOME": account.pw_dir,
+            "USER": self._login,
+            "LOGNAME": self._login,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+        }
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd="/",
+            start_new_session=True,
+        )
+        return _ProcessStream(process)
+
+    def _become(self) -> list[str]:
+        if not self._other:
+            return []
+        if os.geteuid() != 0:
+            return ["sudo", "-n", "-H", "-u", self._login, "--"]
+        if shutil.which("setpriv"):
+            group = str(pwd.getpwnam(self._login).pw_gid)
+            return ["setpriv", "--reuid", self._login, "--regid", group, "--init-groups", "--"]
+        if shutil.which("runuser"):
+            return ["runuser", "-u", self._login, "--"]
+        return ["sudo", "-n", "-H", "-u", self._login, "--"]
+
+    async def _complaint(self, stream: ByteStream) -> str:
+        assert isinstance(stream, _ProcessStream)
+        return await stream.complaint()
+
+
+class _ProcessStream:
+    """A child process's standard input and output."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin and process.stdout and process.stderr
+        self.process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+
+    async def read(self) -> bytes:
+        return await self._stdout.read(1 << 18)
+
+    async def write(self, data: bytes) -> None:
+        self._stdin.write(data)
+        await self._stdin.drain()
+
+    async def complaint(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                return (await self._stderr.read(4096)).decode(errors="replace")
+        return ""
+
+    async def close(self) -> None:
+        """Closing its input ends the runner's loop; one that is frozen is killed."""
+        self._stdin.close()
+        try:
+            async with asyncio.timeout(2):
+                await self.process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
