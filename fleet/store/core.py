@@ -156,7 +156,7 @@ class Store:
             return fn(tx)
 
     def _snapshot(self, fn: Callable[[Tx], T]) -> T:
-        with self._database.speaking("read the store"), self._database.reader.begin() as connection:
+        with self._database.speaking("read the store", reading=True), self._database.reader.begin() as connection:
             return fn(Tx(self, connection))
 
     @contextmanager

@@ -45,14 +45,21 @@ class Database:
     name: str
 
     @contextmanager
-    def speaking(self, attempted: str) -> Iterator[None]:
-        """Turns what the database says about itself into ``Unavailable`` with a remedy; bugs pass unchanged."""
+    def speaking(self, attempted: str, *, reading: bool = False) -> Iterator[None]:
+        """Turns what the database says about itself into ``Unavailable`` with a remedy; bugs pass unchanged.
+
+        ``reading``: a write that is refused is our own doing, and a bug.
+        """
         try:
             yield
-        except DBAPIError as error:
-            raise _translated(error.orig or error, attempted, self.name, error) from error
-        except sqlite3.Error as error:
-            raise _translated(error, attempted, self.name, error) from error
+        except (DBAPIError, sqlite3.Error) as error:
+            said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            if reading and _wrote(said):
+                raise
+            translated = _translated(said, attempted, self.name)
+            if translated is None:
+                raise
+            raise translated from error
 
     def dispose(self) -> None:
         """Closes every connection."""
@@ -200,29 +207,32 @@ def _postgresql(url: URL, name: str) -> Database:
     return Database(writer, reader, name)
 
 
-def _translated(error: BaseException, attempted: str, name: str, original: BaseException) -> BaseException:
-    kind = getattr(error, "sqlite_errorname", None) or ""
-    for prefix, hint in _SQLITE_HINTS.items():
-        if kind.startswith(prefix):
-            return _unavailable(attempted, name, str(error), hint)
-    state = getattr(error, "sqlstate", None)
+def _wrote(error: BaseException) -> bool:
+    refused = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
+    return refused or getattr(error, "sqlstate", "") == "25006"
+
+
+def _translated(error: BaseException, attempted: str, name: str) -> AirbossError | None:
+    """The error for a person; ``None`` when it is a bug of ours."""
     if isinstance(error, sqlite3.Error):
-        return original
+        kind = getattr(error, "sqlite_errorname", "")
+        hint = next((hint for prefix, hint in _SQLITE_HINTS.items() if kind.startswith(prefix)), "")
+        return _unavailable(attempted, name, error, hint) if hint else None
     # psycopg has no SQLSTATE when the server was not reached. Classes: 08 link, 53 resources, 57 operator, 58
     # system, 28 login, 3D no such database; 40 a deadlock or failover; 55 a lock not had in time; XX corruption.
+    state = getattr(error, "sqlstate", None)
     if state is None and type(error).__name__ == "OperationalError":
-        return _unavailable(attempted, name, str(error), "Check that PostgreSQL runs and that the URL is right")
+        return _unavailable(attempted, name, error, "Check that PostgreSQL runs and that the URL is right")
     if state is not None and state[:2] in ("28", "3D"):
-        return Misused(
-            attempted=attempted, on=name, cause=_first(error), hint="Check user, password and database in the URL"
-        )
-    if state is not None and state[:2] in ("08", "25", "40", "53", "55", "57", "58", "XX"):
-        return _unavailable(attempted, name, str(error), "Look at PostgreSQL's log; the same call may work later")
-    return original
+        hint = "Check user, password and database in the URL"
+        return Misused(attempted=attempted, on=name, cause=_first(error), hint=hint)
+    if state is not None and (state == "25006" or state[:2] in ("08", "40", "53", "55", "57", "58", "XX")):
+        return _unavailable(attempted, name, error, "Look at PostgreSQL's log; the same call may work later")
+    return None
 
 
-def _unavailable(attempted: str, name: str, cause: str, hint: str) -> AirbossError:
-    return Unavailable(attempted=attempted, on=name, cause=cause.strip().splitlines()[0], hint=hint)
+def _unavailable(attempted: str, name: str, error: BaseException, hint: str) -> AirbossError:
+    return Unavailable(attempted=attempted, on=name, cause=_first(error), hint=hint)
 
 
 def _first(error: BaseException) -> str:

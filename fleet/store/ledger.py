@@ -1,4 +1,4 @@
-"""The append-only ledger: every event's canonical bytes and their RFC 6962 leaf hash, numbered from 1 without a gap.
+"""The append-only ledger: every event's canonical bytes and their RFC 6962 leaf hash, numbered from 1 on.
 
 The database itself refuses to change or remove a row (triggers), and every read proves the bytes against the leaf.
 """

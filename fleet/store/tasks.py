@@ -10,7 +10,7 @@ from sqlalchemy import Row, bindparam, func, insert, select, update
 from fleet.errors import Misused
 from fleet.events import Refs, Source, TaskMoved, TaskRequested
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
-from fleet.store import ledger
+from fleet.store import approvals, ledger
 from fleet.store.core import Tx
 from fleet.store.tables import tasks
 
@@ -91,11 +91,16 @@ def find(tx: Tx, prefix: str) -> Task:
 
 
 def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str) -> Task:
-    """Moves a task, with its ``TaskMoved`` event. Raises ``ValueError`` for a move that the model forbids."""
+    """Moves a task, with its ``TaskMoved`` event; at its end, its open questions are withdrawn.
+
+    Raises ``ValueError`` for a move that the model forbids.
+    """
     old = task(tx, task_id)
     if not may_move(old.state, new):
         raise ValueError(f"task {task_id} may not move from {old.state} to {new}")
     tx.connection.execute(_CHANGE, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
+    if new in ENDS:
+        approvals.withdraw(tx, task=task_id, why=f"the task is {new}")
     source = Source.PERSON if actor.count(":") == 2 else Source.CONTROLLER  # a person's actor is str(PersonId)
     ledger.append(tx, TaskMoved(str(old.state), str(new), why), actor=actor, source=source, refs=Refs(task=task_id))
     return task(tx, task_id)

@@ -1,0 +1,269 @@
+"""Questions that wait for a person: an agent's request for permission, and a change held before it lands.
+
+Ids are ``a1``, ``a2``, …. A question is answered once; one that lapses or is withdrawn was not answered with yes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
+
+from fleet.errors import Misused, Refused
+from fleet.model import Session
+from fleet.store.core import Tx
+from fleet.store.tables import approvals
+
+_BY_ID = select(approvals).where(approvals.c.id == bindparam("wanted"))
+_LAST = select(func.coalesce(func.max(approvals.c.number), 0))
+_WORDS = {"allow": "allowed it", "deny": "denied it", "withdrawn": "withdrew it"}
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A question. ``kind`` is "permission" or "hold"; ``reason`` says why a person is asked.
+
+    A permission binds to ``request`` (the whole input as JSON text), a hold to ``commit`` and ``tree``.
+    ``decision`` is empty while it waits, then "allow", "deny" or "withdrawn"; ``expires_us`` 0: never.
+    """
+
+    id: str
+    kind: str
+    task: str
+    session: str
+    ask: str
+    tool: str
+    request: str
+    command: str
+    paths: tuple[str, ...]
+    commit: str
+    tree: str
+    reason: str
+    opened_us: int
+    expires_us: int
+    decision: str
+    decided_by: str
+    decided_why: str
+    decided_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was decided, for whoever asked. ``reason`` is the decider's."""
+
+    id: str
+    ask: str
+    commit: str
+    allowed: bool
+    by: str
+    reason: str
+
+
+def open_ask(
+    tx: Tx,
+    *,
+    session: Session,
+    ask: str,
+    tool: str,
+    request: str,
+    command: str,
+    paths: Sequence[str],
+    reason: str,
+    expires_us: int,
+) -> Approval:
+    """An agent's request that needs a person's yes. ``ask`` is the agent's own id of it."""
+    return _open(
+        tx,
+        session,
+        kind="permission",
+        ask=ask,
+        tool=tool,
+        request=request,
+        command=command,
+        paths=json.dumps(list(paths)),
+        reason=reason,
+        expires_us=expires_us,
+    )
+
+
+def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, expires_us: int = 0) -> Approval:
+    """A passed change that a person must release before it lands."""
+    return _open(tx, session, kind="hold", commit=commit, tree=tree, reason=reason, expires_us=expires_us)
+
+
+def approval(tx: Tx, approval_id: str) -> Approval:
+    """The question of exactly this id. Raises ``Misused`` when there is none."""
+    row = tx.connection.execute(_BY_ID, {"wanted": approval_id}).one_or_none()
+    if row is None:
+        raise _unknown(tx, approval_id)
+    return _approval(row)
+
+
+def waiting(tx: Tx, task: str = "") -> list[Approval]:
+    """The questions that can still be answered, oldest first; one task's, if named."""
+    query = select(approvals).where(_answerable(tx)).order_by(approvals.c.number)
+    if task:
+        query = query.where(approvals.c.task == task)
+    return [_approval(row) for row in tx.connection.execute(query)]
+
+
+def find(tx: Tx, prefix: str) -> Approval:
+    """The question a person means: ``a12``, ``12``, or the beginning of just one id that waits.
+
+    Raises ``Misused``, naming the candidates, when that is none or several.
+    """
+    wanted = prefix.strip().lower()
+    for exact in (wanted, f"a{wanted}"):
+        row = tx.connection.execute(_BY_ID, {"wanted": exact}).one_or_none()
+        if row is not None:
+            return _approval(row)
+    found = [one for one in waiting(tx) if wanted not in ("", "a") and one.id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise _unknown(tx, prefix)
+    names = ", ".join(one.id for one in found)
+    raise Misused(attempted="find the question", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
+
+
+def decide(tx: Tx, approval_id: str, allow: bool, by: str, reason: str) -> Approval:
+    """A person's answer, once. Raises ``Refused`` when it was answered, withdrawn or too late."""
+    found = approval(tx, approval_id)
+    if found.decision:
+        cause = f"{found.decided_by} {_WORDS[found.decision]} before"
+        raise Refused(
+            attempted="answer the question", on=approval_id, cause=cause, hint="It cannot be answered twice"
+        )
+    if found.expires_us and found.expires_us <= tx.now_us():
+        raise Refused(
+            attempted="answer the question",
+            on=approval_id,
+            cause="nobody answered in time",
+            hint="The agent is told no; /say tells it what to do instead",
+        )
+    _close(tx, approvals.c.id == approval_id, "allow" if allow else "deny", by, reason)
+    return approval(tx, approval_id)
+
+
+def expire(tx: Tx, session_id: str) -> int:
+    """Answers a session's overdue questions with no, since silence is not yes; how many there were."""
+    overdue = (
+        (approvals.c.session == session_id)
+        & (approvals.c.decision == "")
+        & (approvals.c.expires_us > 0)
+        & (approvals.c.expires_us <= tx.now_us())
+    )
+    return _close(tx, overdue, "deny", "airboss", "nobody answered in time")
+
+
+def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
+    """Nobody waits for an answer any more: the process that asked is gone, or the task has ended; how many."""
+    if not session and not task:
+        raise ValueError("whose questions?")
+    whose = approvals.c.session == session if session else approvals.c.task == task
+    return _close(tx, whose & (approvals.c.decision == ""), "withdrawn", "airboss", why)
+
+
+def take_decided(tx: Tx, session_id: str) -> list[Answer]:
+    """The answers to a session's requests for permission that its agent has not been told; each once."""
+    told = (
+        (approvals.c.session == session_id)
+        & (approvals.c.kind == "permission")
+        & (approvals.c.taken_us == 0)
+        & approvals.c.decision.in_(("allow", "deny"))
+    )
+    rows = tx.connection.execute(select(approvals).where(told).order_by(approvals.c.decided_us, approvals.c.number))
+    found = [_answer(row) for row in rows]
+    if found:
+        tx.connection.execute(update(approvals).where(told), {"taken_us": tx.now_us()})
+    return found
+
+
+def hold_decision(tx: Tx, task: str) -> Answer | None:
+    """What a person decided about a task's held change, until it is settled."""
+    query = select(approvals).where(
+        approvals.c.task == task,
+        approvals.c.kind == "hold",
+        approvals.c.taken_us == 0,
+        approvals.c.decision.in_(("allow", "deny")),
+    )
+    row = tx.connection.execute(query.order_by(approvals.c.number.desc()).limit(1)).one_or_none()
+    return _answer(row) if row is not None else None
+
+
+def settle(tx: Tx, approval_id: str) -> None:
+    """The answer has been acted on, in this transaction. Raises ``ValueError`` when it was before."""
+    query = update(approvals).where(approvals.c.id == approval_id, approvals.c.taken_us == 0)
+    if tx.connection.execute(query, {"taken_us": tx.now_us()}).rowcount != 1:
+        raise ValueError(f"the answer to {approval_id} was acted on before")
+
+
+def _open(tx: Tx, session: Session, **fields: Any) -> Approval:
+    number = tx.connection.execute(_LAST).scalar_one() + 1
+    row: dict[str, Any] = {
+        "number": number,
+        "id": f"a{number}",
+        "task": session.task,
+        "session": session.id,
+        "ask": "",
+        "tool": "",
+        "request": "",
+        "command": "",
+        "paths": "[]",
+        "commit": "",
+        "tree": "",
+        "opened_us": tx.now_us(),
+        "decision": "",
+        "decided_by": "",
+        "decided_why": "",
+        "decided_us": 0,
+        "taken_us": 0,
+        **fields,
+    }
+    tx.connection.execute(insert(approvals), row)
+    return approval(tx, row["id"])
+
+
+def _answerable(tx: Tx) -> ColumnElement[bool]:
+    return (approvals.c.decision == "") & ((approvals.c.expires_us == 0) | (approvals.c.expires_us > tx.now_us()))
+
+
+def _close(tx: Tx, which: ColumnElement[bool], decision: str, by: str, why: str) -> int:
+    values = {"decision": decision, "decided_by": by, "decided_why": why, "decided_us": tx.now_us()}
+    return tx.connection.execute(update(approvals).where(which), values).rowcount
+
+
+def _approval(row: Row[Any]) -> Approval:
+    return Approval(
+        id=row.id,
+        kind=row.kind,
+        task=row.task,
+        session=row.session,
+        ask=row.ask,
+        tool=row.tool,
+        request=row.request,
+        command=row.command,
+        paths=tuple(json.loads(row.paths)),
+        commit=row.commit,
+        tree=row.tree,
+        reason=row.reason,
+        opened_us=row.opened_us,
+        expires_us=row.expires_us,
+        decision=row.decision,
+        decided_by=row.decided_by,
+        decided_why=row.decided_why,
+        decided_us=row.decided_us,
+    )
+
+
+def _answer(row: Row[Any]) -> Answer:
+    return Answer(row.id, row.ask, row.commit, row.decision == "allow", row.decided_by, row.decided_why)
+
+
+def _unknown(tx: Tx, wanted: str) -> Misused:
+    open_ = ", ".join(one.id for one in waiting(tx)[:8])
+    hint = f"Waiting now: {open_}" if open_ else "Nothing waits for an answer now"
+    return Misused(attempted="find the question", on=wanted, cause="there is none of this name", hint=hint)

@@ -1,0 +1,201 @@
+"""Gate runs: opened in the ledger before the gate starts, closed with what was seen of it.
+
+Ids are ``TURN-GATE``, for example ``t1.1.1-tests``, and ``t1.1.1-tests-2`` when the same gate runs again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Row, bindparam, func, insert, select, update
+
+from fleet import exits
+from fleet.events import GateClosed, GateOpened, Refs, Source
+from fleet.ports import Candidate
+from fleet.store import ledger
+from fleet.store.core import Tx
+from fleet.store.tables import gate_runs
+from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
+
+_BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
+_ACTOR = "airboss"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRun:
+    """One run of one gate over one commit; ``result`` is ``None`` until it is closed."""
+
+    id: str
+    task: str
+    session: str
+    turn: str
+    gate: str
+    commit: str
+    tree: str
+    base: str
+    round: int
+    argv: tuple[str, ...]
+    definition_sha256: str
+    machine: str
+    nonce: str
+    pipe: str
+    opened_us: int
+    closed_us: int
+    result: GateResult | None
+
+
+def open_run(
+    tx: Tx,
+    candidate: Candidate,
+    *,
+    gate: str,
+    argv: Sequence[str],
+    definition_sha256: str,
+    machine: str,
+    nonce: str,
+    pipe: str = "",
+) -> str:
+    """Commits to a run before it starts, with its ``GateOpened`` event, and answers its id.
+
+    ``pipe`` is the runner's pipe that will carry it; empty: the store's instance and the run's id.
+    """
+    run_id = _free_id(tx, candidate.turn.id, gate)
+    row = {
+        "id": run_id,
+        "task": candidate.task.id,
+        "session": candidate.session.id,
+        "turn": candidate.turn.id,
+        "gate": gate,
+        "commit": candidate.commit,
+        "tree": candidate.tree,
+        "base": candidate.base,
+        "round": candidate.round,
+        "argv": json.dumps(list(argv)),
+        "definition_sha256": definition_sha256,
+        "machine": machine,
+        "nonce": nonce,
+        "pipe": pipe or f"{tx.store.instance}-{run_id}",
+        "opened_us": tx.now_us(),
+        "closed_us": 0,
+        "result": "",
+    }
+    tx.connection.execute(insert(gate_runs), row)
+    event = GateOpened(
+        gate=gate,
+        commit=candidate.commit,
+        tree=candidate.tree,
+        base=candidate.base,
+        argv=tuple(argv),
+        definition_sha256=definition_sha256,
+        round=candidate.round,
+    )
+    ledger.append(tx, event, actor=_ACTOR, source=Source.CONTROLLER, refs=_refs(run(tx, run_id)))
+    return run_id
+
+
+def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
+    """Records what a run found, with its ``GateClosed`` event. Raises ``ValueError`` when it was closed before."""
+    opened = run(tx, run_id)
+    if opened.closed_us:
+        raise ValueError(f"gate run {run_id} was closed before")
+    values = {"closed_us": tx.now_us(), "result": json.dumps(_result_to_json(result))}
+    tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
+    seen = result.evidence
+    event = GateClosed(
+        gate=opened.gate,
+        outcome=str(result.outcome),
+        reason=result.reason,
+        exit=exits.to_json(seen.exit) if seen else None,
+        raw_wait_status=seen.raw_wait_status if seen else None,
+        tree=seen.tree if seen else "",
+        login=seen.login if seen else "",
+        contained=seen.contained if seen else False,
+        output_sha256=seen.output_sha256 if seen else "",
+        output_bytes=seen.output_bytes if seen else 0,
+        started_us=seen.started_us if seen else 0,
+        ended_us=seen.ended_us if seen else 0,
+        junit=asdict(result.junit) if result.junit else None,
+    )
+    source = Source.SUPERVISOR if seen else Source.CONTROLLER
+    ledger.append(tx, event, actor=_ACTOR, source=source, refs=_refs(opened))
+
+
+def run(tx: Tx, run_id: str) -> GateRun:
+    """The run of this id. Raises ``KeyError`` when there is none."""
+    row = tx.connection.execute(_BY_ID, {"wanted": run_id}).one_or_none()
+    if row is None:
+        raise KeyError(run_id)
+    return _run(row)
+
+
+def runs(tx: Tx, commit: str, round: int) -> list[GateRun]:
+    """The runs over a commit in one of its judgements, in the order they were opened."""
+    query = select(gate_runs).where(gate_runs.c.commit == commit, gate_runs.c.round == round)
+    return [_run(row) for row in tx.connection.execute(query.order_by(gate_runs.c.opened_us, gate_runs.c.id))]
+
+
+def of_task(tx: Tx, task: str) -> list[GateRun]:
+    """Every run for a task, in the order they were opened."""
+    query = select(gate_runs).where(gate_runs.c.task == task).order_by(gate_runs.c.opened_us, gate_runs.c.id)
+    return [_run(row) for row in tx.connection.execute(query)]
+
+
+def _free_id(tx: Tx, turn: str, gate: str) -> str:
+    earlier = select(func.count()).select_from(gate_runs).where(gate_runs.c.turn == turn, gate_runs.c.gate == gate)
+    count = tx.connection.execute(earlier).scalar_one() + 1
+    run_id = f"{turn}-{gate}" if count == 1 else f"{turn}-{gate}-{count}"
+    # A gate named "tests-2" may already have the id that "tests" would get for its second run.
+    while tx.connection.execute(_BY_ID, {"wanted": run_id}).one_or_none() is not None:
+        count += 1
+        run_id = f"{turn}-{gate}-{count}"
+    return run_id
+
+
+def _refs(one: GateRun) -> Refs:
+    return Refs(task=one.task, session=one.session, turn=one.turn, gate_run=one.id, machine=one.machine)
+
+
+def _run(row: Row[Any]) -> GateRun:
+    return GateRun(
+        id=row.id,
+        task=row.task,
+        session=row.session,
+        turn=row.turn,
+        gate=row.gate,
+        commit=row.commit,
+        tree=row.tree,
+        base=row.base,
+        round=row.round,
+        argv=tuple(json.loads(row.argv)),
+        definition_sha256=row.definition_sha256,
+        machine=row.machine,
+        nonce=row.nonce,
+        pipe=row.pipe,
+        opened_us=row.opened_us,
+        closed_us=row.closed_us,
+        result=_result_from_json(json.loads(row.result)) if row.result else None,
+    )
+
+
+def _result_to_json(result: GateResult) -> dict[str, Any]:
+    body = asdict(result)
+    if result.evidence is not None:
+        body["evidence"]["exit"] = exits.to_json(result.evidence.exit)
+    return body
+
+
+def _result_from_json(body: dict[str, Any]) -> GateResult:
+    evidence, junit = body["evidence"], body["junit"]
+    return GateResult(
+        run=body["run"],
+        gate=body["gate"],
+        argv=tuple(body["argv"]),
+        outcome=GateOutcome(body["outcome"]),
+        reason=body["reason"],
+        evidence=Evidence(**{**evidence, "exit": exits.from_json(evidence["exit"])}) if evidence else None,
+        junit=JUnitCounts(**junit) if junit else None,
+        tail=body["tail"],
+    )

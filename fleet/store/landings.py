@@ -1,0 +1,89 @@
+"""Attempts to move a base branch: a row before the ref is touched, so that a crash in between can be settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, bindparam, insert, select, update
+
+from fleet.store import leases
+from fleet.store.core import Tx
+from fleet.store.leases import Fence
+from fleet.store.tables import landings
+
+_BY_ID = select(landings).where(landings.c.id == bindparam("row"))
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One attempt: ``ref`` from commit ``old`` to ``new``. ``outcome`` is empty while nobody recorded it."""
+
+    id: int
+    task: str
+    repo: str
+    ref: str
+    old: str
+    new: str
+    tree: str
+    token: int
+    outcome: str
+    intended_us: int
+
+
+def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tree: str, task: str) -> Intent:
+    """Commits to an attempt under a lease. Raises ``FenceLost`` when the lease has passed on."""
+    leases.check(tx, fence)
+    row = {
+        "task": task,
+        "repo": repo,
+        "ref": ref,
+        "old": old,
+        "new": new,
+        "tree": tree,
+        "fence": fence.name,
+        "token": fence.token,
+        "outcome": "",
+        "intended_us": tx.now_us(),
+        "finished_us": 0,
+    }
+    number = tx.connection.execute(insert(landings).returning(landings.c.id), row).scalar_one()
+    return _intent(tx.connection.execute(_BY_ID, {"row": number}).one())
+
+
+def finish(tx: Tx, intent_id: int, outcome: str) -> None:
+    """Records what came of an attempt, "done" or "missed"; again is fine, otherwise than before ``ValueError``."""
+    row = tx.connection.execute(_BY_ID, {"row": intent_id}).one()
+    if row.outcome == outcome:
+        return
+    if row.outcome:
+        raise ValueError(f"landing {intent_id} was {row.outcome}, and cannot be {outcome}")
+    values = {"outcome": outcome, "finished_us": tx.now_us()}
+    tx.connection.execute(update(landings).where(landings.c.id == intent_id), values)
+
+
+def open_intents(tx: Tx, repo: str) -> list[Intent]:
+    """The attempts in a repository whose outcome nobody recorded, oldest first."""
+    query = select(landings).where(landings.c.repo == repo, landings.c.outcome == "").order_by(landings.c.id)
+    return [_intent(row) for row in tx.connection.execute(query)]
+
+
+def of_task(tx: Tx, task: str) -> list[Intent]:
+    """A task's attempts, oldest first."""
+    query = select(landings).where(landings.c.task == task).order_by(landings.c.id)
+    return [_intent(row) for row in tx.connection.execute(query)]
+
+
+def _intent(row: Row[Any]) -> Intent:
+    return Intent(
+        id=row.id,
+        task=row.task,
+        repo=row.repo,
+        ref=row.ref,
+        old=row.old,
+        new=row.new,
+        tree=row.tree,
+        token=row.token,
+        outcome=row.outcome,
+        intended_us=row.intended_us,
+    )

@@ -1,0 +1,106 @@
+"""The one lease primitive: leadership, pollers, schedules and locks are all rows of this table.
+
+A lease is a holder, an expiry by the store's clock, and a token that grows with every new holder and never shrinks,
+not even by a release. The expiry only says from when somebody else may take it. What makes an effect safe is its
+``Fence``: :func:`check` in the effect's own transaction refuses it once the lease has passed on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Row, bindparam, insert, select, update
+
+from fleet.errors import FenceLost
+from fleet.store.core import Tx
+from fleet.store.tables import leases
+
+_BY_NAME = select(leases).where(leases.c.name == bindparam("wanted"))
+_CHANGE = update(leases).where(leases.c.name == bindparam("wanted"))
+_INSERT = insert(leases)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What an effect carries to prove that it may happen."""
+
+    name: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease as its holder got it. ``expires_us`` is epoch microseconds by the store's clock."""
+
+    name: str
+    holder: str
+    token: int
+    expires_us: int
+
+    @property
+    def fence(self) -> Fence:
+        """What to check in the transaction of every effect."""
+        return Fence(self.name, self.token)
+
+
+def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
+    """Takes a lease that is free or has run out, for ``ttl_us`` microseconds; ``None`` while somebody holds it.
+
+    A holder that asks again gets ``None`` too: two of its tasks must not both believe that they hold it.
+    """
+    row = _row(tx, name)
+    lease = Lease(name, holder, row.token + 1 if row else 1, tx.now_us() + ttl_us)
+    if row is None:
+        values = {"name": name, "holder": holder, "token": lease.token, "expires_us": lease.expires_us}
+        tx.connection.execute(_INSERT, values)
+        return lease
+    if row.holder and row.expires_us > tx.now_us():
+        return None
+    _write(tx, lease)
+    return lease
+
+
+def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
+    """The same lease for ``ttl_us`` from now, also after it ran out if nobody took it. Raises ``FenceLost``."""
+    check(tx, lease.fence)
+    renewed = replace(lease, expires_us=tx.now_us() + ttl_us)
+    _write(tx, renewed)
+    return renewed
+
+
+def release(tx: Tx, lease: Lease) -> None:
+    """Frees the lease for the next one. Nothing happens when it has passed on already."""
+    row = _row(tx, lease.name)
+    if row is not None and row.token == lease.token:
+        _write(tx, replace(lease, holder="", expires_us=0))
+
+
+def check(tx: Tx, fence: Fence) -> None:
+    """Raises ``FenceLost`` unless the fence's holder is still the last one; call it beside the effect."""
+    row = _row(tx, fence.name)
+    if row is None or row.token != fence.token or not row.holder:
+        now = row.holder if row is not None else ""
+        raise FenceLost(
+            attempted="act under a lease",
+            on=f"{fence.name} #{fence.token}",
+            cause=f"it passed to {now}" if now else "it was released",
+            hint="Nothing was changed; whoever holds it now goes on",
+        )
+
+
+def look(tx: Tx, name: str) -> Lease | None:
+    """Who holds a lease now; ``None`` when it is free or has run out."""
+    row = _row(tx, name)
+    if row is None or not row.holder or row.expires_us <= tx.now_us():
+        return None
+    return Lease(name, row.holder, row.token, row.expires_us)
+
+
+def _row(tx: Tx, name: str) -> Row[Any] | None:
+    return tx.connection.execute(_BY_NAME, {"wanted": name}).one_or_none()
+
+
+def _write(tx: Tx, lease: Lease) -> None:
+    values = {"holder": lease.holder, "token": lease.token, "expires_us": lease.expires_us}
+    tx.connection.execute(_CHANGE, {"wanted": lease.name, **values})

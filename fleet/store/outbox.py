@@ -1,0 +1,270 @@
+"""What we say in chats: rows committed with what they tell of, then delivered until they are there.
+
+A ``put`` is a new message, an ``edit`` changes the message that its card lives in. Per chat and thread, puts leave
+one by one in their order; of the edits of a card only the newest waits, and only once the card has a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, insert, or_, select, update
+
+from fleet.model import ChatRef
+from fleet.store.core import Tx
+from fleet.store.tables import cards, outbox
+
+_UNSETTLED = ("waiting", "in_flight")
+_EDIT_PRIORITY = 100  # after every put: edits do not ping, so nobody waits for one
+_INSERT = insert(outbox).returning(outbox.c.id)
+_CHANGE = update(outbox).where(outbox.c.id == bindparam("row"))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row on its way. ``message_id`` is the message it edits, empty for a new one.
+
+    ``again``: an earlier controller died while it was in flight, so it may have arrived already. ``attempts``
+    counts the tries that failed before this one.
+    """
+
+    id: int
+    chat: ChatRef
+    card_key: str
+    card_json: str
+    message_id: str
+    ping: bool
+    again: bool
+    attempts: int
+    task: str
+
+
+def put(
+    tx: Tx, *, chat: ChatRef, card_json: str, card_key: str = "", ping: bool = False, priority: int, task: str = ""
+) -> int:
+    """Says something new in a chat; lower ``priority`` first between chats. Answers the row's number.
+
+    With a ``card_key``, later edits of that key in this chat go to this message and no longer to an older one.
+    """
+    number = _insert(
+        tx, "put", chat, card_key=card_key, card_json=card_json, ping=ping, priority=priority, task=task
+    )
+    if card_key:
+        place = _place(card_key, chat)
+        old = tx.connection.execute(select(cards.c.put).where(_at(place))).scalar_one_or_none()
+        if old is None:
+            tx.connection.execute(insert(cards), {**place, "put": number, "message_id": ""})
+        else:
+            _drop_edits(tx, old)
+            tx.connection.execute(update(cards).where(_at(place)), {"put": number, "message_id": ""})
+    return number
+
+
+def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None) -> int:
+    """Changes a card wherever it lives, or in ``chat`` only; answers in how many places, 0 when it is nowhere.
+
+    A card that has not left yet leaves in its new form, and a waiting edit gives way to this one.
+    """
+    query = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
+    query = query.where(cards.c.card_key == card_key) if chat is None else query.where(_at(_place(card_key, chat)))
+    places = tx.connection.execute(query).all()
+    for row in places:
+        if row.state == "waiting":
+            tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
+            continue
+        waiting = and_(outbox.c.put == row.put, outbox.c.kind == "edit", outbox.c.state == "waiting")
+        if tx.connection.execute(update(outbox).where(waiting), {"card_json": card_json}).rowcount == 0:
+            ref = ChatRef(row.adapter, row.chat, row.thread)
+            _insert(
+                tx,
+                "edit",
+                ref,
+                card_key=card_key,
+                card_json=card_json,
+                target=row.put,
+                priority=_EDIT_PRIORITY,
+                task=row.task,
+            )
+    return len(places)
+
+
+def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
+    """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled afterwards."""
+    query = _ready(adapter).where(outbox.c.not_before_us <= tx.now_us())
+    rows = tx.connection.execute(query.order_by(outbox.c.priority, outbox.c.id).limit(limit)).all()
+    if rows:
+        taken = update(outbox).where(outbox.c.id.in_([row.id for row in rows]))
+        tx.connection.execute(taken, {"state": "in_flight"})
+    return [
+        Delivery(
+            id=row.id,
+            chat=ChatRef(row.adapter, row.chat, row.thread),
+            card_key=row.card_key,
+            card_json=row.card_json,
+            message_id=row.edits or "",
+            ping=row.ping,
+            again=row.again,
+            attempts=row.attempts,
+            task=row.task,
+        )
+        for row in rows
+    ]
+
+
+def delivered(tx: Tx, number: int, message_id: str) -> None:
+    """It is there, as the platform's ``message_id``.
+
+    Raises ``ValueError`` unless it was claimed, as :func:`retry` and :func:`gave_up` do.
+    """
+    row = _in_flight(tx, number)
+    _settle(tx, number, "delivered", message_id=message_id)
+    if row["kind"] == "put":
+        tx.connection.execute(update(cards).where(cards.c.put == number), {"message_id": message_id})
+
+
+def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
+    """It did not get there; it waits until ``not_before_us``. An edit that has a newer one is not kept."""
+    row = _in_flight(tx, number)
+    if row["kind"] == "edit" and _outdated(tx, row):
+        tx.connection.execute(delete(outbox).where(outbox.c.id == number))
+        return
+    attempts = row["attempts"] + 1
+    values = {"row": number, "state": "waiting", "attempts": attempts, "not_before_us": not_before_us, "why": why}
+    tx.connection.execute(_CHANGE, values)
+
+
+def gave_up(tx: Tx, number: int, why: str) -> None:
+    """It will never get there. A card that was never posted can be edited no more."""
+    row = _in_flight(tx, number)
+    _settle(tx, number, "gave_up", why=why)
+    if row["kind"] == "put":
+        _drop_edits(tx, number)
+        tx.connection.execute(delete(cards).where(cards.c.put == number))
+
+
+def unsettled(tx: Tx, adapter: str) -> int:
+    """For the start of an adapter: what an earlier controller left in flight waits again, marked ``again``.
+
+    Answers how many; they come with the next :func:`claim`.
+    """
+    query = select(outbox).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight").order_by(outbox.c.id)
+    rows = [dict(row) for row in tx.connection.execute(query).mappings()]
+    for row in rows:
+        if row["kind"] == "edit" and _outdated(tx, row):
+            tx.connection.execute(delete(outbox).where(outbox.c.id == row["id"]))
+        else:
+            tx.connection.execute(_CHANGE, {"row": row["id"], "state": "waiting", "again": True})
+    return len(rows)
+
+
+def backlog(tx: Tx, chat: ChatRef) -> int:
+    """How many rows for this chat and thread are neither delivered nor given up."""
+    place = (outbox.c.adapter == chat.adapter) & (outbox.c.chat == chat.chat) & (outbox.c.thread == chat.thread)
+    query = select(func.count()).select_from(outbox).where(place, outbox.c.state.in_(_UNSETTLED))
+    return int(tx.connection.execute(query).scalar_one())
+
+
+def next_due_us(tx: Tx, adapter: str) -> int | None:
+    """In how many microseconds :func:`claim` will have something; ``None`` when only new rows can change that."""
+    due = _ready(adapter).with_only_columns(func.min(outbox.c.not_before_us), maintain_column_froms=True)
+    first = tx.connection.execute(due).scalar_one_or_none()
+    return None if first is None else max(0, first - tx.now_us())
+
+
+def _ready(adapter: str) -> Select[Any]:
+    """Rows that only time may still hold back: each chat's first put, and edits of posted cards, one at a time."""
+    mine = outbox.alias("mine")
+    heads = (
+        select(func.min(mine.c.id))
+        .where(mine.c.adapter == adapter, mine.c.kind == "put", mine.c.state.in_(_UNSETTLED))
+        .group_by(mine.c.chat, mine.c.thread)
+    )
+    other = outbox.alias("other")
+    editing = select(other.c.id).where(
+        other.c.put == outbox.c.put, other.c.kind == "edit", other.c.state == "in_flight"
+    )
+    return (
+        select(outbox, cards.c.message_id.label("edits"))
+        .select_from(outbox.outerjoin(cards, and_(outbox.c.kind == "edit", cards.c.put == outbox.c.put)))
+        .where(outbox.c.adapter == adapter, outbox.c.state == "waiting")
+        .where(
+            or_(
+                and_(outbox.c.kind == "put", outbox.c.id.in_(heads)),
+                and_(outbox.c.kind == "edit", cards.c.message_id != "", ~editing.exists()),
+            )
+        )
+    )
+
+
+def _insert(
+    tx: Tx,
+    kind: str,
+    chat: ChatRef,
+    *,
+    card_key: str,
+    card_json: str,
+    target: int = 0,
+    ping: bool = False,
+    priority: int,
+    task: str,
+) -> int:
+    row = {
+        "kind": kind,
+        "adapter": chat.adapter,
+        "chat": chat.chat,
+        "thread": chat.thread,
+        "card_key": card_key,
+        "put": target,
+        "card_json": card_json,
+        "ping": ping,
+        "priority": priority,
+        "task": task,
+        "state": "waiting",
+        "again": False,
+        "attempts": 0,
+        "not_before_us": 0,
+        "message_id": "",
+        "why": "",
+        "created_us": tx.now_us(),
+        "settled_us": 0,
+    }
+    return int(tx.connection.execute(_INSERT, row).scalar_one())
+
+
+def _place(card_key: str, chat: ChatRef) -> dict[str, str]:
+    return {"card_key": card_key, "adapter": chat.adapter, "chat": chat.chat, "thread": chat.thread}
+
+
+def _at(place: Mapping[str, str]) -> ColumnElement[bool]:
+    return and_(*(cards.c[name] == value for name, value in place.items()))
+
+
+def _in_flight(tx: Tx, number: int) -> Mapping[str, Any]:
+    row = tx.connection.execute(select(outbox).where(outbox.c.id == number)).mappings().one_or_none()
+    if row is None or row["state"] != "in_flight":
+        raise ValueError(f"row {number} of the outbox is not in flight")
+    return dict(row)
+
+
+def _settle(tx: Tx, number: int, state: str, *, message_id: str = "", why: str = "") -> None:
+    values = {"row": number, "state": state, "message_id": message_id, "why": why, "settled_us": tx.now_us()}
+    tx.connection.execute(_CHANGE, values)
+
+
+def _outdated(tx: Tx, row: Mapping[str, Any]) -> bool:
+    newer = select(outbox.c.id).where(
+        outbox.c.put == row["put"], outbox.c.kind == "edit", outbox.c.state == "waiting"
+    )
+    lives = select(cards.c.put).where(cards.c.put == row["put"])
+    return (
+        tx.connection.execute(newer.limit(1)).one_or_none() is not None
+        or tx.connection.execute(lives).one_or_none() is None
+    )
+
+
+def _drop_edits(tx: Tx, number: int) -> None:
+    tx.connection.execute(
+        delete(outbox).where(outbox.c.put == number, outbox.c.kind == "edit", outbox.c.state == "waiting")
+    )

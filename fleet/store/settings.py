@@ -1,0 +1,21 @@
+"""Small facts that people set at run time and no file knows, such as how much a chat wants to hear."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, insert, select
+
+from fleet.store.core import Tx
+from fleet.store.tables import settings
+
+
+def get(tx: Tx, key: str, default: str = "") -> str:
+    """The value of a setting, or ``default`` when nobody set it."""
+    value = tx.connection.execute(select(settings.c.value).where(settings.c.key == key)).scalar_one_or_none()
+    return default if value is None else value
+
+
+def put(tx: Tx, key: str, value: str) -> None:
+    """Sets a setting; the empty string unsets it."""
+    tx.connection.execute(delete(settings).where(settings.c.key == key))
+    if value:
+        tx.connection.execute(insert(settings), {"key": key, "value": value})
