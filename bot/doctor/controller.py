@@ -1,0 +1,118 @@
+"""What doctor checks where the controller runs, without asking any machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from bot.doctor.findings import Finding, Level
+from fleet.config import FleetConfig, Secrets
+from fleet.config.home import FLEET_FILE, SECRETS_FILE
+from fleet.errors import Misused
+from fleet.model import Isolation
+
+DISK_FLOOR = 1 << 30  # bytes
+GIT_NEEDED = (2, 38)  # the first with `merge-tree --write-tree`
+_SUBJECT = "controller"
+
+
+def check_controller(config: FleetConfig, home: Path) -> Iterator[Finding]:
+    """Findings about ``home``, git, the secrets and the configuration as a whole."""
+    yield from _modes(config, home)
+    yield from _git()
+    yield disk(_SUBJECT, shutil.disk_usage(home).free, str(home))
+    yield from _secrets(config, home)
+    yield from _fleet(config)
+
+
+def disk(subject: str, free: int, where: str) -> Finding:
+    """The finding for ``free`` bytes left."""
+    what = f"{free / (1 << 30):.1f} GiB free ({where})"
+    if free < DISK_FLOOR:
+        return Finding(Level.WARN, subject, f"only {what}", "free some space: below 1 GiB work stalls soon")
+    return Finding(Level.OK, subject, what)
+
+
+def _modes(config: FleetConfig, home: Path) -> Iterator[Finding]:
+    private = [home, home / SECRETS_FILE, home / "keys", home / "keys" / "receipt_ed25519", *home.glob("*.db*")]
+    private += [Path(m.identity).expanduser() for m in config.machines.values() if m.identity]
+    for path in dict.fromkeys(private):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid != os.geteuid():
+            yield Finding(Level.BAD, _SUBJECT, f"{path} belongs to another login", f"chown {os.geteuid()} {path}")
+        elif mode & 0o077:
+            what = f"{path} is open to other logins (mode {mode:04o})"
+            yield Finding(Level.BAD, _SUBJECT, what, f"chmod {wanted:o} {path}")
+        else:
+            yield Finding(Level.OK, _SUBJECT, f"{path} is private (mode {mode:04o})")
+    writable = (home / FLEET_FILE).stat().st_mode & 0o022 if (home / FLEET_FILE).exists() else 0
+    if writable:
+        yield Finding(
+            Level.BAD, _SUBJECT, f"{home / FLEET_FILE} can be changed by others", f"chmod 600 {home / FLEET_FILE}"
+        )
+
+
+def _git() -> Iterator[Finding]:
+    needed = ".".join(map(str, GIT_NEEDED))
+    try:
+        said = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        yield Finding(Level.BAD, _SUBJECT, "git is not installed", "apt install git")
+        return
+    found = version_in(said)
+    if found[:2] < GIT_NEEDED:
+        what = f"git {'.'.join(map(str, found))} is too old to merge without a worktree"
+        yield Finding(Level.BAD, _SUBJECT, what, f"install git {needed} or later (apt install git)")
+    else:
+        yield Finding(Level.OK, _SUBJECT, said.strip())
+
+
+def version_in(text: str) -> tuple[int, ...]:
+    """The first ``1.2`` or ``1.2.3`` in a text; empty when there is none."""
+    found = re.search(r"\d+(?:\.\d+){1,2}", text)
+    return tuple(map(int, found.group().split("."))) if found else ()
+
+
+def _secrets(config: FleetConfig, home: Path) -> Iterator[Finding]:
+    try:
+        secrets = Secrets.load(home)
+    except Misused as error:
+        yield Finding(Level.BAD, _SUBJECT, f"{error.on}: {error.cause}", error.hint)
+        return
+    for name, agent in config.agents.items():
+        for variable in agent.env:
+            if not secrets.get(variable):
+                what = f"the agent {name} wants {variable}, which .env does not set"
+                yield Finding(
+                    Level.WARN, _SUBJECT, what, f"add {variable}=… to {home / SECRETS_FILE}, or drop it from env"
+                )
+
+
+def _fleet(config: FleetConfig) -> Iterator[Finding]:
+    if config.isolation is Isolation.UNSAFE_SAME_USER:
+        yield Finding(
+            Level.WARN,
+            "isolation",
+            "unsafe-same-user: agents reach whatever the controller can; each card, verdict and receipt says so",
+            "give controller, agents and gates logins of their own (docs/configuration.md)",
+        )
+    if not any(machine.runs_gates(config.isolation) for machine in config.machines.values()):
+        yield Finding(
+            Level.BAD,
+            "fleet",
+            "no machine may run gates, so nothing could ever land",
+            "name a gate_as on a machine",
+        )
+    for part, entries in (("people", config.people), ("repos", config.repos), ("agents", config.agents)):
+        if not entries:
+            yield Finding(Level.WARN, "fleet", f"fleet.toml names no {part}", "see docs/configuration.md")

@@ -1,0 +1,229 @@
+"""Asks every login on every machine, all at once, and puts together what they and the controller's host show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bot.doctor import probe
+from bot.doctor.controller import check_controller, disk, version_in
+from bot.doctor.findings import Finding, Level
+from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
+from bot.explain import explain
+from fleet.config import FleetConfig, MachineConfig
+from fleet.errors import AirbossError, Unavailable
+from fleet.exits import succeeded
+from fleet.machines.runner import boot
+from fleet.model import Isolation
+from fleet.ports import Executor, LoginFacts
+from fleet.untrusted import clean
+
+#: The versions that the contract tests drive.
+TESTED = {"claude": (2, 1, 197), "codex": (0, 169, 0)}
+_NPM = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
+SKEW_US = 2_000_000
+_PROBE = Path(probe.__file__).read_text("utf-8")
+
+
+class Logins(Protocol):
+    """The executors of each machine; ``fleet.machines.executors.Executors`` is one."""
+
+    def agent(self, machine: str) -> Executor:
+        """The login that agents run as."""
+
+    def gate(self, machine: str) -> Executor:
+        """The login that gates run as."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    machine: str
+    config: MachineConfig
+    role: str
+    executor: Executor
+    facts: LoginFacts
+
+    @property
+    def subject(self) -> str:
+        return f"{self.role} on {self.machine}"
+
+
+async def examine(config: FleetConfig, home: Path, logins: Logins, *, controller_pid: int = 0) -> list[Finding]:
+    """The whole examination. ``controller_pid`` is a running ``serve``'s process, else this one stands for it.
+
+    What cannot be examined is itself a finding; nothing is raised for a machine that is away.
+    """
+    findings = list(await asyncio.to_thread(lambda: list(check_controller(config, home))))
+    asked = [(name, machine, "agents") for name, machine in config.machines.items()]
+    asked += [(name, m, "gates") for name, m in config.machines.items() if m.runs_gates(config.isolation)]
+    met = await asyncio.gather(*(_meet(name, machine, role, logins) for name, machine, role in asked))
+    present = [login for login in met if isinstance(login, _Login)]
+    findings += [finding for finding in met if isinstance(finding, Finding)]
+    findings += _overlaps(present, config)
+    walls = await asyncio.to_thread(walls_of_controller, config, home, pid=controller_pid or os.getpid())
+    here = boot()
+    for login_findings in await asyncio.gather(
+        *(_examine_login(login, config, _walls_for(login, present, walls, here)) for login in present)
+    ):
+        findings += login_findings
+    return findings + _nowhere(config, findings, present)
+
+
+async def _meet(name: str, machine: MachineConfig, role: str, logins: Logins) -> _Login | Finding:
+    try:
+        executor = logins.agent(name) if role == "agents" else logins.gate(name)
+        return _Login(name, machine, role, executor, await executor.facts())
+    except AirbossError as error:
+        return _failed(f"{role} on {name}", error)
+
+
+def _failed(subject: str, error: AirbossError) -> Finding:
+    words = explain(error)
+    what = " ".join(part for part in (words.headline, words.detail) if part)
+    return Finding(Level.BAD, subject, what, words.remedy, unavailable=isinstance(error, Unavailable))
+
+
+def _overlaps(present: list[_Login], config: FleetConfig) -> list[Finding]:
+    """What the names in ``fleet.toml`` cannot show: two names of one uid, two entries of one host."""
+    if config.isolation is Isolation.UNSAFE_SAME_USER:
+        return []
+    findings = []
+    here = boot()
+    for login in present:
+        if login.facts.boot == here and login.facts.uid == os.geteuid():
+            what = f"run as the controller's own login ({login.facts.user})"
+            findings.append(Finding(Level.BAD, login.subject, what, "name another login in fleet.toml"))
+        for other in present:
+            same = (login.facts.boot, login.facts.uid) == (other.facts.boot, other.facts.uid)
+            if same and login.role == "agents" and other.role == "gates":
+                what = f"share the login {other.facts.user} with gates on {other.machine}"
+                findings.append(Finding(Level.BAD, login.subject, what, "name another gate_as in fleet.toml"))
+    return findings
+
+
+def _walls_for(login: _Login, present: list[_Login], controller: list[Wall], here: str) -> list[Wall]:
+    walls = list(controller) if login.facts.boot == here else []
+    for other in present:
+        if other.facts.boot == login.facts.boot and other.role != login.role:
+            walls += walls_of_login(other.role, other.executor.root, other.facts.user)
+    return list(dict.fromkeys(walls))
+
+
+async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) -> list[Finding]:
+    agents = list(config.agents.items()) if login.role == "agents" else []
+    programs: list[tuple[str, list[str]]] = [("git", ["--version"])]
+    for _, agent in agents:
+        programs.append((agent.program[0], ["--version"] if agent.driver in TESTED else []))
+    try:
+        answer, before_us, after_us = await _ask(login, walls, programs)
+    except AirbossError as error:
+        return [_failed(login.subject, error)]
+    findings = [*_facts(login), _skew(login, answer["clock_us"], before_us, after_us)]
+    findings.append(_git(login, answer["programs"][0]["says"]))
+    for (name, agent), seen in zip(agents, answer["programs"][1:], strict=True):
+        findings.append(_agent(login, name, agent.driver, agent.program[0], seen))
+    return findings + judged(
+        walls,
+        [(bool(crossed), clean(str(how), 80)) for crossed, how in answer["attempts"]],
+        machine=login.machine,
+        role=login.role,
+        login=login.facts.user,
+        isolation=config.isolation,
+    )
+
+
+async def _ask(
+    login: _Login, walls: list[Wall], programs: list[tuple[str, list[str]]]
+) -> tuple[dict[str, Any], int, int]:
+    question = {
+        "attempts": [[wall.attempt, wall.path] for wall in walls],
+        "programs": programs,
+        "path": login.config.path if login.role == "agents" else [],
+    }
+    before_us = time.time_ns() // 1000
+    ran = await login.executor.run(
+        [login.config.python, "-I", "-c", _PROBE],
+        stdin=json.dumps(question).encode(),
+        timeout=120.0,
+    )
+    after_us = time.time_ns() // 1000
+    try:
+        answer = json.loads(ran.out)
+    except ValueError:
+        answer = None
+    if not succeeded(ran.exit) or not isinstance(answer, dict) or len(answer.get("attempts", ())) != len(walls):
+        raise Unavailable(
+            attempted="examine the login",
+            on=login.subject,
+            cause=f"{ran.exit}: {clean(ran.err.decode('utf-8', 'replace'), 300)}",
+            hint=f"check that `{login.config.python}` there is Python 3.9 or later (apt install python3)",
+        )
+    return answer, before_us, after_us
+
+
+def _facts(login: _Login) -> list[Finding]:
+    facts, findings = login.facts, []
+    python = version_in(facts.python)
+    if python[:2] < (3, 9):
+        what = f"Python {facts.python} is too old for the runner"
+        findings.append(
+            Finding(Level.BAD, login.subject, what, "install Python 3.9 or later (apt install python3)")
+        )
+    else:
+        findings.append(Finding(Level.OK, login.subject, f"answers as {facts.user}, Python {facts.python}"))
+    if login.config.executor == "ssh":
+        findings.append(Finding(Level.OK, login.subject, "shows the host key that is pinned"))
+    findings.append(disk(login.subject, facts.disk_free, facts.home))
+    if login.role == "gates" and not facts.contained:
+        what = "cannot make a PID namespace, so a gate's stray processes are only hunted by listing"
+        remedy = "on Linux: sysctl kernel.unprivileged_userns_clone=1; on a Mac there is none"
+        findings.append(Finding(Level.WARN, login.subject, what, remedy))
+    return findings
+
+
+def _skew(login: _Login, clock_us: int, before_us: int, after_us: int) -> Finding:
+    """The probe ran between two looks at our clock: a time outside of them is a difference of the clocks."""
+    skew = max(before_us - clock_us, clock_us - after_us, 0)
+    if skew > SKEW_US:
+        what = f"the clock differs from the controller's by {skew / 1_000_000:.1f} s"
+        return Finding(Level.WARN, login.subject, what, "set it by the network (apt install systemd-timesyncd)")
+    return Finding(Level.OK, login.subject, "the clock agrees with the controller's")
+
+
+def _git(login: _Login, says: str) -> Finding:
+    if not says:
+        return Finding(Level.BAD, login.subject, "git is not installed", "apt install git")
+    return Finding(Level.OK, login.subject, clean(says, 80))
+
+
+def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, str]) -> Finding:
+    if not seen["path"]:
+        remedy = f"npm install -g {_NPM[driver]}" if driver in _NPM else f"install {program} there"
+        what = f"has no {program}, so the agent {name} cannot work here"
+        return Finding(Level.WARN, login.subject, what, f"{remedy}, or add its directory to `path`")
+    tested = TESTED.get(driver)
+    found = version_in(seen["says"])
+    if tested is None or found == tested:
+        return Finding(Level.OK, login.subject, f"has {name}: {clean(seen['says'] or seen['path'], 120)}")
+    told = ".".join(map(str, found)) or clean(seen["says"], 60) or "an unknown version"
+    wanted = ".".join(map(str, tested))
+    what = f"has {name} {told}; what was tested is {wanted}"
+    return Finding(Level.WARN, login.subject, what, f"npm install -g {_NPM[driver]}@{wanted}")
+
+
+def _nowhere(config: FleetConfig, findings: list[Finding], present: list[_Login]) -> list[Finding]:
+    """An agent that is on no machine at all is worse than one that is missing on some."""
+    answered = {login.subject for login in present if login.role == "agents"}
+    missing = []
+    for name in config.agents:
+        lacking = {one.subject for one in findings if one.what.endswith(f"so the agent {name} cannot work here")}
+        if answered and answered <= lacking:
+            missing.append(
+                Finding(Level.BAD, f"agent {name}", "is on no machine", "install it, or remove it from fleet.toml")
+            )
+    return missing

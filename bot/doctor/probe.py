@@ -1,0 +1,125 @@
+"""What doctor runs under each login, on each machine. Python 3.9 and the standard library; it is sent as text.
+
+Its standard input is one JSON object: ``attempts`` (a list of ``[deed, path]``), ``programs`` (paths or names, each
+with the arguments that make it tell its version, or none) and ``path`` (directories before PATH). It answers with
+one JSON object on standard output. It leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def attempt(deed: str, path: str) -> tuple[bool, str]:
+    """Whether the deed succeeds, and what the system answered."""
+    try:
+        DEEDS[deed](path)
+    except (OSError, subprocess.SubprocessError) as error:
+        return False, getattr(error, "strerror", None) or type(error).__name__
+    return True, "it did"
+
+
+def read(path: str) -> None:
+    """Reads a byte."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        os.read(descriptor, 1)
+    finally:
+        os.close(descriptor)
+
+
+def change(path: str) -> None:
+    """Opens for writing, and writes nothing."""
+    os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK))
+
+
+def create(directory: str) -> None:
+    """Makes a file (of a name that git passes over) and removes it."""
+    path = Path(directory) / f"airboss-doctor-{os.getpid()}-{time.time_ns()}.lock"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    path.unlink()
+
+
+def connect(path: str) -> None:
+    """Opens the socket, and says nothing."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(5)
+        door.connect(path)
+
+
+def signal_process(pid: str) -> None:
+    """Asks whether a signal would be delivered, without sending one."""
+    os.kill(int(pid), 0)
+
+
+def become(login: str) -> None:
+    """Runs ``true`` as another login without a password."""
+    subprocess.run(
+        ["sudo", "-n", "-u", login, "true"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=20,
+        check=True,
+    )
+
+
+def list_directory(path: str) -> None:
+    """Lists it."""
+    list(Path(path).iterdir())
+
+
+DEEDS: dict[str, Callable[[str], None]] = {
+    "read": read,
+    "list": list_directory,
+    "change": change,
+    "create": create,
+    "connect": connect,
+    "signal": signal_process,
+    "become": become,
+}
+
+
+def version(program: str, arguments: list[str]) -> dict[str, Any]:
+    """Where a program is, and the first line of what it says of itself."""
+    found = shutil.which(str(Path(program).expanduser()))
+    if found is None or not arguments:
+        return {"path": found or "", "says": ""}
+    try:
+        done = subprocess.run(
+            [found, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"path": found, "says": f"({type(error).__name__})"}
+    return {"path": found, "says": done.stdout.decode("utf-8", "replace").strip().split("\n")[0][:200]}
+
+
+def main() -> None:
+    """Does what standard input asks."""
+    asked = json.load(sys.stdin)
+    ahead = [str(Path(directory).expanduser()) for directory in asked["path"]]
+    os.environ["PATH"] = os.pathsep.join([*ahead, os.environ.get("PATH", os.defpath)])
+    answer = {
+        "clock_us": time.time_ns() // 1000,
+        "attempts": [attempt(deed, path) for deed, path in asked["attempts"]],
+        "programs": [version(program, arguments) for program, arguments in asked["programs"]],
+    }
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()
