@@ -1,0 +1,364 @@
+"""Claude Code over its stdio control protocol, both ways: one JSON object a line.
+
+An edit or a shell command is asked about by a hook that runs in-band in every permission mode; anything else
+that needs a permission comes as ``can_use_tool``. Words are echoed (``--replay-user-messages``) when the agent
+takes them up, which tells words that steered a turn from words that begin another one.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from fleet.agents.lines import (
+    NOT_UNDERSTOOD,
+    RAW_LIMIT,
+    WORDS_LIMIT,
+    Fold,
+    canonical,
+    count,
+    cut,
+    decode,
+    digest,
+    mapping,
+    one_line,
+    passed_over,
+    string,
+    unknown,
+    with_attachments,
+)
+from fleet.exits import Exit
+from fleet.happenings import (
+    Allow,
+    Asked,
+    Decision,
+    Deny,
+    Ready,
+    Said,
+    ToolEnded,
+    ToolOutcome,
+    ToolStarted,
+    TurnEnded,
+    Used,
+)
+from fleet.ports import Brief, DriverState, Launch, Step
+
+EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
+"""Tools that change a file by themselves."""
+
+_HOOKED = "|".join((*EDITS, "Bash", "mcp__.*"))
+_HOOK = "airboss"
+_HOOK_SECONDS = 7 * 24 * 3600  # the agent denies by itself when a hook's time is up; people take their time
+_INITIALIZE = "airboss-initialize"
+
+_READING = "Read,Glob,Grep,WebFetch,WebSearch,AskUserQuestion"
+_EXIT_CODE = re.compile(r"Exit code (\d{1,3})\b")
+
+
+class ClaudeDriver:
+    """Claude Code: one process for a session's turns, and ``--resume`` in a later one."""
+
+    name = "claude"
+
+    def launch(self, brief: Brief) -> Launch:
+        """The print mode with both streams as JSON. Settings of the repository are not read."""
+        argv = [
+            *brief.program,
+            "-p",
+            *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
+            *("--replay-user-messages", "--permission-prompt-tool", "stdio", "--setting-sources", "user"),
+        ]
+        argv += ["--resume", brief.resume] if brief.resume else ["--session-id", brief.conversation]
+        if brief.model:
+            argv += ["--model", brief.model]
+        if brief.read_only:
+            argv += ["--tools", _READING, "--strict-mcp-config"]
+        return Launch(tuple(argv), {}, one_turn=False)
+
+    def open(self, brief: Brief) -> Step:
+        """Installs the hook; the prompt follows once the agent has confirmed it."""
+        fold = Fold(
+            {
+                "confirmed": False,
+                "waiting": [with_attachments(brief.prompt, brief.attachments)],
+                "unheard": [],
+                "running": True,
+                "begun": False,
+                "resume": "",
+                "asks": {},
+                "allowed": {},
+                "denied": {},
+                "tools": {},
+                "cost": 0,
+                "input": 0,
+                "output": 0,
+                "requests": 0,
+                "interrupted": False,
+            }
+        )
+        hook = {"matcher": _HOOKED, "hookCallbackIds": [_HOOK], "timeout": _HOOK_SECONDS}
+        request = {"subtype": "initialize", "hooks": {"PreToolUse": [hook]}}
+        fold.send({"type": "control_request", "request_id": _INITIALIZE, "request": request})
+        return fold.step()
+
+    def feed(self, state: DriverState, line: bytes) -> Step:
+        """Folds one line of output."""
+        fold = Fold(state)
+        try:
+            message = decode(line)
+            understood = _READERS[string(message["type"])](fold, message)
+        except NOT_UNDERSTOOD:
+            return Step(state, (unknown(line),))
+        return fold.step() if understood else Step(state, (unknown(line),))
+
+    def oversized(self, state: DriverState, size: int) -> Step:
+        """Says that a line was passed over. If it was a question, the agent goes on waiting: silence is no yes."""
+        return Step(state, (passed_over(size),))
+
+    def say(self, state: DriverState, text: str) -> Step:
+        """Steers the running turn, or begins the next one. Words that came too late begin a turn by themselves."""
+        fold = Fold(state)
+        fold.state["running"] = True
+        fold.state["waiting"].append(text)
+        _send_waiting(fold)
+        return fold.step()
+
+    def decide(self, state: DriverState, ask: str, decision: Decision) -> Step:
+        """Answers a hook or a permission request."""
+        if ask not in state["asks"]:
+            return Step(state)
+        fold = Fold(state)
+        asked = fold.state["asks"].pop(ask)
+        match decision:
+            case Allow():
+                fold.state["allowed"][asked["call"]] = asked["digest"]
+            case Deny():
+                fold.state["denied"][asked["call"]] = True
+        _answer(fold, ask, _verdict(asked, decision))
+        return fold.step()
+
+    def interrupt(self, state: DriverState) -> Step:
+        """Asks for the end of the turn; the agent answers with a result that is an error. One not sent yet ends at once."""
+        if not state["running"]:
+            return Step(state)
+        fold = Fold(state)
+        if not state["confirmed"]:
+            fold.state.update(running=False, waiting=[])
+            fold.tell(TurnEnded(claim="", ok=False, error="interrupted"))
+            return fold.step()
+        fold.state["interrupted"] = True
+        fold.state["requests"] += 1
+        name = f"airboss-{fold.state['requests']}"
+        fold.send({"type": "control_request", "request_id": name, "request": {"subtype": "interrupt"}})
+        return fold.step()
+
+    def finish(self, state: DriverState) -> Step:
+        """Closes standard input: the agent ends after its last turn."""
+        return Step(state, eof=True)
+
+    def ended(self, state: DriverState, exit: Exit) -> Step:
+        """A turn that was open ends badly. Tools without an end stay so."""
+        if not state["running"]:
+            return Step(state)
+        fold = Fold(state)
+        fold.state["running"] = False
+        fold.tell(TurnEnded(claim="", ok=False, error=f"the agent ended before its turn did: {exit}"))
+        return fold.step()
+
+
+def _send_waiting(fold: Fold) -> None:
+    if not fold.state["confirmed"]:
+        return
+    for text in fold.state["waiting"]:
+        message = {"role": "user", "content": text}
+        fold.send({"type": "user", "message": message, "parent_tool_use_id": None})
+        fold.state["unheard"].append(digest(text))
+    fold.state["waiting"] = []
+
+
+def _answer(fold: Fold, request: str, response: dict[str, Any]) -> None:
+    body = {"subtype": "success", "request_id": request, "response": response}
+    fold.send({"type": "control_response", "response": body})
+
+
+def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    match decision:
+        case Deny(reason) if asked["hook"]:
+            said = {"permissionDecision": "deny", "permissionDecisionReason": reason}
+            return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **said}}
+        case Deny(reason):
+            return {"behavior": "deny", "message": reason}
+        case Allow() if asked["hook"]:
+            return {}
+        case Allow():
+            return {"behavior": "allow", "updatedInput": asked["input"]}
+
+
+def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
+    if message.get("subtype") != "init":
+        return False
+    resume = string(message["session_id"])
+    if not fold.state["begun"]:
+        fold.state["begun"] = True
+        # What begins a turn need not be echoed (a slash command is not).
+        fold.state["unheard"] = fold.state["unheard"][1:]
+    if fold.state["resume"] != resume:
+        fold.state["resume"] = resume
+        model = message.get("model")
+        fold.tell(Ready(resume=resume, model=model if isinstance(model, str) else ""))
+    return True
+
+
+def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
+    of_subagent = message.get("parent_tool_use_id") is not None
+    for block in message["message"]["content"]:
+        if block["type"] == "text" and not of_subagent:
+            fold.tell(Said(cut(string(block["text"]), WORDS_LIMIT)))
+        elif block["type"] == "tool_use":
+            call, tool = string(block["id"]), string(block["name"])
+            if call not in fold.state["tools"]:
+                fold.state["tools"][call] = tool
+                fold.tell(ToolStarted(call, tool, _summary(tool, mapping(block["input"]))))
+    return True
+
+
+def _summary(tool: str, given: dict[str, Any]) -> str:
+    for name in ("command", "file_path", "notebook_path", "pattern", "url", "query", "description"):
+        if isinstance(given.get(name), str):
+            return one_line(given[name])
+    return one_line(canonical(given)) if given else tool
+
+
+def _read_user(fold: Fold, message: dict[str, Any]) -> bool:
+    content = message["message"]["content"]
+    if message.get("isReplay") is True:
+        heard = digest(content)
+        if heard in fold.state["unheard"]:
+            fold.state["unheard"].remove(heard)
+        return True
+    if isinstance(content, str):
+        return True
+    for block in content:
+        if block["type"] == "tool_result":
+            _end_tool(fold, string(block["tool_use_id"]), block)
+    return True
+
+
+def _end_tool(fold: Fold, call: str, block: dict[str, Any]) -> None:
+    detail = _text(block.get("content", ""))
+    failed = block.get("is_error") is True
+    denied = fold.state["denied"].pop(call, False)
+    fold.state["tools"].pop(call, None)
+    fold.state["allowed"].pop(call, None)
+    code = _EXIT_CODE.match(detail) if failed and not denied else None
+    outcome = ToolOutcome.DENIED if failed and denied else ToolOutcome.FAILED if failed else ToolOutcome.OK
+    fold.tell(ToolEnded(call, outcome, int(code[1]) if code else None, cut(detail, RAW_LIMIT)))
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
+def _read_control_request(fold: Fold, message: dict[str, Any]) -> bool:
+    name, request = string(message["request_id"]), mapping(message["request"])
+    match request["subtype"]:
+        case "hook_callback":
+            given = mapping(request["input"])
+            _ask(fold, name, string(given["tool_name"]), mapping(given["tool_input"]), given, hook=True)
+        case "can_use_tool":
+            _ask(fold, name, string(request["tool_name"]), mapping(request["input"]), request, hook=False)
+        case _:
+            return False
+    return True
+
+
+def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[str, Any], *, hook: bool) -> None:
+    call = string(request["tool_use_id"])
+    asked = {"hook": hook, "call": call, "input": given, "digest": digest([tool, given])}
+    if fold.state["allowed"].get(call) == asked["digest"]:
+        _answer(fold, name, _verdict(asked, Allow()))
+        return
+    fold.state["asks"][name] = asked
+    command = given.get("command") if tool == "Bash" else ""
+    paths = (given.get("file_path"), given.get("notebook_path")) if tool in EDITS else ()
+    fold.tell(
+        Asked(
+            ask=name,
+            tool=tool,
+            request=canonical(given),
+            command=command if isinstance(command, str) else "",
+            paths=tuple(path for path in paths if isinstance(path, str)),
+        )
+    )
+
+
+def _read_cancel(fold: Fold, message: dict[str, Any]) -> bool:
+    fold.state["asks"].pop(string(message["request_id"]), None)
+    return True
+
+
+def _read_control_response(fold: Fold, message: dict[str, Any]) -> bool:
+    response = mapping(message["response"])
+    if response.get("request_id") != _INITIALIZE:
+        return True  # the echo of an answer of ours, or an interrupt's receipt
+    if response["subtype"] == "success":
+        fold.state["confirmed"] = True
+        _send_waiting(fold)
+        return True
+    # Without its hook the agent would edit unasked: it gets no prompt.
+    fold.state["running"] = False
+    fold.eof = True
+    error = cut(str(response.get("error", "")), RAW_LIMIT)
+    fold.tell(TurnEnded(claim="", ok=False, error=f"the agent refused the permission hook: {error}"))
+    return True
+
+
+def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
+    state = fold.state
+    _report_usage(fold, message)
+    claim = message.get("result")
+    claim = cut(claim, WORDS_LIMIT) if isinstance(claim, str) else ""
+    bad = message.get("is_error") is True
+    interrupted, state["interrupted"] = state["interrupted"], False
+    state["begun"] = False
+    if state["unheard"] or not state["running"]:
+        return True  # words that came too late to steer begin another turn by themselves
+    state["running"] = False
+    error = "" if not bad else "interrupted" if interrupted else claim or str(message.get("subtype", "error"))
+    fold.tell(TurnEnded(claim=claim, ok=not bad, error=error))
+    return True
+
+
+def _report_usage(fold: Fold, message: dict[str, Any]) -> None:
+    state, models = fold.state, message.get("modelUsage")
+    models = [each for each in models.values() if isinstance(each, dict)] if isinstance(models, dict) else []
+    taken = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+    now = {
+        "input": sum(count(model.get(name)) for model in models for name in taken),
+        "output": sum(count(model.get("outputTokens")) for model in models),
+        "cost": _micro_dollars(message.get("total_cost_usd")),
+    }
+    used = {name: max(0, now[name] - state[name]) for name in now}
+    state.update({name: max(now[name], state[name]) for name in now})
+    if any(used.values()):
+        fold.tell(Used(used["input"], used["output"], used["cost"]))
+
+
+def _micro_dollars(dollars: Any) -> int:
+    if type(dollars) not in (int, float):
+        return 0
+    return count(int((Decimal(str(dollars)) * 1_000_000).to_integral_value(ROUND_HALF_EVEN)))
+
+
+_READERS = {
+    "system": _read_system,
+    "assistant": _read_assistant,
+    "user": _read_user,
+    "control_request": _read_control_request,
+    "control_cancel_request": _read_cancel,
+    "control_response": _read_control_response,
+    "result": _read_result,
+}

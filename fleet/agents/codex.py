@@ -1,0 +1,383 @@
+"""Codex over ``codex app-server``: JSON-RPC on standard input and output, one object a line.
+
+Every command and every change to a file is asked about (approval policy ``untrusted``). Read-only work is not
+asked about but sandboxed: there, a yes to a question would lift the sandbox, so none is asked
+(docs/adr/0003-codex-app-server.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.agents.codex_items import end_item, paths_of, start_item
+from fleet.agents.lines import (
+    NOT_UNDERSTOOD,
+    RAW_LIMIT,
+    WORDS_LIMIT,
+    Fold,
+    canonical,
+    count,
+    cut,
+    decode,
+    mapping,
+    passed_over,
+    string,
+    unknown,
+    with_attachments,
+)
+from fleet.exits import Exit
+from fleet.happenings import Allow, Asked, Decision, Deny, Ready, Said, TurnEnded, Used
+from fleet.ports import Brief, DriverState, Launch, Step
+
+_SUPPRESSED = (
+    "item/agentMessage/delta",
+    "item/commandExecution/outputDelta",
+    "item/fileChange/outputDelta",
+    "item/fileChange/patchUpdated",
+    "item/plan/delta",
+    "item/reasoning/summaryTextDelta",
+    "item/reasoning/summaryPartAdded",
+    "item/reasoning/textDelta",
+    "item/mcpToolCall/progress",
+    "turn/diff/updated",
+    "turn/plan/updated",
+    "account/rateLimits/updated",
+    "remoteControl/status/changed",
+    "thread/status/changed",
+    "thread/started",
+)
+"""Notifications that say nothing a later one does not; the agent is asked to leave them out."""
+
+_ASKING = {"approvalPolicy": "untrusted", "sandbox": "danger-full-access", "approvalsReviewer": "user"}
+_READING = {"approvalPolicy": "never", "sandbox": "read-only"}
+
+
+class CodexDriver:
+    """Codex: one process for a session's turns, and ``thread/resume`` in a later one."""
+
+    name = "codex"
+
+    def launch(self, brief: Brief) -> Launch:
+        """The app server on standard input and output; model and limits are in the first requests."""
+        return Launch((*brief.program, "app-server"), {}, one_turn=False)
+
+    def open(self, brief: Brief) -> Step:
+        """Shakes hands and opens the thread; the prompt follows once the thread has an id."""
+        fold = Fold(
+            {
+                "thread": "",
+                "turn": "",
+                "starting": False,
+                "stopping": False,
+                "running": True,
+                "waiting": [with_attachments(brief.prompt, brief.attachments)],
+                "requests": {},
+                "number": 0,
+                "asks": {},
+                "changes": {},
+                "tools": {},
+                "input": 0,
+                "output": 0,
+                "counted": not brief.resume,
+                "claim": "",
+                "held": [],
+            }
+        )
+        client = {"name": "airboss", "title": "Airboss", "version": "1"}
+        capabilities = {
+            "experimentalApi": False,
+            "requestAttestation": False,
+            "optOutNotificationMethods": list(_SUPPRESSED),
+        }
+        _request(fold, "initialize", {"clientInfo": client, "capabilities": capabilities})
+        fold.send({"method": "initialized"})
+        params = {"cwd": brief.workspace, **(_READING if brief.read_only else _ASKING)}
+        if brief.model:
+            params["model"] = brief.model
+        if brief.resume:
+            _request(fold, "thread/resume", {"threadId": brief.resume, "excludeTurns": True, **params})
+        else:
+            _request(fold, "thread/start", params)
+        return fold.step()
+
+    def feed(self, state: DriverState, line: bytes) -> Step:
+        """Folds one line of output."""
+        fold = Fold(state)
+        try:
+            message = decode(line)
+            if "method" in message:
+                read = _read_question if "id" in message else _read_notification
+                understood = read(fold, string(message["method"]), mapping(message["params"]), message)
+            else:
+                understood = _read_response(fold, message)
+        except NOT_UNDERSTOOD:
+            return Step(state, (unknown(line),))
+        if not understood:
+            fold.tell(unknown(line))
+        return fold.step()
+
+    def oversized(self, state: DriverState, size: int) -> Step:
+        """Says that a line was passed over. If it was a question, the agent goes on waiting: silence is no yes."""
+        return Step(state, (passed_over(size),))
+
+    def say(self, state: DriverState, text: str) -> Step:
+        """Steers the running turn, or begins the next one."""
+        fold = Fold(state)
+        fold.state["running"] = True
+        fold.state["waiting"].append(text)
+        _send_waiting(fold)
+        return fold.step()
+
+    def decide(self, state: DriverState, ask: str, decision: Decision) -> Step:
+        """Answers a request for approval. Its answer has no room for a reason: that is told by steering."""
+        if ask not in state["asks"]:
+            return Step(state)
+        fold = Fold(state)
+        asked = fold.state["asks"].pop(ask)
+        allowed = isinstance(decision, Allow)
+        fold.send({"id": asked["id"], "result": _VERDICTS[asked["method"]](asked["params"], allowed)})
+        if isinstance(decision, Deny) and decision.reason and fold.state["turn"]:
+            _steer(fold, f"That was denied: {decision.reason}", reason=True)
+        return fold.step()
+
+    def interrupt(self, state: DriverState) -> Step:
+        """Asks for the end of the turn, as soon as it has an id; one that was not sent yet ends at once."""
+        fold = Fold(state)
+        if state["turn"]:
+            _interrupt(fold)
+        elif state["starting"]:
+            fold.state["stopping"] = True
+        elif state["running"]:
+            fold.state["waiting"] = []
+            _end_turn(fold, "", ok=False, error="interrupted")
+        return fold.step()
+
+    def finish(self, state: DriverState) -> Step:
+        """Closes standard input: the app server ends."""
+        return Step(state, eof=True)
+
+    def ended(self, state: DriverState, exit: Exit) -> Step:
+        """A turn that was open ends badly. Tools without an end stay so."""
+        if not state["running"]:
+            return Step(state)
+        fold = Fold(state)
+        _end_turn(fold, "", ok=False, error=f"the agent ended before its turn did: {exit}")
+        return fold.step()
+
+
+def _request(fold: Fold, method: str, params: dict[str, Any], **kept: Any) -> None:
+    fold.state["number"] += 1
+    number = fold.state["number"]
+    fold.state["requests"][str(number)] = {"method": method, **kept}
+    fold.send({"id": number, "method": method, "params": params})
+
+
+def _words(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text, "text_elements": []}]
+
+
+def _steer(fold: Fold, text: str, *, reason: bool = False) -> None:
+    params = {"threadId": fold.state["thread"], "expectedTurnId": fold.state["turn"], "input": _words(text)}
+    _request(fold, "turn/steer", params, text=text, reason=reason)
+
+
+def _send_waiting(fold: Fold) -> None:
+    state = fold.state
+    if not state["thread"] or state["starting"] or not state["waiting"]:
+        return
+    texts, state["waiting"] = state["waiting"], []
+    if state["turn"]:
+        for text in texts:
+            _steer(fold, text)
+        return
+    state["starting"] = True
+    together = [part for text in texts for part in _words(text)]
+    _request(fold, "turn/start", {"threadId": state["thread"], "input": together})
+
+
+def _end_turn(fold: Fold, claim: str, *, ok: bool, error: str = "") -> None:
+    fold.state.update(running=False, turn="", starting=False, stopping=False, held=[], claim="")
+    fold.tell(TurnEnded(claim=claim, ok=ok, error=error))
+
+
+def _begin_turn(fold: Fold, turn: str) -> None:
+    fold.state.update(turn=turn, starting=False)
+    _send_waiting(fold)
+    if fold.state["stopping"]:
+        _interrupt(fold)
+
+
+def _interrupt(fold: Fold) -> None:
+    fold.state["stopping"] = False
+    _request(fold, "turn/interrupt", {"threadId": fold.state["thread"], "turnId": fold.state["turn"]})
+
+
+def _steers_open(fold: Fold) -> bool:
+    return any(each["method"] == "turn/steer" and not each["reason"] for each in fold.state["requests"].values())
+
+
+# --- Answers to our requests ---------------------------------------------------------------------------
+
+
+def _read_response(fold: Fold, message: dict[str, Any]) -> bool:
+    asked = fold.state["requests"].pop(str(message["id"]))
+    if "error" in message:
+        error = cut(string(mapping(message["error"])["message"]), RAW_LIMIT)
+        return _read_refusal(fold, asked, error)
+    result = mapping(message["result"])
+    match asked["method"]:
+        case "thread/start" | "thread/resume":
+            fold.state["thread"] = string(result["thread"]["id"])
+            model = result.get("model")
+            fold.tell(Ready(resume=fold.state["thread"], model=model if isinstance(model, str) else ""))
+            _send_waiting(fold)
+        case "turn/start":
+            if fold.state["starting"]:
+                _begin_turn(fold, string(result["turn"]["id"]))
+        case "turn/steer":
+            _release(fold)
+    return True
+
+
+def _read_refusal(fold: Fold, asked: dict[str, Any], error: str) -> bool:
+    match asked["method"]:
+        case "initialize" | "thread/start" | "thread/resume" | "turn/start":
+            _end_turn(fold, "", ok=False, error=f"{asked['method']} was refused: {error}")
+            return True
+        case "turn/steer" if not asked["reason"]:
+            # The turn was over before the words arrived: they begin the next one.
+            fold.state["waiting"].append(asked["text"])
+            _release(fold)
+            return True
+        case "turn/steer":
+            return True
+    return False
+
+
+def _release(fold: Fold) -> None:
+    """After the last answer to a steer: a turn whose end was held back ends, or its late words begin another."""
+    if _steers_open(fold) or fold.state["turn"]:
+        return
+    held = fold.state["held"]
+    fold.state["held"] = []
+    if fold.state["waiting"]:
+        _send_waiting(fold)
+    elif held:
+        claim, ok, error = held
+        _end_turn(fold, claim, ok=ok, error=error)
+
+
+# --- What the agent tells --------------------------------------------------------------------------------
+
+
+def _read_notification(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
+    own = params.get("threadId") == fold.state["thread"]
+    match method:
+        case "item/started":
+            start_item(fold, mapping(params["item"]))
+        case "item/completed":
+            item = mapping(params["item"])
+            end_item(fold, item)
+            if item["type"] == "agentMessage" and own:
+                fold.state["claim"] = cut(string(item["text"]), WORDS_LIMIT)
+                fold.tell(Said(fold.state["claim"]))
+        case "turn/started" if own:
+            _begin_turn(fold, string(params["turn"]["id"]))
+        case "serverRequest/resolved":
+            asks = fold.state["asks"]
+            fold.state["asks"] = {name: ask for name, ask in asks.items() if ask["id"] != params["requestId"]}
+        case "turn/completed" if own:
+            _read_turn_end(fold, mapping(params["turn"]))
+        case "thread/tokenUsage/updated":
+            if own:
+                _report_usage(fold, mapping(params["tokenUsage"]))
+        case "turn/started" | "turn/completed":
+            pass  # a subagent's
+        case _:
+            return method in _SUPPRESSED
+    return True
+
+
+def _read_turn_end(fold: Fold, turn: dict[str, Any]) -> None:
+    state = fold.state
+    status = string(turn["status"])
+    error = turn.get("error")
+    words = cut(str(error.get("message", "")), RAW_LIMIT) if isinstance(error, dict) else ""
+    claim, ok = state["claim"], status == "completed"
+    state.update(turn="", starting=False, claim="", changes={})
+    if not state["running"]:
+        return
+    if _steers_open(fold):
+        state["held"] = [claim, ok, "" if ok else words or status]
+        return
+    _end_turn(fold, claim, ok=ok, error="" if ok else words or status)
+
+
+def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:
+    state, total, last = fold.state, mapping(usage["total"]), mapping(usage["last"])
+    now = {"input": count(total.get("inputTokens")), "output": count(total.get("outputTokens"))}
+    if not state["counted"]:
+        # A resumed thread's total has earlier processes in it; they have reported their part.
+        state["counted"] = True
+        working = bool(state["turn"])
+        state["input"] = now["input"] - (count(last.get("inputTokens")) if working else 0)
+        state["output"] = now["output"] - (count(last.get("outputTokens")) if working else 0)
+    used = {name: max(0, now[name] - state[name]) for name in now}
+    state.update({name: max(now[name], state[name]) for name in now})
+    if any(used.values()):
+        fold.tell(Used(used["input"], used["output"], 0))
+
+
+# --- What the agent asks ---------------------------------------------------------------------------------
+
+
+def _read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
+    number = message["id"]
+    if method not in _VERDICTS or type(number) not in (int, str):
+        refusal = {"code": -32601, "message": "not supported by this client"}
+        fold.send({"id": number, "error": refusal})
+        return False
+    turn = params.get("turnId")
+    # The agent counts its questions from 0 in each process; the turn makes the name unique.
+    ask = f"{turn if isinstance(turn, str) else 'thread'}/{number}"
+    kept = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
+    fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
+    fold.tell(_asked(fold, ask, method, params))
+    return True
+
+
+def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
+    if method == _FILES:
+        changes = fold.state["changes"].get(string(params["itemId"]), [])
+        request = canonical({"changes": changes, "grantRoot": params.get("grantRoot")})
+        return Asked(ask, "apply_patch", request, paths=paths_of(changes))
+    varying = ("threadId", "turnId", "itemId", "startedAtMs", "approvalId", "availableDecisions")
+    request = canonical({name: value for name, value in params.items() if name not in varying})
+    if method == _COMMAND:
+        command = params.get("command")
+        return Asked(ask, "exec_command", request, command=command if isinstance(command, str) else "")
+    return Asked(ask, "request_permissions" if method == _PERMISSIONS else "mcp_elicitation", request)
+
+
+def _approval(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
+    return {"decision": "accept" if allowed else "decline"}
+
+
+def _permissions(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
+    return {"permissions": params["permissions"] if allowed else {}, "scope": "turn"}
+
+
+def _elicitation(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
+    return {"action": "accept" if allowed else "decline", "content": {} if allowed else None, "_meta": None}
+
+
+_COMMAND = "item/commandExecution/requestApproval"
+_FILES = "item/fileChange/requestApproval"
+_PERMISSIONS = "item/permissions/requestApproval"
+
+_VERDICTS = {
+    _COMMAND: _approval,
+    _FILES: _approval,
+    _PERMISSIONS: _permissions,
+    "mcpServer/elicitation/request": _elicitation,
+}

@@ -1,0 +1,87 @@
+"""Codex's thread items as tool calls: which are tools, and how each one ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, mapping, one_line, string
+from fleet.happenings import ToolEnded, ToolOutcome, ToolStarted
+
+_TOOLS = {
+    "commandExecution": "exec_command",
+    "fileChange": "apply_patch",
+    "mcpToolCall": "mcp",
+    "dynamicToolCall": "dynamic",
+    "collabAgentToolCall": "subagent",
+    "webSearch": "web_search",
+    "imageView": "view_image",
+    "imageGeneration": "image_generation",
+}
+
+
+def start_item(fold: Fold, item: dict[str, Any]) -> None:
+    """A tool's item began; other items (words, reasoning) are told when they are complete."""
+    kind, call = string(item["type"]), string(item["id"])
+    if kind == "fileChange":
+        fold.state["changes"][call] = item["changes"]
+    if kind in _TOOLS and call not in fold.state["tools"]:
+        fold.state["tools"][call] = True
+        fold.tell(ToolStarted(call, _name(kind, item), _summary(kind, item)))
+
+
+def end_item(fold: Fold, item: dict[str, Any]) -> None:
+    """A tool's item is complete."""
+    kind, call = string(item["type"]), string(item["id"])
+    if kind not in _TOOLS:
+        return
+    start_item(fold, item)  # an item may come complete at once
+    fold.state["tools"].pop(call, None)
+    fold.state["changes"].pop(call, None)
+    code = item.get("exitCode")
+    code = code if type(code) is int else None
+    fold.tell(ToolEnded(call, _outcome(item, code), code, _detail(kind, item)))
+
+
+def paths_of(changes: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Every path that a patch touches, the new name of a moved file too."""
+    paths: list[str] = []
+    for change in changes:
+        paths.append(string(change["path"]))
+        kind = change.get("kind")
+        moved = kind.get("move_path") if isinstance(kind, dict) else None
+        if isinstance(moved, str):
+            paths.append(moved)
+    return tuple(dict.fromkeys(paths))
+
+
+def _outcome(item: dict[str, Any], code: int | None) -> ToolOutcome:
+    status = item.get("status")
+    if status == "declined":
+        return ToolOutcome.DENIED
+    failed = status == "failed" or item.get("success") is False or code not in (None, 0)
+    return ToolOutcome.FAILED if failed else ToolOutcome.OK
+
+
+def _name(kind: str, item: dict[str, Any]) -> str:
+    if kind == "mcpToolCall":
+        return f"mcp__{item['server']}__{item['tool']}"
+    if kind in ("dynamicToolCall", "collabAgentToolCall"):
+        return string(item["tool"])
+    return _TOOLS[kind]
+
+
+def _summary(kind: str, item: dict[str, Any]) -> str:
+    match kind:
+        case "commandExecution":
+            return one_line(string(item["command"]))
+        case "fileChange":
+            return one_line(", ".join(paths_of(item["changes"])))
+    return one_line(canonical(item.get("arguments") or item.get("query") or item.get("prompt") or ""))
+
+
+def _detail(kind: str, item: dict[str, Any]) -> str:
+    if kind == "commandExecution":
+        output = item.get("aggregatedOutput")
+        return cut(output, RAW_LIMIT) if isinstance(output, str) else ""
+    error = item.get("error")
+    return cut(str(mapping(error).get("message", "")), RAW_LIMIT) if error is not None else ""

@@ -1,0 +1,66 @@
+"""Lines out of a spool's chunks, in bounded memory, so that reading can stop and go on at any line's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+DECODE_CAP = 8 * 1024 * 1024
+"""Bytes of the longest line that is handed on to be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A complete line without its newline. ``end`` is the spool offset just after the newline."""
+
+    data: bytes
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    """A line of ``size`` bytes (without its newline) beyond the cap; it was counted and not kept."""
+
+    size: int
+    end: int
+
+
+class LineFramer:
+    """Cuts chunks into lines. Holds at most ``cap`` bytes of a line that is still open.
+
+    ``offset`` is the spool offset of the first byte that will be fed: the ``end`` of the last line taken, to
+    go on after a restart.
+    """
+
+    def __init__(self, cap: int = DECODE_CAP, offset: int = 0) -> None:
+        self._cap = cap
+        self._offset = offset
+        self._parts: list[bytes] = []
+        self._size = 0  # of the open line, kept or not
+
+    def feed(self, chunk: bytes) -> Iterator[Line | Oversized]:
+        """Every line that ends within the chunk. The iterator must be used up before the next call."""
+        begin = 0
+        while (newline := chunk.find(b"\n", begin)) >= 0:
+            yield self._close(chunk[begin:newline], 1)
+            begin = newline + 1
+        self._add(chunk[begin:])
+
+    def rest(self) -> Line | Oversized | None:
+        """The last line of a process that ended without a newline, if there is one."""
+        return self._close(b"", 0) if self._size else None
+
+    def _add(self, part: bytes) -> None:
+        self._size += len(part)
+        self._offset += len(part)
+        if self._size > self._cap:
+            self._parts.clear()
+        elif part:
+            self._parts.append(part)
+
+    def _close(self, part: bytes, newline: int) -> Line | Oversized:
+        self._add(part)
+        self._offset += newline
+        size, data = self._size, b"".join(self._parts)
+        self._parts, self._size = [], 0
+        return Line(data, self._offset) if size <= self._cap else Oversized(size, self._offset)

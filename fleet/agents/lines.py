@@ -1,0 +1,146 @@
+"""What every driver does with lines: decode one without trust, encode one, and gather what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+from fleet.happenings import Happening, Unknown
+from fleet.ports import DriverState, Step
+
+RAW_LIMIT = 2_000
+"""Characters kept of a line that is not understood, and of a tool's output."""
+
+WORDS_LIMIT = 16_000
+"""Characters kept of one thing an agent says; the spool has all of it."""
+
+SUMMARY_LIMIT = 200
+
+_MOST = 2**53  # the largest integer that canonical JSON carries
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
+"""What reading fields out of untrusted JSON can raise; a driver answers with ``Unknown`` and its old state."""
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The JSON object on a line, made only of text and numbers that can be written again.
+
+    Invalid UTF-8 and lone surrogates become replacement characters. Raises ``ValueError`` or
+    ``RecursionError`` for anything that is not a JSON object.
+    """
+    value = json.loads(line.decode("utf-8", "replace"), parse_float=_finite, parse_constant=_refuse)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    whole: dict[str, Any] = _mend(value) if _SURROGATE.search(line) else value
+    return whole
+
+
+def encode(*messages: dict[str, Any]) -> bytes:
+    """The messages as lines."""
+    return b"".join(json.dumps(message, separators=(",", ":")).encode() + b"\n" for message in messages)
+
+
+def canonical(value: Any) -> str:
+    """JSON text that is equal for equal values: what an approval binds to."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical text, in hex."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "replace")).hexdigest()
+
+
+def string(value: Any) -> str:
+    """The value, which must be text. Raises ``TypeError``."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value, which must be an object. Raises ``TypeError``."""
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def count(value: Any) -> int:
+    """The value as a count; 0 for anything that is none, so that an odd figure never hides a turn's end."""
+    return value if type(value) is int and 0 <= value <= _MOST else 0
+
+
+def cut(text: str, limit: int) -> str:
+    """At most ``limit`` characters of the text, and how many more there were."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def one_line(text: str) -> str:
+    """The text as one short line."""
+    line = " ".join(text[: SUMMARY_LIMIT * 4].split())
+    return line if len(line) <= SUMMARY_LIMIT else line[: SUMMARY_LIMIT - 1] + "…"
+
+
+def unknown(line: bytes) -> Unknown:
+    """The line as something nobody understands yet."""
+    return Unknown(line[: RAW_LIMIT * 4].decode("utf-8", "replace")[:RAW_LIMIT])
+
+
+def passed_over(size: int) -> Unknown:
+    """What is told of a line that was too long to decode."""
+    return Unknown(f"a line of {size} bytes, too long to read here; it is in the spool")
+
+
+def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
+    """The prompt, followed by the paths of the files that came with it."""
+    if not attachments:
+        return prompt
+    return "\n".join([prompt, "", "Attached files:", *(f"- {path}" for path in attachments)])
+
+
+class Fold:
+    """Gathers one step. ``state`` is a copy, two levels deep: the caller's own state is never changed."""
+
+    def __init__(self, state: DriverState) -> None:
+        self.state: DriverState = {
+            name: value.copy() if isinstance(value, dict | list) else value for name, value in state.items()
+        }
+        self._happened: list[Happening] = []
+        self._send: list[dict[str, Any]] = []
+        self.eof = False
+
+    def tell(self, *happenings: Happening) -> None:
+        """Adds what happened."""
+        self._happened.extend(happenings)
+
+    def send(self, *messages: dict[str, Any]) -> None:
+        """Adds lines to send."""
+        self._send.extend(messages)
+
+    def step(self) -> Step:
+        """All of it."""
+        return Step(self.state, tuple(self._happened), encode(*self._send), self.eof)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number beyond all bounds")
+    return value
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _mend(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_mend(name): _mend(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_mend(item) for item in value]
+    return value

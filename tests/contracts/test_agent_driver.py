@@ -1,0 +1,317 @@
+"""What every driver promises, seen with its real program: Claude Code and Codex against scripted models."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleet.exits import Exited
+from fleet.happenings import (
+    Allow,
+    Asked,
+    Decision,
+    Deny,
+    Ready,
+    Said,
+    ToolOutcome,
+    ToolStarted,
+    Unknown,
+    Used,
+)
+from fleet.ports import Brief
+from tests.contracts.agent_pump import AgentSession, Judge, allow
+from tests.far_end import agents
+from tests.far_end.anthropic_model import AnthropicModel
+from tests.far_end.responses_model import ResponsesModel
+from tests.far_end.scripted_model import Answer, Asking, Refusal, Reply, ScriptedModel, Words, call, say
+
+CONVERSATION = "6f7ab5fc-52e4-4d2e-9a55-6f57a9e0a001"
+
+
+@dataclass
+class Stand:
+    """One agent with its model, home and workspace, and its own words for the tools of a script."""
+
+    name: str
+    model: ScriptedModel
+    home: Path
+    workspace: Path
+    env: dict[str, str]
+
+    def session(
+        self, prompt: str, judge: Judge = allow, *, resume: str = "", read_only: bool = False
+    ) -> AgentSession:
+        program = (agents.binary(self.name),)
+        brief = Brief(CONVERSATION, prompt, str(self.workspace), program, resume=resume, read_only=read_only)
+        return AgentSession(self.name, brief, self.env, judge)
+
+    def shell(self, command: str) -> Reply:
+        """The model runs a command."""
+        if self.name == "claude":
+            return call("Bash", command=command, description="run it")
+        return call("exec_command", cmd=command)
+
+    def write(self, name: str) -> Reply:
+        """The model makes a file."""
+        if self.name == "claude":
+            return call("Write", file_path=str(self.workspace / name), content="hello\n")
+        patch = f"*** Begin Patch\n*** Add File: {name}\n+hello\n*** End Patch\n"
+        return call("exec_command", cmd=f"apply_patch <<'EOF'\n{patch}EOF\n")
+
+    @property
+    def shell_tool(self) -> str:
+        return {"claude": "Bash", "codex": "exec_command"}[self.name]
+
+    @property
+    def edit_tool(self) -> str:
+        return {"claude": "Write", "codex": "apply_patch"}[self.name]
+
+    def path(self, name: str) -> str:
+        return str(self.workspace / name)
+
+
+@pytest.fixture(params=["claude", "codex"])
+def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+    name = request.param
+    home, workspace = tmp_path / "home", (tmp_path / "work").resolve()
+    workspace.mkdir()
+    model: ScriptedModel = AnthropicModel() if name == "claude" else ResponsesModel()
+    with model:
+        put = agents.claude_home(model.url) if name == "claude" else agents.codex_home(model.url)
+        put.put(home)
+        yield Stand(name, model, home, workspace, {"HOME": str(home), "PATH": os.environ["PATH"], **put.env})
+
+
+async def test_a_turn_with_tools_that_work_and_fail(stand: Stand) -> None:
+    stand.model.script([stand.shell("echo fine > made"), stand.shell("echo broken; exit 3"), say("All tests pass.")])
+    async with stand.session("do it") as session:
+        ended = await session.turn()
+        assert (ended.ok, ended.claim, ended.error) == (True, "All tests pass.", "")
+        assert await session.end() == Exited(0)
+    (first, fine), (second, broken) = session.tools()
+    assert first == second == stand.shell_tool
+    assert fine is not None and fine.outcome is ToolOutcome.OK
+    assert broken is not None and (broken.outcome, broken.exit_code) == (ToolOutcome.FAILED, 3)
+    assert "broken" in broken.detail
+    assert stand.workspace.joinpath("made").read_text() == "fine\n"
+    assert [said.text for said in session.of(Said)] == ["All tests pass."]
+    assert len(session.of(Ready)) == 1
+
+
+async def test_every_tool_is_asked_once_with_what_it_would_do(stand: Stand) -> None:
+    stand.model.script([stand.shell("touch made; true"), stand.write("new.txt"), say("done")])
+    async with stand.session("do it") as session:
+        await session.turn()
+    command, edit = session.of(Asked)
+    assert command.tool == stand.shell_tool and "touch made; true" in command.command
+    assert edit.tool == stand.edit_tool and edit.paths == (stand.path("new.txt"),)
+    assert stand.workspace.joinpath("new.txt").read_text() == "hello\n"
+    assert "hello" in edit.request
+
+
+async def test_a_denied_edit_is_not_made_and_its_reason_is_told(stand: Stand) -> None:
+    stand.model.script([stand.write("locked.txt"), stand.write("free.txt"), say("done")])
+
+    def judge(asked: Asked) -> Decision | None:
+        return Deny("locked.txt is held by t7") if "locked.txt" in asked.paths[0] else Allow()
+
+    async with stand.session("do it", judge) as session:
+        ended = await session.turn()
+    assert ended.ok
+    assert sorted(os.listdir(stand.workspace)) == ["free.txt"]
+    outcomes = [end and end.outcome for _, end in session.tools()]
+    assert outcomes == [ToolOutcome.DENIED, ToolOutcome.OK]
+    told = stand.model.asked[-1]
+    assert "locked.txt is held by t7" in told.heard + "".join(told.results)
+
+
+async def test_a_denied_command_is_not_run(stand: Stand) -> None:
+    stand.model.script([stand.shell("touch made"), say("done")])
+    async with stand.session("do it", lambda _: Deny("no")) as session:
+        assert (await session.turn()).ok
+    assert os.listdir(stand.workspace) == []
+    assert [end and end.outcome for _, end in session.tools()] == [ToolOutcome.DENIED]
+
+
+async def test_an_unanswered_question_holds_the_agent_and_a_late_yes_lets_it_go_on(stand: Stand) -> None:
+    stand.model.script([stand.shell("touch made"), say("done")])
+    async with stand.session("do it", lambda _: None) as session:
+        asked = await session.asked()
+        assert os.listdir(stand.workspace) == []
+        session.decide(asked, Allow())
+        session.decide(asked, Deny("a second press changes nothing"))
+        assert (await session.turn()).ok
+    assert os.listdir(stand.workspace) == ["made"]
+
+
+async def test_a_second_turn_runs_on_the_same_process_and_reports_only_its_own_spending(stand: Stand) -> None:
+    stand.model.script([Reply((Words("first"),), 1000, 50), Reply((Words("second"),), 200, 7)])
+    async with stand.session("begin") as session:
+        assert (await session.turn()).claim == "first"
+        session.say("gate tests: exit status 1\nfix 'it'")
+        assert (await session.turn()).claim == "second"
+        assert await session.end() == Exited(0)
+    assert "gate tests: exit status 1\nfix 'it'" in stand.model.asked[-1].heard
+    used = session.of(Used)
+    assert [(each.input_tokens, each.output_tokens) for each in used] == [(1000, 50), (200, 7)]
+    assert all(each.cost_udollar > 0 for each in used) == (stand.name == "claude")
+
+
+async def test_a_later_process_goes_on_with_the_conversation(stand: Stand) -> None:
+    stand.model.script([say("first"), say("second")])
+    async with stand.session("begin") as session:
+        await session.turn()
+        await session.end()
+    (ready,) = session.of(Ready)
+    async with stand.session("go on", resume=ready.resume) as later:
+        assert (await later.turn()).claim == "second"
+    assert "begin" in stand.model.asked[-1].heard and "go on" in stand.model.asked[-1].heard
+    assert [each.resume for each in later.of(Ready)] == [ready.resume]
+    assert [each.input_tokens for each in later.of(Used)] == [100]
+
+
+async def test_words_during_a_turn_steer_it(stand: Stand) -> None:
+    stand.model.script([stand.shell("touch one"), stand.shell("touch two"), say("done")])
+    async with stand.session("do it", lambda _: None) as session:
+        first = await session.asked()
+        session.say("please also see to two")
+        session.decide(first, Allow())
+        second = await session.asked()
+        heard = stand.model.asked[-1].body
+        assert "please also see to two" in str(heard), "the model did not hear it before its next step"
+        session.decide(second, Allow())
+        assert (await session.turn()).claim == "done"
+        session.say("next")
+        assert (await session.turn()).claim == "done"
+
+
+async def test_words_that_come_too_late_to_steer_are_answered_before_the_turn_ends(stand: Stand) -> None:
+    asking, answer = threading.Event(), threading.Event()
+
+    def script(asked: Asking) -> Answer:
+        if asked.step:
+            return say("late words heard")
+        asking.set()
+        answer.wait(20)
+        return say("first")
+
+    stand.model.script(script)
+    async with stand.session("do it") as session:
+        while not asking.is_set():
+            await session.until(lambda _: True) if not session.happened else await _breath()
+        session.say("late words")
+        await _breath()
+        answer.set()
+        assert (await session.turn()).claim == "late words heard"
+    assert "late words" in stand.model.asked[-1].heard
+
+
+async def _breath() -> None:
+    import asyncio
+
+    await asyncio.sleep(0.02)
+
+
+async def test_an_interrupted_turn_ends_and_another_can_follow(stand: Stand) -> None:
+    stand.model.script([stand.shell("touch made"), say("on again")])
+    async with stand.session("do it", lambda _: None) as session:
+        asked = await session.asked()
+        session.interrupt()
+        ended = await session.turn()
+        assert not ended.ok and "interrupted" in ended.error
+        session.decide(asked, Allow())
+        session.say("go on")
+        assert (await session.turn()).claim == "on again"
+        assert await session.end() == Exited(0)
+    assert os.listdir(stand.workspace) == []
+
+
+async def test_read_only_work_reads_and_changes_nothing(stand: Stand) -> None:
+    stand.workspace.joinpath("README").write_text("the answer is 42\n")
+    look = stand.shell("cat README")
+    if stand.name == "claude":
+        look = call("Read", file_path=stand.path("README"))
+    stand.model.script([look, stand.write("new.txt"), stand.shell("touch made"), say("42")])
+    async with stand.session("what is the answer?", read_only=True) as session:
+        assert (await session.turn()).claim == "42"
+    assert os.listdir(stand.workspace) == ["README"]
+    assert "the answer is 42" in stand.model.asked[1].results[0]
+
+
+async def test_a_model_that_refuses_is_a_turn_that_went_wrong(stand: Stand) -> None:
+    stand.model.script([Refusal(400, "credit is used up")])
+    async with stand.session("do it") as session:
+        ended = await session.turn()
+    assert not ended.ok and "credit is used up" in ended.error
+
+
+async def test_an_agent_that_dies_leaves_its_turn_ended_and_its_tool_unfinished(stand: Stand) -> None:
+    stand.model.script([stand.shell("kill -9 $PPID; sleep 1"), say("done")])
+    async with stand.session("do it") as session:
+        ended = await session.turn()
+    assert not ended.ok and "SIG9" in ended.error
+    assert [end for _, end in session.tools()] == [None]
+
+
+async def test_a_prompt_arrives_as_it_was_written(stand: Stand) -> None:
+    prompt = "--help 'quoted' \"twice\" $HOME `id`\n\tnext line \\n ünïcødé 🛫"
+    stand.model.script([say("done")])
+    async with stand.session(prompt) as session:
+        await session.turn()
+    assert prompt in stand.model.asked[0].words
+
+
+async def test_nothing_a_real_agent_says_in_an_ordinary_turn_is_unknown(stand: Stand) -> None:
+    stand.model.script([stand.shell("true && true"), stand.write("new.txt"), say("done")])
+    async with stand.session("do it") as session:
+        await session.turn()
+    notices = ("configWarning", '"warning"')  # kept for people: codex tells of a model it has no data on
+    unknown = [each.raw for each in session.of(Unknown) if not any(word in each.raw for word in notices)]
+    assert unknown == []
+
+
+# --- Any program ---------------------------------------------------------------------------------------
+
+
+def program(tmp_path: Path, prompt: str, code: str) -> AgentSession:
+    workspace = tmp_path / "work"
+    workspace.mkdir(exist_ok=True)
+    brief = Brief(CONVERSATION, prompt, str(workspace), (sys.executable, "-c", code))
+    return AgentSession("command", brief, {"PATH": os.environ["PATH"]})
+
+
+@pytest.mark.parametrize(
+    "prompt", ["--help", "it's \"quoted\" $HOME `id`\nsecond line\n\nlast", "-", "ünïcødé 🛫\ttab", "x" * 200_000]
+)
+async def test_a_program_gets_its_prompt_intact(tmp_path: Path, prompt: str) -> None:
+    code = "import sys, hashlib; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
+    import hashlib
+
+    async with program(tmp_path, prompt, code) as session:
+        ended = await session.turn()
+    assert ended.ok
+    assert ended.claim == hashlib.sha256(f"{prompt}\n".encode()).hexdigest()
+    assert prompt not in shlex.join(session.driver.launch(session.brief).argv)
+
+
+async def test_a_programs_output_is_progress_and_its_status_is_its_word(tmp_path: Path) -> None:
+    code = "import sys; sys.stdout.buffer.write(b'one\\n\\xff\\xfe two\\nthree'); sys.exit(3)"
+    async with program(tmp_path, "go", code) as session:
+        ended = await session.turn()
+    assert [said.text for said in session.of(Said)] == ["one", "\ufffd\ufffd two", "three"]
+    assert (ended.ok, ended.claim) == (False, "three") and "exit status 3" in ended.error
+    assert session.driver.launch(session.brief).one_turn
+
+
+async def test_a_program_is_never_said_to_have_used_a_tool(tmp_path: Path) -> None:
+    line = '{"type":"assistant","message":{"content":[{"type":"tool_use","id":"1","name":"Bash","input":{}}]}}'
+    async with program(tmp_path, "go", f"print({line!r})") as session:
+        await session.turn()
+    assert session.of(ToolStarted) == []
