@@ -1,0 +1,169 @@
+"""The gatekeeper: what must judge a change, the verdict on it, and the ruling on what an agent asks.
+
+Nothing here trusts the agent: the gates come from the base branch and the operator, they run over a tree that the
+controller made, and a change to what judges is held for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleet.config import FleetConfig
+from fleet.errors import Misused, Refused
+from fleet.events import HoldReleased, Refs, Source, VerdictGiven
+from fleet.happenings import Asked, Deny, Ruling
+from fleet.model import Isolation, Session, Task, TaskMode
+from fleet.ports import Candidate
+from fleet.repository import Repository
+from fleet.store import ledger
+from fleet.store.core import Tx
+from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
+from gates import permissions, policy
+from gates.definitions import REPO_FILE, Definition, load
+from gates.suite import Suite, machines_for
+
+_ACTOR = "airboss"
+_TAIL_LIMIT = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Implements ``fleet.ports.Gatekeeper``.
+
+    ``repositories`` gives a repository by its name in ``fleet.toml``. ``process_gone`` answers whether the
+    session's whole process tree was seen gone; it is asked where agents and gates share a login.
+    """
+
+    suite: Suite
+    repositories: Callable[[str], Repository]
+    process_gone: Callable[[Session], Awaitable[bool]]
+    _config: Callable[[], FleetConfig] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_config", self.suite.config)
+
+    async def preflight(self, repo: str, base: str) -> None:
+        """Raises ``Refused`` when no change to this repository could ever be judged as things stand."""
+        for definition in await self._definitions(repo, base):
+            fitting, why_not = machines_for(definition, self._config())
+            if not fitting:
+                raise Refused(
+                    attempted="find a machine for the gate",
+                    on=f"{definition.name} of {repo}",
+                    cause="; ".join(why_not) or "fleet.toml names no machine",
+                    hint="give a machine the labels that the gate needs, and a gate_as login",
+                )
+
+    async def judge(self, candidate: Candidate) -> Verdict:
+        """Runs every gate that counts and says what follows. Repeating it takes up the runs there are."""
+        repository = self.repositories(candidate.task.repo)
+        try:
+            definitions = await self._definitions(candidate.task.repo, candidate.base)
+        except (Refused, Misused) as error:
+            return await self._give(candidate, (), policy.Decision(Outcome.REFUSED, (str(error),)), 0)
+        if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self.process_gone(
+            candidate.session
+        ):
+            why = "the agent's processes were not seen gone, and they share a login with the gates"
+            return await self._give(candidate, (), policy.Decision(Outcome.LOST, (why,)), 0)
+        # One after the other: on a shared login, a gate must not find another one's checkout at work.
+        results = [await self.suite.run(candidate, definition, repository) for definition in definitions]
+        held_by = await self._held_by(candidate, definitions, repository)
+        released = await self.suite.store.read(lambda tx: released_commits(tx, candidate.task.id))
+        decision = policy.decide(
+            policy.every(definition.name for definition in definitions),
+            results,
+            held_by,
+            commit=candidate.commit,
+            released=released,
+        )
+        red = {result.gate for result in results if result.outcome is GateOutcome.FAILED}
+        turns = min(item.rework_turns for item in definitions if not red or item.name in red)
+        return await self._give(candidate, results, decision, turns)
+
+    def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
+        """The answer to an agent's ``Asked``. Whatever is not understood is denied."""
+        config = self._config()
+        agent, repo = config.agents.get(session.agent), config.repos.get(task.repo)
+        if not isinstance(asked, Asked) or agent is None or repo is None:
+            return Deny(
+                "the controller has no rules for this; it says no until fleet.toml names agent and repository"
+            )
+        if task.mode is TaskMode.ASK and asked.paths:
+            return Deny("this task only asks a question: nothing may be edited")
+        rules = permissions.PermissionRules(tuple(agent.ask), (*repo.deny_edits, *agent.deny_edits))
+        return permissions.rule(asked, session.workspace, rules)
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    async def _definitions(self, repo: str, base: str) -> tuple[Definition, ...]:
+        config = self._config().repos.get(repo)
+        if config is None:
+            raise Misused(attempted="find the gates", on=repo, cause="fleet.toml names no such repository")
+        return await load(self.repositories(repo), base, config)
+
+    def _isolation(self, candidate: Candidate) -> Isolation:
+        unsafe = Isolation.UNSAFE_SAME_USER
+        return (
+            unsafe
+            if unsafe in (candidate.session.isolation, self._config().isolation)
+            else Isolation.SEPARATE_LOGINS
+        )
+
+    async def _held_by(
+        self, candidate: Candidate, definitions: Sequence[Definition], repository: Repository
+    ) -> tuple[policy.Touched, ...]:
+        changes = await repository.changed_paths(candidate.base, candidate.commit)
+        paths = {path for change in changes for path in (change.path, change.old_path) if path}
+        protected = {item.name: item.protected for item in definitions}
+        # What defines the gates is a person's to change, whether or not a gate thought of saying so.
+        protected.setdefault(definitions[0].name, ())
+        protected[definitions[0].name] += (f"/{REPO_FILE}",)
+        return policy.touched(protected, paths)
+
+    async def _give(
+        self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Decision, turns: int
+    ) -> Verdict:
+        verdict = Verdict(
+            commit=candidate.commit,
+            tree=candidate.tree,
+            base=candidate.base,
+            outcome=decision.outcome,
+            reasons=decision.reasons,
+            gates=tuple(results),
+            isolation=self._isolation(candidate),
+            rework_turns=turns,
+        )
+        await self.suite.store.write(lambda tx: _record(tx, candidate, verdict))
+        return verdict
+
+
+def released_commits(tx: Tx, task: str) -> frozenset[str]:
+    """The commits of a task that a person let pass although they touch protected files."""
+    found = ledger.read(tx, kinds=(HoldReleased.KIND,), task=task)
+    return frozenset(
+        item.event.commit for item in found if isinstance(item.event, HoldReleased) and item.event.approved
+    )
+
+
+def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:
+    """Puts the verdict into the ledger, once: a judgement that is repeated after a crash says the same again."""
+    tail = next((result.tail for result in verdict.gates if result.outcome is not GateOutcome.PASSED), "")
+    event = VerdictGiven(
+        commit=verdict.commit,
+        tree=verdict.tree,
+        base=verdict.base,
+        outcome=str(verdict.outcome),
+        reasons=verdict.reasons,
+        gate_runs=tuple(result.run for result in verdict.gates),
+        isolation=str(verdict.isolation),
+        rework_turns=verdict.rework_turns,
+        tail=tail[-_TAIL_LIMIT:],
+    )
+    given = ledger.read(tx, kinds=(VerdictGiven.KIND,), task=candidate.task.id)
+    if given and given[-1].event == event:
+        return
+    refs = Refs(task=candidate.task.id, session=candidate.session.id, turn=candidate.turn.id)
+    ledger.append(tx, event, actor=_ACTOR, source=Source.CONTROLLER, refs=refs)

@@ -1,0 +1,91 @@
+"""Follows one gate's process to its end: counts, hashes and keeps its output, through dropped links."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from fleet.errors import Unavailable, Unreachable
+from fleet.exits import Lost
+from fleet.ports import Ended, Executor, Output, PipeSpec
+
+#: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has all of it.
+LOG_LIMIT = 50 << 20
+TAIL_LIMIT = 256 << 10
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was read of a gate's output: its end, and a digest and the size of the whole."""
+
+    log: BinaryIO
+    size: int = 0
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    tail: bytearray = field(default_factory=bytearray)
+
+    def take(self, output: Output) -> None:
+        """Adds what is new in a piece of the spool; a piece that was read before is passed over."""
+        data = output.data[max(0, self.size - output.offset) :]
+        if self.size < LOG_LIMIT:
+            self.log.write(data[: LOG_LIMIT - self.size])
+        self.size += len(data)
+        self.digest.update(data)
+        self.tail += data
+        del self.tail[:-TAIL_LIMIT]
+
+
+async def watch(
+    executor: Executor, spec: PipeSpec, log: Path, *, started: bool, patience: float
+) -> tuple[Ended, Seen]:
+    """Starts ``spec`` unless it was ``started`` before, and reads it to its end.
+
+    A dropped link is taken up again where it broke. ``patience`` is how many seconds beyond the gate's own
+    timeout an end is waited for; then the process is stopped and the answer is ``Lost``.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        seen = Seen(file)
+        try:
+            async with asyncio.timeout((spec.timeout_us + spec.grace_us) / 1_000_000 + patience):
+                if not started:
+                    await _insist(executor, spec)
+                return await _read(executor, spec, seen), seen
+        except TimeoutError:
+            with contextlib.suppress(Unavailable):
+                await executor.stop(spec.id)
+            why = f"no end was seen on {executor.machine} {patience:.0f} s after the gate's own timeout"
+            return Ended(Lost(why), None, 0, 0, contained=False, gone=False), seen
+
+
+async def _insist(executor: Executor, spec: PipeSpec) -> None:
+    # A start whose answer was lost may have happened; repeating it finds the first one.
+    while True:
+        try:
+            await executor.start(spec)
+        except Unreachable:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+async def _read(executor: Executor, spec: PipeSpec, seen: Seen) -> Ended:
+    while True:
+        life = executor.attach(spec.id, spec.nonce, seen.size)
+        try:
+            async for event in life:
+                if isinstance(event, Output):
+                    seen.take(event)
+                elif isinstance(event, Ended):
+                    return event
+        except Unreachable:
+            pass
+        finally:
+            if isinstance(life, AsyncGenerator):
+                await life.aclose()
+        await asyncio.sleep(_PAUSE_SECONDS)
