@@ -24,10 +24,13 @@ def tracked(root: Path) -> list[str]:
 
 
 def places() -> tuple[str, ...]:
-    """Absolute paths of this machine that no committed file should name."""
-    candidates = (ROOT, Path(sys.base_prefix))
+    """Absolute paths of this machine that no committed file should name.
+
+    A checkout called airboss is left out: instructions name such places, /opt/airboss for one.
+    """
+    named = [path for path in (ROOT, Path(sys.base_prefix)) if len(path.parts) > 2 and path.name != "airboss"]
     ordinary = ("/usr", "/opt/homebrew", "/Library", "/System")
-    return tuple(str(path) for path in candidates if len(path.parts) > 2 and not str(path).startswith(ordinary))
+    return tuple(str(path) for path in named if not str(path).startswith(ordinary))
 
 
 def test_the_house_stands_as_planned() -> None:
