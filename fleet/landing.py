@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +78,7 @@ class Landing:
                 f"{new[:12]} does not descend from {old[:12]}", "Merge onto the current base first."
             )
         if (found := await self.current()) != old:
-            return Swapped(new) if found == new else Moved(found)
+            return await self._elsewhere(found, new)
         await self.check_landable()
         if self._repository.path is not None:
             git_dir = await self._repository.git_dir()
@@ -131,14 +130,10 @@ class Landing:
             raise Unavailable(
                 attempted="land the change", on=self._on, cause=f"{words.strip()[-400:]}; then {error.cause}"
             ) from error
-        if worked or found == new:
+        if worked:
             return Swapped(new)
         if found != old:
-            with contextlib.suppress(AirbossError):  # the mirror may still be behind; the answer stands
-                await self._repository.fetch()
-                if await self._repository.is_ancestor(new, found):
-                    return Swapped(new)
-            return Moved(found)
+            return await self._elsewhere(found, new)
         if "unstaged changes" in words or "staged changes" in words or "overwrit" in words:
             raise self._dirty(self._repository.path or Path())
         if "remote rejected" in words:
@@ -146,6 +141,14 @@ class Landing:
                 words.strip()[-400:], "The repository's own rules say no; its owner can change them."
             )
         raise Unavailable(attempted="land the change", on=self._on, cause=words.strip()[-400:])
+
+    async def _elsewhere(self, found: str, new: str) -> Swapped | Moved:
+        """Whether the branch left its old place with ``new``, or without it."""
+        if found != new:
+            await self._repository.fetch()
+            if not await self._repository.is_ancestor(new, found):
+                return Moved(found)
+        return Swapped(new)
 
     async def _checked_out(self, git_dir: Path) -> Path | None:
         """The working tree that has the base branch checked out."""

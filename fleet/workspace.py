@@ -68,7 +68,7 @@ elif [ $# -gt 4 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
     exit 1
 else
     echo missing
-    git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base
+    git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
 fi
 """
 

@@ -1,0 +1,199 @@
+"""Landing: one contract for each kind of repository, and what only some of them can refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import Refused, Unavailable
+from fleet.landing import Landing, Moved, Swapped
+from fleet.repository import Repository
+from tests.far_end.repositories import advance, git, make_bare, make_work
+
+_SSH = """#!/bin/sh
+# The far end of an ssh connection, on this machine: runs what git asks for.
+for last; do :; done
+exec sh -c "$last"
+"""
+
+
+@pytest.fixture(params=["bare path", "file url", "ssh url", "checkout that follows", "other branch checked out"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    files: dict[str, str | bytes] = {"a.txt": "one\n", "b.txt": "two\n"}
+    kind = request.param
+    mirror = tmp_path / "home" / "p.git"
+    if kind in {"bare path", "file url", "ssh url"}:
+        bare = make_bare(tmp_path / "origin.git", files)
+        if kind == "ssh url":
+            fake = tmp_path / "ssh"
+            fake.write_text(_SSH)
+            fake.chmod(0o700)
+            monkeypatch.setenv("GIT_SSH_COMMAND", str(fake))
+        url = {"bare path": str(bare), "file url": f"file://{bare}", "ssh url": f"ssh://far.example{bare}"}[kind]
+        return Repository("p", url, "main", mirror)
+    work = make_work(tmp_path / "owner", files)
+    if kind == "checkout that follows":
+        git(work, "config", "receive.denyCurrentBranch", "updateInstead")
+    else:
+        git(work, "checkout", "--quiet", "-b", "elsewhere")
+    return Repository("p", str(work), "main", mirror)
+
+
+def real(repository: Repository) -> Path:
+    return repository.path or Path(repository.url.removeprefix("ssh://far.example"))
+
+
+async def child(repository: Repository, base: str, name: str = "new.txt") -> str:
+    """A commit of ours on ``base`` that adds a file, in the mirror alone."""
+    blob = git(repository.mirror, "hash-object", "-w", "--stdin", stdin=name.encode())
+    listed = git(repository.mirror, "ls-tree", base)
+    tree = git(repository.mirror, "mktree", stdin=f"{listed}\n100644 blob {blob}\t{name}\n".encode())
+    return await repository.commit_tree(tree, (base,), f"add {name}", 1_700_000_100)
+
+
+async def test_moves_the_base_branch_and_nothing_else(repository: Repository) -> None:
+    landing = Landing(repository)
+    base = await repository.fetch()
+    before = git(real(repository), "for-each-ref")
+    new = await child(repository, base)
+    await landing.check_landable()
+    assert await landing.swap(base, new) == Swapped(new)
+    assert git(real(repository), "rev-parse", "refs/heads/main") == new
+    assert git(real(repository), "show", "main:new.txt") == "new.txt"
+    assert git(real(repository), "for-each-ref") == before.replace(
+        f"{base} commit\trefs/heads/main", f"{new} commit\trefs/heads/main"
+    )
+    assert git(real(repository), "fsck", "--strict") == ""
+    assert await landing.current() == new == await repository.fetch()
+
+
+async def test_the_owners_checkout_is_left_clean(repository: Repository) -> None:
+    """Seen without this: an index that reverts the landing at the owner's next commit."""
+    base = await repository.fetch()
+    new = await child(repository, base)
+    await Landing(repository).swap(base, new)
+    where = real(repository)
+    if git(where, "rev-parse", "--is-bare-repository") == "true":
+        return
+    assert git(where, "status", "--porcelain") == ""
+    assert (where / "new.txt").exists() == (git(where, "branch", "--show-current") == "main")
+
+
+async def test_a_repeat_finds_that_it_was_done(repository: Repository) -> None:
+    landing, base = Landing(repository), await repository.fetch()
+    new = await child(repository, base)
+    await landing.swap(base, new)
+    assert await Landing(repository).swap(base, new) == Swapped(new)
+    later = await child(repository, new, "later.txt")
+    assert await landing.swap(new, later) == Swapped(later)
+    assert await landing.swap(base, new) == Swapped(new), "it is in the branch's history"
+
+
+async def test_another_commit_on_the_base_is_never_lost(repository: Repository) -> None:
+    landing, base = Landing(repository), await repository.fetch()
+    theirs, ours = await child(repository, base, "theirs"), await child(repository, base, "ours")
+    assert await landing.swap(base, theirs) == Swapped(theirs)
+    assert await landing.swap(base, ours) == Moved(theirs)
+    assert git(real(repository), "rev-parse", "refs/heads/main") == theirs
+
+
+async def test_of_two_at_once_one_wins(repository: Repository) -> None:
+    landing, base = Landing(repository), await repository.fetch()
+    news = [await child(repository, base, f"n{n}") for n in range(3)]
+    ended = await asyncio.gather(*(landing.swap(base, new) for new in news), return_exceptions=True)
+    winner = git(real(repository), "rev-parse", "refs/heads/main")
+    assert winner in news
+    for new, result in zip(news, ended, strict=True):
+        if new == winner:
+            assert result == Swapped(new)
+        else:
+            assert result == Moved(winner) or isinstance(result, Unavailable | Refused), result
+
+
+async def test_only_a_descendant_lands(repository: Repository) -> None:
+    landing, base = Landing(repository), await repository.fetch()
+    one = await child(repository, base, "one")
+    other = await child(repository, base, "other")
+    await landing.swap(base, one)
+    with pytest.raises(Refused, match="does not descend"):
+        await landing.swap(one, other)
+    assert git(real(repository), "rev-parse", "refs/heads/main") == one
+
+
+async def test_current_reads_the_ref_not_the_mirror(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "o.git", {"a": "1"})
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    await repository.fetch()
+    moved = advance(bare, {"b": "2"})
+    assert await Landing(repository).current() == moved
+
+
+async def test_a_checked_out_base_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    work = make_work(tmp_path / "owner", {"a": "1"})
+    repository = Repository("p", str(work), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    with pytest.raises(Refused, match="updateInstead") as refused:
+        await Landing(repository).check_landable()
+    assert str(work) in str(refused.value)
+    with pytest.raises(Refused, match="checked out"):
+        await Landing(repository).swap(base, await child(repository, base))
+    git(work, "config", "receive.denyCurrentBranch", "ignore")
+    with pytest.raises(Refused, match="updateInstead"):
+        await Landing(repository).swap(base, await child(repository, base))
+    assert git(work, "rev-parse", "main") == base
+
+
+async def test_uncommitted_work_of_the_owner_is_kept(tmp_path: Path) -> None:
+    work = make_work(tmp_path / "owner", {"a": "1"})
+    git(work, "config", "receive.denyCurrentBranch", "updateInstead")
+    repository = Repository("p", str(work), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    new = await child(repository, base)
+    (work / "a").write_text("my own, not committed")
+    with pytest.raises(Refused, match="uncommitted"):
+        await Landing(repository).swap(base, new)
+    assert (work / "a").read_text() == "my own, not committed"
+    assert git(work, "rev-parse", "main") == base
+    git(work, "checkout", "--quiet", "a")
+    (work / "new.txt").write_text("untracked, and in the way")
+    with pytest.raises(Refused, match="uncommitted"):
+        await Landing(repository).swap(base, new)
+    assert (work / "new.txt").read_text() == "untracked, and in the way"
+
+
+async def test_a_worktree_of_a_bare_repository_counts_as_a_checkout(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "o.git", {"a": "1"})
+    git(bare, "worktree", "add", "--quiet", str(tmp_path / "tree"), "main")
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    with pytest.raises(Refused, match="git worktree remove"):
+        await Landing(repository).swap(base, await child(repository, base))
+    assert git(bare, "rev-parse", "main") == base
+
+
+async def test_the_owners_hook_has_the_last_word_over_a_push(tmp_path: Path) -> None:
+    work = make_work(tmp_path / "owner", {"a": "1"})
+    git(work, "checkout", "--quiet", "-b", "elsewhere")
+    hook = work / ".git" / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho frozen for the release >&2\nexit 1\n")
+    hook.chmod(0o700)
+    repository = Repository("p", str(work), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    with pytest.raises(Refused, match="frozen for the release"):
+        await Landing(repository).swap(base, await child(repository, base))
+
+
+async def test_a_merge_keeps_what_another_landed(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "o.git", {"a": "1\n", "b": "1\n"})
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git")
+    base = await repository.fetch()
+    ours = await child(repository, base, "ours")
+    current = advance(bare, {"theirs": "2\n"})
+    assert await repository.fetch() == current
+    merged = await repository.merge(current, ours)
+    new = await repository.merge_commit(merged.tree, current, ours, "merge", 1_700_000_200)
+    assert await Landing(repository).swap(current, new) == Swapped(new)
+    assert git(bare, "ls-tree", "--name-only", "main").split() == ["a", "b", "ours", "theirs"]
