@@ -6,8 +6,8 @@ controller made, and a change to what judges is held for a person.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fleet.config import FleetConfig
@@ -17,32 +17,38 @@ from fleet.happenings import Asked, Deny, Ruling
 from fleet.model import Isolation, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.repository import Repository
-from fleet.store import ledger
-from fleet.store.core import Tx
+from fleet.store import ledger, sessions
+from fleet.store.core import Store, Tx
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
+from fleet.workspace import Workspaces
 from gates import permissions, policy
 from gates.definitions import REPO_FILE, Definition, load
-from gates.suite import Suite, machines_for
+from gates.suite import GateLogins, Suite, machines_for
 
 _ACTOR = "airboss"
 _TAIL_LIMIT = 4_000
 
 
-@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
-    ``repositories`` gives a repository by its name in ``fleet.toml``. ``process_gone`` answers whether the
-    session's whole process tree was seen gone; it is asked where agents and gates share a login.
+    ``config`` gives the configuration as it is now, ``repositories`` a repository by its name in ``fleet.toml``.
+    ``home`` is where gates' logs are kept, ``patience`` the seconds an end is waited for beyond a gate's timeout.
     """
 
-    suite: Suite
-    repositories: Callable[[str], Repository]
-    process_gone: Callable[[Session], Awaitable[bool]]
-    _config: Callable[[], FleetConfig] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_config", self.suite.config)
+    def __init__(
+        self,
+        *,
+        store: Store,
+        config: Callable[[], FleetConfig],
+        executors: GateLogins,
+        workspaces: Workspaces,
+        repositories: Callable[[str], Repository],
+        home: Path,
+        patience: float = 600.0,
+    ) -> None:
+        self._store, self._config, self._repositories = store, config, repositories
+        self._suite = Suite(store, config, executors, workspaces, home, patience)
 
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository could ever be judged as things stand."""
@@ -58,7 +64,7 @@ class Pipeline:
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs every gate that counts and says what follows. Repeating it takes up the runs there are."""
-        repository = self.repositories(candidate.task.repo)
+        repository = self._repositories(candidate.task.repo)
         try:
             definitions = await self._definitions(candidate.task.repo, candidate.base)
         except (Refused, Misused) as error:
@@ -69,9 +75,9 @@ class Pipeline:
             why = "the agent's processes were not seen gone, and they share a login with the gates"
             return await self._give(candidate, (), policy.Decision(Outcome.LOST, (why,)), 0)
         # One after the other: on a shared login, a gate must not find another one's checkout at work.
-        results = [await self.suite.run(candidate, definition, repository) for definition in definitions]
+        results = [await self._suite.run(candidate, definition, repository) for definition in definitions]
         held_by = await self._held_by(candidate, definitions, repository)
-        released = await self.suite.store.read(lambda tx: released_commits(tx, candidate.task.id))
+        released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
         decision = policy.decide(
             policy.every(definition.name for definition in definitions),
             results,
@@ -102,7 +108,12 @@ class Pipeline:
         config = self._config().repos.get(repo)
         if config is None:
             raise Misused(attempted="find the gates", on=repo, cause="fleet.toml names no such repository")
-        return await load(self.repositories(repo), base, config)
+        return await load(self._repositories(repo), base, config)
+
+    async def _agent_gone(self, session: Session) -> bool:
+        """Whether nothing of the agent can be alive: nothing was ever started, or its whole tree was seen gone."""
+        now = await self._store.read(lambda tx: sessions.session(tx, session.id))
+        return not now.pipe or now.pipe_end in ("gone", "unavailable")
 
     def _isolation(self, candidate: Candidate) -> Isolation:
         unsafe = Isolation.UNSAFE_SAME_USER
@@ -136,7 +147,7 @@ class Pipeline:
             isolation=self._isolation(candidate),
             rework_turns=turns,
         )
-        await self.suite.store.write(lambda tx: _record(tx, candidate, verdict))
+        await self._store.write(lambda tx: _record(tx, candidate, verdict))
         return verdict
 
 
