@@ -310,7 +310,7 @@ async def _feed(call: Call, data: bytes | Path) -> None:
 
 
 def judge(pipe: str, nonce: str, header: Mapping[str, Any], record: bytes) -> Ended:
-    """What an exit record is worth: nothing, unless signed with the nonce, for this pipe, and alone in its place."""
+    """What an exit record is worth: nothing, unless signed with the nonce, for this pipe, and alone."""
 
     def lost(why: str) -> Ended:
         return Ended(Lost(why), None, 0, 0, contained=False, gone=False)

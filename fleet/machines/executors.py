@@ -1,0 +1,96 @@
+"""The executors of a fleet: one for each login, made when first asked for and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleet.errors import Misused
+from fleet.machines.local import LocalExecutor
+from fleet.ports import Executor
+
+if TYPE_CHECKING:
+    from fleet.config import FleetConfig, MachineConfig
+
+
+class Executors:
+    """Gives the executor of a machine's agents and of its gates, by the configuration as it is now.
+
+    ``home`` is the controller's own directory: relative paths of private keys are looked up there.
+    """
+
+    def __init__(self, config: FleetConfig, home: Path) -> None:
+        self._config, self._home = config, home
+        self._made: dict[tuple[str, str], tuple[MachineConfig, Executor]] = {}
+        self._retired: list[Executor] = []
+
+    def agent(self, machine: str) -> Executor:
+        """The login that agents use on ``machine``. Raises ``Misused`` for a machine that is not in the fleet."""
+        settings = self._settings(machine)
+        return self._login(machine, self._agent_login(settings), "agent")
+
+    def gate(self, machine: str) -> Executor:
+        """The login that gates use on ``machine``; the agents' own where no other is given."""
+        settings = self._settings(machine)
+        agent = self._agent_login(settings)
+        gate = settings.gate_as or agent
+        return self._login(machine, gate, "agent" if gate == agent else "gate")
+
+    def reconfigure(self, config: FleetConfig) -> None:
+        """Takes a new configuration; links to machines that did not change stay up."""
+        self._config = config
+
+    async def close(self) -> None:
+        """Drops every link."""
+        retired, self._retired = self._retired, []
+        made, self._made = self._made, {}
+        for executor in [*retired, *(executor for _, executor in made.values())]:
+            await executor.close()
+
+    def _settings(self, machine: str) -> MachineConfig:
+        try:
+            return self._config.machines[machine]
+        except KeyError:
+            raise Misused(
+                attempted="use a machine",
+                on=machine,
+                cause="fleet.toml names no such machine",
+                hint="it knows: " + (", ".join(sorted(self._config.machines)) or "none"),
+            ) from None
+
+    @staticmethod
+    def _agent_login(settings: MachineConfig) -> str:
+        return settings.run_as if settings.executor == "local" else settings.user
+
+    def _login(self, machine: str, login: str, part: str) -> Executor:
+        settings = self._settings(machine)
+        known = self._made.get((machine, login))
+        if known is not None and known[0] == settings:
+            return known[1]
+        if known is not None:
+            self._retired.append(known[1])
+        executor = self._make(machine, settings, login, part)
+        self._made[machine, login] = settings, executor
+        return executor
+
+    def _make(self, machine: str, settings: MachineConfig, login: str, part: str) -> Executor:
+        # Two logins cannot share one private directory.
+        folder = ".airboss" if part == "agent" else ".airboss-gate"
+        root = str(Path(settings.home).expanduser() / folder) if settings.home else ""
+        path = settings.path if part == "agent" else []
+        if settings.executor == "local":
+            return LocalExecutor(machine, run_as=login, root=root, python=settings.python, path=path)
+        from fleet.machines.ssh import SshExecutor
+
+        identity = str(self._home / Path(settings.identity).expanduser()) if settings.identity else ""
+        return SshExecutor(
+            machine,
+            host=settings.host,
+            port=settings.port,
+            user=login,
+            host_key=settings.host_key,
+            identity=identity,
+            root=root,
+            python=settings.python,
+            path=path,
+        )

@@ -1,0 +1,208 @@
+"""The ``Executor`` for a login behind SSH: one pooled connection, one channel that carries everything.
+
+asyncssh with a pinned host key and nothing of the user's SSH configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import asyncssh
+
+from fleet.errors import Misused, Refused, Unavailable, Unreachable
+from fleet.machines.bootstrap import serve_command
+from fleet.machines.channel import ByteStream
+from fleet.machines.login import LoginExecutor
+
+_HOST = re.compile(r"[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+#: First, before what asyncssh would choose: the post-quantum default costs four times as much.
+_KEX = "^curve25519-sha256,curve25519-sha256@libssh.org"
+
+
+class SshExecutor(LoginExecutor):
+    """One login on one machine reached over SSH.
+
+    ``host_key`` is the machine's public key as ``TYPE BASE64``; any other key is ``Refused``. ``identity`` is
+    the path of our private key; empty means the key agent and the usual files. Raises ``Misused`` for names
+    that a command line could take for options.
+    """
+
+    def __init__(
+        self,
+        machine: str,
+        *,
+        host: str,
+        user: str,
+        host_key: str,
+        port: int = 22,
+        identity: str = "",
+        root: str = "",
+        python: str = "python3",
+        path: Sequence[str] = (),
+        keepalive: tuple[float, int] = (5.0, 2),
+        connect_timeout: float = 20.0,
+    ) -> None:
+        super().__init__(
+            machine, root=root, python=python, path=path, keepalive=keepalive, connect_timeout=connect_timeout
+        )
+        for pattern, value, what in ((_HOST, host, "host"), (_USER, user, "user")):
+            if not pattern.fullmatch(value):
+                raise Misused(attempted="use a machine", on=machine, cause=f"{value!r} is no {what} name")
+        try:
+            self._key = asyncssh.import_public_key(host_key)
+        except (asyncssh.KeyImportError, ValueError) as error:
+            raise Misused(
+                attempted="use a machine",
+                on=machine,
+                cause=f"host_key is no public key: {error}",
+                hint="write TYPE BASE64, as in /etc/ssh/ssh_host_ed25519_key.pub on the machine",
+            ) from error
+        self._host, self._port, self._user = host, port, user
+        self._identity = str(Path(identity).expanduser()) if identity else ""
+        self._connection: asyncssh.SSHClientConnection | None = None
+
+    @property
+    def where(self) -> str:
+        """The machine and login, for error messages."""
+        return f"{self.machine}: {self._user}@{self._host}:{self._port}"
+
+    async def _open(self) -> ByteStream:
+        connection = await self._connected()
+        command = shlex.join(serve_command(self._python, self._root))
+        try:
+            process = await connection.create_process(command, encoding=None, request_pty=False)
+        except asyncssh.ChannelOpenError as error:
+            raise Unavailable(
+                attempted="open a channel",
+                on=self.where,
+                cause=str(error),
+                hint="does sshd_config there allow sessions (MaxSessions above 0, no ForceCommand)?",
+            ) from error
+        except asyncssh.Error as error:
+            raise Unreachable(attempted="open a channel", on=self.where, cause=str(error)) from error
+        return _SshStream(process, connection)
+
+    async def _connected(self) -> asyncssh.SSHClientConnection:
+        """The pooled connection; a broken one is replaced."""
+        await self._disconnect()
+        interval, misses = self._keepalive
+        host = self._host.strip("[]")
+        try:
+            self._connection = await asyncssh.connect(
+                host,
+                self._port,
+                username=self._user,
+                known_hosts=([self._key], [], []),
+                server_host_key_algs=_host_key_algorithms(self._key),
+                client_keys=[self._identity] if self._identity else (),
+                agent_path=None if self._identity else (),
+                kex_algs=_KEX,
+                config=None,
+                agent_forwarding=False,
+                x509_trusted_certs=None,
+                compression_algs=None,
+                password_auth=False,
+                kbdint_auth=False,
+                keepalive_interval=interval,
+                keepalive_count_max=misses,
+                connect_timeout=self._connect_timeout,
+                login_timeout=self._connect_timeout,
+            )
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise Refused(
+                attempted="connect",
+                on=self.where,
+                cause="the machine answers with another host key than the pinned one",
+                hint="if it was reinstalled, compare the new key on its own screen and pin it with "
+                f"`airboss machines add`; if not, somebody is in between. Pinned: {self.fingerprint}",
+            ) from error
+        except asyncssh.PermissionDenied as error:
+            raise Refused(
+                attempted="log in",
+                on=self.where,
+                cause=str(error.reason),
+                hint=f"put the public half of {self._identity or 'your key'} into that login's authorized_keys",
+            ) from error
+        except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:
+            raise Misused(
+                attempted="read the private key",
+                on=self._identity,
+                cause=str(error),
+                hint=f"correct `identity` of {self.machine} in fleet.toml",
+            ) from error
+        except asyncssh.KeyExchangeFailed as error:
+            raise Refused(
+                attempted="connect",
+                on=self.where,
+                cause=str(error.reason),
+                hint="the machine offers no host key of the pinned kind, or no key exchange that we know",
+            ) from error
+        except (asyncssh.Error, OSError) as error:
+            raise Unreachable(
+                attempted="connect",
+                on=self.where,
+                cause=str(error) or type(error).__name__,
+                hint="is it awake, on the network, and does sshd listen on that port?",
+            ) from error
+        return self._connection
+
+    @property
+    def fingerprint(self) -> str:
+        """The pinned host key as people compare it: ``SHA256:…``."""
+        return str(self._key.get_fingerprint())
+
+    async def _complaint(self, stream: ByteStream) -> str:
+        assert isinstance(stream, _SshStream)
+        return await stream.complaint()
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+            with contextlib.suppress(asyncssh.Error, OSError):
+                await self._connection.wait_closed()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Drops the link; what runs on the machine goes on."""
+        await super().close()
+        await self._disconnect()
+
+
+def _host_key_algorithms(key: asyncssh.SSHKey) -> list[str]:
+    """Signature algorithms for the pinned key's kind: a server with several keys must show that one."""
+    return [algorithm.decode() for algorithm in key.sig_algorithms]
+
+
+class _SshStream:
+    """The standard input and output of a process on the far side."""
+
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes], connection: asyncssh.SSHClientConnection) -> None:
+        self._process, self._connection = process, connection
+
+    async def read(self) -> bytes:
+        try:
+            return bytes(await self._process.stdout.read(1 << 18))
+        except asyncssh.Error as error:
+            raise ConnectionError(str(error) or type(error).__name__) from error
+
+    async def write(self, data: bytes) -> None:
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except asyncssh.Error as error:
+            raise ConnectionError(str(error) or type(error).__name__) from error
+
+    async def complaint(self) -> str:
+        with contextlib.suppress(asyncssh.Error):
+            return bytes(await self._process.stderr.read(4096)).decode(errors="replace")
+        return ""
+
+    async def close(self) -> None:
+        # A frozen far side never confirms the end of a channel; the connection carries nothing else.
+        self._connection.abort()

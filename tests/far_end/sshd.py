@@ -1,0 +1,117 @@
+"""A real OpenSSH sshd on loopback: own host key, own authorized key, a free port, no root needed."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sshd:
+    """A running server. ``identity`` is the private key that it lets in as ``user``."""
+
+    directory: Path
+    port: int
+    user: str
+    host_key: str
+    identity: Path
+    process: subprocess.Popen[bytes]
+
+    def session_pids(self) -> list[int]:
+        """The sshd processes that serve connections now (not the listener)."""
+        found = []
+        parents = {self.process.pid}
+        while fresh := [pid for pid, parent, name in _processes() if parent in parents and name == "sshd"]:
+            found += fresh
+            parents = set(fresh)
+        return found
+
+    def cut(self) -> int:
+        """Kills every connection at once, as a lost link would; answers how many processes that were."""
+        return self.signal_sessions(signal.SIGKILL)
+
+    def signal_sessions(self, number: signal.Signals) -> int:
+        """Sends a signal to every connection's processes."""
+        pids = self.session_pids()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return len(pids)
+
+
+def _processes() -> list[tuple[int, int, str]]:
+    listing = subprocess.run(["ps", "-axo", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    return [(int(row[0]), int(row[1]), Path(row[2]).name.split()[0].rstrip(":")) for row in rows if len(row) == 3]
+
+
+def new_key(path: Path) -> str:
+    """Makes an Ed25519 key pair; answers the public half as ``TYPE BASE64``."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
+
+
+def _program() -> str:
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if not found:
+        raise FileNotFoundError(
+            "these tests need OpenSSH's server: install it (Debian: apt-get install openssh-server)"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def running_sshd(directory: Path, *, max_sessions: int = 10) -> Iterator[Sshd]:
+    """Starts a server with everything it needs in ``directory``; ends it and its connections afterwards."""
+    program = _program()
+    directory.mkdir(parents=True, exist_ok=True)
+    host_key = new_key(directory / "host_key")
+    client_key = new_key(directory / "client_key")
+    (directory / "authorized_keys").write_text(client_key + "\n")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)  # sshd as root insists on it
+    for _ in range(10):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        (directory / "sshd_config").write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
+            f"AuthorizedKeysFile {directory}/authorized_keys\nPidFile none\nStrictModes no\nUsePAM no\n"
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
+            f"MaxSessions {max_sessions}\nMaxStartups 200\n"
+        )
+        with (directory / "log").open("ab") as log:
+            process = subprocess.Popen([program, "-D", "-e", "-f", str(directory / "sshd_config")], stderr=log)
+        if _listens(process, port):
+            break
+    else:
+        raise RuntimeError("sshd does not start: " + (directory / "log").read_text()[-2000:])
+    server = Sshd(directory, port, getpass.getuser(), host_key, directory / "client_key", process)
+    try:
+        yield server
+    finally:
+        server.signal_sessions(signal.SIGCONT)
+        server.cut()
+        process.kill()
+        process.wait()
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Waits until the port answers; false when the server ended (somebody else took the port)."""
+    give_up = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < give_up:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return False
