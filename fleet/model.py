@@ -154,8 +154,8 @@ class Session:
 
     ``conversation`` is the UUID we gave it. ``pipe`` is the id of the runner's pipe that now carries its process
     and ``pipe_end`` what became of that: empty while it may live, else "gone" (its whole tree was seen gone),
-    "ended", "lost", or "unavailable" (it never started). ``one_turn``: the process ends with its turn. ``spool_offset`` is how far the pipe's output
-    is committed, ``driver_state`` the driver's own JSON text as of that offset.
+    "ended", "lost", or "unavailable" (it never started). ``one_turn``: the process ends with its turn.
+    ``spool_offset`` is how far the pipe's output is committed, ``driver_state`` the driver's own JSON as of there.
     """
 
     id: str

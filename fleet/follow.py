@@ -1,0 +1,371 @@
+"""Follows one process of one session: its output into the ledger, decisions and words into its input.
+
+Output, the driver's state, and the input that follows from them are committed together with the spool offset,
+so that a controller that dies anywhere reads on where it stood: nothing lost, nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fleet.agents.framing import Line, LineFramer, Oversized
+from fleet.errors import Unavailable, Unreachable
+from fleet.events import (
+    Event,
+    LinkChanged,
+    PermissionDecided,
+    PersonSaid,
+    PipeEnded,
+    TurnClosed,
+)
+from fleet.events import Source as Said
+from fleet.exits import Lost, to_json
+from fleet.failpoints import failpoint
+from fleet.happenings import Allow, Asked, AskPerson, Deny, Happening, TurnEnded
+from fleet.model import Session, Task, Turn
+from fleet.ports import Accepted, Ended, Executor, Output, PipeEvent, Pulse, Stalled, Step
+from fleet.services import Services, record, state_of
+from fleet.store import approvals, sessions
+from fleet.store.core import Tx
+from fleet.testimony import events_of, permission_asked, sha256_of
+
+_ATTACH_BACKOFF: Final = (0.2, 0.5, 1, 2, 5, 10, 15)
+_SEEN_EVERY_US: Final = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The machine cannot be reached; ``why`` in its own words. The process may well live."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The machine answers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A person did something that concerns this session, or a while has passed."""
+
+
+class Follower:
+    """One attached pipe. ``turn_end`` may be awaited once for each turn; ``stop`` ends the process."""
+
+    def __init__(
+        self, services: Services, executor: Executor, task: Task, session: Session, stopping: Callable[[], bool]
+    ) -> None:
+        self._services, self._executor, self._task = services, executor, task
+        self._driver = services.driver_of(session)
+        self._stopping = stopping
+        self.session = session
+        self._turn: Turn | None = None
+        self._framer = LineFramer(services.config().limits.decode_cap, session.spool_offset)
+        self._read_to = session.spool_offset
+        self._lines: deque[Line | Oversized] = deque()
+        self._events: asyncio.Queue[PipeEvent | LinkDown | LinkUp | Woken] = asyncio.Queue(maxsize=64)
+        self._accepted = 0
+        self._sent = 0
+        self._ended: Ended | None = None
+        self._linked = True
+        self._reader = asyncio.create_task(self._read(), name=f"read {session.pipe}")
+
+    # --- what the flight asks -----------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Says that something may have changed in the store. A full queue means it is awake anyway."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._events.put_nowait(Woken())
+
+    @property
+    def ended(self) -> Ended | None:
+        """How the process ended, once that is known."""
+        return self._ended
+
+    async def turn_end(self, turn: Turn) -> bool:
+        """Works until the agent says its turn is over (True), or a person's stop is seen (False).
+
+        A process that ends, ends its turn. What the turn's end was stands in the store.
+        """
+        self._turn = turn
+        await self._send_inputs()
+        while True:
+            if await self._read_lines():
+                return True
+            if self._stopping():
+                return False
+            if self._ended is not None:
+                return True
+            await self._handle(await self._next())
+
+    async def say(self, text: str, commit: Callable[[Tx], Turn]) -> Turn:
+        """Begins the next turn on the living process, in the transaction that ``commit`` completes."""
+        step = self._driver.say(state_of(self.session), text)
+
+        def work(tx: Tx) -> tuple[Turn, Session]:
+            turn = commit(tx)
+            return turn, self._save(tx, step)
+
+        turn, self.session = await self._services.write(work)
+        failpoint("input-queued")
+        return turn
+
+    async def gone(self, patience: float = 10.0) -> bool:
+        """Lets the process end, then makes it; True once its whole tree was seen gone."""
+        if self._ended is None:
+            await self._apply(self._driver.finish(state_of(self.session)))
+            await self._send_inputs()
+            await self._until_ended(patience)
+        if self._ended is None:
+            with contextlib.suppress(Unreachable):
+                await self._executor.stop(self.session.pipe)
+            await self._until_ended(60)
+        return self._ended is not None and self._ended.gone
+
+    async def interrupt(self) -> None:
+        """Asks the agent to leave its turn, then ends its process."""
+        await self._apply(self._driver.interrupt(state_of(self.session)))
+        await self._send_inputs()
+        with contextlib.suppress(Unavailable):
+            await self._executor.stop(self.session.pipe)
+        await self._until_ended(30)
+
+    async def close(self) -> None:
+        """Stops following. The process goes on."""
+        self._reader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reader
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Attaches, and attaches again for ever: a link that is down says nothing about the process."""
+        failures = 0
+        while True:
+            try:
+                async for event in self._executor.attach(self.session.pipe, self.session.nonce, self._read_to):
+                    if failures:
+                        failures = 0
+                        await self._events.put(LinkUp())
+                    if isinstance(event, Output):
+                        self._read_to = event.offset + len(event.data)
+                    await self._events.put(event)
+                    if isinstance(event, Ended):
+                        return
+            except Unavailable as error:
+                if not failures:
+                    await self._events.put(LinkDown(error.cause or str(error)))
+                pause = _ATTACH_BACKOFF[min(failures, len(_ATTACH_BACKOFF) - 1)]
+                failures += 1
+                await self._services.clock.sleep(pause)
+
+    async def _next(self) -> PipeEvent | LinkDown | LinkUp | Woken:
+        try:
+            return await asyncio.wait_for(self._events.get(), timeout=5)
+        except TimeoutError:
+            return Woken()
+
+    async def _until_ended(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._ended is None:
+                    await self._handle(await self._events.get())
+                    while await self._read_lines():
+                        pass
+
+    async def _handle(self, event: PipeEvent | LinkDown | LinkUp | Woken) -> None:
+        match event:
+            case Output(_, data):
+                failpoint("output-read")
+                self._lines.extend(self._framer.feed(data))
+            case Accepted(position):
+                self._accepted = max(self._accepted, position)
+            case Pulse(at_us):
+                await self._seen(at_us)
+            case Stalled(why):
+                await self._link(up=False, why=f"spool: {why}")
+            case LinkDown(why):
+                self._sent = self._accepted
+                await self._link(up=False, why=why)
+            case LinkUp():
+                await self._link(up=True, why="")
+                await self._send_inputs()
+            case Woken():
+                await self._hear_people()
+            case Ended():
+                await self._end(event)
+
+    async def _read_lines(self) -> bool:
+        """Commits what is framed, up to the end of a turn; True when a turn ended."""
+        if not self._lines:
+            return False
+        state, offset = state_of(self.session), self.session.spool_offset
+        happened: list[Happening] = []
+        send, eof, over = b"", False, False
+        rulings: list[tuple[Asked, Allow | Deny | AskPerson]] = []
+        while self._lines and not over:
+            line = self._lines.popleft()
+            if isinstance(line, Oversized):
+                step = self._driver.oversized(state, line.size)
+            else:
+                step = self._driver.feed(state, line.data)
+            offset, state = line.end, step.state
+            send, eof = send + step.send, eof or step.eof
+            happened += step.happened
+            over = any(isinstance(item, TurnEnded) for item in step.happened)
+            for asked in step.happened:
+                if not isinstance(asked, Asked):
+                    continue
+                ruling = self._services.gatekeeper.rule(self.session, self._task, asked)
+                rulings.append((asked, ruling))
+                if not isinstance(ruling, AskPerson):
+                    answer = self._driver.decide(state, asked.ask, ruling)
+                    state, send = answer.state, send + answer.send
+        await self._apply(Step(state, tuple(happened), send, eof), rulings=rulings, offset=offset)
+        failpoint("output-committed")
+        await self._send_inputs()
+        if over:
+            failpoint("turn-closed")
+        return over
+
+    # --- committing ---------------------------------------------------------------------------------------
+
+    async def _apply(
+        self,
+        step: Step,
+        *,
+        rulings: list[tuple[Asked, Allow | Deny | AskPerson]] | None = None,
+        offset: int | None = None,
+        also: Callable[[Tx], None] | None = None,
+    ) -> None:
+        turn = self._turn.id if self._turn else ""
+
+        def work(tx: Tx) -> Session:
+            if also:
+                also(tx)
+            for event in events_of(step.happened):
+                self._note(tx, event, turn, Said.AGENT)
+            for asked, ruling in rulings or ():
+                self._rule(tx, turn, asked, ruling)
+            return self._save(tx, step, offset)
+
+        self.session = await self._services.write(work)
+
+    def _save(self, tx: Tx, step: Step, offset: int | None = None) -> Session:
+        if step.send or step.eof:
+            sessions.queue_input(tx, self.session.pipe, step.send, eof=step.eof)
+        resume = next((item.resume for item in step.happened if hasattr(item, "resume")), self.session.resume)
+        return sessions.update(
+            tx,
+            self.session.id,
+            driver_state=sessions.dump_state(step.state),
+            spool_offset=self.session.spool_offset if offset is None else offset,
+            resume=resume,
+        )
+
+    def _note(self, tx: Tx, event: Event, turn: str, source: Said) -> None:
+        record(tx, event, self.session, turn=turn, source=source)
+        if isinstance(event, TurnClosed) and self._turn is not None:
+            sessions.update_turn(tx, self._turn.id, claim=event.claim, ended_us=tx.now_us())
+
+    def _rule(self, tx: Tx, turn: str, asked: Asked, ruling: Allow | Deny | AskPerson) -> None:
+        reason = "" if isinstance(ruling, Allow) else ruling.reason
+        self._note(tx, permission_asked(asked, reason), turn, Said.AGENT)
+        if isinstance(ruling, AskPerson):
+            hours = self._services.config().limits.approval_hours
+            approvals.open_ask(
+                tx,
+                session=self.session,
+                ask=asked.ask,
+                tool=asked.tool,
+                request=asked.request,
+                command=asked.command,
+                paths=asked.paths,
+                reason=reason,
+                expires_us=tx.now_us() + hours * 3_600_000_000,
+            )
+            return
+        decision = "allow" if isinstance(ruling, Allow) else "deny"
+        decided = PermissionDecided(asked.ask, asked.tool, decision, reason, sha256_of(asked.request))
+        self._note(tx, decided, turn, Said.CONTROLLER)
+
+    async def _hear_people(self) -> None:
+        """Takes decisions and words that people left in the store, each exactly once."""
+
+        def work(tx: Tx) -> Session:
+            session = self.session
+            approvals.expire(tx, session.id)
+            for answer in approvals.take_decided(tx, session.id):
+                decision = Allow() if answer.allowed else Deny(answer.reason or "a person said no")
+                step = self._driver.decide(state_of(session), answer.ask, decision)
+                self.session = session = self._save(tx, step)
+            if self._turn is not None and not self.session.one_turn:
+                for note in sessions.take_notes(tx, session.id):
+                    step = self._driver.say(state_of(session), note.text)
+                    record(tx, PersonSaid(note.text, "steered"), session, turn=self._turn.id)
+                    self.session = session = self._save(tx, step)
+            return session
+
+        self.session = await self._services.write(work)
+        await self._send_inputs()
+
+    async def _send_inputs(self) -> None:
+        """Hands over every committed input byte the runner has not been given; safe to repeat."""
+        pipe, sent = self.session.pipe, self._sent
+        for item in await self._services.store.read(lambda tx: sessions.inputs_from(tx, pipe, sent)):
+            try:
+                await self._executor.send(pipe, item.position, item.data, eof=item.eof)
+            except Unreachable:
+                return  # sent again when the link is back
+            self._sent = item.position + len(item.data)
+
+    async def _seen(self, at_us: int) -> None:
+        if at_us - self.session.seen_us > _SEEN_EVERY_US:
+            session_id = self.session.id
+            self.session = await self._services.write(lambda tx: sessions.update(tx, session_id, seen_us=at_us))
+
+    async def _link(self, *, up: bool, why: str) -> None:
+        if up == self._linked:
+            return
+        self._linked = up
+        await self._services.write(lambda tx: record(tx, LinkChanged(up, why[:500]), self.session))
+
+    async def _end(self, ended: Ended) -> None:
+        if not ended.unavailable and (rest := self._framer.rest()) is not None:
+            self._lines.append(rest)
+        while await self._read_lines():
+            pass
+        step = self._driver.ended(state_of(self.session), ended.exit)
+        open_turn = self._turn is not None and self._turn.ended_us == 0
+        body = PipeEnded(
+            pipe=self.session.pipe,
+            exit=to_json(ended.exit),
+            raw_wait_status=ended.raw_wait_status,
+            gone=ended.gone,
+            spool_bytes=self._read_to,
+        )
+
+        def also(tx: Tx) -> None:
+            if self.session.pipe_end:
+                return
+            record(tx, body, self.session, source=Said.SUPERVISOR)
+            sessions.update(tx, self.session.id, pipe_end=_end_of(ended))
+            approvals.withdraw(tx, session=self.session.id, why="the process that asked is gone")
+
+        happened = step.happened if open_turn else ()
+        await self._apply(Step(step.state, happened), also=also)
+        self._ended = ended
+
+
+def _end_of(ended: Ended) -> str:
+    if ended.unavailable:
+        return "unavailable"
+    if isinstance(ended.exit, Lost):
+        return "lost"
+    return "gone" if ended.gone else "ended"

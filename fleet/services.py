@@ -1,0 +1,77 @@
+"""What the dispatcher's parts share. Built once, in ``bot/app.py``."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from fleet.agents.registry import driver
+from fleet.config import FleetConfig, Secrets
+from fleet.errors import Misused
+from fleet.events import Event, Refs, Source
+from fleet.landing import Landing
+from fleet.machines.executors import Executors
+from fleet.model import Session, Task
+from fleet.ports import AgentDriver, Clock, DriverState, Gatekeeper
+from fleet.repository import Repository
+from fleet.store import leases, ledger
+from fleet.store.core import Store, Tx
+from fleet.store.leases import Fence
+from fleet.workspace import Workspaces
+
+T = TypeVar("T")
+
+#: The ledger's actor for what the controller does by itself.
+AIRBOSS = "airboss"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a task's flight needs. ``fence`` is the controller's leadership, checked in every write;
+    ``holder`` names this process in leases."""
+
+    store: Store
+    config: Callable[[], FleetConfig]
+    secrets: Secrets
+    executors: Executors
+    workspaces: Workspaces
+    repositories: Callable[[str], Repository]
+    landings: Callable[[str], Landing]
+    gatekeeper: Gatekeeper
+    issue_receipt: Callable[[Task], Awaitable[None]]
+    clock: Clock
+    fence: Fence
+    holder: str
+    new_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Commits ``work`` if we still lead. Raises ``FenceLost`` when another controller does."""
+
+        def fenced(tx: Tx) -> T:
+            leases.check(tx, self.fence)
+            return work(tx)
+
+        return await self.store.write(fenced)
+
+    def driver_of(self, session: Session) -> AgentDriver:
+        """The translator for the session's agent."""
+        agent = self.config().agents.get(session.agent)
+        if agent is None:
+            raise Misused(attempted="drive the agent", on=session.agent, hint="Put it back into fleet.toml.")
+        return driver(agent.driver)
+
+
+def state_of(session: Session) -> DriverState:
+    """The driver's memory as of the session's spool offset."""
+    state: DriverState = json.loads(session.driver_state)
+    return state
+
+
+def record(tx: Tx, event: Event, session: Session, *, turn: str = "", source: Source = Source.CONTROLLER) -> None:
+    """Appends an event about a session to the ledger, said by the controller or passed on for an agent."""
+    actor = AIRBOSS if source is not Source.AGENT else f"agent:{session.agent}"
+    refs = Refs(task=session.task, session=session.id, turn=turn, machine=session.machine)
+    ledger.append(tx, event, actor=actor, source=source, refs=refs)
