@@ -1,0 +1,272 @@
+"""Workspaces on a machine: prepared once, handed over as a tree, checked out for gates byte for byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import Misused, Refused, Unavailable
+from fleet.repository import Repository
+from fleet.workspace import Workspaces
+from tests.far_end.direct_executor import DirectExecutor
+from tests.far_end.repositories import advance, git, make_bare
+
+WHEN = 1_700_000_500
+
+
+@dataclass(frozen=True)
+class Limits:
+    snapshot_bytes: int = 8 << 20
+    snapshot_objects: int = 1_000
+    snapshot_paths: int = 500
+    unpack_seconds: int = 30
+
+
+@dataclass
+class World:
+    origin: Path
+    repository: Repository
+    agent: DirectExecutor
+    gate: DirectExecutor
+    workspaces: Workspaces
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    origin = make_bare(
+        tmp_path / "origin.git",
+        {"app.py": "x = 1\n", "tests/test_app.py": "assert x\n", ".gitignore": "build/\n*.pyc\n", "gone": "bye\n"},
+    )
+    repository = Repository("p", str(origin), "main", tmp_path / "home" / "p.git")
+    agent, gate = DirectExecutor(tmp_path / "agent"), DirectExecutor(tmp_path / "gate")
+    return World(origin, repository, agent, gate, Workspaces(Limits()))
+
+
+def tree_of_directory(path: Path, scratch: Path) -> str:
+    """The tree id of a directory's bytes, found by a git that knows nothing of the project."""
+    git(path.parent, "init", "--quiet", "--bare", str(scratch))
+    where = ("--git-dir", str(scratch), "--work-tree", str(path))
+    (scratch / "info").mkdir(exist_ok=True)
+    (scratch / "info" / "attributes").write_text("* -text !filter !ident !eol !working-tree-encoding\n")
+    git(path, *where, "add", "--all", "--force")
+    return git(path, *where, "write-tree")
+
+
+async def test_a_session_starts_from_the_base_and_is_found_again(world: World) -> None:
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    assert (path / "app.py").read_text() == "x = 1\n"
+    assert git(path, "rev-parse", "HEAD") == base
+    (path / "app.py").write_text("half done")
+    shutil.rmtree(path / "tests")
+    again = await Workspaces(Limits()).prepare(world.agent, world.repository, base, "t1.1")
+    assert again == str(path)
+    assert (path / "app.py").read_text() == "half done"
+    assert not (path / "tests").exists()
+
+
+async def test_a_half_made_worktree_is_made_again(world: World) -> None:
+    """What a machine that lost power in mid-checkout leaves: a directory that no ``prepare`` ever finished."""
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    (path.parent / ".ready" / "t1.1").unlink()
+    (path / "app.py").unlink()
+    await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    assert (path / "app.py").exists()
+
+
+async def test_a_machine_that_has_the_base_needs_one_trip(world: World) -> None:
+    base = await world.repository.fetch()
+    await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    before = world.agent.ran
+    await world.workspaces.prepare(world.agent, world.repository, base, "t2.1")
+    assert world.agent.ran == before + 1
+
+
+async def test_a_later_base_is_sent_as_a_difference(world: World) -> None:
+    big = os.urandom(200_000)
+    advance(world.origin, {"big.bin": big})
+    first = await world.repository.fetch()
+    await world.workspaces.prepare(world.agent, world.repository, first, "t1.1")
+    advance(world.origin, {"more": "little"})
+    second = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, second, "t2.1"))
+    assert (path / "more").read_text() == "little"
+    packs = sorted(pack.stat().st_size for pack in (world.agent._root / "repos/p.git/objects/pack").glob("*.pack"))
+    assert packs[0] < 10_000 < 200_000 < packs[-1]
+
+
+async def test_two_sessions_do_not_see_each_other(world: World) -> None:
+    base = await world.repository.fetch()
+    one = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    two = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t2.1"))
+    (one / "app.py").write_text("one")
+    assert (two / "app.py").read_text() == "x = 1\n"
+
+
+async def test_everything_but_ignored_files_is_taken(world: World) -> None:
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    (path / "committed.py").write_text("c")
+    git(path, "add", "committed.py")
+    git(path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "mine")
+    (path / "staged.py").write_text("s")
+    git(path, "add", "staged.py")
+    (path / "app.py").write_text("x = 2\n")
+    (path / "gone").unlink()
+    (path / "run.sh").write_text("#!/bin/sh\n")
+    (path / "run.sh").chmod(0o755)
+    (path / "link").symlink_to("tests/test_app.py")
+    (path / "build").mkdir()
+    (path / "build" / "out").write_text("ignored")
+    (path / "junk.pyc").write_text("ignored")
+    made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "why\n", WHEN)
+    changes = {(c.status, c.path) for c in await world.repository.changed_paths(base, made.commit)}
+    assert changes == {
+        ("A", "committed.py"), ("A", "staged.py"), ("M", "app.py"),
+        ("D", "gone"), ("A", "run.sh"), ("A", "link"),
+    }  # fmt: skip
+    listed = git(world.repository.mirror, "ls-tree", made.commit)
+    assert "100755 blob" in next(line for line in listed.splitlines() if line.endswith("run.sh"))
+    assert "120000 blob" in next(line for line in listed.splitlines() if line.endswith("link"))
+    assert (made.files, made.deletions, made.empty) == (6, 2, False)
+    words = git(world.repository.mirror, "cat-file", "commit", made.commit)
+    assert words == (
+        f"tree {made.tree}\nparent {base}\nauthor Airboss <airboss@localhost> {WHEN} +0000\n"
+        f"committer Airboss <airboss@localhost> {WHEN} +0000\n\nwhy"
+    )
+
+
+async def test_the_same_work_gives_the_same_commit(world: World) -> None:
+    base = await world.repository.fetch()
+    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    Path(path, "app.py").write_text("x = 2\n")
+    first = await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
+    assert await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN) == first
+
+
+async def test_nothing_done_is_an_empty_snapshot(world: World) -> None:
+    base = await world.repository.fetch()
+    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    made = await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
+    assert made.empty
+    assert made.commit == base
+
+
+async def test_an_agent_that_remakes_git_hands_over_its_files_all_the_same(world: World) -> None:
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    (path / ".git").unlink()
+    git(path, "init", "--quiet")
+    (path / "app.py").write_text("x = 3\n")
+    await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+    assert [c.path for c in await world.repository.changed_paths(base, made.commit)] == ["app.py"]
+
+
+async def test_a_gate_gets_the_trees_bytes_and_no_git(world: World, tmp_path: Path) -> None:
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    (path / "crlf.txt").write_bytes(b"a\r\nb\n$Id$ $Format:%H$\n")
+    (path / ".gitattributes").write_text("* text=auto eol=lf ident export-subst\nsecret export-ignore\n")
+    (path / "secret").write_text("s")
+    (path / "run.sh").write_text("#!/bin/sh\n")
+    (path / "run.sh").chmod(0o755)
+    (path / "link").symlink_to("secret")
+    made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+    place = Path(await world.workspaces.checkout(world.gate, world.repository, made.commit, "t1.1.1-tests"))
+    assert (place / "crlf.txt").read_bytes() == b"a\r\nb\n$Id$ $Format:%H$\n"
+    assert (place / "secret").exists()
+    assert not (place / ".git").exists()
+    assert tree_of_directory(place, tmp_path / "scratch") == made.tree
+    assert os.listdir(place.parent) == ["tree"]
+
+
+async def test_a_repeated_checkout_starts_anew(world: World) -> None:
+    base = await world.repository.fetch()
+    place = Path(await world.workspaces.checkout(world.gate, world.repository, base, "run"))
+    (place / "app.py").write_text("a gate wrote here")
+    (place / "left.over").write_text("x")
+    assert await world.workspaces.checkout(world.gate, world.repository, base, "run") == str(place)
+    assert (place / "app.py").read_text() == "x = 1\n"
+    assert not (place / "left.over").exists()
+
+
+async def test_discard_removes_only_ours(world: World) -> None:
+    base = await world.repository.fetch()
+    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    place = await world.workspaces.checkout(world.gate, world.repository, base, "run")
+    await world.workspaces.discard(world.agent, path)
+    await world.workspaces.discard(world.agent, path)
+    await world.workspaces.discard(world.gate, place)
+    assert not Path(path).exists()
+    assert not Path(place).parent.exists()
+    for foreign in ("/", world.agent.root, f"{world.agent.root}/work", f"{path}/../../repos", f"{path}/.."):
+        with pytest.raises(Misused):
+            await world.workspaces.discard(world.agent, foreign)
+    again = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    assert Path(again, "app.py").exists()
+
+
+@pytest.mark.parametrize("name", ["", "-rf", "../x", "a/b", "a\nb", ".hidden", "x" * 200])
+async def test_a_name_is_never_a_path(world: World, name: str) -> None:
+    base = await world.repository.fetch()
+    with pytest.raises(Misused):
+        await world.workspaces.prepare(world.agent, world.repository, base, name)
+    with pytest.raises(Misused):
+        await world.workspaces.checkout(world.gate, world.repository, base, name)
+
+
+async def test_each_limit_is_named_and_nothing_is_taken(world: World) -> None:
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    for n in range(60):
+        (path / f"f{n}").write_bytes(os.urandom(3_000))
+    before = subprocess.check_output(["find", str(world.repository.mirror)])
+    roomy = Limits()
+    for limits, words in (
+        (replace(roomy, snapshot_objects=40), "objects, and 40 are allowed"),
+        (replace(roomy, snapshot_paths=40), "more than 40 changed paths"),
+        (replace(roomy, snapshot_bytes=100_000), "more than 100000 bytes"),
+    ):
+        with pytest.raises(Refused, match=words):
+            await Workspaces(limits).snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+        assert subprocess.check_output(["find", str(world.repository.mirror)]) == before
+    made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+    assert made.files == 60
+
+
+async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> None:
+    base = await world.repository.fetch()
+    path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    (path / "zeros").write_bytes(bytes(3 << 20))
+    tight = Workspaces(Limits(snapshot_bytes=1 << 20))
+    with pytest.raises(Refused, match="bytes of changed files"):
+        await tight.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+    for n in range(4):
+        (path / f"again{n}").write_bytes(bytes(3 << 20))
+    with pytest.raises(Refused, match="bytes of changed files"):
+        await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+
+
+async def test_a_worktree_that_is_gone_says_so(world: World) -> None:
+    base = await world.repository.fetch()
+    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    shutil.rmtree(path)
+    with pytest.raises(Unavailable, match=r"t1\.1"):
+        await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
+
+
+async def test_nothing_is_left_behind(world: World) -> None:
+    base = await world.repository.fetch()
+    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    Path(path, "app.py").write_text("x = 2\n")
+    await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
+    await world.workspaces.checkout(world.gate, world.repository, base, "run")
+    assert os.listdir(Path(world.agent.root, "tmp")) == []
+    assert not [n for n in os.listdir(world.repository.mirror) if n.startswith(("quarantine", "transfer"))]
