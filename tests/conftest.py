@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile(
     "quick", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("full", settings.get_profile("quick"), max_examples=5_000)
+settings.register_profile("full", settings.get_profile("quick"), max_examples=2_000)
 settings.load_profile(os.environ.get("AIRBOSS_CAMPAIGN", "quick"))
 
 #: How long a process may take to die after the test that started it ended.
