@@ -11,6 +11,7 @@ import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+from fleet.agents.claude_asks import EDITS, answer, read_cancel, read_question
 from fleet.agents.lines import (
     NOT_UNDERSTOOD,
     RAW_LIMIT,
@@ -31,7 +32,6 @@ from fleet.agents.lines import (
 from fleet.exits import Exit
 from fleet.happenings import (
     Allow,
-    Asked,
     Decision,
     Deny,
     Ready,
@@ -43,9 +43,6 @@ from fleet.happenings import (
     Used,
 )
 from fleet.ports import Brief, DriverState, Launch, Step
-
-EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
-"""Tools that change a file by themselves."""
 
 _HOOKED = "|".join((*EDITS, "Bash", "mcp__.*"))
 _HOOK = "airboss"
@@ -110,7 +107,9 @@ class ClaudeDriver:
             understood = _READERS[string(message["type"])](fold, message)
         except NOT_UNDERSTOOD:
             return Step(state, (unknown(line),))
-        return fold.step() if understood else Step(state, (unknown(line),))
+        if not understood:
+            fold.tell(unknown(line))
+        return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
         """Says that a line was passed over. If it was a question, the agent goes on waiting: silence is no yes."""
@@ -135,11 +134,11 @@ class ClaudeDriver:
                 fold.state["allowed"][asked["call"]] = asked["digest"]
             case Deny():
                 fold.state["denied"][asked["call"]] = True
-        _answer(fold, ask, _verdict(asked, decision))
+        answer(fold, ask, asked, decision)
         return fold.step()
 
     def interrupt(self, state: DriverState) -> Step:
-        """Asks for the end of the turn; the agent answers with a result that is an error. One not sent yet ends at once."""
+        """Asks for the end of the turn: its result will be an error. One that was not sent yet ends at once."""
         if not state["running"]:
             return Step(state)
         fold = Fold(state)
@@ -177,24 +176,6 @@ def _send_waiting(fold: Fold) -> None:
     fold.state["waiting"] = []
 
 
-def _answer(fold: Fold, request: str, response: dict[str, Any]) -> None:
-    body = {"subtype": "success", "request_id": request, "response": response}
-    fold.send({"type": "control_response", "response": body})
-
-
-def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
-    match decision:
-        case Deny(reason) if asked["hook"]:
-            said = {"permissionDecision": "deny", "permissionDecisionReason": reason}
-            return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **said}}
-        case Deny(reason):
-            return {"behavior": "deny", "message": reason}
-        case Allow() if asked["hook"]:
-            return {}
-        case Allow():
-            return {"behavior": "allow", "updatedInput": asked["input"]}
-
-
 def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
     if message.get("subtype") != "init":
         return False
@@ -221,13 +202,6 @@ def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
                 fold.state["tools"][call] = tool
                 fold.tell(ToolStarted(call, tool, _summary(tool, mapping(block["input"]))))
     return True
-
-
-def _summary(tool: str, given: dict[str, Any]) -> str:
-    for name in ("command", "file_path", "notebook_path", "pattern", "url", "query", "description"):
-        if isinstance(given.get(name), str):
-            return one_line(given[name])
-    return one_line(canonical(given)) if given else tool
 
 
 def _read_user(fold: Fold, message: dict[str, Any]) -> bool:
@@ -260,44 +234,6 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
-
-
-def _read_control_request(fold: Fold, message: dict[str, Any]) -> bool:
-    name, request = string(message["request_id"]), mapping(message["request"])
-    match request["subtype"]:
-        case "hook_callback":
-            given = mapping(request["input"])
-            _ask(fold, name, string(given["tool_name"]), mapping(given["tool_input"]), given, hook=True)
-        case "can_use_tool":
-            _ask(fold, name, string(request["tool_name"]), mapping(request["input"]), request, hook=False)
-        case _:
-            return False
-    return True
-
-
-def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[str, Any], *, hook: bool) -> None:
-    call = string(request["tool_use_id"])
-    asked = {"hook": hook, "call": call, "input": given, "digest": digest([tool, given])}
-    if fold.state["allowed"].get(call) == asked["digest"]:
-        _answer(fold, name, _verdict(asked, Allow()))
-        return
-    fold.state["asks"][name] = asked
-    command = given.get("command") if tool == "Bash" else ""
-    paths = (given.get("file_path"), given.get("notebook_path")) if tool in EDITS else ()
-    fold.tell(
-        Asked(
-            ask=name,
-            tool=tool,
-            request=canonical(given),
-            command=command if isinstance(command, str) else "",
-            paths=tuple(path for path in paths if isinstance(path, str)),
-        )
-    )
-
-
-def _read_cancel(fold: Fold, message: dict[str, Any]) -> bool:
-    fold.state["asks"].pop(string(message["request_id"]), None)
-    return True
 
 
 def _read_control_response(fold: Fold, message: dict[str, Any]) -> bool:
@@ -353,12 +289,19 @@ def _micro_dollars(dollars: Any) -> int:
     return count(int((Decimal(str(dollars)) * 1_000_000).to_integral_value(ROUND_HALF_EVEN)))
 
 
+def _summary(tool: str, given: dict[str, Any]) -> str:
+    for name in ("command", "file_path", "notebook_path", "pattern", "url", "query", "description"):
+        if isinstance(given.get(name), str):
+            return one_line(given[name])
+    return one_line(canonical(given)) if given else tool
+
+
 _READERS = {
     "system": _read_system,
     "assistant": _read_assistant,
     "user": _read_user,
-    "control_request": _read_control_request,
-    "control_cancel_request": _read_cancel,
+    "control_request": read_question,
+    "control_cancel_request": read_cancel,
     "control_response": _read_control_response,
     "result": _read_result,
 }

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.agents.codex_items import end_item, paths_of, start_item
+from fleet.agents.codex_asks import answer, read_question
+from fleet.agents.codex_items import end_item, start_item
 from fleet.agents.lines import (
     NOT_UNDERSTOOD,
     RAW_LIMIT,
     WORDS_LIMIT,
     Fold,
-    canonical,
     count,
     cut,
     decode,
@@ -26,7 +26,7 @@ from fleet.agents.lines import (
     with_attachments,
 )
 from fleet.exits import Exit
-from fleet.happenings import Allow, Asked, Decision, Deny, Ready, Said, TurnEnded, Used
+from fleet.happenings import Decision, Deny, Ready, Said, TurnEnded, Used
 from fleet.ports import Brief, DriverState, Launch, Step
 
 _SUPPRESSED = (
@@ -80,7 +80,8 @@ class CodexDriver:
                 "output": 0,
                 "counted": not brief.resume,
                 "claim": "",
-                "held": [],
+                "over": [],
+                "unheard": {},
             }
         )
         client = {"name": "airboss", "title": "Airboss", "version": "1"}
@@ -106,7 +107,7 @@ class CodexDriver:
         try:
             message = decode(line)
             if "method" in message:
-                read = _read_question if "id" in message else _read_notification
+                read = read_question if "id" in message else _read_notification
                 understood = read(fold, string(message["method"]), mapping(message["params"]), message)
             else:
                 understood = _read_response(fold, message)
@@ -134,8 +135,7 @@ class CodexDriver:
             return Step(state)
         fold = Fold(state)
         asked = fold.state["asks"].pop(ask)
-        allowed = isinstance(decision, Allow)
-        fold.send({"id": asked["id"], "result": _VERDICTS[asked["method"]](asked["params"], allowed)})
+        fold.send(answer(asked, decision))
         if isinstance(decision, Deny) and decision.reason and fold.state["turn"]:
             _steer(fold, f"That was denied: {decision.reason}", reason=True)
         return fold.step()
@@ -177,8 +177,11 @@ def _words(text: str) -> list[dict[str, Any]]:
 
 
 def _steer(fold: Fold, text: str, *, reason: bool = False) -> None:
-    params = {"threadId": fold.state["thread"], "expectedTurnId": fold.state["turn"], "input": _words(text)}
-    _request(fold, "turn/steer", params, text=text, reason=reason)
+    client = f"airboss-{fold.state['number'] + 1}"
+    turn = {"threadId": fold.state["thread"], "expectedTurnId": fold.state["turn"]}
+    if not reason:
+        fold.state["unheard"][client] = text
+    _request(fold, "turn/steer", {**turn, "clientUserMessageId": client, "input": _words(text)}, reason=reason)
 
 
 def _send_waiting(fold: Fold) -> None:
@@ -196,7 +199,7 @@ def _send_waiting(fold: Fold) -> None:
 
 
 def _end_turn(fold: Fold, claim: str, *, ok: bool, error: str = "") -> None:
-    fold.state.update(running=False, turn="", starting=False, stopping=False, held=[], claim="")
+    fold.state.update(running=False, turn="", starting=False, stopping=False, over=[], claim="")
     fold.tell(TurnEnded(claim=claim, ok=ok, error=error))
 
 
@@ -235,7 +238,7 @@ def _read_response(fold: Fold, message: dict[str, Any]) -> bool:
             if fold.state["starting"]:
                 _begin_turn(fold, string(result["turn"]["id"]))
         case "turn/steer":
-            _release(fold)
+            _close_turn(fold)
     return True
 
 
@@ -244,26 +247,24 @@ def _read_refusal(fold: Fold, asked: dict[str, Any], error: str) -> bool:
         case "initialize" | "thread/start" | "thread/resume" | "turn/start":
             _end_turn(fold, "", ok=False, error=f"{asked['method']} was refused: {error}")
             return True
-        case "turn/steer" if not asked["reason"]:
-            # The turn was over before the words arrived: they begin the next one.
-            fold.state["waiting"].append(asked["text"])
-            _release(fold)
-            return True
-        case "turn/steer":
+        case "turn/steer":  # the turn was over before the words arrived
+            _close_turn(fold)
             return True
     return False
 
 
-def _release(fold: Fold) -> None:
-    """After the last answer to a steer: a turn whose end was held back ends, or its late words begin another."""
-    if _steers_open(fold) or fold.state["turn"]:
+def _close_turn(fold: Fold) -> None:
+    """Ends the turn that is over, once every steer is answered. Words it did not hear begin another turn;
+    after an interrupt they are kept for the next one."""
+    state = fold.state
+    if not state["over"] or _steers_open(fold):
         return
-    held = fold.state["held"]
-    fold.state["held"] = []
-    if fold.state["waiting"]:
+    claim, ok, error = state["over"]
+    state["waiting"] = [*state["unheard"].values(), *state["waiting"]]
+    state.update(over=[], unheard={})
+    if ok and state["waiting"]:
         _send_waiting(fold)
-    elif held:
-        claim, ok, error = held
+    else:
         _end_turn(fold, claim, ok=ok, error=error)
 
 
@@ -274,7 +275,10 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
     own = params.get("threadId") == fold.state["thread"]
     match method:
         case "item/started":
-            start_item(fold, mapping(params["item"]))
+            item = mapping(params["item"])
+            if item["type"] == "userMessage":
+                fold.state["unheard"].pop(item.get("clientId"), None)
+            start_item(fold, item)
         case "item/completed":
             item = mapping(params["item"])
             end_item(fold, item)
@@ -307,10 +311,8 @@ def _read_turn_end(fold: Fold, turn: dict[str, Any]) -> None:
     state.update(turn="", starting=False, claim="", changes={})
     if not state["running"]:
         return
-    if _steers_open(fold):
-        state["held"] = [claim, ok, "" if ok else words or status]
-        return
-    _end_turn(fold, claim, ok=ok, error="" if ok else words or status)
+    state["over"] = [claim, ok, "" if ok else words or status]
+    _close_turn(fold)
 
 
 def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:
@@ -326,58 +328,3 @@ def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:
     state.update({name: max(now[name], state[name]) for name in now})
     if any(used.values()):
         fold.tell(Used(used["input"], used["output"], 0))
-
-
-# --- What the agent asks ---------------------------------------------------------------------------------
-
-
-def _read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
-    number = message["id"]
-    if method not in _VERDICTS or type(number) not in (int, str):
-        refusal = {"code": -32601, "message": "not supported by this client"}
-        fold.send({"id": number, "error": refusal})
-        return False
-    turn = params.get("turnId")
-    # The agent counts its questions from 0 in each process; the turn makes the name unique.
-    ask = f"{turn if isinstance(turn, str) else 'thread'}/{number}"
-    kept = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
-    fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
-    fold.tell(_asked(fold, ask, method, params))
-    return True
-
-
-def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
-    if method == _FILES:
-        changes = fold.state["changes"].get(string(params["itemId"]), [])
-        request = canonical({"changes": changes, "grantRoot": params.get("grantRoot")})
-        return Asked(ask, "apply_patch", request, paths=paths_of(changes))
-    varying = ("threadId", "turnId", "itemId", "startedAtMs", "approvalId", "availableDecisions")
-    request = canonical({name: value for name, value in params.items() if name not in varying})
-    if method == _COMMAND:
-        command = params.get("command")
-        return Asked(ask, "exec_command", request, command=command if isinstance(command, str) else "")
-    return Asked(ask, "request_permissions" if method == _PERMISSIONS else "mcp_elicitation", request)
-
-
-def _approval(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
-    return {"decision": "accept" if allowed else "decline"}
-
-
-def _permissions(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
-    return {"permissions": params["permissions"] if allowed else {}, "scope": "turn"}
-
-
-def _elicitation(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
-    return {"action": "accept" if allowed else "decline", "content": {} if allowed else None, "_meta": None}
-
-
-_COMMAND = "item/commandExecution/requestApproval"
-_FILES = "item/fileChange/requestApproval"
-_PERMISSIONS = "item/permissions/requestApproval"
-
-_VERDICTS = {
-    _COMMAND: _approval,
-    _FILES: _approval,
-    _PERMISSIONS: _permissions,
-    "mcpServer/elicitation/request": _elicitation,
-}

@@ -1,0 +1,74 @@
+"""What Claude Code asks: hook callbacks and permission requests, and our answers to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.agents.lines import Fold, canonical, digest, mapping, string
+from fleet.happenings import Allow, Asked, Decision, Deny
+
+EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
+"""Tools that change a file by themselves."""
+
+
+def read_question(fold: Fold, message: dict[str, Any]) -> bool:
+    """Keeps the question and tells it. One about a call that was allowed as it is, is answered at once; one of
+    a kind that we cannot answer is refused, so that the agent need not wait."""
+    name, request = string(message["request_id"]), mapping(message["request"])
+    match request["subtype"]:
+        case "hook_callback":
+            given = mapping(request["input"])
+            _ask(fold, name, string(given["tool_name"]), mapping(given["tool_input"]), given, hook=True)
+        case "can_use_tool":
+            _ask(fold, name, string(request["tool_name"]), mapping(request["input"]), request, hook=False)
+        case _:
+            body = {"subtype": "error", "request_id": name, "error": "not supported by this client"}
+            fold.send({"type": "control_response", "response": body})
+            return False
+    return True
+
+
+def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[str, Any], *, hook: bool) -> None:
+    call = string(request["tool_use_id"])
+    asked = {"hook": hook, "call": call, "input": given, "digest": digest([tool, given])}
+    if fold.state["allowed"].get(call) == asked["digest"]:
+        answer(fold, name, asked, Allow())
+        return
+    fold.state["asks"][name] = asked
+    command = given.get("command") if tool == "Bash" else ""
+    paths = (given.get("file_path"), given.get("notebook_path")) if tool in EDITS else ()
+    fold.tell(
+        Asked(
+            ask=name,
+            tool=tool,
+            request=canonical(given),
+            command=command if isinstance(command, str) else "",
+            paths=tuple(path for path in paths if isinstance(path, str)),
+        )
+    )
+
+
+def read_cancel(fold: Fold, message: dict[str, Any]) -> bool:
+    """The agent takes a question back."""
+    fold.state["asks"].pop(string(message["request_id"]), None)
+    return True
+
+
+def answer(fold: Fold, request: str, asked: dict[str, Any], decision: Decision) -> None:
+    """Sends the answer to a question that was kept."""
+    response = _verdict(asked, decision)
+    body = {"subtype": "success", "request_id": request, "response": response}
+    fold.send({"type": "control_response", "response": body})
+
+
+def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    match decision:
+        case Deny(reason) if asked["hook"]:
+            said = {"permissionDecision": "deny", "permissionDecisionReason": reason}
+            return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **said}}
+        case Deny(reason):
+            return {"behavior": "deny", "message": reason}
+        case Allow() if asked["hook"]:
+            return {}
+        case Allow():
+            return {"behavior": "allow", "updatedInput": asked["input"]}

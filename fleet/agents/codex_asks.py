@@ -1,0 +1,68 @@
+"""What Codex asks: its requests for approval, and our answers to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet.agents.codex_items import paths_of
+from fleet.agents.lines import Fold, canonical, string
+from fleet.happenings import Allow, Asked, Decision
+
+
+def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
+    """Keeps the question and tells it; one we cannot answer is refused, so that the agent need not wait."""
+    number = message["id"]
+    if method not in _VERDICTS or type(number) not in (int, str):
+        refusal = {"code": -32601, "message": "not supported by this client"}
+        fold.send({"id": number, "error": refusal})
+        return False
+    turn = params.get("turnId")
+    # The agent counts its questions from 0 in each process; the turn makes the name unique.
+    ask = f"{turn if isinstance(turn, str) else 'thread'}/{number}"
+    kept = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
+    fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
+    fold.tell(_asked(fold, ask, method, params))
+    return True
+
+
+def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
+    if method == _FILES:
+        changes = fold.state["changes"].get(string(params["itemId"]), [])
+        request = canonical({"changes": changes, "grantRoot": params.get("grantRoot")})
+        return Asked(ask, "apply_patch", request, paths=paths_of(changes))
+    varying = ("threadId", "turnId", "itemId", "startedAtMs", "approvalId", "availableDecisions")
+    request = canonical({name: value for name, value in params.items() if name not in varying})
+    if method == _COMMAND:
+        command = params.get("command")
+        return Asked(ask, "exec_command", request, command=command if isinstance(command, str) else "")
+    return Asked(ask, "request_permissions" if method == _PERMISSIONS else "mcp_elicitation", request)
+
+
+def _approval(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
+    return {"decision": "accept" if allowed else "decline"}
+
+
+def _permissions(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
+    return {"permissions": params["permissions"] if allowed else {}, "scope": "turn"}
+
+
+def _elicitation(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
+    return {"action": "accept" if allowed else "decline", "content": {} if allowed else None, "_meta": None}
+
+
+_COMMAND = "item/commandExecution/requestApproval"
+_FILES = "item/fileChange/requestApproval"
+_PERMISSIONS = "item/permissions/requestApproval"
+
+_VERDICTS = {
+    _COMMAND: _approval,
+    _FILES: _approval,
+    _PERMISSIONS: _permissions,
+    "mcpServer/elicitation/request": _elicitation,
+}
+
+
+def answer(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    """The JSON-RPC response to a question that was kept."""
+    allowed = isinstance(decision, Allow)
+    return {"id": asked["id"], "result": _VERDICTS[asked["method"]](asked["params"], allowed)}
