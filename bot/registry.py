@@ -12,6 +12,7 @@ from bot.parse import nearest
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.store.core import Store, Tx
+from fleet.telemetry import ToolCallCounter
 from gates.people import Person, Right
 
 
@@ -41,13 +42,17 @@ class FleetControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every handler may use. ``config`` gives the configuration as it is now."""
+    """What every handler may use. ``config`` gives the configuration as it is now.
+
+    ``tool_calls`` is read and brought up to date inside ``store.read`` only, which is one thread.
+    """
 
     store: Store
     config: Callable[[], FleetConfig]
     registry: Registry
     control: FleetControl
     home: Path
+    tool_calls: ToolCallCounter = field(default_factory=ToolCallCounter)
 
 
 @dataclass(slots=True)

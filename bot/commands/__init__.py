@@ -1,0 +1,15 @@
+"""The commands of this version, by the rooms that own them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bot.registry import Command
+
+
+def every_command() -> tuple[Command, ...]:
+    """All of them, in the order that help shows. Loaded on the call: the command line needs none of it."""
+    from bot.commands import fleet, help, reports, talk, tasks
+
+    return (*tasks.COMMANDS, *talk.COMMANDS, *fleet.COMMANDS, *reports.COMMANDS, *help.COMMANDS)

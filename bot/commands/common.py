@@ -1,0 +1,65 @@
+"""What most handlers need: which task is meant, and an answer as an effect."""
+
+from __future__ import annotations
+
+import re
+
+from bot.cards import Card
+from bot.deliver import post
+from bot.parse import words
+from bot.registry import Call, Context, Effect
+from fleet.errors import Misused
+from fleet.model import Session, Task
+from fleet.store import sessions, tasks
+from fleet.store.core import Tx
+
+_ID = re.compile(r"[tT]?\d+(?:\.\d+)*$")
+
+
+def reply(call: Call, card: Card, *, task: str = "") -> Effect:
+    """Says the card where the call came from, and nothing else."""
+
+    def effect(tx: Tx) -> None:
+        post(tx, call.message.chat, card, task=task)
+
+    return effect
+
+
+async def task_meant(context: Context, call: Call) -> Task:
+    """The task of the first argument, else of the card that was answered, else this chat's only open one."""
+    given = words(call.args)
+    return await context.store.read(lambda tx: find_task(tx, call, given[0] if given else ""))
+
+
+def find_task(tx: Tx, call: Call, word: str) -> Task:
+    """As :func:`task_meant`, for a given word. Raises ``Misused`` with the candidates."""
+    if word:
+        return tasks.find(tx, word.split(".", maxsplit=1)[0])
+    if call.task:
+        return tasks.task(tx, call.task)
+    chat = call.message.chat
+    here = [
+        one for one in tasks.open_tasks(tx) if (one.origin.adapter, one.origin.chat) == (chat.adapter, chat.chat)
+    ]
+    if len(here) == 1:
+        return here[0]
+    ids = ", ".join(one.id for one in (here or tasks.recent(tx, 5)))
+    raise Misused(
+        attempted="tell which task is meant",
+        cause="no task is named" if not here else "several are open",
+        hint=f"Add one of: {ids}" if ids else "There is none yet: /run begins one.",
+    )
+
+
+def split_task(call: Call) -> tuple[str, str]:
+    """A leading task id and what follows it letter for letter; the id is empty when there is none."""
+    head, _, rest = call.args.strip().partition(" ") if "\n" not in call.args.split(" ", 1)[0] else ("", "", "")
+    if head and _ID.match(head):
+        return head, rest.strip()
+    return "", call.args.strip()
+
+
+def last_session(tx: Tx, task: Task) -> Session | None:
+    """The newest session of a task; none before it was placed."""
+    found = sessions.of_task(tx, task.id)
+    return found[-1] if found else None

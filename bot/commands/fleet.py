@@ -1,0 +1,144 @@
+"""Commands that show the fleet: its machines, sessions, gates and people."""
+
+from __future__ import annotations
+
+from bot import words
+from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
+from bot.commands.common import reply, task_meant
+from bot.notify import folded
+from bot.parse import words as split
+from bot.progress import Progress
+from bot.registry import Call, Command, Context, Effect
+from bot.telemetry_view import look, machine_line, session_line, status_card
+from fleet.model import Session, Task, Turn
+from fleet.store import sessions, tasks
+from fleet.store.core import Tx
+from gates.people import RIGHTS, Right, Role
+
+SECTION = "Fleet"
+
+
+async def status(context: Context, call: Call) -> Effect:
+    """The fleet on one screen."""
+    view = await context.store.read(lambda tx: look(tx, context.tool_calls))
+    return reply(call, status_card(context.config(), view, context.control.machines()))
+
+
+async def machines(context: Context, call: Call) -> Effect:
+    """Every machine, those that do not answer first."""
+    config, seen = context.config(), context.control.machines()
+    busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
+    names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].why), name))
+    lines = [machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now) for name in names]
+    title = line(words.count(len(names), "machine"))
+    return reply(call, Card(title, capped(lines, "and {n} more machines"), footer=footed(config.isolation)))
+
+
+async def show_sessions(context: Context, call: Call) -> Effect:
+    """The sessions at work, then the tasks that ended last."""
+
+    def read(tx: Tx) -> tuple[list[Line], int]:
+        view = look(tx, context.tool_calls)
+        lines = [session_line(one, view) for one in view.sessions]
+        ended = [one for one in tasks.recent(tx, 8) if one.id not in view.tasks]
+        lines += [line(f"{one.id} {one.repo} · {one.state} · ", one_line(one.prompt, 40)) for one in ended]
+        return lines, len(view.sessions)
+
+    lines, live = await context.store.read(read)
+    card = Card(
+        line(f"{words.count(live, 'session')} at work"),
+        capped(lines, "and {n} more") or (line("Nothing was asked for yet: /run begins a task."),),
+        footer=footed(context.config().isolation),
+    )
+    return reply(call, card)
+
+
+async def session(context: Context, call: Call) -> Effect:
+    """One task's sessions and turns."""
+    task = await task_meant(context, call)
+
+    def read(tx: Tx) -> tuple[Progress, list[tuple[Session, list[Turn]]]]:
+        return folded(tx, task.id), [(one, sessions.turns(tx, one.id)) for one in sessions.of_task(tx, task.id)]
+
+    progress, found = await context.store.read(read)
+    return reply(call, _session_card(context, task, progress, found), task=task.id)
+
+
+def _session_card(
+    context: Context, task: Task, progress: Progress, found: list[tuple[Session, list[Turn]]]
+) -> Card:
+    lines: list[Line] = [line(f"{task.state}", *((": ", one_line(task.why, 120)) if task.why else ()))]
+    for one, turns in found:
+        lines.append(line(f"{one.id} on {one.machine} from {words.short(one.base)}"))
+        for turn in turns:
+            end = words.duration(turn.ended_us - turn.started_us) if turn.ended_us else "at work"
+            made = f" · {words.short(turn.snapshot)}" if turn.snapshot else ""
+            lines.append(line(f"  turn {turn.number} · {turn.cause} · {end}{made}"))
+    fields = [
+        field("Agent", task.agent),
+        field("Asked by", task.requester),
+        field("At", words.day(task.created_us)),
+    ]
+    if progress.cost_udollar:
+        fields.append(field("Cost", words.money(progress.cost_udollar)))
+    isolation = found[-1][0].isolation if found else context.config().isolation
+    return Card(
+        title=line(f"{task.id} · {task.repo} · ", one_line(task.prompt, 60)),
+        lines=capped(lines, "and {n} more lines"),
+        fields=tuple(fields),
+        actions=(
+            Action("Log", f"/logs {task.id}", once=False),
+            Action("Gates", f"/gates {task.id}", once=False),
+        ),
+        footer=footed(isolation),
+    )
+
+
+async def gates(context: Context, call: Call) -> Effect:
+    """A task's gate runs, newest last; without a task, those of the last tasks."""
+    if split(call.args) or call.task:
+        chosen = [await task_meant(context, call)]
+    else:
+        chosen = list(reversed(await context.store.read(lambda tx: tasks.recent(tx, 4))))
+
+    def read(tx: Tx) -> list[tuple[Task, Progress]]:
+        return [(task, folded(tx, task.id)) for task in chosen]
+
+    lines: list[Line] = []
+    isolation = context.config().isolation
+    for task, progress in await context.store.read(read):
+        isolation = progress.isolation or isolation
+        for run, seen in progress.gates.items():
+            took = f" · {words.duration(seen.took_us)}" if seen.outcome else ""
+            tests = f" · {seen.tests()}" if seen.tests() else ""
+            lines.append(line(f"{run or task.id} · {seen.summary()}{took}{tests} · {words.short(seen.commit)}"))
+    title = line(f"{chosen[0].id} · gates" if len(chosen) == 1 else "Gates of the last tasks")
+    newest = lines[-11:]
+    if len(lines) > len(newest):
+        newest.insert(0, line(f"{len(lines) - len(newest)} earlier ones"))
+    return reply(call, Card(title, tuple(newest) or (line("No gate has run."),), footer=footed(isolation)))
+
+
+async def people(context: Context, call: Call) -> Effect:
+    """Who may do what."""
+    config = context.config()
+    lines = [line(f"{one.name} · {one.role} · {', '.join(one.ids)}") for one in config.people]
+    lines += [line(f"{role}: {', '.join(sorted(RIGHTS[role]))}") for role in Role]
+    card = Card(
+        line(words.count(len(config.people), "person", "people")),
+        capped(lines, "and {n} more"),
+        footer=footed(config.isolation, "airboss people add"),
+    )
+    return reply(call, card)
+
+
+COMMANDS = (
+    Command("status", "the fleet on one screen", "", Right.SEE, status, SECTION, aliases=("fleet", "st")),
+    Command(
+        "sessions", "agents at work, tasks that ended", "", Right.SEE, show_sessions, SECTION, aliases=("tasks",)
+    ),
+    Command("session", "one task: sessions, turns, cost", "[TASK]", Right.SEE, session, SECTION, aliases=("task",)),
+    Command("gates", "gate runs and how they ended", "[TASK]", Right.SEE, gates, SECTION),
+    Command("machines", "machines, slots, load", "", Right.SEE, machines, SECTION),
+    Command("people", "who may do what", "", Right.SEE, people, SECTION),
+)

@@ -1,0 +1,201 @@
+"""Commands that hand over what happened: logs, diffs, digests, receipts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bot import words
+from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
+from bot.commands.common import last_session, reply, task_meant
+from bot.digest import Digest, digest_card, make_digest, parse_span
+from bot.registry import Call, Command, Context, Effect
+from bot.story import story
+from fleet.errors import Refused
+from fleet.events import ReceiptIssued
+from fleet.model import Isolation, Session, Task
+from fleet.store import sessions
+from fleet.store.core import Tx
+from fleet.store.lately import last_events
+from fleet.untrusted import Untrusted, clean
+from gates.people import Right
+from gates.receipts import verify as receipts
+from gates.receipts.sshsig import PublicKey
+
+SECTION = "Reports"
+_SHOWN_LINES = 24
+_SHOWN_CHARACTERS = 2_400
+_DIFF_LIMIT = 4 << 20
+
+
+async def logs(context: Context, call: Call) -> Effect:
+    """What a task's agent did and what its gates said, newest last."""
+    task = await task_meant(context, call)
+    text = await context.store.read(lambda tx: story(tx, task.id))
+    lines = text.splitlines()
+    path = await _file_if_long(context, f"{task.id}-log.txt", text)
+    tail = "\n".join(lines[-_SHOWN_LINES:])
+    card = Card(
+        line(f"{task.id} · log"),
+        (line(f"{len(lines)} lines; the last {min(len(lines), _SHOWN_LINES)}:"),)
+        if lines
+        else (line("No word yet."),),
+        body=Untrusted(tail[-_SHOWN_CHARACTERS:]) if tail else None,
+        footer=footed(await _isolation(context, task)),
+        document=path,
+    )
+    return reply(call, card, task=task.id)
+
+
+async def _isolation(context: Context, task: Task) -> Isolation:
+    session = await context.store.read(lambda tx: last_session(tx, task))
+    return session.isolation if session else context.config().isolation
+
+
+async def _file_if_long(context: Context, name: str, text: str) -> str:
+    """Writes what is too long for a message to a file, cleaned like everything shown; empty when it is short."""
+    if len(text) <= _SHOWN_CHARACTERS and text.count("\n") < _SHOWN_LINES:
+        return ""
+    return await asyncio.to_thread(_write, context.home / "files", name, clean(text, _DIFF_LIMIT))
+
+
+def _write(folder: Path, name: str, text: str) -> str:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+async def diff(context: Context, call: Call) -> Effect:
+    """What a task changed, against the commit it began from."""
+    task = await task_meant(context, call)
+
+    def read(tx: Tx) -> tuple[Session | None, str]:
+        session = last_session(tx, task)
+        made = [one.snapshot for one in sessions.turns(tx, session.id) if one.snapshot] if session else []
+        return session, made[-1] if made else ""
+
+    session, snapshot = await context.store.read(read)
+    if session is None or not snapshot:
+        raise Refused(attempted=f"show what {task.id} changed", cause="it has handed over no change yet")
+    data = await context.control.diff(task.repo, session.base, snapshot, _DIFF_LIMIT)
+    text = data.decode("utf-8", "replace")
+    path = await _file_if_long(context, f"{task.id}.diff", text)
+    title = line(f"{task.id} · {words.short(session.base)} → {words.short(snapshot)}")
+    card = Card(
+        title,
+        capped(_files(text), "and {n} more files", limit=8),
+        body=Untrusted(text if not path else "\n".join(text.splitlines()[:_SHOWN_LINES])[:_SHOWN_CHARACTERS]),
+        footer=footed(session.isolation),
+        document=path,
+    )
+    return reply(call, card, task=task.id)
+
+
+def _files(text: str) -> list[Line]:
+    """One line a changed file, with what was added and removed: the part of a diff that a phone can show."""
+    counts: dict[str, list[int]] = {}
+    name = ""
+    for row in text.splitlines():
+        if row.startswith("diff --git "):
+            name = row.split(" b/", 1)[-1]
+            counts[name] = [0, 0]
+        elif name and row.startswith("+") and not row.startswith("+++"):
+            counts[name][0] += 1
+        elif name and row.startswith("-") and not row.startswith("---"):
+            counts[name][1] += 1
+    return [line(one_line(file, 60), f" +{plus} −{minus}") for file, (plus, minus) in counts.items()]
+
+
+async def digest(context: Context, call: Call) -> Effect:
+    """What the fleet did in a span of time, as figures anyone can recompute, and one picture."""
+    span = parse_span(call.args)
+    if span is None:
+        raise DIGEST.misused(f"{call.args[:20]!r} is no span of time")
+    made = await context.store.read(lambda tx: make_digest(tx, span))
+    picture = await asyncio.to_thread(_draw, context.home / "files", made)
+    return reply(call, digest_card(made, context.config().isolation, picture))
+
+
+def _draw(folder: Path, made: Digest) -> str:
+    from bot.plots import digest_picture
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"digest-{made.first_seq}-{made.last_seq}.png"
+    digest_picture(made, path)
+    return str(path)
+
+
+async def receipt(context: Context, call: Call) -> Effect:
+    """A landed task's receipt, as a file."""
+    task = await task_meant(context, call)
+    issued = await _issued(context, task)
+    card = Card(
+        line(f"{task.id} · receipt"),
+        fields=(field("Commit", words.short(issued.commit)), field("SHA-256", issued.sha256[:16] + "…")),
+        actions=(Action("Verify", f"/verify {task.id}", once=False),),
+        footer=footed(await _isolation(context, task), "unwitnessed"),
+        document=issued.path,
+        tone=Tone.GOOD,
+    )
+    return reply(call, card, task=task.id)
+
+
+async def _issued(context: Context, task: Task) -> ReceiptIssued:
+    found = await context.store.read(lambda tx: last_events(tx, 1, kinds=(ReceiptIssued.KIND,), task=task.id))
+    for recorded in found:
+        if isinstance(recorded.event, ReceiptIssued):
+            return recorded.event
+    raise Refused(
+        attempted=f"show the receipt of {task.id}",
+        cause=f"it has none: it is {task.state}",
+        hint="A task gets one when it lands.",
+    )
+
+
+async def verify(context: Context, call: Call) -> Effect:
+    """Checks a receipt here: the signature by the pinned key, the repository, and the ledger again."""
+    task = await task_meant(context, call)
+    issued = await _issued(context, task)
+    path = Path(issued.path)
+    data, armoured, keys = await asyncio.to_thread(_read_receipt, context.home, path)
+    checks = [receipts.check_signature(data, armoured, keys)]
+    shape, statement = receipts.check_shape(data)
+    checks.append(shape)
+    if shape.ok:
+        mirror = context.home / "repos" / f"{task.repo}.git"
+        checks.append(await receipts.check_repository(statement, mirror))
+        checks.append(await receipts.check_ledger(data, statement, context.store))
+    good = all(check.ok for check in checks)
+    lines = [line("✓ " if check.ok else "✗ ", check.name, ": ", one_line(check.detail, 120)) for check in checks]
+    card = Card(
+        line(f"{task.id} · receipt {'verified' if good else 'NOT verified'}"),
+        tuple(lines),
+        footer=footed(await _isolation(context, task), "unwitnessed"),
+        tone=Tone.GOOD if good else Tone.BAD,
+    )
+    call.result.status = 0 if good else 1
+    return reply(call, card, task=task.id)
+
+
+def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, ...]]:
+    keys = receipts.pinned_keys(home, None, "", path)
+    try:
+        return path.read_bytes(), path.with_name(path.name + ".sig").read_text(encoding="utf-8"), keys
+    except OSError as error:
+        raise Refused(
+            attempted="verify the receipt",
+            on=str(path),
+            cause=str(error),
+            hint="/receipt tells where it should be.",
+        ) from error
+
+
+DIGEST = Command("digest", "figures of a day or a span", "[24h|7d|all]", Right.SEE, digest, SECTION)
+COMMANDS = (
+    Command("logs", "what the agent did and said", "[TASK]", Right.SEE, logs, SECTION, aliases=("log",)),
+    Command("diff", "what a task changed", "[TASK]", Right.SEE, diff, SECTION),
+    DIGEST,
+    Command("receipt", "a landed task's signed receipt", "[TASK]", Right.SEE, receipt, SECTION),
+    Command("verify", "check a receipt again", "[TASK]", Right.SEE, verify, SECTION),
+)

@@ -1,0 +1,227 @@
+"""Commands that begin, end and repeat tasks, and answer what waits for a person."""
+
+from __future__ import annotations
+
+from bot import words
+from bot.cards import Card, Tone, line, one_line
+from bot.commands.common import find_task, reply, task_meant
+from bot.deliver import post, repost
+from bot.notices import binding, decided_card
+from bot.parse import run_request
+from bot.parse import words as split
+from bot.progress import Progress, footer, progress_card, task_key
+from bot.registry import Call, Command, Context, Effect
+from fleet.errors import Misused, Refused
+from fleet.model import ENDS, Task, TaskMode
+from fleet.store import approvals, tasks
+from fleet.store.core import Tx
+from gates.people import Right, demand
+
+SECTION = "Tasks"
+
+
+async def run(context: Context, call: Call) -> Effect:
+    """Asks for a change."""
+    return _begin(context, call, TaskMode.CHANGE)
+
+
+async def ask(context: Context, call: Call) -> Effect:
+    """Asks a question; nothing is committed and nothing lands."""
+    return _begin(context, call, TaskMode.ASK)
+
+
+def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
+    config, request = context.config(), run_request(call.args)
+    command = RUN if mode is TaskMode.CHANGE else ASK
+    if not request.prompt:
+        raise command.misused("there is nothing to do in it")
+    repo = _chosen("repository", "repo=", request.repo, sorted(config.repos))
+    wanted = request.agent or config.repos[repo].agent
+    agent = _chosen("agent", "agent=", wanted, sorted(config.agents))
+    machine = _chosen("machine", "on=", request.machine, sorted(config.machines)) if request.machine else ""
+
+    def effect(tx: Tx) -> None:
+        _create(context, call, tx, repo=repo, agent=agent, machine=machine, prompt=request.prompt, mode=mode)
+
+    return effect
+
+
+def _chosen(what: str, option: str, wanted: str, known: list[str]) -> str:
+    if wanted in known:
+        return wanted
+    folded = [name for name in known if name.lower() == wanted.lower()]
+    if folded:
+        return folded[0]
+    if not wanted and len(known) == 1:
+        return known[0]
+    names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=')}s.NAME]"
+    cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; which {what}?"
+    if not wanted and not known:
+        cause = f"fleet.toml has no {what}"
+    raise Misused(
+        attempted=f"choose the {what}",
+        on=wanted,
+        cause=cause,
+        hint=f"Known: {names}. Write {option}NAME before the words, or -- before words that begin with @.",
+    )
+
+
+def _create(
+    context: Context,
+    call: Call,
+    tx: Tx,
+    *,
+    repo: str,
+    agent: str,
+    machine: str,
+    prompt: str,
+    mode: TaskMode,
+    retry_of: str = "",
+) -> None:
+    task = tasks.create_task(
+        tx,
+        repo=repo,
+        agent=agent,
+        machine=machine,
+        prompt=prompt,
+        mode=mode,
+        requester=call.actor,
+        origin=call.message.chat,
+        retry_of=retry_of,
+    )
+    card = progress_card(task, Progress(), context.config().isolation, tx.now_us())
+    post(tx, call.message.chat, card, key=task_key(task.id), task=task.id)
+    call.result.task = task.id
+    tx.after_commit(lambda: context.control.wake(task.id))
+
+
+async def stop(context: Context, call: Call) -> Effect:
+    """Ends a task."""
+    task = await task_meant(context, call)
+
+    def effect(tx: Tx) -> None:
+        now = tasks.task(tx, task.id)
+        if now.state in ENDS:
+            raise Refused(attempted=f"stop {task.id}", cause=f"it has ended: {now.state}")
+        asked = tasks.request_stop(tx, task.id, call.actor)
+        title = f"{task.id} · stopping" if asked else f"{task.id} · was asked to stop before"
+        post(
+            tx, call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
+        )
+        call.result.task = task.id
+        tx.after_commit(lambda: context.control.wake(task.id))
+
+    return effect
+
+
+def _footer(context: Context, task: Task) -> str:
+    return footer(task, Progress(), context.config().isolation)
+
+
+async def retry(context: Context, call: Call) -> Effect:
+    """Asks for the same again, as a new task from the base as it is now."""
+    task = await task_meant(context, call)
+
+    def effect(tx: Tx) -> None:
+        now = tasks.task(tx, task.id)
+        if now.state not in ENDS:
+            raise Refused(
+                attempted=f"retry {task.id}",
+                cause=f"it is {now.state}: the agent gets a red result back by itself",
+                hint=f"/stop {task.id} first, or /say {task.id} and your words.",
+            )
+        _create(
+            context,
+            call,
+            tx,
+            repo=now.repo,
+            agent=now.agent,
+            machine=now.machine,
+            prompt=now.prompt,
+            mode=now.mode,
+            retry_of=now.id,
+        )
+
+    return effect
+
+
+async def approve(context: Context, call: Call) -> Effect:
+    """Says yes to what waits."""
+    return await _decide(context, call, allow=True)
+
+
+async def deny(context: Context, call: Call) -> Effect:
+    """Says no to what waits."""
+    return await _decide(context, call, allow=False)
+
+
+async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
+    given = split(call.args)
+    reason = call.args.strip()[len(given[0]) :].strip() if given else ""
+    verb = "approve" if allow else "deny"
+
+    def effect(tx: Tx) -> None:
+        waiting = _waiting(tx, call, given[0] if given else "")
+        right = Right.RELEASE if waiting.kind == "hold" else Right.APPROVE
+        demand(call.person, right, attempted=f"{verb} {waiting.id}")
+        if call.digest and call.digest != binding(waiting):
+            raise Refused(
+                attempted=f"{verb} {waiting.id}",
+                cause="it is not what the button showed",
+                hint="Use the newest card.",
+            )
+        decided = approvals.decide(tx, waiting.id, allow, call.actor, reason)
+        task = tasks.task(tx, waiting.task)
+        repost(
+            tx,
+            task.origin,
+            decided_card(task, decided, call.person.name, _footer(context, task)),
+            key=f"ask:{waiting.id}",
+        )
+        post(tx, call.message.chat, Card(line(f"{waiting.id} · {'approved' if allow else 'denied'}")), task=task.id)
+        call.result.task = task.id
+        tx.after_commit(lambda: context.control.wake(task.id))
+
+    return effect
+
+
+def _waiting(tx: Tx, call: Call, word: str) -> approvals.Approval:
+    """What is meant: by its id, or by its task's, or the only one that waits."""
+    every = approvals.waiting(tx)
+    if word and not word.lower().startswith("t"):
+        return approvals.find(tx, word)
+    if word or call.task:
+        task = find_task(tx, call, word)
+        every = [one for one in every if one.task == task.id]
+    if len(every) == 1:
+        return every[0]
+    ids = ", ".join(f"{one.id} ({one.task})" for one in every)
+    raise Misused(
+        attempted="tell what is meant",
+        cause="several wait for a person" if every else "nothing waits for a person",
+        hint=f"Add one of: {ids}" if ids else "",
+    )
+
+
+async def waiting_for_person(context: Context, call: Call) -> Effect:
+    """Shows what waits for a person, oldest first."""
+    every = await context.store.read(approvals.waiting)
+    lines = tuple(
+        line(f"{one.id} · {one.task} · {one.kind} · until {words.clock(one.expires_us)} ", one_line(one.reason, 60))
+        for one in every
+    )
+    return reply(call, Card(line("Waiting for a person"), lines or (line("Nothing waits."),)))
+
+
+_WHERE = "[repo=R] [on=MACHINE] [agent=A]"
+RUN = Command("run", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, SECTION)
+ASK = Command("ask", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, SECTION)
+COMMANDS = (
+    RUN,
+    ASK,
+    Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("cancel", "kill")),
+    Command("retry", "do an ended task again", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
+    Command("approve", "say yes to what waits", "[ID] [WHY]", Right.APPROVE, approve, SECTION, aliases=("yes",)),
+    Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
+    Command("waiting", "what waits for a person", "", Right.SEE, waiting_for_person, SECTION),
+)

@@ -1,0 +1,248 @@
+"""The way of a message: committed, then handled in its chat's order, its effect and its answer in one commit.
+
+Nothing here knows a platform. An update that was received before is not handled twice; one that was received
+but not handled when the controller died is handled after the restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bot.cards import Card, Tone, line
+from bot.deliver import post
+from bot.explain import explain
+from bot.message import Message
+from bot.parse import Command, Ignore, Reply, parse
+from bot.rates import Unlimited
+from bot.registry import Call, Context, Effect, FleetControl, MachineSeen, Result
+from fleet.errors import AirbossError, Malformed, Misused, Refused
+from fleet.model import PersonId
+from fleet.store import actions, inbox, threads
+from fleet.store.core import Tx
+from gates.people import Person, Right, may, who
+
+__all__ = ["ChatCore", "FleetControl", "MachineSeen"]
+
+log = logging.getLogger(__name__)
+
+RateLimit = Callable[[PersonId], bool]
+"""Whether this person may be answered now; asked once for each message."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits in one chat, in the order of its arrival."""
+
+    waiting: deque[inbox.Received] = field(default_factory=deque)
+    worker: asyncio.Task[None] | None = None
+
+
+class ChatCore:
+    """Receives messages from every adapter and carries out the commands in them.
+
+    ``start`` takes up what an earlier process received and left; ``close`` leaves the rest for the next one.
+    """
+
+    def __init__(self, context: Context, *, rate: RateLimit | None = None) -> None:
+        self._context = context
+        self._rate = rate or Unlimited()
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._results: dict[int, asyncio.Future[Result]] = {}
+        self._closing = False
+
+    @property
+    def context(self) -> Context:
+        """What the handlers get."""
+        return self._context
+
+    async def start(self) -> None:
+        """Handles what was received before this process began."""
+        for row in await self._context.store.read(inbox.pending):
+            self._enqueue(row)
+
+    async def close(self) -> None:
+        """Stops handling. A message whose effect is not committed is handled after the next start."""
+        self._closing = True
+        workers = [lane.worker for lane in self._lanes.values() if lane.worker is not None]
+        for worker in workers:
+            worker.cancel()
+        for worker in workers:
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+        for result in self._results.values():
+            result.cancel()
+
+    async def receive(self, message: Message) -> bool:
+        """Commits the message; only then may the adapter acknowledge it. False: it was received before."""
+        return await self._receive(message) is not None
+
+    async def call(self, message: Message) -> Result | None:
+        """Receives the message and waits until its effect is committed; ``None``: it was received before."""
+        row = await self._receive(message, wait=True)
+        return await self._results[row.id] if row is not None else None
+
+    async def _receive(self, message: Message, *, wait: bool = False) -> inbox.Received | None:
+        payload = message.to_bytes()
+        adapter, update = message.adapter, message.update_id
+        number = await self._context.store.write(lambda tx: inbox.receive(tx, adapter, update, payload))
+        if number is None:
+            return None
+        row = inbox.Received(number, adapter, update, payload)
+        if wait:
+            future = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda _: self._results.pop(number, None))
+            self._results[number] = future
+        self._enqueue(row, message)
+        return row
+
+    def _enqueue(self, row: inbox.Received, message: Message | None = None) -> None:
+        if self._closing:
+            return
+        if message is None:
+            with contextlib.suppress(Malformed):
+                message = Message.from_bytes(row.payload)
+        lane = self._lanes.setdefault((row.adapter, message.chat.chat if message else ""), _Lane())
+        lane.waiting.append(row)
+        if lane.worker is None or lane.worker.done():
+            lane.worker = asyncio.create_task(self._work(lane), name=f"chat {row.adapter}")
+
+    async def _work(self, lane: _Lane) -> None:
+        while lane.waiting:
+            row = lane.waiting[0]
+            result = await self._handle(row)
+            lane.waiting.popleft()
+            future = self._results.get(row.id)
+            if future is not None and not future.done():
+                future.set_result(result)
+
+    # --- one message ------------------------------------------------------------------------------------
+
+    async def _handle(self, row: inbox.Received) -> Result:
+        """Never raises but for cancellation: every end is written into the inbox row."""
+        try:
+            message = Message.from_bytes(row.payload)
+        except Malformed as error:
+            why = str(error)
+            await self._context.store.write(lambda tx: inbox.failed(tx, row.id, why))
+            return Result(status=2)
+        call: Call | None = None
+        try:
+            call, effect = await self._prepare(message)
+            await self._commit(row, effect)
+        except AirbossError as error:
+            await self._tell(row, message, explain(error).card(), why="")
+            return Result(status=error.status)
+        except Exception as error:
+            log.exception("a command failed: %s", type(error).__name__)
+            await self._tell(row, message, explain(error).card(), why=f"{type(error).__name__}: {error}"[:500])
+            return Result(status=3)
+        return call.result if call is not None else Result()
+
+    async def _commit(self, row: inbox.Received, effect: Effect | str) -> None:
+        def work(tx: Tx) -> None:
+            if isinstance(effect, str):
+                inbox.ignored(tx, row.id, effect)
+                return
+            effect(tx)
+            inbox.done(tx, row.id)
+
+        await self._context.store.write(work)
+
+    async def _tell(self, row: inbox.Received, message: Message, card: Card, *, why: str) -> None:
+        def work(tx: Tx) -> None:
+            post(tx, message.chat, card)
+            if why:
+                inbox.failed(tx, row.id, why)
+            else:
+                inbox.done(tx, row.id)
+
+        await self._context.store.write(work)
+
+    async def _prepare(self, message: Message) -> tuple[Call | None, Effect | str]:
+        """The call and what it does, or why nothing is done."""
+        person = who(self._context.config(), message.sender)
+        task = await self._context.store.read(
+            lambda tx: threads.task_of_message(tx, message.chat, message.reply_to)
+        )
+        button: actions.Pressable | None = None
+        if message.pressed:
+            token, chat, sender = message.pressed, message.chat, str(message.sender)
+            if person is None:
+                return None, _stranger(message)
+            button = await self._context.store.read(lambda tx: actions.look(tx, token, chat, sender))
+            text = button.command
+        else:
+            text = message.text
+        parsed = parse(text, self._context.registry.names, direct=message.direct, threaded=bool(task))
+        if isinstance(parsed, Ignore):
+            return None, parsed.why
+        if isinstance(parsed, Reply):
+            if not task and not message.direct:
+                return None, "not for us"
+            if person is not None and task:
+                parsed = Command("say", parsed.text)
+        if person is None:
+            return None, _stranger(message) if self._rate(message.sender) else "a stranger, too often"
+        if not self._rate(message.sender):
+            raise Refused(attempted="take this message", cause="too many in a short time", hint="Wait a minute.")
+        if isinstance(parsed, Reply):
+            raise Misused(
+                attempted="tell whom this is for",
+                cause="it is no command, and answers no task's card",
+                hint="Try /run and your words, /say TASK and your words, or /help.",
+            )
+        return await self._call(message, person, parsed, task, button)
+
+    async def _call(
+        self, message: Message, person: Person, parsed: Command, task: str, button: actions.Pressable | None
+    ) -> tuple[Call, Effect]:
+        command = self._context.registry.get(parsed.verb)
+        if command is None:
+            close = self._context.registry.nearest(parsed.verb)
+            raise Misused(
+                attempted=f"do /{parsed.verb}",
+                cause="there is no such command",
+                hint=f"Did you mean /{close}?" if close else "/help shows them all.",
+            )
+        demand_right(person, command.right, f"/{command.verb}")
+        digest = button.digest if button else ""
+        call = Call(message, person, command.verb, parsed.args, task=task, digest=digest)
+        effect = await command.handler(self._context, call)
+        if button is None:
+            return call, effect
+        token, by = button.token, call.actor
+
+        def pressed(tx: Tx) -> None:
+            actions.use(tx, token, by)
+            effect(tx)
+
+        return call, pressed
+
+
+def demand_right(person: Person, right: Right, what: str) -> None:
+    """Raises ``Refused`` unless the person has the right, checked again at every press."""
+    if not may(person, right):
+        raise Refused(
+            attempted=f"do {what}",
+            on=person.name,
+            cause=f"it takes the right to {right}, and your role is {person.role}",
+            hint="An admin can change that with: airboss people add",
+        )
+
+
+def _stranger(message: Message) -> Effect:
+    card = Card(
+        title=line("I do not know you."),
+        lines=(line(f"Your id: {message.sender}"),),
+        tone=Tone.PLAIN,
+    )
+    return lambda tx: _posted(tx, message, card)
+
+
+def _posted(tx: Tx, message: Message, card: Card) -> None:
+    post(tx, message.chat, card)

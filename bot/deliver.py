@@ -1,0 +1,268 @@
+"""From a card to a chat: an outbox row in the transaction of what it tells of, then delivered until it is there.
+
+Rows of one chat leave in their order; a chat or a platform that asks for patience holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary
+
+from bot.cards import Card
+from bot.message import Message
+from fleet.errors import AirbossError, Malformed, Unavailable
+from fleet.model import ChatRef
+from fleet.store import actions, outbox
+from fleet.store.core import Store, Tx
+
+log = logging.getLogger(__name__)
+
+PING: Final = 0
+REPLY: Final = 1
+CARD: Final = 2
+EDIT: Final = 3
+"""Priorities, the most urgent first: when a platform's budget is short, pings outrank edits."""
+
+_BACKOFF_SECONDS: Final = (1, 2, 5, 15, 30, 60)
+_BATCH: Final = 32
+
+
+class RetryAfter(Exception):
+    """The platform asks for patience: ``seconds``, for this chat only or for everything (``everywhere``)."""
+
+    def __init__(self, seconds: float, *, everywhere: bool = False) -> None:
+        super().__init__(f"try again in {seconds} s")
+        self.seconds, self.everywhere = seconds, everywhere
+
+
+class Undeliverable(Exception):
+    """The platform will never take this (the chat is gone, the bot was thrown out): it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterLimits:
+    """What a chat can carry. ``text``: characters of one message; ``buttons``: of one card; ``edits``: whether
+    a message can be changed afterwards."""
+
+    text: int
+    buttons: int
+    edits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A card on its way. ``edits`` is the platform's id of the message it replaces, empty for a new one.
+    ``again``: an earlier process may have sent it already, so it is marked for the reader."""
+
+    id: int
+    chat: ChatRef
+    card: Card
+    edits: str
+    ping: bool
+    again: bool
+    task: str
+    key: str
+
+
+Receive = Callable[[Message], Awaitable[bool]]
+
+
+class Adapter(Protocol):
+    """One chat platform. The only thing that sends."""
+
+    @property
+    def name(self) -> str:
+        """What ``ChatRef.adapter`` says."""
+
+    @property
+    def limits(self) -> AdapterLimits:
+        """What the platform can carry."""
+
+    async def start(self, receive: Receive) -> None:
+        """Begins to take messages. Each is acknowledged only after ``receive`` has returned."""
+
+    async def deliver(self, outgoing: Outgoing) -> str:
+        """Sends the card and answers with the platform's id of the message. Raises ``RetryAfter``,
+        ``Unavailable`` (tried again, later and later) or ``Undeliverable``."""
+
+    async def close(self) -> None:
+        """Stops taking messages."""
+
+
+_BELLS: WeakKeyDictionary[Store, list[Callable[[], None]]] = WeakKeyDictionary()
+
+
+def _ring(store: Store) -> None:
+    for bell in _BELLS.get(store, ()):
+        bell()
+
+
+def post(
+    tx: Tx,
+    chat: ChatRef,
+    card: Card,
+    *,
+    key: str = "",
+    ping: bool = False,
+    task: str = "",
+    priority: int | None = None,
+) -> int:
+    """Puts a new message into the outbox. With ``key`` it can be changed later by :func:`repost`."""
+    if priority is None:
+        priority = PING if ping else REPLY
+    ready = _with_tokens(tx, chat, card)
+    number = outbox.put(
+        tx, chat=chat, card_json=ready.to_json(), card_key=key, ping=ping, priority=priority, task=task
+    )
+    store = tx.store
+    tx.after_commit(lambda: _ring(store))
+    return number
+
+
+def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str) -> None:
+    """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent."""
+    outbox.edit(tx, key, _with_tokens(tx, chat, card).to_json(), chat=chat)
+    store = tx.store
+    tx.after_commit(lambda: _ring(store))
+
+
+def _with_tokens(tx: Tx, chat: ChatRef, card: Card) -> Card:
+    if not card.actions:
+        return card
+    return card.with_actions(
+        replace(
+            action, token=actions.mint(tx, chat, command=action.command, once=action.once, digest=action.digest)
+        )
+        for action in card.actions
+    )
+
+
+class Deliverer:
+    """Carries the outbox to the adapters until closed."""
+
+    def __init__(self, store: Store, adapters: Sequence[Adapter]) -> None:
+        self._store = store
+        self._adapters = tuple(adapters)
+        self._bells = {adapter.name: asyncio.Event() for adapter in adapters}
+        self._workers: list[asyncio.Task[None]] = []
+        self._paused_until = {adapter.name: 0.0 for adapter in adapters}
+        self._carried: dict[str, set[asyncio.Task[None]]] = {adapter.name: set() for adapter in adapters}
+        self._settled = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Begins with what an earlier process left in flight."""
+        _BELLS.setdefault(self._store, []).append(self._ring_all)
+        for adapter in self._adapters:
+            await self._store.write(partial(outbox.unsettled, adapter=adapter.name))
+            self._workers.append(asyncio.create_task(self._work(adapter), name=f"deliver {adapter.name}"))
+
+    async def close(self) -> None:
+        """Stops. What is in flight is sent again, marked, by the next process."""
+        with contextlib.suppress(KeyError, ValueError):
+            _BELLS[self._store].remove(self._ring_all)
+        for worker in self._workers:
+            worker.cancel()
+        for worker in self._workers:
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+
+    async def drained(self, chat: ChatRef) -> None:
+        """Waits until nothing is left to be sent to this chat."""
+        async with self._settled:
+            while await self._store.read(lambda tx: outbox.backlog(tx, chat)):
+                await self._settled.wait()
+
+    def _ring_all(self) -> None:
+        for bell in self._bells.values():
+            bell.set()
+
+    async def _work(self, adapter: Adapter) -> None:
+        """Claims what may leave and carries each row by itself, so that a slow chat holds up no other."""
+        bell, name, loop = self._bells[adapter.name], adapter.name, asyncio.get_running_loop()
+        try:
+            while True:
+                bell.clear()
+                if (pause := self._paused_until[name] - loop.time()) > 0:
+                    await asyncio.sleep(pause)
+                carried = self._carried[name]
+                batch = await self._claim(name, _BATCH - len(carried))
+                for delivery in batch:
+                    task = asyncio.create_task(self._carry(adapter, delivery))
+                    carried.add(task)
+                    task.add_done_callback(carried.discard)
+                if not batch:
+                    await self._idle(bell, name)
+        finally:
+            for task in self._carried[name]:
+                task.cancel()
+
+    async def _claim(self, name: str, room: int) -> list[outbox.Delivery]:
+        if room <= 0:
+            return []
+        try:
+            return await self._store.write(lambda tx: outbox.claim(tx, name, room))
+        except Unavailable:
+            log.exception("the outbox cannot be read; what waits in it is sent later")
+            await asyncio.sleep(_BACKOFF_SECONDS[0])
+            return []
+
+    async def _idle(self, bell: asyncio.Event, name: str) -> None:
+        due = await self._store.read(lambda tx: outbox.next_due_us(tx, name))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if due is None else due / 1_000_000 + 0.001):
+                await bell.wait()
+
+    async def _carry(self, adapter: Adapter, delivery: outbox.Delivery) -> None:
+        try:
+            message_id = await adapter.deliver(_outgoing(delivery))
+        except RetryAfter as asked:
+            if asked.everywhere:
+                self._paused_until[adapter.name] = asyncio.get_running_loop().time() + asked.seconds
+            await self._settle(_later(delivery, asked.seconds, str(asked)))
+        except Unavailable as error:
+            seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
+            await self._settle(_later(delivery, seconds, str(error)))
+        except (Undeliverable, AirbossError) as error:
+            await self._settle(_given_up(delivery, str(error)))
+        except Exception as error:
+            log.exception("a card could not be delivered to %s", adapter.name)
+            await self._settle(_given_up(delivery, f"{type(error).__name__}: {error}"[:500]))
+        else:
+            await self._settle(lambda tx: outbox.delivered(tx, delivery.id, message_id))
+        self._bells[adapter.name].set()
+
+    async def _settle(self, work: Callable[[Tx], None]) -> None:
+        await self._store.write(work)
+        async with self._settled:
+            self._settled.notify_all()
+
+
+def _later(delivery: outbox.Delivery, seconds: float, why: str) -> Callable[[Tx], None]:
+    return lambda tx: outbox.retry(tx, delivery.id, tx.now_us() + int(seconds * 1_000_000), why)
+
+
+def _given_up(delivery: outbox.Delivery, why: str) -> Callable[[Tx], None]:
+    return lambda tx: outbox.gave_up(tx, delivery.id, why)
+
+
+def _outgoing(delivery: outbox.Delivery) -> Outgoing:
+    try:
+        card = Card.from_json(delivery.card_json)
+    except Malformed as error:
+        raise Undeliverable(str(error)) from error
+    return Outgoing(
+        id=delivery.id,
+        chat=delivery.chat,
+        card=card,
+        edits=delivery.message_id,
+        ping=delivery.ping,
+        again=delivery.again,
+        task=delivery.task,
+        key=delivery.card_key,
+    )

@@ -1,0 +1,153 @@
+"""What reaches a person, derived from the ledger by a durable cursor: each event is told once, whatever dies.
+
+The cursor moves in the transaction that writes the outbox rows, so a crash loses and repeats nothing, and no
+mistake in a card can undo what the dispatcher recorded. Silent by default: the first red of a task, its end by
+exhaustion, what waits for a person and what got lost ping; everything else edits a card or comes without sound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+from bot import notices
+from bot.deliver import CARD, post, repost
+from bot.mutes import muted
+from bot.notices import Notice
+from bot.progress import Progress, progress_card, task_key
+from fleet.errors import AirbossError, Misused
+from fleet.events import Recorded
+from fleet.model import ChatRef, Isolation, Task
+from fleet.store import ledger, settings, tasks
+from fleet.store.core import Store, Tx
+
+log = logging.getLogger(__name__)
+
+CURSOR = "notify.seq"
+_BATCH = 500
+_KEPT = 500
+_BREATH_SECONDS = 0.05
+_RETRY_SECONDS = 1.0
+
+
+class Progresses:
+    """Each task's progress, folded as far as the ledger goes; forgotten ones are folded anew when asked for."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Progress] = OrderedDict()
+
+    def after(self, tx: Tx, recorded: Recorded) -> Progress:
+        """The progress of the event's task, that event included."""
+        task_id = recorded.refs.task
+        progress = self._known.get(task_id)
+        if progress is None:
+            progress = self._known[task_id] = folded(tx, task_id, upto=recorded.seq)
+        self._known.move_to_end(task_id)
+        while len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        progress.fold(recorded)
+        return progress
+
+    def forget(self) -> None:
+        """Drops everything: what was folded may not have been committed as told."""
+        self._known.clear()
+
+
+def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
+    """A task's progress up to event ``upto`` (all of it without), read from the ledger."""
+    progress, after = Progress(), 0
+    while batch := ledger.read(tx, after=after, task=task_id):
+        for recorded in batch:
+            if upto is not None and recorded.seq > upto:
+                return progress
+            progress.fold(recorded)
+        after = batch[-1].seq
+    return progress
+
+
+class Notifier:
+    """Follows the ledger and keeps every origin chat informed. ``isolation`` is read for each card."""
+
+    def __init__(self, store: Store, isolation: Callable[[], Isolation], breath: float = _BREATH_SECONDS) -> None:
+        self._store, self._isolation, self._breath = store, isolation, breath
+        self._bell = asyncio.Event()
+        self._moved = asyncio.Condition()
+        self._seq = 0
+        self._progresses = Progresses()
+        self._worker: asyncio.Task[None] | None = None
+        store.observe(self._observe)
+
+    async def start(self) -> None:
+        """Tells what happened since the last event that was told."""
+        self._bell.set()
+        self._worker = asyncio.create_task(self._work(), name="notify")
+
+    async def close(self) -> None:
+        """Stops; the next start goes on after the last committed event."""
+        if self._worker is not None:
+            self._worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker
+
+    async def caught_up(self) -> None:
+        """Waits until everything that is in the ledger now has been told to the outbox."""
+        size = await self._store.read(ledger.size)
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._seq >= size)
+
+    def _observe(self, tx: Tx, recorded: Recorded) -> None:
+        tx.after_commit(self._bell.set)
+
+    async def _work(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            more = True
+            while more:
+                try:
+                    seq, more = await self._store.write(self._advance)
+                except AirbossError:
+                    log.exception("the ledger's news could not be told; they are told later")
+                    self._progresses.forget()
+                    self._bell.set()
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    break
+                async with self._moved:
+                    self._seq = seq
+                    self._moved.notify_all()
+            await asyncio.sleep(self._breath)
+
+    def _advance(self, tx: Tx) -> tuple[int, bool]:
+        """Tells one batch; answers how far that is, and whether there is more."""
+        after = int(settings.get(tx, CURSOR) or 0)
+        batch = ledger.read(tx, after=after, limit=_BATCH)
+        touched: dict[str, tuple[Task, Progress]] = {}
+        for recorded in batch:
+            if not recorded.refs.task:
+                continue
+            try:
+                task = tasks.task(tx, recorded.refs.task)
+            except Misused:
+                continue
+            progress = self._progresses.after(tx, recorded)
+            touched[task.id] = task, progress
+            for notice in notices.of(tx, task, recorded, progress, self._isolation()):
+                self._tell(tx, task, notice)
+        for task, progress in touched.values():
+            card = progress_card(task, progress, self._isolation(), tx.now_us())
+            repost(tx, task.origin, card, key=task_key(task.id))
+        if not batch:
+            return after, False
+        settings.put(tx, CURSOR, str(batch[-1].seq))
+        return batch[-1].seq, len(batch) == _BATCH
+
+    def _tell(self, tx: Tx, task: Task, notice: Notice) -> None:
+        chat: ChatRef = task.origin
+        if notice.edits:
+            repost(tx, chat, notice.card, key=notice.key)
+            return
+        ping = notice.ping and not muted(tx, chat)
+        post(tx, chat, notice.card, key=notice.key, ping=ping, task=task.id, priority=None if ping else CARD)

@@ -1,0 +1,61 @@
+"""A task's ledger as a log that a person reads: one event, one line or a few."""
+
+from __future__ import annotations
+
+from bot import words
+from fleet import events as e
+from fleet import exits
+from fleet.events import Recorded
+from fleet.store import ledger
+from fleet.store.core import Tx
+
+
+def story(tx: Tx, task_id: str) -> str:
+    """The whole log of a task. Everything in it is untrusted."""
+    lines: list[str] = []
+    after = 0
+    while batch := ledger.read(tx, after=after, task=task_id):
+        lines += [text for recorded in batch for text in _lines(recorded)]
+        after = batch[-1].seq
+    return "\n".join(lines)
+
+
+def _lines(recorded: Recorded) -> list[str]:
+    at = words.clock(recorded.time_us)[:5]
+    return [f"{at} {text}" for text in _told(recorded.event)]
+
+
+def _told(event: e.Event) -> list[str]:
+    match event:
+        case e.TaskMoved(new=new, why=why):
+            return [f"— {new}" + (f": {why}" if why else "")]
+        case e.SessionPlaced(machine=machine, passed_over=passed_over):
+            return [f"— on {machine}", *(f"   not {other}" for other in passed_over)]
+        case e.TurnStarted(number=number, cause=cause):
+            return [f"— turn {number} ({cause})"]
+        case e.AgentSaid(text=text):
+            return text.splitlines()
+        case e.ToolCallStarted(tool=tool, summary=summary):
+            return [f"$ {tool} {summary}"]
+        case e.ToolCallEnded(outcome=outcome, exit_code=code, detail=detail) if outcome != "ok":
+            return [
+                f"  {outcome}" + (f" (exit {code})" if code is not None else "") + (f": {detail}" if detail else "")
+            ]
+        case e.PermissionDecided(tool=tool, decision=decision, reason=reason):
+            return [f"  {tool}: {decision}" + (f", {reason}" if reason else "")]
+        case e.PersonSaid(text=text, taken=taken):
+            return [f"> {text} ({taken})"]
+        case e.SnapshotMade(commit=commit, files=files, insertions=plus, deletions=minus):
+            return [f"— snapshot {words.short(commit)}: {words.count(files, 'file')} +{plus} −{minus}"]
+        case e.GateOpened(gate=gate, argv=argv):
+            return [f"— gate {gate}: {' '.join(argv)}"]
+        case e.GateClosed(gate=gate, outcome=outcome, reason=reason, exit=exit_):
+            return [f"— gate {gate} {outcome}: {exits.from_json(exit_) if exit_ else reason}"]
+        case e.VerdictGiven(outcome=outcome, tail=tail):
+            return [f"— verdict {outcome}", *tail.splitlines()]
+        case e.LinkChanged(up=up, why=why):
+            return ["— link is back" if up else f"— no link: {why}"]
+        case e.LandingDone(ref=ref, new=new):
+            return [f"— landed {words.short(new)} on {ref.removeprefix('refs/heads/')}"]
+        case _:
+            return []

@@ -1,0 +1,96 @@
+"""Buttons: each an opaque token that stands for a command line, bound to a chat, a person and its content.
+
+The platform carries the token and nothing else, so a forged, foreign or old button is a token nobody has.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+
+from fleet.errors import Refused
+from fleet.model import ChatRef
+from fleet.store.core import Tx
+from fleet.store.tables import actions
+
+
+@dataclass(frozen=True, slots=True)
+class Pressable:
+    """A button that may be pressed now. ``digest`` is the content it was shown with; empty: nothing to bind."""
+
+    token: str
+    command: str
+    digest: str
+    once: bool
+
+
+def mint(
+    tx: Tx, chat: ChatRef, *, command: str, once: bool, digest: str = "", person: str = "", lives_us: int = 0
+) -> str:
+    """A token for a button in ``chat``. ``person``: only they may press it (empty: whoever has the right).
+
+    ``lives_us``: it is refused after so many microseconds (0: never). A button like this one that was shown here
+    before and not pressed keeps its token, so that a card may be drawn again without breaking what is on screen.
+    """
+    same = (
+        (actions.c.adapter == chat.adapter)
+        & (actions.c.chat == chat.chat)
+        & (actions.c.command == command)
+        & (actions.c.digest == digest)
+        & (actions.c.person == person)
+        & (actions.c.used_us == 0)
+    )
+    now = tx.now_us()
+    found = tx.connection.execute(
+        select(actions.c.token).where(same, (actions.c.expires_us == 0) | (actions.c.expires_us > now)).limit(1)
+    ).scalar()
+    if found is not None:
+        return str(found)
+    token = secrets.token_urlsafe(16)
+    tx.connection.execute(
+        insert(actions).values(
+            token=token,
+            adapter=chat.adapter,
+            chat=chat.chat,
+            command=command,
+            digest=digest,
+            person=person,
+            once=once,
+            created_us=now,
+            expires_us=now + lives_us if lives_us else 0,
+            used_us=0,
+            used_by="",
+        )
+    )
+    return token
+
+
+def look(tx: Tx, token: str, chat: ChatRef, person: str) -> Pressable:
+    """What pressing this button here means. Raises ``Refused`` when it may not be pressed (any more)."""
+    row = tx.connection.execute(select(actions).where(actions.c.token == token)).one_or_none()
+    if row is None or (row.adapter, row.chat) != (chat.adapter, chat.chat):
+        raise _refused("it is none of this chat's buttons", "Use the newest card.")
+    if row.person and row.person != person:
+        raise _refused("it was made for somebody else", "Only they may press it.")
+    if row.once and row.used_us:
+        raise _refused(f"{row.used_by} pressed it already", "")
+    if row.expires_us and row.expires_us <= tx.now_us():
+        raise _refused("it is too old", "Use the newest card.")
+    return Pressable(token, row.command, row.digest, row.once)
+
+
+def use(tx: Tx, token: str, by: str) -> None:
+    """Marks the button as pressed, with the effect in one transaction. Raises ``Refused`` the second time."""
+    changed = tx.connection.execute(
+        update(actions)
+        .where(actions.c.token == token, (actions.c.used_us == 0) | ~actions.c.once)
+        .values(used_us=tx.now_us(), used_by=by)
+    )
+    if changed.rowcount == 0:
+        raise _refused("it was pressed already", "")
+
+
+def _refused(cause: str, hint: str) -> Refused:
+    return Refused(attempted="press this button", cause=cause, hint=hint)

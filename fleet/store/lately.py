@@ -1,0 +1,49 @@
+"""The newest of something, without reading the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, select
+
+from fleet.events import Recorded
+from fleet.store import approvals, ledger
+from fleet.store.core import Tx
+from fleet.store.tables import approvals as table
+from fleet.store.tables import ledger as rows
+
+
+def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = "") -> list[Recorded]:
+    """The last ``count`` events of these kinds (all without) and this task, oldest first."""
+    query = select(rows.c.seq).order_by(rows.c.seq.desc()).limit(count)
+    if kinds:
+        query = query.where(rows.c.kind.in_(kinds))
+    if task:
+        query = query.where(rows.c.task == task)
+    found = list(tx.connection.execute(query).scalars())
+    return ledger.read(tx, after=found[-1] - 1, limit=count, kinds=kinds, task=task) if found else []
+
+
+def first_seq_since(tx: Tx, time_us: int) -> int:
+    """The first event at or after a time; one past the end when there is none yet."""
+    found = tx.connection.execute(
+        select(rows.c.seq).where(rows.c.time_us >= time_us).order_by(rows.c.seq).limit(1)
+    ).scalar_one_or_none()
+    return ledger.size(tx) + 1 if found is None else int(found)
+
+
+def approval_of_ask(tx: Tx, session: str, ask: str) -> approvals.Approval | None:
+    """The question that an agent's request became; ``None`` when it was ruled without a person."""
+    return _last_approval(tx, (table.c.session == session) & (table.c.ask == ask) & (table.c.kind == "permission"))
+
+
+def last_hold(tx: Tx, task: str) -> approvals.Approval | None:
+    """A task's newest hold."""
+    return _last_approval(tx, (table.c.task == task) & (table.c.kind == "hold"))
+
+
+def _last_approval(tx: Tx, which: ColumnElement[bool]) -> approvals.Approval | None:
+    found = tx.connection.execute(
+        select(table.c.id).where(which).order_by(table.c.number.desc()).limit(1)
+    ).scalar_one_or_none()
+    return None if found is None else approvals.approval(tx, found)
