@@ -84,7 +84,7 @@ def judged(
     login: str,
     isolation: Isolation,
 ) -> list[Finding]:
-    """One finding for each deed and target: closed is ok; open is bad, or what ``unsafe-same-user`` already says of itself."""
+    """One finding for each deed and target: closed is ok, open is bad (a warning under ``unsafe-same-user``)."""
     tried: dict[tuple[str, str], list[tuple[Wall, bool, str]]] = {}
     for wall, (crossed, how) in zip(walls, answers, strict=True):
         tried.setdefault((_SAY.get(wall.attempt, wall.attempt), wall.target), []).append((wall, crossed, how))

@@ -99,11 +99,12 @@ def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
     try:
         # The lock is a file beside it, because replacing a locked file would leave the next editor a stale inode.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = path.read_text("utf-8") if path.exists() else ""
+        data = path.read_bytes() if path.exists() else b""
         try:
+            before = data.decode()
             document = tomlkit.parse(before)
-        except tomlkit.exceptions.TOMLKitError:
-            parse_fleet(before, str(path), login=login)
+        except (UnicodeDecodeError, tomlkit.exceptions.TOMLKitError):
+            parse_fleet(data, str(path), login=login)  # says it with the line
             raise
         editor = FleetEditor(document)
         yield editor
@@ -122,7 +123,7 @@ def _replace(path: Path, text: str) -> None:
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
             stream.write(text)
             stream.flush()
             os.fchmod(stream.fileno(), mode)

@@ -1,0 +1,169 @@
+"""No secret passes the redactor, whoever made it and however it is written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fleet.redact import Redactor, setup_logging
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def body(size: int) -> str:
+    return (LETTERS * (size // len(LETTERS) + 1))[:size]
+
+
+# Put together here, so that no scanner of this repository takes them for real ones.
+SHAPES = {
+    "anthropic-key": ["sk-" + "ant-api03-" + body(40)],
+    "openai-key": ["sk-" + body(40), "sk-" + "proj-" + body(40)],
+    "slack-token": ["xo" + "xb-12345-67890-" + body(24), "xa" + "pp-1-A1-" + body(30)],
+    "slack-webhook": ["hooks.slack.com/" + "services/T0/B0/" + body(24)],
+    "telegram-token": ["123456789:" + "AA" + body(33)],
+    "github-token": ["gh" + "p_" + body(36), "github" + "_pat_" + body(60)],
+    "gitlab-token": ["gl" + "pat-" + body(20)],
+    "aws-key": ["AK" + "IA" + "ABCDEFGHIJKLMNOP"],
+    "google-key": ["AI" + "za" + body(35)],
+    "jwt": ["ey" + "JhbGciOiJIUzI1NiJ9." + "ey" + "JzdWIiOiIxIn0aaaa." + body(43)],
+    "private-key": [
+        "-----BEGIN OPENSSH " + "PRIVATE KEY-----\n" + f"{body(64)}\n" * 5 + "-----END OPENSSH PRIVATE KEY-----",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "secret"), [(kind, one) for kind, all_ in SHAPES.items() for one in all_])
+@pytest.mark.parametrize("around", ["{}", "a {} b", '"{}"', "({})", "KEY={}\nnext"])
+def test_well_known_shapes(kind: str, secret: str, around: str) -> None:
+    told = Redactor()(around.replace("{}", secret))
+    assert told == around.replace("{}", f"‹redacted:{kind}›")
+
+
+def test_a_bots_token_in_its_address() -> None:
+    token = SHAPES["telegram-token"][0]
+    assert Redactor()(f"https://api/bot{token}/getMe") == "https://api/bot‹redacted:telegram-token›/getMe"
+
+
+def test_a_private_key_whose_end_is_missing() -> None:
+    text = "-----BEGIN " + "PRIVATE KEY-----\n" + f"{body(64)}\n{body(30)}==\n[then this]"
+    assert Redactor()(text) == "‹redacted:private-key›[then this]"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ‹redacted:authorization›"),
+        ('{"authorization": "Basic dXNlcg=="}', '{"authorization": "Basic ‹redacted:authorization›"}'),
+        ("x-api-key: k1", "x-api-key: ‹redacted:api-key›"),
+        ("https://me:p@ss@host/x", "https://me:‹redacted:password›@host/x"),
+        ("postgresql+psycopg://u:pw@h/db?x=1", "postgresql+psycopg://u:‹redacted:password›@h/db?x=1"),
+        (
+            "aws_secret_access_key = " + body(40),
+            "aws_secret_access_key = ‹redacted:aws-secret›",
+        ),
+    ],
+)
+def test_what_gives_a_secret_away_is_kept_beside_it(text: str, told: str) -> None:
+    assert Redactor()(text) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 passed in 12:30, task-list-of-a-very-long-name-indeed-it-is, commit 3f2a9c1d",
+        "https://example.org:8080/path?x=1@2",
+        "git@github.com:owner/name.git",
+        "the bearer of news",
+        "sha256:" + "0123456789abcdef" * 4,
+    ],
+)
+def test_ordinary_words_stay(text: str) -> None:
+    assert Redactor(["", "8080", "true"])(text) == text
+
+
+SECRET = st.text(st.characters(exclude_characters="‹›", exclude_categories=["Cs"]), min_size=8, max_size=60)
+
+
+@given(st.lists(SECRET, min_size=1, max_size=4), st.lists(st.text(max_size=20), min_size=5, max_size=5))
+def test_a_known_value_never_passes(secrets: list[str], between: list[str]) -> None:
+    redactor = Redactor(secrets)
+    text = "".join(gap + one for gap, one in zip(between, secrets, strict=False)) + between[-1]
+    for written in (text, json.dumps(text), json.dumps(text, ensure_ascii=False), quote(text, safe="")):
+        told = redactor(written)
+        unmarked = re.sub("‹redacted:[a-z-]+›", "‹›", told)
+        assert not any(one in unmarked for one in secrets)
+
+
+def test_a_known_key_of_many_lines_is_cut_out_line_by_line() -> None:
+    value = f"first line of it {body(10)}\nsecond line of it {body(10)}"
+    assert Redactor([value])("seen: second line of it " + body(10)) == "seen: ‹redacted:secret›"
+
+
+@given(st.text(max_size=300))
+@example("Authorization: Bearer Authorization: Bearer x")
+@example("://a:b@c://d:e@f")
+def test_twice_is_once(text: str) -> None:
+    redactor = Redactor(["hunter2hunter2"])
+    assert redactor(redactor(text)) == redactor(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "1", " ", "\n", "eyJ", "eyJa.", "://", "://a:", "@", "-----BEGIN PRIVATE KEY-----",
+     "authorization: bearer ", "sk-", "xoxb-", "AKIA", "11111:a", "hunter2hunte",
+     "aws_secret_access_key = a", "bearer "],
+)  # fmt: skip
+def test_a_megabyte_costs_no_more_than_in_proportion(piece: str) -> None:
+    """Not a timing: a quadratic pattern would run for many minutes and meet the suite's time limit."""
+    text = (piece * (1 << 20))[: 1 << 20]
+    assert len(Redactor(["hunter2hunter2", "another-secret"])(text)) >= 10
+
+
+def test_a_redactor_does_not_tell_what_it_knows() -> None:
+    assert "hunter2hunter2" not in repr(Redactor(["hunter2hunter2"]))
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / ".env").write_text("TOKEN=hunter2hunter2\n")
+    root = logging.getLogger()
+    level, before = root.level, list(root.handlers)
+    setup_logging(tmp_path, console=False)
+    setup_logging(tmp_path, console=False)
+    yield tmp_path / "airboss.log"
+    for handler in [one for one in root.handlers if one not in before]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+
+
+def test_a_log_holds_no_secret_in_message_arguments_or_traceback(logs: Path) -> None:
+    log = logging.getLogger("airboss.test")
+    hidden = "\x1b[0m".join("hunter2hunter2")
+    log.info("token %s and %s", "hunter2hunter2", hidden, stack_info=True)
+    try:
+        raise ValueError("the token hunter2hunter2 is wrong")
+    except ValueError:
+        log.exception("failed")
+    text = logs.read_text()
+    assert "hunter2" not in text
+    assert "\x1b" not in text
+    assert "ValueError: the token ‹redacted:secret› is wrong" in text
+    assert text.count("failed") == 1
+    assert logs.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["httpx", "telegram.ext.Updater", "slack_bolt.AsyncApp", "slack_sdk.web"])
+def test_libraries_that_log_addresses_with_tokens_are_quiet(logs: Path, name: str) -> None:
+    logging.getLogger(name).info("POST https://api.telegram.org/botTOKEN/getMe")
+    logging.getLogger(name).warning("a warning still counts")
+    assert "POST" not in logs.read_text()
+    assert "a warning still counts" in logs.read_text()
