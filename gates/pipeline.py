@@ -19,6 +19,7 @@ from fleet.ports import Candidate
 from fleet.repository import Repository
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
+from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from fleet.workspace import Workspaces
 from gates import permissions, policy
@@ -68,8 +69,8 @@ class Pipeline:
         try:
             definitions = await self._definitions(candidate.task.repo, candidate.base)
         except (Refused, Misused) as error:
-            return await self._give(candidate, (), policy.Decision(Outcome.REFUSED, (str(error),)), 0)
-        if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self.process_gone(
+            return await self._give(candidate, (), policy.Decision(Outcome.REFUSED, (clean(str(error)),)), 0)
+        if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self._agent_gone(
             candidate.session
         ):
             why = "the agent's processes were not seen gone, and they share a login with the gates"

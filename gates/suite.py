@@ -23,7 +23,7 @@ from fleet.repository import Repository
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
-from fleet.untrusted import tail_that_matters
+from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
 from fleet.workspace import Workspaces
 from gates import junit
@@ -257,7 +257,8 @@ class Suite:
 
 
 def _unavailable(run_id: str, definition: Definition, reason: str) -> GateResult:
-    return GateResult(run_id, definition.name, definition.argv, GateOutcome.UNAVAILABLE, reason, None, None, "")
+    outcome, words = GateOutcome.UNAVAILABLE, clean(reason)
+    return GateResult(run_id, definition.name, definition.argv, outcome, words, None, None, "")
 
 
 async def _counts(executor: Executor, report: str) -> JUnitCounts | None:

@@ -1,0 +1,87 @@
+"""``airboss verify``: whether a receipt is what the pinned key signed, and whether repository and ledger agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fleet.errors import Misused
+from fleet.store.core import Store
+from fleet.untrusted import clean
+from gates.receipts import verify as checks
+from gates.receipts.verify import Check
+
+
+async def verify(
+    receipt: Path,
+    *,
+    home: Path,
+    allowed_signers: Path | None = None,
+    key: str = "",
+    repo: Path | None = None,
+    ledger: str = "",
+    as_json: bool = False,
+) -> int:
+    """Prints each check and answers 0 when all of them hold, else 1.
+
+    ``ledger`` is a store's URL or the path of an SQLite file. Raises ``Misused`` (2) without a pinned key or a
+    receipt, and ``Unavailable`` (3) when the repository or the ledger cannot be read.
+    """
+    pinned = checks.pinned_keys(home, allowed_signers, key, receipt)
+    data, signature = _read(receipt), _read(receipt.with_name(receipt.name + ".sig"))
+    shape, statement = checks.check_shape(data)
+    found = [checks.check_signature(data, signature.decode("ascii", "replace"), pinned), shape]
+    if shape.ok and repo is not None:
+        found.append(await checks.check_repository(statement, repo))
+    if shape.ok and ledger:
+        with Store.open(_url(ledger), create=False) as store:
+            found.append(await checks.check_ledger(data, statement, store))
+    verified = all(check.ok for check in found)
+    said = as_plain(receipt, found, statement if verified else {})
+    sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, said))
+    return 0 if verified else 1
+
+
+def _url(ledger: str) -> str:
+    return ledger if "://" in ledger else f"sqlite:///{Path(ledger).resolve()}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(checks.SIZE_LIMIT + 1)
+    except OSError as error:
+        raise Misused(
+            attempted="read the receipt",
+            on=str(path),
+            cause=error.strerror or str(error),
+            hint="a receipt is TASK.json with TASK.json.sig beside it",
+        ) from error
+    if len(data) > checks.SIZE_LIMIT:
+        raise Misused(attempted="read the receipt", on=str(path), cause=f"it is over {checks.SIZE_LIMIT >> 20} MiB")
+    return data
+
+
+def as_plain(receipt: Path, found: list[Check], statement: dict[str, Any]) -> dict[str, Any]:
+    """The result as JSON of the shape in ``docs/schema/verify.json``. Nothing of an unverified receipt is in it."""
+    said = statement.get("predicate", {})
+    return {
+        "v": 1,
+        "receipt": str(receipt),
+        "verified": all(check.ok for check in found),
+        "checks": [{"name": check.name, "ok": check.ok, "detail": clean(check.detail)} for check in found],
+        "commit": said["landed"]["commit"] if said else None,
+        "isolation": said["isolation"] if said else None,
+        "witness": said["witness"] if said else None,
+    }
+
+
+def _lines(found: list[Check], said: dict[str, Any]) -> str:
+    lines = [f"{'ok ' if check.ok else 'NO '} {check.name}: {clean(check.detail)}" for check in found]
+    if said["verified"]:
+        lines.append(f"verified: {said['commit']} ({said['isolation']}, {said['witness']})")
+    else:
+        lines.append("NOT verified")
+    return "\n".join(lines) + "\n"
