@@ -17,6 +17,9 @@ from fleet.machines.login import LoginExecutor
 
 _NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?")
 
+#: For another login: the controller's own PATH names programs that only the controller may run.
+_LOGIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin"
+
 
 class LocalExecutor(LoginExecutor):
     """Runs the runner as a child process, as ``run_as`` when that is another login than ours."""
@@ -59,7 +62,7 @@ class LocalExecutor(LoginExecutor):
             "HOME": account.pw_dir,
             "USER": self._login,
             "LOGNAME": self._login,
-            "PATH": os.environ.get("PATH", os.defpath),
+            "PATH": _LOGIN_PATH if self._other else os.environ.get("PATH", _LOGIN_PATH),
             "LANG": os.environ.get("LANG", "C.UTF-8"),
         }
         process = await asyncio.create_subprocess_exec(

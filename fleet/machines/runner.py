@@ -916,7 +916,7 @@ class RunJob(Job):
         self.sent = {"out": 0, "err": 0}
         self.kept = b""
         self.status: Optional[int] = None
-        self.timed_out = False
+        self.timed_out = self.dropped = False
         self.kill_at = 0.0
         self.stdin_pending = bytearray()
         self.stdin_last = not request.get("stdin", False)
@@ -1004,8 +1004,9 @@ class RunJob(Job):
                 signal_group(self.pid, signal.SIGKILL)
         self.wake = (self.kill_at or self.deadline) if self.status is None else now
         for name in list(self.sources):
-            self.pump_source(name)
-        if self.status is not None and not self.sources:
+            if name in self.sources:  # passing the limit drops them all
+                self.pump_source(name)
+        if self.status is not None and not self.sources and not self.dropped:
             self.end()
 
     def pump_source(self, name: str) -> None:
@@ -1049,6 +1050,7 @@ class RunJob(Job):
         self.sources = {}
 
     def drop(self) -> None:
+        self.dropped = True
         signal_group(self.pid, signal.SIGKILL)
         self.clean()
         self.serve.jobs.pop(self.number, None)

@@ -1,0 +1,185 @@
+"""The executor's contract: facts, short commands and files, on every kind of login."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import Refused, Unavailable
+from fleet.exits import Exited, Signalled, TimedOut
+from tests.contracts.executor_logins import KINDS, Login, alive, ends, far_end, opened, pipe_spec, said
+from tests.far_end.sshd import Sshd
+
+ODD = ("two words", "it's \"quoted\" $HOME `id` \\", "line\nbreak", "--leading", "", "*", "ünïcode")
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    with far_end() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
+    async with opened(request.param, sshd) as made:
+        yield made
+
+
+async def test_facts_tell_who_and_what_answers(login: Login) -> None:
+    executor = login.executor()
+    facts = await executor.facts()
+    assert executor.root == str(login.root)
+    assert facts.user == (await executor.run(["id", "-un"])).out.decode().strip()
+    assert (facts.uid == os.getuid()) == (login.kind != "other-login")
+    assert facts.cpus > 0 and facts.disk_free > 0 and facts.boot
+    assert (await login.executor().facts()).boot == facts.boot
+
+
+async def test_run_keeps_streams_apart_and_tells_the_exit(login: Login) -> None:
+    executor = login.executor()
+    ran = await executor.run(["sh", "-c", r"printf 'out\377'; echo err >&2; exit 7"])
+    assert (ran.exit, ran.out, ran.err) == (Exited(7), b"out\xff", b"err\n")
+    assert (await executor.run(["sh", "-c", "kill -9 $$"])).exit == Signalled("SIGKILL")
+
+
+async def test_arguments_and_environment_arrive_as_they_are(login: Login) -> None:
+    ran = await login.executor().run(["sh", "-c", r'printf "%s\0" "$VALUE" "$@"', "-", *ODD], env={"VALUE": "a\n'b"})
+    assert ran.out.decode() == "".join(f"{item}\0" for item in ("a\n'b", *ODD))
+
+
+async def test_a_command_never_sees_the_controllers_environment(
+    login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRBOSS_TEST_SECRET", "hunter2")
+    ran = await login.executor().run(["env"])
+    assert b"HOME=" in ran.out and b"hunter2" not in ran.out
+
+
+async def test_a_command_that_hangs_is_timed_out_with_its_children(login: Login) -> None:
+    script = "trap '' TERM; sleep 300 & echo $!; wait; sleep 300"
+    ran = await login.executor().run(["sh", "-c", script], timeout=0.3)
+    assert ran.exit == TimedOut(300_000)
+    await ends(int(ran.out))
+
+
+async def test_a_daemon_left_behind_holds_nobody_up(login: Login) -> None:
+    ran = await login.executor().run(["sh", "-c", "setsid sleep 30 & echo $!"], timeout=20)
+    assert ran.exit == Exited(0)
+    await login.executor().run(["kill", ran.out.decode().strip()])
+
+
+async def test_output_beyond_the_limit_is_cut_and_the_command_goes_on(login: Login) -> None:
+    ran = await login.executor().run(["sh", "-c", "head -c 3000000 /dev/zero; exit 5"], limit=1000)
+    assert ran.exit == Exited(5) and ran.out == bytes(1000)
+
+
+async def test_files_stream_through_a_command(login: Login, tmp_path: Path) -> None:
+    content = os.urandom(3_000_000)
+    (tmp_path / "in").write_bytes(content)
+    executor = login.executor()
+    ran = await executor.run(["cat"], stdin=tmp_path / "in", stdout=tmp_path / "out", limit=len(content))
+    assert ran.exit == Exited(0) and (tmp_path / "out").read_bytes() == content
+    with pytest.raises(Unavailable, match="limit"):
+        await executor.run(["cat"], stdin=tmp_path / "in", stdout=tmp_path / "out", limit=len(content) - 1)
+    assert (tmp_path / "out").stat().st_size < len(content)
+
+
+async def test_input_that_nobody_reads_is_let_go(login: Login) -> None:
+    ran = await login.executor().run(["sh", "-c", "exec <&-; exit 3"], stdin=bytes(5_000_000))
+    assert ran.exit == Exited(3)
+
+
+async def test_a_missing_program_is_unavailable_not_failed(login: Login) -> None:
+    with pytest.raises(Unavailable, match="no-such-program"):
+        await login.executor().run(["no-such-program"])
+    with pytest.raises(Unavailable, match="/nowhere"):
+        await login.executor().run(["true"], cwd="/nowhere")
+
+
+async def test_a_cancelled_command_is_killed(login: Login) -> None:
+    executor = login.executor()
+    fifo = login.root.parent / "pid"
+    task = asyncio.create_task(executor.run(["sh", "-c", f"echo $$ > {fifo}.new; mv {fifo}.new {fifo}; sleep 300"]))
+    while not fifo.exists():
+        await asyncio.sleep(0.01)
+    pid = int(fifo.read_text())
+    assert alive(pid)
+    task.cancel()
+    await ends(pid)
+
+
+async def test_files_are_written_read_and_removed(login: Login) -> None:
+    executor = login.executor()
+    content = os.urandom(2_500_000)
+    await executor.write_file("a/b/file", content, 0o640)
+    assert await executor.read_file("a/b/file", 1 << 30) == content
+    assert await executor.read_file(f"{executor.root}/a/b/file", 10) == content[:10]
+    assert (login.root / "a/b/file").stat().st_mode & 0o777 == 0o640
+    await executor.run(["chmod", "-R", "a-w", f"{executor.root}/a"])
+    await executor.remove_tree("a")
+    assert not (login.root / "a").exists()
+    await executor.remove_tree("a")
+    with pytest.raises(Unavailable, match="a/b/file"):
+        await executor.read_file("a/b/file", 10)
+
+
+async def test_nothing_outside_the_root_is_removed(login: Login) -> None:
+    executor = login.executor()
+    await executor.facts()
+    outside = login.root.parent / "precious"
+    await executor.run(["mkdir", str(outside)])
+    await executor.run(["ln", "-s", str(login.root.parent), str(login.root / "way-out")])
+    for path in (str(outside), "../precious", "way-out/precious", ".", str(login.root)):
+        with pytest.raises(Refused):
+            await executor.remove_tree(path)
+    await executor.remove_tree("way-out")
+    assert outside.is_dir() and not (login.root / "way-out").is_symlink()
+
+
+async def test_everything_shares_one_channel_and_nothing_starves(login: Login) -> None:
+    """The sshd of this suite allows a single session. A follower that does not read holds up nobody."""
+    executor = login.executor()
+    spec = pipe_spec("sh", "-c", "head -c 20000000 /dev/zero; echo end; sleep 300")
+    await executor.start(spec)
+    lazy = executor.attach(spec.id, spec.nonce, 0)
+    await anext(lazy)
+    ran = await asyncio.gather(*(executor.run(["echo", str(n)], stdin=b"x") for n in range(20)))
+    assert [int(result.out) for result in ran] == list(range(20))
+    assert (await said(executor, spec.id, b"end"))[:10] == bytes(10)
+    serve = int((await executor.run(["sh", "-c", "echo $PPID"])).out)
+    peak = next(line for line in Path(f"/proc/{serve}/status").read_text().splitlines() if "VmHWM" in line)
+    assert int(peak.split()[1]) < 60_000, peak
+    await lazy.aclose()  # type: ignore[attr-defined]  # an async generator, which the port need not promise
+    assert executor.channels_opened == 1
+
+
+async def test_a_closed_executor_opens_again_when_needed(login: Login) -> None:
+    executor = login.executor()
+    serve = int((await executor.run(["sh", "-c", "echo $PPID"])).out)
+    await executor.close()
+    await ends(serve)
+    results = await asyncio.gather(*(executor.run(["true"]) for _ in range(5)))
+    assert {result.exit for result in results} == {Exited(0)}
+    assert executor.channels_opened == 2
+
+
+async def test_the_runner_is_repaired_when_its_file_is_not_what_its_name_says(login: Login) -> None:
+    executor = login.executor()
+    await executor.facts()
+    await executor.close()
+    (source,) = (login.root / "bin").glob("runner-*.py")
+    (compiled,) = (login.root / "bin").glob("runner-*.pyc")
+    good = source.read_bytes()
+    source.write_bytes(b"raise SystemExit")
+    compiled.write_bytes(b"nonsense")
+    assert (await executor.run(["true"])).exit == Exited(0)
+    assert source.read_bytes() == good
+
+
+async def test_a_login_without_python_is_unavailable(login: Login) -> None:
+    with pytest.raises(Unavailable, match="no-python"):
+        await login.executor(python="no-python").facts()

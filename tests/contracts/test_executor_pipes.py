@@ -1,0 +1,292 @@
+"""The executor's contract: durable pipes, from start to end, on every kind of login."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import Refused
+from fleet.exits import Exited, Lost, Signalled, TimedOut
+from fleet.ports import Accepted, Output, Pulse
+from tests.contracts.executor_logins import (
+    KINDS,
+    NONCE,
+    Login,
+    alive,
+    ends,
+    far_end,
+    follow,
+    opened,
+    pipe_spec,
+    run_pipe,
+    said,
+)
+from tests.far_end.sshd import Sshd
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    with far_end() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
+    async with opened(request.param, sshd) as made:
+        yield made
+
+
+async def test_a_pipe_tells_its_output_and_its_end(login: Login) -> None:
+    executor = login.executor()
+    life = await run_pipe(executor, pipe_spec("sh", "-c", r"printf 'a\377\0b'; echo no >&2; exit 3"))
+    assert life.output == b"a\xff\0b"
+    assert any(isinstance(event, Pulse) for event in life.events)
+    ended = life.ended
+    assert (ended.exit, ended.raw_wait_status, ended.gone, ended.unavailable) == (Exited(3), 3 << 8, True, "")
+    assert 0 < ended.started_us <= ended.ended_us
+
+
+async def test_a_signal_is_not_an_exit(login: Login) -> None:
+    life = await run_pipe(login.executor(), pipe_spec("sh", "-c", "kill -KILL $$"))
+    assert (life.ended.exit, life.ended.raw_wait_status) == (Signalled("SIGKILL"), 9)
+
+
+async def test_starting_twice_finds_the_first(login: Login) -> None:
+    executor = login.executor()
+    count = login.root.parent / "count"
+    spec = pipe_spec("sh", "-c", f"echo started >> {count}; sleep 300")
+    await asyncio.gather(executor.start(spec), login.executor().start(spec), executor.start(spec))
+    async with asyncio.timeout(10):
+        while not count.exists():
+            await asyncio.sleep(0.01)
+    await executor.start(spec)
+    await executor.stop(spec.id, 0)
+    await executor.start(spec)
+    assert (await follow(executor, spec.id)).ended.exit == Signalled("SIGTERM")
+    assert count.read_text() == "started\n"
+
+
+async def test_streams_are_spooled_apart_or_merged(login: Login) -> None:
+    executor = login.executor()
+    script = ("sh", "-c", "echo out; echo err >&2")
+    apart, merged = pipe_spec(*script), pipe_spec(*script, merge=True)
+    assert (await run_pipe(executor, apart)).output == b"out\n"
+    assert await executor.tail(apart.id, "err", 100) == b"err\n"
+    assert await executor.tail(apart.id, "err", 2) == b"r\n"
+    assert (await run_pipe(executor, merged)).output == b"out\nerr\n"
+    for stream in ("out", "err"):
+        assert (login.root / "pipes" / apart.id / stream).stat().st_mode & 0o777 == 0o600
+
+
+async def test_megabytes_arrive_whole_and_from_any_offset(login: Login) -> None:
+    executor = login.executor()
+    program = "import os,sys; [sys.stdout.buffer.write(b'%07d\\n' % n) for n in range(400000)]"
+    spec = pipe_spec("python3", "-c", program)
+    whole = b"".join(b"%07d\n" % n for n in range(400000))
+    assert (await run_pipe(executor, spec)).output == whole
+    assert (await follow(executor, spec.id, 3_000_001)).output == whole[3_000_001:]
+    assert (await follow(executor, spec.id, len(whole))).output == b""
+
+
+async def test_a_hundred_megabytes_on_one_line_are_spooled_in_bounded_memory(login: Login) -> None:
+    executor = login.executor()
+    size = 100_000_000
+    spec = pipe_spec("sh", "-c", f"head -c {size} /dev/zero | tr '\\0' x; echo; sleep 300")
+    await executor.start(spec)
+    spool = login.root / "pipes" / spec.id / "out"
+    async with asyncio.timeout(60):
+        while spool.stat().st_size <= size:
+            await asyncio.sleep(0.02)
+    supervisor = json.loads(await executor.read_file(f"pipes/{spec.id}/state.json", 1000))["pid"]
+    peak = next(line for line in Path(f"/proc/{supervisor}/status").read_text().splitlines() if "VmHWM" in line)
+    assert int(peak.split()[1]) < 50_000, peak
+    await executor.stop(spec.id, 0)
+    assert (await follow(executor, spec.id, size - 3_000_000)).output == b"x" * 3_000_000 + b"\n"
+
+
+async def test_input_is_acknowledged_by_position(login: Login) -> None:
+    executor = login.executor()
+    spec = pipe_spec("cat", stdin=True)
+    await executor.start(spec)
+    await executor.send(spec.id, 0, b"one\n")
+    await executor.send(spec.id, 0, b"one\n")
+    await executor.send(spec.id, 2, b"e\ntwo\n")
+    with pytest.raises(Refused, match="byte 8"):
+        await executor.send(spec.id, 9, b"gap")
+    assert await said(executor, spec.id, b"two\n") == b"one\ntwo\n"
+    await executor.send(spec.id, 8, b"", eof=True)
+    await executor.send(spec.id, 8, b"", eof=True)
+    with pytest.raises(Refused, match="closed"):
+        await executor.send(spec.id, 8, b"late")
+    life = await follow(executor, spec.id)
+    assert life.output == b"one\ntwo\n" and life.ended.exit == Exited(0)
+    assert [event for event in life.events if isinstance(event, Accepted)] == [Accepted(8)]
+
+
+async def test_input_waits_for_a_process_that_is_slow_to_read(login: Login) -> None:
+    executor = login.executor()
+    content = os.urandom(1_000_000)
+    spec = pipe_spec("sh", "-c", "read go < $GO; cat", stdin=True, env={"GO": str(login.root.parent / "go")})
+    await executor.run(["mkfifo", "-m", "666", str(login.root.parent / "go")])
+    await executor.start(spec)
+    await executor.send(spec.id, 0, content, eof=True)
+    async for event in executor.attach(spec.id, NONCE, 0):
+        if isinstance(event, Accepted):
+            assert event.position < len(content)
+            break
+    (login.root.parent / "go").write_text("go\n")
+    life = await follow(executor, spec.id)
+    assert life.output == content and life.events[-2] == Accepted(len(content))
+
+
+async def test_a_pipe_without_stdin_reads_the_end_of_file_and_takes_no_input(login: Login) -> None:
+    executor = login.executor()
+    spec = pipe_spec("cat")
+    assert (await run_pipe(executor, spec)).ended.exit == Exited(0)
+    with pytest.raises(Refused, match="no input"):
+        await executor.send(spec.id, 0, b"x")
+
+
+async def test_a_timeout_is_term_then_kill(login: Login) -> None:
+    executor = login.executor()
+    polite = pipe_spec("sh", "-c", "trap 'echo bye; exit 0' TERM; sleep 300 & wait", timeout_us=300_000)
+    life = await run_pipe(executor, polite)
+    assert (life.output, life.ended.exit, life.ended.raw_wait_status) == (b"bye\n", TimedOut(300_000), 0)
+    stubborn = pipe_spec("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done", timeout_us=300_000)
+    life = await run_pipe(executor, stubborn)
+    assert (life.ended.exit, life.ended.raw_wait_status, life.ended.gone) == (TimedOut(300_000), 9, True)
+
+
+@pytest.mark.parametrize("contain", [False, True])
+async def test_a_missing_program_was_never_started(login: Login, contain: bool) -> None:
+    executor = login.executor()
+    life = await run_pipe(executor, pipe_spec("no-such-program", "x", contain=contain))
+    assert "no-such-program" in life.ended.unavailable and isinstance(life.ended.exit, Lost)
+    life = await run_pipe(executor, pipe_spec("true", cwd="/nowhere", contain=contain))
+    assert "/nowhere" in life.ended.unavailable
+    life = await run_pipe(executor, pipe_spec("/etc/passwd", contain=contain))
+    assert "Permission denied" in life.ended.unavailable
+
+
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+async def test_a_checkout_is_hashed_as_git_does_and_must_be_the_expected_tree(login: Login, form: str) -> None:
+    executor = login.executor()
+    await executor.facts()
+    place = login.root / "checkout"
+    script = (
+        f"mkdir -p {place}/dir/deep {place}/dir.d {place}/empty && cd {place} && git init -q --object-format={form} ."
+        " && echo one > a && echo x > dir-a && echo x > dir0 && echo deep > dir/deep/f && echo d > dir.d/f"
+        " && printf '\\r\\n\\377' > binary && echo '#!/bin/sh' > run && chmod +x run && ln -s ../nowhere link"
+        " && : > .gitignore && git add -A && git write-tree"
+    )
+    ran = await executor.run(["sh", "-c", script])
+    tree = ran.out.decode().strip()
+    assert ran.exit == Exited(0), ran.err
+    right = await run_pipe(executor, pipe_spec("./run", cwd=str(place), expect_tree=(str(place), tree)))
+    assert (right.ended.exit, right.ended.tree) == (Exited(0), tree)
+    for change in ("chmod -x run", "echo more >> a", "ln -sf elsewhere link", "mkfifo pipe", "rm dir0"):
+        await executor.run(["sh", "-c", f"cp -a {place} {place}.new && cd {place}.new && {change}"])
+        wrong = await run_pipe(executor, pipe_spec("true", cwd="/", expect_tree=(f"{place}.new", tree)))
+        assert "tree" in wrong.ended.unavailable and isinstance(wrong.ended.exit, Lost), change
+        await executor.remove_tree(f"{place}.new")
+
+
+@pytest.mark.parametrize("contain", [False, True])
+async def test_stop_leaves_no_process_not_even_a_daemon(login: Login, contain: bool) -> None:
+    executor = login.executor()
+    spec = pipe_spec(
+        "sh", "-c", "(setsid sh -c 'trap \"\" TERM HUP; sleep 301 & wait' &) ; echo up; sleep 302", contain=contain
+    )
+    await executor.start(spec)
+    await said(executor, spec.id, b"up")
+    await executor.stop(spec.id, 0.2)
+    assert (await executor.run(["sh", "-c", "ps -axo pid,args | grep -E 'sleep 30[1]' | grep -v grep"])).out == b""
+    ended = (await follow(executor, spec.id)).ended
+    assert ended.gone and ended.exit == Signalled("SIGTERM") and ended.contained == contain
+    await executor.stop(spec.id)
+    await executor.stop("never-was")
+
+
+async def test_what_a_command_leaves_behind_is_ended_with_it(login: Login) -> None:
+    executor = login.executor()
+    life = await run_pipe(executor, pipe_spec("sh", "-c", "setsid sleep 300 & echo $!"))
+    assert life.ended.exit == Exited(0) and life.ended.gone
+    assert not alive(int(life.output))
+
+
+async def test_odd_arguments_and_a_bare_environment(login: Login) -> None:
+    odd = ("two words", "it's \"quoted\" $HOME", "line\nbreak", "--leading", "")
+    executor = login.executor(path=["/opt/first"])
+    life = await run_pipe(executor, pipe_spec("sh", "-c", r'printf "%s\0" "$@"', "-", *odd))
+    assert life.output.decode() == "".join(f"{item}\0" for item in odd)
+    life = await run_pipe(executor, pipe_spec("/usr/bin/env", env={"A": "b\nc"}, bare_env=True))
+    assert life.output == b"A=b\nc\n"
+    usual = (await run_pipe(executor, pipe_spec("env", env={"A": "b"}))).output.decode().splitlines()
+    names = {line.partition("=")[0] for line in usual}
+    assert {"A", "HOME", "PATH", "USER", "LANG"} <= names
+    assert any(line.startswith("PATH=/opt/first:") for line in usual)
+
+
+async def test_secrets_are_in_no_file_and_no_process_list(login: Login) -> None:
+    executor = login.executor()
+    nonce = "cafe" * 16
+    spec = pipe_spec("sh", "-c", "echo up; sleep 300", env={"TOKEN": "hunter2hunter2"}, nonce=nonce)
+    await executor.start(spec)
+    async for event in executor.attach(spec.id, nonce, 0):
+        if isinstance(event, Output):
+            break
+    secrets = (b"hunter2hunter2", nonce.encode())
+    lines = _contents(Path("/proc").glob("[0-9]*/cmdline"))
+    assert any(spec.id.encode() in line for line in lines)
+    await executor.stop(spec.id, 0)
+    files = [path.read_bytes() for path in login.root.rglob("*") if path.is_file()]
+    assert not [text for text in lines + files if any(secret in text for secret in secrets)]
+
+
+def _contents(paths: Iterator[Path]) -> list[bytes]:
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found.append(path.read_bytes())
+    return found
+
+
+async def test_retention_forgets_what_ended_long_ago_and_only_that(login: Login) -> None:
+    executor = login.executor()
+    done, running = pipe_spec("true"), pipe_spec("sleep", "300")
+    await run_pipe(executor, done)
+    await executor.start(running)
+    assert await executor.forget(3_600_000_000) == 0
+    assert await executor.forget(0) == 1
+    assert [path.name for path in (login.root / "pipes").iterdir()] == [running.id]
+    ended = (await follow(executor, done.id)).ended
+    assert isinstance(ended.exit, Lost) and "no such pipe" in ended.exit.why
+
+
+async def test_names_that_are_no_names_are_refused(login: Login) -> None:
+    for name in ("../x", "a/b", "", ".hidden", "-option"):
+        with pytest.raises(Refused):
+            await login.executor().start(pipe_spec("true", id=name))
+
+
+async def test_a_sleeping_pipe_still_gives_a_pulse(login: Login) -> None:
+    executor = login.executor()
+    spec = pipe_spec("sleep", "300")
+    await executor.start(spec)
+    async with asyncio.timeout(9):
+        pulses = 0
+        async for event in executor.attach(spec.id, NONCE, 0):
+            pulses += isinstance(event, Pulse)
+            if pulses == 2:
+                break
+    state = json.loads(await executor.read_file(f"pipes/{spec.id}/state.json", 1000))
+    await executor.run(["kill", "-9", str(state["pid"])])
+    await ends(state["pid"])
+    life = await follow(executor, spec.id)
+    assert not any(isinstance(event, Pulse) for event in life.events)
