@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot.cards import Card, Tone, line
-from bot.deliver import post
+from bot.deliver import collecting, post
 from bot.explain import explain
 from bot.message import Message
 from bot.parse import Command, Ignore, Reply, parse
@@ -130,38 +130,41 @@ class ChatCore:
             why = str(error)
             await self._context.store.write(lambda tx: inbox.failed(tx, row.id, why))
             return Result(status=2)
-        call: Call | None = None
         try:
             call, effect = await self._prepare(message)
-            await self._commit(row, effect)
-        except AirbossError as error:
-            await self._tell(row, message, explain(error).card(), why="")
-            return Result(status=error.status)
+            result = call.result if call is not None else Result()
+            result.posted = await self._commit(row, effect)
         except Exception as error:
-            log.exception("a command failed: %s", type(error).__name__)
-            await self._tell(row, message, explain(error).card(), why=f"{type(error).__name__}: {error}"[:500])
-            return Result(status=3)
-        return call.result if call is not None else Result()
+            told = explain(error)
+            bug = not isinstance(error, AirbossError)
+            if bug:
+                log.exception("a command failed")
+            posted = await self._tell(row, message, told.card(), why=repr(error)[:500] if bug else "")
+            return Result(status=told.status, posted=posted)
+        return result
 
-    async def _commit(self, row: inbox.Received, effect: Effect | str) -> None:
-        def work(tx: Tx) -> None:
+    async def _commit(self, row: inbox.Received, effect: Effect | str) -> list[int]:
+        def work(tx: Tx) -> list[int]:
             if isinstance(effect, str):
                 inbox.ignored(tx, row.id, effect)
-                return
-            effect(tx)
+                return []
+            with collecting() as posted:
+                effect(tx)
             inbox.done(tx, row.id)
+            return posted
 
-        await self._context.store.write(work)
+        return await self._context.store.write(work)
 
-    async def _tell(self, row: inbox.Received, message: Message, card: Card, *, why: str) -> None:
-        def work(tx: Tx) -> None:
-            post(tx, message.chat, card)
+    async def _tell(self, row: inbox.Received, message: Message, card: Card, *, why: str) -> list[int]:
+        def work(tx: Tx) -> list[int]:
+            number = post(tx, message.chat, card)
             if why:
                 inbox.failed(tx, row.id, why)
             else:
                 inbox.done(tx, row.id)
+            return [number]
 
-        await self._context.store.write(work)
+        return await self._context.store.write(work)
 
     async def _prepare(self, message: Message) -> tuple[Call | None, Effect | str]:
         """The call and what it does, or why nothing is done."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
@@ -103,6 +104,20 @@ def _ring(store: Store) -> None:
         bell()
 
 
+_collecting = threading.local()
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[list[int]]:
+    """The outbox rows that :func:`post` writes meanwhile on this thread, inside one transaction."""
+    numbers: list[int] = []
+    _collecting.numbers = numbers
+    try:
+        yield numbers
+    finally:
+        _collecting.numbers = None
+
+
 def post(
     tx: Tx,
     chat: ChatRef,
@@ -122,6 +137,9 @@ def post(
     )
     store = tx.store
     tx.after_commit(lambda: _ring(store))
+    collected: list[int] | None = getattr(_collecting, "numbers", None)
+    if collected is not None:
+        collected.append(number)
     return number
 
 

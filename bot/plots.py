@@ -48,14 +48,14 @@ def _ends(axes: Axes, digest: Digest) -> None:
     width = max(1, -(-(last - first + 1) // _MOST_BARS))
     slots = (last - first) // width + 1
     bottom = [0] * slots
-    for end in _END_COLOUR:
+    for end, colour in _END_COLOUR.items():
         heights = [0] * slots
         for (hour, name), count in digest.ends_by_hour.items():
             if end == (name if name in _END_COLOUR else "other"):
                 heights[(hour - first) // width] += count
         if not any(heights):
             continue
-        axes.bar(range(slots), heights, bottom=bottom, color=_END_COLOUR[end], label=end, width=0.8)
+        axes.bar(range(slots), heights, bottom=bottom, color=colour, label=end, width=0.8)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     axes.set_xlim(-max(0.6, 2.5 - slots / 2), slots - 1 + max(0.6, 2.5 - slots / 2))
     step = max(1, -(-slots // 5))
@@ -63,7 +63,7 @@ def _ends(axes: Axes, digest: Digest) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.grid(axis="y", color="#e4e7eb", linewidth=1)
     axes.set_axisbelow(True)
-    axes.set_ylim(0, max(3, max(bottom)) * 1.05)
+    axes.set_ylim(0, max(3, *bottom) * 1.05)
     axes.legend(
         frameon=False,
         fontsize=16,

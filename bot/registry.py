@@ -57,10 +57,16 @@ class Context:
 
 @dataclass(slots=True)
 class Result:
-    """What a call came to, for whoever waits for it: exit status by the contract, and the task it began."""
+    """What a call came to, for whoever waits for it.
+
+    ``status``: exit status by the contract; ``task``: the task it began or concerned; ``data``: what ``--json``
+    prints; ``posted``: the outbox rows of its answer.
+    """
 
     status: int = 0
     task: str = ""
+    data: dict[str, object] | None = None
+    posted: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ async def digest(context: Context, call: Call) -> Effect:
     if span is None:
         raise DIGEST.misused(f"{call.args[:20]!r} is no span of time")
     made = await context.store.read(lambda tx: make_digest(tx, span))
+    call.result.data = made.to_json()
     picture = await asyncio.to_thread(_draw, context.home / "files", made)
     return reply(call, digest_card(made, context.config().isolation, picture))
 
@@ -130,6 +131,7 @@ async def receipt(context: Context, call: Call) -> Effect:
     """A landed task's receipt, as a file."""
     task = await task_meant(context, call)
     issued = await _issued(context, task)
+    call.result.data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
     card = Card(
         line(f"{task.id} · receipt"),
         fields=(field("Commit", words.short(issued.commit)), field("SHA-256", issued.sha256[:16] + "…")),
@@ -175,6 +177,11 @@ async def verify(context: Context, call: Call) -> Effect:
         tone=Tone.GOOD if good else Tone.BAD,
     )
     call.result.status = 0 if good else 1
+    call.result.data = {
+        "task": task.id,
+        "verified": good,
+        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+    }
     return reply(call, card, task=task.id)
 
 

@@ -1,0 +1,103 @@
+"""Draws a card for a terminal, about as a phone would show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bot.cards import Action, Card, Tone, shown
+
+WIDTH = 46
+_BODY_LINES = 40
+_LINE_LIMIT = 300
+_COLOUR = {
+    Tone.PLAIN: "bright_black",
+    Tone.GOOD: "green",
+    Tone.BAD: "red",
+    Tone.WAITING: "yellow",
+    Tone.WORKING: "blue",
+}
+_SIGN = {Tone.PLAIN: "", Tone.GOOD: "✓ ", Tone.BAD: "✗ ", Tone.WAITING: "? ", Tone.WORKING: ""}
+
+
+def render(
+    card: Card, number: Callable[[Action], int], *, colour: bool, ping: bool = False, again: bool = False
+) -> str:
+    """The card as lines of text, ending in a newline. Without ``colour`` there is no escape code in it.
+
+    ``number`` gives the number by which a button is pressed. ``again``: an earlier process may have shown it.
+    """
+    parts: list[RenderableType] = [Text(_SIGN[card.tone] + shown(card.title), style="bold", overflow="fold")]
+    if ping:
+        who = card.mention.rsplit(":", 1)[-1]
+        parts.insert(0, Text(f"🔔 {who}".rstrip(), style="yellow"))
+    parts += [Text(shown(line), overflow="fold") for line in card.lines]
+    if card.fields:
+        parts.append(_fields(card))
+    if card.body is not None:
+        parts.append(Padding(Text(_body(card.body.text()), style="dim", overflow="fold"), (1, 0, 0, 0)))
+    for sign, path in (("🖼", card.picture), ("📎", card.document)):
+        if path:
+            parts.append(Text(f"{sign} {path}", style="cyan", overflow="fold"))
+    if card.actions:
+        buttons = "  ".join(f"[{number(action)}] {action.label}" for action in card.actions)
+        parts.append(Padding(Text(buttons, style="bold", overflow="fold"), (1, 0, 0, 0)))
+    footer = " · ".join(piece for piece in ("shown again" if again else "", card.footer) if piece)
+    panel = Panel(
+        Group(*parts),
+        box=box.ROUNDED,
+        border_style=_COLOUR[card.tone],
+        subtitle=Text(footer, style="dim") if footer else None,
+        subtitle_align="right",
+        padding=(0, 1),
+    )
+    return _print(panel, colour)
+
+
+def render_edit(card: Card, *, colour: bool) -> str:
+    """An edited card in one line: what it is about, and what is new in it."""
+    pieces = [shown(card.title, 60).split(" · ", 1)[0]]
+    lines = [shown(line, 80) for line in card.lines]
+    pieces += lines[:1] + (lines[-1:] if len(lines) > 1 else [])
+    text = Text("↻ " + " · ".join(piece for piece in pieces if piece), style=_COLOUR[card.tone])
+    text.truncate(WIDTH * 2, overflow="ellipsis")
+    return _print(text, colour, width=WIDTH * 2)
+
+
+def _fields(card: Card) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for field in card.fields:
+        table.add_row(Text(field.name), Text(shown(field.value), overflow="fold"))
+    return table
+
+
+def _body(text: str) -> str:
+    lines = [line[:_LINE_LIMIT] for line in text.splitlines()]
+    if len(lines) > _BODY_LINES:
+        lines = [*lines[: _BODY_LINES - 1], f"… {len(lines) - _BODY_LINES + 1} more lines"]
+    return "\n".join(lines)
+
+
+def _print(what: RenderableType, colour: bool, width: int = WIDTH) -> str:
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    console.print(what)
+    return out.getvalue()

@@ -1,0 +1,324 @@
+"""The one local door into a running controller: ``AIRBOSS_HOME/control.sock``.
+
+One JSON object a line, version 1. A request is ``{"v": 1, "do": VERB, ...}``; the answer is any number of
+``{"v": 1, "out": TEXT}`` and one last ``{"v": 1, "end": STATUS, ...}``. Cards are drawn here, so that a client
+needs a socket and nothing else.
+
+- ``say`` (``text``; ``wait``: until the task ends; ``quiet``: no cards; ``id``: a key that makes repeats harmless)
+- ``press`` (``number``), else like ``say``
+- ``follow``: every card from now on, until the client goes
+- ``wait`` (``task``): until the task ends or waits for a person
+- ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
+- ``status``: who serves here
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import struct
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from bot.chats.console import MAIN, ConsoleAdapter
+from bot.client import SOCKET
+from bot.core import ChatCore
+from bot.deliver import Deliverer, Outgoing
+from bot.explain import explain
+from bot.message import Message
+from bot.notify import Notifier
+from fleet.errors import AirbossError, Misused, Refused
+from fleet.events import Recorded, TaskMoved
+from fleet.model import STATUS_OF_STATE
+from fleet.store import tasks
+from fleet.store.core import Tx
+from gates.people import console_owner
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+LINE_LIMIT: Final = 1 << 20
+_PEERCRED_LINUX = struct.Struct("3i")
+_XUCRED_DARWIN = struct.Struct("IIh")
+
+
+class ControlServer:
+    """Answers on the socket until closed. ``owner`` is the only uid that is listened to, by default our own."""
+
+    def __init__(
+        self,
+        home: Path,
+        core: ChatCore,
+        console: ConsoleAdapter,
+        notifier: Notifier,
+        deliverer: Deliverer,
+        *,
+        owner: int | None = None,
+    ) -> None:
+        self.path = home / SOCKET
+        self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
+        self._store = core.context.store
+        self._owner = os.getuid() if owner is None else owner
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+        self._waiters: set[asyncio.Event] = set()
+        self._store.observe(self._observe)
+
+    async def start(self) -> None:
+        """Raises ``Refused`` when another controller answers here; a dead one's socket is replaced."""
+        if self.path.exists():
+            if _answers(self.path):
+                raise Refused(
+                    attempted="open the control socket",
+                    on=str(self.path),
+                    cause="another controller answers on it",
+                    hint="Use it (airboss chat), or stop it first.",
+                )
+            self.path.unlink()
+        old = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._accept, str(self.path), limit=LINE_LIMIT)
+        except OSError as error:
+            raise Misused(
+                attempted="open the control socket",
+                on=str(self.path),
+                cause=str(error),
+                hint="A socket's path may have about 100 characters: choose a shorter AIRBOSS_HOME.",
+            ) from error
+        finally:
+            os.umask(old)
+        self.path.chmod(0o600)
+
+    async def close(self) -> None:
+        """Closes the door and lets every client go."""
+        if self._server is not None:
+            self._server.close()
+            self.path.unlink(missing_ok=True)
+        for client in list(self._clients):
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    def _observe(self, tx: Tx, recorded: Recorded) -> None:
+        if isinstance(recorded.event, TaskMoved):
+            tx.after_commit(self._moved)
+
+    def _moved(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+
+    # --- a client ---------------------------------------------------------------------------------------
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = asyncio.create_task(self._client(reader, writer), name="control client")
+        self._clients.add(client)
+        client.add_done_callback(self._clients.discard)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = _Peer(writer)
+        try:
+            if _peer_uid(writer.get_extra_info("socket")) != self._owner:
+                await peer.end(2, error="this socket answers its owner only")
+                return
+            while line := await _line(reader):
+                await self._serve(line, reader, peer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except AirbossError as error:
+            await peer.end(error.status, error=str(error))
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _serve(self, line: bytes, reader: asyncio.StreamReader, peer: _Peer) -> None:
+        verbs: dict[str, Callable[[dict[str, Any], _Peer], Awaitable[None]]] = {
+            "say": self._say,
+            "press": self._say,
+            "call": self._say,
+            "wait": self._wait,
+            "status": self._status,
+            "follow": self._follow,
+        }
+        try:
+            request = _request(line)
+            verb = verbs.get(str(request.get("do")))
+            if verb is None:
+                raise _misused(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
+            work = asyncio.ensure_future(verb(request, peer))
+            gone = asyncio.ensure_future(_gone(reader)) if request["do"] == "follow" else None
+            try:
+                await asyncio.wait({work} | ({gone} if gone else set()), return_when=asyncio.FIRST_COMPLETED)
+                if work.done():
+                    await work
+            finally:
+                for one in (work, gone):
+                    if one is not None and not one.done():
+                        one.cancel()
+                        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                            await one
+        except AirbossError as error:
+            told = explain(error)
+            await peer.end(told.status, error=told.text())
+
+    # --- verbs ------------------------------------------------------------------------------------------
+
+    async def _say(self, request: dict[str, Any], peer: _Peer) -> None:
+        text, token = str(request.get("text", "")), ""
+        if request["do"] == "press":
+            token = self._console.token(_number(request.get("number")))
+            if not token:
+                raise _misused(f"there is no button {str(request.get('number'))[:20]}", "Use a card's number.")
+        message = Message(
+            adapter=self._console.name,
+            update_id=str(request.get("id") or uuid.uuid4().hex)[:100],
+            sender=console_owner(),
+            chat=MAIN,
+            text=text,
+            pressed=token,
+        )
+        quiet, colour, wait = (
+            request.get("quiet") is True,
+            request.get("colour") is True,
+            request.get("wait") is True,
+        )
+        with self._console.follow() as cards:
+            result = await self._core.call(message)
+            if result is None:
+                await peer.end(0, repeated=True)
+                return
+            missing, status = set(result.posted), result.status
+
+            async def show(card: Outgoing) -> None:
+                missing.discard(card.id)
+                mine = card.id in result.posted or (wait and result.task and card.task == result.task)
+                if mine and not quiet:
+                    await peer.out(self._console.text(card, colour=colour))
+
+            while missing:
+                await show(await cards.get())
+            if wait and result.task and not status:
+                ended = asyncio.ensure_future(self._ended(result.task))
+                try:
+                    while not ended.done():
+                        card = asyncio.ensure_future(cards.get())
+                        await asyncio.wait({ended, card}, return_when=asyncio.FIRST_COMPLETED)
+                        if card.done():
+                            await show(card.result())
+                        else:
+                            card.cancel()
+                finally:
+                    ended.cancel()
+                status = ended.result()
+                while not cards.empty():
+                    await show(cards.get_nowait())
+        await peer.end(status, task=result.task, data=result.data if request["do"] == "call" else None)
+
+    async def _ended(self, task_id: str) -> int:
+        """The exit status of a task, once it has ended (or waits for a person) and every card of it is shown."""
+        waiter = asyncio.Event()
+        self._waiters.add(waiter)
+        try:
+            while True:
+                waiter.clear()
+                task = await self._store.read(lambda tx: tasks.task(tx, task_id))
+                if task.state in STATUS_OF_STATE:
+                    break
+                await waiter.wait()
+        finally:
+            self._waiters.discard(waiter)
+        await self._notifier.caught_up()
+        await self._deliverer.drained(task.origin)
+        return STATUS_OF_STATE[task.state]
+
+    async def _wait(self, request: dict[str, Any], peer: _Peer) -> None:
+        wanted = str(request.get("task", ""))
+        task = await self._store.read(lambda tx: tasks.find(tx, wanted))
+        await peer.end(await self._ended(task.id), task=task.id)
+
+    async def _status(self, request: dict[str, Any], peer: _Peer) -> None:
+        await peer.end(0, version=version("airboss"), pid=os.getpid(), home=str(self.path.parent))
+
+    async def _follow(self, request: dict[str, Any], peer: _Peer) -> None:
+        with self._console.follow() as cards:
+            await peer.out("")
+            while True:
+                await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
+
+
+class _Peer:
+    """Writes answers to one client."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def out(self, text: str) -> None:
+        await self._write({"v": VERSION, "out": text})
+
+    async def end(self, status: int, **more: Any) -> None:
+        await self._write({"v": VERSION, "end": status, **{key: value for key, value in more.items() if value}})
+
+    async def _write(self, answer: dict[str, Any]) -> None:
+        self._writer.write(json.dumps(answer).encode() + b"\n")
+        await self._writer.drain()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError as error:
+        raise _misused(f"the line is longer than {LINE_LIMIT} bytes", "Send less at once.") from error
+
+
+async def _gone(reader: asyncio.StreamReader) -> None:
+    while await reader.read(4096):
+        pass
+
+
+def _request(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _misused("the line is no JSON", "One object a line.") from error
+    if not isinstance(request, dict):
+        raise _misused("the line is no JSON object", "One object a line.")
+    if request.get("v") != VERSION:
+        raise _misused(
+            f"this controller speaks version {VERSION}, not {str(request.get('v'))[:20]!r}",
+            "Use the airboss command of the same version.",
+        )
+    return request
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _misused(cause: str, hint: str) -> Misused:
+    return Misused(attempted="read a request on the control socket", cause=cause, hint=hint)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _peer_uid(peer: socket.socket) -> int:
+    """The uid of whoever is at the other end, by the kernel's word."""
+    if sys.platform == "darwin":
+        _, uid, _ = _XUCRED_DARWIN.unpack_from(peer.getsockopt(0, 1, 76))  # SOL_LOCAL, LOCAL_PEERCRED, xucred
+        return int(uid)
+    _, uid, _ = _PEERCRED_LINUX.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED_LINUX.size))
+    return int(uid)
