@@ -75,7 +75,7 @@ fi
 _SNAPSHOT = r"""
 set -eu
 umask 077
-repo=$1 work=$2 base=$3 root=$4
+repo=$1 work=$2 base=$3 root=$4 most=$5
 mkdir -p "$root/tmp"
 own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
 trap 'rm -rf -- "$own"' EXIT
@@ -92,7 +92,8 @@ git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m add --all -- . 
 tree=$(git write-tree)
 printf 'airboss-tree %s\n' "$tree"
 git rev-list --objects "$tree" "^$base" > "$own/wanted"
-{ printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset
+{ printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
+    head -c "$most"
 """
 
 _CHECKOUT = r"""
@@ -198,23 +199,20 @@ class Workspaces:
         root = await self._root(executor)
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
         store = f"{root}/repos/{repository.name}.git"
-        most = self._limits.snapshot_bytes + _HEADER_BYTES
+        most = self._limits.snapshot_bytes
         async with _scratch(repository) as handed:
-            try:
-                ran = await executor.run(
-                    ["sh", "-c", _SNAPSHOT, "snapshot", store, workspace, _commit(base), root],
-                    env=_MACHINE_ENV,
-                    stdout=handed,
-                    limit=most,
-                    timeout=_TRANSFER_SECONDS,
-                )
-            except Unavailable as error:
-                if handed.stat().st_size >= most:
-                    raise self._too_much(on, f"more than {self._limits.snapshot_bytes} bytes") from error
-                raise
+            ran = await executor.run(
+                ["sh", "-c", _SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)],
+                env=_MACHINE_ENV,
+                stdout=handed,
+                limit=most + 1 + _HEADER_BYTES,
+                timeout=_TRANSFER_SECONDS,
+            )
             if not succeeded(ran.exit) and b"does not have a commit checked out" in ran.err:
                 raise self._too_much(on, "there is a git repository inside the workspace")
             _checked(ran, attempted, on)
+            if handed.stat().st_size > most + _HEADER_BYTES:
+                raise self._too_much(on, f"more than {most} bytes")
             with handed.open("rb") as start:
                 header = _HEADER.fullmatch(start.read(_HEADER_BYTES))
             if header is None:

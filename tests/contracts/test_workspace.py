@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
+from fleet.machines.local import LocalExecutor
+from fleet.machines.login import LoginExecutor
+from fleet.ports import Ran
 from fleet.repository import Repository
 from fleet.workspace import Workspaces
-from tests.far_end.direct_executor import DirectExecutor
+from tests.contracts.executor_logins import KINDS, far_end, opened
 from tests.far_end.repositories import advance, git, make_bare
+from tests.far_end.sshd import Sshd
 
 WHEN = 1_700_000_500
 
@@ -31,20 +37,40 @@ class Limits:
 class World:
     origin: Path
     repository: Repository
-    agent: DirectExecutor
-    gate: DirectExecutor
+    agent: LoginExecutor
+    gate: LoginExecutor
     workspaces: Workspaces
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    with far_end() as server:
+        yield server
+
+
+def make_repository(tmp_path: Path) -> tuple[Path, Repository]:
     origin = make_bare(
         tmp_path / "origin.git",
         {"app.py": "x = 1\n", "tests/test_app.py": "assert x\n", ".gitignore": "build/\n*.pyc\n", "gone": "bye\n"},
     )
-    repository = Repository("p", str(origin), "main", tmp_path / "home" / "p.git")
-    agent, gate = DirectExecutor(tmp_path / "agent"), DirectExecutor(tmp_path / "gate")
-    return World(origin, repository, agent, gate, Workspaces(Limits()))
+    return origin, Repository("p", str(origin), "main", tmp_path / "home" / "p.git")
+
+
+@pytest.fixture(params=["local", "ssh"])
+async def world(request: pytest.FixtureRequest, sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
+    origin, repository = make_repository(tmp_path)
+    async with opened(request.param, sshd) as agent, opened(request.param, sshd) as gate:
+        yield World(origin, repository, agent.executor(), gate.executor(), Workspaces(Limits()))
+
+
+class Counted(LocalExecutor):
+    """Counts its commands: each is a trip to a machine."""
+
+    trips = 0
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Ran:
+        self.trips += 1
+        return await super().run(argv, **options)
 
 
 def tree_of_directory(path: Path, scratch: Path) -> str:
@@ -80,12 +106,29 @@ async def test_a_half_made_worktree_is_made_again(world: World) -> None:
     assert (path / "app.py").exists()
 
 
-async def test_a_machine_that_has_the_base_needs_one_trip(world: World) -> None:
-    base = await world.repository.fetch()
-    await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
-    before = world.agent.ran
-    await world.workspaces.prepare(world.agent, world.repository, base, "t2.1")
-    assert world.agent.ran == before + 1
+async def test_a_machine_that_has_the_base_needs_one_trip(tmp_path: Path) -> None:
+    _, repository = make_repository(tmp_path)
+    machine, workspaces = Counted("near", root=str(tmp_path / "agent")), Workspaces(Limits())
+    base = await repository.fetch()
+    await workspaces.prepare(machine, repository, base, "t1.1")
+    assert machine.trips == 2
+    await workspaces.prepare(machine, repository, base, "t2.1")
+    assert machine.trips == 3
+    await machine.close()
+
+
+async def test_agents_and_gates_of_other_logins(sshd: Sshd, tmp_path: Path) -> None:
+    """The recommended way: the controller cannot read the agent's files, nor the agent the gate's."""
+    _, repository = make_repository(tmp_path)
+    workspaces, base = Workspaces(Limits()), await repository.fetch()
+    async with opened(KINDS[1], sshd) as agent, opened("ssh", sshd) as gate:
+        machine, judge = agent.executor(), gate.executor()
+        path = await workspaces.prepare(machine, repository, base, "t1.1")
+        await machine.run(["sh", "-c", "echo changed > app.py"], cwd=path)
+        made = await workspaces.snapshot(machine, repository, base, path, "m", WHEN)
+        place = await workspaces.checkout(judge, repository, made.commit, "run")
+        assert await judge.read_file(f"{place}/app.py", 100) == b"changed\n"
+        await workspaces.discard(machine, path)
 
 
 async def test_a_later_base_is_sent_as_a_difference(world: World) -> None:
@@ -97,7 +140,9 @@ async def test_a_later_base_is_sent_as_a_difference(world: World) -> None:
     second = await world.repository.fetch()
     path = Path(await world.workspaces.prepare(world.agent, world.repository, second, "t2.1"))
     assert (path / "more").read_text() == "little"
-    packs = sorted(pack.stat().st_size for pack in (world.agent._root / "repos/p.git/objects/pack").glob("*.pack"))
+    packs = sorted(
+        pack.stat().st_size for pack in Path(world.agent.root, "repos/p.git/objects/pack").glob("*.pack")
+    )
     assert packs[0] < 10_000 < 200_000 < packs[-1]
 
 
