@@ -19,13 +19,13 @@ _BY_MODEL = (
 
 
 def family(driver: str, model: str = "") -> str:
-    """The vendor family of the model, else of the driver's own vendor; empty when nobody can say.
+    """The vendor family of the model; of the driver's own vendor where no model is named; empty when unknown.
 
-    A model's name counts more than its driver: either agent can be pointed at another vendor's model. Two
-    agents of an empty family are never taken to be of different ones.
+    A model's name counts more than its driver: either agent can be pointed at another vendor's model. An
+    agent of an empty family is never taken to be independent of another.
     """
     name = model.lower().rsplit("/", 1)[-1]
     for beginnings, vendor in _BY_MODEL:
         if name.startswith(beginnings):
             return vendor
-    return _BY_DRIVER.get(driver, "")
+    return "" if model else _BY_DRIVER.get(driver, "")

@@ -45,11 +45,12 @@ class Stand:
     home: Path
     workspace: Path
     env: dict[str, str]
+    flags: tuple[str, ...] = ()
 
     def session(
         self, prompt: str, judge: Judge = allow, *, resume: str = "", read_only: bool = False
     ) -> AgentSession:
-        program = (agents.binary(self.name),)
+        program = (agents.binary(self.name), *self.flags)
         brief = Brief(CONVERSATION, prompt, str(self.workspace), program, resume=resume, read_only=read_only)
         return AgentSession(self.name, brief, self.env, judge)
 
@@ -286,6 +287,56 @@ async def test_nothing_a_real_agent_says_in_an_ordinary_turn_is_unknown(stand: S
     notices = ("configWarning", '"warning"')  # kept for people: codex tells of a model it has no data on
     unknown = [each.raw for each in session.of(Unknown) if not any(word in each.raw for word in notices)]
     assert unknown == []
+
+
+# --- Claude Code alone -----------------------------------------------------------------------------------
+
+claude_only = pytest.mark.parametrize("stand", ["claude"], indirect=True)
+
+
+@claude_only
+async def test_edits_and_commands_are_asked_when_permissions_are_bypassed_and_hooks_disabled(stand: Stand) -> None:
+    stand.flags = ("--permission-mode", "bypassPermissions")
+    settings = stand.workspace / ".claude/settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"disableAllHooks": true, "permissions": {"allow": ["Bash", "Write"]}}')
+    stand.model.script([stand.write("new.txt"), stand.shell("touch made"), say("done")])
+    async with stand.session("do it", lambda _: Deny("no")) as session:
+        await session.turn()
+    assert [asked.tool for asked in session.of(Asked)] == ["Write", "Bash"]
+    assert os.listdir(stand.workspace) == [".claude"]
+
+
+@claude_only
+async def test_a_question_to_the_person_waits_for_the_persons_words(stand: Stand) -> None:
+    options = [{"label": each, "description": each} for each in ("tabs", "spaces")]
+    asks = [{"question": "Which indent?", "header": "indent", "multiSelect": False, "options": options}]
+    stand.model.script([call("AskUserQuestion", questions=asks), say("done")])
+    async with stand.session("do it", lambda _: None) as session:
+        asked = await session.asked()
+        assert asked.tool == "AskUserQuestion" and "Which indent?" in asked.request
+        session.decide(asked, Deny("The person answers: spaces"))
+        await session.turn()
+    assert "The person answers: spaces" in stand.model.asked[-1].results[0]
+
+
+@claude_only
+async def test_a_slash_command_ends_its_turn_though_no_model_is_asked(stand: Stand) -> None:
+    async with stand.session("/help") as session:
+        assert "/help" in (await session.turn()).claim
+    assert stand.model.asked == []
+
+
+@claude_only
+async def test_a_subagents_tool_is_asked_about_and_its_words_are_not_the_turns(stand: Stand) -> None:
+    stand.model.script(
+        [call("Task", description="look", prompt="inner work", subagent_type="general-purpose"), say("done")]
+    )
+    stand.model.script([stand.shell("touch inner"), say("inner words")], when="inner work")
+    async with stand.session("do it") as session:
+        assert (await session.turn()).claim == "done"
+    assert "inner words" not in [said.text for said in session.of(Said)]
+    assert ("Bash", "touch inner") in [(asked.tool, asked.command) for asked in session.of(Asked)]
 
 
 # --- Any program ---------------------------------------------------------------------------------------
