@@ -1,0 +1,52 @@
+"""Programs that the store's tests run as processes of their own: ``python -m tests.contracts.store_processes …``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from fleet.errors import FenceLost
+from fleet.events import AgentSaid, Source
+from fleet.store import leases, ledger, settings
+from fleet.store.core import Store, Tx
+
+
+def opened(url: str) -> None:
+    """Opens the store and says its instance."""
+    with Store.open(url) as store:
+        print(store.instance)
+
+
+def append(url: str, name: str, count: str) -> None:
+    """Appends events one a transaction, and counts them in a setting by reading it first."""
+
+    def work(tx: Tx) -> None:
+        ledger.append(tx, AgentSaid(name), actor=name, source=Source.AGENT)
+        settings.put(tx, "count", str(int(settings.get(tx, "count", "0")) + 1))
+
+    with Store.open(url) as store:
+        for _ in range(int(count)):
+            with store.transaction() as tx:
+                work(tx)
+
+
+def hold(url: str, ttl_us: str) -> None:
+    """Takes a lease, says so, and writes under it for ever until it is refused."""
+    with Store.open(url) as store:
+        with store.transaction() as tx:
+            lease = leases.acquire(tx, "base", "first", int(ttl_us))
+        assert lease is not None
+        print(lease.token, flush=True)
+        while True:
+            try:
+                with store.transaction() as tx:
+                    settings.put(tx, "last writer", "first")
+                    leases.check(tx, lease.fence)
+            except FenceLost:
+                print("refused", flush=True)
+                return
+            time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    {"opened": opened, "append": append, "hold": hold}[sys.argv[1]](*sys.argv[2:])
