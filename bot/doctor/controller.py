@@ -18,6 +18,7 @@ from fleet.model import Isolation
 
 DISK_FLOOR = 1 << 30  # bytes
 GIT_NEEDED = (2, 38)  # the first with `merge-tree --write-tree`
+SKEW_US = 2_000_000
 _SUBJECT = "controller"
 
 
@@ -38,9 +39,18 @@ def disk(subject: str, free: int, where: str) -> Finding:
     return Finding(Level.OK, subject, what)
 
 
+def clock(subject: str, clock_us: int, before_us: int, after_us: int) -> Finding:
+    """The finding for a clock that was read between two looks at ours: a time outside of them is a difference."""
+    skew = max(before_us - clock_us, clock_us - after_us, 0)
+    if skew > SKEW_US:
+        what = f"the clock differs from the controller's by {skew / 1_000_000:.1f} s"
+        return Finding(Level.WARN, subject, what, "set it by the network (apt install systemd-timesyncd)")
+    return Finding(Level.OK, subject, "the clock agrees with the controller's")
+
+
 def _modes(config: FleetConfig, home: Path) -> Iterator[Finding]:
     private = [home, home / SECRETS_FILE, home / "keys", home / "keys" / "receipt_ed25519", *home.glob("*.db*")]
-    private += [Path(m.identity).expanduser() for m in config.machines.values() if m.identity]
+    private += [home / Path(m.identity).expanduser() for m in config.machines.values() if m.identity]
     for path in dict.fromkeys(private):
         try:
             found = path.stat()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.doctor import probe
-from bot.doctor.controller import check_controller, disk, version_in
+from bot.doctor.controller import check_controller, clock, disk, version_in
 from bot.doctor.findings import Finding, Level
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
@@ -26,7 +26,6 @@ from fleet.untrusted import clean
 #: The versions that the contract tests drive.
 TESTED = {"claude": (2, 1, 197), "codex": (0, 169, 0)}
 _NPM = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
-SKEW_US = 2_000_000
 _PROBE = Path(probe.__file__).read_text("utf-8")
 
 
@@ -123,7 +122,7 @@ async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) 
         answer, before_us, after_us = await _ask(login, walls, programs)
     except AirbossError as error:
         return [_failed(login.subject, error)]
-    findings = [*_facts(login), _skew(login, answer["clock_us"], before_us, after_us)]
+    findings = [*_facts(login), clock(login.subject, answer["clock_us"], before_us, after_us)]
     findings.append(_git(login, answer["programs"][0]["says"]))
     for (name, agent), seen in zip(agents, answer["programs"][1:], strict=True):
         findings.append(_agent(login, name, agent.driver, agent.program[0], seen))
@@ -184,15 +183,6 @@ def _facts(login: _Login) -> list[Finding]:
         remedy = "on Linux: sysctl kernel.unprivileged_userns_clone=1; on a Mac there is none"
         findings.append(Finding(Level.WARN, login.subject, what, remedy))
     return findings
-
-
-def _skew(login: _Login, clock_us: int, before_us: int, after_us: int) -> Finding:
-    """The probe ran between two looks at our clock: a time outside of them is a difference of the clocks."""
-    skew = max(before_us - clock_us, clock_us - after_us, 0)
-    if skew > SKEW_US:
-        what = f"the clock differs from the controller's by {skew / 1_000_000:.1f} s"
-        return Finding(Level.WARN, login.subject, what, "set it by the network (apt install systemd-timesyncd)")
-    return Finding(Level.OK, login.subject, "the clock agrees with the controller's")
 
 
 def _git(login: _Login, says: str) -> Finding:

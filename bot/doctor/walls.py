@@ -48,7 +48,7 @@ def walls_of_controller(config: FleetConfig, home: Path, *, pid: int) -> list[Wa
         named.append(Wall("read", "the controller's environment", str(environment), "give agents another login"))
     for machine in config.machines.values():
         if machine.identity:
-            path = Path(machine.identity).expanduser()
+            path = home / Path(machine.identity).expanduser()
             named += _file("the controller's ssh key", path, f"chmod 600 {path}", read=True)
     if _DOCKER.exists():
         named.append(

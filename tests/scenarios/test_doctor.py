@@ -1,0 +1,351 @@
+"""Doctor against real logins: walls that stand are told as closed, and each one that is opened is found."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.doctor import Finding, Level, examine, reach_table, status_of, to_json
+from bot.doctor.controller import DISK_FLOOR, clock, disk
+from fleet.config import FleetConfig, parse_fleet
+from fleet.machines.executors import Executors
+from tests.far_end.sshd import new_key, running_sshd
+
+#: A Python that every login may run; the one of the tests may live in somebody's home.
+PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or sys.executable
+
+
+@dataclass(frozen=True)
+class World:
+    """A controller's home and a base repository, in a directory that every login can enter."""
+
+    base: Path
+    home: Path
+    repository: Path
+
+    @property
+    def key(self) -> Path:
+        return self.home / "keys" / "receipt_ed25519"
+
+    def fleet(self, machines: str, *, isolation: str, agents: str = "") -> FleetConfig:
+        agents = agents or '[agents.shell]\ndriver = "command"\nprogram = ["sh"]\n'
+        text = (
+            f'isolation = "{isolation}"\n{machines}\n{agents}\n[repos.shop]\nurl = "{self.repository}"\n'
+            '[[people]]\nname = "Ann"\nrole = "admin"\nids = ["console:here:ann"]\n'
+        )
+        (self.home / "fleet.toml").write_text(text)
+        return parse_fleet(text, "fleet.toml")
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    base = Path(tempfile.mkdtemp(prefix="airboss-doctor-"))
+    base.chmod(0o755)
+    found = World(base, base / "home", base / "shop.git")
+    for folder in (found.home, found.home / "keys"):
+        folder.mkdir(mode=0o700)
+    for private in (found.key, found.home / ".env", found.home / "airboss.db"):
+        private.write_text("S=secret\n")
+        private.chmod(0o600)
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(found.repository)], check=True)
+    door = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), found.home / "control.sock")
+    (found.home / "control.sock").chmod(0o600)
+    try:
+        yield found
+    finally:
+        door.close()
+        await door.wait_closed()
+        shutil.rmtree(base)
+
+
+async def doctor(world: World, fleet: FleetConfig) -> list[Finding]:
+    executors = Executors(fleet, world.home)
+    try:
+        return await examine(fleet, world.home, executors)
+    finally:
+        await executors.close()
+
+
+def opened(findings: list[Finding]) -> set[tuple[str, str, str]]:
+    crossings = [one.crossing for one in findings if one.crossing and one.crossing.open]
+    return {(crossing.role, crossing.deed, crossing.target) for crossing in crossings}
+
+
+def told(findings: list[Finding]) -> str:
+    return "\n".join(f"{one.level} {one.subject}: {one.what}. {one.remedy}" for one in findings)
+
+
+def account(*command: str) -> None:
+    """useradd or userdel; they take turns on one lock with whoever else runs."""
+    for _ in range(20):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if "lock" not in done.stderr:
+            break
+        time.sleep(0.2)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr} (these tests need the package passwd)")
+
+
+@dataclass(frozen=True)
+class Logins:
+    agents: str
+    gates: str
+
+    @property
+    def machine(self) -> str:
+        return (
+            f'[machines.here]\nexecutor = "local"\npython = "{PYTHON}"\n'
+            f'run_as = "{self.agents}"\ngate_as = "{self.gates}"\n'
+        )
+
+
+@pytest.fixture(scope="module")
+def logins() -> Iterator[Logins]:
+    """Two throwaway logins with homes of their own."""
+    names = [f"ab-{role}-{os.getpid()}" for role in ("agents", "gates")]
+    homes = Path(tempfile.mkdtemp(prefix="airboss-logins-"))
+    homes.chmod(0o755)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, homes)
+        for name in names:
+            home = homes / name
+            account("useradd", "--system", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/sh", name)
+            stack.callback(account, "userdel", name)
+            home.mkdir(mode=0o700)
+            os.chown(home, pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid)
+        yield Logins(*names)
+
+
+def leave_open(world: World, *, key: bool = False) -> None:
+    world.home.chmod(0o711)
+    if key:
+        world.key.parent.chmod(0o711)
+
+
+def open_key(world: World, _logins: Logins) -> None:
+    leave_open(world, key=True)
+    world.key.chmod(0o644)
+
+
+def open_secrets(world: World, _logins: Logins) -> None:
+    leave_open(world)
+    (world.home / ".env").chmod(0o644)
+
+
+def open_store(world: World, _logins: Logins) -> None:
+    leave_open(world)
+    (world.home / "airboss.db").chmod(0o622)
+
+
+def open_socket(world: World, _logins: Logins) -> None:
+    leave_open(world)
+    (world.home / "control.sock").chmod(0o666)
+
+
+def open_home(world: World, _logins: Logins) -> None:
+    world.home.chmod(0o733)
+
+
+def open_parent(world: World, _logins: Logins) -> None:
+    world.base.chmod(0o777)
+
+
+def open_refs(world: World, _logins: Logins) -> None:
+    (world.repository / "refs" / "heads").chmod(0o777)
+
+
+def open_git_config(world: World, _logins: Logins) -> None:
+    (world.repository / "config").chmod(0o666)
+
+
+BASE = "the base branch of shop"
+OPENINGS: list[tuple[Callable[[World, Logins], None], set[tuple[str, str]]]] = [
+    (open_key, {("read", "the receipt signing key")}),
+    (open_secrets, {("read", "the secrets (.env)")}),
+    (open_store, {("change", "the store")}),
+    (open_socket, {("connect to", "the control socket")}),
+    (open_home, {("change", "AIRBOSS_HOME")}),
+    (
+        open_parent,
+        {("change", "a directory around AIRBOSS_HOME"), ("change", "a directory around the repository shop")},
+    ),
+    (open_refs, {("change", BASE)}),
+    (open_git_config, {("change", BASE)}),
+]
+
+
+class TestSeparateLogins:
+    """Needs root, to make logins and to become them."""
+
+    __test__ = os.geteuid() == 0
+
+    async def test_walls_that_stand(self, world: World, logins: Logins) -> None:
+        findings = await doctor(world, world.fleet(logins.machine, isolation="separate-logins"))
+        assert opened(findings) == set()
+        assert status_of(findings) == 0, told(findings)
+        rows = {row[0]: row[1:] for row in reach_table(findings)}
+        assert rows["could"] == (f"agents on here ({logins.agents})", f"gates on here ({logins.gates})")
+        for deed in (
+            "read the receipt signing key",
+            "read the secrets (.env)",
+            "read the store",
+            "connect to the control socket",
+            "change the configuration (fleet.toml)",
+            "change the base branch of shop",
+            "signal the controller's process",
+            "become root",
+        ):
+            assert rows[deed] == ("closed", "closed"), deed
+        assert rows["read the directory of gates"] == ("closed", "")
+        assert rows["read the directory of agents"] == ("", "closed")
+
+    @pytest.mark.parametrize(("opening", "found"), OPENINGS, ids=[one.__name__ for one, _ in OPENINGS])
+    async def test_a_wall_that_was_opened_is_found(
+        self,
+        world: World,
+        logins: Logins,
+        opening: Callable[[World, Logins], None],
+        found: set[tuple[str, str]],
+    ) -> None:
+        fleet = world.fleet(logins.machine, isolation="separate-logins")
+        opening(world, logins)
+        findings = await doctor(world, fleet)
+        assert opened(findings) == {(role, *one) for role in ("agents", "gates") for one in found}
+        assert status_of(findings) == 1
+        bad = [one for one in findings if one.level is Level.BAD and one.crossing]
+        assert all("chmod" in one.remedy for one in bad), told(bad)
+
+    async def test_a_gate_login_that_agents_can_enter_is_found(self, world: World, logins: Logins) -> None:
+        fleet = world.fleet(logins.machine, isolation="separate-logins")
+        gates = Path(pwd.getpwnam(logins.gates).pw_dir)
+        gates.chmod(0o711)
+        (gates / ".airboss").mkdir(exist_ok=True)
+        (gates / ".airboss").chmod(0o777)
+        try:
+            findings = await doctor(world, fleet)
+        finally:
+            gates.chmod(0o700)
+        target = "the directory of gates"
+        assert opened(findings) == {("agents", "read", target), ("agents", "change", target)}
+        assert status_of(findings) == 1
+
+    async def test_it_leaves_nothing_behind(self, world: World, logins: Logins) -> None:
+        open_refs(world, logins)
+        before = sorted(world.base.rglob("*"))
+        fleet = world.fleet(logins.machine, isolation="separate-logins")
+        await doctor(world, fleet)
+        assert sorted(world.base.rglob("*")) == sorted([*before, world.home / "fleet.toml"])
+
+
+HERE = f'[machines.here]\nexecutor = "local"\npython = "{PYTHON}"\n'
+
+
+async def test_one_shared_login_is_told_plainly(world: World) -> None:
+    machine = f'{HERE}home = "{world.base}"\n'
+    findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user"))
+    reached = opened(findings)
+    for wall in (("read", "the receipt signing key"), ("connect to", "the control socket"), ("change", BASE)):
+        assert ("agents", *wall) in reached
+    assert status_of(findings) == 0
+    warned = [one for one in findings if one.crossing and one.crossing.open]
+    assert all(one.level is Level.WARN and "unsafe-same-user says on every card" in one.what for one in warned)
+
+
+async def test_agents_and_their_versions(world: World) -> None:
+    tools = world.base / "tools"
+    tools.mkdir()
+    (tools / "claude").write_text("#!/bin/sh\necho '9.9.9 (Claude Code)'\n")
+    (tools / "claude").chmod(0o755)
+    machine = f'{HERE}home = "{world.base}"\npath = ["{tools}"]\n'
+    agents = (
+        '[agents.claude]\ndriver = "claude"\nprogram = ["claude"]\nenv = ["NOT_THERE"]\n'
+        '[agents.codex]\ndriver = "codex"\nprogram = ["no-such-codex"]\n'
+    )
+    findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user", agents=agents))
+    lines = told(findings)
+    assert (
+        "warn agents on here: has claude 9.9.9; what was tested is 2.1.197. npm install -g @anthropic-ai" in lines
+    )
+    assert "warn agents on here: has no no-such-codex, so the agent codex cannot work here" in lines
+    assert "bad agent codex: is on no machine" in lines
+    assert "warn controller: the agent claude wants NOT_THERE, which .env does not set" in lines
+
+
+async def test_modes_of_the_controllers_files(world: World) -> None:
+    for path, mode in ((world.home, 0o755), (world.home / ".env", 0o640), (world.key, 0o604)):
+        path.chmod(mode)
+    fleet = world.fleet(f'{HERE}home = "{world.base}"\n', isolation="unsafe-same-user")
+    (world.home / "fleet.toml").chmod(0o664)
+    findings = await doctor(world, fleet)
+    remedies = {one.remedy for one in findings if one.level is Level.BAD}
+    env, toml = world.home / ".env", world.home / "fleet.toml"
+    assert remedies == {
+        f"chmod 700 {world.home}",
+        f"chmod 600 {env}",
+        f"chmod 600 {world.key}",
+        f"chmod 600 {toml}",
+    }
+
+
+async def test_an_ssh_machine_and_its_host_key(world: World) -> None:
+    with running_sshd(world.base / "sshd") as server:
+
+        def machine(host_key: str, port: int) -> str:
+            return (
+                f'[machines.mac]\nexecutor = "ssh"\nhost = "127.0.0.1"\nport = {port}\nuser = "{server.user}"\n'
+                f'host_key = "{host_key}"\nidentity = "{server.identity}"\n'
+                f'python = "{PYTHON}"\nhome = "{world.base}"\n'
+            )
+
+        right = await doctor(
+            world, world.fleet(machine(server.host_key, server.port), isolation="unsafe-same-user")
+        )
+        assert "ok agents on mac: shows the host key that is pinned" in told(right)
+        assert ("agents", "read", "the receipt signing key") in opened(right), "the same host, seen through ssh"
+        assert status_of(right) == 0, told(right)
+
+        other = new_key(world.base / "other")
+        wrong = await doctor(world, world.fleet(machine(other, server.port), isolation="unsafe-same-user"))
+        assert status_of(wrong) == 1
+        assert "agents on mac" in {one.subject for one in wrong if one.level is Level.BAD and not one.unavailable}
+        gone = server.port
+    away = await doctor(world, world.fleet(machine(server.host_key, gone), isolation="unsafe-same-user"))
+    assert status_of(away) == 3
+    assert {one.subject for one in away if one.unavailable} == {"agents on mac", "gates on mac"}
+
+
+async def test_the_json_form_is_what_its_schema_says(world: World) -> None:
+    found = to_json(
+        await doctor(world, world.fleet(f'{HERE}home = "{world.base}"\n', isolation="unsafe-same-user"))
+    )
+    schema = json.loads((Path(__file__).parents[2] / "docs/schema/doctor.schema.json").read_text("utf-8"))
+    assert set(found) == set(schema["required"])
+    for part in ("findings", "reach"):
+        item = schema["properties"][part]["items"]
+        for entry in found[part]:
+            assert set(entry) == set(item["required"]) == set(item["properties"])
+            for key, wanted in item["properties"].items():
+                assert entry[key] in wanted["enum"] if "enum" in wanted else True, (key, entry[key])
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_clocks_and_disks() -> None:
+    assert clock("m", 1_500_000, 1_000_000, 2_000_000).level is Level.OK
+    assert clock("m", 1, 2_000_001, 2_100_000).level is Level.OK
+    assert "by 3.0 s" in clock("m", 5_000_000, 1_000_000, 2_000_000).what
+    assert clock("m", 0, 2_000_001, 2_100_000).level is Level.WARN
+    assert disk("m", DISK_FLOOR, "/x").level is Level.OK
+    assert disk("m", DISK_FLOOR - 1, "/x").level is Level.WARN
