@@ -133,7 +133,8 @@ class Pipeline:
         # What defines the gates is a person's to change, whether or not a gate thought of saying so.
         protected.setdefault(definitions[0].name, ())
         protected[definitions[0].name] += (f"/{REPO_FILE}",)
-        return policy.touched(protected, paths)
+        found = policy.touched(protected, paths)
+        return found + policy.run_by({item.name: item.argv for item in definitions}, paths)
 
     async def _give(
         self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Decision, turns: int

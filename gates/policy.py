@@ -7,6 +7,7 @@ with it.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,7 @@ def evaluate(policy: Policy, outcomes: Mapping[str, GateOutcome]) -> GateOutcome
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A changed path that a gate protects, and the pattern that says so."""
+    """A changed path that a gate protects, and the pattern (or the reason) that says so."""
 
     path: str
     pattern: str
@@ -104,6 +105,25 @@ def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tup
             match = spec.check_file(comparable)
             if match.include and match.index is not None:
                 found.append(Touched(path, patterns[match.index], gate))
+    return tuple(found)
+
+
+def run_by(gates: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[Touched, ...]:
+    """Which of ``paths`` a gate's command itself would load from the checkout: who changes those judges himself.
+
+    ``gates`` maps a name to an argv. Meant are a file that a word of it names, and for ``-m MODULE`` whatever at
+    the root would be imported in that module's place.
+    """
+    found: list[Touched] = []
+    ordered = sorted(set(paths))
+    for gate, argv in gates.items():
+        files = {posixpath.normpath(word) for word in argv}
+        modules = {argv[at + 1].split(".")[0] for at, word in enumerate(argv[:-1]) if word == "-m"}
+        for path in ordered:
+            top, _, below = path.partition("/")
+            stands_in = next((name for name in modules if (top == name and below) or top.split(".")[0] == name), "")
+            if path in files or stands_in:
+                found.append(Touched(path, "its command runs it", gate))
     return tuple(found)
 
 

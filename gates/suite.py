@@ -32,6 +32,7 @@ from gates.watching import Seen, watch
 
 #: System directories only: what an agent's login can write must not be found before them.
 _PATH = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_STOP_SECONDS = 15.0
 _FINAL = (GateOutcome.PASSED, GateOutcome.FAILED)
 
 
@@ -249,9 +250,10 @@ class Suite:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         if executor is not None:
             # What a gate left behind is in nobody's way: where the link is down now, it may stay.
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome is GateOutcome.LOST:
-                    await executor.stop(pipe)
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await executor.stop(pipe, 1.0)
                 await self.workspaces.discard(executor, f"{executor.root}/gates/{run_id}")
         return result
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from fleet.errors import Unavailable, Unreachable
+from fleet.errors import Unreachable
 from fleet.exits import Lost
 from fleet.ports import Ended, Executor, Output, PipeSpec
 
@@ -46,7 +45,7 @@ async def watch(
     """Starts ``spec`` unless it was ``started`` before, and reads it to its end.
 
     A dropped link is taken up again where it broke. ``patience`` is how many seconds beyond the gate's own
-    timeout an end is waited for; then the process is stopped and the answer is ``Lost``.
+    timeout an end is waited for; then the answer is ``Lost``.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
@@ -57,8 +56,6 @@ async def watch(
                     await _insist(executor, spec)
                 return await _read(executor, spec, seen), seen
         except TimeoutError:
-            with contextlib.suppress(Unavailable):
-                await executor.stop(spec.id)
             why = f"no end was seen on {executor.machine} {patience:.0f} s after the gate's own timeout"
             return Ended(Lost(why), None, 0, 0, contained=False, gone=False), seen
 

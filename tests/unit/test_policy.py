@@ -15,7 +15,7 @@ from fleet.model import PersonId
 from fleet.verdict import GateOutcome, GateResult, Outcome
 from gates.people import RIGHTS, Person, Right, Role, console_owner, demand, may, who
 from gates.permissions import PermissionRules, inside, rule
-from gates.policy import AllOf, AnyOf, Gate, Touched, decide, evaluate, every, touched
+from gates.policy import AllOf, AnyOf, Gate, Touched, decide, evaluate, every, run_by, touched
 
 P, F, U, L = GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.UNAVAILABLE, GateOutcome.LOST
 COMMIT = "c" * 40
@@ -148,6 +148,24 @@ def test_the_pattern_and_the_gate_are_named() -> None:
     assert touched(PROTECTED, ["src/conftest.py"]) == (Touched("src/conftest.py", "**/conftest.py", "tests"),)
 
 
+@pytest.mark.parametrize(
+    ("argv", "path", "held"),
+    [
+        (("python3", "-m", "pytest", "-q"), "pytest.py", True),
+        (("python3", "-m", "pytest", "-q"), "pytest/__init__.py", True),
+        (("python3", "-m", "pytest", "-q"), "pytest.cpython-311-x86_64-linux-gnu.so", True),
+        (("python3", "-m", "pytest", "-q"), "src/pytest.py", False),
+        (("python3", "-m", "pytest", "tests"), "tests/test_a.py", False),
+        (("python3", "-m", "unittest.main"), "unittest/main.py", True),
+        (("./check.sh",), "check.sh", True),
+        (("sh", "scripts/../check.sh"), "check.sh", True),
+        (("sh", "check.sh"), "other.sh", False),
+    ],
+)
+def test_what_the_command_itself_loads_is_held(argv: tuple[str, ...], path: str, held: bool) -> None:
+    assert bool(run_by({"tests": argv}, [path])) is held
+
+
 # --- people -----------------------------------------------------------------------------------------
 
 
@@ -233,7 +251,15 @@ def test_edits_outside_are_denied(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["tests/a.py", "src/../tests/a.py", f"{ROOM}//tests/./a.py", "TESTS/a.py", "tests\\a.py", "ｔests/a.py", "tests/\n"],
+    [
+        "tests/a.py",
+        "src/../tests/a.py",
+        f"{ROOM}//tests/./a.py",
+        "TESTS/a.py",
+        "tests\\a.py",
+        "ｔests/a.py",
+        "tests/\n",
+    ],
 )
 def test_a_denied_pattern_is_named_whatever_way_the_path_is_written(path: str) -> None:
     ruling = rule(asked(path), ROOM, RULES)

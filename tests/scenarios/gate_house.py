@@ -1,0 +1,121 @@
+"""A small house for judging: a real repository, a real store, the real runner on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet.config import FleetConfig, Limits, MachineConfig, RepoConfig
+from fleet.events import Recorded
+from fleet.machines.executors import Executors
+from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, Turn
+from fleet.ports import Candidate
+from fleet.repository import Repository
+from fleet.store import ledger, sessions, tasks
+from fleet.store.core import Store, Tx
+from fleet.workspace import Workspaces
+from gates.pipeline import Pipeline
+from tests.far_end.repositories import commit, git, make_bare
+
+Files = dict[str, str | bytes]
+
+
+def airboss_toml(*argv: str, timeout: str = "30s", more: str = "", name: str = "tests") -> str:
+    """A repository's file with one gate."""
+    run = ", ".join("'''" + word + "'''" for word in argv)
+    return f'[gates.{name}]\nrun = [{run}]\ntimeout = "{timeout}"\n{more}\n'
+
+
+@dataclass
+class House:
+    """One repository and one local machine, on one shared login. ``files`` are the base's."""
+
+    room: Path
+    files: Files
+    attempts: int = 1
+    machines: dict[str, MachineConfig] = field(default_factory=dict)
+    repo: RepoConfig | None = None
+    patience: float = 60.0
+
+    def __post_init__(self) -> None:
+        self.bare = make_bare(self.room / "demo.git", self.files)
+        self.work = self.bare.with_suffix(".work")
+        self.repository = Repository("demo", str(self.bare), "main", self.room / "home" / "repos" / "demo.git")
+        here = MachineConfig(executor="local", labels=["linux"], home=str(self.room / "machine"))
+        self.config = FleetConfig(
+            isolation=Isolation.UNSAFE_SAME_USER,
+            machines=self.machines or {"here": here},
+            repos={"demo": self.repo or RepoConfig(url=str(self.bare))},
+            limits=Limits(attempts=self.attempts),
+        )
+        self.home = self.room / "home"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Judge]:
+        """A controller's judging half; opening it again is what a restart finds."""
+        executors = Executors(self.config, self.home)
+        self.home.mkdir(exist_ok=True)
+        with Store.open(f"sqlite:///{self.home / 'airboss.db'}") as store:
+            pipeline = Pipeline(
+                store=store,
+                config=lambda: self.config,
+                executors=executors,
+                workspaces=Workspaces(self.config.limits),
+                repositories=lambda _: self.repository,
+                home=self.home,
+                patience=self.patience,
+            )
+            try:
+                yield Judge(self, store, pipeline)
+            finally:
+                await executors.close()
+
+
+@dataclass
+class Judge:
+    """What a test asks of an open house."""
+
+    house: House
+    store: Store
+    pipeline: Pipeline
+
+    async def candidate(self, files: Files | None = None, *, remove: tuple[str, ...] = ()) -> Candidate:
+        """A change to the base as a candidate, its session's agent gone."""
+        house = self.house
+        base = await house.repository.fetch()
+        git(house.work, "checkout", "--quiet", "--detach", base)
+        for path in remove:
+            git(house.work, "rm", "--quiet", "-r", path)
+        made = commit(house.work, {"change.txt": "changed\n"} if files is None else files)
+        return await self.of_commit(base, made)
+
+    async def of_commit(self, base: str, made: str) -> Candidate:
+        """A candidate for a commit that is in the working copy."""
+        git(self.house.work, "push", "--quiet", str(self.house.repository.mirror), f"{made}:refs/made/{made}")
+        tree = await self.house.repository.tree_of(made)
+
+        def begin(tx: Tx) -> tuple[Task, Session, Turn]:
+            task = tasks.create_task(
+                tx,
+                repo="demo",
+                agent="claude",
+                machine="here",
+                prompt="mend it",
+                mode=TaskMode.CHANGE,
+                requester="slack:T1:U1",
+                origin=ChatRef("console", ""),
+            )
+            session = sessions.create_session(
+                tx, task=task.id, machine="here", agent="claude", base=base, isolation=Isolation.UNSAFE_SAME_USER
+            )
+            session = sessions.update(tx, session.id, workspace="/w/t1.1", pipe="p1", pipe_end="gone")
+            return task, session, sessions.create_turn(tx, session, "request", "mend it")
+
+        task, session, turn = await self.store.write(begin)
+        return Candidate(task, session, turn, made, tree, base, round=1)
+
+    async def events(self, *kinds: str) -> list[Recorded]:
+        """What the ledger holds of these kinds, in order."""
+        return await self.store.read(lambda tx: ledger.read(tx, kinds=kinds))
