@@ -18,7 +18,7 @@ from typing import Any
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.machines.ssh import SshExecutor
-from fleet.ports import Ended, Output, PipeEvent, PipeSpec
+from fleet.ports import Ended, Executor, Output, PipeEvent, PipeSpec
 from tests.far_end.sshd import Sshd, running_sshd
 
 OTHER_LOGIN = "airboss-test"
@@ -50,7 +50,10 @@ def other_login() -> pwd.struct_passwd:
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(OTHER_LOGIN)
     made = subprocess.run(
-        ["useradd", "--system", "--create-home", "--shell", "/bin/sh", OTHER_LOGIN], capture_output=True, text=True
+        ["useradd", "--system", "--create-home", "--shell", "/bin/sh", OTHER_LOGIN],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     try:
         return pwd.getpwnam(OTHER_LOGIN)
@@ -73,7 +76,10 @@ def private_directory(owner: pwd.struct_passwd | None = None) -> Iterator[Path]:
 @contextlib.contextmanager
 def far_end() -> Iterator[Sshd]:
     """An sshd that allows one session a connection: everything must fit into one channel."""
-    with tempfile.TemporaryDirectory(prefix="sshd-") as directory, running_sshd(Path(directory), max_sessions=1) as sshd:
+    with (
+        tempfile.TemporaryDirectory(prefix="sshd-") as directory,
+        running_sshd(Path(directory), max_sessions=1) as sshd,
+    ):
         yield sshd
 
 
@@ -128,9 +134,10 @@ class Life:
     ended: Ended
 
 
-async def follow(executor: LoginExecutor, pipe: str, offset: int = 0, nonce: str = NONCE) -> Life:
+async def follow(executor: Executor, pipe: str, offset: int = 0, nonce: str = NONCE) -> Life:
     """Attaches until the end; checks that no byte is missing or repeated on the way."""
-    output, events = bytearray(), []
+    output = bytearray()
+    events: list[PipeEvent] = []
     async for event in executor.attach(pipe, nonce, offset):
         if isinstance(event, Output):
             assert event.offset == offset + len(output)

@@ -14,7 +14,7 @@ from fleet.exits import Exited, Signalled, TimedOut
 from tests.contracts.executor_logins import KINDS, Login, alive, ends, far_end, opened, pipe_spec, said
 from tests.far_end.sshd import Sshd
 
-ODD = ("two words", "it's \"quoted\" $HOME `id` \\", "line\nbreak", "--leading", "", "*", "ünïcode")
+ODD = ("two words", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "--leading", "", "*", "ünïcode")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ async def test_run_keeps_streams_apart_and_tells_the_exit(login: Login) -> None:
 
 
 async def test_arguments_and_environment_arrive_as_they_are(login: Login) -> None:
-    ran = await login.executor().run(["sh", "-c", r'printf "%s\0" "$VALUE" "$@"', "-", *ODD], env={"VALUE": "a\n'b"})
+    ran = await login.executor().run(
+        ["sh", "-c", r'printf "%s\0" "$VALUE" "$@"', "-", *ODD], env={"VALUE": "a\n'b"}
+    )
     assert ran.out.decode() == "".join(f"{item}\0" for item in ("a\n'b", *ODD))
 
 

@@ -180,7 +180,8 @@ async def test_a_checkout_is_hashed_as_git_does_and_must_be_the_expected_tree(lo
     await executor.facts()
     place = login.root / "checkout"
     script = (
-        f"mkdir -p {place}/dir/deep {place}/dir.d {place}/empty && cd {place} && git init -q --object-format={form} ."
+        f"mkdir -p {place}/dir/deep {place}/dir.d {place}/empty && cd {place}"
+        f" && git init -q --object-format={form} ."
         " && echo one > a && echo x > dir-a && echo x > dir0 && echo deep > dir/deep/f && echo d > dir.d/f"
         " && printf '\\r\\n\\377' > binary && echo '#!/bin/sh' > run && chmod +x run && ln -s ../nowhere link"
         " && : > .gitignore && git add -A && git write-tree"
@@ -221,7 +222,7 @@ async def test_what_a_command_leaves_behind_is_ended_with_it(login: Login) -> No
 
 
 async def test_odd_arguments_and_a_bare_environment(login: Login) -> None:
-    odd = ("two words", "it's \"quoted\" $HOME", "line\nbreak", "--leading", "")
+    odd = ("two words", 'it\'s "quoted" $HOME', "line\nbreak", "--leading", "")
     executor = login.executor(path=["/opt/first"])
     life = await run_pipe(executor, pipe_spec("sh", "-c", r'printf "%s\0" "$@"', "-", *odd))
     assert life.output.decode() == "".join(f"{item}\0" for item in odd)

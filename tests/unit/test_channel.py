@@ -1,0 +1,218 @@
+"""The controller's side of the runner's protocol, over a link that the test holds in its hands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.errors import Malformed, Refused, Unavailable, Unreachable
+from fleet.exits import Exited, Lost
+from fleet.machines.channel import WINDOW, Channel, Frame, Framer
+from fleet.machines.login import judge
+
+HEADERS = st.dictionaries(
+    st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=20), st.none()), max_size=4
+)
+FRAMES = st.lists(st.builds(Frame, HEADERS, st.binary(max_size=300)), max_size=8)
+
+
+@given(FRAMES, st.lists(st.integers(1, 400), max_size=30))
+def test_frames_survive_any_chunking(frames: list[Frame], sizes: list[int]) -> None:
+    wire = b"".join(frame.encode() for frame in frames)
+    framer, found = Framer(), []
+    for size in sizes:
+        found += framer.feed(wire[:size])
+        wire = wire[size:]
+    assert found + framer.feed(wire) == frames
+
+
+@pytest.mark.parametrize(
+    "noise", [b"Welcome to this machine!\n", struct.pack(">II", 2, 0) + b"[]", struct.pack(">II", 2, 0) + b"{'"]
+)
+def test_a_far_end_that_speaks_something_else_is_malformed(noise: bytes) -> None:
+    with pytest.raises(Malformed, match="shell start-up"):
+        Framer().feed(noise)
+
+
+class Wire:
+    """A link whose far end is the test."""
+
+    def __init__(self) -> None:
+        self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
+        self.sent: asyncio.Queue[Frame] = asyncio.Queue()
+        self.closed = False
+        self._framer = Framer()
+
+    async def read(self) -> bytes:
+        return await self.incoming.get()
+
+    async def write(self, data: bytes) -> None:
+        for frame in self._framer.feed(data):
+            self.sent.put_nowait(frame)
+
+    async def close(self) -> None:
+        self.closed = True
+        self.incoming.put_nowait(b"")
+
+    def say(self, payload: bytes = b"", **header: Any) -> None:
+        self.incoming.put_nowait(Frame(header, payload).encode())
+
+
+def channel_on(wire: Wire, interval: float = 60, misses: int = 2) -> Channel:
+    return Channel("machine", wire, interval=interval, misses=misses)
+
+
+async def test_answers_find_their_calls_whatever_their_order() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    calls = [asyncio.create_task(channel.ask("x", attempted="try", which=n)) for n in range(3)]
+    requests = [await wire.sent.get() for _ in calls]
+    for request in reversed(requests):
+        wire.say(id=request.header["id"], done=True, which=request.header["which"])
+    assert [(await call).header["which"] for call in calls] == [0, 1, 2]
+    await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised"), [("refused", Refused), ("unavailable", Unavailable), ("?", Unavailable)]
+)
+async def test_an_error_is_raised_where_the_call_was_made(kind: str, raised: type[Exception]) -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    call = asyncio.create_task(channel.ask("x", attempted="try this"))
+    wire.say(id=(await wire.sent.get()).header["id"], error=kind, cause="because")
+    with pytest.raises(raised, match=r"try this.*because"):
+        await call
+    await channel.close()
+
+
+async def test_what_came_before_the_link_broke_is_still_handed_out() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    with pytest.raises(Unreachable):
+        async with channel.call("attach", attempted="follow") as call:
+            wire.say(b"early", id=call.number, ev="out")
+            await wire.close()
+            assert (await call.next()).payload == b"early"
+            await call.next()
+    with pytest.raises(Unreachable):
+        await channel.ask("x", attempted="try")
+    await channel.close()
+
+
+async def test_leaving_a_call_early_takes_it_back() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    async with channel.call("attach", attempted="follow") as call:
+        number = call.number
+    assert (await wire.sent.get()).header["op"] == "attach"
+    assert (await wire.sent.get()).header == {"op": "cancel", "id": number}
+    wire.say(b"late", id=number, ev="out")
+    await channel.close()
+
+
+async def test_credit_is_given_for_what_was_taken_and_only_then() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    async with channel.call("attach", attempted="follow") as call:
+        await wire.sent.get()
+        wire.say(b"12345", id=call.number, ev="out")
+        await asyncio.sleep(0)
+        assert wire.sent.empty()
+        await call.next()
+        assert (await wire.sent.get()).header == {"op": "credit", "id": call.number, "n": 5}
+    await channel.close()
+
+
+async def test_input_waits_for_credit() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    async with channel.call("write", attempted="write") as call:
+        await call.write(bytes(WINDOW), last=False)
+        waiting = asyncio.create_task(call.write(b"more", last=True))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        wire.say(id=call.number, ev="credit", n=WINDOW)
+        await waiting
+    await channel.close()
+
+
+async def test_a_silent_far_side_is_pinged_and_then_given_up() -> None:
+    wire = Wire()
+    channel = channel_on(wire, interval=0.02, misses=2)
+    with pytest.raises(Unreachable, match="no answer"):
+        await channel.ask("x", attempted="try")
+    await wire.sent.get()
+    assert [(await wire.sent.get()).header["op"] for _ in range(2)] == ["ping", "ping"]
+    assert wire.closed
+    await channel.close()
+
+
+async def test_a_far_side_that_answers_pings_is_kept() -> None:
+    wire = Wire()
+    channel = channel_on(wire, interval=0.02, misses=2)
+    for _ in range(6):
+        assert (await wire.sent.get()).header["op"] == "ping"
+        wire.say(id=0, done=True)
+    assert channel.closed is None
+    await channel.close()
+
+
+RECORD = {
+    "pipe": "p",
+    "how": "ended",
+    "status": 0,
+    "started_us": 1,
+    "ended_us": 2,
+    "timeout_us": 0,
+    "contained": False,
+    "gone": True,
+    "tree": "",
+    "unavailable": "",
+}
+HEADER = {"missing": "", "recorded": True, "doubled": False}
+
+
+def signed(nonce: str, **changes: Any) -> bytes:
+    import hashlib
+    import hmac
+
+    line = json.dumps({**RECORD, **changes}).encode()
+    return line + b"\n" + hmac.new(nonce.encode(), line, hashlib.sha256).hexdigest().encode() + b"\n"
+
+
+def test_only_a_record_with_the_proof_is_believed() -> None:
+    good = signed("nonce")
+    assert judge("p", "nonce", HEADER, good).exit == Exited(0)
+    for header, record in (
+        (HEADER, signed("guess")),
+        (HEADER, good + good),
+        (HEADER, signed("nonce", pipe="q")),
+        (HEADER, b""),
+        ({**HEADER, "doubled": True}, good),
+        ({**HEADER, "recorded": False}, good),
+        ({**HEADER, "missing": "no pipe"}, good),
+        (HEADER, signed("nonce", status=None)),
+        (HEADER, signed("nonce", how="unavailable", status=None, unavailable="no program")),
+    ):
+        assert isinstance(judge("p", "nonce", header, record).exit, Lost)
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_without_the_nonce_are_ever_believed(record: bytes) -> None:
+    assert isinstance(judge("p", "nonce", HEADER, record).exit, Lost)
+
+
+@given(st.integers(0, len(signed("nonce")) - 1), st.integers(0, 255))
+def test_one_changed_byte_spoils_a_record(at: int, byte: int) -> None:
+    record = bytearray(signed("nonce"))
+    if record[at] != byte:
+        record[at] = byte
+        assert isinstance(judge("p", "nonce", HEADER, bytes(record)).exit, Lost)
