@@ -1,0 +1,283 @@
+"""The composition root: the only place where the parts are made and given to each other.
+
+``App.open(home)`` is a running controller: dispatcher, chats, control socket, under one leadership lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from bot.chats.console import ConsoleAdapter
+from bot.commands import every_command
+from bot.control import ControlServer
+from bot.core import ChatCore
+from bot.deliver import Adapter, Deliverer
+from bot.notify import Notifier
+from bot.registry import Context, MachineSeen, Registry
+from bot.reload import LiveConfig
+from bot.watch import MachineWatch
+from fleet.clock import SystemClock
+from fleet.config import Secrets
+from fleet.dispatch import Dispatcher
+from fleet.errors import AirbossError, Misused, Refused, Unavailable
+from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
+from fleet.landing import Landing
+from fleet.machines.executors import Executors
+from fleet.model import Task
+from fleet.redact import Redactor
+from fleet.repository import Repository
+from fleet.services import AIRBOSS, Services
+from fleet.store import leases, ledger
+from fleet.store.core import Store, Tx
+from fleet.store.leases import Lease
+from fleet.workspace import Workspaces
+from gates.pipeline import Pipeline
+from gates.receipts.issue import issue
+
+_log = logging.getLogger(__name__)
+
+LEADERSHIP: Final = "controller"
+_TTL_US: Final = 15_000_000
+_RENEW_S: Final = 4.0
+
+
+@dataclass(slots=True)
+class App:
+    """A controller that runs. ``failed`` ends with the error that makes going on impossible."""
+
+    home: Path
+    store: Store
+    core: ChatCore
+    console: ConsoleAdapter
+    deliverer: Deliverer
+    failed: asyncio.Future[None]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, home: Path) -> AsyncIterator[App]:
+        """Runs a controller for as long as the context is open.
+
+        Raises ``Refused`` when another one runs on this home, ``Misused`` for a wrong configuration, and
+        ``Unavailable`` when the store cannot be used.
+        """
+        async with AsyncExitStack() as stack:
+            ground = await _ground(home, stack)
+            config, store = ground.config, ground.store
+            services = ground.services()
+            dispatcher = Dispatcher(services, version("airboss"))
+            watch = MachineWatch(config, ground.executors, services.clock)
+            control = _Control(dispatcher, watch, ground.repository)
+            core = ChatCore(Context(store, config, Registry(every_command()), control, home))
+            console, notifier = ConsoleAdapter(), Notifier(store, config)
+            adapters: list[Adapter] = [console]
+            deliverer = Deliverer(store, adapters)
+            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            await deliverer.start()
+            stack.push_async_callback(deliverer.close)
+            for adapter in adapters:
+                await adapter.start(core.receive)
+                stack.push_async_callback(adapter.close)
+            await notifier.start()
+            stack.push_async_callback(notifier.close)
+            await core.start()
+            stack.push_async_callback(core.close)
+            server = ControlServer(home, core, console, notifier, deliverer)
+            await server.start()
+            stack.push_async_callback(server.close)
+            reloads = _Reloads(config, services, ground.executors, dispatcher)
+            for work, name in (
+                (dispatcher.run(), "dispatch"),
+                (ground.renew(), "leadership"),
+                (watch.run(), "machines"),
+                (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
+            ):
+                running = asyncio.create_task(work, name=name)
+                running.add_done_callback(lambda done: _fail(failed, done))
+                stack.push_async_callback(_cancel, running)
+            yield cls(home, store, core, console, deliverer, failed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What everything else stands on: the home, the store we lead, the ways to machines and repositories."""
+
+    home: Path
+    config: LiveConfig
+    env: Secrets
+    store: Store
+    executors: Executors
+    lease: Lease
+    made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
+
+    def repository(self, name: str) -> Repository:
+        """The repository of that name, by the configuration in force: one object for one place, it locks."""
+        found = self.config().repos.get(name)
+        if found is None:
+            raise Misused(attempted="use a repository", on=name, hint="fleet.toml names no such repository.")
+        key = (name, found.url, found.base)
+        if key not in self.made:
+            self.made[key] = Repository(*key, self.home / "repos" / f"{name}.git")
+        return self.made[key]
+
+    def services(self) -> Services:
+        """What the dispatcher's parts share."""
+        workspaces = Workspaces(self.config().limits)
+        gatekeeper = Pipeline(
+            store=self.store,
+            config=self.config,
+            executors=self.executors,
+            workspaces=workspaces,
+            repositories=self.repository,
+            home=self.home,
+        )
+        return Services(
+            store=self.store,
+            config=self.config,
+            secrets=self.env,
+            executors=self.executors,
+            workspaces=workspaces,
+            repositories=self.repository,
+            landings=lambda name: Landing(self.repository(name)),
+            gatekeeper=gatekeeper,
+            issue_receipt=self.receipt,
+            clock=SystemClock(),
+            fence=self.lease.fence,
+            holder=self.lease.holder,
+        )
+
+    async def receipt(self, task: Task) -> None:
+        """Issues a landed task's receipt; once in the ledger, however often it is asked for."""
+        issued = await issue(self.store, self.home, task.id)
+
+        def work(tx: Tx) -> None:
+            leases.check(tx, self.lease.fence)
+            if ledger.read(tx, kinds=(ReceiptIssued.KIND,), task=task.id, limit=1):
+                return
+            event = ReceiptIssued(issued.commit, issued.sha256, str(issued.path))
+            ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=Refs(task=task.id))
+
+        await self.store.write(work)
+
+    async def renew(self) -> None:
+        """Until cancelled; raises ``FenceLost`` when another controller leads."""
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))
+
+
+async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
+    await asyncio.to_thread(home.mkdir, mode=0o700, parents=True, exist_ok=True)
+    stack.enter_context(_only_one(home))
+    config, env = LiveConfig(home), Secrets.load(home)
+    url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
+    place = f"{socket.gethostname()}:{home}"
+    lease = await _lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
+    stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
+    executors = Executors(config(), home)
+    stack.push_async_callback(executors.close)
+    return _Ground(home, config, env, store, executors, lease)
+
+
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """What commands may ask of the running fleet."""
+
+    dispatcher: Dispatcher
+    watch: MachineWatch
+    repositories: Callable[[str], Repository]
+
+    def wake(self, task_id: str) -> None:
+        self.dispatcher.wake(task_id)
+
+    def machines(self) -> Mapping[str, MachineSeen]:
+        return self.watch.seen
+
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
+        return await self.repositories(repo).diff(base, commit, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reloads:
+    """What an edit of ``fleet.toml`` leads to while we run."""
+
+    config: LiveConfig
+    services: Services
+    executors: Executors
+    dispatcher: Dispatcher
+
+    async def changed(self) -> None:
+        self.executors.reconfigure(self.config())
+        sha256 = self.config.sha256
+        await self.services.write(
+            lambda tx: ledger.append(tx, ConfigReloaded(sha256), actor=AIRBOSS, source=Source.CONTROLLER)
+        )
+        self.dispatcher.wake()
+
+    async def refused(self, error: AirbossError) -> None:
+        _log.error("the edit of fleet.toml changes nothing: %s", error)
+
+
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Holds the home's lock, which the kernel lets go of however this process ends."""
+    with (home / "serve.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(
+                attempted="start a controller",
+                on=str(home),
+                cause="one is running on this AIRBOSS_HOME",
+                hint="Use it (airboss chat), or stop it first.",
+            ) from None
+        yield
+
+
+async def _lead(store: Store, place: str, holder: str) -> Lease:
+    """Leadership over the store. A predecessor at this place is dead, since its home's lock is ours; any other
+    is waited for until its lease has run out."""
+
+    def work(tx: Tx) -> Lease | None:
+        held = leases.look(tx, LEADERSHIP)
+        if held is not None and held.holder.startswith(f"{place}:"):
+            return leases.seize(tx, LEADERSHIP, holder, _TTL_US)
+        return leases.acquire(tx, LEADERSHIP, holder, _TTL_US)
+
+    for _ in range(_TTL_US // 1_000_000 + 5):
+        lease = await store.write(work)
+        if lease is not None:
+            return lease
+        await asyncio.sleep(1)
+    raise Unavailable(
+        attempted="lead this fleet",
+        on=store.url,
+        cause="another controller holds the store and goes on renewing its lease",
+        hint="Stop that one first.",
+    )
+
+
+def _fail(failed: asyncio.Future[None], done: asyncio.Task[None]) -> None:
+    if failed.done() or done.cancelled():
+        return
+    error = done.exception() or RuntimeError(f"{done.get_name()} ended by itself")
+    failed.set_exception(error)
+
+
+async def _cancel(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await running

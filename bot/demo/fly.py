@@ -1,0 +1,132 @@
+"""``airboss demo``: plays the main job on a console chat and checks at the end that it was real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import Any, Final
+
+from bot.app import App
+from bot.client import ask
+from bot.commands.verify import verify
+from bot.demo import world
+from gates.receipts.sshsig import load_or_create, public_of
+
+_WIDTH: Final = 76
+_TASK: Final = "t1"
+
+
+def demo(agent: str = "", keep: Path | None = None) -> int:
+    """Flies the demo and tells how to go on. ``keep``: the directory to use, else one that is made.
+
+    Answers 0 when the change landed, its receipt verified, and the macbook's session really went over SSH.
+    """
+    directory = keep or Path(tempfile.mkdtemp(prefix="airboss-demo-"))
+    if keep is not None and keep.exists():
+        shutil.rmtree(keep)
+    directory.mkdir(parents=True, exist_ok=True)
+    agent = agent or "demo"
+    _tell("Airboss demo: one task from chat to receipt", heading=True)
+    _tell(
+        f"A throwaway repository with a failing test, and two machines: evo-x2 (this one) and macbook (over real "
+        f"SSH, a server on loopback). Agent: {agent}. No token. Everything is in {directory}."
+    )
+    with world.make(directory, agent) as made:
+        status = asyncio.run(_fly(made))
+    if status == 0:
+        _go_on(made)
+    return status
+
+
+async def _fly(made: world.World) -> int:
+    async with App.open(made.home) as app:
+        await _say(app, "/status", "First: what is there?")
+        ran = await _say(
+            app,
+            f"/run on=macbook {world.PROMPT}",
+            "Ask for a change, as you would from a train. Each card is what a phone would show.",
+            wait=True,
+        )
+        await _say(app, "/digest", "The day in figures, each recomputable from the ledger, and a picture.")
+        await _say(app, f"/receipt {_TASK}", "The receipt: what was judged, by which command, and what landed.")
+    checks = {
+        "the change landed on main": ran.get("end") == 0 and _landed(made),
+        "the agent's first 'done' was refused by the gate": _refused_first(made),
+        "the macbook's session went over SSH": made.channels_opened() > 0,
+    }
+    _tell("Verify the receipt, with the key pinned beforehand and the repository at hand:")
+    checks["the receipt is verified"] = await _verified(made) == 0
+    _tell("What this run showed", heading=True)
+    for what, true in checks.items():
+        sys.stdout.write(f"  {'✅' if true else '❌'} {what}\n")
+    return 0 if all(checks.values()) else 1
+
+
+async def _say(app: App, text: str, why: str, *, wait: bool = False) -> dict[str, Any]:
+    _tell(why)
+    sys.stdout.write(f"\n  {'you':>3} ▸ {text}\n\n")
+    sys.stdout.flush()
+    return await asyncio.to_thread(ask, str(app.home), "say", text=text, wait=wait)
+
+
+async def _verified(made: world.World) -> int:
+    key = public_of(load_or_create(made.home)).line
+    receipt = made.home / "receipts" / f"{_TASK}.json"
+    if not receipt.exists():
+        return 1
+    sys.stdout.write(f"\n  $ airboss verify {receipt.name} --key '{key[:40]}…' --repo shop.git\n\n")
+    return await verify(
+        receipt, home=made.home, key=key, repo=made.repository, ledger=str(made.home / "airboss.db")
+    )
+
+
+def _landed(made: world.World) -> bool:
+    log = subprocess.run(
+        ["git", "-C", str(made.repository), "log", "-1", "--format=%(trailers:key=Airboss-Task,valueonly)", "main"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return log.stdout.strip() == _TASK
+
+
+def _refused_first(made: world.World) -> bool:
+    receipt = made.home / "receipts" / f"{_TASK}.json"
+    if not receipt.exists():
+        return False
+    statement = json.loads(receipt.read_text())
+    return bool(statement["predicate"]["failed_rounds"])
+
+
+def _go_on(made: world.World) -> None:
+    airboss = Path(sys.argv[0]).name or "airboss"
+    _tell("Go on by hand", heading=True)
+    sys.stdout.write(
+        textwrap.dedent(
+            f"""
+            export AIRBOSS_HOME={made.home}
+            {airboss} chat                     a chat with this very fleet (evo-x2 only: the macbook is closed now)
+              /run on=evo-x2 Say hello in README.md
+              /status   /help
+            git -C {made.repository} log --stat -1
+            ssh-keygen -Y verify -n airboss-receipt-v1 -I airboss -f $AIRBOSS_HOME/receipts/allowed_signers \\
+              -s $AIRBOSS_HOME/receipts/{_TASK}.json.sig < $AIRBOSS_HOME/receipts/{_TASK}.json
+
+            Your own fleet in ten minutes: see README.md.
+            """
+        )
+    )
+
+
+def _tell(text: str, *, heading: bool = False) -> None:
+    if heading:
+        sys.stdout.write(f"\n━━ {text} {'━' * max(0, _WIDTH - len(text) - 4)}\n")
+    else:
+        sys.stdout.write("\n" + textwrap.fill(text, _WIDTH) + "\n")
+    sys.stdout.flush()
