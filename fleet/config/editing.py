@@ -85,7 +85,7 @@ def _table(fields: Mapping[str, Any]) -> Table:
 
 @contextmanager
 def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
-    """Opens ``fleet.toml`` (made if missing) for one edit at a time; other editors wait.
+    """Opens ``fleet.toml`` (made if missing) for one edit at a time; another editor blocks till then.
 
     At the end the new text is checked as ``load_fleet`` would (``ConfigProblems``), then replaces the file in one
     step that survives a power cut. Nothing is written when the block raises. A symbolic link is followed.

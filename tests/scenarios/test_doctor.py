@@ -242,6 +242,31 @@ class TestSeparateLogins:
         assert opened(findings) == {("agents", "read", target), ("agents", "change", target)}
         assert status_of(findings) == 1
 
+    @pytest.mark.parametrize(
+        ("role", "twin", "words"),
+        [
+            ("gates", "agents", "bad agents on here: share the login"),
+            ("gates", "root", "bad gates on here: run as the controller's own login"),
+        ],
+    )
+    async def test_two_names_of_one_login_are_no_wall(
+        self, world: World, logins: Logins, role: str, twin: str, words: str
+    ) -> None:
+        of = logins.agents if twin == "agents" else twin
+        name = f"ab-twin-{os.getpid()}"
+        home = world.base / "twin"
+        home.mkdir(mode=0o700)
+        os.chown(home, pwd.getpwnam(of).pw_uid, -1)
+        uid = str(pwd.getpwnam(of).pw_uid)
+        account("useradd", "--non-unique", "--uid", uid, "--no-create-home", "--home-dir", str(home), name)
+        try:
+            machine = logins.machine.replace(logins.gates, name)
+            findings = await doctor(world, world.fleet(machine, isolation="separate-logins"))
+        finally:
+            account("userdel", "--force", name)
+        assert words in told(findings)
+        assert status_of(findings) == 1
+
     async def test_it_leaves_nothing_behind(self, world: World, logins: Logins) -> None:
         open_refs(world, logins)
         before = sorted(world.base.rglob("*"))
@@ -257,8 +282,15 @@ async def test_one_shared_login_is_told_plainly(world: World) -> None:
     machine = f'{HERE}home = "{world.base}"\n'
     findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user"))
     reached = opened(findings)
-    for wall in (("read", "the receipt signing key"), ("connect to", "the control socket"), ("change", BASE)):
-        assert ("agents", *wall) in reached
+    walls = {
+        ("read", "the receipt signing key"),
+        ("change", BASE),
+        ("connect to", "the control socket"),
+        ("signal", "the controller's process"),
+    }
+    if Path("/proc").is_dir():
+        walls.add(("read", "the controller's environment"))
+    assert {("agents", *wall) for wall in walls} <= reached
     assert status_of(findings) == 0
     warned = [one for one in findings if one.crossing and one.crossing.open]
     assert all(one.level is Level.WARN and "unsafe-same-user says on every card" in one.what for one in warned)
