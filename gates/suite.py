@@ -252,7 +252,7 @@ class Suite:
             # What a gate left behind is in nobody's way: where the link is down now, it may stay.
             with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome is GateOutcome.LOST:
-                    async with asyncio.timeout(_STOP_SECONDS):
+                    async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
                         await executor.stop(pipe, 1.0)
                 await self.workspaces.discard(executor, f"{executor.root}/gates/{run_id}")
         return result

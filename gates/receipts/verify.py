@@ -15,7 +15,7 @@ from typing import Any
 
 import rfc8785
 
-from fleet.errors import Misused, Refused
+from fleet.errors import Malformed, Misused, Refused
 from fleet.git import Git
 from fleet.model import Isolation
 from fleet.store.core import Store
@@ -187,8 +187,8 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
     task = statement["predicate"]["task"]["id"]
     try:
         recomputed, _ = await store.read(lambda tx: issue.compute(tx, task))
-    except Refused as error:
-        return Check("ledger", False, error.cause)
+    except (Refused, Malformed) as error:
+        return Check("ledger", False, str(error))
     if recomputed != data:
         return Check("ledger", False, f"the ledger tells another story of {task}")
     ledger = statement["predicate"]["ledger"]

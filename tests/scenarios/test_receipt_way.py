@@ -1,0 +1,146 @@
+"""From a judged and landed change to a receipt that a stranger checks, with ``airboss verify`` and without it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.commands.verify import verify
+from fleet.errors import Misused, Refused, Unavailable
+from fleet.events import LandingDone, Refs, SessionPlaced, SnapshotMade, Source, leaf_hash
+from fleet.store import ledger
+from fleet.store.core import Tx
+from fleet.verdict import Outcome
+from gates.receipts import sshsig
+from gates.receipts.issue import Issued, issue
+from tests.far_end.repositories import git
+from tests.scenarios.gate_house import House, airboss_toml
+
+
+@dataclass
+class Landed:
+    """A receipt and what it speaks of."""
+
+    house: House
+    issued: Issued
+    commit: str
+
+    @property
+    def key(self) -> str:
+        return (self.house.home / "keys" / "receipt_ed25519.pub").read_text()
+
+    @property
+    def store(self) -> str:
+        return f"sqlite:///{self.house.home / 'airboss.db'}"
+
+
+async def land(room: Path) -> Landed:
+    house = House(room, {"airboss.toml": airboss_toml("true")})
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+        refs = Refs(task=candidate.task.id, session=candidate.session.id, machine="here")
+
+        def before(tx: Tx) -> None:
+            placed = SessionPlaced("here", "claude", candidate.base, "unsafe-same-user", ())
+            ledger.append(tx, placed, actor="airboss", source=Source.CONTROLLER, refs=refs)
+            made = SnapshotMade(candidate.commit, candidate.tree, candidate.base, 1, 1, 0)
+            ledger.append(tx, made, actor="airboss", source=Source.CONTROLLER, refs=refs)
+
+        await judge.store.write(before)
+        with pytest.raises(Refused, match="no landing"):
+            await issue(judge.store, house.home, candidate.task.id)
+        assert (await judge.pipeline.judge(candidate)).outcome is Outcome.PASSED
+        git(house.work, "push", "--quiet", "origin", f"{candidate.commit}:main")
+        done = LandingDone("refs/heads/main", candidate.base, candidate.commit, candidate.tree, 1)
+        await judge.store.write(
+            lambda tx: ledger.append(tx, done, actor="airboss", source=Source.CONTROLLER, refs=refs)
+        )
+        issued = await issue(judge.store, house.home, candidate.task.id)
+        data = issued.path.read_bytes()
+        await judge.candidate({"more": "later tasks change nothing"})
+        assert await issue(judge.store, house.home, candidate.task.id) == issued
+        assert issued.path.read_bytes() == data
+    return Landed(house, issued, candidate.commit)
+
+
+async def test_a_receipt_is_verified_with_repository_and_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    landed = await land(tmp_path)
+    home, receipt = landed.house.home, landed.issued.path
+    assert sorted(item.name for item in receipt.parent.iterdir()) == ["allowed_signers", "t1.json", "t1.json.sig"]
+    assert await verify(receipt, home=home, repo=landed.house.bare, ledger=landed.store, as_json=True) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [check["name"] for check in said["checks"]] == ["signature", "statement", "repository", "ledger"]
+    assert said["commit"] == landed.commit
+    assert said["witness"] == "unwitnessed"
+    assert said["isolation"] == "unsafe-same-user"
+    schema = json.loads(Path("docs/schema/verify.json").read_text())
+    assert set(said) == set(schema["required"]) == set(schema["properties"])
+
+
+async def test_openssh_alone_verifies_it(tmp_path: Path) -> None:
+    landed = await land(tmp_path)
+    folder = landed.issued.path.parent
+    argv = ["ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", "airboss", "-n", "airboss-receipt-v1"]
+    for data, status in ((landed.issued.path.read_bytes(), 0), (b" " + landed.issued.path.read_bytes(), 255)):
+        done = subprocess.run(
+            [*argv, "-s", "t1.json.sig"], cwd=folder, input=data, capture_output=True, check=False
+        )
+        assert done.returncode == status, done.stderr
+
+
+async def test_a_stranger_needs_a_pinned_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    landed = await land(tmp_path)
+    bundle, home = tmp_path / "bundle", tmp_path / "stranger"
+    shutil.copytree(landed.issued.path.parent, bundle)
+    receipt = bundle / "t1.json"
+    with pytest.raises(Misused, match="--key"):
+        await verify(receipt, home=home)
+    assert await verify(receipt, home=home, key=landed.key) == 0
+    other = sshsig.public_of(sshsig.load_or_create(tmp_path / "other"))
+    assert await verify(receipt, home=home, key=other.line) == 1
+    signers = tmp_path / "signers"
+    signers.write_text((bundle / "allowed_signers").read_text())
+    assert await verify(receipt, home=home, allowed_signers=signers) == 0
+    receipt.write_bytes(receipt.read_bytes().replace(b'"unwitnessed"', b'"everybody"'))
+    assert await verify(receipt, home=home, key=landed.key) == 1
+    assert "NOT verified" in capsys.readouterr().out
+    receipt.unlink()
+    with pytest.raises(Misused, match="read the receipt"):
+        await verify(receipt, home=home, key=landed.key)
+
+
+async def test_another_repository_and_another_ledger_do_not_agree(tmp_path: Path) -> None:
+    landed = await land(tmp_path)
+    home, receipt = landed.house.home, landed.issued.path
+    other = await land(tmp_path / "other")
+    assert await verify(receipt, home=home, ledger=other.store) == 1
+    git(landed.house.bare, "update-ref", "refs/heads/main", "main~1")
+    git(landed.house.bare, "reflog", "expire", "--expire=now", "--all")
+    git(landed.house.bare, "gc", "--quiet", "--prune=now")
+    assert await verify(receipt, home=home, repo=landed.house.bare) == 1
+    with pytest.raises(Unavailable):
+        await verify(receipt, home=home, ledger="postgresql+psycopg://nobody@127.0.0.1:1/none")
+
+
+@pytest.mark.parametrize("careful", [False, True])
+async def test_a_ledger_that_was_changed_after_the_fact_does_not_agree(tmp_path: Path, careful: bool) -> None:
+    """Careless: the bytes no longer hash to the leaf. Careful: the leaf is made to fit, and the root is another."""
+    landed = await land(tmp_path)
+    with sqlite3.connect(landed.house.home / "airboss.db") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        (canonical, leaf) = database.execute("SELECT canonical, leaf FROM ledger WHERE seq = 1").fetchone()
+        forged = canonical.replace(b"slack:T1:U1", b"slack:T1:U2")
+        assert forged != canonical
+        values = (forged, leaf_hash(forged) if careful else leaf)
+        database.execute("UPDATE ledger SET canonical = ?, leaf = ? WHERE seq = 1", values)
+    database.close()
+    assert await verify(landed.issued.path, home=landed.house.home, ledger=landed.store) == 1
