@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from fleet import origin
 from fleet.errors import Misused, Refused
 from fleet.git import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
 
 __all__ = ["Change", "Git", "MergeResult", "Repository", "Stat"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
-_SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
 _IDENTITY = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -70,32 +68,12 @@ class Repository:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or ".." in self.name or self.name.endswith((".lock", ".git")):
-            raise self._misused("the name", "use letters, digits, '.', '_' and '-'")
-        bad_branch = ("..", "//", "@{", "/.", ".lock/")
-        if (
-            not _BRANCH.fullmatch(self.base)
-            or any(part in self.base for part in bad_branch)
-            or self.base.endswith(("/", ".", ".lock"))
-        ):
-            raise self._misused(f"the base branch {self.base!r}", "name a branch, for example main")
-        if self.path is None and not _is_url(self.url):
-            raise self._misused(
-                f"the url {without_credentials(self.url)!r}",
-                "give an absolute path, ssh://, https://, file:// or user@host:path",
-            )
-
-    def _misused(self, what: str, hint: str) -> Misused:
-        return Misused(attempted="use a repository", on=self.name, cause=f"{what} is not usable", hint=hint)
+        origin.check(self.name, self.url, self.base)
 
     @property
     def path(self) -> Path | None:
         """Where it is, when it is on this machine; ``None`` for a remote one."""
-        if self.url.startswith("file://"):
-            return Path(unquote(urlsplit(self.url).path))
-        if self.url.startswith(("/", "~")):
-            return Path(self.url).expanduser()
-        return None
+        return origin.local_path(self.url)
 
     @property
     def ref(self) -> str:
@@ -141,87 +119,13 @@ class Repository:
 
     async def tip(self) -> str:
         """The base branch's commit, read from the repository itself, never from the mirror."""
-        attempted = "read the base branch"
-        if self.path is not None:
-            where = await self.git_dir()
-            ended = await self.git.run(
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                "--end-of-options",
-                f"{self.ref}^{{commit}}",
-                attempted=attempted,
-                on=self._on,
-                git_dir=where,
-                expect=(0, 1),
-            )
-            found = ended.line
-        else:
-            ended = await self.git.run(
-                "ls-remote",
-                "--",
-                self.remote,
-                self.ref,
-                attempted=attempted,
-                on=self._on,
-                hint="check the url, the network and the controller's own access to it",
-            )
-            found = next(
-                (line.split()[0] for line in ended.line.splitlines() if line.endswith("\t" + self.ref)), ""
-            )
-        if found and not is_object_id(found):
-            raise Refused(
-                attempted=attempted,
-                on=self._on,
-                cause="it uses SHA-256 object ids",
-                hint="only SHA-1 repositories are supported",
-            )
-        if not found:
-            raise Refused(
-                attempted=attempted,
-                on=self._on,
-                cause=f"there is no branch {self.base}",
-                hint="commit something to it first, or name another base in fleet.toml",
-            )
-        return found
+        return await origin.tip(self.git, self.path or self.url, self.base, self._on)
 
     async def git_dir(self) -> Path:
         """The git directory of a repository on this machine. Raises ``Refused`` when there is none."""
-        path = self.path
-        if path is None:
+        if self.path is None:
             raise Misused(attempted="open the repository here", on=self._on, cause="it is on another machine")
-        hint = "check the path in fleet.toml; it must be the root of a git repository"
-        if not path.is_dir():
-            raise Refused(attempted="open the repository", on=self._on, cause="no such directory", hint=hint)
-        ended = await self.git.run(
-            "rev-parse",
-            "--path-format=absolute",
-            "--git-common-dir",
-            "--show-object-format",
-            attempted="open the repository",
-            on=self._on,
-            cwd=path,
-            env={"GIT_CEILING_DIRECTORIES": str(path.resolve().parent)},
-            expect=(0, 128),
-        )
-        if "dubious ownership" in ended.err:
-            raise Refused(
-                attempted="open the repository",
-                on=self._on,
-                cause="it belongs to another login",
-                hint="give it to the controller's login, or name it by an ssh:// url",
-            )
-        if ended.code:
-            raise Refused(attempted="open the repository", on=self._on, cause="not a git repository", hint=hint)
-        where, object_format = ended.out.decode("utf-8", "surrogateescape").rstrip("\n").rsplit("\n", 1)
-        if object_format != "sha1":
-            raise Refused(
-                attempted="open the repository",
-                on=self._on,
-                cause=f"it uses {object_format} object ids",
-                hint="only SHA-1 repositories are supported",
-            )
-        return Path(where)
+        return await origin.git_dir(self.git, self.path, self._on)
 
     async def has(self, commit: str) -> bool:
         """Whether the mirror holds ``commit``."""
@@ -248,11 +152,14 @@ class Repository:
 
         Raises ``Refused`` when it is bigger than ``limit`` bytes.
         """
-        listed = await self._run("ls-tree", "-z", _id(commit), "--", path, what=f"read {path}", on=commit)
-        kind = re.match(rb"100[0-7]{3} blob ([0-9a-f]{40})\t", listed.out)
-        if kind is None:
+        if path.startswith("/") or not set(path.split("/")).isdisjoint(("", ".", "..")):
             return None
-        ended = await self._run("cat-file", "blob", kind[1].decode(), what=f"read {path}", on=commit, limit=limit)
+        listed = await self._run("ls-tree", "-z", _id(commit), "--", path, what=f"read {path}", on=commit)
+        entry, _, listed_path = listed.out.rstrip(b"\0").partition(b"\t")
+        mode, kind, blob = (*entry.split(), b"", b"", b"")[:3]
+        if kind != b"blob" or not mode.startswith(b"100") or listed_path != os.fsencode(path):
+            return None
+        ended = await self._run("cat-file", "blob", blob.decode(), what=f"read {path}", on=commit, limit=limit)
         if ended.cut:
             raise Refused(attempted=f"read {path}", on=commit, cause=f"it is bigger than {limit} bytes")
         return ended.out
@@ -425,12 +332,3 @@ def _id(text: str) -> str:
     if not is_object_id(text):
         raise Misused(attempted="name a commit", on=repr(text)[:80], cause="not a full object id")
     return text
-
-
-def _is_url(url: str) -> bool:
-    if "::" in url or "\n" in url or "\0" in url:
-        return False
-    if url.startswith(("ssh://", "https://")):
-        host = (urlsplit(url).hostname or "-").strip("[]")
-        return not host.startswith("-") and not urlsplit(url).netloc.startswith("-")
-    return "://" not in url and _SCP_LIKE.fullmatch(url) is not None

@@ -1,0 +1,249 @@
+"""The mirror of a repository: which are usable, and what it answers about commits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import Misused, Refused, Unavailable
+from fleet.git import Git, without_credentials
+from fleet.pathspecs import matches
+from fleet.repository import Change, Repository, Stat
+from tests.far_end.repositories import advance, commit, git, make_bare, make_work
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_bare(
+        tmp_path / "origin.git", {"a.txt": "one\ntwo\n", "d/b.txt": "b\n", "airboss.toml": "[gates]\n"}
+    )
+
+
+@pytest.fixture
+def repository(origin: Path, tmp_path: Path) -> Repository:
+    return Repository("p", str(origin), "main", tmp_path / "home" / "repos" / "p.git")
+
+
+async def snapshot(repository: Repository, base: str, files: dict[str, str | bytes], drop: str = "") -> str:
+    """A commit of ours in the mirror, whose tree another repository made."""
+    work = repository.mirror.parent / "scratch"
+    shutil.rmtree(work, ignore_errors=True)
+    git(repository.mirror.parent, "clone", "--quiet", "--no-checkout", repository.url, str(work))
+    git(work, "checkout", "--quiet", "--detach", base)
+    if drop:
+        (work / drop).unlink()
+    made = commit(work, files)
+    git(repository.mirror, "fetch", "--quiet", str(work), f"{made}:refs/test/{made}")
+    return await repository.commit_tree(await repository.tree_of(made), (base,), "ours", 1_700_000_000)
+
+
+async def test_fetch_follows_the_base_branch_even_when_it_was_rewritten(
+    repository: Repository, origin: Path
+) -> None:
+    first = await repository.fetch()
+    second = advance(origin, {"a.txt": "three\n"})
+    assert await repository.fetch() == second
+    git(origin, "update-ref", "refs/heads/main", first)
+    assert await repository.fetch() == first
+    work = origin.with_suffix(".work")
+    git(work, "reset", "--quiet", "--hard", first)
+    other = commit(work, {"x": "y"}, "another history")
+    git(work, "push", "--quiet", "--force", "origin", "main")
+    assert await repository.fetch() == other
+    assert await repository.has(second), "what we may have judged stays"
+
+
+async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path) -> None:
+    empty = tmp_path / "empty.git"
+    empty.mkdir()
+    git(empty, "init", "--quiet", "--bare")
+    modern = tmp_path / "sha256"
+    modern.mkdir()
+    git(modern, "init", "--quiet", "--object-format=sha256", "--initial-branch=main")
+    commit(modern, {"a": "1"})
+    inside = origin.with_suffix(".work") / "d"
+    (tmp_path / "plain").mkdir()
+    for url, base, words in (
+        (origin, "release", "there is no branch release.*name another base"),
+        (empty, "main", "there is no branch main.*commit something"),
+        (tmp_path / "nowhere", "main", "no such directory.*check the path"),
+        (tmp_path / "plain", "main", "not a git repository"),
+        (inside, "main", "not a git repository"),
+        (modern, "main", "sha256 object ids.*only SHA-1"),
+    ):
+        with pytest.raises(Refused, match=words):
+            await Repository("p", str(url), base, tmp_path / "mirrors" / f"{Path(url).name}.git").fetch()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "base"),
+    [
+        ("-p", "/x", "main"), ("..", "/x", "main"), ("a/b", "/x", "main"), ("", "/x", "main"),
+        ("p.lock", "/x", "main"),
+        ("p", "/x", "--upload-pack=x"), ("p", "/x", "a..b"), ("p", "/x", ""), ("p", "/x", "a b"),
+        ("p", "/x", "a.lock"),
+        ("p", "/x", "main:other"), ("p", "/x", "@{-1}"), ("p", "/x", "ma\nin"),
+        ("p", "ext::sh -c x", "main"), ("p", "-oProxyCommand=x", "main"), ("p", "ssh://-oProxyCommand=x/y", "main"),
+        ("p", "http://example.com/x", "main"), ("p", "git://example.com/x", "main"), ("p", "relative/path", "main"),
+        ("p", "fd::17", "main"), ("p", "-host:path", "main"), ("p", "", "main"), ("p", "ssh://u@-host/x", "main"),
+    ],
+)  # fmt: skip
+def test_names_that_git_would_read_as_something_else(tmp_path: Path, name: str, url: str, base: str) -> None:
+    with pytest.raises(Misused):
+        Repository(name, url, base, tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["git@example.com:a/b.git", "ssh://git@example.com:22/a", "https://example.com/a", "file:///a%20b", "~/a"],
+)
+def test_ordinary_urls(tmp_path: Path, url: str) -> None:
+    Repository("my.repo-1", url, "feature/x_1", tmp_path / "m")
+
+
+async def test_an_unreachable_remote_is_unavailable_and_keeps_its_password(tmp_path: Path) -> None:
+    repository = Repository("p", "https://me:hunter2@127.0.0.1:1/x", "main", tmp_path / "p.git")
+    with pytest.raises(Unavailable) as raised:
+        await repository.fetch()
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.retry
+    assert without_credentials("see https://a:b@h/p and ssh://k@h") == "see https://***@h/p and ssh://***@h"
+
+
+async def test_show_reads_regular_files_only(repository: Repository, origin: Path) -> None:
+    work = origin.with_suffix(".work")
+    (work / "link").symlink_to("a.txt")
+    base = advance(origin, {"[x].txt": "glob", "x.txt": "other", "-dash": "-", ":(top)": "magic"})
+    await repository.fetch()
+    assert await repository.show(base, "airboss.toml") == b"[gates]\n"
+    assert await repository.show(base, "[x].txt") == b"glob"
+    assert await repository.show(base, "-dash") == b"-"
+    assert await repository.show(base, ":(top)") == b"magic"
+    for absent in ("nope", "d", "link", "d/", "../a.txt", "", "a.txt/x"):
+        assert await repository.show(base, absent) is None
+    with pytest.raises(Refused, match="bigger than 3 bytes"):
+        await repository.show(base, "a.txt", 3)
+
+
+async def test_a_moved_file_is_seen_at_both_ends(repository: Repository) -> None:
+    base = await repository.fetch()
+    ours = await snapshot(repository, base, {"moved.txt": "one\ntwo\n", "d/b.txt": "b2\n"}, drop="a.txt")
+    assert await repository.changed_paths(base, ours) == [
+        Change("D", "a.txt"), Change("M", "d/b.txt"), Change("A", "moved.txt"),
+    ]  # fmt: skip
+    assert Change("R", "moved.txt", "a.txt") in await repository.changed_paths(base, ours, renames=True)
+    assert await repository.shortstat(base, ours) == Stat(3, 3, 3)
+    assert len(await repository.diff(base, ours, 40)) == 40
+
+
+async def test_a_commit_of_ours_is_the_same_each_time(repository: Repository) -> None:
+    base = await repository.fetch()
+    tree = await repository.tree_of(base)
+    made = await repository.commit_tree(tree, (base,), "-F /etc/passwd\n\n'quoted' ü \0", 1_700_000_000)
+    assert made == await repository.commit_tree(tree, (base,), "-F /etc/passwd\n\n'quoted' ü \0", 1_700_000_000)
+    assert git(repository.mirror, "log", "-1", "--format=%an <%ae> %ct %B", made).startswith(
+        "Airboss <airboss@localhost> 1700000000 -F /etc/passwd\n\n'quoted' ü"
+    )
+    assert await repository.is_ancestor(base, made)
+    assert not await repository.is_ancestor(made, base)
+
+
+async def test_merges_and_conflicts(repository: Repository, origin: Path) -> None:
+    base = await repository.fetch()
+    clean = await snapshot(repository, base, {"new\nline.txt": "x"})
+    clash = await snapshot(repository, base, {"a.txt": "mine\ntwo\n", "d/b.txt": "mine\n"})
+    current = advance(origin, {"a.txt": "theirs\ntwo\n", "d/b.txt": "theirs\n"})
+    await repository.fetch()
+    merged = await repository.merge(current, clean)
+    assert merged.conflicts == ()
+    assert await repository.show(merged.tree, "a.txt") == b"theirs\ntwo\n"
+    assert await repository.show(merged.tree, "new\nline.txt") == b"x"
+    made = await repository.merge_commit(merged.tree, current, clean, "merge", 1_700_000_000)
+    assert git(repository.mirror, "log", "-1", "--format=%P", made).split() == [current, clean]
+    conflict = await repository.merge(current, clash)
+    assert (conflict.tree, conflict.conflicts) == ("", ("a.txt", "d/b.txt"))
+    assert "CONFLICT" in conflict.notes
+
+
+async def test_a_change_made_on_the_current_base_lands_as_it_was_judged(repository: Repository) -> None:
+    base = await repository.fetch()
+    ours = await snapshot(repository, base, {"new": "x"})
+    merged = await repository.merge(base, ours)
+    assert await repository.merge_commit(merged.tree, base, ours, "merge", 1) == ours
+
+
+async def test_a_commit_is_named_by_its_full_id_only(repository: Repository) -> None:
+    await repository.fetch()
+    for name in ("main", "HEAD", "--all", "", "0" * 39, "refs/heads/main", "A" * 40):
+        with pytest.raises(Misused):
+            await repository.tree_of(name)
+
+
+async def test_a_checkout_with_another_branch_is_a_repository_too(tmp_path: Path) -> None:
+    work = make_work(tmp_path / "owner", {"a": "1"})
+    git(work, "checkout", "--quiet", "-b", "mine")
+    commit(work, {"b": "2"})
+    base = await Repository("p", str(work), "main", tmp_path / "p.git").fetch()
+    assert base == git(work, "rev-parse", "main")
+
+
+async def test_many_packs_are_joined_and_nothing_is_lost(repository: Repository, origin: Path) -> None:
+    tips = [await repository.fetch()]
+    packs = repository.mirror / "objects" / "pack"
+    for n in range(52):
+        blob = git(repository.mirror, "hash-object", "-w", "--stdin", stdin=f"loose {n}".encode())
+        git(
+            repository.mirror,
+            "pack-objects",
+            "-q",
+            "--incremental",
+            str(packs / "pack"),
+            stdin=f"{blob}\n".encode(),
+        )
+        tips.append(blob)
+    tips.append(advance(origin, {"z": "z"}))
+    await repository.fetch()
+    assert len(list(packs.glob("*.pack"))) < 10
+    for tip in tips:
+        git(repository.mirror, "cat-file", "-e", tip)
+
+
+async def test_a_git_that_is_missing_or_slow(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="install git"):
+        await Git(str(tmp_path / "nowhere")).run("version", attempted="ask git")
+    slow = tmp_path / "git"
+    slow.write_text("#!/bin/sh\nsleep 1000 & wait\n")
+    slow.chmod(0o700)
+    with pytest.raises(Unavailable, match="more than"):
+        await Git(str(slow)).run("version", attempted="ask git", timeout=0.3)
+
+
+async def test_endless_output_is_cut(tmp_path: Path) -> None:
+    endless = tmp_path / "git"
+    endless.write_text("#!/bin/sh\nexec yes\n")
+    endless.chmod(0o700)
+    ended = await Git(str(endless)).run("log", attempted="read", limit=100)
+    assert ended.cut
+    assert len(ended.out) == 100
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "meant"),
+    [
+        (["tests/**"], "tests/a/b.py", True),
+        (["tests/**"], "src/tests/a.py", False),
+        (["**/conftest.py"], "conftest.py", True),
+        (["**/conftest.py"], "a/b/conftest.py", True),
+        (["pytest.ini"], "deep/pytest.ini", True),
+        (["/pytest.ini"], "deep/pytest.ini", False),
+        (["docs/", "!docs/open.md"], "docs/x.md", True),
+        (["*.py", "!open.py"], "open.py", False),
+        ([], "anything", False),
+        (["*"], "new\nline", True),
+        (["airboss.toml"], "Airboss.toml", False),
+    ],
+)
+def test_patterns_mean_what_they_mean_in_a_gitignore(patterns: list[str], path: str, meant: bool) -> None:
+    assert matches(patterns, path) is meant
