@@ -1,0 +1,277 @@
+"""The ``airboss`` command. Nothing is imported before it is known to be needed: a phone's owner waits for this.
+
+Exit statuses: 0 yes, 1 no, 2 misused or refused, 3 unavailable or lost, 4 waiting for a person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNAVAILABLE = 3
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line, does what it says, and answers with the exit status."""
+    options = _parser().parse_args(argv)
+    run: Run = options.run
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _explained(error)
+
+
+def _gone(error: Exception) -> bool:
+    from bot.client import NotServed
+
+    return isinstance(error, NotServed)
+
+
+def _explained(error: Exception) -> int:
+    if _gone(error):
+        sys.stderr.write(f"🔌 No controller answers: {error}. Start one with: airboss serve\n")
+        return UNAVAILABLE
+    from bot.explain import explain
+
+    told = explain(error)
+    sys.stderr.write(told.text() + "\n")
+    if os.environ.get("AIRBOSS_DEBUG"):
+        raise error
+    return told.status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="airboss", description="Run a fleet of coding agents from a chat, and trust what they hand back."
+    )
+    parser.add_argument("--home", default="", help="the controller's directory (default: AIRBOSS_HOME)")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    add = commands.add_parser("serve", help="run the controller")
+    add.set_defaults(run=_serve)
+    add = commands.add_parser("chat", help="talk to the fleet on this terminal")
+    add.add_argument("--say", metavar="TEXT", help="say this one thing, print the answer, end")
+    add.add_argument(
+        "--wait", action="store_true", help="with --say: until the task ends; its end is the exit status"
+    )
+    add.add_argument("--json", action="store_true", help="with --say: print the answer's data instead of cards")
+    add.set_defaults(run=_chat)
+    add = commands.add_parser("demo", help="fly one task from chat to receipt, on throwaway ground")
+    add.add_argument("--agent", default="demo", choices=("demo", "claude", "codex"), help="who does the work")
+    add.set_defaults(run=_demo)
+
+    gate = commands.add_parser("gate", help="run gates by hand").add_subparsers(metavar="COMMAND", required=True)
+    add = gate.add_parser("try", help="judge commits by the gates of their base")
+    add.add_argument("--repo", required=True, metavar="DIR")
+    add.add_argument("--base", required=True, metavar="REF")
+    add.add_argument("--head", required=True, metavar="REF")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_gate_try)
+
+    add = commands.add_parser("verify", help="check a receipt against a pinned key")
+    add.add_argument("receipt", metavar="RECEIPT.json")
+    add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
+    add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, as ssh-keygen reads them")
+    add.add_argument("--repo", metavar="DIR", help="also look at the landed commit there")
+    add.add_argument("--ledger", default="", metavar="STORE", help="also compute it again from this store")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_verify)
+
+    add = commands.add_parser("doctor", help="prove the walls and look for what is missing")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_doctor)
+    _admin(commands)
+
+    add = commands.add_parser("digest", help="figures of a span of time")
+    add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_digest)
+    add = commands.add_parser("receipt", help="where a landed task's receipt is")
+    add.add_argument("task", metavar="TASK")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_receipt)
+    add = commands.add_parser("version", help="this version")
+    add.set_defaults(run=_version)
+    return parser
+
+
+def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    machines = commands.add_parser("machines", help="the machines in fleet.toml")
+    verbs = machines.add_subparsers(metavar="COMMAND", required=True)
+    add = verbs.add_parser("list", help="what fleet.toml says")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_admin_command("list_machines"))
+    add = verbs.add_parser("add", help="add a machine to fleet.toml")
+    add.add_argument("name")
+    add.add_argument("--ssh", default="", metavar="USER@HOST[:PORT]", help="reached by SSH (default: this machine)")
+    add.add_argument("--host-key", default="", metavar="LINE", help="its public key line, compared by you")
+    add.add_argument("--identity", default="", metavar="FILE", help="the controller's private key for it")
+    add.add_argument("--label", action="append", default=[], metavar="LABEL")
+    add.add_argument("--slots", type=int, default=2)
+    add.add_argument("--run-as", default="", metavar="LOGIN", help="this machine's login for agents")
+    add.add_argument("--gate-as", default="", metavar="LOGIN", help="the login for gates")
+    add.set_defaults(run=_admin_command("add_machine"))
+
+    people = commands.add_parser("people", help="who may do what")
+    verbs = people.add_subparsers(metavar="COMMAND", required=True)
+    add = verbs.add_parser("list", help="what fleet.toml says")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_admin_command("list_people"))
+    add = verbs.add_parser("add", help="let somebody in")
+    add.add_argument("name")
+    add.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
+    add.add_argument("--id", action="append", required=True, metavar="PLATFORM:WORKSPACE:USER", dest="ids")
+    add.set_defaults(run=_admin_command("add_person"))
+
+
+def _admin_command(name: str) -> Run:
+    def run(options: argparse.Namespace) -> int:
+        from bot import cli_admin
+
+        command: Callable[[argparse.Namespace, Path], int] = getattr(cli_admin, name)
+        return command(options, _home_path(options))
+
+    return run
+
+
+def _home(options: argparse.Namespace) -> str:
+    """As ``fleet.config.airboss_home``, which a quick command need not load."""
+    chosen = options.home or os.environ.get("AIRBOSS_HOME") or "~/.airboss-home"
+    return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111 - pathlib costs its import
+
+
+def _home_path(options: argparse.Namespace) -> Path:
+    from fleet.config.home import airboss_home
+
+    return airboss_home(options.home)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from bot import client
+
+    home = _home(options)
+    if options.say is None and (options.wait or options.json):
+        sys.stderr.write("airboss chat: --wait and --json need --say TEXT\n")
+        return 2
+    try:
+        return _converse(options, home)
+    except client.NotServed:
+        from bot.serving import embedded
+
+        return embedded(_home_path(options), lambda: _converse(options, home))
+
+
+def _converse(options: argparse.Namespace, home: str) -> int:
+    if options.say is None:
+        from bot.terminal import chat
+
+        return chat(home)
+    from bot import client
+
+    do = "call" if options.json else "say"
+    last = client.ask(home, do, text=options.say, wait=options.wait, quiet=options.json)
+    if options.json:
+        _print_json({"task": last.get("task"), "status": last["end"], "data": last.get("data")})
+    return int(last["end"])
+
+
+def _digest(options: argparse.Namespace) -> int:
+    return _called(options, f"/digest {options.span}", "digest")
+
+
+def _receipt(options: argparse.Namespace) -> int:
+    return _called(options, f"/receipt {options.task}", "receipt")
+
+
+def _called(options: argparse.Namespace, text: str, offline: str) -> int:
+    """Through the controller when it answers, else straight from the store."""
+    from bot import client
+
+    try:
+        last = client.ask(_home(options), "call", text=text, quiet=options.json)
+    except client.NotServed:
+        from bot import cli_admin
+
+        read: Callable[[argparse.Namespace, Path], int] = getattr(cli_admin, offline)
+        return read(options, _home_path(options))
+    if options.json and not last["end"]:
+        _print_json(last.get("data"))
+    return int(last["end"])
+
+
+def _print_json(data: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from bot.serving import serve
+
+    return serve(_home_path(options))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from bot.demo.fly import demo
+
+    return demo(options.agent)
+
+
+def _gate_try(options: argparse.Namespace) -> int:
+    import asyncio
+    from pathlib import Path
+
+    from bot.commands.gate_try import gate_try
+
+    home = _home_path(options)
+    at = home if (home / "fleet.toml").exists() else None
+    return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import asyncio
+    from pathlib import Path
+
+    from bot.commands.verify import verify
+
+    return asyncio.run(
+        verify(
+            Path(options.receipt),
+            home=_home_path(options),
+            allowed_signers=Path(options.allowed_signers) if options.allowed_signers else None,
+            key=options.key,
+            repo=Path(options.repo) if options.repo else None,
+            ledger=options.ledger,
+            as_json=options.json,
+        )
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from bot.cli_admin import doctor
+
+    return doctor(options, _home_path(options))
+
+
+def _version(options: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    sys.stdout.write(f"airboss {version('airboss')}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

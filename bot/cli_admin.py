@@ -1,0 +1,202 @@
+"""Commands of the operator that need no running controller: fleet.toml, doctor, and reports from the store."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fleet.config import FleetConfig, Secrets, edit_fleet, load_fleet
+from fleet.config.home import FLEET_FILE
+from fleet.errors import Misused, Unavailable
+from fleet.store.core import Store
+
+_SSH = re.compile(
+    r"(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@(?P<host>[A-Za-z0-9\[][A-Za-z0-9.:\]_-]*?)(?::(?P<port>\d+))?$"
+)
+
+
+def _out(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _json(data: Any) -> None:
+    _out(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def list_machines(options: argparse.Namespace, home: Path) -> int:
+    """What fleet.toml says of machines."""
+    config = load_fleet(home / FLEET_FILE)
+    if options.json:
+        _json({name: machine.model_dump(mode="json") for name, machine in config.machines.items()})
+        return 0
+    for name, machine in config.machines.items():
+        where = f"{machine.user}@{machine.host}:{machine.port}" if machine.executor == "ssh" else "this machine"
+        gates = machine.gate_as or ("no gates" if not machine.runs_gates(config.isolation) else "the same login")
+        agents = machine.agent_login or "the controller's own login"
+        _out(f"{name}: {where}, {machine.slots} slots, agents as {agents}, gates as {gates}")
+    return 0
+
+
+def add_machine(options: argparse.Namespace, home: Path) -> int:
+    """Adds a machine to fleet.toml. Its host key is pinned by a person who compared it, never on first use."""
+    fields: dict[str, Any] = {"labels": options.label, "slots": options.slots}
+    if options.ssh:
+        fields |= _ssh_fields(options)
+    else:
+        fields |= {"executor": "local", "run_as": options.run_as}
+    if options.gate_as:
+        fields["gate_as"] = options.gate_as
+    with edit_fleet(home / FLEET_FILE) as editor:
+        editor.add_machine(options.name, **{key: value for key, value in fields.items() if value not in ("", [])})
+    _out(f"{options.name} is in {home / FLEET_FILE}. A running controller reads it now; airboss doctor tries it.")
+    return 0
+
+
+def _ssh_fields(options: argparse.Namespace) -> dict[str, Any]:
+    found = _SSH.match(options.ssh)
+    if found is None:
+        raise Misused(attempted="add the machine", on=options.ssh, cause="it is no USER@HOST or USER@HOST:PORT")
+    host, port = found["host"].strip("[]"), int(found["port"] or 22)
+    if not options.host_key:
+        raise Misused(
+            attempted="pin the machine's host key",
+            on=f"{host}:{port}",
+            cause=f"it shows:\n{_shown_keys(host, port)}",
+            hint="Compare it on the machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then give its line "
+            "with --host-key 'ssh-ed25519 AAAA…'",
+        )
+    return {
+        "executor": "ssh",
+        "host": host,
+        "port": port,
+        "user": found["user"],
+        "host_key": options.host_key,
+        "identity": options.identity,
+    }
+
+
+def _shown_keys(host: str, port: int) -> str:
+    try:
+        scanned = subprocess.run(
+            ["ssh-keyscan", "-T", "10", "-t", "ed25519", "-p", str(port), "--", host],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(
+            attempted="ask the machine for its host key",
+            on=host,
+            cause=str(error),
+            hint="Give --host-key yourself.",
+        ) from error
+    keys = [line.split(" ", 1)[1] for line in scanned.stdout.splitlines() if " " in line and line[0] != "#"]
+    if not keys:
+        raise Unavailable(attempted="ask the machine for its host key", on=f"{host}:{port}", cause="it shows none")
+    return "\n".join(keys)
+
+
+def list_people(options: argparse.Namespace, home: Path) -> int:
+    """Who may do what."""
+    config = load_fleet(home / FLEET_FILE)
+    if options.json:
+        _json([person.model_dump(mode="json") for person in config.people])
+        return 0
+    for person in config.people:
+        _out(f"{person.name}: {person.role}, {', '.join(person.ids)}")
+    return 0
+
+
+def add_person(options: argparse.Namespace, home: Path) -> int:
+    """Lets somebody in."""
+    with edit_fleet(home / FLEET_FILE) as editor:
+        editor.add_person(options.name, options.role, options.ids)
+    _out(f"{options.name} is {options.role} in {home / FLEET_FILE}. A running controller reads it now.")
+    return 0
+
+
+def doctor(options: argparse.Namespace, home: Path) -> int:
+    """Proves the walls by trying to cross them."""
+    config = load_fleet(home / FLEET_FILE)
+    return asyncio.run(_doctor(config, home, as_json=options.json))
+
+
+async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
+    from bot.client import NotServed, ask
+    from bot.doctor import Level, examine, reach_table, status_of, to_json
+    from fleet.machines.executors import Executors
+
+    try:
+        pid = int((await asyncio.to_thread(ask, str(home), "status")).get("pid", 0))
+    except NotServed:
+        pid = 0
+    executors = Executors(config, home)
+    try:
+        findings = await examine(config, home, executors, controller_pid=pid)
+    finally:
+        await executors.close()
+    if as_json:
+        _json(to_json(findings))
+        return status_of(findings)
+    sign = {Level.OK: "✓", Level.WARN: "!", Level.BAD: "✗"}
+    for finding in findings:
+        _out(f"{sign[finding.level]} {finding.subject}: {finding.what}")
+        if finding.remedy and finding.level is not Level.OK:
+            _out(f"    {finding.remedy}")
+    table = reach_table(findings)
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))] if table else []
+    for row in table:
+        _out("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return status_of(findings)
+
+
+def _open(home: Path) -> Store:
+    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    return Store.open(url, create=False)
+
+
+def digest(options: argparse.Namespace, home: Path) -> int:
+    """Figures from the store, without a controller."""
+    from bot.digest import digest_card, make_digest, parse_span
+
+    span = parse_span(options.span)
+    if span is None:
+        raise Misused(attempted="make a digest", on=options.span, hint="Write 24h, 7d or all.")
+    config = load_fleet(home / FLEET_FILE)
+    with _open(home) as store:
+        made = asyncio.run(store.read(lambda tx: make_digest(tx, span)))
+    if options.json:
+        _json(made.to_json())
+        return 0
+    from bot.chats.console_render import render
+
+    _out(render(digest_card(made, config.isolation), lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
+    return 0
+
+
+def receipt(options: argparse.Namespace, home: Path) -> int:
+    """Where a receipt is, without a controller."""
+    from fleet.events import ReceiptIssued
+    from fleet.store import tasks
+    from fleet.store.lately import last_events
+
+    with _open(home) as store:
+        task = asyncio.run(store.read(lambda tx: tasks.find(tx, options.task)))
+        found = asyncio.run(store.read(lambda tx: last_events(tx, 1, kinds=(ReceiptIssued.KIND,), task=task.id)))
+    for recorded in found:
+        if isinstance(recorded.event, ReceiptIssued):
+            issued = recorded.event
+            data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
+            if options.json:
+                _json(data)
+            else:
+                _out(issued.path)
+            return 0
+    raise Misused(attempted="find the receipt", on=task.id, cause=f"it has none: it is {task.state}")

@@ -1,0 +1,68 @@
+"""Running a controller from the command line: in the foreground, or around one conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bot.app import App
+
+LOG_FILE = "airboss.log"
+
+
+def serve(home: Path) -> int:
+    """Until a signal asks for the end, or something makes going on impossible. Raises what ``App.open`` raises."""
+    _log_to(home)
+    return asyncio.run(_serve(home))
+
+
+def embedded(home: Path, converse: Callable[[], int]) -> int:
+    """Runs a controller for as long as ``converse`` (blocking, on a thread) goes on; answers its status."""
+    _log_to(home)
+    return asyncio.run(_embedded(home, converse))
+
+
+async def _serve(home: Path) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with App.open(home) as app:
+        sys.stdout.write(f"airboss serves {home}. Talk to it with: airboss chat\n")
+        sys.stdout.flush()
+        asked = asyncio.ensure_future(stop.wait())
+        awaited: set[asyncio.Future[Any]] = {asked, app.failed}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if app.failed.done():
+            await app.failed
+    return 0
+
+
+async def _embedded(home: Path, converse: Callable[[], int]) -> int:
+    async with App.open(home) as app:
+        talk = asyncio.ensure_future(asyncio.to_thread(converse))
+        awaited: set[asyncio.Future[Any]] = {talk, app.failed}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if app.failed.done():
+            await app.failed
+        return await talk
+
+
+def _log_to(home: Path) -> None:
+    """The log of our own troubles; what happens in the fleet is in the ledger."""
+    with contextlib.suppress(OSError):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(home / LOG_FILE, maxBytes=4 << 20, backupCount=3, delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+        logging.getLogger().setLevel(logging.INFO)
+        for chatty in ("asyncssh", "httpx", "httpcore", "alembic", "matplotlib"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,166 @@
+"""A chat core on a real store with a real console; only the fleet behind ``FleetControl`` is played."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bot.cards import Card, shown
+from bot.commands import every_command
+from bot.core import ChatCore
+from bot.deliver import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
+from bot.message import Message
+from bot.notify import Notifier
+from bot.registry import Context, MachineSeen, Registry, Result
+from fleet.config import FleetConfig, parse_fleet
+from fleet.errors import Misused
+from fleet.model import ChatRef, PersonId, Task
+from fleet.store import tasks
+from fleet.store.core import Store
+
+FLEET = """
+isolation = "unsafe-same-user"
+[machines.evo-x2]
+executor = "local"
+labels = ["linux"]
+[machines.macbook]
+executor = "local"
+[agents.demo]
+driver = "command"
+program = ["cat"]
+[repos.shop]
+url = "/srv/shop.git"
+[[people]]
+name = "Vera"
+role = "viewer"
+ids = ["phone::vera"]
+[[people]]
+name = "Otto"
+role = "operator"
+ids = ["phone::otto"]
+[[people]]
+name = "Ada"
+role = "admin"
+ids = ["phone::ada"]
+"""
+
+CHAT = ChatRef("phone", "c1")
+VERA, OTTO, ADA = (PersonId("phone", "", name) for name in ("vera", "otto", "ada"))
+STRANGER = PersonId("phone", "", "mallory")
+
+
+@dataclass
+class PlayedFleet:
+    """The far side of ``FleetControl``: notes who was woken."""
+
+    woken: list[str] = field(default_factory=list)
+
+    def wake(self, task_id: str) -> None:
+        self.woken.append(task_id)
+
+    def machines(self) -> Mapping[str, MachineSeen]:
+        return {"macbook": MachineSeen(seen_us=0, why="no route to host")}
+
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
+        if repo != "shop":
+            raise Misused(attempted="read a diff", on=repo)
+        return b"diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-old\n+new\n"
+
+
+class Phone:
+    """The far end of an adapter: keeps what it was sent. ``trouble`` is raised by the next deliveries, in turn."""
+
+    name = "phone"
+    limits = AdapterLimits(text=4096, buttons=8)
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.trouble: list[Exception] = []
+        self._ids = itertools.count(1)
+
+    async def start(self, receive: Receive) -> None:
+        """Messages are handed in by the test."""
+
+    async def deliver(self, outgoing: Outgoing) -> str:
+        if self.trouble:
+            raise self.trouble.pop(0)
+        self.sent.append(outgoing)
+        return outgoing.edits or f"m{next(self._ids)}"
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def titles(self) -> list[str]:
+        return [shown(one.card.title) for one in self.sent]
+
+
+@dataclass
+class House:
+    """Everything of one chat core."""
+
+    home: Path
+    store: Store
+    config: FleetConfig
+    fleet: PlayedFleet
+    phone: Phone
+    core: ChatCore
+    notifier: Notifier
+    deliverer: Deliverer
+    updates: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def message(
+        self, text: str = "", sender: PersonId = ADA, *, update: str = "", pressed: str = "", chat: ChatRef = CHAT,
+        reply_to: str = "", direct: bool = True,
+    ) -> Message:  # fmt: skip
+        return Message(
+            "phone", update or f"u{next(self.updates)}", sender, chat, text, pressed, reply_to, (), direct
+        )
+
+    async def say(self, text: str, sender: PersonId = ADA) -> tuple[Result, list[Card]]:
+        """Says it, and answers what it came to and the cards that answered it."""
+        return await self.hand_over(self.message(text, sender))
+
+    async def hand_over(self, message: Message) -> tuple[Result, list[Card]]:
+        before = len(self.phone.sent)
+        result = await self.core.call(message)
+        assert result is not None
+        await self.settle()
+        return result, [one.card for one in self.phone.sent[before:] if one.id in result.posted]
+
+    async def press(self, card: Card, label: str, sender: PersonId = ADA) -> tuple[Result, list[Card]]:
+        token = next(action.token for action in card.actions if action.label == label)
+        return await self.hand_over(self.message(pressed=token, sender=sender))
+
+    async def settle(self, chat: ChatRef = CHAT) -> None:
+        """Until everything told has been delivered."""
+        await self.notifier.caught_up()
+        await self.deliverer.drained(chat)
+
+    async def tasks(self) -> list[Task]:
+        return await self.store.read(lambda tx: tasks.recent(tx, 100))
+
+    def last(self) -> Card:
+        return self.phone.sent[-1].card
+
+
+@asynccontextmanager
+async def house(directory: Path, *, more: tuple[Adapter, ...] = ()) -> AsyncIterator[House]:
+    """Opens one under ``directory``; opening it again there finds what the first one left."""
+    config = parse_fleet(FLEET, "fleet.toml")
+    with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
+        fleet, phone = PlayedFleet(), Phone()
+        core = ChatCore(Context(store, lambda: config, Registry(every_command()), fleet, directory))
+        notifier = Notifier(store, lambda: config.isolation, breath=0)
+        deliverer = Deliverer(store, (phone, *more))
+        await deliverer.start()
+        await notifier.start()
+        await core.start()
+        try:
+            yield House(directory, store, config, fleet, phone, core, notifier, deliverer)
+        finally:
+            await core.close()
+            await notifier.close()
+            await deliverer.close()
