@@ -37,8 +37,8 @@ from bot.message import Message
 from bot.notify import Notifier
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.events import Recorded, TaskMoved
-from fleet.model import STATUS_OF_STATE
-from fleet.store import tasks
+from fleet.model import STATUS_OF_STATE, Task, TaskState
+from fleet.store import approvals, tasks
 from fleet.store.core import Tx
 from gates.people import console_owner
 
@@ -228,8 +228,8 @@ class ControlServer:
         try:
             while True:
                 waiter.clear()
-                task = await self._store.read(lambda tx: tasks.task(tx, task_id))
-                if task.state in STATUS_OF_STATE:
+                task, at_rest = await self._store.read(lambda tx: _at_rest(tx, task_id))
+                if at_rest:
                     break
                 await waiter.wait()
         finally:
@@ -251,6 +251,14 @@ class ControlServer:
             await peer.out("")
             while True:
                 await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
+
+
+def _at_rest(tx: Tx, task_id: str) -> tuple[Task, bool]:
+    """The task, and whether it has ended or waits for a person; one whose hold was answered does neither."""
+    task = tasks.task(tx, task_id)
+    if task.state is TaskState.HELD:
+        return task, bool(approvals.waiting(tx, task_id))
+    return task, task.state in STATUS_OF_STATE
 
 
 class _Peer:

@@ -1,0 +1,261 @@
+"""A whole house for a scenario: a real sshd, a bare repository, a fleet.toml, and ``airboss serve`` as a process.
+
+Nothing of ours is replaced: the controller is the installed command, the agents are programs, the machine called
+macbook is reached through OpenSSH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from fleet.events import Recorded
+from fleet.store import ledger
+from fleet.store.core import Store
+from tests.far_end.repositories import git, make_bare
+from tests.far_end.sshd import Sshd, running_sshd
+
+#: A gate that needs nothing but Python: red until GOOD is in work.txt, and it says why.
+CHECK = """\
+import pathlib, sys
+text = pathlib.Path("work.txt").read_text()
+if "GOOD" not in text:
+    print("E   work.txt lacks the word: " + text.strip()[:80])
+    sys.exit(1)
+print("1 passed")
+"""
+GATE = f"""\
+[gates.check]
+run = [{json.dumps(sys.executable)}, "check.py"]
+timeout = "30s"
+protected = ["check.py"]
+rework_turns = 2
+"""
+FILES: dict[str, str | bytes] = {
+    "airboss.toml": GATE,
+    "check.py": CHECK,
+    "work.txt": "nothing yet\n",
+    "other.txt": "one\ntwo\nthree\n",
+    ".gitignore": "*.log\n",
+}
+#: A plain program as an agent: it does what its prompt's lines say, so that a scenario is one readable text.
+AGENT = """\
+import os, subprocess, sys, time
+prompt = sys.stdin.read()
+red = "did not accept your change" in prompt
+for line in prompt.splitlines():
+    word, _, rest = line.partition(" ")
+    if word == "write" or (word == "then-write" and red):
+        open("work.txt", "w").write(rest + "\\n"); print("wrote", rest, flush=True)
+    elif word == "shell":
+        print(subprocess.run(rest, shell=True, capture_output=True, text=True).stdout, flush=True)
+    elif word == "chatter":
+        for n in range(int(rest)):
+            print("line", n, flush=True); time.sleep(0.02)
+    elif word == "exit":
+        sys.exit(int(rest))
+print("Done. All tests pass.")
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a chat line came to: the exit status by the contract, every card that was shown, the task."""
+
+    status: int
+    shown: str
+    task: str
+
+
+@dataclass
+class House:
+    """One scenario's world. ``serve`` runs the controller; ``say`` speaks to it as the owner's console does."""
+
+    directory: Path
+    home: Path
+    bare: Path
+    sshd: Sshd
+    agents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    controller: subprocess.Popen[bytes] | None = None
+
+    def configure(self, **more: Any) -> None:
+        """Writes fleet.toml: evo-x2 here, macbook over SSH, the plain agent and those in ``agents``."""
+        ssh = {
+            "executor": "ssh",
+            "host": "127.0.0.1",
+            "port": self.sshd.port,
+            "user": self.sshd.user,
+            "host_key": self.sshd.host_key,
+            "identity": str(self.sshd.identity),
+            "labels": ["macos"],
+            "slots": 4,
+            "gates": False,
+            "python": sys.executable,
+            "home": str(self.directory / "macbook"),
+        }
+        here = {"executor": "local", "labels": ["linux"], "slots": 4, "python": sys.executable}
+        here["home"] = str(self.directory / "evo-x2")
+        plain = {"driver": "command", "program": [sys.executable, str(self.directory / "agent.py")]}
+        document: dict[str, Any] = {
+            "isolation": "unsafe-same-user",
+            "machines": {"evo-x2": here, "macbook": ssh},
+            "agents": {"plain": plain, **self.agents},
+            "repos": {"shop": {"url": str(self.bare), "agent": "plain"}},
+        }
+        for name, value in more.items():
+            document[name] = {**document[name], **value} if isinstance(value, dict) else value
+        written = self.home / "fleet.toml.new"
+        written.write_text(tomlkit.dumps(document))
+        written.replace(self.home / "fleet.toml")
+
+    # --- the controller -----------------------------------------------------------------------------------
+
+    def start(self, failpoint: str = "") -> None:
+        """Starts ``airboss serve`` and waits until it answers."""
+        environment = {**os.environ, "AIRBOSS_HOME": str(self.home)}
+        environment.pop("AIRBOSS_FAILPOINT", None)
+        if failpoint:
+            environment["AIRBOSS_FAILPOINT"] = failpoint
+        command = [sys.executable, "-m", "bot.cli", "serve"]
+        with (self.directory / "serve.log").open("ab") as log:
+            self.controller = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.until(lambda: self._answers() or self._died(), "the controller answers")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self._ask({"do": "status"}).status == 0)
+        return False
+
+    def _died(self) -> bool:
+        return self.controller is not None and self.controller.poll() is not None
+
+    def kill(self) -> None:
+        """``kill -9``, as a power cut would."""
+        assert self.controller is not None
+        self.controller.kill()
+        self.controller.wait()
+
+    def died(self) -> int:
+        """Waits until the controller ended by itself; its return code."""
+        assert self.controller is not None
+        return self.controller.wait(60)
+
+    def stop(self) -> None:
+        """Ends the controller as systemd does."""
+        if self.controller is not None and self.controller.poll() is None:
+            self.controller.send_signal(signal.SIGTERM)
+            try:
+                self.controller.wait(20)
+            except subprocess.TimeoutExpired:
+                self.controller.kill()
+                self.controller.wait()
+                raise
+
+    # --- the chat -----------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, wait: bool = False, id_: str = "") -> Answer:
+        """One line on the console. ``wait``: until the task it began ends or waits for a person."""
+        request: dict[str, Any] = {"do": "say", "text": text, "wait": wait}
+        return self._ask({**request, "id": id_} if id_ else request)
+
+    def wait(self, task: str) -> Answer:
+        """Until a task ends or waits for a person."""
+        return self._ask({"do": "wait", "task": task})
+
+    def _ask(self, request: dict[str, Any]) -> Answer:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(90)
+            channel.connect(str(self.home / "control.sock"))
+            channel.sendall(json.dumps({"v": 1, **request}).encode() + b"\n")
+            shown = []
+            with channel.makefile("rb") as lines:
+                for line in lines:
+                    answer = json.loads(line)
+                    shown.append(answer.get("out", "") + answer.get("error", ""))
+                    if "end" in answer:
+                        return Answer(answer["end"], "".join(shown), answer.get("task", ""))
+        raise ConnectionError("the controller went away")
+
+    def in_background(self, text: str) -> Callable[[], Answer]:
+        """Says something that takes long, and gives a function that waits for its answer."""
+        answers: list[Answer] = []
+        thread = threading.Thread(target=lambda: answers.append(self.say(text, wait=True)), daemon=True)
+        thread.start()
+
+        def result() -> Answer:
+            thread.join(90)
+            return answers[0]
+
+        return result
+
+    # --- what stands written ------------------------------------------------------------------------------
+
+    def ledger(self, *kinds: str) -> list[Recorded]:
+        """The ledger's events, of these kinds if any are named."""
+        with Store.open(f"sqlite:///{self.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:
+            return ledger.read(tx, limit=100_000, kinds=kinds)
+
+    def bodies(self, kind: str) -> list[dict[str, Any]]:
+        """The bodies of one kind of event, in order."""
+        return [recorded.event.body() for recorded in self.ledger(kind)]
+
+    def main(self, path: str = "work.txt") -> str:
+        """A file as it is on the base branch."""
+        return git(self.bare, "show", f"main:{path}")
+
+    def commits(self) -> list[str]:
+        """The base branch's commits, newest first."""
+        return git(self.bare, "log", "--format=%H", "main").split()
+
+    def until(self, true: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+        """Waits until something is so; fails with the controller's log when it does not come."""
+        give_up = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > give_up:
+                log = (self.directory / "serve.log").read_text(errors="replace")[-3000:]
+                raise AssertionError(f"it never came about that {what}\n{log}")
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def house(files: dict[str, str | bytes] | None = None) -> Iterator[House]:
+    """Builds a house, not yet served, in a directory of its own (short, for the socket's path); ends it all."""
+    directory = Path(tempfile.mkdtemp(prefix="ab-"))
+    try:
+        with running_sshd(directory / "sshd") as sshd:
+            home = directory / "home"
+            home.mkdir(mode=0o700)
+            (directory / "agent.py").write_text(AGENT)
+            bare = make_bare(directory / "shop.git", {**FILES, **(files or {})})
+            made = House(directory, home, bare, sshd)
+            made.configure()
+            try:
+                yield made
+            finally:
+                made.stop()
+                _end_pipes(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_pipes(directory: Path) -> None:
+    """Ends what a scenario deliberately left running on its machines."""
+    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self").exists() else ():
+        with contextlib.suppress(OSError, ProcessLookupError):
+            if str(directory).encode() in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
