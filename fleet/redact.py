@@ -66,18 +66,26 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for value in secrets for form in _forms(value)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        # Our own marks match first and stay, so that a secret called "password" does not tear one apart.
+        self._known = re.compile("|".join(map(re.escape, [*_MARKS, *longest_first]))) if forms else None
 
     def __call__(self, text: str) -> str:
         """``text`` with each secret replaced by ``‹redacted:kind›``. Doing it twice changes nothing more."""
         if self._known is not None:
-            text = self._known.sub(_TEMPLATE.format("secret"), text)
+            text = self._known.sub(_mark_known, text)
         for kind, pattern in _SHAPES:
             text = pattern.sub(_replacement(kind, pattern), text)
         return text
 
     def __repr__(self) -> str:
         return "Redactor(…)"
+
+
+_MARKS = frozenset(_TEMPLATE.format(kind) for kind in ("secret", *(kind for kind, _ in _SHAPES)))
+
+
+def _mark_known(found: re.Match[str]) -> str:
+    return found.group() if found.group() in _MARKS else _TEMPLATE.format("secret")
 
 
 def _replacement(kind: str, pattern: re.Pattern[str]) -> str:
@@ -91,8 +99,7 @@ def _forms(value: str) -> set[str]:
     written = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
     written |= {json.dumps(value, ensure_ascii=False)[1:-1]}
     written |= {line.strip() for line in value.splitlines() if len(line.strip()) >= 16}
-    ours = {_TEMPLATE.format(kind) for kind, _ in _SHAPES} | {_TEMPLATE.format("secret")}
-    return {form for form in written if len(form) >= SHORTEST and not any(form in mark for mark in ours)}
+    return {form for form in written if len(form) >= SHORTEST}
 
 
 class RedactingFilter(logging.Filter):
