@@ -164,7 +164,7 @@ def _place(url: URL, name: str, create: bool) -> None:
 def _sqlite(url: URL, name: str) -> Database:
     def engine(begin: str, *, query_only: bool) -> Engine:
         # The driver waits for a lock as long as `timeout` says; that is PRAGMA busy_timeout.
-        made = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
+        made = create_engine(url, connect_args={} if "timeout" in url.query else {"timeout": WAIT_SECONDS})
 
         @event.listens_for(made, "connect")
         def configure(connection: Any, _record: Any) -> None:
@@ -199,7 +199,9 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL, name: str) -> Database:
-    options = {} if "options" in url.query else {"options": f"-c lock_timeout={WAIT_SECONDS}s"}
+    # A controller that freezes inside a write would keep every other out for as long as its connection lives.
+    limits = f"-c lock_timeout={WAIT_SECONDS}s -c idle_in_transaction_session_timeout={WAIT_SECONDS // 2}s"
+    options = {} if "options" in url.query else {"options": limits}
     writer = create_engine(url, connect_args=options, pool_pre_ping=True)
     reader = create_engine(url, connect_args=options, pool_pre_ping=True).execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True

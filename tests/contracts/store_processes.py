@@ -1,9 +1,8 @@
-"""Programs that the store's tests run as processes of their own: ``python -m tests.contracts.store_processes …``."""
+"""What the store's tests run as processes of their own: ``python -m tests.contracts.store_processes …``."""
 
 from __future__ import annotations
 
 import sys
-import time
 
 from fleet.errors import FenceLost
 from fleet.events import AgentSaid, Source
@@ -31,22 +30,28 @@ def append(url: str, name: str, count: str) -> None:
 
 
 def hold(url: str, ttl_us: str) -> None:
-    """Takes a lease, says so, and writes under it for ever until it is refused."""
+    """Takes a lease, says its token, and at a line of input writes under it."""
     with Store.open(url) as store:
         with store.transaction() as tx:
             lease = leases.acquire(tx, "base", "first", int(ttl_us))
         assert lease is not None
         print(lease.token, flush=True)
-        while True:
-            try:
-                with store.transaction() as tx:
-                    settings.put(tx, "last writer", "first")
-                    leases.check(tx, lease.fence)
-            except FenceLost:
-                print("refused", flush=True)
-                return
-            time.sleep(0.01)
+        sys.stdin.readline()
+        try:
+            with store.transaction() as tx:
+                settings.put(tx, "last writer", "first")
+                leases.check(tx, lease.fence)
+        except FenceLost:
+            print("refused", flush=True)
 
 
 if __name__ == "__main__":
-    {"opened": opened, "append": append, "hold": hold}[sys.argv[1]](*sys.argv[2:])
+    match sys.argv[1:]:
+        case ["opened", url]:
+            opened(url)
+        case ["append", url, name, count]:
+            append(url, name, count)
+        case ["hold", url, ttl_us]:
+            hold(url, ttl_us)
+        case _:
+            sys.exit("unknown program")

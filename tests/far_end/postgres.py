@@ -59,20 +59,9 @@ def running_postgres() -> Iterator[Postgres]:
     try:
         binaries = _binaries(directory, as_user)
         data = directory / "data"
-        initdb = [
-            binaries / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "-N",
-        ]
-        subprocess.run(initdb, check=True, capture_output=True, user=as_user, cwd=directory)
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+        made = [str(binaries / "initdb"), "-D", str(data), *options]
+        subprocess.run(made, check=True, capture_output=True, user=as_user, cwd=directory)
         settings = ("fsync=off", "listen_addresses=", f"unix_socket_directories={directory}", "max_connections=50")
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -81,7 +70,7 @@ def running_postgres() -> Iterator[Postgres]:
                 stderr=log,
                 user=as_user,
                 cwd=directory,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call; no lock of ours is taken
             )
         _wait(directory, process)
         yield Postgres(directory, process)
