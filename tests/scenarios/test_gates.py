@@ -15,17 +15,20 @@ from typing import Any
 import pytest
 
 from bot.commands.gate_try import gate_try
-from fleet.config import MachineConfig, RepoConfig
+from fleet.config import AgentConfig, MachineConfig, RepoConfig
 from fleet.config.models import GateTightening
 from fleet.errors import Misused, Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled, TimedOut
 from fleet.happenings import Allow, Asked, Deny
 from fleet.model import Isolation
+from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.verdict import GateOutcome, JUnitCounts, Outcome
-from tests.far_end.repositories import git, make_work
+from gates.definitions import load as load_definitions
+from tests.far_end.repositories import commit, git, make_work
 from tests.scenarios.gate_house import House, airboss_toml
+from tests.schema import load, problems
 
 SH = "/bin/sh"
 
@@ -282,10 +285,7 @@ async def test_a_run_that_was_opened_and_never_started_is_lost_and_done_again(tm
     house = House(tmp_path, {"airboss.toml": airboss_toml("true")}, attempts=2)
     async with house.open() as judge:
         candidate = await judge.candidate()
-        from fleet.store import gates as gate_runs
-        from gates.definitions import load
-
-        (definition,) = await load(house.repository, candidate.base, house.config.repos["demo"])
+        (definition,) = await load_definitions(house.repository, candidate.base, house.config.repos["demo"])
         await judge.store.write(
             lambda tx: gate_runs.open_run(
                 tx,
@@ -341,8 +341,6 @@ async def test_the_opening_names_the_definition_of_the_base(tmp_path: Path) -> N
 
 
 async def test_rulings_need_a_known_agent_and_repository(tmp_path: Path) -> None:
-    from fleet.config import AgentConfig
-
     repo = RepoConfig(url="/none", deny_edits=["secret/**"])
     house = House(tmp_path, {"airboss.toml": airboss_toml("true")}, repo=repo)
     async with house.open() as judge:
@@ -378,8 +376,6 @@ async def test_trying_gates_by_hand(
     status: int,
     outcome: str,
 ) -> None:
-    from tests.far_end.repositories import commit
-
     work = make_work(tmp_path / "work", {"airboss.toml": toml, "x": "x"})
     commit(work, files)
     before = git(work, "status", "--porcelain", "--ignored") + git(work, "for-each-ref")
@@ -389,29 +385,12 @@ async def test_trying_gates_by_hand(
     assert await gate_try(work, "HEAD~1", "main", True, tmp_path / "home") == status
     said = json.loads(capsys.readouterr().out)
     assert said["outcome"] == outcome
-    _conforms(said, json.loads(Path("docs/schema/gate-try.json").read_text()))
+    assert problems(said, load("gate-try.json")) == []
     assert git(work, "status", "--porcelain", "--ignored") + git(work, "for-each-ref") == before
     assert list((tmp_path / "home").iterdir()) == []
     if status == 1:
         assert "  E broken" in text
         assert "exit status 3" in text
-
-
-def _conforms(value: Any, schema: dict[str, Any]) -> None:
-    """As much of JSON Schema as ours use: types, required and known properties, items, enum."""
-    if "enum" in schema:
-        assert value in schema["enum"]
-    names = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
-    if "type" in schema:
-        types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-        assert isinstance(value, tuple(names[name] for name in types)), (value, types)
-    if isinstance(value, dict) and "properties" in schema:
-        assert set(schema["required"]) <= set(value) <= set(schema["properties"])
-        for name, item in value.items():
-            _conforms(item, schema["properties"][name])
-    if isinstance(value, list) and "items" in schema:
-        for item in value:
-            _conforms(item, schema["items"])
 
 
 async def test_trying_gates_on_a_ref_that_is_not_there(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from fleet.events import (
 )
 from gates.receipts import log, sshsig, statement
 from gates.receipts.verify import check_shape, check_signature, pinned_keys
+from tests.schema import load, problems
 
 # --- RFC 6962, with the vectors of the certificate-transparency project -----------------------------
 
@@ -299,6 +300,7 @@ def test_a_receipt_tells_the_whole_way() -> None:
     check, receipt = check_shape(story.statement())
     assert check.ok, check.detail
     said = receipt["predicate"]
+    assert problems(receipt, load("receipt.json")) == []
     assert receipt["subject"] == [{"name": "demo:refs/heads/main", "digest": {"gitCommit": SNAPSHOT}}]
     assert said["task"]["requester"] == "slack:T1:U1"
     assert [gate["run"] for gate in said["gates"]] == ["t1.1.2-tests"]
@@ -333,6 +335,7 @@ def test_a_released_hold_names_who_let_it_pass() -> None:
     story.verdict(SNAPSHOT, TREE, "held", "t1.1.1-tests")
     story.tell(HoldReleased(SNAPSHOT, True, "I read it"), actor="slack:T1:U2")
     story.tell(LandingDone("refs/heads/main", BASE, SNAPSHOT, TREE, 1))
+    assert problems(json.loads(story.statement()), load("receipt.json")) == []
     assert json.loads(story.statement())["predicate"]["hold"] == {
         "approver": "slack:T1:U2",
         "commit": SNAPSHOT,
