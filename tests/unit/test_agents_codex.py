@@ -104,7 +104,7 @@ def test_words_that_crossed_with_the_turns_end_begin_another_turn_before_it_is_t
     talk = Talk(*BEGUN)
     talk.say("late")
     talk.hear(lines.turn_over())
-    assert talk.of(TurnEnded) == []
+    assert talk.of(TurnEnded) == [] and talk.words("turn/start") == [["do it"]]
     talk.hear(lines.refused(4, "no active turn to steer"))
     assert talk.words("turn/start") == [["do it"], ["late"]]
     assert talk.of(TurnEnded) == []

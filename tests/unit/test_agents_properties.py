@@ -176,3 +176,18 @@ def test_a_lone_surrogate_in_a_question_can_be_stored() -> None:
     (asked,) = agent.feed(agent.open(BRIEF).state, raw).happened
     assert isinstance(asked, Asked)
     assert asked.command == "echo ?"
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"NaN", b"Infinity"])
+def test_a_number_that_cannot_be_written_again_is_not_understood(number: bytes) -> None:
+    agent = driver("claude")
+    raw = say.line(say.can_use("r1", "c1", "WebFetch", depth=7)).replace(b"7", number)
+    (kept,) = agent.feed(agent.open(BRIEF).state, raw).happened
+    assert isinstance(kept, Unknown)
+
+
+def test_a_program_ends_its_turn_once() -> None:
+    agent = driver("command")
+    step = agent.ended(agent.open(BRIEF).state, Exited(0))
+    assert len(step.happened) == 1
+    assert agent.ended(step.state, Exited(0)).happened == ()
