@@ -112,6 +112,23 @@ async def test_of_two_at_once_one_wins(repository: Repository) -> None:
             assert result == Moved(winner) or isinstance(result, Unavailable | Refused), result
 
 
+async def test_a_push_loses_to_whoever_came_just_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch moves after we read it and before the far side tells the push where it is."""
+    bare = make_bare(tmp_path / "origin.git", {"a": "1"})
+    base = git(bare, "rev-parse", "main")
+    theirs = advance(bare, {"theirs": "2"})
+    git(bare, "update-ref", "refs/heads/main", base)
+    fake = tmp_path / "ssh"
+    move = f"case $last in *receive-pack*) git --git-dir='{bare}' update-ref refs/heads/main {theirs};; esac"
+    fake.write_text(_SSH.replace("exec", f"{move}\nexec"))
+    fake.chmod(0o700)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(fake))
+    repository = Repository("p", f"ssh://far.example{bare}", "main", tmp_path / "p.git")
+    await repository.fetch()
+    assert await Landing(repository).swap(base, await child(repository, base)) == Moved(theirs)
+    assert git(bare, "rev-parse", "main") == theirs
+
+
 async def test_only_a_descendant_lands(repository: Repository) -> None:
     landing, base = Landing(repository), await repository.fetch()
     one = await child(repository, base, "one")
@@ -152,6 +169,8 @@ async def test_uncommitted_work_of_the_owner_is_kept(tmp_path: Path) -> None:
     base = await repository.fetch()
     new = await child(repository, base)
     (work / "a").write_text("my own, not committed")
+    with pytest.raises(Refused, match="uncommitted"):
+        await Landing(repository).check_landable()
     with pytest.raises(Refused, match="uncommitted"):
         await Landing(repository).swap(base, new)
     assert (work / "a").read_text() == "my own, not committed"

@@ -176,6 +176,8 @@ async def test_attributes_do_not_come_between_the_tree_and_its_bytes(world: Worl
     git(world.clone, "config", "filter.swap.clean", "sed s/evil/good/")
     git(world.clone, "config", "filter.swap.smudge", "sed s/good/evil/")
     git(world.clone, "config", "core.autocrlf", "true")
+    (world.clone / "info" / "attributes").write_text("* filter=swap\n")
+    (world.clone / "info" / "exclude").write_text("secret.py\n")
     (world.path / ".gitattributes").write_text(
         "[attr]sly filter=swap\n* sly ident\n*.txt text eol=crlf working-tree-encoding=UTF-16\n"
         "secret.py export-ignore\n"
