@@ -384,6 +384,8 @@ def contain(libc: Libc, report: int, control: int, start: Callable[[int], NoRetu
             os.close(control)
             os.waitpid(init, 0)
             os._exit(0)
+        if os.getpid() != 1:  # below, kill(-1) means "all of this namespace", and must never mean this machine
+            raise OSError("the new process is not the first of its namespace")
         furnish_namespace(libc)
     except OSError as error:
         tell({"uncontained": str(error)})
