@@ -68,7 +68,7 @@ class House:
                 patience=self.patience,
             )
             try:
-                yield Judge(self, store, pipeline)
+                yield Judge(self, store, pipeline, executors)
             finally:
                 await executors.close()
 
@@ -80,6 +80,7 @@ class Judge:
     house: House
     store: Store
     pipeline: Pipeline
+    executors: Executors
 
     async def candidate(self, files: Files | None = None, *, remove: tuple[str, ...] = ()) -> Candidate:
         """A change to the base as a candidate, its session's agent gone."""

@@ -43,6 +43,7 @@ async def test_a_passing_gate_and_the_order_of_its_evidence(tmp_path: Path) -> N
         assert result.evidence is not None
         assert (result.evidence.exit, result.evidence.raw_wait_status) == (Exited(0), 0)
         assert result.evidence.tree == candidate.tree == verdict.tree
+        assert result.evidence.contained is (await judge.executors.gate("here").facts()).contained
         assert verdict.isolation is Isolation.UNSAFE_SAME_USER
         kinds = [item.event.KIND for item in await judge.events("gate.opened", "gate.closed", "verdict.given")]
         assert kinds == ["gate.opened", "gate.closed", "verdict.given"]
