@@ -266,8 +266,13 @@ class _Peer:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        self._last = ""
 
     async def out(self, text: str) -> None:
+        """Prints on the client's side; a line that is already its last one is not repeated."""
+        if text and text == self._last:
+            return
+        self._last = text
         await self._write({"v": VERSION, "out": text})
 
     async def end(self, status: int, **more: Any) -> None:

@@ -14,13 +14,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from bot import notices
+from bot.cards import Card
 from bot.deliver import CARD, post, repost
 from bot.mutes import muted
 from bot.notices import Notice
 from bot.progress import Progress, progress_card, task_key
 from fleet.errors import AirbossError, Misused
 from fleet.events import Recorded
-from fleet.model import ChatRef, Isolation, Task
+from fleet.model import ENDS, ChatRef, Isolation, Task
 from fleet.store import ledger, settings, tasks
 from fleet.store.core import Store, Tx
 
@@ -77,6 +78,7 @@ class Notifier:
         self._moved = asyncio.Condition()
         self._seq = 0
         self._progresses = Progresses()
+        self._shown: dict[str, Card] = {}
         self._worker: asyncio.Task[None] | None = None
         store.observe(self._observe)
 
@@ -112,6 +114,7 @@ class Notifier:
                 except AirbossError:
                     log.exception("the ledger's news could not be told; they are told later")
                     self._progresses.forget()
+                    self._shown.clear()
                     self._bell.set()
                     await asyncio.sleep(_RETRY_SECONDS)
                     break
@@ -139,7 +142,11 @@ class Notifier:
                 self._tell(tx, task, notice)
         for task, progress in touched.values():
             card = progress_card(task, progress, isolation, tx.now_us())
-            repost(tx, task.origin, card, key=task_key(task.id))
+            if self._shown.get(task.id) != card:
+                self._shown[task.id] = card
+                repost(tx, task.origin, card, key=task_key(task.id))
+            if task.state in ENDS:
+                self._shown.pop(task.id, None)
         if not batch:
             return after, False
         settings.put(tx, CURSOR, str(batch[-1].seq))

@@ -88,7 +88,7 @@ def status_card(config: FleetConfig, view: FleetView, seen: Mapping[str, Machine
         title=line(headline(config, view)),
         lines=tuple(lines),
         actions=tuple(actions),
-        footer=footed(config.isolation, words.clock(view.now_us), "err: 28 UTC days"),
+        footer=footed(config.isolation, words.clock(view.now_us), "err over 28 UTC days"),
         tone=Tone.WAITING if view.waiting else Tone.PLAIN,
     )
 
@@ -138,7 +138,7 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
 
 def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen | None, now_us: int) -> Line:
     """Name, labels, slots, load, and how old the last evidence of it is."""
-    parts = [name, " ".join(machine.labels), f"{busy}/{machine.slots} slots"]
+    parts = [name, " ".join(machine.labels), f"{busy}/{machine.slots} busy"]
     if seen is not None and seen.seen_us:
         parts += [f"load {seen.load_milli / 1000:.1f}", f"seen {words.duration(now_us - seen.seen_us)} ago"]
     else:

@@ -50,11 +50,14 @@ def render(
         buttons = "  ".join(f"[{number(action)}] {action.label}" for action in card.actions)
         parts.append(Padding(Text(buttons, style="bold", overflow="fold"), (1, 0, 0, 0)))
     footer = " · ".join(piece for piece in ("shown again" if again else "", card.footer) if piece)
+    on_frame = len(footer) <= WIDTH - 6
+    if footer and not on_frame:
+        parts.append(Text(footer, style="dim", overflow="fold"))
     panel = Panel(
         Group(*parts),
         box=box.ROUNDED,
         border_style=_COLOUR[card.tone],
-        subtitle=Text(footer, style="dim") if footer else None,
+        subtitle=Text(footer, style="dim") if footer and on_frame else None,
         subtitle_align="right",
         padding=(0, 1),
     )

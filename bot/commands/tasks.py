@@ -119,17 +119,18 @@ def _footer(context: Context, task: Task) -> str:
 
 
 async def retry(context: Context, call: Call) -> Effect:
-    """Asks for the same again, as a new task from the base as it is now."""
+    """Asks for the same again, as a new task from the base as it is now; one that is still open is stopped."""
     task = await task_meant(context, call)
 
     def effect(tx: Tx) -> None:
         now = tasks.task(tx, task.id)
         if now.state not in ENDS:
-            raise Refused(
-                attempted=f"retry {task.id}",
-                cause=f"it is {now.state}: the agent gets a red result back by itself",
-                hint=f"/stop {task.id} first, or /say {task.id} and your words.",
-            )
+            demand(call.person, Right.STOP, attempted=f"stop {now.id}, which a retry does")
+            if not tasks.request_stop(tx, now.id, call.actor):
+                raise Refused(
+                    attempted=f"retry {now.id}", cause="it is being stopped", hint="Try again when it has ended."
+                )
+            tx.after_commit(lambda: context.control.wake(now.id))
         _create(
             context,
             call,
@@ -220,7 +221,7 @@ COMMANDS = (
     RUN,
     ASK,
     Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("cancel", "kill")),
-    Command("retry", "do an ended task again", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
+    Command("retry", "do a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
     Command("approve", "say yes to what waits", "[ID] [WHY]", Right.APPROVE, approve, SECTION, aliases=("yes",)),
     Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
     Command("waiting", "what waits for a person", "", Right.SEE, waiting_for_person, SECTION),

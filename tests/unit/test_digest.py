@@ -1,0 +1,152 @@
+"""Figures that anyone can compute again from the range they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.cards import shown
+from bot.digest import digest_card, make_digest, over, parse_span
+from bot.plots import digest_picture
+from fleet.events import GateClosed, PipeEnded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
+from fleet.store import ledger, tasks
+from fleet.store.core import Store, Tx
+from fleet.telemetry import DAY_US, ToolCallCounter, ToolCalls, active
+
+
+def fly(tx: Tx, end: TaskState) -> None:
+    task = tasks.create_task(
+        tx,
+        repo="shop",
+        agent="demo",
+        machine="",
+        prompt="mend",
+        mode=TaskMode.CHANGE,
+        requester="phone::ada",
+        origin=ChatRef("phone", "c1"),
+    )
+    refs = Refs(task=task.id, session=f"{task.id}.1")
+    way = [TaskState.PREPARING, TaskState.RUNNING]
+    if end is TaskState.LANDED:
+        way += [TaskState.JUDGING, TaskState.LANDING]
+    for state in (*way, end):
+        tasks.move(tx, task.id, state, "", "airboss")
+    for number, outcome in enumerate(("ok", "ok", "failed", "denied", "")):
+        call = f"c{number}"
+        ledger.append(tx, ToolCallStarted(call, "Bash", "x"), actor="a", source=Source.AGENT, refs=refs)
+        if outcome:
+            ended = ToolCallEnded(call, outcome, None, "")
+            ledger.append(tx, ended, actor="a", source=Source.AGENT, refs=refs)
+    pipe = PipeEnded("p", {"how": "exited", "code": 0}, 0, True, 0)
+    ledger.append(tx, pipe, actor="airboss", source=Source.SUPERVISOR, refs=refs)
+    ledger.append(tx, UsageReported(1, 1, 12_500), actor="a", source=Source.AGENT, refs=refs)
+    outcome = "passed" if end is TaskState.LANDED else "failed"
+    gate = GateClosed("tests", outcome, "", None, None, "", "", True, "", 0, 0, 0, None)
+    ledger.append(tx, gate, actor="airboss", source=Source.SUPERVISOR, refs=refs)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as opened:
+        yield opened
+
+
+def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> None:
+    with store.transaction() as tx:
+        fly(tx, TaskState.LANDED)
+        middle = ledger.size(tx)
+        fly(tx, TaskState.FAILED)
+        whole, first, second = make_digest(tx, 0), over(tx, 1, middle), over(tx, middle + 1, ledger.size(tx))
+        again = over(tx, whole.first_seq, whole.last_seq)
+    assert again.to_json() == whole.to_json()
+    assert (whole.asked, dict(whole.ends), dict(whole.gates)) == (
+        2,
+        {"landed": 1, "failed": 1},
+        {"passed": 1, "failed": 1},
+    )
+    assert whole.calls == ToolCalls(ok=4, failed=2, denied=2, unfinished=2)
+    assert whole.cost_udollar == 25_000
+    assert len(whole.to_land_us) == 1
+    assert first.ends + second.ends == whole.ends
+    assert first.cost_udollar + second.cost_udollar == whole.cost_udollar
+    card = digest_card(whole, Isolation.UNSAFE_SAME_USER)
+    assert f"ledger 1 to {whole.last_seq}" in card.footer
+    assert "unsafe-same-user" in card.footer
+    assert "33% err" in " ".join(shown(one.value) for one in card.fields)
+
+
+def test_the_picture_is_one_for_a_phone(store: Store, tmp_path: Path) -> None:
+    with store.transaction() as tx:
+        empty = make_digest(tx, 0)
+        fly(tx, TaskState.LANDED)
+        full = make_digest(tx, 0)
+    for digest in (empty, full):
+        path = tmp_path / "digest.png"
+        digest_picture(digest, path)
+        data = path.read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (1080, 1080)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [("", 24), ("24h", 24), ("7d", 168), ("2 w", 336), ("ALL", 0), ("1 day", 24), ("week", 168), ("3", 72)],
+)
+def test_spans_are_read(text: str, hours: int) -> None:
+    assert parse_span(text) == hours * 3_600_000_000
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1d", "0h", "1e9d", "99999d", "7d; rm"])
+def test_other_spans_are_not(text: str) -> None:
+    assert parse_span(text) is None
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (ToolCalls(ok=21_874, failed=1, denied=9, unfinished=9), "0.0046% err"),
+        (ToolCalls(ok=0, failed=0, denied=5), "no tool calls yet"),
+        (ToolCalls(ok=5), "0% err"),
+        (ToolCalls(failed=5), "100% err"),
+        (ToolCalls(ok=39, failed=1), "2.5% err"),
+        (ToolCalls(ok=7, failed=1), "12% err"),
+        (ToolCalls(ok=9_999_999, failed=1), "0.000010% err"),
+    ],
+)
+def test_the_error_rate_counts_failed_among_ok_and_failed(calls: ToolCalls, said: str) -> None:
+    assert calls.error_rate() == said
+
+
+def test_the_window_is_whole_utc_days_and_catching_up_twice_counts_once(store: Store) -> None:
+    counter = ToolCallCounter()
+    with store.transaction() as tx:
+        fly(tx, TaskState.FAILED)
+        counter.catch_up(tx)
+        counter.catch_up(tx)
+        now = tx.now_us()
+    assert counter.window(now) == ToolCalls(2, 1, 1, 1)
+    assert counter.window(now + 27 * DAY_US) == ToolCalls(2, 1, 1, 1)
+    assert counter.window(now + 28 * DAY_US) == ToolCalls()
+    assert counter.window(now - DAY_US) == ToolCalls()
+
+
+def test_active_is_a_process_seen_within_a_minute(store: Store) -> None:
+    from fleet.store import sessions
+
+    with store.transaction() as tx:
+        fly(tx, TaskState.FAILED)
+        made = sessions.create_session(
+            tx, task="t1", machine="m", agent="a", base="b", isolation=Isolation.SEPARATE_LOGINS
+        )
+        now = tx.now_us()
+
+        def seen(**fields: int) -> Session:
+            return sessions.update(tx, made.id, **fields)
+
+        assert active([seen(seen_us=now - 59_000_000)], now) == 1
+        assert active([seen(seen_us=now - 61_000_000)], now) == 0
+        assert active([seen(seen_us=0)], now) == 0
+        assert active([seen(seen_us=now, ended_us=now)], now) == 0

@@ -1,0 +1,94 @@
+"""What a thumb types, and what is meant by it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.parse import Command, Ignore, Reply, RunRequest, nearest, parse, run_request, words
+
+VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
+
+
+@pytest.mark.parametrize(
+    ("text", "verb", "args"),
+    [
+        ("/status", "status", ""),
+        ("/STATUS", "status", ""),
+        ("Status", "status", ""),
+        ("status ", "status", ""),
+        ("／status", "status", ""),
+        ("!stop t1", "stop", "t1"),
+        ("/ stop t1", "stop", "t1"),
+        ("/run@airboss_bot fix it", "run", "fix it"),
+        ("@airboss status", "status", ""),
+        ("@airboss: stop t1", "stop", "t1"),
+        ("\u200b/status\u200b", "status", ""),
+        ("/statsu", "statsu", ""),
+        ("/run\nfirst\n  second", "run", "first\n  second"),
+    ],
+)
+def test_commands_are_forgiving(text: str, verb: str, args: str) -> None:
+    assert parse(text, VERBS) == Command(verb, args)
+
+
+@pytest.mark.parametrize("text", ["stop, that is wrong", "please stop", "run: it", "looks good", "1"])
+def test_words_that_are_not_for_us_stay_words(text: str) -> None:
+    assert parse(text, VERBS) == Reply(text)
+
+
+def test_in_a_thread_a_sentence_is_for_the_agent_and_a_lone_verb_is_not() -> None:
+    assert parse("run the tests again", VERBS, threaded=True) == Reply("run the tests again")
+    assert parse("stop", VERBS, threaded=True) == Command("stop")
+    assert parse("/run the tests again", VERBS, threaded=True) == Command("run", "the tests again")
+
+
+def test_in_a_group_only_a_slash_is_a_command() -> None:
+    assert parse("status", VERBS, direct=False) == Reply("status")
+    assert parse("/status", VERBS, direct=False) == Command("status")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\u200b", "/", "//"])
+def test_nothing_is_nothing(text: str) -> None:
+    assert isinstance(parse(text, VERBS), Ignore)
+
+
+@given(st.text(), st.booleans(), st.booleans())
+def test_no_text_raises(text: str, direct: bool, threaded: bool) -> None:
+    parsed = parse(text, VERBS, direct=direct, threaded=threaded)
+    assert isinstance(parsed, Command | Reply | Ignore)
+    run_request(text)
+    words(text)
+
+
+@given(st.text())
+def test_a_prompt_after_dashes_is_kept_letter_for_letter(prompt: str) -> None:
+    assert run_request("-- " + prompt).prompt == prompt.strip()
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        ("fix the test", RunRequest("fix the test")),
+        ("repo=shop on=macbook agent=claude fix", RunRequest("fix", "shop", "macbook", "claude")),
+        ("@macbook fix", RunRequest("fix", machine="macbook")),
+        ("ON=MacBook fix", RunRequest("fix", machine="MacBook")),
+        ("on=evo—x2 fix", RunRequest("fix", machine="evo-x2")),
+        ("repo=“shop” fix", RunRequest("fix", repo="shop")),
+        ("fix repo=shop", RunRequest("fix repo=shop")),
+        ("-- @property is broken", RunRequest("@property is broken")),
+        ("— @property is broken", RunRequest("@property is broken")),
+        ("-rf is a “flag”\n  keep — this", RunRequest("-rf is a “flag”\n  keep — this")),
+        ("repo=a repo=b x", RunRequest("repo=b x", repo="a")),
+        ("a@b.org wrote", RunRequest("a@b.org wrote")),
+    ],
+)
+def test_run_reads_options_then_leaves_the_words_alone(args: str, meant: RunRequest) -> None:
+    assert run_request(args) == meant
+
+
+def test_the_nearest_verb() -> None:
+    assert nearest("statsu", VERBS) == "status"
+    assert nearest("sess", VERBS) == "sessions"
+    assert nearest("xyzzy", VERBS) == ""
