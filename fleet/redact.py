@@ -96,7 +96,7 @@ def _replacement(kind: str, pattern: re.Pattern[str]) -> str:
 
 def _forms(value: str) -> set[str]:
     """The ways a value gets written: as it is, in a URL, in JSON, and line by line."""
-    written = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
+    written = {value, quote(value), quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
     written |= {json.dumps(value, ensure_ascii=False)[1:-1]}
     written |= {line.strip() for line in value.splitlines() if len(line.strip()) >= 16}
     return {form for form in written if len(form) >= SHORTEST}

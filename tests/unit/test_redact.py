@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
@@ -102,6 +102,16 @@ def test_a_known_value_never_passes(secrets: list[str], between: list[str]) -> N
         unmarked = re.sub("‹redacted:[a-z-]+›", "‹›", told)
         assert redactor(told) == told
         assert not any(one in unmarked for one in secrets)
+
+
+@pytest.mark.parametrize("write", [str, quote, quote_plus, json.dumps, lambda value: quote(value, safe="")])
+def test_a_known_value_is_found_however_it_is_written(write: Callable[[str], str]) -> None:
+    secret = 'p"a/ss +wörd'
+    assert Redactor([secret])(write(secret)).strip('"') == "‹redacted:secret›"
+
+
+def test_of_two_known_values_the_longer_is_cut_out_whole() -> None:
+    assert Redactor(["hunter2-", "hunter2-and-more"])("x hunter2-and-more") == "x ‹redacted:secret›"
 
 
 def test_a_known_key_of_many_lines_is_cut_out_line_by_line() -> None:
