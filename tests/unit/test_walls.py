@@ -108,3 +108,28 @@ def plant(root: Path, path: str, text: str) -> None:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text + "\n")
+
+
+HEAVY = (
+    "sqlalchemy",
+    "alembic",
+    "asyncssh",
+    "telegram",
+    "slack_bolt",
+    "aiohttp",
+    "matplotlib",
+    "cryptography",
+    "asyncio",
+)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["chat", "--help"], ["version"]], ids=" ".join)
+def test_a_short_answer_loads_no_heavy_library(words: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from bot.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', *[name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].strip() == "loaded:"
