@@ -44,6 +44,8 @@ async def test_run_keeps_streams_apart_and_tells_the_exit(login: Login) -> None:
     ran = await executor.run(["sh", "-c", r"printf 'out\377'; echo err >&2; exit 7"])
     assert (ran.exit, ran.out, ran.err) == (Exited(7), b"out\xff", b"err\n")
     assert (await executor.run(["sh", "-c", "kill -9 $$"])).exit == Signalled("SIGKILL")
+    piped = await executor.run(["sh", "-c", "yes | head -n 1"])
+    assert (piped.out, piped.err) == (b"y\n", b"")  # SIGPIPE ends a writer silently, as in any shell
 
 
 async def test_arguments_and_environment_arrive_as_they_are(login: Login) -> None:
@@ -72,6 +74,8 @@ async def test_a_daemon_left_behind_holds_nobody_up(login: Login) -> None:
     ran = await login.executor().run(["sh", "-c", "setsid sleep 30 & echo $!"], timeout=20)
     assert ran.exit == Exited(0)
     await login.executor().run(["kill", ran.out.decode().strip()])
+    ran = await login.executor().run(["sh", "-c", "sleep 300 & echo $!"])
+    await ends(int(ran.out))
 
 
 async def test_output_beyond_the_limit_is_cut_and_the_command_goes_on(login: Login) -> None:

@@ -236,7 +236,7 @@ async def test_the_persons_own_ssh_configuration_changes_nothing(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh/config").write_text("Host *\n  Port 1\n  User nobody\n")
+    (tmp_path / ".ssh/config").write_text("Host *\n  ProxyCommand /bin/false\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     with private_directory() as directory:
         executor = ssh_executor(sshd, root=str(directory / "root"))
