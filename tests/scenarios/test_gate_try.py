@@ -1,0 +1,59 @@
+"""``airboss gate try``: the gates by hand, over commits, with nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.commands.gate_try import gate_try
+from fleet.errors import Misused
+from tests.far_end.repositories import commit, git, make_work
+from tests.scenarios.gate_house import airboss_toml
+from tests.schema import load, problems
+
+SH = "/bin/sh"
+
+
+@pytest.mark.parametrize(
+    ("toml", "files", "status", "outcome"),
+    [
+        (airboss_toml("true"), {"a": "1"}, 0, "passed"),
+        (airboss_toml(SH, "-c", "echo E broken; exit 3"), {"a": "1"}, 1, "failed"),
+        ("", {"a": "1"}, 2, "refused"),
+        (airboss_toml("no-such-program"), {"a": "1"}, 3, "unavailable"),
+        (airboss_toml("true", more='protected = ["a"]'), {"a": "1"}, 4, "held"),
+    ],
+)
+async def test_trying_gates_by_hand(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    toml: str,
+    files: dict[str, str | bytes],
+    status: int,
+    outcome: str,
+) -> None:
+    work = make_work(tmp_path / "work", {"airboss.toml": toml, "x": "x"})
+    commit(work, files)
+    before = git(work, "status", "--porcelain", "--ignored") + git(work, "for-each-ref")
+    assert await gate_try(work, "HEAD~1", "main", False, None) == status
+    text = capsys.readouterr().out
+    assert f"{outcome}: {git(work, 'rev-parse', 'HEAD')[:12]}" in text
+    assert await gate_try(work, "HEAD~1", "main", True, tmp_path / "home") == status
+    said = json.loads(capsys.readouterr().out)
+    assert said["outcome"] == outcome
+    assert problems(said, load("gate-try.json")) == []
+    assert git(work, "status", "--porcelain", "--ignored") + git(work, "for-each-ref") == before
+    assert list((tmp_path / "home").iterdir()) == []
+    if status == 1:
+        assert "  E broken" in text
+        assert "exit status 3" in text
+
+
+async def test_trying_gates_on_a_ref_that_is_not_there(tmp_path: Path) -> None:
+    work = make_work(tmp_path / "work", {"x": "x"})
+    with pytest.raises(Misused, match="no such commit"):
+        await gate_try(work, "HEAD", "nowhere", False, None)
+    with pytest.raises(Misused, match="no such directory"):
+        await gate_try(tmp_path / "nowhere", "HEAD", "HEAD", False, None)
