@@ -1,0 +1,243 @@
+"""Which events reach a person, which of them ping, and that each is told once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bot.cards import Card, shown
+from fleet.events import (
+    Event,
+    GateClosed,
+    GateOpened,
+    LandingDone,
+    LinkChanged,
+    PermissionAsked,
+    PermissionDecided,
+    PersonSaid,
+    ReceiptIssued,
+    Refs,
+    SessionPlaced,
+    Source,
+    ToolCallStarted,
+    TurnStarted,
+    VerdictGiven,
+)
+from fleet.model import Isolation, Session, TaskState
+from fleet.store import approvals, ledger, sessions, tasks
+from fleet.store.core import Tx
+from tests.chat_house import OTTO, House, house
+
+COMMIT, TREE = "c" * 40, "d" * 40
+RUN = "t1.1.1-tests"
+
+
+class Flight:
+    """Plays the dispatcher's events of one task, one transaction at a time."""
+
+    def __init__(self, there: House, session: Session) -> None:
+        self.there, self.session = there, session
+
+    @classmethod
+    async def begin(cls, there: House) -> Flight:
+        await there.say("/run mend it")
+
+        def work(tx: Tx) -> Session:
+            return sessions.create_session(
+                tx, task="t1", machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
+            )
+
+        flight = cls(there, await there.store.write(work))
+        await flight.note(SessionPlaced("macbook", "demo", "b" * 40, "unsafe-same-user", ()))
+        await flight.move(TaskState.PREPARING, TaskState.RUNNING)
+        return flight
+
+    async def note(self, *events: Event) -> None:
+        refs = Refs(task="t1", session="t1.1", gate_run=RUN, machine="evo-x2")
+
+        def work(tx: Tx) -> None:
+            for event in events:
+                ledger.append(tx, event, actor="airboss", source=Source.CONTROLLER, refs=refs)
+
+        await self.there.store.write(work)
+        await self.there.settle()
+
+    async def move(self, *states: TaskState, why: str = "") -> None:
+        for state in states:
+            await self.there.store.write(partial(tasks.move, task_id="t1", new=state, why=why, actor="airboss"))
+        await self.there.settle()
+
+    async def red(self, tail: str = "E   assert 1 == 2") -> None:
+        argv, counts = ("python3", "-m", "pytest"), {"tests": 3, "failures": 1, "errors": 0, "skipped": 0}
+        exit_ = {"how": "exited", "code": 1}
+        closed = GateClosed("tests", "failed", "", exit_, 256, TREE, "gate", True, "", 9, 1, 2, counts)
+        reasons = ("tests: exit status 1",)
+        await self.note(
+            GateOpened("tests", COMMIT, TREE, "b" * 40, argv, "", 1),
+            closed,
+            VerdictGiven(COMMIT, TREE, "b" * 40, "failed", reasons, (RUN,), "unsafe-same-user", 3, tail),
+        )
+
+    def pinged(self) -> list[Card]:
+        return [one.card for one in self.there.phone.sent if one.ping]
+
+    def pings(self) -> list[str]:
+        return [shown(card.title) for card in self.pinged()]
+
+    def edits(self, key: str) -> list[Card]:
+        return [one.card for one in self.there.phone.sent if one.key == key and one.edits]
+
+
+def everything(card: Card) -> str:
+    rows = [card.title, *card.lines, *(one.value for one in card.fields)]
+    return "\n".join([*(shown(row) for row in rows), str(card.body or ""), card.footer])
+
+
+async def test_the_first_red_pings_with_all_that_matters_and_the_next_one_edits_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.red()
+        (first,) = flight.pinged()
+        assert first.mention == "phone::ada"
+        for piece in (
+            "gate tests failed: exit status 1",
+            "python3 -m pytest",
+            "evo-x2",
+            "c" * 10,
+            "3 tests, 1 failed",
+            "assert 1 == 2",
+            "unsafe-same-user",
+        ):
+            assert piece in everything(first)
+        assert [action.label for action in first.actions] == ["Retry", "Log", "Diff", "Stop"]
+        await flight.red("E   assert 3 == 4")
+        assert len(flight.pings()) == 1
+        assert "assert 3 == 4" in everything(flight.edits("red:t1")[-1])
+        await flight.move(TaskState.FAILED, why="tests: exit 1")
+        assert flight.pings()[1:] == ["t1 · failed"]
+
+
+@pytest.mark.parametrize("end", [TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST])
+async def test_a_bad_end_pings_with_its_reason(tmp_path: Path, end: TaskState) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.move(end, why="because of that")
+        assert flight.pings() == [f"t1 · {end}"]
+        assert "because of that" in everything(flight.pinged()[0])
+
+
+async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.note(ToolCallStarted("c1", "Bash", "pytest"), TurnStarted(2, "rework", "again"))
+        await flight.note(PersonSaid("use tabs", "steered"), LinkChanged(False, "no route"))
+        await flight.note(LandingDone("refs/heads/main", "a", COMMIT, TREE, 1))
+        await flight.note(ReceiptIssued(COMMIT, "e" * 64, "/r/t1.json"))
+        assert flight.pings() == []
+        titles = there.phone.titles()
+        for title in ("t1 · landed on main", "t1 · receipt", "t1 · your words reached the running turn"):
+            assert title in titles
+        assert any(one.card.document == "/r/t1.json" for one in there.phone.sent)
+
+
+async def test_progress_is_one_message_that_edits_itself(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        for number in range(8):
+            await flight.note(ToolCallStarted(f"c{number}", "Bash", f"step {number}\x1b[2J @all"))
+        assert sum(1 for one in there.phone.sent if one.key == "task:t1" and not one.edits) == 1
+        told = everything(flight.edits("task:t1")[-1])
+        assert "step 7" in told
+        assert "step 3" in told
+        assert "step 2" not in told
+        assert "\x1b" not in told
+
+
+async def test_a_question_pings_is_answered_once_and_says_by_whom(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+
+        def ask(tx: Tx) -> None:
+            refs = Refs(task="t1", session="t1.1")
+            asked = PermissionAsked("q1", "Bash", "rm -rf build", (), "", "Bash needs a yes")
+            ledger.append(tx, asked, actor="agent:demo", source=Source.AGENT, refs=refs)
+            approvals.open_ask(
+                tx,
+                session=flight.session,
+                ask="q1",
+                tool="Bash",
+                request='{"command":"rm -rf build"}',
+                command="rm -rf build",
+                paths=(),
+                reason="Bash needs a yes",
+                expires_us=tx.now_us() + 3_600_000_000,
+            )
+
+        await there.store.write(ask)
+        await there.settle()
+        (card,) = flight.pinged()
+        assert "rm -rf build" in everything(card)
+        assert "approves this command line, not the files it reads" in everything(card)
+        result, _ = await there.press(card, "Approve")
+        assert (result.status, there.fleet.woken[-1]) == (0, "t1")
+        await flight.note(PermissionDecided("q1", "Bash", "allow", "", ""))
+        edited = flight.edits("ask:a1")[-1]
+        assert "approved" in everything(edited)
+        assert "phone::ada" in everything(edited)
+        assert not edited.actions
+        result, (again,) = await there.press(card, "Approve")
+        assert result.status == 2
+        assert "pressed it already" in everything(again)
+        result, _ = await there.press(card, "Deny")
+        assert result.status == 2
+
+
+async def test_a_hold_takes_an_admin(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.move(TaskState.JUDGING)
+
+        def hold(tx: Tx) -> None:
+            approvals.open_hold(tx, session=flight.session, commit=COMMIT, tree=TREE, reason="touches tests/**")
+            tasks.move(tx, "t1", TaskState.HELD, "touches tests/**", "airboss")
+
+        await there.store.write(hold)
+        await there.settle()
+        (card,) = flight.pinged()
+        assert "touches tests/**" in everything(card)
+        result, _ = await there.press(card, "Approve", OTTO)
+        assert result.status == 2
+        assert len(await there.store.read(approvals.waiting)) == 1
+        result, _ = await there.press(card, "Approve")
+        assert result.status == 0
+        assert await there.store.read(approvals.waiting) == []
+
+
+async def test_a_muted_chat_gets_the_card_without_the_sound(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await there.say("/mute 2h")
+        await flight.red()
+        assert flight.pings() == []
+        assert any("gate tests failed" in title for title in there.phone.titles())
+        await there.say("/mute off")
+        await flight.move(TaskState.FAILED)
+        assert flight.pings() == ["t1 · failed"]
+
+
+async def test_what_happened_while_nobody_notified_is_told_once_afterwards(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await Flight.begin(there)
+        await there.notifier.close()
+        refs = Refs(task="t1", session="t1.1")
+        done = LandingDone("refs/heads/main", "a", COMMIT, TREE, 1)
+        await there.store.write(
+            lambda tx: ledger.append(tx, done, actor="airboss", source=Source.CONTROLLER, refs=refs)
+        )
+        assert "t1 · landed on main" not in there.phone.titles()
+    for expected in (1, 0):
+        async with house(tmp_path) as later:
+            await later.settle()
+            assert later.phone.titles().count("t1 · landed on main") == expected
