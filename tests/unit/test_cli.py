@@ -1,0 +1,92 @@
+"""The command line: quick, and clear about what it cannot do."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.cli import main
+from bot.client import SOCKET
+
+HEAVY = "pydantic sqlalchemy rich asyncio asyncssh matplotlib alembic telegram slack_bolt"
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[Path]:
+    """The far end of the socket: a home where every request is answered with "0"."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / SOCKET))
+        server.listen()
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.recv(65_536)
+                    client.sendall(b'{"v": 1, "out": "hello\\n"}\n{"v": 1, "end": 0}\n')
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        yield tmp_path
+        server.shutdown(socket.SHUT_RDWR)
+        answering.join()
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["chat", "--say", "/status"]])
+def test_a_quick_command_loads_nothing_heavy(controller: Path, argv: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from bot import cli\n"
+        "try:\n"
+        f"    cli.main({['--home', str(controller), *argv]!r})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        f"print('LOADED', [name for name in {HEAVY.split()!r} if name in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "LOADED []"
+    assert "hello" in ran.stdout or argv == ["--help"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        (["digest"], 2, "fleet.toml"),
+        (["receipt", "t1"], 2, "store"),
+        (["machines", "list"], 2, "fleet.toml"),
+        (["chat", "--wait"], 2, "--say"),
+        (["machines", "add", "x", "--ssh", "nonsense"], 2, "USER@HOST"),
+        (["verify", "nothing.json", "--key", "nonsense"], 2, "key"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_its_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], status: int, said: str
+) -> None:
+    assert main(["--home", str(tmp_path / "home"), *argv]) == status
+    assert said in capsys.readouterr().err
+
+
+def test_people_and_machines_are_added_to_fleet_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", str(tmp_path)]
+    (tmp_path / "fleet.toml").write_text('isolation = "unsafe-same-user"  # a throwaway\n')
+    assert main([*home, "machines", "add", "evo-x2", "--label", "linux"]) == 0
+    assert main([*home, "people", "add", "Ada", "--role", "admin", "--id", "telegram::12"]) == 0
+    assert main([*home, "people", "list"]) == 0
+    assert main([*home, "machines", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "Ada: admin, telegram::12" in out
+    assert "evo-x2: this machine, 2 slots" in out
+    assert "# a throwaway" in (tmp_path / "fleet.toml").read_text()
+
+
+def test_a_bad_command_line_is_misuse() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["flly"])
+    assert ended.value.code == 2
