@@ -19,9 +19,10 @@ from bot.deliver import CARD, post, repost
 from bot.mutes import muted
 from bot.notices import Notice
 from bot.progress import Progress, progress_card, task_key
+from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Misused
 from fleet.events import Recorded
-from fleet.model import ENDS, ChatRef, Isolation, Task
+from fleet.model import ENDS, ChatRef, Task
 from fleet.store import ledger, settings, tasks
 from fleet.store.core import Store, Tx
 
@@ -72,8 +73,8 @@ def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
 class Notifier:
     """Follows the ledger and keeps every origin chat informed."""
 
-    def __init__(self, store: Store, isolation: Callable[[], Isolation], breath: float = _BREATH_SECONDS) -> None:
-        self._store, self._isolation, self._breath = store, isolation, breath
+    def __init__(self, store: Store, config: Callable[[], FleetConfig], breath: float = _BREATH_SECONDS) -> None:
+        self._store, self._config, self._breath = store, config, breath
         self._bell = asyncio.Event()
         self._moved = asyncio.Condition()
         self._seq = 0
@@ -125,7 +126,7 @@ class Notifier:
 
     def _advance(self, tx: Tx) -> tuple[int, bool]:
         """Tells one batch; answers how far that is, and whether there is more."""
-        isolation = self._isolation()
+        isolation = self._config().isolation
         after = int(settings.get(tx, CURSOR) or 0)
         batch = ledger.read(tx, after=after, limit=_BATCH)
         touched: dict[str, tuple[Task, Progress]] = {}

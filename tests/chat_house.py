@@ -153,7 +153,7 @@ async def house(directory: Path, *, more: tuple[Adapter, ...] = ()) -> AsyncIter
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, phone = PlayedFleet(), Phone()
         core = ChatCore(Context(store, lambda: config, Registry(every_command()), fleet, directory))
-        notifier = Notifier(store, lambda: config.isolation, breath=0)
+        notifier = Notifier(store, lambda: config, breath=0)
         deliverer = Deliverer(store, (phone, *more))
         await deliverer.start()
         await notifier.start()

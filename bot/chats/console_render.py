@@ -34,7 +34,9 @@ def render(
 
     ``number`` gives the number by which a button is pressed. ``again``: an earlier process may have shown it.
     """
-    parts: list[RenderableType] = [Text(_SIGN[card.tone] + shown(card.title), style="bold", overflow="fold")]
+    title = shown(card.title)
+    sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has a sign of its own keeps to it
+    parts: list[RenderableType] = [Text(sign + title, style="bold", overflow="fold")]
     if ping:
         who = card.mention.rsplit(":", 1)[-1]
         parts.insert(0, Text(f"🔔 {who}".rstrip(), style="yellow"))
