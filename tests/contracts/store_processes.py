@@ -17,13 +17,15 @@ def opened(url: str) -> None:
 
 
 def append(url: str, name: str, count: str) -> None:
-    """Appends events one a transaction, and counts them in a setting by reading it first."""
+    """At a line of input, appends events one a transaction, and counts them in a setting by reading it first."""
 
     def work(tx: Tx) -> None:
         ledger.append(tx, AgentSaid(name), actor=name, source=Source.AGENT)
         settings.put(tx, "count", str(int(settings.get(tx, "count", "0")) + 1))
 
     with Store.open(url) as store:
+        print("ready", flush=True)
+        sys.stdin.readline()
         for _ in range(int(count)):
             with store.transaction() as tx:
                 work(tx)

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from fleet.errors import Misused, Unavailable
-from fleet.store import migrations, settings, tables
+from fleet.store import databases, migrations, settings, tables
 from fleet.store.core import Store, Tx
 from tests.far_end.postgres import Postgres
 
@@ -145,6 +145,29 @@ def test_processes_that_open_a_new_store_together_make_one(store_url: str) -> No
     with Store.open(store_url) as store:
         assert said == {store.instance}
         assert len(store.instance) == 8
+
+
+def test_first_openers_of_a_file_take_turns(tmp_path: Path) -> None:
+    """The switch to WAL fails at once when two do it together; without the turns, one round in four here does."""
+    together, failed = threading.Barrier(6), list[BaseException]()
+
+    def connect(url: str) -> None:
+        database = databases.connect(url, create=True)
+        together.wait(30)
+        try:
+            with database.writer.begin():
+                pass
+        except Exception as error:
+            failed.append(error)
+        database.dispose()
+
+    for turn in range(25):
+        openers = [threading.Thread(target=connect, args=(f"sqlite:///{tmp_path / str(turn)}",)) for _ in range(6)]
+        for opener in openers:
+            opener.start()
+        for opener in openers:
+            opener.join()
+    assert failed == []
 
 
 def test_models_and_migrations_agree(store_url: str) -> None:

@@ -40,8 +40,17 @@ def test_what_was_appended_is_read_back_whole(store: Store) -> None:
 
 def test_writers_in_several_processes_leave_no_gap_and_lose_no_update(store: Store, store_url: str) -> None:
     command = [sys.executable, "-m", "tests.contracts.store_processes", "append", store_url]
-    writers = [subprocess.Popen([*command, f"w{n}", "40"], cwd=ROOT) for n in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    pipe = subprocess.PIPE
+    writers = [subprocess.Popen([*command, f"w{n}", "40"], cwd=ROOT, stdin=pipe, stdout=pipe) for n in range(3)]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(b"go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
     with store.transaction() as tx:
         found = ledger.read(tx)
         assert [one.seq for one in found] == list(range(1, 121))
