@@ -142,6 +142,7 @@ class _Ground:
             workspaces=workspaces,
             repositories=self.repository,
             home=self.home,
+            fence=self.lease.fence,
         )
         return Services(
             store=self.store,

@@ -15,18 +15,16 @@ from fleet import placement, wording
 from fleet.errors import AirbossError, FenceLost, Misused, Refused, Unavailable, Unreachable
 from fleet.events import (
     HoldReleased,
-    PersonSaid,
-    PipeStarted,
     SessionEnded,
     SessionPlaced,
     SnapshotMade,
-    TurnStarted,
 )
+from fleet.events import Source as Said
 from fleet.failpoints import failpoint
-from fleet.follow import Follower
 from fleet.merge_queue import MergeQueue
 from fleet.model import ENDS, Session, Task, TaskMode, TaskState, Turn
-from fleet.ports import Brief, Candidate, Executor, PipeSpec
+from fleet.ports import Candidate, Executor
+from fleet.process import AgentProcess
 from fleet.services import AIRBOSS, Services, record
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
@@ -44,7 +42,7 @@ class Flight:
         self._services = services
         self.task = task
         self._woken = asyncio.Event()
-        self._follower: Follower | None = None
+        self._agent = AgentProcess(services, task, lambda: self._stop)
         self._stop = False
         self._failures = 0
         self._steps: dict[TaskState, Callable[[], Awaitable[None]]] = {
@@ -59,8 +57,7 @@ class Flight:
     def wake(self) -> None:
         """Something concerning this task changed in the store."""
         self._woken.set()
-        if self._follower is not None:
-            self._follower.wake()
+        self._agent.wake()
 
     async def fly(self) -> None:
         """Steps until the task has ended. Cancelling leaves everything as it stands, to be gone on with.
@@ -80,8 +77,7 @@ class Flight:
             await self._move(TaskState.LOST, f"a bug of ours, {type(error).__name__}: {error}"[:500])
             await self._clean_up()
         finally:
-            if self._follower is not None:
-                await self._follower.close()
+            await self._agent.close()
 
     async def _step(self) -> None:
         if await self._stop_requested():
@@ -147,14 +143,14 @@ class Flight:
         name = f"{self._services.store.instance}-{session.id}"
         workspace = await self._services.workspaces.prepare(executor, repository, session.base, name)
         failpoint("workspace-prepared")
-        await self._begin_turn(replace(session, workspace=workspace), "request", self.task.prompt)
+        await self._agent.begin(replace(session, workspace=workspace), "request", self.task.prompt, self._running)
 
     async def _run(self) -> None:
         session = await self._session()
         turn = await self._turn(session)
         executor = self._services.executors.agent(session.machine)
         if turn.ended_us == 0:
-            follower = await self._follow(session, executor)
+            follower = await self._agent.follow(session)
             if not await follower.turn_end(turn):
                 return  # a person asked for a stop; the next step sees it
             session = follower.session
@@ -162,11 +158,11 @@ class Flight:
             await self._move(TaskState.LOST, "the agent's process ended and nobody who may be believed saw how")
             return
         if session.pipe_end == "unavailable":
-            why = self._follower.ended.unavailable if self._follower and self._follower.ended else "no such program"
+            why = self._agent.why_unavailable
             await self._move(TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}")
             return
         if notes := await self._services.write(lambda tx: sessions.take_notes(tx, session.id)):
-            await self._begin_next(session, "said", "\n\n".join(note.text for note in notes))
+            await self._agent.go_on(session, "said", "\n\n".join(note.text for note in notes), self._running)
             return
         if self.task.mode is TaskMode.ASK:
             await self._move(TaskState.ANSWERED, "")
@@ -175,7 +171,7 @@ class Flight:
         await self._snapshot(session, turn, executor)
 
     async def _snapshot(self, session: Session, turn: Turn, executor: Executor) -> None:
-        if session.isolation.unsafe and not await self._agent_gone(session):
+        if session.isolation.unsafe and not await self._agent.gone(session):
             await self._move(
                 TaskState.LOST, "the agent shares the gate's login and its processes were not seen gone"
             )
@@ -210,7 +206,7 @@ class Flight:
         session = await self._session()
         turn = await self._turn(session)
         candidate = Candidate(self.task, session, turn, turn.snapshot, turn.tree, session.base, round=1)
-        verdict = await self._services.gatekeeper.judge(candidate)
+        verdict = await self._judged(candidate)
         failpoint("verdict-taken")
         await self._act_on(verdict, session, turn)
 
@@ -224,7 +220,7 @@ class Flight:
         def work(tx: Tx) -> None:
             approvals.settle(tx, decision.id)
             released = HoldReleased(decision.commit, decision.allowed, decision.reason)
-            record(tx, released, session)
+            record(tx, released, session, source=Said.PERSON, actor=decision.by)
             new = TaskState.LANDING if decision.allowed else TaskState.REFUSED
             why = "" if decision.allowed else f"{decision.by} said no"
             self.task = tasks.move(tx, self.task.id, new, why, AIRBOSS)
@@ -234,7 +230,7 @@ class Flight:
     async def _land(self) -> None:
         session = await self._session()
         turn = await self._turn(session)
-        verdict = await MergeQueue(self._services, self.task, session, turn).land()
+        verdict = await MergeQueue(self._services, self.task, session, turn, self._judged).land()
         if verdict is not None:
             await self._act_on(verdict, session, turn)
             return
@@ -242,16 +238,34 @@ class Flight:
         failpoint("receipt-written")
         await self._move(TaskState.LANDED, "")
 
+    async def _judged(self, candidate: Candidate) -> Verdict:
+        """The gatekeeper's verdict; a person's stop meanwhile ends the gates that run."""
+        judging = asyncio.create_task(self._services.gatekeeper.judge(candidate), name=f"judge {self.task.id}")
+        try:
+            while True:
+                self._woken.clear()
+                if await self._stop_requested():
+                    await self._services.gatekeeper.abandon(self.task.id)
+                woken = asyncio.create_task(self._woken.wait())
+                await asyncio.wait({judging, woken}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                if judging.done():
+                    return await judging
+        finally:
+            judging.cancel()
+
     # --- what a verdict leads to ----------------------------------------------------------------------
 
     async def _act_on(self, verdict: Verdict, session: Session, turn: Turn) -> None:
+        if await self._stop_requested():
+            return  # the next step ends the task; what this verdict says was cut short, or comes too late
         why = "; ".join(verdict.reasons)
         match verdict.outcome:
             case Outcome.PASSED:
                 if self.task.state is not TaskState.LANDING:
                     await self._move(TaskState.LANDING, "")
             case Outcome.FAILED if turn.number <= verdict.rework_turns:
-                await self._begin_next(session, "rework", wording.rework(verdict))
+                await self._agent.go_on(session, "rework", wording.rework(verdict), self._running)
             case Outcome.FAILED:
                 await self._move(TaskState.FAILED, why)
             case Outcome.HELD:
@@ -270,110 +284,10 @@ class Flight:
 
         await self._services.write(work)
 
-    # --- turns ------------------------------------------------------------------------------------------
-
-    async def _begin_next(self, session: Session, cause: str, text: str) -> None:
-        """The same agent's next turn: on its living process where there is one, else in a new process."""
-        follower = self._follower
-        if follower is None and not session.pipe_end:
-            follower = await self._follow(session, self._services.executors.agent(session.machine))
-        if follower is None or follower.ended is not None or session.one_turn:
-            if not session.resume:
-                text = wording.from_the_start(self.task.prompt, text)
-            await self._begin_turn(session, cause, text)
-            return
-
-        def commit(tx: Tx) -> Turn:
-            turn = self._open_turn(tx, session, cause, text)
-            self._running(tx)
-            return turn
-
-        await follower.say(text, commit)
-
-    def _open_turn(self, tx: Tx, session: Session, cause: str, text: str) -> Turn:
-        turn = sessions.create_turn(tx, session, cause, text)
-        if cause == "said":
-            record(tx, PersonSaid(text, "queued"), session, turn=turn.id)
-        record(tx, TurnStarted(turn.number, cause, text), session, turn=turn.id)
-        return turn
-
-    async def _begin_turn(self, session: Session, cause: str, prompt: str) -> None:
-        """A turn in a new process. What it will be is committed before it is started."""
-        await self._drop_follower()
-        driver = self._services.driver_of(session)
-        brief = self._brief(session, prompt)
-        launch, step = driver.launch(brief), driver.open(brief)
-
-        def work(tx: Tx) -> None:
-            pipe = f"{self._services.store.instance}-{session.id}-p{sessions.next_pipe(tx, session.id)}"
-            opened = sessions.update(
-                tx,
-                session.id,
-                workspace=session.workspace,
-                pipe=pipe,
-                pipe_end="",
-                one_turn=launch.one_turn,
-                nonce=self._services.new_nonce(),
-                spool_offset=0,
-                driver_state=sessions.dump_state(step.state),
-            )
-            sessions.queue_input(tx, pipe, step.send, eof=step.eof)
-            self._open_turn(tx, opened, cause, prompt)
-            record(tx, PipeStarted(pipe, launch.argv[0]), opened)
-            self._running(tx)
-
-        await self._services.write(work)
-        failpoint("pipe-committed")
-
     def _running(self, tx: Tx) -> None:
+        """Part of the transaction that begins a turn."""
         if self.task.state is not TaskState.RUNNING:
             self.task = tasks.move(tx, self.task.id, TaskState.RUNNING, "", AIRBOSS)
-
-    def _brief(self, session: Session, prompt: str) -> Brief:
-        agent = self._services.config().agents[session.agent]
-        return Brief(
-            conversation=session.conversation,
-            prompt=prompt,
-            workspace=session.workspace,
-            program=tuple(agent.program),
-            model=agent.model,
-            resume=session.resume,
-            read_only=self.task.mode is TaskMode.ASK,
-        )
-
-    async def _follow(self, session: Session, executor: Executor) -> Follower:
-        """Starts the session's process, or finds it, and follows it."""
-        if self._follower is not None and self._follower.session.pipe == session.pipe:
-            return self._follower
-        await self._drop_follower()
-        driver, config = self._services.driver_of(session), self._services.config()
-        agent = config.agents[session.agent]
-        first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
-        launch = driver.launch(self._brief(session, first.prompt))
-        secrets = {name: self._services.secrets.get(name) for name in agent.env}
-        spec = PipeSpec(
-            id=session.pipe,
-            nonce=session.nonce,
-            argv=launch.argv,
-            cwd=session.workspace,
-            env={**launch.env, **agent.settings, **{name: value for name, value in secrets.items() if value}},
-            stdin=True,
-        )
-        await executor.start(spec)
-        failpoint("pipe-started")
-        self._follower = Follower(self._services, executor, self.task, session, lambda: self._stop)
-        return self._follower
-
-    async def _drop_follower(self) -> None:
-        if self._follower is not None:
-            await self._follower.close()
-            self._follower = None
-
-    async def _agent_gone(self, session: Session) -> bool:
-        if session.pipe_end:
-            return session.pipe_end == "gone"
-        follower = await self._follow(session, self._services.executors.agent(session.machine))
-        return await follower.gone()
 
     # --- ends -------------------------------------------------------------------------------------------
 
@@ -383,8 +297,7 @@ class Flight:
 
     async def _stopped(self) -> None:
         who = await self._services.store.read(lambda tx: tasks.stopper(tx, self.task.id))
-        if self._follower is not None and self._follower.ended is None:
-            await self._follower.interrupt()
+        await self._agent.interrupt()
         await self._move(TaskState.STOPPED, f"stopped by {who}")
 
     async def _clean_up(self) -> None:
@@ -396,7 +309,7 @@ class Flight:
             executor = self._services.executors.agent(session.machine)
             try:
                 if session.pipe and not session.pipe_end:
-                    await self._agent_gone(session)
+                    await self._agent.gone(session)
                 if self.task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
                     await self._services.workspaces.discard(executor, session.workspace)
             except AirbossError as error:

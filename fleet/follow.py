@@ -29,7 +29,7 @@ from fleet.failpoints import failpoint
 from fleet.happenings import Allow, Asked, AskPerson, Deny, Happening, TurnEnded
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, PipeEvent, Pulse, Stalled, Step
-from fleet.services import Services, record, state_of
+from fleet.services import AIRBOSS, Services, record, state_of
 from fleet.store import approvals, sessions
 from fleet.store.core import Tx
 from fleet.testimony import events_of, permission_asked, sha256_of
@@ -113,7 +113,6 @@ class Follower:
             return turn, self._save(tx, step)
 
         turn, self.session = await self._services.write(work)
-        failpoint("input-queued")
         return turn
 
     async def gone(self, patience: float = 10.0) -> bool:
@@ -230,8 +229,6 @@ class Follower:
         await self._apply(Step(state, tuple(happened), send, eof), rulings=rulings, offset=offset)
         failpoint("output-committed")
         await self._send_inputs()
-        if over:
-            failpoint("turn-closed")
         return over
 
     # --- committing ---------------------------------------------------------------------------------------
@@ -256,6 +253,8 @@ class Follower:
             return self._save(tx, step, offset)
 
         self.session = await self._services.write(work)
+        if any(isinstance(item, TurnEnded) for item in step.happened):
+            failpoint("turn-closed")
 
     def _save(self, tx: Tx, step: Step, offset: int | None = None) -> Session:
         if step.send or step.eof:
@@ -303,6 +302,18 @@ class Follower:
             approvals.expire(tx, session.id)
             for answer in approvals.take_decided(tx, session.id):
                 decision = Allow() if answer.allowed else Deny(answer.reason or "a person said no")
+                asked = approvals.approval(tx, answer.id)
+                decided = PermissionDecided(
+                    answer.ask,
+                    asked.tool,
+                    "allow" if answer.allowed else "deny",
+                    answer.reason,
+                    sha256_of(asked.request),
+                )
+                source = Said.CONTROLLER if answer.by == AIRBOSS else Said.PERSON
+                record(
+                    tx, decided, session, turn=self._turn.id if self._turn else "", source=source, actor=answer.by
+                )
                 step = self._driver.decide(state_of(session), answer.ask, decision)
                 self.session = session = self._save(tx, step)
             if self._turn is not None and not self.session.one_turn:
@@ -324,6 +335,7 @@ class Follower:
             except Unreachable:
                 return  # sent again when the link is back
             self._sent = item.position + len(item.data)
+            failpoint("input-sent")
 
     async def _seen(self, at_us: int) -> None:
         if at_us - self.session.seen_us > _SEEN_EVERY_US:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from fleet import wording
 from fleet.errors import FenceLost, Refused, Unavailable
@@ -27,11 +28,15 @@ _TTL_US = 60_000_000
 _TRIES = 8
 
 
-class MergeQueue:
-    """The landing of one snapshot."""
+Judge = Callable[[Candidate], Awaitable[Verdict]]
 
-    def __init__(self, services: Services, task: Task, session: Session, turn: Turn) -> None:
+
+class MergeQueue:
+    """The landing of one snapshot. ``judge`` gives the verdict on what a merge made."""
+
+    def __init__(self, services: Services, task: Task, session: Session, turn: Turn, judge: Judge) -> None:
         self._services, self._task, self._session, self._turn = services, task, session, turn
+        self._judge = judge
         self._repository = services.repositories(task.repo)
         self._landing = services.landings(task.repo)
         self._ref = f"refs/heads/{self._repository.base}"
@@ -85,7 +90,7 @@ class MergeQueue:
             merged.tree, current, snapshot, message, self._turn.ended_us // 1_000_000
         )
         candidate = Candidate(self._task, self._session, self._turn, commit, merged.tree, current, round_)
-        return commit, merged.tree, await self._services.gatekeeper.judge(candidate)
+        return commit, merged.tree, await self._judge(candidate)
 
     async def _intend(self, lease: Lease, old: str, new: str, tree: str) -> Intent:
         def work(tx: Tx) -> Intent:

@@ -285,6 +285,9 @@ class Gatekeeper(Protocol):
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs what the base branch and the operator demand. Repeating it after a crash is safe."""
 
+    async def abandon(self, task: str) -> None:
+        """Ends what runs for a task that a person stopped; a judgement under way then ends and counts nothing."""
+
     def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
         """Answers an agent's in-band ``Asked`` at once: allow, deny, or ask a person."""
 

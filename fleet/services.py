@@ -70,8 +70,16 @@ def state_of(session: Session) -> DriverState:
     return state
 
 
-def record(tx: Tx, event: Event, session: Session, *, turn: str = "", source: Source = Source.CONTROLLER) -> None:
-    """Appends an event about a session to the ledger, said by the controller or passed on for an agent."""
-    actor = AIRBOSS if source is not Source.AGENT else f"agent:{session.agent}"
+def record(
+    tx: Tx,
+    event: Event,
+    session: Session,
+    *,
+    turn: str = "",
+    source: Source = Source.CONTROLLER,
+    actor: str = "",
+) -> None:
+    """Appends an event about a session. ``actor`` did it: by default the agent for its own words, else us."""
+    actor = actor or (AIRBOSS if source is not Source.AGENT else f"agent:{session.agent}")
     refs = Refs(task=session.task, session=session.id, turn=turn, machine=session.machine)
     ledger.append(tx, event, actor=actor, source=source, refs=refs)

@@ -6,19 +6,22 @@ controller made, and a change to what judges is held for a person.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import HoldReleased, Refs, Source, VerdictGiven
 from fleet.happenings import Asked, Deny, Ruling
 from fleet.model import Isolation, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.repository import Repository
-from fleet.store import ledger, sessions
+from fleet.store import gates as gate_runs
+from fleet.store import leases, ledger, sessions
 from fleet.store.core import Store, Tx
+from fleet.store.leases import Fence
 from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from fleet.workspace import Workspaces
@@ -26,6 +29,7 @@ from gates import permissions, policy
 from gates.definitions import REPO_FILE, Definition, load
 from gates.suite import GateLogins, Suite, machines_for
 
+T = TypeVar("T")
 _ACTOR = "airboss"
 _TAIL_LIMIT = 4_000
 
@@ -34,7 +38,8 @@ class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
     ``config`` gives the configuration as it is now, ``repositories`` a repository by its name in ``fleet.toml``.
-    ``home`` is where gates' logs are kept, ``patience`` the seconds an end is waited for beyond a gate's timeout.
+    ``home`` is where gates' logs are kept, ``fence`` the controller's leadership (none for gates tried by hand),
+    ``patience`` the seconds an end is waited for beyond a gate's timeout.
     """
 
     def __init__(
@@ -46,10 +51,13 @@ class Pipeline:
         workspaces: Workspaces,
         repositories: Callable[[str], Repository],
         home: Path,
+        fence: Fence | None = None,
         patience: float = 600.0,
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
-        self._suite = Suite(store, config, executors, workspaces, home, patience)
+        self._executors, self._fence = executors, fence
+        self._suite = Suite(store, self._write, config, executors, workspaces, home, patience)
+        self._abandoned: set[str] = set()
 
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository could ever be judged as things stand."""
@@ -76,7 +84,11 @@ class Pipeline:
             why = "the agent's processes were not seen gone, and they share a login with the gates"
             return await self._give(candidate, (), policy.Decision(Outcome.LOST, (why,)), 0)
         # One after the other: on a shared login, a gate must not find another one's checkout at work.
-        results = [await self._suite.run(candidate, definition, repository) for definition in definitions]
+        results: list[GateResult] = []
+        for definition in definitions:
+            if candidate.task.id in self._abandoned:
+                return await self._give(candidate, results, policy.Decision(Outcome.LOST, ("abandoned",)), 0)
+            results.append(await self._suite.run(candidate, definition, repository))
         held_by = await self._held_by(candidate, definitions, repository)
         released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
         decision = policy.decide(
@@ -89,6 +101,14 @@ class Pipeline:
         red = {result.gate for result in results if result.outcome is GateOutcome.FAILED}
         turns = min(item.rework_turns for item in definitions if not red or item.name in red)
         return await self._give(candidate, results, decision, turns)
+
+    async def abandon(self, task: str) -> None:
+        """Ends what runs for a task that a person has stopped; its judgement then ends soon, and counts nothing."""
+        self._abandoned.add(task)
+        for run in await self._store.read(lambda tx: gate_runs.of_task(tx, task)):
+            if run.result is None and run.machine:
+                with contextlib.suppress(Unavailable):
+                    await self._executors.gate(run.machine).stop(run.pipe)
 
     def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
         """The answer to an agent's ``Asked``. Whatever is not understood is denied."""
@@ -104,6 +124,14 @@ class Pipeline:
         return permissions.rule(asked, session.workspace, rules)
 
     # --- parts ----------------------------------------------------------------------------------------
+
+    async def _write(self, work: Callable[[Tx], T], /) -> T:
+        def fenced(tx: Tx) -> T:
+            if self._fence is not None:
+                leases.check(tx, self._fence)
+            return work(tx)
+
+        return await self._store.write(fenced)
 
     async def _definitions(self, repo: str, base: str) -> tuple[Definition, ...]:
         config = self._config().repos.get(repo)
@@ -149,7 +177,7 @@ class Pipeline:
             isolation=self._isolation(candidate),
             rework_turns=turns,
         )
-        await self._store.write(lambda tx: _record(tx, candidate, verdict))
+        await self._write(lambda tx: _record(tx, candidate, verdict))
         return verdict
 
 

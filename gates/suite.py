@@ -12,16 +12,17 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import Lost, succeeded
+from fleet.failpoints import failpoint
 from fleet.model import Isolation
 from fleet.ports import Candidate, Ended, Executor, LoginFacts, PipeSpec
 from fleet.repository import Repository
 from fleet.store import gates as gate_runs
-from fleet.store.core import Store
+from fleet.store.core import Store, Tx
 from fleet.store.gates import GateRun
 from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
@@ -33,6 +34,7 @@ from gates.watching import Seen, watch
 #: System directories only: what an agent's login can write must not be found before them.
 _PATH = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STOP_SECONDS = 15.0
+T = TypeVar("T")
 _FINAL = (GateOutcome.PASSED, GateOutcome.FAILED)
 
 
@@ -50,6 +52,13 @@ def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str]
         else:
             fitting.append(name)
     return fitting, why_not
+
+
+class Write(Protocol):
+    """Commits to the store, and refuses once another controller leads."""
+
+    async def __call__(self, work: Callable[[Tx], T], /) -> T:
+        """Raises ``FenceLost``, and what ``work`` raises."""
 
 
 class GateLogins(Protocol):
@@ -80,14 +89,16 @@ class _Run:
     @property
     def room(self) -> str:
         """The run's own directory on the machine; the checkout is ``tree`` in it."""
-        return f"{self.place.executor.root}/gates/{self.id}"
+        return f"{self.place.executor.root}/gates/{self.pipe}"
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Runs gates. ``patience`` is the seconds an end is waited for beyond a gate's timeout."""
+    """Runs gates. ``write`` commits under the controller's leadership; ``patience`` is the seconds an end is waited
+    for beyond a gate's timeout."""
 
     store: Store
+    write: Write
     config: Callable[[], FleetConfig]
     executors: GateLogins
     workspaces: Workspaces
@@ -156,7 +167,7 @@ class Suite:
         why_not: list[str],
     ) -> GateResult:
         nonce, pipe = secrets.token_hex(16), f"{self.store.instance}-gate-{secrets.token_hex(8)}"
-        run_id = await self.store.write(
+        run_id = await self.write(
             lambda tx: gate_runs.open_run(
                 tx,
                 candidate,
@@ -168,12 +179,13 @@ class Suite:
                 pipe=pipe,
             )
         )
+        failpoint("gate-opened")
         if place is None:
             reason = "no machine can run it: " + "; ".join(why_not)
             return await self._close(run_id, _unavailable(run_id, definition, reason))
         run = _Run(run_id, nonce, pipe, definition, candidate, place)
         try:
-            await self.workspaces.checkout(place.executor, repository, candidate.commit, run_id)
+            await self.workspaces.checkout(place.executor, repository, candidate.commit, pipe)
             for folder in ("home", "scratch", "report"):
                 await place.executor.write_file(f"{run.room}/{folder}/.keep", b"")
             result = await self._see(run, started=False)
@@ -241,20 +253,22 @@ class Suite:
             started_us=ended.started_us,
             ended_us=ended.ended_us,
         )
+        text = clean(text, len(text))  # first: a terminal code inside a secret would hide it from the redactor
         tail = tail_that_matters(redact(text) if redact else text)
         return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, evidence, counts, tail)
 
     async def _close(
         self, run_id: str, result: GateResult, executor: Executor | None = None, pipe: str = ""
     ) -> GateResult:
-        await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
+        await self.write(lambda tx: gate_runs.close_run(tx, run_id, result))
+        failpoint("gate-closed")
         if executor is not None:
             # What a gate left behind is in nobody's way: where the link is down now, it may stay.
             with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome is GateOutcome.LOST:
                     async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
                         await executor.stop(pipe, 1.0)
-                await self.workspaces.discard(executor, f"{executor.root}/gates/{run_id}")
+                await self.workspaces.discard(executor, f"{executor.root}/gates/{pipe}")
         return result
 
 

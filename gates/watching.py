@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from fleet.errors import Unreachable
 from fleet.exits import Lost
+from fleet.failpoints import failpoint
 from fleet.ports import Ended, Executor, Output, PipeSpec
 
 #: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has all of it.
@@ -54,6 +55,7 @@ async def watch(
             async with asyncio.timeout((spec.timeout_us + spec.grace_us) / 1_000_000 + patience):
                 if not started:
                     await _insist(executor, spec)
+                    failpoint("gate-started")
                 return await _read(executor, spec, seen), seen
         except TimeoutError:
             why = f"no end was seen on {executor.machine} {patience:.0f} s after the gate's own timeout"

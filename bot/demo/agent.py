@@ -15,7 +15,8 @@ _PAUSE = 0.35
 
 
 def _say(words: str) -> None:
-    print(words, flush=True)
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
     time.sleep(_PAUSE)
 
 

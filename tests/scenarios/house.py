@@ -25,7 +25,7 @@ from typing import Any
 import tomlkit
 
 from fleet.events import Recorded
-from fleet.store import ledger
+from fleet.store import ledger, sessions
 from fleet.store.core import Store
 from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd
@@ -213,6 +213,24 @@ class House:
     def bodies(self, kind: str) -> list[dict[str, Any]]:
         """The bodies of one kind of event, in order."""
         return [recorded.event.body() for recorded in self.ledger(kind)]
+
+    def of(self, task: str, *kinds: str) -> list[Recorded]:
+        """The ledger's events about one task, of these kinds if any are named."""
+        return [recorded for recorded in self.ledger(*kinds) if recorded.refs.task == task]
+
+    def state(self, task: str) -> str:
+        """Where a task stands."""
+        moves = [recorded.event.body()["new"] for recorded in self.of(task, "task.moved")]
+        return str(moves[-1]) if moves else "queued"
+
+    def why(self, task: str) -> str:
+        """The reason of a task's last move."""
+        return str(self.of(task, "task.moved")[-1].event.body()["why"])
+
+    def workspace(self, task: str) -> Path:
+        """The worktree of a task's last session; the machines' directories are all here."""
+        with Store.open(f"sqlite:///{self.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:
+            return Path(sessions.of_task(tx, task)[-1].workspace)
 
     def main(self, path: str = "work.txt") -> str:
         """A file as it is on the base branch."""

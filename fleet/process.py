@@ -1,0 +1,147 @@
+"""The agent's process under a task: begun, followed, given its next turn, ended. One at a time.
+
+What a process will be is committed before it is started, and starting it again finds it: so a controller that
+dies in between starts it once all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleet import wording
+from fleet.events import PersonSaid, PipeStarted, TurnStarted
+from fleet.failpoints import failpoint
+from fleet.follow import Follower
+from fleet.model import Session, Task, TaskMode, Turn
+from fleet.ports import Brief, PipeSpec
+from fleet.services import Services, record
+from fleet.store import sessions
+from fleet.store.core import Tx
+
+Also = Callable[[Tx], None]
+"""What else belongs into the transaction that begins a turn."""
+
+
+class AgentProcess:
+    """The processes of one task's session. ``stopping`` says whether a person wants the task to end."""
+
+    def __init__(self, services: Services, task: Task, stopping: Callable[[], bool]) -> None:
+        self._services, self._task, self._stopping = services, task, stopping
+        self._follower: Follower | None = None
+
+    @property
+    def why_unavailable(self) -> str:
+        """Why the process did not start, in the machine's words."""
+        ended = self._follower.ended if self._follower else None
+        return (ended.unavailable if ended else "") or "no such program"
+
+    def wake(self) -> None:
+        """A person did something that may concern the process."""
+        if self._follower is not None:
+            self._follower.wake()
+
+    async def begin(self, session: Session, cause: str, prompt: str, also: Also) -> None:
+        """Commits to a new process and its first turn; ``follow`` starts it."""
+        await self.close()
+        driver = self._services.driver_of(session)
+        brief = self._brief(session, prompt)
+        launch, step = driver.launch(brief), driver.open(brief)
+
+        def work(tx: Tx) -> None:
+            pipe = f"{self._services.store.instance}-{session.id}-p{sessions.next_pipe(tx, session.id)}"
+            opened = sessions.update(
+                tx,
+                session.id,
+                workspace=session.workspace,
+                pipe=pipe,
+                pipe_end="",
+                one_turn=launch.one_turn,
+                nonce=self._services.new_nonce(),
+                spool_offset=0,
+                driver_state=sessions.dump_state(step.state),
+            )
+            sessions.queue_input(tx, pipe, step.send, eof=step.eof)
+            _open_turn(tx, opened, cause, prompt)
+            record(tx, PipeStarted(pipe, launch.argv[0]), opened)
+            also(tx)
+
+        await self._services.write(work)
+        failpoint("pipe-committed")
+
+    async def go_on(self, session: Session, cause: str, text: str, also: Also) -> None:
+        """The same agent's next turn: on its living process where there is one, else in a new one."""
+        follower = self._follower
+        if follower is None and not session.pipe_end:
+            follower = await self.follow(session)
+        if follower is None or follower.ended is not None or session.one_turn:
+            if not session.resume:
+                text = wording.from_the_start(self._task.prompt, text)
+            await self.begin(session, cause, text, also)
+            return
+
+        def commit(tx: Tx) -> Turn:
+            turn = _open_turn(tx, session, cause, text)
+            also(tx)
+            return turn
+
+        await follower.say(text, commit)
+
+    async def follow(self, session: Session) -> Follower:
+        """Starts the session's process, or finds it, and follows it."""
+        if self._follower is not None and self._follower.session.pipe == session.pipe:
+            return self._follower
+        await self.close()
+        executor = self._services.executors.agent(session.machine)
+        agent = self._services.config().agents[session.agent]
+        first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
+        launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))
+        secrets = {name: self._services.secrets.get(name) for name in agent.env}
+        spec = PipeSpec(
+            id=session.pipe,
+            nonce=session.nonce,
+            argv=launch.argv,
+            cwd=session.workspace,
+            env={**launch.env, **agent.settings, **{name: value for name, value in secrets.items() if value}},
+            stdin=True,
+        )
+        await executor.start(spec)
+        failpoint("pipe-started")
+        self._follower = Follower(self._services, executor, self._task, session, self._stopping)
+        return self._follower
+
+    async def gone(self, session: Session) -> bool:
+        """Ends the session's process if it lives; True once its whole tree was seen gone."""
+        if session.pipe_end:
+            return session.pipe_end == "gone"
+        return await (await self.follow(session)).gone()
+
+    async def interrupt(self) -> None:
+        """Ends the process in the middle of its turn, if one is followed."""
+        if self._follower is not None and self._follower.ended is None:
+            await self._follower.interrupt()
+
+    async def close(self) -> None:
+        """Stops following; the process goes on."""
+        if self._follower is not None:
+            await self._follower.close()
+            self._follower = None
+
+    def _brief(self, session: Session, prompt: str) -> Brief:
+        agent = self._services.config().agents[session.agent]
+        return Brief(
+            conversation=session.conversation,
+            prompt=prompt,
+            workspace=session.workspace,
+            program=tuple(agent.program),
+            model=agent.model,
+            resume=session.resume,
+            read_only=self._task.mode is TaskMode.ASK,
+        )
+
+
+def _open_turn(tx: Tx, session: Session, cause: str, text: str) -> Turn:
+    turn = sessions.create_turn(tx, session, cause, text)
+    if cause == "said":
+        record(tx, PersonSaid(text, "queued"), session, turn=turn.id)
+    record(tx, TurnStarted(turn.number, cause, text), session, turn=turn.id)
+    return turn

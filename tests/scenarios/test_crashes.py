@@ -1,0 +1,88 @@
+"""The controller killed with SIGKILL at every named place, and links cut: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from fleet.failpoints import NAMES
+from tests.far_end.repositories import git
+from tests.scenarios.house import House, house
+
+
+@pytest.fixture
+def built() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+def _whole(built: House, task: str, lines: int) -> None:
+    """One landing, one receipt, every line of the agent's output once, dense sequence numbers."""
+    events = built.ledger()
+    assert [recorded.seq for recorded in events] == list(range(1, len(events) + 1))
+    kinds = Counter(recorded.event.KIND for recorded in events)
+    assert kinds["landing.done"] == 1
+    assert kinds["receipt.issued"] == 1
+    assert kinds["task.requested"] == 1
+    said = "\n".join(body["text"] for body in built.bodies("agent.said"))
+    numbers = [int(line.split()[1]) for line in said.splitlines() if line.startswith("line ")]
+    assert numbers == list(range(lines)) * kinds["pipe.started"]
+    assert len(built.commits()) == 2
+    assert git(built.bare, "log", "-1", "--format=%(trailers:key=Airboss-Task,valueonly)", "main") == task
+    moves = [(body["old"], body["new"]) for body in built.bodies("task.moved")]
+    assert all(after[0] == before[1] for before, after in zip(moves, moves[1:], strict=False)), moves
+    assert moves[-1][1] == "landed"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_controller_killed_anywhere_goes_on_where_it_stood(built: House, name: str) -> None:
+    built.start(failpoint=name)
+    built.say("/run on=macbook chatter 20\nwrite BAD\nthen-write GOOD after the crash")
+    assert built.died() == -9, f"{name} is on no task's way"
+    built.start()
+    answer = built.wait("t1")
+    assert answer.status == 0, answer.shown
+    assert built.main() == "GOOD after the crash"
+    _whole(built, "t1", 20)
+
+
+def test_a_controller_killed_twice_in_mid_output_repeats_no_line(built: House) -> None:
+    built.start(failpoint="output-committed:4")
+    built.say("/run on=macbook chatter 60\nwrite GOOD at last")
+    assert built.died() == -9
+    built.start(failpoint="output-read")
+    assert built.died() == -9
+    built.start()
+    assert built.wait("t1").status == 0
+    _whole(built, "t1", 60)
+
+
+def test_an_ssh_connection_cut_in_mid_line_costs_nothing(built: House) -> None:
+    built.start()
+    result = built.in_background("/run on=macbook chatter 100\nwrite GOOD over a bad line")
+    for seen in (10, 40, 70):
+        built.until(lambda seen=seen: _said(built, seen), f"line {seen} arrives")
+        assert built.sshd.cut() > 0
+    answer = result()
+    assert answer.status == 0, answer.shown
+    _whole(built, "t1", 100)
+    ups = [body["up"] for body in built.bodies("link.changed")]
+    assert ups[:2] == [False, True]
+
+
+def test_a_controller_that_was_away_while_the_agent_finished_finds_its_work(built: House) -> None:
+    built.start()
+    built.say("/run on=macbook chatter 30\nwrite GOOD alone")
+    built.until(lambda: _said(built, 2), "the agent talks")
+    built.kill()
+    done = built.directory / "macbook" / ".airboss" / "work"
+    built.until(lambda: any("GOOD" in file.read_text() for file in done.glob("*/work.txt")), "the agent is done")
+    built.start()
+    assert built.wait("t1").status == 0
+    _whole(built, "t1", 30)
+
+
+def _said(built: House, number: int) -> bool:
+    return any(f"line {number}\n" in body["text"] + "\n" for body in built.bodies("agent.said"))
