@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -32,7 +33,7 @@ def _whole(built: House, task: str, lines: int) -> None:
     assert len(built.commits()) == 2
     assert git(built.bare, "log", "-1", "--format=%(trailers:key=Airboss-Task,valueonly)", "main") == task
     moves = [(body["old"], body["new"]) for body in built.bodies("task.moved")]
-    assert all(after[0] == before[1] for before, after in zip(moves, moves[1:], strict=False)), moves
+    assert all(after[0] == before[1] for before, after in pairwise(moves)), moves
     assert moves[-1][1] == "landed"
 
 
@@ -63,7 +64,7 @@ def test_an_ssh_connection_cut_in_mid_line_costs_nothing(built: House) -> None:
     built.start()
     result = built.in_background("/run on=macbook chatter 100\nwrite GOOD over a bad line")
     for seen in (10, 40, 70):
-        built.until(lambda seen=seen: _said(built, seen), f"line {seen} arrives")
+        _until_said(built, seen)
         assert built.sshd.cut() > 0
     answer = result()
     assert answer.status == 0, answer.shown
@@ -75,7 +76,7 @@ def test_an_ssh_connection_cut_in_mid_line_costs_nothing(built: House) -> None:
 def test_a_controller_that_was_away_while_the_agent_finished_finds_its_work(built: House) -> None:
     built.start()
     built.say("/run on=macbook chatter 30\nwrite GOOD alone")
-    built.until(lambda: _said(built, 2), "the agent talks")
+    _until_said(built, 2)
     built.kill()
     done = built.directory / "macbook" / ".airboss" / "work"
     built.until(lambda: any("GOOD" in file.read_text() for file in done.glob("*/work.txt")), "the agent is done")
@@ -84,5 +85,6 @@ def test_a_controller_that_was_away_while_the_agent_finished_finds_its_work(buil
     _whole(built, "t1", 30)
 
 
-def _said(built: House, number: int) -> bool:
-    return any(f"line {number}\n" in body["text"] + "\n" for body in built.bodies("agent.said"))
+def _until_said(built: House, number: int) -> None:
+    line = f"line {number}\n"
+    built.until(lambda: any(line in body["text"] + "\n" for body in built.bodies("agent.said")), f"{line} arrives")

@@ -34,7 +34,7 @@ def test_a_red_gate_sends_the_same_agent_back_and_the_second_turn_lands(served: 
     assert "exit status 1" in answer.shown
     assert "lacks the word: BAD" in answer.shown
     assert served.main() == "GOOD after all"
-    closed = [body for body in served.bodies("gate.closed")][-2:]
+    closed = served.bodies("gate.closed")[-2:]
     assert [(body["outcome"], body["raw_wait_status"]) for body in closed] == [("failed", 256), ("passed", 0)]
 
 
@@ -57,7 +57,8 @@ def test_every_card_of_a_shared_login_says_so(served: House) -> None:
 
 
 def test_what_git_ignores_stays_behind_and_what_was_committed_comes_along(served: House) -> None:
-    shell = "echo x > build.log; echo y > new.txt; git add new.txt; git -c user.name=a -c user.email=a@b commit -qm z"
+    commit = "git add new.txt; git -c user.name=a -c user.email=a@b commit -qm z"
+    shell = f"echo x > build.log; echo y > new.txt; {commit}"
     answer = served.say(f"/run write GOOD tree\nshell {shell}", wait=True)
     assert answer.status == 0, answer.shown
     assert served.main("new.txt") == "y"
@@ -113,13 +114,17 @@ def test_an_unknown_name_is_told_with_what_there_is(served: House, line: str, na
 
 @pytest.mark.parametrize(
     "prompt",
-    ["write GOOD it's \"quoted\" $(touch /tmp/never) `x`", "-write leading dash\nwrite GOOD dash", "write GOOD ünï ✅"],
+    [
+        'write GOOD it\'s "quoted" $(touch never) `x`',
+        "-write leading dash\nwrite GOOD dash",
+        "write GOOD ünï ✅",
+    ],
 )
 def test_a_prompt_arrives_letter_for_letter(served: House, prompt: str) -> None:
     answer = served.say(f"/run on=macbook -- {prompt}", wait=True)
     assert answer.status == 0, answer.shown
     assert served.bodies("task.requested")[-1]["prompt"] == prompt
-    assert served.main() == prompt.split("write ")[-1].strip()
+    assert served.main() == prompt.rpartition("write ")[2].strip()
 
 
 def test_stopping_ends_the_agent_and_the_task(served: House) -> None:
