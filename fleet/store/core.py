@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import BigInteger, Connection, bindparam, literal_column, select, text
+from sqlalchemy import BigInteger, Connection, literal_column, select
 
 from fleet.store import databases
 
@@ -41,7 +41,6 @@ _NOW = {
         literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger)
     ),
 }
-_WRITER_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(bindparam("key", 0x416972626F7373))
 
 
 class Tx:
@@ -167,19 +166,13 @@ class Store:
             self._writer_thread = threading.get_ident()
             try:
                 with self._database.speaking("write to the store"), self._database.writer.begin() as connection:
-                    take_writer_lock(connection)
+                    databases.take_writer_lock(connection)
                     tx = Tx(self, connection)
                     yield tx
             finally:
                 self._writer_thread = 0
             for callback in tx._after:
                 post(callback)
-
-
-def take_writer_lock(connection: Connection) -> None:
-    """Waits until no other write transaction is open. SQLite's BEGIN IMMEDIATE has done so already."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(_WRITER_LOCK)
 
 
 def _call(callback: Callable[[], object]) -> None:

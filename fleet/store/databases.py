@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -34,6 +34,9 @@ _SQLITE_HINTS = {
     "SQLITE_BUSY": f"Another process wrote for over {WAIT_SECONDS} s: is there a second controller, or a backup?",
     "SQLITE_LOCKED": "Another process holds the store: is there a second controller, or a backup?",
 }
+
+
+_WRITER_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(bindparam("key", 0x416972626F7373))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,6 @@ def prepare(database: Database) -> str:
 
     One exclusive transaction, so that processes which open a new store together do it once.
     """
-    from fleet.store.core import take_writer_lock
-
     with database.speaking("open the store"), database.writer.begin() as connection:
         take_writer_lock(connection)
         found = _revision(connection)
@@ -110,6 +111,12 @@ def prepare(database: Database) -> str:
             instance = secrets.token_hex(4)
             connection.execute(insert(tables.meta), {"key": "instance", "value": instance})
         return instance
+
+
+def take_writer_lock(connection: Connection) -> None:
+    """Waits until no other write transaction is open. SQLite's BEGIN IMMEDIATE has done so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_WRITER_LOCK)
 
 
 def _revision(connection: Connection) -> str:
