@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bot.cards import Card, Tone, line
@@ -29,6 +29,9 @@ from gates.people import Person, Right, may, who
 __all__ = ["ChatCore", "FleetControl", "MachineSeen"]
 
 log = logging.getLogger(__name__)
+
+Fetch = Callable[[Message], Awaitable[Message]]
+"""Brings the files of a message to the controller's disk; raises an ``AirbossError`` when one cannot be had."""
 
 RateLimit = Callable[[PersonId], bool]
 """Whether this person may be answered now; asked once for each message."""
@@ -54,6 +57,11 @@ class ChatCore:
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._results: dict[int, asyncio.Future[Result]] = {}
         self._closing = False
+        self._fetch: dict[str, Fetch] = {}
+
+    def fetches(self, adapter: str, fetch: Fetch) -> None:
+        """``fetch`` is asked for the files of this adapter's messages, once they are committed and permitted."""
+        self._fetch[adapter] = fetch
 
     @property
     def context(self) -> Context:
@@ -184,6 +192,8 @@ class ChatCore:
         parsed = parse(text, self._context.registry.names, direct=message.direct, threaded=bool(task))
         if isinstance(parsed, Ignore):
             return None, parsed.why
+        if isinstance(parsed, Command) and not (message.direct or task or self._context.registry.get(parsed.verb)):
+            return None, "not for us"
         if isinstance(parsed, Reply):
             if not task and not message.direct:
                 return None, "not for us"
@@ -213,6 +223,8 @@ class ChatCore:
                 hint=f"Did you mean /{close}?" if close else "/help shows them all.",
             )
         demand_right(person, command.right, f"/{command.verb}")
+        if any(file.source for file in message.files):
+            message = await self._fetch[message.adapter](message)
         digest = button.digest if button else ""
         call = Call(message, person, command.verb, parsed.args, task=task, digest=digest)
         effect = await command.handler(self._context, call)

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from bot.cards import Card
 from bot.message import Message
+from bot.progress import task_key
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.model import ChatRef
 from fleet.store import actions, outbox
@@ -59,7 +60,8 @@ class AdapterLimits:
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A card on its way. ``edits`` is the platform's id of the message it replaces, empty for a new one.
-    ``again``: an earlier process may have sent it already, so it is marked for the reader."""
+    ``again``: an earlier process may have sent it already, so it is marked for the reader. ``root``: the thread
+    or the message under which its task is talked about in this chat; empty for the task's own first card."""
 
     id: int
     chat: ChatRef
@@ -69,6 +71,7 @@ class Outgoing:
     again: bool
     task: str
     key: str
+    root: str = ""
 
 
 Receive = Callable[[Message], Awaitable[bool]]
@@ -161,6 +164,12 @@ def _with_tokens(tx: Tx, chat: ChatRef, card: Card) -> Card:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    delivery: outbox.Delivery
+    root: str
+
+
 class Deliverer:
     """Carries the outbox to the adapters until closed."""
 
@@ -220,11 +229,11 @@ class Deliverer:
             for task in self._carried[name]:
                 task.cancel()
 
-    async def _claim(self, name: str, room: int) -> list[outbox.Delivery]:
+    async def _claim(self, name: str, room: int) -> list[_Claimed]:
         if room <= 0:
             return []
         try:
-            return await self._store.write(lambda tx: outbox.claim(tx, name, room))
+            return await self._store.write(lambda tx: _claimed(tx, name, room))
         except Unavailable:
             log.exception("the outbox cannot be read; what waits in it is sent later")
             await asyncio.sleep(_BACKOFF_SECONDS[0])
@@ -236,9 +245,10 @@ class Deliverer:
             async with asyncio.timeout(None if due is None else due / 1_000_000 + 0.001):
                 await bell.wait()
 
-    async def _carry(self, adapter: Adapter, delivery: outbox.Delivery) -> None:
+    async def _carry(self, adapter: Adapter, claimed: _Claimed) -> None:
+        delivery = claimed.delivery
         try:
-            message_id = await adapter.deliver(_outgoing(delivery))
+            message_id = await adapter.deliver(_outgoing(claimed))
         except RetryAfter as asked:
             if asked.everywhere:
                 self._paused_until[adapter.name] = asyncio.get_running_loop().time() + asked.seconds
@@ -269,7 +279,19 @@ def _given_up(delivery: outbox.Delivery, why: str) -> Callable[[Tx], None]:
     return lambda tx: outbox.gave_up(tx, delivery.id, why)
 
 
-def _outgoing(delivery: outbox.Delivery) -> Outgoing:
+def _claimed(tx: Tx, name: str, room: int) -> list[_Claimed]:
+    return [_Claimed(one, _root(tx, one)) for one in outbox.claim(tx, name, room)]
+
+
+def _root(tx: Tx, delivery: outbox.Delivery) -> str:
+    key = task_key(delivery.task)
+    if not delivery.task or delivery.card_key == key:
+        return ""
+    return outbox.thread_of(tx, key, delivery.chat.adapter, delivery.chat.chat)
+
+
+def _outgoing(claimed: _Claimed) -> Outgoing:
+    delivery = claimed.delivery
     try:
         card = Card.from_json(delivery.card_json)
     except Malformed as error:
@@ -283,4 +305,5 @@ def _outgoing(delivery: outbox.Delivery) -> Outgoing:
         again=delivery.again,
         task=delivery.task,
         key=delivery.card_key,
+        root=claimed.root,
     )

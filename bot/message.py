@@ -11,12 +11,17 @@ from fleet.model import ChatRef, PersonId
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that came with a message, already on the controller's disk at ``path``. The name is untrusted."""
+    """A file that came with a message. The name is untrusted.
+
+    ``path`` is where it is on the controller's disk, once the platform's handle ``source`` is empty: a message is
+    committed and acknowledged before its files are fetched.
+    """
 
     name: str
     path: str
     media_type: str
     size: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,10 +120,22 @@ class Command:
         return Misused(attempted=f"do /{self.verb}", cause=cause, hint=f"Usage: {self.line}")
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How commands are written in one chat. ``write``: from a verb to what is typed; ``advice`` ends the help."""
+
+    write: Callable[[str], str] = "/{}".format
+    advice: str = "/help VERB tells more. Words without a slash work too; a reply to a card goes to its agent."
+
+
 class Registry:
-    """Verbs and aliases by name. A second registration of a name is a bug and raises ``ValueError``."""
+    """Verbs and aliases by name. A second registration of a name is a bug and raises ``ValueError``.
+
+    ``dialects`` are the chats, by their adapter's name, where commands are written otherwise than ``/verb``.
+    """
 
     def __init__(self, commands: Iterable[Command] = ()) -> None:
+        self.dialects: dict[str, Dialect] = {}
         self._commands: dict[str, Command] = {}
         self._names: dict[str, Command] = {}
         for command in commands:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.cards import Card, line
 from bot.commands.common import reply
 from bot.parse import words
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Dialect, Effect
 from fleet.errors import Misused
 from gates.people import RIGHTS, Right
 
@@ -13,31 +13,30 @@ from gates.people import RIGHTS, Right
 async def show_help(context: Context, call: Call) -> Effect:
     """All commands by section, or one in full."""
     given = words(call.args)
+    dialect = context.registry.dialects.get(call.message.adapter, Dialect())
     if given:
-        return reply(call, _one(context, given[0].lstrip("/").lower()))
+        return reply(call, _one(context, dialect, given[0].lstrip("/").lower()))
     sections: dict[str, list[str]] = {}
     for command in context.registry:
-        sections.setdefault(command.section, []).append(f"/{command.verb}")
+        sections.setdefault(command.section, []).append(dialect.write(command.verb))
     lines = [line(f"{section}: {' '.join(verbs)}") for section, verbs in sections.items()]
-    lines.append(
-        line("/help VERB tells more. Words without a slash work too; a reply to a card goes to its agent.")
-    )
+    lines.append(line(dialect.advice))
     rights = ", ".join(right for right in Right if right in RIGHTS[call.person.role])
     return reply(
         call, Card(line("airboss"), tuple(lines), footer=f"{call.person.name} · {call.person.role}: {rights}")
     )
 
 
-def _one(context: Context, verb: str) -> Card:
+def _one(context: Context, dialect: Dialect, verb: str) -> Card:
     command = context.registry.get(verb)
     if command is None:
         close = context.registry.nearest(verb)
-        hint = f"Did you mean /{close}?" if close else "/help shows them all."
+        hint = f"Did you mean {dialect.write(close)}?" if close else f"{dialect.write('help')} shows them all."
         raise Misused(attempted=f"explain /{verb}", cause="there is no such command", hint=hint)
     lines = [line(command.summary), line(f"Takes the right to {command.right}.")]
     if command.aliases:
-        lines.append(line("Also: " + " ".join(f"/{name}" for name in command.aliases)))
-    return Card(line(command.line), tuple(lines))
+        lines.append(line("Also: " + " ".join(map(dialect.write, command.aliases))))
+    return Card(line(f"{dialect.write(command.verb)} {command.usage}".rstrip()), tuple(lines))
 
 
 COMMANDS = (

@@ -114,14 +114,14 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
 
 
 def delivered(tx: Tx, number: int, message_id: str) -> None:
-    """It is there, as the platform's ``message_id``.
+    """It is there, as the platform's ``message_id``; an edit's differs when its message was gone and it came anew.
 
     Raises ``ValueError`` unless it was claimed, as :func:`retry` and :func:`gave_up` do.
     """
     row = _in_flight(tx, number)
     _settle(tx, number, "delivered", message_id=message_id)
-    if row["kind"] == "put":
-        tx.connection.execute(update(cards).where(cards.c.put == number), {"message_id": message_id})
+    lives = number if row["kind"] == "put" else row["put"]
+    tx.connection.execute(update(cards).where(cards.c.put == lives), {"message_id": message_id})
 
 
 def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
@@ -157,6 +157,18 @@ def unsettled(tx: Tx, adapter: str) -> int:
         else:
             tx.connection.execute(_CHANGE, {"row": row["id"], "state": "waiting", "again": True})
     return len(rows)
+
+
+def thread_of(tx: Tx, card_key: str, adapter: str, chat: str) -> str:
+    """The thread that hangs under a card in this chat: the one it stands in, else its own message.
+
+    Empty while it was not delivered, or is nowhere here.
+    """
+    query = select(cards.c.thread, cards.c.message_id).where(
+        cards.c.card_key == card_key, cards.c.adapter == adapter, cards.c.chat == chat
+    )
+    found = tx.connection.execute(query.order_by(cards.c.put.desc()).limit(1)).one_or_none()
+    return "" if found is None else str(found.thread or found.message_id)
 
 
 def backlog(tx: Tx, chat: ChatRef) -> int:
