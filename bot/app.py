@@ -142,7 +142,6 @@ class _Ground:
             workspaces=workspaces,
             repositories=self.repository,
             home=self.home,
-            fence=self.lease.fence,
         )
         return Services(
             store=self.store,
@@ -155,7 +154,6 @@ class _Ground:
             gatekeeper=gatekeeper,
             issue_receipt=self.receipt,
             clock=SystemClock(),
-            fence=self.lease.fence,
             holder=self.lease.holder,
         )
 
@@ -164,7 +162,6 @@ class _Ground:
         issued = await issue(self.store, self.home, task.id)
 
         def work(tx: Tx) -> None:
-            leases.check(tx, self.lease.fence)
             if ledger.read(tx, kinds=(ReceiptIssued.KIND,), task=task.id, limit=1):
                 return
             event = ReceiptIssued(issued.commit, issued.sha256, str(issued.path))
@@ -187,6 +184,7 @@ async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
     place = f"{socket.gethostname()}:{home}"
     lease = await _lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
+    store.guard(lambda tx: leases.check(tx, lease.fence))
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
@@ -223,7 +221,7 @@ class _Reloads:
     async def changed(self) -> None:
         self.executors.reconfigure(self.config())
         sha256 = self.config.sha256
-        await self.services.write(
+        await self.services.store.write(
             lambda tx: ledger.append(tx, ConfigReloaded(sha256), actor=AIRBOSS, source=Source.CONTROLLER)
         )
         self.dispatcher.wake()

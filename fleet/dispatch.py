@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from fleet.errors import AirbossError
 from fleet.events import ControllerStarted, Recorded, TaskMoved
 from fleet.events import Source as Said
 from fleet.flight import Flight
 from fleet.model import ENDS, TaskState
 from fleet.services import AIRBOSS, Services
-from fleet.store import ledger, sessions, tasks
+from fleet.store import ledger, tasks
 from fleet.store.core import Tx
 
 _RETENTION_EVERY_S = 3600.0
@@ -41,7 +42,9 @@ class Dispatcher:
         """Until cancelled. Raises ``FenceLost`` when another controller has taken over, or what broke the store."""
         open_tasks = await self._services.store.read(tasks.open_tasks)
         started = ControllerStarted(self._version, tuple(task.id for task in open_tasks))
-        await self._services.write(lambda tx: ledger.append(tx, started, actor=AIRBOSS, source=Said.CONTROLLER))
+        await self._services.store.write(
+            lambda tx: ledger.append(tx, started, actor=AIRBOSS, source=Said.CONTROLLER)
+        )
         retention = asyncio.create_task(self._retain(), name="retention")
         try:
             while True:
@@ -86,11 +89,15 @@ class Dispatcher:
                 flight.wake()
 
     async def _retain(self) -> None:
+        """Spools of processes that ended long ago go; a machine that is away keeps its own until it is back."""
         while True:
             config = self._services.config()
             older_than = config.limits.spool_retention_days * 86_400_000_000
-            busy = await self._services.store.read(sessions.busy)
-            for machine in busy:
-                with contextlib.suppress(Exception):
-                    await self._services.executors.agent(machine).forget(older_than)
+            for name, machine in config.machines.items():
+                executors = [self._services.executors.agent(name)]
+                if machine.runs_gates(config.isolation) and machine.gate_login != machine.agent_login:
+                    executors.append(self._services.executors.gate(name))
+                for executor in executors:
+                    with contextlib.suppress(AirbossError):
+                        await executor.forget(older_than)
             await self._services.clock.sleep(_RETENTION_EVERY_S)

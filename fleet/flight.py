@@ -133,7 +133,7 @@ class Flight:
             record(tx, event, session)
             self.task = tasks.move(tx, self.task.id, TaskState.PREPARING, "", AIRBOSS)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
         failpoint("session-placed")
 
     async def _prepare(self) -> None:
@@ -161,7 +161,7 @@ class Flight:
             why = self._agent.why_unavailable
             await self._move(TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}")
             return
-        if notes := await self._services.write(lambda tx: sessions.take_notes(tx, session.id)):
+        if notes := await self._services.store.write(lambda tx: sessions.take_notes(tx, session.id)):
             await self._agent.go_on(session, "said", "\n\n".join(note.text for note in notes), self._running)
             return
         if self.task.mode is TaskMode.ASK:
@@ -199,7 +199,7 @@ class Flight:
             record(tx, made, session, turn=turn.id)
             self.task = tasks.move(tx, self.task.id, TaskState.JUDGING, "", AIRBOSS)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
         failpoint("snapshot-made")
 
     async def _judge(self) -> None:
@@ -225,7 +225,7 @@ class Flight:
             why = "" if decision.allowed else f"{decision.by} said no"
             self.task = tasks.move(tx, self.task.id, new, why, AIRBOSS)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
 
     async def _land(self) -> None:
         session = await self._session()
@@ -282,7 +282,7 @@ class Flight:
             approvals.open_hold(tx, session=session, commit=verdict.commit, tree=verdict.tree, reason=why)
             self.task = tasks.move(tx, self.task.id, TaskState.HELD, why, AIRBOSS)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
 
     def _running(self, tx: Tx) -> None:
         """Part of the transaction that begins a turn."""
@@ -321,16 +321,16 @@ class Flight:
                 sessions.update(tx, session.id, ended_us=tx.now_us())
                 record(tx, SessionEnded(why), session)
 
-            await self._services.write(work)
+            await self._services.store.write(work)
 
     # --- small things -------------------------------------------------------------------------------------
 
     async def _move(self, state: TaskState, why: str) -> None:
-        self.task = await self._services.write(lambda tx: tasks.move(tx, self.task.id, state, why, AIRBOSS))
+        self.task = await self._services.store.write(lambda tx: tasks.move(tx, self.task.id, state, why, AIRBOSS))
 
     async def _refresh_why(self, why: str) -> None:
         if why != self.task.why:
-            self.task = await self._services.write(lambda tx: tasks.explain(tx, self.task.id, why))
+            self.task = await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
 
     async def _wait(self, seconds: float) -> None:
         """Until woken, or for so long."""

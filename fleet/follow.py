@@ -112,7 +112,7 @@ class Follower:
             turn = commit(tx)
             return turn, self._save(tx, step)
 
-        turn, self.session = await self._services.write(work)
+        turn, self.session = await self._services.store.write(work)
         return turn
 
     async def gone(self, patience: float = 10.0) -> bool:
@@ -252,7 +252,7 @@ class Follower:
                 self._rule(tx, turn, asked, ruling)
             return self._save(tx, step, offset)
 
-        self.session = await self._services.write(work)
+        self.session = await self._services.store.write(work)
         if any(isinstance(item, TurnEnded) for item in step.happened):
             failpoint("turn-closed")
 
@@ -323,7 +323,7 @@ class Follower:
                     self.session = session = self._save(tx, step)
             return session
 
-        self.session = await self._services.write(work)
+        self.session = await self._services.store.write(work)
         await self._send_inputs()
 
     async def _send_inputs(self) -> None:
@@ -340,13 +340,15 @@ class Follower:
     async def _seen(self, at_us: int) -> None:
         if at_us - self.session.seen_us > _SEEN_EVERY_US:
             session_id = self.session.id
-            self.session = await self._services.write(lambda tx: sessions.update(tx, session_id, seen_us=at_us))
+            self.session = await self._services.store.write(
+                lambda tx: sessions.update(tx, session_id, seen_us=at_us)
+            )
 
     async def _link(self, *, up: bool, why: str) -> None:
         if up == self._linked:
             return
         self._linked = up
-        await self._services.write(lambda tx: record(tx, LinkChanged(up, why[:500]), self.session))
+        await self._services.store.write(lambda tx: record(tx, LinkChanged(up, why[:500]), self.session))
 
     async def _end(self, ended: Ended) -> None:
         if not ended.unavailable and (rest := self._framer.rest()) is not None:

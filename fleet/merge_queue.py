@@ -108,7 +108,7 @@ class MergeQueue:
                 task=self._task.id,
             )
 
-        return await self._services.write(work)
+        return await self._services.store.write(work)
 
     async def _swap(self, intent: Intent) -> bool:
         swapped = await self._landing.swap(intent.old, intent.new)
@@ -141,7 +141,7 @@ class MergeQueue:
             event = LandingDone(intent.ref, intent.old, intent.new, intent.tree, intent.token)
             record(tx, event, self._session, turn=self._turn.id)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
         failpoint("landing-done")
 
     async def _missed(self, intent: Intent, found: str) -> None:
@@ -150,7 +150,7 @@ class MergeQueue:
             event = LandingMissed(intent.ref, intent.old, found, "the branch is not where the intent expected it")
             record(tx, event, self._session, turn=self._turn.id)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
 
     async def _lease(self) -> Lease:
         name, ours = f"landing:{self._task.repo}", f"{self._services.holder}/"
@@ -164,7 +164,7 @@ class MergeQueue:
             return leases.acquire(tx, name, holder, _TTL_US)
 
         while True:
-            lease = await self._services.write(work)
+            lease = await self._services.store.write(work)
             if lease is not None:
                 return lease
             await self._services.clock.sleep(0.5)

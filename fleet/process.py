@@ -65,7 +65,7 @@ class AgentProcess:
             record(tx, PipeStarted(pipe, launch.argv[0]), opened)
             also(tx)
 
-        await self._services.write(work)
+        await self._services.store.write(work)
         failpoint("pipe-committed")
 
     async def go_on(self, session: Session, cause: str, text: str, also: Also) -> None:

@@ -17,9 +17,8 @@ from fleet.machines.executors import Executors
 from fleet.model import Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Gatekeeper
 from fleet.repository import Repository
-from fleet.store import leases, ledger
+from fleet.store import ledger
 from fleet.store.core import Store, Tx
-from fleet.store.leases import Fence
 from fleet.workspace import Workspaces
 
 T = TypeVar("T")
@@ -30,8 +29,7 @@ AIRBOSS = "airboss"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a task's flight needs. ``fence`` is the controller's leadership, checked in every write;
-    ``holder`` names this process in leases."""
+    """Everything a task's flight needs. ``holder`` names this process in leases."""
 
     store: Store
     config: Callable[[], FleetConfig]
@@ -43,18 +41,8 @@ class Services:
     gatekeeper: Gatekeeper
     issue_receipt: Callable[[Task], Awaitable[None]]
     clock: Clock
-    fence: Fence
     holder: str
     new_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
-
-    async def write(self, work: Callable[[Tx], T]) -> T:
-        """Commits ``work`` if we still lead. Raises ``FenceLost`` when another controller does."""
-
-        def fenced(tx: Tx) -> T:
-            leases.check(tx, self.fence)
-            return work(tx)
-
-        return await self.store.write(fenced)
 
     def driver_of(self, session: Session) -> AgentDriver:
         """The translator for the session's agent."""

@@ -19,9 +19,8 @@ from fleet.model import Isolation, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.repository import Repository
 from fleet.store import gates as gate_runs
-from fleet.store import leases, ledger, sessions
+from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
-from fleet.store.leases import Fence
 from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from fleet.workspace import Workspaces
@@ -38,8 +37,7 @@ class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
     ``config`` gives the configuration as it is now, ``repositories`` a repository by its name in ``fleet.toml``.
-    ``home`` is where gates' logs are kept, ``fence`` the controller's leadership (none for gates tried by hand),
-    ``patience`` the seconds an end is waited for beyond a gate's timeout.
+    ``home`` is where gates' logs are kept, ``patience`` the seconds an end is waited for beyond a gate's timeout.
     """
 
     def __init__(
@@ -51,12 +49,11 @@ class Pipeline:
         workspaces: Workspaces,
         repositories: Callable[[str], Repository],
         home: Path,
-        fence: Fence | None = None,
         patience: float = 600.0,
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
-        self._executors, self._fence = executors, fence
-        self._suite = Suite(store, self._write, config, executors, workspaces, home, patience)
+        self._executors = executors
+        self._suite = Suite(store, config, executors, workspaces, home, patience)
         self._abandoned: set[str] = set()
 
     async def preflight(self, repo: str, base: str) -> None:
@@ -125,14 +122,6 @@ class Pipeline:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    async def _write(self, work: Callable[[Tx], T], /) -> T:
-        def fenced(tx: Tx) -> T:
-            if self._fence is not None:
-                leases.check(tx, self._fence)
-            return work(tx)
-
-        return await self._store.write(fenced)
-
     async def _definitions(self, repo: str, base: str) -> tuple[Definition, ...]:
         config = self._config().repos.get(repo)
         if config is None:
@@ -177,7 +166,7 @@ class Pipeline:
             isolation=self._isolation(candidate),
             rework_turns=turns,
         )
-        await self._write(lambda tx: _record(tx, candidate, verdict))
+        await self._store.write(lambda tx: _record(tx, candidate, verdict))
         return verdict
 
 

@@ -22,7 +22,7 @@ from fleet.model import Isolation
 from fleet.ports import Candidate, Ended, Executor, LoginFacts, PipeSpec
 from fleet.repository import Repository
 from fleet.store import gates as gate_runs
-from fleet.store.core import Store, Tx
+from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
@@ -52,13 +52,6 @@ def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str]
         else:
             fitting.append(name)
     return fitting, why_not
-
-
-class Write(Protocol):
-    """Commits to the store, and refuses once another controller leads."""
-
-    async def __call__(self, work: Callable[[Tx], T], /) -> T:
-        """Raises ``FenceLost``, and what ``work`` raises."""
 
 
 class GateLogins(Protocol):
@@ -94,11 +87,9 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Runs gates. ``write`` commits under the controller's leadership; ``patience`` is the seconds an end is waited
-    for beyond a gate's timeout."""
+    """Runs gates. ``patience`` is the seconds an end is waited for beyond a gate's timeout."""
 
     store: Store
-    write: Write
     config: Callable[[], FleetConfig]
     executors: GateLogins
     workspaces: Workspaces
@@ -167,7 +158,7 @@ class Suite:
         why_not: list[str],
     ) -> GateResult:
         nonce, pipe = secrets.token_hex(16), f"{self.store.instance}-gate-{secrets.token_hex(8)}"
-        run_id = await self.write(
+        run_id = await self.store.write(
             lambda tx: gate_runs.open_run(
                 tx,
                 candidate,
@@ -260,7 +251,7 @@ class Suite:
     async def _close(
         self, run_id: str, result: GateResult, executor: Executor | None = None, pipe: str = ""
     ) -> GateResult:
-        await self.write(lambda tx: gate_runs.close_run(tx, run_id, result))
+        await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
         if executor is not None:
             # What a gate left behind is in nobody's way: where the link is down now, it may stay.

@@ -79,6 +79,7 @@ class Store:
         self.instance = instance
         self.redact = redact
         self.observers: tuple[Observer, ...] = ()
+        self._guards: tuple[Callable[[Tx], None], ...] = ()
         self._database = database
         self._write_lock = threading.Lock()
         self._writer_thread = 0
@@ -110,6 +111,13 @@ class Store:
     def observe(self, observer: Observer) -> None:
         """From now on ``observer(tx, recorded)`` is called for every event, inside the appending transaction."""
         self.observers = (*self.observers, observer)
+
+    def guard(self, check: Callable[[Tx], None]) -> None:
+        """From now on every write transaction begins with ``check(tx)``, and is undone if that raises.
+
+        A controller sets its leadership here once, so that no effect of it can forget to look.
+        """
+        self._guards = (*self._guards, check)
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Runs ``fn`` in a write transaction on the store's own thread; it commits unless ``fn`` raises.
@@ -168,6 +176,8 @@ class Store:
                 with self._database.speaking("write to the store"), self._database.writer.begin() as connection:
                     databases.take_writer_lock(connection)
                     tx = Tx(self, connection)
+                    for check in self._guards:
+                        check(tx)
                     yield tx
             finally:
                 self._writer_thread = 0

@@ -70,6 +70,26 @@ def test_a_lease_that_ran_out_but_was_not_taken_can_be_renewed(store: Store) -> 
     assert renewed.token == first.token and take(store, "b") is None
 
 
+async def test_a_guarded_store_writes_nothing_once_leadership_has_passed_on(store: Store) -> None:
+    first = take(store, "a", 0)
+    assert first is not None
+    store.guard(lambda tx: leases.check(tx, first.fence))
+    await store.write(lambda tx: settings.put(tx, "who", "a"))
+    await store.write(lambda tx: leases.seize(tx, "base", "b", HOUR))
+    with pytest.raises(FenceLost):
+        await store.write(lambda tx: settings.put(tx, "who", "a again"))
+    assert await store.read(lambda tx: settings.get(tx, "who")) == "a"
+
+
+def test_seizing_fences_off_a_holder_that_was_thought_dead(store: Store) -> None:
+    first = take(store, "a")
+    assert first is not None
+    with store.transaction() as tx:
+        second = leases.seize(tx, "base", "b", HOUR)
+    assert second.token > first.token
+    assert may_act(store, second.fence) and not may_act(store, first.fence)
+
+
 def test_a_stale_effect_is_undone_with_its_transaction(store: Store) -> None:
     first = take(store, "a", 0)
     assert first is not None and take(store, "b") is not None
