@@ -32,8 +32,10 @@ from tests.far_end.sshd import Sshd, running_sshd
 
 #: A gate that needs nothing but Python: red until GOOD is in work.txt, and it says why.
 CHECK = """\
-import pathlib, sys
+import pathlib, sys, time
 text = pathlib.Path("work.txt").read_text()
+if "SLOW" in text:
+    time.sleep(600)
 if "GOOD" not in text:
     print("E   work.txt lacks the word: " + text.strip()[:80])
     sys.exit(1)

@@ -133,3 +133,18 @@ def test_stopping_ends_the_agent_and_the_task(served: House) -> None:
     assert served.say("/stop").status == 0
     assert result().status == 2
     assert served.main() != "GOOD late"
+
+
+def test_stopping_while_a_gate_runs_ends_the_gate_and_begins_no_further_turn(served: House) -> None:
+    result = served.in_background("/run write SLOW GOOD\nthen-write GOOD never")
+    served.until(lambda: _open_gates(served) == 1, "the gate runs")
+    assert served.say("/stop").status == 0
+    answer = result()
+    assert answer.status == 2, answer.shown
+    assert _open_gates(served) == 0, "what was opened is closed, also when it was cut short"
+    turns = [recorded for recorded in served.ledger("turn.started") if recorded.refs.task == answer.task]
+    assert len(turns) == 1
+
+
+def _open_gates(served: House) -> int:
+    return len(served.bodies("gate.opened")) - len(served.bodies("gate.closed"))
