@@ -36,8 +36,8 @@ from bot.explain import explain
 from bot.message import Message
 from bot.notify import Notifier
 from fleet.errors import AirbossError, Misused, Refused
-from fleet.events import Recorded, TaskMoved
-from fleet.model import STATUS_OF_STATE, Task, TaskState
+from fleet.events import PermissionAsked, Recorded, TaskMoved
+from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState
 from fleet.store import approvals, tasks
 from fleet.store.core import Tx
 from gates.people import console_owner
@@ -107,7 +107,7 @@ class ControlServer:
         await asyncio.gather(*self._clients, return_exceptions=True)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
-        if isinstance(recorded.event, TaskMoved):
+        if isinstance(recorded.event, TaskMoved | PermissionAsked):
             tx.after_commit(self._moved)
 
     def _moved(self) -> None:
@@ -228,15 +228,15 @@ class ControlServer:
         try:
             while True:
                 waiter.clear()
-                task, at_rest = await self._store.read(lambda tx: _at_rest(tx, task_id))
-                if at_rest:
+                task, status = await self._store.read(lambda tx: _at_rest(tx, task_id))
+                if status is not None:
                     break
                 await waiter.wait()
         finally:
             self._waiters.discard(waiter)
         await self._notifier.caught_up()
         await self._deliverer.drained(task.origin)
-        return STATUS_OF_STATE[task.state]
+        return status
 
     async def _wait(self, request: dict[str, Any], peer: _Peer) -> None:
         wanted = str(request.get("task", ""))
@@ -253,12 +253,12 @@ class ControlServer:
                 await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
 
 
-def _at_rest(tx: Tx, task_id: str) -> tuple[Task, bool]:
-    """The task, and whether it has ended or waits for a person; one whose hold was answered does neither."""
+def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:
+    """The task, and its exit status once it has ended or waits for a person; one that was answered does neither."""
     task = tasks.task(tx, task_id)
-    if task.state is TaskState.HELD:
-        return task, bool(approvals.waiting(tx, task_id))
-    return task, task.state in STATUS_OF_STATE
+    if task.state in ENDS:
+        return task, STATUS_OF_STATE[task.state]
+    return task, STATUS_OF_STATE[TaskState.HELD] if approvals.waiting(tx, task_id) else None
 
 
 class _Peer:

@@ -42,8 +42,7 @@ class Flight:
         self._services = services
         self.task = task
         self._woken = asyncio.Event()
-        self._agent = AgentProcess(services, task, lambda: self._stop)
-        self._stop = False
+        self._agent = AgentProcess(services, task)
         self._failures = 0
         self._steps: dict[TaskState, Callable[[], Awaitable[None]]] = {
             TaskState.QUEUED: self._place,
@@ -292,8 +291,7 @@ class Flight:
     # --- ends -------------------------------------------------------------------------------------------
 
     async def _stop_requested(self) -> bool:
-        self._stop = await self._services.store.read(lambda tx: tasks.stop_requested(tx, self.task.id))
-        return self._stop
+        return await self._services.store.read(lambda tx: tasks.stop_requested(tx, self.task.id))
 
     async def _stopped(self) -> None:
         who = await self._services.store.read(lambda tx: tasks.stopper(tx, self.task.id))

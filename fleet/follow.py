@@ -30,7 +30,7 @@ from fleet.happenings import Allow, Asked, AskPerson, Deny, Happening, TurnEnded
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, PipeEvent, Pulse, Stalled, Step
 from fleet.services import AIRBOSS, Services, record, state_of
-from fleet.store import approvals, sessions
+from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
 from fleet.testimony import events_of, permission_asked, sha256_of
 
@@ -58,12 +58,10 @@ class Woken:
 class Follower:
     """One attached pipe. ``turn_end`` may be awaited once for each turn; ``stop`` ends the process."""
 
-    def __init__(
-        self, services: Services, executor: Executor, task: Task, session: Session, stopping: Callable[[], bool]
-    ) -> None:
+    def __init__(self, services: Services, executor: Executor, task: Task, session: Session) -> None:
         self._services, self._executor, self._task = services, executor, task
         self._driver = services.driver_of(session)
-        self._stopping = stopping
+        self._stopping = self._news = False
         self.session = session
         self._turn: Turn | None = None
         self._framer = LineFramer(services.config().limits.decode_cap, session.spool_offset)
@@ -79,7 +77,8 @@ class Follower:
     # --- what the flight asks -----------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Says that something may have changed in the store. A full queue means it is awake anyway."""
+        """Says that something may have changed in the store. A full queue means it is awake, and looks soon."""
+        self._news = True
         with contextlib.suppress(asyncio.QueueFull):
             self._events.put_nowait(Woken())
 
@@ -94,15 +93,17 @@ class Follower:
         A process that ends, ends its turn. What the turn's end was stands in the store.
         """
         self._turn = turn
-        await self._send_inputs()
+        await self._hear_people()
         while True:
             if await self._read_lines():
                 return True
-            if self._stopping():
+            if self._stopping:
                 return False
             if self._ended is not None:
                 return True
             await self._handle(await self._next())
+            if self._news:
+                await self._hear_people()
 
     async def say(self, text: str, commit: Callable[[Tx], Turn]) -> Turn:
         """Begins the next turn on the living process, in the transaction that ``commit`` completes."""
@@ -295,10 +296,13 @@ class Follower:
         self._note(tx, decided, turn, Said.CONTROLLER)
 
     async def _hear_people(self) -> None:
-        """Takes decisions and words that people left in the store, each exactly once."""
+        """Takes decisions and words that people left in the store, each exactly once; sees whether to stop."""
+
+        self._news = False
 
         def work(tx: Tx) -> Session:
             session = self.session
+            self._stopping = tasks.stop_requested(tx, self._task.id)
             approvals.expire(tx, session.id)
             for answer in approvals.take_decided(tx, session.id):
                 decision = Allow() if answer.allowed else Deny(answer.reason or "a person said no")

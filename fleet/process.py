@@ -23,10 +23,10 @@ Also = Callable[[Tx], None]
 
 
 class AgentProcess:
-    """The processes of one task's session. ``stopping`` says whether a person wants the task to end."""
+    """The processes of one task's session."""
 
-    def __init__(self, services: Services, task: Task, stopping: Callable[[], bool]) -> None:
-        self._services, self._task, self._stopping = services, task, stopping
+    def __init__(self, services: Services, task: Task) -> None:
+        self._services, self._task = services, task
         self._follower: Follower | None = None
 
     @property
@@ -106,7 +106,7 @@ class AgentProcess:
         )
         await executor.start(spec)
         failpoint("pipe-started")
-        self._follower = Follower(self._services, executor, self._task, session, self._stopping)
+        self._follower = Follower(self._services, executor, self._task, session)
         return self._follower
 
     async def gone(self, session: Session) -> bool:
