@@ -1,0 +1,249 @@
+"""The real Claude Code and the real Codex, on the macbook over sshd, against scripted models: what the house sees.
+
+Each script is what the model says; the tools, the questions and the processes are the agents' own.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.telemetry import ToolCallCounter, ToolCalls
+from tests.conftest import living_in
+from tests.far_end import agents
+from tests.far_end.anthropic_model import AnthropicModel
+from tests.far_end.responses_model import ResponsesModel
+from tests.far_end.scripted_model import Answer as Said
+from tests.far_end.scripted_model import Asking, Reply, ScriptedModel, call, say
+from tests.scenarios.house import Answer, House, house
+
+AGENTS = ("claude", "codex")
+
+
+@dataclass
+class Pilot:
+    """One real agent in the house. Scripts go by a word of the prompt, so that many flights share one model."""
+
+    name: str
+    house: House
+    model: ScriptedModel
+
+    def shell(self, command: str) -> Reply:
+        """The model runs a command."""
+        if self.name == "claude":
+            return call("Bash", command=command, description="run it")
+        return call("exec_command", cmd=command)
+
+    def write(self, asking: Asking, name: str) -> Reply:
+        """The model makes a file with its edit tool."""
+        if self.name == "claude":
+            work = re.search(r"(/[^\s\"\\]+/\.airboss/work/[A-Za-z0-9._-]+)", str(asking.body))
+            assert work is not None
+            return call("Write", file_path=f"{work[1]}/{name}", content="hello\n")
+        patch = f"*** Begin Patch\n*** Add File: {name}\n+hello\n*** End Patch\n"
+        return call("exec_command", cmd=f"apply_patch <<'EOF'\n{patch}EOF\n")
+
+    @property
+    def shell_tool(self) -> str:
+        return {"claude": "Bash", "codex": "exec_command"}[self.name]
+
+    def run(self, word: str, *script: Said, agent: str = "", verb: str = "run", wait: bool = True) -> Answer:
+        """Scripts a conversation and asks for it."""
+        self.model.script(script, when=word)
+        return self.begin(word, agent=agent, verb=verb, wait=wait)
+
+    def begin(self, word: str, *, agent: str = "", verb: str = "run", wait: bool = True) -> Answer:
+        return self.house.say(f"/{verb} on=macbook agent={self.name}{agent} please see to {word}", wait=wait)
+
+    def heard(self, word: str) -> list[Asking]:
+        """The requests of a conversation."""
+        return [asking for asking in self.model.asked if word in asking.heard]
+
+    def tools(self, task: str) -> ToolCalls:
+        """A task's tool calls, counted as the digest counts them."""
+        counter = ToolCallCounter()
+        counter.fold(self.house.of(task))
+        return counter.total()
+
+    def asked(self, task: str) -> dict[str, Any]:
+        """Waits for a task's first question to a person."""
+        waits = "task waits for a person"
+        self.house.until(lambda: self.house.of(task, "permission.asked"), waits)
+        return self.house.of(task, "permission.asked")[0].event.body()
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
+    with AnthropicModel() as claude, ResponsesModel() as codex, house() as made:
+        models: dict[str, ScriptedModel] = {"claude": claude, "codex": codex}
+        for name, model in models.items():
+            put = agents.claude_home(model.url) if name == "claude" else agents.codex_home(model.url)
+            home = made.directory / f"home-{name}"
+            put.put(home)
+            settings = {**put.env, "HOME": str(home)}
+            plain = {"driver": name, "program": [agents.binary(name)], "settings": settings}
+            tool = {"claude": "Bash", "codex": "exec_command"}[name]
+            made.agents |= {
+                name: {**plain, "deny_edits": ["locked.txt"]},
+                f"{name}-asks": {**plain, "ask": [tool]},
+            }
+        made.configure()
+        made.start()
+        yield made, models
+
+
+@pytest.fixture(params=AGENTS)
+def pilot(request: pytest.FixtureRequest, stand: tuple[House, dict[str, ScriptedModel]]) -> Pilot:
+    built, models = stand
+    return Pilot(request.param, built, models[request.param])
+
+
+def test_red_goes_back_with_the_gates_output_into_the_same_conversation_and_passes(pilot: Pilot) -> None:
+    good = f"GOOD after rework by {pilot.name}"
+    red, mended = pilot.shell("echo BAD > work.txt"), pilot.shell(f"echo {good} > work.txt")
+    answer = pilot.run("alfa", red, say("Done. All tests pass."), mended, say("Mended."))
+    assert answer.status == 0, answer.shown
+    assert pilot.house.main() == good
+    last = pilot.heard("alfa")[-1]
+    assert last.step == 3, "the second turn goes on with the first one's conversation"
+    assert "exit status 1" in last.heard
+    assert "E   work.txt lacks the word: BAD" in last.heard
+    assert pilot.tools(answer.task) == ToolCalls(ok=2)
+    # One login for all: the agent's process must be seen gone before anything is judged.
+    events = pilot.house.of(answer.task, "pipe.started", "pipe.ended", "gate.opened", "gate.closed")
+    one_turn = ["pipe.started", "pipe.ended", "gate.opened", "gate.closed"]
+    assert [recorded.event.KIND for recorded in events] == one_turn * 2
+    assert all(recorded.event.body()["gone"] for recorded in events if recorded.event.KIND == "pipe.ended")
+
+
+def test_a_real_agent_that_says_all_tests_pass_is_not_believed(pilot: Pilot) -> None:
+    before = pilot.house.commits()[0]
+    answer = pilot.run("bravo", pilot.shell(f"echo BAD for {pilot.name} > work.txt"), say("Done. All tests pass."))
+    assert answer.status == 1, answer.shown
+    claims = [recorded.event.body()["claim"] for recorded in pilot.house.of(answer.task, "turn.closed")]
+    assert claims == ["Done. All tests pass."] * 3, "the first turn, and rework_turns = 2"
+    closed = pilot.house.of(answer.task, "gate.closed")
+    assert {recorded.event.body()["raw_wait_status"] for recorded in closed} == {256}
+    assert pilot.house.commits()[0] == before
+
+
+def test_a_denied_edit_is_not_made_and_every_call_is_counted_once(pilot: Pilot) -> None:
+    def script(asking: Asking) -> Said:
+        steps = [
+            lambda: pilot.write(asking, "locked.txt"),
+            lambda: pilot.write(asking, f"free-{pilot.name}.txt"),
+            lambda: pilot.shell("echo broken; exit 3"),
+            lambda: pilot.shell(f"echo GOOD with care by {pilot.name} > work.txt"),
+            lambda: say("done"),
+        ]
+        return steps[min(asking.step, 4)]()
+
+    pilot.model.script(script, when="charlie")
+    answer = pilot.begin("charlie")
+    assert answer.status == 0, answer.shown
+    assert pilot.house.main(f"free-{pilot.name}.txt") == "hello"
+    with pytest.raises(AssertionError, match="does not exist"):
+        pilot.house.main("locked.txt")
+    decided = [recorded.event.body() for recorded in pilot.house.of(answer.task, "permission.decided")]
+    denied = [body["reason"] for body in decided if body["decision"] == "deny"]
+    assert len(denied) == 1 and "locked.txt" in denied[0]
+    assert "locked.txt" in pilot.heard("charlie")[-1].heard + "".join(pilot.heard("charlie")[-1].results)
+    assert pilot.tools(answer.task) == ToolCalls(ok=2, failed=1, denied=1)
+
+
+def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_turn(pilot: Pilot) -> None:
+    name = f"one-{pilot.name}.txt"
+    begun = pilot.run(
+        "delta",
+        pilot.shell(f"echo one > {name}"),
+        pilot.shell(f"echo GOOD steered {pilot.name} > work.txt"),
+        say("done"),
+        agent="-asks",
+        wait=False,
+    )
+    asked = pilot.asked(begun.task)
+    assert asked["tool"] == pilot.shell_tool and f"echo one > {name}" in asked["command"]
+    assert pilot.house.wait(begun.task).status == 4
+    assert pilot.house.say(f"/say {begun.task} please also see to two").status == 0
+    pilot.house.until(lambda: pilot.house.of(begun.task, "person.said"), "the words are taken")
+    assert pilot.house.of(begun.task, "person.said")[0].event.body()["taken"] == "steered"
+    assert not (pilot.house.workspace(begun.task) / name).exists()
+    assert len(pilot.heard("delta")) == 1
+    assert pilot.house.say(f"/approve {begun.task}").status == 0
+    pilot.house.until(lambda: len(pilot.house.of(begun.task, "permission.asked")) == 2, "the second question")
+    assert "please also see to two" in str(pilot.heard("delta")[-1].body), "heard before the next step"
+    assert pilot.house.say(f"/approve {begun.task}").status == 0
+    answer = pilot.house.wait(begun.task)
+    assert answer.status == 0, answer.shown
+    assert pilot.house.main(name) == "one"
+    assert len(pilot.house.of(begun.task, "turn.started")) == 1
+
+
+def test_what_a_person_denies_is_not_run(pilot: Pilot) -> None:
+    begun = pilot.run("echo-echo", pilot.shell("echo GOOD > never.txt"), say("done"), agent="-asks", wait=False)
+    pilot.asked(begun.task)
+    assert pilot.house.say(f"/deny {begun.task} not like this").status == 0
+    answer = pilot.house.wait(begun.task)
+    assert answer.status == 1, answer.shown
+    assert "no change" in pilot.house.why(begun.task)
+    last = pilot.heard("echo-echo")[-1]
+    assert "not like this" in last.heard + "".join(last.results)
+    assert not (pilot.house.workspace(begun.task) / "never.txt").exists()
+    assert pilot.tools(begun.task) == ToolCalls(denied=1)
+
+
+def test_stop_leaves_no_process_of_the_agent(pilot: Pilot) -> None:
+    begun = pilot.run("foxtrot", pilot.shell("echo $$ > pid; exec sleep 3600"), say("done"), wait=False)
+    pilot.house.until(lambda: pilot.house.of(begun.task, "tool.started"), "the command runs")
+    workspace = pilot.house.workspace(begun.task)
+    pilot.house.until((workspace / "pid").exists, "the command runs")
+    pid = int((workspace / "pid").read_text())
+    assert Path(f"/proc/{pid}").exists()
+    assert living_in(workspace)
+    assert pilot.house.say(f"/stop {begun.task}").status == 0
+    assert pilot.house.wait(begun.task).status == 2
+    pilot.house.until(lambda: pilot.house.of(begun.task, "session.ended"), "the session is closed")
+    assert not Path(f"/proc/{pid}").exists()
+    assert living_in(workspace) == {}
+    assert pilot.tools(begun.task).unfinished + pilot.tools(begun.task).failed == 1
+
+
+def test_a_question_is_answered_and_nothing_lands(pilot: Pilot) -> None:
+    before = pilot.house.commits()[0]
+    answer = pilot.run("golf", say("The answer is 42."), verb="ask")
+    assert answer.status == 0, answer.shown
+    assert "The answer is 42." in answer.shown
+    assert pilot.house.state(answer.task) == "answered"
+    assert pilot.house.commits()[0] == before
+    assert not pilot.house.of(answer.task, "snapshot.made", "gate.opened")
+
+
+def test_a_controller_killed_in_mid_turn_lands_the_agents_work_once(pilot: Pilot) -> None:
+    asking, answer = threading.Event(), threading.Event()
+
+    def script(asked: Asking) -> Said:
+        if asked.step == 0:
+            return pilot.shell(f"echo GOOD after a crash of {pilot.name} > work.txt")
+        asking.set()
+        assert answer.wait(60)
+        return say("done")
+
+    pilot.model.script(script, when="hotel")
+    begun = pilot.begin("hotel", wait=False)
+    assert asking.wait(60)
+    pilot.house.kill()
+    answer.set()
+    pilot.house.start()
+    ended = pilot.house.wait(begun.task)
+    assert ended.status == 0, ended.shown
+    assert pilot.house.main() == f"GOOD after a crash of {pilot.name}"
+    for kind in ("landing.done", "receipt.issued", "turn.closed", "pipe.started"):
+        assert len(pilot.house.of(begun.task, kind)) == 1, kind
+    assert len(pilot.heard("hotel")) == 2, "the agent was not begun anew"
+    assert pilot.tools(begun.task) == ToolCalls(ok=1)
