@@ -185,7 +185,9 @@ class ChatCore:
             token, chat, sender = message.pressed, message.chat, str(message.sender)
             if person is None:
                 return None, _stranger(message)
-            button = await self._context.store.read(lambda tx: actions.look(tx, token, chat, sender))
+            button = await self._context.store.read(
+                lambda tx: actions.look(tx, token, chat, sender, message.reply_to)
+            )
             text = button.command
         else:
             text = message.text

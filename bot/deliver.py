@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
-from bot.cards import Card
+from bot.cards import Action, Card
 from bot.message import Message
 from bot.progress import task_key
 from fleet.errors import AirbossError, Malformed, Unavailable
@@ -134,10 +134,11 @@ def post(
     """Puts a new message into the outbox. With ``key`` it can be changed later by :func:`repost`."""
     if priority is None:
         priority = PING if ping else REPLY
-    ready = _with_tokens(tx, chat, card)
     number = outbox.put(
-        tx, chat=chat, card_json=ready.to_json(), card_key=key, ping=ping, priority=priority, task=task
+        tx, chat=chat, card_json=card.to_json(), card_key=key, ping=ping, priority=priority, task=task
     )
+    if card.actions:
+        outbox.redraw(tx, number, _with_tokens(tx, chat, card, number).to_json())
     store = tx.store
     tx.after_commit(lambda: _ring(store))
     collected: list[int] | None = getattr(_collecting, "numbers", None)
@@ -148,20 +149,22 @@ def post(
 
 def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str) -> None:
     """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent."""
-    outbox.edit(tx, key, _with_tokens(tx, chat, card).to_json(), chat=chat)
+    put = outbox.lives_in(tx, key, chat)
+    if not put:
+        return
+    outbox.edit(tx, key, _with_tokens(tx, chat, card, put).to_json(), chat=chat)
     store = tx.store
     tx.after_commit(lambda: _ring(store))
 
 
-def _with_tokens(tx: Tx, chat: ChatRef, card: Card) -> Card:
-    if not card.actions:
-        return card
-    return card.with_actions(
-        replace(
-            action, token=actions.mint(tx, chat, command=action.command, once=action.once, digest=action.digest)
-        )
-        for action in card.actions
-    )
+def _with_tokens(tx: Tx, chat: ChatRef, card: Card, put: int) -> Card:
+    """The card with a token for each button, bound to the message that the row ``put`` becomes."""
+
+    def minted(action: Action) -> Action:
+        token = actions.mint(tx, chat, command=action.command, once=action.once, digest=action.digest, put=put)
+        return replace(action, token=token)
+
+    return card.with_actions(map(minted, card.actions))
 
 
 @dataclass(frozen=True, slots=True)

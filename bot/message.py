@@ -30,8 +30,8 @@ class Message:
 
     ``update_id`` is the platform's own id, unique per adapter: the key that makes redelivery harmless.
     ``pressed`` is the token of the button that was pressed (``text`` is then empty). ``reply_to`` is the
-    platform's id of the message this one answers; ``direct`` says that it was meant for us alone (a direct
-    message or a mention), so that a missing slash is forgiven.
+    platform's id of the message this one answers, or whose button was pressed; ``direct`` says that it was meant
+    for us alone (a direct message or a mention), so that a missing slash is forgiven.
     """
 
     adapter: str

@@ -1,4 +1,4 @@
-"""Buttons: each an opaque token that stands for a command line, bound to a chat, a person and its content.
+"""Buttons: each an opaque token that stands for a command line, bound to a message, a person and its content.
 
 The platform carries the token and nothing else, so a forged, foreign or old button is a token nobody has.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 from fleet.errors import Refused
 from fleet.model import ChatRef
 from fleet.store.core import Tx
-from fleet.store.tables import actions
+from fleet.store.tables import actions, cards, outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,20 @@ class Pressable:
 
 
 def mint(
-    tx: Tx, chat: ChatRef, *, command: str, once: bool, digest: str = "", person: str = "", lives_us: int = 0
+    tx: Tx,
+    chat: ChatRef,
+    *,
+    command: str,
+    once: bool,
+    digest: str = "",
+    person: str = "",
+    lives_us: int = 0,
+    put: int = 0,
 ) -> str:
     """A token for a button in ``chat``. ``person``: only they may press it (empty: whoever has the right).
+    ``put``: the outbox row of the message that carries it (0: any message of the chat).
 
-    ``lives_us``: it is refused after so many microseconds (0: never). A button like this one that was shown here
+    ``lives_us``: it is refused after so many microseconds (0: never). A button like this one that the message had
     before and not pressed keeps its token, so that a card may be drawn again without breaking what is on screen.
     """
     same = (
@@ -40,6 +49,7 @@ def mint(
         & (actions.c.command == command)
         & (actions.c.digest == digest)
         & (actions.c.person == person)
+        & (actions.c.put == put)
         & (actions.c.used_us == 0)
     )
     now = tx.now_us()
@@ -62,16 +72,20 @@ def mint(
             expires_us=now + lives_us if lives_us else 0,
             used_us=0,
             used_by="",
+            put=put,
         )
     )
     return token
 
 
-def look(tx: Tx, token: str, chat: ChatRef, person: str) -> Pressable:
-    """What pressing this button here means. Raises ``Refused`` when it may not be pressed (any more)."""
+def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "") -> Pressable:
+    """What pressing this button here means. ``message``: the platform's id of the message it was pressed on,
+    where the platform says so. Raises ``Refused`` when it may not be pressed (any more)."""
     row = tx.connection.execute(select(actions).where(actions.c.token == token)).one_or_none()
     if row is None or (row.adapter, row.chat) != (chat.adapter, chat.chat):
         raise _refused("it is none of this chat's buttons", "Use the newest card.")
+    if message and row.put and message not in (known := _messages(tx, row.put)) and known:
+        raise _refused("it belongs to another message", "Use the newest card.")
     if row.person and row.person != person:
         raise _refused("it was made for somebody else", "Only they may press it.")
     if row.once and row.used_us:
@@ -90,6 +104,13 @@ def use(tx: Tx, token: str, by: str) -> None:
     )
     if changed.rowcount == 0:
         raise _refused("it was pressed already", "")
+
+
+def _messages(tx: Tx, put: int) -> set[str]:
+    """Every message that a card lives in or lived in; empty before its delivery was recorded."""
+    rows = select(outbox.c.message_id).where((outbox.c.id == put) | (outbox.c.put == put))
+    lives = select(cards.c.message_id).where(cards.c.put == put)
+    return {found for found in tx.connection.execute(rows.union(lives)).scalars() if found}
 
 
 def _refused(cause: str, hint: str) -> Refused:

@@ -19,15 +19,21 @@ from fleet.store.tables import approvals
 
 _BY_ID = select(approvals).where(approvals.c.id == bindparam("wanted"))
 _LAST = select(func.coalesce(func.max(approvals.c.number), 0))
-_WORDS = {"allow": "allowed it", "deny": "denied it", "withdrawn": "withdrew it"}
+_WORDS = {"allow": "allowed it", "answer": "answered it", "deny": "denied it", "withdrawn": "withdrew it"}
+_TOLD = ("allow", "answer", "deny")
+
+EXPIRED = "nobody answered in time"
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
     """A question. ``kind`` is "permission" or "hold"; ``reason`` says why a person is asked.
 
-    A permission binds to ``request`` (the whole input as JSON text), a hold to ``commit`` and ``tree``.
-    ``decision`` is empty while it waits, then "allow", "deny" or "withdrawn"; ``expires_us`` 0: never.
+    A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold to ``commit`` and
+    ``tree``. ``questions``: what the agent wants to know, as the JSON of :func:`fleet.happenings.to_json`.
+    ``decision`` is empty while it waits, then "allow", "answer", "deny" or "withdrawn"; ``scope`` is "session"
+    when the yes counts for the whole session. ``expires_us`` 0: never. ``pinged_us``: when it first made a sound,
+    ``reminded_us``: when it was brought up again; 0 for not yet.
     """
 
     id: str
@@ -48,18 +54,28 @@ class Approval:
     decided_by: str
     decided_why: str
     decided_us: int
+    directory: str = ""
+    questions: str = ""
+    scope: str = ""
+    pinged_us: int = 0
+    reminded_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided, for whoever asked. ``reason`` is the decider's."""
+    """What was decided, for whoever asked. ``reason`` is the decider's; of an "answer" it is the answer."""
 
     id: str
     ask: str
     commit: str
-    allowed: bool
+    decision: str
     by: str
     reason: str
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it was a yes."""
+        return self.decision == "allow"
 
 
 def open_ask(
@@ -73,6 +89,8 @@ def open_ask(
     paths: Sequence[str],
     reason: str,
     expires_us: int,
+    directory: str = "",
+    questions: str = "",
 ) -> Approval:
     """An agent's request that needs a person's yes. ``ask`` is the agent's own id of it."""
     return _open(
@@ -86,6 +104,8 @@ def open_ask(
         paths=json.dumps(list(paths)),
         reason=reason,
         expires_us=expires_us,
+        directory=directory,
+        questions=questions,
     )
 
 
@@ -129,8 +149,13 @@ def find(tx: Tx, prefix: str) -> Approval:
     raise Misused(attempted="find the question", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
 
 
-def decide(tx: Tx, approval_id: str, allow: bool, by: str, reason: str) -> Approval:
-    """A person's answer, once. Raises ``Refused`` when it was answered, withdrawn or too late."""
+def decide(
+    tx: Tx, approval_id: str, allow: bool, by: str, reason: str, *, scope: str = "", answer: bool = False
+) -> Approval:
+    """A person's answer, once. Raises ``Refused`` when it was answered, withdrawn or too late.
+
+    ``scope`` "session": the yes counts for the rest of the session. ``answer``: ``reason`` answers a question.
+    """
     found = approval(tx, approval_id)
     if found.decision:
         cause = f"{found.decided_by} {_WORDS[found.decision]} before"
@@ -144,19 +169,32 @@ def decide(tx: Tx, approval_id: str, allow: bool, by: str, reason: str) -> Appro
             cause="nobody answered in time",
             hint="The agent is told no; /say tells it what to do instead",
         )
-    _close(tx, approvals.c.id == approval_id, "allow" if allow else "deny", by, reason)
+    decision = "deny" if not allow else "answer" if answer else "allow"
+    _close(tx, approvals.c.id == approval_id, decision, by, reason, scope)
     return approval(tx, approval_id)
 
 
-def expire(tx: Tx, session_id: str) -> int:
-    """Answers a session's overdue questions with no, since silence is not yes; how many there were."""
-    overdue = (
-        (approvals.c.session == session_id)
-        & (approvals.c.decision == "")
-        & (approvals.c.expires_us > 0)
-        & (approvals.c.expires_us <= tx.now_us())
+def expire(tx: Tx, session_id: str = "") -> int:
+    """Answers overdue questions (a session's, if named) with no, since silence is not yes; how many there were."""
+    overdue = (approvals.c.decision == "") & (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
+    if session_id:
+        overdue &= approvals.c.session == session_id
+    return _close(tx, overdue, "deny", "airboss", EXPIRED)
+
+
+def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = False) -> None:
+    """Remembers that the question made a sound, or that it was brought up again."""
+    values = {name: tx.now_us() for name, so in (("pinged_us", pinged), ("reminded_us", reminded)) if so}
+    if values:
+        tx.connection.execute(update(approvals).where(approvals.c.id == approval_id), values)
+
+
+def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
+    """The questions of a task that nobody waits for any more since exactly then."""
+    query = select(approvals).where(
+        approvals.c.task == task, approvals.c.decision == "withdrawn", approvals.c.decided_us == time_us
     )
-    return _close(tx, overdue, "deny", "airboss", "nobody answered in time")
+    return [_approval(row) for row in tx.connection.execute(query.order_by(approvals.c.number))]
 
 
 def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
@@ -173,7 +211,7 @@ def take_decided(tx: Tx, session_id: str) -> list[Answer]:
         (approvals.c.session == session_id)
         & (approvals.c.kind == "permission")
         & (approvals.c.taken_us == 0)
-        & approvals.c.decision.in_(("allow", "deny"))
+        & approvals.c.decision.in_(_TOLD)
     )
     rows = tx.connection.execute(select(approvals).where(told).order_by(approvals.c.decided_us, approvals.c.number))
     found = [_answer(row) for row in rows]
@@ -221,6 +259,11 @@ def _open(tx: Tx, session: Session, **fields: Any) -> Approval:
         "decided_why": "",
         "decided_us": 0,
         "taken_us": 0,
+        "directory": "",
+        "questions": "",
+        "scope": "",
+        "pinged_us": 0,
+        "reminded_us": 0,
         **fields,
     }
     tx.connection.execute(insert(approvals), row)
@@ -231,8 +274,14 @@ def _answerable(tx: Tx) -> ColumnElement[bool]:
     return (approvals.c.decision == "") & ((approvals.c.expires_us == 0) | (approvals.c.expires_us > tx.now_us()))
 
 
-def _close(tx: Tx, which: ColumnElement[bool], decision: str, by: str, why: str) -> int:
-    values = {"decision": decision, "decided_by": by, "decided_why": why, "decided_us": tx.now_us()}
+def _close(tx: Tx, which: ColumnElement[bool], decision: str, by: str, why: str, scope: str = "") -> int:
+    values = {
+        "decision": decision,
+        "decided_by": by,
+        "decided_why": why,
+        "decided_us": tx.now_us(),
+        "scope": scope,
+    }
     return tx.connection.execute(update(approvals).where(which), values).rowcount
 
 
@@ -256,11 +305,16 @@ def _approval(row: Row[Any]) -> Approval:
         decided_by=row.decided_by,
         decided_why=row.decided_why,
         decided_us=row.decided_us,
+        directory=row.directory,
+        questions=row.questions,
+        scope=row.scope,
+        pinged_us=row.pinged_us,
+        reminded_us=row.reminded_us,
     )
 
 
 def _answer(row: Row[Any]) -> Answer:
-    return Answer(row.id, row.ask, row.commit, row.decision == "allow", row.decided_by, row.decided_why)
+    return Answer(row.id, row.ask, row.commit, row.decision, row.decided_by, row.decided_why)
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:

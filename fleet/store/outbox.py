@@ -90,6 +90,17 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None) 
     return len(places)
 
 
+def redraw(tx: Tx, number: int, card_json: str) -> None:
+    """Gives a row that this transaction put its final form; its buttons name the row, so they come after it."""
+    tx.connection.execute(_CHANGE, {"row": number, "card_json": card_json})
+
+
+def lives_in(tx: Tx, card_key: str, chat: ChatRef) -> int:
+    """The number of the put under which a card lives in this chat and thread; 0 when it is nowhere there."""
+    found = tx.connection.execute(select(cards.c.put).where(_at(_place(card_key, chat)))).scalar_one_or_none()
+    return int(found or 0)
+
+
 def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled afterwards."""
     query = _ready(adapter).where(outbox.c.not_before_us <= tx.now_us())

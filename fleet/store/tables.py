@@ -49,6 +49,15 @@ def _counted(name: str) -> Column[int]:
     return Column(name, _Big, primary_key=True, autoincrement=False)
 
 
+def _added_text(name: str) -> Column[str]:
+    """A column that came later: rows of an older store have nothing in it."""
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _added_number(name: str) -> Column[int]:
+    return Column(name, _Big, nullable=False, server_default="0")
+
+
 def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
 
@@ -202,6 +211,11 @@ approvals = Table(
     _text("decided_why"),
     _number("decided_us"),
     _number("taken_us"),
+    _added_text("directory"),
+    _added_text("questions"),
+    _added_text("scope"),
+    _added_number("pinged_us"),
+    _added_number("reminded_us"),
     UniqueConstraint("id"),
     Index(None, "decision"),
     Index(None, "session", "taken_us"),
@@ -329,5 +343,20 @@ actions = Table(
     _number("expires_us"),
     _number("used_us"),
     _text("used_by"),
+    _added_number("put"),
     Index(None, "adapter", "chat", "command"),
+)
+
+# Files that people sent with their words: with a task's request (note 0) or with a later note of theirs.
+attachments = Table(
+    "attachments",
+    metadata,
+    _serial(),
+    _text("task"),
+    _number("note"),
+    _text("name"),
+    _text("path"),
+    _text("media_type"),
+    _number("size"),
+    Index(None, "task", "note"),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fleet.errors import Refused
 from fleet.model import ChatRef
-from fleet.store import inbox, outbox, settings
+from fleet.store import actions, inbox, outbox, settings
 from fleet.store.core import Store, Tx
 
 HERE, THERE = ChatRef("tg", "1"), ChatRef("tg", "2")
@@ -202,3 +203,26 @@ def test_a_reply_is_said_only_if_what_it_tells_of_is_true(store: Store) -> None:
         raise ZeroDivisionError
     with store.transaction() as tx:
         assert claim(tx) == []
+
+
+def test_a_button_works_on_its_own_message_only_wherever_that_lives_now(store: Store) -> None:
+    def press(tx: Tx, token: str, message: str) -> str:
+        return actions.look(tx, token, HERE, "ada", message).command
+
+    with store.transaction() as tx:
+        first, second = put(tx, "one", key="t1"), put(tx, "two", key="t2")
+        token = actions.mint(tx, HERE, command="/stop t1", once=True, put=first)
+        assert actions.mint(tx, HERE, command="/stop t1", once=True, put=first) == token
+        other = actions.mint(tx, HERE, command="/stop t1", once=True, put=second)
+        assert other != token
+        assert press(tx, token, "m1") == "/stop t1", "its delivery is not recorded yet"
+        for number, message in ((first, "m1"), (second, "m2")):
+            outbox.claim(tx, "tg", 1)
+            outbox.delivered(tx, number, message)
+        assert press(tx, token, "m1") == press(tx, token, "") == press(tx, other, "m2") == "/stop t1"
+        with pytest.raises(Refused, match="another message"):
+            press(tx, token, "m2")
+        outbox.edit(tx, "t1", "reborn", chat=HERE)
+        (edit,) = outbox.claim(tx, "tg", 1)
+        outbox.delivered(tx, edit.id, "m9")
+        assert press(tx, token, "m9") == "/stop t1"
