@@ -54,7 +54,6 @@ class Pipeline:
         self._store, self._config, self._repositories = store, config, repositories
         self._executors = executors
         self._suite = Suite(store, config, executors, workspaces, home, patience)
-        self._abandoned: set[str] = set()
 
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository could ever be judged as things stand."""
@@ -83,7 +82,7 @@ class Pipeline:
         # One after the other: on a shared login, a gate must not find another one's checkout at work.
         results: list[GateResult] = []
         for definition in definitions:
-            if candidate.task.id in self._abandoned:
+            if candidate.task.id in self._suite.abandoned:
                 return await self._give(candidate, results, policy.Decision(Outcome.LOST, ("abandoned",)), 0)
             results.append(await self._suite.run(candidate, definition, repository))
         held_by = await self._held_by(candidate, definitions, repository)
@@ -101,7 +100,7 @@ class Pipeline:
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a task that a person has stopped; its judgement then ends soon, and counts nothing."""
-        self._abandoned.add(task)
+        self._suite.abandoned.add(task)
         for run in await self._store.read(lambda tx: gate_runs.of_task(tx, task)):
             if run.result is None and run.machine:
                 with contextlib.suppress(Unavailable):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -87,7 +87,8 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Runs gates. ``patience`` is the seconds an end is waited for beyond a gate's timeout."""
+    """Runs gates. ``patience`` is the seconds an end is waited for beyond a gate's timeout; ``abandoned`` are tasks
+    that a person has stopped: what of theirs runs is ended."""
 
     store: Store
     config: Callable[[], FleetConfig]
@@ -95,6 +96,7 @@ class Suite:
     workspaces: Workspaces
     home: Path
     patience: float = 600.0
+    abandoned: set[str] = field(default_factory=set)
 
     async def run(self, candidate: Candidate, definition: Definition, repository: Repository) -> GateResult:
         """The result of one gate. Repeating it after a crash takes up the run that was open.
@@ -222,7 +224,14 @@ class Suite:
             expect_tree=(f"{run.room}/tree", run.candidate.tree),
         )
         log = self.home / "gates" / f"{run.id}.log"
-        ended, seen = await watch(run.place.executor, spec, log, started=started, patience=self.patience)
+        ended, seen = await watch(
+            run.place.executor,
+            spec,
+            log,
+            started=started,
+            patience=self.patience,
+            abandoned=lambda: run.candidate.task.id in self.abandoned,
+        )
         counts = None
         if any("{junit}" in word for word in run.definition.argv):
             counts = await _counts(run.place.executor, report)

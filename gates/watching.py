@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -41,7 +41,13 @@ class Seen:
 
 
 async def watch(
-    executor: Executor, spec: PipeSpec, log: Path, *, started: bool, patience: float
+    executor: Executor,
+    spec: PipeSpec,
+    log: Path,
+    *,
+    started: bool,
+    patience: float,
+    abandoned: Callable[[], bool] = lambda: False,
 ) -> tuple[Ended, Seen]:
     """Starts ``spec`` unless it was ``started`` before, and reads it to its end.
 
@@ -56,6 +62,8 @@ async def watch(
                 if not started:
                     await _insist(executor, spec)
                     failpoint("gate-started")
+                if abandoned():  # before there was anything to stop
+                    await executor.stop(spec.id)
                 return await _read(executor, spec, seen), seen
         except TimeoutError:
             why = f"no end was seen on {executor.machine} {patience:.0f} s after the gate's own timeout"
