@@ -1,0 +1,214 @@
+"""How Slack reaches us: a socket that we open (Socket Mode), or HTTP that we listen to.
+
+Both hand bodies to slack-bolt, whose first middleware is ours: it commits, and that is the acknowledgement. No
+listener runs in bolt, so nothing waits for its runner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.middleware.async_middleware import AsyncMiddleware
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.web.async_client import AsyncWebClient
+
+from fleet.errors import AirbossError, Misused
+
+_log = logging.getLogger(__name__)
+
+Take = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Commits what a body says; what it raises keeps the body unacknowledged, and Slack sends it again."""
+
+PATH: Final = "/slack/events"
+PING_SECONDS: Final = 5.0
+LARGEST_BODY: Final = 4 << 20
+
+
+class Door(Protocol):
+    """One of the two ways in."""
+
+    async def open(self) -> None:
+        """Begins to take bodies."""
+
+    async def close(self) -> None:
+        """Takes no more."""
+
+
+class _Commit(AsyncMiddleware):
+    """Stands before authorization: what is signed, or came by our own socket, is committed and so acknowledged."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+
+    async def async_process(
+        self, *, req: AsyncBoltRequest, resp: BoltResponse, next: Callable[[], Awaitable[BoltResponse]]
+    ) -> BoltResponse:
+        if req.body.get("type") == "url_verification":
+            return BoltResponse(status=200, body={"challenge": str(req.body.get("challenge", ""))})
+        try:
+            await self._take(req.body)
+        except AirbossError as error:
+            _log.warning("not acknowledged, Slack will send it again: %s", error)
+            return BoltResponse(status=503, body="")
+        return BoltResponse(status=200, body="")
+
+
+def _app(client: AsyncWebClient, take: Take, signing_secret: str) -> AsyncApp:
+    async def nobody(**_: object) -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=None, team_id=None)
+
+    return AsyncApp(
+        client=client,
+        authorize=nobody,
+        before_authorize=_Commit(take),
+        signing_secret=signing_secret or None,
+        request_verification_enabled=bool(signing_secret),
+        ssl_check_enabled=bool(signing_secret),
+    )
+
+
+class HttpDoor:
+    """Requests that Slack signs; a wrong signature gets 401 and reaches nothing."""
+
+    def __init__(self, client: AsyncWebClient, take: Take, signing_secret: str, listen: tuple[str, int]) -> None:
+        self._bolt = _app(client, take, signing_secret)
+        self._listen = listen
+        self._runner: web.AppRunner | None = None
+        self.port = listen[1]
+
+    async def open(self) -> None:
+        """Raises ``Misused`` when the address cannot be listened to."""
+        site = web.Application(client_max_size=LARGEST_BODY)
+        site.router.add_post(PATH, self._answer)
+        self._runner = web.AppRunner(site, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, *self._listen).start()
+        except OSError as error:
+            await self.close()
+            raise Misused(
+                attempted="listen for Slack",
+                on=f"{self._listen[0]}:{self._listen[1]}",
+                cause=str(error.strerror or error),
+                hint="Give another SLACK_LISTEN=HOST:PORT in .env.",
+            ) from error
+        self.port = int(self._runner.addresses[0][1])
+        _log.info("Slack: listening at %s:%s%s", self._listen[0], self.port, PATH)
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        stamp = request.headers.get("X-Slack-Request-Timestamp", "")
+        if not (stamp.isascii() and stamp.isdigit()):
+            return web.Response(status=401)
+        try:
+            asked = await to_bolt_request(request)
+        except ValueError:  # neither JSON nor a form, or bytes that are no text
+            return web.Response(status=400)
+        return await to_aiohttp_response(await self._bolt.async_dispatch(asked))
+
+
+class SocketDoor:
+    """A socket to Slack that is replaced when it breaks, goes deaf or has been silent for long."""
+
+    def __init__(
+        self,
+        client: AsyncWebClient,
+        take: Take,
+        app_token: str,
+        *,
+        look_seconds: float = PING_SECONDS,
+        silence_seconds: float = 900.0,
+        patience_seconds: float = 20.0,
+    ) -> None:
+        self._bolt, self._client, self._token = _app(client, take, ""), client, app_token
+        self._look, self._silence, self._patience = look_seconds, silence_seconds, patience_seconds
+        self._handler: AsyncSocketModeHandler | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._heard = self._well = time.monotonic()
+        self._old: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        await self._replace()
+        self._watch = asyncio.create_task(self._watching(), name="slack socket")
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        if self._handler is not None:
+            await self._shut(self._handler)
+        await asyncio.gather(*self._old, return_exceptions=True)
+
+    async def _replace(self) -> None:
+        """The new socket first, then the old one goes: what comes twice in between is known by its key."""
+        old, handler = self._handler, AsyncSocketModeHandler(
+            self._bolt, self._token, web_client=self._client, ping_interval=PING_SECONDS
+        )  # fmt: skip
+        handler.client.message_listeners.append(self._hear)
+        self._handler = handler
+        self._heard = self._well = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                await handler.client.connect()  # type: ignore[no-untyped-call] # the library leaves it untyped
+        except TimeoutError:
+            _log.warning("Slack: no socket within %s s; trying again", self._patience)
+        if old is not None:
+            closing = asyncio.create_task(self._shut(old))
+            self._old.add(closing)
+            closing.add_done_callback(self._old.discard)
+
+    async def _shut(self, handler: AsyncSocketModeHandler) -> None:
+        client = handler.client
+        try:
+            async with asyncio.timeout(5):
+                await client.close()  # type: ignore[no-untyped-call] # the library leaves it untyped
+        except Exception as error:
+            _log.debug("a Slack socket did not close in order: %r", error)
+        finally:
+            for task in (client.message_processor, client.message_receiver, client.current_session_monitor):
+                if task is not None:
+                    task.cancel()
+            await client.aiohttp_client_session.close()
+
+    async def _hear(self, client: AsyncBaseSocketModeClient, message: dict[str, Any], raw: str | None) -> None:
+        self._heard = time.monotonic()
+
+    async def _watching(self) -> None:
+        while True:
+            await asyncio.sleep(self._look)
+            try:
+                if why := await self._unwell():
+                    _log.info("Slack: a new socket, since %s", why)
+                    await self._replace()
+            except Exception:
+                _log.exception("Slack: the socket could not be replaced; trying again")
+
+    async def _unwell(self) -> str:
+        assert self._handler is not None
+        client, now = self._handler.client, time.monotonic()
+        tasks = (client.message_processor, client.message_receiver, client.current_session_monitor)
+        if any(task is None or task.done() for task in tasks):
+            return "a part of the old one has ended"
+        if await client.is_connected():
+            self._well = now
+        if now - self._well > self._patience:
+            return f"the old one is away for {now - self._well:.0f} s"
+        if now - self._heard > self._silence:
+            return f"the old one is silent for {now - self._heard:.0f} s"
+        return ""

@@ -1,0 +1,84 @@
+"""Files out of Slack: to the controller's disk, never further, and our token never to another host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bot.message import Attachment
+from fleet.errors import Refused, Unavailable
+
+LARGEST: Final = 50 * 1024 * 1024
+_CHUNK: Final = 1 << 16
+_ID = re.compile(r"[A-Z0-9]{1,40}")
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+async def fetch(
+    session: aiohttp.ClientSession, *, token: str, api: str, found: dict[str, Any], file: Attachment, into: Path
+) -> Attachment:
+    """Downloads what ``files.info`` said of a file. A file that is there already is not fetched again.
+
+    Raises ``Refused`` for one that is too large or kept outside Slack, ``Unavailable`` when it cannot be had now.
+    """
+    url = str(found.get("url_private_download") or found.get("url_private") or "")
+    if not _ID.fullmatch(file.source) or not _is_slacks(url, api):
+        raise _refused(file, "it is not kept by Slack", "Upload it to Slack itself.")
+    size = found.get("size")
+    if isinstance(size, int) and size > LARGEST:
+        raise _refused(
+            file, f"it has {size // 1_000_000} MB; {LARGEST // 1_000_000} are taken", "Send a smaller one."
+        )
+    place = into / file.source / (_UNSAFE.sub("_", file.name).strip("._")[-100:] or "file")
+    if not await asyncio.to_thread(place.exists):
+        await asyncio.to_thread(place.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        await _download(session, token, url, file, place)
+    length = (await asyncio.to_thread(place.stat)).st_size
+    return replace(file, path=str(place), size=length, source="")
+
+
+async def _download(session: aiohttp.ClientSession, token: str, url: str, file: Attachment, place: Path) -> None:
+    part = place.with_name(f".{place.name}.part")
+    try:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with session.get(url, headers=headers, allow_redirects=False) as answer:
+            if answer.status != 200:
+                raise _unavailable(file, f"Slack answered {answer.status}")
+            if answer.content_type == "text/html" and file.media_type != "text/html":
+                raise _unavailable(file, "Slack showed its sign-in page; the app may lack the scope files:read")
+            length = 0
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                async for chunk in answer.content.iter_chunked(_CHUNK):
+                    length += len(chunk)
+                    if length > LARGEST:
+                        raise _refused(file, "it is larger than Slack said", "Send a smaller one.")
+                    await asyncio.to_thread(out.write, chunk)
+        await asyncio.to_thread(part.replace, place)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise _unavailable(file, f"the connection broke: {type(error).__name__}") from error
+    finally:
+        await asyncio.to_thread(part.unlink, missing_ok=True)
+
+
+def _is_slacks(url: str, api: str) -> bool:
+    """Whether our token may be shown there: Slack's own hosts by TLS, or the place where ``api`` itself is."""
+    there, home = urlsplit(url), urlsplit(api)
+    host = there.hostname or ""
+    if there.scheme == "https" and (host == "slack.com" or host.endswith(".slack.com")):
+        return True
+    return (there.scheme, host) == (home.scheme, home.hostname) and not host.endswith("slack.com")
+
+
+def _refused(file: Attachment, cause: str, hint: str) -> Refused:
+    return Refused(attempted="take the file", on=file.name, cause=cause, hint=hint)
+
+
+def _unavailable(file: Attachment, cause: str) -> Unavailable:
+    return Unavailable(attempted="fetch the file", on=file.name, cause=cause, hint="Send it again.")

@@ -1,0 +1,187 @@
+"""Reads what Slack delivers: events, slash commands and pressed buttons become messages. Pure, and never raises.
+
+What is plainly not for us becomes nothing: other people's chatter in a channel is neither kept nor answered.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from bot.message import Attachment, Message
+from fleet.model import ChatRef, PersonId
+from fleet.untrusted import clean
+
+NAME: Final = "slack"
+FLEET: Final = "fleet"
+"""The slash command that takes every verb as its first word."""
+
+_REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
+_SUBTYPES = ("", "file_share", "thread_broadcast")
+_TEXT_LIMIT = 100_000
+_FILES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """Who we are there: our workspace and our own user."""
+
+    team: str
+    user: str
+
+
+def read(body: Mapping[str, Any], me: Me, verbs: Collection[str]) -> Message | None:
+    """The message in a delivered body; ``None`` when there is none for us. ``verbs``: what the registry knows."""
+    match _string(body, "type"):
+        case "event_callback":
+            event = body.get("event")
+            return _event(body, event, me, verbs) if isinstance(event, dict) else None
+        case "block_actions":
+            return _press(body)
+        case "" if _string(body, "command"):
+            return _command(body, verbs)
+        case _:
+            return None
+
+
+def _event(body: Mapping[str, Any], event: Mapping[str, Any], me: Me, verbs: Collection[str]) -> Message | None:
+    """A message. A mention is told twice, as a message and as ``app_mention``: channel and time are its key."""
+    user, channel, ts = _string(event, "user"), _string(event, "channel"), _string(event, "ts")
+    if _string(event, "type") not in ("message", "app_mention") or not (user and channel and ts):
+        return None
+    if _string(event, "subtype") not in _SUBTYPES or _string(event, "bot_id") or user == me.user:
+        return None
+    raw = _string(event, "text")[:_TEXT_LIMIT]
+    mentioned = f"<@{me.user}>" in raw or f"<@{me.user}|" in raw
+    direct = mentioned or _string(event, "channel_type") == "im" or channel.startswith("D")
+    text, thread = words(raw, me), _string(event, "thread_ts")
+    if not direct and not _meant(text, bool(thread), verbs):
+        return None
+    return Message(
+        adapter=NAME,
+        update_id=f"m:{channel}:{ts}"[:200],
+        sender=PersonId(NAME, _team(body, event), user),
+        chat=ChatRef(NAME, channel, thread),
+        text=text,
+        files=_files(event),
+        direct=direct,
+    )
+
+
+def _meant(text: str, threaded: bool, verbs: Collection[str]) -> bool:
+    """Whether words in a channel may be ours: in a thread all but what is said to somebody else, else commands."""
+    if threaded:
+        return not text.startswith("@")
+    found = re.match(r"[!/]\s?([A-Za-z_-]+)", text)
+    return found is not None and found.group(1).lower().replace("_", "-") in verbs
+
+
+def _command(body: Mapping[str, Any], verbs: Collection[str]) -> Message | None:
+    user, channel = _string(body, "user_id"), _string(body, "channel_id")
+    if not (user and channel):
+        return None
+    return Message(
+        adapter=NAME,
+        update_id=f"c:{_trigger(body)}",
+        sender=PersonId(NAME, _string(body, "team_id"), user),
+        chat=ChatRef(NAME, channel, _string(body, "thread_ts")),
+        text=typed(_string(body, "command"), _string(body, "text")[:_TEXT_LIMIT], verbs),
+    )
+
+
+def typed(command: str, text: str, verbs: Collection[str]) -> str:
+    """What a slash command means: ``/fleet retry t1`` and ``/retry t1`` alike, whatever prefix a name carries."""
+    name, text = command.lstrip("/").lower(), html.unescape(text).strip()
+    parts = name.split("-")
+    for start in range(len(parts)):
+        rest = "-".join(parts[start:])
+        if rest == FLEET:
+            return f"/{text.lstrip('/!')}" if text else "/status"
+        if rest in verbs:
+            return f"/{rest} {text}".rstrip()
+    return f"/{name} {text}".rstrip()
+
+
+def _press(body: Mapping[str, Any]) -> Message | None:
+    found = body.get("actions")
+    action = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    message, container = _dict(body, "message"), _dict(body, "container")
+    user, channel = _string(_dict(body, "user"), "id"), _string(_dict(body, "channel"), "id")
+    token = _string(action, "value")
+    if not (user and channel and token):
+        return None
+    team = _string(_dict(body, "user"), "team_id") or _string(_dict(body, "team"), "id")
+    thread = _string(container, "thread_ts") or _string(message, "thread_ts")
+    ts = _string(container, "message_ts") or _string(message, "ts")
+    return Message(
+        adapter=NAME,
+        update_id=f"p:{_trigger(body)}",
+        sender=PersonId(NAME, team, user),
+        chat=ChatRef(NAME, channel, "" if thread == ts else thread),
+        pressed=token[:200],
+        reply_to=ts,
+    )
+
+
+def words(raw: str, me: Me) -> str:
+    """A message as it was typed: references spelled out, entities undone, our own name at either end taken off."""
+
+    def spelled(found: re.Match[str]) -> str:
+        kind, target, label = found.group(1), found.group(2), found.group(3) or ""
+        if kind == "@" and target == me.user:
+            return "\0"
+        if kind:
+            return ("#" if kind == "#" else "@") + (label.lstrip("@#") or target)
+        if not label or target.removeprefix("mailto:").removeprefix("tel:").endswith(label):
+            return label or target
+        return f"{label} ({target})"
+
+    text = html.unescape(_REFERENCE.sub(spelled, raw.replace("\0", ""))).strip()
+    text = re.sub(r"^(?:\0[:,]?\s*)+|(?:\s*\0)+$", "", text)
+    return text.replace("\0", "@airboss").strip()
+
+
+def _files(event: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    found = event.get("files")
+    made = []
+    for one in found[:_FILES] if isinstance(found, list) else ():
+        if not isinstance(one, dict) or not _string(one, "id"):
+            continue
+        size = one.get("size")
+        made.append(
+            Attachment(
+                name=" ".join(clean(_string(one, "name") or _string(one, "title"), 200).split()) or "file",
+                path="",
+                media_type=_string(one, "mimetype")[:100],
+                size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else 0,
+                source=_string(one, "id")[:100],
+            )
+        )
+    return tuple(made)
+
+
+def _team(body: Mapping[str, Any], event: Mapping[str, Any]) -> str:
+    """The sender's own workspace. In a channel shared with another one, no word about it means a stranger."""
+    said = _string(event, "user_team") or _string(event, "source_team") or _string(event, "team")
+    return said or ("" if body.get("is_ext_shared_channel") is True else _string(body, "team_id"))
+
+
+def _trigger(body: Mapping[str, Any]) -> str:
+    """What is the same when Slack delivers again, and different when a person does it again."""
+    trigger = _string(body, "trigger_id")
+    return trigger[:200] or sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _string(mapping: Mapping[str, Any], key: str) -> str:
+    value = mapping.get(key)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _dict(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = mapping.get(key)
+    return value if isinstance(value, dict) else {}
