@@ -49,12 +49,14 @@ class LoginFacts:
 class PipeSpec:
     """A process to run behind a durable pipe. Nothing in it may appear in a process list.
 
-    ``id`` is unique for all time; starting it again finds the first one. ``nonce`` comes back in the exit
-    record and is seen by nobody but the supervisor. ``env`` is added to a clean base (HOME, PATH, USER, LANG)
-    unless ``bare_env``, when it is everything. ``stdin`` keeps standard input open for ``send``; otherwise the
-    process reads end-of-file. ``merge`` sends standard error to the output spool too. ``contain`` asks for a PID
-    namespace where the machine has one. ``expect_tree`` is (directory, git tree id): the supervisor hashes the
-    directory itself just before the start, and does not start on a difference.
+    ``id`` is unique for all time; starting it again finds the first one. ``nonce`` is a secret of the controller
+    and the supervisor alone: it never comes back, the exit record carries an HMAC-SHA-256 of itself keyed by it.
+    ``env`` is added to a clean base (HOME, PATH, USER, LANG) unless ``bare_env``, when it is everything but
+    ``AIRBOSS_PIPE=<id>``, which marks every process of the tree so that ``stop`` finds those that left it.
+    ``stdin`` keeps standard input open for ``send``; otherwise the process reads end-of-file. ``merge`` sends
+    standard error to the output spool too. ``contain`` asks for a PID namespace where the machine has one.
+    ``expect_tree`` is (directory, git tree id): the supervisor hashes the directory itself just before the start,
+    and does not start on a difference.
     """
 
     id: str
@@ -176,7 +178,11 @@ class Executor(Protocol):
         """Appends input that begins at byte ``position`` of all input; a repeat is found and ignored."""
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
-        """TERM, ``grace`` seconds, KILL, until no process of the tree is left. None there is fine."""
+        """TERM, ``grace`` seconds, KILL, until no process of the tree is left. None there is fine.
+
+        Where the supervisor is dead (on Linux): KILL for what is below it, in its group or session, or still
+        carries the pipe's mark in its environment.
+        """
 
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
         """The last ``limit`` bytes of the ``out`` or ``err`` spool."""
@@ -195,8 +201,19 @@ DriverState = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture for a model to look at."""
+
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
-    """What a driver must know to launch or resume an agent. ``conversation`` is a UUID made by us."""
+    """What a driver must know to launch or resume an agent. ``conversation`` is a UUID made by us.
+
+    ``images`` are those of the ``attachments`` that a driver may show to the model at once.
+    """
 
     conversation: str
     prompt: str
@@ -206,6 +223,7 @@ class Brief:
     resume: str = ""  # the agent's own id when an earlier process is to be gone on with
     read_only: bool = False
     attachments: tuple[str, ...] = ()  # absolute paths on the machine
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from bot.explain import explain
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
-from fleet.machines.runner import boot
+from fleet.machines.runner.facts import boot
 from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
 from fleet.untrusted import clean

@@ -121,7 +121,7 @@ class LoginExecutor(ABC):
                     return buffer
                 if line == b"need":
                     log.debug("installing the runner on %s", self.where)
-                    await stream.write(shipment().source)
+                    await stream.write(shipment().archive)
                 elif line.startswith(b"fail "):
                     raise Unavailable(
                         attempted="install the runner", on=self.where, cause=line[5:].decode(errors="replace")

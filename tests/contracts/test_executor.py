@@ -94,6 +94,27 @@ async def test_files_stream_through_a_command(login: Login, tmp_path: Path) -> N
     assert (tmp_path / "out").stat().st_size < len(content)
 
 
+#: Pipelines whose every stage can be ahead of the other when the limit is passed.
+OVERFLOWING = ("yes | cat", "cat | cat", "yes >&2 & yes | cat", "setsid yes | cat", "head -c 3000000 /dev/zero")
+
+
+async def test_a_pipeline_that_overflows_is_unavailable_and_the_link_goes_on(login: Login, tmp_path: Path) -> None:
+    executor = login.executor()
+    spec = pipe_spec("sleep", "300")
+    await executor.start(spec)
+
+    async def overflow(number: int) -> None:
+        script, out = OVERFLOWING[number % len(OVERFLOWING)], tmp_path / f"out{number}"
+        with pytest.raises(Unavailable, match="limit of 70000 bytes"):
+            await executor.run(["sh", "-c", script], stdin=bytes(2_000_000), stdout=out, limit=70_000)
+        assert out.stat().st_size <= 70_000
+
+    for _ in range(2):
+        await asyncio.gather(*(overflow(number) for number in range(len(OVERFLOWING))))
+    await executor.stop(spec.id, 0)
+    assert executor.channels_opened == 1
+
+
 async def test_input_that_nobody_reads_is_let_go(login: Login) -> None:
     ran = await login.executor().run(["sh", "-c", "exec <&-; exit 3"], stdin=bytes(5_000_000))
     assert ran.exit == Exited(3)
@@ -177,13 +198,30 @@ async def test_the_runner_is_repaired_when_its_file_is_not_what_its_name_says(lo
     executor = login.executor()
     await executor.facts()
     await executor.close()
-    (source,) = (login.root / "bin").glob("runner-*.py")
+    (archive,) = (login.root / "bin").glob("runner-*.pyz")
     (compiled,) = (login.root / "bin").glob("runner-*.pyc")
-    good = source.read_bytes()
-    source.write_bytes(b"raise SystemExit")
-    compiled.write_bytes(b"nonsense")
-    assert (await executor.run(["true"])).exit == Exited(0)
-    assert source.read_bytes() == good
+    good = archive.read_bytes(), compiled.read_bytes()
+    for bad in (b"nonsense", b"", good[0][:-1], good[0].replace(b"def serve", b"def swerve")):
+        archive.write_bytes(bad)
+        assert (await executor.run(["true"])).exit == Exited(0)
+        await executor.close()
+        assert archive.read_bytes() == good[0]
+    for bad in (b"nonsense", b"", good[1][:-1], good[1].replace(b"exit", b"tixe")):
+        compiled.write_bytes(bad)
+        assert (await executor.run(["true"])).exit == Exited(0)
+        await executor.close()
+        assert compiled.read_bytes() == good[1]
+    assert {path.name for path in (login.root / "bin").iterdir()} == {archive.name, compiled.name}
+
+
+async def test_a_good_installation_is_left_as_it_is(login: Login) -> None:
+    seen = set()
+    for _ in range(2):
+        executor = login.executor()
+        await executor.facts()
+        await executor.close()
+        seen.add(tuple(sorted((path.name, path.stat().st_ino) for path in (login.root / "bin").iterdir())))
+    assert len(seen) == 1
 
 
 async def test_a_login_without_python_is_unavailable(login: Login) -> None:

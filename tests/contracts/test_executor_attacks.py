@@ -14,6 +14,7 @@ from tests.contracts.executor_logins import (
     KINDS,
     NONCE,
     Login,
+    alive,
     ends,
     far_end,
     follow,
@@ -62,6 +63,57 @@ async def test_a_command_does_not_outlive_its_supervisor(login: Login) -> None:
     state = json.loads(await executor.read_file(f"pipes/{spec.id}/state.json", 1000))
     await executor.run(["kill", "-9", str(state["pid"])])
     await ends(pid)
+
+
+#: Its supervisor is gone, and so are the group and the session by which a process would be found.
+DESERTER = "trap '' TERM HUP; (setsid sh -c '{inner}' &); until [ -s {place} ]; do sleep 0.01; done; kill -9 $PPID"
+
+
+async def desert(login: Login, pipe: str, inner: str) -> int:
+    """Starts a pipe whose command kills its supervisor; answers the pid of the process that it leaves behind."""
+    executor = login.executor()
+    await executor.facts()
+    place = login.root.parent / pipe
+    script = DESERTER.format(inner=f"echo $$ > {place}.new; mv {place}.new {place}; {inner}", place=place)
+    await executor.start(pipe_spec("sh", "-c", f"{script}; sleep 300", id=pipe, env={"A": "b"}))
+    async with asyncio.timeout(10):
+        while not place.exists():
+            await asyncio.sleep(0.01)
+    state = json.loads(await executor.read_file(f"pipes/{pipe}/state.json", 1000))
+    await ends(state["pid"])
+    pid = int(place.read_text())
+    assert alive(pid)
+    return pid
+
+
+async def test_stop_finds_what_left_group_and_session_of_a_dead_supervisor(login: Login) -> None:
+    spec, other = pipe_spec("true"), pipe_spec("sh", "-c", "echo up; setsid sleep 300")
+    executor = login.executor()
+    await executor.start(other)
+    await said(executor, other.id, b"up")
+    pid = await desert(login, spec.id, "exec sleep 300")
+    await executor.stop(spec.id, 0)
+    assert not alive(pid)
+    state = json.loads(await executor.read_file(f"pipes/{other.id}/state.json", 1000))
+    assert alive(state["pid"])
+
+
+async def test_stop_finds_it_also_when_the_pipes_directory_was_taken_away(login: Login) -> None:
+    spec = pipe_spec("true")
+    pid = await desert(login, spec.id, "exec sleep 300")
+    await login.executor().run(["rm", "-rf", str(login.root / "pipes" / spec.id)])
+    assert alive(pid)
+    await login.executor().stop(spec.id, 0)
+    assert not alive(pid)
+
+
+async def test_the_end_of_a_pipe_is_the_end_of_what_its_dead_supervisor_left(login: Login) -> None:
+    """The second runs in a fresh environment of its own making, but for the mark."""
+    for inner in ("exec sleep 300", "exec env -i AIRBOSS_PIPE=$AIRBOSS_PIPE PATH=$PATH sleep 300"):
+        spec = pipe_spec("true")
+        pid = await desert(login, spec.id, inner)
+        assert "supervisor is gone" in await lost(login.executor(), spec.id)
+        assert not alive(pid)
 
 
 async def test_a_record_that_the_command_wrote_is_lost(login: Login) -> None:

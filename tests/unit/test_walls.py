@@ -55,10 +55,17 @@ BREACHES = {
     "telegram in a command": ("bot/commands/run.py", "from telegram import Bot", "homes"),
     "rich in cards": ("bot/cards.py", "import rich.table", "homes"),
     "plots in the digest": ("bot/digest.py", "import matplotlib.pyplot", "homes"),
-    "the runner asks us": ("fleet/machines/runner.py", "from fleet.exits import Exit", "runner"),
-    "the runner asks a library": ("fleet/machines/runner.py", "import psutil", "runner"),
-    "the runner asks a young module": ("fleet/machines/runner.py", "import tomllib", "runner"),
-    "the runner speaks young Python": ("fleet/machines/runner.py", "match 1:\n    case 1: pass", "runner"),
+    "the runner asks us": ("fleet/machines/runner/serve.py", "from fleet.exits import Exit", "runner"),
+    "the runner asks its neighbour": ("fleet/machines/runner/serve.py", "from ..channel import Frame", "runner"),
+    "the runner asks itself by its name here": (
+        "fleet/machines/runner/serve.py",
+        "from fleet.machines.runner.files import parse",
+        "runner",
+    ),
+    "the runner asks a library": ("fleet/machines/runner/facts.py", "import psutil", "runner"),
+    "the runner asks a young module": ("fleet/machines/runner/files.py", "import tomllib", "runner"),
+    "the runner speaks young Python": ("fleet/machines/runner/files.py", "match 1:\n    case 1: pass", "runner"),
+    "the runner grows a god file again": ("fleet/machines/runner/serve.py", "x = 1\n" * 401, "size"),
     "a driver starts a process": ("fleet/agents/claude.py", "import subprocess", "drivers"),
     "a driver reads the clock": ("fleet/agents/claude.py", "from time import time", "drivers"),
     "a driver opens a file": ("fleet/agents/families.py", "open('x')", "drivers"),
@@ -87,7 +94,10 @@ LAWFUL = {
     "tests may speak ssh": ("tests/far_end/a.py", "import asyncssh"),
     "a reason beside it": ("bot/a.py", "x = 1  # type: ignore[misc]  # the stub omits this overload"),
     "a reason beside a noqa": ("bot/a.py", "x = 1  # noqa: S603 - argv is a constant of ours"),
-    "the runner may be long": ("fleet/machines/runner.py", "x = 1\n" * 900),
+    "the runner asks itself": (
+        "fleet/machines/runner/serve.py",
+        "import os\nfrom . import files\nfrom .jobs import Job",
+    ),
     "the root builds": ("bot/app.py", "Dispatcher()"),
 }
 

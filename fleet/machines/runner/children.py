@@ -1,0 +1,67 @@
+"""How a process begins: its signals, its standard streams, and the report of why it could not."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+
+from .files import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def default_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGCHLD,
+    ):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def wake_on_child() -> int:
+    """A descriptor that becomes readable whenever a child ends."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
+
+
+def become(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int], report: int) -> NoReturn:
+    """In a fresh child: turns into the command, or reports in one line of JSON why it cannot."""
+    try:
+        default_signals()
+        os.umask(0o022)
+        for target, fd in enumerate(stdio):
+            # dup2 to itself would leave close-on-exec set; stdio descriptors are always above 2 here.
+            os.dup2(fd, target)
+        what = "directory " + cwd
+        os.chdir(cwd)
+        what = "program " + argv[0]
+        os.execvpe(argv[0], argv, env)
+    except OSError as error:
+        write_all(report, json.dumps({"failed": "%s: %s" % (what, error.strerror)}).encode() + b"\n")
+    except (ValueError, UnicodeError) as error:
+        write_all(report, json.dumps({"failed": "arguments: %s" % error}).encode() + b"\n")
+    finally:
+        os._exit(127)
+
+
+def high_pipe() -> tuple[int, int]:
+    """A pipe whose ends are never 0, 1 or 2, so that they survive the arranging of standard streams."""
+    ends = []
+    for fd in os.pipe():
+        ends.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
+        os.close(fd)
+    return ends[0], ends[1]

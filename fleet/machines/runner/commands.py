@@ -1,0 +1,195 @@
+"""Short commands, and helpers of ours that run beside the loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+
+from .children import become, default_signals, high_pipe
+from .facts import signal_group
+from .files import CHUNK, attempt, parse, read_all, write_all
+from .frames import Problem
+from .jobs import Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional
+
+    from .files import Json
+    from .serve import Serve
+
+
+class RunJob(Job):
+    """A short command, or a function of ours in a child so that it holds up nobody."""
+
+    def __init__(self, serve: Serve, number: int, request: Json, work: Optional[Callable[[], Any]] = None) -> None:
+        super().__init__(serve, number)
+        self.limit = request.get("limit", 1 << 20)
+        self.strict = request.get("strict", False)
+        self.sent = {"out": 0, "err": 0}
+        self.kept = b""
+        self.status: Optional[int] = None
+        self.timed_out = self.dropped = False
+        self.kill_at = 0.0
+        self.stdin_pending = bytearray()
+        self.stdin_last = not request.get("stdin", False)
+        self.deadline = time.monotonic() + request.get("timeout", 60.0)
+        self.wake = self.deadline
+        out, out_writer = high_pipe()
+        err, err_writer = high_pipe()
+        stdin_reader, self.stdin = high_pipe()
+        report, report_writer = high_pipe()
+        for fd in (out, err, self.stdin):
+            os.set_blocking(fd, False)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setsid()
+                if work:
+                    default_signals()
+                    os.dup2(out_writer, 1)
+                    write_all(1, json.dumps(work()).encode())
+                    os._exit(0)
+                env = {**serve.base_env(request.get("path", [])), **(request.get("env") or {})}
+                become(
+                    request["argv"],
+                    env,
+                    serve.resolve(request.get("cwd") or serve.directory),
+                    (stdin_reader, out_writer, err_writer),
+                    report_writer,
+                )
+            except BaseException as error:  # a child must never return into the loop of its parent
+                write_all(report_writer, json.dumps({"failed": str(error)}).encode())
+            finally:
+                os._exit(1)
+        for fd in (out_writer, err_writer, stdin_reader, report_writer):
+            os.close(fd)
+        self.sources = {"out": out, "err": err}
+        self.report = report
+        if self.stdin_last:
+            self.close_stdin()
+
+    def close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def interest(self) -> list[tuple[int, int]]:
+        wanted = [(self.stdin, select.POLLOUT)] if self.stdin >= 0 and self.stdin_pending else []
+        if self.may_talk():
+            wanted += [(fd, select.POLLIN) for fd in self.sources.values()]
+        return wanted
+
+    def feed(self, data: bytes, last: bool) -> None:
+        self.stdin_pending += data
+        self.stdin_last = self.stdin_last or last
+
+    def pump_stdin(self) -> None:
+        taken = 0
+        try:
+            while self.stdin >= 0 and self.stdin_pending:
+                count = os.write(self.stdin, self.stdin_pending[:CHUNK])
+                del self.stdin_pending[:count]
+                taken += count
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close_stdin()
+        if self.stdin < 0 and self.stdin_pending:  # it does not listen: the rest is let go
+            taken += len(self.stdin_pending)
+            self.stdin_pending.clear()
+        if taken:
+            self.say({"ev": "credit", "n": taken})
+        if self.stdin_last and not self.stdin_pending:
+            self.close_stdin()
+
+    def step(self, now: float) -> None:
+        self.pump_stdin()
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = status
+                signal_group(self.pid, signal.SIGKILL)
+            elif now >= self.deadline and not self.kill_at:
+                self.timed_out, self.kill_at = True, now + 1.0
+                signal_group(self.pid, signal.SIGTERM)
+            elif self.kill_at and now >= self.kill_at:
+                signal_group(self.pid, signal.SIGKILL)
+        self.wake = (self.kill_at or self.deadline) if self.status is None else now
+        for name in ("out", "err"):
+            if name in self.sources:  # passing the limit drops both
+                self.pump_source(name)
+        if self.status is not None and not self.sources and not self.dropped:
+            self.end()
+
+    def pump_source(self, name: str) -> None:
+        if not self.may_talk():
+            self.wake = max(self.wake, time.monotonic() + 0.02) if self.status is not None else self.wake
+            return
+        try:
+            data = os.read(self.sources[name], CHUNK)
+        except BlockingIOError:
+            if self.status is None:
+                return
+            data = b""  # what still holds the pipe is a daemon left behind: nobody waits for it
+        if not data:
+            os.close(self.sources.pop(name))
+            return
+        room = self.limit - self.sent[name]
+        self.sent[name] += len(data)
+        if len(data) > room and self.strict and name == "out":
+            self.drop()
+            self.serve.fail(
+                self.number, Problem("unavailable", "the output passed the limit of %d bytes" % self.limit)
+            )
+        elif room > 0:
+            self.tell(name, data[:room])
+
+    def tell(self, name: str, data: bytes) -> None:
+        self.say({"ev": name}, data)
+
+    def end(self) -> None:
+        failed = parse(read_all(self.report)).get("failed", "")
+        self.clean()
+        if failed:
+            self.serve.fail(self.number, Problem("unavailable", failed))
+        else:
+            self.finish({"status": self.status, "timeout": self.timed_out})
+
+    def clean(self) -> None:
+        self.close_stdin()
+        for fd in (self.report, *self.sources.values()):
+            os.close(fd)
+        self.sources = {}
+
+    def drop(self) -> None:
+        if self.dropped:
+            return
+        self.dropped = True
+        signal_group(self.pid, signal.SIGKILL)
+        self.clean()
+        self.serve.jobs.pop(self.number, None)
+        if self.status is None:
+            attempt(os.kill, self.pid, signal.SIGKILL)  # it may not have its group yet
+            self.serve.orphans.append(self.pid)
+
+
+class AnswerJob(RunJob):
+    """A helper process whose whole output is a JSON answer."""
+
+    def tell(self, name: str, data: bytes) -> None:
+        if name == "out":
+            self.kept += data
+
+    def end(self) -> None:
+        failed = parse(read_all(self.report)).get("failed")
+        self.clean()
+        answer = parse(self.kept)
+        if not answer or "error" in answer:
+            cause = failed or answer.get("cause") or "the helper process ended without an answer"
+            self.serve.fail(self.number, Problem(answer.get("error", "unavailable"), cause))
+        else:
+            self.finish(answer)

@@ -1,0 +1,175 @@
+"""Containment: an own PID namespace, and a memory that others of this login cannot read."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import struct
+
+from .children import default_signals, high_pipe, wake_on_child
+from .facts import LINUX, signal_group
+from .files import parse, read_all, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from .files import Json
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+
+
+class Libc:
+    """The system calls that the standard library lacks; every one answers 0 or raises OSError."""
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self.ctypes = ctypes
+        self.library = ctypes.CDLL(None, use_errno=True)
+
+    def call(self, name: str, *arguments: Any) -> None:
+        if getattr(self.library, name)(*arguments) < 0:
+            code = self.ctypes.get_errno()
+            raise OSError(code, "%s: %s" % (name, os.strerror(code)))
+
+    def prctl(self, option: int, value: int) -> None:
+        long = self.ctypes.c_ulong
+        self.call("prctl", option, long(value), long(0), long(0), long(0))
+
+    def mount(self, source: bytes, target: bytes, kind: bytes, flags: int) -> None:
+        self.call("mount", source, target, kind, self.ctypes.c_ulong(flags), None)
+
+    def drop_capabilities(self) -> None:
+        """Leaves nothing that an exec, as root or of a set-uid file, could get back."""
+        self.prctl(PR_SET_NO_NEW_PRIVS, 1)
+        for capability in range(64):
+            try:
+                self.prctl(PR_CAPBSET_DROP, capability)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    break
+                if error.errno != errno.EPERM:
+                    raise
+        header = struct.pack("=Ii", 0x20080522, 0)
+        self.call("capset", header, bytes(24))
+
+
+def harden() -> Libc | None:
+    """Keeps other processes of this login out of our memory, where nonces and environments are."""
+    if not LINUX:
+        return None
+    libc = Libc()
+    libc.prctl(PR_SET_DUMPABLE, 0)
+    return libc
+
+
+def enter_namespaces(libc: Libc) -> None:
+    """A new PID namespace for our children; a new user namespace with the same ids unless we are root."""
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        libc.call("unshare", CLONE_NEWPID | CLONE_NEWNS)
+        return
+    libc.prctl(PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map belongs to root; no nonce is in this memory yet
+    libc.call("unshare", CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", "%d %d 1" % (uid, uid)),
+        ("gid_map", "%d %d 1" % (gid, gid)),
+    ):
+        fd = os.open("/proc/self/" + name, os.O_WRONLY)
+        os.write(fd, text.encode())
+        os.close(fd)
+    libc.prctl(PR_SET_DUMPABLE, 0)
+
+
+def furnish_namespace(libc: Libc) -> None:
+    """As process 1 of the new namespace: a /proc that shows only it, and no way back."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
+    libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    libc.drop_capabilities()
+
+
+def can_contain() -> bool:
+    """Tries it, in a child that then ends."""
+    if not LINUX:
+        return False
+    pid = os.fork()
+    if pid == 0:
+        try:
+            libc = Libc()
+            enter_namespaces(libc)
+            init = os.fork()
+            if init == 0:
+                try:
+                    furnish_namespace(libc)
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            os._exit(0 if os.waitpid(init, 0)[1] == 0 else 1)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def contain(libc: Libc, report: int, control: int, start: Callable[[int], NoReturn]) -> NoReturn:
+    """In a fresh child: becomes the parent of a namespace whose process 1 runs ``start`` and reports on it."""
+
+    def tell(message: Json) -> None:
+        write_all(report, json.dumps(message).encode() + b"\n")
+
+    try:
+        default_signals()
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        enter_namespaces(libc)
+        init = os.fork()
+        if init:
+            os.close(report)
+            os.close(control)
+            os.waitpid(init, 0)
+            os._exit(0)
+        if os.getpid() != 1:  # below, kill(-1) means "all of this namespace", and must never mean this machine
+            raise OSError("the new process is not the first of its namespace")
+        furnish_namespace(libc)
+    except OSError as error:
+        tell({"uncontained": str(error)})
+        os._exit(0)
+    wake = wake_on_child()
+    failure, failure_writer = high_pipe()
+    command = os.fork()
+    if command == 0:
+        os.setsid()
+        start(failure_writer)
+    os.close(failure_writer)
+    failed = read_all(failure)
+    tell(parse(failed) if failed else {"started": True})
+    poller = select.poll()
+    poller.register(wake, select.POLLIN)
+    poller.register(control, select.POLLIN)
+    while True:
+        for fd, _ in poller.poll():
+            order = os.read(fd, 64)
+            if fd == control and not order:
+                os._exit(1)  # the supervisor is gone, and with us the whole namespace
+            if fd == control and b"K" in order:
+                os.kill(-1, signal.SIGKILL)
+            elif fd == control:
+                signal_group(command, signal.SIGTERM)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                os._exit(1)
+            if pid == 0:
+                break
+            if pid == command:
+                tell({"status": status})
+                os._exit(0)

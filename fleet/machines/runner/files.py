@@ -1,0 +1,113 @@
+"""Bytes in and out of descriptors and files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+TYPE_CHECKING = False  # importing typing would cost every start three milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Json = dict[str, Any]
+
+CHUNK = 1 << 16
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def read_exactly(fd: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = os.read(fd, size - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def read_all(fd: int) -> bytes:
+    data = b""
+    while True:
+        more = os.read(fd, CHUNK)
+        if not more:
+            return data
+        data += more
+
+
+def write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def read_path(path: str, limit: int = 1 << 16) -> bytes | None:
+    """The first bytes of a file; None when it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return read_exactly(fd, limit)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def write_path(path: str, data: bytes) -> None:
+    """Writes a file atomically."""
+    temporary = "%s.%d.tmp" % (path, os.getpid())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        write_all(fd, data)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a system call worked, where its failing needs no answer (the process is gone already)."""
+    try:
+        function(*arguments)
+        return True
+    except OSError:
+        return False
+
+
+def parse(data: bytes | None) -> Json:
+    """A JSON object; empty for anything else."""
+    try:
+        value = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def remove(path: str) -> Json:
+    """Removes a tree, also where the code that filled it made directories read-only."""
+    import shutil
+
+    def retry(function: Callable[[str], None], name: str, _: Any) -> None:
+        try:
+            os.chmod(os.path.dirname(name), 0o700)
+            if os.path.isdir(name) and not os.path.islink(name):
+                os.chmod(name, 0o700)
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                os.unlink(name)
+        except OSError:
+            pass  # what is left in the end is reported below
+
+    if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
+        os.unlink(path)
+    shutil.rmtree(path, onerror=retry)
+    if os.path.lexists(path):
+        return {"error": "unavailable", "cause": "%s could not be removed" % path}
+    return {"ok": True}

@@ -1,0 +1,144 @@
+"""Pipes seen from the link: following one to its end, and stopping one."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from .facts import LINUX, boot, kill_each, marked, start_time, tree_of
+from .files import CHUNK, read_path
+from .frames import Problem
+from .jobs import Job
+from .pipes import alive, notify, starting, state, status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .serve import Serve
+
+PULSE_SECONDS = 4.0
+GIVE_UP_SECONDS = 10.0  # for processes that do not end when they are killed
+
+
+class AttachJob(Job):
+    """Follows a pipe from a byte offset to its end."""
+
+    def __init__(self, serve: Serve, number: int, directory: str, offset: int) -> None:
+        super().__init__(serve, number)
+        self.directory, self.offset = directory, offset
+        self.fd = -1
+        self.pause = 0.002
+        self.accepted = -1
+        self.stalled = ""
+        self.seen_alive = True
+        self.checked_at = 0.0
+        self.pulsed_at = 0.0
+        self.give_up = 0.0
+
+    def step(self, now: float) -> None:
+        if now < self.wake:
+            return
+        if not self.may_talk():
+            self.wake = now + 0.02
+            return
+        if self.fd < 0:
+            try:
+                self.fd = os.open(os.path.join(self.directory, "out"), os.O_RDONLY | os.O_NOFOLLOW)
+            except OSError:
+                if not starting(self.directory):
+                    self.end("there is no such pipe")
+                self.wake = now + 0.01
+                return
+        # Life is looked at before the spool: a supervisor that is gone by now has written all it ever will.
+        if now - self.checked_at > (0.05 if LINUX else PULSE_SECONDS / 2) or self.recorded():
+            self.seen_alive = alive(self.directory)
+            self.checked_at = now
+        self.tell_status(now)
+        data = os.pread(self.fd, CHUNK, self.offset)
+        if data:
+            self.say({"ev": "out", "offset": self.offset}, data)
+            self.offset += len(data)
+            self.pause, self.wake = 0.002, now
+        elif not self.seen_alive:
+            self.bury(now)
+        else:
+            self.pause = min(0.1, self.pause * 1.3)
+            self.wake = now + self.pause
+
+    def bury(self, now: float) -> None:
+        """A command that killed its supervisor may have left processes; they are ended before the end is told."""
+        left = marked(os.path.basename(self.directory))
+        self.give_up = self.give_up or now + GIVE_UP_SECONDS
+        if left and now < self.give_up:
+            kill_each(left)
+            self.wake = now + 0.02
+        else:
+            self.end("")
+
+    def recorded(self) -> bool:
+        return os.path.lexists(os.path.join(self.directory, "exit"))
+
+    def tell_status(self, now: float) -> None:
+        told = status(self.directory)
+        accepted, stalled = told.get("accepted", 0), told.get("stalled", "")
+        if accepted > max(self.accepted, 0):
+            self.say({"ev": "accepted", "position": accepted})
+            self.pause = 0.002
+        self.accepted = accepted
+        due = now - self.pulsed_at >= PULSE_SECONDS
+        if stalled and (due or stalled != self.stalled):
+            self.say({"ev": "stalled", "why": stalled})
+        if due and self.seen_alive:
+            self.say({"ev": "pulse"})
+            self.pulsed_at = now
+        self.stalled = stalled
+
+    def end(self, missing: str) -> None:
+        record = read_path(os.path.join(self.directory, "exit"))
+        doubled = os.path.lexists(os.path.join(self.directory, "doubled"))
+        self.finish(
+            {"ev": "end", "missing": missing, "doubled": doubled, "recorded": record is not None}, record or b""
+        )
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def drop(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.serve.jobs.pop(self.number, None)
+
+
+class StopJob(Job):
+    """Waits until the supervisor has ended the tree; does it itself where the supervisor is dead."""
+
+    def __init__(self, serve: Serve, number: int, directory: str, grace: float) -> None:
+        super().__init__(serve, number)
+        self.directory = directory
+        self.give_up = time.monotonic() + grace + 2 * GIVE_UP_SECONDS
+        self.order = b"s%d\n" % int(grace * 1e6)
+        self.ordered = False
+
+    def step(self, now: float) -> None:
+        if now < self.wake:
+            return
+        self.wake = now + 0.02
+        if not self.ordered:
+            self.ordered = notify(self.directory, self.order)
+        if starting(self.directory):
+            return
+        left = [] if (supervised := alive(self.directory)) else leftovers(self.directory)
+        kill_each(left)
+        if not supervised and not left:
+            self.finish({})
+        elif now > self.give_up:
+            self.serve.fail(self.number, Problem("unavailable", "processes of the tree would not end"))
+
+
+def leftovers(directory: str) -> list[int]:
+    """What still runs of a pipe whose supervisor is dead."""
+    left = set(marked(os.path.basename(directory)))
+    told = status(directory)
+    main = told.get("main", 0)
+    # Without its leader a group may by now be somebody else's: only what is older than no leader is ours.
+    if main and state(directory).get("boot") == boot() and start_time(main) in ("", told.get("start")):
+        left.update(tree_of(main))
+    return sorted(left)

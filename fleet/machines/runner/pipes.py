@@ -1,0 +1,133 @@
+"""The directory of one pipe: as its supervisor writes it, and as everybody else reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from .facts import boot, start_time
+from .files import attempt, now_us, parse, read_path, remove, write_all, write_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .files import Json
+
+STATUS_SIZE = 256
+START_SECONDS = 10.0  # a pipe without state.json is thought to be starting for so long
+
+
+class Directory:
+    """A pipe's directory in its supervisor's hands. ``OSError`` where the disk says no."""
+
+    def __init__(self, root: str, pipe: str) -> None:
+        self.path = os.path.join(root, "pipes", pipe)
+        self.control = self.status = -1
+        self.told = b""
+
+    def at(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def claim(self, spec: Json) -> None:
+        """Takes the id (FileExistsError: somebody has it) and lays out the directory."""
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        os.mkdir(self.path, 0o700)
+        try:
+            names = ["out", "err"] + (["in"] if spec["stdin"] else [])
+            for name in names:
+                os.close(os.open(self.at(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            kept = {key: value for key, value in spec.items() if key != "env"}
+            write_path(self.at("spec.json"), json.dumps(kept).encode())
+            os.mkfifo(self.at("ctl"), 0o600)
+            self.control = os.open(self.at("ctl"), os.O_RDWR | os.O_NONBLOCK)
+            self.status = os.open(self.at("status"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            self.tell(0, "", 0)
+            pid = os.getpid()
+            state = {"pid": pid, "start": start_time(pid), "boot": boot()}
+            write_path(self.at("state.json"), json.dumps(state).encode())
+        except OSError:
+            remove(self.path)
+            raise
+
+    def tell(self, accepted: int, stalled: str, main: int) -> None:
+        """Says how far input was taken, what stalls, and which process is the first of the tree (0: none)."""
+        start = start_time(main) if main else ""
+        body = {"accepted": accepted, "stalled": stalled[:80], "main": main, "start": start}
+        line = json.dumps(body).encode().ljust(STATUS_SIZE)
+        if line != self.told:
+            os.pwrite(self.status, line, 0)
+            self.told = line
+
+    def record(self, data: bytes, files: list[int]) -> None:
+        """Puts the exit record in place once it and ``files`` are on the disk; it must not be there yet."""
+        temporary = self.at("exit.%d" % os.getpid())
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            write_all(fd, data)
+            for written in (fd, *files):
+                os.fsync(written)
+        finally:
+            os.close(fd)
+        try:
+            os.link(temporary, self.at("exit"))
+        except FileExistsError:
+            # Not ours. Leave it and say so: the controller takes neither.
+            os.close(os.open(self.at("doubled"), os.O_WRONLY | os.O_CREAT, 0o600))
+        os.unlink(temporary)
+
+
+def state(directory: str) -> Json:
+    """Who the supervisor is: pid, start and boot; empty while it has not said so."""
+    return parse(read_path(os.path.join(directory, "state.json")))
+
+
+def status(directory: str) -> Json:
+    """What the supervisor told last; empty before its first word."""
+    return parse(read_path(os.path.join(directory, "status")))
+
+
+def alive(directory: str) -> bool:
+    """Whether the very supervisor that made this pipe runs now."""
+    known = state(directory)
+    if not known:
+        return starting(directory)
+    return bool(known.get("start")) and start_time(known["pid"]) == known["start"] and known["boot"] == boot()
+
+
+def starting(directory: str) -> bool:
+    """A pipe whose supervisor has made the directory a moment ago and not said who it is."""
+    try:
+        age = time.time() - os.stat(directory).st_mtime
+    except OSError:
+        return False
+    return age < START_SECONDS and not os.path.exists(os.path.join(directory, "state.json"))
+
+
+def notify(directory: str, order: bytes) -> bool:
+    """Whether somebody holds the pipe's FIFO open and has been sent the order."""
+    try:
+        fd = os.open(os.path.join(directory, "ctl"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return attempt(os.write, fd, order)
+    finally:
+        os.close(fd)
+
+
+def forget(root: str, older_than_us: int) -> Json:
+    """Retention: removes what ended at least so long ago."""
+    count = 0
+    pipes = os.path.join(root, "pipes")
+    for name in os.listdir(pipes) if os.path.isdir(pipes) else []:
+        directory = os.path.join(pipes, name)
+        if alive(directory):
+            continue
+        ended = parse((read_path(os.path.join(directory, "exit")) or b"").split(b"\n")[0]).get("ended_us")
+        try:
+            moment = ended if isinstance(ended, int) else int(os.stat(directory).st_mtime * 1e6)
+        except OSError:
+            continue
+        if now_us() - moment >= older_than_us and "ok" in remove(directory):
+            count += 1
+    return {"ok": True, "count": count}

@@ -1,0 +1,140 @@
+"""The supervised process: how it is started and told, what it says of itself, how it is signalled."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+
+from .children import become, high_pipe
+from .containment import PR_SET_PDEATHSIG, contain
+from .facts import MARK, signal_group
+from .files import CHUNK, attempt, now_us, parse
+from .spool import Feed, Spool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, Optional
+
+    from .containment import Libc
+    from .files import Json
+    from .pipes import Directory
+
+
+class Process:
+    """One command behind a pipe, contained or not. ``main`` is 0 before it is launched.
+
+    Contained, ``main`` is the parent of the namespace, and the wait status comes from its process 1.
+    """
+
+    def __init__(self, spec: Json, directory: Directory, libc: Optional[Libc]) -> None:
+        self.spec, self.directory, self.libc = spec, directory, libc
+        self.main = 0
+        self.contained = False
+        self.status: Optional[int] = None
+        self.unavailable = ""
+        self.started_us = now_us()
+        self.spools: list[Spool] = []
+        self.feed: Optional[Feed] = None
+        self.report = self.control = -1
+        self.report_buffer = b""
+
+    def tell(self, stalled: str = "") -> None:
+        """Brings the pipe's ``status`` up to date; ``stalled`` is what the supervisor itself waits for."""
+        stalled = stalled or next((spool.stalled for spool in self.spools if spool.stalled), "")
+        self.directory.tell(self.feed.accepted if self.feed else 0, stalled, self.main)
+
+    def launch(self, contained: bool) -> None:
+        """Forks the process. Nothing secret but its environment is in this memory yet."""
+        spec = self.spec
+        out, out_writer = high_pipe()
+        err, err_writer = high_pipe()
+        if spec["merge"]:
+            os.close(err_writer)
+            err_writer = os.dup(out_writer)
+        stdin = -1
+        if spec["stdin"]:
+            stdin_reader, stdin = high_pipe()
+        else:
+            stdin_reader = fcntl.fcntl(os.open(os.devnull, os.O_RDONLY), fcntl.F_DUPFD_CLOEXEC, 3)
+        self.report, report_writer = high_pipe()
+        control, self.control = high_pipe()
+        theirs = (stdin_reader, out_writer, err_writer)
+        env = {**spec["env"], MARK: spec["id"]}
+
+        def start(report: int) -> NoReturn:
+            become(spec["argv"], env, spec["cwd"], theirs, report)
+
+        self.main = os.fork()
+        if self.main == 0:
+            try:
+                os.close(0)  # the nonce comes this way, and only the supervisor may read it
+                os.open(os.devnull, os.O_RDONLY)
+                ours = (out, err, stdin, self.report, self.control)
+                for fd in (*ours, self.directory.control, self.directory.status):
+                    if fd >= 0:
+                        os.close(fd)
+                os.setsid()
+                if contained and self.libc:
+                    contain(self.libc, report_writer, control, start)
+                if self.libc:
+                    self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                start(report_writer)
+            finally:
+                os._exit(127)
+        for fd in (*theirs, report_writer, control):
+            os.close(fd)
+        self.contained = contained
+        self.spools = [Spool(out, self.directory.at("out")), Spool(err, self.directory.at("err"))]
+        if spec["stdin"]:
+            self.feed = Feed(stdin, self.directory.at("in"), self.directory.at("eof"))
+        self.started_us = now_us()
+        self.tell()
+        self.heed_report(wait=True)
+
+    def relaunch_uncontained(self) -> None:
+        os.waitpid(self.main, 0)
+        for spool in self.spools:
+            spool.close()
+        self.close_stdin()
+        for fd in (self.report, self.control):
+            if fd >= 0:
+                os.close(fd)
+        self.report_buffer = b""
+        self.launch(False)
+
+    def heed_report(self, wait: bool = False) -> None:
+        """Reads what the child's side reports: uncontained, started, failed or a wait status."""
+        while self.report >= 0:
+            data = os.read(self.report, CHUNK)
+            if not data:
+                os.close(self.report)
+                self.report = -1
+            self.report_buffer += data
+            *lines, self.report_buffer = self.report_buffer.split(b"\n")
+            for line in lines:
+                message = parse(line)
+                if "uncontained" in message:
+                    return self.relaunch_uncontained()
+                self.unavailable = message.get("failed", self.unavailable)
+                if "status" in message:
+                    self.status = message["status"]
+            if lines or not wait:
+                return None
+        return None
+
+    def close_stdin(self) -> None:
+        if self.feed:
+            self.feed.close()
+
+    def terminate(self) -> None:
+        if self.contained:
+            attempt(os.write, self.control, b"T")
+        else:
+            signal_group(self.main, signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self.contained:
+            attempt(os.write, self.control, b"K")
+        else:
+            signal_group(self.main, signal.SIGKILL)

@@ -1,0 +1,278 @@
+"""One channel to the controller."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import struct
+import sys
+import time
+
+from .children import wake_on_child
+from .commands import AnswerJob, RunJob
+from .containment import can_contain, harden
+from .facts import LINUX, boot
+from .files import attempt, now_us, remove, write_all, write_path
+from .follow import AttachJob, StopJob
+from .frames import Problem, frame, whole_frames
+from .jobs import Job
+from .pipes import forget, notify
+from .transfers import ReadJob, WriteJob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    from .files import Json
+
+ROOM = 1 << 18  # bytes of frames waiting for the link before producers pause
+
+
+def serve(root: str) -> None:
+    """Answers the controller on standard input and output until the link ends."""
+    harden()
+    os.makedirs(root, 0o700, exist_ok=True)
+    Serve(os.path.realpath(root)).loop()
+
+
+def problem_of(error: Exception) -> Problem:
+    """What the controller is told of an error that nobody foresaw."""
+    if isinstance(error, OSError):
+        return Problem("unavailable", str(error))
+    return Problem("unavailable", "the runner failed at this request: %s: %s" % (type(error).__name__, error))
+
+
+class Serve:
+    """The loop: one thread, no request holds up another, the link's pace is everybody's."""
+
+    def __init__(self, root: str) -> None:
+        import pwd
+
+        account = pwd.getpwuid(os.getuid())
+        self.user, self.home = account.pw_name, account.pw_dir
+        self.root = root
+        self.directory = self.home if os.path.isdir(self.home) else root  # where commands run by default
+        self.runner = os.path.abspath(sys.argv[0])  # the one file that all of this came in
+        self.jobs: dict[int, Job] = {}
+        self.orphans: list[int] = []
+        self.outgoing = bytearray()
+        self.incoming = bytearray()
+        self.contained: Optional[bool] = None
+
+    def room(self) -> bool:
+        return len(self.outgoing) < ROOM
+
+    def send(self, header: Json, payload: bytes = b"") -> None:
+        self.outgoing += frame(header, payload)
+
+    def fail(self, number: int, problem: Problem) -> None:
+        self.send({"id": number, "error": problem.kind, "cause": problem.cause})
+        self.jobs.pop(number, None)
+
+    def base_env(self, path: list[str]) -> dict[str, str]:
+        default = os.environ.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
+        return {
+            "HOME": self.home,
+            "USER": self.user,
+            "LOGNAME": self.user,
+            "LANG": os.environ.get("LANG") or "C.UTF-8",
+            "PATH": ":".join([*path, default]),
+        }
+
+    def resolve(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self.root, path))
+
+    def pipe(self, name: str) -> str:
+        plain = name.replace("-", "").replace("_", "").replace(".", "")
+        if not plain.isalnum() or not plain.isascii() or name.startswith((".", "-")) or len(name) > 120:
+            raise Problem("refused", "%r is no name for a pipe" % name)
+        return os.path.join(self.root, "pipes", name)
+
+    def handle(self, request: Json, payload: bytes) -> None:
+        number = request["id"]
+        job = self.jobs.get(number)
+        operation = request["op"]
+        try:
+            if operation == "credit":
+                if job:
+                    job.credit += request["n"]
+                    job.wake = 0.0
+            elif operation == "data":
+                if job:
+                    job.feed(payload, request.get("last", False))
+                    job.wake = 0.0
+            elif operation == "cancel":
+                if job:
+                    job.drop()
+            else:
+                answer = getattr(self, "do_" + operation)(request, payload)
+                if isinstance(answer, Job):
+                    self.jobs[number] = answer
+                else:
+                    self.send({"id": number, "done": True, **answer})
+        except Problem as problem:
+            self.fail(number, problem)
+        except Exception as error:  # whatever is wrong with one request, the link is everybody's
+            self.fail(number, problem_of(error))
+
+    def do_ping(self, request: Json, payload: bytes) -> Json:
+        return {}
+
+    def do_facts(self, request: Json, payload: bytes) -> Json:
+        if self.contained is None:
+            self.contained = can_contain()
+        disk = os.statvfs(self.root)
+        return {
+            "user": self.user,
+            "uid": os.getuid(),
+            "home": self.home,
+            "root": self.root,
+            "host": os.uname().nodename,
+            "boot": boot(),
+            "system": "linux" if LINUX else sys.platform,
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "cpus": os.cpu_count() or 1,
+            "load_milli": int(os.getloadavg()[0] * 1000),
+            "disk_free": disk.f_bavail * disk.f_frsize,
+            "clock_us": now_us(),
+            "contained": self.contained,
+        }
+
+    def do_run(self, request: Json, payload: bytes) -> Job:
+        return RunJob(self, request["id"], request)
+
+    def do_start(self, request: Json, payload: bytes) -> Any:
+        spec = json.loads(payload)
+        nonce = spec.pop("nonce").encode()
+        if os.path.isdir(self.pipe(spec["id"])):
+            return {"ok": "found"}
+        if not spec.pop("bare_env"):
+            spec["env"] = {**self.base_env(request.get("path", [])), **spec["env"]}
+        spec["root"], spec["cwd"] = self.root, self.resolve(spec["cwd"] or self.directory)
+        text = json.dumps(spec).encode()
+        argv = [sys.executable, "-I", "-S", "-E", self.runner, "supervise", spec["id"]]
+        job = AnswerJob(self, request["id"], {"argv": argv, "stdin": True, "timeout": 30.0})
+        job.feed(struct.pack(">I", len(text)) + text + nonce, True)
+        return job
+
+    def do_attach(self, request: Json, payload: bytes) -> Job:
+        return AttachJob(self, request["id"], self.pipe(request["pipe"]), request["offset"])
+
+    def do_send(self, request: Json, payload: bytes) -> Json:
+        directory = self.pipe(request["pipe"])
+        position, path = request["position"], os.path.join(directory, "in")
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise Problem("refused", "the pipe is not there or takes no input") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            size = os.fstat(fd).st_size
+            if position > size:
+                raise Problem("refused", "input is known up to byte %d, and this begins at %d" % (size, position))
+            fresh = payload[size - position :]
+            if fresh and os.path.exists(os.path.join(directory, "eof")):
+                raise Problem("refused", "the input was closed at byte %d" % size)
+            try:
+                os.lseek(fd, size, os.SEEK_SET)
+                write_all(fd, fresh)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+            if request.get("eof"):
+                write_path(os.path.join(directory, "eof"), b"%d" % (size + len(fresh)))
+        finally:
+            os.close(fd)
+        notify(directory, b"i\n")
+        return {}
+
+    def do_stop(self, request: Json, payload: bytes) -> Job:
+        return StopJob(self, request["id"], self.pipe(request["pipe"]), request["grace"])
+
+    def do_tail(self, request: Json, payload: bytes) -> Job:
+        if request["stream"] not in ("out", "err"):
+            raise Problem("refused", "a pipe has the streams out and err")
+        path = os.path.join(self.pipe(request["pipe"]), request["stream"])
+        return ReadJob(self, request["id"], path, request["limit"], tail=True)
+
+    def do_read(self, request: Json, payload: bytes) -> Job:
+        return ReadJob(self, request["id"], self.resolve(request["path"]), request["limit"])
+
+    def do_write(self, request: Json, payload: bytes) -> Job:
+        return WriteJob(self, request["id"], self.resolve(request["path"]), request["mode"])
+
+    def do_remove(self, request: Json, payload: bytes) -> Job:
+        path = self.resolve(request["path"])
+        parent = os.path.realpath(os.path.dirname(path))
+        if not (parent + "/").startswith(os.path.realpath(self.root) + "/"):
+            raise Problem("refused", "%s is not under %s" % (path, self.root))
+        return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: remove(path))
+
+    def do_forget(self, request: Json, payload: bytes) -> Job:
+        age = request["older_than_us"]
+        return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: forget(self.root, age))
+
+    def receive(self) -> bool:
+        """Takes what came; false at the end of the link."""
+        try:
+            data = os.read(0, 1 << 18)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self.incoming += data
+        for header, payload in whole_frames(self.incoming):
+            self.handle(header, payload)
+        return bool(data)
+
+    def transmit(self) -> bool:
+        try:
+            while self.outgoing:
+                del self.outgoing[: os.write(1, self.outgoing[: 1 << 18])]
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def reap_orphans(self) -> None:
+        for pid in list(self.orphans):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self.orphans.remove(pid)
+
+    def loop(self) -> None:
+        os.set_blocking(0, False)
+        os.set_blocking(1, False)
+        wake = wake_on_child()
+        self.send({"id": 0, "ev": "ready", "root": self.root})
+        linked = self.transmit()
+        while linked:
+            poller = select.poll()
+            poller.register(0, select.POLLIN)
+            poller.register(wake, select.POLLIN)
+            if self.outgoing:
+                poller.register(1, select.POLLOUT)
+            now = time.monotonic()
+            pause = 5.0
+            for job in self.jobs.values():
+                for fd, events in job.interest():
+                    poller.register(fd, events)
+                pause = min(pause, max(0.0, job.wake - now))
+            ready = dict(poller.poll(pause * 1000 + (0.5 if pause else 0)))
+            if wake in ready:
+                os.read(wake, 4096)
+                self.reap_orphans()
+            if 0 in ready:
+                linked = self.receive()
+            now = time.monotonic()
+            for job in list(self.jobs.values()):
+                try:
+                    job.step(now)
+                except Exception as error:  # as above: it is the end of one request, not of the link
+                    attempt(job.drop)
+                    self.fail(job.number, problem_of(error))
+            linked = self.transmit() and linked
+        for job in list(self.jobs.values()):
+            job.drop()

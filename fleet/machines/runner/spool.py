@@ -1,0 +1,88 @@
+"""The bytes of a process: its output on the way to a file, its input on the way from one."""
+
+from __future__ import annotations
+
+import os
+
+from .files import CHUNK, read_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+
+class Spool:
+    """One stream of the process on its way to a file; keeps what the disk does not take."""
+
+    def __init__(self, source: int, path: str) -> None:
+        self.source = source
+        os.set_blocking(source, False)
+        self.file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.pending = b""
+        self.retry_at = 0.0
+        self.backoff = 0.05
+        self.stalled = ""
+        self.ended = False  # no more to read; what is pending may still have to be written
+
+    def step(self, now: float) -> None:
+        """Reads once and writes it. Never more than one chunk is held."""
+        if not self.pending and not self.ended:
+            try:
+                self.pending = os.read(self.source, CHUNK)
+                self.ended = not self.pending
+            except BlockingIOError:
+                return
+            except OSError:
+                self.ended = True
+        try:
+            while self.pending:
+                self.pending = self.pending[os.write(self.file, self.pending) :]
+            self.stalled, self.backoff = "", 0.05
+        except OSError as error:
+            self.stalled = error.strerror or str(error)
+            self.retry_at, self.backoff = now + self.backoff, min(1.0, self.backoff * 2)
+
+    def size(self) -> int:
+        return os.fstat(self.file).st_size
+
+    def close(self) -> None:
+        os.close(self.source)
+        os.close(self.file)
+
+
+class Feed:
+    """What the process is told, from a file that the controller appends to. ``stdin`` is -1 once it is closed."""
+
+    def __init__(self, stdin: int, path: str, end: str) -> None:
+        os.set_blocking(stdin, False)
+        self.stdin, self.end = stdin, end
+        self.file = os.open(path, os.O_RDONLY)
+        self.pending = b""
+        self.accepted = 0
+
+    def step(self, tell: Callable[[], None]) -> None:
+        """Moves what the process takes, and tells after each piece."""
+        try:
+            while self.stdin >= 0:
+                if not self.pending:
+                    self.pending = os.pread(self.file, CHUNK, self.accepted)
+                if not self.pending:
+                    end = read_path(self.end)
+                    if end and end.isdigit() and self.accepted >= int(end):
+                        self.close()
+                    return
+                count = os.write(self.stdin, self.pending)
+                self.pending = self.pending[count:]
+                self.accepted += count
+                tell()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        """The process reads the end of file from here on."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            os.close(self.file)
+        self.stdin, self.pending = -1, b""

@@ -1,0 +1,239 @@
+"""The process behind one pipe: it starts a command, spools and feeds it, and signs what it saw of its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import time
+
+from .children import high_pipe, wake_on_child
+from .containment import PR_SET_CHILD_SUBREAPER, harden
+from .facts import LINUX, kill_each, processes, tree_of
+from .files import now_us, read_all, read_exactly, write_all
+from .pipes import Directory
+from .process import Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, Optional
+
+    from .containment import Libc
+    from .files import Json
+
+
+class Supervisor:
+    """Starts one process, spools and feeds it, ends its whole tree, and signs what it saw."""
+
+    def __init__(self, root: str, spec: Json, libc: Optional[Libc]) -> None:
+        self.spec = spec
+        self.directory = Directory(root, spec["id"])
+        self.process = Process(spec, self.directory, libc)
+        self.how = "ended"
+        self.tree = ""
+        self.ended_us = 0
+        self.kill_at = 0.0
+        self.main_ended = False
+        self.gone = True
+
+    def check_tree(self) -> None:
+        from .trees import tree_id
+
+        directory, expected = self.spec["expect_tree"]
+        try:
+            self.tree = tree_id(directory, len(expected))
+        except OSError as error:
+            self.process.unavailable = "the tree could not be read: %s" % error
+            return
+        if self.tree != expected:
+            self.process.unavailable = "the directory holds tree %s, not %s" % (self.tree or "(empty)", expected)
+
+    def heed_control(self) -> None:
+        try:
+            words = os.read(self.directory.control, 4096).decode("ascii", "replace").split()
+        except BlockingIOError:
+            return
+        for word in words:
+            if word[0] == "s" and word[1:].isdigit():
+                self.terminate(int(word[1:]) / 1e6)
+
+    def terminate(self, grace: float) -> None:
+        """TERM now and KILL after ``grace`` seconds; a second order only shortens the wait."""
+        if self.kill_at:
+            self.kill_at = min(self.kill_at, time.monotonic() + grace)
+            return
+        self.kill_at = time.monotonic() + grace
+        self.process.terminate()
+
+    def reap(self) -> bool:
+        """Takes every end there is; true when no child is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                return False
+            if pid == self.process.main:
+                if self.process.contained:
+                    self.process.heed_report()
+                else:
+                    self.process.status = status
+                self.how = "killed-init" if self.process.status is None else self.how
+                self.main_ended = True
+
+    def run(self) -> None:
+        """From the start of the process to the end of its tree."""
+        wake = wake_on_child()
+        deadline = time.monotonic() + self.spec["timeout_us"] / 1e6 if self.spec["timeout_us"] else 0.0
+        self.reap()
+        while not self.main_ended:
+            now = time.monotonic()
+            if deadline and now >= deadline and not self.kill_at:
+                self.how = "timeout"
+                self.terminate(self.spec["grace_us"] / 1e6)
+            if self.kill_at and now >= self.kill_at:
+                self.process.kill()
+                self.kill_at = now + 1.0
+            self.pump(wake, [self.kill_at or deadline])
+            self.reap()
+        self.ended_us = now_us()
+        self.process.close_stdin()
+        self.gone = self.sweep(wake)
+        quiet_at, spools = time.monotonic() + 2, self.process.spools
+        while not all(spool.ended and not spool.pending for spool in spools):
+            before = [spool.size() for spool in spools]
+            self.pump(wake, [quiet_at])
+            if before != [spool.size() for spool in spools] or any(spool.pending for spool in spools):
+                quiet_at = time.monotonic() + 2
+            elif time.monotonic() >= quiet_at:
+                break  # somebody outside the tree holds the pipe open, and says nothing
+        self.process.tell()
+
+    def pump(self, wake: int, times: list[float]) -> None:
+        """Waits for the next thing to do and does it."""
+        process, now = self.process, time.monotonic()
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        poller.register(self.directory.control, select.POLLIN)
+        if process.report >= 0 and process.contained:
+            poller.register(process.report, select.POLLIN)
+        if process.feed and process.feed.stdin >= 0:
+            poller.register(process.feed.stdin, select.POLLOUT if process.feed.pending else 0)
+        for spool in process.spools:
+            if spool.stalled:
+                times.append(spool.retry_at)
+            elif not spool.ended:
+                poller.register(spool.source, select.POLLIN)
+        waits = [moment - now for moment in times if moment]
+        ready = dict(poller.poll(max(0.0, min([*waits, 5.0])) * 1000 + 1))
+        now = time.monotonic()
+        if wake in ready:
+            os.read(wake, 4096)
+        if self.directory.control in ready:
+            self.heed_control()
+        if process.report in ready:
+            process.heed_report()
+        if process.feed:
+            process.feed.step(process.tell)
+        for spool in process.spools:
+            if spool.source in ready or (spool.stalled and now >= spool.retry_at):
+                spool.step(now)
+        process.tell()
+
+    def sweep(self, wake: int) -> bool:
+        """Kills what is left. On Linux every orphan of the tree is our child, so ECHILD means all gone."""
+        if not LINUX:
+            return self.sweep_by_listing()
+        give_up = time.monotonic() + 10
+        while not self.reap():
+            if time.monotonic() > give_up:
+                return False
+            mine = os.getpid()
+            kill_each([row[0] for row in processes() if row[1] == mine or row[2] == self.process.main])
+            self.pump(wake, [time.monotonic() + 0.02])
+        return True
+
+    def sweep_by_listing(self) -> bool:
+        for _ in range(20):
+            left = tree_of(self.process.main)
+            if not left:
+                return True
+            kill_each(left)
+            time.sleep(0.05)
+        return False
+
+    def record(self, nonce: bytes) -> None:
+        """Signs and writes the exit record; waits for disk space rather than give up."""
+        import hashlib
+        import hmac
+
+        process = self.process
+        body = {
+            "pipe": self.spec["id"],
+            "how": "unavailable" if process.unavailable else self.how,
+            "status": None if process.unavailable else process.status,
+            "started_us": process.started_us,
+            "ended_us": self.ended_us or now_us(),
+            "timeout_us": self.spec["timeout_us"],
+            "contained": process.contained,
+            "gone": self.gone,
+            "tree": self.tree,
+            "unavailable": process.unavailable,
+        }
+        line = json.dumps(body).encode()
+        data = line + b"\n" + hmac.new(nonce, line, hashlib.sha256).hexdigest().encode() + b"\n"
+        pause = 0.05
+        while True:
+            try:
+                return self.directory.record(data, [spool.file for spool in process.spools])
+            except FileNotFoundError:
+                return None  # the directory was taken from under us: the record is missing, and that is Lost
+            except OSError as error:
+                self.process.tell(error.strerror or str(error))
+                time.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+
+def supervise(pipe: str) -> NoReturn:
+    """Reads ``length, spec, nonce`` from standard input and detaches; the first line out says what became of it.
+
+    ``pipe`` is there for people who read a list of processes; the spec has the id too.
+    """
+    libc = harden()
+    answer, answer_writer = high_pipe()
+    if os.fork():
+        os.close(answer_writer)
+        write_all(1, read_all(answer))
+        os._exit(0)
+    os.close(answer)
+    os.setsid()
+    if libc:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    (size,) = struct.unpack(">I", read_exactly(0, 4))
+    spec = json.loads(read_exactly(0, size))
+    supervisor = Supervisor(spec.pop("root"), spec, libc)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        supervisor.directory.claim(spec)
+    except FileExistsError:
+        write_all(answer_writer, b'{"ok": "found"}')
+        os._exit(0)
+    except OSError as error:
+        write_all(answer_writer, json.dumps({"error": "unavailable", "cause": str(error)}).encode())
+        os._exit(0)
+    write_all(answer_writer, b'{"ok": "started"}')
+    os.close(answer_writer)
+    if spec["expect_tree"]:
+        supervisor.check_tree()
+    if not supervisor.process.unavailable:
+        supervisor.process.launch(spec["contain"])
+    nonce = read_all(0)
+    os.dup2(null, 0)
+    if supervisor.process.main:
+        supervisor.run()
+    supervisor.record(nonce)
+    os._exit(0)

@@ -1,0 +1,42 @@
+"""The tree check: git's object ids of a directory, with hashlib."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+
+def tree_id(directory: str, length: int, top: bool = True) -> str:
+    """The git tree id of a directory as it is on disk, raw; "" for one without files."""
+    import hashlib
+
+    new = hashlib.sha1 if length == 40 else hashlib.sha256
+    entries = []
+    with os.scandir(os.fsencode(directory)) as listing:
+        for entry in listing:
+            if top and entry.name == b".git":
+                continue
+            info = entry.stat(follow_symlinks=False)
+            sort_name = entry.name
+            if stat.S_ISDIR(info.st_mode):
+                mode, name = b"40000", tree_id(os.fsdecode(entry.path), length, False)
+                if not name:
+                    continue
+                sort_name += b"/"
+            elif stat.S_ISLNK(info.st_mode):
+                target = os.readlink(entry.path)
+                mode, name = b"120000", new(b"blob %d\0" % len(target) + target).hexdigest()
+            elif stat.S_ISREG(info.st_mode):
+                mode = b"100755" if info.st_mode & stat.S_IXUSR else b"100644"
+                digest = new(b"blob %d\0" % info.st_size)
+                with open(entry.path, "rb") as file:
+                    for chunk in iter(lambda: file.read(1 << 20), b""):
+                        digest.update(chunk)
+                name = digest.hexdigest()
+            else:
+                mode, name = b"0", "0" * length  # a device or socket: in no tree, so the ids must differ
+            entries.append((sort_name, mode + b" " + entry.name + b"\0" + bytes.fromhex(name)))
+    if not entries and not top:
+        return ""
+    body = b"".join(line for _, line in sorted(entries))
+    return str(new(b"tree %d\0" % len(body) + body).hexdigest())
