@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 
 from fleet.errors import AirbossError
-from fleet.events import ControllerStarted, Recorded, TaskMoved
+from fleet.events import ControllerStarted, Recorded, SessionEnded
 from fleet.events import Source as Said
 from fleet.flight import Flight
-from fleet.model import ENDS, TaskState
+from fleet.model import TaskState
 from fleet.services import AIRBOSS, Services
 from fleet.store import ledger, tasks
 from fleet.store.core import Tx
@@ -61,7 +61,7 @@ class Dispatcher:
             await asyncio.gather(retention, *self._running.values(), return_exceptions=True)
 
     async def _launch(self) -> None:
-        for task in await self._services.store.read(tasks.open_tasks):
+        for task in await self._services.store.read(tasks.unfinished):
             if task.id in self._running:
                 continue
             flight = Flight(self._services, task)
@@ -79,8 +79,7 @@ class Dispatcher:
 
     def _note(self, tx: Tx, recorded: Recorded) -> None:
         """A slot that becomes free is news for every task that waits for one."""
-        event = recorded.event
-        if isinstance(event, TaskMoved) and event.new in ENDS:
+        if isinstance(recorded.event, SessionEnded):
             tx.after_commit(self._slot_free)
 
     def _slot_free(self) -> None:

@@ -28,6 +28,7 @@ NAMES = (
     "landing-swapped",
     "landing-done",
     "receipt-written",
+    "task-landed",
 )
 
 _visits: dict[str, int] = {}

@@ -72,13 +72,14 @@ class Flight:
         except Exception as error:
             _log.exception("task %s in %s", self.task.id, self.task.state)
             if self.task.state in ENDS:
-                return
+                raise
             await self._move(TaskState.LOST, f"a bug of ours, {type(error).__name__}: {error}"[:500])
             await self._clean_up()
         finally:
             await self._agent.close()
 
     async def _step(self) -> None:
+        self._woken.clear()  # before anything is read: news from now on ends the next wait
         if await self._stop_requested():
             await self._stopped()
             return
@@ -236,6 +237,7 @@ class Flight:
         await self._services.issue_receipt(self.task)
         failpoint("receipt-written")
         await self._move(TaskState.LANDED, "")
+        failpoint("task-landed")
 
     async def _judged(self, candidate: Candidate) -> Verdict:
         """The gatekeeper's verdict; a person's stop meanwhile ends the gates that run."""
@@ -310,7 +312,9 @@ class Flight:
                     await self._agent.gone(session)
                 if self.task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
                     await self._services.workspaces.discard(executor, session.workspace)
-            except AirbossError as error:
+            except Exception as error:
+                if not isinstance(error, AirbossError):
+                    _log.exception("ending session %s", session.id)
                 why = f"left behind on {session.machine}: {error}"
             else:
                 why = ""
@@ -331,8 +335,7 @@ class Flight:
             self.task = await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
 
     async def _wait(self, seconds: float) -> None:
-        """Until woken, or for so long."""
-        self._woken.clear()
+        """Until woken since this step began, or for so long."""
         if await self._stop_requested():
             return
         try:

@@ -12,7 +12,7 @@ from fleet.events import Refs, Source, TaskMoved, TaskRequested
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
-from fleet.store.tables import tasks
+from fleet.store.tables import sessions, tasks
 
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
 _LAST = select(func.coalesce(func.max(tasks.c.number), 0))
@@ -134,6 +134,13 @@ def open_tasks(tx: Tx) -> list[Task]:
     """Every task that has not ended, oldest first."""
     query = select(tasks).where(tasks.c.state.not_in([str(end) for end in ENDS])).order_by(tasks.c.number)
     return [_task(row) for row in tx.connection.execute(query)]
+
+
+def unfinished(tx: Tx) -> list[Task]:
+    """Every open task, and every ended one whose session was not closed yet, oldest first."""
+    left = select(sessions.c.task).where(sessions.c.ended_us == 0)
+    still = tasks.c.state.not_in([str(end) for end in ENDS]) | tasks.c.id.in_(left)
+    return [_task(row) for row in tx.connection.execute(select(tasks).where(still).order_by(tasks.c.number))]
 
 
 def recent(tx: Tx, n: int) -> list[Task]:

@@ -78,6 +78,20 @@ def test_open_and_recent(store: Store) -> None:
         assert [one.id for one in tasks.recent(tx, 2)] == ["t3", "t2"]
 
 
+def test_a_task_is_unfinished_until_its_session_is_closed(store: Store) -> None:
+    with store.transaction() as tx:
+        request(tx)
+        request(tx)
+        session = sessions.create_session(
+            tx, task="t1", machine="m", agent="a", base="b", isolation=Isolation.UNSAFE_SAME_USER
+        )
+        tasks.move(tx, "t1", TaskState.FAILED, "red", "airboss")
+        tasks.move(tx, "t2", TaskState.FAILED, "red", "airboss")
+        assert [one.id for one in tasks.unfinished(tx)] == ["t1"]
+        sessions.update(tx, session.id, ended_us=1)
+        assert tasks.unfinished(tx) == []
+
+
 def test_a_stop_is_asked_for_once_and_not_of_what_has_ended(store: Store) -> None:
     with store.transaction() as tx:
         request(tx)
