@@ -95,8 +95,9 @@ class House:
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     controller: subprocess.Popen[bytes] | None = None
 
-    def configure(self, **more: Any) -> None:
-        """Writes fleet.toml: evo-x2 here, macbook over SSH, the plain agent and those in ``agents``."""
+    @property
+    def machines(self) -> dict[str, dict[str, Any]]:
+        """What ``configure`` says of the machines, to be changed and given back to it."""
         ssh = {
             "executor": "ssh",
             "host": "127.0.0.1",
@@ -111,11 +112,14 @@ class House:
             "home": str(self.directory / "macbook"),
         }
         here = {"executor": "local", "labels": ["linux"], "slots": 4, "python": sys.executable}
-        here["home"] = str(self.directory / "evo-x2")
+        return {"evo-x2": {**here, "home": str(self.directory / "evo-x2")}, "macbook": ssh}
+
+    def configure(self, **more: Any) -> None:
+        """Writes fleet.toml: evo-x2 here, macbook over SSH, the plain agent and those in ``agents``."""
         plain = {"driver": "command", "program": [sys.executable, str(self.directory / "agent.py")]}
         document: dict[str, Any] = {
             "isolation": "unsafe-same-user",
-            "machines": {"evo-x2": here, "macbook": ssh},
+            "machines": self.machines,
             "agents": {"plain": plain, **self.agents},
             "repos": {"shop": {"url": str(self.bare), "agent": "plain"}},
         }
@@ -127,9 +131,9 @@ class House:
 
     # --- the controller -----------------------------------------------------------------------------------
 
-    def start(self, failpoint: str = "") -> None:
-        """Starts ``airboss serve`` and waits until it answers."""
-        environment = {**os.environ, "AIRBOSS_HOME": str(self.home)}
+    def start(self, failpoint: str = "", **environ: str) -> None:
+        """Starts ``airboss serve``, with more in its environment, and waits until it answers."""
+        environment = {**os.environ, **environ, "AIRBOSS_HOME": str(self.home)}
         environment.pop("AIRBOSS_FAILPOINT", None)
         if failpoint:
             environment["AIRBOSS_FAILPOINT"] = failpoint

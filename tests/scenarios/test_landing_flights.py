@@ -1,0 +1,205 @@
+"""Several at once: both land, neither undoes the other, conflicts are told, and what lands is what was judged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.far_end.repositories import advance, git
+from tests.scenarios.house import House, house
+
+#: Red when a change that says LONELY finds company. Its run number N waits while a file N lies in a directory.
+CHECK = """\
+import pathlib, sys, time
+holds = pathlib.Path(pathlib.Path("holds").read_text().strip())
+with (holds / "runs").open("a+") as runs:
+    runs.write("run\\n")
+    runs.seek(0)
+    number = len(runs.readlines())
+while (holds / str(number)).exists():
+    time.sleep(0.02)
+if "LONELY" in pathlib.Path("work.txt").read_text() and pathlib.Path("company.txt").exists():
+    print("E   not lonely any more")
+    sys.exit(1)
+"""
+GATE = f"""\
+[gates.check]
+run = [{json.dumps(sys.executable)}, "check.py"]
+timeout = "60s"
+protected = ["check.py"]
+rework_turns = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    holds = tmp_path_factory.mktemp("holds")
+    files: dict[str, str | bytes] = {"check.py": CHECK, "airboss.toml": GATE, "holds": f"{holds}\n"}
+    with house({**files, "lines.txt": "".join(f"{n}\n" for n in range(20))}) as made:
+        made.configure(machines={name: {**machine, "slots": 2} for name, machine in made.machines.items()})
+        made.start()
+        yield made
+
+
+@dataclass
+class Holds:
+    """Makes the gate's next runs wait, by their numbers from 1, until they are let go."""
+
+    where: Path
+
+    def wait_for(self, served: House, number: int) -> None:
+        runs = self.where / "runs"
+        served.until(lambda: len(runs.read_text().splitlines()) == number, f"run {number} of the gate begins")
+
+    def let_go(self, number: int) -> None:
+        (self.where / str(number)).unlink()
+
+
+@contextlib.contextmanager
+def _holding(served: House, runs: int) -> Iterator[Holds]:
+    where = Path(served.main("holds"))
+    (where / "runs").write_text("")
+    for number in range(1, runs + 1):
+        (where / str(number)).touch()
+    try:
+        yield Holds(where)
+    finally:
+        for number in range(1, runs + 1):
+            (where / str(number)).unlink(missing_ok=True)
+
+
+def _together(served: House, *prompts: str) -> list[str]:
+    """Begins these tasks and lets their agents work only when each of them has its worktree: one base for all."""
+    gate = served.directory / f"go-{len(served.commits())}-{len(prompts)}"
+    wait = f"shell while [ ! -e {gate} ]; do sleep 0.02; done\n"
+    begun = [served.say(f"/run {wait}{prompt}").task for prompt in prompts]
+    served.until(lambda: all(served.of(task, "pipe.started") for task in begun), "all have begun")
+    gate.touch()
+    return begun
+
+
+def _verdicts(served: House, task: str) -> list[str]:
+    return [recorded.event.body()["outcome"] for recorded in served.of(task, "verdict.given")]
+
+
+def test_two_that_began_together_both_land_and_the_second_is_judged_as_merged(served: House) -> None:
+    one, two = _together(served, "shell echo a > a.txt", "shell echo b > b.txt")
+    assert [served.wait(task).status for task in (one, two)] == [0, 0]
+    assert (served.main("a.txt"), served.main("b.txt")) == ("a", "b")
+    assert sorted(_verdicts(served, task) for task in (one, two)) == [["passed"], ["passed", "passed"]]
+    second = max((one, two), key=lambda task: len(_verdicts(served, task)))
+    done = served.of(second, "landing.done")[0].event.body()
+    judged = served.of(second, "gate.closed")[-1].event.body()
+    assert done["tree"] == judged["tree"] == git(served.bare, "rev-parse", f"{done['new']}^{{tree}}")
+    assert git(served.bare, "rev-parse", "main") == done["new"]
+
+
+def test_a_conflict_is_refused_with_its_paths_and_a_retry_lands(served: House) -> None:
+    begun = _together(served, "shell echo one > both.txt", "shell echo two > both.txt")
+    ended = {served.wait(task).status: task for task in begun}
+    assert set(ended) == {0, 2}
+    lost = ended[2]
+    assert served.state(lost) == "refused"
+    assert "both.txt" in served.why(lost) and "/retry" in served.why(lost)
+    assert _verdicts(served, lost) == ["passed"], "nothing that conflicts is judged"
+    again = served.say(f"/retry {lost}", wait=True)
+    assert again.status == 0, again.shown
+    assert served.main("both.txt") == served.of(lost, "task.requested")[0].event.body()["prompt"].split()[-3]
+
+
+def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -> None:
+    before = served.main()
+    first, second = _together(served, "shell echo here > company.txt", "write GOOD LONELY")
+    statuses = {served.wait(task).status for task in (first, second)}
+    assert statuses == {0, 1}
+    assert ("company.txt" in git(served.bare, "ls-tree", "--name-only", "main")) != ("LONELY" in served.main())
+    red = first if served.state(first) == "failed" else second
+    assert "failed" in _verdicts(served, red)
+    assert "not lonely any more" in served.of(red, "turn.started")[-1].event.body()["prompt"]
+    advance(served.bare, {"work.txt": before})
+
+
+def test_a_base_that_somebody_moves_while_the_gate_runs_keeps_their_work(served: House) -> None:
+    with _holding(served, 1) as gate:
+        begun = served.say("/run shell sed -i s/^3$/three/ lines.txt")
+        gate.wait_for(served, 1)
+        theirs = advance(served.bare, {"theirs.txt": "kept\n"})
+    assert served.wait(begun.task).status == 0
+    assert served.main("theirs.txt") == "kept"
+    assert "three" in served.main("lines.txt")
+    assert _verdicts(served, begun.task) == ["passed", "passed"]
+    assert git(served.bare, "rev-parse", "main^1") == theirs, "landed on top of theirs"
+
+
+def test_a_base_that_moves_while_the_merge_is_judged_is_merged_again(served: House) -> None:
+    with _holding(served, 2) as gate:
+        begun = served.say("/run shell sed -i s/^7$/seven/ lines.txt")
+        for number in (1, 2):
+            gate.wait_for(served, number)
+            advance(served.bare, {f"while-{number}.txt": f"{number}\n"})
+            gate.let_go(number)
+    assert served.wait(begun.task).status == 0
+    assert (served.main("while-1.txt"), served.main("while-2.txt")) == ("1", "2")
+    assert "seven" in served.main("lines.txt")
+    assert _verdicts(served, begun.task) == ["passed"] * 3
+    assert len(served.of(begun.task, "landing.missed")) == 1
+
+
+def test_more_tasks_than_slots_queue_and_all_land_in_one_dense_ledger(served: House) -> None:
+    begun = [served.say(f"/run shell echo {n} > queued-{n}.txt").task for n in range(6)]
+    assert [served.wait(task).status for task in begun] == [0] * 6
+    assert [served.main(f"queued-{n}.txt") for n in range(6)] == [str(n) for n in range(6)]
+    events = served.ledger()
+    assert [recorded.seq for recorded in events] == list(range(1, len(events) + 1))
+    held: Counter[str] = Counter()
+    placed: set[str] = set()
+    for recorded in events:
+        machine = recorded.refs.machine
+        if recorded.event.KIND == "session.placed":
+            held[machine] += 1
+            placed.add(machine)
+        elif recorded.event.KIND == "session.ended":
+            held[machine] -= 1
+        assert held[machine] <= 2, f"{machine} has two slots"
+    assert placed == {"evo-x2", "macbook"}
+    for task in begun:
+        assert len(served.of(task, "landing.done")) == 1
+        assert (served.home / "receipts" / f"{task}.json").exists()
+
+
+@pytest.mark.parametrize("way", ["ssh", "file"])
+def test_a_repository_behind_a_url_is_pushed_to(way: str) -> None:
+    with house() as built:
+        sshd = built.sshd
+        url = f"ssh://{sshd.user}@127.0.0.1:{sshd.port}{built.bare}" if way == "ssh" else f"file://{built.bare}"
+        built.configure(repos={"shop": {"url": url, "agent": "plain"}})
+        known = built.directory / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+        options = ["-i", str(sshd.identity), "-o", f"UserKnownHostsFile={known}", "-o", "IdentitiesOnly=yes"]
+        built.start(GIT_SSH_COMMAND=shlex.join(["ssh", *options]))
+        begun = built.say("/run write GOOD from afar", wait=True)
+        assert begun.status == 0, begun.shown
+        assert built.main() == "GOOD from afar"
+        assert built.bodies("landing.done")[0]["new"] == built.commits()[0]
+
+
+def test_an_ended_task_whose_session_a_crash_left_open_gives_its_slot_back() -> None:
+    with house() as built:
+        built.configure(machines={name: {**machine, "slots": 1} for name, machine in built.machines.items()})
+        built.start(failpoint="task-landed")
+        built.say("/run on=macbook write GOOD first")
+        assert built.died() == -9
+        assert not built.bodies("session.ended")
+        built.start()
+        assert built.say("/run on=macbook write GOOD second", wait=True).status == 0
+        assert built.bodies("session.ended")[0] == {"why": ""}
+        built.until(lambda: len(built.bodies("session.ended")) == 2, "both sessions are closed")
+        assert not list((built.directory / "macbook/.airboss/work").glob("[!.]*"))
