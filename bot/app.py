@@ -75,7 +75,7 @@ class App:
         async with AsyncExitStack() as stack:
             ground = await _ground(home, stack)
             config, store = ground.config, ground.store
-            services = ground.services()
+            services = await ground.services()
             dispatcher = Dispatcher(services, version("airboss"))
             watch = MachineWatch(config, ground.executors, services.clock)
             control = _Control(dispatcher, watch, ground.repository)
@@ -132,7 +132,7 @@ class _Ground:
             self.made[key] = Repository(*key, self.home / "repos" / f"{name}.git")
         return self.made[key]
 
-    def services(self) -> Services:
+    async def services(self) -> Services:
         """What the dispatcher's parts share."""
         workspaces = Workspaces(self.config().limits)
         gatekeeper = Pipeline(
@@ -143,6 +143,7 @@ class _Ground:
             repositories=self.repository,
             home=self.home,
         )
+        await gatekeeper.load()
         return Services(
             store=self.store,
             config=self.config,

@@ -202,9 +202,19 @@ class PermissionDecided(Event):
     KIND: ClassVar[str] = "permission.decided"
     ask: str
     tool: str
-    decision: str  # "allow" or "deny"
+    decision: str  # "allow", "answer" (``reason`` is the answer) or "deny"
     reason: str
     request_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionGranted(Event):
+    """A person said yes for the rest of a session: to this tool, these arguments, in this directory."""
+
+    KIND: ClassVar[str] = "permission.granted"
+    approval: str
+    tool: str
+    scope_sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from fleet import placement, wording
+from fleet import enclosures, placement, wording
+from fleet.agents.lines import with_attachments
 from fleet.errors import AirbossError, FenceLost, Misused, Refused, Unavailable, Unreachable
 from fleet.events import (
     HoldReleased,
@@ -161,8 +162,10 @@ class Flight:
             why = self._agent.why_unavailable
             await self._move(TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}")
             return
-        if notes := await self._services.store.write(lambda tx: sessions.take_notes(tx, session.id)):
-            await self._agent.go_on(session, "said", "\n\n".join(note.text for note in notes), self._running)
+        newest, enclosed = await enclosures.of_notes(self._services, executor, session)
+        if notes := await self._services.store.write(lambda tx: sessions.take_notes(tx, session.id, newest)):
+            said = (with_attachments(note.text, enclosed.get(note.id, ())) for note in notes)
+            await self._agent.go_on(session, "said", "\n\n".join(said), self._running)
             return
         if self.task.mode is TaskMode.ASK:
             await self._move(TaskState.ANSWERED, "")
@@ -310,6 +313,7 @@ class Flight:
             try:
                 if session.pipe and not session.pipe_end:
                     await self._agent.gone(session)
+                await executor.remove_tree(enclosures.inbox_of(self._services, session))
                 if self.task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
                     await self._services.workspaces.discard(executor, session.workspace)
             except Exception as error:

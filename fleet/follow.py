@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fleet import enclosures, questions
 from fleet.agents.framing import Line, LineFramer, Oversized
+from fleet.agents.lines import with_attachments
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import (
     Event,
@@ -21,7 +23,6 @@ from fleet.events import (
     PermissionDecided,
     PersonSaid,
     PipeEnded,
-    TurnClosed,
 )
 from fleet.events import Source as Said
 from fleet.exits import Lost, to_json
@@ -249,6 +250,10 @@ class Follower:
                 also(tx)
             for event in events_of(step.happened):
                 self._note(tx, event, turn, Said.AGENT)
+            for item in step.happened:
+                if isinstance(item, TurnEnded) and self._turn is not None:
+                    sessions.update_turn(tx, self._turn.id, claim=item.claim, ended_us=tx.now_us())
+                    approvals.withdraw(tx, session=self.session.id, why="the turn ended without an answer")
             for asked, ruling in rulings or ():
                 self._rule(tx, turn, asked, ruling)
             return self._save(tx, step, offset)
@@ -271,8 +276,6 @@ class Follower:
 
     def _note(self, tx: Tx, event: Event, turn: str, source: Said) -> None:
         record(tx, event, self.session, turn=turn, source=source)
-        if isinstance(event, TurnClosed) and self._turn is not None:
-            sessions.update_turn(tx, self._turn.id, claim=event.claim, ended_us=tx.now_us())
 
     def _rule(self, tx: Tx, turn: str, asked: Asked, ruling: Allow | Deny | AskPerson) -> None:
         reason = "" if isinstance(ruling, Allow) else ruling.reason
@@ -289,6 +292,8 @@ class Follower:
                 paths=asked.paths,
                 reason=reason,
                 expires_us=tx.now_us() + hours * 3_600_000_000,
+                directory=asked.directory or self.session.workspace,
+                questions=questions.to_json(asked.questions),
             )
             return
         decision = "allow" if isinstance(ruling, Allow) else "deny"
@@ -296,21 +301,23 @@ class Follower:
         self._note(tx, decided, turn, Said.CONTROLLER)
 
     async def _hear_people(self) -> None:
-        """Takes decisions and words that people left in the store, each exactly once; sees whether to stop."""
+        """Takes decisions and words that people left in the store, each exactly once; sees whether to stop.
 
+        A note's files are on the machine before its words are taken, so that the agent finds what it reads of.
+        """
         self._news = False
+        newest, enclosed = await enclosures.of_notes(self._services, self._executor, self.session)
 
         def work(tx: Tx) -> Session:
             session = self.session
             self._stopping = tasks.stop_requested(tx, self._task.id)
             approvals.expire(tx, session.id)
             for answer in approvals.take_decided(tx, session.id):
-                decision = Allow() if answer.allowed else Deny(answer.reason or "a person said no")
                 asked = approvals.approval(tx, answer.id)
                 decided = PermissionDecided(
                     answer.ask,
                     asked.tool,
-                    "allow" if answer.allowed else "deny",
+                    answer.decision,
                     answer.reason,
                     sha256_of(asked.request),
                 )
@@ -318,11 +325,12 @@ class Follower:
                 record(
                     tx, decided, session, turn=self._turn.id if self._turn else "", source=source, actor=answer.by
                 )
-                step = self._driver.decide(state_of(session), answer.ask, decision)
+                step = self._driver.decide(state_of(session), answer.ask, _decision(answer))
                 self.session = session = self._save(tx, step)
             if self._turn is not None and not self.session.one_turn:
-                for note in sessions.take_notes(tx, session.id):
-                    step = self._driver.say(state_of(session), note.text)
+                for note in sessions.take_notes(tx, session.id, newest):
+                    text = with_attachments(note.text, enclosed.get(note.id, ()))
+                    step = self._driver.say(state_of(session), text)
                     record(tx, PersonSaid(note.text, "steered"), session, turn=self._turn.id)
                     self.session = session = self._save(tx, step)
             return session
@@ -379,6 +387,12 @@ class Follower:
         happened = step.happened if open_turn else ()
         await self._apply(Step(step.state, happened), also=also)
         self._ended = ended
+
+
+def _decision(answer: approvals.Answer) -> Allow | Deny:
+    if answer.decision == "answer":
+        return Deny(questions.told(answer.reason))
+    return Allow() if answer.allowed else Deny(answer.reason or "a person said no")
 
 
 def _end_of(ended: Ended) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.questions import Question
+
 
 class ToolOutcome(StrEnum):
     """How a tool call ended. Each driver documents what it counts as ``FAILED``."""
@@ -56,7 +58,8 @@ class Asked:
     """The agent waits for a decision before it acts. Until ``decide`` is sent, it does nothing.
 
     ``ask`` is the agent's request id. ``command`` is the exact command line for a shell tool, ``paths`` the
-    files an edit names, ``request`` the whole input as JSON text (what an approval binds to).
+    files an edit names, ``request`` the whole input as JSON text (what an approval binds to), ``directory`` where
+    it would act, empty when the agent does not say. With ``questions`` it wants no leave but an answer.
     """
 
     ask: str
@@ -64,6 +67,8 @@ class Asked:
     request: str
     command: str = ""
     paths: tuple[str, ...] = ()
+    directory: str = ""
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

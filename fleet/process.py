@@ -7,8 +7,9 @@ dies in between starts it once all the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from fleet import wording
+from fleet import enclosures, wording
 from fleet.events import PersonSaid, PipeStarted, TurnStarted
 from fleet.failpoints import failpoint
 from fleet.follow import Follower
@@ -45,6 +46,10 @@ class AgentProcess:
         await self.close()
         driver = self._services.driver_of(session)
         brief = self._brief(session, prompt)
+        if cause == "request" or not session.resume:
+            executor = self._services.executors.agent(session.machine)
+            enclosed = await enclosures.of_request(self._services, executor, session)
+            brief = replace(brief, attachments=enclosed.paths, images=enclosed.images)
         launch, step = driver.launch(brief), driver.open(brief)
 
         def work(tx: Tx) -> None:

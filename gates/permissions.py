@@ -69,6 +69,8 @@ def rule(asked: Asked, workspace: str, rules: PermissionRules) -> Ruling:
         pattern = denied_by(relative, rules.deny_edits)
         if pattern:
             return Deny(f"{relative} may not be edited: the operator's rule {pattern!r} says so")
+    if asked.questions:
+        return AskPerson("the agent wants to know something")
     if asked.tool in rules.ask:
         return AskPerson(f"{asked.tool} needs a person's yes")
     return Allow()

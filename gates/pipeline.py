@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import HoldReleased, Refs, Source, VerdictGiven
-from fleet.happenings import Asked, Deny, Ruling
+from fleet.happenings import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.model import Isolation, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.repository import Repository
@@ -26,6 +26,7 @@ from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from fleet.workspace import Workspaces
 from gates import permissions, policy
 from gates.definitions import REPO_FILE, Definition, load
+from gates.grants import Grants
 from gates.suite import GateLogins, Suite, machines_for
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class Pipeline:
         self._store, self._config, self._repositories = store, config, repositories
         self._executors = executors
         self._suite = Suite(store, config, executors, workspaces, home, patience)
+        self._grants = Grants(store)
+
+    async def load(self) -> None:
+        """Takes up what people allowed for whole sessions before this process began; call it before any ruling."""
+        await self._grants.load()
 
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository could ever be judged as things stand."""
@@ -117,7 +123,10 @@ class Pipeline:
         if task.mode is TaskMode.ASK and asked.paths:
             return Deny("this task only asks a question: nothing may be edited")
         rules = permissions.PermissionRules(tuple(agent.ask), (*repo.deny_edits, *agent.deny_edits))
-        return permissions.rule(asked, session.workspace, rules)
+        ruling = permissions.rule(asked, session.workspace, rules)
+        if isinstance(ruling, AskPerson) and not asked.questions and self._grants.cover(session, asked):
+            return Allow()
+        return ruling
 
     # --- parts ----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ takes them up, which tells words that steered a turn from words that begin anoth
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -78,7 +79,7 @@ class ClaudeDriver:
         fold = Fold(
             {
                 "confirmed": False,
-                "waiting": [with_attachments(brief.prompt, brief.attachments)],
+                "waiting": [_first_words(brief)],
                 "unheard": [],
                 "running": True,
                 "begun": False,
@@ -166,13 +167,25 @@ class ClaudeDriver:
         return fold.step()
 
 
+def _first_words(brief: Brief) -> str | list[dict[str, Any]]:
+    """The prompt as text, or as a list of blocks when there are pictures to look at."""
+    text = with_attachments(brief.prompt, brief.attachments)
+    if not brief.images:
+        return text
+    sources = (
+        {"type": "base64", "media_type": image.media_type, "data": b64encode(image.data).decode()}
+        for image in brief.images
+    )
+    return [{"type": "text", "text": text}, *({"type": "image", "source": source} for source in sources)]
+
+
 def _send_waiting(fold: Fold) -> None:
     if not fold.state["confirmed"]:
         return
-    for text in fold.state["waiting"]:
-        message = {"role": "user", "content": text}
+    for content in fold.state["waiting"]:
+        message = {"role": "user", "content": content}
         fold.send({"type": "user", "message": message, "parent_tool_use_id": None})
-        fold.state["unheard"].append(digest(text))
+        fold.state["unheard"].append(digest(content))
     fold.state["waiting"] = []
 
 

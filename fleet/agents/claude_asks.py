@@ -6,9 +6,12 @@ from typing import Any
 
 from fleet.agents.lines import Fold, canonical, digest, mapping, string
 from fleet.happenings import Allow, Asked, Decision, Deny
+from fleet.questions import Option, Question
 
 EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
 """Tools that change a file by themselves."""
+
+_QUESTION = "AskUserQuestion"
 
 
 def read_question(fold: Fold, message: dict[str, Any]) -> bool:
@@ -44,7 +47,23 @@ def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[
             request=canonical(given),
             command=command if isinstance(command, str) else "",
             paths=tuple(path for path in paths if isinstance(path, str)),
+            directory=where if isinstance(where := request.get("cwd"), str) else "",
+            questions=_questions(given) if tool == _QUESTION else (),
         )
+    )
+
+
+def _questions(given: dict[str, Any]) -> tuple[Question, ...]:
+    found = given.get("questions")
+    return tuple(
+        Question(
+            string(one["question"]),
+            tuple(
+                Option(string(each["label"]), str(each.get("description", ""))) for each in one.get("options", ())
+            ),
+            one.get("multiSelect") is True,
+        )
+        for one in (found if isinstance(found, list) else ())
     )
 
 

@@ -33,8 +33,14 @@ def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
     varying = ("threadId", "turnId", "itemId", "startedAtMs", "approvalId", "availableDecisions")
     request = canonical({name: value for name, value in params.items() if name not in varying})
     if method == _COMMAND:
-        command = params.get("command")
-        return Asked(ask, "exec_command", request, command=command if isinstance(command, str) else "")
+        command, where = params.get("command"), params.get("cwd")
+        return Asked(
+            ask,
+            "exec_command",
+            request,
+            command=command if isinstance(command, str) else "",
+            directory=where if isinstance(where, str) else "",
+        )
     return Asked(ask, "request_permissions" if method == _PERMISSIONS else "mcp_elicitation", request)
 
 

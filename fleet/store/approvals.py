@@ -30,7 +30,7 @@ class Approval:
     """A question. ``kind`` is "permission" or "hold"; ``reason`` says why a person is asked.
 
     A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold to ``commit`` and
-    ``tree``. ``questions``: what the agent wants to know, as the JSON of :func:`fleet.happenings.to_json`.
+    ``tree``. ``questions``: what the agent wants to know, as the JSON of :func:`fleet.questions.to_json`.
     ``decision`` is empty while it waits, then "allow", "answer", "deny" or "withdrawn"; ``scope`` is "session"
     when the yes counts for the whole session. ``expires_us`` 0: never. ``pinged_us``: when it first made a sound,
     ``reminded_us``: when it was brought up again; 0 for not yet.
@@ -170,7 +170,7 @@ def decide(
             hint="The agent is told no; /say tells it what to do instead",
         )
     decision = "deny" if not allow else "answer" if answer else "allow"
-    _close(tx, approvals.c.id == approval_id, decision, by, reason, scope)
+    _close(tx, approvals.c.id == approval_id, decision, by, reason, scope=scope)
     return approval(tx, approval_id)
 
 
@@ -274,7 +274,7 @@ def _answerable(tx: Tx) -> ColumnElement[bool]:
     return (approvals.c.decision == "") & ((approvals.c.expires_us == 0) | (approvals.c.expires_us > tx.now_us()))
 
 
-def _close(tx: Tx, which: ColumnElement[bool], decision: str, by: str, why: str, scope: str = "") -> int:
+def _close(tx: Tx, which: ColumnElement[bool], decision: str, by: str, why: str, *, scope: str = "") -> int:
     values = {
         "decision": decision,
         "decided_by": by,

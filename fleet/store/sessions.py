@@ -53,6 +53,7 @@ class Input:
 class Note:
     """A person's words for a session. ``actor`` is ``str(PersonId)``."""
 
+    id: int
     text: str
     actor: str
     at_us: int
@@ -220,19 +221,21 @@ def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
     return found
 
 
-def add_note(tx: Tx, session_id: str, text: str, actor: str) -> None:
-    """Keeps a person's words for the session until its flight takes them."""
+def add_note(tx: Tx, session_id: str, text: str, actor: str) -> int:
+    """Keeps a person's words for the session until its flight takes them; answers the note's number."""
     row = {"session": session_id, "text": text, "actor": actor, "at_us": tx.now_us(), "taken_us": 0}
-    tx.connection.execute(insert(notes), row)
+    return int(tx.connection.execute(insert(notes).returning(notes.c.id), row).scalar_one())
 
 
-def take_notes(tx: Tx, session_id: str) -> list[Note]:
-    """The words that wait, oldest first; each is given out once."""
+def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
+    """The words that wait, oldest first, up to the note ``upto`` if given; each is given out once."""
     waiting = (notes.c.session == session_id) & (notes.c.taken_us == 0)
+    if upto is not None:
+        waiting &= notes.c.id <= upto
     found = tx.connection.execute(select(notes).where(waiting).order_by(notes.c.id)).all()
     if found:
         tx.connection.execute(update_rows(notes).where(waiting), {"taken_us": tx.now_us()})
-    return [Note(row.text, row.actor, row.at_us) for row in found]
+    return [Note(row.id, row.text, row.actor, row.at_us) for row in found]
 
 
 def _known(fields: dict[str, Any], allowed: frozenset[str]) -> None:

@@ -1,0 +1,58 @@
+"""Files that people sent with their words, by the task and the note that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+
+from fleet.store.core import Tx
+from fleet.store.tables import attachments, notes
+
+REQUEST = 0
+"""The note number of what came with a task's request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file on the controller's disk at ``path``. ``name`` and ``media_type`` are the sender's words."""
+
+    id: int
+    note: int
+    name: str
+    path: str
+    media_type: str
+    size: int
+
+
+def add(tx: Tx, task: str, note: int, *, name: str, path: str, media_type: str, size: int) -> None:
+    """Keeps one file with a task's request (``REQUEST``) or with a note."""
+    row = {"task": task, "note": note, "name": name, "path": path, "media_type": media_type, "size": size}
+    tx.connection.execute(insert(attachments), row)
+
+
+def of_note(tx: Tx, task: str, note: int) -> list[Kept]:
+    """What came with one note, in the order it was sent."""
+    query = select(attachments).where(attachments.c.task == task, attachments.c.note == note)
+    return [
+        Kept(row.id, row.note, row.name, row.path, row.media_type, row.size)
+        for row in tx.connection.execute(query.order_by(attachments.c.id))
+    ]
+
+
+def waiting(tx: Tx, session: str, task: str) -> tuple[int, list[Kept]]:
+    """The newest note that waits for a session (0: none), and the files of all that wait."""
+    query = select(notes.c.id).where(notes.c.session == session, notes.c.taken_us == 0).order_by(notes.c.id)
+    ids = list(tx.connection.execute(query).scalars())
+    return (ids[-1] if ids else 0), [kept for one in ids for kept in of_note(tx, task, one)]
+
+
+def copy(tx: Tx, old: str, new: str) -> None:
+    """A task that is asked for again gets the files of its first request."""
+    _add_all(tx, new, of_note(tx, old, REQUEST))
+
+
+def _add_all(tx: Tx, task: str, kept: Iterable[Kept]) -> None:
+    for one in kept:
+        add(tx, task, REQUEST, name=one.name, path=one.path, media_type=one.media_type, size=one.size)
