@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PLACE = "every module's name and compiled code"
 LOCAL_HEADER = b"PK\x03\x04"
 
 
@@ -31,11 +32,14 @@ def build(archive: bytes, path: str) -> bytes:
     from importlib.util import MAGIC_NUMBER
 
     sources = dict(members(archive))
-    compiled = {}
+    compiled = []
     for name in sorted(sources):
         if name.startswith("runner/"):
             module = name[: -len(".py")].replace("/", ".").replace(".__init__", "")
-            compiled[module] = marshal.dumps(compile(sources[name], path + "/" + name, "exec"))
-    start = "import sys\nsys.meta_path.insert(0, Loader(%r))\n" % compiled
+            compiled.append((module, marshal.dumps(compile(sources[name], path + "/" + name, "exec"))))
+    start = "import sys\nsys.meta_path.insert(0, Loader(dict(%r)))\n" % PLACE
     text = sources["runner/loader.py"].decode() + start + sources["__main__.py"].decode()
-    return MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(text, path, "exec"))
+    code = compile(text, path, "exec")
+    # As a constant, not as text: to parse so many bytes would take longer than the rest of this.
+    constants = tuple(tuple(compiled) if constant == PLACE else constant for constant in code.co_consts)
+    return MAGIC_NUMBER + bytes(12) + marshal.dumps(code.replace(co_consts=constants))
