@@ -191,7 +191,8 @@ class ChatCore:
             text = button.command
         else:
             text = message.text
-        parsed = parse(text, self._context.registry.names, direct=message.direct, threaded=bool(task))
+        direct = message.direct or bool(task)
+        parsed = parse(text, self._context.registry.names, direct=direct, threaded=bool(task))
         if isinstance(parsed, Ignore):
             return None, parsed.why
         if isinstance(parsed, Command) and not (message.direct or task or self._context.registry.get(parsed.verb)):
