@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from bot.chats import slack_chat
 from bot.chats.console import ConsoleAdapter
 from bot.commands import every_command
 from bot.control import ControlServer
@@ -79,9 +80,13 @@ class App:
             dispatcher = Dispatcher(services, version("airboss"))
             watch = MachineWatch(config, ground.executors, services.clock)
             control = _Control(dispatcher, watch, ground.repository)
-            core = ChatCore(Context(store, config, Registry(every_command()), control, home))
+            registry = Registry(every_command())
+            core = ChatCore(Context(store, config, registry, control, home))
             console, notifier = ConsoleAdapter(), Notifier(store, config)
             adapters: list[Adapter] = [console]
+            if slack := slack_chat.from_secrets(ground.env, home, registry):
+                core.fetches(slack.name, slack.fetch)
+                adapters.append(slack)
             deliverer = Deliverer(store, adapters)
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
