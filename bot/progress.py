@@ -28,6 +28,8 @@ from fleet.model import ENDS, Isolation, Task, TaskState
 from fleet.verdict import GateOutcome
 
 SHOWN_ACTIONS = 5
+_SAID_LIMIT = 200_000
+_TOOL_WIDTH = 40  # one line of a phone
 
 _TONE = {
     TaskState.LANDED: Tone.GOOD,
@@ -66,7 +68,9 @@ class GateSeen:
         if not self.junit:
             return ""
         bad = self.junit.get("failures", 0) + self.junit.get("errors", 0)
-        return f"{self.junit.get('tests', 0)} tests, {bad} failed, {self.junit.get('skipped', 0)} skipped"
+        skipped = self.junit.get("skipped", 0)
+        ran = words.count(self.junit.get("tests", 0), "test")
+        return f"{ran}, {bad} failed" + (f", {skipped} skipped" if skipped else "")
 
 
 @dataclass(slots=True)
@@ -78,7 +82,10 @@ class _Tool:
 
 @dataclass(slots=True)
 class Progress:
-    """Folds a task's events, in their order; one seen before changes nothing."""
+    """Folds a task's events, in their order; one seen before changes nothing.
+
+    ``said`` is what the agent said in this turn since its last tool call: at the turn's end, its answer.
+    """
 
     seq: int = 0
     machine: str = ""
@@ -91,6 +98,7 @@ class Progress:
     reds: int = 0
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
+    gates_before: int = 0  # how many of them judged earlier turns
     tools: deque[tuple[str, _Tool]] = field(default_factory=lambda: deque(maxlen=SHOWN_ACTIONS))
 
     def fold(self, recorded: Recorded) -> None:
@@ -103,11 +111,13 @@ class Progress:
                 self.machine, self.isolation = placed.machine, Isolation(placed.isolation)
             case TurnStarted() as started:
                 self.turn, self.said = started.number, ""
+                self.gates_before = len(self.gates)
             case TurnClosed() as closed:
                 self.claim = closed.claim or closed.error
             case AgentSaid() as said:
-                self.said = said.text
+                self.said = f"{self.said}\n{said.text}".strip("\n")[-_SAID_LIMIT:]
             case ToolCallStarted() as tool:
+                self.said = ""
                 self.tools.append((tool.call, _Tool(tool.tool, tool.summary)))
             case ToolCallEnded() as ended:
                 self._end_tool(ended)
@@ -166,13 +176,13 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
     if progress.link_down and not ended:
         lines.append(line("no link to the machine: ", one_line(progress.link_down, 60)))
     for _, tool in progress.tools:
-        lines.append(line(f"{_SIGN.get(tool.outcome, '?')} ", one_line(f"{tool.tool} {tool.summary}", 70)))
+        lines.append(line(f"{_SIGN.get(tool.outcome, '?')} ", one_line(f"{tool.tool} {tool.summary}", _TOOL_WIDTH)))
     if not progress.tools and progress.said and not ended:
         lines += [
             line("“", one_line(text, 70), "”") for text in progress.said.strip().splitlines()[-SHOWN_ACTIONS:]
         ]
     if task.state is TaskState.JUDGING:
-        lines += [line(seen.summary()) for seen in list(progress.gates.values())[-3:]]
+        lines += [line(seen.summary()) for seen in list(progress.gates.values())[progress.gates_before :][-3:]]
     fields: tuple[Field, ...] = ()
     if progress.cost_udollar:
         fields = (card_field("Cost", words.money(progress.cost_udollar)),)

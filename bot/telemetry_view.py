@@ -20,6 +20,7 @@ from fleet.telemetry import ToolCallCounter, ToolCalls, active
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
 _NAMED_MACHINES = 3
 _WAITING_SHOWN = 3
+_WIDTH, _SHORTEST_DOING = 38, 16  # characters: one line of a phone, and what is left of a session's doing
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
         machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us) for name in ill[:2]
     ]
     if len(ill) > 2:
-        lines.append(line(f"and {len(ill) - 2} more machines do not answer: /machines"))
+        lines.append(line(f"and {len(ill) - 2} more without an answer: /machines"))
     slots = sum(machine.slots for machine in config.machines.values())
     well = words.count(len(config.machines) - len(ill), "machine")
     lines.append(line(f"{well} well · {sum(busy.values())}/{slots} slots"))
@@ -138,14 +139,15 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
 
 def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen | None, now_us: int) -> Line:
     """Name, labels, slots, load, and how old the last evidence of it is."""
-    parts = [name, " ".join(machine.labels), f"{busy}/{machine.slots} busy"]
-    if seen is not None and seen.seen_us:
-        parts += [f"load {seen.load_milli / 1000:.1f}", f"seen {words.duration(now_us - seen.seen_us)} ago"]
+    what = " ".join([name, *machine.labels, f"{busy}/{machine.slots}"])
+    if seen is None or not seen.seen_us:
+        when = " · not seen yet"
+    elif seen.why:
+        when = f" · {words.about(now_us - seen.seen_us)} ago"
     else:
-        parts.append("not seen yet")
-    sign = "⚠ " if seen is not None and seen.why else "● "
+        when = f" load {seen.load_milli / 1000:.1f} · {words.about(now_us - seen.seen_us)} ago"
     why = (" · ", one_line(seen.why, 60)) if seen is not None and seen.why else ()
-    return line(sign, " · ".join(part for part in parts if part), *why)
+    return line("⚠ " if why else "● ", what, when, *why)
 
 
 def _sessions(view: FleetView, room: int) -> list[Line]:
@@ -160,8 +162,8 @@ def session_line(session: Session, view: FleetView) -> Line:
     """What one session is about, where, for how long, and what it does now."""
     task = view.tasks.get(session.task)
     state = str(task.state) if task is not None else "ending"
-    took = words.duration(view.now_us - session.started_us)
+    took = words.about(view.now_us - session.started_us)
+    what = f"▸ {session.id} {session.machine} · " + (took if state == TaskState.RUNNING else f"{state} {took}")
     doing = view.doing.get(session.task, "")
-    return line(
-        f"▸ {session.id} {session.machine} · {state} {took}", *((" · ", one_line(doing, 40)) if doing else ())
-    )
+    room = max(_SHORTEST_DOING, _WIDTH - len(what))
+    return line(what, *((" · ", one_line(doing, room)) if doing else ()))

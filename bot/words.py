@@ -17,6 +17,11 @@ def duration(us: int) -> str:
     return f"{seconds // 86_400} d {seconds % 86_400 // 3_600} h"
 
 
+def about(us: int) -> str:
+    """``42 s``, ``3 min``, ``2 h 10 min``, ``3 d 4 h``: for a line that has no room for more."""
+    return f"{us // 60_000_000} min" if 60_000_000 <= us < 3_600_000_000 else duration(us)
+
+
 def money(udollar: int) -> str:
     """Micro-dollars as dollars: cents from one dollar on, else enough digits to see the amount."""
     if udollar and udollar < 10_000:
