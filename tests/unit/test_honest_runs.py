@@ -35,7 +35,10 @@ def test_a_module_passed_over_fails_the_run(run: pytest.Pytester) -> None:
 def test_a_process_that_outlives_its_test_fails_it(run: pytest.Pytester) -> None:
     run.makepyfile(
         "import subprocess\n"
-        "def test_a(tmp_path): subprocess.Popen(['sleep', '60'], cwd=tmp_path, start_new_session=True)\n"
+        "def test_a(tmp_path):\n"
+        "    left = subprocess.Popen(['sh', '-c', 'echo up; sleep 60; :'], cwd=tmp_path, start_new_session=True,\n"
+        "                            stdout=subprocess.PIPE)\n"
+        "    left.stdout.read(3)\n"
     )
     result = run.runpytest_subprocess()
     result.assert_outcomes(passed=1, errors=1)
