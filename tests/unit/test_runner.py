@@ -46,6 +46,7 @@ def test_the_archive_is_read_as_zipfile_reads_it() -> None:
     with zipfile.ZipFile(io.BytesIO(archive)) as reader:
         expected = {name: reader.read(name) for name in reader.namelist()}
     assert dict(members(archive)) == expected and "runner/supervise.py" in expected
+    assert list(expected) == sorted(expected)
 
 
 def test_no_shell_can_change_the_installing_command() -> None:

@@ -14,7 +14,7 @@ from .children import wake_on_child
 from .commands import AnswerJob, RunJob
 from .containment import can_contain, harden
 from .facts import LINUX, boot
-from .files import attempt, now_us, remove, write_all, write_path
+from .files import attempt, now_us, read_path, remove, write_all, write_path
 from .follow import AttachJob, StopJob
 from .frames import Problem, frame, whole_frames
 from .jobs import Job
@@ -55,6 +55,8 @@ class Serve:
         self.root = root
         self.directory = self.home if os.path.isdir(self.home) else root  # where commands run by default
         self.runner = os.path.abspath(sys.argv[0])  # the one file that all of this came in
+        with open(self.runner, "rb") as file:
+            self.content = file.read()
         self.jobs: dict[int, Job] = {}
         self.orphans: list[int] = []
         self.outgoing = bytearray()
@@ -117,6 +119,12 @@ class Serve:
         except Exception as error:  # whatever is wrong with one request, the link is everybody's
             self.fail(number, problem_of(error))
 
+    def mend_runner(self) -> None:
+        """Commands of this login could have rewritten the file that the next supervisor is started from."""
+        if read_path(self.runner, len(self.content) + 1) != self.content:
+            os.makedirs(os.path.dirname(self.runner), 0o700, exist_ok=True)
+            write_path(self.runner, self.content)
+
     def do_ping(self, request: Json, payload: bytes) -> Json:
         return {}
 
@@ -152,6 +160,7 @@ class Serve:
             spec["env"] = {**self.base_env(request.get("path", [])), **spec["env"]}
         spec["root"], spec["cwd"] = self.root, self.resolve(spec["cwd"] or self.directory)
         text = json.dumps(spec).encode()
+        self.mend_runner()
         argv = [sys.executable, "-I", "-S", "-E", self.runner, "supervise", spec["id"]]
         job = AnswerJob(self, request["id"], {"argv": argv, "stdin": True, "timeout": 30.0})
         job.feed(struct.pack(">I", len(text)) + text + nonce, True)
