@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bot.chats import slack_chat
+from bot.chats import slack_chat, telegram_chat
 from bot.chats.console import ConsoleAdapter
 from bot.commands import every_command
 from bot.control import ControlServer
@@ -87,6 +87,10 @@ class App:
             if slack := slack_chat.from_secrets(ground.env, home, registry):
                 core.fetches(slack.name, slack.fetch)
                 adapters.append(slack)
+            telegram = telegram_chat.from_secrets(ground.env, home, registry)
+            if telegram is not None:
+                core.fetches(telegram.name, telegram.fetch)
+                adapters.append(telegram)
             deliverer = Deliverer(store, adapters)
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -108,6 +112,7 @@ class App:
                 (ground.renew(), "leadership"),
                 (watch.run(), "machines"),
                 (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
+                *([(telegram.running(), telegram.name)] if telegram is not None else ()),
             ):
                 running = asyncio.create_task(work, name=name)
                 running.add_done_callback(lambda done: _fail(failed, done))

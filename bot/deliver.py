@@ -20,7 +20,7 @@ from bot.message import Message
 from bot.progress import task_key
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.model import ChatRef
-from fleet.store import actions, outbox
+from fleet.store import actions, moves, outbox
 from fleet.store.core import Store, Tx
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,14 @@ class RetryAfter(Exception):
 
 class Undeliverable(Exception):
     """The platform will never take this (the chat is gone, the bot was thrown out): it is given up."""
+
+
+class Moved(Exception):
+    """The chat has a new id, ``chat``: what is in the store moves along, and the card is sent there."""
+
+    def __init__(self, chat: str) -> None:
+        super().__init__(f"the chat is now {chat}")
+        self.chat = chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class Adapter(Protocol):
 
     async def deliver(self, outgoing: Outgoing) -> str:
         """Sends the card and answers with the platform's id of the message. Raises ``RetryAfter``,
-        ``Unavailable`` (tried again, later and later) or ``Undeliverable``."""
+        ``Unavailable`` (tried again, later and later), ``Moved`` or ``Undeliverable``."""
 
     async def close(self) -> None:
         """Stops taking messages."""
@@ -259,6 +267,8 @@ class Deliverer:
         except Unavailable as error:
             seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
             await self._settle(_later(delivery, seconds, str(error)))
+        except Moved as moved:
+            await self._settle(_moved(delivery, moved.chat))
         except (Undeliverable, AirbossError) as error:
             await self._settle(_given_up(delivery, str(error)))
         except Exception as error:
@@ -280,6 +290,14 @@ def _later(delivery: outbox.Delivery, seconds: float, why: str) -> Callable[[Tx]
 
 def _given_up(delivery: outbox.Delivery, why: str) -> Callable[[Tx], None]:
     return lambda tx: outbox.gave_up(tx, delivery.id, why)
+
+
+def _moved(delivery: outbox.Delivery, chat: str) -> Callable[[Tx], None]:
+    def work(tx: Tx) -> None:
+        moves.moved(tx, delivery.chat.adapter, delivery.chat.chat, chat)
+        outbox.retry(tx, delivery.id, 0, f"the chat is now {chat}")
+
+    return work
 
 
 def _claimed(tx: Tx, name: str, room: int) -> list[_Claimed]:

@@ -32,7 +32,7 @@ HOMES = {
     "apscheduler": ("fleet/timer.py",),
     "slack_bolt": ("bot/chats/slack*.py",),
     "slack_sdk": ("bot/chats/slack*.py",),
-    "aiohttp": ("bot/chats/slack*.py",),
+    "aiohttp": ("bot/chats/slack*.py", "bot/chats/telegram*.py"),
     "telegram": ("bot/chats/telegram*.py",),
     "rich": ("bot/chats/console*.py",),
     "matplotlib": ("bot/plots.py",),

@@ -13,7 +13,8 @@ def task_of_message(tx: Tx, chat: ChatRef, reply_to: str) -> str:
     """The task's id, or an empty string. ``reply_to`` is the platform's id of the answered message.
 
     In a thread it is the newest task that was asked for there, else the one whose card the thread hangs under: a
-    thread that a platform opens under a message carries that message's id.
+    thread that a platform opens under a message carries that message's id, and where threads have ids of their
+    own, the ids of the messages in one are the thread's, a colon, and theirs.
     """
     by_reply = _by_card(tx, chat, reply_to) if reply_to else ""
     if by_reply or not chat.thread:
@@ -24,13 +25,16 @@ def task_of_message(tx: Tx, chat: ChatRef, reply_to: str) -> str:
         .order_by(tasks.c.number.desc())
         .limit(1)
     ).scalar()
-    return begun_here or _by_card(tx, chat, chat.thread)
+    return begun_here or _by_card(tx, chat, chat.thread, thread=True)
 
 
-def _by_card(tx: Tx, chat: ChatRef, message_id: str) -> str:
+def _by_card(tx: Tx, chat: ChatRef, message_id: str, *, thread: bool = False) -> str:
+    named = outbox.c.message_id == message_id
+    if thread:
+        named |= outbox.c.message_id.startswith(f"{message_id}:", autoescape=True)
     found = tx.connection.execute(
         select(outbox.c.task)
-        .where(outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, outbox.c.message_id == message_id)
+        .where(outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, named)
         .where(outbox.c.task != "")
         .order_by(outbox.c.id.desc())
         .limit(1)

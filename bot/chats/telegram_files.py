@@ -1,0 +1,107 @@
+"""Files between Telegram and this controller's disk. A bot may fetch 20 MB and send 50 MB."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from telegram import Bot
+from telegram.error import BadRequest, TelegramError
+
+from bot.cards import Card, line
+from bot.message import Attachment, Message
+from fleet.errors import Refused, Unavailable
+from fleet.untrusted import Untrusted
+
+FETCH_LIMIT: Final = 20 << 20
+SEND_LIMIT: Final = 50 << 20
+PHOTO_LIMIT: Final = 10 << 20
+_NAME_LIMIT: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """A file that goes with a card."""
+
+    name: str
+    data: bytes
+    photo: bool = False
+
+
+def clean_name(name: str) -> str:
+    """A stranger's file name as one that means nothing to a shell, a path or a chat."""
+    flat = Untrusted(name).one_line(_NAME_LIMIT * 4)
+    stem = re.sub(r"[^\w.-]+", "-", flat.replace("\\", "/").rsplit("/", 1)[-1]).strip(".-")
+    if len(stem) > _NAME_LIMIT:
+        head, dot, suffix = stem.rpartition(".")
+        stem = f"{head[: _NAME_LIMIT - 12]}.{suffix[-10:]}" if dot else stem[:_NAME_LIMIT]
+    return stem or "file"
+
+
+async def fetch(bot: Bot, home: Path, message: Message) -> Message:
+    """The message with its files on disk, under ``home/files``. Raises ``Refused`` or ``Unavailable``."""
+    directory = home / "files" / message.adapter / re.sub(r"\W", "-", message.update_id)
+    return replace(message, files=tuple([await _fetched(bot, directory, one) for one in message.files]))
+
+
+async def _fetched(bot: Bot, directory: Path, file: Attachment) -> Attachment:
+    if not file.source:
+        return file
+    shown = clean_name(file.name)
+    too_big = Refused(
+        attempted="take your file",
+        on=shown,
+        cause="Telegram gives a bot no file beyond 20 MB",
+        hint="Send a smaller one, or put it where the agent can reach it.",
+    )
+    if file.size > FETCH_LIMIT:
+        raise too_big
+    try:
+        data = bytes(await (await bot.get_file(file.source)).download_as_bytearray())
+    except BadRequest as error:
+        if "too big" in error.message.lower():
+            raise too_big from None
+        raise Refused(attempted="fetch your file", on=shown, cause=error.message, hint="Send it again.") from None
+    except TelegramError as error:
+        raise Unavailable(
+            attempted="fetch your file", on=shown, cause=error.message, hint="Send it again in a moment."
+        ) from None
+    path = directory / shown
+    await asyncio.to_thread(_write, path, data)
+    return Attachment(file.name, str(path), file.media_type, len(data))
+
+
+def _write(path: Path, data: bytes) -> None:
+    for parent in (path.parent.parent.parent, path.parent.parent, path.parent):
+        parent.mkdir(mode=0o700, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.touch(mode=0o600)
+    new.write_bytes(data)
+    new.replace(path)
+
+
+async def enclosed(card: Card) -> tuple[Card, list[Enclosure]]:
+    """The files that a card names, and the card: with a line about each that cannot be sent."""
+    found: list[Enclosure] = []
+    for path, photo in ((card.picture, True), (card.document, False)):
+        if not path:
+            continue
+        data = await asyncio.to_thread(_read, Path(path))
+        if isinstance(data, str):
+            card = replace(card, lines=(*card.lines, line(data)))
+        else:
+            found.append(Enclosure(clean_name(path), data, photo and len(data) <= PHOTO_LIMIT))
+    return card, found
+
+
+def _read(path: Path) -> bytes | str:
+    try:
+        size = path.stat().st_size
+        if size > SEND_LIMIT:
+            return f"Too large for Telegram ({size >> 20} MB), on the controller: {path}"
+        return path.read_bytes()
+    except OSError as error:
+        return f"The file {path.name} cannot be read: {error.strerror}"

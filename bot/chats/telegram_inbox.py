@@ -1,0 +1,155 @@
+"""From Telegram's updates to messages: whose they are, whether they are for us; kept before they are confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import telegram
+from telegram import CallbackQuery, Update
+from telegram.error import NetworkError
+
+from bot.message import Attachment, Message
+from fleet.model import ChatRef, PersonId
+
+log = logging.getLogger(__name__)
+
+NAME = "telegram"
+ALLOWED_UPDATES = ("message", "callback_query")
+_ADDRESSED = re.compile(r"/\w+@(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The bot itself, as Telegram knows it."""
+
+    id: int
+    username: str
+
+
+class CommittingQueue(asyncio.Queue[object]):
+    """The library confirms an update once ``put`` has returned, so ``put`` returns once it is kept for good.
+
+    Nothing is ever queued. When it cannot be kept, the library is told of a broken network: it does not confirm,
+    waits, and asks for the same update again.
+    """
+
+    def __init__(self, take: Callable[[Update], Awaitable[None]]) -> None:
+        super().__init__()
+        self._take = take
+
+    async def put(self, item: object) -> None:
+        """Hands the update over. Raises ``NetworkError`` when it could not be kept."""
+        if not isinstance(item, Update):
+            return
+        try:
+            await self._take(item)
+        except Exception as error:
+            log.exception("an update from Telegram could not be kept; it is asked for again")
+            raise NetworkError(f"the update was not kept ({type(error).__name__})") from error
+
+
+def message_id(thread: int | str | None, number: int) -> str:
+    """How a message is called in our store; in a topic after that one's number, so that a topic finds its cards."""
+    return f"{thread}:{number}" if thread else str(number)
+
+
+def parts(stored: str) -> tuple[int, int]:
+    """The inverse: topic (0 for none) and number of a message; (0, 0) for what is no message of Telegram's."""
+    thread, _, number = stored.rpartition(":")
+    return (int(thread or 0), int(number)) if (thread or "0").isdigit() and number.isdigit() else (0, 0)
+
+
+def to_message(update: Update, me: Me) -> Message | None:
+    """The message in an update; ``None`` when it is not for us, or nobody's own (channels, bots, hidden admins)."""
+    if update.callback_query is not None:
+        return _pressed(update.update_id, update.callback_query)
+    said = update.message
+    if said is None or said.sender_chat is not None or said.from_user is None or said.from_user.is_bot:
+        return None
+    text, files = said.text or said.caption or "", _files(said)
+    if not text and not files:
+        return None
+    direct = _direct(said, text, me)
+    if direct is None:
+        return None
+    thread = said.message_thread_id if said.is_topic_message else None
+    return Message(
+        adapter=NAME,
+        update_id=str(update.update_id),
+        sender=_person(said.from_user.id),
+        chat=ChatRef(NAME, str(said.chat.id), str(thread or "")),
+        text=_without_mention(text, me) if direct else text,
+        reply_to=_answered(said, thread),
+        files=files,
+        direct=direct,
+    )
+
+
+def _pressed(update_id: int, query: CallbackQuery) -> Message | None:
+    under = query.message
+    if under is None or not query.data or query.from_user.is_bot:
+        return None
+    thread = under.message_thread_id if isinstance(under, telegram.Message) and under.is_topic_message else None
+    return Message(
+        adapter=NAME,
+        update_id=str(update_id),
+        sender=_person(query.from_user.id),
+        chat=ChatRef(NAME, str(under.chat.id), str(thread or "")),
+        pressed=query.data,
+        reply_to=message_id(thread, under.message_id),
+    )
+
+
+def _person(user: int) -> PersonId:
+    return PersonId(NAME, "", str(user))
+
+
+def _answered(said: telegram.Message, thread: int | None) -> str:
+    answered = said.reply_to_message
+    if answered is None or answered.forum_topic_created is not None:
+        return ""  # in a topic, a message that answers nothing answers the topic's beginning
+    return message_id(thread, answered.message_id)
+
+
+def _direct(said: telegram.Message, text: str, me: Me) -> bool | None:
+    """Whether it was meant for us alone; ``None``: not for us at all."""
+    if said.chat.type == "private":
+        return True
+    if said.chat.type not in ("group", "supergroup"):
+        return None
+    if addressed := _ADDRESSED.match(text):
+        return True if addressed.group(1).lower() == me.username.lower() else None
+    if _mentions(said, me):
+        return True
+    answered = said.reply_to_message
+    to_us = answered is not None and answered.from_user is not None and answered.from_user.id == me.id
+    return False if text.startswith("/") or to_us or said.is_topic_message else None
+
+
+def _mentions(said: telegram.Message, me: Me) -> bool:
+    found = said.parse_entities(["mention"]) or said.parse_caption_entities(["mention"])
+    if any(name.lower() == f"@{me.username.lower()}" for name in found.values()):
+        return True
+    every = (*said.entities, *said.caption_entities)
+    return any(one.type == "text_mention" and one.user is not None and one.user.id == me.id for one in every)
+
+
+def _without_mention(text: str, me: Me) -> str:
+    return re.sub(
+        rf"^\s*@{re.escape(me.username)}\b[:,]?\s*|\s*@{re.escape(me.username)}\s*$", "", text, flags=re.I
+    )
+
+
+def _files(said: telegram.Message) -> tuple[Attachment, ...]:
+    if said.photo:
+        best = said.photo[-1]
+        return (Attachment(f"photo-{said.message_id}.jpg", "", "image/jpeg", best.file_size or 0, best.file_id),)
+    if said.document:
+        sent = said.document
+        name, kind = sent.file_name or "file", sent.mime_type or "application/octet-stream"
+        return (Attachment(name, "", kind, sent.file_size or 0, sent.file_id),)
+    return ()

@@ -1,0 +1,166 @@
+"""Draws a card as Telegram's HTML: within its limits, and with nothing alive in it that a stranger wrote.
+
+Telegram counts UTF-16 units of what is left when the markup is read, and makes mentions, links, commands and the
+like of plain text by itself; in code it does not. No network and no library here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from bot.cards import Action, Card, Line, Tone
+from fleet.untrusted import Untrusted
+
+TEXT_LIMIT: Final = 4096
+CAPTION_LIMIT: Final = 1024
+LABEL_LIMIT: Final = 40
+ROW_WIDTH: Final = 26
+"""Characters of labels that fit side by side on a phone."""
+
+BODY_LINES: Final = 60
+"""A body with more lines goes as a file; so does one that does not fit."""
+
+_EXCERPT_LINES: Final = 12
+_PIECE_LIMIT: Final = 400
+_BREAK: Final = "\u200b"
+_SIGN = {Tone.GOOD: "✅ ", Tone.BAD: "❌ ", Tone.WAITING: "✋ ", Tone.PLAIN: "", Tone.WORKING: ""}
+_LIVE = re.compile(r"[@#$+](?=\S)|(?<![\w/])/(?=\w)|:(?=//)|(?<=\w)\.(?=\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A rendered card. ``whole``: nothing was left out of it but what ``rest`` holds.
+
+    ``rest`` is the full body when only its beginning fitted; it belongs into a file of the kind ``suffix``.
+    """
+
+    html: str
+    units: int
+    whole: bool
+    rest: str = ""
+    suffix: str = ""
+
+
+def units(text: str) -> int:
+    """Length as Telegram counts it."""
+    return len(text) + sum(letter > "\uffff" for letter in text)
+
+
+def disarm(text: str) -> str:
+    """``text`` with a break of no width wherever Telegram would find a mention, a link, a tag or a command."""
+    return _LIVE.sub(lambda found: found.group() + _BREAK, text)
+
+
+def plain(pieces: Line) -> str:
+    """A line without markup: strangers' words on one line and disarmed."""
+    return "".join(
+        disarm(piece.one_line(_PIECE_LIMIT)) if isinstance(piece, Untrusted) else piece for piece in pieces
+    )
+
+
+def render(
+    card: Card, *, limit: int = TEXT_LIMIT, user: str = "", again: bool = False, excerpt: bool = False
+) -> Page:
+    """The card in at most ``limit`` units. ``user``: the Telegram id of whom it mentions. ``again``: the reader may
+    have seen it before. ``excerpt``: of the body only the beginning, since the whole of it comes as a file.
+    """
+    footer = " · ".join(piece for piece in ("shown again", card.footer) if piece) if again else card.footer
+    paper = _Paper(limit - units(footer) - 2 if footer else limit)
+    if user:
+        paper.write("🔔", f'<a href="tg://user?id={escape(user)}">', "</a>")
+        paper.write(" ")
+    paper.write(_SIGN[card.tone] + plain(card.title), "<b>", "</b>")
+    for line in card.lines:
+        paper.line(plain(line))
+    for field in card.fields:
+        paper.line(f"{field.name}: ", "<b>", "</b>", plain(field.value))
+    rest, suffix = "", ""
+    if card.body is not None:
+        full = card.body.text(len(card.body.raw) + 1).strip("\n")
+        suffix = "diff" if full.startswith("diff --git ") else "txt"
+        if not paper.body(full, suffix, _EXCERPT_LINES if excerpt else BODY_LINES):
+            rest = full
+    if footer:
+        paper.room += units(footer) + 2
+        paper.line(footer, "<i>", "</i>")
+    return Page("".join(paper.parts), limit - paper.room, not paper.cut, rest, suffix)
+
+
+def keyboard(actions: tuple[Action, ...]) -> list[list[tuple[str, str]]]:
+    """The buttons as (label, token), in rows as wide as a phone."""
+    rows: list[list[tuple[str, str]]] = []
+    width = 0
+    for action in actions:
+        label = action.label if len(action.label) <= LABEL_LIMIT else action.label[: LABEL_LIMIT - 1] + "…"
+        if not rows or width + len(label) > ROW_WIDTH or len(rows[-1]) == 4:
+            rows.append([])
+            width = 0
+        rows[-1].append((label, action.token))
+        width += len(label) + 2
+    return rows
+
+
+class _Paper:
+    """Takes text as long as there is room. ``room`` is in units; ``cut``: something did not fit."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.cut = room, False
+        self.parts: list[str] = []
+
+    def write(self, text: str, before: str = "", after: str = "") -> None:
+        """As much of ``text`` as fits, between two tags."""
+        fitting = _cut(text, self.room)
+        self.cut |= fitting != text
+        if fitting:
+            self.parts.append(before + escape(fitting, quote=False) + after)
+            self.room -= units(fitting)
+
+    def line(self, text: str, before: str = "", after: str = "", more: str = "") -> None:
+        """The same on a new line; ``more`` follows without the tags."""
+        if self.room < 2:
+            self.cut |= bool(text + more)
+            return
+        self.write("\n")
+        self.write(text, before, after)
+        if more:
+            self.write(more)
+
+    def body(self, full: str, suffix: str, most: int) -> bool:
+        """Preformatted text, whole lines of it; answers whether all of it is there."""
+        lines = full.split("\n")
+        shown = lines[:most]
+        note = ""
+        while shown and (len(shown) < len(lines) or units(full) > self.room - 2):
+            left = len(lines) - len(shown)
+            note = f"… {left} more lines" if left else ""
+            if units("\n".join(shown)) + units(note) + 3 <= self.room:
+                break
+            if len(shown) == 1:
+                shown = [_cut(shown[0], max(0, self.room - units(note) - 3))]
+                break
+            shown.pop()
+        text = "\n".join([*shown, note] if note else shown)
+        whole = text == full
+        if text.strip() and self.room > units(text) + 1:
+            self.write("\n")
+            tags = (
+                ('<pre><code class="language-diff">', "</code></pre>") if suffix == "diff" else ("<pre>", "</pre>")
+            )
+            self.write(text, *tags)
+        return whole
+
+
+def _cut(text: str, room: int) -> str:
+    """As much of ``text`` as ``room`` units hold, the last one an ellipsis when that is not all."""
+    if units(text) <= room:
+        return text
+    kept, size = [], 0
+    for letter in text:
+        size += units(letter)
+        if size > room - 1:
+            break
+        kept.append(letter)
+    return "".join(kept) + "…" if room > 0 else ""

@@ -1,0 +1,28 @@
+"""A chat gets a new id (a Telegram group that becomes a supergroup): everything of ours in it moves along."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+
+from fleet.store.core import Tx
+from fleet.store.tables import actions, cards, outbox, tasks
+
+MOVED = "moved"
+"""What stands for the message of a card that stayed behind: the platform knows no such message in the new chat."""
+
+
+def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
+    """Tasks, buttons, cards and what waits to be sent now belong to chat ``new``.
+
+    Messages keep no id there, since the platform counts anew: a card that is changed next comes as a new message.
+    """
+    there = select(cards.c.card_key).where(cards.c.adapter == adapter, cards.c.chat == new)
+    tx.connection.execute(
+        delete(cards).where(cards.c.adapter == adapter, cards.c.chat == old, cards.c.card_key.in_(there))
+    )
+    for table in (tasks, actions, cards, outbox):
+        mine = (table.c.adapter == adapter) & (table.c.chat == old)
+        if table is outbox or table is cards:
+            stale = MOVED if table is cards else ""
+            tx.connection.execute(update(table).where(mine, table.c.message_id != ""), {"message_id": stale})
+        tx.connection.execute(update(table).where(mine), {"chat": new})
