@@ -17,7 +17,6 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
-from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.middleware.async_middleware import AsyncMiddleware
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
@@ -66,12 +65,8 @@ class _Commit(AsyncMiddleware):
 
 
 def _app(client: AsyncWebClient, take: Take, signing_secret: str) -> AsyncApp:
-    async def nobody(**_: object) -> AuthorizeResult:
-        return AuthorizeResult(enterprise_id=None, team_id=None)
-
     return AsyncApp(
         client=client,
-        authorize=nobody,
         before_authorize=_Commit(take),
         signing_secret=signing_secret or None,
         request_verification_enabled=bool(signing_secret),

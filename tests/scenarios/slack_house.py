@@ -1,0 +1,147 @@
+"""A chat core with the real Slack adapter against the emulator, a fault proxy in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.chats.slack_adapter import Settings, SlackAdapter
+from bot.chats.slack_doors import SocketDoor, Take
+from bot.chats.slack_manifest import dialect
+from bot.chats.slack_pace import Pace
+from bot.commands import every_command
+from bot.core import ChatCore
+from bot.deliver import Deliverer
+from bot.notify import Notifier
+from bot.registry import Context, Registry
+from fleet.config import FleetConfig, parse_fleet
+from fleet.model import ChatRef, Task
+from fleet.store import inbox, tasks
+from fleet.store.core import Store
+from tests.chat_house import FLEET as PLAIN_FLEET
+from tests.chat_house import PlayedFleet
+from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, SIGNING, TEAM, LocalSlack, running_slack
+from tests.far_end.slack_proxy import SlackProxy, proxied
+
+
+def fleet_with_slack_people() -> str:
+    """The plain fleet, its people known by their Slack ids."""
+    text = PLAIN_FLEET
+    for name, user in (("ada", "U01ADA"), ("otto", "U02OTTO"), ("vera", "U03VERA")):
+        text = text.replace(f'"phone::{name}"', f'"slack:{TEAM}:{user}"')
+    return text
+
+
+@dataclass
+class House:
+    """Everything of it."""
+
+    home: Path
+    slack: LocalSlack
+    proxy: SlackProxy
+    store: Store
+    config: FleetConfig
+    fleet: PlayedFleet
+    adapter: SlackAdapter
+    core: ChatCore
+    notifier: Notifier
+    deliverer: Deliverer
+
+    async def tasks(self) -> list[Task]:
+        return list(reversed(await self.store.read(lambda tx: tasks.recent(tx, 100))))
+
+    async def stopping(self, task: str) -> bool:
+        return await self.store.read(lambda tx: tasks.stop_requested(tx, task))
+
+    async def handled(self) -> None:
+        """Until every received message has its effect and every card it led to was delivered."""
+        while await self.store.read(inbox.pending):
+            await asyncio.sleep(0.01)
+        await self.settled()
+
+    async def settled(self, *chats: ChatRef) -> None:
+        """Until everything told has been delivered."""
+        await self.notifier.caught_up()
+        for chat in chats or (ChatRef("slack", FLEET),):
+            await self.deliverer.drained(chat)
+
+
+def settings(api: str, home: Path, **other: Any) -> Settings:
+    """As ``.env`` would say for the emulator behind ``api``."""
+    fields: dict[str, Any] = {
+        "bot_token": BOT_TOKEN,
+        "app_token": APP_TOKEN,
+        "signing_secret": "",
+        "api": api,
+        "listen": ("127.0.0.1", 0),
+        "files": home / "files" / "slack",
+    }
+    return Settings(**{**fields, **other})
+
+
+@asynccontextmanager
+async def served(
+    home: Path,
+    proxy: SlackProxy,
+    *,
+    receive: Callable[[ChatCore], Any] | None = None,
+    made: Settings | None = None,
+    silence: float = 900.0,
+    patience: float = 20.0,
+) -> AsyncIterator[House]:
+    """One controller's life in ``home``; entering again finds what the last one left."""
+    config = parse_fleet(fleet_with_slack_people(), "fleet.toml")
+    registry = Registry(every_command())
+    registry.dialects["slack"] = dialect(registry)
+
+    def quick(web: Any, take: Take) -> SocketDoor:
+        return SocketDoor(
+            web, take, APP_TOKEN, look_seconds=0.05, silence_seconds=silence, patience_seconds=patience
+        )
+
+    http = made is not None and made.signing_secret
+    adapter = SlackAdapter(
+        made or settings(proxy.api, home), registry.names, posts=Pace(1_000, 1_000), door=None if http else quick
+    )
+    with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
+        fleet = PlayedFleet()
+        core = ChatCore(Context(store, lambda: config, registry, fleet, home))
+        core.fetches(adapter.name, adapter.fetch)
+        notifier = Notifier(store, lambda: config, breath=0)
+        deliverer = Deliverer(store, (adapter,))
+        await deliverer.start()
+        await adapter.start(receive(core) if receive else core.receive)
+        await notifier.start()
+        await core.start()
+        try:
+            yield House(
+                home, proxy.behind, proxy, store, config, fleet, adapter, core, notifier, deliverer
+            )  # fmt: skip
+        finally:
+            await core.close()
+            await notifier.close()
+            with contextlib.suppress(Exception):
+                await adapter.close()
+            await deliverer.close()
+
+
+@asynccontextmanager
+async def house(directory: Path, *, silence: float = 900.0, patience: float = 20.0) -> AsyncIterator[House]:
+    """An emulator, a proxy and one controller."""
+    home = directory / "home"
+    home.mkdir()
+    async with (
+        running_slack(directory / "slack") as slack,
+        proxied(slack) as proxy,
+        served(home, proxy, silence=silence, patience=patience) as it,
+    ):
+        await slack.connected()
+        yield it
+
+
+__all__ = ["SIGNING", "House", "house", "served", "settings"]
