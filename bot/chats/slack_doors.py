@@ -1,7 +1,7 @@
 """How Slack reaches us: a socket that we open (Socket Mode), or HTTP that we listen to.
 
-Both hand bodies to slack-bolt, whose first middleware is ours: it commits, and that is the acknowledgement. No
-listener runs in bolt, so nothing waits for its runner.
+Both commit a body and acknowledge it, and run nothing else: what a body asks for is done after its commit. So no
+listener of slack-bolt's runs, whose runner looks only every 10 ms whether one has acknowledged.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.middleware.async_middleware import AsyncMiddleware
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from fleet.errors import AirbossError, Misused
@@ -46,7 +48,7 @@ class Door(Protocol):
 
 
 class _Commit(AsyncMiddleware):
-    """Stands before authorization: what is signed, or came by our own socket, is committed and so acknowledged."""
+    """Stands behind the check of the signature, before all else: what is signed is committed, and so answered."""
 
     def __init__(self, take: Take) -> None:
         self._take = take
@@ -64,21 +66,11 @@ class _Commit(AsyncMiddleware):
         return BoltResponse(status=200, body="")
 
 
-def _app(client: AsyncWebClient, take: Take, signing_secret: str) -> AsyncApp:
-    return AsyncApp(
-        client=client,
-        before_authorize=_Commit(take),
-        signing_secret=signing_secret or None,
-        request_verification_enabled=bool(signing_secret),
-        ssl_check_enabled=bool(signing_secret),
-    )
-
-
 class HttpDoor:
     """Requests that Slack signs; a wrong signature gets 401 and reaches nothing."""
 
     def __init__(self, client: AsyncWebClient, take: Take, signing_secret: str, listen: tuple[str, int]) -> None:
-        self._bolt = _app(client, take, signing_secret)
+        self._bolt = AsyncApp(client=client, before_authorize=_Commit(take), signing_secret=signing_secret)
         self._listen = listen
         self._runner: web.AppRunner | None = None
         self.port = listen[1]
@@ -130,9 +122,9 @@ class SocketDoor:
         silence_seconds: float = 900.0,
         patience_seconds: float = 20.0,
     ) -> None:
-        self._bolt, self._client, self._token = _app(client, take, ""), client, app_token
+        self._web, self._take, self._token = client, take, app_token
         self._look, self._silence, self._patience = look_seconds, silence_seconds, patience_seconds
-        self._handler: AsyncSocketModeHandler | None = None
+        self._client: SocketModeClient | None = None
         self._watch: asyncio.Task[None] | None = None
         self._heard = self._well = time.monotonic()
         self._old: set[asyncio.Task[None]] = set()
@@ -146,21 +138,20 @@ class SocketDoor:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
-        if self._handler is not None:
-            await self._shut(self._handler)
+        if self._client is not None:
+            await self._shut(self._client)
         await asyncio.gather(*self._old, return_exceptions=True)
 
     async def _replace(self) -> None:
         """The new socket first, then the old one goes: what comes twice in between is known by its key."""
-        old, handler = self._handler, AsyncSocketModeHandler(
-            self._bolt, self._token, web_client=self._client, ping_interval=PING_SECONDS
-        )  # fmt: skip
-        handler.client.message_listeners.append(self._hear)
-        self._handler = handler
+        old, client = self._client, SocketModeClient(self._token, web_client=self._web, ping_interval=PING_SECONDS)
+        client.message_listeners.append(self._hear)
+        client.socket_mode_request_listeners.append(self._commit)
+        self._client = client
         self._heard = self._well = time.monotonic()
         try:
             async with asyncio.timeout(self._patience):
-                await handler.client.connect()  # type: ignore[no-untyped-call] # the library leaves it untyped
+                await client.connect()  # type: ignore[no-untyped-call] # the library leaves it untyped
         except TimeoutError:
             _log.warning("Slack: no socket within %s s; trying again", self._patience)
         if old is not None:
@@ -168,8 +159,7 @@ class SocketDoor:
             self._old.add(closing)
             closing.add_done_callback(self._old.discard)
 
-    async def _shut(self, handler: AsyncSocketModeHandler) -> None:
-        client = handler.client
+    async def _shut(self, client: SocketModeClient) -> None:
         try:
             async with asyncio.timeout(5):
                 await client.close()  # type: ignore[no-untyped-call] # the library leaves it untyped
@@ -180,6 +170,15 @@ class SocketDoor:
                 if task is not None:
                     task.cancel()
             await client.aiohttp_client_session.close()
+
+    async def _commit(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        """Acknowledges what is committed; what is not, Slack sends again."""
+        try:
+            await self._take(request.payload)
+        except AirbossError as error:
+            _log.warning("not acknowledged, Slack will send it again: %s", error)
+        else:
+            await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
 
     async def _hear(self, client: AsyncBaseSocketModeClient, message: dict[str, Any], raw: str | None) -> None:
         self._heard = time.monotonic()
@@ -195,8 +194,8 @@ class SocketDoor:
                 _log.exception("Slack: the socket could not be replaced; trying again")
 
     async def _unwell(self) -> str:
-        assert self._handler is not None
-        client, now = self._handler.client, time.monotonic()
+        assert self._client is not None
+        client, now = self._client, time.monotonic()
         tasks = (client.message_processor, client.message_receiver, client.current_session_monitor)
         if any(task is None or task.done() for task in tasks):
             return "a part of the old one has ended"

@@ -1,0 +1,128 @@
+"""From a slash command to its acknowledgement in Socket Mode, against bare slack-bolt on the same emulator.
+
+Ours leaves once the inbox row is committed to a store on disk; bolt's is an empty listener that acknowledges. The
+clock runs in the emulator's client: the command is typed, the envelope goes down the socket, the answer comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.chats.slack_adapter import Settings, SlackAdapter
+from bot.message import Message
+from fleet.store import inbox
+from fleet.store.core import Store
+from tests.bench.harness import Trial, compare, report
+from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, LocalSlack, running_slack
+
+BAR = 0.5
+ROUNDS = 101
+
+
+@asynccontextmanager
+async def bare_bolt(slack: LocalSlack) -> AsyncIterator[None]:
+    """What slack-bolt's own documentation shows, and nothing more."""
+    app = AsyncApp(client=AsyncWebClient(token="xoxb-other-0", base_url=f"{slack.root}/api/"))
+
+    async def acknowledge(ack: Callable[[], Any]) -> None:
+        await ack()
+
+    app.command("/run")(acknowledge)
+    handler = AsyncSocketModeHandler(app, "xapp-other-0")
+    await handler.client.connect()  # type: ignore[no-untyped-call] # the library leaves it untyped
+    yield
+    await handler.client.close()  # type: ignore[no-untyped-call] # the library leaves it untyped
+
+
+@asynccontextmanager
+async def ours(slack: LocalSlack, store: Store, files: Path) -> AsyncIterator[None]:
+    """Our adapter, every message committed as the core commits it."""
+
+    async def receive(message: Message) -> bool:
+        payload = message.to_bytes()
+        key = (message.adapter, message.update_id)
+        return await store.write(lambda tx: inbox.receive(tx, *key, payload)) is not None
+
+    made = Settings(BOT_TOKEN, APP_TOKEN, "", f"{slack.root}/api/", ("127.0.0.1", 0), files)
+    adapter = SlackAdapter(made, ("run",))
+    await adapter.start(receive)
+    yield
+    await adapter.close()
+
+
+async def both_connected(slack: LocalSlack) -> None:
+    while sum("socket connected" in str(one) for one in await slack.log()) < 2:
+        await asyncio.sleep(0.02)
+
+
+def main() -> int:
+    """Prints the figure; 1 when it misses its bar."""
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory(prefix="airboss-bench-") as name, asyncio.Runner() as runner:
+        place = Path(name)
+        stop = asyncio.Event()
+        with Store.open(f"sqlite:///{place / 'airboss.db'}") as store:
+            ready: asyncio.Future[LocalSlack] = runner.get_loop().create_future()
+
+            async def serve() -> None:
+                async with (
+                    running_slack(place / "slack", more_apps=1) as slack,
+                    ours(slack, store, place),
+                    bare_bolt(slack),
+                ):
+                    await both_connected(slack)
+                    ready.set_result(slack)
+                    await stop.wait()
+
+            async def begin() -> tuple[LocalSlack, asyncio.Task[None]]:
+                serving = asyncio.create_task(serve())
+                return await ready, serving
+
+            slack, serving = runner.run(begin())
+
+            def typed(app: str) -> Trial:
+                async def once() -> float:
+                    started = time.perf_counter()
+                    await slack.command("/run", "mend it", app=app)
+                    return time.perf_counter() - started
+
+                return lambda: runner.run(once())
+
+            found = compare(
+                "a slash command acknowledged",
+                ("Airboss, the inbox row committed", typed("A01APP")),
+                ("bare slack-bolt", typed("A10APP")),
+                bar=BAR,
+                rounds=ROUNDS,
+                warm=10,
+            )
+            kept = runner.run(count(store))
+            if kept != ROUNDS + 10:
+                sys.exit(f"bench: {kept} rows in the inbox, {ROUNDS + 10} commands")
+
+            async def end() -> None:
+                stop.set()
+                await serving
+
+            runner.run(end())
+        return report([found])
+
+
+async def count(store: Store) -> int:
+    return len(await store.read(inbox.pending))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
