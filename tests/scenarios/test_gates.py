@@ -141,7 +141,7 @@ async def test_a_gates_environment_is_clean(tmp_path: Path, monkeypatch: pytest.
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate())
     names, *files = verdict.gates[0].tail.split("\n")
-    wanted = {"AIRBOSS_GATE", "EXTRA", "HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"}
+    wanted = {"AIRBOSS_GATE", "AIRBOSS_PIPE", "EXTRA", "HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"}
     assert set(names.split()) - {"PWD", "OLDPWD", "SHLVL", "_"} == wanted
     assert files == ["airboss.toml", "change.txt"], "neither a .git nor our own directories are in the checkout"
 
