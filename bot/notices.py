@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from bot import words
+from bot import asks, words
 from bot.cards import Action, Card, Tone, capped, field, line, one_line
 from bot.progress import GateSeen, Progress, footer
+from bot.sounds import Sound
 from fleet.events import (
     HoldReleased,
     LandingDone,
@@ -15,34 +17,67 @@ from fleet.events import (
     PermissionAsked,
     PermissionDecided,
     PersonSaid,
+    PipeEnded,
     ReceiptIssued,
     Recorded,
     TaskMoved,
+    TurnClosed,
     TurnStarted,
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, lately
+from fleet.store import approvals, lately, sessions
+from fleet.store.approvals import Approval
 from fleet.store.core import Tx
-from fleet.untrusted import Untrusted
+from fleet.untrusted import Untrusted, clean
 from fleet.verdict import GateOutcome, Outcome
 
-APPROVES = "approves this command line, not the files it reads"
+_COMMAND_WIDTH = 34
+_TAIL_LINES, _TAIL_WIDTH = 20, 84
+ANSWER_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message, or (``edits``) a change of the one that was posted under ``key``."""
+    """A message, or (``edits``) a change of the one that was posted under ``key``.
+
+    ``approval``: the question that it brings before a person.
+    """
 
     card: Card
     key: str = ""
-    ping: bool = False
+    sound: Sound = Sound.NONE
     edits: bool = False
+    approval: str = ""
 
 
-def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, isolation: Isolation) -> list[Notice]:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a notice needs besides its event: ``name`` gives a person's name for their id, ``files`` is where
+    documents are written (``None``: nowhere)."""
+
+    isolation: Isolation
+    name: Callable[[str], str]
+    files: Path | None = None
+
+    def ground(self, task: Task, progress: Progress) -> asks.Ground:
+        """Where a question of this task comes from."""
+        base = footer(task, progress, self.isolation)
+        return asks.Ground(base, progress.machine, self.name(task.requester), self.files)
+
+
+def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Telling) -> list[Notice]:
     """What to tell of this event. ``progress`` is folded up to and including it."""
-    base = footer(task, progress, isolation)
+    notices = _of(tx, task, recorded, progress, telling)
+    if isinstance(recorded.event, TurnClosed | TaskMoved | PipeEnded):
+        base = footer(task, progress, telling.isolation)
+        for asked in approvals.withdrawn_at(tx, task.id, recorded.time_us):
+            notices += _closed(task, asked, telling, base)
+    return notices
+
+
+def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Telling) -> list[Notice]:
+    base = footer(task, progress, telling.isolation)
     match recorded.event:
         case VerdictGiven() as verdict:
             return _verdict(task, verdict, progress, base)
@@ -50,20 +85,22 @@ def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, isolation: Is
             title = line(f"↩ {task.id} · sent back to {task.agent} with the output")
             return [Notice(Card(title, (line(f"Turn {number} begins."),), footer=base, tone=Tone.WORKING))]
         case TaskMoved() as moved:
-            return _moved(tx, task, moved, progress, base)
+            return _moved(tx, task, moved, progress, telling)
         case LandingDone() as landed:
-            return [Notice(_landed(task, landed, progress, base))]
+            return [Notice(_landed(task, landed, progress, base), sound=Sound.GOOD_END)]
         case ReceiptIssued() as receipt:
             return [Notice(receipt_card(task, receipt, base))]
         case PermissionAsked(ask=ask):
             asked = lately.approval_of_ask(tx, recorded.refs.session, ask)
             if asked is None or asked.decision:
                 return []
-            return [Notice(permission_card(task, asked, base), key=f"ask:{asked.id}", ping=True)]
+            return [_asking(tx, task, asked, progress, telling)]
         case PermissionDecided(ask=ask):
-            return _answered(task, lately.approval_of_ask(tx, recorded.refs.session, ask), base)
+            asked = lately.approval_of_ask(tx, recorded.refs.session, ask)
+            return _closed(task, asked, telling, base) if asked is not None else []
         case HoldReleased():
-            return _answered(task, lately.last_hold(tx, task.id), base)
+            held = lately.last_hold(tx, task.id)
+            return _closed(task, held, telling, base) if held is not None else []
         case PersonSaid(taken=taken, text=text):
             how = "reached the running turn" if taken == "steered" else "are the agent's next turn"
             return [Notice(Card(line(f"{task.id} · your words {how}"), (line(one_line(text, 120)),), footer=base))]
@@ -76,10 +113,16 @@ def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, isolation: Is
             return []
 
 
-def _answered(task: Task, asked: approvals.Approval | None, base: str) -> list[Notice]:
-    if asked is None or not asked.decision:
+def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, telling: Telling) -> Notice:
+    card = asks.ask_card(tx, task, asked, telling.ground(task, progress))
+    return Notice(card, key=asks.key(asked), sound=Sound.WAITS, approval=asked.id)
+
+
+def _closed(task: Task, asked: Approval, telling: Telling, base: str) -> list[Notice]:
+    if not asked.decision:
         return []
-    return [Notice(decided_card(task, asked, asked.decided_by, base), key=f"ask:{asked.id}", edits=True)]
+    card = asks.decided_card(task, asked, telling.name(asked.decided_by), base)
+    return [Notice(card, key=key, edits=True) for key in (asks.key(asked), asks.reminder_key(asked))]
 
 
 def _gates(verdict: VerdictGiven, progress: Progress) -> list[GateSeen]:
@@ -95,7 +138,7 @@ def _verdict(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -
         return []  # the task moves to held, refused, unavailable or lost, and that is told
     first = progress.reds == 1
     card = failed_card(task, verdict, progress, base)
-    return [Notice(card, key=f"red:{task.id}", ping=first, edits=not first)]
+    return [Notice(card, key=f"red:{task.id}", sound=Sound.RED if first else Sound.NONE, edits=not first)]
 
 
 def _tests(seen: GateSeen) -> str:
@@ -108,11 +151,12 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
     title, fields, lines = line(f"{task.id} · the gates said no"), [], verdict.reasons
     if red:
         title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")
-        fields = [field("Ran", one_line(" ".join(red[0].argv), 200)), field("On", red[0].machine)]
+        fields = [field("Ran", _command(red[0].argv))]
         if red[0].tests():
             fields.append(field("JUnit", red[0].tests()))
         lines = verdict.reasons if len(red) > 1 else ()
-    fields += [field("Commit", words.short(verdict.commit)), field("Turn", f"{progress.turn}")]
+    where = f"{red[0].machine} · " if red else ""
+    fields.append(field("On", where, f"{words.short(verdict.commit)} · turn {progress.turn}"))
     actions = (
         Action("Retry", f"/retry {task.id}"),
         Action("Log", f"/logs {task.id}", once=False),
@@ -123,7 +167,7 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
         title=title,
         lines=tuple(line(one_line(reason, 140)) for reason in lines[:4]),
         fields=tuple(fields),
-        body=Untrusted(verdict.tail) if verdict.tail else None,
+        body=_tail(verdict.tail) if verdict.tail else None,
         actions=actions,
         footer=base,
         tone=Tone.BAD,
@@ -131,25 +175,60 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
     )
 
 
-def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, base: str) -> list[Notice]:
+def _command(argv: tuple[str, ...]) -> Untrusted:
+    """A command's first words, its program without directories; the log has all of it."""
+    program = argv[0].rsplit("/", 1)[-1] if argv else ""
+    return one_line(" ".join([program, *argv[1:]]), _COMMAND_WIDTH)
+
+
+def _tail(text: str) -> Untrusted:
+    """The last lines, each at most two of a phone's."""
+    rows = Untrusted(text).text(len(text) + 1).splitlines()[-_TAIL_LINES:]
+    return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
+
+
+def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Telling) -> list[Notice]:
+    base = footer(task, progress, telling.isolation)
     retry = (Action("Retry", f"/retry {task.id}"), Action("Log", f"/logs {task.id}", once=False))
     why = (line(one_line(moved.why, 300)),) if moved.why else ()
     match moved.new:
         case TaskState.HELD:
             holds = [one for one in approvals.waiting(tx, task.id) if one.kind == "hold"]
-            return [Notice(hold_card(task, one, base), key=f"ask:{one.id}", ping=True) for one in holds]
+            return [_asking(tx, task, one, progress, telling) for one in holds]
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
-            return [Notice(card, ping=True)]
+            return [Notice(card, sound=Sound.BAD_END)]
         case TaskState.STOPPED:
             return [Notice(Card(line(f"{task.id} · stopped"), why, actions=retry, footer=base))]
         case TaskState.ANSWERED:
-            title = line(f"{task.id} · answered")
-            body = Untrusted(progress.claim or progress.said)
-            return [Notice(Card(title, body=body, footer=base, tone=Tone.GOOD))]
+            return [Notice(_answer(tx, task, progress, base, telling.files), sound=Sound.GOOD_END)]
         case _:
             return []
+
+
+def _answer(tx: Tx, task: Task, progress: Progress, base: str, files: Path | None) -> Card:
+    """An agent's answer, in its own words: as text when it is short, else its beginning and all of it as a file."""
+    every = [turn for one in sessions.of_task(tx, task.id) for turn in sessions.turns(tx, one.id)]
+    claim = every[-1].claim if every else ""
+    text = max(claim, progress.said, key=len).strip() or "It said nothing."
+    text = clean(tx.store.redact(text) if tx.store.redact else text, ANSWER_LIMIT)
+    card = Card(
+        title=line(f"{task.id} · ", one_line(task.prompt, 60)),
+        lines=(line(f"{task.agent} answers, in its own words; nothing checked them:"),),
+        body=Untrusted(text),
+        actions=(Action("Log", f"/logs {task.id}", once=False),),
+        footer=base,
+        tone=Tone.GOOD,
+        mention=task.requester,
+    )
+    if len(text) <= asks.SHOWN_CHARACTERS or files is None:
+        return card
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = files / f"{task.id}-answer.txt"
+    path.write_text(text, encoding="utf-8")
+    head = text[: asks.SHOWN_CHARACTERS // 2].rstrip()
+    return replace(card, body=Untrusted(f"{head} …"), document=str(path))
 
 
 def _landed(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:
@@ -183,65 +262,4 @@ def receipt_card(task: Task, receipt: ReceiptIssued, base: str) -> Card:
         footer=base,
         tone=Tone.GOOD,
         document=receipt.path,
-    )
-
-
-def permission_card(task: Task, asked: approvals.Approval, base: str) -> Card:
-    """An agent's question before it acts: exactly what will run, and until when it waits."""
-    title = line(f"{task.id} · ", one_line(asked.tool, 40), " asks to run" if asked.command else " asks to act")
-    return Card(
-        title=title,
-        lines=(line(one_line(asked.reason, 120)), line(f"A yes {APPROVES}.")),
-        fields=(field("Waits until", words.clock(asked.expires_us)),),
-        body=Untrusted(_what(asked)),
-        actions=_decide(asked),
-        footer=base,
-        tone=Tone.WAITING,
-        mention=task.requester,
-    )
-
-
-def hold_card(task: Task, held: approvals.Approval, base: str) -> Card:
-    """A change that passed but waits for an admin."""
-    diff = Action("Diff", f"/diff {task.id}", once=False)
-    return Card(
-        title=line(f"{task.id} · held for a person"),
-        lines=(line(one_line(held.reason, 300)),),
-        fields=(field("Commit", words.short(held.commit)),),
-        actions=(*_decide(held), diff),
-        footer=base,
-        tone=Tone.WAITING,
-        mention=task.requester,
-    )
-
-
-def _decide(asked: approvals.Approval) -> tuple[Action, ...]:
-    digest = binding(asked)
-    return (
-        Action("Approve", f"/approve {asked.id}", digest=digest),
-        Action("Deny", f"/deny {asked.id}", digest=digest),
-    )
-
-
-def _what(asked: approvals.Approval) -> str:
-    """Exactly what would be done."""
-    if asked.kind == "hold":
-        return f"the change {words.short(asked.commit)}"
-    return asked.command or "\n".join(asked.paths) or asked.request
-
-
-def binding(asked: approvals.Approval) -> str:
-    """What a yes binds to: the whole request, or the commit and tree that are held."""
-    return sha256(f"{asked.id}\0{asked.request}\0{asked.commit}\0{asked.tree}".encode()).hexdigest()
-
-
-def decided_card(task: Task, asked: approvals.Approval, by: str, base: str) -> Card:
-    """What becomes of a question's card: its buttons go, and it says who answered and when."""
-    verb = {"allow": "approved", "deny": "denied"}.get(asked.decision, asked.decision)
-    why = (line(one_line(asked.decided_why, 160)),) if asked.decided_why else ()
-    return Card(
-        title=line(f"{task.id} · {verb}"),
-        lines=(line(one_line(_what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
-        footer=base,
-        tone=Tone.GOOD if asked.decision == "allow" else Tone.BAD,
     )

@@ -12,18 +12,18 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
-from bot import notices
+from bot import notices, sounds
 from bot.cards import Card
 from bot.deliver import CARD, post, repost
-from bot.mutes import muted
-from bot.notices import Notice
+from bot.notices import Notice, Telling
 from bot.progress import Progress, progress_card, task_key
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Misused
 from fleet.events import Recorded
 from fleet.model import ENDS, ChatRef, Task
-from fleet.store import ledger, settings, tasks
+from fleet.store import approvals, ledger, settings, tasks
 from fleet.store.core import Store, Tx
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,16 @@ def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
 
 
 class Notifier:
-    """Follows the ledger and keeps every origin chat informed."""
+    """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written."""
 
-    def __init__(self, store: Store, config: Callable[[], FleetConfig], breath: float = _BREATH_SECONDS) -> None:
-        self._store, self._config, self._breath = store, config, breath
+    def __init__(
+        self,
+        store: Store,
+        config: Callable[[], FleetConfig],
+        breath: float = _BREATH_SECONDS,
+        files: Path | None = None,
+    ) -> None:
+        self._store, self._config, self._breath, self._files = store, config, breath, files
         self._bell = asyncio.Event()
         self._moved = asyncio.Condition()
         self._seq = 0
@@ -126,7 +132,8 @@ class Notifier:
 
     def _advance(self, tx: Tx) -> tuple[int, bool]:
         """Tells one batch; answers how far that is, and whether there is more."""
-        isolation = self._config().isolation
+        config = self._config()
+        telling = Telling(config.isolation, lambda person: sounds.name_of(config, person), self._files)
         after = int(settings.get(tx, CURSOR) or 0)
         batch = ledger.read(tx, after=after, limit=_BATCH)
         touched: dict[str, tuple[Task, Progress]] = {}
@@ -139,10 +146,10 @@ class Notifier:
                 continue
             progress = self._progresses.after(tx, recorded)
             touched[task.id] = task, progress
-            for notice in notices.of(tx, task, recorded, progress, isolation):
-                self._tell(tx, task, notice)
+            for notice in notices.of(tx, task, recorded, progress, telling):
+                self._tell(tx, config, task, notice)
         for task, progress in touched.values():
-            card = progress_card(task, progress, isolation, tx.now_us())
+            card = progress_card(task, progress, config.isolation, tx.now_us())
             if self._shown.get(task.id) != card:
                 self._shown[task.id] = card
                 repost(tx, task.origin, card, key=task_key(task.id))
@@ -153,10 +160,12 @@ class Notifier:
         settings.put(tx, CURSOR, str(batch[-1].seq))
         return batch[-1].seq, len(batch) == _BATCH
 
-    def _tell(self, tx: Tx, task: Task, notice: Notice) -> None:
+    def _tell(self, tx: Tx, config: FleetConfig, task: Task, notice: Notice) -> None:
         chat: ChatRef = task.origin
         if notice.edits:
             repost(tx, chat, notice.card, key=notice.key)
             return
-        ping = notice.ping and not muted(tx, chat)
+        ping = sounds.audible(tx, config, chat, task.requester, notice.sound)
+        if notice.approval and ping:
+            approvals.note(tx, notice.approval, pinged=True)
         post(tx, chat, notice.card, key=notice.key, ping=ping, task=task.id, priority=None if ping else CARD)

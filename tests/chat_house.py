@@ -147,13 +147,18 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path, *, more: tuple[Adapter, ...] = ()) -> AsyncIterator[House]:
-    """Opens one under ``directory``; opening it again there finds what the first one left."""
+async def house(
+    directory: Path, *, more: tuple[Adapter, ...] = (), documents: bool = False
+) -> AsyncIterator[House]:
+    """Opens one under ``directory``; opening it again there finds what the first one left.
+
+    ``documents``: the notifier may write some.
+    """
     config = parse_fleet(FLEET, "fleet.toml")
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, phone = PlayedFleet(), Phone()
         core = ChatCore(Context(store, lambda: config, Registry(every_command()), fleet, directory))
-        notifier = Notifier(store, lambda: config, breath=0)
+        notifier = Notifier(store, lambda: config, breath=0, files=directory / "files" if documents else None)
         deliverer = Deliverer(store, (phone, *more))
         await deliverer.start()
         await notifier.start()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot import mutes, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands.common import find_task, last_session, reply, split_task
+from bot.commands.tasks import settle
 from bot.deliver import post
 from bot.parse import tidy
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect
+from bot.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
 from fleet.errors import Refused
 from fleet.model import ENDS, TaskState
-from fleet.store import sessions, tasks
+from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
-from gates.people import Right
+from gates.people import Right, demand
 
 SECTION = "Talk"
 _SPAN = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
@@ -22,13 +27,18 @@ _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
 async def say(context: Context, call: Call) -> Effect:
-    """Hands words to a task's agent: into its running turn, or as its next one."""
+    """Hands words to a task's agent: into its running turn, or as its next one; to its question, as the answer."""
     wanted, text = split_task(call)
     if not text:
         raise SAY.misused("there are no words in it")
 
     def effect(tx: Tx) -> None:
         task = tasks.task(tx, find_task(tx, call, wanted).id)
+        asked = [one for one in approvals.waiting(tx, task.id) if one.questions]
+        if len(asked) == 1:
+            demand(call.person, Right.APPROVE, attempted=f"answer {asked[0].id}")
+            settle(context, call, tx, asked[0], allow=True, reason=text)
+            return
         session = last_session(tx, task)
         if task.state in ENDS:
             raise Refused(
@@ -80,6 +90,71 @@ def _muted(call: Call, until: int | None) -> Effect:
     return effect
 
 
+async def notify(context: Context, call: Call) -> Effect:
+    """What of a person's own tasks makes a sound for them, and in which hours little does."""
+    given = split(call.args.lower())
+    zone = next((word for word in split(call.args) if "/" in word or word.upper() == "UTC"), "")
+
+    def effect(tx: Tx) -> None:
+        config, person = context.config(), call.message.sender
+        wish = wish_of(tx, config, person)
+        for word in given:
+            if word in _LEVELS:
+                wish = replace(wish, level=Level(word))
+            elif hours := _HOURS.match(word):
+                begin, end = (_minute(hours.group(at), hours.group(at + 1)) for at in (1, 3))
+                wish = replace(wish, quiet_from=begin, quiet_to=end)
+            elif word == "off":
+                wish = replace(wish, quiet_from=0, quiet_to=0)
+            elif word != "quiet" and word != zone.lower():
+                raise NOTIFY.misused(f"{word[:20]!r} is no level and no time")
+        if zone:
+            wish = replace(wish, zone=_zone(zone))
+        set_wish(tx, config, person, wish)
+        quiet = "no quiet hours"
+        if wish.quiet_from != wish.quiet_to:
+            quiet = f"quiet {_hours(wish)} {wish.zone}: only a task's end makes a sound then"
+        card = Card(line(f"You hear: {wish.level}"), (line(_HEARS[wish.level]), line(quiet)))
+        reply(call, card)(tx)
+
+    return effect
+
+
+def _minute(hour: str, minute: str | None) -> int:
+    found = int(hour) * 60 + int(minute or 0)
+    if int(minute or 0) > 59 or found > DAY_MINUTES:
+        raise NOTIFY.misused(f"{hour}:{minute} is no time of day")
+    return found % DAY_MINUTES
+
+
+def _hours(wish: Wish) -> str:
+    return "-".join(f"{at // 60:02d}:{at % 60:02d}" for at in (wish.quiet_from, wish.quiet_to))
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo("UTC" if name.upper() == "UTC" else name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise NOTIFY.misused(f"{name[:40]!r} is no time zone known here, such as Europe/Berlin") from error
+
+
+_HOURS = re.compile(r"(\d{1,2})(?::(\d{2}))?-(\d{1,2})(?::(\d{2}))?$")
+_LEVELS = frozenset(map(str, Level))
+_HEARS = {
+    Level.ALL: "Reds, questions, bad ends and good ends of your tasks.",
+    Level.MINE: "The first red, questions and bad ends of your tasks.",
+    Level.FINAL: "The ends of your tasks, good and bad.",
+    Level.NONE: "Nothing; every card still comes.",
+}
+
 SAY = Command("say", "tell a task's agent something", "[TASK] WORDS…", Right.STEER, say, SECTION, aliases=("tell",))
 MUTE = Command("mute", "no sound in this chat", "[30m|2h|1d|off]", Right.RUN, mute, SECTION)
-COMMANDS = (SAY, MUTE)
+NOTIFY = Command(
+    "notify",
+    "what makes a sound for you",
+    "[all|mine|final|none] [22:00-07:00|off] [ZONE]",
+    Right.SEE,
+    notify,
+    SECTION,
+)
+COMMANDS = (SAY, MUTE, NOTIFY)

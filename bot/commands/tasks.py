@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bot import words
+from bot import asks, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands.common import find_task, reply, task_meant
 from bot.deliver import post, repost
-from bot.notices import binding, decided_card
 from bot.parse import run_request
 from bot.parse import words as split
 from bot.progress import Progress, footer, progress_card, task_key
@@ -15,6 +14,7 @@ from fleet.errors import Misused, Refused
 from fleet.model import ENDS, Task, TaskMode
 from fleet.store import approvals, tasks
 from fleet.store.core import Tx
+from gates import grants
 from gates.people import Right, demand
 
 SECTION = "Tasks"
@@ -158,32 +158,56 @@ async def deny(context: Context, call: Call) -> Effect:
 
 async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
     given = split(call.args)
-    reason = call.args.strip()[len(given[0]) :].strip() if given else ""
+    rest = call.args.strip()[len(given[0]) :].strip() if given else ""
     verb = "approve" if allow else "deny"
 
     def effect(tx: Tx) -> None:
         waiting = _waiting(tx, call, given[0] if given else "")
         right = Right.RELEASE if waiting.kind == "hold" else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {waiting.id}")
-        if call.digest and call.digest != binding(waiting):
+        if call.digest and call.digest != asks.binding(waiting):
             raise Refused(
                 attempted=f"{verb} {waiting.id}",
                 cause="it is not what the button showed",
                 hint="Use the newest card.",
             )
-        decided = approvals.decide(tx, waiting.id, allow, call.actor, reason)
-        task = tasks.task(tx, waiting.task)
-        repost(
-            tx,
-            task.origin,
-            decided_card(task, decided, call.person.name, _footer(context, task)),
-            key=f"ask:{waiting.id}",
-        )
-        post(tx, call.message.chat, Card(line(f"{waiting.id} · {'approved' if allow else 'denied'}")), task=task.id)
-        call.result.task = task.id
-        tx.after_commit(lambda: context.control.wake(task.id))
+        scope, reason = _scope(waiting, rest) if allow else ("", rest)
+        if allow and waiting.questions and not reason:
+            raise Misused(
+                attempted=f"answer {waiting.id}",
+                cause="the agent asks for an answer, not for leave",
+                hint=f"/approve {waiting.id} and the answer: an option's number, or your own words.",
+            )
+        settle(context, call, tx, waiting, allow=allow, reason=reason, scope=scope)
 
     return effect
+
+
+def _scope(waiting: approvals.Approval, rest: str) -> tuple[str, str]:
+    """Whether the yes is for the session, and the words besides."""
+    head, _, more = rest.partition(" ")
+    if waiting.kind == "permission" and not waiting.questions and head.lower() == "session":
+        return "session", more.strip()
+    return "", rest
+
+
+def settle(
+    context: Context, call: Call, tx: Tx, waiting: approvals.Approval, *, allow: bool, reason: str, scope: str = ""
+) -> None:
+    """Puts a person's word to what waits into the store and on its cards, and says that it was heard."""
+    answer = allow and bool(waiting.questions)
+    said = asks.chosen(waiting, reason) if answer else reason
+    decided = approvals.decide(tx, waiting.id, allow, call.actor, said, scope=scope, answer=answer)
+    if scope == "session":
+        grants.grant(tx, waiting, call.actor)
+    task = tasks.task(tx, waiting.task)
+    card = asks.decided_card(task, decided, call.person.name, _footer(context, task))
+    for key in (asks.key(waiting), asks.reminder_key(waiting)):
+        repost(tx, task.origin, card, key=key)
+    verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
+    post(tx, call.message.chat, Card(line(f"{waiting.id} · {verb}")), task=task.id)
+    call.result.task = task.id
+    tx.after_commit(lambda: context.control.wake(task.id))
 
 
 def _waiting(tx: Tx, call: Call, word: str) -> approvals.Approval:
@@ -222,7 +246,15 @@ COMMANDS = (
     ASK,
     Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("cancel", "kill")),
     Command("retry", "do a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
-    Command("approve", "say yes to what waits", "[ID] [WHY]", Right.APPROVE, approve, SECTION, aliases=("yes",)),
+    Command(
+        "approve",
+        "say yes to what waits",
+        "[ID] [session] [WHY]",
+        Right.APPROVE,
+        approve,
+        SECTION,
+        aliases=("yes",),
+    ),
     Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
     Command("waiting", "what waits for a person", "", Right.SEE, waiting_for_person, SECTION),
 )

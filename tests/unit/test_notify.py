@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from bot.cards import Card, shown
 from fleet.events import (
-    Event,
-    GateClosed,
-    GateOpened,
     LandingDone,
     LinkChanged,
     PermissionAsked,
@@ -19,80 +14,15 @@ from fleet.events import (
     PersonSaid,
     ReceiptIssued,
     Refs,
-    SessionPlaced,
     Source,
     ToolCallStarted,
     TurnStarted,
-    VerdictGiven,
 )
-from fleet.model import Isolation, Session, TaskState
-from fleet.store import approvals, ledger, sessions, tasks
+from fleet.model import TaskState
+from fleet.store import approvals, ledger, tasks
 from fleet.store.core import Tx
-from tests.chat_house import OTTO, House, house
-
-COMMIT, TREE = "c" * 40, "d" * 40
-RUN = "t1.1.1-tests"
-
-
-class Flight:
-    """Plays the dispatcher's events of one task, one transaction at a time."""
-
-    def __init__(self, there: House, session: Session) -> None:
-        self.there, self.session = there, session
-
-    @classmethod
-    async def begin(cls, there: House) -> Flight:
-        await there.say("/run mend it")
-
-        def work(tx: Tx) -> Session:
-            return sessions.create_session(
-                tx, task="t1", machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
-            )
-
-        flight = cls(there, await there.store.write(work))
-        await flight.note(SessionPlaced("macbook", "demo", "b" * 40, "unsafe-same-user", ()))
-        await flight.move(TaskState.PREPARING, TaskState.RUNNING)
-        return flight
-
-    async def note(self, *events: Event) -> None:
-        refs = Refs(task="t1", session="t1.1", gate_run=RUN, machine="evo-x2")
-
-        def work(tx: Tx) -> None:
-            for event in events:
-                ledger.append(tx, event, actor="airboss", source=Source.CONTROLLER, refs=refs)
-
-        await self.there.store.write(work)
-        await self.there.settle()
-
-    async def move(self, *states: TaskState, why: str = "") -> None:
-        for state in states:
-            await self.there.store.write(partial(tasks.move, task_id="t1", new=state, why=why, actor="airboss"))
-        await self.there.settle()
-
-    async def red(self, tail: str = "E   assert 1 == 2") -> None:
-        argv, counts = ("python3", "-m", "pytest"), {"tests": 3, "failures": 1, "errors": 0, "skipped": 0}
-        exit_ = {"how": "exited", "code": 1}
-        closed = GateClosed("tests", "failed", "", exit_, 256, TREE, "gate", True, "", 9, 1, 2, counts)
-        reasons = ("tests: exit status 1",)
-        await self.note(
-            GateOpened("tests", COMMIT, TREE, "b" * 40, argv, "", 1),
-            closed,
-            VerdictGiven(COMMIT, TREE, "b" * 40, "failed", reasons, (RUN,), "unsafe-same-user", 3, tail),
-        )
-
-    def pinged(self) -> list[Card]:
-        return [one.card for one in self.there.phone.sent if one.ping]
-
-    def pings(self) -> list[str]:
-        return [shown(card.title) for card in self.pinged()]
-
-    def edits(self, key: str) -> list[Card]:
-        return [one.card for one in self.there.phone.sent if one.key == key and one.edits]
-
-
-def everything(card: Card) -> str:
-    rows = [card.title, *card.lines, *(one.value for one in card.fields)]
-    return "\n".join([*(shown(row) for row in rows), str(card.body or ""), card.footer])
+from tests.chat_flight import COMMIT, TREE, Flight, everything
+from tests.chat_house import OTTO, house
 
 
 async def test_the_first_red_pings_with_all_that_matters_and_the_next_one_edits_it(tmp_path: Path) -> None:
@@ -180,14 +110,14 @@ async def test_a_question_pings_is_answered_once_and_says_by_whom(tmp_path: Path
         (card,) = flight.pinged()
         assert "rm -rf build" in everything(card)
         assert "approves this command line, not the files it reads" in everything(card)
-        result, _ = await there.press(card, "Approve")
+        result, _ = await there.press(card, "Allow once")
         assert (result.status, there.fleet.woken[-1]) == (0, "t1")
         await flight.note(PermissionDecided("q1", "Bash", "allow", "", ""))
         edited = flight.edits("ask:a1")[-1]
         assert "approved" in everything(edited)
-        assert "phone::ada" in everything(edited)
+        assert "by Ada at" in everything(edited)
         assert not edited.actions
-        result, (again,) = await there.press(card, "Approve")
+        result, (again,) = await there.press(card, "Allow once")
         assert result.status == 2
         assert "pressed it already" in everything(again)
         result, _ = await there.press(card, "Deny")

@@ -1,0 +1,231 @@
+"""The cards of what waits for a person: an agent's request, its question, a held change; and what became of them.
+
+A yes binds to exactly what the card shows. What cannot be shown whole goes along as a document; where it cannot,
+there is no button that says yes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from bot import words
+from bot.cards import Action, Card, Field, Line, Tone, field, line, one_line
+from fleet import questions
+from fleet.model import Task
+from fleet.questions import Question
+from fleet.store.approvals import EXPIRED, Approval
+from fleet.store.core import Tx
+from fleet.untrusted import Untrusted, clean
+
+APPROVES: Final = "approves this command line, not the files it reads"
+SHOWN_CHARACTERS: Final = 2_400
+SHOWN_LINES: Final = 24
+REMIND_US: Final = 30 * 60_000_000
+_OPTIONS_SHOWN: Final = 6
+_GO_ON: Final = "A person is back. What was denied because nobody answered: ask again when you need it."
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a card says of where and for whom: ``base`` is its footer, ``machine`` where the agent runs, ``person``
+    the name of whoever asked for the task, ``files`` a directory for documents (``None``: there is none)."""
+
+    base: str
+    machine: str = ""
+    person: str = ""
+    files: Path | None = None
+
+
+def key(asked: Approval) -> str:
+    """The card key of the message that asks."""
+    return f"ask:{asked.id}"
+
+
+def reminder_key(asked: Approval) -> str:
+    """The card key of the message that brings it up again."""
+    return f"remind:{asked.id}"
+
+
+def binding(asked: Approval) -> str:
+    """What a yes binds to: the whole request and its place, or the commit and tree that are held."""
+    parts = (asked.id, asked.request, asked.directory, asked.commit, asked.tree)
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def ask_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
+    """What waits, as a message with buttons."""
+    if asked.kind == "hold":
+        return _hold_card(task, asked, ground)
+    if asked.questions:
+        return _question_card(task, asked, ground)
+    return _permission_card(tx, task, asked, ground)
+
+
+def reminder_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
+    """The same again, because it still waits and the end comes near."""
+    card = ask_card(tx, task, asked, ground)
+    left = words.duration(asked.expires_us - tx.now_us()) if asked.expires_us else ""
+    title = line(f"⏳ {task.id} · {asked.id} still waits for you", f": {left} left" if left else "")
+    return replace(card, title=title, lines=(card.title, *card.lines))
+
+
+def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
+    """What becomes of a question's card: its buttons go, and it says who answered and when."""
+    if asked.decision == "deny" and asked.decided_why == EXPIRED:
+        return _expired_card(task, asked, base)
+    verb = {"allow": "approved", "deny": "denied", "answer": "answered"}.get(asked.decision, asked.decision)
+    scope = " for this session" if asked.scope == "session" else ""
+    said = "“{}”" if asked.decision == "answer" else "{}"
+    before, _, after = said.partition("{}")
+    why = (line(before, one_line(asked.decided_why, 300), after),) if asked.decided_why else ()
+    return Card(
+        title=line(f"{task.id} · {verb}{scope}"),
+        lines=(line(one_line(_what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
+        footer=base,
+        tone=Tone.GOOD if asked.decision in ("allow", "answer") else Tone.BAD,
+    )
+
+
+def _expired_card(task: Task, asked: Approval, base: str) -> Card:
+    return Card(
+        title=line(f"{task.id} · expired, denied"),
+        lines=(
+            line(one_line(_what(asked), 120)),
+            line(f"Nobody answered until {words.clock(asked.expires_us)}; the agent was told no."),
+        ),
+        actions=(
+            Action("Go on", f"/say {task.id} {_GO_ON}"),
+            Action("Retry", f"/retry {task.id}"),
+        ),
+        footer=base,
+        tone=Tone.BAD,
+        mention=task.requester,
+    )
+
+
+def _hold_card(task: Task, held: Approval, ground: Ground) -> Card:
+    digest = binding(held)
+    return Card(
+        title=line(f"{task.id} · held for a person"),
+        lines=(line(one_line(held.reason, 300)),),
+        fields=(field("Commit", words.short(held.commit)), field("For", ground.person or task.requester)),
+        actions=(
+            Action("Approve", f"/approve {held.id}", digest=digest),
+            Action("Deny", f"/deny {held.id}", digest=digest),
+            Action("Diff", f"/diff {task.id}", once=False),
+        ),
+        footer=ground.base,
+        tone=Tone.WAITING,
+        mention=task.requester,
+    )
+
+
+def _question_card(task: Task, asked: Approval, ground: Ground) -> Card:
+    digest = binding(asked)
+    every = questions.from_json(asked.questions)
+    lines: list[Line] = []
+    for question in every:
+        lines.append(line(one_line(question.text, 300)))
+        lines += [
+            line(f"{number} · ", one_line(option.label, 60), " — " if option.description else "",
+                 *((one_line(option.description, 120),) if option.description else ()))
+            for number, option in enumerate(question.options[:_OPTIONS_SHOWN], 1)
+        ]  # fmt: skip
+    lines.append(line("Press one, or answer this message in your own words."))
+    offered = every[0].options[:_OPTIONS_SHOWN] if _by_button(every) else ()
+    buttons = [
+        Action(f"{number} · {Untrusted(option.label).one_line(28)}", f"/approve {asked.id} {number}", digest=digest)
+        for number, option in enumerate(offered, 1)
+    ]
+    return Card(
+        title=line(f"{task.id} · the agent asks you"),
+        lines=tuple(lines),
+        fields=_where(task, asked, ground),
+        actions=(*buttons, Action("No answer", f"/deny {asked.id}", digest=digest)),
+        footer=ground.base,
+        tone=Tone.WAITING,
+        mention=task.requester,
+    )
+
+
+def _by_button(every: tuple[Question, ...]) -> bool:
+    """Whether one press can be the whole answer."""
+    return len(every) == 1 and not every[0].many
+
+
+def chosen(asked: Approval, said: str) -> str:
+    """The answer that is meant: an option by its number, or the words themselves."""
+    every = questions.from_json(asked.questions)
+    if _by_button(every) and said.strip().isdigit():
+        number = int(said) if len(said) < 4 else 0
+        if 0 < number <= len(every[0].options):
+            return every[0].options[number - 1].label
+    return said.strip()
+
+
+def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
+    digest = binding(asked)
+    text = _what(asked)
+    hidden = tx.store.redact(text) if tx.store.redact else text
+    shown = "".join(ch if ch in "\n\t" or clean(ch) == ch else f"\\u{ord(ch):04x}" for ch in hidden)
+    lines = [line(one_line(asked.reason, 120)), line(f"A yes {APPROVES}.")]
+    if hidden != text:
+        lines.append(line("A secret in it is not shown."))
+    if shown != hidden:
+        lines.append(line("What cannot be seen in it is written as \\u and a number."))
+    whole = len(shown) <= SHOWN_CHARACTERS and shown.count("\n") < SHOWN_LINES
+    document = "" if whole else _document(ground.files, f"{asked.id}-{digest[:12]}.txt", shown)
+    if not whole:
+        head = "\n".join(shown[: SHOWN_CHARACTERS // 2].split("\n")[: SHOWN_LINES // 2])
+        lines.append(
+            line("It is too long to show; the document has all of it, and the buttons mean the document.")
+            if document
+            else line("It is too long to show here, so it can only be denied here.")
+        )
+    else:
+        head = shown
+    allow = (
+        Action("Allow once", f"/approve {asked.id}", digest=digest),
+        Action("Allow for this session", f"/approve {asked.id} session", digest=digest),
+    )
+    return Card(
+        title=line(f"{task.id} · ", one_line(asked.tool, 40), " asks to run" if asked.command else " asks to act"),
+        lines=tuple(lines),
+        fields=_where(task, asked, ground),
+        body=Untrusted(head),
+        actions=(*(allow if whole or document else ()), Action("Deny", f"/deny {asked.id}", digest=digest)),
+        footer=ground.base,
+        tone=Tone.WAITING,
+        mention=task.requester,
+        document=document,
+    )
+
+
+def _where(task: Task, asked: Approval, ground: Ground) -> tuple[Field, ...]:
+    fields = [field("For", ground.person or task.requester)]
+    if ground.machine:
+        fields.append(field("On", ground.machine))
+    if asked.directory:
+        fields.append(field("In", one_line(asked.directory, 160)))
+    return (*fields, field("Waits until", words.clock(asked.expires_us)))
+
+
+def _document(files: Path | None, name: str, text: str) -> str:
+    if files is None:
+        return ""
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = files / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _what(asked: Approval) -> str:
+    """Exactly what would be done."""
+    if asked.kind == "hold":
+        return f"the change {words.short(asked.commit)}"
+    if asked.questions:
+        return " / ".join(one.text for one in questions.from_json(asked.questions))
+    return asked.command or "\n".join(asked.paths) or asked.request

@@ -1,0 +1,74 @@
+"""Brings up again what waits for a person: before its time is over, and when nobody could hear it at first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bot import asks, sounds
+from bot.deliver import post
+from bot.progress import Progress, footer
+from bot.sounds import Sound
+from fleet.config import FleetConfig
+from fleet.errors import AirbossError
+from fleet.ports import Clock
+from fleet.store import approvals, sessions, tasks
+from fleet.store.approvals import Approval
+from fleet.store.core import Store, Tx
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS: Final = 20.0
+
+
+class Reminders:
+    """``files`` is where the documents of long requests are written."""
+
+    def __init__(self, store: Store, config: Callable[[], FleetConfig], clock: Clock, files: Path) -> None:
+        self._store, self._config, self._clock, self._files = store, config, clock, files
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except AirbossError:
+                log.exception("what waits for people could not be looked at; it is tried again")
+            await self._clock.sleep(_EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Reminds of everything that is due now, each once."""
+        if await self._store.read(lambda tx: any(self._due(tx, one) for one in approvals.waiting(tx))):
+            await self._store.write(self._remind)
+
+    def _due(self, tx: Tx, asked: Approval) -> bool:
+        """The end is near, or it was silent so far and need not be any longer."""
+        near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US
+        if near and not asked.reminded_us:
+            return True
+        return not asked.pinged_us and asked.opened_us < tx.now_us() - _HEARD_US and self._audible(tx, asked)
+
+    def _audible(self, tx: Tx, asked: Approval) -> bool:
+        task = tasks.task(tx, asked.task)
+        return sounds.audible(tx, self._config(), task.origin, task.requester, Sound.WAITS)
+
+    def _remind(self, tx: Tx) -> None:
+        config = self._config()
+        for asked in approvals.waiting(tx):
+            if not self._due(tx, asked):
+                continue
+            task, session = tasks.task(tx, asked.task), sessions.session(tx, asked.session)
+            base = footer(task, Progress(machine=session.machine, isolation=session.isolation), config.isolation)
+            name = sounds.name_of(config, task.requester)
+            ground = asks.Ground(base, session.machine, name, self._files)
+            ping = self._audible(tx, asked)
+            card = asks.reminder_card(tx, task, asked, ground)
+            post(tx, task.origin, card, key=asks.reminder_key(asked), ping=ping, task=task.id)
+            near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US
+            approvals.note(tx, asked.id, pinged=ping, reminded=near)
+
+
+_HEARD_US: Final = 60_000_000
+"""A question that has just been asked is about to make its own sound."""

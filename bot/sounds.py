@@ -1,0 +1,112 @@
+"""What may make a sound for whom, and when. Cards always come; this decides whether one of them pings.
+
+A level is a person's, a mute is a chat's. Quiet hours hold back only what is not final: what still waits for a
+person when they end is brought up again, with a sound.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from bot.mutes import muted
+from fleet.config import FleetConfig
+from fleet.model import ChatRef, PersonId
+from fleet.store import settings
+from fleet.store.core import Tx
+from gates.people import who
+
+DAY_MINUTES: Final = 24 * 60
+
+
+class Sound(StrEnum):
+    """What a message is about, as far as ears are concerned."""
+
+    NONE = "none"
+    RED = "red"  # the first red of a task
+    WAITS = "waits"  # the agent or a change waits for a person
+    BAD_END = "bad-end"  # failed for good, refused, unavailable, lost
+    GOOD_END = "good-end"  # landed, answered
+
+
+class Level(StrEnum):
+    """How much of their own tasks a person wants to hear."""
+
+    ALL = "all"
+    MINE = "mine"
+    FINAL = "final"
+    NONE = "none"
+
+
+_HEARD: Final = {
+    Level.ALL: frozenset({Sound.RED, Sound.WAITS, Sound.BAD_END, Sound.GOOD_END}),
+    Level.MINE: frozenset({Sound.RED, Sound.WAITS, Sound.BAD_END}),
+    Level.FINAL: frozenset({Sound.BAD_END, Sound.GOOD_END}),
+    Level.NONE: frozenset[Sound](),
+}
+_FINAL: Final = frozenset({Sound.BAD_END, Sound.GOOD_END})
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person set. Quiet hours are minutes of the day in ``zone``; equal ones mean none."""
+
+    level: Level = Level.MINE
+    quiet_from: int = 0
+    quiet_to: int = 0
+    zone: str = "UTC"
+
+    def quiet(self, now_us: int) -> bool:
+        """Whether it is a quiet hour."""
+        here = datetime.fromtimestamp(now_us / 1_000_000, UTC).astimezone(ZoneInfo(self.zone))
+        minute = here.hour * 60 + here.minute
+        if self.quiet_from <= self.quiet_to:
+            return self.quiet_from <= minute < self.quiet_to
+        return minute >= self.quiet_from or minute < self.quiet_to
+
+    def hears(self, sound: Sound, now_us: int) -> bool:
+        """Whether this sound reaches them now."""
+        return sound in _HEARD[self.level] and (sound in _FINAL or not self.quiet(now_us))
+
+
+def wish_of(tx: Tx, config: FleetConfig, person: PersonId) -> Wish:
+    """What a person set; the usual for everybody else."""
+    stored = settings.get(tx, _key(config, person))
+    if not stored:
+        return Wish()
+    raw = json.loads(stored)
+    return Wish(Level(raw["level"]), raw["quiet_from"], raw["quiet_to"], raw["zone"])
+
+
+def set_wish(tx: Tx, config: FleetConfig, person: PersonId, wish: Wish) -> None:
+    """Remembers it, for all chats that the person uses."""
+    settings.put(tx, _key(config, person), "" if wish == Wish() else json.dumps(asdict(wish)))
+
+
+def audible(tx: Tx, config: FleetConfig, chat: ChatRef, requester: str, sound: Sound) -> bool:
+    """Whether a message about a task of ``requester`` pings in this chat now."""
+    if sound is Sound.NONE or muted(tx, chat):
+        return False
+    try:
+        person = PersonId.parse(requester)
+    except ValueError:
+        return sound in _HEARD[Level.MINE]
+    return wish_of(tx, config, person).hears(sound, tx.now_us())
+
+
+def name_of(config: FleetConfig, person: str) -> str:
+    """A person's name for ``str(PersonId)``; anything else stays as it is."""
+    try:
+        known = who(config, PersonId.parse(person))
+    except ValueError:
+        return person
+    return known.name if known else person
+
+
+def _key(config: FleetConfig, person: PersonId) -> str:
+    known = who(config, person)
+    return f"notify:{known.name if known else person}"

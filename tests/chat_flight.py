@@ -1,0 +1,130 @@
+"""Plays the dispatcher's part of one task: the events of its flight, and what waits for a person in it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bot.cards import Card, shown
+from fleet.events import (
+    Event,
+    GateClosed,
+    GateOpened,
+    PermissionAsked,
+    PermissionDecided,
+    Refs,
+    SessionPlaced,
+    Source,
+    VerdictGiven,
+)
+from fleet.model import Isolation, Session, TaskState
+from fleet.questions import Question, to_json
+from fleet.store import approvals, ledger, sessions, tasks
+from fleet.store.core import Tx
+from tests.chat_house import House
+
+COMMIT, TREE = "c" * 40, "d" * 40
+RUN = "t1.1.1-tests"
+
+
+class Flight:
+    """Plays the dispatcher's events of one task, one transaction at a time."""
+
+    def __init__(self, there: House, session: Session) -> None:
+        self.there, self.session = there, session
+
+    @classmethod
+    async def begin(cls, there: House) -> Flight:
+        await there.say("/run mend it")
+
+        def work(tx: Tx) -> Session:
+            return sessions.create_session(
+                tx, task="t1", machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
+            )
+
+        flight = cls(there, await there.store.write(work))
+        await flight.note(SessionPlaced("macbook", "demo", "b" * 40, "unsafe-same-user", ()))
+        await flight.move(TaskState.PREPARING, TaskState.RUNNING)
+        return flight
+
+    async def note(self, *events: Event) -> None:
+        refs = Refs(task="t1", session="t1.1", gate_run=RUN, machine="evo-x2")
+
+        def work(tx: Tx) -> None:
+            for event in events:
+                ledger.append(tx, event, actor="airboss", source=Source.CONTROLLER, refs=refs)
+
+        await self.there.store.write(work)
+        await self.there.settle()
+
+    def append(self, tx: Tx, event: Event) -> None:
+        """One event of the session, in a transaction of the test's own."""
+        refs = Refs(task="t1", session="t1.1")
+        ledger.append(tx, event, actor="airboss", source=Source.CONTROLLER, refs=refs)
+
+    async def decided(self, ask: str) -> None:
+        """The follower tells the agent what became of its request."""
+        await self.there.store.write(lambda tx: self.append(tx, PermissionDecided(ask, "Bash", "deny", "", "")))
+        await self.there.settle()
+
+    async def move(self, *states: TaskState, why: str = "") -> None:
+        for state in states:
+            await self.there.store.write(partial(tasks.move, task_id="t1", new=state, why=why, actor="airboss"))
+        await self.there.settle()
+
+    async def red(self, tail: str = "E   assert 1 == 2") -> None:
+        argv, counts = ("python3", "-m", "pytest"), {"tests": 3, "failures": 1, "errors": 0, "skipped": 0}
+        exit_ = {"how": "exited", "code": 1}
+        closed = GateClosed("tests", "failed", "", exit_, 256, TREE, "gate", True, "", 9, 1, 2, counts)
+        reasons = ("tests: exit status 1",)
+        await self.note(
+            GateOpened("tests", COMMIT, TREE, "b" * 40, argv, "", 1),
+            closed,
+            VerdictGiven(COMMIT, TREE, "b" * 40, "failed", reasons, (RUN,), "unsafe-same-user", 3, tail),
+        )
+
+    async def ask(
+        self,
+        command: str = "rm -rf build",
+        *,
+        hours: float = 8,
+        questions: tuple[Question, ...] = (),
+        directory: str = "/w/t1",
+        name: str = "q1",
+    ) -> approvals.Approval:
+        """The agent asks, as the follower puts it into the store."""
+
+        def work(tx: Tx) -> approvals.Approval:
+            refs = Refs(task="t1", session="t1.1")
+            asked = PermissionAsked(name, "Bash", command[:4000], (), "", "Bash needs a yes")
+            ledger.append(tx, asked, actor="agent:demo", source=Source.AGENT, refs=refs)
+            return approvals.open_ask(
+                tx,
+                session=self.session,
+                ask=name,
+                tool="Bash",
+                request=command,
+                command=command,
+                paths=(),
+                reason="Bash needs a yes",
+                expires_us=tx.now_us() + int(hours * 3_600_000_000),
+                directory=directory,
+                questions=to_json(questions),
+            )
+
+        opened = await self.there.store.write(work)
+        await self.there.settle()
+        return opened
+
+    def pinged(self) -> list[Card]:
+        return [one.card for one in self.there.phone.sent if one.ping]
+
+    def pings(self) -> list[str]:
+        return [shown(card.title) for card in self.pinged()]
+
+    def edits(self, key: str) -> list[Card]:
+        return [one.card for one in self.there.phone.sent if one.key == key and one.edits]
+
+
+def everything(card: Card) -> str:
+    rows = [card.title, *card.lines, *(one.value for one in card.fields)]
+    return "\n".join([*(shown(row) for row in rows), str(card.body or ""), card.footer])

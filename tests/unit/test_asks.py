@@ -1,0 +1,232 @@
+"""What waits for a person: shown exactly, answered once by who may, brought up again, closed when it is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import update
+
+from bot import asks
+from bot.cards import shown
+from bot.reminders import Reminders
+from fleet.clock import SystemClock
+from fleet.events import PermissionGranted, TurnClosed
+from fleet.happenings import Asked
+from fleet.questions import Option, Question
+from fleet.store import approvals, ledger, tables
+from fleet.store.core import Tx
+from gates.grants import Grants
+from tests.chat_flight import Flight, everything
+from tests.chat_house import OTTO, VERA, House, house
+
+COLOURS = (Question("Which colour?", (Option("red", "like a fire engine"), Option("blue"))),)
+
+
+def reminders(there: House) -> Reminders:
+    return Reminders(there.store, lambda: there.config, SystemClock(), there.home / "files")
+
+
+async def brought_forward(there: House, hours: float) -> None:
+    """As if the question had been asked so much earlier."""
+    back = int(hours * 3_600_000_000)
+    table = tables.approvals
+
+    def work(tx: Tx) -> None:
+        earlier = {"opened_us": table.c.opened_us - back, "expires_us": table.c.expires_us - back}
+        tx.connection.execute(update(table).values(earlier))
+
+    await there.store.write(work)
+
+
+async def test_the_card_shows_what_where_and_for_whom_and_a_yes_binds_to_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        asked = await flight.ask()
+        (card,) = flight.pinged()
+        told = everything(card)
+        for piece in (
+            "rm -rf build",
+            "approves this command line, not the files it reads",
+            "macbook",
+            "/w/t1",
+            "Ada",
+        ):
+            assert piece in told
+        assert [one.label for one in card.actions] == ["Allow once", "Allow for this session", "Deny"]
+        assert {one.digest for one in card.actions} == {asks.binding(asked)}
+        await there.store.write(
+            lambda tx: tx.connection.execute(update(tables.approvals).values(directory="/somewhere/else"))
+        )
+        result, (answer,) = await there.press(card, "Allow once")
+        assert result.status == 2
+        assert "not what the button showed" in everything(answer)
+        assert await there.store.read(approvals.waiting)
+
+
+async def test_what_cannot_be_seen_is_written_out(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("echo safe\u202e\x1b[2K\rrm -rf /")
+        (card,) = flight.pinged()
+        assert card.body is not None
+        assert card.body.text() == "echo safe\\u202e\\u001b[2K\\u000drm -rf /"
+        assert "cannot be seen" in everything(card)
+
+
+async def test_a_secret_is_not_shown_and_that_is_said(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        there.store.redact = lambda text: text.replace("hunter2", "[secret]")
+        await flight.ask("curl -u me:hunter2 host")
+        (card,) = flight.pinged()
+        assert "hunter2" not in everything(card)
+        assert "A secret in it is not shown" in everything(card)
+
+
+async def test_too_long_to_show_goes_as_a_document(tmp_path: Path) -> None:
+    async with house(tmp_path, documents=True) as there:
+        flight = await Flight.begin(there)
+        command = "\n".join(f"echo line {number}" for number in range(500))
+        await flight.ask(command)
+        (card,) = flight.pinged()
+        assert Path(card.document).read_text(encoding="utf-8") == command
+        assert "the buttons mean the document" in everything(card)
+        result, _ = await there.press(card, "Allow once")
+        assert result.status == 0
+
+
+async def test_without_a_place_for_the_document_nothing_says_yes(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("x" * 5_000)
+        (card,) = flight.pinged()
+        assert [one.label for one in card.actions] == ["Deny"]
+
+
+async def test_a_yes_for_the_session_covers_the_identical_thing_only_and_survives(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        grants = Grants(there.store)
+        await grants.load()
+        await flight.ask()
+        (card,) = flight.pinged()
+        same = Asked("q2", "Bash", "rm -rf build", "rm -rf build", (), "/w/t1")
+        assert not grants.cover(flight.session, same)
+        result, _ = await there.press(card, "Allow for this session")
+        assert result.status == 0
+        later = Grants(there.store)
+        await later.load()
+        for known in (grants, later):
+            assert known.cover(flight.session, same)
+            for other in (
+                Asked("q2", "Bash", "rm -rf builds", "rm -rf builds", (), "/w/t1"),
+                Asked("q2", "Shell", "rm -rf build", "rm -rf build", (), "/w/t1"),
+                Asked("q2", "Bash", "rm -rf build", "rm -rf build", (), "/w/t2"),
+            ):
+                assert not known.cover(flight.session, other)
+        (found,) = await there.store.read(lambda tx: ledger.read(tx, kinds=(PermissionGranted.KIND,)))
+        assert (found.actor, found.refs.session) == ("phone::ada", "t1.1")
+        assert "approved for this session" in everything(flight.edits("ask:a1")[-1])
+
+
+async def test_a_viewer_presses_in_vain(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask()
+        (card,) = flight.pinged()
+        for label in ("Allow once", "Allow for this session", "Deny"):
+            result, _ = await there.press(card, label, VERA)
+            assert result.status == 2
+        assert len(await there.store.read(approvals.waiting)) == 1
+
+
+async def test_an_agents_question_is_answered_by_a_button(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=COLOURS)
+        (card,) = flight.pinged()
+        assert "Which colour?" in everything(card)
+        assert "like a fire engine" in everything(card)
+        assert [one.label for one in card.actions] == ["1 · red", "2 · blue", "No answer"]
+        result, _ = await there.press(card, "2 · blue", OTTO)
+        assert result.status == 0
+        (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert (answer.decision, answer.reason, answer.by) == ("answer", "blue", "phone::otto")
+        assert "“blue”" in everything(flight.edits("ask:a1")[-1])
+
+
+async def test_a_plain_reply_answers_a_question_too(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=COLOURS)
+        result, _ = await there.hand_over(there.message("green, please", OTTO, reply_to="m1"))
+        assert result.status == 0
+        (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert answer.reason == "green, please"
+        result, _ = await there.hand_over(there.message("green", VERA, reply_to="m1"))
+        assert result.status == 2
+
+
+async def test_a_yes_alone_answers_no_question(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=COLOURS)
+        result, (card,) = await there.say("/approve a1")
+        assert result.status == 2
+        assert "asks for an answer" in everything(card)
+
+
+async def test_half_an_hour_before_the_end_it_is_brought_up_once_with_a_sound(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask()
+        remind = reminders(there)
+        await remind.look()
+        await there.settle()
+        assert len(flight.pings()) == 1
+        await brought_forward(there, 7.6)
+        for _ in range(2):
+            await remind.look()
+            await there.settle()
+        assert len(flight.pings()) == 2
+        reminder = flight.pinged()[-1]
+        assert "still waits for you: 2" in shown(reminder.title)
+        result, _ = await there.press(reminder, "Deny")
+        assert result.status == 0
+        for key in ("ask:a1", "remind:a1"):
+            closed = flight.edits(key)[-1]
+            assert "denied" in everything(closed)
+            assert not closed.actions
+
+
+async def test_unanswered_it_is_denied_and_one_tap_goes_on(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        asked = await flight.ask()
+        await brought_forward(there, 9)
+        await there.store.write(lambda tx: approvals.expire(tx, "t1.1"))
+        await flight.decided(asked.ask)
+        closed = flight.edits("ask:a1")[-1]
+        assert shown(closed.title) == "t1 · expired, denied"
+        assert [one.label for one in closed.actions] == ["Go on", "Retry"]
+        result, _ = await there.press(closed, "Go on")
+        assert result.status == 0
+        result, (late,) = await there.say("/approve a1")
+        assert result.status == 2
+        assert "airboss denied it before" in everything(late)
+
+
+async def test_what_the_agent_takes_back_is_closed_at_its_turns_end(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask()
+
+        def over(tx: Tx) -> None:
+            approvals.withdraw(tx, session="t1.1", why="the turn ended without an answer")
+            flight.append(tx, TurnClosed("done", True, ""))
+
+        await there.store.write(over)
+        await there.settle()
+        closed = flight.edits("ask:a1")[-1]
+        assert "withdrawn" in everything(closed)
+        assert not closed.actions
