@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_verify)
 
+    slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)
+    add = slack.add_parser("manifest", help="print the manifest that creates the app")
+    add.add_argument("--prefix", default="", help="before each command's name, as in /PREFIX-run")
+    add.add_argument("--url", default="", help="where Slack sends by HTTP (default: Socket Mode, no address)")
+    add.set_defaults(run=_slack_manifest)
+
     add = commands.add_parser("doctor", help="prove the walls and look for what is missing")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_doctor)
@@ -258,6 +264,14 @@ def _verify(options: argparse.Namespace) -> int:
             as_json=options.json,
         )
     )
+
+
+def _slack_manifest(options: argparse.Namespace) -> int:
+    from bot.chats.slack_manifest import as_yaml, manifest
+    from bot.commands import every_command
+
+    sys.stdout.write(as_yaml(manifest(every_command(), prefix=options.prefix, url=options.url)))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from bot.chats.slack_inbox import FLEET
-from bot.registry import Command, Dialect, Registry
+from bot.registry import Command, Dialect
 from fleet.errors import Misused
 
 RESERVED: Final = frozenset(
@@ -92,7 +92,7 @@ def free(registry: Iterable[Command]) -> Iterator[Command]:
     return (one for one in registry if one.verb not in RESERVED and one.verb != FLEET)
 
 
-def dialect(registry: Registry) -> Dialect:
+def dialect(registry: Iterable[Command]) -> Dialect:
     """How commands are written in Slack: their own name where it is free, else behind ``/fleet``."""
     native = frozenset(one.verb for one in free(registry))
     return Dialect(
@@ -103,8 +103,18 @@ def dialect(registry: Registry) -> Dialect:
     )
 
 
-def manifest(registry: Registry, prefix: str = "") -> dict[str, Any]:
-    """The manifest of the app. Raises ``Misused`` for a prefix that Slack would refuse."""
+def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> dict[str, Any]:
+    """The manifest of the app; with ``url``, for HTTP there instead of Socket Mode.
+
+    Raises ``Misused`` for a prefix or an address that Slack would refuse.
+    """
+    if url and not url.startswith("https://"):
+        raise Misused(
+            attempted="write the Slack manifest",
+            on=f"--url {url[:60]}",
+            cause="Slack sends to https:// addresses only",
+            hint="For example: --url https://bot.example.org/slack/events",
+        )
     if prefix and not _PREFIX.fullmatch(prefix):
         raise Misused(
             attempted="write the Slack manifest",
@@ -113,9 +123,11 @@ def manifest(registry: Registry, prefix: str = "") -> dict[str, Any]:
             hint="For example: --prefix ab gives /ab-run.",
         )
     before = f"{prefix.rstrip('-')}-" if prefix else ""
-    every = _slash(FLEET, "every command: /fleet status, /fleet stop t1", "VERB …")
-    commands = [every, *([_slash(before + FLEET, "the same as /fleet", "VERB …")] if before else [])]
-    commands += [_slash(before + one.verb, one.summary, one.usage) for one in free(registry)]
+    at = {"request_url": url} if url else {}
+    commands = [_slash(FLEET, "every command: /fleet status, /fleet stop t1", "VERB …", url)]
+    if before:
+        commands.append(_slash(before + FLEET, "the same as /fleet", "VERB …", url))
+    commands += [_slash(before + one.verb, one.summary, one.usage, url) for one in free(registry)]
     return {
         "_metadata": {"major_version": 1, "minor_version": 1},
         "display_information": {
@@ -134,18 +146,19 @@ def manifest(registry: Registry, prefix: str = "") -> dict[str, Any]:
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},
         "settings": {
-            "event_subscriptions": {"bot_events": list(EVENTS)},
-            "interactivity": {"is_enabled": True},
+            "event_subscriptions": {**at, "bot_events": list(EVENTS)},
+            "interactivity": {"is_enabled": True, **at},
             "org_deploy_enabled": False,
-            "socket_mode_enabled": True,
+            "socket_mode_enabled": not url,
             "token_rotation_enabled": False,
         },
     }
 
 
-def _slash(name: str, summary: str, usage: str) -> dict[str, Any]:
+def _slash(name: str, summary: str, usage: str, url: str) -> dict[str, Any]:
+    more = {"url": url} if url else {}
     hint = {"usage_hint": usage} if usage else {}
-    return {"command": f"/{name}", "description": summary, **hint, "should_escape": False}
+    return {"command": f"/{name}", **more, "description": summary, **hint, "should_escape": False}
 
 
 def as_yaml(document: dict[str, Any]) -> str:
