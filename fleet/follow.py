@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from fleet import enclosures, questions
@@ -29,31 +28,14 @@ from fleet.exits import Lost, to_json
 from fleet.failpoints import failpoint
 from fleet.happenings import Allow, Asked, AskPerson, Deny, Happening, TurnEnded
 from fleet.model import Session, Task, Turn
-from fleet.ports import Accepted, Ended, Executor, Output, PipeEvent, Pulse, Stalled, Step
+from fleet.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
+from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
 from fleet.services import AIRBOSS, Services, record, state_of
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
 from fleet.testimony import events_of, permission_asked, sha256_of
 
-_ATTACH_BACKOFF: Final = (0.2, 0.5, 1, 2, 5, 10, 15)
 _SEEN_EVERY_US: Final = 20_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The machine cannot be reached; ``why`` in its own words. The process may well live."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class LinkUp:
-    """The machine answers again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """A person did something that concerns this session, or a while has passed."""
 
 
 class Follower:
@@ -66,22 +48,20 @@ class Follower:
         self.session = session
         self._turn: Turn | None = None
         self._framer = LineFramer(services.config().limits.decode_cap, session.spool_offset)
-        self._read_to = session.spool_offset
         self._lines: deque[Line | Oversized] = deque()
-        self._events: asyncio.Queue[PipeEvent | LinkDown | LinkUp | Woken] = asyncio.Queue(maxsize=64)
         self._accepted = 0
         self._sent = 0
         self._ended: Ended | None = None
         self._linked = True
-        self._reader = asyncio.create_task(self._read(), name=f"read {session.pipe}")
+        self._stalled = False
+        self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
     # --- what the flight asks -----------------------------------------------------------------------
 
     def wake(self) -> None:
         """Says that something may have changed in the store. A full queue means it is awake, and looks soon."""
         self._news = True
-        with contextlib.suppress(asyncio.QueueFull):
-            self._events.put_nowait(Woken())
+        self._reader.wake()
 
     @property
     def ended(self) -> Ended | None:
@@ -102,7 +82,7 @@ class Follower:
                 return False
             if self._ended is not None:
                 return True
-            await self._handle(await self._next())
+            await self._handle(await self._reader.next())
             if self._news:
                 await self._hear_people()
 
@@ -139,57 +119,33 @@ class Follower:
 
     async def close(self) -> None:
         """Stops following. The process goes on."""
-        self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
+        await self._reader.close()
 
     # --- reading --------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        """Attaches, and attaches again for ever: a link that is down says nothing about the process."""
-        failures = 0
-        while True:
-            try:
-                async for event in self._executor.attach(self.session.pipe, self.session.nonce, self._read_to):
-                    if failures:
-                        failures = 0
-                        await self._events.put(LinkUp())
-                    if isinstance(event, Output):
-                        self._read_to = event.offset + len(event.data)
-                    await self._events.put(event)
-                    if isinstance(event, Ended):
-                        return
-            except Unavailable as error:
-                if not failures:
-                    await self._events.put(LinkDown(error.cause or str(error)))
-                pause = _ATTACH_BACKOFF[min(failures, len(_ATTACH_BACKOFF) - 1)]
-                failures += 1
-                await self._services.clock.sleep(pause)
-
-    async def _next(self) -> PipeEvent | LinkDown | LinkUp | Woken:
-        try:
-            return await asyncio.wait_for(self._events.get(), timeout=5)
-        except TimeoutError:
-            return Woken()
-
     async def _until_ended(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._ended is None:
-                    await self._handle(await self._events.get())
-                    while await self._read_lines():
-                        pass
+        """Only the waiting is bounded: a commit that is under way is never left in the middle."""
+        clock = asyncio.get_running_loop()
+        give_up = clock.time() + seconds
+        while self._ended is None and (left := give_up - clock.time()) > 0:
+            await self._handle(await self._reader.next(min(left, 5.0)))
+            while await self._read_lines():
+                pass
 
-    async def _handle(self, event: PipeEvent | LinkDown | LinkUp | Woken) -> None:
+    async def _handle(self, event: Read) -> None:
         match event:
             case Output(_, data):
                 failpoint("output-read")
                 self._lines.extend(self._framer.feed(data))
+                if self._stalled:
+                    self._stalled = False
+                    await self._link(up=True, why="")
             case Accepted(position):
                 self._accepted = max(self._accepted, position)
             case Pulse(at_us):
                 await self._seen(at_us)
             case Stalled(why):
+                self._stalled = True
                 await self._link(up=False, why=f"spool: {why}")
             case LinkDown(why):
                 self._sent = self._accepted
@@ -374,7 +330,7 @@ class Follower:
             exit=to_json(ended.exit),
             raw_wait_status=ended.raw_wait_status,
             gone=ended.gone,
-            spool_bytes=self._read_to,
+            spool_bytes=self._reader.offset,
         )
 
         def also(tx: Tx) -> None:
