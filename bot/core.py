@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from bot import drafts
 from bot.cards import Card, Tone, line
 from bot.deliver import collecting, post
 from bot.explain import explain
 from bot.message import Message
 from bot.parse import Command, Ignore, Reply, parse
-from bot.rates import Unlimited
+from bot.rates import PerPerson, Unlimited
 from bot.registry import Call, Context, Effect, FleetControl, MachineSeen, Result
 from fleet.errors import AirbossError, Malformed, Misused, Refused
 from fleet.model import PersonId
@@ -37,6 +38,13 @@ RateLimit = Callable[[PersonId], bool]
 """Whether this person may be answered now; asked once for each message."""
 
 
+_FILES_ALONE = "Look at the attached files."
+
+
+class _TooOften(Exception):
+    """Somebody goes on although they were told to wait."""
+
+
 @dataclass(slots=True)
 class _Lane:
     """What waits in one chat, in the order of its arrival."""
@@ -49,11 +57,16 @@ class ChatCore:
     """Receives messages from every adapter and carries out the commands in them.
 
     ``start`` takes up what an earlier process received and left; ``close`` leaves the rest for the next one.
+    ``rate`` is asked for people we know, ``strangers`` for the others; who is too quick is told so once a minute.
     """
 
-    def __init__(self, context: Context, *, rate: RateLimit | None = None) -> None:
+    def __init__(
+        self, context: Context, *, rate: RateLimit | None = None, strangers: RateLimit | None = None
+    ) -> None:
         self._context = context
         self._rate = rate or Unlimited()
+        self._strangers = strangers or Unlimited()
+        self._refusals = PerPerson(limit=1)
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._results: dict[int, asyncio.Future[Result]] = {}
         self._closing = False
@@ -142,6 +155,8 @@ class ChatCore:
             call, effect = await self._prepare(message)
             result = call.result if call is not None else Result()
             result.posted = await self._commit(row, effect)
+        except _TooOften:
+            return Result(status=Refused.status, posted=await self._commit(row, "too often"))
         except Exception as error:
             told = explain(error)
             bug = not isinstance(error, AirbossError)
@@ -177,34 +192,42 @@ class ChatCore:
     async def _prepare(self, message: Message) -> tuple[Call | None, Effect | str]:
         """The call and what it does, or why nothing is done."""
         person = who(self._context.config(), message.sender)
-        task = await self._context.store.read(
-            lambda tx: threads.task_of_message(tx, message.chat, message.reply_to)
+        task, draft = await self._context.store.read(
+            lambda tx: (
+                threads.task_of_message(tx, message.chat, message.reply_to),
+                drafts.kept(tx, message.chat, message.sender) if person is not None else None,
+            )
         )
         button: actions.Pressable | None = None
         if message.pressed:
             token, chat, sender = message.pressed, message.chat, str(message.sender)
             if person is None:
-                return None, _stranger(message)
+                return None, self._told(message)
             button = await self._context.store.read(
                 lambda tx: actions.look(tx, token, chat, sender, message.reply_to)
             )
             text = button.command
         else:
-            text = message.text
+            text = message.text or (_FILES_ALONE if message.files else "")
         direct = message.direct or bool(task)
-        parsed = parse(text, self._context.registry.names, direct=direct, threaded=bool(task))
+        threaded = bool(task or draft) and not button
+        parsed = parse(text, self._context.registry.names, direct=direct, threaded=threaded)
         if isinstance(parsed, Ignore):
             return None, parsed.why
         if isinstance(parsed, Command) and not (message.direct or task or self._context.registry.get(parsed.verb)):
             return None, "not for us"
+        if isinstance(parsed, Reply) and draft is not None and not (task and message.reply_to):
+            parsed = Command(draft.verb, draft.arguments(parsed.text))
         if isinstance(parsed, Reply):
             if not task and not message.direct:
                 return None, "not for us"
             if person is not None and task:
                 parsed = Command("say", parsed.text)
         if person is None:
-            return None, _stranger(message) if self._rate(message.sender) else "a stranger, too often"
+            return None, self._told(message)
         if not self._rate(message.sender):
+            if not self._refusals(message.sender):
+                raise _TooOften
             raise Refused(attempted="take this message", cause="too many in a short time", hint="Wait a minute.")
         if isinstance(parsed, Reply):
             raise Misused(
@@ -212,7 +235,21 @@ class ChatCore:
                 cause="it is no command, and answers no task's card",
                 hint="Try /run and your words, /say TASK and your words, or /help.",
             )
-        return await self._call(message, person, parsed, task, button)
+        if draft is None:
+            return await self._call(message, person, parsed, task, button)
+        if parsed.verb == "cancel" and button is None:
+            return None, lambda tx: _dropped(tx, message)
+        call, effect = await self._call(message, person, parsed, task, button)
+
+        def instead(tx: Tx) -> None:
+            drafts.drop(tx, message.chat, message.sender)
+            effect(tx)
+
+        return call, instead
+
+    def _told(self, message: Message) -> Effect | str:
+        """What a stranger gets: one line with their id, now and then."""
+        return _stranger(message) if self._strangers(message.sender) else "a stranger, too often"
 
     async def _call(
         self, message: Message, person: Person, parsed: Command, task: str, button: actions.Pressable | None
@@ -260,6 +297,11 @@ def _stranger(message: Message) -> Effect:
         tone=Tone.PLAIN,
     )
     return lambda tx: _posted(tx, message, card)
+
+
+def _dropped(tx: Tx, message: Message) -> None:
+    drafts.drop(tx, message.chat, message.sender)
+    post(tx, message.chat, Card(line("Dropped; nothing was begun.")))
 
 
 def _posted(tx: Tx, message: Message, card: Card) -> None:

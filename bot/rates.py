@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fleet.model import PersonId
+from gates.people import CONSOLE
 
 
 class Unlimited:
@@ -14,6 +15,16 @@ class Unlimited:
 
     def __call__(self, person: PersonId) -> bool:
         return True
+
+
+class Sparing:
+    """Another limit for everybody but the console's owner, who sits at the machine."""
+
+    def __init__(self, limit: Callable[[PersonId], bool]) -> None:
+        self._limit = limit
+
+    def __call__(self, person: PersonId) -> bool:
+        return person.platform == CONSOLE or self._limit(person)
 
 
 class PerPerson:

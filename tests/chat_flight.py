@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from sqlalchemy import update
+
 from bot.cards import Card, shown
 from fleet.events import (
     Event,
@@ -18,7 +20,7 @@ from fleet.events import (
 )
 from fleet.model import Isolation, Session, TaskState
 from fleet.questions import Question, to_json
-from fleet.store import approvals, ledger, sessions, tasks
+from fleet.store import approvals, ledger, sessions, tables, tasks
 from fleet.store.core import Tx
 from tests.chat_house import House
 
@@ -55,6 +57,12 @@ class Flight:
 
         await self.there.store.write(work)
         await self.there.settle()
+
+    async def ago(self, *, minutes: float) -> None:
+        """As if every question had been asked so much earlier."""
+        back, table = int(minutes * 60_000_000), tables.approvals
+        earlier = {"opened_us": table.c.opened_us - back, "expires_us": table.c.expires_us - back}
+        await self.there.store.write(lambda tx: tx.connection.execute(update(table).values(earlier)))
 
     def append(self, tx: Tx, event: Event) -> None:
         """One event of the session, in a transaction of the test's own."""

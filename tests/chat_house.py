@@ -12,7 +12,7 @@ from bot.cards import Card, shown
 from bot.commands import every_command
 from bot.core import ChatCore
 from bot.deliver import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
-from bot.message import Message
+from bot.message import Attachment, Message
 from bot.notify import Notifier
 from bot.registry import Context, MachineSeen, Registry, Result
 from fleet.config import FleetConfig, parse_fleet
@@ -113,10 +113,10 @@ class House:
 
     def message(
         self, text: str = "", sender: PersonId = ADA, *, update: str = "", pressed: str = "", chat: ChatRef = CHAT,
-        reply_to: str = "", direct: bool = True,
+        reply_to: str = "", direct: bool = True, files: tuple[Attachment, ...] = (),
     ) -> Message:  # fmt: skip
         return Message(
-            "phone", update or f"u{next(self.updates)}", sender, chat, text, pressed, reply_to, (), direct
+            "phone", update or f"u{next(self.updates)}", sender, chat, text, pressed, reply_to, files, direct
         )
 
     async def say(self, text: str, sender: PersonId = ADA) -> tuple[Result, list[Card]]:
@@ -148,13 +148,13 @@ class House:
 
 @asynccontextmanager
 async def house(
-    directory: Path, *, more: tuple[Adapter, ...] = (), documents: bool = False
+    directory: Path, *, more: tuple[Adapter, ...] = (), documents: bool = False, fleet_toml: str = FLEET
 ) -> AsyncIterator[House]:
     """Opens one under ``directory``; opening it again there finds what the first one left.
 
     ``documents``: the notifier may write some.
     """
-    config = parse_fleet(FLEET, "fleet.toml")
+    config = parse_fleet(fleet_toml, "fleet.toml")
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, phone = PlayedFleet(), Phone()
         core = ChatCore(Context(store, lambda: config, Registry(every_command()), fleet, directory))

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from bot import mutes, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands.common import find_task, last_session, reply, split_task
-from bot.commands.tasks import settle
+from bot.commands.tasks import keep_files, settle
 from bot.deliver import post
 from bot.parse import tidy
 from bot.parse import words as split
@@ -50,7 +50,7 @@ async def say(context: Context, call: Call) -> Effect:
             raise Refused(
                 attempted=f"speak to {task.id}", cause="its agent has not begun yet", hint="Try again soon."
             )
-        sessions.add_note(tx, session.id, text, call.actor)
+        keep_files(tx, call, task.id, sessions.add_note(tx, session.id, text, call.actor))
         running = task.state is TaskState.RUNNING and not session.one_turn
         how = "steers the running turn" if running else "queued: the agent reads it as its next turn"
         card = Card(line(f"{task.id} · {how}"), (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from bot import asks, words
 from bot.cards import Card, Tone, line, one_line
+from bot.commands import choose
 from bot.commands.common import find_task, reply, task_meant
 from bot.deliver import post, repost
+from bot.drafts import Draft
 from bot.parse import run_request
 from bot.parse import words as split
 from bot.progress import Progress, footer, progress_card, task_key
 from bot.registry import Call, Command, Context, Effect
 from fleet.errors import Misused, Refused
 from fleet.model import ENDS, Task, TaskMode
-from fleet.store import approvals, tasks
+from fleet.store import approvals, attachments, tasks
 from fleet.store.core import Tx
 from gates import grants
 from gates.people import Right, demand
@@ -32,38 +34,21 @@ async def ask(context: Context, call: Call) -> Effect:
 
 def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
     config, request = context.config(), run_request(call.args)
-    command = RUN if mode is TaskMode.CHANGE else ASK
+    question = choose.missing(config, call.verb, request)
+    if question is not None:
+        return choose.asking(call, question, had_words=bool(request.prompt))
+    repo = choose.pick("repository", "repo=", request.repo, sorted(config.repos))
+    agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
+    machine = choose.pick_machine(config, request.machine)
     if not request.prompt:
-        raise command.misused("there is nothing to do in it")
-    repo = _chosen("repository", "repo=", request.repo, sorted(config.repos))
-    wanted = request.agent or config.repos[repo].agent
-    agent = _chosen("agent", "agent=", wanted, sorted(config.agents))
-    machine = _chosen("machine", "on=", request.machine, sorted(config.machines)) if request.machine else ""
+        return choose.awaiting_words(call, Draft(call.verb, repo, machine, agent))
 
     def effect(tx: Tx) -> None:
-        _create(context, call, tx, repo=repo, agent=agent, machine=machine, prompt=request.prompt, mode=mode)
+        wanted = "" if machine == choose.ANY else machine
+        task = _create(context, call, tx, repo=repo, agent=agent, machine=wanted, prompt=request.prompt, mode=mode)
+        keep_files(tx, call, task.id, attachments.REQUEST)
 
     return effect
-
-
-def _chosen(what: str, option: str, wanted: str, known: list[str]) -> str:
-    if wanted in known:
-        return wanted
-    folded = [name for name in known if name.lower() == wanted.lower()]
-    if folded:
-        return folded[0]
-    if not wanted and len(known) == 1:
-        return known[0]
-    names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=')}s.NAME]"
-    cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; which {what}?"
-    if not wanted and not known:
-        cause = f"fleet.toml has no {what}"
-    raise Misused(
-        attempted=f"choose the {what}",
-        on=wanted,
-        cause=cause,
-        hint=f"Known: {names}. Write {option}NAME before the words, or -- before words that begin with @.",
-    )
 
 
 def _create(
@@ -77,7 +62,7 @@ def _create(
     prompt: str,
     mode: TaskMode,
     retry_of: str = "",
-) -> None:
+) -> Task:
     task = tasks.create_task(
         tx,
         repo=repo,
@@ -93,6 +78,13 @@ def _create(
     post(tx, call.message.chat, card, key=task_key(task.id), task=task.id)
     call.result.task = task.id
     tx.after_commit(lambda: context.control.wake(task.id))
+    return task
+
+
+def keep_files(tx: Tx, call: Call, task: str, note: int) -> None:
+    """Keeps the files that came with the words: for the task's request, or for a note of it."""
+    for file in call.message.files:
+        attachments.add(tx, task, note, name=file.name, path=file.path, media_type=file.media_type, size=file.size)
 
 
 async def stop(context: Context, call: Call) -> Effect:
@@ -131,7 +123,7 @@ async def retry(context: Context, call: Call) -> Effect:
                     attempted=f"retry {now.id}", cause="it is being stopped", hint="Try again when it has ended."
                 )
             tx.after_commit(lambda: context.control.wake(now.id))
-        _create(
+        again = _create(
             context,
             call,
             tx,
@@ -142,6 +134,7 @@ async def retry(context: Context, call: Call) -> Effect:
             mode=now.mode,
             retry_of=now.id,
         )
+        attachments.copy(tx, now.id, again.id)
 
     return effect
 

@@ -26,18 +26,6 @@ def reminders(there: House) -> Reminders:
     return Reminders(there.store, lambda: there.config, SystemClock(), there.home / "files")
 
 
-async def brought_forward(there: House, hours: float) -> None:
-    """As if the question had been asked so much earlier."""
-    back = int(hours * 3_600_000_000)
-    table = tables.approvals
-
-    def work(tx: Tx) -> None:
-        earlier = {"opened_us": table.c.opened_us - back, "expires_us": table.c.expires_us - back}
-        tx.connection.execute(update(table).values(earlier))
-
-    await there.store.write(work)
-
-
 async def test_the_card_shows_what_where_and_for_whom_and_a_yes_binds_to_it(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         flight = await Flight.begin(there)
@@ -184,7 +172,7 @@ async def test_half_an_hour_before_the_end_it_is_brought_up_once_with_a_sound(tm
         await remind.look()
         await there.settle()
         assert len(flight.pings()) == 1
-        await brought_forward(there, 7.6)
+        await flight.ago(minutes=7.6 * 60)
         for _ in range(2):
             await remind.look()
             await there.settle()
@@ -203,7 +191,7 @@ async def test_unanswered_it_is_denied_and_one_tap_goes_on(tmp_path: Path) -> No
     async with house(tmp_path) as there:
         flight = await Flight.begin(there)
         asked = await flight.ask()
-        await brought_forward(there, 9)
+        await flight.ago(minutes=9 * 60)
         await there.store.write(lambda tx: approvals.expire(tx, "t1.1"))
         await flight.decided(asked.ask)
         closed = flight.edits("ask:a1")[-1]

@@ -1,0 +1,116 @@
+"""The guided choice: what ``/run`` and ``/ask`` still need to know, one question at a time, by buttons.
+
+The choices so far are in the buttons' commands; only the last step, the words, needs remembering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from bot import drafts
+from bot.cards import Action, Card, Tone, line
+from bot.deliver import post
+from bot.drafts import Draft
+from bot.parse import RunRequest
+from bot.registry import Call, Effect
+from fleet.config import FleetConfig
+from fleet.errors import Misused
+from fleet.store.core import Tx
+
+ANY: Final = "*"
+_SHOWN: Final = 8
+_MISUSED: Final = 2
+
+
+def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
+    """The name that is meant: as written, in other capitals, or the only one there is. Raises ``Misused``."""
+    if wanted in known:
+        return wanted
+    folded = [name for name in known if name.lower() == wanted.lower()]
+    if folded:
+        return folded[0]
+    if not wanted and len(known) == 1:
+        return known[0]
+    names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=')}s.NAME]"
+    cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; which {what}?"
+    if not wanted and not known:
+        cause = f"fleet.toml has no {what}"
+    raise Misused(
+        attempted=f"choose the {what}",
+        on=wanted,
+        cause=cause,
+        hint=f"Known: {names}. Write {option}NAME before the words, or -- before words that begin with @.",
+    )
+
+
+def pick_machine(config: FleetConfig, wanted: str) -> str:
+    """As :func:`pick`; ``ANY`` for no wish."""
+    if not wanted or wanted == ANY or (wanted.lower() == "any" and "any" not in config.machines):
+        return ANY
+    return pick("machine", "on=", wanted, sorted(config.machines))
+
+
+def missing(config: FleetConfig, verb: str, request: RunRequest) -> Card | None:
+    """The next question, ``None`` when only the words are missing or nothing is.
+
+    With words given, a machine is never asked for, nor an agent where the repository names its own.
+    """
+    guided = not request.prompt
+    repos, machines, agents = sorted(config.repos), sorted(config.machines), sorted(config.agents)
+    if not request.repo and len(repos) > 1:
+        return _question(verb, request, "Which repository?", "repo", repos)
+    repo = config.repos[pick("repository", "repo=", request.repo, repos)]
+    if guided and not request.machine and len(machines) > 1:
+        return _question(verb, request, "Which machine?", "machine", [ANY, *machines])
+    if not request.agent and len(agents) > 1 and (guided or not repo.agent):
+        usual = [repo.agent] if repo.agent else []
+        others = [one for one in agents if one not in usual]
+        return _question(verb, request, "Which agent?", "agent", [*usual, *others])
+    return None
+
+
+def _question(verb: str, request: RunRequest, title: str, what: str, names: list[str]) -> Card:
+    options = [
+        Action("any" if name == ANY else name, _written(verb, replace(request, **{what: name})))
+        for name in names[:_SHOWN]
+    ]
+    option = "on" if what == "machine" else what
+    lines = [line(f"{len(names) - _SHOWN} more: write {option}=NAME.")] if len(names) > _SHOWN else []
+    return Card(line(title), tuple(lines), actions=tuple(options), tone=Tone.WAITING)
+
+
+def _written(verb: str, request: RunRequest) -> str:
+    chosen = (("repo", request.repo), ("on", request.machine), ("agent", request.agent))
+    options = " ".join(f"{name}={value}" for name, value in chosen if value)
+    return f"/{verb} {options} -- {request.prompt}".strip() if request.prompt else f"/{verb} {options}"
+
+
+def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
+    """Puts the question. A script that gave the words but not the choice is told that nothing began."""
+
+    def effect(tx: Tx) -> None:
+        post(tx, call.message.chat, card)
+        call.result.status = _MISUSED if had_words else 0
+
+    return effect
+
+
+def awaiting_words(call: Call, draft: Draft) -> Effect:
+    """Remembers the choice, and asks for the words."""
+
+    def effect(tx: Tx) -> None:
+        drafts.keep(tx, call.message.chat, call.message.sender, draft)
+        machine = "any machine" if draft.machine == ANY else draft.machine
+        card = Card(
+            line("Send me the words."),
+            (
+                line(f"{draft.agent} · {draft.repo} · {machine}"),
+                line("Your next message here is the task; /cancel drops it."),
+            ),
+            tone=Tone.WAITING,
+        )
+        post(tx, call.message.chat, card)
+
+    return effect

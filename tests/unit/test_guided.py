@@ -1,0 +1,151 @@
+"""/run and /ask without all they need: a choice by buttons, then the words; and files that come along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from bot import drafts
+from bot.cards import Card, shown
+from bot.core import ChatCore
+from bot.message import Attachment
+from bot.rates import PerPerson, Sparing
+from fleet.model import ChatRef, Isolation, PersonId, TaskMode
+from fleet.store import attachments, inbox, sessions, tables
+from fleet.store.core import Tx
+from tests.chat_flight import everything
+from tests.chat_house import ADA, CHAT, FLEET, OTTO, STRANGER, House, house
+
+MORE = FLEET + '[agents.claude]\ndriver = "claude"\nprogram = ["claude"]\n[repos.blog]\nurl = "/srv/blog.git"\n'
+
+
+def labels(card: Card) -> list[str]:
+    return [action.label for action in card.actions]
+
+
+async def test_three_taps_and_the_words(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=MORE) as there:
+        _, (repo,) = await there.say("/run", OTTO)
+        assert labels(repo) == ["blog", "shop"]
+        _, (machine,) = await there.press(repo, "shop", OTTO)
+        assert labels(machine) == ["any", "evo-x2", "macbook"]
+        _, (agent,) = await there.press(machine, "any", OTTO)
+        assert labels(agent) == ["claude", "demo"]
+        _, (words,) = await there.press(agent, "claude", OTTO)
+        assert everything(words).startswith("Send me the words.\nclaude · shop · any machine")
+        assert await there.tasks() == []
+    async with house(tmp_path, fleet_toml=MORE) as later:
+        _, (card,) = await later.say("Run the tests “twice” -- please", OTTO)
+        (task,) = await later.tasks()
+        assert (task.repo, task.machine, task.agent, task.mode) == ("shop", "", "claude", TaskMode.CHANGE)
+        assert task.prompt == "Run the tests “twice” -- please"
+        result, _ = await later.say("and now something else", OTTO)
+        assert result.status == 2, "the draft was used up"
+
+
+async def test_with_one_of_each_only_the_words_are_missing(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        _, (machine,) = await there.say("/ask repo=shop")
+        assert shown(machine.title) == "Which machine?"
+        _, (words,) = await there.press(machine, "macbook")
+        assert shown(words.title) == "Send me the words."
+        await there.say("why is it slow?")
+        (task,) = await there.tasks()
+        assert (task.mode, task.machine, task.prompt) == (TaskMode.ASK, "macbook", "why is it slow?")
+
+
+async def test_words_without_a_choice_are_kept_in_the_buttons(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=MORE) as there:
+        result, (repo,) = await there.say("/run mend “it”  now")
+        assert (result.status, labels(repo)) == (2, ["blog", "shop"])
+        _, (agent,) = await there.press(repo, "blog")
+        await there.press(agent, "demo")
+        (task,) = await there.tasks()
+        assert (task.repo, task.agent, task.machine, task.prompt) == ("blog", "demo", "", "mend “it”  now")
+
+
+@pytest.mark.parametrize("other", ["/cancel", "/status", "/help"])
+async def test_a_command_drops_the_draft(tmp_path: Path, other: str) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        await there.say("/run on=any")
+        result, _ = await there.say(other)
+        assert result.status == 0
+        assert await there.store.read(lambda tx: drafts.kept(tx, CHAT, ADA)) is None
+        result, _ = await there.say("these are no prompt")
+        assert result.status == 2
+        (task,) = await there.tasks()
+        assert task.prompt == "mend it", "and /cancel stopped nothing"
+        assert there.fleet.woken == ["t1"]
+
+
+async def test_a_draft_is_one_persons_in_one_chat_and_not_for_ever(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run on=any")
+        for sender, chat, direct in (
+            (OTTO, CHAT, True),
+            (ADA, ChatRef("phone", "c2"), True),
+            (STRANGER, CHAT, True),
+        ):
+            await there.core.call(there.message("mine", sender, chat=chat, direct=direct))
+        assert await there.tasks() == []
+        await there.core.call(there.message("in a group too", ADA, direct=False))
+        (task,) = await there.tasks()
+        assert task.prompt == "in a group too"
+        await there.say("/run on=any")
+
+        def age(tx: Tx) -> None:
+            table = tables.settings
+            old = '{"verb":"run","repo":"shop","machine":"*","agent":"demo","until_us":1}'
+            tx.connection.execute(update(table).where(table.c.key.startswith("draft:")).values(value=old))
+
+        await there.store.write(age)
+        result, _ = await there.say("a day later")
+        assert result.status == 2
+
+
+async def test_files_come_with_the_request_with_later_words_and_with_a_retry(tmp_path: Path) -> None:
+    photo = Attachment("shot.png", "/files/1", "image/png", 3)
+    async with house(tmp_path) as there:
+        await there.core.call(there.message("/run mend this", files=(photo,)))
+        await there.store.write(
+            lambda tx: sessions.create_session(
+                tx, task="t1", machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
+            )
+        )
+        await there.settle()
+        result, _ = await there.hand_over(there.message(reply_to="m1", files=(photo,)))
+        assert result.status == 0
+        await there.say("/retry t1")
+
+        def read(tx: Tx) -> tuple[list[str], int, list[str], list[str]]:
+            newest, late = attachments.waiting(tx, "t1.1", "t1")
+            again = attachments.of_note(tx, "t2", attachments.REQUEST)
+            first = attachments.of_note(tx, "t1", attachments.REQUEST)
+            return [one.path for one in first], newest, [one.name for one in late], [one.path for one in again]
+
+        assert await there.store.read(read) == (["/files/1"], 1, ["shot.png"], ["/files/1"])
+
+
+async def replies(there: House, core: ChatCore, sender: PersonId, count: int) -> int:
+    """How many of so many messages get an answer."""
+    posted = 0
+    for _ in range(count):
+        result = await core.call(there.message("/help", sender))
+        assert result is not None
+        posted += len(result.posted)
+    return posted
+
+
+async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        still = PerPerson(limit=3, now=lambda: 0.0)
+        core = ChatCore(there.core.context, rate=Sparing(still), strangers=PerPerson(limit=1, now=lambda: 0.0))
+        assert await replies(there, core, OTTO, 20) == 4, "three answers, and one word that it is enough"
+        assert await replies(there, core, STRANGER, 20) == 1
+        owner = PersonId("console", "anywhere", "owner")
+        assert all(Sparing(still)(owner) for _ in range(20))
+        assert await there.store.read(inbox.pending) == []
+        await core.close()
