@@ -26,8 +26,10 @@ from bot.control import ControlServer
 from bot.core import ChatCore
 from bot.deliver import Adapter, Deliverer
 from bot.notify import Notifier
+from bot.rates import PerPerson, Sparing
 from bot.registry import Context, MachineSeen, Registry
 from bot.reload import LiveConfig
+from bot.reminders import Reminders
 from bot.watch import MachineWatch
 from fleet.clock import SystemClock
 from fleet.config import Secrets
@@ -52,6 +54,7 @@ _log = logging.getLogger(__name__)
 LEADERSHIP: Final = "controller"
 _TTL_US: Final = 15_000_000
 _RENEW_S: Final = 4.0
+_STRANGER_SECONDS: Final = 600.0
 
 
 @dataclass(slots=True)
@@ -81,8 +84,12 @@ class App:
             watch = MachineWatch(config, ground.executors, services.clock)
             control = _Control(dispatcher, watch, ground.repository)
             registry = Registry(every_command())
-            core = ChatCore(Context(store, config, registry, control, home))
-            console, notifier = ConsoleAdapter(), Notifier(store, config)
+            core = ChatCore(
+                Context(store, config, registry, control, home),
+                rate=Sparing(PerPerson()),
+                strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
+            )
+            console, notifier = ConsoleAdapter(), Notifier(store, config, files=home / "files")
             adapters: list[Adapter] = [console]
             if slack := slack_chat.from_secrets(ground.env, home, registry):
                 core.fetches(slack.name, slack.fetch)
@@ -111,6 +118,7 @@ class App:
                 (dispatcher.run(), "dispatch"),
                 (ground.renew(), "leadership"),
                 (watch.run(), "machines"),
+                (Reminders(store, config, services.clock, home / "files").run(), "reminders"),
                 (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
                 *([(telegram.running(), telegram.name)] if telegram is not None else ()),
             ):

@@ -37,12 +37,12 @@ async def test_three_taps_and_the_words(tmp_path: Path) -> None:
         assert everything(words).startswith("Send me the words.\nclaude · shop · any machine")
         assert await there.tasks() == []
     async with house(tmp_path, fleet_toml=MORE) as later:
-        _, (card,) = await later.say("Run the tests “twice” -- please", OTTO)
+        await later.core.call(later.message("Run the tests “twice” -- please", OTTO, update="after the restart"))
         (task,) = await later.tasks()
         assert (task.repo, task.machine, task.agent, task.mode) == ("shop", "", "claude", TaskMode.CHANGE)
         assert task.prompt == "Run the tests “twice” -- please"
-        result, _ = await later.say("and now something else", OTTO)
-        assert result.status == 2, "the draft was used up"
+        await later.core.call(later.message("and now something else", OTTO, update="later still"))
+        assert len(await later.tasks()) == 1, "the draft was used up"
 
 
 async def test_with_one_of_each_only_the_words_are_missing(tmp_path: Path) -> None:
