@@ -11,6 +11,7 @@ from bot.cards import Action, Card, Tone, capped, field, line, one_line
 from bot.progress import GateSeen, Progress, footer
 from bot.sounds import Sound
 from fleet.events import (
+    SPOOL_STALLED,
     HoldReleased,
     LandingDone,
     LinkChanged,
@@ -105,12 +106,20 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Tel
             how = "reached the running turn" if taken == "steered" else "are the agent's next turn"
             return [Notice(Card(line(f"{task.id} · your words {how}"), (line(one_line(text, 120)),), footer=base))]
         case LinkChanged(up=False, why=why):
-            lines = (line(one_line(why, 120)), line("What runs there goes on; it is read when the link is back."))
-            return [
-                Notice(Card(line(f"{task.id} · no link to {progress.machine}"), lines, footer=base, tone=Tone.BAD))
-            ]
+            return [Notice(_away(task, why, progress, base))]
         case _:
             return []
+
+
+def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
+    """A machine that is silent, or one that has no room for what its agent says: the agent waits in both cases."""
+    title = f"{task.id} · no link to {progress.machine}"
+    then = "What runs there goes on; it is read when the link is back."
+    if why.startswith(SPOOL_STALLED):
+        why = why.removeprefix(SPOOL_STALLED)
+        title = f"{task.id} · {progress.machine} cannot write to its disk"
+        then = "The agent waits and nothing is lost. Make room there, and it goes on."
+    return Card(line(title), (line(one_line(why, 120)), line(then)), footer=base, tone=Tone.BAD)
 
 
 def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, telling: Telling) -> Notice:

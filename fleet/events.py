@@ -111,6 +111,10 @@ class PipeEnded(Event):
     spool_bytes: int
 
 
+#: How the ``why`` of a ``LinkChanged`` begins when the machine answers but cannot write what the agent says.
+SPOOL_STALLED = "spool: "
+
+
 @dataclass(frozen=True, slots=True)
 class LinkChanged(Event):
     """The link to a session's machine went down or came back; says nothing about the session's life."""

@@ -16,6 +16,7 @@ from fleet.agents.lines import with_attachments
 from fleet.errors import AirbossError, FenceLost, Misused, Refused, Unavailable, Unreachable
 from fleet.events import (
     HoldReleased,
+    LinkChanged,
     SessionEnded,
     SessionPlaced,
     SnapshotMade,
@@ -45,6 +46,7 @@ class Flight:
         self._woken = asyncio.Event()
         self._agent = AgentProcess(services, task)
         self._failures = 0
+        self._reached = True
         self._steps: dict[TaskState, Callable[[], Awaitable[None]]] = {
             TaskState.QUEUED: self._place,
             TaskState.PREPARING: self._prepare,
@@ -87,11 +89,13 @@ class Flight:
         try:
             await self._steps[self.task.state]()
             self._failures = 0
+            await self._reach(up=True, why="")
         except (Refused, Misused) as error:
             await self._move(TaskState.REFUSED, str(error))
         except Unreachable as error:
-            await self._wait(5.0)
+            await self._reach(up=False, why=error.cause or str(error))
             await self._refresh_why(f"waiting for the link: {error.cause or error}")
+            await self._wait(5.0)
         except Unavailable as error:
             if error.retry and self._attempts_left():
                 await self._wait(_RETRIES[self._failures - 1])
@@ -337,6 +341,18 @@ class Flight:
     async def _refresh_why(self, why: str) -> None:
         if why != self.task.why:
             self.task = await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
+
+    async def _reach(self, *, up: bool, why: str) -> None:
+        """Tells once that a machine is away while a step needs it, and once that it is back."""
+        if up == self._reached:
+            return
+        self._reached = up
+
+        def work(tx: Tx) -> None:
+            if found := sessions.of_task(tx, self.task.id):
+                record(tx, LinkChanged(up, why[:500]), found[-1])
+
+        await self._services.store.write(work)
 
     async def _wait(self, seconds: float) -> None:
         """Until woken since this step began, or for so long."""

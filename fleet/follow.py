@@ -17,6 +17,7 @@ from fleet.agents.framing import Line, LineFramer, Oversized
 from fleet.agents.lines import with_attachments
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import (
+    SPOOL_STALLED,
     Event,
     LinkChanged,
     PermissionDecided,
@@ -146,7 +147,7 @@ class Follower:
                 await self._seen(at_us)
             case Stalled(why):
                 self._stalled = True
-                await self._link(up=False, why=f"spool: {why}")
+                await self._link(up=False, why=f"{SPOOL_STALLED}{why}")
             case LinkDown(why):
                 self._sent = self._accepted
                 await self._link(up=False, why=why)
@@ -300,8 +301,8 @@ class Follower:
         for item in await self._services.store.read(lambda tx: sessions.inputs_from(tx, pipe, sent)):
             try:
                 await self._executor.send(pipe, item.position, item.data, eof=item.eof)
-            except Unreachable:
-                return  # sent again when the link is back
+            except Unavailable:
+                return  # the link is down or the disk full, which what we read tells; sent again soon
             self._sent = item.position + len(item.data)
             failpoint("input-sent")
 
