@@ -55,8 +55,9 @@ def _processes() -> list[tuple[int, int, str]]:
 
 
 def new_key(path: Path) -> str:
-    """Makes an Ed25519 key pair; answers the public half as ``TYPE BASE64``."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    """Makes an Ed25519 key pair unless there is one; answers the public half as ``TYPE BASE64``."""
+    if not path.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
 
 
@@ -70,8 +71,11 @@ def _program() -> str:
 
 
 @contextlib.contextmanager
-def running_sshd(directory: Path, *, max_sessions: int = 10) -> Iterator[Sshd]:
-    """Starts a server with everything it needs in ``directory``; ends it and its connections afterwards."""
+def running_sshd(directory: Path, *, max_sessions: int = 10, port: int = 0) -> Iterator[Sshd]:
+    """Starts a server with everything it needs in ``directory``; ends it and its connections afterwards.
+
+    Keys that are there are used. ``port`` is where it listens; otherwise it finds a free one.
+    """
     program = _program()
     directory.mkdir(parents=True, exist_ok=True)
     host_key = new_key(directory / "host_key")
@@ -81,7 +85,7 @@ def running_sshd(directory: Path, *, max_sessions: int = 10) -> Iterator[Sshd]:
         Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)  # sshd as root insists on it
     for _ in range(10):
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind(("127.0.0.1", port))
             port = int(probe.getsockname()[1])
         (directory / "sshd_config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
