@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from fleet.untrusted import Untrusted, clean
 from fleet.verdict import GateOutcome, Outcome
 
 _COMMAND_WIDTH = 34
+_MARGIN = re.compile(r"^([E>]) {2,}")
 _TAIL_LINES, _TAIL_WIDTH = 20, 84
 ANSWER_LIMIT = 1 << 20
 
@@ -161,11 +163,11 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
     if red:
         title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")
         fields = [field("Ran", _command(red[0].argv))]
-        if red[0].tests():
-            fields.append(field("JUnit", red[0].tests()))
         lines = verdict.reasons if len(red) > 1 else ()
     where = f"{red[0].machine} · " if red else ""
     fields.append(field("On", where, f"{words.short(verdict.commit)} · turn {progress.turn}"))
+    if red and red[0].tests():
+        fields.append(field("JUnit", red[0].tests()))
     actions = (
         Action("Retry", f"/retry {task.id}"),
         Action("Log", f"/logs {task.id}", once=False),
@@ -191,8 +193,8 @@ def _command(argv: tuple[str, ...]) -> Untrusted:
 
 
 def _tail(text: str) -> Untrusted:
-    """The last lines, each at most two of a phone's."""
-    rows = Untrusted(text).text(len(text) + 1).splitlines()[-_TAIL_LINES:]
+    """The last lines, each at most two of a phone's, without the margin that pytest leaves after its marks."""
+    rows = [_MARGIN.sub(r"\1 ", row) for row in Untrusted(text).text(len(text) + 1).splitlines()[-_TAIL_LINES:]]
     return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
 
 
