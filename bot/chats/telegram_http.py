@@ -6,6 +6,7 @@ message that is sent again must be marked. No error of it names the address, whi
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -59,7 +60,7 @@ class AiohttpRequest(BaseRequest):
         connect_timeout: object = BaseRequest.DEFAULT_NONE,
         pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
-        """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``."""
+        """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``: that also for a status of 500 or more."""
         if self._session is None:
             raise NotSent("the connection to Telegram is not open")
         answer = float(read_timeout) if isinstance(read_timeout, int | float) else _ANSWER_SECONDS
@@ -70,6 +71,9 @@ class AiohttpRequest(BaseRequest):
             async with self._session.request(
                 method, url, data=_body(request_data), timeout=timeout, allow_redirects=False
             ) as found:
+                if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    # What a broken server says is no JSON; the library would log each such page with a traceback.
+                    raise NetworkError(f"Telegram answers {found.status}")
                 return found.status, await found.read()
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"no connection to {error.host}:{error.port} ({type(error).__name__})") from None

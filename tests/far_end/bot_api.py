@@ -43,7 +43,7 @@ class BotApi:
         self.methods = Methods(self.world, self.meter, self.now, upload_limit, download_limit)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.webhook_answers: list[int] = []
-        self.outage = ""
+        self.outage, self.turned_away = "", 0
         self._lose_answers = 0
         self._forwarded = 0.0
         self._updates: list[dict[str, Any]] = []
@@ -285,6 +285,9 @@ class BotApi:
         return web.json_response({"ok": True, "result": result})
 
     def _meet_outage(self, request: web.Request) -> None:
+        if self.outage:
+            self.turned_away += 1
+            self._notify()
         if self.outage == "drop":
             _cut(request)
         if self.outage:

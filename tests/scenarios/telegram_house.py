@@ -1,0 +1,129 @@
+"""A chat core with the real Telegram adapter, over HTTP to the fake Bot API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bot.cards import Card
+from bot.chats.telegram_adapter import TelegramAdapter
+from bot.chats.telegram_chat import Webhook
+from bot.chats.telegram_rates import Budget, Pace
+from bot.commands import every_command
+from bot.core import ChatCore
+from bot.deliver import Deliverer, post, repost
+from bot.notify import Notifier
+from bot.registry import Context, Registry
+from fleet.config import parse_fleet
+from fleet.model import ChatRef, Task
+from fleet.store import inbox, tasks
+from fleet.store.core import Store
+from tests.chat_house import FLEET, PlayedFleet
+from tests.far_end.bot_api import BotApi
+from tests.far_end.bot_api_world import Said
+
+VERA, OTTO, ADA, STRANGER = 501, 502, 503, 666
+
+
+def fleet_with_telegram_people() -> str:
+    """The plain fleet, its people known by their Telegram ids."""
+    text = FLEET
+    for name, user in (("vera", VERA), ("otto", OTTO), ("ada", ADA)):
+        text = text.replace(f"phone::{name}", f"telegram::{user}")
+    return text
+
+
+def boundless() -> Budget:
+    """A budget that no test spends."""
+    free = Pace(1e6, 1_000_000)
+    return Budget(chat_pace=free, group_pace=free, overall_pace=free)
+
+
+@dataclass
+class House:
+    """Everything of it."""
+
+    home: Path
+    api: BotApi
+    store: Store
+    fleet: PlayedFleet
+    adapter: TelegramAdapter
+    core: ChatCore
+    notifier: Notifier
+    deliverer: Deliverer
+
+    async def tasks(self) -> list[Task]:
+        return list(reversed(await self.store.read(lambda tx: tasks.recent(tx, 100))))
+
+    async def stopping(self, task: str) -> bool:
+        return await self.store.read(lambda tx: tasks.stop_requested(tx, task))
+
+    async def handled(self) -> None:
+        """Until all that was said is confirmed, has its effect, and every card it led to was delivered."""
+        await self.api.until(lambda: not self.api.unconfirmed(), "every update is confirmed")
+        while await self.store.read(inbox.pending):
+            await asyncio.sleep(0.01)
+        await self.notifier.caught_up()
+        for chat in list(self.api.world.chats.values()):
+            for thread in ("", *map(str, chat.topics)):
+                await self.deliverer.drained(ChatRef("telegram", str(chat.id), thread))
+
+    async def say(self, user: int, text: str, *, chat: int = 0, thread: int = 0, reply_to: int = 0) -> list[Said]:
+        """Says it, and answers the messages that are new on the phone."""
+        known = {one.id for one in self.api.screen(chat or user)}
+        self.api.say(user, text, chat=chat, thread=thread, reply_to=reply_to)
+        await self.handled()
+        return [one for one in self.api.screen(chat or user) if one.id not in known]
+
+    async def send(self, card: Card, *, chat: int = ADA, **more: Any) -> None:
+        """Puts a card into the outbox, for Ada without ``chat``, and waits until it is on the phone or given up."""
+        self.api.world.person(ADA)
+        where = ChatRef("telegram", str(chat))
+        await self.store.write(partial(post, chat=where, card=card, **more))
+        await self.deliverer.drained(where)
+
+    async def change(self, card: Card, key: str, *, chat: int = ADA) -> None:
+        """Changes the message that was sent under ``key``."""
+        where = ChatRef("telegram", str(chat))
+        await self.store.write(partial(repost, chat=where, card=card, key=key))
+        await self.deliverer.drained(where)
+
+    async def press(self, user: int, message: Said, label: str = "", *, data: str = "") -> list[Said]:
+        known = {one.id for one in self.api.screen(message.chat)}
+        self.api.press(user, message, label, data=data)
+        await self.handled()
+        return [one for one in self.api.screen(message.chat) if one.id not in known]
+
+
+@asynccontextmanager
+async def telegram_house(
+    directory: Path, api: BotApi, *, budget: Budget | None = None, webhook: Webhook | None = None
+) -> AsyncIterator[House]:
+    """Opens one under ``directory``; opening it again there finds what the first one left."""
+    config = parse_fleet(fleet_with_telegram_people(), "fleet.toml")
+    with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
+        fleet, registry = PlayedFleet(), Registry(every_command())
+        core = ChatCore(Context(store, lambda: config, registry, fleet, directory))
+        notifier = Notifier(store, lambda: config, breath=0)
+        menu = [(command.verb, command.summary) for command in registry]
+        adapter = TelegramAdapter(
+            api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()
+        )
+        core.fetches(adapter.name, adapter.fetch)
+        deliverer = Deliverer(store, [adapter])
+        await deliverer.start()
+        try:
+            await adapter.start(core.receive)
+            await notifier.start()
+            await core.start()
+            yield House(directory, api, store, fleet, adapter, core, notifier, deliverer)
+        finally:
+            await adapter.close()
+            await core.close()
+            await notifier.close()
+            await deliverer.close()

@@ -1,0 +1,183 @@
+"""What befalls a network between Telegram and us, and how a controller begins and ends there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bot.cards import Action, Card, line
+from bot.chats.telegram_chat import from_secrets
+from bot.deliver import post
+from bot.registry import Registry
+from fleet.config import Secrets
+from fleet.errors import Misused
+from fleet.model import ChatRef
+from tests.far_end.bot_api import TOKEN, BotApi
+from tests.scenarios.telegram_house import ADA, OTTO, telegram_house
+
+
+@pytest.fixture
+def api() -> Iterator[BotApi]:
+    with BotApi() as made:
+        yield made
+
+
+async def test_an_outage_is_survived_in_order_and_nothing_is_double(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA)
+        api.break_down()
+        group = api.group()
+        chats = [str(ADA), str(group.id)]
+        for number in range(250):
+            for chat in chats:
+                where = ChatRef("telegram", chat)
+                await there.store.write(partial(post, chat=where, card=Card(line(f"n{number}"))))
+        await api.until(lambda: api.turned_away >= 4, "polls and both chats' first messages are turned away")
+        api.forward(3600)
+        api.break_down("")
+        for chat in chats:
+            await asyncio.wait_for(there.deliverer.drained(ChatRef("telegram", chat)), 60)
+        for chat in chats:
+            assert [one.text.split("\n")[0] for one in api.screen(int(chat))] == [f"n{n}" for n in range(250)]
+        (answer,) = await there.say(ADA, "/help")
+        assert answer.text
+
+
+async def test_an_answer_that_was_lost_makes_the_second_one_marked(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA)
+        api.lose_answers(1)
+        await there.send(Card(line("once")))
+        first, second = api.screen(ADA)
+        assert (first.text, second.text) == ("once", "once\nshown again")
+
+
+async def test_patience_is_kept_for_one_chat_while_others_go_on_and_receiving_too(
+    tmp_path: Path, api: BotApi
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA)
+        api.refuse(ADA, 1.0)
+        here = ChatRef("telegram", str(ADA))
+        await there.store.write(lambda tx: [post(tx, here, Card(line(text))) for text in ("a", "b")])
+        await api.until(lambda: len(api.called("sendMessage")) == 1, "the first try is refused")
+        api.say(OTTO, "/help")
+        await api.until(lambda: api.screen(OTTO), "another chat is answered")
+        assert api.screen(ADA) == []
+        await there.deliverer.drained(here)
+        assert [one.text for one in api.screen(ADA)] == ["a", "b"]
+        assert len(api.called("sendMessage")) == 4, "while Telegram asked for patience, nothing was tried"
+
+
+async def test_a_chat_that_threw_us_out_is_given_up_and_holds_up_nobody(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.world.person(ADA).gone = "blocked"
+        await there.send(Card(line("lost")))
+        await there.send(Card(line("nowhere")), chat=12345)
+        (answer,) = await there.say(OTTO, "/help")
+        assert answer.text
+
+
+async def test_a_group_that_became_a_supergroup_takes_its_tasks_and_buttons_along(
+    tmp_path: Path, api: BotApi
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        group = api.group(kind="group")
+        await there.say(OTTO, "/run something", chat=group.id)
+        (task,) = await there.tasks()
+        new = api.upgrade(group)
+        await there.send(Card(line("news")), chat=group.id, task=task.id)
+        await api.until(lambda: api.screen(new.id))
+        card = Card(line("moved"), actions=(Action("Stop", "/stop t1"),))
+        await there.change(card, f"task:{task.id}", chat=new.id)
+        news, shown = api.screen(new.id)
+        assert (news.text, shown.text) == ("news", "moved")
+        await there.press(OTTO, shown, "Stop")
+        assert await there.stopping(task.id)
+
+
+async def test_what_cannot_be_kept_is_not_confirmed_and_comes_again(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        with there.store.transaction() as tx:
+            refusal = "create trigger full before insert on inbox begin select raise(abort, 'no'); end"
+            tx.connection.exec_driver_sql(refusal)
+        update = api.say(OTTO, "/run keep me")
+        polls = len(api.called("getUpdates"))
+        await api.until(lambda: len(api.called("getUpdates")) > polls, "it is asked for again")
+        assert api.unconfirmed() == [update]
+        with there.store.transaction() as tx:
+            tx.connection.exec_driver_sql("drop trigger full")
+        await there.handled()
+        assert [task.prompt for task in await there.tasks()] == ["keep me"]
+
+
+# --- beginnings ---------------------------------------------------------------------------------------------
+
+
+def test_without_a_token_telegram_is_off_and_one_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert from_secrets(Secrets({}), tmp_path, Registry()) is None
+    assert len(caplog.records) == 1
+    assert "AIRBOSS_TELEGRAM_TOKEN" in caplog.text
+
+
+async def test_a_wrong_token_stops_with_a_remedy_and_is_told_to_nobody(
+    tmp_path: Path, api: BotApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    env = Secrets({"AIRBOSS_TELEGRAM_TOKEN": "1:wrong-token", "AIRBOSS_TELEGRAM_API": api.url})
+    adapter = from_secrets(env, tmp_path, Registry())
+    assert adapter is not None
+
+    async def receive(_: object) -> bool:
+        return True
+
+    with pytest.raises(Misused, match="BotFather") as raised:
+        await adapter.start(receive)
+    await adapter.close()
+    assert "wrong-token" not in f"{raised.value!r} {raised.value.__cause__} {caplog.text}"
+
+
+async def test_telegram_away_at_the_start_is_waited_for(tmp_path: Path, api: BotApi) -> None:
+    api.break_down()
+    async with telegram_house(tmp_path, api) as there:
+        api.break_down("")
+        (answer,) = await there.say(ADA, "/help")
+        assert answer.text
+
+
+async def test_a_second_poller_ends_one_of_the_two_in_words(tmp_path: Path, api: BotApi) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with telegram_house(tmp_path / "a", api) as one, telegram_house(tmp_path / "b", api) as two:
+        ends = [asyncio.ensure_future(house.adapter.running()) for house in (one, two)]
+        done, pending = await asyncio.wait(ends, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        for left in pending:
+            left.cancel()
+        assert "another program polls" in str(done.pop().exception())
+
+
+async def test_the_token_is_in_no_log(tmp_path: Path, api: BotApi, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with telegram_house(tmp_path, api) as there:
+        for how in ("drop", "502"):
+            api.break_down(how)
+            api.break_down("")
+            await there.say(ADA, "/help")
+    assert "Telegram does not answer" in caplog.text
+    assert TOKEN not in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("httpx")]
+
+
+async def test_a_button_works_after_a_restart(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        (card,) = await there.say(OTTO, "/run something")
+    async with telegram_house(tmp_path, api) as there:
+        await there.press(OTTO, card, "Stop")
+        assert await there.stopping("t1")
