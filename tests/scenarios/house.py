@@ -115,7 +115,10 @@ class House:
         return {"evo-x2": {**here, "home": str(self.directory / "evo-x2")}, "macbook": ssh}
 
     def configure(self, **more: Any) -> None:
-        """Writes fleet.toml: evo-x2 here, macbook over SSH, the plain agent and those in ``agents``."""
+        """Writes fleet.toml: evo-x2 here, macbook over SSH, the plain agent and those in ``agents``.
+
+        ``more`` is added to it by section; ``None`` in place of an entry takes that out.
+        """
         plain = {"driver": "command", "program": [sys.executable, str(self.directory / "agent.py")]}
         document: dict[str, Any] = {
             "isolation": "unsafe-same-user",
@@ -124,7 +127,8 @@ class House:
             "repos": {"shop": {"url": str(self.bare), "agent": "plain"}},
         }
         for name, value in more.items():
-            document[name] = {**document[name], **value} if isinstance(value, dict) else value
+            merged = {**document[name], **value} if isinstance(value, dict) else value
+            document[name] = {k: v for k, v in merged.items() if v} if isinstance(merged, dict) else merged
         written = self.home / "fleet.toml.new"
         written.write_text(tomlkit.dumps(document))
         written.replace(self.home / "fleet.toml")
@@ -141,6 +145,8 @@ class House:
         with (self.directory / "serve.log").open("ab") as log:
             self.controller = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.until(lambda: self._answers() or self._died(), "the controller answers")
+        if self._died() and not failpoint:
+            raise AssertionError(f"serve ended: {(self.directory / 'serve.log').read_text()[-3000:]}")
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError):

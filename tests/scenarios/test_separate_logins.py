@@ -1,0 +1,161 @@
+"""Controller, agents and gates as three logins: the recommended way, flown, and what an agent's shell finds closed.
+
+Two more logins of this machine need root. Without it nothing here is collected, which the names of the run show.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contracts.executor_logins import OTHER_LOGIN, other_login
+from tests.far_end import agents
+from tests.far_end.anthropic_model import AnthropicModel
+from tests.far_end.scripted_model import call, say
+from tests.scenarios.house import AGENT, CHECK, House, house
+
+__test__ = os.geteuid() == 0
+
+GATE_LOGIN = "airboss-test-gate"
+GATE = '[gates.check]\nrun = ["python3", "check.py"]\ntimeout = "30s"\nrework_turns = 2\n'
+WHO = 'import os, pwd\nprint("judged by", pwd.getpwuid(os.geteuid()).pw_name)\n'
+
+
+def _gate_login() -> None:
+    try:
+        pwd.getpwnam(GATE_LOGIN)
+    except KeyError:
+        made = ["useradd", "--system", "--create-home", "--shell", "/bin/sh", GATE_LOGIN]
+        subprocess.run(made, check=False, capture_output=True)
+        pwd.getpwnam(GATE_LOGIN)  # another worker may have been first
+
+
+def _reachable(program: str, directory: Path) -> str:
+    """A program as the other login can run it: where it is, or a copy where the way there is closed to it."""
+    tried = ["setpriv", "--reuid", OTHER_LOGIN, "--clear-groups", "test", "-x", program]
+    if subprocess.run(tried, check=False).returncode == 0:
+        return program
+    copy = directory / Path(program).name
+    shutil.copy2(Path(program).resolve(), copy)
+    return str(copy)
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[tuple[House, AnthropicModel]]:
+    owner = other_login()
+    _gate_login()
+    with AnthropicModel() as model, house({"check.py": WHO + CHECK, "airboss.toml": GATE}) as made:
+        room = made.directory
+        room.chmod(0o711)
+        machine = room / "evo-x2"
+        machine.mkdir()
+        machine.chmod(0o1777)
+        home = room / "home-agent"
+        put = agents.claude_home(model.url)
+        put.put(home)
+        shutil.chown(home, owner.pw_uid, owner.pw_gid)
+        (room / "agent.py").write_text(AGENT)
+        claude = {
+            "driver": "claude",
+            "program": [_reachable(agents.binary("claude"), room)],
+            "settings": {**put.env, "HOME": str(home)},
+        }
+        plain = {"driver": "command", "program": ["python3", str(room / "agent.py")]}
+        here: dict[str, Any] = {
+            "executor": "local",
+            "run_as": OTHER_LOGIN,
+            "gate_as": GATE_LOGIN,
+            "slots": 4,
+            "home": str(machine),
+        }
+        (made.home / ".env").write_text("TOKEN=very-secret-token\n")
+        (made.home / ".env").chmod(0o600)
+        made.configure(
+            isolation="separate-logins",
+            machines={"evo-x2": here, "macbook": None},
+            agents={"claude": claude, "plain": plain},
+        )
+        made.start()
+        yield made, model
+
+
+@pytest.fixture
+def served(stand: tuple[House, AnthropicModel]) -> House:
+    return stand[0]
+
+
+def test_three_logins_fly_to_landed_and_nothing_calls_it_unsafe(served: House) -> None:
+    answer = served.say("/run on=evo-x2 shell id -un > who.txt\nwrite BAD\nthen-write GOOD by three", wait=True)
+    assert answer.status == 0, answer.shown
+    assert served.main("who.txt") == OTHER_LOGIN
+    assert "unsafe" not in answer.shown
+    closed = [recorded.event.body() for recorded in served.of(answer.task, "gate.closed")]
+    assert [(body["outcome"], body["login"]) for body in closed] == [("failed", GATE_LOGIN), ("passed", GATE_LOGIN)]
+    logs = [log.read_text() for log in (served.home / "gates").glob("*.log")]
+    assert logs and all(f"judged by {GATE_LOGIN}" in log for log in logs)
+    receipt = (served.home / "receipts" / f"{answer.task}.json").read_text()
+    assert "separate-logins" in receipt and "unsafe" not in receipt
+    verdicts = [recorded.event.body()["isolation"] for recorded in served.of(answer.task, "verdict.given")]
+    assert set(verdicts) == {"separate-logins"}
+
+
+def test_the_agents_process_stays_for_its_next_turn(stand: tuple[House, AnthropicModel]) -> None:
+    served, model = stand
+    red = call("Bash", command="echo BAD > work.txt", description="do it")
+    mended = call("Bash", command="echo GOOD on one process > work.txt", description="mend it")
+    model.script([red, say("All tests pass."), mended, say("Mended.")])
+    answer = served.say("/run on=evo-x2 agent=claude please see to it", wait=True)
+    assert answer.status == 0, answer.shown
+    assert served.main() == "GOOD on one process"
+    assert "lacks the word: BAD" in model.asked[-1].heard
+    kinds = ("pipe.started", "pipe.ended", "gate.closed", "landing.done")
+    found = [recorded.event.KIND for recorded in served.of(answer.task, *kinds)]
+    assert found[:4] == ["pipe.started", "gate.closed", "gate.closed", "landing.done"], "one process, still alive"
+    served.until(lambda: served.of(answer.task, "session.ended"), "the session is closed")
+    assert [recorded.event.body()["gone"] for recorded in served.of(answer.task, "pipe.ended")] == [True]
+
+
+def test_an_agents_shell_finds_every_door_of_the_controller_closed(served: House) -> None:
+    """Each deed prints what it got; the same deed by the controller's own login works, so the paths are right."""
+    first = served.say("/run on=evo-x2 write GOOD for a key", wait=True)
+    assert first.status == 0, first.shown
+    home, bare, pid = served.home, served.bare, served.controller and served.controller.pid
+    head = bare / "refs" / "heads" / "main"
+    connect = f"import socket; socket.socket(socket.AF_UNIX).connect('{home}/control.sock')"
+    deeds = {
+        "key": f"cat {home}/keys/receipt_ed25519",
+        "env": f"cat {home}/.env",
+        "store": f"cat {home}/airboss.db",
+        "config": f"cat {home}/fleet.toml",
+        "list": f"ls {home}",
+        "socket": f'python3 -c "{connect}"',
+        "base": f"git --git-dir={bare} update-ref refs/heads/main HEAD~1",
+        "ref": f"test -w {head} -o -w {bare}/packed-refs -o -w {bare}/refs/heads",
+        "environ": f"cat /proc/{pid}/environ",
+        "kill": f"kill -0 {pid}",
+        "gate": f"ls {served.directory}/evo-x2/.airboss-gate",
+    }
+    for name, deed in deeds.items():
+        tried = subprocess.run(["/bin/sh", "-c", deed], check=False, capture_output=True, cwd="/")
+        if name != "base":  # it would move the branch
+            assert tried.returncode == 0, (name, tried.stderr)
+    before = served.commits()
+    lines = [f"shell {{ {deed}; }} > {name}.out 2>&1; echo {name} $? >> tried.txt" for name, deed in deeds.items()]
+    answer = served.say("/run on=evo-x2 " + "\n".join([*lines, "write GOOD with closed doors"]), wait=True)
+    assert answer.status == 0, answer.shown
+    statuses = dict(line.split() for line in served.main("tried.txt").splitlines())
+    assert statuses.keys() == deeds.keys()
+    assert "0" not in statuses.values(), statuses
+    for name in ("key", "env", "store", "config", "list", "socket", "gate"):
+        assert "Permission denied" in served.main(f"{name}.out"), name
+    assert served.commits()[1:] == before, "only our landing moved the base"
+    everything = json.dumps([recorded.event.body() for recorded in served.of(answer.task)])
+    assert "very-secret-token" not in everything
