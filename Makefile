@@ -8,7 +8,7 @@ FIGURES = $(basename $(notdir $(shell grep -l '^def main' tests/bench/*.py)))
 PYTEST := $(BIN)/python3 -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install agents test lint types unit torture bench lock clean
+.PHONY: help demo install agents test lint types unit torture bench pictures lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -52,6 +52,10 @@ bench: ## the figures that the README promises; fails when one is missed
 	@$(BOOT) tests
 	@status=0; for figure in $(FIGURES); do \
 		$(BIN)/python3 -m tests.bench.$$figure || status=1; done; exit $$status
+
+pictures: ## docs/pictures anew, from the product's own cards in a real browser
+	@$(BOOT) browser
+	@$(BIN)/python3 -m tests.gallery.gallery docs/pictures
 
 lock: ## requirements.lock anew from pyproject.toml; no address is written
 	@$(BOOT)

@@ -2,7 +2,8 @@
 
     python3 deploy/bootstrap.py           .venv with everything that requirements.lock names, and Airboss itself
     python3 deploy/bootstrap.py agents    the pinned agents from package-lock.json, into .cache/agents
-    python3 deploy/bootstrap.py tests     both of these, and OpenSSH for the tests' machines
+    python3 deploy/bootstrap.py browser   .venv, and Chromium for the gallery of cards
+    python3 deploy/bootstrap.py tests     all of these, and OpenSSH for the tests' machines
 
 Each step leaves a stamp keyed by what it installed from, so a second run costs nothing. Registries are the
 machine's own choice: whatever pip, uv and npm are configured to use. Output goes to .cache/bootstrap.log;
@@ -273,12 +274,38 @@ def openssh():
         )
 
 
+def browser():
+    """Chromium with fonts that have all signs of a card: the gallery is drawn and measured in a real one."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    applications = ("Google Chrome.app", "Chromium.app")
+
+    def missing():
+        chosen = os.environ.get("AIRBOSS_BROWSER")
+        if chosen:
+            return not shutil.which(chosen)
+        on_mac = any((Path("/Applications") / name).exists() for name in applications)
+        return not on_mac and not any(map(shutil.which, names))
+
+    if missing():
+        apt("chromium", "fonts-dejavu-core", "fonts-liberation2", "fonts-noto-color-emoji")
+    if missing():
+        raise Missing(
+            "the tests look at cards in Chromium: install it (Debian: apt-get install chromium "
+            "fonts-noto-color-emoji), or name a Chrome with AIRBOSS_BROWSER."
+        )
+
+
 def git():
     if not answer(["git", "--version"]):
         raise Missing("Airboss needs git (Debian and Ubuntu: apt-get install git; macOS: xcode-select --install).")
 
 
-STEPS = {"": (git, venv), "agents": (agents,), "tests": (git, openssh, venv, agents)}
+STEPS = {
+    "": (git, venv),
+    "agents": (agents,),
+    "browser": (git, venv, browser),
+    "tests": (git, openssh, browser, venv, agents),
+}
 
 
 def main(words):

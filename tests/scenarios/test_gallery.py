@@ -1,0 +1,53 @@
+"""Every kind of card, measured in a real browser at a phone's width: nothing is cut, the short ones are short."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bot.cards import MAX_LINES, Card, Tone, line
+from bot.deliver import Outgoing
+from tests.chat_house import CHAT
+from tests.gallery.browser import WIDTH, browser
+from tests.gallery.gallery import Measured, again, measure
+from tests.gallery.looks import LOOKS
+from tests.gallery.scenes import GROUPS, Shown, scenes
+
+#: The mention takes a line, the title may take two, the footer one; the promise is about what stands between.
+FRAME = 4
+#: In a terminal the frame, the buttons and the rows between are lines of text too.
+CONSOLE_FRAME = 5
+
+
+async def test_every_card_fits_a_phone_in_every_chat(tmp_path: Path) -> None:
+    some = await scenes(tmp_path)
+    async with browser() as tab:
+        found = [one for look in LOOKS for one in await measure(tab, look, some)]
+    assert {one.group for one in found} == set(GROUPS)
+    assert Counter(one.look for one in found) == {look: len(some) for look in LOOKS}
+    cut = [f"{one.look} {one.name}: {one.cut}" for one in found if one.cut]
+    assert not cut, "\n".join(cut)
+    long = [f"{one.look} {one.name}: {one.lines} lines" for one in found if too_long(one)]
+    assert not long, "\n".join(long)
+
+
+def too_long(one: Measured) -> bool:
+    frame = FRAME + (CONSOLE_FRAME if one.look == "console" else 0)
+    return one.short and one.lines > MAX_LINES + frame
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_the_measure_sees_what_does_not_fit(look: str) -> None:
+    rows = tuple(line(f"row {number}") for number in range(40))
+    tall = Card(line("tall"), rows, tone=Tone.PLAIN)
+    outgoing = Outgoing(0, CHAT, tall, edits="", ping=False, again=False, task="", key="")
+    async with browser() as tab:
+        (one,) = await measure(tab, look, [Shown("fleet", "tall", outgoing)])
+        assert too_long(one)
+        assert one.lines >= 40
+        assert one.box[2] == WIDTH
+        await tab.evaluate("document.querySelector('.said').innerHTML += `<nobr>${'x'.repeat(200)}</nobr>`")
+        (wide,) = await again(tab, look)
+        assert wide.cut
