@@ -25,6 +25,7 @@ from bot.commands import every_command
 from bot.control import ControlServer
 from bot.core import ChatCore
 from bot.deliver import Adapter, Deliverer
+from bot.live import LiveStatus
 from bot.notify import Notifier
 from bot.rates import PerPerson, Sparing
 from bot.registry import Context, MachineSeen, Registry
@@ -99,6 +100,7 @@ class App:
                 core.fetches(telegram.name, telegram.fetch)
                 adapters.append(telegram)
             deliverer = Deliverer(store, adapters)
+            live = LiveStatus(store, config, control.machines, core.context.tool_calls, services.clock)
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             await deliverer.start()
@@ -118,6 +120,7 @@ class App:
                 (dispatcher.run(), "dispatch"),
                 (ground.renew(), "leadership"),
                 (watch.run(), "machines"),
+                (live.run(), "status"),
                 (Reminders(store, config, services.clock, home / "files").run(), "reminders"),
                 (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
                 *([(telegram.running(), telegram.name)] if telegram is not None else ()),

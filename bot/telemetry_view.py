@@ -4,51 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, Tone, footed, line, one_line
 from bot.registry import MachineSeen
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted
-from fleet.model import Session, Task, TaskState
-from fleet.store import approvals, sessions, tasks
+from fleet.model import ENDS, Session, TaskState
+from fleet.store import approvals
 from fleet.store.core import Tx
 from fleet.store.lately import last_events
-from fleet.telemetry import ToolCallCounter, ToolCalls, active
+from fleet.store.overview import Overview, overview
+from fleet.telemetry import ACTIVE_US, ToolCallCounter, ToolCalls
 
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
 _NAMED_MACHINES = 3
 _WAITING_SHOWN = 3
-_WIDTH, _SHORTEST_DOING = 38, 16  # characters: one line of a phone, and what is left of a session's doing
+_QUEUED_SHOWN = 6
+_WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and what is left of a session's doing
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """What ``/status`` shows, read at one moment. ``doing`` is untrusted, by task."""
 
-    now_us: int
+    overview: Overview
     calls: ToolCalls
-    sessions: tuple[Session, ...]
-    tasks: Mapping[str, Task]
-    waiting: tuple[approvals.Approval, ...]
     doing: Mapping[str, str]
+
+    @property
+    def now_us(self) -> int:
+        """When it was read."""
+        return self.overview.now_us
 
 
 def look(tx: Tx, counter: ToolCallCounter) -> FleetView:
-    """Reads it all; of the sessions' doings only as many as a screen can show."""
+    """Reads it: counts of everything, rows for as much as a screen can show."""
     counter.catch_up(tx)
-    now = tx.now_us()
-    live = tuple(sessions.active(tx))
-    shown = list(islice((one.task for one in live), MAX_LINES))
-    return FleetView(
-        now_us=now,
-        calls=counter.window(now),
-        sessions=live,
-        tasks={task.id: task for task in tasks.open_tasks(tx)},
-        waiting=tuple(approvals.waiting(tx)),
-        doing={task: _doing(tx, task) for task in shown},
-    )
+    found = overview(tx, MAX_LINES, ACTIVE_US)
+    return FleetView(found, counter.window(found.now_us), {one: _doing(tx, one) for one in found.tasks})
 
 
 def _doing(tx: Tx, task: str) -> str:
@@ -69,7 +63,7 @@ def headline(config: FleetConfig, view: FleetView) -> str:
     """``fleet: 6 agents active · evo-x2 ⇄ macbook · 0.0046% err``."""
     names = sorted(config.machines)
     where = " ⇄ ".join(names) if 0 < len(names) <= _NAMED_MACHINES else words.count(len(names), "machine")
-    agents = words.count(active(view.sessions, view.now_us), "agent")
+    agents = words.count(view.overview.active, "agent")
     return f"fleet: {agents} active · {where} · {view.calls.error_rate()}"
 
 
@@ -77,25 +71,25 @@ def status_card(config: FleetConfig, view: FleetView, seen: Mapping[str, Machine
     """The whole screen: the headline, what waits for a person, machines, sessions; never over twelve lines."""
     lines = [*_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
-    queued = [task for task in view.tasks.values() if task.state is TaskState.QUEUED]
-    if queued:
+    seen_all = view.overview
+    if seen_all.queued_count:
         room -= 1
     lines += _sessions(view, room)
-    if queued:
-        lines.append(line(f"{words.count(len(queued), 'task')} queued: ", _ids(queued)))
-    actions = [Action("Waiting", "/waiting", once=False)] if view.waiting else []
-    actions.append(Action("Sessions", "/sessions", once=False))
+    if seen_all.queued_count:
+        lines.append(line(f"{words.count(seen_all.queued_count, 'task')} queued: ", _ids(seen_all)))
+    actions = [Action("Waiting", "/waiting", once=False)] if seen_all.waiting else []
+    actions += [Action("Sessions", "/sessions", once=False), Action("Machines", "/machines", once=False)]
     return Card(
         title=line(headline(config, view)),
         lines=tuple(lines),
         actions=tuple(actions),
         footer=footed(config.isolation, words.clock(view.now_us), "err over 28 UTC days"),
-        tone=Tone.WAITING if view.waiting else Tone.PLAIN,
+        tone=Tone.WAITING if seen_all.waiting else Tone.PLAIN,
     )
 
 
-def _ids(some: list[Task]) -> str:
-    return ", ".join(task.id for task in some[:6]) + (", …" if len(some) > 6 else "")
+def _ids(seen_all: Overview) -> str:
+    return ", ".join(seen_all.queued[:_QUEUED_SHOWN]) + (", …" if seen_all.queued_count > _QUEUED_SHOWN else "")
 
 
 def _waiting(view: FleetView) -> list[Line]:
@@ -105,10 +99,11 @@ def _waiting(view: FleetView) -> list[Line]:
             "asks: " if one.kind == "permission" else "held: ",
             one_line(_what(one), 50),
         )
-        for one in view.waiting[:_WAITING_SHOWN]
+        for one in view.overview.waiting[:_WAITING_SHOWN]
     ]
-    if len(view.waiting) > _WAITING_SHOWN:
-        lines[-1] = line(f"✋ and {len(view.waiting) - _WAITING_SHOWN + 1} more wait for a person: /waiting")
+    more = view.overview.waiting_count - _WAITING_SHOWN
+    if more > 0:
+        lines[-1] = line(f"✋ and {more + 1} more wait for a person: /waiting")
     return lines
 
 
@@ -117,9 +112,7 @@ def _what(one: approvals.Approval) -> str:
 
 
 def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen]) -> list[Line]:
-    busy: dict[str, int] = {}
-    for session in view.sessions:
-        busy[session.machine] = busy.get(session.machine, 0) + 1
+    busy = view.overview.busy
     if len(config.machines) <= _NAMED_MACHINES:
         return [
             machine_line(name, machine, busy.get(name, 0), seen.get(name), view.now_us)
@@ -143,7 +136,7 @@ def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen
     if seen is None or not seen.seen_us:
         when = " · not seen yet"
     elif seen.why:
-        when = f" · {words.about(now_us - seen.seen_us)} ago"
+        what, when = name, f" · {words.about(now_us - seen.seen_us)} ago"
     else:
         when = f" load {seen.load_milli / 1000:.1f} · {words.about(now_us - seen.seen_us)} ago"
     why = (" · ", one_line(seen.why, 60)) if seen is not None and seen.why else ()
@@ -151,17 +144,22 @@ def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen
 
 
 def _sessions(view: FleetView, room: int) -> list[Line]:
-    lines = [session_line(one, view) for one in view.sessions]
-    if len(lines) <= room:
-        return lines or [line("No agent is at work.")] if room > 0 else []
+    total = sum(view.overview.busy.values())
+    if total <= room:
+        return session_lines(view) or [line("No agent is at work.")]
     kept = max(0, room - 1)
-    return [*lines[:kept], line(f"and {len(lines) - kept} more sessions: /sessions")]
+    return [*session_lines(view)[:kept], line(f"and {total - kept} more sessions: /sessions")] if room > 0 else []
+
+
+def session_lines(view: FleetView) -> list[Line]:
+    """A line for each session that a screen has room for."""
+    return [session_line(one, view) for one in view.overview.sessions]
 
 
 def session_line(session: Session, view: FleetView) -> Line:
     """What one session is about, where, for how long, and what it does now."""
-    task = view.tasks.get(session.task)
-    state = str(task.state) if task is not None else "ending"
+    task = view.overview.tasks[session.task]
+    state = "ending" if task.state in ENDS else str(task.state)
     took = words.about(view.now_us - session.started_us)
     what = f"▸ {session.id} {session.machine} · " + (took if state == TaskState.RUNNING else f"{state} {took}")
     doing = view.doing.get(session.task, "")

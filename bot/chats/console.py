@@ -4,15 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from bot.cards import Action
 from bot.chats.console_render import render, render_edit
 from bot.deliver import AdapterLimits, Outgoing, Receive
+from fleet.errors import Unavailable
 from fleet.model import ChatRef
 
 MAIN = ChatRef("console", "main")
+BEHIND: Final = 1_000
+"""How many cards may wait for a terminal that does not read."""
+
+
+class Following:
+    """The cards that wait for one terminal. One that stops reading is let go of before they fill the memory."""
+
+    def __init__(self) -> None:
+        self._cards: deque[Outgoing] = deque()
+        self._news = asyncio.Event()
+        self._behind = False
+
+    def put(self, card: Outgoing) -> None:
+        """Keeps a card until it is read; one too many ends it all."""
+        if len(self._cards) >= BEHIND:
+            self._behind = True
+            self._cards.clear()
+        if not self._behind:
+            self._cards.append(card)
+        self._news.set()
+
+    async def get(self) -> Outgoing:
+        """The next card. Raises ``Unavailable`` when this terminal has fallen too far behind."""
+        while True:
+            if self._behind:
+                raise Unavailable(
+                    attempted="show the cards",
+                    cause=f"over {BEHIND} of them waited and this terminal did not read",
+                    hint="Nothing is lost: /status and /logs show what happened. Follow again with: airboss chat",
+                )
+            if self._cards:
+                return self._cards.popleft()
+            self._news.clear()
+            await self._news.wait()
+
+    def get_nowait(self) -> Outgoing:
+        """As :meth:`get`, for when :meth:`empty` says no."""
+        return self._cards.popleft()
+
+    def empty(self) -> bool:
+        """Whether nothing waits to be read."""
+        return not self._cards
 
 
 class ConsoleAdapter:
@@ -22,7 +67,7 @@ class ConsoleAdapter:
     limits = AdapterLimits(text=100_000, buttons=20)
 
     def __init__(self) -> None:
-        self._followers: set[asyncio.Queue[Outgoing]] = set()
+        self._followers: set[Following] = set()
         self._numbers: dict[str, int] = {}
         self._tokens: list[str] = []
 
@@ -37,18 +82,18 @@ class ConsoleAdapter:
         for action in outgoing.card.actions:
             self.number(action)
         for follower in self._followers:
-            follower.put_nowait(outgoing)
+            follower.put(outgoing)
         return outgoing.edits or uuid.uuid4().hex
 
     @contextmanager
-    def follow(self) -> Iterator[asyncio.Queue[Outgoing]]:
+    def follow(self) -> Iterator[Following]:
         """Everything delivered from now on."""
-        queue: asyncio.Queue[Outgoing] = asyncio.Queue()
-        self._followers.add(queue)
+        following = Following()
+        self._followers.add(following)
         try:
-            yield queue
+            yield following
         finally:
-            self._followers.discard(queue)
+            self._followers.discard(following)
 
     def number(self, action: Action) -> int:
         """The number of a button; the same button keeps its number while this process lives."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
+from bot.deliver import post
+from bot.live import STATUS_KEY
 from bot.notify import folded
 from bot.parse import words as split
 from bot.progress import Progress
 from bot.registry import Call, Command, Context, Effect
-from bot.telemetry_view import look, machine_line, session_line, status_card
-from fleet.model import Session, Task, Turn
+from bot.telemetry_view import look, machine_line, session_lines, status_card
+from fleet.model import ENDS, Session, Task, Turn
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
@@ -21,7 +23,12 @@ SECTION = "Fleet"
 async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen."""
     view = await context.store.read(lambda tx: look(tx, context.tool_calls))
-    return reply(call, status_card(context.config(), view, context.control.machines()))
+    card = status_card(context.config(), view, context.control.machines())
+    return lambda tx: _live(tx, call, card)
+
+
+def _live(tx: Tx, call: Call, card: Card) -> None:
+    post(tx, call.message.chat, card, key=STATUS_KEY)
 
 
 async def machines(context: Context, call: Call) -> Effect:
@@ -39,10 +46,12 @@ async def show_sessions(context: Context, call: Call) -> Effect:
 
     def read(tx: Tx) -> tuple[list[Line], int]:
         view = look(tx, context.tool_calls)
-        lines = [session_line(one, view) for one in view.sessions]
-        ended = [one for one in tasks.recent(tx, 8) if one.id not in view.tasks]
+        lines, live = session_lines(view), sum(view.overview.busy.values())
+        if live > len(lines):
+            return [*lines[:-1], line(f"and {live - len(lines) + 1} more")], live
+        ended = [one for one in tasks.recent(tx, 8) if one.state in ENDS]
         lines += [line(f"{one.id} {one.repo} · {one.state} · ", one_line(one.prompt, 40)) for one in ended]
-        return lines, len(view.sessions)
+        return lines, live
 
     lines, live = await context.store.read(read)
     card = Card(

@@ -1,0 +1,87 @@
+"""The /status card keeps itself current while it is the newest in its chat.
+
+It is edited at most every few seconds, only when it says something new, and not for ever; where it lives stands in
+the store, so a restart in between goes on with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from bot.cards import Card
+from bot.deliver import repost
+from bot.registry import MachineSeen
+from bot.telemetry_view import FleetView, look, status_card
+from fleet.config import FleetConfig
+from fleet.errors import AirbossError
+from fleet.model import ChatRef
+from fleet.ports import Clock
+from fleet.store.core import Store, Tx
+from fleet.store.overview import Newest, newest_cards
+from fleet.telemetry import ToolCallCounter
+
+log = logging.getLogger(__name__)
+
+STATUS_KEY: Final = "status"
+EVERY_SECONDS: Final = 15.0
+LIVES_US: Final = 30 * 60_000_000
+_MINUTE_US: Final = 60_000_000
+
+
+class LiveStatus:
+    """``counter`` is brought up to date inside ``store.read`` only, like everywhere."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Callable[[], FleetConfig],
+        machines: Callable[[], Mapping[str, MachineSeen]],
+        counter: ToolCallCounter,
+        clock: Clock,
+    ) -> None:
+        self._store, self._config, self._machines = store, config, machines
+        self._counter, self._clock = counter, clock
+        self._told: dict[int, str] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._clock.sleep(EVERY_SECONDS)
+            try:
+                await self.refresh()
+            except AirbossError:
+                log.exception("the status cards could not be refreshed; it is tried again")
+
+    async def refresh(self) -> int:
+        """Edits every living card that would now say something new; answers how many."""
+        places = await self._store.read(lambda tx: newest_cards(tx, STATUS_KEY, tx.now_us() - LIVES_US))
+        self._told = {one.put: self._told[one.put] for one in places if one.put in self._told}
+        if not places:
+            return 0
+        view = await self._store.read(lambda tx: look(tx, self._counter))
+        config, seen = self._config(), self._machines()
+        said = _said(config, view, seen)
+        stale = [one for one in places if self._told.get(one.put, "") != said]
+        if stale:
+            card = status_card(config, view, seen)
+            await self._store.write(lambda tx: _edit(tx, stale, card))
+            self._told.update({one.put: said for one in stale})
+        return len(stale)
+
+
+def _edit(tx: Tx, places: list[Newest], card: Card) -> None:
+    for one in places:
+        repost(tx, ChatRef(one.adapter, one.chat, one.thread), card, key=STATUS_KEY)
+
+
+def _said(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen]) -> str:
+    """What the card tells, without what moves by itself: loads and ages, and minutes only while somebody works."""
+    still = view.overview
+    minute = still.now_us // _MINUTE_US * _MINUTE_US if still.sessions else 0
+    begun = tuple(replace(one, started_us=min(one.started_us, minute)) for one in still.sessions)
+    at_rest = replace(view, overview=replace(still, now_us=minute, sessions=begun))
+    calm = {name: replace(one, seen_us=min(one.seen_us, 1), load_milli=0) for name, one in seen.items()}
+    return replace(status_card(config, at_rest, calm), footer="").to_json()

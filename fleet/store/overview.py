@@ -1,0 +1,92 @@
+"""The fleet at a glance: counts over everything, rows only for as much as a screen shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from fleet.model import Session, Task, TaskState
+from fleet.store import approvals as asks
+from fleet.store import sessions as rooms
+from fleet.store import tasks as asked
+from fleet.store.core import Tx
+from fleet.store.tables import approvals, cards, outbox, sessions, tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """``sessions`` and ``tasks`` (theirs, by id) are the oldest that fit the limit, ``waiting`` and ``queued``
+    (ids) likewise; the counts are of all. ``busy`` is held slots by machine, ``active`` the sessions whose process
+    was seen alive lately."""
+
+    now_us: int
+    sessions: tuple[Session, ...]
+    tasks: Mapping[str, Task]
+    busy: Mapping[str, int]
+    active: int
+    waiting: tuple[asks.Approval, ...]
+    waiting_count: int
+    queued: tuple[str, ...]
+    queued_count: int
+
+
+def overview(tx: Tx, limit: int, alive_us: int) -> Overview:
+    """Reads it; ``alive_us``: how old the last evidence of a living process may be."""
+    connection, now = tx.connection, tx.now_us()
+    open_ = sessions.c.ended_us == 0
+    ids = connection.execute(
+        select(sessions.c.id).where(open_).order_by(sessions.c.started_us, sessions.c.id).limit(limit)
+    ).scalars()
+    shown = tuple(rooms.session(tx, one) for one in ids)
+    active = select(func.count()).select_from(sessions).where(open_, sessions.c.seen_us >= max(1, now - alive_us))
+    queued = tasks.c.state == str(TaskState.QUEUED)
+    first = select(tasks.c.id).where(queued).order_by(tasks.c.number).limit(limit)
+    answerable = (approvals.c.decision == "") & ((approvals.c.expires_us == 0) | (approvals.c.expires_us > now))
+    waiting = select(approvals.c.id).where(answerable).order_by(approvals.c.number).limit(limit)
+    return Overview(
+        now_us=now,
+        sessions=shown,
+        tasks={one.task: asked.task(tx, one.task) for one in shown},
+        busy=rooms.busy(tx),
+        active=int(connection.execute(active).scalar_one()),
+        waiting=tuple(asks.approval(tx, one) for one in connection.execute(waiting).scalars().all()),
+        waiting_count=int(
+            connection.execute(select(func.count()).select_from(approvals).where(answerable)).scalar_one()
+        ),
+        queued=tuple(connection.execute(first).scalars()),
+        queued_count=int(connection.execute(select(func.count()).select_from(tasks).where(queued)).scalar_one()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """A card that is the newest message of its chat and thread; ``put`` is the outbox row that posted it."""
+
+    adapter: str
+    chat: str
+    thread: str
+    put: int
+
+
+def newest_cards(tx: Tx, card_key: str, since_us: int) -> list[Newest]:
+    """Where a card of this key, posted since then and delivered, is still the newest message."""
+    later = outbox.alias("later")
+    newest = (
+        select(func.max(later.c.id))
+        .where(
+            later.c.adapter == cards.c.adapter,
+            later.c.chat == cards.c.chat,
+            later.c.thread == cards.c.thread,
+            later.c.kind == "put",
+        )
+        .scalar_subquery()
+    )
+    query = (
+        select(cards.c.adapter, cards.c.chat, cards.c.thread, cards.c.put)
+        .join(outbox, outbox.c.id == cards.c.put)
+        .where(cards.c.card_key == card_key, cards.c.message_id != "", outbox.c.created_us >= since_us)
+        .where(cards.c.put == newest)
+    )
+    return [Newest(*row) for row in tx.connection.execute(query)]

@@ -1,0 +1,101 @@
+"""/status: small however large the fleet, and current for as long as it is the newest card of its chat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import update
+
+from bot.cards import Card, shown
+from bot.live import STATUS_KEY, LiveStatus
+from fleet.clock import SystemClock
+from fleet.model import ChatRef, Isolation, TaskMode, TaskState
+from fleet.store import sessions, tables, tasks
+from fleet.store.core import Tx
+from tests.chat_flight import Flight, everything
+from tests.chat_house import FLEET, House, house
+
+
+def live(there: House) -> LiveStatus:
+    machines = there.fleet.machines
+    return LiveStatus(there.store, lambda: there.config, machines, there.core.context.tool_calls, SystemClock())
+
+
+def edits(there: House) -> list[Card]:
+    return [one.card for one in there.phone.sent if one.key == STATUS_KEY and one.edits]
+
+
+async def test_it_is_edited_when_it_says_something_new_and_not_otherwise(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        status = live(there)
+        assert await status.refresh() == 0
+        await there.say("/status")
+        await status.refresh()
+        assert [await status.refresh() for _ in range(3)] == [0, 0, 0]
+
+        def begin(tx: Tx) -> None:
+            tasks.create_task(
+                tx, repo="shop", agent="demo", machine="", prompt="x", mode=TaskMode.CHANGE,
+                requester="phone::ada", origin=ChatRef("phone", "elsewhere"),
+            )  # fmt: skip
+
+        await there.store.write(begin)
+        assert await status.refresh() == 1
+        assert await status.refresh() == 0
+        await there.settle()
+        assert "1 task queued: t1" in everything(edits(there)[-1])
+
+
+async def test_a_newer_message_ends_it_and_so_does_half_an_hour(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/status")
+        await there.say("/help")
+        await there.say("/run mend it")
+        assert await live(there).refresh() == 0
+        await there.say("/status")
+        await there.say("/status")
+        assert await live(there).refresh() == 1, "a controller that begins anew goes on with it, in the newest only"
+        old = update(tables.outbox).values(created_us=tables.outbox.c.created_us - 31 * 60_000_000)
+        await there.store.write(lambda tx: tx.connection.execute(old))
+        assert await live(there).refresh() == 0
+
+
+async def test_a_hundred_machines_and_two_hundred_sessions_fit_a_phone(tmp_path: Path) -> None:
+    many = FLEET + "".join(f'[machines.box-{n}]\nexecutor = "local"\nslots = 3\n' for n in range(98))
+    async with house(tmp_path, fleet_toml=many) as there:
+
+        def fill(tx: Tx) -> None:
+            for number in range(200):
+                task = tasks.create_task(
+                    tx, repo="shop", agent="demo", machine="", prompt="x", mode=TaskMode.CHANGE,
+                    requester="phone::ada", origin=ChatRef("phone", "elsewhere"),
+                )  # fmt: skip
+                unsafe = Isolation.UNSAFE_SAME_USER
+                one = sessions.create_session(
+                    tx, task=task.id, machine=f"box-{number % 98}", agent="demo", base="b" * 40, isolation=unsafe
+                )
+                sessions.update(tx, one.id, seen_us=tx.now_us())
+                tasks.move(tx, task.id, TaskState.PREPARING, "", "airboss")
+
+        await there.store.write(fill)
+        _, (card,) = await there.say("/status")
+        assert len(card.lines) + 1 <= 12
+        assert shown(card.title).startswith("fleet: 200 agents active · 100 machines")
+        assert "200/298 slots" in everything(card)
+        assert "more sessions: /sessions" in everything(card)
+        assert [one.label for one in card.actions] == ["Sessions", "Machines"]
+        for label in ("Sessions", "Machines"):
+            _, (unfolded,) = await there.press(card, label)
+            assert len(unfolded.lines) <= 12
+        assert "200 sessions at work" in there.phone.titles()
+
+
+async def test_what_waits_for_a_person_comes_first(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        for number in range(5):
+            await flight.ask(f"make {number}", name=f"q{number}")
+        _, (card,) = await there.say("/status")
+        first = [shown(one) for one in card.lines[:3]]
+        assert first[0].startswith("✋ a1 · t1")
+        assert first[2] == "✋ and 3 more wait for a person: /waiting"
