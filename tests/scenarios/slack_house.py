@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.cards import Card
 from bot.chats.slack_adapter import Settings, SlackAdapter
 from bot.chats.slack_doors import SocketDoor, Take
 from bot.chats.slack_manifest import dialect
 from bot.chats.slack_pace import Pace
 from bot.commands import every_command
 from bot.core import ChatCore
-from bot.deliver import Deliverer
+from bot.deliver import Deliverer, post
 from bot.notify import Notifier
 from bot.registry import Context, Registry
 from fleet.config import FleetConfig, parse_fleet
@@ -25,8 +26,10 @@ from fleet.store import inbox, tasks
 from fleet.store.core import Store
 from tests.chat_house import FLEET as PLAIN_FLEET
 from tests.chat_house import PlayedFleet
-from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, SIGNING, TEAM, LocalSlack, running_slack
+from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, TEAM, LocalSlack, running_slack
 from tests.far_end.slack_proxy import SlackProxy, proxied
+
+HERE = ChatRef("slack", FLEET)
 
 
 def fleet_with_slack_people() -> str:
@@ -67,8 +70,13 @@ class House:
     async def settled(self, *chats: ChatRef) -> None:
         """Until everything told has been delivered."""
         await self.notifier.caught_up()
-        for chat in chats or (ChatRef("slack", FLEET),):
+        for chat in chats or (HERE,):
             await self.deliverer.drained(chat)
+
+
+async def say(there: House, card: Card, **more: Any) -> int:
+    """Puts a card into the outbox for the fleet's channel."""
+    return await there.store.write(lambda tx: post(tx, HERE, card, **more))
 
 
 def settings(api: str, home: Path, **other: Any) -> Settings:
@@ -142,6 +150,3 @@ async def house(directory: Path, *, silence: float = 900.0, patience: float = 20
     ):
         await slack.connected()
         yield it
-
-
-__all__ = ["SIGNING", "House", "house", "served", "settings"]

@@ -1,0 +1,194 @@
+"""What Slack refuses, and files both ways: each comes to the person in a form that Slack takes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from bot.cards import Action, Card, line
+from bot.chats.slack_chat import from_secrets
+from bot.chats.slack_files import fetch
+from bot.commands import every_command
+from bot.deliver import repost
+from bot.message import Attachment
+from bot.registry import Registry
+from fleet.config import Secrets
+from fleet.errors import AirbossError, Misused, Refused
+from fleet.untrusted import Untrusted
+from tests.far_end.slack import (
+    APP_TOKEN,
+    BOT_TOKEN,
+    SIGNING,
+    button,
+    running_slack,
+    shows,
+)
+from tests.far_end.slack_proxy import proxied
+from tests.scenarios.slack_house import HERE, House, house, say, served, settings
+
+
+async def again(there: House, card: Card) -> None:
+    await there.store.write(lambda tx: repost(tx, HERE, card, key="task:t1"))
+
+
+# --- what Slack refuses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("bot_token", "xoxb-wrong"), ("app_token", "xapp-wrong")])
+async def test_a_wrong_token_stops_with_a_remedy(tmp_path: Path, name: str, wrong: str) -> None:
+    async with running_slack(tmp_path / "slack") as slack, proxied(slack) as proxy:
+        made = settings(proxy.api, tmp_path, **{name: wrong})
+        with pytest.raises(Misused, match=f"SLACK_{name.upper()}.*invalid_auth.*docs/slack.md") as refused:
+            async with served(tmp_path, proxy, made=made):
+                pass
+        assert wrong not in str(refused.value)
+
+
+def test_without_a_token_slack_is_off_and_one_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert from_secrets(Secrets({}), tmp_path, Registry(every_command())) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md tells how to get one)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"SLACK_BOT_TOKEN": APP_TOKEN}, "does not begin with xoxb-"),
+        ({"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN}, "does not begin with xapp-"),
+        ({"SLACK_BOT_TOKEN": BOT_TOKEN}, "SLACK_APP_TOKEN=xapp-"),
+        ({"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_SIGNING_SECRET": SIGNING, "SLACK_LISTEN": "x"}, "HOST:PORT"),
+    ],
+)
+def test_tokens_in_the_wrong_places_are_told_apart(tmp_path: Path, values: dict[str, str], said: str) -> None:
+    with pytest.raises(Misused, match=said):
+        from_secrets(Secrets(values), tmp_path, Registry(every_command()))
+
+
+async def test_a_message_of_100_kb_comes_whole_as_a_file(tmp_path: Path) -> None:
+    text = "\n".join(f"line {number} of the log" for number in range(5_000))
+    async with house(tmp_path) as there:
+        await say(there, Card(line("t1 · log"), body=Untrusted(text)), task="t1")
+        await there.settled()
+        card, file = await there.slack.said()
+        assert "line 0 of" in shows(card) and "line 4999" in shows(card) and "left out" in shows(card)
+        (shared,) = file["files"]
+        async with there.slack.session.get(
+            shared["url_private"], headers={"Authorization": f"Bearer {BOT_TOKEN}"}
+        ) as answer:
+            assert await answer.text() == text
+
+
+async def test_a_card_that_slack_finds_too_large_still_arrives_with_its_buttons(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        there.proxy.fail("chat.postMessage", error="msg_blocks_too_long")
+        card = Card(line("t1 · asks"), body=Untrusted("rm -rf build"), actions=(Action("Deny", "/deny a1"),))
+        await say(there, card)
+        await there.settled()
+        short, file = await there.slack.said()
+        assert button(short, "Deny")["value"] and "rm -rf" not in shows(short)
+        assert file["files"]
+
+
+async def test_an_edit_of_a_deleted_message_comes_anew_and_lives_on(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await say(there, Card(line("progress 0")), key="task:t1", task="t1")
+        await there.settled()
+        (first,) = await there.slack.said()
+        await there.slack.delete(first)
+        for number in (1, 2):
+            await again(there, Card(line(f"progress {number}")))
+            await there.settled()
+        (only,) = await there.slack.said()
+        assert only["text"] == "progress 2"
+        await say(there, Card(line("t1 · landed")), task="t1")
+        await there.settled()
+        assert (await there.slack.said())[-1]["thread_ts"] == only["ts"]
+
+
+async def test_where_it_may_not_write_the_one_who_asked_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        there.proxy.fail("chat.postMessage", error="not_in_channel")
+        await there.slack.command("/fleet", "status")
+        told = await there.slack.until(lambda said: [one for one in said if one.get("subtype") == "ephemeral"])
+        assert "/invite @airboss" in told[0]["text"]
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+async def test_a_shared_file_is_on_the_disk_when_the_command_is_handled(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.slack.upload("../../no tes.txt", b"remember the milk", "<@U0BOT> run read this")
+        await there.handled()
+        (found,) = [path for path in (there.home / "files").rglob("*") if path.is_file()]
+        assert found.read_bytes() == b"remember the milk"
+        assert found.parent.parent == there.home / "files" / "slack"
+        assert found.stat().st_mode & 0o777 == 0o600
+        assert [task.prompt for task in await there.tasks()] == ["read this"]
+
+
+async def test_documents_and_pictures_come_as_files_in_the_thread(tmp_path: Path) -> None:
+    receipt = tmp_path / "t1.receipt.json"
+    receipt.write_text('{"ok": true}')
+    async with house(tmp_path) as there:
+        await say(there, Card(line("t1 · work")), key="task:t1", task="t1")
+        there.proxy.fail("files.getUploadURLExternal", status=429, retry_after="0")
+        await say(there, Card(line("t1 · receipt"), document=str(receipt)), task="t1")
+        await there.settled()
+        parent, card, file = await there.slack.said()
+        assert card["thread_ts"] == file["thread_ts"] == parent["ts"]
+        assert file["files"][0]["name"] == "t1.receipt.json"
+
+
+# --- files that are not what they seem ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/f",
+        "https://slack.com.evil.example/f",
+        "https://evilslack.com/f",
+        "http://files.slack.com/f",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+async def test_our_token_is_shown_to_slack_only(tmp_path: Path, url: str) -> None:
+    file = Attachment("x.txt", "", "text/plain", 1, "F1")
+    api, found = "https://slack.com/api/", {"url_private": url}
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(Refused, match="not kept by Slack"):
+            await fetch(session, token=BOT_TOKEN, api=api, found=found, file=file, into=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [({"size": 1 << 40}, "MB"), ({"name": "gone"}, "answered 404"), ({"name": "sign-in"}, "sign-in page")],
+)
+async def test_a_file_that_cannot_be_had_says_why(tmp_path: Path, found: dict[str, Any], error: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        gone = request.path.endswith("gone")
+        return web.Response(status=404 if gone else 200, text="<html>", content_type="text/html")
+
+    site = web.Application()
+    site.router.add_get("/{name}", answer)
+    file = Attachment("x.txt", "", "text/plain", 1, "F1")
+    async with TestServer(site) as server, aiohttp.ClientSession() as session:
+        root = str(server.make_url("/"))
+        with pytest.raises(AirbossError, match=error):
+            await fetch(
+                session, token="t", api=root, found={"url_private": f"{root}{found.get('name', 'x')}", **found},
+                file=file, into=tmp_path,
+            )  # fmt: skip
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
