@@ -20,6 +20,8 @@ from gates.receipts.sshsig import load_or_create, public_of
 
 _WIDTH: Final = 76
 _TASK: Final = "t1"
+_MACHINES: Final = 2
+_LOOKS: Final = 100
 
 
 def demo(agent: str = "", keep: Path | None = None) -> int:
@@ -46,6 +48,7 @@ def demo(agent: str = "", keep: Path | None = None) -> int:
 
 async def _fly(made: world.World) -> int:
     async with App.open(made.home) as app:
+        await _seen(app)
         await _say(app, "/status", "First: what is there?")
         ran = await _say(
             app,
@@ -55,17 +58,30 @@ async def _fly(made: world.World) -> int:
         )
         await _say(app, "/digest", "The day in figures, each recomputable from the ledger, and a picture.")
         await _say(app, f"/receipt {_TASK}", "The receipt: what was judged, by which command, and what landed.")
-    checks = {
-        "the change landed on main": ran.get("end") == 0 and _landed(made),
-        "the agent's first 'done' was refused by the gate": _refused_first(made),
-        "the macbook's session went over SSH": made.channels_opened() > 0,
-    }
+    checks = shown(made, ended=int(ran.get("end", 3)))
     _tell("Verify the receipt, with the key pinned beforehand and the repository at hand:")
     checks["the receipt is verified"] = await _verified(made) == 0
     _tell("What this run showed", heading=True)
     for what, true in checks.items():
         sys.stdout.write(f"  {'✅' if true else '❌'} {what}\n")
     return 0 if all(checks.values()) else 1
+
+
+def shown(made: world.World, *, ended: int) -> dict[str, bool]:
+    """What a flight that ended with this exit status has to show, and whether it does."""
+    return {
+        "the change landed on main": ended == 0 and _landed(made),
+        "the agent's first 'done' was refused by the gate": _refused_first(made),
+        "the macbook's session went over SSH": made.channels_opened() > 0,
+    }
+
+
+async def _seen(app: App) -> None:
+    """Waits a little until both machines have answered, so that the first card can say so."""
+    for _ in range(_LOOKS):
+        if sum(1 for one in app.core.context.control.machines().values() if one.seen_us) == _MACHINES:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def _say(app: App, text: str, why: str, *, wait: bool = False) -> dict[str, Any]:
@@ -105,15 +121,19 @@ def _refused_first(made: world.World) -> bool:
 
 
 def _go_on(made: world.World) -> None:
-    airboss = Path(sys.argv[0]).name or "airboss"
+    airboss = Path(sys.argv[0]).absolute()
     _tell("Go on by hand", heading=True)
     sys.stdout.write(
         textwrap.dedent(
             f"""
             export AIRBOSS_HOME={made.home}
-            {airboss} chat                     a chat with this very fleet (evo-x2 only: the macbook is closed now)
+            {airboss} chat
+
+            is a chat with this very fleet (evo-x2 only: the macbook is closed now). Try there:
               /run on=evo-x2 Say hello in README.md
-              /status   /help
+              /status   /diff t1   /help
+
+            And look at what landed, and at its receipt with OpenSSH alone:
             git -C {made.repository} log --stat -1
             ssh-keygen -Y verify -n airboss-receipt-v1 -I airboss -f $AIRBOSS_HOME/receipts/allowed_signers \\
               -s $AIRBOSS_HOME/receipts/{_TASK}.json.sig < $AIRBOSS_HOME/receipts/{_TASK}.json

@@ -1,0 +1,39 @@
+"""``airboss demo`` as a user runs it; and that its own checks can say no."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.demo import fly, world
+
+
+def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "bot.cli", "demo"], capture_output=True, text=True, timeout=110, check=False
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
+    for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", "Go on by hand"):
+        assert said in ran.stdout, ran.stdout[-3000:]
+    assert ran.stdout.count("unsafe-same-user") > 5
+    assert "❌" not in ran.stdout
+
+
+def test_a_demo_in_which_nothing_happened_is_not_called_one(tmp_path: Path) -> None:
+    with world.make(tmp_path, "demo") as made:
+        assert not any(fly.shown(made, ended=0).values())
+
+
+def test_a_session_that_did_not_go_over_ssh_is_noticed(tmp_path: Path) -> None:
+    with world.make(tmp_path, "demo") as made:
+        assert made.channels_opened() == 0
+        made.channels.write_text('{"channel": 1}\n')
+        assert made.channels_opened() == 1
+
+
+def test_an_agent_that_is_none_is_told_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="demo, claude, codex"), world.make(tmp_path, "gemini"):
+        pass
