@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 _PAUSE = 0.35
+_FAULT = "price + price * percent // 100"
 
 
 def _say(words: str) -> None:
@@ -24,13 +25,13 @@ def _first_attempt(source: Path) -> None:
     _say("📖 reading shop/pricing.py")
     text = source.read_text()
     _say("🔎 the discount is added, it should be taken off")
-    source.write_text(text.replace("price + price * percent // 100", "price - price * percent // 100"))
+    source.write_text(text.replace(_FAULT, "price - price * percent // 100"))
     _say("✏️ edited shop/pricing.py")
     _say("Done. All tests pass, the discount is fixed.")
 
 
 def _second_attempt(source: Path, prompt: str) -> None:
-    failed = re.findall(r"(test_\w+)", prompt)
+    failed = re.findall(r"::(test_\w+)", prompt)
     _say(f"📖 reading the gate's output: {failed[0] if failed else 'a test'} is red")
     text = source.read_text()
     _say("🔎 a discount above 100 percent must not pay the customer")
@@ -40,11 +41,22 @@ def _second_attempt(source: Path, prompt: str) -> None:
     _say("Mended: the percentage is now kept between 0 and 100.")
 
 
+def _note(prompt: str) -> None:
+    """What else it is asked for, by hand after the demo: it knows one trick, and says so in the README."""
+    asked = " ".join(prompt.split())[:200]
+    _say("📖 reading README.md")
+    readme = Path("README.md")
+    readme.write_text(f"{readme.read_text().rstrip()}\n\n- {asked}\n")
+    _say("Noted it in README.md. I am the demo's agent; a real one would have done it.")
+
+
 def main() -> int:
     """Reads the prompt, makes one attempt, and answers with the exit status of a program that believes itself."""
     prompt = sys.stdin.read()
     source = Path("shop/pricing.py")
-    if "did not accept your change" in prompt:
+    if _FAULT not in source.read_text() and "did not accept your change" not in prompt:
+        _note(prompt)
+    elif "did not accept your change" in prompt:
         _second_attempt(source, prompt)
     else:
         _first_attempt(source)
