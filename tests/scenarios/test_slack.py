@@ -88,6 +88,19 @@ async def test_a_task_is_a_thread_that_is_steered_and_stopped_by_words(tmp_path:
         assert any("t1 · stopping" in shows(one) for one in replies)
 
 
+async def test_a_task_asked_for_in_a_thread_lives_there_and_words_go_to_the_newest(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.slack.command("/run", "mend it")
+        await there.handled()
+        (parent,) = await there.slack.said()
+        await there.slack.message("!run mend it better", thread=parent["ts"])
+        await there.slack.message("!stop", thread=parent["ts"])
+        await there.handled()
+        await there.settled(HERE, ChatRef("slack", FLEET, parent["ts"]))
+        assert (await there.stopping("t1"), await there.stopping("t2")) == (False, True)
+        assert {one["thread_ts"] for one in (await there.slack.said())[1:]} == {parent["ts"]}
+
+
 async def test_a_button_beside_a_task_answers_in_its_thread(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.slack.command("/run", "mend it")

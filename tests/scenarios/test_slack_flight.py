@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fleet.store import tasks
 from fleet.store.core import Store
 from tests.far_end.slack import ADA, APP_TOKEN, BOT_TOKEN, TEAM, running_slack, shows
@@ -94,7 +96,8 @@ async def test_a_wrong_token_ends_the_controller_with_a_remedy_and_tells_nobody_
     async with flying(tmp_path) as (there, _):
         env = (there.home / ".env").read_text().replace(BOT_TOKEN, "xoxb-not-the-one")
         (there.home / ".env").write_text(env)
-        await asyncio.to_thread(there.start)
+        with pytest.raises(AssertionError, match="serve ended"):
+            await asyncio.to_thread(there.start)
         assert await asyncio.to_thread(there.died) == 2
         log = (there.directory / "serve.log").read_text()
         assert "SLACK_BOT_TOKEN" in log and "invalid_auth" in log and "docs/slack.md" in log
