@@ -35,8 +35,10 @@ class Flight:
         self.there, self.session = there, session
 
     @classmethod
-    async def begin(cls, there: House) -> Flight:
-        await there.say("/run mend it")
+    async def begin(cls, there: House, *, begun: bool = False) -> Flight:
+        """``begun``: the test has asked for the task itself."""
+        if not begun:
+            await there.say("/run mend it")
 
         def work(tx: Tx) -> Session:
             return sessions.create_session(
@@ -68,6 +70,14 @@ class Flight:
         """One event of the session, in a transaction of the test's own."""
         refs = Refs(task="t1", session="t1.1")
         ledger.append(tx, event, actor="airboss", source=Source.CONTROLLER, refs=refs)
+
+    async def held(self) -> None:
+        """A change of the task waits for an admin too."""
+
+        def work(tx: Tx) -> None:
+            approvals.open_hold(tx, session=self.session, commit=COMMIT, tree=TREE, reason="touches tests/**")
+
+        await self.there.store.write(work)
 
     async def decided(self, ask: str) -> None:
         """The follower tells the agent what became of its request."""
