@@ -60,7 +60,7 @@ class AiohttpRequest(BaseRequest):
         connect_timeout: object = BaseRequest.DEFAULT_NONE,
         pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
-        """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``: that also for a status of 500 or more."""
+        """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``, the last for 5xx too."""
         if self._session is None:
             raise NotSent("the connection to Telegram is not open")
         answer = float(read_timeout) if isinstance(read_timeout, int | float) else _ANSWER_SECONDS

@@ -119,9 +119,9 @@ class World:
         return chat
 
     def new_message_id(self, chat: Chat) -> int:
-        """Supergroups count for themselves, from 1; all else shares one counter."""
+        """Supergroups count for themselves; all else shares one counter."""
         if chat.kind == "supergroup":
-            return next(self._own_ids.setdefault(chat.id, itertools.count(1)))
+            return next(self._own_ids.setdefault(chat.id, itertools.count(2)))
         return next(self._message_ids)
 
     def store(self, name: str, data: bytes, media_type: str) -> Stored:
