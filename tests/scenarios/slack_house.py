@@ -23,7 +23,7 @@ from bot.registry import Context, Registry
 from fleet.config import FleetConfig, parse_fleet
 from fleet.model import ChatRef, Task
 from fleet.store import inbox, tasks
-from fleet.store.core import Store
+from fleet.store.core import Store, Tx
 from tests.chat_house import FLEET as PLAIN_FLEET
 from tests.chat_house import PlayedFleet
 from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, TEAM, LocalSlack, running_slack
@@ -67,11 +67,16 @@ class House:
             await asyncio.sleep(0.01)
         await self.settled()
 
-    async def settled(self, *chats: ChatRef) -> None:
-        """Until everything told has been delivered."""
+    async def settled(self) -> None:
+        """Until everything told has been delivered, in whatever channel or thread."""
         await self.notifier.caught_up()
-        for chat in chats or (HERE,):
-            await self.deliverer.drained(chat)
+        while await self.store.read(_unsettled):
+            await asyncio.sleep(0.01)
+
+
+def _unsettled(tx: Tx) -> int:
+    query = "SELECT count(*) FROM outbox WHERE state IN ('waiting', 'in_flight')"
+    return int(tx.connection.exec_driver_sql(query).scalar_one())
 
 
 async def say(there: House, card: Card, **more: Any) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from bot.cards import Card, Tone, line
 from fleet.events import PermissionAsked, Refs, Source
-from fleet.model import ChatRef, Isolation
+from fleet.model import Isolation
 from fleet.store import approvals, ledger, sessions
 from fleet.store.core import Tx
 from tests.far_end.slack import (
@@ -24,7 +24,7 @@ from tests.far_end.slack import (
     button,
     shows,
 )
-from tests.scenarios.slack_house import HERE, house, say
+from tests.scenarios.slack_house import house, say
 
 # --- the ways to a command ----------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ async def test_every_way_of_asking_reaches_the_same_command(tmp_path: Path) -> N
         await there.slack.message("Status", channel=ADAS_DM)
         await there.slack.command("/ab-machines")
         await there.handled()
-        await there.settled(HERE, ChatRef("slack", ADAS_DM))
+        await there.settled()
         texts = [one["text"] for one in await there.slack.said()]
         assert [text.split(" ", 1)[0] for text in texts] == ["fleet:"] * 4 + ["2"]
         (direct,) = await there.slack.said(ADAS_DM)
@@ -96,7 +96,7 @@ async def test_a_task_asked_for_in_a_thread_lives_there_and_words_go_to_the_newe
         await there.slack.message("!run mend it better", thread=parent["ts"])
         await there.slack.message("!stop", thread=parent["ts"])
         await there.handled()
-        await there.settled(HERE, ChatRef("slack", FLEET, parent["ts"]))
+        await there.settled()
         assert (await there.stopping("t1"), await there.stopping("t2")) == (False, True)
         assert {one["thread_ts"] for one in (await there.slack.said())[1:]} == {parent["ts"]}
 
