@@ -39,16 +39,25 @@ class Flight:
         """``begun``: the test has asked for the task itself."""
         if not begun:
             await there.say("/run mend it")
+        flight = await cls.of(there)
+        await flight.start()
+        return flight
+
+    @classmethod
+    async def of(cls, there: House) -> Flight:
+        """The flight of ``t1``, which somebody has asked for; it has a session and nothing else yet."""
 
         def work(tx: Tx) -> Session:
             return sessions.create_session(
                 tx, task="t1", machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
             )
 
-        flight = cls(there, await there.store.write(work))
-        await flight.note(SessionPlaced("macbook", "demo", "b" * 40, "unsafe-same-user", ()))
-        await flight.move(TaskState.PREPARING, TaskState.RUNNING)
-        return flight
+        return cls(there, await there.store.write(work))
+
+    async def start(self) -> None:
+        """The agent is placed and at work."""
+        await self.note(SessionPlaced("macbook", "demo", "b" * 40, "unsafe-same-user", ()))
+        await self.move(TaskState.PREPARING, TaskState.RUNNING)
 
     async def note(self, *events: Event) -> None:
         refs = Refs(task="t1", session="t1.1", gate_run=RUN, machine="evo-x2")
