@@ -20,6 +20,7 @@ from gates.receipts.sshsig import load_or_create, public_of
 
 _WIDTH: Final = 76
 _TASK: Final = "t1"
+_REFUSED: Final = "the agent's first 'done' was refused by the gate"
 _MACHINES: Final = 2
 _LOOKS: Final = 100
 
@@ -34,19 +35,20 @@ def demo(agent: str = "", keep: Path | None = None) -> int:
         shutil.rmtree(keep)
     directory.mkdir(parents=True, exist_ok=True)
     agent = agent or "demo"
+    world.ready(agent)
     _tell("Airboss demo: one task from chat to receipt", heading=True)
     _tell(
         f"A throwaway repository with a failing test, and two machines: evo-x2 (this one) and macbook (over real "
         f"SSH, a server on loopback). Agent: {agent}. No token. Everything is in {directory}."
     )
     with world.make(directory, agent) as made:
-        status = asyncio.run(_fly(made))
+        status = asyncio.run(_fly(made, agent))
     if status == 0:
         _go_on(made)
     return status
 
 
-async def _fly(made: world.World) -> int:
+async def _fly(made: world.World, agent: str) -> int:
     async with App.open(made.home) as app:
         await _seen(app)
         await _say(app, "/status", "First: what is there?")
@@ -56,9 +58,13 @@ async def _fly(made: world.World) -> int:
             "Ask for a change, as you would from a train. Each card is what a phone would show.",
             wait=True,
         )
+        if ran.get("end") != 0:
+            return await _not_landed(app, agent)
         await _say(app, "/digest", "The day in figures, each recomputable from the ledger, and a picture.")
         await _say(app, f"/receipt {_TASK}", "The receipt: what was judged, by which command, and what landed.")
-    checks = shown(made, ended=int(ran.get("end", 3)))
+    checks = shown(made, ended=int(ran["end"]))
+    if agent != "demo":
+        del checks[_REFUSED]  # a real agent may well be right at once
     _tell("Verify the receipt, with the key pinned beforehand and the repository at hand:")
     checks["the receipt is verified"] = await _verified(made) == 0
     _tell("What this run showed", heading=True)
@@ -71,9 +77,17 @@ def shown(made: world.World, *, ended: int) -> dict[str, bool]:
     """What a flight that ended with this exit status has to show, and whether it does."""
     return {
         "the change landed on main": ended == 0 and _landed(made),
-        "the agent's first 'done' was refused by the gate": _refused_first(made),
+        _REFUSED: _refused_first(made),
         "the macbook's session went over SSH": made.channels_opened() > 0,
     }
+
+
+async def _not_landed(app: App, agent: str) -> int:
+    """Shows what the agent said, and what is usually the matter."""
+    await _say(app, f"/logs {_TASK}", "It did not land. What happened:")
+    if agent != "demo":
+        _tell(f"Is {agent} logged in here? Run `{agent}` once by hand, and see that it answers; then try again.")
+    return 1
 
 
 async def _seen(app: App) -> None:

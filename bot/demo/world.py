@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from fleet.errors import Misused, Unavailable
 
 PROMPT = "A 10% discount makes things dearer. Mend shop/pricing.py."
 
+_PACKAGES = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
 _FILES = {
     "shop/__init__.py": "",
     "shop/pricing.py": (
@@ -102,12 +104,14 @@ def _gates() -> str:
 def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, str], agent: str) -> None:
     system = "linux" if sys.platform == "linux" else "macos"
     here = directory / "machines"
+    path = _path_of(agent)
     machines = {
         "evo-x2": {
             "executor": "local",
             "labels": [system],
             "slots": 4,
             "python": sys.executable,
+            "path": path,
             "home": str(here / "evo-x2"),
         },
         "macbook": {
@@ -121,6 +125,7 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
             "slots": 2,
             "gates": False,
             "python": sys.executable,
+            "path": path,
             "home": str(here / "macbook"),
         },
     }
@@ -139,6 +144,47 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
         "repos": {"shop": {"url": str(repository), "base": "main", "agent": agent}},
     }
     (home / "fleet.toml").write_text(tomlkit.dumps(document))
+
+
+def ready(agent: str) -> None:
+    """Raises ``Unavailable``, with the remedy, when this real agent is not on PATH, or codex has no login.
+
+    Codex without a login would try to connect for minutes; Claude Code says at once that it has none.
+    """
+    if agent in _PACKAGES and shutil.which(agent) is None:
+        raise Unavailable(
+            attempted="fly the demo",
+            on=f"AGENT={agent}",
+            cause=f"there is no program called {agent} on PATH",
+            hint=f"Install it (npm install -g {_PACKAGES[agent]}), log in once by running it, and try again.",
+        )
+    if agent == "codex" and not _own_model_server() and not _answers("codex", "login", "status"):
+        raise Unavailable(
+            attempted="fly the demo",
+            on="AGENT=codex",
+            cause="codex is not logged in",
+            hint="Run `codex login` by hand, then try again.",
+        )
+
+
+def _answers(*command: str) -> bool:
+    try:
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return ran.returncode == 0
+
+
+def _own_model_server() -> bool:
+    """Whether codex is told of another model server, which needs no login of the vendor's."""
+    config = Path.home() / ".codex" / "config.toml"
+    return config.exists() and "model_provider" in config.read_text(errors="replace")
+
+
+def _path_of(agent: str) -> list[str]:
+    """Where a real agent is, and the node that runs it: a login's own PATH may know neither."""
+    found = [shutil.which(name) for name in (agent, "node")] if agent in _PACKAGES else []
+    return list(dict.fromkeys(str(Path(one).parent) for one in found if one))
 
 
 @contextmanager
