@@ -15,7 +15,9 @@ import pytest
 from slack_sdk.signature import SignatureVerifier
 
 from bot.cards import Card, line
+from bot.deliver import post
 from bot.message import Message
+from fleet.model import ChatRef
 from tests.far_end.slack import (
     ADA,
     FLEET,
@@ -101,14 +103,19 @@ async def test_a_crash_between_commit_and_effect_loses_and_doubles_nothing(tmp_p
 async def test_patience_is_kept_for_one_channel_while_others_go_on(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         there.proxy.fail("chat.postMessage", status=429, retry_after="1", channel=FLEET)
-        for number in range(3):
-            await say(there, Card(line(f"number {number}")))
-        await asyncio.sleep(0)
+        await say(there, Card(line("number 0")))
+        while not there.proxy.called("chat.postMessage"):
+            await asyncio.sleep(0.01)
+        await say(there, Card(line("number 1")))
+        thread = ChatRef("slack", FLEET, "1.1")
+        await there.store.write(lambda tx: post(tx, thread, Card(line("in a thread of it"))))
         await there.slack.command("/fleet", "help", channel=OTHER)
         await there.slack.until(len, OTHER)
         assert await there.slack.said() == []
         await there.settled()
-        assert [one["text"] for one in await there.slack.said()] == ["number 0", "number 1", "number 2"]
+        said = [one["text"] for one in await there.slack.said()]
+        assert sorted(said) == ["in a thread of it", "number 0", "number 1"]
+        assert said.index("number 0") < said.index("number 1")
         asked = [said for said in there.proxy.called("chat.postMessage") if said["channel"] == FLEET]
         assert len(asked) == 4, "nothing was sent while Slack had asked for patience"
 
