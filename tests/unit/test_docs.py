@@ -1,0 +1,108 @@
+"""The documents say what is there: commands that exist, events that are written, links that lead somewhere."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from bot.cli import _parser, main
+from fleet.events import KINDS
+from gates.receipts.sshsig import NAMESPACE, load_or_create, public_of, sign
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+_NAMED = re.compile(r"\bairboss ((?:[a-z]+ ?){1,2})")
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"")
+
+
+def verbs(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every subcommand with its words, ``machines add``."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                deeper = [f"{name} {verb}" for verb in verbs(inner)]
+                yield from deeper or [name]
+
+
+VERBS = sorted(verbs(_parser()))
+
+
+def named(text: str) -> set[str]:
+    """The commands that a page shows as code."""
+    code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+    code += re.findall(r"^    (airboss .*)$", text, re.MULTILINE)
+    found = set()
+    for piece in code:
+        for line in piece.splitlines():
+            if line.strip().startswith("airboss ") and "namespaces=" not in line:  # a signers' file has such lines
+                words = _NAMED.match(line.strip())
+                found.add(words.group(1).strip() if words else line)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    first = {verb.split()[0] for verb in VERBS}
+    for command in named(page.read_text(encoding="utf-8")):
+        head = command.split()[0]
+        assert head in first, f"{page.name}: airboss {command}"
+        if any(verb.startswith(f"{head} ") for verb in VERBS) and command != head:
+            assert command in VERBS, f"{page.name}: airboss {command}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_has_help_and_is_documented(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*verb.split(), "--help"])
+    assert ended.value.code == 0
+    assert f"airboss {verb}" in capsys.readouterr().out
+    assert f"`airboss {verb}`" in (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_options_that_the_readme_gives_are_known() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in re.findall(r"^airboss .*$", text, re.MULTILINE) if not line.startswith("airboss:")]
+    assert len(lines) >= 6
+    for line in lines:
+        _parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_every_event_is_listed_with_its_body() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z.]+)` \| [^|]+ \| (.*) \|$", page, re.MULTILINE))
+    assert rows == {
+        kind: ", ".join(f"`{one.name}`" for one in fields(event)) for (kind, _), event in KINDS.items() if kind
+    }
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link, picture in _LINK.findall(page.read_text(encoding="utf-8")):
+        target = link or picture
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_command_in_the_readme_checks_a_receipt_and_refuses_a_changed_one(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ssh-keygen -Y verify .*$", text, re.MULTILINE)
+    key, data = load_or_create(tmp_path), b'{"_type":"https://in-toto.io/Statement/v1"}\n'
+    (tmp_path / "allowed_signers").write_text(f'airboss namespaces="{NAMESPACE}" {public_of(key).line}\n')
+    (tmp_path / "t1.json.sig").write_text(sign(key, data))
+    for content, status in ((data, 0), (data + b" ", 255)):
+        (tmp_path / "t1.json").write_bytes(content)
+        ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+        assert ran.returncode == status, ran.stderr
+
+
+def test_the_pictures_stay_small() -> None:
+    pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
+    assert len(pictures) >= 21
+    assert all(picture.stat().st_size <= 80_000 for picture in pictures)
