@@ -110,6 +110,7 @@ class House:
     notifier: Notifier
     deliverer: Deliverer
     updates: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    in_force: list[FleetConfig] = field(default_factory=list)
 
     def message(
         self, text: str = "", sender: PersonId = ADA, *, update: str = "", pressed: str = "", chat: ChatRef = CHAT,
@@ -139,6 +140,10 @@ class House:
         await self.notifier.caught_up()
         await self.deliverer.drained(chat)
 
+    def configured(self, config: FleetConfig) -> None:
+        """Somebody has edited ``fleet.toml``."""
+        self.config = self.in_force[0] = config
+
     async def tasks(self) -> list[Task]:
         return await self.store.read(lambda tx: tasks.recent(tx, 100))
 
@@ -155,16 +160,19 @@ async def house(
     ``documents``: the notifier may write some.
     """
     config = parse_fleet(fleet_toml, "fleet.toml")
+    in_force = [config]
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, phone = PlayedFleet(), Phone()
-        core = ChatCore(Context(store, lambda: config, Registry(every_command()), fleet, directory))
-        notifier = Notifier(store, lambda: config, breath=0, files=directory / "files" if documents else None)
+        core = ChatCore(Context(store, lambda: in_force[0], Registry(every_command()), fleet, directory))
+        notifier = Notifier(store, lambda: in_force[0], breath=0, files=directory / "files" if documents else None)
         deliverer = Deliverer(store, (phone, *more))
         await deliverer.start()
         await notifier.start()
         await core.start()
         try:
-            yield House(directory, store, config, fleet, phone, core, notifier, deliverer)
+            made = House(directory, store, config, fleet, phone, core, notifier, deliverer)
+            made.in_force = in_force
+            yield made
         finally:
             await core.close()
             await notifier.close()

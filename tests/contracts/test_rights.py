@@ -1,0 +1,107 @@
+"""Who may do what, cell by cell: every registered command for every role and for a stranger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from bot.cards import Card
+from bot.commands import every_command
+from bot.registry import Command
+from fleet.model import TaskState
+from fleet.store import tables, tasks
+from fleet.store.core import Tx
+from gates.people import RIGHTS, Role
+from tests.chat_flight import Flight, everything
+from tests.chat_house import ADA, OTTO, STRANGER, VERA, House, house
+
+BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
+MATRIX = {
+    Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
+    " notify",
+    Role.OPERATOR: "run ask stop retry approve deny say mute",
+    Role.ADMIN: "",
+}
+#: Words that make each command do its work in a house with a task at work that asks.
+WORDS = {"run": "mend it", "ask": "why?", "say": "t1 use tabs", "mute": "1h", "notify": "all"}
+WRITTEN = (tables.tasks, tables.notes, tables.approvals, tables.settings, tables.actions, tables.ledger)
+
+
+def allowed(command: Command, role: Role) -> bool:
+    """As written above, by hand, and not as the code says."""
+    roles = list(Role)[: list(Role).index(role) + 1]
+    return any(command.verb in MATRIX[one].split() for one in roles)
+
+
+def written(tx: Tx) -> list[object]:
+    state = [tx.connection.execute(select(func.count()).select_from(table)).scalar_one() for table in WRITTEN]
+    stops = tx.connection.execute(select(tables.tasks.c.stop_by)).scalars().all()
+    decisions = tx.connection.execute(select(tables.approvals.c.decision)).scalars().all()
+    return [*state, list(stops), list(decisions)]
+
+
+async def at_work(there: House) -> Flight:
+    flight = await Flight.begin(there)
+    await flight.ask()
+    return flight
+
+
+def told(cards: list[Card]) -> str:
+    return "\n".join(map(everything, cards))
+
+
+@pytest.mark.parametrize("command", every_command(), ids=lambda command: command.verb)
+async def test_a_row(tmp_path: Path, command: Command) -> None:
+    """A stranger first, then each role: whoever may not, changes nothing."""
+    async with house(tmp_path) as there:
+        await at_work(there)
+        before = await there.store.read(written)
+        for name in (command.verb, *command.aliases):
+            _, cards = await there.say(f"/{name} t1 words", STRANGER)
+            assert told(cards).strip() == "I do not know you.\nYour id: phone::mallory"
+        assert await there.store.read(written) == before
+        for role in Role:
+            before = await there.store.read(written)
+            words = f"/{command.verb} {WORDS.get(command.verb, 't1' if 'TASK' in command.usage else '')}"
+            result, cards = await there.say(words, BY_ROLE[role])
+            if allowed(command, role):
+                assert "it takes the right" not in told(cards)
+                assert command.right in RIGHTS[role]
+                continue
+            assert result.status == 2
+            assert f"it takes the right to {command.right}" in told(cards)
+            assert await there.store.read(written) == before, "nothing else happened"
+
+
+async def test_a_hold_takes_more_than_its_commands_right(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.held()
+        for verb in ("approve", "deny"):
+            result, (card,) = await there.say(f"/{verb} a1", OTTO)
+            assert result.status == 2
+            assert "takes the role admin" in told([card])
+        result, _ = await there.say("/approve a1", ADA)
+        assert result.status == 0
+
+
+def test_every_command_has_its_row() -> None:
+    assert sorted(" ".join(MATRIX.values()).split()) == sorted(command.verb for command in every_command())
+
+
+async def test_a_demoted_persons_buttons_do_nothing(tmp_path: Path) -> None:
+    """A right is looked up at the press, not when the button was drawn."""
+    async with house(tmp_path) as there:
+        flight = await at_work(there)
+        (card,) = flight.pinged()
+        demoted = there.config.model_copy(
+            update={"people": [one.model_copy(update={"role": "viewer"}) for one in there.config.people]}
+        )
+        there.configured(demoted)
+        result, _ = await there.press(card, "Allow once", ADA)
+        assert result.status == 2
+        state = (await there.store.read(lambda tx: tasks.task(tx, "t1"))).state
+        assert state is TaskState.RUNNING
+        assert (await there.store.read(written))[-1] == [""]
