@@ -56,7 +56,9 @@ class Drawn:
 
 def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
     """The card as Slack draws it. ``user`` is mentioned, which pings; ``again``: it may have been sent before."""
-    title = _SIGN.get(card.tone, "") + _line(card.title)
+    title = _line(card.title)
+    if title[:1].isalnum():  # a title that has a sign of its own keeps to it
+        title = _SIGN.get(card.tone, "") + title
     lines = "\n".join(_line(one) for one in card.lines)
     body, whole = _body(card.body)
     if len(lines) > SECTION:

@@ -72,7 +72,9 @@ def render(
     if user:
         paper.write("🔔", f'<a href="tg://user?id={escape(user)}">', "</a>")
         paper.write(" ")
-    paper.write(_SIGN[card.tone] + plain(card.title), "<b>", "</b>")
+    title = plain(card.title)
+    sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has a sign of its own keeps to it
+    paper.write(sign + title, "<b>", "</b>")
     for line in card.lines:
         paper.line(plain(line))
     for field in card.fields:
