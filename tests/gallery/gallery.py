@@ -62,9 +62,9 @@ async def _small(tab: Page, height: float) -> bytes:
     """The page's picture, as sharp and colourful as a small file allows."""
     for scale in (0.75, 0.6, 0.5):
         shot = Image.open(io.BytesIO(await tab.picture(height, scale))).convert("RGB")
-        for colours in (64, 24):
+        for colours in (128, 64):
             out = io.BytesIO()
-            shot.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            shot.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
                 out, "PNG", optimize=True
             )
             if out.tell() <= LIMIT_BYTES:
