@@ -68,7 +68,7 @@ def _ssh_fields(options: argparse.Namespace) -> dict[str, Any]:
             attempted="pin the machine's host key",
             on=f"{host}:{port}",
             cause=f"it shows:\n{_shown_keys(host, port)}",
-            hint="Compare it on the machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then give its line "
+            hint="Compare it on the machine (cat /etc/ssh/ssh_host_ed25519_key.pub), then give its line "
             "with --host-key 'ssh-ed25519 AAAA…'",
         )
     return {
