@@ -15,9 +15,9 @@ from typing import Final
 from fleet.errors import Misused, Unreachable
 from fleet.model import Session
 from fleet.ports import Executor, Image
-from fleet.services import Services
 from fleet.store import attachments
 from fleet.store.attachments import Kept
+from fleet.store.core import Store
 
 IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 IMAGE_LIMIT: Final = 3_500_000
@@ -36,9 +36,9 @@ class Enclosed:
     images: tuple[Image, ...] = ()
 
 
-def inbox_of(services: Services, session: Session) -> str:
+def inbox_of(store: Store, session: Session) -> str:
     """The session's directory for files, relative to the login's root."""
-    return f"inbox/{services.store.instance}-{session.id}"
+    return f"inbox/{store.instance}-{session.id}"
 
 
 def safe_name(name: str) -> str:
@@ -47,45 +47,41 @@ def safe_name(name: str) -> str:
     return plain[-80:] or "file"
 
 
-async def of_request(services: Services, executor: Executor, session: Session) -> Enclosed:
+async def of_request(store: Store, executor: Executor, session: Session) -> Enclosed:
     """Hands over what came with the task's request. Raises ``Misused`` when a file is gone."""
-    kept = await services.store.read(lambda tx: attachments.of_note(tx, session.task, attachments.REQUEST))
-    return await _hand_over(services, executor, session, kept)
+    kept = await store.read(lambda tx: attachments.of_note(tx, session.task, attachments.REQUEST))
+    return await _hand_over(store, executor, session, kept)
 
 
-async def of_notes(
-    services: Services, executor: Executor, session: Session
-) -> tuple[int, dict[int, tuple[str, ...]]]:
+async def of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
     """Hands over the files of every note that waits. Answers the newest of these notes, and paths by note.
 
     While the machine cannot be reached, no note may be taken: the answer is then 0.
     """
     try:
-        return await _of_notes(services, executor, session)
+        return await _of_notes(store, executor, session)
     except Unreachable:
         return 0, {}
 
 
-async def _of_notes(
-    services: Services, executor: Executor, session: Session
-) -> tuple[int, dict[int, tuple[str, ...]]]:
-    newest, kept = await services.store.read(lambda tx: attachments.waiting(tx, session.id, session.task))
+async def _of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
+    newest, kept = await store.read(lambda tx: attachments.waiting(tx, session.id, session.task))
     by_note: dict[int, tuple[str, ...]] = {}
     for number in dict.fromkeys(one.note for one in kept):
         mine = [one for one in kept if one.note == number]
         try:
-            by_note[number] = (await _hand_over(services, executor, session, mine)).paths
+            by_note[number] = (await _hand_over(store, executor, session, mine)).paths
         except Misused as error:
             by_note[number] = (f"{safe_name(error.on)} (lost before it got here)",)
     return newest, by_note
 
 
-async def _hand_over(services: Services, executor: Executor, session: Session, kept: Iterable[Kept]) -> Enclosed:
+async def _hand_over(store: Store, executor: Executor, session: Session, kept: Iterable[Kept]) -> Enclosed:
     paths: list[str] = []
     images: list[Image] = []
     for one in kept:
         data = await asyncio.to_thread(_read, one)
-        path = f"{inbox_of(services, session)}/{one.id}-{safe_name(one.name)}"
+        path = f"{inbox_of(store, session)}/{one.id}-{safe_name(one.name)}"
         await executor.write_file(path, data)
         paths.append(f"{executor.root}/{path}")
         if one.media_type in IMAGE_TYPES and len(data) <= IMAGE_LIMIT and len(images) < IMAGES:

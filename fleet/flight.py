@@ -166,7 +166,7 @@ class Flight:
             why = self._agent.why_unavailable
             await self._move(TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}")
             return
-        newest, enclosed = await enclosures.of_notes(self._services, executor, session)
+        newest, enclosed = await enclosures.of_notes(self._services.store, executor, session)
         if notes := await self._services.store.write(lambda tx: sessions.take_notes(tx, session.id, newest)):
             said = (with_attachments(note.text, enclosed.get(note.id, ())) for note in notes)
             await self._agent.go_on(session, "said", "\n\n".join(said), self._running)
@@ -317,7 +317,7 @@ class Flight:
             try:
                 if session.pipe and not session.pipe_end:
                     await self._agent.gone(session)
-                await executor.remove_tree(enclosures.inbox_of(self._services, session))
+                await executor.remove_tree(enclosures.inbox_of(self._services.store, session))
                 if self.task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
                     await self._services.workspaces.discard(executor, session.workspace)
             except Exception as error:

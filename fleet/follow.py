@@ -263,7 +263,7 @@ class Follower:
         A note's files are on the machine before its words are taken, so that the agent finds what it reads of.
         """
         self._news = False
-        newest, enclosed = await enclosures.of_notes(self._services, self._executor, self.session)
+        newest, enclosed = await enclosures.of_notes(self._services.store, self._executor, self.session)
 
         def work(tx: Tx) -> Session:
             session = self.session

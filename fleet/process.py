@@ -48,7 +48,7 @@ class AgentProcess:
         brief = self._brief(session, prompt)
         if cause == "request" or not session.resume:
             executor = self._services.executors.agent(session.machine)
-            enclosed = await enclosures.of_request(self._services, executor, session)
+            enclosed = await enclosures.of_request(self._services.store, executor, session)
             brief = replace(brief, attachments=enclosed.paths, images=enclosed.images)
         launch, step = driver.launch(brief), driver.open(brief)
 

@@ -20,7 +20,8 @@ from fleet.happenings import (
     Used,
 )
 from fleet.happenings import Unknown as NotUnderstood
-from fleet.ports import Brief, Step
+from fleet.ports import Brief, Image, Step
+from fleet.questions import Option, Question
 from tests.unit import agent_lines as lines
 
 AGENT = driver("claude")
@@ -235,3 +236,23 @@ def test_attachments_are_named_to_the_agent() -> None:
     talk = Talk(brief=Brief("u", "see this", "/w", ("claude",), attachments=("/in/a b.png",)))
     talk.hear(lines.CONFIRMED)
     assert talk.sent[-1]["message"]["content"] == "see this\n\nAttached files:\n- /in/a b.png"
+
+
+def test_pictures_are_shown_and_do_not_hold_the_turn_open() -> None:
+    brief = Brief(
+        "u", "see this", "/w", ("claude",), attachments=("/in/a.png",), images=(Image("image/png", b"\x89P"),)
+    )
+    talk = Talk(lines.CONFIRMED, brief=brief)
+    text, picture = talk.sent[-1]["message"]["content"]
+    assert text == {"type": "text", "text": "see this\n\nAttached files:\n- /in/a.png"}
+    assert picture["source"] == {"type": "base64", "media_type": "image/png", "data": "iVA="}
+    talk.hear(lines.INIT)
+    assert talk.state["unheard"] == [], "what began the turn need not be echoed"
+
+
+def test_a_question_comes_with_its_options() -> None:
+    options = [{"label": "red", "description": "warm"}, {"label": "blue"}]
+    given = [{"question": "Which?", "header": "Colour", "options": options, "multiSelect": True}]
+    talk = Talk(*BEGUN, lines.can_use("r1", "c1", "AskUserQuestion", questions=given))
+    (asked,) = talk.of(Asked)
+    assert asked.questions == (Question("Which?", (Option("red", "warm"), Option("blue")), many=True),)
