@@ -72,21 +72,23 @@ class Newest:
 
 def newest_cards(tx: Tx, card_key: str, since_us: int) -> list[Newest]:
     """Where a card of this key, posted since then and delivered, is still the newest message."""
-    later = outbox.alias("later")
-    newest = (
-        select(func.max(later.c.id))
-        .where(
-            later.c.adapter == cards.c.adapter,
-            later.c.chat == cards.c.chat,
-            later.c.thread == cards.c.thread,
-            later.c.kind == "put",
-        )
-        .scalar_subquery()
-    )
     query = (
         select(cards.c.adapter, cards.c.chat, cards.c.thread, cards.c.put)
         .join(outbox, outbox.c.id == cards.c.put)
         .where(cards.c.card_key == card_key, cards.c.message_id != "", outbox.c.created_us >= since_us)
-        .where(cards.c.put == newest)
     )
-    return [Newest(*row) for row in tx.connection.execute(query)]
+    living = [Newest(*row) for row in tx.connection.execute(query)]
+    return [one for one in living if not _outdone(tx, one)]
+
+
+def _outdone(tx: Tx, one: Newest) -> bool:
+    """Whether something newer was said there. Reads the rows after the card's own, however long the chat is."""
+    adapter = func.coalesce(outbox.c.adapter, "")  # keeps SQLite from an index that walks the whole chat
+    newer = select(outbox.c.id).where(
+        outbox.c.id > one.put,
+        adapter == one.adapter,
+        outbox.c.chat == one.chat,
+        outbox.c.thread == one.thread,
+        outbox.c.kind == "put",
+    )
+    return tx.connection.execute(newer.limit(1)).one_or_none() is not None
