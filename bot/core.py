@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bot import drafts
 from bot.cards import Card, Tone, line
-from bot.deliver import collecting, post
+from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
 from bot.message import Message
 from bot.parse import Command, Ignore, Reply, parse
@@ -174,6 +174,7 @@ class ChatCore:
             with collecting() as posted:
                 effect(tx)
             inbox.done(tx, row.id)
+            leave_at_once(tx, row.adapter)
             return posted
 
         return await self._context.store.write(work)

@@ -33,6 +33,7 @@ EDIT: Final = 3
 
 _BACKOFF_SECONDS: Final = (1, 2, 5, 15, 30, 60)
 _BATCH: Final = 32
+_AT_ONCE: Final = 8
 
 
 class RetryAfter(Exception):
@@ -107,12 +108,18 @@ class Adapter(Protocol):
         """Stops taking messages."""
 
 
-_BELLS: WeakKeyDictionary[Store, list[Callable[[], None]]] = WeakKeyDictionary()
+_DELIVERERS: WeakKeyDictionary[Store, list[Deliverer]] = WeakKeyDictionary()
 
 
-def _ring(store: Store) -> None:
-    for bell in _BELLS.get(store, ()):
-        bell()
+def _ring(store: Store, adapter: str, number: int = 0) -> None:
+    for deliverer in _DELIVERERS.get(store, ()):
+        deliverer.ring(adapter, number)
+
+
+def leave_at_once(tx: Tx, adapter: str) -> None:
+    """Claims what may leave now within the transaction that posted it: an answer needs no second commit."""
+    for deliverer in _DELIVERERS.get(tx.store, ()):
+        deliverer.take(tx, adapter)
 
 
 _collecting = threading.local()
@@ -148,7 +155,7 @@ def post(
     if card.actions:
         outbox.redraw(tx, number, _with_tokens(tx, chat, card, number).to_json())
     store = tx.store
-    tx.after_commit(lambda: _ring(store))
+    tx.after_commit(lambda: _ring(store, chat.adapter, number))
     collected: list[int] | None = getattr(_collecting, "numbers", None)
     if collected is not None:
         collected.append(number)
@@ -162,7 +169,7 @@ def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str) -> None:
         return
     outbox.edit(tx, key, _with_tokens(tx, chat, card, put).to_json(), chat=chat)
     store = tx.store
-    tx.after_commit(lambda: _ring(store))
+    tx.after_commit(lambda: _ring(store, chat.adapter))
 
 
 def _with_tokens(tx: Tx, chat: ChatRef, card: Card, put: int) -> Card:
@@ -192,18 +199,21 @@ class Deliverer:
         self._paused_until = {adapter.name: 0.0 for adapter in adapters}
         self._carried: dict[str, set[asyncio.Task[None]]] = {adapter.name: set() for adapter in adapters}
         self._settled = asyncio.Condition()
+        self._now: Callable[[], float] | None = None
+        self._taken: set[int] = set()
 
     async def start(self) -> None:
         """Begins with what an earlier process left in flight."""
-        _BELLS.setdefault(self._store, []).append(self._ring_all)
         for adapter in self._adapters:
             await self._store.write(partial(outbox.unsettled, adapter=adapter.name))
             self._workers.append(asyncio.create_task(self._work(adapter), name=f"deliver {adapter.name}"))
+        self._now = asyncio.get_running_loop().time
+        _DELIVERERS.setdefault(self._store, []).append(self)
 
     async def close(self) -> None:
         """Stops. What is in flight is sent again, marked, by the next process."""
         with contextlib.suppress(KeyError, ValueError):
-            _BELLS[self._store].remove(self._ring_all)
+            _DELIVERERS[self._store].remove(self)
         for worker in self._workers:
             worker.cancel()
         for worker in self._workers:
@@ -216,9 +226,34 @@ class Deliverer:
             while await self._store.read(lambda tx: outbox.backlog(tx, chat)):
                 await self._settled.wait()
 
-    def _ring_all(self) -> None:
-        for bell in self._bells.values():
-            bell.set()
+    def ring(self, adapter: str, number: int = 0) -> None:
+        """There is something for this adapter; row ``number``, unless :meth:`take` took it."""
+        if number not in self._taken and adapter in self._bells:
+            self._bells[adapter].set()
+
+    def take(self, tx: Tx, adapter: str) -> None:
+        """Claims in ``tx`` and carries after its commit. Called on the store's thread."""
+        paused = self._paused_until.get(adapter)
+        if paused is None or self._now is None or paused > self._now():
+            return
+        claimed = _claimed(tx, adapter, _AT_ONCE)
+        if claimed:
+            self._taken.update(one.delivery.id for one in claimed)
+            tx.after_commit(lambda: self._carry_taken(adapter, claimed))
+
+    def _carry_taken(self, name: str, claimed: list[_Claimed]) -> None:
+        self._taken.difference_update(one.delivery.id for one in claimed)
+        adapter = next(one for one in self._adapters if one.name == name)
+        if all(worker.done() for worker in self._workers):
+            return  # closed meanwhile: the next process sends them
+        for one in claimed:
+            self._begin(adapter, one)
+
+    def _begin(self, adapter: Adapter, claimed: _Claimed) -> None:
+        task = asyncio.create_task(self._carry(adapter, claimed))
+        carried = self._carried[adapter.name]
+        carried.add(task)
+        task.add_done_callback(carried.discard)
 
     async def _work(self, adapter: Adapter) -> None:
         """Claims what may leave and carries each row by itself, so that a slow chat holds up no other."""
@@ -228,12 +263,9 @@ class Deliverer:
                 bell.clear()
                 if (pause := self._paused_until[name] - loop.time()) > 0:
                     await asyncio.sleep(pause)
-                carried = self._carried[name]
-                batch = await self._claim(name, _BATCH - len(carried))
-                for delivery in batch:
-                    task = asyncio.create_task(self._carry(adapter, delivery))
-                    carried.add(task)
-                    task.add_done_callback(carried.discard)
+                batch = await self._claim(name, _BATCH - len(self._carried[name]))
+                for claimed in batch:
+                    self._begin(adapter, claimed)
                 if not batch:
                     await self._idle(bell, name)
         finally:

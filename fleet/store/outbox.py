@@ -103,11 +103,9 @@ def lives_in(tx: Tx, card_key: str, chat: ChatRef) -> int:
 
 def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled afterwards."""
-    query = _ready(adapter).where(outbox.c.not_before_us <= tx.now_us())
-    rows = tx.connection.execute(query.order_by(outbox.c.priority, outbox.c.id).limit(limit)).all()
+    rows = tx.connection.execute(_CLAIM, {"a": adapter, "now": tx.now_us(), "most": limit}).all()
     if rows:
-        taken = update(outbox).where(outbox.c.id.in_([row.id for row in rows]))
-        tx.connection.execute(taken, {"state": "in_flight"})
+        tx.connection.execute(_TAKEN, {"rows": [row.id for row in rows], "state": "in_flight"})
     return [
         Delivery(
             id=row.id,
@@ -132,7 +130,7 @@ def delivered(tx: Tx, number: int, message_id: str) -> None:
     row = _in_flight(tx, number)
     _settle(tx, number, "delivered", message_id=message_id)
     lives = number if row["kind"] == "put" else row["put"]
-    tx.connection.execute(update(cards).where(cards.c.put == lives), {"message_id": message_id})
+    tx.connection.execute(_LIVES, {"row": lives, "message_id": message_id})
 
 
 def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
@@ -191,17 +189,17 @@ def backlog(tx: Tx, chat: ChatRef) -> int:
 
 def next_due_us(tx: Tx, adapter: str) -> int | None:
     """In how many microseconds :func:`claim` will have something; ``None`` when only new rows can change that."""
-    due = _ready(adapter).with_only_columns(func.min(outbox.c.not_before_us), maintain_column_froms=True)
-    first = tx.connection.execute(due).scalar_one_or_none()
+    first = tx.connection.execute(_DUE, {"a": adapter}).scalar_one_or_none()
     return None if first is None else max(0, first - tx.now_us())
 
 
-def _ready(adapter: str) -> Select[Any]:
-    """Rows that only time may still hold back: each chat's first put, and edits of posted cards, one at a time."""
+def _ready() -> Select[Any]:
+    """Rows of ``:a`` that only time may still hold back: each chat's first put, and edits of posted cards, one at
+    a time."""
     mine = outbox.alias("mine")
     heads = (
         select(func.min(mine.c.id))
-        .where(mine.c.adapter == adapter, mine.c.kind == "put", mine.c.state.in_(_UNSETTLED))
+        .where(mine.c.adapter == bindparam("a"), mine.c.kind == "put", mine.c.state.in_(_UNSETTLED))
         .group_by(mine.c.chat, mine.c.thread)
     )
     other = outbox.alias("other")
@@ -211,7 +209,7 @@ def _ready(adapter: str) -> Select[Any]:
     return (
         select(outbox, cards.c.message_id.label("edits"))
         .select_from(outbox.outerjoin(cards, and_(outbox.c.kind == "edit", cards.c.put == outbox.c.put)))
-        .where(outbox.c.adapter == adapter, outbox.c.state == "waiting")
+        .where(outbox.c.adapter == bindparam("a"), outbox.c.state == "waiting")
         .where(
             or_(
                 and_(outbox.c.kind == "put", outbox.c.id.in_(heads)),
@@ -219,6 +217,19 @@ def _ready(adapter: str) -> Select[Any]:
             )
         )
     )
+
+
+# Built once: to put such a statement together and to hash it takes longer than to run it.
+_CLAIM = (
+    _ready()
+    .where(outbox.c.not_before_us <= bindparam("now"))
+    .order_by(outbox.c.priority, outbox.c.id)
+    .limit(bindparam("most"))
+)
+_DUE = _ready().with_only_columns(func.min(outbox.c.not_before_us), maintain_column_froms=True)
+_TAKEN = update(outbox).where(outbox.c.id.in_(bindparam("rows", expanding=True)))
+_LIVES = update(cards).where(cards.c.put == bindparam("row"))
+_ROW = select(outbox).where(outbox.c.id == bindparam("row"))
 
 
 def _insert(
@@ -265,7 +276,7 @@ def _at(place: Mapping[str, str]) -> ColumnElement[bool]:
 
 
 def _in_flight(tx: Tx, number: int) -> Mapping[str, Any]:
-    row = tx.connection.execute(select(outbox).where(outbox.c.id == number)).mappings().one_or_none()
+    row = tx.connection.execute(_ROW, {"row": number}).mappings().one_or_none()
     if row is None or row["state"] != "in_flight":
         raise ValueError(f"row {number} of the outbox is not in flight")
     return dict(row)
