@@ -353,7 +353,7 @@ class UnknownEvent(Event):
 
 
 KINDS: dict[tuple[str, int], type[Event]] = {
-    (kind.KIND, kind.V): kind for kind in Event.__subclasses__() if kind is not UnknownEvent
+    (kind.KIND, kind.V): kind for kind in Event.__subclasses__() if kind.KIND
 }
 
 
