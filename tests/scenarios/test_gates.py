@@ -272,7 +272,7 @@ def _kill_links() -> int:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if parent == os.getpid() and b"serve" in words:
+        if parent == os.getpid() and b"runner-" in words and b"serve" in words.split(b"\0"):
             os.kill(int(entry.name), signal.SIGKILL)
             killed += 1
     return killed
