@@ -45,12 +45,17 @@ class _TooOften(Exception):
     """Somebody goes on although they were told to wait."""
 
 
+_Seen = tuple[str, drafts.Draft | None]
+"""What the store says of a message: the task it is about, and what its sender had begun to say."""
+
+
 @dataclass(slots=True)
 class _Lane:
     """What waits in one chat, in the order of its arrival."""
 
-    waiting: deque[inbox.Received] = field(default_factory=deque)
+    waiting: deque[tuple[inbox.Received, _Seen | None]] = field(default_factory=deque)
     worker: asyncio.Task[None] | None = None
+    coming: int = 0
 
 
 class ChatCore:
@@ -110,7 +115,19 @@ class ChatCore:
     async def _receive(self, message: Message, *, wait: bool = False) -> inbox.Received | None:
         payload = message.to_bytes()
         adapter, update = message.adapter, message.update_id
-        number = await self._context.store.write(lambda tx: inbox.receive(tx, adapter, update, payload))
+        lane = self._lane(adapter, message.chat.chat)
+        alone = not lane.waiting and not lane.coming
+
+        def work(tx: Tx) -> tuple[int | None, _Seen | None]:
+            kept = inbox.receive(tx, adapter, update, payload)
+            # With nothing before it in its chat, what it is about can be looked up on the same way.
+            return kept, self._seen(tx, message) if kept is not None and alone else None
+
+        lane.coming += 1
+        try:
+            number, seen = await self._context.store.write(work)
+        finally:
+            lane.coming -= 1
         if number is None:
             return None
         row = inbox.Received(number, adapter, update, payload)
@@ -118,24 +135,27 @@ class ChatCore:
             future = asyncio.get_running_loop().create_future()
             future.add_done_callback(lambda _: self._results.pop(number, None))
             self._results[number] = future
-        self._enqueue(row, message)
+        self._enqueue(row, message, seen)
         return row
 
-    def _enqueue(self, row: inbox.Received, message: Message | None = None) -> None:
+    def _lane(self, adapter: str, chat: str) -> _Lane:
+        return self._lanes.setdefault((adapter, chat), _Lane())
+
+    def _enqueue(self, row: inbox.Received, message: Message | None = None, seen: _Seen | None = None) -> None:
         if self._closing:
             return
         if message is None:
             with contextlib.suppress(Malformed):
                 message = Message.from_bytes(row.payload)
-        lane = self._lanes.setdefault((row.adapter, message.chat.chat if message else ""), _Lane())
-        lane.waiting.append(row)
+        lane = self._lane(row.adapter, message.chat.chat if message else "")
+        lane.waiting.append((row, seen))
         if lane.worker is None or lane.worker.done():
             lane.worker = asyncio.create_task(self._work(lane), name=f"chat {row.adapter}")
 
     async def _work(self, lane: _Lane) -> None:
         while lane.waiting:
-            row = lane.waiting[0]
-            result = await self._handle(row)
+            row, seen = lane.waiting[0]
+            result = await self._handle(row, seen)
             lane.waiting.popleft()
             future = self._results.get(row.id)
             if future is not None and not future.done():
@@ -143,7 +163,7 @@ class ChatCore:
 
     # --- one message ------------------------------------------------------------------------------------
 
-    async def _handle(self, row: inbox.Received) -> Result:
+    async def _handle(self, row: inbox.Received, seen: _Seen | None) -> Result:
         """Never raises but for cancellation: every end is written into the inbox row."""
         try:
             message = Message.from_bytes(row.payload)
@@ -152,7 +172,7 @@ class ChatCore:
             await self._context.store.write(lambda tx: inbox.failed(tx, row.id, why))
             return Result(status=2)
         try:
-            call, effect = await self._prepare(message)
+            call, effect = await self._prepare(message, seen)
             result = call.result if call is not None else Result()
             result.posted = await self._commit(row, effect)
         except _TooOften:
@@ -190,15 +210,17 @@ class ChatCore:
 
         return await self._context.store.write(work)
 
-    async def _prepare(self, message: Message) -> tuple[Call | None, Effect | str]:
+    def _seen(self, tx: Tx, message: Message) -> _Seen:
+        known = who(self._context.config(), message.sender) is not None
+        task = threads.task_of_message(tx, message.chat, message.reply_to)
+        return task, drafts.kept(tx, message.chat, message.sender) if known else None
+
+    async def _prepare(self, message: Message, seen: _Seen | None) -> tuple[Call | None, Effect | str]:
         """The call and what it does, or why nothing is done."""
         person = who(self._context.config(), message.sender)
-        task, draft = await self._context.store.read(
-            lambda tx: (
-                threads.task_of_message(tx, message.chat, message.reply_to),
-                drafts.kept(tx, message.chat, message.sender) if person is not None else None,
-            )
-        )
+        if seen is None:
+            seen = await self._context.store.read(lambda tx: self._seen(tx, message))
+        task, draft = seen
         button: actions.Pressable | None = None
         if message.pressed:
             token, chat, sender = message.pressed, message.chat, str(message.sender)

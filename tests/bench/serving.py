@@ -25,11 +25,15 @@ class Served:
 
 
 @contextmanager
-def serving(directory: Path, fleet: str) -> Iterator[Served]:
-    """Runs `airboss serve` with this text as its fleet.toml. Ends the benchmark when it does not come up."""
+def serving(directory: Path, fleet: str, secrets: str = "") -> Iterator[Served]:
+    """Runs `airboss serve` with this text as its fleet.toml, and ``secrets`` as its .env. Ends the benchmark when
+    it does not come up."""
     home = directory / "home"
     home.mkdir(mode=0o700)
     (home / "fleet.toml").write_text(fleet)
+    if secrets:
+        (home / ".env").touch(mode=0o600)
+        (home / ".env").write_text(secrets)
     env = {**os.environ, "AIRBOSS_HOME": str(home)}
     log = directory / "serve.log"
     with log.open("wb") as out:
