@@ -31,6 +31,9 @@ CARD: Final = 2
 EDIT: Final = 3
 """Priorities, the most urgent first: when a platform's budget is short, pings outrank edits."""
 
+_LOOK_SECONDS: Final = 5.0
+"""The outbox is looked at this often unasked: a bell that was missed costs seconds, never a message."""
+
 _BACKOFF_SECONDS: Final = (1, 2, 5, 15, 30, 60)
 _BATCH: Final = 32
 _AT_ONCE: Final = 8
@@ -284,8 +287,9 @@ class Deliverer:
 
     async def _idle(self, bell: asyncio.Event, name: str) -> None:
         due = await self._store.read(lambda tx: outbox.next_due_us(tx, name))
+        seconds = _LOOK_SECONDS if due is None else min(due / 1_000_000 + 0.001, _LOOK_SECONDS)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if due is None else due / 1_000_000 + 0.001):
+            async with asyncio.timeout(seconds):
                 await bell.wait()
 
     async def _carry(self, adapter: Adapter, claimed: _Claimed) -> None:
@@ -311,7 +315,16 @@ class Deliverer:
         self._bells[adapter.name].set()
 
     async def _settle(self, work: Callable[[Tx], None]) -> None:
-        await self._store.write(work)
+        """Records what came of a row, however long the store takes: unrecorded, its card could not be changed."""
+        for pause in (*_BACKOFF_SECONDS, None):
+            try:
+                await self._store.write(work)
+                break
+            except Unavailable:
+                if pause is None:
+                    raise
+                log.exception("what came of a card could not be recorded; it is tried again")
+                await asyncio.sleep(pause)
         async with self._settled:
             self._settled.notify_all()
 
