@@ -72,6 +72,7 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None) 
     places = tx.connection.execute(query).all()
     for row in places:
         if row.state == "waiting":
+            _drop_edits(tx, row.put)  # from when it was on its way and came back
             tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
             continue
         waiting = and_(outbox.c.put == row.put, outbox.c.kind == "edit", outbox.c.state == "waiting")

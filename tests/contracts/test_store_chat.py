@@ -104,6 +104,24 @@ def test_an_edit_of_a_card_that_has_not_left_changes_the_card(store: Store) -> N
         assert claim(tx) == []
 
 
+@pytest.mark.parametrize("came_back", ["refused", "restarted"])
+def test_a_card_that_came_back_leaves_in_its_newest_form_and_no_older_one_follows(
+    store: Store, came_back: str
+) -> None:
+    with store.transaction() as tx:
+        card = put(tx, "queued", key="t1")
+        assert claim(tx) == ["queued"]
+        outbox.edit(tx, "t1", "running")
+        if came_back == "refused":
+            outbox.retry(tx, card, 0, "429")
+        else:
+            outbox.unsettled(tx, "tg")
+        outbox.edit(tx, "t1", "answered")
+        assert claim(tx) == ["answered"]
+        outbox.delivered(tx, card, "m1")
+        assert claim(tx) == []
+
+
 def test_edits_wait_for_the_message_and_only_the_newest_is_sent(store: Store) -> None:
     with store.transaction() as tx:
         card = put(tx, "card", key="t1")
