@@ -58,7 +58,7 @@ class TelegramAdapter:
     ) -> None:
         self._api, self._home, self._webhook, self._menu = api.rstrip("/"), home, webhook, tuple(menu)
         self._budget = budget or Budget()
-        self._requests = (AiohttpRequest(), AiohttpRequest())
+        self._requests = (AiohttpRequest(self._api, polls=True), AiohttpRequest(self._api))
         self._bot = Bot(
             token,
             base_url=f"{self._api}/bot",

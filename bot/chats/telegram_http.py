@@ -6,8 +6,11 @@ message that is sent again must be marked. No error of it names the address, whi
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from telegram.error import NetworkError, TimedOut
@@ -17,17 +20,24 @@ _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
 _UPLOAD_SECONDS: Final = 180.0
 
+_BREATH_SECONDS: Final = 0.01
+"""Between two polls: asking for more is work on the same loop as the answer that somebody waits for."""
+
 
 class NotSent(NetworkError):
     """There was no connection: the request never left."""
 
 
 class AiohttpRequest(BaseRequest):
-    """One pool of connections. ``initialize`` before use; both that and ``shutdown`` may be called twice."""
+    """One pool of connections to the API at ``root``, by the proxy that the environment names for it.
 
-    __slots__ = ("_session",)
+    ``initialize`` before use; both that and ``shutdown`` may be called twice. ``polls``: it asks for updates only.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_breath", "_root", "_session")
+
+    def __init__(self, root: str, *, polls: bool = False) -> None:
+        self._root, self._breath = root, _BREATH_SECONDS if polls else 0.0
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -41,7 +51,7 @@ class AiohttpRequest(BaseRequest):
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=50),
                 headers={"User-Agent": self.USER_AGENT},
-                trust_env=True,
+                proxy=_proxy(self._root),  # once: the library would look it up on a thread for every call
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
 
@@ -61,6 +71,8 @@ class AiohttpRequest(BaseRequest):
         pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
         """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``, the last for 5xx too."""
+        if self._breath:
+            await asyncio.sleep(self._breath)
         if self._session is None:
             raise NotSent("the connection to Telegram is not open")
         answer = float(read_timeout) if isinstance(read_timeout, int | float) else _ANSWER_SECONDS
@@ -81,6 +93,13 @@ class AiohttpRequest(BaseRequest):
             raise TimedOut from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkError(f"the connection to Telegram broke ({type(error).__name__})") from None
+
+
+def _proxy(root: str) -> str | None:
+    url = urlsplit(root)
+    if not url.hostname or proxy_bypass(url.netloc.rpartition("@")[2]):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _body(request_data: RequestData | None) -> aiohttp.FormData | dict[str, str] | None:

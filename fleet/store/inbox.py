@@ -9,8 +9,13 @@ from sqlalchemy import bindparam, insert, select, update
 from fleet.store.core import Tx
 from fleet.store.tables import inbox
 
-_SEEN = select(inbox.c.id).where(inbox.c.adapter == bindparam("a"), inbox.c.update_id == bindparam("u"))
-_INSERT = insert(inbox).returning(inbox.c.id)
+_KEPT = [column for column in inbox.c if column is not inbox.c.id]
+_SEEN = select(inbox.c.id).where(
+    inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
+)
+_NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).where(~_SEEN.exists())
+# One statement on the way of every message; no other writer can come between its look and its insert.
+_INSERT = insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id)
 _SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
 
 
@@ -26,8 +31,6 @@ class Received:
 
 def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
     """Keeps an update and answers its number; ``None`` when it was received before."""
-    if tx.connection.execute(_SEEN, {"a": adapter, "u": update_id}).one_or_none() is not None:
-        return None
     row = {
         "adapter": adapter,
         "update_id": update_id,
@@ -37,7 +40,8 @@ def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
         "received_us": tx.now_us(),
         "settled_us": 0,
     }
-    return int(tx.connection.execute(_INSERT, row).scalar_one())
+    number: int | None = tx.connection.execute(_INSERT, row).scalar_one_or_none()
+    return number
 
 
 def pending(tx: Tx) -> list[Received]:

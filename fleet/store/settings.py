@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from fleet.store.core import Tx
 from fleet.store.tables import settings
 
+_VALUE = select(settings.c.value).where(settings.c.key == bindparam("wanted"))
+
 
 def get(tx: Tx, key: str, default: str = "") -> str:
     """The value of a setting, or ``default`` when nobody set it."""
-    value = tx.connection.execute(select(settings.c.value).where(settings.c.key == key)).scalar_one_or_none()
+    value = tx.connection.execute(_VALUE, {"wanted": key}).scalar_one_or_none()
     return default if value is None else value
 
 

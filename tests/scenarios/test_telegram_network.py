@@ -12,6 +12,7 @@ import pytest
 
 from bot.cards import Action, Card, line
 from bot.chats.telegram_chat import from_secrets
+from bot.chats.telegram_http import AiohttpRequest, NotSent
 from bot.deliver import post
 from bot.registry import Registry
 from fleet.config import Secrets
@@ -142,6 +143,26 @@ async def test_a_wrong_token_stops_with_a_remedy_and_is_told_to_nobody(
         await adapter.start(receive)
     await adapter.close()
     assert "wrong-token" not in f"{raised.value!r} {raised.value.__cause__} {caplog.text}"
+
+
+async def test_a_proxy_in_the_environment_is_the_way_and_an_exception_from_it_is_kept(
+    api: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", api.url)  # it takes any host's name, as a proxy does
+    for exempt, arrives in (("elsewhere.invalid", True), ("telegram.invalid", False)):
+        monkeypatch.setenv("no_proxy", exempt)
+        request = AiohttpRequest("http://telegram.invalid")
+        await request.initialize()
+        try:
+            asked = request.do_request(f"http://telegram.invalid/bot{api.token}/getMe", "POST")
+            if arrives:
+                assert (await asked)[0] == 200
+            else:
+                with pytest.raises(NotSent):
+                    await asked
+        finally:
+            await request.shutdown()
+    assert len(api.called("getMe")) == 1
 
 
 async def test_telegram_away_at_the_start_is_waited_for(tmp_path: Path, api: BotApi) -> None:
