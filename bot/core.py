@@ -17,7 +17,7 @@ from bot import drafts
 from bot.cards import Card, Tone, line
 from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
-from bot.message import Message
+from bot.message import Message, as_one
 from bot.parse import Command, Ignore, Reply, parse
 from bot.rates import PerPerson, Unlimited
 from bot.registry import Call, Context, Effect, FleetControl, MachineSeen, Result
@@ -39,6 +39,9 @@ RateLimit = Callable[[PersonId], bool]
 
 
 _FILES_ALONE = "Look at the attached files."
+_ALBUM_SECONDS = 0.7
+_ALBUM_MESSAGES = 10
+"""An album is whole when nothing more of it came for so long; a platform sends its messages in one go."""
 
 
 class _TooOften(Exception):
@@ -49,13 +52,23 @@ _Seen = tuple[str, drafts.Draft | None]
 """What the store says of a message: the task it is about, and what its sender had begun to say."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A committed message; ``None`` in it cannot be read, or was not looked up yet."""
+
+    row: inbox.Received
+    message: Message | None
+    seen: _Seen | None
+
+
 @dataclass(slots=True)
 class _Lane:
     """What waits in one chat, in the order of its arrival."""
 
-    waiting: deque[tuple[inbox.Received, _Seen | None]] = field(default_factory=deque)
+    waiting: deque[_Waiting] = field(default_factory=deque)
     worker: asyncio.Task[None] | None = None
     coming: int = 0
+    came: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ChatCore:
@@ -148,64 +161,80 @@ class ChatCore:
             with contextlib.suppress(Malformed):
                 message = Message.from_bytes(row.payload)
         lane = self._lane(row.adapter, message.chat.chat if message else "")
-        lane.waiting.append((row, seen))
+        lane.waiting.append(_Waiting(row, message, seen))
+        lane.came.set()
         if lane.worker is None or lane.worker.done():
             lane.worker = asyncio.create_task(self._work(lane), name=f"chat {row.adapter}")
 
     async def _work(self, lane: _Lane) -> None:
         while lane.waiting:
-            row, seen = lane.waiting[0]
-            result = await self._handle(row, seen)
-            lane.waiting.popleft()
-            future = self._results.get(row.id)
-            if future is not None and not future.done():
-                future.set_result(result)
+            together = await self._together(lane)
+            result = await self._handle(together)
+            for one in together:
+                lane.waiting.remove(one)
+                future = self._results.get(one.row.id)
+                if future is not None and not future.done():
+                    future.set_result(result)
+
+    async def _together(self, lane: _Lane) -> list[_Waiting]:
+        """What comes next: one message, or all that was sent as one album."""
+        first = lane.waiting[0].message
+        if first is None or not first.album:
+            return [lane.waiting[0]]
+        with contextlib.suppress(TimeoutError):
+            for _ in range(_ALBUM_MESSAGES):
+                lane.came.clear()
+                async with asyncio.timeout(_ALBUM_SECONDS):
+                    await lane.came.wait()
+        return [one for one in lane.waiting if _one_album(one.message, first)]
 
     # --- one message ------------------------------------------------------------------------------------
 
-    async def _handle(self, row: inbox.Received, seen: _Seen | None) -> Result:
-        """Never raises but for cancellation: every end is written into the inbox row."""
-        try:
-            message = Message.from_bytes(row.payload)
-        except Malformed as error:
-            why = str(error)
-            await self._context.store.write(lambda tx: inbox.failed(tx, row.id, why))
+    async def _handle(self, together: list[_Waiting]) -> Result:
+        """Never raises but for cancellation: every end is written into the inbox rows."""
+        rows = [one.row for one in together]
+        messages = [one.message for one in together if one.message is not None]
+        if not messages:
+            await self._context.store.write(lambda tx: _settle(tx, rows, inbox.failed, "it cannot be read"))
             return Result(status=2)
+        message = as_one(messages)
         try:
-            call, effect = await self._prepare(message, seen)
+            call, effect = await self._prepare(message, together[0].seen)
             result = call.result if call is not None else Result()
-            result.posted = await self._commit(row, effect)
+            result.posted = await self._commit(rows, effect)
         except _TooOften:
-            return Result(status=Refused.status, posted=await self._commit(row, "too often"))
+            return Result(status=Refused.status, posted=await self._commit(rows, "too often"))
         except Exception as error:
             told = explain(error)
             bug = not isinstance(error, AirbossError)
             if bug:
                 log.exception("a command failed")
-            posted = await self._tell(row, message, told.card(), why=repr(error)[:500] if bug else "")
+            posted = await self._tell(rows, message, told.card(), why=repr(error)[:500] if bug else "")
             return Result(status=told.status, posted=posted)
         return result
 
-    async def _commit(self, row: inbox.Received, effect: Effect | str) -> list[int]:
+    async def _commit(self, rows: list[inbox.Received], effect: Effect | str) -> list[int]:
         def work(tx: Tx) -> list[int]:
             if isinstance(effect, str):
-                inbox.ignored(tx, row.id, effect)
+                _settle(tx, rows, inbox.ignored, effect)
                 return []
             with collecting() as posted:
                 effect(tx)
-            inbox.done(tx, row.id)
-            leave_at_once(tx, row.adapter)
+            for row in rows:
+                inbox.done(tx, row.id)
+            leave_at_once(tx, rows[0].adapter)
             return posted
 
         return await self._context.store.write(work)
 
-    async def _tell(self, row: inbox.Received, message: Message, card: Card, *, why: str) -> list[int]:
+    async def _tell(self, rows: list[inbox.Received], message: Message, card: Card, *, why: str) -> list[int]:
         def work(tx: Tx) -> list[int]:
             number = post(tx, message.chat, card)
-            if why:
-                inbox.failed(tx, row.id, why)
-            else:
-                inbox.done(tx, row.id)
+            for row in rows:
+                if why:
+                    inbox.failed(tx, row.id, why)
+                else:
+                    inbox.done(tx, row.id)
             return [number]
 
         return await self._context.store.write(work)
@@ -300,6 +329,15 @@ class ChatCore:
             effect(tx)
 
         return call, pressed
+
+
+def _one_album(one: Message | None, other: Message) -> bool:
+    return one is not None and (one.album, one.sender) == (other.album, other.sender)
+
+
+def _settle(tx: Tx, rows: list[inbox.Received], settle: Callable[[Tx, int, str], None], why: str) -> None:
+    for row in rows:
+        settle(tx, row.id, why)
 
 
 def demand_right(person: Person, right: Right, what: str) -> None:

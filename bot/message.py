@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from fleet.errors import Malformed
 from fleet.model import ChatRef, PersonId
@@ -31,7 +32,8 @@ class Message:
     ``update_id`` is the platform's own id, unique per adapter: the key that makes redelivery harmless.
     ``pressed`` is the token of the button that was pressed (``text`` is then empty). ``reply_to`` is the
     platform's id of the message this one answers, or whose button was pressed; ``direct`` says that it was meant
-    for us alone (a direct message or a mention), so that a missing slash is forgiven.
+    for us alone (a direct message or a mention), so that a missing slash is forgiven. ``album`` is the platform's
+    id of several files that were sent as one, where each comes as a message of its own.
     """
 
     adapter: str
@@ -43,6 +45,7 @@ class Message:
     reply_to: str = ""
     files: tuple[Attachment, ...] = ()
     direct: bool = True
+    album: str = ""
 
     def to_bytes(self) -> bytes:
         """The form the inbox keeps."""
@@ -63,6 +66,13 @@ class Message:
                 reply_to=raw["reply_to"],
                 files=tuple(Attachment(**one) for one in raw["files"]),
                 direct=raw["direct"],
+                album=raw.get("album", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error
+
+
+def as_one(album: Sequence[Message]) -> Message:
+    """The messages of an album as the one that its sender made: the words of the one that has any, all files."""
+    spoken = next((one for one in album if one.text), album[0])
+    return replace(spoken, files=tuple(file for one in album for file in one.files))

@@ -86,6 +86,7 @@ def to_message(update: Update, me: Me) -> Message | None:
         reply_to=_answered(said, thread),
         files=files,
         direct=direct,
+        album=said.media_group_id or "",
     )
 
 
@@ -127,7 +128,9 @@ def _direct(said: telegram.Message, text: str, me: Me) -> bool | None:
         return True
     answered = said.reply_to_message
     to_us = answered is not None and answered.from_user is not None and answered.from_user.id == me.id
-    return False if text.startswith("/") or to_us or said.is_topic_message else None
+    # Of an album only one message has the words, so the others must be kept to be joined with it.
+    kept = text.startswith("/") or to_us or said.is_topic_message or said.media_group_id
+    return False if kept else None
 
 
 def _mentions(said: telegram.Message, me: Me) -> bool:

@@ -248,6 +248,35 @@ async def test_a_file_with_a_prompt_is_on_the_disk_when_it_is_handled(tmp_path: 
         assert Path(photo.path).read_bytes() == b"\xff\xd8jpeg"
 
 
+@pytest.mark.parametrize("where", ["private", "group"])
+async def test_an_album_is_one_prompt_with_all_its_pictures(tmp_path: Path, api: BotApi, where: str) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        chat = api.group().id if where == "group" else 0
+        words = f"/run@{BOT_NAME} compare these" if where == "group" else "/run compare these"
+        for number, said in enumerate(("", words, "")):
+            api.say(OTTO, said, chat=chat, photo=b"\xff\xd8%d" % number, media_group_id="g1")
+        api.say(OTTO, "/run something else", chat=chat)
+        await there.handled()
+        first, second = await there.tasks()
+        assert (first.prompt, second.prompt) == ("compare these", "something else")
+        kept = await there.store.read(lambda tx: attachments.of_note(tx, first.id, 0))
+        assert [Path(one.path).read_bytes() for one in kept] == [b"\xff\xd80", b"\xff\xd81", b"\xff\xd82"]
+        assert not await there.store.read(lambda tx: attachments.of_note(tx, second.id, 0))
+
+
+async def test_an_album_that_a_restart_cut_short_is_one_prompt_all_the_same(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        api.say(OTTO, "/run compare these", photo=b"\xff\xd80", media_group_id="g1")
+        await api.until(lambda: not api.unconfirmed(), "the first is kept")
+    assert not api.screen(OTTO), "the album may go on"
+    api.say(OTTO, "", photo=b"\xff\xd81", media_group_id="g1")
+    async with telegram_house(tmp_path, api) as there:
+        await there.handled()
+        (task,) = await there.tasks()
+        kept = await there.store.read(lambda tx: attachments.of_note(tx, task.id, 0))
+        assert len(kept) == 2
+
+
 async def test_a_file_that_is_too_large_is_refused_in_words(tmp_path: Path) -> None:
     with BotApi(download_limit=10) as api:
         async with telegram_house(tmp_path, api) as there:
