@@ -160,7 +160,7 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "") -> Card
     ]
     if digest.median_to_land_us is not None:
         fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
-    when = f"{words.day(digest.from_us)} to {words.day(digest.upto_us)}" if digest.upto_us else "nothing happened"
+    when = words.span(digest.from_us, digest.upto_us) if digest.upto_us else "nothing happened"
     return Card(
         title=line("Digest"),
         lines=(line(when),),

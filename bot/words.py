@@ -39,6 +39,13 @@ def day(us: int) -> str:
     return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def span(from_us: int, upto_us: int) -> str:
+    """Two times as a person says them: the date once when both are of one day."""
+    first, last = day(from_us), day(upto_us)
+    date = last.partition(" ")[0]
+    return f"{first.removesuffix(' UTC')} to {last.removeprefix(date + ' ') if first.startswith(date) else last}"
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """``1 turn``, ``2 turns``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
