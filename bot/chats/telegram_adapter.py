@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
@@ -17,7 +16,6 @@ import telegram.error
 from telegram import Bot, BotCommand, Update
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, NetworkError, TelegramError
 from telegram.ext import Updater
-from telegram.warnings import PTBDeprecationWarning
 
 from bot.chats import telegram_files, telegram_render
 from bot.chats.telegram_chat import OFFICIAL, TOKEN, Webhook
@@ -262,9 +260,7 @@ class TelegramAdapter:
 
 
 def _seconds(error: telegram.error.RetryAfter) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PTBDeprecationWarning)  # its type will change; both are read here
-        asked = error.retry_after
+    asked = error.retry_after
     return asked.total_seconds() if isinstance(asked, timedelta) else float(asked)
 
 
