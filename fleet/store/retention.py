@@ -1,0 +1,125 @@
+"""Retention: what was said in chats goes when it is old; what makes a redelivery harmless and a reply found stays.
+
+Rows are walked by their keys, a bounded stretch in each transaction, so that no message waits long for it. A
+stretch changes only what it finds old and whole, so a walk that is broken off is simply begun again. The ledger is
+never touched. The databases use the room again by themselves; a file does not shrink, and nothing depends on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Column, and_, delete, func, or_, select, update
+
+from fleet.model import ENDS, TaskState
+from fleet.store.core import Store, Tx
+from fleet.store.tables import actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
+
+STRETCH: Final = 500
+"""Rows that one transaction looks at."""
+
+_Key = TypeVar("_Key", int, str)
+
+# An ended task whose session is not closed yet may still say something.
+_LIVE = (
+    select(tasks.c.id)
+    .where(tasks.c.state.in_([str(state) for state in TaskState if state not in ENDS]))
+    .union(select(sessions.c.task).where(sessions.c.ended_us == 0))
+)
+
+
+async def prune_rows(store: Store, age_us: int, *, stretch: int = STRETCH) -> None:
+    """Prunes inbox, outbox and buttons of what was settled, used or over longer than ``age_us`` ago.
+
+    Raises what ``Store.write`` raises; what was pruned until then stays so.
+    """
+    await _walk(store, partial(inbox_payloads, age_us=age_us, stretch=stretch), 0)
+    await _walk(store, partial(outbox_cards, age_us=age_us, stretch=stretch), 0)
+    await _walk(store, partial(dead_buttons, age_us=age_us, stretch=stretch), "")
+
+
+def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
+    """Empties updates that were settled before that age; their keys stay, so that they are never taken again.
+
+    Looks at ``stretch`` rows after the number ``after`` and answers the last one's; ``None``: there is none.
+    """
+    last = _last(tx, inbox.c.id, after, stretch)
+    if last is not None:
+        here = and_(inbox.c.id > after, inbox.c.id <= last)
+        old = and_(inbox.c.state != "pending", inbox.c.settled_us <= tx.now_us() - age_us)
+        whole = func.length(inbox.c.payload) > 0
+        tx.connection.execute(update(inbox).where(here, old, whole).values(payload=b""))
+    return last
+
+
+def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
+    """Empties rows that were delivered or given up before that age; the message ids by which replies find their
+    task stay. A row that a card lives under, or whose task has not ended, stays whole. Walks as
+    :func:`inbox_payloads` does."""
+    last = _last(tx, outbox.c.id, after, stretch)
+    if last is not None:
+        here = and_(outbox.c.id > after, outbox.c.id <= last)
+        old = and_(outbox.c.state.in_(("delivered", "gave_up")), outbox.c.settled_us <= tx.now_us() - age_us)
+        over = and_(outbox.c.task.not_in(_LIVE), outbox.c.id.not_in(select(cards.c.put)))
+        tx.connection.execute(update(outbox).where(here, old, outbox.c.card_json != "", over).values(card_json=""))
+    return last
+
+
+def dead_buttons(tx: Tx, after: str, *, age_us: int, stretch: int = STRETCH) -> str | None:
+    """Deletes buttons that nobody can press since before that age: pressed once and for all, or expired.
+
+    A button that nobody knows is refused as these are. Walks as :func:`inbox_payloads` does, by token.
+    """
+    last = _last(tx, actions.c.token, after, stretch)
+    if last is not None:
+        here = and_(actions.c.token > after, actions.c.token <= last)
+        before = tx.now_us() - age_us
+        pressed = and_(actions.c.once, actions.c.used_us != 0, actions.c.used_us <= before)
+        expired = and_(actions.c.expires_us != 0, actions.c.expires_us <= before)
+        tx.connection.execute(delete(actions).where(here, or_(pressed, expired)))
+    return last
+
+
+def attached(tx: Tx, age_us: int) -> set[str]:
+    """The paths of files that people sent for tasks which have not ended, or did so within that age."""
+    query = select(attachments.c.path).join(tasks, tasks.c.id == attachments.c.task)
+    needed = or_(tasks.c.updated_us > tx.now_us() - age_us, tasks.c.id.in_(_LIVE))
+    return set(tx.connection.execute(query.where(needed)).scalars())
+
+
+def on_their_way(tx: Tx) -> list[str]:
+    """The cards (JSON) that are neither delivered nor given up, for every adapter there ever was."""
+    found: list[str] = []
+    next_adapter = select(func.min(outbox.c.adapter))  # by the index, which begins with the adapter
+    adapter = tx.connection.execute(next_adapter).scalar()
+    while adapter is not None:
+        waiting = and_(outbox.c.adapter == adapter, outbox.c.state.in_(("waiting", "in_flight")))
+        found += tx.connection.execute(select(outbox.c.card_json).where(waiting)).scalars()
+        adapter = tx.connection.execute(next_adapter.where(outbox.c.adapter > adapter)).scalar()
+    return found
+
+
+def live_among(tx: Tx, ids: Collection[str]) -> set[str]:
+    """Which of these ids are tasks that have not ended, or questions of such tasks."""
+    mine = select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.id.in_(_LIVE))
+    asked = select(approvals.c.id).where(approvals.c.id.in_(ids), approvals.c.task.in_(_LIVE))
+    return set(tx.connection.execute(mine.union(asked)).scalars())
+
+
+async def _walk(store: Store, stretch: Callable[[Tx, _Key], _Key | None], first: _Key) -> None:
+    last: _Key | None = first
+    while last is not None:
+        last = await store.write(partial(_one, stretch, last))
+
+
+def _one(stretch: Callable[[Tx, _Key], _Key | None], after: _Key, tx: Tx) -> _Key | None:
+    return stretch(tx, after)
+
+
+def _last(tx: Tx, key: Column[Any], after: _Key, rows: int) -> _Key | None:
+    """The key of the last of the next so many rows."""
+    following = select(key).where(key > after).order_by(key).limit(rows).subquery()
+    last: _Key | None = tx.connection.execute(select(func.max(following.c[key.name]))).scalar()
+    return last
