@@ -31,6 +31,7 @@ from bot.rates import PerPerson, Sparing
 from bot.registry import Context, MachineSeen, Registry
 from bot.reload import LiveConfig
 from bot.reminders import Reminders
+from bot.retention import Retention
 from bot.watch import MachineWatch
 from fleet.clock import SystemClock
 from fleet.config import Secrets
@@ -122,6 +123,7 @@ class App:
                 (watch.run(), "machines"),
                 (live.run(), "status"),
                 (Reminders(store, config, services.clock, home / "files").run(), "reminders"),
+                (Retention(store, config, services.clock, home / "files").run(), "retention"),
                 (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
                 *([(telegram.running(), telegram.name)] if telegram is not None else ()),
             ):

@@ -275,6 +275,8 @@ class Limits(_Shape):
     """Seconds that unpacking a snapshot may take."""
     spool_retention_days: Annotated[int, Field(ge=1)] = 14
     """Days that a machine keeps what an agent said."""
+    chat_retention_days: Annotated[int, Field(ge=1)] = 30
+    """Days that messages, files and pressed buttons of chats are kept; the ledger is kept for good."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """How often a gate runs when it is lost or unavailable."""
     approval_hours: Annotated[int, Field(ge=1)] = 8

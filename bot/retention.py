@@ -1,0 +1,131 @@
+"""What was said in chats, and the files that came and went there, are kept for a while and no longer.
+
+The rows go in ``fleet/store/retention.py``; here go the files, each in a write transaction that sees that nothing
+needs it. Whoever comes to need it later commits that first, so nobody loses a file midway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from bot.cards import Card
+from bot.message import Message
+from fleet.config import FleetConfig
+from fleet.errors import AirbossError, Malformed
+from fleet.ports import Clock
+from fleet.store import inbox, retention
+from fleet.store.core import Store, Tx
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS: Final = 86_400.0
+_DAY_US: Final = 86_400_000_000
+_BATCH: Final = 50
+"""Files that one transaction removes; a chat's own waits for no more than that."""
+
+_OWNER = re.compile(r"[at]\d+(?=[-.])")
+"""How the name of a document of ours begins: the task or the question that it is about."""
+
+
+class Retention:
+    """``files`` is the directory of what people sent and of the documents we wrote for cards."""
+
+    def __init__(self, store: Store, config: Callable[[], FleetConfig], clock: Clock, files: Path) -> None:
+        self._store, self._config, self._clock, self._files = store, config, clock, files
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.prune()
+            except AirbossError:
+                log.exception("old messages and files could not be pruned; they are tomorrow")
+            await self._clock.sleep(_EVERY_SECONDS)
+
+    async def prune(self) -> None:
+        """Removes what is too old by now. Safe to break off and to repeat."""
+        age_us = self._config().limits.chat_retention_days * _DAY_US
+        await retention.prune_rows(self._store, age_us)
+        before_us = self._clock.now_us() - age_us
+        for found in (_old_files, _empty_directories):
+            every = iter(await asyncio.to_thread(list, found(self._files, before_us)))
+            while batch := list(itertools.islice(every, _BATCH)):
+                await self._store.write(partial(self._remove, batch, age_us, before_us))
+
+    def _remove(self, batch: list[Path], age_us: int, before_us: int, tx: Tx) -> None:
+        kept = {os.path.realpath(path) for path in retention.attached(tx, age_us)}
+        kept |= {os.path.realpath(path) for path in _shown(retention.on_their_way(tx))}
+        fetching, sent = _coming(inbox.pending(tx))
+        kept |= {os.path.realpath(path) for path in sent}
+        owners = {path: found[0] for path in batch if (found := _OWNER.match(path.name))}
+        live = retention.live_among(tx, set(owners.values()))
+        for path in batch:
+            chat = path.relative_to(self._files).parts[0]
+            if os.path.realpath(path) in kept or chat in fetching or owners.get(path) in live:
+                continue
+            try:
+                if path.is_dir():
+                    path.rmdir()
+                elif _is_old(path, before_us):
+                    path.unlink()
+            except OSError as error:
+                log.warning("%s is too old to keep, but cannot be removed: %s", path, error.strerror)
+
+
+def _shown(cards: Iterable[str]) -> Iterator[str]:
+    """The files that these cards bring."""
+    for text in cards:
+        try:
+            card = Card.from_json(text)
+        except Malformed:
+            continue
+        yield from filter(None, (card.picture, card.document))
+
+
+def _coming(pending: Iterable[inbox.Received]) -> tuple[set[str], set[str]]:
+    """The adapters that may be fetching files now, for messages that wait; and the files that are there already."""
+    fetching: set[str] = set()
+    sent: set[str] = set()
+    for row in pending:
+        try:
+            message = Message.from_bytes(row.payload)
+        except Malformed:
+            continue
+        for file in message.files:
+            if file.source:
+                fetching.add(row.adapter)
+            else:
+                sent.add(file.path)
+    return fetching, sent
+
+
+def _old_files(files: Path, before_us: int) -> Iterator[Path]:
+    for directory, _, names in os.walk(files):
+        for name in names:
+            if _is_old(path := Path(directory, name), before_us):
+                yield path
+
+
+def _empty_directories(files: Path, _before_us: int) -> Iterator[Path]:
+    """One that a message's files were in; those of the adapters stay."""
+    for directory, inside, names in os.walk(files):
+        path = Path(directory)
+        if not inside and not names and len(path.relative_to(files).parts) > 1:
+            yield path
+
+
+def _is_old(path: Path, before_us: int) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISDIR(found.st_mode) and found.st_mtime_ns // 1_000 <= before_us

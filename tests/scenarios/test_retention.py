@@ -1,0 +1,238 @@
+"""A month later: what was sent and shown in chats is gone from the disk, and nothing that somebody still needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.app import App
+from bot.cards import Card, line
+from bot.deliver import post
+from bot.message import Attachment, Message
+from bot.retention import Retention
+from fleet.clock import SystemClock
+from fleet.errors import Unavailable
+from fleet.model import TaskState
+from fleet.store import attachments, inbox, tables, tasks
+from fleet.store.core import Tx
+from tests.chat_flight import Flight
+from tests.chat_house import CHAT, FLEET, House, house
+
+DAY_US = 86_400_000_000
+
+
+async def days_pass(there: House, days: int) -> None:
+    """As if everything until now, on disk and in the store, had happened so much earlier."""
+    times = (
+        tables.inbox.c.settled_us,
+        tables.outbox.c.settled_us,
+        tables.actions.c.used_us,
+        tables.tasks.c.updated_us,
+    )
+
+    def work(tx: Tx) -> None:
+        for column in times:
+            earlier = {column.name: column - days * DAY_US}
+            tx.connection.execute(update(column.table).where(column != 0).values(earlier))
+
+    await there.store.write(work)
+    for path in files(there):
+        make_older(path, days)
+
+
+def make_older(path: Path, days: int) -> None:
+    at = path.stat().st_mtime - days * 86_400
+    os.utime(path, (at, at))
+
+
+async def prune(there: House) -> None:
+    await Retention(there.store, lambda: there.config, SystemClock(), there.home / "files").prune()
+
+
+def files(there: House) -> list[Path]:
+    return sorted(path for path in (there.home / "files").rglob("*") if path.is_file())
+
+
+def names(there: House) -> list[str]:
+    return [path.name for path in files(there)]
+
+
+def put_file(there: House, message: Message, name: str) -> Attachment:
+    """The platform's part: the file of a message, downloaded to where an adapter puts it."""
+    path = there.home / "files" / message.adapter / message.update_id / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"a picture")
+    return Attachment(name, str(path), "image/png", 9)
+
+
+async def send(there: House, text: str, name: str) -> Message:
+    message = there.message(text)
+    message = replace(message, files=(put_file(there, message, name),))
+    await there.hand_over(message)
+    return message
+
+
+async def end(there: House, task: str) -> None:
+    await there.store.write(lambda tx: tasks.move(tx, task, TaskState.STOPPED, "", "airboss"))
+    await there.settle()
+
+
+async def test_a_file_goes_with_its_task_and_the_message_stays_known(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        message = await send(there, "/run make it look like this", "ended.png")
+        await send(there, "/run and like this", "open.png")
+        await send(there, "/status", "nobodys.png")
+        await end(there, "t1")
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == ["open.png"]
+        assert [path.name for path in (there.home / "files" / "phone").iterdir()] == ["u2"]
+        assert not await there.core.receive(message), "a redelivery begins nothing"
+        payloads = await there.store.read(lambda tx: list(tx.connection.execute(select(tables.inbox.c.payload))))
+        assert [bytes(one.payload) for one in payloads] == [b""] * 3
+        result, _ = await there.hand_over(there.message("stop", reply_to="m2"))
+        assert (result.status, result.task) == (0, "t2"), "a reply to an old card finds its task"
+        (kept,) = await there.store.read(lambda tx: attachments.of_note(tx, "t1", attachments.REQUEST))
+        assert kept.name == "ended.png", "a retry says that the file is gone instead of going on without it"
+
+
+async def test_a_young_file_and_one_of_a_task_that_ended_lately_stay(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await send(there, "/run make it look like this", "worked-on.png")
+        await days_pass(there, 31)
+        await end(there, "t1")
+        await send(there, "/status", "young.png")
+        await days_pass(there, 29)
+        await prune(there)
+        assert names(there) == ["worked-on.png", "young.png"]
+        result, _ = await there.say("/retry t1")
+        assert result.task == "t2"
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == ["worked-on.png"], "the retry needs it"
+
+
+async def test_the_days_are_those_of_the_configuration(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=f"{FLEET}\n[limits]\nchat_retention_days = 3\n") as there:
+        await send(there, "/status", "x.png")
+        await days_pass(there, 4)
+        await prune(there)
+        assert names(there) == []
+
+
+async def test_a_document_goes_when_its_task_or_question_is_over(tmp_path: Path) -> None:
+    async with house(tmp_path, documents=True) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("echo " + "x" * 5_000)
+        (question,) = names(there)
+        folder = there.home / "files"
+        for name in ("t1-log.txt", "t1.diff", "t12-log.txt", "digest-1-9.png"):
+            (folder / name).write_text("words")
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == sorted([question, "t1-log.txt", "t1.diff"])
+        await flight.move(TaskState.STOPPED)
+        await there.store.write(
+            lambda tx: tx.connection.execute(update(tables.sessions).values(ended_us=tx.now_us()))
+        )
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == []
+
+
+async def test_a_document_that_waits_to_be_sent_stays_until_it_is(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        folder = there.home / "files"
+        folder.mkdir()
+        for name in ("shown.txt", "drawn.png"):
+            (folder / name).write_text("words")
+        card = Card(line("here"), document=str(folder / "shown.txt"), picture=str(folder / "drawn.png"))
+        there.phone.trouble.append(Unavailable(attempted="reach the phone"))
+        await there.store.write(lambda tx: post(tx, CHAT, card))
+        while there.phone.trouble:
+            await asyncio.sleep(0)
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == ["drawn.png", "shown.txt"]
+        await there.settle()
+        assert there.last().document
+        await prune(there)
+        assert names(there) == []
+
+
+async def test_a_file_that_is_being_fetched_for_a_message_stays(tmp_path: Path) -> None:
+    """A platform may hand out a file that lies here since long ago, as Slack does: it keeps its old date."""
+    async with house(tmp_path) as there:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        message = there.message("/run make it look like this")
+
+        async def fetch(asked: Message) -> Message:
+            here = put_file(there, asked, "again.png")
+            make_older(Path(here.path), 31)
+            (Path(here.path).parent / "next").mkdir()
+            begun.set()
+            await go_on.wait()
+            return replace(asked, files=(here,))
+
+        there.core.fetches("phone", fetch)
+        asked = replace(message, files=(Attachment("again.png", "", "image/png", 9, source="F1"),))
+        result = asyncio.create_task(there.core.call(asked))
+        await begun.wait()
+        await prune(there)
+        go_on.set()
+        await result
+        assert names(there) == ["again.png"]
+        assert [path.name for path in files(there)[0].parent.iterdir() if path.is_dir()] == ["next"]
+        await prune(there)
+        assert names(there) == ["again.png"], "its task needs it now"
+
+
+async def test_a_file_that_came_with_a_message_nobody_handled_yet_stays(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.core.close()
+        message = there.message("/run make it look like this")
+        message = replace(message, files=(put_file(there, message, "early.png"),))
+        await there.store.write(lambda tx: inbox.receive(tx, "phone", message.update_id, message.to_bytes()))
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == ["early.png"]
+
+
+async def test_what_the_directory_leads_to_outside_stays(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine.txt").write_text("words")
+    async with house(tmp_path / "home") as there:
+        (there.home / "files" / "phone").mkdir(parents=True)
+        (there.home / "files" / "phone" / "away").symlink_to(outside)
+        make_older(outside / "mine.txt", 31)
+        await prune(there)
+        assert (outside / "mine.txt").exists()
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home with a short name: a socket's path has an end."""
+    made = tmp_path_factory.mktemp("h")
+    (made / "fleet.toml").write_text(FLEET)
+    (made / "fleet.toml").chmod(0o600)
+    yield made
+
+
+async def test_a_running_controller_prunes_by_itself(home: Path) -> None:
+    old, young = home / "files" / "old.txt", home / "files" / "young.txt"
+    old.parent.mkdir()
+    for path in (old, young):
+        path.write_text("words")
+    os.utime(old, (time.time() - 31 * 86_400,) * 2)
+    async with App.open(home), asyncio.timeout(30):
+        while old.exists():
+            await asyncio.sleep(0.01)
+    assert young.exists()
