@@ -202,15 +202,15 @@ class Deliverer:
         self._paused_until = {adapter.name: 0.0 for adapter in adapters}
         self._carried: dict[str, set[asyncio.Task[None]]] = {adapter.name: set() for adapter in adapters}
         self._settled = asyncio.Condition()
-        self._now: Callable[[], float] | None = None
-        self._taken: set[int] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rung: dict[str, set[int]] = {adapter.name: set() for adapter in adapters}
 
     async def start(self) -> None:
         """Begins with what an earlier process left in flight."""
         for adapter in self._adapters:
             await self._store.write(partial(outbox.unsettled, adapter=adapter.name))
             self._workers.append(asyncio.create_task(self._work(adapter), name=f"deliver {adapter.name}"))
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         _DELIVERERS.setdefault(self._store, []).append(self)
 
     async def close(self) -> None:
@@ -230,22 +230,29 @@ class Deliverer:
                 await self._settled.wait()
 
     def ring(self, adapter: str, number: int = 0) -> None:
-        """There is something for this adapter; row ``number``, unless :meth:`take` took it."""
-        if number not in self._taken and adapter in self._bells:
+        """There is something for this adapter; row ``number``, unless :meth:`take` took it with its transaction."""
+        if adapter not in self._bells:
+            return
+        self._rung[adapter].add(number)
+        if self._loop is not None:
+            self._loop.call_soon(self._toll, adapter)
+
+    def _toll(self, adapter: str) -> None:
+        if self._rung[adapter]:
+            self._rung[adapter].clear()
             self._bells[adapter].set()
 
     def take(self, tx: Tx, adapter: str) -> None:
         """Claims in ``tx`` and carries after its commit. Called on the store's thread."""
         paused = self._paused_until.get(adapter)
-        if paused is None or self._now is None or paused > self._now():
+        if paused is None or self._loop is None or paused > self._loop.time():
             return
         claimed = _claimed(tx, adapter, _AT_ONCE)
         if claimed:
-            self._taken.update(one.delivery.id for one in claimed)
             tx.after_commit(lambda: self._carry_taken(adapter, claimed))
 
     def _carry_taken(self, name: str, claimed: list[_Claimed]) -> None:
-        self._taken.difference_update(one.delivery.id for one in claimed)
+        self._rung[name].difference_update(one.delivery.id for one in claimed)
         adapter = next(one for one in self._adapters if one.name == name)
         if all(worker.done() for worker in self._workers):
             return  # closed meanwhile: the next process sends them

@@ -67,9 +67,17 @@ class Tx:
         """Calls ``callback`` once this transaction is durable, and never if it is rolled back.
 
         After ``Store.write`` it runs on the caller's event loop (so it may set an ``asyncio.Event``), before the
-        awaiting caller goes on; after ``Store.transaction`` on the calling thread.
+        awaiting caller goes on; after ``Store.transaction`` on the calling thread. Those of one transaction are
+        called in their order, with nothing of the loop in between.
         """
         self._after.append(callback)
+
+    def _committed(self) -> None:
+        for callback in self._after:
+            try:
+                callback()
+            except Exception:
+                _log.exception("a callback after a commit failed; the commit stands")
 
 
 class Store:
@@ -125,11 +133,7 @@ class Store:
         A caller that is cancelled meanwhile does not undo it. Raises what ``fn`` raises, or ``Unavailable``.
         """
         loop = asyncio.get_running_loop()
-
-        def post(callback: Callable[[], object]) -> None:
-            loop.call_soon_threadsafe(callback)
-
-        return await loop.run_in_executor(self._writes, self._run, fn, post)
+        return await loop.run_in_executor(self._writes, self._run, fn, loop.call_soon_threadsafe)
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Runs ``fn`` over one snapshot, off the event loop. Writing in it is refused by the database."""
@@ -141,7 +145,7 @@ class Store:
 
         Raises ``RuntimeError`` inside another write transaction of the same thread, which would never end.
         """
-        with self._begin(_call) as tx:
+        with self._begin(lambda told: told()) as tx:
             yield tx
 
     def close(self) -> None:
@@ -158,7 +162,7 @@ class Store:
     ) -> None:
         self.close()
 
-    def _run(self, fn: Callable[[Tx], T], post: Callable[[Callable[[], object]], None]) -> T:
+    def _run(self, fn: Callable[[Tx], T], post: Callable[[Callable[[], None]], object]) -> T:
         with self._begin(post) as tx:
             return fn(tx)
 
@@ -167,7 +171,7 @@ class Store:
             return fn(Tx(self, connection))
 
     @contextmanager
-    def _begin(self, post: Callable[[Callable[[], object]], None]) -> Iterator[Tx]:
+    def _begin(self, post: Callable[[Callable[[], None]], object]) -> Iterator[Tx]:
         if self._writer_thread == threading.get_ident():
             raise RuntimeError("a write transaction is already open on this thread")
         with self._write_lock:
@@ -181,12 +185,5 @@ class Store:
                     yield tx
             finally:
                 self._writer_thread = 0
-            for callback in tx._after:
-                post(callback)
-
-
-def _call(callback: Callable[[], object]) -> None:
-    try:
-        callback()
-    except Exception:
-        _log.exception("a callback after a commit failed; the commit stands")
+            if tx._after:
+                post(tx._committed)
