@@ -1,14 +1,16 @@
-"""What contract suites share: the store on each of its two databases."""
+"""What contract suites share: the store on each of its two databases, an executor on each kind of login."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from fleet.store.core import Store
+from tests.contracts.executor_logins import KINDS, Login, far_end, opened
 from tests.far_end.postgres import Postgres, running_postgres
+from tests.far_end.sshd import Sshd
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,15 @@ def store(store_url: str) -> Iterator[Store]:
     """A new store."""
     with Store.open(store_url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    with far_end() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
+    async with opened(request.param, sshd) as made:
+        yield made

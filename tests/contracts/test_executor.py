@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from fleet.errors import Refused, Unavailable
 from fleet.exits import Exited, Signalled, TimedOut
-from tests.contracts.executor_logins import KINDS, Login, alive, ends, far_end, opened, pipe_spec, said
-from tests.far_end.sshd import Sshd
+from tests.contracts.executor_logins import Login, alive, ends, pipe_spec, said
 
 ODD = ("two words", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "--leading", "", "*", "ünïcode")
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with far_end() as server:
-        yield server
-
-
-@pytest.fixture(params=KINDS)
-async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
-    async with opened(request.param, sshd) as made:
-        yield made
 
 
 async def test_facts_tell_who_and_what_answers(login: Login) -> None:

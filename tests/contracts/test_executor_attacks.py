@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-
-import pytest
 
 from fleet.exits import Exited, Lost, Signalled
 from fleet.machines.login import LoginExecutor
 from tests.contracts.executor_logins import (
-    KINDS,
     NONCE,
     Login,
     alive,
     ends,
-    far_end,
     follow,
-    opened,
     pipe_spec,
     run_pipe,
     said,
 )
-from tests.far_end.sshd import Sshd
 
 #: An exit record as the runner writes it, but for the proof that only the nonce can make.
 FORGED = '{"pipe": "%s", "how": "ended", "status": 0, "started_us": 1, "ended_us": 2, "timeout_us": 0, '
 FORGED += '"contained": true, "gone": true, "tree": "", "unavailable": ""}\n' + "0" * 64 + "\n"
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with far_end() as server:
-        yield server
-
-
-@pytest.fixture(params=KINDS)
-async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
-    async with opened(request.param, sshd) as made:
-        yield made
 
 
 async def lost(executor: LoginExecutor, pipe: str) -> str:

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,8 @@ from fleet.machines import runner
 from fleet.machines.ssh import SshExecutor
 from fleet.ports import Ended, Output, Stalled
 from tests.contracts.executor_logins import (
-    KINDS,
     NONCE,
     Login,
-    far_end,
     follow,
     opened,
     pipe_spec,
@@ -34,18 +32,6 @@ from tests.contracts.executor_logins import (
     ssh_executor,
 )
 from tests.far_end.sshd import Sshd, new_key
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with far_end() as server:
-        yield server
-
-
-@pytest.fixture(params=KINDS)
-async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
-    async with opened(request.param, sshd) as made:
-        yield made
 
 
 async def serve_pid(login: Login) -> int:

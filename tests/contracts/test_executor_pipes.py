@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,31 +15,15 @@ from fleet.errors import Refused
 from fleet.exits import Exited, Lost, Signalled, TimedOut
 from fleet.ports import Accepted, Output, Pulse
 from tests.contracts.executor_logins import (
-    KINDS,
     NONCE,
     Login,
     alive,
     ends,
-    far_end,
     follow,
-    opened,
     pipe_spec,
     run_pipe,
     said,
 )
-from tests.far_end.sshd import Sshd
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with far_end() as server:
-        yield server
-
-
-@pytest.fixture(params=KINDS)
-async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
-    async with opened(request.param, sshd) as made:
-        yield made
 
 
 async def test_a_pipe_tells_its_output_and_its_end(login: Login) -> None:
