@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,13 +216,70 @@ async def test_what_the_directory_leads_to_outside_stays(tmp_path: Path) -> None
         assert (outside / "mine.txt").exists()
 
 
+class Noted(SystemClock):
+    """Notes that it was asked, which is when files begin to be looked for, and that a sweep is over."""
+
+    asked = False
+    slept = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += 1
+        await super().sleep(0)
+
+    def now_us(self) -> int:
+        self.asked = True
+        return super().now_us()
+
+
+async def test_what_is_written_anew_or_filled_meanwhile_stays_and_the_rest_goes(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        folder, clock = there.home / "files", Noted()
+        for name in ("one", "two", "three"):
+            (folder / "phone" / name).mkdir(parents=True)
+        for name in ("t1-log.txt", "t1.diff"):
+            (folder / name).write_text("old")
+            make_older(folder / name, 31)
+
+        def meanwhile(_: Tx) -> None:
+            if clock.asked and (folder / "t1.diff").exists():
+                (folder / "t1-log.txt").write_text("new")
+            elif clock.asked:
+                (folder / "phone" / "two" / "filled.txt").write_text("new")
+
+        there.store.guard(meanwhile)
+        await Retention(there.store, lambda: there.config, clock, folder).prune()
+        assert names(there) == ["filled.txt", "t1-log.txt"]
+        assert [path.name for path in (folder / "phone").iterdir()] == ["two"]
+
+
+async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await send(there, "/status", "old.png")
+        await days_pass(there, 31)
+        clock = Noted()
+
+        def away(_: Tx) -> None:
+            if not clock.slept:
+                raise Unavailable(attempted="write to the store")
+
+        there.store.guard(away)
+        running = asyncio.create_task(
+            Retention(there.store, lambda: there.config, clock, there.home / "files").run()
+        )
+        async with asyncio.timeout(20):
+            while clock.slept < 2 and not running.done():
+                await asyncio.sleep(0)
+        assert names(there) == []
+        running.cancel()
+
+
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with a short name: a socket's path has an end."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a short name, since a socket's path has an end, and with no machine to look at."""
     made = tmp_path_factory.mktemp("h")
-    (made / "fleet.toml").write_text(FLEET)
+    (made / "fleet.toml").write_text('isolation = "unsafe-same-user"\n')
     (made / "fleet.toml").chmod(0o600)
-    yield made
+    return made
 
 
 async def test_a_running_controller_prunes_by_itself(home: Path) -> None:
