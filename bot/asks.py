@@ -134,7 +134,7 @@ def _question_card(task: Task, asked: Approval, ground: Ground) -> Card:
                  *((one_line(option.description, 120),) if option.description else ()))
             for number, option in enumerate(question.options[:_OPTIONS_SHOWN], 1)
         ]  # fmt: skip
-    lines.append(line("Press one, or answer this message in your own words."))
+    lines.append(line(_how_to_answer(every)))
     offered = every[0].options[:_OPTIONS_SHOWN] if _by_button(every) else ()
     buttons = [
         Action(f"{number} · {Untrusted(option.label).one_line(28)}", f"/approve {asked.id} {number}", digest=digest)
@@ -153,17 +153,21 @@ def _question_card(task: Task, asked: Approval, ground: Ground) -> Card:
 
 def _by_button(every: tuple[Question, ...]) -> bool:
     """Whether one press can be the whole answer."""
-    return len(every) == 1 and not every[0].many
+    return len(every) == 1 and bool(every[0].options)
+
+
+def _how_to_answer(every: tuple[Question, ...]) -> str:
+    if len(every) > 1:
+        return "Answer this message: one line for each, an option's number or your own words."
+    if not _by_button(every):
+        return "Answer this message in your own words."
+    several = " with several numbers (1, 2), or" if every[0].many else ""
+    return f"Press one, or answer this message{several} in your own words."
 
 
 def chosen(asked: Approval, said: str) -> str:
-    """The answer that is meant: an option by its number, or the words themselves."""
-    every = questions.from_json(asked.questions)
-    if _by_button(every) and said.strip().isdigit():
-        number = int(said) if len(said) < 4 else 0
-        if 0 < number <= len(every[0].options):
-            return every[0].options[number - 1].label
-    return said.strip()
+    """The answer that is meant: options by their numbers, or the words themselves."""
+    return questions.meant(questions.from_json(asked.questions), said)
 
 
 def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:

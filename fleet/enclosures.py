@@ -85,7 +85,7 @@ async def _hand_over(store: Store, executor: Executor, session: Session, kept: I
         await executor.write_file(path, data)
         paths.append(f"{executor.root}/{path}")
         if one.media_type in IMAGE_TYPES and len(data) <= IMAGE_LIMIT and len(images) < IMAGES:
-            images.append(Image(one.media_type, data))
+            images.append(Image(one.media_type, data, paths[-1]))
     return Enclosed(tuple(paths), tuple(images))
 
 

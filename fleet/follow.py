@@ -27,7 +27,7 @@ from fleet.events import (
 from fleet.events import Source as Said
 from fleet.exits import Lost, to_json
 from fleet.failpoints import failpoint
-from fleet.happenings import Allow, Asked, AskPerson, Deny, Happening, TurnEnded
+from fleet.happenings import Allow, Answered, Asked, AskPerson, Decision, Deny, Happening, TurnEnded
 from fleet.model import Session, Task, Turn
 from fleet.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
@@ -346,9 +346,9 @@ class Follower:
         self._ended = ended
 
 
-def _decision(answer: approvals.Answer) -> Allow | Deny:
+def _decision(answer: approvals.Answer) -> Decision:
     if answer.decision == "answer":
-        return Deny(questions.told(answer.reason))
+        return Answered(answer.reason)
     return Allow() if answer.allowed else Deny(answer.reason or "a person said no")
 
 

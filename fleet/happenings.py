@@ -118,5 +118,12 @@ class AskPerson:
     reason: str
 
 
-Decision = Allow | Deny
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A person's answer to an ``Asked`` with questions; ``kept`` is as :func:`fleet.questions.meant` made it."""
+
+    kept: str
+
+
+Decision = Allow | Deny | Answered
 Ruling = Allow | Deny | AskPerson

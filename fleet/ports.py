@@ -202,10 +202,11 @@ DriverState = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture for a model to look at."""
+    """A picture for a model to look at. ``path``: where it lies on the machine, absolute."""
 
     media_type: str
     data: bytes
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,35 @@ def from_json(text: str) -> tuple[Question, ...]:
     )
 
 
-def told(answer: str) -> str:
-    """How the agent reads a person's answer: as the reason why its question went no further."""
-    return f"The person answers: {answer}"
+def meant(questions: Sequence[Question], said: str) -> str:
+    """A person's words as the answer that is kept: options by their labels where their numbers were said.
+
+    Several questions are answered by one line each, or by one number each; other words stand as they are.
+    """
+    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    if len(questions) > 1 and len(lines) == 1 and _NUMBERS.fullmatch(lines[0]):
+        lines = _NUMBER.findall(lines[0])
+    if len(questions) == 1:
+        return _option(questions[0], said.strip())
+    if len(lines) != len(questions):
+        return said.strip()
+    return "\n".join(_option(question, line) for question, line in zip(questions, lines, strict=True))
+
+
+def answers(count: int, kept: str) -> tuple[str, ...]:
+    """The kept answer as one for each of so many questions: its lines, or all of it for every one."""
+    lines = kept.split("\n")
+    return tuple(lines) if len(lines) == count > 1 else (kept,) * count
+
+
+_NUMBER = re.compile(r"\d{1,3}")
+_NUMBERS = re.compile(r"\d{1,3}(?:[\s,;/]+\d{1,3})*")
+
+
+def _option(question: Question, said: str) -> str:
+    numbers = [int(one) for one in _NUMBER.findall(said)] if _NUMBERS.fullmatch(said) else []
+    if not numbers or (len(numbers) > 1 and not question.many):
+        return said
+    if not all(0 < number <= len(question.options) for number in numbers):
+        return said
+    return ", ".join(question.options[number - 1].label for number in dict.fromkeys(numbers))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agents.lines import Fold, canonical, digest, mapping, string
-from fleet.happenings import Allow, Asked, Decision, Deny
-from fleet.questions import Option, Question
+from fleet.happenings import Allow, Answered, Asked, Decision, Deny
+from fleet.questions import Option, Question, answers
 
 EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
 """Tools that change a file by themselves."""
@@ -91,3 +91,7 @@ def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
             return {}
         case Allow():
             return {"behavior": "allow", "updatedInput": asked["input"]}
+        case Answered(kept):
+            texts = [one.text for one in _questions(asked["input"])]
+            given = dict(zip(texts, answers(len(texts), kept), strict=True))
+            return {"behavior": "allow", "updatedInput": {**asked["input"], "answers": given}}

@@ -71,6 +71,7 @@ class CodexDriver:
                 "stopping": False,
                 "running": True,
                 "waiting": [with_attachments(brief.prompt, brief.attachments)],
+                "pictures": [image.path for image in brief.images],
                 "requests": {},
                 "number": 0,
                 "asks": {},
@@ -149,6 +150,7 @@ class CodexDriver:
             fold.state["stopping"] = True
         elif state["running"]:
             fold.state["waiting"] = []
+            fold.state.pop("pictures", None)
             _end_turn(fold, "", ok=False, error="interrupted")
         return fold.step()
 
@@ -195,6 +197,7 @@ def _send_waiting(fold: Fold) -> None:
         return
     state["starting"] = True
     together = [part for text in texts for part in _words(text)]
+    together += [{"type": "localImage", "path": path} for path in state.pop("pictures", ())]
     _request(fold, "turn/start", {"threadId": state["thread"], "input": together})
 
 

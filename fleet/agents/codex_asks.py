@@ -6,20 +6,24 @@ from typing import Any
 
 from fleet.agents.codex_items import paths_of
 from fleet.agents.lines import Fold, canonical, string
-from fleet.happenings import Allow, Asked, Decision
+from fleet.happenings import Allow, Answered, Asked, Decision
+from fleet.questions import Option, Question, answers
 
 
 def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
     """Keeps the question and tells it; one we cannot answer is refused, so that the agent need not wait."""
     number = message["id"]
-    if method not in _VERDICTS or type(number) not in (int, str):
+    known = method in _VERDICTS or (method == _QUESTIONS and not _secret(params))
+    if not known or type(number) not in (int, str):
         refusal = {"code": -32601, "message": "not supported by this client"}
         fold.send({"id": number, "error": refusal})
         return False
     turn = params.get("turnId")
     # The agent counts its questions from 0 in each process; the turn makes the name unique.
     ask = f"{turn if isinstance(turn, str) else 'thread'}/{number}"
-    kept = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
+    kept: dict[str, Any] = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
+    if method == _QUESTIONS:
+        kept = {"questions": [string(one["id"]) for one in params["questions"]]}
     fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
     fold.tell(_asked(fold, ask, method, params))
     return True
@@ -41,7 +45,24 @@ def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
             command=command if isinstance(command, str) else "",
             directory=where if isinstance(where, str) else "",
         )
+    if method == _QUESTIONS:
+        return Asked(ask, "request_user_input", request, questions=_questions(params))
     return Asked(ask, "request_permissions" if method == _PERMISSIONS else "mcp_elicitation", request)
+
+
+def _questions(params: dict[str, Any]) -> tuple[Question, ...]:
+    return tuple(
+        Question(
+            string(one["question"]),
+            tuple(Option(string(each["label"]), str(each.get("description", ""))) for each in one["options"] or ()),
+        )
+        for one in params["questions"]
+    )
+
+
+def _secret(params: dict[str, Any]) -> bool:
+    """Whether it wants what must not stand in a chat or a ledger."""
+    return any(one.get("isSecret") is True for one in params["questions"])
 
 
 def _approval(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
@@ -59,6 +80,7 @@ def _elicitation(params: dict[str, Any], allowed: bool) -> dict[str, Any]:
 _COMMAND = "item/commandExecution/requestApproval"
 _FILES = "item/fileChange/requestApproval"
 _PERMISSIONS = "item/permissions/requestApproval"
+_QUESTIONS = "item/tool/requestUserInput"
 
 _VERDICTS = {
     _COMMAND: _approval,
@@ -70,5 +92,10 @@ _VERDICTS = {
 
 def answer(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
     """The JSON-RPC response to a question that was kept."""
+    if asked["method"] == _QUESTIONS:
+        names = asked["params"]["questions"]
+        said = answers(len(names), decision.kept) if isinstance(decision, Answered) else ()
+        given = {name: {"answers": [one]} for name, one in zip(names, said, strict=False)}
+        return {"id": asked["id"], "result": {"answers": given}}
     allowed = isinstance(decision, Allow)
     return {"id": asked["id"], "result": _VERDICTS[asked["method"]](asked["params"], allowed)}

@@ -16,6 +16,7 @@ import pytest
 from fleet.exits import Exited
 from fleet.happenings import (
     Allow,
+    Answered,
     Asked,
     Decision,
     Deny,
@@ -315,9 +316,11 @@ async def test_a_question_to_the_person_waits_for_the_persons_words(stand: Stand
     async with stand.session("do it", lambda _: None) as session:
         asked = await session.asked()
         assert asked.tool == "AskUserQuestion" and "Which indent?" in asked.request
-        session.decide(asked, Deny("The person answers: spaces"))
+        session.decide(asked, Answered("spaces"))
         await session.turn()
-    assert "The person answers: spaces" in stand.model.asked[-1].results[0]
+    assert '"Which indent?"="spaces"' in stand.model.asked[-1].results[0]
+    ((_, ended),) = session.tools()
+    assert ended is not None and ended.outcome is ToolOutcome.OK
 
 
 @claude_only

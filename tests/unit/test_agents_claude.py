@@ -9,6 +9,7 @@ from fleet.agents.registry import driver
 from fleet.exits import Lost
 from fleet.happenings import (
     Allow,
+    Answered,
     Asked,
     Deny,
     Happening,
@@ -256,3 +257,6 @@ def test_a_question_comes_with_its_options() -> None:
     talk = Talk(*BEGUN, lines.can_use("r1", "c1", "AskUserQuestion", questions=given))
     (asked,) = talk.of(Asked)
     assert asked.questions == (Question("Which?", (Option("red", "warm"), Option("blue")), many=True),)
+    talk.take(AGENT.decide(talk.state, "r1", Answered("red, blue")))
+    told = talk.sent[-1]["response"]["response"]
+    assert told == {"behavior": "allow", "updatedInput": {"questions": given, "answers": {"Which?": "red, blue"}}}

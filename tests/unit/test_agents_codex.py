@@ -11,7 +11,9 @@ from fleet.agents.registry import driver
 from fleet.exits import Exited
 from fleet.happenings import (
     Allow,
+    Answered,
     Asked,
+    Decision,
     Deny,
     Happening,
     Ready,
@@ -23,7 +25,8 @@ from fleet.happenings import (
     Used,
 )
 from fleet.happenings import Unknown as NotUnderstood
-from fleet.ports import Brief, Step
+from fleet.ports import Brief, Image, Step
+from fleet.questions import Option, Question
 from tests.unit import agent_lines as lines
 
 AGENT = driver("codex")
@@ -55,7 +58,7 @@ class Talk:
     def say(self, text: str) -> None:
         self.take(AGENT.say(self.state, text))
 
-    def decide(self, ask: str, decision: Allow | Deny) -> None:
+    def decide(self, ask: str, decision: Decision) -> None:
         self.take(AGENT.decide(self.state, ask, decision))
 
     def of(self, kind: type[Any]) -> list[Any]:
@@ -265,3 +268,45 @@ def test_a_process_that_is_gone_ends_an_open_turn_and_only_that() -> None:
     talk.take(AGENT.ended(talk.state, Exited(0)))
     talk.take(AGENT.ended(talk.state, Exited(0)))
     assert [(ended.ok, "exit status 0" in ended.error) for ended in talk.of(TurnEnded)] == [(False, True)]
+
+
+def ask(number: int, **more: Any) -> dict[str, Any]:
+    options = [{"label": "red", "description": "warm"}, {"label": "blue", "description": ""}]
+    colour = {"id": "q1", "header": "Colour", "question": "Which?", "isOther": True, "options": options, **more}
+    why = {"id": "q2", "header": "Why", "question": "Why?", "options": None}
+    params = {"threadId": "t1", "turnId": "u1", "itemId": "c1", "questions": [colour, why], "isBlocking": True}
+    return {"id": number, "method": "item/tool/requestUserInput", "params": params}
+
+
+def test_a_question_to_the_person_is_answered_by_its_ids() -> None:
+    talk = Talk(*BEGUN, ask(0), ask(1), ask(2))
+    asked = talk.of(Asked)[0]
+    assert asked.tool == "request_user_input"
+    assert asked.questions == (Question("Which?", (Option("red", "warm"), Option("blue"))), Question("Why?"))
+    talk.decide("u1/0", Answered("blue\nit fits"))
+    talk.decide("u1/1", Answered("you choose"))
+    talk.decide("u1/2", Deny(""))
+    assert [each["result"]["answers"] for each in talk.sent[-3:]] == [
+        {"q1": {"answers": ["blue"]}, "q2": {"answers": ["it fits"]}},
+        {"q1": {"answers": ["you choose"]}, "q2": {"answers": ["you choose"]}},
+        {},
+    ]
+
+
+def test_a_secret_is_not_asked_for_in_a_chat() -> None:
+    talk = Talk(*BEGUN, ask(0, isSecret=True))
+    assert talk.sent[-1]["id"] == 0 and "error" in talk.sent[-1]
+    assert talk.of(Asked) == []
+
+
+def test_pictures_go_with_the_first_words_only() -> None:
+    pictures = (Image("image/png", b"\x89P", "/in/a.png"),)
+    brief = Brief("u", "see this", "/w", ("codex",), attachments=("/in/a.png",), images=pictures)
+    talk = Talk(*BEGUN, brief=brief)
+    (first,) = talk.requests("turn/start")
+    words, picture = first["input"]
+    assert words["text"] == "see this\n\nAttached files:\n- /in/a.png"
+    assert picture == {"type": "localImage", "path": "/in/a.png"}
+    talk.hear(lines.turn_over())
+    talk.say("and this")
+    assert [part["type"] for part in talk.requests("turn/start")[1]["input"]] == ["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import update
@@ -153,6 +154,30 @@ async def test_a_plain_reply_answers_a_question_too(tmp_path: Path) -> None:
         assert answer.reason == "green, please"
         result, _ = await there.hand_over(there.message("green", VERA, reply_to="m1"))
         assert result.status == 2
+
+
+async def test_several_options_are_chosen_by_their_numbers_and_one_by_its_button(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=(replace(COLOURS[0], many=True),))
+        (card,) = flight.pinged()
+        assert [one.label for one in card.actions] == ["1 · red", "2 · blue", "No answer"]
+        assert "several numbers (1, 2)" in everything(card)
+        await there.hand_over(there.message("1, 2", OTTO, reply_to="m1"))
+        (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert answer.reason == "red, blue"
+
+
+async def test_several_questions_are_answered_a_line_each_and_no_button_says_otherwise(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask("{}", questions=(*COLOURS, Question("Why?")))
+        (card,) = flight.pinged()
+        assert [one.label for one in card.actions] == ["No answer"]
+        assert "one line for each" in everything(card) and "Press one" not in everything(card)
+        await there.hand_over(there.message("2\nit fits", OTTO, reply_to="m1"))
+        (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
+        assert answer.reason == "blue\nit fits"
 
 
 async def test_a_yes_alone_answers_no_question(tmp_path: Path) -> None:
