@@ -23,6 +23,7 @@ from gates.people import Right, demand
 
 SECTION = "Talk"
 _SPAN = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
+_WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
@@ -38,6 +39,9 @@ async def say(context: Context, call: Call) -> Effect:
         if len(asked) == 1:
             demand(call.person, Right.APPROVE, attempted=f"answer {asked[0].id}")
             settle(context, call, tx, asked[0], allow=True, reason=text)
+            if call.message.files:  # an answer has room for words only
+                note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
+                keep_files(tx, call, task.id, note)
             return
         session = last_session(tx, task)
         if task.state in ENDS:
