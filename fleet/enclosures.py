@@ -19,12 +19,17 @@ from fleet.store import attachments
 from fleet.store.attachments import Kept
 from fleet.store.core import Store
 
-IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 IMAGE_LIMIT: Final = 3_500_000
 """Bytes of a picture that a model is shown; a larger one is handed over as a file only."""
 
 IMAGES: Final = 4
 
+_PICTURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -45,6 +50,17 @@ def safe_name(name: str) -> str:
     """A sender's file name as one path component that no shell and no terminal stumbles over."""
     plain = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".-_")
     return plain[-80:] or "file"
+
+
+def picture_type(data: bytes) -> str:
+    """The media type of a picture that models take, by its first bytes; empty for anything else.
+
+    The sender's word is not enough: a vendor refuses the whole request when a picture is not what it is said to be,
+    and with it every later request of that conversation.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _PICTURES if data.startswith(magic)), "")
 
 
 async def of_request(store: Store, executor: Executor, session: Session) -> Enclosed:
@@ -84,8 +100,9 @@ async def _hand_over(store: Store, executor: Executor, session: Session, kept: I
         path = f"{inbox_of(store, session)}/{one.id}-{safe_name(one.name)}"
         await executor.write_file(path, data)
         paths.append(f"{executor.root}/{path}")
-        if one.media_type in IMAGE_TYPES and len(data) <= IMAGE_LIMIT and len(images) < IMAGES:
-            images.append(Image(one.media_type, data, paths[-1]))
+        kind = picture_type(data)
+        if kind and len(data) <= IMAGE_LIMIT and len(images) < IMAGES:
+            images.append(Image(kind, data, paths[-1]))
     return Enclosed(tuple(paths), tuple(images))
 
 

@@ -13,7 +13,7 @@ from fleet.questions import Option, Question, answers
 def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
     """Keeps the question and tells it; one we cannot answer is refused, so that the agent need not wait."""
     number = message["id"]
-    known = method in _VERDICTS or (method == _QUESTIONS and not _secret(params))
+    known = method in _VERDICTS or (method == _QUESTIONS and _askable(params))
     if not known or type(number) not in (int, str):
         refusal = {"code": -32601, "message": "not supported by this client"}
         fold.send({"id": number, "error": refusal})
@@ -54,15 +54,21 @@ def _questions(params: dict[str, Any]) -> tuple[Question, ...]:
     return tuple(
         Question(
             string(one["question"]),
-            tuple(Option(string(each["label"]), str(each.get("description", ""))) for each in one["options"] or ()),
+            tuple(
+                Option(string(each["label"]), str(each.get("description", ""))) for each in one.get("options") or ()
+            ),
         )
         for one in params["questions"]
     )
 
 
-def _secret(params: dict[str, Any]) -> bool:
-    """Whether it wants what must not stand in a chat or a ledger."""
-    return any(one.get("isSecret") is True for one in params["questions"])
+def _askable(params: dict[str, Any]) -> bool:
+    """Whether it can be put to a person: a secret must not stand in a chat or a ledger."""
+    found = params.get("questions")
+    return isinstance(found, list) and all(
+        isinstance(one, dict) and isinstance(one.get("id"), str) and one.get("isSecret") is not True
+        for one in found
+    )
 
 
 def _approval(params: dict[str, Any], allowed: bool) -> dict[str, Any]:

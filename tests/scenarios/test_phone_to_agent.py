@@ -192,6 +192,18 @@ def test_a_photo_with_a_caption_is_seen_by_the_model_and_is_no_part_of_what_land
     assert "photo" not in phone.house.main("")
 
 
+def test_an_album_is_one_question_whose_pictures_are_all_seen(phone: Phone) -> None:
+    first, second = snapshot(), snapshot(320, 200)
+    phone.model.script([say("The second is smaller.")], when="alpine")
+    asked = f"/ask on=macbook agent={phone.agent} compare these for alpine"
+    phone.api.say(phone.person, asked, photo=first, media_group_id="album")
+    # What is sent as a file has the name and the type that its sender gives it; this one is a JPEG all the same.
+    phone.api.say(phone.person, "", document=("second.png", second), media_group_id="album")
+    phone.shown("compare these for alpine", "The second is smaller.")
+    (request,) = phone.heard("alpine")
+    assert pictures(request) == [first, second]
+
+
 def test_a_document_is_read_by_the_agent_and_is_no_part_of_what_lands(phone: Phone) -> None:
     notes = f"the word is GOOD for {phone.agent}"
 

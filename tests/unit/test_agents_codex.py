@@ -293,8 +293,11 @@ def test_a_question_to_the_person_is_answered_by_its_ids() -> None:
     ]
 
 
-def test_a_secret_is_not_asked_for_in_a_chat() -> None:
-    talk = Talk(*BEGUN, ask(0, isSecret=True))
+@pytest.mark.parametrize("odd", [{"isSecret": True}, {"id": None}])
+def test_a_secret_is_not_asked_for_in_a_chat_and_nothing_waits_for_what_cannot_be_answered(
+    odd: dict[str, Any],
+) -> None:
+    talk = Talk(*BEGUN, ask(0, **odd))
     assert talk.sent[-1]["id"] == 0 and "error" in talk.sent[-1]
     assert talk.of(Asked) == []
 

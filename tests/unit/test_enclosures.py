@@ -12,6 +12,7 @@ from fleet import enclosures
 from fleet.errors import Misused
 from fleet.machines.local import LocalExecutor
 from fleet.model import ChatRef, Isolation, Session, TaskMode
+from fleet.ports import Image
 from fleet.store import attachments, sessions, tasks
 from fleet.store.core import Store, Tx
 
@@ -32,8 +33,9 @@ def enclose(tx: Tx, note: int, path: Path, name: str, media_type: str = "text/pl
 
 async def test_files_lie_on_the_machine_and_small_pictures_are_shown(tmp_path: Path) -> None:
     picture, large = tmp_path / "1", tmp_path / "2"
-    picture.write_bytes(b"\x89PNG")
-    large.write_bytes(b"x" * (enclosures.IMAGE_LIMIT + 1))
+    png = b"\x89PNG\r\n\x1a\n"
+    picture.write_bytes(png)
+    large.write_bytes(png.ljust(enclosures.IMAGE_LIMIT + 1))
     executor = LocalExecutor("near", root=str(tmp_path / "root"))
     with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
         session = await store.write(begin)
@@ -44,8 +46,8 @@ async def test_files_lie_on_the_machine_and_small_pictures_are_shown(tmp_path: P
         found = await enclosures.of_request(store, executor, session)
         inbox = tmp_path / "root" / enclosures.inbox_of(store, session)
         assert found.paths == (str(inbox / "1-pass_wd.png"), str(inbox / "2-huge.png"))
-        assert Path(found.paths[0]).read_bytes() == b"\x89PNG"
-        assert [one.data for one in found.images] == [b"\x89PNG"]
+        assert Path(found.paths[0]).read_bytes() == png
+        assert found.images == (Image("image/png", png, found.paths[0]),)
         picture.unlink()
         with pytest.raises(Misused, match="Send it again"):
             await enclosures.of_request(store, executor, session)
@@ -58,6 +60,22 @@ async def test_files_lie_on_the_machine_and_small_pictures_are_shown(tmp_path: P
         ]
         assert await enclosures.of_notes(store, executor, session) == (0, {})
         await executor.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n...", "image/png"),
+        (b"\xff\xd8\xff\xe0...", "image/jpeg"),
+        (b"GIF89a...", "image/gif"),
+        (b"RIFF\x10\x00\x00\x00WEBPVP8 ", "image/webp"),
+        (b"RIFF\x10\x00\x00\x00WAVEfmt ", ""),
+        (b"<svg/>", ""),
+        (b"", ""),
+    ],
+)
+def test_a_picture_is_what_its_bytes_say(data: bytes, kind: str) -> None:
+    assert enclosures.picture_type(data) == kind
 
 
 @given(st.text(max_size=300))
