@@ -27,7 +27,7 @@ from tests.scenarios.house import House, house
 from tests.scenarios.telegram_house import ADA
 
 SHELL = {"claude": "Bash", "codex": "exec_command"}
-#: What an operator adds so that the agent has its tool for questions: Codex keeps it for a mode without changes.
+#: What an operator adds so that the agent has its tool for questions: Codex keeps it for its plan mode.
 CURIOUS = {"claude": [], "codex": ["-c", "features.default_mode_request_user_input=true"]}
 PEOPLE = 24
 Stand = tuple[House, BotApi, dict[str, ScriptedModel], Iterator[int]]
