@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot import words
-from bot.cards import MAX_LINES, Action, Card, Line, Tone, footed, line, one_line
+from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from bot.registry import MachineSeen
 from fleet.config import FleetConfig, MachineConfig
-from fleet.events import AgentSaid, GateOpened, ToolCallStarted
+from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
 from fleet.model import ENDS, Session, TaskState
-from fleet.store import approvals
+from fleet.store import approvals, ledger
 from fleet.store.core import Tx
 from fleet.store.lately import last_events
 from fleet.store.overview import Overview, overview
 from fleet.telemetry import ACTIVE_US, ToolCallCounter, ToolCalls
+from fleet.verdict import Outcome
 
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
 _NAMED_MACHINES = 3
@@ -26,11 +27,13 @@ _WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and what is
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """What ``/status`` shows, read at one moment. ``doing`` is untrusted, by task."""
+    """What ``/status`` shows, read at one moment. By task: ``doing``, which is untrusted, and ``gates``, how its
+    gates went so far (``✗2`` after two reds, ``✓`` when the last verdict was a pass)."""
 
     overview: Overview
     calls: ToolCalls
     doing: Mapping[str, str]
+    gates: Mapping[str, str]
 
     @property
     def now_us(self) -> int:
@@ -38,11 +41,13 @@ class FleetView:
         return self.overview.now_us
 
 
-def look(tx: Tx, counter: ToolCallCounter) -> FleetView:
-    """Reads it: counts of everything, rows for as much as a screen can show."""
+def look(tx: Tx, counter: ToolCallCounter, skip: int = 0) -> FleetView:
+    """Reads it: counts of everything, rows for as much as a screen can show. ``skip``: sessions that stood on
+    earlier pages."""
     counter.catch_up(tx)
-    found = overview(tx, MAX_LINES, ACTIVE_US)
-    return FleetView(found, counter.window(found.now_us), {one: _doing(tx, one) for one in found.tasks})
+    found = overview(tx, MAX_LINES, ACTIVE_US, skip)
+    doing, gates = ({one: read(tx, one) for one in found.tasks} for read in (_doing, _gates))
+    return FleetView(found, counter.window(found.now_us), doing, gates)
 
 
 def _doing(tx: Tx, task: str) -> str:
@@ -57,6 +62,18 @@ def _doing(tx: Tx, task: str) -> str:
             case _:
                 return ""
     return ""
+
+
+def _gates(tx: Tx, task: str) -> str:
+    outcomes = [
+        one.event.outcome
+        for one in ledger.read(tx, kinds=(VerdictGiven.KIND,), task=task)
+        if isinstance(one.event, VerdictGiven)
+    ]
+    if outcomes and outcomes[-1] == Outcome.PASSED:
+        return "✓"
+    reds = outcomes.count(Outcome.FAILED)
+    return f"✗{reds}" if reds else ""
 
 
 def headline(config: FleetConfig, view: FleetView) -> str:
@@ -84,7 +101,6 @@ def status_card(config: FleetConfig, view: FleetView, seen: Mapping[str, Machine
         lines=tuple(lines),
         actions=tuple(actions),
         footer=footed(config.isolation, words.clock(view.now_us), "err over 28 UTC days"),
-        tone=Tone.WAITING if seen_all.waiting else Tone.PLAIN,
     )
 
 
@@ -103,7 +119,7 @@ def _waiting(view: FleetView) -> list[Line]:
     ]
     more = view.overview.waiting_count - _WAITING_SHOWN
     if more > 0:
-        lines[-1] = line(f"✋ and {more + 1} more wait for a person: /waiting")
+        lines[-1] = line(f"✋ and {more + 1} more wait for a person")
     return lines
 
 
@@ -123,10 +139,12 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
         machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us) for name in ill[:2]
     ]
     if len(ill) > 2:
-        lines.append(line(f"and {len(ill) - 2} more without an answer: /machines"))
+        lines.append(line(f"and {len(ill) - 2} more without an answer"))
     slots = sum(machine.slots for machine in config.machines.values())
-    well = words.count(len(config.machines) - len(ill), "machine")
-    lines.append(line(f"{well} well · {sum(busy.values())}/{slots} slots"))
+    well = sum(1 for name in config.machines if name in seen and seen[name].seen_us and not seen[name].why)
+    unseen = len(config.machines) - len(ill) - well
+    new = f"{unseen} not seen yet · " if unseen else ""
+    lines.append(line(f"{well} well · {new}{sum(busy.values())}/{slots} slots"))
     return lines
 
 
@@ -148,7 +166,7 @@ def _sessions(view: FleetView, room: int) -> list[Line]:
     if total <= room:
         return session_lines(view) or [line("No agent is at work.")]
     kept = max(0, room - 1)
-    return [*session_lines(view)[:kept], line(f"and {total - kept} more sessions: /sessions")] if room > 0 else []
+    return [*session_lines(view)[:kept], line(f"and {total - kept} more sessions")] if room > 0 else []
 
 
 def session_lines(view: FleetView) -> list[Line]:
@@ -157,11 +175,14 @@ def session_lines(view: FleetView) -> list[Line]:
 
 
 def session_line(session: Session, view: FleetView) -> Line:
-    """What one session is about, where, for how long, and what it does now."""
+    """What one session is about, where, for how long, how its gates went (``…``: they are at work), and what it
+    does now."""
     task = view.overview.tasks[session.task]
     state = "ending" if task.state in ENDS else str(task.state)
     took = words.about(view.now_us - session.started_us)
+    gates = view.gates.get(session.task, "") + ("…" if state == TaskState.JUDGING else "")
     what = f"▸ {session.id} {session.machine} · " + (took if state == TaskState.RUNNING else f"{state} {took}")
+    what += f" {gates}" if gates else ""
     doing = view.doing.get(session.task, "")
     room = max(_SHORTEST_DOING, _WIDTH - len(what))
     return line(what, *((" · ", one_line(doing, room)) if doing else ()))

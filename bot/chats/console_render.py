@@ -24,7 +24,7 @@ _COLOUR = {
     Tone.WAITING: "yellow",
     Tone.WORKING: "blue",
 }
-_SIGN = {Tone.PLAIN: "", Tone.GOOD: "✓ ", Tone.BAD: "✗ ", Tone.WAITING: "? ", Tone.WORKING: ""}
+_SIGN = {Tone.PLAIN: "", Tone.GOOD: "✓ ", Tone.BAD: "✗ ", Tone.WAITING: "✋ ", Tone.WORKING: ""}
 
 
 def render(

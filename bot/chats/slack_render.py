@@ -40,7 +40,7 @@ _ACTS = re.compile(
     r"|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=mailto:)"  # links
     r"|(?<=:)(?=[\w+'-]{1,100}:)"  # emoji codes
 )
-_SIGN = {Tone.GOOD: "✓ ", Tone.BAD: "✗ ", Tone.WAITING: "? "}
+_SIGN = {Tone.GOOD: "✓ ", Tone.BAD: "✗ ", Tone.WAITING: "✋ "}
 _STYLE = {"approve": "primary", "stop": "danger", "deny": "danger"}
 _USER = re.compile(r"[UW][A-Z0-9]{1,40}")
 

@@ -5,16 +5,17 @@ The choices so far are in the buttons' commands; only the last step, the words, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from bot import drafts
 from bot.cards import Action, Card, Tone, line
+from bot.commands.pages import Page
 from bot.deliver import post
 from bot.drafts import Draft
 from bot.parse import RunRequest
-from bot.registry import Call, Effect
+from bot.registry import Call, Effect, MachineSeen
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.store.core import Tx
@@ -52,33 +53,50 @@ def pick_machine(config: FleetConfig, wanted: str) -> str:
     return pick("machine", "on=", wanted, sorted(config.machines))
 
 
-def missing(config: FleetConfig, verb: str, request: RunRequest) -> Card | None:
+def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[str, MachineSeen]) -> Card | None:
     """The next question, ``None`` when only the words are missing or nothing is.
 
-    With words given, a machine is never asked for, nor an agent where the repository names its own.
+    With words given, a machine is never asked for, nor an agent where the repository names its own. ``seen`` is
+    what is known of the machines: those that do not answer come last, and marked.
     """
     guided = not request.prompt
-    repos, machines, agents = sorted(config.repos), sorted(config.machines), sorted(config.agents)
-    if not request.repo and len(repos) > 1:
-        return _question(verb, request, "Which repository?", "repo", repos)
+    repos, agents = sorted(config.repos), sorted(config.agents)
+    if (not request.repo and len(repos) > 1) or _page(request.repo):
+        return _question(verb, request, "repo", repos)
     repo = config.repos[pick("repository", "repo=", request.repo, repos)]
-    if guided and not request.machine and len(machines) > 1:
-        return _question(verb, request, "Which machine?", "machine", [ANY, *machines])
-    if not request.agent and len(agents) > 1 and (guided or not repo.agent):
+    if (guided and not request.machine and len(config.machines) > 1) or _page(request.machine):
+        away = {name for name in config.machines if name in seen and seen[name].why}
+        machines = sorted(config.machines, key=lambda name: (name in away, name))
+        return _question(verb, request, "machine", [ANY, *machines], away)
+    if (not request.agent and len(agents) > 1 and (guided or not repo.agent)) or _page(request.agent):
         usual = [repo.agent] if repo.agent else []
         others = [one for one in agents if one not in usual]
-        return _question(verb, request, "Which agent?", "agent", [*usual, *others])
+        return _question(verb, request, "agent", [*usual, *others])
     return None
 
 
-def _question(verb: str, request: RunRequest, title: str, what: str, names: list[str]) -> Card:
+def _page(wish: str) -> int:
+    """The page of a question that stands where a name would, ``?2``; 0 for a name, which never begins so."""
+    digits = wish[1:5]
+    return int(digits) if wish[:1] == "?" and digits.isascii() and digits.isdigit() else 0
+
+
+def _question(verb: str, request: RunRequest, what: str, names: list[str], away: Collection[str] = ()) -> Card:
+    title = "Which repository?" if what == "repo" else f"Which {what}?"
+    page = Page.of(_page(getattr(request, what)), len(names), _SHOWN)
     options = [
-        Action("any" if name == ANY else name, _written(verb, replace(request, **{what: name})))
-        for name in names[:_SHOWN]
+        Action(
+            "any" if name == ANY else f"⚠ {name}" if name in away else name,
+            _written(verb, replace(request, **{what: name})),
+        )
+        for name in names[page.first : page.upto]
     ]
-    option = "on" if what == "machine" else what
-    lines = [line(f"{len(names) - _SHOWN} more: write {option}=NAME.")] if len(names) > _SHOWN else []
-    return Card(line(title), tuple(lines), actions=tuple(options), tone=Tone.WAITING)
+    turns = [
+        replace(turn, command=_written(verb, replace(request, **{what: turn.command})))
+        for turn in page.actions("?")
+    ]
+    lines = [line("⚠ does not answer now")] if any(name in away for name in names[page.first : page.upto]) else []
+    return Card(line(title + page.span), tuple(lines), actions=(*options, *turns), tone=Tone.WAITING)
 
 
 def _written(verb: str, request: RunRequest) -> str:

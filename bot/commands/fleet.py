@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
+from bot.commands.pages import Page, wanted
 from bot.deliver import post
 from bot.live import STATUS_KEY
 from bot.notify import folded
@@ -18,6 +19,7 @@ from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
 
 SECTION = "Fleet"
+_ENDED_SHOWN = 8
 
 
 async def status(context: Context, call: Call) -> Effect:
@@ -32,31 +34,37 @@ def _live(tx: Tx, call: Call, card: Card) -> None:
 
 
 async def machines(context: Context, call: Call) -> Effect:
-    """Every machine, those that do not answer first."""
+    """Every machine, those that do not answer first; a page of them."""
     config, seen = context.config(), context.control.machines()
     busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
     names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].why), name))
-    lines = [machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now) for name in names]
-    title = line(words.count(len(names), "machine"))
-    return reply(call, Card(title, capped(lines, "and {n} more machines"), footer=footed(config.isolation)))
+    page = Page.of(wanted(call.args), len(names))
+    lines = tuple(
+        machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now)
+        for name in names[page.first : page.upto]
+    )
+    title = line(words.count(len(names), "machine") + page.span)
+    return reply(call, Card(title, lines, actions=page.actions("/machines "), footer=footed(config.isolation)))
 
 
 async def show_sessions(context: Context, call: Call) -> Effect:
-    """The sessions at work, then the tasks that ended last."""
+    """The sessions at work, then the tasks that ended last; a page of them."""
 
-    def read(tx: Tx) -> tuple[list[Line], int]:
-        view = look(tx, context.tool_calls)
-        lines, live = session_lines(view), sum(view.overview.busy.values())
-        if live > len(lines):
-            return [*lines[:-1], line(f"and {live - len(lines) + 1} more")], live
-        ended = [one for one in tasks.recent(tx, 8) if one.state in ENDS]
-        lines += [line(f"{one.id} {one.repo} · {one.state} · ", one_line(one.prompt, 40)) for one in ended]
-        return lines, live
+    def read(tx: Tx) -> tuple[list[Line], int, Page]:
+        live = sum(sessions.busy(tx).values())
+        ended = [one for one in tasks.recent(tx, _ENDED_SHOWN) if one.state in ENDS]
+        page = Page.of(wanted(call.args), live + len(ended))
+        view = look(tx, context.tool_calls, skip=page.first)
+        lines = session_lines(view)[: max(0, min(page.upto, live) - page.first)]
+        shown = ended[max(0, page.first - live) : max(0, page.upto - live)]
+        lines += [line(f"{one.id} {one.repo} · {one.state} · ", one_line(one.prompt, 40)) for one in shown]
+        return lines, live, page
 
-    lines, live = await context.store.read(read)
+    lines, live, page = await context.store.read(read)
     card = Card(
-        line(f"{words.count(live, 'session')} at work"),
-        capped(lines, "and {n} more") or (line("Nothing was asked for yet: /run begins a task."),),
+        line(f"{words.count(live, 'session')} at work{page.span}"),
+        tuple(lines) or (line("Nothing was asked for yet: /run begins a task."),),
+        actions=page.actions("/sessions "),
         footer=footed(context.config().isolation),
     )
     return reply(call, card)
@@ -144,10 +152,16 @@ async def people(context: Context, call: Call) -> Effect:
 COMMANDS = (
     Command("status", "the fleet on one screen", "", Right.SEE, status, SECTION, aliases=("fleet", "st")),
     Command(
-        "sessions", "agents at work, tasks that ended", "", Right.SEE, show_sessions, SECTION, aliases=("tasks",)
+        "sessions",
+        "agents at work, tasks that ended",
+        "[PAGE]",
+        Right.SEE,
+        show_sessions,
+        SECTION,
+        aliases=("tasks",),
     ),
     Command("session", "one task: sessions, turns, cost", "[TASK]", Right.SEE, session, SECTION, aliases=("task",)),
     Command("gates", "gate runs and how they ended", "[TASK]", Right.SEE, gates, SECTION),
-    Command("machines", "machines, slots, load", "", Right.SEE, machines, SECTION),
+    Command("machines", "machines, slots, load", "[PAGE]", Right.SEE, machines, SECTION),
     Command("people", "who may do what", "", Right.SEE, people, SECTION),
 )

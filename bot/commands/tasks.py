@@ -6,6 +6,7 @@ from bot import asks, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands import choose
 from bot.commands.common import find_task, reply, task_meant
+from bot.commands.pages import Page, wanted
 from bot.deliver import post, repost
 from bot.drafts import Draft
 from bot.parse import run_request
@@ -34,7 +35,7 @@ async def ask(context: Context, call: Call) -> Effect:
 
 def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
     config, request = context.config(), run_request(call.args)
-    question = choose.missing(config, call.verb, request)
+    question = choose.missing(config, call.verb, request, context.control.machines())
     if question is not None:
         return choose.asking(call, question, had_words=bool(request.prompt))
     repo = choose.pick("repository", "repo=", request.repo, sorted(config.repos))
@@ -222,13 +223,15 @@ def _waiting(tx: Tx, call: Call, word: str) -> approvals.Approval:
 
 
 async def waiting_for_person(context: Context, call: Call) -> Effect:
-    """Shows what waits for a person, oldest first."""
+    """Shows what waits for a person, oldest first; a page of it."""
     every = await context.store.read(approvals.waiting)
+    page = Page.of(wanted(call.args), len(every))
     lines = tuple(
         line(f"{one.id} · {one.task} · {one.kind} · until {words.clock(one.expires_us)} ", one_line(one.reason, 60))
-        for one in every
+        for one in every[page.first : page.upto]
     )
-    return reply(call, Card(line("Waiting for a person"), lines or (line("Nothing waits."),)))
+    card = Card(line(f"Waiting for a person{page.span}"), lines or (line("Nothing waits."),))
+    return reply(call, card.with_actions(page.actions("/waiting ")))
 
 
 _WHERE = "[repo=R] [on=MACHINE] [agent=A]"
@@ -249,5 +252,5 @@ COMMANDS = (
         aliases=("yes",),
     ),
     Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
-    Command("waiting", "what waits for a person", "", Right.SEE, waiting_for_person, SECTION),
+    Command("waiting", "what waits for a person", "[PAGE]", Right.SEE, waiting_for_person, SECTION),
 )

@@ -32,13 +32,13 @@ class Overview:
     queued_count: int
 
 
-def overview(tx: Tx, limit: int, alive_us: int) -> Overview:
-    """Reads it; ``alive_us``: how old the last evidence of a living process may be."""
+def overview(tx: Tx, limit: int, alive_us: int, skip: int = 0) -> Overview:
+    """Reads it; ``alive_us``: how old the last evidence of a living process may be; ``skip``: how many of the
+    oldest sessions are left out."""
     connection, now = tx.connection, tx.now_us()
     open_ = sessions.c.ended_us == 0
-    ids = connection.execute(
-        select(sessions.c.id).where(open_).order_by(sessions.c.started_us, sessions.c.id).limit(limit)
-    ).scalars()
+    oldest = select(sessions.c.id).where(open_).order_by(sessions.c.started_us, sessions.c.id)
+    ids = connection.execute(oldest.limit(limit).offset(skip)).scalars()
     shown = tuple(rooms.session(tx, one) for one in ids)
     active = select(func.count()).select_from(sessions).where(open_, sessions.c.seen_us >= max(1, now - alive_us))
     queued = tasks.c.state == str(TaskState.QUEUED)

@@ -70,7 +70,7 @@ COLOURS = (Question("Which colour?", (Option("red"), Option("blue"))),)
 SCRIPT: tuple[Say | Press | Happens, ...] = (
     Say("status"),
     Say("run"),
-    Press("macbook"),
+    Press("⚠ macbook"),
     Say("Run the tests, and mend “what” is red"),
     Happens(lambda flight: flight.start()),
     Happens(lambda flight: flight.ask("make clean")),

@@ -30,7 +30,7 @@ async def test_three_taps_and_the_words(tmp_path: Path) -> None:
         _, (repo,) = await there.say("/run", OTTO)
         assert labels(repo) == ["blog", "shop"]
         _, (machine,) = await there.press(repo, "shop", OTTO)
-        assert labels(machine) == ["any", "evo-x2", "macbook"]
+        assert labels(machine) == ["any", "evo-x2", "⚠ macbook"]
         _, (agent,) = await there.press(machine, "any", OTTO)
         assert labels(agent) == ["claude", "demo"]
         _, (words,) = await there.press(agent, "claude", OTTO)
@@ -49,7 +49,7 @@ async def test_with_one_of_each_only_the_words_are_missing(tmp_path: Path) -> No
     async with house(tmp_path) as there:
         _, (machine,) = await there.say("/ask repo=shop")
         assert shown(machine.title) == "Which machine?"
-        _, (words,) = await there.press(machine, "macbook")
+        _, (words,) = await there.press(machine, "⚠ macbook")
         assert shown(words.title) == "Send me the words."
         await there.say("why is it slow?")
         (task,) = await there.tasks()
