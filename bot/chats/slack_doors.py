@@ -104,7 +104,8 @@ class HttpDoor:
             return web.Response(status=401)
         try:
             asked = await to_bolt_request(request)
-        except ValueError:  # neither JSON nor a form, or bytes that are no text
+        except Exception as error:  # the library reads before it looks at the signature, and stumbles over much
+            _log.info("Slack: a request that cannot be read is turned away (%s)", type(error).__name__)
             return web.Response(status=400)
         return await to_aiohttp_response(await self._bolt.async_dispatch(asked))
 

@@ -142,7 +142,8 @@ def words(raw: str, me: Me) -> str:
         return f"{label} ({target})"
 
     text = html.unescape(_REFERENCE.sub(spelled, raw.replace("\0", ""))).strip()
-    text = re.sub(r"^(?:\0[:,]?\s*)+|(?:\s*\0)+$", "", text)
+    text = re.sub(r"^(?:\0[:,]?\s*)+", "", text)
+    text = text.rstrip("\0 \t\r\n")  # no pattern: one that begins with white space takes seconds over a page of it
     return text.replace("\0", "@airboss").strip()
 
 

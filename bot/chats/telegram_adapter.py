@@ -19,8 +19,8 @@ from telegram.ext import Updater
 
 from bot.chats import telegram_files, telegram_render
 from bot.chats.telegram_chat import OFFICIAL, TOKEN, Webhook
-from bot.chats.telegram_http import AiohttpRequest, NotSent
-from bot.chats.telegram_inbox import ALLOWED_UPDATES, NAME, CommittingQueue, Me, to_message
+from bot.chats.telegram_http import AiohttpRequest, NotSent, PollRequest
+from bot.chats.telegram_inbox import ALLOWED_UPDATES, NAME, CommittingQueue, Me, read, unread
 from bot.chats.telegram_post import Post
 from bot.chats.telegram_rates import Budget
 from bot.chats.telegram_webhook import WebhookServer
@@ -58,7 +58,7 @@ class TelegramAdapter:
     ) -> None:
         self._api, self._home, self._webhook, self._menu = api.rstrip("/"), home, webhook, tuple(menu)
         self._budget = budget or Budget()
-        self._requests = (AiohttpRequest(self._api, polls=True), AiohttpRequest(self._api))
+        self._requests = (PollRequest(self._api), AiohttpRequest(self._api))
         self._bot = Bot(
             token,
             base_url=f"{self._api}/bot",
@@ -207,16 +207,17 @@ class TelegramAdapter:
     # --- in -----------------------------------------------------------------------------------------------
 
     async def _pushed(self, update: dict[str, Any]) -> None:
-        await self._queue.put(Update.de_json(update, self._bot))
+        await self._queue.put(Update.de_json(unread(update), self._bot))
 
     async def _take(self, update: Update) -> None:
         """Keeps an update; the library confirms it after this."""
-        message = to_message(update, self._me)
-        if message is None or self._receive is None:
+        said = read(update, self._bot, self._me)
+        if said is None or self._receive is None:
             return
+        message, pressed = said
         await self._receive(message)
-        if update.callback_query is not None:
-            self._aside(self._answered(update.callback_query.id))
+        if pressed:
+            self._aside(self._answered(pressed))
 
     async def _answered(self, query: str) -> None:
         """Ends the spinning of a pressed button; too late or twice does no harm."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
+
+from bot.chats.telegram_inbox import unread
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
@@ -31,13 +33,15 @@ class NotSent(NetworkError):
 class AiohttpRequest(BaseRequest):
     """One pool of connections to the API at ``root``, by the proxy that the environment names for it.
 
-    ``initialize`` before use; both that and ``shutdown`` may be called twice. ``polls``: it asks for updates only.
+    ``initialize`` before use; both that and ``shutdown`` may be called twice.
     """
 
-    __slots__ = ("_breath", "_root", "_session")
+    __slots__ = ("_root", "_session")
 
-    def __init__(self, root: str, *, polls: bool = False) -> None:
-        self._root, self._breath = root, _BREATH_SECONDS if polls else 0.0
+    _breath = 0.0
+
+    def __init__(self, root: str) -> None:
+        self._root = root
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -93,6 +97,21 @@ class AiohttpRequest(BaseRequest):
             raise TimedOut from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkError(f"the connection to Telegram broke ({type(error).__name__})") from None
+
+
+class PollRequest(AiohttpRequest):
+    """One that asks for updates only, and leaves reading them to whoever gets them."""
+
+    __slots__ = ()
+
+    _breath = _BREATH_SECONDS
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """What the library makes of the answer, its updates ``unread``."""
+        answer = BaseRequest.parse_json_payload(payload)
+        found = answer.get("result")
+        return {**answer, "result": [unread(one) for one in found]} if isinstance(found, list) else answer
 
 
 def _proxy(root: str) -> str | None:

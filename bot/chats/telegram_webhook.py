@@ -57,9 +57,9 @@ class WebhookServer:
             return web.Response(status=403)
         try:
             update = json.loads(await request.read())
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for brackets in brackets without end
             return web.Response(status=400)
-        if not isinstance(update, dict):
+        if not isinstance(update, dict) or type(update.get("update_id")) is not int:
             return web.Response(status=400)
         try:
             await self._take(update)
