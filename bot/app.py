@@ -61,7 +61,8 @@ _STRANGER_SECONDS: Final = 600.0
 
 @dataclass(slots=True)
 class App:
-    """A controller that runs. ``failed`` ends with the error that makes going on impossible."""
+    """A controller that runs. ``failed`` ends with the error that makes going on impossible; ``off`` has a line
+    for each chat that nobody gave a token for."""
 
     home: Path
     store: Store
@@ -69,6 +70,7 @@ class App:
     console: ConsoleAdapter
     deliverer: Deliverer
     failed: asyncio.Future[None]
+    off: tuple[str, ...] = ()
 
     @classmethod
     @asynccontextmanager
@@ -93,7 +95,8 @@ class App:
             )
             console, notifier = ConsoleAdapter(), Notifier(store, config, files=home / "files")
             adapters: list[Adapter] = [console]
-            if slack := slack_chat.from_secrets(ground.env, home, registry):
+            slack = slack_chat.from_secrets(ground.env, home, registry)
+            if slack is not None:
                 core.fetches(slack.name, slack.fetch)
                 adapters.append(slack)
             telegram = telegram_chat.from_secrets(ground.env, home, registry)
@@ -125,12 +128,14 @@ class App:
                 (Reminders(store, config, services.clock, home / "files").run(), "reminders"),
                 (Retention(store, config, services.clock, home / "files").run(), "retention"),
                 (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
+                *([(slack.running(), slack.name)] if slack is not None else ()),
                 *([(telegram.running(), telegram.name)] if telegram is not None else ()),
             ):
                 running = asyncio.create_task(work, name=name)
                 running.add_done_callback(lambda done: _fail(failed, done))
                 stack.push_async_callback(_cancel, running)
-            yield cls(home, store, core, console, deliverer, failed)
+            off = [chat.OFF for chat, made in ((telegram_chat, telegram), (slack_chat, slack)) if made is None]
+            yield cls(home, store, core, console, deliverer, failed, tuple(off))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ async def _serve(home: Path) -> int:
         loop.add_signal_handler(number, stop.set)
     async with App.open(home) as app:
         sys.stdout.write(f"airboss serves {home}. Talk to it with: airboss chat\n")
+        sys.stdout.writelines(f"{line}\n" for line in app.off)
         sys.stdout.flush()
         asked = asyncio.ensure_future(stop.wait())
         awaited: set[asyncio.Future[Any]] = {asked, app.failed}

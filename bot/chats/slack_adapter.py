@@ -18,7 +18,16 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.cards import Card
 from bot.chats import slack_files, slack_inbox
 from bot.chats.slack_doors import Door, HttpDoor, SocketDoor, Take
-from bot.chats.slack_errors import GONE, NOT_HERE, TOO_LARGE, Rejected, Unsure, raised_by, undeliverable
+from bot.chats.slack_errors import (
+    GONE,
+    NOT_HERE,
+    TOO_LARGE,
+    Rejected,
+    Unsure,
+    WrongToken,
+    raised_by,
+    undeliverable,
+)
 from bot.chats.slack_inbox import Me
 from bot.chats.slack_pace import Pace
 from bot.chats.slack_render import Drawn, bare, draw, escape, plain
@@ -69,6 +78,7 @@ class SlackAdapter:
         self._web: AsyncWebClient | None = None
         self._door: Door | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[None] | None = None
         self._sent: dict[int, str] = {}
         self._unsure: set[int] = set()
         self._answer_urls: dict[str, tuple[str, float]] = {}
@@ -78,6 +88,7 @@ class SlackAdapter:
     async def start(self, receive: Receive) -> None:
         """Connects. When Slack is away it goes on trying by itself; a wrong token raises ``Misused``."""
         self._receive = receive
+        self._failed = asyncio.get_running_loop().create_future()
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
         self._web = AsyncWebClient(
             token=self._settings.bot_token,
@@ -95,6 +106,16 @@ class SlackAdapter:
             _log.warning("Slack is away, trying on: %s", error)
             self._opening = asyncio.create_task(self._keep_opening(self._web), name="slack opening")
 
+    async def running(self) -> None:
+        """Never ends by itself; raises what makes going on impossible (a token that Slack no longer takes)."""
+        if self._failed is None:
+            raise RuntimeError("the Slack adapter was not started")
+        await asyncio.shield(self._failed)
+
+    def _fail(self, error: AirbossError) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
     async def _open(self, web: AsyncWebClient) -> None:
         who = await self._asked("auth.test", web.auth_test)
         self._me = Me(str(who.get("team_id", "")), str(who.get("user_id", "")))
@@ -102,7 +123,7 @@ class SlackAdapter:
             token = self._settings.app_token
             await self._asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
         door = self._make_door(web, self._take)
-        await door.open()
+        await door.open(self._fail)
         self._door = door
         _log.info("Slack: connected as %s in %s", self._me.user, self._me.team)
 
@@ -119,12 +140,11 @@ class SlackAdapter:
             try:
                 await self._open(web)
             except Misused as error:
-                _log.error("Slack is off: %s", error)
-                return
+                return self._fail(error)
             except (Unavailable, RetryAfter) as error:
                 _log.info("Slack is still away: %s", error)
             else:
-                return
+                return None
 
     async def close(self) -> None:
         """Stops taking messages; ends even when Slack does not answer."""
@@ -136,6 +156,8 @@ class SlackAdapter:
             await self._door.close()
         if self._session is not None:
             await self._session.close()
+        if self._failed is not None and not self._failed.done():
+            self._failed.cancel()
 
     async def _take(self, body: Mapping[str, Any]) -> None:
         """Commits what a body says; returning is the acknowledgement."""
@@ -191,6 +213,8 @@ class SlackAdapter:
             raise undeliverable(error) from error
         except Misused as error:
             _log.error("Slack takes nothing from us now; it is kept: %s", error)
+            if isinstance(error, WrongToken):
+                self._fail(error)
             raise Unavailable(attempted="reach Slack", cause=error.cause, hint=error.hint) from error
 
     def _pinged(self, outgoing: Outgoing) -> str:

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 API: Final = "https://slack.com/api/"
 LISTEN: Final = "127.0.0.1:3000"
+OFF: Final = "Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md tells how to get one)"
 
 
 def from_secrets(env: Secrets, home: Path, registry: Registry) -> SlackAdapter | None:
@@ -29,7 +30,7 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> SlackAdapter |
     """
     bot, app, signing = (env.get(name) for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"))
     if not bot:
-        _log.info("Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md tells how to get one)")
+        _log.info(OFF)
         return None
     _look_at("SLACK_BOT_TOKEN", bot, "xoxb-", "OAuth & Permissions, Bot User OAuth Token")
     if app:

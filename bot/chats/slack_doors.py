@@ -25,12 +25,16 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.chats.slack_errors import WrongToken, raised_by
 from fleet.errors import AirbossError, Misused
 
 _log = logging.getLogger(__name__)
 
 Take = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Commits what a body says; what it raises keeps the body unacknowledged, and Slack sends it again."""
+
+GaveUp = Callable[[AirbossError], None]
+"""Told of what makes going on impossible."""
 
 PATH: Final = "/slack/events"
 PING_SECONDS: Final = 5.0
@@ -40,8 +44,8 @@ LARGEST_BODY: Final = 4 << 20
 class Door(Protocol):
     """One of the two ways in."""
 
-    async def open(self) -> None:
-        """Begins to take bodies."""
+    async def open(self, gave_up: GaveUp) -> None:
+        """Begins to take bodies. ``gave_up`` is told, later on, of a token that Slack no longer takes."""
 
     async def close(self) -> None:
         """Takes no more."""
@@ -75,7 +79,7 @@ class HttpDoor:
         self._runner: web.AppRunner | None = None
         self.port = listen[1]
 
-    async def open(self) -> None:
+    async def open(self, gave_up: GaveUp) -> None:
         """Raises ``Misused`` when the address cannot be listened to."""
         site = web.Application(client_max_size=LARGEST_BODY)
         site.router.add_post(PATH, self._answer)
@@ -130,9 +134,9 @@ class SocketDoor:
         self._heard = self._well = time.monotonic()
         self._old: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
+    async def open(self, gave_up: GaveUp) -> None:
         await self._replace()
-        self._watch = asyncio.create_task(self._watching(), name="slack socket")
+        self._watch = asyncio.create_task(self._watching(gave_up), name="slack socket")
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -143,8 +147,9 @@ class SocketDoor:
             await self._shut(self._client)
         await asyncio.gather(*self._old, return_exceptions=True)
 
-    async def _replace(self) -> None:
-        """The new socket first, then the old one goes: what comes twice in between is known by its key."""
+    async def _replace(self) -> bool:
+        """The new socket first, then the old one goes: what comes twice in between is known by its key. Answers
+        whether the new one was opened in time."""
         old, client = self._client, SocketModeClient(self._token, web_client=self._web, ping_interval=PING_SECONDS)
         client.message_listeners.append(self._hear)
         client.socket_mode_request_listeners.append(self._commit)
@@ -155,10 +160,13 @@ class SocketDoor:
                 await client.connect()  # type: ignore[no-untyped-call] # the library leaves it untyped
         except TimeoutError:
             _log.warning("Slack: no socket within %s s; trying again", self._patience)
-        if old is not None:
-            closing = asyncio.create_task(self._shut(old))
-            self._old.add(closing)
-            closing.add_done_callback(self._old.discard)
+            return False
+        finally:
+            if old is not None:
+                closing = asyncio.create_task(self._shut(old))
+                self._old.add(closing)
+                closing.add_done_callback(self._old.discard)
+        return True
 
     async def _shut(self, client: SocketModeClient) -> None:
         try:
@@ -184,15 +192,19 @@ class SocketDoor:
     async def _hear(self, client: AsyncBaseSocketModeClient, message: dict[str, Any], raw: str | None) -> None:
         self._heard = time.monotonic()
 
-    async def _watching(self) -> None:
+    async def _watching(self, gave_up: GaveUp) -> None:
         while True:
             await asyncio.sleep(self._look)
             try:
                 if why := await self._unwell():
                     _log.info("Slack: a new socket, since %s", why)
-                    await self._replace()
-            except Exception:
-                _log.exception("Slack: the socket could not be replaced; trying again")
+                    if not await self._replace():  # the library goes on trying, whatever Slack says: ask it why
+                        await self._web.apps_connections_open(app_token=self._token)
+            except Exception as error:
+                said = raised_by(error, "apps.connections.open")
+                if isinstance(said, WrongToken):
+                    return gave_up(said)
+                _log.warning("Slack: the socket could not be replaced; trying again (%s)", said, exc_info=error)
 
     async def _unwell(self) -> str:
         assert self._client is not None

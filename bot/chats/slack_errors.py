@@ -35,6 +35,10 @@ class Rejected(Exception):
         self.code = code
 
 
+class WrongToken(Misused):
+    """Slack does not take a token of ours, and never will again: no waiting mends that."""
+
+
 class Unsure(Unavailable):
     """The answer was lost: Slack may have done it or not."""
 
@@ -42,8 +46,8 @@ class Unsure(Unavailable):
 def raised_by(error: BaseException, method: str) -> Exception:
     """What to raise for an error of a call of ``method``.
 
-    ``RetryAfter``, ``Unavailable`` (``Unsure`` when it may have been done all the same), ``Rejected``, or
-    ``Misused`` for a wrong token.
+    ``RetryAfter``, ``Unavailable`` (``Unsure`` when it may have been done all the same), ``Rejected``,
+    ``WrongToken``, or ``Misused`` for what the app may not do.
     """
     attempted = f"call Slack's {method}"
     if isinstance(error, SlackApiError):
@@ -86,13 +90,14 @@ def _patience(headers: object) -> float:
         return _DEFAULT_PATIENCE
 
 
-def wrong_token(code: str, name: str) -> Misused:
+def wrong_token(code: str, name: str) -> WrongToken:
     """Slack does not know the token in ``.env`` under ``name``."""
-    return Misused(
+    return WrongToken(
         attempted="connect to Slack",
         on=name,
         cause=f"Slack says {code}",
-        hint=f"Put the token of your app into .env as {name} (docs/slack.md), then start again.",
+        hint=f"Put the token of your app into .env as {name} (docs/slack.md), then start again; or take "
+        "SLACK_BOT_TOKEN out, to go without Slack.",
     )
 
 

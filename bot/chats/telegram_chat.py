@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 OFFICIAL: Final = "https://api.telegram.org"
 TOKEN: Final = "AIRBOSS_TELEGRAM_TOKEN"  # noqa: S105 the name of a secret, not a secret
+OFF: Final = f"Telegram is off: .env has no {TOKEN} (docs/telegram.md tells how to get one)"
 _LISTEN: Final = "127.0.0.1:8443"
 
 
@@ -57,7 +58,7 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> TelegramAdapte
     """
     token = env.get(TOKEN)
     if not token:
-        log.info("Telegram is off: .env has no %s (docs/telegram.md tells how to get one)", TOKEN)
+        log.info(OFF)
         return None
     from bot.chats.telegram_adapter import TelegramAdapter
 
