@@ -49,6 +49,11 @@ def reminder_key(asked: Approval) -> str:
     return f"remind:{asked.id}"
 
 
+def go_on(task: Task) -> str:
+    """The command that tells an agent to ask again."""
+    return f"/say {task.id} {_GO_ON}"
+
+
 def binding(asked: Approval) -> str:
     """What a yes binds to: the whole request and its place, or the commit and tree that are held."""
     parts = (asked.id, asked.request, asked.directory, asked.commit, asked.tree)
@@ -97,7 +102,7 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
             line(f"Nobody answered until {words.clock(asked.expires_us)}; the agent was told no."),
         ),
         actions=(
-            Action("Go on", f"/say {task.id} {_GO_ON}"),
+            Action("Go on", go_on(task)),
             Action("Retry", f"/retry {task.id}"),
         ),
         footer=base,

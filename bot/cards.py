@@ -61,7 +61,8 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class Card:
     """One message. ``mention`` is the ``str(PersonId)`` of whom it pings; ``picture`` and ``document`` are
-    paths of files on the controller; ``body`` is shown as preformatted text."""
+    paths of files on the controller; ``body`` is shown as preformatted text. ``choice``: its once-only buttons are
+    the answers to one question, so the first press takes all of them."""
 
     title: Line
     lines: tuple[Line, ...] = ()
@@ -73,6 +74,7 @@ class Card:
     mention: str = ""
     picture: str = ""
     document: str = ""
+    choice: bool = False
 
     def to_json(self) -> str:
         """The form the outbox keeps."""
@@ -88,6 +90,7 @@ class Card:
                 "mention": self.mention,
                 "picture": self.picture,
                 "document": self.document,
+                "choice": self.choice,
             },
             ensure_ascii=True,
             separators=(",", ":"),
@@ -109,6 +112,7 @@ class Card:
                 mention=raw["mention"],
                 picture=raw["picture"],
                 document=raw["document"],
+                choice=raw.get("choice", False),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(attempted="read a card from the outbox", cause=repr(error)[:200]) from error

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from bot import drafts
+from bot import buttons, drafts
 from bot.cards import Card, Tone, line
 from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
@@ -327,6 +327,7 @@ class ChatCore:
         def pressed(tx: Tx) -> None:
             actions.use(tx, token, by)
             effect(tx)
+            buttons.pressed(tx, button, by)
 
         return call, pressed
 

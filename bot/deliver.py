@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -152,6 +153,8 @@ def post(
     """Puts a new message into the outbox. With ``key`` it can be changed later by :func:`repost`."""
     if priority is None:
         priority = PING if ping else REPLY
+    if not key and any(action.once for action in card.actions):
+        key = f"buttons:{secrets.token_urlsafe(8)}"  # what is pressed goes from the card, so it must be found again
     number = outbox.put(
         tx, chat=chat, card_json=card.to_json(), card_key=key, ping=ping, priority=priority, task=task
     )
@@ -166,11 +169,17 @@ def post(
 
 
 def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str) -> None:
-    """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent."""
+    """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent.
+
+    A once-only button that was pressed on it does not come back.
+    """
     put = outbox.lives_in(tx, key, chat)
     if not put:
         return
-    outbox.edit(tx, key, _with_tokens(tx, chat, card, put).to_json(), chat=chat)
+    once = {action.command for action in card.actions if action.once}
+    used = actions.spent(tx, chat, put, once) if once else ()
+    kept = [one for one in card.actions if not one.once or (one.command, one.digest) not in used]
+    outbox.edit(tx, key, _with_tokens(tx, chat, card.with_actions(kept), put).to_json(), chat=chat)
     store = tx.store
     tx.after_commit(lambda: _ring(store, chat.adapter))
 

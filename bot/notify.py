@@ -14,14 +14,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from bot import notices, sounds
+from bot import buttons, notices, sounds
 from bot.cards import Card
 from bot.deliver import CARD, post, repost
 from bot.notices import Notice, Telling
 from bot.progress import Progress, progress_card, task_key
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Misused
-from fleet.events import Recorded
+from fleet.events import Recorded, TaskMoved
 from fleet.model import ENDS, ChatRef, Task
 from fleet.store import approvals, ledger, settings, tasks
 from fleet.store.core import Store, Tx
@@ -146,10 +146,13 @@ class Notifier:
                 continue
             progress = self._progresses.after(tx, recorded)
             touched[task.id] = task, progress
+            if isinstance(recorded.event, TaskMoved) and recorded.event.new in ENDS:
+                buttons.ended(tx, task)
+                self._shown.pop(task.id, None)
             for notice in notices.of(tx, task, recorded, progress, telling):
                 self._tell(tx, config, task, notice)
         for task, progress in touched.values():
-            card = progress_card(task, progress, config.isolation, tx.now_us())
+            card = buttons.honest(tx, task, progress_card(task, progress, config.isolation, tx.now_us()))
             if self._shown.get(task.id) != card:
                 self._shown[task.id] = card
                 repost(tx, task.origin, card, key=task_key(task.id))
@@ -162,10 +165,11 @@ class Notifier:
 
     def _tell(self, tx: Tx, config: FleetConfig, task: Task, notice: Notice) -> None:
         chat: ChatRef = task.origin
+        card = buttons.honest(tx, task, notice.card)
         if notice.edits:
-            repost(tx, chat, notice.card, key=notice.key)
+            buttons.change(tx, notice.key, card)
             return
         ping = sounds.audible(tx, config, chat, task.requester, notice.sound)
         if notice.approval and ping:
             approvals.note(tx, notice.approval, pinged=True)
-        post(tx, chat, notice.card, key=notice.key, ping=ping, task=task.id, priority=None if ping else CARD)
+        post(tx, chat, card, key=notice.key, ping=ping, task=task.id, priority=None if ping else CARD)

@@ -92,11 +92,11 @@ def _question(verb: str, request: RunRequest, what: str, names: list[str], away:
         for name in names[page.first : page.upto]
     ]
     turns = [
-        replace(turn, command=_written(verb, replace(request, **{what: turn.command})))
+        replace(turn, command=_written(verb, replace(request, **{what: turn.command})), once=True)
         for turn in page.actions("?")
     ]
     lines = [line("⚠ does not answer now")] if any(name in away for name in names[page.first : page.upto]) else []
-    return Card(line(title + page.span), tuple(lines), actions=(*options, *turns), tone=Tone.WAITING)
+    return Card(line(title + page.span), tuple(lines), actions=(*options, *turns), tone=Tone.WAITING, choice=True)
 
 
 def _written(verb: str, request: RunRequest) -> str:

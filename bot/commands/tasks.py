@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot import asks, words
+from bot import asks, buttons, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands import choose
 from bot.commands.common import find_task, reply, task_meant
@@ -97,6 +97,7 @@ async def stop(context: Context, call: Call) -> Effect:
         if now.state in ENDS:
             raise Refused(attempted=f"stop {task.id}", cause=f"it has ended: {now.state}")
         asked = tasks.request_stop(tx, task.id, call.actor)
+        buttons.withdraw(tx, now.origin, f"/stop {task.id}")
         title = f"{task.id} · stopping" if asked else f"{task.id} · was asked to stop before"
         post(
             tx, call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
@@ -112,11 +113,23 @@ def _footer(context: Context, task: Task) -> str:
 
 
 async def retry(context: Context, call: Call) -> Effect:
-    """Asks for the same again, as a new task from the base as it is now; one that is still open is stopped."""
+    """Asks for the same again, as a new task from the base as it is now; one that is still open is stopped.
+
+    A retry that is under way is pointed to, and a button begins none where there was one already.
+    """
     task = await task_meant(context, call)
 
     def effect(tx: Tx) -> None:
         now = tasks.task(tx, task.id)
+        before = tasks.retried_as(tx, now.id)
+        if before is not None and (call.message.pressed or before.state not in ENDS):
+            raise Refused(
+                attempted=f"retry {now.id}",
+                cause=f"already retried as {before.id}, which is {before.state}",
+                hint=f"/session {before.id} shows it."
+                if before.state not in ENDS
+                else f"/retry {before.id} tries once more.",
+            )
         if now.state not in ENDS:
             demand(call.person, Right.STOP, attempted=f"stop {now.id}, which a retry does")
             if not tasks.request_stop(tx, now.id, call.actor):
@@ -136,6 +149,7 @@ async def retry(context: Context, call: Call) -> Effect:
             retry_of=now.id,
         )
         attachments.copy(tx, now.id, again.id)
+        buttons.withdraw(tx, now.origin, f"/retry {now.id}", f"/stop {now.id}")
 
     return effect
 

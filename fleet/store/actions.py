@@ -6,9 +6,10 @@ The platform carries the token and nothing else, so a forged, foreign or old but
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 
 from fleet.errors import Refused
 from fleet.model import ChatRef
@@ -18,12 +19,14 @@ from fleet.store.tables import actions, cards, outbox
 
 @dataclass(frozen=True, slots=True)
 class Pressable:
-    """A button that may be pressed now. ``digest`` is the content it was shown with; empty: nothing to bind."""
+    """A button that may be pressed now. ``digest`` is the content it was shown with; empty: nothing to bind.
+    ``put`` is the outbox row of the message that carries it."""
 
     token: str
     command: str
     digest: str
     once: bool
+    put: int
 
 
 def mint(
@@ -92,7 +95,7 @@ def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "") -> P
         raise _refused(f"{row.used_by} pressed it already", "")
     if row.expires_us and row.expires_us <= tx.now_us():
         raise _refused("it is too old", "Use the newest card.")
-    return Pressable(token, row.command, row.digest, row.once)
+    return Pressable(token, row.command, row.digest, row.once, row.put)
 
 
 def use(tx: Tx, token: str, by: str) -> None:
@@ -106,11 +109,54 @@ def use(tx: Tx, token: str, by: str) -> None:
         raise _refused("it was pressed already", "")
 
 
+def spent(tx: Tx, chat: ChatRef, put: int, commands: Collection[str]) -> set[tuple[str, str]]:
+    """Of the buttons for these commands that were pressed once and for all on a message: command and digest."""
+    query = select(actions.c.command, actions.c.digest).where(_on(chat, put), actions.c.command.in_(commands))
+    return {(row.command, row.digest) for row in tx.connection.execute(query.where(actions.c.used_us != 0))}
+
+
+def spend(tx: Tx, chat: ChatRef, put: int, by: str) -> None:
+    """Marks every once-only button of a message as pressed: it asked one thing, and ``by`` has answered."""
+    unused = update(actions).where(_on(chat, put), actions.c.used_us == 0)
+    tx.connection.execute(unused.values(used_us=tx.now_us(), used_by=by))
+
+
+def expire(tx: Tx, chat: ChatRef, put: int) -> None:
+    """The once-only buttons of a message are too old from now on: a newer message has them."""
+    unused = update(actions).where(_on(chat, put), actions.c.used_us == 0)
+    tx.connection.execute(unused.values(expires_us=tx.now_us()))
+
+
+def carriers(tx: Tx, chat: ChatRef, commands: Collection[str]) -> list[int]:
+    """The outbox rows of a chat's messages, in all its threads, with an unpressed button for one of these."""
+    here = (actions.c.adapter == chat.adapter) & (actions.c.chat == chat.chat)
+    query = select(actions.c.put).distinct().where(here, actions.c.command.in_(commands), actions.c.used_us == 0)
+    return sorted(tx.connection.execute(query).scalars())
+
+
+def shown_digest(tx: Tx, chat: ChatRef, command: str) -> str:
+    """The content that a button for ``command`` was last shown with: in this chat, else in any; empty: in none."""
+    query = select(actions.c.digest).where(actions.c.command == command)
+    here = query.where(actions.c.adapter == chat.adapter, actions.c.chat == chat.chat)
+    for one in (here, query):
+        newest = one.order_by(actions.c.put.desc(), actions.c.created_us.desc()).limit(1)
+        found = tx.connection.execute(newest).scalar_one_or_none()
+        if found is not None:
+            return str(found)
+    return ""
+
+
 def _messages(tx: Tx, put: int) -> set[str]:
     """Every message that a card lives in or lived in; empty before its delivery was recorded."""
     rows = select(outbox.c.message_id).where((outbox.c.id == put) | (outbox.c.put == put))
     lives = select(cards.c.message_id).where(cards.c.put == put)
     return {found for found in tx.connection.execute(rows.union(lives)).scalars() if found}
+
+
+def _on(chat: ChatRef, put: int) -> ColumnElement[bool]:
+    """The once-only buttons of a message, by the index that begins with the chat."""
+    here = (actions.c.adapter == chat.adapter) & (actions.c.chat == chat.chat)
+    return here & (actions.c.put == put) & actions.c.once
 
 
 def _refused(cause: str, hint: str) -> Refused:

@@ -136,6 +136,20 @@ def open_tasks(tx: Tx) -> list[Task]:
     return [_task(row) for row in tx.connection.execute(query)]
 
 
+def retried_as(tx: Tx, task_id: str) -> Task | None:
+    """The newest task that repeats this one."""
+    query = select(tasks).where(tasks.c.retry_of == task_id).order_by(tasks.c.number.desc()).limit(1)
+    row = tx.connection.execute(query).one_or_none()
+    return None if row is None else _task(row)
+
+
+def newest_in(tx: Tx, adapter: str, chat: str) -> Task | None:
+    """The task that was asked for last in a chat, whichever thread."""
+    query = select(tasks).where(tasks.c.adapter == adapter, tasks.c.chat == chat)
+    row = tx.connection.execute(query.order_by(tasks.c.number.desc()).limit(1)).one_or_none()
+    return None if row is None else _task(row)
+
+
 def unfinished(tx: Tx) -> list[Task]:
     """Every open task, and every ended one whose session was not closed yet, oldest first."""
     left = select(sessions.c.task).where(sessions.c.ended_us == 0)

@@ -1,0 +1,102 @@
+"""No button lies: what was pressed, or would do nothing any more, goes from the cards that are in chats already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from bot import asks
+from bot.cards import Action, Card, Tone, line
+from bot.deliver import repost
+from fleet.model import ENDS, ChatRef, Task
+from fleet.store import actions, shown, tasks
+from fleet.store.core import Tx
+from fleet.store.shown import Shown
+
+
+def pressed(tx: Tx, button: actions.Pressable, by: str) -> None:
+    """Takes a once-only button that was just pressed from its card; of a choice all, and the card says which."""
+    one = shown.by_put(tx, button.put) if button.once else None
+    if one is None or not one.card_json:
+        return
+    card = Card.from_json(one.card_json)
+    label = next((action.label for action in card.actions if action.token == button.token), "")
+    if not label:
+        return  # what it did has changed the card already
+    if not card.choice:
+        _keep(tx, one, lambda action: action.token != button.token)
+        return
+    actions.spend(tx, one.chat, button.put, by)
+    rest = tuple(action for action in card.actions if not action.once)
+    answered = replace(card, lines=(line(f"✓ {label}"),), actions=rest, tone=Tone.PLAIN, choice=False)
+    repost(tx, one.chat, answered, key=one.key)
+
+
+def withdraw(tx: Tx, chat: ChatRef, *commands: str) -> None:
+    """Takes the buttons for these commands from every card of the chat."""
+    for put in actions.carriers(tx, chat, commands):
+        one = shown.by_put(tx, put)
+        if one is not None and one.card_json:
+            _keep(tx, one, lambda action: action.command not in commands)
+
+
+def ended(tx: Tx, task: Task) -> None:
+    """The task has ended: what its cards offered meanwhile goes. Its last card offers what there is to do now."""
+    withdraw(tx, task.origin, *_while_open(task), _retry(task))
+
+
+def honest(tx: Tx, task: Task, card: Card) -> Card:
+    """The card without those buttons of this task that would do nothing as it stands."""
+    offered = {action.command for action in card.actions}
+    gone: set[str] = set()
+    if task.state in ENDS:
+        gone.update(_while_open(task))
+    elif _stop(task) in offered and tasks.stop_requested(tx, task.id):
+        gone.add(_stop(task))
+    if _retry(task) in offered and tasks.retried_as(tx, task.id) is not None:
+        gone.add(_retry(task))
+    return _without(card, gone)
+
+
+def change(tx: Tx, key: str, card: Card) -> None:
+    """Changes the card of this key in every chat where it lives."""
+    for one in shown.by_key(tx, key):
+        repost(tx, one.chat, card, key=key)
+
+
+def supersede(tx: Tx, key: str, chat: ChatRef) -> None:
+    """Stops the once-only buttons of the cards of this key in a chat, because a new message gets the key now."""
+    for one in shown.by_key(tx, key):
+        if (one.chat.adapter, one.chat.chat) != (chat.adapter, chat.chat):
+            continue
+        actions.expire(tx, one.chat, one.put)
+        if not one.card_json:
+            continue
+        shown.set_aside(tx, one, f"{key}:{one.put}")
+        card = Card.from_json(one.card_json)
+        rest = tuple(action for action in card.actions if not action.once)
+        lines = (*card.lines, line("It was asked again: the newest card has the buttons."))
+        repost(tx, one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=f"{key}:{one.put}")
+
+
+def _keep(tx: Tx, one: Shown, wanted: Callable[[Action], bool]) -> None:
+    card = Card.from_json(one.card_json)
+    kept = tuple(action for action in card.actions if wanted(action))
+    if kept != card.actions:
+        repost(tx, one.chat, card.with_actions(kept), key=one.key)
+
+
+def _without(card: Card, commands: Collection[str]) -> Card:
+    return card.with_actions(action for action in card.actions if action.command not in commands)
+
+
+def _stop(task: Task) -> str:
+    return f"/stop {task.id}"
+
+
+def _retry(task: Task) -> str:
+    return f"/retry {task.id}"
+
+
+def _while_open(task: Task) -> tuple[str, ...]:
+    return (_stop(task), asks.go_on(task))

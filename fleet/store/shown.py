@@ -1,0 +1,67 @@
+"""What the cards in chats say now, by the message they live in: for changing what is there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select, update
+
+from fleet.model import ChatRef
+from fleet.store.core import Tx
+from fleet.store.tables import cards, outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A card that can still be changed. ``put`` is the outbox row that posted it, ``card_json`` its newest form
+    (empty when retention took it), ``message_id`` the platform's id of its message, empty before its delivery."""
+
+    put: int
+    key: str
+    chat: ChatRef
+    message_id: str
+    card_json: str
+
+
+def by_put(tx: Tx, put: int) -> Shown | None:
+    """The card that this outbox row posted; ``None`` when it has no key or its key has moved to a newer message."""
+    posted = outbox.alias("posted")
+    query = select(cards).join(
+        posted,
+        (posted.c.id == put)
+        & (cards.c.card_key == posted.c.card_key)
+        & (cards.c.adapter == posted.c.adapter)
+        & (cards.c.chat == posted.c.chat)
+        & (cards.c.thread == posted.c.thread)
+        & (cards.c.put == put),
+    )
+    row = tx.connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Shown(put, row.card_key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, put))
+
+
+def by_key(tx: Tx, key: str) -> list[Shown]:
+    """Every place where a card of this key lives, in the order in which they were posted."""
+    rows = tx.connection.execute(select(cards).where(cards.c.card_key == key).order_by(cards.c.put)).all()
+    return [
+        Shown(row.put, key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, row.put))
+        for row in rows
+    ]
+
+
+def set_aside(tx: Tx, one: Shown, key: str) -> None:
+    """Gives a card another key, so that a new message can have the old one while this one can still be changed."""
+    at = (
+        (cards.c.card_key == one.key)
+        & (cards.c.adapter == one.chat.adapter)
+        & (cards.c.chat == one.chat.chat)
+        & (cards.c.thread == one.chat.thread)
+    )
+    tx.connection.execute(update(cards).where(at).values(card_key=key))
+    tx.connection.execute(update(outbox).where(outbox.c.id == one.put).values(card_key=key))
+
+
+def _newest(tx: Tx, put: int) -> str:
+    query = select(outbox.c.card_json).where(or_(outbox.c.id == put, outbox.c.put == put))
+    return tx.connection.execute(query.order_by(outbox.c.id.desc()).limit(1)).scalar_one_or_none() or ""
