@@ -12,18 +12,20 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from bot import buttons, drafts
 from bot.cards import Card, Tone, line
 from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
+from bot.hearing import URGENT, Doubt, Seen, Words, doubting, hear, seen, unmeant
 from bot.message import Message, as_one
-from bot.parse import Command, Ignore, Reply, parse
+from bot.parse import Command, Ignore, parse
 from bot.rates import PerPerson, Unlimited
 from bot.registry import Call, Context, Effect, FleetControl, MachineSeen, Result
 from fleet.errors import AirbossError, Malformed, Misused, Refused
 from fleet.model import PersonId
-from fleet.store import actions, inbox, threads
+from fleet.store import actions, inbox
 from fleet.store.core import Tx
 from gates.people import Person, Right, may, who
 
@@ -38,7 +40,6 @@ RateLimit = Callable[[PersonId], bool]
 """Whether this person may be answered now; asked once for each message."""
 
 
-_FILES_ALONE = "Look at the attached files."
 _ALBUM_SECONDS = 0.7
 _ALBUM_MESSAGES = 10
 """An album is whole when nothing more of it came for so long; a platform sends its messages in one go."""
@@ -48,17 +49,13 @@ class _TooOften(Exception):
     """Somebody goes on although they were told to wait."""
 
 
-_Seen = tuple[str, drafts.Draft | None]
-"""What the store says of a message: the task it is about, and what its sender had begun to say."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     """A committed message; ``None`` in it cannot be read, or was not looked up yet."""
 
     row: inbox.Received
     message: Message | None
-    seen: _Seen | None
+    seen: Seen | None
 
 
 @dataclass(slots=True)
@@ -131,14 +128,14 @@ class ChatCore:
         lane = self._lane(adapter, message.chat.chat)
         alone = not lane.waiting and not lane.coming
 
-        def work(tx: Tx) -> tuple[int | None, _Seen | None]:
+        def work(tx: Tx) -> tuple[int | None, Seen | None]:
             kept = inbox.receive(tx, adapter, update, payload)
             # With nothing before it in its chat, what it is about can be looked up on the same way.
             return kept, self._seen(tx, message) if kept is not None and alone else None
 
         lane.coming += 1
         try:
-            number, seen = await self._context.store.write(work)
+            number, found = await self._context.store.write(work)
         finally:
             lane.coming -= 1
         if number is None:
@@ -148,20 +145,20 @@ class ChatCore:
             future = asyncio.get_running_loop().create_future()
             future.add_done_callback(lambda _: self._results.pop(number, None))
             self._results[number] = future
-        self._enqueue(row, message, seen)
+        self._enqueue(row, message, found)
         return row
 
     def _lane(self, adapter: str, chat: str) -> _Lane:
         return self._lanes.setdefault((adapter, chat), _Lane())
 
-    def _enqueue(self, row: inbox.Received, message: Message | None = None, seen: _Seen | None = None) -> None:
+    def _enqueue(self, row: inbox.Received, message: Message | None = None, found: Seen | None = None) -> None:
         if self._closing:
             return
         if message is None:
             with contextlib.suppress(Malformed):
                 message = Message.from_bytes(row.payload)
         lane = self._lane(row.adapter, message.chat.chat if message else "")
-        lane.waiting.append(_Waiting(row, message, seen))
+        lane.waiting.append(_Waiting(row, message, found))
         lane.came.set()
         if lane.worker is None or lane.worker.done():
             lane.worker = asyncio.create_task(self._work(lane), name=f"chat {row.adapter}")
@@ -206,6 +203,7 @@ class ChatCore:
             return Result(status=Refused.status, posted=await self._commit(rows, "too often"))
         except Exception as error:
             told = explain(error)
+            told = told._replace(remedy=self._context.registry.spelled(message.adapter, told.remedy))
             bug = not isinstance(error, AirbossError)
             if bug:
                 log.exception("a command failed")
@@ -239,63 +237,74 @@ class ChatCore:
 
         return await self._context.store.write(work)
 
-    def _seen(self, tx: Tx, message: Message) -> _Seen:
-        known = who(self._context.config(), message.sender) is not None
-        task = threads.task_of_message(tx, message.chat, message.reply_to)
-        return task, drafts.kept(tx, message.chat, message.sender) if known else None
+    def _seen(self, tx: Tx, message: Message) -> Seen:
+        return seen(tx, message, known=who(self._context.config(), message.sender) is not None)
 
-    async def _prepare(self, message: Message, seen: _Seen | None) -> tuple[Call | None, Effect | str]:
+    async def _prepare(self, message: Message, found: Seen | None) -> tuple[Call | None, Effect | str]:
         """The call and what it does, or why nothing is done."""
-        person = who(self._context.config(), message.sender)
-        if seen is None:
-            seen = await self._context.store.read(lambda tx: self._seen(tx, message))
-        task, draft = seen
-        button: actions.Pressable | None = None
-        if message.pressed:
-            token, chat, sender = message.pressed, message.chat, str(message.sender)
-            if person is None:
-                return None, self._told(message)
-            button = await self._context.store.read(
-                lambda tx: actions.look(tx, token, chat, sender, message.reply_to)
-            )
-            text = button.command
-        else:
-            text = message.text or (_FILES_ALONE if message.files else "")
-        direct = message.direct or bool(task)
-        threaded = bool(task or draft) and not button
-        parsed = parse(text, self._context.registry.names, direct=direct, threaded=threaded)
-        if isinstance(parsed, Ignore):
-            return None, parsed.why
-        if isinstance(parsed, Command) and not (message.direct or task or self._context.registry.get(parsed.verb)):
-            return None, "not for us"
-        if isinstance(parsed, Reply) and draft is not None and not (task and message.reply_to):
-            parsed = Command(draft.verb, draft.arguments(parsed.text))
-        if isinstance(parsed, Reply):
-            if not task and not message.direct:
-                return None, "not for us"
-            if person is not None and task:
-                parsed = Command("say", parsed.text)
+        registry, person = self._context.registry, who(self._context.config(), message.sender)
+        if found is None:
+            found = await self._context.store.read(lambda tx: self._seen(tx, message))
+        said = None if message.pressed or message.unreadable else hear(message, found, registry)
+        if isinstance(said, Ignore):
+            return None, said.why
         if person is None:
-            return None, self._told(message)
-        if not self._rate(message.sender):
+            return None, self._told(message) if message.direct else "a stranger's words to others"
+        if message.pressed:
+            return await self._pressed(message, person, found)
+        if not self._urgent(said) and not self._rate(message.sender):
             if not self._refusals(message.sender):
                 raise _TooOften
             raise Refused(attempted="take this message", cause="too many in a short time", hint="Wait a minute.")
-        if isinstance(parsed, Reply):
-            raise Misused(
-                attempted="tell whom this is for",
-                cause="it is no command, and answers no task's card",
-                hint="Try /run and your words, /say TASK and your words, or /help.",
-            )
-        if draft is None:
-            return await self._call(message, person, parsed, task, button)
-        if parsed.verb == "cancel" and button is None:
-            return None, lambda tx: _dropped(tx, message)
-        call, effect = await self._call(message, person, parsed, task, button)
+        match said:
+            case Doubt():
+                card = doubting(said, partial(registry.write, message.adapter))
+                return None, lambda tx: _posted(tx, message, card)
+            case Words(draft, text):
+                command = Command(draft.verb, draft.arguments(text))
+                return await self._spoken(message, person, command, found, draft.files)
+            case Command():
+                return await self._spoken(message, person, said, found)
+        raise unmeant(message, registry)
+
+    def _urgent(self, said: object) -> bool:
+        command = self._context.registry.get(said.verb) if isinstance(said, Command) else None
+        return command is not None and command.verb in URGENT
+
+    async def _pressed(self, message: Message, person: Person, found: Seen) -> tuple[Call, Effect]:
+        """A button: never too often, and it ends a draft only where it begins or asks for a task."""
+        token, chat, sender = message.pressed, message.chat, str(message.sender)
+        button = await self._context.store.read(lambda tx: actions.look(tx, token, chat, sender, message.reply_to))
+        said = parse(button.command, self._context.registry.names)
+        if not isinstance(said, Command):
+            raise ValueError(f"a button that is no command: {button.command!r}")
+        call, effect = await self._call(message, person, said, found.task, button.digest)
+
+        def pressed(tx: Tx) -> None:
+            actions.use(tx, button.token, call.actor)
+            if call.verb in drafts.VERBS:
+                drafts.drop(tx, chat, message.sender)
+            effect(tx)
+            buttons.pressed(tx, button, call.actor)
+
+        return call, pressed
+
+    async def _spoken(
+        self, message: Message, person: Person, said: Command, found: Seen, digest: str = ""
+    ) -> tuple[Call, Effect]:
+        """Typed words: what does something drops a draft, and says so; what only shows something keeps it."""
+        draft, registry = found.draft_for(message), self._context.registry
+        call, effect = await self._call(message, person, said, found.task, digest)
+        command = registry.get(said.verb)
+        if draft is None or command is None or command.right is Right.SEE:
+            return call, effect
+        verb = registry.write(message.adapter, draft.verb)
 
         def instead(tx: Tx) -> None:
             drafts.drop(tx, message.chat, message.sender)
             effect(tx)
+            if call.verb not in drafts.VERBS:
+                _posted(tx, message, Card(line(f"Your {verb} that waited for words is dropped.")))
 
         return call, instead
 
@@ -304,32 +313,22 @@ class ChatCore:
         return _stranger(message) if self._strangers(message.sender) else "a stranger, too often"
 
     async def _call(
-        self, message: Message, person: Person, parsed: Command, task: str, button: actions.Pressable | None
+        self, message: Message, person: Person, said: Command, task: str, digest: str
     ) -> tuple[Call, Effect]:
-        command = self._context.registry.get(parsed.verb)
+        registry = self._context.registry
+        command = registry.get(said.verb)
         if command is None:
-            close = self._context.registry.nearest(parsed.verb)
+            close = registry.nearest(said.verb)
             raise Misused(
-                attempted=f"do /{parsed.verb}",
+                attempted=f"do /{said.verb}",
                 cause="there is no such command",
                 hint=f"Did you mean /{close}?" if close else "/help shows them all.",
             )
-        demand_right(person, command.right, f"/{command.verb}")
+        demand_right(person, command.right, registry.write(message.adapter, command.verb))
         if any(file.source for file in message.files):
             message = await self._fetch[message.adapter](message)
-        digest = button.digest if button else ""
-        call = Call(message, person, command.verb, parsed.args, task=task, digest=digest)
-        effect = await command.handler(self._context, call)
-        if button is None:
-            return call, effect
-        token, by = button.token, call.actor
-
-        def pressed(tx: Tx) -> None:
-            actions.use(tx, token, by)
-            effect(tx)
-            buttons.pressed(tx, button, by)
-
-        return call, pressed
+        call = Call(message, person, command.verb, said.args, task=task, digest=digest)
+        return call, await command.handler(self._context, call)
 
 
 def _one_album(one: Message | None, other: Message) -> bool:
@@ -359,11 +358,6 @@ def _stranger(message: Message) -> Effect:
         tone=Tone.PLAIN,
     )
     return lambda tx: _posted(tx, message, card)
-
-
-def _dropped(tx: Tx, message: Message) -> None:
-    drafts.drop(tx, message.chat, message.sender)
-    post(tx, message.chat, Card(line("Dropped; nothing was begun.")))
 
 
 def _posted(tx: Tx, message: Message, card: Card) -> None:

@@ -1,29 +1,39 @@
 """A task that a person has chosen everything for but the words: the next plain message of theirs is the prompt.
 
-Kept in the store, so that a restart in between loses nothing; dropped by any command, and after an hour.
+Kept in the store, so that a restart in between loses nothing; dropped by a command that does something, and after
+an hour.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from fleet.model import ChatRef, PersonId
-from fleet.store import settings
+from fleet.store import settings, threads
 from fleet.store.core import Tx
 
 LIVES_US: Final = 3_600_000_000
 
+VERBS: Final = frozenset({"run", "ask"})
+"""The commands that take words: they use a draft up, or put another in its place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """``verb`` is ``run`` or ``ask``; the other three are as in their options, ``*`` for any machine."""
+    """``verb`` is ``run`` or ``ask``; the next three are as in their options, ``*`` for any machine.
+
+    ``files`` is the key of what is held for it (``bot/held.py``); ``question`` the outbox row that asked for the
+    words: an answer in a thread under that message is meant for it too.
+    """
 
     verb: str
     repo: str
     machine: str
     agent: str
+    files: str = ""
+    question: int = 0
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with these words."""
@@ -37,16 +47,34 @@ def keep(tx: Tx, chat: ChatRef, person: PersonId, draft: Draft) -> None:
 
 def kept(tx: Tx, chat: ChatRef, person: PersonId) -> Draft | None:
     """What waits for this person's words here."""
-    stored = settings.get(tx, _key(chat, person))
+    found = _found(tx, chat, person)
+    return found[1] if found is not None else None
+
+
+def drop(tx: Tx, chat: ChatRef, person: PersonId) -> bool:
+    """Forgets it; answers whether there was one."""
+    found = _found(tx, chat, person)
+    if found is not None:
+        settings.put(tx, found[0], "")
+    return found is not None
+
+
+def _found(tx: Tx, chat: ChatRef, person: PersonId) -> tuple[str, Draft] | None:
+    """The draft and its key: kept in this very place, or beside the thread that hangs under its question."""
+    draft = _read(tx, key := _key(chat, person))
+    if draft is None and chat.thread:
+        draft = _read(tx, key := _key(replace(chat, thread=""), person))
+        if draft is not None and (not draft.question or threads.message_of(tx, draft.question) != chat.thread):
+            return None
+    return (key, draft) if draft is not None else None
+
+
+def _read(tx: Tx, key: str) -> Draft | None:
+    stored = settings.get(tx, key)
     if not stored:
         return None
     raw = json.loads(stored)
     return Draft(**raw) if raw.pop("until_us") > tx.now_us() else None
-
-
-def drop(tx: Tx, chat: ChatRef, person: PersonId) -> None:
-    """Forgets it."""
-    settings.put(tx, _key(chat, person), "")
 
 
 def _key(chat: ChatRef, person: PersonId) -> str:

@@ -32,8 +32,10 @@ class Message:
     ``update_id`` is the platform's own id, unique per adapter: the key that makes redelivery harmless.
     ``pressed`` is the token of the button that was pressed (``text`` is then empty). ``reply_to`` is the
     platform's id of the message this one answers, or whose button was pressed; ``direct`` says that it was meant
-    for us alone (a direct message or a mention), so that a missing slash is forgiven. ``album`` is the platform's
-    id of several files that were sent as one, where each comes as a message of its own.
+    for us alone (a direct message or a mention), so that a missing slash is forgiven; ``private`` that nobody else
+    is in the chat, so that every plain word there is ours. ``album`` is the platform's id of several files that
+    were sent as one, where each comes as a message of its own. ``unreadable``: it holds nothing but what we can
+    make no use of, such as a voice.
     """
 
     adapter: str
@@ -46,6 +48,8 @@ class Message:
     files: tuple[Attachment, ...] = ()
     direct: bool = True
     album: str = ""
+    private: bool = True
+    unreadable: bool = False
 
     def to_bytes(self) -> bytes:
         """The form the inbox keeps."""
@@ -67,6 +71,8 @@ class Message:
                 files=tuple(Attachment(**one) for one in raw["files"]),
                 direct=raw["direct"],
                 album=raw.get("album", ""),
+                private=raw.get("private", True),
+                unreadable=raw.get("unreadable", False),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error

@@ -5,24 +5,31 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _QUOTES = str.maketrans("“”„‟«»‘’‚‛", '""""""\'\'\'\'')
 _DASHES = re.compile("[‐‑‒–—―−]+")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"
 _SLASHES = "/／!⁄∕"  # look-alikes that a phone's keyboard offers
+_AROUND = "\"'“”„‟«»‘’‚‛"
+_AFTER = ".!?…。！？"  # a keyboard ends a sentence by itself
 _VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
-_OPTION = re.compile(r"(?:(repo|on|machine|agent)[=:](\S+)|@([A-Za-z0-9][A-Za-z0-9_.-]*))(?=$|\s)", re.IGNORECASE)
+_OPTION = re.compile(
+    r"[-‐‑‒–—―−]{0,2}(repo|on|machine|agent)(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
+    r"|@([A-Za-z0-9][A-Za-z0-9_.-]*)[,;]?(?=$|\s)",
+    re.IGNORECASE,
+)
 _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb in lower case and everything after it, letter for letter."""
+    """A verb in lower case and everything after it, letter for letter. ``plain``: it came without a slash."""
 
     verb: str
     args: str = ""
+    plain: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     mention = _MENTION.match(rest)
     if mention and direct:
         rest = rest[mention.end() :]
+    rest = _alone(rest) or rest
     slashed = rest[0] in _SLASHES
     if slashed:
         rest = rest.lstrip(_SLASHES).lstrip(" ")
@@ -73,14 +81,34 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
         return Ignore("a slash alone") if slashed and not rest else Reply(text.strip())
     verb = found.group(1).lower().replace("_", "-")
     if slashed or (direct and verb in verbs and _addressed(rest[found.end() :], threaded)):
-        return Command(verb, rest[found.end() :].strip())
+        return Command(verb, rest[found.end() :].strip(), plain=not slashed)
     return Reply(text.strip())
+
+
+def lone_word(text: str) -> str:
+    """The one word that a message is, in lower case, as a verb would be written; empty when it is more or none."""
+    word = _alone(text.strip().strip(_INVISIBLE)).lstrip(_SLASHES).strip()
+    found = _VERB.fullmatch(word)
+    return found.group(1).lower().replace("_", "-") if found else ""
+
+
+def _alone(text: str) -> str:
+    """A message that is one word, without the quotes around it and the full stop after it; empty for others."""
+    bare = text.strip().strip(_AROUND).rstrip(_AFTER + _AROUND)
+    return bare if _VERB.fullmatch(bare.lstrip(_SLASHES).lstrip(" ")) else ""
 
 
 def _addressed(after: str, threaded: bool) -> bool:
     """Whether words that begin with a verb are a command to us: "stop, wait" is said to somebody."""
     after = after.strip()
     return not after if threaded else not after.startswith((",", ":"))
+
+
+def slip_of(word: str, verbs: Collection[str]) -> str:
+    """The verb of which a word without a slash may be a slip of the thumb: much nearer than for :func:`nearest`,
+    since most words are none; empty when it is none."""
+    close = difflib.get_close_matches(word, sorted(one for one in verbs if len(one) > 2), n=1, cutoff=0.75)
+    return word if word in verbs else close[0] if close else ""
 
 
 def nearest(verb: str, verbs: Collection[str]) -> str:
@@ -120,6 +148,6 @@ def run_request(args: str) -> RunRequest:
         key = "on" if option.group(3) else option.group(1).lower().replace("machine", "on")
         if found[key]:
             break
-        found[key] = tidy(option.group(3) or option.group(2)).strip("\"'")
+        found[key] = tidy(option.group(3) or option.group(2)).strip("\"',;")
         rest = rest[option.end() :].strip()
     return RunRequest(prompt=rest, repo=found["repo"], machine=found["on"], agent=found["agent"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ class Call:
     """One command by one person. ``args`` is everything after the verb, letter for letter.
 
     ``task`` is the task whose card or thread the message answers, empty elsewhere; ``digest`` is the content
-    that a pressed button was bound to, empty for typed words.
+    that a pressed button was bound to, or the files that are held for a draft; empty for typed words.
     """
 
     message: Message
@@ -128,6 +129,9 @@ class Dialect:
     advice: str = "/help VERB tells more. Words without a slash work too; a reply to a card goes to its agent."
 
 
+_SLASHED = re.compile(r"(?<![\w/])/([a-z][a-z-]*)(?![\w/-])")
+
+
 class Registry:
     """Verbs and aliases by name. A second registration of a name is a bug and raises ``ValueError``.
 
@@ -157,6 +161,19 @@ class Registry:
         """The verb that was probably meant; empty when none is near."""
         found = self._names.get(nearest(name, self._names))
         return found.verb if found else ""
+
+    def write(self, adapter: str, verb: str) -> str:
+        """A command as it is typed in that chat."""
+        return self.dialects.get(adapter, Dialect()).write(verb)
+
+    def spelled(self, adapter: str, text: str) -> str:
+        """A text of ours with every ``/verb`` in it as it is typed in that chat."""
+
+        def typed(found: re.Match[str]) -> str:
+            verb = found.group(1)
+            return self.write(adapter, verb) if verb in self._commands else found.group()
+
+        return _SLASHED.sub(typed, text)
 
     @property
     def names(self) -> frozenset[str]:

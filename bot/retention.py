@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bot import held
 from bot.cards import Card
 from bot.message import Message
 from fleet.config import FleetConfig
@@ -64,6 +65,7 @@ class Retention:
     def _remove(self, batch: list[Path], age_us: int, before_us: int, tx: Tx) -> None:
         kept = {os.path.realpath(path) for path in retention.attached(tx, age_us)}
         kept |= {os.path.realpath(path) for path in _shown(retention.on_their_way(tx))}
+        kept |= {os.path.realpath(path) for path in held.paths(tx)}
         fetching, sent = _coming(inbox.pending(tx))
         kept |= {os.path.realpath(path) for path in sent}
         owners = {path: found[0] for path in batch if (found := _OWNER.match(path.name))}

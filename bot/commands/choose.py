@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bot import drafts
-from bot.cards import Action, Card, Tone, line
+from bot import drafts, held
+from bot.cards import Action, Card, Line, Tone, line
 from bot.commands.pages import Page
 from bot.deliver import post
 from bot.drafts import Draft
 from bot.parse import RunRequest
-from bot.registry import Call, Effect, MachineSeen
+from bot.registry import Call, Context, Effect, MachineSeen
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.store.core import Tx
@@ -109,26 +109,46 @@ def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
     """Puts the question. A script that gave the words but not the choice is told that nothing began."""
 
     def effect(tx: Tx) -> None:
-        post(tx, call.message.chat, card)
+        key, count = _held(tx, call)
+        buttons = [replace(action, digest=key) for action in card.actions]
+        post(tx, call.message.chat, replace(card, lines=(*card.lines, *_kept(count)), actions=tuple(buttons)))
         call.result.status = _MISUSED if had_words else 0
 
     return effect
 
 
-def awaiting_words(call: Call, draft: Draft) -> Effect:
+def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
     """Remembers the choice, and asks for the words."""
+    cancel = context.registry.write(call.message.adapter, "cancel")
+    # Where others talk too, a platform may not give us plain words, and none of them would be surely ours.
+    how = "Your next message here is" if call.message.private else "Reply to this message, or mention me: that is"
 
     def effect(tx: Tx) -> None:
-        drafts.keep(tx, call.message.chat, call.message.sender, draft)
+        key, count = _held(tx, call)
         machine = "any machine" if draft.machine == ANY else draft.machine
         card = Card(
             line("Send me the words."),
             (
                 line(f"{draft.agent} · {draft.repo} · {machine}"),
-                line("Your next message here is the task; /cancel drops it."),
+                *_kept(count),
+                line(f"{how} the task; {cancel} drops it."),
             ),
             tone=Tone.WAITING,
         )
-        post(tx, call.message.chat, card)
+        question = post(tx, call.message.chat, card)
+        drafts.keep(tx, call.message.chat, call.message.sender, replace(draft, files=key, question=question))
 
     return effect
+
+
+def _held(tx: Tx, call: Call) -> tuple[str, int]:
+    """The files so far, under their key: those of the command, or those that its question held."""
+    earlier = held.held(tx, call.digest)
+    if not call.message.files:
+        return (call.digest if earlier else ""), len(earlier)
+    files = (*earlier, *call.message.files)
+    return held.hold(tx, files), len(files)
+
+
+def _kept(count: int) -> list[Line]:
+    return [line(f"{count} file{'s' if count > 1 else ''} kept for it.")] if count else []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from bot import mutes, words
+from bot import drafts, mutes, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands.common import find_task, last_session, reply, split_task
 from bot.commands.tasks import keep_files, settle
@@ -69,9 +69,9 @@ async def mute(context: Context, call: Call) -> Effect:
     """Takes the sound off this chat for a while; cards still come."""
     chat, given = call.message.chat, tidy(call.args).lower()
     if given in ("off", "no", "end"):
-        return _muted(call, None)
+        return _muted(context, call, None)
     if given in ("", "on", "forever"):
-        return _muted(call, mutes.FOR_EVER)
+        return _muted(context, call, mutes.FOR_EVER)
     found = _SPAN.match(given)
     if found is None:
         raise MUTE.misused(f"{given[:20]!r} is no time")
@@ -85,11 +85,27 @@ async def mute(context: Context, call: Call) -> Effect:
     return effect
 
 
-def _muted(call: Call, until: int | None) -> Effect:
+def _muted(context: Context, call: Call, until: int | None) -> Effect:
     def effect(tx: Tx) -> None:
         mutes.mute(tx, call.message.chat, until or 0)
-        text = "Quiet until /mute off" if until else "Pings are on again"
+        text = (
+            f"Quiet until {context.registry.write(call.message.adapter, 'mute')} off"
+            if until
+            else "Pings are on again"
+        )
         reply(call, Card(line(text)))(tx)
+
+    return effect
+
+
+async def cancel(context: Context, call: Call) -> Effect:
+    """Drops what waits for a person's words. Never stops a task: that is another word."""
+    stop = context.registry.write(call.message.adapter, "stop")
+
+    def effect(tx: Tx) -> None:
+        dropped = drafts.drop(tx, call.message.chat, call.message.sender)
+        how = Card(line("There is nothing to drop."), (line(f"{stop} {call.task or 'TASK'} ends a task."),))
+        reply(call, Card(line("Dropped; nothing was begun.")) if dropped else how)(tx)
 
     return effect
 
@@ -136,8 +152,9 @@ def _hours(wish: Wish) -> str:
 
 
 def _zone(name: str) -> str:
+    known = {zone.lower(): zone for zone in available_timezones()}.get(name.lower(), name)
     try:
-        return ZoneInfo("UTC" if name.upper() == "UTC" else name).key
+        return ZoneInfo(known).key
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise NOTIFY.misused(f"{name[:40]!r} is no time zone known here, such as Europe/Berlin") from error
 
@@ -161,4 +178,5 @@ NOTIFY = Command(
     notify,
     SECTION,
 )
-COMMANDS = (SAY, MUTE, NOTIFY)
+CANCEL = Command("cancel", "drop what waits for your words", "", Right.SEE, cancel, SECTION)
+COMMANDS = (SAY, CANCEL, MUTE, NOTIFY)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from bot import asks, buttons, words
+from collections.abc import Sequence
+
+from bot import asks, buttons, held, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands import choose
 from bot.commands.common import find_task, reply, task_meant
 from bot.commands.pages import Page, wanted
 from bot.deliver import post, repost
 from bot.drafts import Draft
+from bot.message import Attachment
 from bot.parse import run_request
 from bot.parse import words as split
 from bot.progress import Progress, footer, progress_card, task_key
@@ -42,12 +45,12 @@ def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
     agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, request.machine)
     if not request.prompt:
-        return choose.awaiting_words(call, Draft(call.verb, repo, machine, agent))
+        return choose.awaiting_words(context, call, Draft(call.verb, repo, machine, agent))
 
     def effect(tx: Tx) -> None:
         wanted = "" if machine == choose.ANY else machine
         task = _create(context, call, tx, repo=repo, agent=agent, machine=wanted, prompt=request.prompt, mode=mode)
-        keep_files(tx, call, task.id, attachments.REQUEST)
+        keep_files(tx, call, task.id, attachments.REQUEST, held.held(tx, call.digest))
 
     return effect
 
@@ -82,9 +85,9 @@ def _create(
     return task
 
 
-def keep_files(tx: Tx, call: Call, task: str, note: int) -> None:
-    """Keeps the files that came with the words: for the task's request, or for a note of it."""
-    for file in call.message.files:
+def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attachment] = ()) -> None:
+    """Keeps the files that came with the words, after ``earlier`` ones: for a task's request, or a note of it."""
+    for file in (*earlier, *call.message.files):
         attachments.add(tx, task, note, name=file.name, path=file.path, media_type=file.media_type, size=file.size)
 
 
@@ -254,7 +257,7 @@ ASK = Command("ask", "ask an agent a question; nothing lands", f"{_WHERE} WORDSâ
 COMMANDS = (
     RUN,
     ASK,
-    Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("cancel", "kill")),
+    Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("kill",)),
     Command("retry", "do a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
     Command(
         "approve",

@@ -16,6 +16,12 @@ def get(tx: Tx, key: str, default: str = "") -> str:
     return default if value is None else value
 
 
+def beginning(tx: Tx, prefix: str) -> dict[str, str]:
+    """Every setting whose key begins with ``prefix``."""
+    query = select(settings.c.key, settings.c.value).where(settings.c.key.startswith(prefix, autoescape=True))
+    return {row.key: row.value for row in tx.connection.execute(query)}
+
+
 def put(tx: Tx, key: str, value: str) -> None:
     """Sets a setting; the empty string unsets it."""
     tx.connection.execute(delete(settings).where(settings.c.key == key))

@@ -28,6 +28,11 @@ def task_of_message(tx: Tx, chat: ChatRef, reply_to: str) -> str:
     return begun_here or _by_card(tx, chat, chat.thread, thread=True)
 
 
+def message_of(tx: Tx, number: int) -> str:
+    """How the platform calls the message that an outbox row became; empty before its delivery was recorded."""
+    return tx.connection.execute(select(outbox.c.message_id).where(outbox.c.id == number)).scalar() or ""
+
+
 def _by_card(tx: Tx, chat: ChatRef, message_id: str, *, thread: bool = False) -> str:
     named = outbox.c.message_id == message_id
     if thread:

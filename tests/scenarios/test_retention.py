@@ -292,3 +292,17 @@ async def test_a_running_controller_prunes_by_itself(home: Path) -> None:
         while old.exists():
             await asyncio.sleep(0.01)
     assert young.exists()
+
+
+async def test_a_file_that_a_question_still_holds_stays(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await send(there, "/run like this, in which repository?", "mine.png")
+        await send(there, "/run on=any", "waits.png")
+        await end(there, "t1")
+        await days_pass(there, 31)
+        await prune(there)
+        assert names(there) == ["waits.png"]
+        await there.say("make it look like this")
+        (task, _) = await there.tasks()
+        (kept,) = await there.store.read(lambda tx: attachments.of_note(tx, task.id, attachments.REQUEST))
+        assert Path(kept.path).read_bytes() == b"a picture"

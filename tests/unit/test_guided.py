@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bot.core import ChatCore
 from bot.message import Attachment
 from bot.rates import PerPerson, Sparing
 from fleet.model import ChatRef, Isolation, PersonId, TaskMode
-from fleet.store import attachments, inbox, sessions, tables
+from fleet.store import attachments, inbox, sessions, settings, tables, tasks
 from fleet.store.core import Tx
 from tests.chat_flight import everything
 from tests.chat_house import ADA, CHAT, FLEET, OTTO, STRANGER, House, house
@@ -66,19 +67,84 @@ async def test_words_without_a_choice_are_kept_in_the_buttons(tmp_path: Path) ->
         assert (task.repo, task.agent, task.machine, task.prompt) == ("blog", "demo", "", "mend “it”  now")
 
 
-@pytest.mark.parametrize("other", ["/cancel", "/status", "/help"])
-async def test_a_command_drops_the_draft(tmp_path: Path, other: str) -> None:
+async def waits(there: House) -> bool:
+    return await there.store.read(lambda tx: drafts.kept(tx, CHAT, ADA)) is not None
+
+
+async def stopping(there: House) -> bool:
+    return await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+
+
+async def test_cancel_drops_the_draft_and_never_stops_a_task(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/run mend it")
         await there.say("/run on=any")
-        result, _ = await there.say(other)
-        assert result.status == 0
-        assert await there.store.read(lambda tx: drafts.kept(tx, CHAT, ADA)) is None
+        _, (dropped,) = await there.say("Cancel.")
+        assert shown(dropped.title) == "Dropped; nothing was begun."
         result, _ = await there.say("these are no prompt")
         assert result.status == 2
+        for words in ("/cancel", "cancel", "/cancel t1"):
+            _, (nothing,) = await there.say(words)
+            assert everything(nothing).startswith("There is nothing to drop.\n/stop TASK ends a task.")
+        _, (of_task,) = await there.hand_over(there.message("cancel", reply_to="m1"))
+        assert "/stop t1 ends a task." in everything(of_task)
         (task,) = await there.tasks()
-        assert task.prompt == "mend it", "and /cancel stopped nothing"
+        assert task.prompt == "mend it"
         assert there.fleet.woken == ["t1"]
+        assert not await stopping(there)
+
+
+@pytest.mark.parametrize("other", ["/status", "/help", "Machines!", "/waiting", "/nonsense"])
+async def test_a_command_that_only_sees_keeps_the_draft(tmp_path: Path, other: str) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run on=any")
+        await there.say(other)
+        assert await there.tasks() == []
+        await there.say("these are the words")
+        assert [task.prompt for task in await there.tasks()] == ["these are the words"]
+
+
+async def test_a_command_that_does_something_drops_the_draft_and_says_so(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        _, (card,) = await there.say("/run mend it")
+        await there.say("/run on=any")
+        await there.press(card, "Stop")
+        assert await waits(there), "a press is no word in this conversation"
+        await there.say("/retry t9")
+        assert await waits(there), "what did nothing dropped nothing"
+        _, (_, told) = await there.say("/mute 1h")
+        assert shown(told.title) == "Your /run that waited for words is dropped."
+        assert not await waits(there)
+
+
+@pytest.mark.parametrize(
+    ("word", "verb"), [("Stop.", "stop"), ("stopp", "stop"), ("“yes”", "approve"), ("No!", "deny")]
+)
+async def test_a_lone_word_like_a_command_begins_no_task_unasked(tmp_path: Path, word: str, verb: str) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        await there.say("/run on=any")
+        for direct in (True, False):
+            _, (question,) = await there.hand_over(there.message(word, direct=direct))
+            assert labels(question) == [f"/{verb}", "It is the task"]
+            assert word in everything(question)
+        assert len(await there.tasks()) == 1
+        assert not await stopping(there)
+        await there.press(question, "It is the task")
+        assert (await there.tasks())[0].prompt == word
+        assert not await waits(there)
+
+
+async def test_the_button_of_such_a_question_is_the_command(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        await there.say("/run on=any")
+        _, (question,) = await there.say("Stop.")
+        await there.press(question, "/stop")
+        assert await stopping(there)
+        assert len(await there.tasks()) == 1
+        await there.hand_over(there.message("Stop!", reply_to="m1"))
+        assert "was asked to stop before" in shown(there.last().title), "an answer to a task is for that task"
 
 
 async def test_a_draft_is_one_persons_in_one_chat_and_not_for_ever(tmp_path: Path) -> None:
@@ -149,3 +215,52 @@ async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Pa
         assert all(Sparing(still)(owner) for _ in range(20))
         assert await there.store.read(inbox.pending) == []
         await core.close()
+
+
+async def held(there: House, task: str) -> list[str]:
+    return [
+        one.path for one in await there.store.read(lambda tx: attachments.of_note(tx, task, attachments.REQUEST))
+    ]
+
+
+async def test_a_photo_sent_with_a_command_that_asks_back_reaches_the_task(tmp_path: Path) -> None:
+    photos = tuple(Attachment(f"{n}.png", f"/files/{n}", "image/png", 3) for n in (1, 2))
+    async with house(tmp_path, fleet_toml=MORE) as there:
+        _, (repo,) = await there.hand_over(there.message("/ask make it look like this", files=photos))
+        assert "2 files kept for it." in everything(repo)
+        _, (agent,) = await there.press(repo, "blog")
+        assert "2 files kept for it." in everything(agent)
+        await there.press(agent, "demo")
+        assert await held(there, "t1") == ["/files/1", "/files/2"]
+        _, (other,) = await there.say("/ask and this")
+        _, (agent,) = await there.press(other, "blog")
+        assert "kept" not in everything(other) + everything(agent)
+        await there.press(agent, "demo")
+        assert await held(there, "t2") == []
+
+
+async def test_a_photo_sent_without_words_waits_for_them_through_a_restart(tmp_path: Path) -> None:
+    first, second = (Attachment(f"{n}.png", f"/files/{n}", "image/png", 3) for n in (1, 2))
+    async with house(tmp_path) as there:
+        _, (words,) = await there.hand_over(there.message("/run on=any", files=(first,)))
+        assert "1 file kept for it." in everything(words)
+        assert len(words.lines) <= 4
+    async with house(tmp_path) as later:
+        await later.core.call(later.message("like this", files=(second,), update="after the restart"))
+        assert await held(later, "t1") == ["/files/1", "/files/2"]
+
+
+async def test_what_was_asked_for_with_a_photo_does_not_begin_without_it(tmp_path: Path) -> None:
+    photo = Attachment("1.png", "/files/1", "image/png", 3)
+    async with house(tmp_path, fleet_toml=MORE) as there:
+        _, (repo,) = await there.hand_over(there.message("/ask repo=blog like this", files=(photo,)))
+
+        def age(tx: Tx) -> None:
+            for key, value in settings.beginning(tx, "held-files:").items():
+                settings.put(tx, key, json.dumps({**json.loads(value), "until_us": 1}))
+
+        await there.store.write(age)
+        result, (told,) = await there.press(repo, "demo")
+        assert result.status == 2
+        assert "Send them again" in everything(told)
+        assert await there.tasks() == []

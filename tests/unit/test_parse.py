@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.parse import Command, Ignore, Reply, RunRequest, nearest, parse, run_request, words
+from bot.parse import Command, Ignore, Reply, RunRequest, lone_word, nearest, parse, run_request, slip_of, words
 
 VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
 
@@ -26,6 +26,16 @@ VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
         ("@airboss: stop t1", "stop", "t1"),
         ("\u200b/status\u200b", "status", ""),
         ("/statsu", "statsu", ""),
+        ("Stop.", "stop", ""),
+        ("Status!", "status", ""),
+        ("help?!", "help", ""),
+        ("“status”", "status", ""),
+        ("„Status.“", "status", ""),
+        ("/Stop!", "stop", ""),
+        ("“/status”", "status", ""),
+        ("!stop…", "stop", ""),
+        ("@airboss Stop.", "stop", ""),
+        ("/statsu.", "statsu", ""),
         ("/run\nfirst\n  second", "run", "first\n  second"),
     ],
 )
@@ -33,7 +43,9 @@ def test_commands_are_forgiving(text: str, verb: str, args: str) -> None:
     assert parse(text, VERBS) == Command(verb, args)
 
 
-@pytest.mark.parametrize("text", ["stop, that is wrong", "please stop", "run: it", "looks good", "1"])
+@pytest.mark.parametrize(
+    "text", ["stop, that is wrong", "please stop", "run: it", "looks good", "1", "Done.", "“no way”"]
+)
 def test_words_that_are_not_for_us_stay_words(text: str) -> None:
     assert parse(text, VERBS) == Reply(text)
 
@@ -41,11 +53,14 @@ def test_words_that_are_not_for_us_stay_words(text: str) -> None:
 def test_in_a_thread_a_sentence_is_for_the_agent_and_a_lone_verb_is_not() -> None:
     assert parse("run the tests again", VERBS, threaded=True) == Reply("run the tests again")
     assert parse("stop", VERBS, threaded=True) == Command("stop")
+    assert parse("Stop!", VERBS, threaded=True) == Command("stop")
     assert parse("/run the tests again", VERBS, threaded=True) == Command("run", "the tests again")
 
 
 def test_in_a_group_only_a_slash_is_a_command() -> None:
     assert parse("status", VERBS, direct=False) == Reply("status")
+    assert parse("Status!", VERBS, direct=False) == Reply("Status!")
+    assert parse("/Status!", VERBS, direct=False) == Command("status")
     assert parse("/status", VERBS, direct=False) == Command("status")
 
 
@@ -81,11 +96,31 @@ def test_a_prompt_after_dashes_is_kept_letter_for_letter(prompt: str) -> None:
         ("— @property is broken", RunRequest("@property is broken")),
         ("-rf is a “flag”\n  keep — this", RunRequest("-rf is a “flag”\n  keep — this")),
         ("repo=a repo=b x", RunRequest("repo=b x", repo="a")),
+        ("—on=macbook fix", RunRequest("fix", machine="macbook")),
+        ("--on=macbook –agent=claude fix", RunRequest("fix", machine="macbook", agent="claude")),
+        ("on = macbook repo =shop fix", RunRequest("fix", "shop", "macbook")),
+        ("@macbook, fix", RunRequest("fix", machine="macbook")),
+        ("on=macbook, repo=“shop”; fix", RunRequest("fix", "shop", "macbook")),
+        ("-- on = macbook", RunRequest("on = macbook")),
+        ("onward = upward", RunRequest("onward = upward")),
         ("a@b.org wrote", RunRequest("a@b.org wrote")),
     ],
 )
 def test_run_reads_options_then_leaves_the_words_alone(args: str, meant: RunRequest) -> None:
     assert run_request(args) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("Stop.", "stop"), ("“/Stop!”", "stop"), ("statys", "statys"), ("stop it", ""), ("", ""), ("...", "")],
+)
+def test_a_lone_word_is_known_as_one(text: str, word: str) -> None:
+    assert lone_word(text) == word
+
+
+def test_of_words_without_a_slash_only_what_is_very_near_is_a_slip() -> None:
+    assert [slip_of(word, VERBS) for word in ("statys", "stp", "help")] == ["status", "stop", "help"]
+    assert [slip_of(word, VERBS) for word in ("thanks", "hello", "ok", "the", "st", "runner")] == [""] * 6
 
 
 def test_the_nearest_verb() -> None:

@@ -1,0 +1,143 @@
+"""What words mean where they were said: a command, words for an agent or a draft, or nothing for us. Pure.
+
+In a group most words are somebody else's: there we hear commands, what mentions us and what answers us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bot import drafts
+from bot.cards import Action, Card, Tone, line, one_line
+from bot.message import Message
+from bot.parse import Command, Ignore, Reply, lone_word, parse, slip_of
+from bot.registry import Registry
+from fleet.errors import Misused
+from fleet.model import ENDS
+from fleet.store import tasks, threads
+from fleet.store.core import Tx
+from gates.people import Right
+
+URGENT: Final = frozenset({"stop", "deny"})
+"""What is done however much was said before: somebody who is slowed down must still be able to hold an agent."""
+
+FILES_ALONE: Final = "Look at the attached files."
+_SLIP_WORDS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the store says of a message: the task it is about and whether that has ended, and what its sender had
+    begun to ask for."""
+
+    task: str = ""
+    over: bool = False
+    draft: drafts.Draft | None = None
+
+    def draft_for(self, message: Message) -> drafts.Draft | None:
+        """The draft, unless the message answers a task's own card: who does so speaks of that task."""
+        return None if self.task and message.reply_to else self.draft
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A lone word while a draft waits for words: the command ``verb``, or the prompt? Only its sender knows."""
+
+    word: str
+    verb: str
+    draft: drafts.Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a draft waited for: the prompt."""
+
+    draft: drafts.Draft
+    text: str
+
+
+Heard = Command | Reply | Ignore | Doubt | Words
+
+
+def seen(tx: Tx, message: Message, *, known: bool) -> Seen:
+    """Looks up what :func:`hear` needs; a draft only for people we know."""
+    task = threads.task_of_message(tx, message.chat, message.reply_to)
+    return Seen(
+        task,
+        over=bool(task) and not message.direct and tasks.task(tx, task).state in ENDS,
+        draft=drafts.kept(tx, message.chat, message.sender) if known else None,
+    )
+
+
+def hear(message: Message, found: Seen, registry: Registry) -> Heard:
+    """What a message says that was typed; ``Reply``: words to us that are for nobody we know of."""
+    # Half a letter is nothing that any store or chat takes.
+    text = message.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = text or (FILES_ALONE if message.files else "")
+    draft = found.draft_for(message)
+    said = parse(
+        text,
+        registry.names,
+        direct=message.direct or bool(found.task),
+        threaded=bool(found.task or draft),
+    )
+    if isinstance(said, Ignore):
+        return said
+    if isinstance(said, Command) and not said.plain:
+        ours = message.direct or found.task or registry.get(said.verb) is not None
+        return said if ours else Ignore("not for us")
+    if draft is not None:
+        return _for_draft(text.strip(), said, draft, registry)
+    if isinstance(said, Command):
+        return said
+    if found.task:
+        # A thread whose task has ended belongs to the people in it, unless they turn to us.
+        theirs = found.over and not (message.direct or message.private or message.reply_to)
+        return Ignore("the task of this thread has ended") if theirs else Command("say", said.text)
+    return said if message.direct else Ignore("not for us")
+
+
+def _for_draft(text: str, said: Command | Reply, draft: drafts.Draft, registry: Registry) -> Heard:
+    word = said.verb if isinstance(said, Command) else lone_word(said.text)
+    meant = registry.get(slip_of(word, registry.names)) if word else None
+    if meant is None:
+        return said if isinstance(said, Command) else Words(draft, said.text)
+    if word in registry.names and meant.right is Right.SEE:
+        return Command(word, plain=True)
+    return Doubt(text, meant.verb, draft)
+
+
+def unmeant(message: Message, registry: Registry) -> Misused:
+    """What to tell somebody whose words to us are for nobody; one or two of them may be a slip of a verb."""
+    if message.unreadable:
+        return Misused(
+            attempted="read this",
+            cause="text, pictures and files can be read here, nothing else",
+            hint="Write it, or send it as a file.",
+        )
+    given = message.text.split()
+    word = lone_word(given[0].rstrip(",:;")) if 0 < len(given) <= _SLIP_WORDS else ""
+    close = registry.get(slip_of(word, registry.names))
+    hint = "Try /run and your words, /say TASK and your words, or /help."
+    return Misused(
+        attempted="tell whom this is for",
+        cause="it is no command, and answers no task's card",
+        hint=f"Did you mean /{close.verb}?" if close else hint,
+    )
+
+
+def doubting(doubt: Doubt, write: Callable[[str], str]) -> Card:
+    """Asks which of the two it is."""
+    draft = doubt.draft
+    return Card(
+        line("“", one_line(doubt.word, 40), f"”: {write(doubt.verb)}, or the words of your task?"),
+        (line(f"{write('cancel')} drops the task; nothing is begun yet."),),
+        actions=(
+            Action(write(doubt.verb), f"/{doubt.verb}"),
+            Action("It is the task", f"/{draft.verb} {draft.arguments(doubt.word)}", digest=draft.files),
+        ),
+        tone=Tone.WAITING,
+        choice=True,
+    )
