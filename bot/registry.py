@@ -123,10 +123,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How commands are written in one chat. ``write``: from a verb to what is typed; ``advice`` ends the help."""
+    """How commands are written in one chat. ``write``: from a verb to what is typed; ``advice`` ends the help;
+    ``before``: what stands before every verb where none has a name of its own, so that the help says it once."""
 
     write: Callable[[str], str] = "/{}".format
     advice: str = "/help VERB tells more. Words without a slash work too; a reply to a card goes to its agent."
+    before: str = ""
 
 
 _SLASHED = re.compile(r"(?<![\w/])/([a-z][a-z-]*)(?![\w/-])")

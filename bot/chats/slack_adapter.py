@@ -56,7 +56,8 @@ class Settings:
 
 
 class SlackAdapter:
-    """One Slack app in one workspace. ``verbs``: what the registry knows, to tell a command from chatter."""
+    """One Slack app in one workspace. ``verbs``: what the registry knows, to tell a command from chatter;
+    ``heard`` is told the name of each slash command as Slack delivers it."""
 
     name = slack_inbox.NAME
     limits = AdapterLimits(text=3_000, buttons=25)
@@ -66,10 +67,11 @@ class SlackAdapter:
         settings: Settings,
         verbs: Collection[str],
         *,
+        heard: Callable[[str], None] = lambda _: None,
         posts: Pace | None = None,
         door: Callable[[AsyncWebClient, Take], Door] | None = None,
     ) -> None:
-        self._settings, self._verbs = settings, verbs
+        self._settings, self._verbs, self._heard = settings, verbs, heard
         self._posts, self._edits = posts or Pace(burst=5, per_second=1), Pace(burst=20, per_second=0.8)
         self._make_door = door or self._usual_door
         self._me = Me("", "")
@@ -164,7 +166,9 @@ class SlackAdapter:
         message = slack_inbox.read(body, self._me, self._verbs)
         if message is None or self._receive is None:
             return
-        url = body.get("response_url")
+        url, command = body.get("response_url"), body.get("command")
+        if isinstance(command, str):
+            self._heard(command)
         if isinstance(url, str) and message.text:
             self._answer_urls[message.chat.chat] = (url, time.monotonic() + _ANSWER_URL_SECONDS)
         await self._receive(message)

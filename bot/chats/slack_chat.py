@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bot.chats.slack_inbox import NAME
-from bot.chats.slack_manifest import dialect
+from bot.chats.slack_manifest import dialect, learn
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import Misused
@@ -55,7 +56,7 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> SlackAdapter |
         files=home / "files" / NAME,
     )
     registry.dialects[NAME] = dialect(registry)
-    return SlackAdapter(settings, registry.names)
+    return SlackAdapter(settings, registry.names, heard=partial(learn, registry))
 
 
 def _look_at(name: str, token: str, prefix: str, where: str) -> None:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from bot.chats.slack_inbox import FLEET
-from bot.registry import Command, Dialect
+from bot.chats.slack_inbox import FLEET, NAME
+from bot.registry import Command, Dialect, Registry
 from fleet.errors import Misused
 
 RESERVED: Final = frozenset(
@@ -92,15 +92,30 @@ def free(registry: Iterable[Command]) -> Iterator[Command]:
     return (one for one in registry if one.verb not in RESERVED and one.verb != FLEET)
 
 
-def dialect(registry: Iterable[Command]) -> Dialect:
-    """How commands are written in Slack: their own name where it is free, else behind ``/fleet``."""
-    native = frozenset(one.verb for one in free(registry))
+def dialect(registry: Iterable[Command], prefix: str | None = None) -> Dialect:
+    """How commands are written in Slack. ``prefix`` is what our names begin with there, such as ``ab-``: then each
+    command has its own name where that is free. ``None``: nobody knows yet, and ``/fleet VERB`` works always."""
+    native = frozenset(one.verb for one in free(registry)) if prefix is not None else frozenset()
+    before = prefix or ""
     return Dialect(
-        write=lambda verb: f"/{verb}" if verb in native else f"/{FLEET} {verb}",
-        advice=f"/{FLEET} takes every verb; /{FLEET} help VERB tells more. In a direct message, or after @airboss, "
-        "the word alone will do. Slack allows no slash in a thread: say !stop or @airboss stop there; other words "
-        "go to the agent.",
+        write=lambda verb: f"/{before}{verb}" if verb in native else f"/{before}{FLEET} {verb}",
+        advice=f"/{before}{FLEET} takes every verb; /{before}{FLEET} help VERB tells more. In a direct message, or "
+        "after @airboss, the word alone will do. Slack allows no slash in a thread: say !stop or @airboss stop "
+        "there; other words go to the agent.",
+        before="" if native else f"/{before}{FLEET}",
     )
+
+
+def learn(registry: Registry, command: str) -> None:
+    """Learns from a slash command that Slack delivered, ``/ab-run``, how ours are called in this workspace."""
+    name = command.lstrip("/").lower()
+    parts = name.split("-")
+    for start in range(len(parts)):
+        rest = "-".join(parts[start:])
+        if rest in registry.names or rest == FLEET:
+            if name != FLEET:  # which every manifest makes, whatever the prefix
+                registry.dialects[NAME] = dialect(registry, name.removesuffix(rest))
+            return
 
 
 def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> dict[str, Any]:

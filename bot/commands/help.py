@@ -18,8 +18,10 @@ async def show_help(context: Context, call: Call) -> Effect:
         return reply(call, _one(context, dialect, given[0].lstrip("/").lower()))
     sections: dict[str, list[str]] = {}
     for command in context.registry:
-        sections.setdefault(command.section, []).append(dialect.write(command.verb))
-    lines = [line(f"{section}: {' '.join(verbs)}") for section, verbs in sections.items()]
+        name = command.verb if dialect.before else dialect.write(command.verb)
+        sections.setdefault(command.section, []).append(name)
+    lines = [line(f"Write {dialect.before} and one of:")] if dialect.before else []
+    lines += [line(f"{section}: {' '.join(verbs)}") for section, verbs in sections.items()]
     lines.append(line(dialect.advice))
     rights = ", ".join(right for right in Right if right in RIGHTS[call.person.role])
     return reply(

@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bot.cards import Card
 from bot.chats.slack_adapter import Settings, SlackAdapter
 from bot.chats.slack_doors import SocketDoor, Take
-from bot.chats.slack_manifest import dialect
+from bot.chats.slack_manifest import dialect, learn
 from bot.chats.slack_pace import Pace
 from bot.commands import every_command
 from bot.core import ChatCore
@@ -119,7 +120,11 @@ async def served(
 
     http = made is not None and made.signing_secret
     adapter = SlackAdapter(
-        made or settings(proxy.api, home), registry.names, posts=Pace(1_000, 1_000), door=None if http else quick
+        made or settings(proxy.api, home),
+        registry.names,
+        heard=partial(learn, registry),
+        posts=Pace(1_000, 1_000),
+        door=None if http else quick,
     )
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
         fleet = PlayedFleet()

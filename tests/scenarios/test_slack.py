@@ -51,9 +51,19 @@ async def test_help_shows_what_can_be_typed_in_slack(tmp_path: Path) -> None:
         await there.slack.command("/fleet", "help mute")
         await there.handled()
         overview, one = map(shows, await there.slack.said())
-        assert "/fleet status" in overview and "/run" in overview and "!stop" in overview
+        assert "Write /fleet and one of:" in overview and "Tasks: run ask" in overview and "!stop" in overview
+        assert "/run" not in overview, "another app may have that name"
         assert "/mute" not in overview.replace("/fleet mute", "")
         assert "/fleet mute [30m" in one
+
+
+async def test_help_names_the_commands_as_this_workspace_has_them(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.slack.command("/ab-machines")
+        await there.slack.command("/ab-fleet", "help")
+        await there.handled()
+        _, overview = map(shows, await there.slack.said())
+        assert "/ab-run" in overview and "/ab-fleet status" in overview
 
 
 async def test_chatter_in_a_channel_is_neither_kept_nor_answered(tmp_path: Path) -> None:

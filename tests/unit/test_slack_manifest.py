@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from bot.chats.slack_inbox import typed
-from bot.chats.slack_manifest import EVENTS, MOST_COMMANDS, RESERVED, SCOPES, as_yaml, dialect, free, manifest
+from bot.chats.slack_manifest import (
+    EVENTS,
+    MOST_COMMANDS,
+    RESERVED,
+    SCOPES,
+    as_yaml,
+    dialect,
+    free,
+    learn,
+    manifest,
+)
 from bot.commands import every_command
 from bot.registry import Registry
 from fleet.errors import Misused
@@ -81,12 +91,37 @@ def test_names_that_slack_keeps_for_itself_are_reached_through_fleet(name: str) 
     assert dialect(COMMANDS).write(name) == f"/fleet {name}"
 
 
-def test_every_command_that_help_shows_is_understood_when_typed_so() -> None:
-    write = dialect(COMMANDS).write
+@pytest.mark.parametrize("prefix", [None, "", "ab-"])
+def test_every_command_that_help_shows_is_understood_when_typed_so(prefix: str | None) -> None:
+    write = dialect(COMMANDS, prefix).write
+    made = [one["command"] for one in manifest(COMMANDS, prefix or "")["features"]["slash_commands"]]
     for command in COMMANDS:
+        assert write(command.verb).split()[0] in made
         name, _, rest = write(command.verb).partition(" ")
         text = typed(name, f"{rest} t1".strip(), VERBS)
         assert text == f"/{command.verb} t1"
+
+
+@pytest.mark.parametrize(
+    ("delivered", "run", "status"),
+    [
+        ((), "/fleet run", "/fleet status"),
+        (("/fleet", "/weather", "/ab-weather"), "/fleet run", "/fleet status"),
+        (("/run",), "/run", "/fleet status"),
+        (("/ab-run",), "/ab-run", "/ab-fleet status"),
+        (("/AB-fleet",), "/ab-run", "/ab-fleet status"),
+        (("/run", "/fleet", "/ab-stop"), "/ab-run", "/ab-fleet status"),
+    ],
+)
+def test_how_commands_are_called_is_learned_from_what_slack_delivers(
+    delivered: tuple[str, ...], run: str, status: str
+) -> None:
+    registry = Registry(COMMANDS)
+    registry.dialects["slack"] = dialect(registry)
+    for command in delivered:
+        learn(registry, command)
+    write = registry.dialects["slack"].write
+    assert (write("run"), write("status")) == (run, status)
 
 
 def test_the_scopes_allow_what_the_adapter_does_and_no_more() -> None:
