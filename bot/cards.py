@@ -61,7 +61,8 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class Card:
     """One message. ``mention`` is the ``str(PersonId)`` of whom it pings; ``picture`` and ``document`` are
-    paths of files on the controller; ``body`` is shown as preformatted text. ``choice``: its once-only buttons are
+    paths of files on the controller; ``body`` is shown as preformatted text. A ``document`` beside a ``body`` has
+    all of it, so no adapter makes a file of a body that is too long for it. ``choice``: its once-only buttons are
     the answers to one question, so the first press takes all of them."""
 
     title: Line

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bot import asks, words
+from bot.answers import answer_cards
 from bot.cards import Action, Card, Tone, capped, field, line, one_line
 from bot.progress import GateSeen, Progress, footer
 from bot.sounds import Sound
@@ -28,16 +29,15 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, lately, sessions
+from fleet.store import approvals, lately
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
-from fleet.untrusted import Untrusted, clean
+from fleet.untrusted import Untrusted
 from fleet.verdict import GateOutcome, Outcome
 
 _COMMAND_WIDTH = 34
 _MARGIN = re.compile(r"^([E>]) {2,}")
 _TAIL_LINES, _TAIL_WIDTH = 20, 84
-ANSWER_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,33 +213,10 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Te
         case TaskState.STOPPED:
             return [Notice(Card(line(f"{task.id} · stopped"), why, actions=retry, footer=base))]
         case TaskState.ANSWERED:
-            return [Notice(_answer(tx, task, progress, base, telling.files), sound=Sound.GOOD_END)]
+            first, *others = answer_cards(tx, task, base, telling.files)
+            return [Notice(first, sound=Sound.GOOD_END), *map(Notice, others)]
         case _:
             return []
-
-
-def _answer(tx: Tx, task: Task, progress: Progress, base: str, files: Path | None) -> Card:
-    """An agent's answer, in its own words: as text when it is short, else its beginning and all of it as a file."""
-    every = [turn for one in sessions.of_task(tx, task.id) for turn in sessions.turns(tx, one.id)]
-    claim = every[-1].claim if every else ""
-    text = max(claim, progress.said, key=len).strip() or "It said nothing."
-    text = clean(tx.store.redact(text) if tx.store.redact else text, ANSWER_LIMIT)
-    card = Card(
-        title=line(f"{task.id} · ", one_line(task.prompt, 60)),
-        lines=(line(f"{task.agent} answers, in its own words; nothing checked them:"),),
-        body=Untrusted(text),
-        actions=(Action("Log", f"/logs {task.id}", once=False),),
-        footer=base,
-        tone=Tone.GOOD,
-        mention=task.requester,
-    )
-    if len(text) <= asks.SHOWN_CHARACTERS or files is None:
-        return card
-    files.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = files / f"{task.id}-answer.txt"
-    path.write_text(text, encoding="utf-8")
-    head = text[: asks.SHOWN_CHARACTERS // 2].rstrip()
-    return replace(card, body=Untrusted(f"{head} …"), document=str(path))
 
 
 def _landed(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:

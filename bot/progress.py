@@ -10,6 +10,7 @@ from bot.cards import Action, Card, Field, Line, Tone, footed, line, one_line
 from bot.cards import field as card_field
 from fleet import exits
 from fleet.events import (
+    AgentContinued,
     AgentSaid,
     GateClosed,
     GateOpened,
@@ -28,7 +29,7 @@ from fleet.model import ENDS, Isolation, Task, TaskState
 from fleet.verdict import GateOutcome
 
 SHOWN_ACTIONS = 5
-_SAID_LIMIT = 200_000
+_SAID_LIMIT = 2_000  # characters: what the card's last lines can need
 _TOOL_WIDTH = 40  # one line of a phone
 
 _TONE = {
@@ -84,7 +85,7 @@ class _Tool:
 class Progress:
     """Folds a task's events, in their order; one seen before changes nothing.
 
-    ``said`` is what the agent said in this turn since its last tool call: at the turn's end, its answer.
+    ``said`` is the end of what the agent said in this turn since its last tool call.
     """
 
     seq: int = 0
@@ -116,6 +117,8 @@ class Progress:
                 self.claim = closed.claim or closed.error
             case AgentSaid() as said:
                 self.said = f"{self.said}\n{said.text}".strip("\n")[-_SAID_LIMIT:]
+            case AgentContinued() as more:
+                self.said = f"{self.said}{more.text}"[-_SAID_LIMIT:]
             case ToolCallStarted() as tool:
                 self.said = ""
                 self.tools.append((tool.call, _Tool(tool.tool, tool.summary)))

@@ -15,7 +15,13 @@ def story(tx: Tx, task_id: str) -> str:
     lines: list[str] = []
     after = 0
     while batch := ledger.read(tx, after=after, task=task_id):
-        lines += [text for recorded in batch for text in _lines(recorded)]
+        for recorded in batch:
+            if isinstance(recorded.event, e.AgentContinued) and lines:
+                first, *others = recorded.event.text.split("\n")
+                lines[-1] += first
+                lines += [f"{words.clock(recorded.time_us)[:5]} {text}" for text in others]
+            else:
+                lines += _lines(recorded)
         after = batch[-1].seq
     return "\n".join(lines)
 

@@ -160,6 +160,14 @@ class AgentSaid(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AgentContinued(Event):
+    """The rest of a line too long for one event: follows its ``AgentSaid`` without a break."""
+
+    KIND: ClassVar[str] = "agent.continued"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentUnknown(Event):
     KIND: ClassVar[str] = "agent.unknown"
     raw: str

@@ -34,7 +34,7 @@ from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
 from fleet.services import AIRBOSS, Services, record, state_of
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
-from fleet.testimony import events_of, permission_asked, sha256_of
+from fleet.testimony import claim_of, events_of, permission_asked, sha256_of
 
 _SEEN_EVERY_US: Final = 20_000_000
 
@@ -205,11 +205,13 @@ class Follower:
         def work(tx: Tx) -> Session:
             if also:
                 also(tx)
-            for event in events_of(step.happened):
+            redact = tx.store.redact
+            for event in events_of(step.happened, redact):
                 self._note(tx, event, turn, Said.AGENT)
             for item in step.happened:
                 if isinstance(item, TurnEnded) and self._turn is not None:
-                    sessions.update_turn(tx, self._turn.id, claim=item.claim, ended_us=tx.now_us())
+                    claim = claim_of(item, redact)
+                    sessions.update_turn(tx, self._turn.id, claim=claim, ended_us=tx.now_us())
                     approvals.withdraw(tx, session=self.session.id, why="the turn ended without an answer")
             for asked, ruling in rulings or ():
                 self._rule(tx, turn, asked, ruling)

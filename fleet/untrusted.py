@@ -49,7 +49,12 @@ def shortened(text: str, limit: int) -> str:
     """``text``, or its first two thirds and its end around a note of what is left out; ``limit`` characters."""
     if len(text) <= limit:
         return text
-    note = f"\n… {len(text) - limit} characters left out …\n"
+    missing = len(text) - limit
+    while True:
+        note = f"\n… {missing} characters left out …\n"
+        if missing == len(text) - limit + len(note):
+            break
+        missing = len(text) - limit + len(note)  # what the note itself takes the place of is left out, too
     room = limit - len(note)
     if room < len(note):
         return text[: max(0, limit - 1)] + "…"[:limit]

@@ -12,11 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from bot import words
 from bot.cards import Action, Card, Tone, shown
 
 WIDTH = 46
 _BODY_LINES = 40
-_LINE_LIMIT = 300
+_BODY_CHARACTERS = 4_000
 _COLOUR = {
     Tone.PLAIN: "bright_black",
     Tone.GOOD: "green",
@@ -44,7 +45,8 @@ def render(
     if card.fields:
         parts.append(_fields(card))
     if card.body is not None:
-        parts.append(Padding(Text(_body(card.body.text()), style="dim", overflow="fold"), (1, 0, 0, 0)))
+        body = _body(card.body.text(len(card.body.raw) + 1), bool(card.document))
+        parts.append(Padding(Text(body, style="dim", overflow="fold"), (1, 0, 0, 0)))
     for sign, path in (("🖼", card.picture), ("📎", card.document)):
         if path:
             parts.append(Text(f"{sign} {path}", style="cyan", overflow="fold"))
@@ -85,11 +87,20 @@ def _fields(card: Card) -> Table:
     return table
 
 
-def _body(text: str) -> str:
-    lines = [line[:_LINE_LIMIT] for line in text.splitlines()]
-    if len(lines) > _BODY_LINES:
-        lines = [*lines[: _BODY_LINES - 1], f"… {len(lines) - _BODY_LINES + 1} more lines"]
-    return "\n".join(lines)
+def _body(text: str, in_file: bool) -> str:
+    """As much as a screen takes, and how much more there is. ``in_file``: a document has it, and perhaps more."""
+    text = text.strip("\n")
+    rows = text.split("\n")
+    fit, room = 0, _BODY_CHARACTERS
+    while fit < min(len(rows), _BODY_LINES) and len(rows[fit]) < room:
+        room -= len(rows[fit]) + 1
+        fit += 1
+    if fit == len(rows):
+        return text
+    fit = min(fit, _BODY_LINES - 1)  # the note is a line, too
+    shown = "\n".join(rows[:fit]) or text[: _BODY_CHARACTERS - 1]
+    more = words.count(len(rows) - fit, "more line") if fit else f"{len(text) - len(shown)} more characters"
+    return f"{shown}\n… {'the file has all of it' if in_file else more}"
 
 
 def _print(what: RenderableType, colour: bool, width: int = WIDTH) -> str:

@@ -47,7 +47,8 @@ _USER = re.compile(r"[UW][A-Z0-9]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """``text`` is what a notification shows; ``whole``: the body, when it is too long to be shown in full."""
+    """``text`` is what a notification shows; ``whole``: the body, when it is too long to be shown in full and the
+    card has no document, which would hold all of it."""
 
     blocks: list[Block]
     text: str
@@ -61,6 +62,8 @@ def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
         title = _SIGN.get(card.tone, "") + title
     lines = "\n".join(_line(one) for one in card.lines)
     body, whole = _body(card.body)
+    if card.document:
+        whole = ""
     if len(lines) > SECTION:
         whole = "\n\n".join(part for part in (lines, whole or _text(card.body)) if part)
     mention = f"<@{user}>" if _USER.fullmatch(user) else ""

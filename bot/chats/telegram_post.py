@@ -118,9 +118,9 @@ class Post:
             place = await self._place(outgoing, thread)
             if len(files) == 1:
                 caption = telegram_render.render(
-                    card, limit=CAPTION_LIMIT, user=user, again=again, excerpt=bool(page.rest)
+                    card, limit=CAPTION_LIMIT, user=user, again=again, excerpt=page.excerpt
                 )
-                if caption.whole and bool(caption.rest) == bool(page.rest):
+                if caption.whole and caption.excerpt == page.excerpt:
                     return await self._first(outgoing, place, caption, files[0])
             first = await self._first(outgoing, place, page, None)
             if not files:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from bot import words
 from bot.cards import Action, Card, Line, Tone
 from fleet.untrusted import Untrusted
 
@@ -34,7 +35,8 @@ _LIVE = re.compile(r"[@#$+](?=\S)|(?<![\w/])/(?=\w)|:(?=//)|(?<=\w)\.(?=\w)")
 class Page:
     """A rendered card. ``whole``: nothing was left out of it but what ``rest`` holds.
 
-    ``rest`` is the full body when only its beginning fitted; it belongs into a file of the kind ``suffix``.
+    ``rest`` is the full body when only its beginning fitted and the card has no document, which would hold all of
+    it; it belongs into a file of the kind ``suffix``. ``excerpt``: only the body's beginning is here.
     """
 
     html: str
@@ -42,6 +44,7 @@ class Page:
     whole: bool
     rest: str = ""
     suffix: str = ""
+    excerpt: bool = False
 
 
 def units(text: str) -> int:
@@ -79,16 +82,16 @@ def render(
         paper.line(plain(line))
     for field in card.fields:
         paper.line(f"{field.name}: ", "<b>", "</b>", plain(field.value))
-    rest, suffix = "", ""
+    rest, suffix, whole_body = "", "", True
     if card.body is not None:
         full = card.body.text(len(card.body.raw) + 1).strip("\n")
         suffix = "diff" if full.startswith("diff --git ") else "txt"
-        if not paper.body(full, suffix, _EXCERPT_LINES if excerpt else BODY_LINES):
-            rest = full
+        whole_body = paper.body(full, suffix, _EXCERPT_LINES if excerpt else BODY_LINES, bool(card.document))
+        rest = "" if whole_body or card.document else full
     if footer:
         paper.room += units(footer) + 2
         paper.line(footer, "<i>", "</i>")
-    return Page("".join(paper.parts), limit - paper.room, not paper.cut, rest, suffix)
+    return Page("".join(paper.parts), limit - paper.room, not paper.cut, rest, suffix, not whole_body)
 
 
 def keyboard(actions: tuple[Action, ...]) -> list[list[tuple[str, str]]]:
@@ -130,14 +133,17 @@ class _Paper:
         if more:
             self.write(more)
 
-    def body(self, full: str, suffix: str, most: int) -> bool:
-        """Preformatted text, whole lines of it; answers whether all of it is there."""
+    def body(self, full: str, suffix: str, most: int, in_file: bool) -> bool:
+        """Preformatted text, whole lines of it; answers whether all of it is there. ``in_file``: a document has it
+        and more, so that nobody can count here what is not shown."""
         lines = full.split("\n")
         shown = lines[:most]
         note = ""
         while shown and (len(shown) < len(lines) or units(full) > self.room - 2):
             left = len(lines) - len(shown)
-            note = f"… {left} more lines" if left else ""
+            note = (
+                ("… the file has all of it" if in_file else f"… {words.count(left, 'more line')}") if left else ""
+            )
             if units("\n".join(shown)) + units(note) + 3 <= self.room:
                 break
             if len(shown) == 1:

@@ -208,7 +208,7 @@ def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
     of_subagent = message.get("parent_tool_use_id") is not None
     for block in message["message"]["content"]:
         if block["type"] == "text" and not of_subagent:
-            fold.tell(Said(cut(string(block["text"]), WORDS_LIMIT)))
+            fold.tell(Said(string(block["text"])))
         elif block["type"] == "tool_use":
             call, tool = string(block["id"]), string(block["name"])
             if call not in fold.state["tools"]:

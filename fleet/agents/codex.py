@@ -286,8 +286,9 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
             item = mapping(params["item"])
             end_item(fold, item)
             if item["type"] == "agentMessage" and own:
-                fold.state["claim"] = cut(string(item["text"]), WORDS_LIMIT)
-                fold.tell(Said(fold.state["claim"]))
+                text = string(item["text"])
+                fold.state["claim"] = cut(text, WORDS_LIMIT)
+                fold.tell(Said(text))
         case "turn/started" if own:
             _begin_turn(fold, string(params["turn"]["id"]))
         case "serverRequest/resolved":

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from fleet.agents.lines import RAW_LIMIT, WORDS_LIMIT, Fold, cut, passed_over, with_attachments
+import re
+from typing import Final
+
+from fleet.agents.lines import RAW_LIMIT, Fold, cut, passed_over, with_attachments
 from fleet.exits import Exit, succeeded
 from fleet.happenings import Decision, Ready, Said, TurnEnded
 from fleet.ports import Brief, DriverState, Launch, Step
+
+_KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
+_KEY_ENDS: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY")
+_KEY_LIMIT: Final = 32_000
 
 
 class CommandDriver:
@@ -29,9 +36,18 @@ class CommandDriver:
         return Step({"running": True, "last": ""}, (Ready(resume=""),), send, eof=True)
 
     def feed(self, state: DriverState, line: bytes) -> Step:
-        """Every line is words of the agent; the last one that is not blank is its claim."""
+        """Every line is words of the agent; the last one that is not blank is its claim.
+
+        The lines of a private key are told together: only whole does a redactor know it.
+        """
         fold = Fold(state)
-        text = cut(line.decode("utf-8", "replace").rstrip("\r"), WORDS_LIMIT)
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        key = fold.state.get("key", "")
+        if key or _opens_key(text):
+            fold.state["key"] = f"{key}\n{text}" if key else text
+            if _KEY_ENDS.search(text) or len(fold.state["key"]) > _KEY_LIMIT:
+                _tell_key(fold)
+            return fold.step()
         if text.strip():
             fold.state["last"] = cut(text, RAW_LIMIT)
         fold.tell(Said(text))
@@ -62,6 +78,18 @@ class CommandDriver:
         fold = Fold(state)
         if fold.state["running"]:
             fold.state["running"] = False
+            _tell_key(fold)
             ok = succeeded(exit)
             fold.tell(TurnEnded(claim=fold.state["last"], ok=ok, error="" if ok else f"the program ended: {exit}"))
         return fold.step()
+
+
+def _opens_key(text: str) -> bool:
+    begins = [found.end() for found in _KEY_BEGINS.finditer(text)]
+    return bool(begins) and not _KEY_ENDS.search(text, begins[-1])
+
+
+def _tell_key(fold: Fold) -> None:
+    if key := fold.state.pop("key", ""):
+        fold.state["last"] = ""
+        fold.tell(Said(key))

@@ -8,14 +8,17 @@ import math
 import re
 from typing import Any
 
-from fleet.happenings import Happening, Unknown
+from fleet.happenings import Happening, Said, TurnEnded, Unknown
 from fleet.ports import DriverState, Step
 
 RAW_LIMIT = 2_000
 """Characters kept of a line that is not understood, and of a tool's output."""
 
-WORDS_LIMIT = 16_000
-"""Characters kept of one thing an agent says; the spool has all of it."""
+WORDS_LIMIT = 1_000_000
+"""Characters of words that a turn tells whole. What comes after is counted, and its end told with the turn's."""
+
+TAIL_LIMIT = 4_000
+"""Characters of those last words."""
 
 SUMMARY_LIMIT = 200
 
@@ -74,8 +77,15 @@ def count(value: Any) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """At most ``limit`` characters of the text, and how many more there were."""
-    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+    """At most ``limit`` characters of the text, and how many more there were.
+
+    It is cut between words where there are any: half a secret is one that no redactor knows.
+    """
+    if len(text) <= limit:
+        return text
+    end = max(text.rfind(sign, limit // 2, limit) for sign in " \n")
+    end = end if end > 0 else limit
+    return f"{text[:end]}… ({len(text) - end} more characters)"
 
 
 def one_line(text: str) -> str:
@@ -102,7 +112,10 @@ def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
 
 
 class Fold:
-    """Gathers one step. ``state`` is a copy, two levels deep: the caller's own state is never changed."""
+    """Gathers one step. ``state`` is a copy, two levels deep: the caller's own state is never changed.
+
+    It also bounds what a turn says. The count stands in the state, so that it is right after a restart too.
+    """
 
     def __init__(self, state: DriverState) -> None:
         self.state: DriverState = {
@@ -113,8 +126,31 @@ class Fold:
         self.eof = False
 
     def tell(self, *happenings: Happening) -> None:
-        """Adds what happened."""
-        self._happened.extend(happenings)
+        """Adds what happened. Words beyond a turn's limit are only counted, until its end tells of them."""
+        for item in happenings:
+            if isinstance(item, Said) and self.state.get("told", 0) >= WORDS_LIMIT:
+                self._leave_out(item.text)
+                continue
+            if isinstance(item, Said):
+                self.state["told"] = self.state.get("told", 0) + len(item.text) + 1
+            elif isinstance(item, TurnEnded):
+                self._tell_left_out()
+            self._happened.append(item)
+
+    def _leave_out(self, text: str) -> None:
+        """Only whole texts are kept for the end: a piece of one could be half a secret."""
+        self.state["left_out"] = self.state.get("left_out", 0) + len(text) + 1
+        tail = [*self.state.get("tail", ()), text]
+        while tail and sum(len(one) + 1 for one in tail) > TAIL_LIMIT:
+            del tail[0]
+        self.state["tail"] = tail
+
+    def _tell_left_out(self) -> None:
+        self.state.pop("told", None)
+        left_out, tail = self.state.pop("left_out", 0), self.state.pop("tail", [])
+        if left_out:
+            missing = left_out - sum(len(one) + 1 for one in tail)
+            self._happened.append(Said("\n".join([f"… {missing} characters left out …", *tail])))
 
     def send(self, *messages: dict[str, Any]) -> None:
         """Adds lines to send."""

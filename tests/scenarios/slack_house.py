@@ -130,7 +130,7 @@ async def served(
         fleet = PlayedFleet()
         core = ChatCore(Context(store, lambda: config, registry, fleet, home))
         core.fetches(adapter.name, adapter.fetch)
-        notifier = Notifier(store, lambda: config, breath=0)
+        notifier = Notifier(store, lambda: config, breath=0, files=home / "files")
         deliverer = Deliverer(store, (adapter,))
         await deliverer.start()
         await adapter.start(receive(core) if receive else core.receive)

@@ -109,7 +109,7 @@ async def telegram_house(
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
         core = ChatCore(Context(store, lambda: config, registry, fleet, directory))
-        notifier = Notifier(store, lambda: config, breath=0)
+        notifier = Notifier(store, lambda: config, breath=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry]
         adapter = TelegramAdapter(
             api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()

@@ -11,10 +11,12 @@ import pytest
 from bot import client
 from bot.cards import Card, line
 from bot.chats.console import BEHIND, MAIN, ConsoleAdapter
+from bot.chats.console_render import render
 from bot.control import ControlServer
 from bot.deliver import Outgoing, post, repost
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
+from fleet.untrusted import Untrusted
 from tests.chat_house import house
 
 
@@ -67,3 +69,25 @@ async def test_an_edit_that_says_the_same_line_is_printed_once(tmp_path: Path) -
         assert shown.count("running") == 1
         writer.close()
         await server.close()
+
+
+def drawn(text: str, document: str = "") -> list[str]:
+    """What a terminal shows of a body, without the frame."""
+    card = Card(line("t1"), body=Untrusted(text), document=document)
+    rows = render(card, lambda action: 0, colour=False).splitlines()
+    return [row.strip("│╭╰╮╯─ ") for row in rows]
+
+
+def test_a_body_is_cut_at_a_line_and_what_is_left_out_is_counted() -> None:
+    rows = drawn("\n".join(f"line {number}" for number in range(1, 5_001)))
+    assert [row for row in rows if row.startswith(("line", "…"))][-2:] == ["line 39", "… 4961 more lines"]
+    assert "… 8 more lines" in drawn("\n".join("x" * 499 for _ in range(16)))
+    assert not any("…" in row for row in drawn("\n".join(f"line {number}" for number in range(40))))
+    assert "… the file has all of it" in drawn("x\n" * 100, document="/f/t1-answer.txt")
+
+
+def test_a_long_paragraph_is_shown_to_its_end() -> None:
+    assert "".join(drawn("x" * 3_000)).count("x") == 3_000
+    rows = drawn("x" * 9_000)
+    assert "".join(rows).count("x") + 5_001 == 9_000
+    assert "… 5001 more characters" in rows

@@ -98,6 +98,11 @@ def test_a_long_body_is_cut_between_lines_or_becomes_a_file() -> None:
     assert drawn.whole == long and len(drawn.blocks) == 2
 
 
+def test_a_body_whose_document_has_it_all_becomes_no_second_file() -> None:
+    card = Card(line("x"), body=Untrusted("word " * 5_000), document="/f/t1-answer.txt")
+    assert draw(card).whole == ""
+
+
 @given(st.text(alphabet="ab \n", max_size=300), st.integers(2, 40))
 def test_pieces_hold_everything_and_none_is_too_long(text: str, size: int) -> None:
     pieces = pieces_of(text, size)

@@ -78,6 +78,20 @@ def test_a_body_that_fits_is_shown_and_a_longer_one_is_cut_at_a_line_and_kept_fo
     assert "\nline 58\n… " in page.html or "\nline 59\n… 4940 more lines" in page.html
 
 
+def test_of_a_body_whose_document_has_it_all_no_second_file_is_made_and_nothing_is_counted() -> None:
+    head = "\n".join(f"line {number}" for number in range(300))
+    page = render(Card(line("t1"), body=Untrusted(head), document="/f/t1-answer.txt"))
+    assert (page.rest, page.excerpt) == ("", True)
+    assert page.html.endswith("line 58\nline 59\n… the file has all of it</pre>")
+    assert "more line" not in page.html
+
+
+@pytest.mark.parametrize(("lines", "note"), [(61, "… 1 more line"), (5000, "… 4940 more lines")])
+def test_what_a_message_leaves_out_is_counted(lines: int, note: str) -> None:
+    page = render(Card(line("t1"), body=Untrusted("\n".join(map(str, range(lines))))))
+    assert page.html.endswith(f"\n59\n{note}</pre>")
+
+
 def test_a_diff_keeps_its_fence_and_gets_a_diffs_name() -> None:
     page = render(Card(line("t1"), body=Untrusted("diff --git a/x b/x\n+new <tag>")))
     assert '<pre><code class="language-diff">diff --git' in page.html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -57,6 +58,15 @@ def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
     assert shown.startswith("begin")
     assert shown.endswith("end")
     assert "characters left out" in shown
+
+
+@given(st.integers(0, 2_000_000), st.integers(120, 4_000))
+def test_what_is_left_out_is_counted_exactly(more: int, limit: int) -> None:
+    shown = clean("x" * (limit + more), limit)
+    found = re.search(r"\n… (\d+) characters left out …\n", shown)
+    assert (found is None) == (more == 0)
+    if found:
+        assert shown.count("x") + int(found[1]) == limit + more
 
 
 def test_as_an_argument_of_a_format_it_is_cleaned() -> None:

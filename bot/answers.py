@@ -1,0 +1,128 @@
+"""An agent's answer, whole: as text when it is short, as two or three messages when a phone reads those better than
+a file, else as a file with its beginning shown. All of it leaves in one transaction: every piece arrives or none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from bot.cards import Action, Card, Line, Tone, line, one_line
+from bot.longtext import split, utf16
+from fleet.events import AgentContinued, AgentSaid, ToolCallStarted, TurnStarted
+from fleet.model import Task
+from fleet.store import ledger, sessions
+from fleet.store.core import Tx
+from fleet.untrusted import Untrusted, clean, shortened
+
+LIMIT: Final = 1 << 20
+"""Characters of an answer; of a longer one the middle is left out, and how much that is stands there."""
+
+MESSAGES: Final = 3
+MESSAGE: Final = 2_800
+"""The weight of one message: what every chat shows uncut, on a phone two or three screens."""
+
+_LINE_WEIGHT: Final = 70  # a line weighs this at least, so that a message has 40 at most
+_HEAD_LINES: Final = 10
+_HEAD: Final = 600  # UTF-16 units: with title and footer it fits as the caption of the file
+_BLANK_LINES: Final = re.compile(r"\A(?:[^\S\n]*\n)+")
+_KINDS: Final = (AgentSaid.KIND, AgentContinued.KIND, ToolCallStarted.KIND, TurnStarted.KIND)
+
+
+def last_words(tx: Tx, task_id: str) -> str:
+    """Everything that a task's agent said in its last turn since its last tool call, as the ledger has it."""
+    pieces: list[str] = []
+    after = 0
+    while batch := ledger.read(tx, after=after, kinds=_KINDS, task=task_id):
+        for recorded in batch:
+            match recorded.event:
+                case AgentSaid(text=text):
+                    pieces += ["\n", text] if pieces else [text]
+                case AgentContinued(text=text):
+                    pieces.append(text)
+                case _:
+                    pieces.clear()
+        after = batch[-1].seq
+    return "".join(pieces)
+
+
+def answer_cards(tx: Tx, task: Task, base: str, files: Path | None) -> list[Card]:
+    """The messages that bring the answer, in their order. ``base`` is their footer; ``files`` a directory for
+    documents (``None``: there is none)."""
+    every = [turn for one in sessions.of_task(tx, task.id) for turn in sessions.turns(tx, one.id)]
+    claim = every[-1].claim if every else ""
+    text = max((_shown(tx, words) for words in (claim, last_words(tx, task.id))), key=len)
+    card = Card(
+        title=line(f"{task.id} · ", one_line(task.prompt, 60)),
+        actions=(Action("Log", f"/logs {task.id}", once=False),),
+        footer=base,
+        tone=Tone.GOOD,
+        mention=task.requester,
+    )
+    if not text:
+        return [replace(card, lines=(line(f"{task.agent} ended its turn well, and said nothing."),))]
+    pieces = _messages(text)
+    if len(pieces) > 1:
+        return _pieces(card, task, pieces)
+    said = line(f"{task.agent} answers, in its own words; nothing checked them:")
+    if pieces or files is None:
+        return [replace(card, lines=(said,), body=Untrusted(text))]
+    head, told = _head(text)
+    return [replace(card, lines=(said, told), body=Untrusted(head), document=_document(files, task, text))]
+
+
+def _shown(tx: Tx, words: str) -> str:
+    """The words without secrets and codes (cleaned first: a code inside would hide a secret), and blank margins."""
+    text = clean(words, len(words) + 1)
+    text = tx.store.redact(text) if tx.store.redact else text
+    return shortened(_BLANK_LINES.sub("", text).rstrip(), LIMIT)
+
+
+def _weight(text: str) -> int:
+    return max(utf16(text), _LINE_WEIGHT * (text.count("\n") + 1))
+
+
+def _messages(text: str) -> list[str]:
+    """The text in messages; none when it would be too many of them."""
+    if _weight(text) > MESSAGES * MESSAGE:
+        return []
+    pieces = split(text, MESSAGE, _weight)
+    return pieces if len(pieces) <= MESSAGES else []
+
+
+def _pieces(card: Card, task: Task, pieces: list[str]) -> list[Card]:
+    """Only the first one mentions whom it is for, and only the last one has the buttons."""
+    cards: list[Card] = []
+    for number, piece in enumerate(pieces, 1):
+        title, mention = line(f"{task.id} · the answer goes on"), ""
+        of_all = line(f"Message {number} of {len(pieces)}.")
+        lines: tuple[Line, ...] = (of_all,)
+        if number == 1:
+            title, mention = card.title, card.mention
+            lines = (line(f"{task.agent} answers, in its own words; nothing checked them."), of_all)
+        actions = card.actions if number == len(pieces) else ()
+        body = Untrusted(piece)
+        cards.append(replace(card, title=title, lines=lines, body=body, actions=actions, mention=mention))
+    return cards
+
+
+def _head(text: str) -> tuple[str, Line]:
+    """The beginning of a text that is a file, and how much of it that is."""
+    rows = text.split("\n")
+    head = "\n".join(rows[:_HEAD_LINES])
+    if utf16(head) <= _HEAD and len(rows) > _HEAD_LINES:
+        return head, line(f"The first {_HEAD_LINES} of {len(rows):,} lines; the file has all of them.")
+    head = head[:_HEAD]
+    while utf16(head) > _HEAD:
+        head = head[:-1]
+    head = head[: max(head.rfind(" "), head.rfind("\n"), _HEAD // 2)].rstrip()
+    return head, line(f"The first {len(head):,} of {len(text):,} characters; the file has all of them.")
+
+
+def _document(files: Path, task: Task, text: str) -> str:
+    files.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = files / f"{task.id}-answer.txt"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
