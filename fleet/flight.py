@@ -11,19 +11,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from fleet import enclosures, placement, wording
-from fleet.agents.lines import with_attachments
-from fleet.errors import AirbossError, FenceLost, Misused, Refused, Unavailable, Unreachable
+from fleet import placement, said, wording
+from fleet.closing import close_sessions
+from fleet.errors import FenceLost, Misused, Refused, Unavailable, Unreachable
 from fleet.events import (
     HoldReleased,
     LinkChanged,
-    SessionEnded,
     SessionPlaced,
     SnapshotMade,
 )
 from fleet.events import Source as Said
 from fleet.failpoints import failpoint
-from fleet.merge_queue import MergeQueue
+from fleet.merge_queue import Interrupted, MergeQueue
 from fleet.model import ENDS, Session, Task, TaskMode, TaskState, Turn
 from fleet.ports import Candidate, Executor
 from fleet.process import AgentProcess
@@ -35,6 +34,7 @@ from fleet.verdict import Outcome, Verdict
 _log = logging.getLogger(__name__)
 
 _RETRIES = (1.0, 5.0, 15.0)
+_HEARD_AT = (Outcome.PASSED, Outcome.HELD, Outcome.FAILED)
 
 
 class Flight:
@@ -69,7 +69,7 @@ class Flight:
         try:
             while self.task.state not in ENDS:
                 await self._step()
-            await self._clean_up()
+            await close_sessions(self._services, self.task, self._agent)
         except FenceLost:
             raise
         except Exception as error:
@@ -77,7 +77,7 @@ class Flight:
             if self.task.state in ENDS:
                 raise
             await self._move(TaskState.LOST, f"a bug of ours, {type(error).__name__}: {error}"[:500])
-            await self._clean_up()
+            await close_sessions(self._services, self.task, self._agent)
         finally:
             await self._agent.close()
 
@@ -166,13 +166,10 @@ class Flight:
             why = self._agent.why_unavailable
             await self._move(TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}")
             return
-        newest, enclosed = await enclosures.of_notes(self._services.store, executor, session)
-        if notes := await self._services.store.write(lambda tx: sessions.take_notes(tx, session.id, newest)):
-            said = (with_attachments(note.text, enclosed.get(note.id, ())) for note in notes)
-            await self._agent.go_on(session, "said", "\n\n".join(said), self._running)
+        if await self._heard(session):
             return
         if self.task.mode is TaskMode.ASK:
-            await self._move(TaskState.ANSWERED, "")
+            await self._move_unless_said(TaskState.ANSWERED, "")
             return
         turn = await self._turn(session)
         await self._snapshot(session, turn, executor)
@@ -190,7 +187,7 @@ class Flight:
         )
         if snapshot.empty:
             turn = await self._turn(session)
-            await self._move(TaskState.FAILED, wording.nothing_changed(turn))
+            await self._move_unless_said(TaskState.FAILED, wording.nothing_changed(turn))
             return
 
         def work(tx: Tx) -> None:
@@ -215,14 +212,15 @@ class Flight:
         candidate = Candidate(self.task, session, turn, turn.snapshot, turn.tree, session.base, round=1)
         verdict = await self._judged(candidate)
         failpoint("verdict-taken")
-        await self._act_on(verdict, session, turn)
+        await self._act_on(verdict, session)
 
     async def _hold(self) -> None:
         decision = await self._services.store.read(lambda tx: approvals.hold_decision(tx, self.task.id))
-        if decision is None:
-            await self._wait(60.0)
-            return
         session = await self._session()
+        if decision is None:
+            if not await self._heard(session):
+                await self._wait(60.0)
+            return
 
         def work(tx: Tx) -> None:
             approvals.settle(tx, decision.id)
@@ -237,9 +235,13 @@ class Flight:
     async def _land(self) -> None:
         session = await self._session()
         turn = await self._turn(session)
-        verdict = await MergeQueue(self._services, self.task, session, turn, self._judged).land()
-        if verdict is not None:
-            await self._act_on(verdict, session, turn)
+        came = await MergeQueue(self._services, self.task, session, turn, self._judged).land()
+        if isinstance(came, Interrupted):
+            if not await self._stop_requested():
+                await self._heard(session)
+            return
+        if came is not None:
+            await self._act_on(came, session)
             return
         await self._services.issue_receipt(self.task)
         failpoint("receipt-written")
@@ -264,18 +266,20 @@ class Flight:
 
     # --- what a verdict leads to ----------------------------------------------------------------------
 
-    async def _act_on(self, verdict: Verdict, session: Session, turn: Turn) -> None:
+    async def _act_on(self, verdict: Verdict, session: Session) -> None:
         if await self._stop_requested():
             return  # the next step ends the task; what this verdict says was cut short, or comes too late
+        if verdict.outcome in _HEARD_AT and await self._heard(session, verdict):
+            return
         why = "; ".join(verdict.reasons)
         match verdict.outcome:
             case Outcome.PASSED:
                 if self.task.state is not TaskState.LANDING:
                     await self._move(TaskState.LANDING, "")
-            case Outcome.FAILED if turn.number <= verdict.rework_turns:
+            case Outcome.FAILED if await self._reworks(session) < verdict.rework_turns:
                 await self._agent.go_on(session, "rework", wording.rework(verdict), self._running)
             case Outcome.FAILED:
-                await self._move(TaskState.FAILED, why)
+                await self._move_unless_said(TaskState.FAILED, why)
             case Outcome.HELD:
                 await self._held(verdict, session, why)
             case Outcome.REFUSED:
@@ -287,13 +291,35 @@ class Flight:
 
     async def _held(self, verdict: Verdict, session: Session, why: str) -> None:
         def work(tx: Tx) -> None:
+            if sessions.words_wait(tx, self.task.id):
+                return  # said since the verdict came; the next step finds both
             approvals.open_hold(tx, session=session, commit=verdict.commit, tree=verdict.tree, reason=why)
             self.task = tasks.move(tx, self.task.id, TaskState.HELD, why, AIRBOSS)
 
         await self._services.store.write(work)
 
+    async def _heard(self, session: Session, verdict: Verdict | None = None) -> bool:
+        """Goes on with a further turn if a person said something that no turn has read; whether that was so.
+
+        After a red ``verdict`` the agent reads that too. It is nobody's rework turn: a person wanted it.
+        """
+        executor = self._services.executors.agent(session.machine)
+        words = await said.waiting(self._services.store, executor, session)
+        if words is None:
+            return False
+        red = verdict is not None and verdict.outcome is Outcome.FAILED
+        text = f"{wording.rework(verdict)}\n\n{words.text}" if verdict is not None and red else words.text
+        await self._agent.go_on(session, "said", text, self._running, words)
+        return True
+
+    async def _reworks(self, session: Session) -> int:
+        found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
+        return sum(turn.cause == "rework" for turn in found)
+
     def _running(self, tx: Tx) -> None:
         """Part of the transaction that begins a turn."""
+        if self.task.state is TaskState.HELD:
+            approvals.withdraw_hold(tx, self.task.id, by=AIRBOSS, why=said.MORE_WAS_SAID)
         if self.task.state is not TaskState.RUNNING:
             self.task = tasks.move(tx, self.task.id, TaskState.RUNNING, "", AIRBOSS)
 
@@ -307,36 +333,24 @@ class Flight:
         await self._agent.interrupt()
         await self._move(TaskState.STOPPED, f"stopped by {who}")
 
-    async def _clean_up(self) -> None:
-        """Ends what still runs and closes the session. A landed workspace goes; any other stays to be read."""
-        found = await self._services.store.read(lambda tx: sessions.of_task(tx, self.task.id))
-        for session in found:
-            if session.ended_us:
-                continue
-            executor = self._services.executors.agent(session.machine)
-            try:
-                if session.pipe and not session.pipe_end:
-                    await self._agent.gone(session)
-                await executor.remove_tree(enclosures.inbox_of(self._services.store, session))
-                if self.task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
-                    await self._services.workspaces.discard(executor, session.workspace)
-            except Exception as error:
-                if not isinstance(error, AirbossError):
-                    _log.exception("ending session %s", session.id)
-                why = f"left behind on {session.machine}: {error}"
-            else:
-                why = ""
-
-            def work(tx: Tx, session: Session = session, why: str = why) -> None:
-                sessions.update(tx, session.id, ended_us=tx.now_us())
-                record(tx, SessionEnded(why), session)
-
-            await self._services.store.write(work)
-
     # --- small things -------------------------------------------------------------------------------------
 
     async def _move(self, state: TaskState, why: str) -> None:
-        self.task = await self._services.store.write(lambda tx: tasks.move(tx, self.task.id, state, why, AIRBOSS))
+        def work(tx: Tx) -> Task:
+            unread = state in ENDS and sessions.words_wait(tx, self.task.id)
+            told = "; ".join([*([why] if why else []), said.NOT_READ]) if unread else why
+            return tasks.move(tx, self.task.id, state, told, AIRBOSS)
+
+        self.task = await self._services.store.write(work)
+
+    async def _move_unless_said(self, state: TaskState, why: str) -> None:
+        """To an end, or not at all when there are words left that the agent should read first."""
+
+        def work(tx: Tx) -> None:
+            if not sessions.words_wait(tx, self.task.id):
+                self.task = tasks.move(tx, self.task.id, state, why, AIRBOSS)
+
+        await self._services.store.write(work)
 
     async def _refresh_why(self, why: str) -> None:
         if why != self.task.why:

@@ -48,6 +48,7 @@ class Follower:
         self._stopping = self._news = False
         self.session = session
         self._turn: Turn | None = None
+        self._over = False  # the turn has ended: what is said from now on is for the next one
         self._framer = LineFramer(services.config().limits.decode_cap, session.spool_offset)
         self._lines: deque[Line | Oversized] = deque()
         self._accepted = 0
@@ -74,7 +75,7 @@ class Follower:
 
         A process that ends, ends its turn. What the turn's end was stands in the store.
         """
-        self._turn = turn
+        self._turn, self._over = turn, False
         await self._hear_people()
         while True:
             if await self._read_lines():
@@ -219,6 +220,7 @@ class Follower:
 
         self.session = await self._services.store.write(work)
         if any(isinstance(item, TurnEnded) for item in step.happened):
+            self._over = True
             failpoint("turn-closed")
 
     def _save(self, tx: Tx, step: Step, offset: int | None = None) -> Session:
@@ -286,11 +288,12 @@ class Follower:
                 )
                 step = self._driver.decide(state_of(session), answer.ask, _decision(answer))
                 self.session = session = self._save(tx, step)
-            if self._turn is not None and not self.session.one_turn:
+            if self._turn is not None and not self._over and not self.session.one_turn:
                 for note in sessions.take_notes(tx, session.id, newest):
                     text = with_attachments(note.text, enclosed.get(note.id, ()))
                     step = self._driver.say(state_of(session), text)
-                    record(tx, PersonSaid(note.text, "steered"), session, turn=self._turn.id)
+                    said = PersonSaid(note.text, "steered")
+                    record(tx, said, session, turn=self._turn.id, source=Said.PERSON, actor=note.actor)
                     self.session = session = self._save(tx, step)
             return session
 

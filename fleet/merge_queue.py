@@ -18,7 +18,7 @@ from fleet.landing import Moved
 from fleet.model import Session, Task, Turn
 from fleet.ports import Candidate
 from fleet.services import Services, record
-from fleet.store import landings, leases
+from fleet.store import landings, leases, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.landings import Intent
 from fleet.store.leases import Lease
@@ -31,6 +31,10 @@ _TRIES = 8
 Judge = Callable[[Candidate], Awaitable[Verdict]]
 
 
+class Interrupted:
+    """A person stopped the task, or said more, before anything was done to the base branch."""
+
+
 class MergeQueue:
     """The landing of one snapshot. ``judge`` gives the verdict on what a merge made."""
 
@@ -41,7 +45,7 @@ class MergeQueue:
         self._landing = services.landings(task.repo)
         self._ref = f"refs/heads/{self._repository.base}"
 
-    async def land(self) -> Verdict | None:
+    async def land(self) -> Verdict | Interrupted | None:
         """None once the base branch holds the change; a verdict when the merged tree did not pass.
 
         Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving.
@@ -54,7 +58,7 @@ class MergeQueue:
             renewing.cancel()
             await self._services.store.write(lambda tx: leases.release(tx, lease))
 
-    async def _land(self, lease: Lease) -> Verdict | None:
+    async def _land(self, lease: Lease) -> Verdict | Interrupted | None:
         if await self._settle_earlier_intents():
             return None
         for round_ in range(2, 2 + _TRIES):
@@ -63,6 +67,8 @@ class MergeQueue:
             if verdict is not None and verdict.outcome is not Outcome.PASSED:
                 return verdict
             intent = await self._intend(lease, current, new, tree)
+            if intent is None:
+                return Interrupted()
             failpoint("landing-intended")
             if await self._swap(intent):
                 return None
@@ -92,9 +98,13 @@ class MergeQueue:
         candidate = Candidate(self._task, self._session, self._turn, commit, merged.tree, current, round_)
         return commit, merged.tree, await self._judge(candidate)
 
-    async def _intend(self, lease: Lease, old: str, new: str, tree: str) -> Intent:
-        def work(tx: Tx) -> Intent:
+    async def _intend(self, lease: Lease, old: str, new: str, tree: str) -> Intent | None:
+        """Once this is committed, nobody is promised any more that the change will not land."""
+
+        def work(tx: Tx) -> Intent | None:
             leases.check(tx, lease.fence)
+            if tasks.stop_requested(tx, self._task.id) or sessions.words_wait(tx, self._task.id):
+                return None
             event = LandingIntended(self._ref, old, new, tree, lease.token)
             record(tx, event, self._session, turn=self._turn.id)
             return landings.intend(

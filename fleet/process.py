@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fleet import enclosures, wording
-from fleet.events import PersonSaid, PipeStarted, TurnStarted
+from fleet.events import PersonSaid, PipeStarted, Source, TurnStarted
 from fleet.failpoints import failpoint
 from fleet.follow import Follower
 from fleet.model import Session, Task, TaskMode, Turn
 from fleet.ports import Brief, PipeSpec
+from fleet.said import Words
 from fleet.services import Services, record
 from fleet.store import sessions
 from fleet.store.core import Tx
@@ -41,8 +42,10 @@ class AgentProcess:
         if self._follower is not None:
             self._follower.wake()
 
-    async def begin(self, session: Session, cause: str, prompt: str, also: Also) -> None:
-        """Commits to a new process and its first turn; ``follow`` starts it."""
+    async def begin(
+        self, session: Session, cause: str, prompt: str, also: Also, words: Words | None = None
+    ) -> None:
+        """Commits to a new process and its first turn; ``follow`` starts it. ``words`` are read in that turn."""
         await self.close()
         driver = self._services.driver_of(session)
         brief = self._brief(session, prompt)
@@ -66,26 +69,29 @@ class AgentProcess:
                 driver_state=sessions.dump_state(step.state),
             )
             sessions.queue_input(tx, pipe, step.send, eof=step.eof)
-            _open_turn(tx, opened, cause, prompt)
+            _open_turn(tx, opened, cause, prompt, words)
             record(tx, PipeStarted(pipe, launch.argv[0]), opened)
             also(tx)
 
         await self._services.store.write(work)
         failpoint("pipe-committed")
 
-    async def go_on(self, session: Session, cause: str, text: str, also: Also) -> None:
-        """The same agent's next turn: on its living process where there is one, else in a new one."""
+    async def go_on(self, session: Session, cause: str, text: str, also: Also, words: Words | None = None) -> None:
+        """The same agent's next turn: on its living process where there is one, else in a new one.
+
+        ``words`` are what people said that is in ``text``, and are read in that turn.
+        """
         follower = self._follower
         if follower is None and not session.pipe_end:
             follower = await self.follow(session)
         if follower is None or follower.ended is not None or session.one_turn:
             if not session.resume:
                 text = wording.from_the_start(self._task.prompt, text)
-            await self.begin(session, cause, text, also)
+            await self.begin(session, cause, text, also, words)
             return
 
         def commit(tx: Tx) -> Turn:
-            turn = _open_turn(tx, session, cause, text)
+            turn = _open_turn(tx, session, cause, text, words)
             also(tx)
             return turn
 
@@ -144,9 +150,12 @@ class AgentProcess:
         )
 
 
-def _open_turn(tx: Tx, session: Session, cause: str, text: str) -> Turn:
+def _open_turn(tx: Tx, session: Session, cause: str, text: str, words: Words | None) -> Turn:
     turn = sessions.create_turn(tx, session, cause, text)
-    if cause == "said":
-        record(tx, PersonSaid(text, "queued"), session, turn=turn.id)
+    if words is not None:
+        words.take(tx, session)
+        for note in words.notes:
+            said = PersonSaid(note.text, "queued")
+            record(tx, said, session, turn=turn.id, source=Source.PERSON, actor=note.actor)
     record(tx, TurnStarted(turn.number, cause, text), session, turn=turn.id)
     return turn

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from bot import drafts, mutes, words
+from bot import asks, drafts, mutes, words
 from bot.cards import Card, Tone, line, one_line
-from bot.commands.common import find_task, last_session, reply, split_task
+from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files, settle
-from bot.deliver import post
+from bot.deliver import post, repost
 from bot.parse import tidy
 from bot.parse import words as split
+from bot.progress import Progress, footer
 from bot.registry import Call, Command, Context, Effect
 from bot.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
-from fleet.errors import Refused
-from fleet.model import ENDS, TaskState
+from fleet import said
+from fleet.model import Task
+from fleet.said import Reach
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
 from gates.people import Right, demand
@@ -25,6 +28,15 @@ SECTION = "Talk"
 _SPAN = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+
+_REACHES: Final = {
+    Reach.AT_ITS_START: "queued: read when the agent begins",
+    Reach.STEERING: "steers the running turn",
+    Reach.NEXT_TURN: "queued: the agent reads it as its next turn",
+    Reach.BEFORE_LANDING: "queued: read before anything lands",
+    Reach.WITHDRAWS: "the approval is withdrawn and the agent goes on",
+}
 
 
 async def say(context: Context, call: Call) -> Effect:
@@ -43,26 +55,27 @@ async def say(context: Context, call: Call) -> Effect:
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
             return
-        session = last_session(tx, task)
-        if task.state in ENDS:
-            raise Refused(
-                attempted=f"speak to {task.id}",
-                cause=f"it has ended: {task.state}",
-                hint=f"/retry {task.id}, or /run",
-            )
-        if session is None:
-            raise Refused(
-                attempted=f"speak to {task.id}", cause="its agent has not begun yet", hint="Try again soon."
-            )
-        keep_files(tx, call, task.id, sessions.add_note(tx, session.id, text, call.actor))
-        running = task.state is TaskState.RUNNING and not session.one_turn
-        how = "steers the running turn" if running else "queued: the agent reads it as its next turn"
-        card = Card(line(f"{task.id} · {how}"), (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
+        left = said.leave(tx, task, text, call.actor)
+        keep_files(tx, call, task.id, left.note)
+        if left.withdrawn is not None:
+            _withdrawn(context, call, tx, task, left.withdrawn)
+        title = line(f"{task.id} · {_REACHES[left.reach]}")
+        card = Card(title, (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
         post(tx, call.message.chat, card, task=task.id)
         call.result.task = task.id
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
+
+
+def _withdrawn(context: Context, call: Call, tx: Tx, task: Task, held: approvals.Approval) -> None:
+    """The card that asked for a yes loses its buttons, and says why."""
+    base = footer(task, Progress(), context.config().isolation)
+    who = "you" if call.actor == task.requester else call.person.name
+    title = line(f"{task.id} · withdrawn: {who} said more")
+    card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
+    for key in (asks.key(held), asks.reminder_key(held)):
+        repost(tx, task.origin, card, key=key)
 
 
 async def mute(context: Context, call: Call) -> Effect:

@@ -19,7 +19,7 @@ from fleet.store.tables import approvals
 
 _BY_ID = select(approvals).where(approvals.c.id == bindparam("wanted"))
 _LAST = select(func.coalesce(func.max(approvals.c.number), 0))
-_WORDS = {"allow": "allowed it", "answer": "answered it", "deny": "denied it", "withdrawn": "withdrew it"}
+_WORDS = {"allow": "allowed it", "answer": "answered it", "deny": "denied it"}
 _TOLD = ("allow", "answer", "deny")
 
 EXPIRED = "nobody answered in time"
@@ -157,6 +157,11 @@ def decide(
     ``scope`` "session": the yes counts for the rest of the session. ``answer``: ``reason`` answers a question.
     """
     found = approval(tx, approval_id)
+    if found.decision == "withdrawn":
+        cause = f"it was withdrawn: {found.decided_why}"
+        raise Refused(
+            attempted="answer the question", on=approval_id, cause=cause, hint="What comes next asks anew"
+        )
     if found.decision:
         cause = f"{found.decided_by} {_WORDS[found.decision]} before"
         raise Refused(
@@ -203,6 +208,15 @@ def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
         raise ValueError("whose questions?")
     whose = approvals.c.session == session if session else approvals.c.task == task
     return _close(tx, whose & (approvals.c.decision == ""), "withdrawn", "airboss", why)
+
+
+def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
+    """A held change does not wait for a yes any more; the hold as it is now, ``None`` where nothing was held."""
+    held = next((one for one in waiting(tx, task) if one.kind == "hold"), None)
+    if held is None:
+        return None
+    _close(tx, approvals.c.id == held.id, "withdrawn", by, why)
+    return approval(tx, held.id)
 
 
 def take_decided(tx: Tx, session_id: str) -> list[Answer]:

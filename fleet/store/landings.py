@@ -68,6 +68,11 @@ def open_intents(tx: Tx, repo: str) -> list[Intent]:
     return [_intent(row) for row in tx.connection.execute(query)]
 
 
+def begun(tx: Tx, task: str) -> bool:
+    """Whether a task's change may be on the base branch: an attempt is under way, or was done."""
+    return any(one.outcome != "missed" for one in of_task(tx, task))
+
+
 def of_task(tx: Tx, task: str) -> list[Intent]:
     """A task's attempts, oldest first."""
     query = select(landings).where(landings.c.task == task).order_by(landings.c.id)

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select
 from sqlalchemy import update as update_rows
 
 from fleet.model import Isolation, Session, Turn
@@ -227,15 +227,30 @@ def add_note(tx: Tx, session_id: str, text: str, actor: str) -> int:
     return int(tx.connection.execute(insert(notes).returning(notes.c.id), row).scalar_one())
 
 
-def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
-    """The words that wait, oldest first, up to the note ``upto`` if given; each is given out once."""
-    waiting = (notes.c.session == session_id) & (notes.c.taken_us == 0)
-    if upto is not None:
-        waiting &= notes.c.id <= upto
-    found = tx.connection.execute(select(notes).where(waiting).order_by(notes.c.id)).all()
-    if found:
-        tx.connection.execute(update_rows(notes).where(waiting), {"taken_us": tx.now_us()})
+def waiting_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
+    """The words that wait, oldest first, up to the note ``upto`` if given."""
+    found = tx.connection.execute(select(notes).where(_waiting(session_id, upto)).order_by(notes.c.id))
     return [Note(row.id, row.text, row.actor, row.at_us) for row in found]
+
+
+def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
+    """As :func:`waiting_notes`; each is given out once."""
+    found = waiting_notes(tx, session_id, upto)
+    if found:
+        tx.connection.execute(update_rows(notes).where(_waiting(session_id, upto)), {"taken_us": tx.now_us()})
+    return found
+
+
+def words_wait(tx: Tx, task: str) -> bool:
+    """Whether an agent of this task has still to read what a person said."""
+    mine = select(sessions.c.id).where(sessions.c.task == task)
+    query = select(notes.c.id).where(notes.c.session.in_(mine), notes.c.taken_us == 0).limit(1)
+    return tx.connection.execute(query).one_or_none() is not None
+
+
+def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:
+    waiting = (notes.c.session == session_id) & (notes.c.taken_us == 0)
+    return waiting if upto is None else waiting & (notes.c.id <= upto)
 
 
 def _known(fields: dict[str, Any], allowed: frozenset[str]) -> None:

@@ -87,7 +87,7 @@ def test_a_question_whose_asker_is_gone_cannot_be_answered(store: Store) -> None
         _, session = flying(tx)
         ask(tx, session)
         assert approvals.withdraw(tx, session=session.id, why="the process is gone") == 1
-        with pytest.raises(Refused, match="withdrew it"):
+        with pytest.raises(Refused, match="it was withdrawn"):
             approvals.decide(tx, "a1", True, "console:h:ada", "")
         assert approvals.take_decided(tx, session.id) == []
 

@@ -1,0 +1,94 @@
+"""What a person is told when they say more: when it is read, or that it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.cards import shown
+from fleet.model import PersonId, TaskState
+from fleet.store import approvals, sessions, tasks
+from fleet.store.core import Tx
+from tests.chat_flight import COMMIT, TREE, Flight, everything
+from tests.chat_house import ADA, OTTO, house
+
+
+async def _held(flight: Flight) -> None:
+    await flight.move(TaskState.JUDGING)
+
+    def work(tx: Tx) -> None:
+        approvals.open_hold(tx, session=flight.session, commit=COMMIT, tree=TREE, reason="touches tests/**")
+        tasks.move(tx, "t1", TaskState.HELD, "touches tests/**", "airboss")
+
+    await flight.there.store.write(work)
+    await flight.there.settle()
+
+
+@pytest.mark.parametrize(("sender", "who"), [(ADA, "you"), (OTTO, "Otto")])
+async def test_words_take_a_held_change_off_the_table_and_a_late_press_is_refused(
+    tmp_path: Path, sender: PersonId, who: str
+) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await _held(flight)
+        (card,) = flight.pinged()
+        result, (told,) = await there.say("/say t1 and the docs too", sender)
+        assert result.status == 0
+        assert shown(told.title) == "t1 · the approval is withdrawn and the agent goes on"
+        assert there.fleet.woken[-1] == "t1"
+        closed = flight.edits("ask:a1")[-1]
+        assert shown(closed.title) == f"t1 · withdrawn: {who} said more"
+        assert not closed.actions
+        result, (late,) = await there.press(card, "Approve")
+        assert result.status == 2
+        assert "it was withdrawn: more was said" in everything(late)
+        assert await there.store.read(lambda tx: approvals.hold_decision(tx, "t1")) is None
+
+
+async def test_a_change_that_was_approved_or_denied_just_now_hears_what_is_still_true(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await _held(flight)
+        await there.say("/approve a1")
+        _, (told,) = await there.say("/say t1 wait")
+        assert shown(told.title) == "t1 · queued: read before anything lands"
+        assert await there.store.read(lambda tx: sessions.words_wait(tx, "t1"))
+
+
+async def test_a_denied_change_hears_nothing_more(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await _held(flight)
+        await there.say("/deny a1")
+        result, (told,) = await there.say("/say t1 wait")
+        assert result.status == 2
+        assert "denied just now" in everything(told) and "/retry t1" in everything(told)
+        assert not await there.store.read(lambda tx: sessions.words_wait(tx, "t1"))
+
+
+async def test_what_is_said_at_each_state_is_told_as_it_is(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run mend it")
+        result, _ = await there.say("/say t1 too early")
+        assert result.status == 2, "nobody is there to read it"
+        flight = await Flight.of(there)
+        await flight.move(TaskState.PREPARING)
+        _, (begins,) = await there.say("/say t1 one")
+        await flight.move(TaskState.RUNNING)
+        _, (steers,) = await there.say("/say t1 two")
+
+        def turn_over(tx: Tx) -> None:
+            turn = sessions.create_turn(tx, flight.session, "request", "mend it")
+            sessions.update_turn(tx, turn.id, ended_us=tx.now_us())
+
+        await there.store.write(turn_over)
+        _, (queued,) = await there.say("/say t1 three")
+        await there.say("/stop t1")
+        result, _ = await there.say("/say t1 four")
+        assert result.status == 2
+        assert [shown(one.title).removeprefix("t1 · ") for one in (begins, steers, queued)] == [
+            "queued: read when the agent begins",
+            "steers the running turn",
+            "queued: the agent reads it as its next turn",
+        ]
