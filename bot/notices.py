@@ -29,7 +29,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, lately
+from fleet.store import approvals, lately, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
@@ -83,7 +83,7 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Tel
     base = footer(task, progress, telling.isolation)
     match recorded.event:
         case VerdictGiven() as verdict:
-            return _verdict(task, verdict, progress, base)
+            return _verdict(tx, task, verdict, progress, base)
         case TurnStarted(cause="rework", number=number):
             title = line(f"↩ {task.id} · sent back to {task.agent} with the output")
             return [Notice(Card(title, (line(f"Turn {number} begins."),), footer=base, tone=Tone.WORKING))]
@@ -140,13 +140,15 @@ def _gates(verdict: VerdictGiven, progress: Progress) -> list[GateSeen]:
     return [progress.gates[run] for run in verdict.gate_runs if run in progress.gates]
 
 
-def _verdict(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> list[Notice]:
+def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> list[Notice]:
     if verdict.outcome == Outcome.PASSED:
         gates = tuple(line(seen.summary() + _tests(seen)) for seen in _gates(verdict, progress))
         title = line(f"{task.id} · passed at {words.short(verdict.commit)}")
         return [Notice(Card(title, capped(gates, "and {n} more gates"), footer=base, tone=Tone.GOOD))]
     if verdict.outcome != Outcome.FAILED:
         return []  # the task moves to held, refused, unavailable or lost, and that is told
+    if tasks.stop_requested(tx, task.id):
+        return []  # nobody waits for what this task would still come to
     first = progress.reds == 1
     card = failed_card(task, verdict, progress, base)
     return [Notice(card, key=f"red:{task.id}", sound=Sound.RED if first else Sound.NONE, edits=not first)]
@@ -201,7 +203,9 @@ def _tail(text: str) -> Untrusted:
 def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Telling) -> list[Notice]:
     base = footer(task, progress, telling.isolation)
     retry = (Action("Retry", f"/retry {task.id}"), Action("Log", f"/logs {task.id}", once=False))
-    why = (line(one_line(moved.why, 300)),) if moved.why else ()
+    by = _decided_by(tx, task, moved)
+    reason = moved.why.replace(by, telling.name(by)) if by else moved.why
+    why = (line(one_line(reason, 300)),) if reason else ()
     match moved.new:
         case TaskState.HELD:
             holds = [one for one in approvals.waiting(tx, task.id) if one.kind == "hold"]
@@ -209,7 +213,8 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Te
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
-            return [Notice(card, sound=Sound.BAD_END)]
+            own = by and telling.name(by) == telling.name(task.requester)
+            return [Notice(card, sound=Sound.NONE if own else Sound.BAD_END)]
         case TaskState.STOPPED:
             return [Notice(Card(line(f"{task.id} · stopped"), why, actions=retry, footer=base))]
         case TaskState.ANSWERED:
@@ -217,6 +222,14 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Te
             return [Notice(first, sound=Sound.GOOD_END), *map(Notice, others)]
         case _:
             return []
+
+
+def _decided_by(tx: Tx, task: Task, moved: TaskMoved) -> str:
+    """The person whose decision this move is; empty when it is nobody's."""
+    if moved.new == TaskState.STOPPED:
+        return tasks.stopper(tx, task.id)
+    held = lately.last_hold(tx, task.id) if (moved.old, moved.new) == (TaskState.HELD, TaskState.REFUSED) else None
+    return held.decided_by if held is not None and held.decision == "deny" else ""
 
 
 def _landed(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:

@@ -10,12 +10,16 @@ from fleet.model import Isolation
 
 
 class GateOutcome(StrEnum):
-    """``PASSED`` and ``FAILED`` are about the change; ``UNAVAILABLE`` and ``LOST`` are about us."""
+    """``PASSED`` and ``FAILED`` are about the change; ``UNAVAILABLE`` and ``LOST`` are about us.
+
+    ``ABANDONED`` says nothing of either: we ended the run, because a person stopped the task.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     UNAVAILABLE = "unavailable"
     LOST = "lost"
+    ABANDONED = "abandoned"
 
 
 class Outcome(StrEnum):

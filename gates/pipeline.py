@@ -88,9 +88,11 @@ class Pipeline:
         # One after the other: on a shared login, a gate must not find another one's checkout at work.
         results: list[GateResult] = []
         for definition in definitions:
-            if candidate.task.id in self._suite.abandoned:
-                return await self._give(candidate, results, policy.Decision(Outcome.LOST, ("abandoned",)), 0)
-            results.append(await self._suite.run(candidate, definition, repository))
+            if candidate.task.id not in self._suite.abandoned:
+                results.append(await self._suite.run(candidate, definition, repository))
+        if candidate.task.id in self._suite.abandoned:
+            why = "abandoned, because the task was stopped"
+            return await self._give(candidate, results, policy.Decision(Outcome.LOST, (why,)), 0)
         held_by = await self._held_by(candidate, definitions, repository)
         released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
         decision = policy.decide(

@@ -65,10 +65,11 @@ _WORST_FIRST = (GateOutcome.FAILED, GateOutcome.LOST, GateOutcome.UNAVAILABLE)
 
 
 def evaluate(policy: Policy, outcomes: Mapping[str, GateOutcome]) -> GateOutcome:
-    """One outcome for the policy. A gate without an outcome counts as lost: nobody saw it pass."""
+    """One outcome for the policy. A gate that was abandoned or has no outcome is lost: nobody saw it pass."""
     match policy:
         case Gate(name):
-            return outcomes.get(name, GateOutcome.LOST)
+            found_of = outcomes.get(name, GateOutcome.LOST)
+            return GateOutcome.LOST if found_of is GateOutcome.ABANDONED else found_of
         case AllOf(parts):
             found = {evaluate(part, outcomes) for part in parts}
             return next((bad for bad in _WORST_FIRST if bad in found), GateOutcome.PASSED)

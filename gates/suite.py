@@ -35,7 +35,7 @@ from gates.watching import Seen, watch
 _PATH = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STOP_SECONDS = 15.0
 T = TypeVar("T")
-_FINAL = (GateOutcome.PASSED, GateOutcome.FAILED)
+_FINAL = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
 
 
 def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
@@ -117,7 +117,11 @@ class Suite:
             last, used = run.result or await self._resume(run, candidate, definition), used + 1
             if last.outcome is GateOutcome.UNAVAILABLE:
                 unable[run.machine] = last.reason
-        while last is None or (last.outcome not in _FINAL and used < self.config().limits.attempts):
+        while last is None or (
+            last.outcome not in _FINAL
+            and used < self.config().limits.attempts
+            and candidate.task.id not in self.abandoned
+        ):
             place, why_not = await self._place(definition, unable)
             if place is None and last is not None:
                 return last
@@ -239,6 +243,8 @@ class Suite:
 
     def _result(self, run: _Run, ended: Ended, seen: Seen, counts: JUnitCounts | None) -> GateResult:
         outcome, reason = judge_end(ended, run.candidate.tree, counts)
+        if run.candidate.task.id in self.abandoned:
+            outcome, reason = GateOutcome.ABANDONED, f"abandoned, because the task was stopped ({reason})"
         text = seen.tail.decode("utf-8", "replace")
         redact = self.store.redact
         evidence = Evidence(
@@ -265,7 +271,7 @@ class Suite:
         if executor is not None:
             # What a gate left behind is in nobody's way: where the link is down now, it may stay.
             with contextlib.suppress(Unavailable, TimeoutError):
-                if result.outcome is GateOutcome.LOST:
+                if result.outcome in (GateOutcome.LOST, GateOutcome.ABANDONED):
                     async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
                         await executor.stop(pipe, 1.0)
                 await self.workspaces.discard(executor, f"{executor.root}/gates/{pipe}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.cards import shown
 from fleet.events import (
     LandingDone,
     LinkChanged,
@@ -18,11 +19,13 @@ from fleet.events import (
     ToolCallStarted,
     TurnStarted,
 )
-from fleet.model import TaskState
+from fleet.model import PersonId, TaskState
 from fleet.store import approvals, ledger, tasks
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, TREE, Flight, everything
-from tests.chat_house import OTTO, house
+from tests.chat_house import ADA, FLEET, OTTO, house
+
+ANNA = PersonId("phone", "", "anna")
 
 
 async def test_the_first_red_pings_with_all_that_matters_and_the_next_one_edits_it(tmp_path: Path) -> None:
@@ -56,6 +59,34 @@ async def test_a_bad_end_pings_with_its_reason(tmp_path: Path, end: TaskState) -
         await flight.move(end, why="because of that")
         assert flight.pings() == [f"t1 · {end}"]
         assert "because of that" in everything(flight.pinged()[0])
+
+
+async def test_nobody_hears_of_a_red_after_a_stop_was_asked_for(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await there.say("/stop t1")
+        await flight.red()
+        await flight.move(TaskState.STOPPED, why="stopped by phone::ada")
+        assert flight.pings() == []
+        assert not any("gate" in title for title in there.phone.titles())
+        (end,) = (one.card for one in there.phone.sent if shown(one.card.title) == "t1 · stopped")
+        assert "stopped by Ada" in everything(end), "a name, and no number"
+
+
+@pytest.mark.parametrize(("by", "pings"), [(ADA, []), (ANNA, ["t1 · refused"])])
+async def test_who_said_no_is_not_pinged_for_it(tmp_path: Path, by: PersonId, pings: list[str]) -> None:
+    fleet = FLEET + '[[people]]\nname = "Anna"\nrole = "admin"\nids = ["phone::anna"]\n'
+    async with house(tmp_path, fleet_toml=fleet) as there:
+        flight = await Flight.begin(there)
+        await flight.move(TaskState.JUDGING)
+        await flight.held()
+        await flight.move(TaskState.HELD, why="touches tests/**")
+        (asked,) = flight.pings()
+        await there.say("/deny t1", by)
+        await flight.move(TaskState.REFUSED, why=f"{by} said no")
+        assert flight.pings() == [asked, *pings]
+        end = next(one.card for one in there.phone.sent if shown(one.card.title) == "t1 · refused")
+        assert f"{'Ada' if by is ADA else 'Anna'} said no" in everything(end)
 
 
 async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gates.permissions import PermissionRules, inside, rule
 from gates.policy import AllOf, AnyOf, Gate, Touched, decide, evaluate, every, run_by, touched
 
 P, F, U, L = GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.UNAVAILABLE, GateOutcome.LOST
+A = GateOutcome.ABANDONED
 COMMIT = "c" * 40
 
 
@@ -38,6 +39,9 @@ def result(gate: str, outcome: GateOutcome, reason: str = "said so") -> GateResu
         (U, U, U, U),
         (U, L, L, L),
         (L, L, L, L),
+        (P, A, L, P),
+        (F, A, F, L),
+        (A, A, L, L),
     ],
 )
 def test_truth_table(first: GateOutcome, second: GateOutcome, both: GateOutcome, either: GateOutcome) -> None:
