@@ -114,10 +114,19 @@ class House:
 
     def message(
         self, text: str = "", sender: PersonId = ADA, *, update: str = "", pressed: str = "", chat: ChatRef = CHAT,
-        reply_to: str = "", direct: bool = True, files: tuple[Attachment, ...] = (),
+        reply_to: str = "", direct: bool = True, files: tuple[Attachment, ...] = (), private: bool = True,
     ) -> Message:  # fmt: skip
         return Message(
-            "phone", update or f"u{next(self.updates)}", sender, chat, text, pressed, reply_to, files, direct
+            "phone",
+            update or f"u{next(self.updates)}",
+            sender,
+            chat,
+            text,
+            pressed,
+            reply_to,
+            files,
+            direct,
+            private=private,
         )
 
     async def say(self, text: str, sender: PersonId = ADA) -> tuple[Result, list[Card]]:

@@ -58,7 +58,8 @@ def _event(body: Mapping[str, Any], event: Mapping[str, Any], me: Me, verbs: Col
         return None
     raw = _string(event, "text")[:_TEXT_LIMIT]
     mentioned = f"<@{me.user}>" in raw or f"<@{me.user}|" in raw
-    direct = mentioned or _string(event, "channel_type") == "im" or channel.startswith("D")
+    private = _string(event, "channel_type") == "im" or _private(channel)
+    direct = mentioned or private
     text, thread = words(raw, me), _string(event, "thread_ts")
     if not direct and not _meant(text, bool(thread), verbs):
         return None
@@ -70,7 +71,12 @@ def _event(body: Mapping[str, Any], event: Mapping[str, Any], me: Me, verbs: Col
         text=text,
         files=_files(event),
         direct=direct,
+        private=private,
     )
+
+
+def _private(channel: str) -> bool:
+    return channel.startswith("D")
 
 
 def _meant(text: str, threaded: bool, verbs: Collection[str]) -> bool:
@@ -91,6 +97,7 @@ def _command(body: Mapping[str, Any], verbs: Collection[str]) -> Message | None:
         sender=PersonId(NAME, _string(body, "team_id"), user),
         chat=ChatRef(NAME, channel, _string(body, "thread_ts")),
         text=typed(_string(body, "command"), _string(body, "text")[:_TEXT_LIMIT], verbs),
+        private=_private(channel),
     )
 
 
@@ -125,6 +132,7 @@ def _press(body: Mapping[str, Any]) -> Message | None:
         chat=ChatRef(NAME, channel, "" if thread == ts else thread),
         pressed=token[:200],
         reply_to=ts,
+        private=_private(channel),
     )
 
 

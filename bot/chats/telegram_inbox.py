@@ -93,8 +93,10 @@ def to_message(update: Update, me: Me) -> Message | None:
     if said is None or said.sender_chat is not None or said.from_user is None or said.from_user.is_bot:
         return None
     text, files = _sound(said.text or said.caption or ""), _files(said)
-    if not text and not files:
-        return None
+    private = said.chat.type == "private"
+    unreadable = not text and not files
+    if unreadable and (not private or said.effective_attachment is None):
+        return None  # what happens to a chat, or a voice among others; alone with us, somebody waits for an answer
     direct = _direct(said, text, me)
     if direct is None:
         return None
@@ -109,6 +111,8 @@ def to_message(update: Update, me: Me) -> Message | None:
         files=files,
         direct=direct,
         album=said.media_group_id or "",
+        private=private,
+        unreadable=unreadable,
     )
 
 
@@ -124,6 +128,7 @@ def _pressed(update_id: int, query: CallbackQuery) -> Message | None:
         chat=ChatRef(NAME, str(under.chat.id), str(thread or "")),
         pressed=_sound(query.data)[:_TOKEN_LIMIT],
         reply_to=message_id(thread, under.message_id),
+        private=under.chat.type == "private",
     )
 
 

@@ -1,0 +1,224 @@
+"""What is said to us, and what is not: slips, chatter in threads, floods, voices; the same on every platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.chats.slack_manifest import dialect
+from bot.commands import every_command
+from bot.core import ChatCore
+from bot.rates import PerPerson
+from bot.registry import Registry
+from fleet.model import ChatRef, TaskState
+from fleet.store import tasks
+from tests.chat_flight import everything
+from tests.chat_house import ADA, OTTO, STRANGER, House, house
+from tests.far_end.bot_api import BotApi
+from tests.far_end.bot_api_world import BOT_NAME
+from tests.far_end.slack import OTTO as SLACK_OTTO
+from tests.far_end.slack import shows
+from tests.scenarios import slack_house
+from tests.scenarios import telegram_house as on_telegram
+
+GROUP = ChatRef("phone", "g1")
+
+
+@pytest.fixture
+def api() -> Iterator[BotApi]:
+    with BotApi() as made:
+        yield made
+
+
+# --- slips and floods -----------------------------------------------------------------------------------------
+
+
+SLIPS = {"statys": "status", "Statys": "status", "stp t1": "stop", "stop, please": "stop", "machins?": "machines"}
+
+
+@pytest.mark.parametrize(("words", "verb"), SLIPS.items())
+async def test_a_slip_without_a_slash_is_told_the_nearest_command(tmp_path: Path, words: str, verb: str) -> None:
+    async with house(tmp_path) as there:
+        result, (told,) = await there.say(words)
+        assert result.status == 2
+        assert f"Did you mean /{verb}?" in everything(told)
+
+
+async def test_plain_words_are_not_taken_for_slips(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for words in ("thanks", "good morning", "statys of my lunch please"):
+            _, (told,) = await there.say(words)
+            assert "Did you mean" not in everything(told)
+
+
+async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        _, (card,) = await there.say("/run mend it", OTTO)
+        before = len(there.phone.sent)
+        core = ChatCore(there.core.context, rate=PerPerson(limit=0, now=lambda: 0.0))
+        log = next(action.token for action in card.actions if action.label == "Log")
+        for message in (
+            there.message("/status", OTTO),
+            there.message("/status", OTTO),
+            there.message(pressed=log, sender=OTTO),
+            there.message("No.", OTTO),
+            there.message("/kill t1", OTTO),
+        ):
+            result = await core.call(message)
+            assert result is not None
+        await there.settle()
+        told = [everything(one.card) for one in there.phone.sent[before:] if not one.edits]
+        assert "too many in a short time" in told[0]
+        assert told[1].startswith("t1 ·"), "the log, by its button"
+        assert "nothing waits for a person" in told[2]
+        assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+        await core.close()
+
+
+# --- who is spoken to -----------------------------------------------------------------------------------------
+
+
+async def ended_in(there: House, chat: ChatRef) -> None:
+    await there.core.call(there.message("/run mend it", chat=chat, private=False))
+    await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss"))
+    await there.settle(chat)
+
+
+async def test_chatter_in_the_thread_of_an_ended_task_is_nobodys_error(tmp_path: Path) -> None:
+    thread = ChatRef("phone", "g1", "7")
+    async with house(tmp_path) as there:
+        await ended_in(there, thread)
+        before = len(there.phone.sent)
+        for sender in (ADA, OTTO, STRANGER):
+            chatter = there.message("thanks, that was quick", sender, chat=thread, direct=False, private=False)
+            result = await there.core.call(chatter)
+            assert result is not None
+            assert (result.status, result.posted) == (0, [])
+        await there.settle(thread)
+        assert len(there.phone.sent) == before
+        turned = there.message("one more thing", chat=thread, direct=False, private=False)
+        for said in (
+            replace(turned, direct=True, update_id="mention"),
+            replace(turned, reply_to="m1", update_id="reply"),
+            replace(turned, private=True, update_id="alone"),
+        ):
+            result = await there.core.call(said)
+            assert result is not None
+            assert result.status == 2, f"{said.update_id}: turned to us, and told that it has ended"
+
+
+async def test_words_in_the_thread_of_a_task_go_to_its_agent_and_a_strangers_nowhere(
+    tmp_path: Path,
+) -> None:
+    thread = ChatRef("phone", "g1", "7")
+    async with house(tmp_path) as there:
+        await there.core.call(there.message("/run mend it", chat=thread, private=False))
+        await there.settle(thread)
+        for words in ("use tabs", "/stop", "stop"):
+            result = await there.core.call(there.message(words, STRANGER, chat=thread, direct=False, private=False))
+            assert result is not None
+            assert result.posted == []
+        result = await there.core.call(there.message("use tabs", chat=thread, direct=False, private=False))
+        assert result is not None
+        assert result.status == 2, "its agent has not begun, and the person is told so"
+        mention = await there.core.call(there.message("use tabs", STRANGER, chat=thread, private=False))
+        assert mention is not None
+        await there.settle(thread)
+        assert everything(there.phone.sent[-1].card).startswith("I do not know you.\nYour id: phone::mallory")
+
+
+# --- the guided question where others talk too ---------------------------------------------------------------
+
+
+async def test_in_a_telegram_group_an_answer_to_the_question_is_the_task(tmp_path: Path, api: BotApi) -> None:
+    async with on_telegram.telegram_house(tmp_path, api) as there:
+        group = api.group()
+        ada, otto = on_telegram.ADA, on_telegram.OTTO
+        (question,) = await there.say(ada, f"/run@{BOT_NAME} on=any", chat=group.id)
+        assert "Reply to this message, or mention me: that is the task; /cancel drops it." in question.text
+        assert await there.say(ada, "lunch?", chat=group.id) == [], "plain words are the group's"
+        assert await there.say(otto, "not mine", chat=group.id, reply_to=question.id) == []
+        await there.say(ada, "mend the login", chat=group.id, reply_to=question.id)
+        await there.say(ada, f"/ask@{BOT_NAME} on=any", chat=group.id)
+        await there.say(ada, f"@{BOT_NAME} why is it slow?", chat=group.id)
+        assert [task.prompt for task in await there.tasks()] == ["mend the login", "why is it slow?"]
+        (private,) = await there.say(ada, "/run on=any")
+        assert "Your next message here is the task" in private.text
+
+
+async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(tmp_path: Path) -> None:
+    async with slack_house.house(tmp_path) as there:
+        await there.slack.command("/run")
+        await there.handled()
+        (machine,) = await there.slack.said()
+        await there.slack.press(machine, "any")
+        await there.handled()
+        question = (await there.slack.said())[-1]
+        assert "Reply to this message, or mention me: that is the task; /cancel drops it." in shows(question)
+        await there.slack.message("lunch?")
+        await there.slack.message("not mine", thread=question["ts"], user=SLACK_OTTO)
+        await there.slack.message("mend the login", thread=question["ts"])
+        await there.handled()
+        await there.slack.command("/ask", "on=any")
+        await there.handled()
+        await there.slack.message("<@U0BOT> why is it slow?")
+        await there.handled()
+        assert [task.prompt for task in await there.tasks()] == ["mend the login", "why is it slow?"]
+
+
+# --- the words of each chat -----------------------------------------------------------------------------------
+
+
+async def test_slack_is_answered_in_slacks_words(tmp_path: Path) -> None:
+    async with slack_house.house(tmp_path) as there:
+        answers = []
+        for text in ("/fleet statsu", "/fleet xyzzy", "/fleet mute", "/fleet cancel", "/fleet stop t9"):
+            await there.slack.command("/fleet", text.removeprefix("/fleet "))
+            await there.handled()
+            answers.append(shows((await there.slack.said())[-1]))
+        assert "Did you mean /fleet status?" in answers[0]
+        assert "/fleet help shows them all." in answers[1]
+        assert "Quiet until /fleet mute off" in answers[2]
+        assert "/fleet stop TASK ends a task." in answers[3]
+
+
+def test_a_text_of_ours_is_spelled_as_the_chat_types_it() -> None:
+    registry = Registry(every_command())
+    registry.dialects["slack"] = dialect(registry, "")
+    ours = "/retry t1, or /help; see /srv/status and a/status, not /statusx; /fleet status stays."
+    said = "/retry t1, or /fleet help; see /srv/status and a/status, not /statusx; /fleet status stays."
+    assert registry.spelled("slack", ours) == said
+    assert registry.spelled("telegram", ours) == ours
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------
+
+
+async def test_a_voice_alone_with_us_is_told_what_can_be_read(tmp_path: Path, api: BotApi) -> None:
+    voice = {"file_id": "v1", "file_unique_id": "v1", "duration": 3}
+    async with on_telegram.telegram_house(tmp_path, api) as there:
+        group = api.group()
+        before = len(api.screen(on_telegram.ADA))
+        api.say(on_telegram.ADA, "", voice=voice)
+        api.say(on_telegram.ADA, "", chat=group.id, voice=voice)
+        api.say(on_telegram.STRANGER, "", voice=voice)
+        await there.handled()
+        (told,) = api.screen(on_telegram.ADA)[before:]
+        assert "text, pictures and files can be read here" in told.text
+        assert api.screen(group.id) == []
+        (stranger,) = api.screen(on_telegram.STRANGER)
+        assert stranger.text.startswith("I do not know you.")
+
+
+ZONES = {"europe/berlin": "Europe/Berlin", "AMERICA/new_york": "America/New_York", "utc": "UTC"}
+
+
+@pytest.mark.parametrize(("zone", "known"), ZONES.items())
+async def test_a_time_zone_is_known_in_any_capitals(tmp_path: Path, zone: str, known: str) -> None:
+    async with house(tmp_path) as there:
+        result, (card,) = await there.say(f"/notify 22:00-07:00 {zone}")
+        assert result.status == 0
+        assert known in everything(card)
