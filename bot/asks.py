@@ -87,8 +87,8 @@ def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
     before, _, after = said.partition("{}")
     why = (line(before, one_line(asked.decided_why, 300), after),) if asked.decided_why else ()
     return Card(
-        title=line(f"{task.id} · {verb}{scope}"),
-        lines=(line(one_line(_what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
+        title=line(f"{task.id} · {asked.id} · {verb}{scope}"),
+        lines=(line(one_line(what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
         footer=base,
         tone=Tone.GOOD if asked.decision in ("allow", "answer") else Tone.BAD,
     )
@@ -96,9 +96,9 @@ def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
 
 def _expired_card(task: Task, asked: Approval, base: str) -> Card:
     return Card(
-        title=line(f"{task.id} · expired, denied"),
+        title=line(f"{task.id} · {asked.id} · expired, denied"),
         lines=(
-            line(one_line(_what(asked), 120)),
+            line(one_line(what(asked), 120)),
             line(f"Nobody answered until {words.clock(asked.expires_us)}; the agent was told no."),
         ),
         actions=(
@@ -114,7 +114,7 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
 def _hold_card(task: Task, held: Approval, ground: Ground) -> Card:
     digest = binding(held)
     return Card(
-        title=line(f"{task.id} · held for a person"),
+        title=line(f"{task.id} · {held.id} · held for a person"),
         lines=(line(one_line(held.reason, 300)),),
         fields=(field("Commit", words.short(held.commit)), field("For", ground.person or task.requester)),
         actions=(
@@ -146,7 +146,7 @@ def _question_card(task: Task, asked: Approval, ground: Ground) -> Card:
         for number, option in enumerate(offered, 1)
     ]
     return Card(
-        title=line(f"{task.id} · the agent asks you"),
+        title=line(f"{task.id} · {asked.id} · the agent asks you"),
         lines=tuple(lines),
         fields=_where(task, asked, ground),
         actions=(*buttons, Action("No answer", f"/deny {asked.id}", digest=digest)),
@@ -177,7 +177,7 @@ def chosen(asked: Approval, said: str) -> str:
 
 def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
     digest = binding(asked)
-    text = _what(asked)
+    text = what(asked)
     hidden = tx.store.redact(text) if tx.store.redact else text
     shown = "".join(ch if ch in "\n\t" or clean(ch) == ch else f"\\u{ord(ch):04x}" for ch in hidden)
     lines = [line(one_line(asked.reason, 120)), line(f"A yes {APPROVES}.")]
@@ -201,7 +201,11 @@ def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Car
         Action("Allow for this session", f"/approve {asked.id} session", digest=digest),
     )
     return Card(
-        title=line(f"{task.id} · ", one_line(asked.tool, 40), " asks to run" if asked.command else " asks to act"),
+        title=line(
+            f"{task.id} · {asked.id} · ",
+            one_line(asked.tool, 40),
+            " asks to run" if asked.command else " asks to act",
+        ),
         lines=tuple(lines),
         fields=_where(task, asked, ground),
         body=Untrusted(head),
@@ -231,7 +235,7 @@ def _document(files: Path | None, name: str, text: str) -> str:
     return str(path)
 
 
-def _what(asked: Approval) -> str:
+def what(asked: Approval) -> str:
     """Exactly what would be done."""
     if asked.kind == "hold":
         return f"the change {words.short(asked.commit)}"

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bot import asks, sounds
+from bot import asks, buttons, sounds, waiting
 from bot.deliver import post
-from bot.progress import Progress, footer
 from bot.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError
 from fleet.ports import Clock
-from fleet.store import approvals, sessions, tasks
+from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 
@@ -59,12 +58,11 @@ class Reminders:
         for asked in approvals.waiting(tx):
             if not self._due(tx, asked):
                 continue
-            task, session = tasks.task(tx, asked.task), sessions.session(tx, asked.session)
-            base = footer(task, Progress(machine=session.machine, isolation=session.isolation), config.isolation)
-            name = sounds.name_of(config, task.requester)
-            ground = asks.Ground(base, session.machine, name, self._files)
+            task = tasks.task(tx, asked.task)
+            ground = waiting.ground(tx, config, task, asked, self._files)
             ping = self._audible(tx, asked)
             card = asks.reminder_card(tx, task, asked, ground)
+            buttons.supersede(tx, asks.reminder_key(asked), task.origin)
             post(tx, task.origin, card, key=asks.reminder_key(asked), ping=ping, task=task.id)
             near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US
             approvals.note(tx, asked.id, pinged=ping, reminded=near)

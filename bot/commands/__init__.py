@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def every_command() -> tuple[Command, ...]:
     """All of them, in the order that help shows. Loaded on the call: the command line needs none of it."""
-    from bot.commands import fleet, help, reports, talk, tasks
+    from bot.commands import answers, fleet, help, reports, talk, tasks
 
-    return (*tasks.COMMANDS, *talk.COMMANDS, *fleet.COMMANDS, *reports.COMMANDS, *help.COMMANDS)
+    return (*tasks.COMMANDS, *answers.COMMANDS, *talk.COMMANDS, *fleet.COMMANDS, *reports.COMMANDS, *help.COMMANDS)

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from bot import asks, drafts, mutes, words
 from bot.cards import Card, Tone, line, one_line
+from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
-from bot.commands.tasks import keep_files, settle
+from bot.commands.tasks import keep_files
 from bot.deliver import post, repost
 from bot.parse import tidy
 from bot.parse import words as split

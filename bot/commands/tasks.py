@@ -1,26 +1,23 @@
-"""Commands that begin, end and repeat tasks, and answer what waits for a person."""
+"""Commands that begin, end and repeat tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot import asks, buttons, held, words
-from bot.cards import Card, Tone, line, one_line
+from bot import buttons, held
+from bot.cards import Card, Tone, line
 from bot.commands import choose
-from bot.commands.common import find_task, reply, task_meant
-from bot.commands.pages import Page, wanted
-from bot.deliver import post, repost
+from bot.commands.common import task_meant
+from bot.deliver import post
 from bot.drafts import Draft
 from bot.message import Attachment
 from bot.parse import run_request
-from bot.parse import words as split
 from bot.progress import Progress, footer, progress_card, task_key
 from bot.registry import Call, Command, Context, Effect
-from fleet.errors import Misused, Refused
+from fleet.errors import Refused
 from fleet.model import ENDS, Task, TaskMode
-from fleet.store import approvals, attachments, tasks
+from fleet.store import attachments, tasks
 from fleet.store.core import Tx
-from gates import grants
 from gates.people import Right, demand
 
 SECTION = "Tasks"
@@ -157,100 +154,6 @@ async def retry(context: Context, call: Call) -> Effect:
     return effect
 
 
-async def approve(context: Context, call: Call) -> Effect:
-    """Says yes to what waits."""
-    return await _decide(context, call, allow=True)
-
-
-async def deny(context: Context, call: Call) -> Effect:
-    """Says no to what waits."""
-    return await _decide(context, call, allow=False)
-
-
-async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
-    given = split(call.args)
-    rest = call.args.strip()[len(given[0]) :].strip() if given else ""
-    verb = "approve" if allow else "deny"
-
-    def effect(tx: Tx) -> None:
-        waiting = _waiting(tx, call, given[0] if given else "")
-        right = Right.RELEASE if waiting.kind == "hold" else Right.APPROVE
-        demand(call.person, right, attempted=f"{verb} {waiting.id}")
-        if call.digest and call.digest != asks.binding(waiting):
-            raise Refused(
-                attempted=f"{verb} {waiting.id}",
-                cause="it is not what the button showed",
-                hint="Use the newest card.",
-            )
-        scope, reason = _scope(waiting, rest) if allow else ("", rest)
-        if allow and waiting.questions and not reason:
-            raise Misused(
-                attempted=f"answer {waiting.id}",
-                cause="the agent asks for an answer, not for leave",
-                hint=f"/approve {waiting.id} and the answer: an option's number, or your own words.",
-            )
-        settle(context, call, tx, waiting, allow=allow, reason=reason, scope=scope)
-
-    return effect
-
-
-def _scope(waiting: approvals.Approval, rest: str) -> tuple[str, str]:
-    """Whether the yes is for the session, and the words besides."""
-    head, _, more = rest.partition(" ")
-    if waiting.kind == "permission" and not waiting.questions and head.lower() == "session":
-        return "session", more.strip()
-    return "", rest
-
-
-def settle(
-    context: Context, call: Call, tx: Tx, waiting: approvals.Approval, *, allow: bool, reason: str, scope: str = ""
-) -> None:
-    """Puts a person's word to what waits into the store and on its cards, and says that it was heard."""
-    answer = allow and bool(waiting.questions)
-    said = asks.chosen(waiting, reason) if answer else reason
-    decided = approvals.decide(tx, waiting.id, allow, call.actor, said, scope=scope, answer=answer)
-    if scope == "session":
-        grants.grant(tx, waiting, call.actor)
-    task = tasks.task(tx, waiting.task)
-    card = asks.decided_card(task, decided, call.person.name, _footer(context, task))
-    for key in (asks.key(waiting), asks.reminder_key(waiting)):
-        repost(tx, task.origin, card, key=key)
-    verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
-    post(tx, call.message.chat, Card(line(f"{waiting.id} · {verb}")), task=task.id)
-    call.result.task = task.id
-    tx.after_commit(lambda: context.control.wake(task.id))
-
-
-def _waiting(tx: Tx, call: Call, word: str) -> approvals.Approval:
-    """What is meant: by its id, or by its task's, or the only one that waits."""
-    every = approvals.waiting(tx)
-    if word and not word.lower().startswith("t"):
-        return approvals.find(tx, word)
-    if word or call.task:
-        task = find_task(tx, call, word)
-        every = [one for one in every if one.task == task.id]
-    if len(every) == 1:
-        return every[0]
-    ids = ", ".join(f"{one.id} ({one.task})" for one in every)
-    raise Misused(
-        attempted="tell what is meant",
-        cause="several wait for a person" if every else "nothing waits for a person",
-        hint=f"Add one of: {ids}" if ids else "",
-    )
-
-
-async def waiting_for_person(context: Context, call: Call) -> Effect:
-    """Shows what waits for a person, oldest first; a page of it."""
-    every = await context.store.read(approvals.waiting)
-    page = Page.of(wanted(call.args), len(every))
-    lines = tuple(
-        line(f"{one.id} · {one.task} · {one.kind} · until {words.clock(one.expires_us)} ", one_line(one.reason, 60))
-        for one in every[page.first : page.upto]
-    )
-    card = Card(line(f"Waiting for a person{page.span}"), lines or (line("Nothing waits."),))
-    return reply(call, card.with_actions(page.actions("/waiting ")))
-
-
 _WHERE = "[repo=R] [on=MACHINE] [agent=A]"
 RUN = Command("run", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, SECTION)
 ASK = Command("ask", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, SECTION)
@@ -259,15 +162,4 @@ COMMANDS = (
     ASK,
     Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("kill",)),
     Command("retry", "do a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
-    Command(
-        "approve",
-        "say yes to what waits",
-        "[ID] [session] [WHY]",
-        Right.APPROVE,
-        approve,
-        SECTION,
-        aliases=("yes",),
-    ),
-    Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
-    Command("waiting", "what waits for a person", "[PAGE]", Right.SEE, waiting_for_person, SECTION),
 )

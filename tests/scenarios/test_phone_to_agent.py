@@ -239,7 +239,7 @@ def test_a_person_allows_once_for_the_session_and_denies_by_press(phone: Phone) 
     last = phone.heard("charlie")[-1]
     assert "a person said no" in last.heard + "".join(last.results)
     for message, became in zip(asked, ("approved", "approved for this session", "denied"), strict=True):
-        phone.closed(message, f"{task} · {became}\n")
+        phone.closed(message, task, f" · {became}\n")
 
 
 def question(phone: Phone) -> Reply:
@@ -265,7 +265,7 @@ def test_a_question_comes_as_buttons_and_one_press_answers_it(phone: Phone) -> N
     assert phone.house.main() == good
     ended = [one.event.body()["outcome"] for one in phone.house.of(task, "tool.ended")]
     assert set(ended) == {"ok"}, "an answer is no refusal"
-    phone.closed(asked, f"{task} · answered", "Which colour?", "“blue”")
+    phone.closed(asked, " · answered", "Which colour?", "“blue”")
 
 
 @claude_only

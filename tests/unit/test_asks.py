@@ -220,7 +220,7 @@ async def test_unanswered_it_is_denied_and_one_tap_goes_on(tmp_path: Path) -> No
         await there.store.write(lambda tx: approvals.expire(tx, "t1.1"))
         await flight.decided(asked.ask)
         closed = flight.edits("ask:a1")[-1]
-        assert shown(closed.title) == "t1 · expired, denied"
+        assert shown(closed.title) == "t1 · a1 · expired, denied"
         assert [one.label for one in closed.actions] == ["Go on", "Retry"]
         result, _ = await there.press(closed, "Go on")
         assert result.status == 0

@@ -1,0 +1,160 @@
+"""Commands that answer what waits for a person, and show it."""
+
+from __future__ import annotations
+
+import re
+
+from bot import asks, buttons, waiting
+from bot.cards import Card, line
+from bot.commands.common import find_task
+from bot.commands.pages import Page, wanted
+from bot.deliver import post
+from bot.parse import words as split
+from bot.progress import Progress, footer
+from bot.registry import Call, Command, Context, Effect
+from fleet.errors import Misused, Refused
+from fleet.store import actions, approvals, tasks
+from fleet.store.approvals import Approval
+from fleet.store.core import Tx
+from gates import grants
+from gates.people import Right, demand
+
+SECTION = "Tasks"
+_ID = re.compile(r"[aA]\d{1,9}")
+
+
+async def approve(context: Context, call: Call) -> Effect:
+    """Says yes to what waits."""
+    return await _decide(context, call, allow=True)
+
+
+async def deny(context: Context, call: Call) -> Effect:
+    """Says no to what waits."""
+    return await _decide(context, call, allow=False)
+
+
+async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
+    given = split(call.args)
+    rest = call.args.strip()[len(given[0]) :].strip() if given else ""
+    verb = "approve" if allow else "deny"
+
+    def effect(tx: Tx) -> None:
+        asked = _meant(tx, call, given[0] if given else "")
+        if isinstance(asked, list):
+            _show(context, call, tx, asked)
+            return
+        right = Right.RELEASE if asked.kind == "hold" else Right.APPROVE
+        demand(call.person, right, attempted=f"{verb} {asked.id}")
+        _demand_shown(tx, call, asked, allow=allow)
+        scope, reason = _scope(asked, rest) if allow else ("", rest)
+        if allow and asked.questions and not reason:
+            raise Misused(
+                attempted=f"answer {asked.id}",
+                cause="the agent asks for an answer, not for leave",
+                hint=f"/approve {asked.id} and the answer: an option's number, or your own words.",
+            )
+        settle(context, call, tx, asked, allow=allow, reason=reason, scope=scope)
+
+    return effect
+
+
+def _demand_shown(tx: Tx, call: Call, asked: Approval, *, allow: bool) -> None:
+    """Raises ``Refused`` when it is not what the pressed button, or before a typed yes the card, has shown."""
+    digest = call.digest
+    if not digest and allow:  # every card of a question has this button
+        digest = actions.shown_digest(tx, call.message.chat, f"/deny {asked.id}")
+    if digest and digest != asks.binding(asked):
+        raise Refused(
+            attempted=f"{call.verb} {asked.id}",
+            cause="it is not what the button showed" if call.digest else "it changed since it was shown",
+            hint=f"/waiting {asked.id} shows it as it is now.",
+        )
+
+
+def _meant(tx: Tx, call: Call, word: str) -> Approval | list[Approval]:
+    """What is meant: by its id or its task's; else the only one that was asked in this chat, by the message that
+    is answered or by its task, where one is. A list: none is meant for sure, and these wait."""
+    every = approvals.waiting(tx)
+    if word and not word.lower().startswith("t"):
+        return approvals.find(tx, word)
+    if word or call.task:
+        task = find_task(tx, call, word)
+        every = [one for one in every if one.task == task.id]
+    if not every:
+        raise Misused(attempted="tell what is meant", cause="nothing waits for a person")
+    here = every if word else waiting.asked_in(tx, call.message.chat, every, call.message.reply_to)
+    return here[0] if len(here) == 1 else here or every
+
+
+def _show(context: Context, call: Call, tx: Tx, every: list[Approval]) -> None:
+    """Nothing is decided: what may be meant is shown, with its buttons."""
+    call.result.status = Misused.status
+    if len(every) == 1:
+        lead = line("Nothing is decided yet: this chat had not shown it.")
+        files = context.home / "files"
+        waiting.bring_up(tx, context.config(), call.message.chat, every[0], files, lead=lead)
+        return
+    page = Page.of(1, len(every))
+    post(tx, call.message.chat, waiting.list_card(tx, "Which one? Nothing is decided yet", every, page))
+
+
+def _scope(asked: Approval, rest: str) -> tuple[str, str]:
+    """Whether the yes is for the session, and the words besides."""
+    head, _, more = rest.partition(" ")
+    if asked.kind == "permission" and not asked.questions and head.lower() == "session":
+        return "session", more.strip()
+    return "", rest
+
+
+def settle(
+    context: Context, call: Call, tx: Tx, asked: Approval, *, allow: bool, reason: str, scope: str = ""
+) -> None:
+    """Puts a person's word to what waits into the store and on its cards, and says that it was heard."""
+    answer = allow and bool(asked.questions)
+    said = asks.chosen(asked, reason) if answer else reason
+    decided = approvals.decide(tx, asked.id, allow, call.actor, said, scope=scope, answer=answer)
+    if scope == "session":
+        grants.grant(tx, asked, call.actor)
+    task = tasks.task(tx, asked.task)
+    card = asks.decided_card(task, decided, call.person.name, footer(task, Progress(), context.config().isolation))
+    for key in (asks.key(asked), asks.reminder_key(asked)):
+        buttons.change(tx, key, card)
+    verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
+    post(tx, call.message.chat, Card(line(f"{asked.id} · {verb}")), task=task.id)
+    call.result.task = task.id
+    tx.after_commit(lambda: context.control.wake(task.id))
+
+
+async def show_waiting(context: Context, call: Call) -> Effect:
+    """Shows what waits for a person, oldest first, a page of it; or brings one up again."""
+    given = split(call.args)
+
+    def effect(tx: Tx) -> None:
+        if given and _ID.fullmatch(given[0]):
+            asked = approvals.find(tx, given[0])
+            if asked not in approvals.waiting(tx):
+                raise Refused(
+                    attempted=f"bring up {asked.id}", cause=f"it waits no more: {asked.decision or 'expired'}"
+                )
+            waiting.bring_up(tx, context.config(), call.message.chat, asked, context.home / "files")
+            return
+        every = approvals.waiting(tx)
+        card = waiting.list_card(tx, "Waiting for a person", every, Page.of(wanted(call.args), len(every)))
+        post(tx, call.message.chat, card)
+
+    return effect
+
+
+COMMANDS = (
+    Command(
+        "approve",
+        "say yes to what waits",
+        "[ID] [session] [WHY]",
+        Right.APPROVE,
+        approve,
+        SECTION,
+        aliases=("yes",),
+    ),
+    Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
+    Command("waiting", "what waits for a person", "[ID|PAGE]", Right.SEE, show_waiting, SECTION),
+)
