@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from bot import asks, drafts, mutes, words
+from bot import asks, buttons, drafts, mutes, words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
-from bot.deliver import post, repost
+from bot.deliver import post
 from bot.parse import tidy
 from bot.parse import words as split
 from bot.progress import Progress, footer
@@ -76,7 +76,7 @@ def _withdrawn(context: Context, call: Call, tx: Tx, task: Task, held: approvals
     title = line(f"{task.id} · withdrawn: {who} said more")
     card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
     for key in (asks.key(held), asks.reminder_key(held)):
-        repost(tx, task.origin, card, key=key)
+        buttons.change(tx, key, card)
 
 
 async def mute(context: Context, call: Call) -> Effect:
