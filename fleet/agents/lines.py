@@ -139,17 +139,19 @@ class Fold:
 
     def _leave_out(self, text: str) -> None:
         """Only whole texts are kept for the end: a piece of one could be half a secret."""
-        self.state["left_out"] = self.state.get("left_out", 0) + len(text) + 1
-        tail = [*self.state.get("tail", ()), text]
-        while tail and sum(len(one) + 1 for one in tail) > TAIL_LIMIT:
-            del tail[0]
-        self.state["tail"] = tail
+        state, size = self.state, len(text) + 1
+        state["left_out"] = state.get("left_out", 0) + size
+        state["tail_size"] = state.get("tail_size", 0) + size
+        tail = state.setdefault("tail", [])
+        tail.append(text)
+        while state["tail_size"] > TAIL_LIMIT:
+            state["tail_size"] -= len(tail.pop(0)) + 1
 
     def _tell_left_out(self) -> None:
-        self.state.pop("told", None)
-        left_out, tail = self.state.pop("left_out", 0), self.state.pop("tail", [])
-        if left_out:
-            missing = left_out - sum(len(one) + 1 for one in tail)
+        kept = {name: self.state.pop(name, 0) for name in ("told", "left_out", "tail_size")}
+        tail = self.state.pop("tail", [])
+        if kept["left_out"]:
+            missing = kept["left_out"] - kept["tail_size"]
             self._happened.append(Said("\n".join([f"… {missing} characters left out …", *tail])))
 
     def send(self, *messages: dict[str, Any]) -> None:

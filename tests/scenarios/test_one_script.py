@@ -167,7 +167,7 @@ class OnConsole:
 @asynccontextmanager
 async def on_console(directory: Path) -> AsyncIterator[Player]:
     console = ConsoleAdapter()
-    async with console_house(directory, more=(console,)) as there:
+    async with console_house(directory, more=(console,), documents=True) as there:
         server = ControlServer(directory, there.core, console, there.notifier, there.deliverer)
         await server.start()
         try:
