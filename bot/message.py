@@ -34,8 +34,8 @@ class Message:
     platform's id of the message this one answers, or whose button was pressed; ``direct`` says that it was meant
     for us alone (a direct message or a mention), so that a missing slash is forgiven; ``private`` that nobody else
     is in the chat, so that every plain word there is ours. ``album`` is the platform's id of several files that
-    were sent as one, where each comes as a message of its own. ``unreadable``: it holds nothing but what we can
-    make no use of, such as a voice.
+    were sent as one, where each comes as a message of its own. ``unreadable``: it brings what we can make
+    no use of, such as a voice or a film; its words alone would not be what was meant.
     """
 
     adapter: str

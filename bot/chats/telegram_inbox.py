@@ -94,8 +94,8 @@ def to_message(update: Update, me: Me) -> Message | None:
         return None
     text, files = _sound(said.text or said.caption or ""), _files(said)
     private = said.chat.type == "private"
-    unreadable = not text and not files
-    if unreadable and (not private or said.effective_attachment is None):
+    unreadable = not files and said.effective_attachment is not None
+    if not text and not files and not (unreadable and private):
         return None  # what happens to a chat, or a voice among others; alone with us, somebody waits for an answer
     direct = _direct(said, text, me)
     if direct is None:
@@ -112,7 +112,7 @@ def to_message(update: Update, me: Me) -> Message | None:
         direct=direct,
         album=said.media_group_id or "",
         private=private,
-        unreadable=unreadable,
+        unreadable=unreadable and direct,
     )
 
 

@@ -14,7 +14,7 @@ from bot.core import ChatCore
 from bot.rates import PerPerson
 from bot.registry import Registry
 from fleet.model import ChatRef, TaskState
-from fleet.store import tasks
+from fleet.store import attachments, tasks
 from tests.chat_flight import everything
 from tests.chat_house import ADA, OTTO, STRANGER, House, house
 from tests.far_end.bot_api import BotApi
@@ -149,6 +149,21 @@ async def test_in_a_telegram_group_an_answer_to_the_question_is_the_task(tmp_pat
         assert "Your next message here is the task" in private.text
 
 
+async def test_a_photo_that_came_with_run_in_telegram_waits_for_the_words(tmp_path: Path, api: BotApi) -> None:
+    async with on_telegram.telegram_house(tmp_path, api) as there:
+        api.say(on_telegram.ADA, "/run", photo=b"\x89PNG one", media_group_id="7")
+        api.say(on_telegram.ADA, "", photo=b"\x89PNG two", media_group_id="7")
+        await there.handled()
+        machine = api.screen(on_telegram.ADA)[-1]
+        assert "2 files kept for it." in machine.text
+        (question,) = await there.press(on_telegram.ADA, machine, "any")
+        assert "2 files kept for it." in question.text
+        await there.say(on_telegram.ADA, "make it look like this")
+        (task,) = await there.tasks()
+        kept = await there.store.read(lambda tx: attachments.of_note(tx, task.id, attachments.REQUEST))
+        assert [Path(one.path).read_bytes() for one in kept] == [b"\x89PNG one", b"\x89PNG two"]
+
+
 async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(tmp_path: Path) -> None:
     async with slack_house.house(tmp_path) as there:
         await there.slack.command("/run")
@@ -203,11 +218,15 @@ async def test_a_voice_alone_with_us_is_told_what_can_be_read(tmp_path: Path, ap
         group = api.group()
         before = len(api.screen(on_telegram.ADA))
         api.say(on_telegram.ADA, "", voice=voice)
+        api.say(
+            on_telegram.ADA, "", video={**voice, "width": 1, "height": 1}, caption="/run make it look like this"
+        )
         api.say(on_telegram.ADA, "", chat=group.id, voice=voice)
         api.say(on_telegram.STRANGER, "", voice=voice)
         await there.handled()
-        (told,) = api.screen(on_telegram.ADA)[before:]
-        assert "text, pictures and files can be read here" in told.text
+        told = api.screen(on_telegram.ADA)[before:]
+        assert ["text, pictures and files can be read here" in one.text for one in told] == [True, True]
+        assert await there.tasks() == [], "what was asked for with a film is not begun without it"
         assert api.screen(group.id) == []
         (stranger,) = api.screen(on_telegram.STRANGER)
         assert stranger.text.startswith("I do not know you.")
