@@ -24,6 +24,10 @@ class Attachment:
     size: int
     source: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("name", "media_type"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -51,6 +55,10 @@ class Message:
     private: bool = True
     unreadable: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("text", "pressed", "reply_to", "album"):
+            object.__setattr__(self, name, storable(getattr(self, name)))
+
     def to_bytes(self) -> bytes:
         """The form the inbox keeps."""
         return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":")).encode()
@@ -74,7 +82,7 @@ class Message:
                 private=raw.get("private", True),
                 unreadable=raw.get("unreadable", False),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error
 
 
@@ -82,3 +90,8 @@ def as_one(album: Sequence[Message]) -> Message:
     """The messages of an album as the one that its sender made: the words of the one that has any, all files."""
     spoken = next((one for one in album if one.text), album[0])
     return replace(spoken, files=tuple(file for one in album for file in one.files))
+
+
+def storable(text: str) -> str:
+    """Without what no database and no chat takes: halves of letters, and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")

@@ -13,7 +13,7 @@ import telegram
 from telegram import Bot, CallbackQuery, Update
 from telegram.error import NetworkError
 
-from bot.message import Attachment, Message
+from bot.message import Attachment, Message, storable
 from fleet.model import ChatRef, PersonId
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def to_message(update: Update, me: Me) -> Message | None:
     said = update.message
     if said is None or said.sender_chat is not None or said.from_user is None or said.from_user.is_bot:
         return None
-    text, files = _sound(said.text or said.caption or ""), _files(said)
+    text, files = storable(said.text or said.caption or ""), _files(said)
     private = said.chat.type == "private"
     unreadable = not files and said.effective_attachment is not None
     if not text and not files and not (unreadable and private):
@@ -126,7 +126,7 @@ def _pressed(update_id: int, query: CallbackQuery) -> Message | None:
         update_id=str(update_id),
         sender=_person(query.from_user.id),
         chat=ChatRef(NAME, str(under.chat.id), str(thread or "")),
-        pressed=_sound(query.data)[:_TOKEN_LIMIT],
+        pressed=query.data[:_TOKEN_LIMIT],
         reply_to=message_id(thread, under.message_id),
         private=under.chat.type == "private",
     )
@@ -172,11 +172,6 @@ def _mentions(said: telegram.Message, me: Me) -> bool:
     return False
 
 
-def _sound(text: str) -> str:
-    """Without what no database and no chat takes: halves of letters, and NUL."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "")
-
-
 def _without_mention(text: str, me: Me) -> str:
     name, text = f"@{me.username}", text.strip()
     if begun := re.match(rf"{re.escape(name)}\b[:,]?\s*", text, flags=re.I):
@@ -191,6 +186,6 @@ def _files(said: telegram.Message) -> tuple[Attachment, ...]:
         return (Attachment(f"photo-{said.message_id}.jpg", "", "image/jpeg", best.file_size or 0, best.file_id),)
     if said.document:
         sent = said.document
-        name, kind = _sound(sent.file_name or "file"), _sound(sent.mime_type or "application/octet-stream")
+        name, kind = sent.file_name or "file", sent.mime_type or "application/octet-stream"
         return (Attachment(name, "", kind, sent.file_size or 0, sent.file_id),)
     return ()
