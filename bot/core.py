@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bot import buttons, drafts
+from bot import buttons, drafts, sounds
 from bot.cards import Card, Tone, line
 from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
@@ -203,6 +203,7 @@ class ChatCore:
             return Result(status=Refused.status, posted=await self._commit(rows, "too often"))
         except Exception as error:
             told = explain(error)
+            told = told._replace(detail=sounds.named(self._context.config(), told.detail))
             told = told._replace(remedy=self._context.registry.spelled(message.adapter, told.remedy))
             bug = not isinstance(error, AirbossError)
             if bug:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bot import buttons, notices, sounds
@@ -145,6 +146,7 @@ class Notifier:
             except Misused:
                 continue
             progress = self._progresses.after(tx, recorded)
+            task = replace(task, why=sounds.named(config, task.why))
             touched[task.id] = task, progress
             if isinstance(recorded.event, TaskMoved) and recorded.event.new in ENDS:
                 buttons.ended(tx, task)

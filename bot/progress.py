@@ -182,7 +182,8 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
         lines.append(line(f"{_SIGN.get(tool.outcome, '?')} ", one_line(f"{tool.tool} {tool.summary}", _TOOL_WIDTH)))
     if not progress.tools and progress.said and not ended:
         lines += [
-            line("“", one_line(text, 70), "”") for text in progress.said.strip().splitlines()[-SHOWN_ACTIONS:]
+            line("“", one_line(text, 70), "”")
+            for text in [row for row in progress.said.splitlines() if row.strip()][-SHOWN_ACTIONS:]
         ]
     if task.state is TaskState.JUDGING:
         lines += [line(seen.summary()) for seen in list(progress.gates.values())[progress.gates_before :][-3:]]

@@ -7,6 +7,7 @@ person when they end is brought up again, with a sound.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +19,7 @@ from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId
 from fleet.store import settings
 from fleet.store.core import Tx
-from gates.people import who
+from gates.people import console_owner, who
 
 DAY_MINUTES: Final = 24 * 60
 
@@ -105,6 +106,18 @@ def name_of(config: FleetConfig, person: str) -> str:
     except ValueError:
         return person
     return known.name if known else person
+
+
+def named(config: FleetConfig, text: str) -> str:
+    """A text about what people did, with the name instead of the id of whoever ``fleet.toml`` names.
+
+    The store and the ledger keep ids, since names change; what a person reads has names.
+    """
+    names = {one: person.name for person in config.people for one in person.ids}
+    owner = str(console_owner())
+    names.setdefault(owner, name_of(config, owner))
+    wanted = "|".join(re.escape(one) for one in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![\w:])(?:{wanted})(?![\w:])", lambda found: names[found.group()], text)
 
 
 def _key(config: FleetConfig, person: PersonId) -> str:

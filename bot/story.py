@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from bot import words
 from fleet import events as e
 from fleet import exits
@@ -10,8 +13,8 @@ from fleet.store import ledger
 from fleet.store.core import Tx
 
 
-def story(tx: Tx, task_id: str) -> str:
-    """The whole log of a task. Everything in it is untrusted."""
+def story(tx: Tx, task_id: str, named: Callable[[str], str] = str) -> str:
+    """The whole log of a task. Everything in it is untrusted. ``named`` puts people's names into our own words."""
     lines: list[str] = []
     after = 0
     while batch := ledger.read(tx, after=after, task=task_id):
@@ -21,14 +24,17 @@ def story(tx: Tx, task_id: str) -> str:
                 lines[-1] += first
                 lines += [f"{words.clock(recorded.time_us)[:5]} {text}" for text in others]
             else:
-                lines += _lines(recorded)
+                lines += _lines(recorded, named)
         after = batch[-1].seq
     return "\n".join(lines)
 
 
-def _lines(recorded: Recorded) -> list[str]:
+def _lines(recorded: Recorded, named: Callable[[str], str]) -> list[str]:
     at = words.clock(recorded.time_us)[:5]
-    return [f"{at} {text}" for text in _told(recorded.event)]
+    event = recorded.event
+    if isinstance(event, e.TaskMoved):
+        event = replace(event, why=named(event.why))
+    return [f"{at} {text}" for text in _told(event)]
 
 
 def _told(event: e.Event) -> list[str]:

@@ -164,9 +164,10 @@ def decide(
         )
         return Decision(Outcome(overall.value), reasons or ("a gate has no result",))
     if held_by and commit not in released:
-        lines = [
-            f"changes {_one_line(item.path)}, which gate {item.gate} protects ({item.pattern})" for item in held_by
-        ]
+        by_path: dict[str, list[Touched]] = {}
+        for item in held_by:
+            by_path.setdefault(item.path, []).append(item)
+        lines = [_protected(path, items) for path, items in by_path.items()]
         more = len(lines) - _REASONS
         return Decision(
             Outcome.HELD, (*lines[:_REASONS], *([f"and {more} more protected paths"] if more > 0 else ()))
@@ -175,3 +176,11 @@ def decide(
     if held_by:
         reasons += ("a person released the changes to protected files",)
     return Decision(Outcome.PASSED, reasons)
+
+
+def _protected(path: str, items: Sequence[Touched]) -> str:
+    """One line for a path, however many gates and patterns protect it."""
+    gates = sorted({item.gate for item in items})
+    patterns = ", ".join(dict.fromkeys(item.pattern for item in items))
+    who = f"gate {gates[0]} protects" if len(gates) == 1 else f"gates {', '.join(gates)} protect"
+    return f"changes {_one_line(path)}, which {who} ({patterns})"

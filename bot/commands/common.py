@@ -25,13 +25,16 @@ def reply(call: Call, card: Card, *, task: str = "") -> Effect:
     return effect
 
 
-async def task_meant(context: Context, call: Call) -> Task:
-    """The task of the first argument, else of the card that was answered, else this chat's only open one."""
+async def task_meant(context: Context, call: Call, *, newest: bool = False) -> Task:
+    """The task of the first argument, else of the card that was answered, else this chat's only open one.
+
+    ``newest``: where none is open, the one that was asked for last in this chat.
+    """
     given = words(call.args)
-    return await context.store.read(lambda tx: find_task(tx, call, given[0] if given else ""))
+    return await context.store.read(lambda tx: find_task(tx, call, given[0] if given else "", newest=newest))
 
 
-def find_task(tx: Tx, call: Call, word: str) -> Task:
+def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
     """As :func:`task_meant`, for a given word. Raises ``Misused`` with the candidates."""
     if word:
         return tasks.find(tx, word.split(".", maxsplit=1)[0])
@@ -43,6 +46,9 @@ def find_task(tx: Tx, call: Call, word: str) -> Task:
     ]
     if len(here) == 1:
         return here[0]
+    last = tasks.newest_in(tx, chat.adapter, chat.chat) if newest and not here else None
+    if last is not None:
+        return last
     ids = ", ".join(one.id for one in (here or tasks.recent(tx, 5)))
     raise Misused(
         attempted="tell which task is meant",

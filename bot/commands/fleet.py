@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot import words
+from bot import sounds, words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
 from bot.commands.pages import Page, wanted
@@ -84,7 +84,9 @@ async def session(context: Context, call: Call) -> Effect:
 def _session_card(
     context: Context, task: Task, progress: Progress, found: list[tuple[Session, list[Turn]]]
 ) -> Card:
-    lines: list[Line] = [line(f"{task.state}", *((": ", one_line(task.why, 120)) if task.why else ()))]
+    config = context.config()
+    why = (": ", one_line(sounds.named(config, task.why), 120)) if task.why else ()
+    lines: list[Line] = [line(f"{task.state}", *why)]
     for one, turns in found:
         lines.append(line(f"{one.id} on {one.machine} from {words.short(one.base)}"))
         for turn in turns:
@@ -93,12 +95,12 @@ def _session_card(
             lines.append(line(f"  turn {turn.number} · {turn.cause} · {end}{made}"))
     fields = [
         field("Agent", task.agent),
-        field("Asked by", task.requester),
+        field("Asked by", sounds.name_of(config, task.requester)),
         field("At", words.day(task.created_us)),
     ]
     if progress.cost_udollar:
         fields.append(field("Cost", words.money(progress.cost_udollar)))
-    isolation = found[-1][0].isolation if found else context.config().isolation
+    isolation = found[-1][0].isolation if found else config.isolation
     return Card(
         title=line(f"{task.id} · {task.repo} · ", one_line(task.prompt, 60)),
         lines=capped(lines, "and {n} more lines"),

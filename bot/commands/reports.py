@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
-from bot import words
+from bot import sounds, words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
 from bot.commands.common import last_session, reply, task_meant
 from bot.digest import Digest, digest_card, make_digest, parse_span
@@ -30,21 +31,31 @@ _DIFF_LIMIT = 4 << 20
 
 async def logs(context: Context, call: Call) -> Effect:
     """What a task's agent did and what its gates said, newest last."""
-    task = await task_meant(context, call)
-    text = await context.store.read(lambda tx: story(tx, task.id))
+    task = await task_meant(context, call, newest=True)
+    named = partial(sounds.named, context.config())
+    text = await context.store.read(lambda tx: story(tx, task.id, named))
     lines = text.splitlines()
     path = await _file_if_long(context, f"{task.id}-log.txt", text)
-    tail = "\n".join(lines[-_SHOWN_LINES:])
+    tail = _tail(lines)
     card = Card(
         line(f"{task.id} · log"),
-        (line(f"{len(lines)} lines; the last {min(len(lines), _SHOWN_LINES)}:"),)
-        if lines
-        else (line("No word yet."),),
-        body=Untrusted(tail[-_SHOWN_CHARACTERS:]) if tail else None,
+        (line(f"{words.count(len(lines), 'line')}; the last {len(tail)}:"),) if lines else (line("No word yet."),),
+        body=Untrusted("\n".join(tail)[-_SHOWN_CHARACTERS:]) if tail else None,
         footer=footed(await _isolation(context, task)),
         document=path,
     )
     return reply(call, card, task=task.id)
+
+
+def _tail(lines: list[str]) -> list[str]:
+    """The last lines that fit a message whole; of a last one that does not fit alone, its end is shown."""
+    fit, room = 0, _SHOWN_CHARACTERS
+    for text in reversed(lines[-_SHOWN_LINES:]):
+        room -= len(text) + 1
+        if room < 0 and fit:
+            break
+        fit += 1
+    return lines[len(lines) - fit :]
 
 
 async def _isolation(context: Context, task: Task) -> Isolation:
@@ -68,7 +79,7 @@ def _write(folder: Path, name: str, text: str) -> str:
 
 async def diff(context: Context, call: Call) -> Effect:
     """What a task changed, against the commit it began from."""
-    task = await task_meant(context, call)
+    task = await task_meant(context, call, newest=True)
 
     def read(tx: Tx) -> tuple[Session | None, str]:
         session = last_session(tx, task)
@@ -129,7 +140,7 @@ def _draw(folder: Path, made: Digest) -> str:
 
 async def receipt(context: Context, call: Call) -> Effect:
     """A landed task's receipt, as a file."""
-    task = await task_meant(context, call)
+    task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     call.result.data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
     card = Card(
@@ -157,7 +168,7 @@ async def _issued(context: Context, task: Task) -> ReceiptIssued:
 
 async def verify(context: Context, call: Call) -> Effect:
     """Checks a receipt here: the signature by the pinned key, the repository, and the ledger again."""
-    task = await task_meant(context, call)
+    task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     path = Path(issued.path)
     data, armoured, keys = await asyncio.to_thread(_read_receipt, context.home, path)

@@ -117,7 +117,7 @@ async def retry(context: Context, call: Call) -> Effect:
 
     A retry that is under way is pointed to, and a button begins none where there was one already.
     """
-    task = await task_meant(context, call)
+    task = await task_meant(context, call, newest=True)
 
     def effect(tx: Tx) -> None:
         now = tasks.task(tx, task.id)

@@ -105,6 +105,15 @@ def test_reasons_stay_readable_whatever_a_path_is_called_and_however_many_there_
     assert "480 more" in reasons[-1]
 
 
+def test_a_path_is_named_once_however_many_gates_and_patterns_protect_it() -> None:
+    held = tuple(
+        Touched("check.py", pattern, gate)
+        for pattern, gate in (("check.py", "b"), ("its command", "b"), ("*.py", "a"))
+    )
+    (reason,) = decide(every(["a", "b"]), [result("a", P), result("b", P)], held, commit=COMMIT).reasons
+    assert reason == "changes check.py, which gates a, b protect (check.py, its command, *.py)"
+
+
 def test_a_release_covers_one_commit_only() -> None:
     results = [result("a", P)]
     assert (
