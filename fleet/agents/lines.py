@@ -89,9 +89,12 @@ def cut(text: str, limit: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as one short line."""
+    """The text as one short line, cut as :func:`cut` does."""
     line = " ".join(text[: SUMMARY_LIMIT * 4].split())
-    return line if len(line) <= SUMMARY_LIMIT else line[: SUMMARY_LIMIT - 1] + "…"
+    if len(line) <= SUMMARY_LIMIT:
+        return line
+    end = line.rfind(" ", SUMMARY_LIMIT // 2, SUMMARY_LIMIT)
+    return f"{line[: end if end > 0 else SUMMARY_LIMIT - 1]}…"
 
 
 def unknown(line: bytes) -> Unknown:
