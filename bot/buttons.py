@@ -24,12 +24,12 @@ def pressed(tx: Tx, button: actions.Pressable, by: str) -> None:
     if not label:
         return  # what it did has changed the card already
     if not card.choice:
-        _keep(tx, one, lambda action: action.token != button.token)
+        _keep(tx, one, lambda action: action.token != button.token, soon=True)
         return
     actions.spend(tx, one.chat, button.put, by)
     rest = tuple(action for action in card.actions if not action.once)
     answered = replace(card, lines=(line(f"✓ {label}"),), actions=rest, tone=Tone.PLAIN, choice=False)
-    repost(tx, one.chat, answered, key=one.key)
+    repost(tx, one.chat, answered, key=one.key, soon=True)
 
 
 def withdraw(tx: Tx, chat: ChatRef, *commands: str) -> None:
@@ -58,10 +58,10 @@ def honest(tx: Tx, task: Task, card: Card) -> Card:
     return _without(card, gone)
 
 
-def change(tx: Tx, key: str, card: Card) -> None:
-    """Changes the card of this key in every chat where it lives."""
+def change(tx: Tx, key: str, card: Card, *, soon: bool = True) -> None:
+    """Changes the card of this key in every chat where it lives; ``soon`` when somebody's press waits for it."""
     for one in shown.by_key(tx, key):
-        repost(tx, one.chat, card, key=key)
+        repost(tx, one.chat, card, key=key, soon=soon)
 
 
 def supersede(tx: Tx, key: str, chat: ChatRef) -> None:
@@ -79,11 +79,11 @@ def supersede(tx: Tx, key: str, chat: ChatRef) -> None:
         repost(tx, one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=f"{key}:{one.put}")
 
 
-def _keep(tx: Tx, one: Shown, wanted: Callable[[Action], bool]) -> None:
+def _keep(tx: Tx, one: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
     card = Card.from_json(one.card_json)
     kept = tuple(action for action in card.actions if wanted(action))
     if kept != card.actions:
-        repost(tx, one.chat, card.with_actions(kept), key=one.key)
+        repost(tx, one.chat, card.with_actions(kept), key=one.key, soon=soon)
 
 
 def _without(card: Card, commands: Collection[str]) -> Card:

@@ -74,7 +74,8 @@ class AdapterLimits:
 class Outgoing:
     """A card on its way. ``edits`` is the platform's id of the message it replaces, empty for a new one.
     ``again``: an earlier process may have sent it already, so it is marked for the reader. ``root``: the thread
-    or the message under which its task is talked about in this chat; empty for the task's own first card."""
+    or the message under which its task is talked about in this chat; empty for the task's own first card.
+    ``soon``: an edit that somebody waits for."""
 
     id: int
     chat: ChatRef
@@ -85,6 +86,7 @@ class Outgoing:
     task: str
     key: str
     root: str = ""
+    soon: bool = False
 
 
 Receive = Callable[[Message], Awaitable[bool]]
@@ -168,8 +170,10 @@ def post(
     return number
 
 
-def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str) -> None:
+def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str, soon: bool = False) -> None:
     """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent.
+
+    ``soon``: it answers somebody's press, so it is not put off for messages that nobody waits for.
 
     A once-only button that was pressed on it does not come back.
     """
@@ -179,7 +183,7 @@ def repost(tx: Tx, chat: ChatRef, card: Card, *, key: str) -> None:
     once = {action.command for action in card.actions if action.once}
     used = actions.spent(tx, chat, put, once) if once else ()
     kept = [one for one in card.actions if not one.once or (one.command, one.digest) not in used]
-    outbox.edit(tx, key, _with_tokens(tx, chat, card.with_actions(kept), put).to_json(), chat=chat)
+    outbox.edit(tx, key, _with_tokens(tx, chat, card.with_actions(kept), put).to_json(), chat=chat, soon=soon)
     store = tx.store
     tx.after_commit(lambda: _ring(store, chat.adapter))
 
@@ -388,4 +392,5 @@ def _outgoing(claimed: _Claimed) -> Outgoing:
         task=delivery.task,
         key=delivery.card_key,
         root=claimed.root,
+        soon=delivery.soon,
     )

@@ -44,7 +44,7 @@ _TAIL_LINES, _TAIL_WIDTH = 20, 84
 class Notice:
     """A message, or (``edits``) a change of the one that was posted under ``key``.
 
-    ``approval``: the question that it brings before a person.
+    ``approval``: the question that it brings before a person. ``soon``: a change that somebody's press waits for.
     """
 
     card: Card
@@ -52,6 +52,7 @@ class Notice:
     sound: Sound = Sound.NONE
     edits: bool = False
     approval: str = ""
+    soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _closed(task: Task, asked: Approval, telling: Telling, base: str) -> list[No
     if not asked.decision:
         return []
     card = asks.decided_card(task, asked, telling.name(asked.decided_by), base)
-    return [Notice(card, key=key, edits=True) for key in (asks.key(asked), asks.reminder_key(asked))]
+    return [Notice(card, key=key, edits=True, soon=True) for key in (asks.key(asked), asks.reminder_key(asked))]
 
 
 def _gates(verdict: VerdictGiven, progress: Progress) -> list[GateSeen]:

@@ -169,7 +169,7 @@ class Notifier:
         chat: ChatRef = task.origin
         card = buttons.honest(tx, task, notice.card)
         if notice.edits:
-            buttons.change(tx, notice.key, card)
+            buttons.change(tx, notice.key, card, soon=notice.soon)
             return
         ping = sounds.audible(tx, config, chat, task.requester, notice.sound)
         if notice.approval and ping:

@@ -65,7 +65,7 @@ class Post:
         """Sends or edits, and answers how the message is called in our store."""
         thread, number = parts(outgoing.edits)
         if number:
-            self._spend(outgoing, edit=True)
+            self._spend(outgoing, edit=not outgoing.soon)
             if await self._edited(outgoing, number):
                 return outgoing.edits
         return await self._sent(outgoing, again, thread)

@@ -17,6 +17,7 @@ from fleet.store.core import Tx
 from fleet.store.tables import cards, outbox
 
 _UNSETTLED = ("waiting", "in_flight")
+_SOON_PRIORITY = 1  # an edit that answers somebody's press, among the replies
 _EDIT_PRIORITY = 100  # after every put: edits do not ping, so nobody waits for one
 _INSERT = insert(outbox).returning(outbox.c.id)
 _CHANGE = update(outbox).where(outbox.c.id == bindparam("row"))
@@ -27,7 +28,7 @@ class Delivery:
     """A row on its way. ``message_id`` is the message it edits, empty for a new one.
 
     ``again``: an earlier controller died while it was in flight, so it may have arrived already. ``attempts``
-    counts the tries that failed before this one.
+    counts the tries that failed before this one. ``soon``: an edit that somebody waits for.
     """
 
     id: int
@@ -39,6 +40,7 @@ class Delivery:
     again: bool
     attempts: int
     task: str
+    soon: bool
 
 
 def put(
@@ -62,11 +64,13 @@ def put(
     return number
 
 
-def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None) -> int:
+def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, soon: bool = False) -> int:
     """Changes a card wherever it lives, or in ``chat`` only; answers in how many places, 0 when it is nowhere.
 
-    A card that has not left yet leaves in its new form, and a waiting edit gives way to this one.
+    A card that has not left yet leaves in its new form, and a waiting edit gives way to this one. ``soon``: it
+    answers what somebody did just now, and goes before the edits that nobody waits for.
     """
+    hurry = {"priority": _SOON_PRIORITY} if soon else {}
     query = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
     query = query.where(cards.c.card_key == card_key) if chat is None else query.where(_at(_place(card_key, chat)))
     places = tx.connection.execute(query).all()
@@ -76,7 +80,7 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None) 
             tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
             continue
         waiting = and_(outbox.c.put == row.put, outbox.c.kind == "edit", outbox.c.state == "waiting")
-        if tx.connection.execute(update(outbox).where(waiting), {"card_json": card_json}).rowcount == 0:
+        if tx.connection.execute(update(outbox).where(waiting), {"card_json": card_json, **hurry}).rowcount == 0:
             ref = ChatRef(row.adapter, row.chat, row.thread)
             _insert(
                 tx,
@@ -85,7 +89,7 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None) 
                 card_key=card_key,
                 card_json=card_json,
                 target=row.put,
-                priority=_EDIT_PRIORITY,
+                priority=_SOON_PRIORITY if soon else _EDIT_PRIORITY,
                 task=row.task,
             )
     return len(places)
@@ -118,6 +122,7 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
             again=row.again,
             attempts=row.attempts,
             task=row.task,
+            soon=row.kind == "edit" and row.priority == _SOON_PRIORITY,
         )
         for row in rows
     ]

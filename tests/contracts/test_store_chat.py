@@ -94,6 +94,24 @@ def test_pings_before_edits_and_the_urgent_first(store: Store) -> None:
         assert claim(tx) == ["ping", "plain", "progress"]
 
 
+def test_an_edit_that_somebody_waits_for_goes_before_what_nobody_does(store: Store) -> None:
+    with store.transaction() as tx:
+        for key in ("progress", "asked", "late"):
+            outbox.delivered(tx, put(tx, "card", key=key), outbox.claim(tx, "tg", 1)[0].card_key)
+        outbox.edit(tx, "progress", "12 s")
+        outbox.edit(tx, "late", "old")
+        put(tx, "passed", priority=2)
+        outbox.edit(tx, "asked", "allowed", soon=True)
+        outbox.edit(tx, "late", "answered", soon=True)
+        claimed = outbox.claim(tx, "tg", 10)
+        assert [(one.card_json, one.soon) for one in claimed] == [
+            ("answered", True),
+            ("allowed", True),
+            ("passed", False),
+            ("12 s", False),
+        ]
+
+
 def test_an_edit_of_a_card_that_has_not_left_changes_the_card(store: Store) -> None:
     with store.transaction() as tx:
         put(tx, "old", key="t1")

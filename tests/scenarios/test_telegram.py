@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bot.cards import Action, Card, Tone, line
+from bot.chats.telegram_rates import Budget, Pace
 from bot.commands import every_command
-from bot.deliver import post
+from bot.deliver import post, repost
 from fleet.model import ChatRef
 from fleet.store import attachments
 from fleet.untrusted import Untrusted
@@ -296,6 +297,17 @@ async def test_an_edit_changes_the_message_and_its_buttons(tmp_path: Path, api: 
         await there.change(Card(line("approved by Ada")), "ask:a1")  # not modified
         (shown,) = api.screen(ADA)
         assert (shown.text, shown.labels, shown.before) == ("approved by Ada", [], ["asks"])
+
+
+async def test_an_edit_that_answers_a_press_is_not_put_off_with_the_others(tmp_path: Path, api: BotApi) -> None:
+    spent = Budget(chat_pace=Pace(0.001, 4), overall_pace=Pace(1e6, 1_000_000))  # as after a burst of notes
+    async with telegram_house(tmp_path, api, budget=spent) as there:
+        for key in ("progress", "asked"):
+            await there.send(Card(line(f"{key} now")), key=key)
+        where = ChatRef("telegram", str(ADA))
+        await there.store.write(lambda tx: repost(tx, where, Card(line("progress later")), key="progress"))
+        await there.store.write(lambda tx: repost(tx, where, Card(line("allowed by Ada")), key="asked", soon=True))
+        await api.until(lambda: [one.text for one in api.screen(ADA)] == ["progress now", "allowed by Ada"])
 
 
 async def test_an_edit_of_a_deleted_message_comes_anew_and_lives_on(tmp_path: Path, api: BotApi) -> None:
