@@ -28,6 +28,8 @@ from tests.scenarios.test_one_script import (
     on_telegram,
 )
 
+SECRET = "correct-horse-battery-staple"
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -119,6 +121,9 @@ async def test_an_answer_of_two_screens_comes_as_messages_in_their_order(
 @pytest.fixture(scope="module")
 def served() -> Iterator[House]:
     with house() as made:
+        env = made.home / ".env"
+        env.touch(mode=0o600)
+        env.write_text(f"SOME_TOKEN={SECRET}\n")
         made.start()
         yield made
 
@@ -143,3 +148,12 @@ def test_a_program_that_babbles_megabytes_is_bounded_and_what_is_missing_is_coun
     assert len(before) + int(note[1]) + len(after) == len(whole)
     kept = sum(len(one.event.body()["text"]) for one in served.of(answer.task, "agent.said", "agent.continued"))
     assert len(before) <= kept < 1_100_000
+
+
+def test_a_secret_in_a_long_line_is_in_no_event_of_the_ledger(served: House) -> None:
+    tell = f"python3 -c \"print(*('x' * n + '{SECRET[:9]}' + '{SECRET[9:]}' for n in range(3966, 4002, 6)))\""
+    answer = served.say(f"/ask on=macbook shell {tell}", wait=True)
+    assert answer.status == 0, answer.shown
+    told = [one.event.body()["text"] for one in served.of(answer.task, "agent.said", "agent.continued")]
+    assert len(told) > 5 and "‹redacted:secret›" in "".join(told)
+    assert not [text for text in told if "correct" in text or "staple" in text]
