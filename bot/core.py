@@ -203,8 +203,12 @@ class ChatCore:
             return Result(status=Refused.status, posted=await self._commit(rows, "too often"))
         except Exception as error:
             told = explain(error)
-            told = told._replace(detail=sounds.named(self._context.config(), told.detail))
-            told = told._replace(remedy=self._context.registry.spelled(message.adapter, told.remedy))
+            spelled = partial(self._context.registry.spelled, message.adapter)
+            told = told._replace(
+                headline=spelled(told.headline),
+                detail=sounds.named(self._context.config(), told.detail),
+                remedy=spelled(told.remedy),
+            )
             bug = not isinstance(error, AirbossError)
             if bug:
                 log.exception("a command failed")

@@ -173,7 +173,8 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
         await there.handled()
         question = (await there.slack.said())[-1]
         assert "Reply to this message, or mention me: that is the task; /cancel drops it." in shows(question)
-        await there.slack.message("lunch?")
+        coffee = await there.slack.message("lunch?")
+        await there.slack.message("at noon", thread=coffee)
         await there.slack.message("not mine", thread=question["ts"], user=SLACK_OTTO)
         await there.slack.message("mend the login", thread=question["ts"])
         await there.handled()
@@ -190,7 +191,7 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
 async def test_slack_is_answered_in_slacks_words(tmp_path: Path) -> None:
     async with slack_house.house(tmp_path) as there:
         answers = []
-        for text in ("/fleet statsu", "/fleet xyzzy", "/fleet mute", "/fleet cancel", "/fleet stop t9"):
+        for text in ("/fleet statsu", "/fleet xyzzy", "/fleet mute", "/fleet cancel", "/fleet mute long"):
             await there.slack.command("/fleet", text.removeprefix("/fleet "))
             await there.handled()
             answers.append(shows((await there.slack.said())[-1]))
@@ -198,6 +199,8 @@ async def test_slack_is_answered_in_slacks_words(tmp_path: Path) -> None:
         assert "/fleet help shows them all." in answers[1]
         assert "Quiet until /fleet mute off" in answers[2]
         assert "/fleet stop TASK ends a task." in answers[3]
+        assert "Cannot do /fleet mute" in answers[4]
+        assert "Usage: /fleet mute [30m" in answers[4]
 
 
 def test_a_text_of_ours_is_spelled_as_the_chat_types_it() -> None:
