@@ -37,6 +37,8 @@ from fleet.store.core import Tx
 from fleet.testimony import claim_of, events_of, permission_asked, sha256_of
 
 _SEEN_EVERY_US: Final = 20_000_000
+_QUIET: Final = 0.2
+_SILENT: Final = 7.0
 
 
 class Follower:
@@ -55,6 +57,7 @@ class Follower:
         self._sent = 0
         self._ended: Ended | None = None
         self._linked = True
+        self._heard_of = False  # whether the process or its link was heard of at all
         self._stalled = False
         self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
@@ -87,6 +90,23 @@ class Follower:
             await self._handle(await self._reader.next())
             if self._news:
                 await self._hear_people()
+
+    async def catch_up(self) -> None:
+        """Works off what came while nobody looked, so that no words go to a process that has ended meanwhile.
+
+        A process that was only just attached to tells of itself within a few seconds, or its link does.
+        """
+        clock = asyncio.get_running_loop()
+        give_up = clock.time() + _SILENT
+        while self._ended is None and clock.time() < give_up:
+            patience, since = (_QUIET if self._heard_of else _SILENT), clock.time()
+            event = await self._reader.next(patience)
+            if not isinstance(event, Woken):
+                await self._handle(event)
+                while await self._read_lines():
+                    pass
+            elif clock.time() - since >= patience:
+                return
 
     async def say(self, text: str, commit: Callable[[Tx], Turn]) -> Turn:
         """Begins the next turn on the living process, in the transaction that ``commit`` completes."""
@@ -135,6 +155,7 @@ class Follower:
                 pass
 
     async def _handle(self, event: Read) -> None:
+        self._heard_of = self._heard_of or not isinstance(event, Woken)
         match event:
             case Output(_, data):
                 failpoint("output-read")

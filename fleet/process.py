@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fleet import enclosures, wording
+from fleet.errors import Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, TurnStarted
 from fleet.failpoints import failpoint
 from fleet.follow import Follower
@@ -84,6 +85,14 @@ class AgentProcess:
         follower = self._follower
         if follower is None and not session.pipe_end:
             follower = await self.follow(session)
+        if follower is not None:
+            await follower.catch_up()
+            if follower.session.pipe_end == "lost":
+                raise Unavailable(
+                    attempted="go on with the agent",
+                    on=session.machine,
+                    cause="its process ended and nobody who may be believed saw how",
+                )
         if follower is None or follower.ended is not None or session.one_turn:
             if not session.resume:
                 text = wording.from_the_start(self._task.prompt, text)

@@ -5,10 +5,12 @@ Two more logins of this machine need root. Without it nothing here is collected,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +123,44 @@ def test_the_agents_process_stays_for_its_next_turn(stand: tuple[House, Anthropi
     assert found[:4] == ["pipe.started", "gate.closed", "gate.closed", "landing.done"], "one process, still alive"
     served.until(lambda: served.of(answer.task, "session.ended"), "the session is closed")
     assert [recorded.event.body()["gone"] for recorded in served.of(answer.task, "pipe.ended")] == [True]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["alive", "killed"])
+def test_words_about_a_held_change_reach_the_agent_also_when_its_process_is_gone(
+    stand: tuple[House, AnthropicModel], killed: bool
+) -> None:
+    served, model = stand
+    word = f"held-{killed}"
+    touch = call("Bash", command="echo GOOD > work.txt; echo '#' >> airboss.toml", description="do it")
+    back = call("Bash", command=f"git checkout airboss.toml; echo GOOD {word} > work.txt", description="undo it")
+    model.script([touch, say("Done."), back, say("Undone.")], when=word)
+    held = served.say(f"/run on=evo-x2 agent=claude please see to {word}", wait=True)
+    assert held.status == 4, held.shown
+    if killed:
+        for process in _claudes():
+            os.kill(process, signal.SIGKILL)
+        served.until(lambda: not _claudes(), "the agent's process is gone")
+    told = served.say(f"/say {held.task} leave the gates alone")
+    assert told.status == 0, told.shown
+    assert served.wait(held.task).status == 0
+    assert served.main() == f"GOOD {word}"
+    assert "leave the gates alone" in model.asked[-1].heard
+    assert model.asked[-1].step == 3, "the same conversation"
+    assert len(served.of(held.task, "pipe.started")) == 1 + killed
+    assert len(served.of(held.task, "turn.started")) == 2
+    served.until(lambda: served.of(held.task, "session.ended"), "the session is closed")
+
+
+def _claudes() -> list[int]:
+    """The processes of the agent that are alive."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            running = (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            if running and entry.stat().st_uid == other_login().pw_uid:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                found += [int(entry.name)] if b"stream-json" in words and b"claude" in words[0] else []
+    return found
 
 
 def test_an_agents_shell_finds_every_door_of_the_controller_closed(served: House) -> None:
