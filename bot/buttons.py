@@ -72,11 +72,11 @@ def supersede(tx: Tx, key: str, chat: ChatRef) -> None:
         actions.expire(tx, one.chat, one.put)
         if not one.card_json:
             continue
-        shown.set_aside(tx, one, f"{key}:{one.put}")
+        aside = shown.set_aside(tx, one)
         card = Card.from_json(one.card_json)
         rest = tuple(action for action in card.actions if not action.once)
         lines = (*card.lines, line("It was asked again: the newest card has the buttons."))
-        repost(tx, one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=f"{key}:{one.put}")
+        repost(tx, one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
 
 
 def _keep(tx: Tx, one: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from bot.message import Message
 from bot.progress import task_key
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.model import ChatRef
-from fleet.store import actions, moves, outbox
+from fleet.store import actions, moves, outbox, shown
 from fleet.store.core import Store, Tx
 
 log = logging.getLogger(__name__)
@@ -156,7 +155,7 @@ def post(
     if priority is None:
         priority = PING if ping else REPLY
     if not key and any(action.once for action in card.actions):
-        key = f"buttons:{secrets.token_urlsafe(8)}"  # what is pressed goes from the card, so it must be found again
+        key = shown.loose_key()  # what is pressed goes from the card, so it must be found again
     number = outbox.put(
         tx, chat=chat, card_json=card.to_json(), card_key=key, ping=ping, priority=priority, task=task
     )

@@ -15,7 +15,7 @@ from sqlalchemy import Column, and_, delete, func, or_, select, update
 
 from fleet.model import ENDS, TaskState
 from fleet.store.core import Store, Tx
-from fleet.store.tables import actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
+from fleet.store.tables import LOOSE, actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
 
 STRETCH: Final = 500
 """Rows that one transaction looks at."""
@@ -56,14 +56,19 @@ def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -
 
 def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
     """Empties rows that were delivered or given up before that age; the message ids by which replies find their
-    task stay. A row that a card lives under, or whose task has not ended, stays whole. Walks as
+    task stay. A row that a card lives under, or whose task has not ended, stays whole; a card
+    that has its key for its buttons only is let go of first. Walks as
     :func:`inbox_payloads` does."""
     last = _last(tx, outbox.c.id, after, stretch)
     if last is not None:
         here = and_(outbox.c.id > after, outbox.c.id <= last)
         old = and_(outbox.c.state.in_(("delivered", "gave_up")), outbox.c.settled_us <= tx.now_us() - age_us)
-        over = and_(outbox.c.task.not_in(_LIVE), outbox.c.id.not_in(select(cards.c.put)))
-        tx.connection.execute(update(outbox).where(here, old, outbox.c.card_json != "", over).values(card_json=""))
+        done = and_(here, old, outbox.c.task.not_in(_LIVE))
+        changing = select(outbox.c.put).where(outbox.c.kind == "edit", outbox.c.state.in_(("waiting", "in_flight")))
+        loose = and_(cards.c.card_key.startswith(LOOSE, autoescape=True), cards.c.put.not_in(changing))
+        tx.connection.execute(delete(cards).where(loose, cards.c.put.in_(select(outbox.c.id).where(done))))
+        over = outbox.c.id.not_in(select(cards.c.put))
+        tx.connection.execute(update(outbox).where(done, outbox.c.card_json != "", over).values(card_json=""))
     return last
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import or_, select, update
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
-from fleet.store.tables import cards, outbox
+from fleet.store.tables import LOOSE, cards, outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Shown:
     chat: ChatRef
     message_id: str
     card_json: str
+
+
+def loose_key() -> str:
+    """A new key for a card that has one only so that its buttons can be taken away; retention lets go of it."""
+    return LOOSE + secrets.token_urlsafe(8)
 
 
 def by_put(tx: Tx, put: int) -> Shown | None:
@@ -50,8 +56,9 @@ def by_key(tx: Tx, key: str) -> list[Shown]:
     ]
 
 
-def set_aside(tx: Tx, one: Shown, key: str) -> None:
+def set_aside(tx: Tx, one: Shown) -> str:
     """Gives a card another key, so that a new message can have the old one while this one can still be changed."""
+    key = loose_key()
     at = (
         (cards.c.card_key == one.key)
         & (cards.c.adapter == one.chat.adapter)
@@ -60,6 +67,7 @@ def set_aside(tx: Tx, one: Shown, key: str) -> None:
     )
     tx.connection.execute(update(cards).where(at).values(card_key=key))
     tx.connection.execute(update(outbox).where(outbox.c.id == one.put).values(card_key=key))
+    return key
 
 
 def _newest(tx: Tx, put: int) -> str:

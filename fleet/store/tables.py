@@ -328,6 +328,9 @@ cards = Table(
     _text("message_id"),
 )
 
+# How the key of a card begins that has one only so that its buttons can be taken away.
+LOOSE = "buttons:"
+
 # Buttons: an opaque token stands for a command line.
 actions = Table(
     "actions",

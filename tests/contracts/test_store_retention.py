@@ -7,7 +7,19 @@ from sqlalchemy import select, update
 
 from fleet.errors import FenceLost, Refused
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
-from fleet.store import actions, approvals, attachments, inbox, ledger, outbox, retention, sessions, tables, tasks
+from fleet.store import (
+    actions,
+    approvals,
+    attachments,
+    inbox,
+    ledger,
+    outbox,
+    retention,
+    sessions,
+    shown,
+    tables,
+    tasks,
+)
 from fleet.store.core import Store, Tx
 from fleet.store.threads import task_of_message
 
@@ -154,6 +166,18 @@ async def test_a_card_that_may_be_edited_stays_and_its_earlier_forms_go(store: S
         assert outbox.lives_in(tx, "status", HERE) == card
         edited(tx, "status", "status, now", "m1")
         assert outbox.thread_of(tx, "status", "tg", "1") == "m1"
+
+
+async def test_a_card_that_has_its_key_for_its_buttons_only_goes_like_any_message(store: Store) -> None:
+    with store.transaction() as tx:
+        said(tx, "failed", key=shown.loose_key(), message="m1")
+        asked = said(tx, "which one?", key=(changing := shown.loose_key()), message="m2")
+        outbox.edit(tx, changing, "this one")
+    long_ago(store)
+    await prune(store)
+    assert cards(store) == ["", "which one?", "this one"]
+    with store.transaction() as tx:
+        assert outbox.lives_in(tx, changing, HERE) == asked
 
 
 @pytest.mark.parametrize("still", ["open", "its session is not closed"])
