@@ -60,8 +60,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One message. ``mention`` is the ``str(PersonId)`` of whom it pings; ``picture`` and ``document`` are
-    paths of files on the controller; ``body`` is shown as preformatted text. A ``document`` beside a ``body`` has
+    """One message. ``mention`` is the ``str(PersonId)`` of whom it pings, ``mentioned`` their name as
+    fleet.toml has it; ``picture`` and ``document`` are paths of files on the controller; ``body`` is shown as preformatted text. A ``document`` beside a ``body`` has
     all of it, so no adapter makes a file of a body that is too long for it. ``choice``: its once-only buttons are
     the answers to one question, so the first press takes all of them."""
 
@@ -76,6 +76,7 @@ class Card:
     picture: str = ""
     document: str = ""
     choice: bool = False
+    mentioned: str = ""
 
     def to_json(self) -> str:
         """The form the outbox keeps."""
@@ -92,6 +93,7 @@ class Card:
                 "picture": self.picture,
                 "document": self.document,
                 "choice": self.choice,
+                "mentioned": self.mentioned,
             },
             ensure_ascii=True,
             separators=(",", ":"),
@@ -114,6 +116,7 @@ class Card:
                 picture=raw["picture"],
                 document=raw["document"],
                 choice=raw.get("choice", False),
+                mentioned=raw.get("mentioned", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(attempted="read a card from the outbox", cause=repr(error)[:200]) from error

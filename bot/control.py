@@ -175,7 +175,11 @@ class ControlServer:
         if request["do"] == "press":
             token = self._console.token(_number(request.get("number")))
             if not token:
-                raise _misused(f"there is no button {str(request.get('number'))[:20]}", "Use a card's number.")
+                raise Misused(
+                    attempted=f"press button {str(request.get('number'))[:20]}",
+                    cause="no card has shown it since this controller began",
+                    hint="Press a number that stands in a card; /waiting shows what waits for you.",
+                )
         message = Message(
             adapter=self._console.name,
             update_id=str(request.get("id") or uuid.uuid4().hex)[:100],

@@ -167,7 +167,7 @@ class Notifier:
 
     def _tell(self, tx: Tx, config: FleetConfig, task: Task, notice: Notice) -> None:
         chat: ChatRef = task.origin
-        card = buttons.honest(tx, task, notice.card)
+        card = sounds.addressed(config, buttons.honest(tx, task, notice.card))
         if notice.edits:
             buttons.change(tx, notice.key, card, soon=notice.soon)
             return

@@ -61,7 +61,7 @@ class Reminders:
             task = tasks.task(tx, asked.task)
             ground = waiting.ground(tx, config, task, asked, self._files)
             ping = self._audible(tx, asked)
-            card = asks.reminder_card(tx, task, asked, ground)
+            card = sounds.addressed(config, asks.reminder_card(tx, task, asked, ground))
             buttons.supersede(tx, asks.reminder_key(asked), task.origin)
             post(tx, task.origin, card, key=asks.reminder_key(asked), ping=ping, task=task.id)
             near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US

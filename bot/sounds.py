@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from bot.cards import Card
 from bot.mutes import muted
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId
@@ -118,6 +119,12 @@ def named(config: FleetConfig, text: str) -> str:
     names.setdefault(owner, name_of(config, owner))
     wanted = "|".join(re.escape(one) for one in sorted(names, key=len, reverse=True))
     return re.sub(rf"(?<![\w:])(?:{wanted})(?![\w:])", lambda found: names[found.group()], text)
+
+
+def addressed(config: FleetConfig, card: Card) -> Card:
+    """The card with the name of whom it mentions; without one for somebody whom fleet.toml does not name."""
+    name = name_of(config, card.mention)
+    return replace(card, mentioned="" if name == card.mention else name)
 
 
 def _key(config: FleetConfig, person: PersonId) -> str:

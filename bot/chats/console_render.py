@@ -14,6 +14,7 @@ from rich.text import Text
 
 from bot import words
 from bot.cards import Action, Card, Tone, shown
+from fleet.untrusted import Untrusted
 
 WIDTH = 46
 _BODY_LINES = 40
@@ -39,7 +40,7 @@ def render(
     sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has a sign of its own keeps to it
     parts: list[RenderableType] = [Text(sign + title, style="bold", overflow="fold")]
     if ping:
-        who = card.mention.rsplit(":", 1)[-1]
+        who = Untrusted(card.mentioned).one_line(WIDTH // 2) or card.mention.rsplit(":", 1)[-1]
         parts.insert(0, Text(f"🔔 {who}".rstrip(), style="yellow"))
     parts += [Text(shown(line), overflow="fold") for line in card.lines]
     if card.fields:

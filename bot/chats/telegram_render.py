@@ -26,6 +26,7 @@ BODY_LINES: Final = 60
 
 _EXCERPT_LINES: Final = 12
 _PIECE_LIMIT: Final = 400
+_NAME_LIMIT: Final = 40
 _BREAK: Final = "\u200b"
 _SIGN = {Tone.GOOD: "✅ ", Tone.BAD: "❌ ", Tone.WAITING: "✋ ", Tone.PLAIN: "", Tone.WORKING: ""}
 _LIVE = re.compile(r"[@#$+](?=\S)|(?<![\w/])/(?=\w)|:(?=//)|(?<=\w)\.(?=\w)")
@@ -73,7 +74,8 @@ def render(
     footer = " · ".join(piece for piece in ("shown again", card.footer) if piece) if again else card.footer
     paper = _Paper(limit - units(footer) - 2 if footer else limit)
     if user:
-        paper.write("🔔", f'<a href="tg://user?id={escape(user)}">', "</a>")
+        name = disarm(Untrusted(card.mentioned).one_line(_NAME_LIMIT))
+        paper.write(f"🔔 {name}".rstrip(), f'<a href="tg://user?id={escape(user)}">', "</a>")
         paper.write(" ")
     title = plain(card.title)
     sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has a sign of its own keeps to it

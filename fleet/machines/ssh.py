@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from fleet.errors import Misused, Refused, Unavailable, Unreachable
+from fleet.machines.away import why_away
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
 from fleet.machines.login import LoginExecutor
@@ -147,7 +148,7 @@ class SshExecutor(LoginExecutor):
             raise Unreachable(
                 attempted="connect",
                 on=self.where,
-                cause=str(error) or type(error).__name__,
+                cause=why_away(error),
                 hint="is it awake, on the network, and does sshd listen on that port?",
             ) from error
         return self._connection

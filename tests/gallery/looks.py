@@ -64,8 +64,7 @@ def telegram(one: Shown) -> str:
     card = one.outgoing.card
     file = card.document
     drawn = telegram_render.render(card, user="12345" if one.outgoing.ping else "")
-    html = drawn.html.replace("🔔</a>", "🔔 Ada</a>")
-    html = html.replace("\n<pre>", "<pre>").replace("</pre>\n", "</pre>")  # a block has its own lines there
+    html = drawn.html.replace("\n<pre>", "<pre>").replace("</pre>\n", "</pre>")  # a block has its own lines there
     above = picture(card.picture) + (f'<div class="file">📄 {escape(Path(file).name)}</div>' if file else "")
     rows = "".join(
         '<div class="row">' + "".join(f'<div class="key">{escape(label)}</div>' for label, _ in row) + "</div>"

@@ -27,7 +27,7 @@ from tests.scenarios.telegram_updates import STRANGERS, Forge, Plan
 
 ROLES = {VERA: Role.VIEWER, OTTO: Role.OPERATOR, ADA: Role.ADMIN}
 OWN_COMMANDS = {f"bot_command:/{name}" for one in every_command() for name in (one.verb, *one.aliases)}
-MENTION = "text_mention:🔔"
+MENTIONS = {"text_mention:🔔", *(f"text_mention:🔔 {name}" for name in ("Ada", "Otto", "Vera"))}
 #: What may be refused without a fault of ours: a file that the sender made up, a press that was answered before,
 #: an edit that came back to what is shown already.
 EXCUSED = ("getFile", "answerCallbackQuery", "editMessageText Bad Request: message is not modified")
@@ -288,7 +288,7 @@ class Siege:
         calm = not one.previewed and "\x1b" not in one.text and "\u202e" not in one.text
         mentions = [entity.extra for entity in one.formatted.entities if entity.kind == "text_mention"]
         known = all(extra in {f"tg://user?id={user}" for user in ROLES} for extra in mentions)
-        return calm and known and all(found in OWN_COMMANDS or found == MENTION for found in one.live)
+        return calm and known and all(found in OWN_COMMANDS or found in MENTIONS for found in one.live)
 
     def _count(self) -> int:
         return sum(len(self.house.api.screen(chat)) for chat in list(self.house.api.world.chats))

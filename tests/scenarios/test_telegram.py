@@ -187,12 +187,12 @@ async def test_words_of_agents_are_dead_wherever_they_stand(tmp_path: Path, api:
 
 async def test_only_pings_sound_and_mention(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api) as there:
-        card = Card(line("held"), mention=f"telegram::{ADA}", tone=Tone.WAITING)
+        card = Card(line("held"), mention=f"telegram::{ADA}", mentioned="Ada", tone=Tone.WAITING)
         await there.send(card)
         await there.send(card, ping=True)
         quiet, loud = api.screen(ADA)
         assert (quiet.silent, quiet.live) == (True, [])
-        assert (loud.silent, loud.live) == (False, ["text_mention:🔔"])
+        assert (loud.silent, loud.live) == (False, ["text_mention:🔔 Ada"])
 
 
 async def test_a_message_of_100_kb_comes_as_a_file_and_one_goes_in(tmp_path: Path, api: BotApi) -> None:

@@ -75,7 +75,7 @@ def test_a_failing_gate_pings_with_buttons_and_a_held_change_lands_by_one(flown:
     api.say(ADA, "/run on=macbook write BAD by phone\nthen-write GOOD after all")
     red = shown(api, "gate check failed: exit status 1", "lacks the word: BAD by phone")
     assert (red.silent, red.labels) == (False, ["Retry", "Log", "Diff", "Stop"])
-    assert "text_mention:🔔" in red.live
+    assert "text_mention:🔔 Ada" in red.live
     shown(api, "landed on main", "BAD by phone")
     api.say(ADA, '/run write GOOD held\nshell echo "print(1)" >> check.py')
     held = shown(api, "held for a person", "check.py")

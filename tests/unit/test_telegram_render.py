@@ -30,6 +30,7 @@ CARDS = st.builds(
     fields=st.lists(st.builds(Field, OURS, PIECES), max_size=5).map(tuple),
     body=st.one_of(st.none(), STRANGERS, st.integers(1, 9000).map(lambda n: Untrusted("line <&>\n" * n))),
     footer=st.one_of(st.just(""), OURS),
+    mentioned=NASTY,
     tone=st.sampled_from(list(Tone)),
 )
 
@@ -47,6 +48,14 @@ def test_every_card_is_accepted_and_ends_with_its_footer(card: Card, limit: int,
     assert page.units <= limit
     if card.footer.strip():
         assert shown.text.endswith(card.footer.rstrip())
+
+
+@given(name=NASTY)
+def test_the_mention_bears_the_name_and_nothing_in_a_name_comes_alive(name: str) -> None:
+    shown = read(render(Card(line("t1 ", "red"), mentioned=name), user="7").html, "HTML")
+    (mention,) = shown.live()
+    assert mention.startswith("text_mention:🔔")
+    assert Untrusted(name).one_line(40).strip() in mention.replace("\u200b", "")
 
 
 @given(words=NASTY)
