@@ -60,10 +60,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One message. ``mention`` is the ``str(PersonId)`` of whom it pings, ``mentioned`` their name as
-    fleet.toml has it; ``picture`` and ``document`` are paths of files on the controller; ``body`` is shown as preformatted text. A ``document`` beside a ``body`` has
-    all of it, so no adapter makes a file of a body that is too long for it. ``choice``: its once-only buttons are
-    the answers to one question, so the first press takes all of them."""
+    """One message. ``mention`` is the ``str(PersonId)`` of whom it pings, ``mentioned`` their name in fleet.toml;
+    ``picture`` and ``document`` are paths of files on the controller; ``body`` is shown as preformatted text. A
+    ``document`` beside a ``body`` has all of it, so no adapter makes a file of a body that is too long for it.
+    ``choice``: its once-only buttons are the answers to one question, so the first press takes all of them."""
 
     title: Line
     lines: tuple[Line, ...] = ()

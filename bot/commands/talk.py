@@ -19,11 +19,12 @@ from bot.progress import Progress, footer
 from bot.registry import Call, Command, Context, Effect
 from bot.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
 from fleet import said
+from fleet.errors import Refused
 from fleet.model import Task
 from fleet.said import Reach
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
-from gates.people import Right, demand
+from gates.people import Right, demand, may
 
 SECTION = "Talk"
 _SPAN = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
@@ -80,7 +81,14 @@ def _withdrawn(context: Context, call: Call, tx: Tx, task: Task, held: approvals
 
 
 async def mute(context: Context, call: Call) -> Effect:
-    """Takes the sound off this chat for a while; cards still come."""
+    """Takes the sound off this chat for a while; cards still come. Among others it takes the right to run."""
+    if not call.message.private and not may(call.person, Right.RUN):
+        raise Refused(
+            attempted="do /mute",
+            on="a chat that others read too",
+            cause=f"it takes the right to {Right.RUN}, and your role is {call.person.role}",
+            hint=f"{context.registry.write(call.message.adapter, 'notify')} none silences what is meant for you.",
+        )
     chat, given = call.message.chat, tidy(call.args).lower()
     if given in ("off", "no", "end"):
         return _muted(context, call, None)
@@ -183,7 +191,7 @@ _HEARS = {
 }
 
 SAY = Command("say", "tell a task's agent something", "[TASK] WORDS…", Right.STEER, say, SECTION, aliases=("tell",))
-MUTE = Command("mute", "no sound in this chat", "[30m|2h|1d|off]", Right.RUN, mute, SECTION)
+MUTE = Command("mute", "no sound in this chat", "[30m|2h|1d|off]", Right.SEE, mute, SECTION)
 NOTIFY = Command(
     "notify",
     "what makes a sound for you",

@@ -20,8 +20,8 @@ from tests.chat_house import ADA, OTTO, STRANGER, VERA, House, house
 BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
-    " notify",
-    Role.OPERATOR: "run ask stop retry approve deny say mute",
+    " notify mute cancel",
+    Role.OPERATOR: "run ask stop retry approve deny say",
     Role.ADMIN: "",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
@@ -85,6 +85,18 @@ async def test_a_hold_takes_more_than_its_commands_right(tmp_path: Path) -> None
             assert "takes the role admin" in told([card])
         result, _ = await there.say("/approve a1", ADA)
         assert result.status == 0
+
+
+async def test_a_viewer_mutes_what_only_they_hear_and_nobody_elses_chat(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        before = await there.store.read(written)
+        result, (card,) = await there.hand_over(there.message("/mute 1h", VERA, private=False))
+        assert result.status == 2
+        assert "it takes the right to run" in told([card]) and "/notify none" in told([card])
+        assert await there.store.read(written) == before
+        for text, sender, private in (("/mute 1h", VERA, True), ("/mute 1h", OTTO, False)):
+            result, (card,) = await there.hand_over(there.message(text, sender, private=private))
+            assert (result.status, told([card]).split(" until")[0]) == (0, "Quiet")
 
 
 def test_every_command_has_its_row() -> None:

@@ -213,6 +213,10 @@ async def test_say_press_call_and_status_through_the_socket(tmp_path: Path) -> N
         pressed = await exchange(tmp_path, request(do="press", number=2))
         assert pressed[-1]["end"] == 0
         assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+        nothing = (await exchange(tmp_path, request(do="press", number=99)))[-1]
+        assert nothing["end"] == 2
+        assert str(nothing["error"]).startswith("✋ Cannot press button 99\n")
+        assert "control socket" not in str(nothing["error"])
         data = (await exchange(tmp_path, request(do="call", text="/digest all", quiet=True)))[-1]["data"]
         assert isinstance(data, dict)
         assert data["tasks_asked"] == 1
