@@ -160,14 +160,14 @@ class Siege:
     async def lay(cls, house: House) -> Siege:
         """Groups of all kinds, and a den where only strangers are."""
         api = house.api
-        kinds = {
+        kinds: dict[str, dict[str, Any]] = {
             "group": {"kind": "group"},
             "super": {},
             "forum": {"forum": True},
             "channel": {"kind": "channel"},
             "den": {},
         }
-        chats = {name: api.group(name, **more).id for name, more in kinds.items()}  # type: ignore[arg-type] # mixed
+        chats = {name: api.group(name, **more).id for name, more in kinds.items()}
         for user in (*ROLES, *STRANGERS):
             api.world.person(user)
         return cls(house, chats)
