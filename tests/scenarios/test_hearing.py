@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,11 +169,11 @@ async def test_a_photo_that_came_with_run_in_telegram_waits_for_the_words(tmp_pa
 async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(tmp_path: Path) -> None:
     async with slack_house.house(tmp_path) as there:
         await there.slack.command("/run")
-        await there.handled()
-        (machine,) = await there.slack.said()
+        (machine,) = await there.slack.until(lambda said: said)
         await there.slack.press(machine, "any")
-        await there.handled()
-        question = (await there.slack.said())[-1]
+        question = await there.slack.until(
+            lambda said: next((one for one in said if "Send me the words" in shows(one)), None)
+        )
         assert "Reply to this message, or mention me: that is the task; /cancel drops it." in shows(question)
         coffee = await there.slack.message("lunch?")
         await there.slack.message("at noon", thread=coffee)
@@ -188,19 +190,22 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
 # --- the words of each chat -----------------------------------------------------------------------------------
 
 
+def tells(words: str, said: list[dict[str, Any]]) -> bool:
+    return any(words in shows(one) for one in said)
+
+
 async def test_slack_is_answered_in_slacks_words(tmp_path: Path) -> None:
     async with slack_house.house(tmp_path) as there:
-        answers = []
-        for text in ("/fleet statsu", "/fleet xyzzy", "/fleet mute", "/fleet cancel", "/fleet mute long"):
-            await there.slack.command("/fleet", text.removeprefix("/fleet "))
-            await there.handled()
-            answers.append(shows((await there.slack.said())[-1]))
-        assert "Did you mean /fleet status?" in answers[0]
-        assert "/fleet help shows them all." in answers[1]
-        assert "Quiet until /fleet mute off" in answers[2]
-        assert "/fleet stop TASK ends a task." in answers[3]
-        assert "Cannot do /fleet mute" in answers[4]
-        assert "Usage: /fleet mute [30m" in answers[4]
+        for words, answer in (
+            ("statsu", "Did you mean /fleet status?"),
+            ("xyzzy", "/fleet help shows them all."),
+            ("mute", "Quiet until /fleet mute off"),
+            ("cancel", "/fleet stop TASK ends a task."),
+            ("mute long", "Cannot do /fleet mute"),
+            ("mute short", "Usage: /fleet mute [30m"),
+        ):
+            await there.slack.command("/fleet", words)
+            await there.slack.until(partial(tells, answer))
 
 
 def test_a_text_of_ours_is_spelled_as_the_chat_types_it() -> None:
