@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bot.chats.slack_manifest import dialect
 from bot.commands import every_command
 from bot.core import ChatCore
 from bot.deliver import Deliverer
@@ -103,8 +104,9 @@ class SeenFleet(PlayedFleet):
 
 
 @asynccontextmanager
-async def house(directory: Path, fleet_toml: str = FLEET) -> AsyncIterator[House]:
-    """Opens one under ``directory``; its machines were all seen a moment ago."""
+async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False) -> AsyncIterator[House]:
+    """Opens one under ``directory``; its machines were all seen a moment ago. ``slack``: commands are written as
+    in Slack, once it has shown how ours are called."""
     config = parse_fleet(fleet_toml, "fleet.toml")
     directory.mkdir(exist_ok=True)
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
@@ -112,7 +114,10 @@ async def house(directory: Path, fleet_toml: str = FLEET) -> AsyncIterator[House
         now = await store.read(lambda tx: tx.now_us())
         for number, name in enumerate(sorted(config.machines)):
             fleet.seen[name] = MachineSeen(now - 2_000_000 * (number + 1), load_milli=1300 + 400 * number, cpus=16)
-        core = ChatCore(Context(store, lambda: config, Registry(every_command()), fleet, directory))
+        registry = Registry(every_command())
+        if slack:
+            registry.dialects[phone.name] = dialect(registry, "")
+        core = ChatCore(Context(store, lambda: config, registry, fleet, directory))
         notifier = Notifier(store, lambda: config, breath=0, files=directory / "files")
         deliverer = Deliverer(store, (phone,))
         await deliverer.start()

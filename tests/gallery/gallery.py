@@ -48,9 +48,10 @@ async def draw(directory: Path) -> None:
     """Writes ``LOOK-GROUP.png`` for every look and group."""
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ab-gallery-") as ground:
-        some = await scenes(Path(ground))
         async with browser() as tab:
             for look in LOOKS:
+                (Path(ground) / look).mkdir()
+                some = await scenes(Path(ground) / look, look)
                 for group in GROUPS:
                     wall = [one for one in some if one.group == group]
                     boxes = [one.box for one in await measure(tab, look, wall)]

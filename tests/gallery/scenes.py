@@ -54,12 +54,15 @@ class Shown:
     short: bool = True
 
 
-async def scenes(directory: Path) -> list[Shown]:
-    """All cards, made under ``directory``."""
+async def scenes(directory: Path, look: str = "") -> list[Shown]:
+    """All cards, made under ``directory``, with commands as that look's chat writes them."""
     found: list[Shown] = []
     for number, play in enumerate((_flight, _states, _fleet, _crowd, _questions, _trouble)):
         fleet_toml = _crowded() if play is _crowd else FLEET
-        async with house(directory / str(number), fleet_toml) as there, aclosing(play(there)) as playing:
+        async with (
+            house(directory / str(number), fleet_toml, slack=look == "slack") as there,
+            aclosing(play(there)) as playing,
+        ):
             found += [one async for one in playing]
     return found
 
@@ -164,7 +167,7 @@ async def _states(there: House) -> AsyncGenerator[Shown, None]:
     stopped = await Flight.begin(there, "/run Rewrite it all in Rust")
     await there.say(f"/stop {stopped.task}")
     yield _last(there, "trouble", "stopping", "stopping")
-    await stopped.move(TaskState.STOPPED, why="Ada said stop")
+    await stopped.move(TaskState.STOPPED, why="stopped by phone::ada")
     yield _last(there, "trouble", "stopped", "· stopped")
     yield await _progress(stopped, "progress, stopped", 9)
 
@@ -320,7 +323,7 @@ async def _questions(there: House) -> AsyncGenerator[Shown, None]:
 async def _trouble(there: House) -> AsyncGenerator[Shown, None]:
     """Ends that are bad, and requests that cannot be."""
     ends = (
-        (TaskState.FAILED, "tests: exit status 1, and no turn is left of 3"),
+        (TaskState.FAILED, "tests: exit status 1"),
         (TaskState.REFUSED, "shop has no gate: neither airboss.toml on main nor fleet.toml defines one"),
         (TaskState.UNAVAILABLE, "no machine can run it: macbook is full (2 of 2), evo-x2 lacks the label ios"),
         (TaskState.LOST, "the agent's process is gone and left no record; what it did is on the machine"),
