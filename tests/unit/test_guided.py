@@ -112,7 +112,7 @@ async def test_a_command_that_does_something_drops_the_draft_and_says_so(tmp_pat
         assert await waits(there), "a press is no word in this conversation"
         await there.say("/retry t9")
         assert await waits(there), "what did nothing dropped nothing"
-        _, (_, told) = await there.say("/mute 1h")
+        _, (_, told) = await there.say("/stop t1")
         assert shown(told.title) == "Your /run that waited for words is dropped."
         assert not await waits(there)
 
