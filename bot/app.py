@@ -22,16 +22,16 @@ from typing import Final
 from bot.chats import slack_chat, telegram_chat
 from bot.chats.console import ConsoleAdapter
 from bot.commands import every_command
-from bot.control import ControlServer
-from bot.core import ChatCore
 from bot.deliver import Adapter, Deliverer
-from bot.live import LiveStatus
-from bot.notify import Notifier
-from bot.rates import PerPerson, Sparing
+from bot.hearing.core import ChatCore
+from bot.hearing.rates import PerPerson, Sparing
+from bot.local.control import ControlServer
 from bot.registry import Context, MachineSeen, Registry
 from bot.reload import LiveConfig
-from bot.reminders import Reminders
 from bot.retention import Retention
+from bot.telling.live import LiveStatus
+from bot.telling.notify import Notifier
+from bot.telling.reminders import Reminders
 from bot.watch import MachineWatch
 from fleet.clock import SystemClock
 from fleet.config import Secrets

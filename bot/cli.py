@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _gone(error: Exception) -> bool:
-    from bot.client import NotServed
+    from bot.local.client import NotServed
 
     return isinstance(error, NotServed)
 
@@ -145,7 +145,7 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _admin_command(name: str) -> Run:
     def run(options: argparse.Namespace) -> int:
-        from bot import cli_admin
+        from bot.local import admin
 
         command: Callable[[argparse.Namespace, Path], int] = getattr(cli_admin, name)
         return command(options, _home_path(options))
@@ -166,7 +166,7 @@ def _home_path(options: argparse.Namespace) -> Path:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from bot import client
+    from bot.local import client
 
     home = _home(options)
     if options.say is None and (options.wait or options.json):
@@ -175,17 +175,17 @@ def _chat(options: argparse.Namespace) -> int:
     try:
         return _converse(options, home)
     except client.NotServed:
-        from bot.serving import embedded
+        from bot.local.serving import embedded
 
         return embedded(_home_path(options), lambda: _converse(options, home))
 
 
 def _converse(options: argparse.Namespace, home: str) -> int:
     if options.say is None:
-        from bot.terminal import chat
+        from bot.local.terminal import chat
 
         return chat(home)
-    from bot import client
+    from bot.local import client
 
     do = "call" if options.json else "say"
     last = client.ask(home, do, text=options.say, wait=options.wait, quiet=options.json)
@@ -204,12 +204,12 @@ def _receipt(options: argparse.Namespace) -> int:
 
 def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     """Through the controller when it answers, else straight from the store."""
-    from bot import client
+    from bot.local import client
 
     try:
         last = client.ask(_home(options), "call", text=text, quiet=options.json)
     except client.NotServed:
-        from bot import cli_admin
+        from bot.local import admin
 
         read: Callable[[argparse.Namespace, Path], int] = getattr(cli_admin, offline)
         return read(options, _home_path(options))
@@ -225,7 +225,7 @@ def _print_json(data: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from bot.serving import serve
+    from bot.local.serving import serve
 
     return serve(_home_path(options))
 
@@ -275,7 +275,7 @@ def _slack_manifest(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from bot.cli_admin import doctor
+    from bot.local.admin import doctor
 
     return doctor(options, _home_path(options))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bot import words
 from bot.cards import Card, footed, line
 from bot.cards import field as card_field
-from bot.parse import tidy
+from bot.hearing.parse import tidy
 from fleet.events import (
     GateClosed,
     PipeEnded,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from bot.message import Message
-from bot.parse import nearest
+from bot.hearing.message import Message
+from bot.hearing.parse import nearest
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.store.core import Store, Tx

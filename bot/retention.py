@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bot import held
 from bot.cards import Card
-from bot.message import Message
+from bot.hearing import held
+from bot.hearing.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock

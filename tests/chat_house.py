@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bot.cards import Card, shown
 from bot.commands import every_command
-from bot.core import ChatCore
 from bot.deliver import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
-from bot.message import Attachment, Message
-from bot.notify import Notifier
+from bot.hearing.core import ChatCore
+from bot.hearing.message import Attachment, Message
 from bot.registry import Context, MachineSeen, Registry, Result
+from bot.telling.notify import Notifier
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.model import ChatRef, PersonId, Task

@@ -32,7 +32,7 @@ from bot.chats.slack_inbox import Me
 from bot.chats.slack_pace import Pace
 from bot.chats.slack_render import Drawn, bare, draw, escape, plain
 from bot.deliver import AdapterLimits, Outgoing, Receive, RetryAfter, Undeliverable
-from bot.message import Attachment, Message
+from bot.hearing.message import Attachment, Message
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
 

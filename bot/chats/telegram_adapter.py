@@ -25,7 +25,7 @@ from bot.chats.telegram_post import Post
 from bot.chats.telegram_rates import Budget
 from bot.chats.telegram_webhook import WebhookServer
 from bot.deliver import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
-from bot.message import Message
+from bot.hearing.message import Message
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from bot.chats.telegram_inbox import NAME, message_id, parts
 from bot.chats.telegram_rates import Budget
 from bot.chats.telegram_render import CAPTION_LIMIT, Page
 from bot.deliver import Outgoing, RetryAfter
-from bot.progress import task_key
+from bot.telling.progress import task_key
 
 log = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from bot import asks, buttons, waiting
 from bot.cards import Card, line
 from bot.commands.common import find_task
 from bot.commands.pages import Page, wanted
 from bot.deliver import post
-from bot.parse import words as split
-from bot.progress import Progress, footer
+from bot.hearing.parse import words as split
 from bot.registry import Call, Command, Context, Effect
+from bot.telling import asks, buttons, waiting
+from bot.telling.progress import Progress, footer
 from fleet.errors import Misused, Refused
 from fleet.store import actions, approvals, tasks
 from fleet.store.approvals import Approval

@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from bot import drafts, held
 from bot.cards import Action, Card, Line, Tone, line
 from bot.commands.pages import Page
 from bot.deliver import post
-from bot.drafts import Draft
-from bot.parse import RunRequest
+from bot.hearing import drafts, held
+from bot.hearing.drafts import Draft
+from bot.hearing.parse import RunRequest
 from bot.registry import Call, Context, Effect, MachineSeen
 from fleet.config import FleetConfig
 from fleet.errors import Misused

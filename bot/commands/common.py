@@ -6,7 +6,7 @@ import re
 
 from bot.cards import Card
 from bot.deliver import post
-from bot.parse import words
+from bot.hearing.parse import words
 from bot.registry import Call, Context, Effect
 from fleet.errors import Misused
 from fleet.model import Session, Task

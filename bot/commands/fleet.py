@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bot import sounds, words
+from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
 from bot.commands.pages import Page, wanted
 from bot.deliver import post
-from bot.live import STATUS_KEY
-from bot.notify import folded
-from bot.parse import words as split
-from bot.progress import Progress
+from bot.hearing.parse import words as split
 from bot.registry import Call, Command, Context, Effect
 from bot.telemetry_view import look, machine_line, session_lines, status_card
+from bot.telling import sounds
+from bot.telling.live import STATUS_KEY
+from bot.telling.notify import folded
+from bot.telling.progress import Progress
 from fleet.model import ENDS, Session, Task, Turn
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx

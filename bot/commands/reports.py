@@ -6,12 +6,13 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from bot import sounds, words
+from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
 from bot.commands.common import last_session, reply, task_meant
 from bot.digest import Digest, digest_card, make_digest, parse_span
 from bot.registry import Call, Command, Context, Effect
-from bot.story import story
+from bot.telling import sounds
+from bot.telling.story import story
 from fleet.errors import Refused
 from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task

@@ -7,17 +7,19 @@ from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from bot import asks, buttons, drafts, mutes, words
+from bot import words
 from bot.cards import Card, Tone, line, one_line
 from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
 from bot.deliver import post
-from bot.parse import tidy
-from bot.parse import words as split
-from bot.progress import Progress, footer
+from bot.hearing import drafts
+from bot.hearing.parse import tidy
+from bot.hearing.parse import words as split
 from bot.registry import Call, Command, Context, Effect
-from bot.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
+from bot.telling import asks, buttons, mutes
+from bot.telling.progress import Progress, footer
+from bot.telling.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
 from fleet import said
 from fleet.errors import Refused
 from fleet.model import Task

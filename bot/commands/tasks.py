@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot import buttons, held
 from bot.cards import Card, Tone, line
 from bot.commands import choose
 from bot.commands.common import task_meant
 from bot.deliver import post
-from bot.drafts import Draft
-from bot.message import Attachment
-from bot.parse import run_request
-from bot.progress import Progress, footer, progress_card, task_key
+from bot.hearing import held
+from bot.hearing.drafts import Draft
+from bot.hearing.message import Attachment
+from bot.hearing.parse import run_request
 from bot.registry import Call, Command, Context, Effect
+from bot.telling import buttons
+from bot.telling.progress import Progress, footer, progress_card, task_key
 from fleet.errors import Refused
 from fleet.model import ENDS, Task, TaskMode
 from fleet.store import attachments, tasks

@@ -21,7 +21,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chats.slack_adapter import Settings, SlackAdapter
-from bot.message import Message
+from bot.hearing.message import Message
 from fleet.store import inbox
 from fleet.store.core import Store
 from tests.bench.harness import Trial, compare, report

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bot.chats.slack_manifest import dialect
 from bot.commands import every_command
-from bot.core import ChatCore
 from bot.deliver import Deliverer
-from bot.notify import Notifier
+from bot.hearing.core import ChatCore
 from bot.registry import Context, MachineSeen, Registry
+from bot.telling.notify import Notifier
 from fleet.config import parse_fleet
 from fleet.events import (
     Event,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bot.cards import Card, shown
 from bot.deliver import Outgoing
-from bot.notify import folded
-from bot.progress import progress_card
 from bot.registry import MachineSeen
 from bot.telemetry_view import look, status_card
+from bot.telling.notify import folded
+from bot.telling.progress import progress_card
 from fleet import questions
 from fleet.events import (
     AgentSaid,

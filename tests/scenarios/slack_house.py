@@ -17,10 +17,10 @@ from bot.chats.slack_doors import SocketDoor, Take
 from bot.chats.slack_manifest import dialect, learn
 from bot.chats.slack_pace import Pace
 from bot.commands import every_command
-from bot.core import ChatCore
 from bot.deliver import Deliverer, post
-from bot.notify import Notifier
+from bot.hearing.core import ChatCore
 from bot.registry import Context, Registry
+from bot.telling.notify import Notifier
 from fleet.config import FleetConfig, parse_fleet
 from fleet.model import ChatRef, Task
 from fleet.store import inbox, tasks

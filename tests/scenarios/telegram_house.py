@@ -15,10 +15,10 @@ from bot.chats.telegram_adapter import TelegramAdapter
 from bot.chats.telegram_chat import Webhook
 from bot.chats.telegram_rates import Budget, Pace
 from bot.commands import every_command
-from bot.core import ChatCore
 from bot.deliver import Deliverer, post, repost
-from bot.notify import Notifier
+from bot.hearing.core import ChatCore
 from bot.registry import Context, Registry
+from bot.telling.notify import Notifier
 from fleet.config import parse_fleet
 from fleet.model import ChatRef, Task
 from fleet.store import inbox, tasks

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import client
 from bot.chats.console import ConsoleAdapter
-from bot.control import LINE_LIMIT, ControlServer
-from bot.core import ChatCore
 from bot.deliver import RetryAfter, Undeliverable
-from bot.rates import PerPerson
+from bot.hearing.core import ChatCore
+from bot.hearing.rates import PerPerson
+from bot.local import client
+from bot.local.control import LINE_LIMIT, ControlServer
 from fleet.errors import Refused, Unavailable
 from fleet.model import ChatRef
 from fleet.store import inbox, tasks

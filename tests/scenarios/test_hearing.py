@@ -12,8 +12,8 @@ import pytest
 
 from bot.chats.slack_manifest import dialect
 from bot.commands import every_command
-from bot.core import ChatCore
-from bot.rates import PerPerson
+from bot.hearing.core import ChatCore
+from bot.hearing.rates import PerPerson
 from bot.registry import Registry
 from fleet.model import ChatRef, TaskState
 from fleet.store import attachments, tasks

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from bot.cards import shown
 from bot.commands import every_command
-from bot.message import Attachment, Message
+from bot.hearing.message import Attachment, Message
 from fleet.model import ENDS, ChatRef, PersonId, TaskState
 from fleet.store import inbox, tables, tasks
 from fleet.store.core import Tx

@@ -14,10 +14,10 @@ from typing import Any, Protocol, cast
 import pytest
 from sqlalchemy import select
 
-from bot import client
 from bot.cards import Card, shown
 from bot.chats.console import MAIN, ConsoleAdapter, Following
-from bot.control import ControlServer
+from bot.local import client
+from bot.local.control import ControlServer
 from fleet.model import ChatRef, TaskState
 from fleet.questions import Option, Question
 from fleet.store import ledger, tables

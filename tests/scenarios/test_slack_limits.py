@@ -16,7 +16,7 @@ from bot.chats.slack_chat import from_secrets
 from bot.chats.slack_files import fetch
 from bot.commands import every_command
 from bot.deliver import repost
-from bot.message import Attachment
+from bot.hearing.message import Attachment
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import AirbossError, Misused, Refused

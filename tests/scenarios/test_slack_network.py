@@ -16,7 +16,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from bot.cards import Card, line
 from bot.deliver import post
-from bot.message import Message
+from bot.hearing.message import Message
 from fleet.model import ChatRef
 from tests.far_end.slack import (
     ADA,

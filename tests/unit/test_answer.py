@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, shown
-from bot.longtext import utf16
-from bot.sounds import Sound
+from bot.telling.longtext import utf16
+from bot.telling.sounds import Sound
 from fleet.events import AgentContinued, AgentSaid, ToolCallStarted
 from fleet.happenings import Said
 from fleet.model import TaskState

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from bot import asks
 from bot.cards import shown
-from bot.reminders import Reminders
+from bot.telling import asks
+from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock
 from fleet.events import PermissionGranted, TurnClosed
 from fleet.happenings import Asked

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import client
 from bot.cards import Card, line
 from bot.chats.console import BEHIND, MAIN, ConsoleAdapter
 from bot.chats.console_render import render
-from bot.control import ControlServer
 from bot.deliver import Outgoing, post, repost
+from bot.local import client
+from bot.local.control import ControlServer
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted

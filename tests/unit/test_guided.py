@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bot import drafts
 from bot.cards import Card, shown
-from bot.core import ChatCore
-from bot.message import Attachment
-from bot.rates import PerPerson, Sparing
+from bot.hearing import drafts
+from bot.hearing.core import ChatCore
+from bot.hearing.message import Attachment
+from bot.hearing.rates import PerPerson, Sparing
 from fleet.model import ChatRef, Isolation, PersonId, TaskMode
 from fleet.store import attachments, inbox, sessions, settings, tables, tasks
 from fleet.store.core import Tx

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from bot.cards import Card, shown
-from bot.live import STATUS_KEY, LiveStatus
+from bot.telling.live import STATUS_KEY, LiveStatus
 from fleet.clock import SystemClock
 from fleet.model import ChatRef, Isolation, TaskMode, TaskState
 from fleet.store import sessions, tables, tasks

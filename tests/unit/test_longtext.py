@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.longtext import SMALLEST, split, utf16
+from bot.telling.longtext import SMALLEST, split, utf16
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bot import sounds
 from bot.cards import shown
+from bot.telling import sounds
 from fleet.config import parse_fleet
 from fleet.events import AgentSaid
 from fleet.model import ChatRef, PersonId, TaskState

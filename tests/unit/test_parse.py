@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.parse import Command, Ignore, Reply, RunRequest, lone_word, nearest, parse, run_request, slip_of, words
+from bot.hearing.parse import (
+    Command,
+    Ignore,
+    Reply,
+    RunRequest,
+    lone_word,
+    nearest,
+    parse,
+    run_request,
+    slip_of,
+    words,
+)
 
 VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
 

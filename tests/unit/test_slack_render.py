@@ -15,7 +15,7 @@ from bot.chats.slack_inbox import Me, read, typed, words
 from bot.chats.slack_pace import Pace
 from bot.chats.slack_render import BODY, draw, pieces_of, plain
 from bot.commands import every_command
-from bot.message import Message
+from bot.hearing.message import Message
 from bot.registry import Registry
 from fleet.model import ChatRef
 from fleet.untrusted import Untrusted

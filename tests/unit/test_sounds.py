@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.reminders import Reminders
-from bot.sounds import Level, Sound, Wish
+from bot.telling.reminders import Reminders
+from bot.telling.sounds import Level, Sound, Wish
 from fleet.clock import SystemClock
 from fleet.events import LandingDone
 from fleet.model import TaskState

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot import asks, words
-from bot.answers import answer_cards
+from bot import words
 from bot.cards import Action, Card, Tone, capped, field, line, one_line
-from bot.progress import GateSeen, Progress, footer
-from bot.sounds import Sound
+from bot.telling import asks
+from bot.telling.answers import answer_cards
+from bot.telling.progress import GateSeen, Progress, footer
+from bot.telling.sounds import Sound
 from fleet.events import (
     SPOOL_STALLED,
     HoldReleased,

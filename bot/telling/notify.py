@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bot import buttons, notices, sounds
 from bot.cards import Card
 from bot.deliver import CARD, post, repost
-from bot.notices import Notice, Telling
-from bot.progress import Progress, progress_card, task_key
+from bot.telling import buttons, notices, sounds
+from bot.telling.notices import Notice, Telling
+from bot.telling.progress import Progress, progress_card, task_key
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Misused
 from fleet.events import Recorded, TaskMoved

@@ -129,8 +129,8 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.client import NotServed, ask
     from bot.doctor import Level, examine, reach_table, status_of, to_json
+    from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
 
     try:

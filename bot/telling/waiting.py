@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bot import asks, buttons, sounds, words
+from bot import words
 from bot.cards import Action, Card, Line, Tone, line, one_line
 from bot.commands.pages import Page
 from bot.deliver import post
-from bot.progress import Progress, footer
+from bot.telling import asks, buttons, sounds
+from bot.telling.progress import Progress, footer
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, Task
 from fleet.store import sessions, shown, tasks

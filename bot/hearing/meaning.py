@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bot import drafts
 from bot.cards import Action, Card, Tone, line, one_line
-from bot.message import Message
-from bot.parse import Command, Ignore, Reply, lone_word, parse, slip_of
+from bot.hearing import drafts
+from bot.hearing.message import Message
+from bot.hearing.parse import Command, Ignore, Reply, lone_word, parse, slip_of
 from bot.registry import Registry
 from fleet.errors import Misused
 from fleet.model import ENDS

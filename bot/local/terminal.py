@@ -7,7 +7,7 @@ import select
 import socket
 import sys
 
-from bot import client
+from bot.local import client
 
 _GREETING = "Talk to the fleet: /status, /run …, /help. A number presses a button. Ctrl-D ends.\n"
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bot import asks, buttons, sounds, waiting
 from bot.deliver import post
-from bot.sounds import Sound
+from bot.telling import asks, buttons, sounds, waiting
+from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError
 from fleet.ports import Clock

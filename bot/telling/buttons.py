@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from bot import asks
 from bot.cards import Action, Card, Tone, line
 from bot.deliver import repost
+from bot.telling import asks
 from fleet.model import ENDS, ChatRef, Task
 from fleet.store import actions, shown, tasks
 from fleet.store.core import Tx

@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from bot.cards import Card
-from bot.mutes import muted
+from bot.telling.mutes import muted
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId
 from fleet.store import settings

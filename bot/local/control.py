@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.chats.console import MAIN, ConsoleAdapter
-from bot.client import SOCKET
-from bot.core import ChatCore
 from bot.deliver import Deliverer, Outgoing
 from bot.explain import explain
-from bot.message import Message
-from bot.notify import Notifier
+from bot.hearing.core import ChatCore
+from bot.hearing.message import Message
+from bot.local.client import SOCKET
+from bot.telling.notify import Notifier
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState

@@ -14,15 +14,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bot import buttons, drafts, sounds
 from bot.cards import Card, Tone, line
 from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
-from bot.hearing import URGENT, Doubt, Seen, Words, doubting, hear, seen, unmeant
-from bot.message import Message, as_one
-from bot.parse import Command, Ignore, parse
-from bot.rates import PerPerson, Unlimited
+from bot.hearing import drafts
+from bot.hearing.meaning import URGENT, Doubt, Seen, Words, doubting, hear, seen, unmeant
+from bot.hearing.message import Message, as_one
+from bot.hearing.parse import Command, Ignore, parse
+from bot.hearing.rates import PerPerson, Unlimited
 from bot.registry import Call, Context, Effect, FleetControl, MachineSeen, Result
+from bot.telling import buttons, sounds
 from fleet.errors import AirbossError, Malformed, Misused, Refused
 from fleet.model import PersonId
 from fleet.store import actions, inbox

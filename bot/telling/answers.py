@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.cards import Action, Card, Line, Tone, line, one_line
-from bot.longtext import split, utf16
+from bot.telling.longtext import split, utf16
 from fleet.events import AgentContinued, AgentSaid, ToolCallStarted, TurnStarted
 from fleet.model import Task
 from fleet.store import ledger, sessions
