@@ -147,7 +147,7 @@ def _admin_command(name: str) -> Run:
     def run(options: argparse.Namespace) -> int:
         from bot.local import admin
 
-        command: Callable[[argparse.Namespace, Path], int] = getattr(cli_admin, name)
+        command: Callable[[argparse.Namespace, Path], int] = getattr(admin, name)
         return command(options, _home_path(options))
 
     return run
@@ -211,7 +211,7 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     except client.NotServed:
         from bot.local import admin
 
-        read: Callable[[argparse.Namespace, Path], int] = getattr(cli_admin, offline)
+        read: Callable[[argparse.Namespace, Path], int] = getattr(admin, offline)
         return read(options, _home_path(options))
     if options.json and not last["end"]:
         _print_json(last.get("data"))
