@@ -9,6 +9,7 @@ from fleet.events import Source, TaskMoved, TaskRequested
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
+from fleet.store.overview import overview
 from fleet.store.sessions import Input
 
 ORIGIN = ChatRef("console", "7", "top")
@@ -55,6 +56,14 @@ def test_moves_are_told_and_illegal_ones_change_nothing(store: Store) -> None:
     with store.transaction() as tx:
         assert tasks.task(tx, "t1") == moved
         assert ledger.read(tx)[-1].event == TaskMoved("queued", "preparing", "evo is free")
+
+
+def test_sessions_of_one_moment_are_shown_in_the_order_of_their_tasks(store: Store) -> None:
+    with store.transaction() as tx:
+        for _ in range(11):
+            begin(tx, request(tx).id)
+        seen = overview(tx, limit=20, alive_us=60_000_000)
+    assert [one.task for one in seen.sessions] == [f"t{number}" for number in range(1, 12)]
 
 
 def test_a_person_finds_a_task_with_few_keystrokes(store: Store) -> None:

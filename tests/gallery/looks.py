@@ -51,8 +51,8 @@ def picture(path: str) -> str:
 def console(one: Shown) -> str:
     """The console's own text, with its colours, in a terminal of a phone's width."""
     card = one.outgoing.card
-    numbers = {action.token: number for number, action in enumerate(card.actions, 1)}
-    drawn = render(card, lambda action: numbers[action.token], colour=True, ping=one.outgoing.ping)
+    numbers = {action.label: number for number, action in enumerate(card.actions, 1)}
+    drawn = render(card, lambda action: numbers[action.label], colour=True, ping=one.outgoing.ping)
     recorder = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
     recorder.print(Text.from_ansi(drawn), soft_wrap=True)
     html = recorder.export_html(theme=_DARK, inline_styles=True, code_format="<pre>{code}</pre>")

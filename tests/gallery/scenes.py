@@ -11,6 +11,7 @@ from bot.cards import Card, shown
 from bot.deliver import Outgoing
 from bot.registry import MachineSeen
 from bot.telemetry_view import look, status_card
+from bot.telling import sounds
 from bot.telling.notify import folded
 from bot.telling.progress import progress_card
 from fleet import questions
@@ -99,6 +100,7 @@ async def _progress(flight: Flight, name: str, minutes: int) -> Shown:
 
     def work(tx: Tx) -> Card:
         task, progress = tasks.task(tx, flight.task), folded(tx, flight.task)
+        task = replace(task, why=sounds.named(there.config, task.why))
         now = task.created_us + minutes * MINUTE_US + 7_000_000
         if minutes:
             task = replace(task, updated_us=now)
