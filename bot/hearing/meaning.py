@@ -73,9 +73,7 @@ def seen(tx: Tx, message: Message, *, known: bool) -> Seen:
 
 def hear(message: Message, found: Seen, registry: Registry) -> Heard:
     """What a message says that was typed; ``Reply``: words to us that are for nobody we know of."""
-    # Half a letter is nothing that any store or chat takes.
-    text = message.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    text = text or (FILES_ALONE if message.files else "")
+    text = message.text or (FILES_ALONE if message.files else "")
     draft = found.draft_for(message)
     said = parse(
         text,
