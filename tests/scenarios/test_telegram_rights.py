@@ -68,7 +68,7 @@ async def test_a_row(tmp_path: Path, api: BotApi, command: Command) -> None:
                     right = Right.RUN if command.verb == "mute" and way != "private" else command.right
                     may = role is not None and right in RIGHTS[role]
                     if right is command.right:
-                        assert may == (role is not None and allowed(command, role)), "as it was written down by hand"
+                        assert may == (role is not None and allowed(command, role)), "as written down by hand"
                     if may:
                         assert told, f"{cell}: not answered"
                         assert "it takes the right" not in said and "I do not know you" not in said, cell
