@@ -66,6 +66,9 @@ for line in prompt.splitlines():
         open("work.txt", "w").write(rest + "\\n"); print("wrote", rest, flush=True)
     elif word == "shell":
         print(subprocess.run(rest, shell=True, capture_output=True, text=True).stdout, flush=True)
+    elif word == "then-await" and red:
+        while not os.path.exists(rest):
+            time.sleep(0.02)
     elif word == "chatter":
         for n in range(int(rest)):
             print("line", n, flush=True); time.sleep(0.02)

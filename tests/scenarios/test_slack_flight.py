@@ -37,18 +37,20 @@ async def test_a_task_flies_from_slash_run_to_landed_in_its_thread(tmp_path: Pat
         await asyncio.to_thread(there.start)
         slack = proxy.behind
         await slack.connected()
-        await slack.command("/run", "on=evo-x2 write BAD\nthen-write GOOD from a phone")
+        seen = there.directory / "the red card was seen"
+        await slack.command("/run", f"on=evo-x2 write BAD\nthen-await {seen}\nthen-write GOOD from a phone")
+        (red,) = await slack.until(lambda said: [one for one in said if "failed: exit status 1" in shows(one)])
+        assert f"<@{ADA}>" in shows(red) and "lacks the word: BAD" in shows(red)
+        seen.touch()
         landed = await slack.until(lambda said: [one for one in said if "landed on main" in shows(one)])
         assert there.main() == "GOOD from a phone"
         said = await slack.until(lambda said: said if any("receipt" in one["text"] for one in said) else None)
         parent, *replies = said
         assert "thread_ts" not in parent
         assert {one["thread_ts"] for one in replies} == {parent["ts"]}
-        red = next(one for one in replies if "failed: exit status 1" in shows(one))
-        assert f"<@{ADA}>" in shows(red) and "lacks the word: BAD" in shows(red)
-        assert [
-            one.get("reply_broadcast") for one in proxy.called("chat.postMessage") if f"<@{ADA}>" in one["text"]
-        ]
+        assert red["ts"] in {one["ts"] for one in replies}
+        (ping,) = (one for one in proxy.called("chat.postMessage") if f"<@{ADA}>" in one["text"])
+        assert ping.get("reply_broadcast")
         edits = proxy.called("chat.update")
         assert parent["ts"] in {one["ts"] for one in edits}
         await slack.until(lambda said: "landed" in shows(said[0]))

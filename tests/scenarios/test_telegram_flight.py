@@ -72,11 +72,14 @@ def test_from_run_to_landed_one_message_edits_itself_and_the_end_is_a_new_one(fl
 
 def test_a_failing_gate_pings_with_buttons_and_a_held_change_lands_by_one(flown: tuple[House, BotApi]) -> None:
     made, api = flown
-    api.say(ADA, "/run on=macbook write BAD by phone\nthen-write GOOD after all")
+    seen = made.directory / "the red card was seen"
+    api.say(ADA, f"/run on=macbook write BAD by phone\nthen-await {seen}\nthen-write GOOD after all")
     red = shown(api, "gate check failed: exit status 1", "lacks the word: BAD by phone")
     assert (red.silent, red.labels) == (False, ["Retry", "Log", "Diff", "Stop"])
     assert "text_mention:🔔 Ada" in red.live
+    seen.touch()
     shown(api, "landed on main", "BAD by phone")
+    api.wait(lambda: red.labels == ["Log", "Diff"], "what would do nothing after the end is gone")
     api.say(ADA, '/run write GOOD held\nshell echo "print(1)" >> check.py')
     held = shown(api, "held for a person", "check.py")
     assert not held.silent
