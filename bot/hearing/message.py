@@ -61,7 +61,8 @@ class Message:
 
     def to_bytes(self) -> bytes:
         """The form the inbox keeps."""
-        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":")).encode()
+        shallow = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(shallow, default=asdict, ensure_ascii=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Message:
