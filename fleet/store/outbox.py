@@ -110,7 +110,7 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled afterwards."""
     rows = tx.connection.execute(_CLAIM, {"a": adapter, "now": tx.now_us(), "most": limit}).all()
     if rows:
-        tx.connection.execute(_TAKEN, {"rows": [row.id for row in rows], "state": "in_flight"})
+        tx.connection.execute(_CHANGE, [{"row": row.id, "state": "in_flight"} for row in rows])
     return [
         Delivery(
             id=row.id,
@@ -233,7 +233,6 @@ _CLAIM = (
     .limit(bindparam("most"))
 )
 _DUE = _ready().with_only_columns(func.min(outbox.c.not_before_us), maintain_column_froms=True)
-_TAKEN = update(outbox).where(outbox.c.id.in_(bindparam("rows", expanding=True)))
 _LIVES = update(cards).where(cards.c.put == bindparam("row"))
 _ROW = select(outbox).where(outbox.c.id == bindparam("row"))
 
