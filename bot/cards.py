@@ -165,3 +165,8 @@ def _line_out(pieces: Line) -> list[Any]:
 
 def _line_in(raw: list[Any]) -> Line:
     return tuple(Untrusted(piece["u"]) if isinstance(piece, dict) else str(piece) for piece in raw)
+
+
+def task_key(task_id: str) -> str:
+    """The card key of a task's progress message."""
+    return f"task:{task_id}"

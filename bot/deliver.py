@@ -15,9 +15,8 @@ from functools import partial
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
-from bot.cards import Action, Card
+from bot.cards import Action, Card, task_key
 from bot.hearing.message import Message
-from bot.telling.progress import task_key
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.model import ChatRef
 from fleet.store import actions, moves, outbox, shown

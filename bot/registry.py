@@ -101,7 +101,11 @@ Handler = Callable[[Context, Call], Awaitable[Effect]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other words for it."""
+    """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other words for it.
+
+    ``urgent``: it is done however much its sender said before, since somebody who is slowed down must still be able
+    to hold an agent.
+    """
 
     verb: str
     summary: str
@@ -110,6 +114,7 @@ class Command:
     handler: Handler
     section: str
     aliases: tuple[str, ...] = ()
+    urgent: bool = False
 
     @property
     def line(self) -> str:

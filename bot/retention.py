@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.cards import Card
-from bot.hearing import held
+from bot.hearing import held_files
 from bot.hearing.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
@@ -65,7 +65,7 @@ class Retention:
     def _remove(self, batch: list[Path], age_us: int, before_us: int, tx: Tx) -> None:
         kept = {os.path.realpath(path) for path in retention.attached(tx, age_us)}
         kept |= {os.path.realpath(path) for path in _shown(retention.on_their_way(tx))}
-        kept |= {os.path.realpath(path) for path in held.paths(tx)}
+        kept |= {os.path.realpath(path) for path in held_files.paths(tx)}
         fetching, sent = _coming(inbox.pending(tx))
         kept |= {os.path.realpath(path) for path in sent}
         owners = {path: found[0] for path in batch if (found := _OWNER.match(path.name))}

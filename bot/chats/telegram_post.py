@@ -12,14 +12,13 @@ from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile,
 from telegram.constants import ParseMode
 from telegram.error import BadRequest
 
-from bot.cards import Card, shown
+from bot.cards import Card, shown, task_key
 from bot.chats import telegram_files, telegram_render
 from bot.chats.telegram_files import Enclosure
 from bot.chats.telegram_inbox import NAME, message_id, parts
 from bot.chats.telegram_rates import Budget
 from bot.chats.telegram_render import CAPTION_LIMIT, Page
 from bot.deliver import Outgoing, RetryAfter
-from bot.telling.progress import task_key
 
 log = logging.getLogger(__name__)
 

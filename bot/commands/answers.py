@@ -6,9 +6,9 @@ import re
 
 from bot.cards import Card, line
 from bot.commands.common import find_task
-from bot.commands.pages import Page, wanted
 from bot.deliver import post
 from bot.hearing.parse import words as split
+from bot.pages import Page, wanted
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, waiting
 from bot.telling.progress import Progress, footer
@@ -155,6 +155,8 @@ COMMANDS = (
         SECTION,
         aliases=("yes",),
     ),
-    Command("deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",)),
+    Command(
+        "deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",), urgent=True
+    ),
     Command("waiting", "what waits for a person", "[ID|PAGE]", Right.SEE, show_waiting, SECTION),
 )

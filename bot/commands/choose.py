@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from bot.cards import Action, Card, Line, Tone, line
-from bot.commands.pages import Page
 from bot.deliver import post
-from bot.hearing import drafts, held
+from bot.hearing import drafts, held_files
 from bot.hearing.drafts import Draft
 from bot.hearing.parse import RunRequest
+from bot.pages import Page
 from bot.registry import Call, Context, Effect, MachineSeen
 from fleet.config import FleetConfig
 from fleet.errors import Misused
@@ -143,11 +143,11 @@ def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
 
 def _held(tx: Tx, call: Call) -> tuple[str, int]:
     """The files so far, under their key: those of the command, or those that its question held."""
-    earlier = held.held(tx, call.digest)
+    earlier = held_files.under(tx, call.digest)
     if not call.message.files:
         return (call.digest if earlier else ""), len(earlier)
     files = (*earlier, *call.message.files)
-    return held.hold(tx, files), len(files)
+    return held_files.hold(tx, files), len(files)
 
 
 def _kept(count: int) -> list[Line]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.cards import Card, Tone, line
+from bot.cards import Card, Tone, line, task_key
 from bot.commands import choose
 from bot.commands.common import task_meant
 from bot.deliver import post
-from bot.hearing import held
+from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.hearing.message import Attachment
 from bot.hearing.parse import run_request
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import buttons
-from bot.telling.progress import Progress, footer, progress_card, task_key
+from bot.telling.progress import Progress, footer, progress_card
 from fleet.errors import Refused
 from fleet.model import ENDS, Task, TaskMode
 from fleet.store import attachments, tasks
@@ -48,7 +48,7 @@ def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
     def effect(tx: Tx) -> None:
         wanted = "" if machine == choose.ANY else machine
         task = _create(context, call, tx, repo=repo, agent=agent, machine=wanted, prompt=request.prompt, mode=mode)
-        keep_files(tx, call, task.id, attachments.REQUEST, held.held(tx, call.digest))
+        keep_files(tx, call, task.id, attachments.REQUEST, held_files.under(tx, call.digest))
 
     return effect
 
@@ -161,6 +161,6 @@ ASK = Command("ask", "ask an agent a question; nothing lands", f"{_WHERE} WORDSâ
 COMMANDS = (
     RUN,
     ASK,
-    Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("kill",)),
+    Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("kill",), urgent=True),
     Command("retry", "do a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
 )

@@ -18,7 +18,7 @@ from bot.cards import Card, Tone, line
 from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
 from bot.hearing import drafts
-from bot.hearing.meaning import URGENT, Doubt, Seen, Words, doubting, hear, seen, unmeant
+from bot.hearing.meaning import Doubt, Seen, Words, doubting, hear, seen, unmeant
 from bot.hearing.message import Message, as_one
 from bot.hearing.parse import Command, Ignore, parse
 from bot.hearing.rates import PerPerson, Unlimited
@@ -42,8 +42,10 @@ RateLimit = Callable[[PersonId], bool]
 
 
 _ALBUM_SECONDS = 0.7
+"""An album is whole when nothing more came for so long; a platform sends its messages in one go."""
+
 _ALBUM_MESSAGES = 10
-"""An album is whole when nothing more of it came for so long; a platform sends its messages in one go."""
+"""No album has more, so a busy chat holds it up no longer than so many arrivals."""
 
 
 class _TooOften(Exception):
@@ -275,7 +277,7 @@ class ChatCore:
 
     def _urgent(self, said: object) -> bool:
         command = self._context.registry.get(said.verb) if isinstance(said, Command) else None
-        return command is not None and command.verb in URGENT
+        return command is not None and command.urgent
 
     async def _pressed(self, message: Message, person: Person, found: Seen) -> tuple[Call, Effect]:
         """A button: never too often, and it ends a draft only where it begins or asks for a task."""

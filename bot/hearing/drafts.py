@@ -24,7 +24,7 @@ VERBS: Final = frozenset({"run", "ask"})
 class Draft:
     """``verb`` is ``run`` or ``ask``; the next three are as in their options, ``*`` for any machine.
 
-    ``files`` is the key of what is held for it (``held.py``); ``question`` the outbox row that asked for the
+    ``files`` is the key of what is held for it (``held_files.py``); ``question`` the outbox row that asked for the
     words: an answer in a thread under that message is meant for it too.
     """
 

@@ -1,4 +1,4 @@
-"""What words mean where they were said: a command, words for an agent or a draft, or nothing for us. Pure.
+"""What words mean where they were said: a command, words for an agent or a draft, or nothing for us.
 
 In a group most words are somebody else's: there we hear commands, what mentions us and what answers us.
 """
@@ -19,9 +19,6 @@ from fleet.model import ENDS
 from fleet.store import tasks, threads
 from fleet.store.core import Tx
 from gates.people import Right
-
-URGENT: Final = frozenset({"stop", "deny"})
-"""What is done however much was said before: somebody who is slowed down must still be able to hold an agent."""
 
 FILES_ALONE: Final = "Look at the attached files."
 _SLIP_WORDS: Final = 2

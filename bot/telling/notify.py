@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bot.cards import Card
+from bot.cards import Card, task_key
 from bot.deliver import CARD, post, repost
 from bot.telling import buttons, notices, sounds
 from bot.telling.notices import Notice, Telling
-from bot.telling.progress import Progress, progress_card, task_key
+from bot.telling.progress import Progress, progress_card
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Misused
 from fleet.events import Recorded, TaskMoved

@@ -152,11 +152,6 @@ class Progress:
         seen.took_us = max(0, closed.ended_us - closed.started_us)
 
 
-def task_key(task_id: str) -> str:
-    """The card key of a task's progress message."""
-    return f"task:{task_id}"
-
-
 def task_title(task: Task) -> Line:
     """``t1 · demo · the prompt's first words``."""
     return line(f"{task.id} · {task.repo} · ", one_line(task.prompt, 60))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, line, one_line
-from bot.commands.pages import Page
 from bot.deliver import post
+from bot.pages import Page
 from bot.telling import asks, buttons, sounds
 from bot.telling.progress import Progress, footer
 from fleet.config import FleetConfig

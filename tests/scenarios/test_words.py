@@ -297,6 +297,26 @@ def test_once_it_is_landing_words_are_refused_and_not_promised_anything(fresh: W
         assert not tx.connection.execute(select(tables.notes.c.id)).all()
 
 
+#: The last moment before the landing's intent, and after every earlier look: its lease is being taken.
+LEASE_TAKEN = """\
+create trigger {name} after {change} on leases when new.name = 'landing:shop' and new.holder <> ''
+begin update tasks set stop_by = 'telegram::503'; end
+"""
+
+
+def test_a_stop_as_the_landing_begins_lands_nothing(fresh: Words) -> None:
+    fresh.house.start()
+    before = fresh.house.commits()
+    with store_of(fresh.house) as store, store.transaction() as tx:
+        for change in ("insert", "update"):
+            tx.connection.exec_driver_sql(LEASE_TAKEN.format(name=f"stop_at_{change}", change=change))
+    task = fresh.house.say("/run write GOOD too late").task
+    fresh.house.wait(task)
+    assert fresh.house.state(task) == "stopped"
+    assert fresh.house.commits() == before
+    assert not fresh.house.of(task, "landing.intended")
+
+
 def test_whatever_is_said_at_any_moment_is_read_or_refused(served: Words) -> None:
     said: dict[str, list[str]] = {served.house.say(f"/run shell echo {n} > file-{n}").task: [] for n in range(3)}
     open_ = set(said)

@@ -34,7 +34,7 @@ def hold(tx: Tx, files: Sequence[Attachment]) -> str:
     return key
 
 
-def held(tx: Tx, key: str) -> tuple[Attachment, ...]:
+def under(tx: Tx, key: str) -> tuple[Attachment, ...]:
     """The files under a key, none for one that is no such key. Raises ``Refused`` when they are gone by now: what
     was asked for with a picture is not begun without it."""
     if not key.startswith(_PREFIX):
