@@ -24,6 +24,16 @@ MAY_IMPORT = {
 }
 OURS = {"fleet", "gates", "bot", "tests", "deploy"}
 
+#: Which rooms of bot each of them must not import: what is told knows nothing of who asked and how, what is heard
+#: nothing of single commands, and only the root knows the chats.
+APART = {
+    "bot/deliver.py": ("telling", "commands", "chats", "local"),
+    "bot/telling/*.py": ("hearing", "commands", "chats", "local"),
+    "bot/hearing/*.py": ("commands", "chats", "local"),
+    "bot/commands/*.py": ("chats", "local"),
+    "bot/chats/*.py": ("commands", "local"),
+}
+
 #: Libraries with a home of their own, and the files that may import them.
 HOMES = {
     "asyncssh": ("fleet/machines/ssh*.py",),
@@ -138,6 +148,16 @@ def arrows(source: Source) -> Iterator[Finding]:
             yield Finding(source.at(node), "arrows", f"{source.package} must not import {name}")
 
 
+def rooms(source: Source) -> Iterator[Finding]:
+    """Arrows run one way within ``bot`` too."""
+    for pattern, others in APART.items():
+        if not fnmatch(source.path, pattern):
+            continue
+        for name, node in imports(source):
+            if any(f"{name}.".startswith(f"bot.{other}.") for other in others):
+                yield Finding(source.at(node), "rooms", f"{pattern} must not import {name}")
+
+
 def homes(source: Source) -> Iterator[Finding]:
     """A library that has a home is imported only there."""
     if source.package not in MAY_IMPORT:
@@ -224,6 +244,7 @@ def one_root(source: Source) -> Iterator[Finding]:
 
 RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     arrows,
+    rooms,
     homes,
     runner_alone,
     pure_drivers,

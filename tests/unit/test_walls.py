@@ -45,6 +45,10 @@ BREACHES = {
     "gates ask bot by name": ("gates/a.py", "import importlib\nimportlib.import_module('bot.cards')", "arrows"),
     "fleet asks gates relatively": ("fleet/store/a.py", "from ...gates import policy", "arrows"),
     "the product asks its tests": ("bot/a.py", "from tests.walls import check", "arrows"),
+    "a notice asks a command": ("bot/telling/a.py", "from bot.commands.pages import Page", "rooms"),
+    "a notice asks a command by its room": ("bot/telling/a.py", "from bot.commands import pages", "rooms"),
+    "the carrier asks what is told": ("bot/deliver.py", "def f():\n    from bot.telling import asks", "rooms"),
+    "hearing knows a chat": ("bot/hearing/a.py", "from bot.chats.telegram_inbox import NAME", "rooms"),
     "ssh outside its executor": ("fleet/machines/local.py", "import asyncssh", "homes"),
     "ssh in gates": ("gates/a.py", "from asyncssh import connect", "homes"),
     "sql outside the store": ("fleet/dispatch.py", "from sqlalchemy import select", "homes"),
@@ -98,6 +102,7 @@ LAWFUL = {
         "fleet/machines/runner/serve.py",
         "import os\nfrom . import files\nfrom .jobs import Job",
     ),
+    "hearing changes what is told": ("bot/hearing/core.py", "from bot.telling import buttons"),
     "the root builds": ("bot/app.py", "Dispatcher()"),
 }
 
