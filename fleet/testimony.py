@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from fleet import happenings as h
+from fleet.agents.lines import WORDS_LIMIT
 from fleet.events import (
     AgentContinued,
     AgentReady,
@@ -21,10 +22,7 @@ from fleet.events import (
     TurnClosed,
     UsageReported,
 )
-from fleet.untrusted import clean
-
-WORDS_LIMIT = 1_000_000
-"""Characters of an agent's words that one batch brings into the ledger."""
+from fleet.untrusted import clean, shortened
 
 TEXT_LIMIT = 4_000
 """Characters of one event's text; longer words become several events."""
@@ -39,21 +37,13 @@ def sha256_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def cut(text: str, limit: int) -> str:
-    """``text``, or its beginning and its end around a note of how much is left out."""
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-
-
 def permission_asked(asked: h.Asked, reason: str) -> PermissionAsked:
     """The event for an in-band question."""
     return PermissionAsked(
         ask=asked.ask,
-        tool=cut(asked.tool, SUMMARY_LIMIT),
-        command=cut(asked.command, TEXT_LIMIT),
-        paths=tuple(cut(path, SUMMARY_LIMIT) for path in asked.paths[:50]),
+        tool=shortened(asked.tool, SUMMARY_LIMIT),
+        command=shortened(asked.command, TEXT_LIMIT),
+        paths=tuple(shortened(path, SUMMARY_LIMIT) for path in asked.paths[:50]),
         request_sha256=sha256_of(asked.request),
         reason=reason,
     )
@@ -67,7 +57,7 @@ def hidden(text: str, redact: Redact | None) -> str:
 
 def claim_of(ended: h.TurnEnded, redact: Redact | None) -> str:
     """A turn's closing words, as the store keeps them."""
-    return cut(hidden(ended.claim, redact), WORDS_LIMIT)
+    return shortened(hidden(ended.claim, redact), WORDS_LIMIT)
 
 
 def words_of(text: str) -> list[Event]:
@@ -91,7 +81,7 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
     words: list[str] = []
 
     def short(text: str, limit: int) -> str:
-        return cut(hidden(text, redact), limit)
+        return shortened(hidden(text, redact), limit)
 
     def flush() -> None:
         if words:
@@ -105,7 +95,7 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
         flush()
         match item:
             case h.Ready(resume, model):
-                events.append(AgentReady(cut(resume, SUMMARY_LIMIT), cut(model, SUMMARY_LIMIT)))
+                events.append(AgentReady(shortened(resume, SUMMARY_LIMIT), shortened(model, SUMMARY_LIMIT)))
             case h.ToolStarted(call, tool, summary):
                 events.append(ToolCallStarted(call, short(tool, SUMMARY_LIMIT), short(summary, SUMMARY_LIMIT)))
             case h.ToolEnded(call, outcome, exit_code, detail):
@@ -115,7 +105,7 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
             case h.TurnEnded(claim, ok, error):
                 events.append(TurnClosed(short(claim, TEXT_LIMIT), ok, short(error, TEXT_LIMIT)))
             case h.Unknown(raw):
-                events.append(AgentUnknown(cut(raw, 2_000)))
+                events.append(AgentUnknown(shortened(raw, 2_000)))
             case h.Asked():
                 pass
     flush()
