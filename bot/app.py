@@ -19,35 +19,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bot.chats import slack_chat, telegram_chat
-from bot.chats.console import ConsoleAdapter
+from bot.chats.console.adapter import ConsoleAdapter
+from bot.chats.slack import chat as slack_chat
+from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
-from bot.deliver import Adapter, Deliverer
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson, Sparing
 from bot.local.control import ControlServer
-from bot.registry import Context, MachineSeen, Registry
+from bot.outbox.delivering import Adapter, Deliverer
+from bot.registry import Context, Registry
 from bot.reload import LiveConfig
 from bot.retention import Retention
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
-from bot.watch import MachineWatch
 from fleet.clock import SystemClock
 from fleet.config import Secrets
-from fleet.dispatch import Dispatcher
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
-from fleet.landing import Landing
+from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.services import AIRBOSS, Services
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
+from fleet.landing.base_branch import Landing
 from fleet.machines.executors import Executors
+from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import Task
 from fleet.redact import Redactor
-from fleet.repository import Repository
-from fleet.services import AIRBOSS, Services
 from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
-from fleet.workspace import Workspaces
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
 

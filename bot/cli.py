@@ -240,7 +240,7 @@ def _gate_try(options: argparse.Namespace) -> int:
     import asyncio
     from pathlib import Path
 
-    from bot.commands.gate_try import gate_try
+    from bot.local.gate_try import gate_try
 
     home = _home_path(options)
     at = home if (home / "fleet.toml").exists() else None
@@ -251,7 +251,7 @@ def _verify(options: argparse.Namespace) -> int:
     import asyncio
     from pathlib import Path
 
-    from bot.commands.verify import verify
+    from bot.local.verify import verify
 
     return asyncio.run(
         verify(
@@ -267,7 +267,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _slack_manifest(options: argparse.Namespace) -> int:
-    from bot.chats.slack_manifest import as_yaml, manifest
+    from bot.chats.slack.manifest import as_yaml, manifest
     from bot.commands import every_command
 
     sys.stdout.write(as_yaml(manifest(every_command(), prefix=options.prefix, url=options.url)))

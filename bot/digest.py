@@ -22,11 +22,11 @@ from fleet.events import (
     ToolCallStarted,
     UsageReported,
 )
+from fleet.figures import ToolCallCounter, ToolCalls
 from fleet.model import ENDS, Isolation, TaskState
 from fleet.store import ledger
 from fleet.store.core import Tx
-from fleet.store.lately import first_seq_since
-from fleet.telemetry import ToolCallCounter, ToolCalls
+from fleet.store.recent import first_seq_since
 
 HOUR_US = 3_600_000_000
 KINDS = (

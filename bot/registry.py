@@ -12,20 +12,10 @@ from bot.hearing.message import Message
 from bot.hearing.parse import nearest
 from fleet.config import FleetConfig
 from fleet.errors import Misused
+from fleet.figures import ToolCallCounter
+from fleet.machines.watch import MachineSeen
 from fleet.store.core import Store, Tx
-from fleet.telemetry import ToolCallCounter
 from gates.people import Person, Right
-
-
-@dataclass(frozen=True, slots=True)
-class MachineSeen:
-    """What the controller last saw of a machine. ``seen_us``: 0 before the first contact; ``why``: what is
-    wrong now, empty while it answers; ``load_milli``: one-minute load average times 1000."""
-
-    seen_us: int
-    load_milli: int = 0
-    cpus: int = 0
-    why: str = ""
 
 
 class FleetControl(Protocol):

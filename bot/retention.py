@@ -1,7 +1,7 @@
 """What was said in chats, and the files that came and went there, are kept for a while and no longer.
 
-The rows go in ``fleet/store/retention.py``; here go the files, each in a write transaction that sees that nothing
-needs it. Whoever comes to need it later commits that first, so nobody loses a file midway.
+The rows go in ``fleet/store/chat/retention.py``; here go the files, each in a write transaction that sees that
+nothing needs it. Whoever comes to need it later commits that first, so nobody loses a file midway.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bot.hearing.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock
-from fleet.store import inbox, retention
+from fleet.store.chat import inbox, retention
 from fleet.store.core import Store, Tx
 
 log = logging.getLogger(__name__)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
-from bot.registry import MachineSeen
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
+from fleet.figures import ACTIVE_US, ToolCallCounter, ToolCalls
+from fleet.machines.watch import MachineSeen
 from fleet.model import ENDS, Session, TaskState
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
-from fleet.store.lately import last_events
 from fleet.store.overview import Overview, overview
-from fleet.telemetry import ACTIVE_US, ToolCallCounter, ToolCalls
+from fleet.store.recent import last_events
 from fleet.verdict import Outcome
 
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from fleet.agent_events import Decision, Happening, Ruling
 from fleet.exits import Exit
-from fleet.happenings import Decision, Happening, Ruling
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.verdict import Verdict
 

@@ -11,23 +11,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import HoldReleased, Refs, Source, VerdictGiven
-from fleet.happenings import Allow, Asked, AskPerson, Deny, Ruling
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
 from fleet.model import Isolation, Session, Task, TaskMode
 from fleet.ports import Candidate
-from fleet.repository import Repository
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
 from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
-from fleet.workspace import Workspaces
-from gates import permissions, policy
-from gates.definitions import REPO_FILE, Definition, load
-from gates.grants import Grants
-from gates.suite import GateLogins, Suite, machines_for
+from gates import policy
+from gates.rulings import permissions
+from gates.rulings.grants import Grants
+from gates.runs.attempt import GateLogins, Suite, machines_for
+from gates.runs.definitions import REPO_FILE, Definition, load
 
 T = TypeVar("T")
 _ACTOR = "airboss"

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from bot.cards import Card, shown
 from bot.commands import every_command
-from bot.deliver import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
 from bot.hearing.core import ChatCore
 from bot.hearing.message import Attachment, Message
-from bot.registry import Context, MachineSeen, Registry, Result
+from bot.outbox.delivering import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
+from bot.registry import Context, Registry, Result
 from bot.telling.notify import Notifier
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused
+from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef, PersonId, Task
 from fleet.store import tasks
 from fleet.store.core import Store

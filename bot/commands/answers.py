@@ -6,18 +6,19 @@ import re
 
 from bot.cards import Card, line
 from bot.commands.common import find_task
-from bot.deliver import post
 from bot.hearing.parse import words as split
+from bot.outbox.delivering import post
 from bot.pages import Page, wanted
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, waiting
 from bot.telling.progress import Progress, footer
 from fleet.errors import Misused, Refused
-from fleet.store import actions, approvals, tasks
+from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
+from fleet.store.chat import buttons as button_rows
 from fleet.store.core import Tx
-from gates import grants
 from gates.people import Right, demand
+from gates.rulings import grants
 
 SECTION = "Tasks"
 _ID = re.compile(r"[aA]\d{1,9}")
@@ -62,7 +63,7 @@ def _demand_shown(tx: Tx, call: Call, asked: Approval, *, allow: bool) -> None:
     """Raises ``Refused`` when it is not what the pressed button, or before a typed yes the card, has shown."""
     digest = call.digest
     if not digest and allow:  # every card of a question has this button
-        digest = actions.shown_digest(tx, call.message.chat, f"/deny {asked.id}")
+        digest = button_rows.shown_digest(tx, call.message.chat, f"/deny {asked.id}")
     if digest and digest != asks.binding(asked):
         raise Refused(
             attempted=f"{call.verb} {asked.id}",

@@ -10,14 +10,15 @@ from dataclasses import replace
 from typing import Final
 
 from bot.cards import Action, Card, Line, Tone, line
-from bot.deliver import post
 from bot.hearing import drafts, held_files
 from bot.hearing.drafts import Draft
 from bot.hearing.parse import RunRequest
+from bot.outbox.delivering import post
 from bot.pages import Page
-from bot.registry import Call, Context, Effect, MachineSeen
+from bot.registry import Call, Context, Effect
 from fleet.config import FleetConfig
 from fleet.errors import Misused
+from fleet.machines.watch import MachineSeen
 from fleet.store.core import Tx
 
 ANY: Final = "*"

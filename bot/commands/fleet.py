@@ -5,8 +5,8 @@ from __future__ import annotations
 from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
-from bot.deliver import post
 from bot.hearing.parse import words as split
+from bot.outbox.delivering import post
 from bot.pages import Page, wanted
 from bot.registry import Call, Command, Context, Effect
 from bot.telemetry_view import look, machine_line, session_lines, status_card

@@ -18,7 +18,7 @@ from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
 from fleet.store import sessions
 from fleet.store.core import Tx
-from fleet.store.lately import last_events
+from fleet.store.recent import last_events
 from fleet.untrusted import Untrusted, clean
 from gates.people import Right
 from gates.receipts import verify as receipts

@@ -12,18 +12,18 @@ from bot.cards import Card, Tone, line, one_line
 from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
-from bot.deliver import post
 from bot.hearing import drafts
 from bot.hearing.parse import tidy
 from bot.hearing.parse import words as split
+from bot.outbox.delivering import post
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, mutes
 from bot.telling.progress import Progress, footer
 from bot.telling.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
-from fleet import said
 from fleet.errors import Refused
+from fleet.flight import notes
+from fleet.flight.notes import Reach
 from fleet.model import Task
-from fleet.said import Reach
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
 from gates.people import Right, demand, may
@@ -59,7 +59,7 @@ async def say(context: Context, call: Call) -> Effect:
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
             return
-        left = said.leave(tx, task, text, call.actor)
+        left = notes.leave(tx, task, text, call.actor)
         keep_files(tx, call, task.id, left.note)
         if left.withdrawn is not None:
             _withdrawn(context, call, tx, task, left.withdrawn)

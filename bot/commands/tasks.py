@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from bot.cards import Card, Tone, line, task_key
 from bot.commands import choose
 from bot.commands.common import task_meant
-from bot.deliver import post
 from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.hearing.message import Attachment
 from bot.hearing.parse import run_request
+from bot.outbox.delivering import post
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import buttons
 from bot.telling.progress import Progress, footer, progress_card
 from fleet.errors import Refused
 from fleet.model import ENDS, Task, TaskMode
-from fleet.store import attachments, tasks
+from fleet.store import tasks
+from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
 from gates.people import Right, demand
 
@@ -48,7 +49,7 @@ def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
     def effect(tx: Tx) -> None:
         wanted = "" if machine == choose.ANY else machine
         task = _create(context, call, tx, repo=repo, agent=agent, machine=wanted, prompt=request.prompt, mode=mode)
-        keep_files(tx, call, task.id, attachments.REQUEST, held_files.under(tx, call.digest))
+        keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
 
     return effect
 
@@ -86,7 +87,9 @@ def _create(
 def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attachment] = ()) -> None:
     """Keeps the files that came with the words, after ``earlier`` ones: for a task's request, or a note of it."""
     for file in (*earlier, *call.message.files):
-        attachments.add(tx, task, note, name=file.name, path=file.path, media_type=file.media_type, size=file.size)
+        attachment_rows.add(
+            tx, task, note, name=file.name, path=file.path, media_type=file.media_type, size=file.size
+        )
 
 
 async def stop(context: Context, call: Call) -> Effect:
@@ -149,7 +152,7 @@ async def retry(context: Context, call: Call) -> Effect:
             mode=now.mode,
             retry_of=now.id,
         )
-        attachments.copy(tx, now.id, again.id)
+        attachment_rows.copy(tx, now.id, again.id)
         buttons.withdraw(tx, now.origin, f"/retry {now.id}", f"/stop {now.id}")
 
     return effect

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.app import App
-from bot.commands.verify import verify
 from bot.demo import world
 from bot.local.client import ask
+from bot.local.verify import verify
 from gates.receipts.sshsig import load_or_create, public_of
 
 _WIDTH: Final = 76

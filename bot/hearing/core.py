@@ -15,22 +15,23 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bot.cards import Card, Tone, line
-from bot.deliver import collecting, leave_at_once, post
 from bot.explain import explain
 from bot.hearing import drafts
 from bot.hearing.meaning import Doubt, Seen, Words, doubting, hear, seen, unmeant
 from bot.hearing.message import Message, as_one
 from bot.hearing.parse import Command, Ignore, parse
 from bot.hearing.rates import PerPerson, Unlimited
-from bot.registry import Call, Context, Effect, FleetControl, MachineSeen, Result
+from bot.outbox.delivering import collecting, leave_at_once, post
+from bot.registry import Call, Context, Effect, FleetControl, Result
 from bot.telling import buttons, sounds
 from fleet.errors import AirbossError, Malformed, Misused, Refused
 from fleet.model import PersonId
-from fleet.store import actions, inbox
+from fleet.store.chat import buttons as button_rows
+from fleet.store.chat import inbox
 from fleet.store.core import Tx
 from gates.people import Person, Right, may, who
 
-__all__ = ["ChatCore", "FleetControl", "MachineSeen"]
+__all__ = ["ChatCore", "FleetControl"]
 
 log = logging.getLogger(__name__)
 
@@ -282,14 +283,16 @@ class ChatCore:
     async def _pressed(self, message: Message, person: Person, found: Seen) -> tuple[Call, Effect]:
         """A button: never too often, and it ends a draft only where it begins or asks for a task."""
         token, chat, sender = message.pressed, message.chat, str(message.sender)
-        button = await self._context.store.read(lambda tx: actions.look(tx, token, chat, sender, message.reply_to))
+        button = await self._context.store.read(
+            lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to)
+        )
         said = parse(button.command, self._context.registry.names)
         if not isinstance(said, Command):
             raise ValueError(f"a button that is no command: {button.command!r}")
         call, effect = await self._call(message, person, said, found.task, button.digest)
 
         def pressed(tx: Tx) -> None:
-            actions.use(tx, button.token, call.actor)
+            button_rows.use(tx, button.token, call.actor)
             if call.verb in drafts.VERBS:
                 drafts.drop(tx, chat, message.sender)
             effect(tx)

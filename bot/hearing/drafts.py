@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from fleet.model import ChatRef, PersonId
-from fleet.store import settings, threads
+from fleet.store.chat import settings, threads
 from fleet.store.core import Tx
 
 LIVES_US: Final = 3_600_000_000

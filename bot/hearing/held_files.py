@@ -13,7 +13,7 @@ from typing import Final
 
 from bot.hearing.message import Attachment
 from fleet.errors import Refused
-from fleet.store import settings
+from fleet.store.chat import settings
 from fleet.store.core import Tx
 
 LIVES_US: Final = 24 * 3_600_000_000

@@ -16,7 +16,8 @@ from bot.hearing.parse import Command, Ignore, Reply, lone_word, parse, slip_of
 from bot.registry import Registry
 from fleet.errors import Misused
 from fleet.model import ENDS
-from fleet.store import tasks, threads
+from fleet.store import tasks
+from fleet.store.chat import threads
 from fleet.store.core import Tx
 from gates.people import Right
 

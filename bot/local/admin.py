@@ -175,7 +175,7 @@ def digest(options: argparse.Namespace, home: Path) -> int:
     if options.json:
         _json(made.to_json())
         return 0
-    from bot.chats.console_render import render
+    from bot.chats.console.render import render
 
     _out(render(digest_card(made, config.isolation), lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
     return 0
@@ -185,7 +185,7 @@ def receipt(options: argparse.Namespace, home: Path) -> int:
     """Where a receipt is, without a controller."""
     from fleet.events import ReceiptIssued
     from fleet.store import tasks
-    from fleet.store.lately import last_events
+    from fleet.store.recent import last_events
 
     with _open(home) as store:
         task = asyncio.run(store.read(lambda tx: tasks.find(tx, options.task)))

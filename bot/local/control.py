@@ -28,12 +28,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bot.chats.console import MAIN, ConsoleAdapter
-from bot.deliver import Deliverer, Outgoing
+from bot.chats.console.adapter import MAIN, ConsoleAdapter
 from bot.explain import explain
 from bot.hearing.core import ChatCore
 from bot.hearing.message import Message
 from bot.local.client import SOCKET
+from bot.outbox.delivering import Deliverer, Outgoing
 from bot.telling.notify import Notifier
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.events import PermissionAsked, Recorded, TaskMoved

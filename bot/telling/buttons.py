@@ -6,17 +6,19 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from bot.cards import Action, Card, Tone, line
-from bot.deliver import repost
+from bot.outbox.delivering import repost
 from bot.telling import asks
 from fleet.model import ENDS, ChatRef, Task
-from fleet.store import actions, shown, tasks
+from fleet.store import tasks
+from fleet.store.chat import buttons as button_rows
+from fleet.store.chat import cards as card_rows
+from fleet.store.chat.cards import Shown
 from fleet.store.core import Tx
-from fleet.store.shown import Shown
 
 
-def pressed(tx: Tx, button: actions.Pressable, by: str) -> None:
+def pressed(tx: Tx, button: button_rows.Pressable, by: str) -> None:
     """Takes a once-only button that was just pressed from its card; of a choice all, and the card says which."""
-    one = shown.by_put(tx, button.put) if button.once else None
+    one = card_rows.by_put(tx, button.put) if button.once else None
     if one is None or not one.card_json:
         return
     card = Card.from_json(one.card_json)
@@ -26,7 +28,7 @@ def pressed(tx: Tx, button: actions.Pressable, by: str) -> None:
     if not card.choice:
         _keep(tx, one, lambda action: action.token != button.token, soon=True)
         return
-    actions.spend(tx, one.chat, button.put, by)
+    button_rows.spend(tx, one.chat, button.put, by)
     rest = tuple(action for action in card.actions if not action.once)
     answered = replace(card, lines=(line(f"✓ {label}"),), actions=rest, tone=Tone.PLAIN, choice=False)
     repost(tx, one.chat, answered, key=one.key, soon=True)
@@ -34,8 +36,8 @@ def pressed(tx: Tx, button: actions.Pressable, by: str) -> None:
 
 def withdraw(tx: Tx, chat: ChatRef, *commands: str) -> None:
     """Takes the buttons for these commands from every card of the chat."""
-    for put in actions.carriers(tx, chat, commands):
-        one = shown.by_put(tx, put)
+    for put in button_rows.carriers(tx, chat, commands):
+        one = card_rows.by_put(tx, put)
         if one is not None and one.card_json:
             _keep(tx, one, lambda action: action.command not in commands)
 
@@ -60,19 +62,19 @@ def honest(tx: Tx, task: Task, card: Card) -> Card:
 
 def change(tx: Tx, key: str, card: Card, *, soon: bool = True) -> None:
     """Changes the card of this key in every chat where it lives; ``soon`` when somebody's press waits for it."""
-    for one in shown.by_key(tx, key):
+    for one in card_rows.by_key(tx, key):
         repost(tx, one.chat, card, key=key, soon=soon)
 
 
 def supersede(tx: Tx, key: str, chat: ChatRef) -> None:
     """Stops the once-only buttons of the cards of this key in a chat, because a new message gets the key now."""
-    for one in shown.by_key(tx, key):
+    for one in card_rows.by_key(tx, key):
         if (one.chat.adapter, one.chat.chat) != (chat.adapter, chat.chat):
             continue
-        actions.expire(tx, one.chat, one.put)
+        button_rows.expire(tx, one.chat, one.put)
         if not one.card_json:
             continue
-        aside = shown.set_aside(tx, one)
+        aside = card_rows.set_aside(tx, one)
         card = Card.from_json(one.card_json)
         rest = tuple(action for action in card.actions if not action.once)
         lines = (*card.lines, line("It was asked again: the newest card has the buttons."))

@@ -12,16 +12,16 @@ from dataclasses import replace
 from typing import Final
 
 from bot.cards import Card
-from bot.deliver import repost
-from bot.registry import MachineSeen
+from bot.outbox.delivering import repost
 from bot.telemetry_view import FleetView, look, status_card
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError
+from fleet.figures import ToolCallCounter
+from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef
 from fleet.ports import Clock
 from fleet.store.core import Store, Tx
 from fleet.store.overview import Newest, newest_cards
-from fleet.telemetry import ToolCallCounter
 
 log = logging.getLogger(__name__)
 

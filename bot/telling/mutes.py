@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.model import ChatRef
-from fleet.store import settings
+from fleet.store.chat import settings
 from fleet.store.core import Tx
 
 FOR_EVER = 1 << 62

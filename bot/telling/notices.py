@@ -30,7 +30,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, lately, tasks
+from fleet.store import approvals, recent, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
@@ -96,15 +96,15 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Tel
         case ReceiptIssued() as receipt:
             return [Notice(receipt_card(task, receipt, base))]
         case PermissionAsked(ask=ask):
-            asked = lately.approval_of_ask(tx, recorded.refs.session, ask)
+            asked = recent.approval_of_ask(tx, recorded.refs.session, ask)
             if asked is None or asked.decision:
                 return []
             return [_asking(tx, task, asked, progress, telling)]
         case PermissionDecided(ask=ask):
-            asked = lately.approval_of_ask(tx, recorded.refs.session, ask)
+            asked = recent.approval_of_ask(tx, recorded.refs.session, ask)
             return _closed(task, asked, telling, base) if asked is not None else []
         case HoldReleased():
-            held = lately.last_hold(tx, task.id)
+            held = recent.last_hold(tx, task.id)
             return _closed(task, held, telling, base) if held is not None else []
         case PersonSaid(taken=taken, text=text):
             how = "reached the running turn" if taken == "steered" else "are the agent's next turn"
@@ -230,7 +230,7 @@ def _decided_by(tx: Tx, task: Task, moved: TaskMoved) -> str:
     """The person whose decision this move is; empty when it is nobody's."""
     if moved.new == TaskState.STOPPED:
         return tasks.stopper(tx, task.id)
-    held = lately.last_hold(tx, task.id) if (moved.old, moved.new) == (TaskState.HELD, TaskState.REFUSED) else None
+    held = recent.last_hold(tx, task.id) if (moved.old, moved.new) == (TaskState.HELD, TaskState.REFUSED) else None
     return held.decided_by if held is not None and held.decision == "deny" else ""
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.cards import Card, task_key
-from bot.deliver import CARD, post, repost
+from bot.outbox.delivering import CARD, post, repost
 from bot.telling import buttons, notices, sounds
 from bot.telling.notices import Notice, Telling
 from bot.telling.progress import Progress, progress_card
@@ -24,7 +24,8 @@ from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Misused
 from fleet.events import Recorded, TaskMoved
 from fleet.model import ENDS, ChatRef, Task
-from fleet.store import approvals, ledger, settings, tasks
+from fleet.store import approvals, ledger, tasks
+from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bot.deliver import post
+from bot.outbox.delivering import post
 from bot.telling import asks, buttons, sounds, waiting
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig

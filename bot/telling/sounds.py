@@ -18,7 +18,7 @@ from bot.cards import Card
 from bot.telling.mutes import muted
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId
-from fleet.store import settings
+from fleet.store.chat import settings
 from fleet.store.core import Tx
 from gates.people import console_owner, who
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, line, one_line
-from bot.deliver import post
+from bot.outbox.delivering import post
 from bot.pages import Page
 from bot.telling import asks, buttons, sounds
 from bot.telling.progress import Progress, footer
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, Task
-from fleet.store import sessions, shown, tasks
+from fleet.store import sessions, tasks
 from fleet.store.approvals import Approval
+from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
 
@@ -33,7 +34,7 @@ def asked_in(tx: Tx, chat: ChatRef, every: Sequence[Approval], message: str = ""
         one.id: {
             place.message_id
             for key in (asks.key(one), asks.reminder_key(one))
-            for place in shown.by_key(tx, key)
+            for place in card_rows.by_key(tx, key)
             if (place.chat.adapter, place.chat.chat) == (chat.adapter, chat.chat)
         }
         for one in every

@@ -12,6 +12,18 @@ from base64 import b64encode
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+from fleet.agent_events import (
+    Allow,
+    Decision,
+    Deny,
+    Ready,
+    Said,
+    ToolEnded,
+    ToolOutcome,
+    ToolStarted,
+    TurnEnded,
+    Used,
+)
 from fleet.agents.claude_asks import EDITS, answer, read_cancel, read_question
 from fleet.agents.lines import (
     NOT_UNDERSTOOD,
@@ -31,18 +43,6 @@ from fleet.agents.lines import (
     with_attachments,
 )
 from fleet.exits import Exit
-from fleet.happenings import (
-    Allow,
-    Decision,
-    Deny,
-    Ready,
-    Said,
-    ToolEnded,
-    ToolOutcome,
-    ToolStarted,
-    TurnEnded,
-    Used,
-)
 from fleet.ports import Brief, DriverState, Launch, Step
 
 _HOOKED = "|".join((*EDITS, "Bash", "mcp__.*"))

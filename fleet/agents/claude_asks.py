@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet.agent_events import Allow, Answered, Asked, Decision, Deny
 from fleet.agents.lines import Fold, canonical, digest, mapping, string
-from fleet.happenings import Allow, Answered, Asked, Decision, Deny
 from fleet.questions import Option, Question, answers
 
 EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")

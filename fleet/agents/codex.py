@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, Used
 from fleet.agents.codex_asks import answer, read_question
 from fleet.agents.codex_items import end_item, start_item
 from fleet.agents.lines import (
@@ -26,7 +27,6 @@ from fleet.agents.lines import (
     with_attachments,
 )
 from fleet.exits import Exit
-from fleet.happenings import Decision, Deny, Ready, Said, TurnEnded, Used
 from fleet.ports import Brief, DriverState, Launch, Step
 
 _SUPPRESSED = (

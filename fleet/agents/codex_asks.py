@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet.agent_events import Allow, Answered, Asked, Decision
 from fleet.agents.codex_items import paths_of
 from fleet.agents.lines import Fold, canonical, string
-from fleet.happenings import Allow, Answered, Asked, Decision
 from fleet.questions import Option, Question, answers
 
 

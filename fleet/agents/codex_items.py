@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet.agent_events import ToolEnded, ToolOutcome, ToolStarted
 from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, mapping, one_line, string
-from fleet.happenings import ToolEnded, ToolOutcome, ToolStarted
 
 _TOOLS = {
     "commandExecution": "exec_command",

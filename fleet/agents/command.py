@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from fleet.agent_events import Decision, Ready, Said, TurnEnded
 from fleet.agents.lines import RAW_LIMIT, Fold, cut, passed_over, with_attachments
 from fleet.exits import Exit, succeeded
-from fleet.happenings import Decision, Ready, Said, TurnEnded
 from fleet.ports import Brief, DriverState, Launch, Step
 
 _KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")

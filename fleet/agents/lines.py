@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-from fleet.happenings import Happening, Said, TurnEnded, Unknown
+from fleet.agent_events import Happening, Said, TurnEnded, Unknown
 from fleet.ports import DriverState, Step
 
 RAW_LIMIT = 2_000

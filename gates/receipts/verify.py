@@ -16,7 +16,7 @@ from typing import Any
 import rfc8785
 
 from fleet.errors import Malformed, Misused, Refused
-from fleet.git import Git
+from fleet.git.command import Git
 from fleet.model import Isolation
 from fleet.store.core import Store
 from gates.receipts import issue, sshsig

@@ -20,9 +20,9 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.chats.slack_adapter import Settings, SlackAdapter
+from bot.chats.slack.adapter import Settings, SlackAdapter
 from bot.hearing.message import Message
-from fleet.store import inbox
+from fleet.store.chat import inbox
 from fleet.store.core import Store
 from tests.bench.harness import Trial, compare, report
 from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, LocalSlack, running_slack

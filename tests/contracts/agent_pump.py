@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
+from fleet.agent_events import Allow, Asked, Decision, Happening, ToolEnded, ToolStarted, TurnEnded
 from fleet.agents.framing import Line, LineFramer
 from fleet.agents.registry import driver
 from fleet.exits import Exit, Exited, Signalled
-from fleet.happenings import Allow, Asked, Decision, Happening, ToolEnded, ToolStarted, TurnEnded
 from fleet.ports import Brief, DriverState, Step
 
 _Kind = TypeVar("_Kind")

@@ -6,7 +6,8 @@ import sys
 
 from fleet.errors import FenceLost
 from fleet.events import AgentSaid, Source
-from fleet.store import leases, ledger, settings
+from fleet.store import leases, ledger
+from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.exits import Exited
-from fleet.happenings import (
+from fleet.agent_events import (
     Allow,
     Answered,
     Asked,
@@ -27,6 +26,7 @@ from fleet.happenings import (
     Unknown,
     Used,
 )
+from fleet.exits import Exited
 from fleet.ports import Brief
 from tests.contracts.agent_pump import AgentSession, Judge, allow
 from tests.far_end import agents

@@ -11,7 +11,7 @@ from bot.cards import Card, shown
 from bot.commands import every_command
 from bot.registry import Command, Registry
 from fleet.errors import Misused
-from fleet.store import inbox
+from fleet.store.chat import inbox
 from gates.people import RIGHTS, Right, Role
 from tests.chat_house import ADA, OTTO, STRANGER, VERA, house
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import Refused, Unavailable
-from fleet.landing import Landing, Moved, Swapped
-from fleet.repository import Repository
+from fleet.git.repository import Repository
+from fleet.landing.base_branch import Landing, Moved, Swapped
 from tests.far_end.repositories import advance, git, make_bare, make_work
 
 _SSH = """#!/bin/sh

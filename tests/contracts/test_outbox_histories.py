@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleet.model import ChatRef
-from fleet.store import outbox
+from fleet.store.chat import outbox
 from fleet.store.core import Store, Tx
 
 KEY = "t1"

@@ -6,7 +6,8 @@ import pytest
 
 from fleet.errors import Refused
 from fleet.model import ChatRef
-from fleet.store import actions, inbox, outbox, settings
+from fleet.store.chat import buttons as button_rows
+from fleet.store.chat import inbox, outbox, settings
 from fleet.store.core import Store, Tx
 
 HERE, THERE = ChatRef("tg", "1"), ChatRef("tg", "2")
@@ -243,13 +244,13 @@ def test_a_reply_is_said_only_if_what_it_tells_of_is_true(store: Store) -> None:
 
 def test_a_button_works_on_its_own_message_only_wherever_that_lives_now(store: Store) -> None:
     def press(tx: Tx, token: str, message: str) -> str:
-        return actions.look(tx, token, HERE, "ada", message).command
+        return button_rows.look(tx, token, HERE, "ada", message).command
 
     with store.transaction() as tx:
         first, second = put(tx, "one", key="t1"), put(tx, "two", key="t2")
-        token = actions.mint(tx, HERE, command="/stop t1", once=True, put=first)
-        assert actions.mint(tx, HERE, command="/stop t1", once=True, put=first) == token
-        other = actions.mint(tx, HERE, command="/stop t1", once=True, put=second)
+        token = button_rows.mint(tx, HERE, command="/stop t1", once=True, put=first)
+        assert button_rows.mint(tx, HERE, command="/stop t1", once=True, put=first) == token
+        other = button_rows.mint(tx, HERE, command="/stop t1", once=True, put=second)
         assert other != token
         assert press(tx, token, "m1") == "/stop t1", "its delivery is not recorded yet"
         for number, message in ((first, "m1"), (second, "m2")):

@@ -20,7 +20,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from fleet.errors import Misused, Unavailable
-from fleet.store import databases, migrations, settings, tables
+from fleet.store import databases, migrations, tables
+from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
 from tests.far_end.postgres import Postgres
 

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import FenceLost
-from fleet.store import landings, leases, settings
+from fleet.store import landings, leases
+from fleet.store.chat import settings
 from fleet.store.core import Store
 from fleet.store.leases import Fence, Lease
 

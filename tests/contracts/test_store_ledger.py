@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from fleet.errors import Malformed
 from fleet.events import AgentSaid, PipeEnded, Refs, Source, TaskMoved, UnknownEvent, leaf_hash
-from fleet.store import ledger, settings, tables
+from fleet.store import ledger, tables
+from fleet.store.chat import settings
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
 

@@ -7,21 +7,13 @@ from sqlalchemy import select, update
 
 from fleet.errors import FenceLost, Refused
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
-from fleet.store import (
-    actions,
-    approvals,
-    attachments,
-    inbox,
-    ledger,
-    outbox,
-    retention,
-    sessions,
-    shown,
-    tables,
-    tasks,
-)
+from fleet.store import approvals, ledger, sessions, tables, tasks
+from fleet.store.chat import attachments as attachment_rows
+from fleet.store.chat import buttons as button_rows
+from fleet.store.chat import cards as card_rows
+from fleet.store.chat import inbox, outbox, retention
+from fleet.store.chat.threads import task_of_message
 from fleet.store.core import Store, Tx
-from fleet.store.threads import task_of_message
 
 HERE = ChatRef("tg", "1")
 AGE_US = 3_600_000_000
@@ -170,8 +162,8 @@ async def test_a_card_that_may_be_edited_stays_and_its_earlier_forms_go(store: S
 
 async def test_a_card_that_has_its_key_for_its_buttons_only_goes_like_any_message(store: Store) -> None:
     with store.transaction() as tx:
-        said(tx, "failed", key=shown.loose_key(), message="m1")
-        asked = said(tx, "which one?", key=(changing := shown.loose_key()), message="m2")
+        said(tx, "failed", key=card_rows.loose_key(), message="m1")
+        asked = said(tx, "which one?", key=(changing := card_rows.loose_key()), message="m2")
         outbox.edit(tx, changing, "this one")
     long_ago(store)
     await prune(store)
@@ -204,9 +196,9 @@ async def test_what_was_said_of_a_task_stays_until_it_has_ended(store: Store, st
 
 async def test_dead_buttons_go_and_those_that_may_be_pressed_stay(store: Store) -> None:
     def mint(tx: Tx, command: str, *, once: bool = True, lives_us: int = 0, press: bool = False) -> str:
-        token = actions.mint(tx, HERE, command=command, once=once, lives_us=lives_us)
+        token = button_rows.mint(tx, HERE, command=command, once=once, lives_us=lives_us)
         if press:
-            actions.use(tx, token, "ada")
+            button_rows.use(tx, token, "ada")
         return token
 
     with store.transaction() as tx:
@@ -224,11 +216,11 @@ async def test_dead_buttons_go_and_those_that_may_be_pressed_stay(store: Store) 
         assert set(tx.connection.execute(select(tables.actions.c.token)).scalars()) == {*alive, *young}
         for token in dead:
             with pytest.raises(Refused, match="none of this chat's buttons"):
-                actions.look(tx, token, HERE, "ada")
+                button_rows.look(tx, token, HERE, "ada")
         for token in alive:
-            actions.look(tx, token, HERE, "ada")
+            button_rows.look(tx, token, HERE, "ada")
         with pytest.raises(Refused, match="ada pressed it already"):
-            actions.look(tx, young[0], HERE, "ada")
+            button_rows.look(tx, young[0], HERE, "ada")
 
 
 @pytest.mark.parametrize("walk", ["inbox", "outbox", "buttons"])
@@ -237,7 +229,7 @@ async def test_one_transaction_looks_at_a_stretch_and_changes_nothing_beyond_it(
         for number in range(5):
             inbox.done(tx, inbox.receive(tx, "tg", f"u{number}", b"words") or 0)
             said(tx, "card", message=f"m{number}")
-            actions.use(tx, actions.mint(tx, HERE, command=f"/stop t{number}", once=True), "ada")
+            button_rows.use(tx, button_rows.mint(tx, HERE, command=f"/stop t{number}", once=True), "ada")
     long_ago(store)
 
     def left() -> int:
@@ -310,8 +302,8 @@ def test_a_file_is_needed_until_its_task_has_ended_that_long_ago(store: Store) -
     with store.transaction() as tx:
         for number in range(1, 4):
             task(tx)
-            attachments.add(
-                tx, f"t{number}", attachments.REQUEST, name="x", path=f"/f/{number}", media_type="", size=1
+            attachment_rows.add(
+                tx, f"t{number}", attachment_rows.REQUEST, name="x", path=f"/f/{number}", media_type="", size=1
             )
         begin(tx, "t2")
         end(tx, "t2")

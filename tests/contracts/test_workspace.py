@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import Ran
-from fleet.repository import Repository
-from fleet.workspace import Workspaces
 from tests.contracts.executor_logins import KINDS, far_end, opened
 from tests.far_end.repositories import advance, git, make_bare
 from tests.far_end.sshd import Sshd

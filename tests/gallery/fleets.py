@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bot.chats.slack_manifest import dialect
+from bot.chats.slack.manifest import dialect
 from bot.commands import every_command
-from bot.deliver import Deliverer
 from bot.hearing.core import ChatCore
-from bot.registry import Context, MachineSeen, Registry
+from bot.outbox.delivering import Deliverer
+from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
 from fleet.config import parse_fleet
 from fleet.events import (
@@ -27,6 +27,7 @@ from fleet.events import (
     TurnStarted,
     VerdictGiven,
 )
+from fleet.machines.watch import MachineSeen
 from fleet.model import Isolation, Session, TaskState
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from bot.chats import slack_render, telegram_render
-from bot.chats.console_render import WIDTH, render
+from bot.chats.console.render import WIDTH, render
+from bot.chats.slack import render as slack_render
+from bot.chats.telegram import render as telegram_render
 from tests.gallery.scenes import Shown
 
 _DARK = TerminalTheme(

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.cards import Card, shown
-from bot.deliver import Outgoing
-from bot.registry import MachineSeen
+from bot.outbox.delivering import Outgoing
 from bot.telemetry_view import look, status_card
 from bot.telling import sounds
 from bot.telling.notify import folded
@@ -31,11 +30,12 @@ from fleet.events import (
     TurnStarted,
     UsageReported,
 )
+from fleet.figures import ToolCallCounter, ToolCalls
+from fleet.machines.watch import MachineSeen
 from fleet.model import Isolation, TaskState
 from fleet.questions import Option, Question
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Tx
-from fleet.telemetry import ToolCallCounter, ToolCalls
 from tests.chat_house import CHAT, STRANGER, VERA, House
 from tests.gallery.fleets import BASE, COMMIT, FLEET, LANDED, TREE, Flight, SeenFleet, house
 

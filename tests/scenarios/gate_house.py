@@ -9,13 +9,13 @@ from pathlib import Path
 
 from fleet.config import FleetConfig, Limits, MachineConfig, RepoConfig
 from fleet.events import Recorded
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, Turn
 from fleet.ports import Candidate
-from fleet.repository import Repository
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
-from fleet.workspace import Workspaces
 from gates.pipeline import Pipeline
 from tests.far_end.repositories import commit, git, make_bare
 

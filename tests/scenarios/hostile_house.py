@@ -16,7 +16,8 @@ from sqlalchemy import select, text
 from bot.commands import every_command
 from fleet.events import PermissionAsked, Refs, Source
 from fleet.model import Isolation, TaskState
-from fleet.store import approvals, inbox, ledger, sessions, tables, tasks
+from fleet.store import approvals, ledger, sessions, tables, tasks
+from fleet.store.chat import inbox
 from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
 from tests.far_end import slack

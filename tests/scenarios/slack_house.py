@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from bot.cards import Card
-from bot.chats.slack_adapter import Settings, SlackAdapter
-from bot.chats.slack_doors import SocketDoor, Take
-from bot.chats.slack_manifest import dialect, learn
-from bot.chats.slack_pace import Pace
+from bot.chats.slack.adapter import Settings, SlackAdapter
+from bot.chats.slack.doors import SocketDoor, Take
+from bot.chats.slack.manifest import dialect, learn
+from bot.chats.slack.pace import Pace
 from bot.commands import every_command
-from bot.deliver import Deliverer, post
 from bot.hearing.core import ChatCore
+from bot.outbox.delivering import Deliverer, post
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
 from fleet.config import FleetConfig, parse_fleet
 from fleet.model import ChatRef, Task
-from fleet.store import inbox, tasks
+from fleet.store import tasks
+from fleet.store.chat import inbox
 from fleet.store.core import Store, Tx
 from tests.chat_house import FLEET as PLAIN_FLEET
 from tests.chat_house import PlayedFleet

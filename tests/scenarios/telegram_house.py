@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from bot.cards import Card
-from bot.chats.telegram_adapter import TelegramAdapter
-from bot.chats.telegram_chat import Webhook
-from bot.chats.telegram_rates import Budget, Pace
+from bot.chats.telegram.adapter import TelegramAdapter
+from bot.chats.telegram.chat import Webhook
+from bot.chats.telegram.rates import Budget, Pace
 from bot.commands import every_command
-from bot.deliver import Deliverer, post, repost
 from bot.hearing.core import ChatCore
+from bot.outbox.delivering import Deliverer, post, repost
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
 from fleet.config import parse_fleet
 from fleet.model import ChatRef, Task
-from fleet.store import inbox, tasks
+from fleet.store import tasks
+from fleet.store.chat import inbox
 from fleet.store.core import Store
 from tests.chat_house import FLEET, PlayedFleet
 from tests.far_end.bot_api import BotApi

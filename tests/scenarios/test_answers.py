@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fleet.happenings import Said
+from fleet.agent_events import Said
+from fleet.flight.testimony import events_of
 from fleet.model import TaskState
-from fleet.testimony import events_of
 from tests.chat_flight import Flight
 from tests.far_end import slack as slack_end
 from tests.scenarios.house import House, house

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from bot.chats.console import ConsoleAdapter
-from bot.deliver import RetryAfter, Undeliverable
+from bot.chats.console.adapter import ConsoleAdapter
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.local import client
 from bot.local.control import LINE_LIMIT, ControlServer
+from bot.outbox.delivering import RetryAfter, Undeliverable
 from fleet.errors import Refused, Unavailable
 from fleet.model import ChatRef
-from fleet.store import inbox, tasks
+from fleet.store import tasks
+from fleet.store.chat import inbox
 from tests.chat_house import ADA, CHAT, OTTO, STRANGER, VERA, House, house
 
 

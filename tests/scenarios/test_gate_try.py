@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.commands.gate_try import gate_try
+from bot.local.gate_try import gate_try
 from fleet.errors import Misused
 from tests.far_end.repositories import commit, git, make_work
 from tests.scenarios.gate_house import airboss_toml

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
+from fleet.agent_events import Allow, Asked, Deny
 from fleet.config import AgentConfig, MachineConfig, RepoConfig
 from fleet.config.models import GateTightening
 from fleet.errors import Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled, TimedOut
-from fleet.happenings import Allow, Asked, Deny
 from fleet.model import Isolation
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.verdict import GateOutcome, JUnitCounts, Outcome
-from gates.definitions import load as load_definitions
+from gates.runs.definitions import load as load_definitions
 from tests.scenarios.gate_house import House, airboss_toml
 
 SH = "/bin/sh"

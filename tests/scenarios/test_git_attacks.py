@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from fleet.errors import Refused
-from fleet.git import Git
-from fleet.landing import Landing, Swapped
+from fleet.git.command import Git
+from fleet.git.repository import Repository
+from fleet.git.workspace import Snapshot, Workspaces
+from fleet.landing.base_branch import Landing, Swapped
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Ran
-from fleet.repository import Repository
-from fleet.workspace import Snapshot, Workspaces
 from tests.far_end.repositories import advance, git, make_bare
 
 WHEN = 1_700_000_500

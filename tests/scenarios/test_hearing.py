@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from bot.chats.slack_manifest import dialect
+from bot.chats.slack.manifest import dialect
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.registry import Registry
 from fleet.model import ChatRef, TaskState
-from fleet.store import attachments, tasks
+from fleet.store import tasks
+from fleet.store.chat import attachments as attachment_rows
 from tests.chat_flight import everything
 from tests.chat_house import ADA, OTTO, STRANGER, House, house
 from tests.far_end.bot_api import BotApi
@@ -162,7 +163,7 @@ async def test_a_photo_that_came_with_run_in_telegram_waits_for_the_words(tmp_pa
         assert "2 files kept for it." in question.text
         await there.say(on_telegram.ADA, "make it look like this")
         (task,) = await there.tasks()
-        kept = await there.store.read(lambda tx: attachments.of_note(tx, task.id, attachments.REQUEST))
+        kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, task.id, attachment_rows.REQUEST))
         assert [Path(one.path).read_bytes() for one in kept] == [b"\x89PNG one", b"\x89PNG two"]
 
 

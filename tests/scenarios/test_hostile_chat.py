@@ -21,7 +21,8 @@ from bot.cards import shown
 from bot.commands import every_command
 from bot.hearing.message import Attachment, Message
 from fleet.model import ENDS, ChatRef, PersonId, TaskState
-from fleet.store import inbox, tables, tasks
+from fleet.store import tables, tasks
+from fleet.store.chat import inbox
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
 from gates.people import RIGHTS, Right, Role

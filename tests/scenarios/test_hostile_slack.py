@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bot.chats.slack_inbox import Me, words
+from bot.chats.slack.inbox import Me, words
 from bot.commands import every_command
 from tests.far_end.slack import (
     ADA,

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from bot.cards import Card, shown
-from bot.chats.console import MAIN, ConsoleAdapter, Following
+from bot.chats.console.adapter import MAIN, ConsoleAdapter, Following
 from bot.local import client
 from bot.local.control import ControlServer
 from fleet.model import ChatRef, TaskState

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fleet.telemetry import ToolCallCounter, ToolCalls
+from fleet.figures import ToolCallCounter, ToolCalls
 from tests.conftest import living_in
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel

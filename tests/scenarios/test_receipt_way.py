@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.commands.verify import verify
+from bot.local.verify import verify
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import LandingDone, Refs, SessionPlaced, SnapshotMade, Source, leaf_hash
 from fleet.store import ledger

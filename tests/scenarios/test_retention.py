@@ -13,13 +13,15 @@ from sqlalchemy import select, update
 
 from bot.app import App
 from bot.cards import Card, line
-from bot.deliver import post
 from bot.hearing.message import Attachment, Message
+from bot.outbox.delivering import post
 from bot.retention import Retention
 from fleet.clock import SystemClock
 from fleet.errors import Unavailable
 from fleet.model import TaskState
-from fleet.store import attachments, inbox, tables, tasks
+from fleet.store import tables, tasks
+from fleet.store.chat import attachments as attachment_rows
+from fleet.store.chat import inbox
 from fleet.store.core import Tx
 from tests.chat_flight import Flight
 from tests.chat_house import CHAT, FLEET, House, house
@@ -98,7 +100,7 @@ async def test_a_file_goes_with_its_task_and_the_message_stays_known(tmp_path: P
         assert [bytes(one.payload) for one in payloads] == [b""] * 3
         result, _ = await there.hand_over(there.message("stop", reply_to="m2"))
         assert (result.status, result.task) == (0, "t2"), "a reply to an old card finds its task"
-        (kept,) = await there.store.read(lambda tx: attachments.of_note(tx, "t1", attachments.REQUEST))
+        (kept,) = await there.store.read(lambda tx: attachment_rows.of_note(tx, "t1", attachment_rows.REQUEST))
         assert kept.name == "ended.png", "a retry says that the file is gone instead of going on without it"
 
 
@@ -304,5 +306,5 @@ async def test_a_file_that_a_question_still_holds_stays(tmp_path: Path) -> None:
         assert names(there) == ["waits.png"]
         await there.say("make it look like this")
         (task, _) = await there.tasks()
-        (kept,) = await there.store.read(lambda tx: attachments.of_note(tx, task.id, attachments.REQUEST))
+        (kept,) = await there.store.read(lambda tx: attachment_rows.of_note(tx, task.id, attachment_rows.REQUEST))
         assert Path(kept.path).read_bytes() == b"a picture"

@@ -12,11 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.cards import Action, Card, line
-from bot.chats.slack_chat import from_secrets
-from bot.chats.slack_files import fetch
+from bot.chats.slack.chat import from_secrets
+from bot.chats.slack.files import fetch
 from bot.commands import every_command
-from bot.deliver import repost
 from bot.hearing.message import Attachment
+from bot.outbox.delivering import repost
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import AirbossError, Misused, Refused

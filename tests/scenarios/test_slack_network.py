@@ -15,8 +15,8 @@ import pytest
 from slack_sdk.signature import SignatureVerifier
 
 from bot.cards import Card, line
-from bot.deliver import post
 from bot.hearing.message import Message
+from bot.outbox.delivering import post
 from fleet.model import ChatRef
 from tests.far_end.slack import (
     ADA,

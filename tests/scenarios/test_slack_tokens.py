@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, line
-from bot.chats.slack_errors import WrongToken
+from bot.chats.slack.errors import WrongToken
 from tests.far_end.slack import running_slack
 from tests.far_end.slack_proxy import proxied
 from tests.scenarios.slack_house import House, house, say, served, settings

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bot.cards import Action, Card, Tone, line
-from bot.chats.telegram_rates import Budget, Pace
+from bot.chats.telegram.rates import Budget, Pace
 from bot.commands import every_command
-from bot.deliver import post, repost
+from bot.outbox.delivering import post, repost
 from fleet.model import ChatRef
-from fleet.store import attachments
+from fleet.store.chat import attachments as attachment_rows
 from fleet.untrusted import Untrusted
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import BOT_NAME
@@ -241,8 +241,8 @@ async def test_a_file_with_a_prompt_is_on_the_disk_when_it_is_handled(tmp_path: 
         api.say(OTTO, "/run look at this", photo=b"\xff\xd8jpeg")
         await there.handled()
         first, second = await there.tasks()
-        (notes,) = await there.store.read(lambda tx: attachments.of_note(tx, first.id, 0))
-        (photo,) = await there.store.read(lambda tx: attachments.of_note(tx, second.id, 0))
+        (notes,) = await there.store.read(lambda tx: attachment_rows.of_note(tx, first.id, 0))
+        (photo,) = await there.store.read(lambda tx: attachment_rows.of_note(tx, second.id, 0))
         assert Path(notes.path).read_bytes() == b"notes"
         assert Path(notes.path).name == "pass-wd.txt"
         assert Path(notes.path).is_relative_to(tmp_path / "files")
@@ -260,9 +260,9 @@ async def test_an_album_is_one_prompt_with_all_its_pictures(tmp_path: Path, api:
         await there.handled()
         first, second = await there.tasks()
         assert (first.prompt, second.prompt) == ("compare these", "something else")
-        kept = await there.store.read(lambda tx: attachments.of_note(tx, first.id, 0))
+        kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, first.id, 0))
         assert [Path(one.path).read_bytes() for one in kept] == [b"\xff\xd80", b"\xff\xd81", b"\xff\xd82"]
-        assert not await there.store.read(lambda tx: attachments.of_note(tx, second.id, 0))
+        assert not await there.store.read(lambda tx: attachment_rows.of_note(tx, second.id, 0))
 
 
 async def test_an_album_that_a_restart_cut_short_is_one_prompt_all_the_same(tmp_path: Path, api: BotApi) -> None:
@@ -274,7 +274,7 @@ async def test_an_album_that_a_restart_cut_short_is_one_prompt_all_the_same(tmp_
     async with telegram_house(tmp_path, api) as there:
         await there.handled()
         (task,) = await there.tasks()
-        kept = await there.store.read(lambda tx: attachments.of_note(tx, task.id, 0))
+        kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, task.id, 0))
         assert len(kept) == 2
 
 

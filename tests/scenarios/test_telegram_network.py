@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Action, Card, line
-from bot.chats.telegram_chat import from_secrets
-from bot.chats.telegram_http import AiohttpRequest, NotSent
-from bot.deliver import post
+from bot.chats.telegram.chat import from_secrets
+from bot.chats.telegram.http import AiohttpRequest, NotSent
+from bot.outbox.delivering import post
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import Misused

@@ -10,7 +10,7 @@ import pytest
 
 from bot.cards import Action, Card, line
 from bot.commands import every_command
-from bot.deliver import post
+from bot.outbox.delivering import post
 from bot.registry import Command
 from fleet.model import ChatRef
 from gates.people import RIGHTS, Right

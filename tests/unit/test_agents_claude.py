@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fleet.agents.registry import driver
-from fleet.exits import Lost
-from fleet.happenings import (
+from fleet.agent_events import (
     Allow,
     Answered,
     Asked,
@@ -20,7 +18,9 @@ from fleet.happenings import (
     TurnEnded,
     Used,
 )
-from fleet.happenings import Unknown as NotUnderstood
+from fleet.agent_events import Unknown as NotUnderstood
+from fleet.agents.registry import driver
+from fleet.exits import Lost
 from fleet.ports import Brief, Image, Step
 from fleet.questions import Option, Question
 from tests.unit import agent_lines as lines

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet.agents.registry import driver
-from fleet.exits import Exited
-from fleet.happenings import (
+from fleet.agent_events import (
     Allow,
     Answered,
     Asked,
@@ -24,7 +22,9 @@ from fleet.happenings import (
     TurnEnded,
     Used,
 )
-from fleet.happenings import Unknown as NotUnderstood
+from fleet.agent_events import Unknown as NotUnderstood
+from fleet.agents.registry import driver
+from fleet.exits import Exited
 from fleet.ports import Brief, Image, Step
 from fleet.questions import Option, Question
 from tests.unit import agent_lines as lines

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.agent_events import Allow, Asked, Decision, Deny, Happening, Unknown
 from fleet.agents.registry import driver
 from fleet.exits import Exited
-from fleet.happenings import Allow, Asked, Decision, Deny, Happening, Unknown
 from fleet.ports import AgentDriver, Brief, DriverState, Step
 from tests.unit import agent_lines as say
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from fleet.agent_events import Happening, Said, TurnEnded
 from fleet.agents.lines import SUMMARY_LIMIT, TAIL_LIMIT, WORDS_LIMIT, cut, one_line
 from fleet.agents.registry import driver
 from fleet.exits import Exited
-from fleet.happenings import Happening, Said, TurnEnded
+from fleet.flight.testimony import events_of
 from fleet.ports import Brief, DriverState, Step
 from fleet.redact import Redactor
-from fleet.testimony import events_of
 from tests.unit import agent_lines as say
 
 BRIEF = Brief("6f7ab5fc-52e4-4d2e-9a55-6f57a9e0a001", "do it", "/w", ("agent",))

@@ -10,12 +10,12 @@ import pytest
 from bot.cards import Card, shown
 from bot.telling.longtext import utf16
 from bot.telling.sounds import Sound
+from fleet.agent_events import Said
 from fleet.events import AgentContinued, AgentSaid, ToolCallStarted
-from fleet.happenings import Said
+from fleet.flight.testimony import events_of
 from fleet.model import TaskState
 from fleet.store import sessions
 from fleet.store.core import Tx
-from fleet.testimony import events_of
 from tests.chat_flight import Flight, everything
 from tests.chat_house import House, house
 

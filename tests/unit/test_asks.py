@@ -10,13 +10,13 @@ from sqlalchemy import update
 from bot.cards import shown
 from bot.telling import asks
 from bot.telling.reminders import Reminders
+from fleet.agent_events import Asked
 from fleet.clock import SystemClock
 from fleet.events import PermissionGranted, TurnClosed
-from fleet.happenings import Asked
 from fleet.questions import Option, Question
 from fleet.store import approvals, ledger, tables
 from fleet.store.core import Tx
-from gates.grants import Grants
+from gates.rulings.grants import Grants
 from tests.chat_flight import Flight, everything
 from tests.chat_house import OTTO, VERA, House, house
 

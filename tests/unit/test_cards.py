@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cards import Action, Card, Tone, capped, field, footed, line, one_line, shown
-from bot.chats.console_render import WIDTH, render, render_edit
+from bot.chats.console.render import WIDTH, render, render_edit
 from fleet.errors import Malformed
 from fleet.model import Isolation
 from fleet.untrusted import Untrusted

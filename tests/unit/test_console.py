@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, line
-from bot.chats.console import BEHIND, MAIN, ConsoleAdapter
-from bot.chats.console_render import render
-from bot.deliver import Outgoing, post, repost
+from bot.chats.console.adapter import BEHIND, MAIN, ConsoleAdapter
+from bot.chats.console.render import render
 from bot.local import client
 from bot.local.control import ControlServer
+from bot.outbox.delivering import Outgoing, post, repost
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted

@@ -11,10 +11,10 @@ from bot.cards import shown
 from bot.digest import digest_card, make_digest, over, parse_span
 from bot.plots import digest_picture
 from fleet.events import GateClosed, PipeEnded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
 from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
 from fleet.store import ledger, tasks
 from fleet.store.core import Store, Tx
-from fleet.telemetry import DAY_US, ToolCallCounter, ToolCalls, active
 
 
 def fly(tx: Tx, end: TaskState) -> None:

@@ -82,6 +82,19 @@ def test_every_event_is_listed_with_its_body() -> None:
     }
 
 
+def test_the_table_of_rooms_is_the_tree() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page[page.index("## Rooms") : page.index("## Every event")]
+    rows = re.findall(r"^\| `([a-z_/]+)/` \|", table, re.MULTILINE)
+    tree = {
+        str(path.parent.relative_to(ROOT))
+        for package in ("fleet", "gates", "bot")
+        for path in (ROOT / package).rglob("*.py")
+        if path.parent.name != "versions"  # alembic's own folder within the migrations
+    }
+    assert sorted(rows) == sorted(tree | {"tests", "deploy"})
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for link, picture in _LINK.findall(page.read_text(encoding="utf-8")):

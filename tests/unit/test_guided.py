@@ -14,7 +14,9 @@ from bot.hearing.core import ChatCore
 from bot.hearing.message import Attachment
 from bot.hearing.rates import PerPerson, Sparing
 from fleet.model import ChatRef, Isolation, PersonId, TaskMode
-from fleet.store import attachments, inbox, sessions, settings, tables, tasks
+from fleet.store import sessions, tables, tasks
+from fleet.store.chat import attachments as attachment_rows
+from fleet.store.chat import inbox, settings
 from fleet.store.core import Tx
 from tests.chat_flight import everything
 from tests.chat_house import ADA, CHAT, FLEET, OTTO, STRANGER, House, house
@@ -187,9 +189,9 @@ async def test_files_come_with_the_request_with_later_words_and_with_a_retry(tmp
         await there.say("/retry t1")
 
         def read(tx: Tx) -> tuple[list[str], int, list[str], list[str]]:
-            newest, late = attachments.waiting(tx, "t1.1", "t1")
-            again = attachments.of_note(tx, "t2", attachments.REQUEST)
-            first = attachments.of_note(tx, "t1", attachments.REQUEST)
+            newest, late = attachment_rows.waiting(tx, "t1.1", "t1")
+            again = attachment_rows.of_note(tx, "t2", attachment_rows.REQUEST)
+            first = attachment_rows.of_note(tx, "t1", attachment_rows.REQUEST)
             return [one.path for one in first], newest, [one.name for one in late], [one.path for one in again]
 
         assert await there.store.read(read) == (["/files/1"], 1, ["shot.png"], ["/files/1"])
@@ -219,7 +221,8 @@ async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Pa
 
 async def held(there: House, task: str) -> list[str]:
     return [
-        one.path for one in await there.store.read(lambda tx: attachments.of_note(tx, task, attachments.REQUEST))
+        one.path
+        for one in await there.store.read(lambda tx: attachment_rows.of_note(tx, task, attachment_rows.REQUEST))
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, shown
-from bot.registry import MachineSeen
+from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef, Isolation, TaskMode, TaskState
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
@@ -156,7 +156,9 @@ async def test_a_sessions_line_says_how_its_gates_went(tmp_path: Path) -> None:
 
 
 async def test_the_first_line_has_no_sign_even_when_something_waits(tmp_path: Path) -> None:
-    from bot.chats import console_render, slack_render, telegram_render
+    from bot.chats.console import render as console_render
+    from bot.chats.slack import render as slack_render
+    from bot.chats.telegram import render as telegram_render
 
     async with house(tmp_path) as there:
         flight = await Flight.begin(there)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.agent_events import Allow, Asked, AskPerson, Deny
 from fleet.errors import Refused
-from fleet.happenings import Allow, Asked, AskPerson, Deny
 from fleet.model import PersonId
 from fleet.verdict import GateOutcome, GateResult, Outcome
 from gates.people import RIGHTS, Person, Right, Role, console_owner, demand, may, who
-from gates.permissions import PermissionRules, inside, rule
 from gates.policy import AllOf, AnyOf, Gate, Touched, decide, evaluate, every, run_by, touched
+from gates.rulings.permissions import PermissionRules, inside, rule
 
 P, F, U, L = GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.UNAVAILABLE, GateOutcome.LOST
 A = GateOutcome.ABANDONED

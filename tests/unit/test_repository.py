@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
-from fleet.git import Git, without_credentials
+from fleet.git.command import Git, without_credentials
+from fleet.git.repository import Change, Repository, Stat
 from fleet.pathspecs import matches
-from fleet.repository import Change, Repository, Stat
 from tests.far_end.repositories import advance, commit, git, make_bare, make_work
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.chats.slack_inbox import typed
-from bot.chats.slack_manifest import (
+from bot.chats.slack.inbox import typed
+from bot.chats.slack.manifest import (
     EVENTS,
     MOST_COMMANDS,
     RESERVED,

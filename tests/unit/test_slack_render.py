@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cards import Action, Card, Tone, field, line
-from bot.chats.slack_inbox import Me, read, typed, words
-from bot.chats.slack_pace import Pace
-from bot.chats.slack_render import BODY, draw, pieces_of, plain
+from bot.chats.slack.inbox import Me, read, typed, words
+from bot.chats.slack.pace import Pace
+from bot.chats.slack.render import BODY, draw, pieces_of, plain
 from bot.commands import every_command
 from bot.hearing.message import Message
 from bot.registry import Registry

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cards import Action, Card, Field, Text, Tone, line
-from bot.chats.telegram_files import clean_name
-from bot.chats.telegram_inbox import message_id, parts
-from bot.chats.telegram_rates import Budget, Pace
-from bot.chats.telegram_render import CAPTION_LIMIT, TEXT_LIMIT, disarm, keyboard, render, units
+from bot.chats.telegram.files import clean_name
+from bot.chats.telegram.inbox import message_id, parts
+from bot.chats.telegram.rates import Budget, Pace
+from bot.chats.telegram.render import CAPTION_LIMIT, TEXT_LIMIT, disarm, keyboard, render, units
 from fleet.untrusted import Untrusted
 from tests.far_end.bot_api_text import read, utf16
 

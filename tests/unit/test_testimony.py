@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fleet.agent_events import Happening, Said, ToolEnded, ToolOutcome, TurnEnded
 from fleet.agents.lines import WORDS_LIMIT
 from fleet.events import AgentContinued, AgentSaid, Event, ToolCallEnded, TurnClosed
-from fleet.happenings import Happening, Said, ToolEnded, ToolOutcome, TurnEnded
+from fleet.flight.testimony import SUMMARY_LIMIT, TEXT_LIMIT, claim_of, events_of
 from fleet.redact import Redactor
-from fleet.testimony import SUMMARY_LIMIT, TEXT_LIMIT, claim_of, events_of
 
 SECRET = "correct-horse-battery-staple"
 REDACT = Redactor([SECRET])

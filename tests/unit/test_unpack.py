@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import unpack
-from fleet.git import Git
+from fleet.git import unpack
+from fleet.git.command import Git
 from tests.far_end.repositories import git, make_bare
 
 KINDS = {"commit": 1, "tree": 2, "blob": 3}

@@ -1,0 +1,366 @@
+"""The Slack adapter: sends cards as messages, hands over what people say, by slack-bolt and slack_sdk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.cards import Card
+from bot.chats.slack import files as slack_files
+from bot.chats.slack import inbox as slack_inbox
+from bot.chats.slack.doors import Door, HttpDoor, SocketDoor, Take
+from bot.chats.slack.errors import GONE, NOT_HERE, TOO_LARGE, Rejected, Unsure, WrongToken, raised_by, undeliverable
+from bot.chats.slack.inbox import Me
+from bot.chats.slack.pace import Pace
+from bot.chats.slack.render import Drawn, bare, draw, escape, plain
+from bot.hearing.message import Attachment, Message
+from bot.outbox.delivering import AdapterLimits, Outgoing, Receive, RetryAfter, Undeliverable
+from fleet.errors import AirbossError, Misused, Unavailable
+from fleet.model import PersonId
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
+_ANSWER_URL_SECONDS: Final = 25 * 60.0  # Slack's own response_url lives 30 minutes
+_TIMEOUT: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``.env`` says of Slack. One of ``app_token`` and ``signing_secret`` is empty."""
+
+    bot_token: str
+    app_token: str
+    signing_secret: str
+    api: str
+    listen: tuple[str, int]
+    files: Path
+
+
+class SlackAdapter:
+    """One Slack app in one workspace. ``verbs``: what the registry knows, to tell a command from chatter;
+    ``heard`` is told the name of each slash command as Slack delivers it."""
+
+    name = slack_inbox.NAME
+    limits = AdapterLimits(text=3_000, buttons=25)
+
+    def __init__(
+        self,
+        settings: Settings,
+        verbs: Collection[str],
+        *,
+        heard: Callable[[str], None] = lambda _: None,
+        posts: Pace | None = None,
+        door: Callable[[AsyncWebClient, Take], Door] | None = None,
+    ) -> None:
+        self._settings, self._verbs, self._heard = settings, verbs, heard
+        self._posts, self._edits = posts or Pace(burst=5, per_second=1), Pace(burst=20, per_second=0.8)
+        self._make_door = door or self._usual_door
+        self._me = Me("", "")
+        self._receive: Receive | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._web: AsyncWebClient | None = None
+        self._door: Door | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[None] | None = None
+        self._sent: dict[int, str] = {}
+        self._unsure: set[int] = set()
+        self._answer_urls: dict[str, tuple[str, float]] = {}
+
+    # --- the way in -------------------------------------------------------------------------------------
+
+    async def start(self, receive: Receive) -> None:
+        """Connects. When Slack is away it goes on trying by itself; a wrong token raises ``Misused``."""
+        self._receive = receive
+        self._failed = asyncio.get_running_loop().create_future()
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
+        self._web = AsyncWebClient(
+            token=self._settings.bot_token,
+            base_url=self._settings.api,
+            timeout=_TIMEOUT,
+            session=self._session,
+            retry_handlers=[],  # a silent second try could say a thing twice; the outbox tries again, marked
+        )
+        try:
+            await self._open(self._web)
+        except Misused:
+            await self.close()
+            raise
+        except (Unavailable, RetryAfter) as error:
+            _log.warning("Slack is away, trying on: %s", error)
+            self._opening = asyncio.create_task(self._keep_opening(self._web), name="slack opening")
+
+    async def running(self) -> None:
+        """Never ends by itself; raises what makes going on impossible (a token that Slack no longer takes)."""
+        if self._failed is None:
+            raise RuntimeError("the Slack adapter was not started")
+        await asyncio.shield(self._failed)
+
+    def _fail(self, error: AirbossError) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _open(self, web: AsyncWebClient) -> None:
+        who = await self._asked("auth.test", web.auth_test)
+        self._me = Me(str(who.get("team_id", "")), str(who.get("user_id", "")))
+        if self._settings.app_token:
+            token = self._settings.app_token
+            await self._asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
+        door = self._make_door(web, self._take)
+        await door.open(self._fail)
+        self._door = door
+        _log.info("Slack: connected as %s in %s", self._me.user, self._me.team)
+
+    def _usual_door(self, web: AsyncWebClient, take: Take) -> Door:
+        if self._settings.app_token:
+            return SocketDoor(web, take, self._settings.app_token)
+        return HttpDoor(web, take, self._settings.signing_secret, self._settings.listen)
+
+    async def _keep_opening(self, web: AsyncWebClient) -> None:
+        tries = 0
+        while True:
+            await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
+            tries += 1
+            try:
+                await self._open(web)
+            except Misused as error:
+                return self._fail(error)
+            except (Unavailable, RetryAfter) as error:
+                _log.info("Slack is still away: %s", error)
+            else:
+                return None
+
+    async def close(self) -> None:
+        """Stops taking messages; ends even when Slack does not answer."""
+        if self._opening is not None:
+            self._opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._opening
+        if self._door is not None:
+            await self._door.close()
+        if self._session is not None:
+            await self._session.close()
+        if self._failed is not None and not self._failed.done():
+            self._failed.cancel()
+
+    async def _take(self, body: Mapping[str, Any]) -> None:
+        """Commits what a body says; returning is the acknowledgement."""
+        message = slack_inbox.read(body, self._me, self._verbs)
+        if message is None or self._receive is None:
+            return
+        url, command = body.get("response_url"), body.get("command")
+        if isinstance(command, str):
+            self._heard(command)
+        if isinstance(url, str) and message.text:
+            self._answer_urls[message.chat.chat] = (url, time.monotonic() + _ANSWER_URL_SECONDS)
+        await self._receive(message)
+
+    async def fetch(self, message: Message) -> Message:
+        """The message, its files on the controller's disk. Raises an ``AirbossError`` when one is not to be had."""
+        return replace(message, files=tuple([await self._fetched(file) for file in message.files]))
+
+    async def _fetched(self, file: Attachment) -> Attachment:
+        if not file.source:
+            return file
+        web, session = self._ready()
+        try:
+            answer = await self._asked("files.info", lambda: web.files_info(file=file.source))
+        except (RetryAfter, Rejected) as error:
+            raise Unavailable(
+                attempted="fetch the file", on=file.name, cause=str(error), hint="Send it again."
+            ) from error
+        found = answer.get("file")
+        return await slack_files.fetch(
+            session,
+            token=self._settings.bot_token,
+            api=self._settings.api,
+            found=found if isinstance(found, dict) else {},
+            file=file,
+            into=self._settings.files,
+        )
+
+    # --- the way out ------------------------------------------------------------------------------------
+
+    async def deliver(self, outgoing: Outgoing) -> str:
+        """Sends the card, or changes it. A message that is gone comes anew."""
+        again = outgoing.again or outgoing.id in self._unsure
+        drawn = draw(outgoing.card, user=self._pinged(outgoing), again=again)
+        try:
+            if outgoing.edits:
+                return await self._edit(outgoing, drawn)
+            return await self._post(outgoing, drawn)
+        except Unsure:
+            if not outgoing.edits:
+                self._unsure.add(outgoing.id)
+            raise
+        except Rejected as error:
+            if error.code in NOT_HERE:
+                await self._say_why(outgoing.chat.chat)
+            raise undeliverable(error) from error
+        except Misused as error:
+            _log.error("Slack takes nothing from us now; it is kept: %s", error)
+            if isinstance(error, WrongToken):
+                self._fail(error)
+            raise Unavailable(attempted="reach Slack", cause=error.cause, hint=error.hint) from error
+
+    def _pinged(self, outgoing: Outgoing) -> str:
+        """The Slack user whom a new message mentions; a person of another platform or workspace is not here."""
+        if not outgoing.ping or outgoing.edits:
+            return ""
+        try:
+            person = PersonId.parse(outgoing.card.mention)
+        except ValueError:
+            return ""
+        return person.user if (person.platform, person.workspace) == (self.name, self._me.team) else ""
+
+    async def _edit(self, outgoing: Outgoing, drawn: Drawn) -> str:
+        web, _ = self._ready()
+        place, ts = outgoing.chat.chat, outgoing.edits
+        try:
+            await self._sized(
+                outgoing.card,
+                drawn,
+                lambda now: self._paced(
+                    self._edits,
+                    "chat.update",
+                    "",
+                    lambda: web.chat_update(channel=place, ts=ts, text=now.text, blocks=now.blocks, parse="none"),
+                ),
+            )
+        except Rejected as error:
+            if error.code not in GONE:
+                raise
+            return await self._post(outgoing, drawn)
+        return ts
+
+    async def _post(self, outgoing: Outgoing, drawn: Drawn) -> str:
+        """The message, then its files. A try after the message went out goes on with the files."""
+        place, thread = outgoing.chat.chat, outgoing.chat.thread or outgoing.root
+        whole = drawn.whole
+        ts = self._sent.get(outgoing.id, "")
+        if not ts:
+            answer, cut = await self._sized(
+                outgoing.card, drawn, lambda now: self._message(place, thread, now, outgoing.ping)
+            )
+            whole = whole or (plain(outgoing.card) if cut else "")
+            ts = str(answer.get("ts", ""))
+            self._sent[outgoing.id] = ts
+        if not outgoing.edits:
+            await self._files(outgoing, whole, thread)
+        self._sent.pop(outgoing.id, None)
+        self._unsure.discard(outgoing.id)
+        return ts
+
+    async def _message(self, place: str, thread: str, drawn: Drawn, ping: bool) -> Mapping[str, Any]:
+        web, _ = self._ready()
+        return await self._paced(
+            self._posts,
+            "chat.postMessage",
+            place,
+            lambda: web.chat_postMessage(
+                channel=place,
+                text=drawn.text,
+                blocks=drawn.blocks,
+                thread_ts=thread or None,
+                reply_broadcast=True if ping and thread else None,
+                parse="none",
+                link_names=False,
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+        )
+
+    async def _sized(
+        self, card: Card, drawn: Drawn, send: Callable[[Drawn], Awaitable[Mapping[str, Any]]]
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Sends it; what Slack finds too large goes without its text, and the answer says so."""
+        try:
+            return await send(drawn), False
+        except Rejected as error:
+            if error.code not in TOO_LARGE:
+                raise
+            _log.warning("Slack refuses a card as it is (%s): it goes shortened, its text as a file", error.code)
+            return await send(draw(bare(card))), True
+
+    async def _files(self, outgoing: Outgoing, whole: str, thread: str) -> None:
+        sends: list[tuple[str, str | bytes]] = []
+        if whole:
+            sends.append((f"{outgoing.task or 'airboss'}.txt", whole))
+        for path in (outgoing.card.picture, outgoing.card.document):
+            if path:
+                sends.append((Path(path).name, await asyncio.to_thread(_content, Path(path))))
+        for name, content in sends:
+            await self._file(outgoing.chat.chat, thread, name, content)
+
+    async def _file(self, place: str, thread: str, name: str, content: str | bytes) -> None:
+        web, _ = self._ready()
+        try:
+            await self._paced(
+                self._posts,
+                "files.completeUploadExternal",
+                place,
+                lambda: web.files_upload_v2(
+                    channel=place, thread_ts=thread or None, filename=name, title=name, content=content
+                ),
+            )
+        except Rejected as error:
+            note = f"The file {escape(name)} could not be sent: Slack says {escape(error.code)}."
+            await self._message(place, thread, Drawn([], note), ping=False)
+
+    async def _say_why(self, place: str) -> None:
+        """Where we may not write, the one who asked by a slash command is told what to do."""
+        url, until = self._answer_urls.pop(place, ("", 0.0))
+        if not url or time.monotonic() > until:
+            return
+        with contextlib.suppress(Exception):
+            await AsyncWebhookClient(url, timeout=_TIMEOUT).send(
+                text="I may not write here. Say `/invite @airboss`, then ask again; or write to me directly.",
+                response_type="ephemeral",
+            )
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    async def _paced(
+        self, pace: Pace, method: str, key: str, call: Callable[[], Awaitable[Any]]
+    ) -> Mapping[str, Any]:
+        """A call within its budget. Raises as :meth:`_asked`, and ``RetryAfter`` when the budget is spent."""
+        name = f"{method} {key}"
+        if (wait := pace.ask(name)) > 0:
+            raise RetryAfter(wait)
+        try:
+            return await self._asked(method, call)
+        except RetryAfter as asked:
+            pace.close(name, asked.seconds)
+            raise
+
+    async def _asked(self, method: str, call: Callable[[], Awaitable[Any]]) -> Mapping[str, Any]:
+        try:
+            answer = await call()
+        except (AirbossError, Undeliverable, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise raised_by(error, method) from error
+        data = getattr(answer, "data", None)
+        return data if isinstance(data, dict) else {}
+
+    def _ready(self) -> tuple[AsyncWebClient, aiohttp.ClientSession]:
+        if self._web is None or self._session is None or not self._me.user:
+            raise Unavailable(attempted="reach Slack", cause="there is no connection yet")
+        return self._web, self._session
+
+
+def _content(path: Path) -> str | bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return f"{path.name} cannot be read on the controller: {error.strerror}"

@@ -1,0 +1,221 @@
+"""How Slack reaches us: a socket that we open (Socket Mode), or HTTP that we listen to.
+
+Both commit a body and acknowledge it, and run nothing else: what a body asks for is done after its commit. So no
+listener of slack-bolt's runs, whose runner looks only every 10 ms whether one has acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.middleware.async_middleware import AsyncMiddleware
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.chats.slack.errors import WrongToken, raised_by
+from fleet.errors import AirbossError, Misused
+
+_log = logging.getLogger(__name__)
+
+Take = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Commits what a body says; what it raises keeps the body unacknowledged, and Slack sends it again."""
+
+GaveUp = Callable[[AirbossError], None]
+"""Told of what makes going on impossible."""
+
+PATH: Final = "/slack/events"
+PING_SECONDS: Final = 5.0
+LARGEST_BODY: Final = 4 << 20
+
+
+class Door(Protocol):
+    """One of the two ways in."""
+
+    async def open(self, gave_up: GaveUp) -> None:
+        """Begins to take bodies. ``gave_up`` is told, later on, of a token that Slack no longer takes."""
+
+    async def close(self) -> None:
+        """Takes no more."""
+
+
+class _Commit(AsyncMiddleware):
+    """Stands behind the check of the signature, before all else: what is signed is committed, and so answered."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+
+    async def async_process(
+        self, *, req: AsyncBoltRequest, resp: BoltResponse, next: Callable[[], Awaitable[BoltResponse]]
+    ) -> BoltResponse:
+        if req.body.get("type") == "url_verification":
+            return BoltResponse(status=200, body={"challenge": str(req.body.get("challenge", ""))})
+        try:
+            await self._take(req.body)
+        except AirbossError as error:
+            _log.warning("not acknowledged, Slack will send it again: %s", error)
+            return BoltResponse(status=503, body="")
+        return BoltResponse(status=200, body="")
+
+
+class HttpDoor:
+    """Requests that Slack signs; a wrong signature gets 401 and reaches nothing."""
+
+    def __init__(self, client: AsyncWebClient, take: Take, signing_secret: str, listen: tuple[str, int]) -> None:
+        self._bolt = AsyncApp(client=client, before_authorize=_Commit(take), signing_secret=signing_secret)
+        self._listen = listen
+        self._runner: web.AppRunner | None = None
+        self.port = listen[1]
+
+    async def open(self, gave_up: GaveUp) -> None:
+        """Raises ``Misused`` when the address cannot be listened to."""
+        site = web.Application(client_max_size=LARGEST_BODY)
+        site.router.add_post(PATH, self._answer)
+        self._runner = web.AppRunner(site, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, *self._listen).start()
+        except OSError as error:
+            await self.close()
+            raise Misused(
+                attempted="listen for Slack",
+                on=f"{self._listen[0]}:{self._listen[1]}",
+                cause=str(error.strerror or error),
+                hint="Give another SLACK_LISTEN=HOST:PORT in .env.",
+            ) from error
+        self.port = int(self._runner.addresses[0][1])
+        _log.info("Slack: listening at %s:%s%s", self._listen[0], self.port, PATH)
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        stamp = request.headers.get("X-Slack-Request-Timestamp", "")
+        if not (stamp.isascii() and stamp.isdigit()):
+            return web.Response(status=401)
+        try:
+            asked = await to_bolt_request(request)
+        except Exception as error:  # the library reads before it looks at the signature, and stumbles over much
+            _log.info("Slack: a request that cannot be read is turned away (%s)", type(error).__name__)
+            return web.Response(status=400)
+        return await to_aiohttp_response(await self._bolt.async_dispatch(asked))
+
+
+class SocketDoor:
+    """A socket to Slack that is replaced when it breaks, goes deaf or has been silent for long."""
+
+    def __init__(
+        self,
+        client: AsyncWebClient,
+        take: Take,
+        app_token: str,
+        *,
+        look_seconds: float = PING_SECONDS,
+        silence_seconds: float = 900.0,
+        patience_seconds: float = 20.0,
+    ) -> None:
+        self._web, self._take, self._token = client, take, app_token
+        self._look, self._silence, self._patience = look_seconds, silence_seconds, patience_seconds
+        self._client: SocketModeClient | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._heard = self._well = time.monotonic()
+        self._old: set[asyncio.Task[None]] = set()
+
+    async def open(self, gave_up: GaveUp) -> None:
+        await self._replace()
+        self._watch = asyncio.create_task(self._watching(gave_up), name="slack socket")
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        if self._client is not None:
+            await self._shut(self._client)
+        await asyncio.gather(*self._old, return_exceptions=True)
+
+    async def _replace(self) -> bool:
+        """The new socket first, then the old one goes: what comes twice in between is known by its key. Answers
+        whether the new one was opened in time."""
+        old, client = self._client, SocketModeClient(self._token, web_client=self._web, ping_interval=PING_SECONDS)
+        client.message_listeners.append(self._hear)
+        client.socket_mode_request_listeners.append(self._commit)
+        self._client = client
+        self._heard = self._well = time.monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                await client.connect()  # type: ignore[no-untyped-call] # the library leaves it untyped
+        except TimeoutError:
+            _log.warning("Slack: no socket within %s s; trying again", self._patience)
+            return False
+        finally:
+            if old is not None:
+                closing = asyncio.create_task(self._shut(old))
+                self._old.add(closing)
+                closing.add_done_callback(self._old.discard)
+        return True
+
+    async def _shut(self, client: SocketModeClient) -> None:
+        try:
+            async with asyncio.timeout(5):
+                await client.close()  # type: ignore[no-untyped-call] # the library leaves it untyped
+        except Exception as error:
+            _log.debug("a Slack socket did not close in order: %r", error)
+        finally:
+            for task in (client.message_processor, client.message_receiver, client.current_session_monitor):
+                if task is not None:
+                    task.cancel()
+            await client.aiohttp_client_session.close()
+
+    async def _commit(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        """Acknowledges what is committed; what is not, Slack sends again."""
+        try:
+            await self._take(request.payload)
+        except AirbossError as error:
+            _log.warning("not acknowledged, Slack will send it again: %s", error)
+        else:
+            await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
+
+    async def _hear(self, client: AsyncBaseSocketModeClient, message: dict[str, Any], raw: str | None) -> None:
+        self._heard = time.monotonic()
+
+    async def _watching(self, gave_up: GaveUp) -> None:
+        while True:
+            await asyncio.sleep(self._look)
+            try:
+                if why := await self._unwell():
+                    _log.info("Slack: a new socket, since %s", why)
+                    if not await self._replace():  # the library goes on trying, whatever Slack says: ask it why
+                        await self._web.apps_connections_open(app_token=self._token)
+            except Exception as error:
+                said = raised_by(error, "apps.connections.open")
+                if isinstance(said, WrongToken):
+                    return gave_up(said)
+                _log.warning("Slack: the socket could not be replaced; trying again (%s)", said, exc_info=error)
+
+    async def _unwell(self) -> str:
+        assert self._client is not None
+        client, now = self._client, time.monotonic()
+        tasks = (client.message_processor, client.message_receiver, client.current_session_monitor)
+        if any(task is None or task.done() for task in tasks):
+            return "a part of the old one has ended"
+        if await client.is_connected():
+            self._well = now
+        if now - self._well > self._patience:
+            return f"the old one is away for {now - self._well:.0f} s"
+        if now - self._heard > self._silence:
+            return f"the old one is silent for {now - self._heard:.0f} s"
+        return ""

@@ -1,0 +1,270 @@
+"""The Telegram chat: python-telegram-bot in, one message at a time out, and what its errors mean for the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import telegram.error
+from telegram import Bot, BotCommand, Update
+from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, NetworkError, TelegramError
+from telegram.ext import Updater
+
+from bot.chats.telegram import files as telegram_files
+from bot.chats.telegram import render as telegram_render
+from bot.chats.telegram.chat import OFFICIAL, TOKEN, Webhook
+from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest
+from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, CommittingQueue, Me, read, unread
+from bot.chats.telegram.post import Post
+from bot.chats.telegram.rates import Budget
+from bot.chats.telegram.webhook import WebhookServer
+from bot.hearing.message import Message
+from bot.outbox.delivering import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
+from fleet.errors import AirbossError, Misused, Refused, Unavailable
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 30
+_FIRST_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 5.0
+_RECONNECT_SECONDS: Final = (1, 2, 5, 10, 30)
+_CONFLICTS: Final = 3
+_CONFLICT_WINDOW: Final = 60.0
+_MENU_LIMIT: Final = 100
+_GROUP_TEXT_LIMIT: Final = 256
+
+
+class TelegramAdapter:
+    """One bot. Updates are polled for, or come to ``webhook``; files of messages go under ``home``."""
+
+    name = NAME
+    limits = AdapterLimits(text=telegram_render.TEXT_LIMIT, buttons=100)
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        home: Path,
+        api: str = OFFICIAL,
+        webhook: Webhook | None = None,
+        menu: Iterable[tuple[str, str]] = (),
+        budget: Budget | None = None,
+    ) -> None:
+        self._api, self._home, self._webhook, self._menu = api.rstrip("/"), home, webhook, tuple(menu)
+        self._budget = budget or Budget()
+        self._requests = (PollRequest(self._api), AiohttpRequest(self._api))
+        self._bot = Bot(
+            token,
+            base_url=f"{self._api}/bot",
+            base_file_url=f"{self._api}/file/bot",
+            get_updates_request=self._requests[0],
+            request=self._requests[1],
+        )
+        self._post = Post(self._bot, self._budget)
+        self._queue = CommittingQueue(self._take)
+        self._updater = Updater(self._bot, self._queue)
+        self._server: WebhookServer | None = None
+        self._receive: Receive | None = None
+        self._me = Me(0, "")
+        self._maybe: set[int] = set()
+        self._asides: set[asyncio.Task[None]] = set()
+        self._conflicts: deque[float] = deque(maxlen=_CONFLICTS)
+        self._failed: asyncio.Future[None] | None = None
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def start(self, receive: Receive) -> None:
+        """Begins to take messages. Raises ``Misused`` for a token that Telegram does not know, ``Unavailable``
+        for a webhook address that is taken. When Telegram cannot be reached, it goes on trying by itself.
+        """
+        self._receive = receive
+        self._failed = asyncio.get_running_loop().create_future()
+        for request in self._requests:
+            await request.initialize()
+        try:
+            async with asyncio.timeout(_FIRST_SECONDS):
+                await self._connect()
+        except InvalidToken:
+            raise self._wrong_token() from None
+        except (TelegramError, TimeoutError) as error:
+            log.warning("Telegram cannot be reached (%s); trying on", error)
+            self._aside(self._connect_later())
+
+    async def running(self) -> None:
+        """Never ends by itself; raises what makes going on impossible (a second poller, a revoked token)."""
+        if self._failed is None:
+            raise RuntimeError("the Telegram adapter was not started")
+        await asyncio.shield(self._failed)
+
+    async def close(self) -> None:
+        """Stops taking messages."""
+        asides = list(self._asides)
+        for task in asides:
+            task.cancel()
+        await asyncio.gather(*asides, return_exceptions=True)
+        if self._server is not None:
+            await self._server.close()
+        if self._updater.running:
+            with contextlib.suppress(TelegramError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._updater.stop()
+        for request in self._requests:
+            await request.shutdown()
+        if self._failed is not None and not self._failed.done():
+            self._failed.cancel()
+
+    async def _connect(self) -> None:
+        await self._updater.initialize()
+        me = self._bot.bot
+        self._me = Me(me.id, me.username or "")
+        await self._show_menu()
+        if self._webhook is None:
+            await self._updater.start_polling(
+                timeout=timedelta(seconds=_POLL_SECONDS),
+                allowed_updates=ALLOWED_UPDATES,
+                error_callback=self._poll_failed,
+            )
+            return
+        if self._server is None:
+            server = WebhookServer(self._webhook, self._pushed)
+            await server.start()
+            self._server = server
+        await self._bot.set_webhook(
+            self._webhook.url,
+            allowed_updates=ALLOWED_UPDATES,
+            secret_token=self._webhook.secret,
+            max_connections=1,  # with more, two messages of one person may overtake each other
+        )
+
+    async def _connect_later(self) -> None:
+        for attempt in range(1_000_000):
+            await asyncio.sleep(_RECONNECT_SECONDS[min(attempt, len(_RECONNECT_SECONDS) - 1)])
+            try:
+                await self._connect()
+            except InvalidToken:
+                return self._fail(self._wrong_token())
+            except AirbossError as error:
+                return self._fail(error)
+            except TelegramError as error:
+                log.info("Telegram cannot be reached: %s", error)
+            else:
+                return log.info("Telegram answers")
+        return None
+
+    async def _show_menu(self) -> None:
+        commands = [
+            BotCommand(verb.replace("-", "_"), summary[:_GROUP_TEXT_LIMIT])
+            for verb, summary in self._menu[:_MENU_LIMIT]
+        ]
+        if not commands:
+            return
+        try:
+            await self._bot.set_my_commands(commands)
+        except (BadRequest, telegram.error.RetryAfter) as error:
+            log.warning("the command menu could not be set: %s", error)
+
+    def _poll_failed(self, error: TelegramError) -> None:
+        """Told of each poll that failed; the library goes on polling."""
+        if not isinstance(error, Conflict):
+            log.info("Telegram does not answer: %s", error)
+            return
+        now = time.monotonic()
+        self._conflicts.append(now)
+        log.warning("another program polls with this bot's token")
+        if len(self._conflicts) == _CONFLICTS and now - self._conflicts[0] < _CONFLICT_WINDOW:
+            self._fail(
+                Refused(
+                    attempted="receive from Telegram",
+                    on=f"@{self._me.username}",
+                    cause="another program polls with the same token, and only one can",
+                    hint="Stop the other one, or give each its own bot from @BotFather.",
+                )
+            )
+
+    def _wrong_token(self) -> Misused:
+        return Misused(
+            attempted="log in to Telegram",
+            on=self._api,
+            cause=f"it does not know the token in {TOKEN}",
+            hint="Copy it again from @BotFather into .env, or remove it to go without Telegram.",
+        )
+
+    def _fail(self, error: AirbossError) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    def _aside(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
+
+    # --- in -----------------------------------------------------------------------------------------------
+
+    async def _pushed(self, update: dict[str, Any]) -> None:
+        await self._queue.put(Update.de_json(unread(update), self._bot))
+
+    async def _take(self, update: Update) -> None:
+        """Keeps an update; the library confirms it after this."""
+        said = read(update, self._bot, self._me)
+        if said is None or self._receive is None:
+            return
+        message, pressed = said
+        await self._receive(message)
+        if pressed:
+            self._aside(self._answered(pressed))
+
+    async def _answered(self, query: str) -> None:
+        """Ends the spinning of a pressed button; too late or twice does no harm."""
+        with contextlib.suppress(TelegramError):
+            await self._bot.answer_callback_query(query)
+
+    async def fetch(self, message: Message) -> Message:
+        """The message with its files on disk. Raises ``Refused`` or ``Unavailable``."""
+        return await telegram_files.fetch(self._bot, self._home, message)
+
+    # --- out ----------------------------------------------------------------------------------------------
+
+    async def deliver(self, outgoing: Outgoing) -> str:
+        """Sends or edits; answers how the message is called in the store. Raises as the outbox expects."""
+        again = outgoing.again or outgoing.id in self._maybe
+        try:
+            sent = await self._post.carry(outgoing, again=again)
+        except telegram.error.RetryAfter as error:
+            seconds = _seconds(error)
+            self._budget.close(outgoing.chat.chat, seconds)
+            raise RetryAfter(seconds) from None
+        except ChatMigrated as error:
+            raise Moved(str(error.new_chat_id)) from None
+        except (BadRequest, Forbidden) as error:
+            self._post.forget(outgoing)
+            raise Undeliverable(error.message) from None
+        except InvalidToken:
+            self._fail(self._wrong_token())
+            raise _unavailable("the token is no longer valid") from None
+        except NotSent as error:
+            raise _unavailable(error.message) from None
+        except NetworkError as error:
+            if "entity too large" in error.message.lower():
+                raise Undeliverable(error.message) from None
+            self._maybe.add(outgoing.id)  # it may be on the phone, so the next try is marked
+            raise _unavailable(error.message) from None
+        except TelegramError as error:
+            raise _unavailable(error.message) from None
+        self._maybe.discard(outgoing.id)
+        return sent
+
+
+def _seconds(error: telegram.error.RetryAfter) -> float:
+    asked = error.retry_after
+    return asked.total_seconds() if isinstance(asked, timedelta) else float(asked)
+
+
+def _unavailable(cause: str) -> Unavailable:
+    return Unavailable(attempted="speak to Telegram", cause=cause)

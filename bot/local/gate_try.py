@@ -1,0 +1,195 @@
+"""``airboss gate try``: a repository's gates, run by hand over a commit on this machine, with nothing started."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fleet import exits
+from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
+from fleet.config.home import FLEET_FILE
+from fleet.errors import Misused
+from fleet.git.command import Git, is_object_id
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
+from fleet.machines.executors import Executors
+from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode
+from fleet.ports import Candidate
+from fleet.store import sessions, tasks
+from fleet.store.core import Store, Tx
+from fleet.untrusted import clean
+from fleet.verdict import GateResult, Outcome, Verdict
+from gates.people import console_owner
+from gates.pipeline import Pipeline
+
+#: The command's exit status by what the verdict says.
+STATUS: dict[Outcome, int] = {
+    Outcome.PASSED: 0,
+    Outcome.FAILED: 1,
+    Outcome.REFUSED: 2,
+    Outcome.UNAVAILABLE: 3,
+    Outcome.LOST: 3,
+    Outcome.HELD: 4,
+}
+_MACHINE = "here"
+
+
+async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
+    """Judges ``head`` by the gates of ``base`` and prints what came out; answers the exit status.
+
+    Only commits are judged, never files that are not committed. ``home`` with a ``fleet.toml`` that names this
+    repository adds the operator's gates and the local machines' labels; its store and ledger are not touched.
+    Raises ``Misused`` for a ref that is not there.
+    """
+    where = _existing(repo)
+    with _room(home) as room:
+        verdict = await _judge(where, base, head, home, Path(room))
+    sys.stdout.write(json.dumps(as_plain(verdict), indent=2) + "\n" if as_json else _table(verdict))
+    return STATUS[verdict.outcome]
+
+
+def _existing(repo: Path) -> Path:
+    if not repo.is_dir():
+        raise Misused(attempted="try the gates", on=str(repo), cause="no such directory", hint="give --repo DIR")
+    return repo.resolve()
+
+
+def _room(home: Path | None) -> tempfile.TemporaryDirectory[str]:
+    if home is not None:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="gate-try-", dir=home)
+
+
+async def _judge(repo: Path, base: str, head: str, home: Path | None, room: Path) -> Verdict:
+    git = Git()
+    base_commit, head_commit = await _commit(git, repo, base), await _commit(git, repo, head)
+    mirror = room / "mirror.git"
+    await git.run(
+        "clone", "--quiet", "--mirror", "--", str(repo), str(mirror), attempted="copy the repository", on=str(repo)
+    )
+    name, config = _config(repo, home, room)
+    repository = Repository(name, str(repo), "main", mirror)
+    tree = await repository.tree_of(head_commit)
+    executors = Executors(config, room)
+    try:
+        with Store.open(f"sqlite:///{room / 'try.db'}") as store:
+
+            def begin(tx: Tx) -> Candidate:
+                task = _task(tx, name, console_owner())
+                session = sessions.create_session(
+                    tx, task=task.id, machine=_MACHINE, agent="", base=base_commit, isolation=config.isolation
+                )
+                turn = sessions.create_turn(tx, session, "request", "")
+                return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
+
+            pipeline = Pipeline(
+                store=store,
+                config=lambda: config,
+                executors=executors,
+                workspaces=Workspaces(config.limits),
+                repositories=lambda _: repository,
+                home=room,
+            )
+            return await pipeline.judge(await store.write(begin))
+    finally:
+        await executors.close()
+
+
+def _task(tx: Tx, repo: str, owner: PersonId) -> Task:
+    return tasks.create_task(
+        tx,
+        repo=repo,
+        agent="",
+        machine=_MACHINE,
+        prompt="gate try",
+        mode=TaskMode.CHANGE,
+        requester=str(owner),
+        origin=ChatRef("console", ""),
+    )
+
+
+async def _commit(git: Git, repo: Path, ref: str) -> str:
+    found = await git.run(
+        "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}",
+        attempted="read a ref", on=f"{ref} in {repo}", cwd=repo, expect=(0, 1, 128),
+    )  # fmt: skip
+    if found.code or not is_object_id(found.line):
+        cause = found.err or "there is no such commit"
+        raise Misused(
+            attempted="try the gates", on=f"{ref} in {repo}", cause=cause, hint="git log shows what there is"
+        )
+    return found.line
+
+
+def _config(repo: Path, home: Path | None, room: Path) -> tuple[str, FleetConfig]:
+    """The repository's name, and a fleet of this machine alone, which is one login by its nature."""
+    name, wanted = "repository", RepoConfig(url=str(repo))
+    labels = {sys.platform, platform.machine().lower(), *(["macos"] if sys.platform == "darwin" else [])}
+    if home is not None and (home / FLEET_FILE).exists():
+        fleet = load_fleet(home / FLEET_FILE)
+        for machine in fleet.machines.values():
+            labels |= set(machine.labels) if machine.executor == "local" else set()
+        for known, settings in fleet.repos.items():
+            if Path(settings.url).expanduser().resolve() == repo:
+                name, wanted = known, settings
+    here = MachineConfig(executor="local", labels=sorted(labels), home=str(room), python=sys.executable)
+    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines={_MACHINE: here}, repos={name: wanted})
+    return name, config
+
+
+def as_plain(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as JSON of the shape in ``docs/schema/gate-try.json``."""
+    return {
+        "v": 1,
+        "outcome": str(verdict.outcome),
+        "status": STATUS[verdict.outcome],
+        "reasons": list(verdict.reasons),
+        "commit": verdict.commit,
+        "tree": verdict.tree,
+        "base": verdict.base,
+        "isolation": str(verdict.isolation),
+        "gates": [_gate(result) for result in verdict.gates],
+    }
+
+
+def _gate(result: GateResult) -> dict[str, Any]:
+    seen = result.evidence
+    return {
+        "gate": result.gate,
+        "argv": list(result.argv),
+        "outcome": str(result.outcome),
+        "reason": result.reason,
+        "exit": exits.to_json(seen.exit) if seen else None,
+        "raw_wait_status": seen.raw_wait_status if seen else None,
+        "duration_us": seen.ended_us - seen.started_us if seen else None,
+        "contained": seen.contained if seen else None,
+        "output_sha256": seen.output_sha256 if seen else None,
+        "output_bytes": seen.output_bytes if seen else None,
+        "junit": asdict(result.junit) if result.junit else None,
+        "tail": result.tail,
+    }
+
+
+def _table(verdict: Verdict) -> str:
+    rows = [("gate", "outcome", "exit", "seconds")]
+    for result in verdict.gates:
+        seen = result.evidence
+        took = f"{(seen.ended_us - seen.started_us) / 1e6:.1f}" if seen else "-"
+        rows.append((result.gate, str(result.outcome), clean(str(seen.exit), 60) if seen else "not run", took))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if not verdict.gates:
+        lines = []
+    for result in verdict.gates:
+        if result.tail and str(result.outcome) != str(Outcome.PASSED):
+            lines += ["", f"{result.gate}:", *(f"  {line}" for line in clean(result.tail).split("\n"))]
+    lines += ["", f"{verdict.outcome}: {verdict.commit[:12]} on {verdict.base[:12]}"]
+    lines += [f"  {clean(reason)}" for reason in verdict.reasons]
+    if verdict.isolation is Isolation.UNSAFE_SAME_USER:
+        lines.append("  (run on your own login: unsafe-same-user)")
+    return "\n".join(lines).lstrip("\n") + "\n"

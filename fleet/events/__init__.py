@@ -1,0 +1,74 @@
+"""The ledger's events: one envelope, one small class a kind, one file a subject, one codec."""
+
+from fleet.events.codec import KINDS, encode, parse
+from fleet.events.controller import ConfigReloaded, ControllerStarted
+from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, leaf_hash
+from fleet.events.gates import GateClosed, GateOpened, HoldReleased, VerdictGiven
+from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
+from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
+from fleet.events.sessions import (
+    SPOOL_STALLED,
+    LinkChanged,
+    PipeEnded,
+    PipeStarted,
+    SessionEnded,
+    SessionPlaced,
+    SnapshotMade,
+)
+from fleet.events.tasks import TaskMoved, TaskRequested
+from fleet.events.turns import (
+    AgentContinued,
+    AgentReady,
+    AgentSaid,
+    AgentUnknown,
+    PersonSaid,
+    ToolCallEnded,
+    ToolCallStarted,
+    TurnClosed,
+    TurnStarted,
+    UsageReported,
+)
+
+__all__ = [
+    "KINDS",
+    "SPOOL_STALLED",
+    "AgentContinued",
+    "AgentReady",
+    "AgentSaid",
+    "AgentUnknown",
+    "ConfigReloaded",
+    "ControllerStarted",
+    "Event",
+    "GateClosed",
+    "GateOpened",
+    "HoldReleased",
+    "LandingDone",
+    "LandingIntended",
+    "LandingMissed",
+    "LinkChanged",
+    "PermissionAsked",
+    "PermissionDecided",
+    "PermissionGranted",
+    "PersonSaid",
+    "PipeEnded",
+    "PipeStarted",
+    "ReceiptIssued",
+    "Recorded",
+    "Refs",
+    "SessionEnded",
+    "SessionPlaced",
+    "SnapshotMade",
+    "Source",
+    "TaskMoved",
+    "TaskRequested",
+    "ToolCallEnded",
+    "ToolCallStarted",
+    "TurnClosed",
+    "TurnStarted",
+    "UnknownEvent",
+    "UsageReported",
+    "VerdictGiven",
+    "encode",
+    "leaf_hash",
+    "parse",
+]

@@ -1,0 +1,62 @@
+"""Events about gate runs, verdicts, and held changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fleet.events.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class GateOpened(Event):
+    """In the ledger before the gate runs, so that an omitted failure leaves a hole anyone can see."""
+
+    KIND: ClassVar[str] = "gate.opened"
+    gate: str
+    commit: str
+    tree: str
+    base: str
+    argv: tuple[str, ...]
+    definition_sha256: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosed(Event):
+    KIND: ClassVar[str] = "gate.closed"
+    gate: str
+    outcome: str
+    reason: str
+    exit: dict[str, Any] | None
+    raw_wait_status: int | None
+    tree: str
+    login: str
+    contained: bool
+    output_sha256: str
+    output_bytes: int
+    started_us: int
+    ended_us: int
+    junit: dict[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictGiven(Event):
+    KIND: ClassVar[str] = "verdict.given"
+    commit: str
+    tree: str
+    base: str
+    outcome: str
+    reasons: tuple[str, ...]
+    gate_runs: tuple[str, ...]
+    isolation: str
+    rework_turns: int
+    tail: str  # untrusted: what the failing gate printed, cut and redacted
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReleased(Event):
+    KIND: ClassVar[str] = "hold.released"
+    commit: str
+    approved: bool
+    reason: str

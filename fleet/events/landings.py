@@ -1,0 +1,47 @@
+"""Events about landings and their receipts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fleet.events.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class LandingIntended(Event):
+    KIND: ClassVar[str] = "landing.intended"
+    ref: str
+    old: str
+    new: str
+    tree: str
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class LandingDone(Event):
+    KIND: ClassVar[str] = "landing.done"
+    ref: str
+    old: str
+    new: str
+    tree: str
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class LandingMissed(Event):
+    """The base moved under the intent; the change is merged and judged again, or handed back."""
+
+    KIND: ClassVar[str] = "landing.missed"
+    ref: str
+    expected: str
+    found: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptIssued(Event):
+    KIND: ClassVar[str] = "receipt.issued"
+    commit: str
+    sha256: str
+    path: str

@@ -1,0 +1,65 @@
+"""Events about a session: where it was placed, its process, its link, and the snapshots of its workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fleet.events.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlaced(Event):
+    KIND: ClassVar[str] = "session.placed"
+    machine: str
+    agent: str
+    base: str
+    isolation: str
+    passed_over: tuple[str, ...]  # "machine: why not", one each
+
+
+@dataclass(frozen=True, slots=True)
+class PipeStarted(Event):
+    KIND: ClassVar[str] = "pipe.started"
+    pipe: str
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipeEnded(Event):
+    KIND: ClassVar[str] = "pipe.ended"
+    pipe: str
+    exit: dict[str, Any]
+    raw_wait_status: int | None
+    gone: bool
+    spool_bytes: int
+
+
+#: How the ``why`` of a ``LinkChanged`` begins when the machine answers but cannot write what the agent says.
+SPOOL_STALLED = "spool: "
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged(Event):
+    """The link to a session's machine went down or came back; says nothing about the session's life."""
+
+    KIND: ClassVar[str] = "link.changed"
+    up: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded(Event):
+    KIND: ClassVar[str] = "session.ended"
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMade(Event):
+    KIND: ClassVar[str] = "snapshot.made"
+    commit: str
+    tree: str
+    base: str
+    files: int
+    insertions: int
+    deletions: int

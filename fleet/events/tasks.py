@@ -1,0 +1,27 @@
+"""Events about a task: what a person asked for, and its states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fleet.events.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequested(Event):
+    KIND: ClassVar[str] = "task.requested"
+    repo: str
+    agent: str
+    machine: str
+    mode: str
+    prompt: str
+    retry_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMoved(Event):
+    KIND: ClassVar[str] = "task.moved"
+    old: str
+    new: str
+    why: str

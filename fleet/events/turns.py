@@ -1,0 +1,85 @@
+"""Events within a turn: what people and the agent said, its tool calls, and what it used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fleet.events.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted(Event):
+    KIND: ClassVar[str] = "turn.started"
+    number: int
+    cause: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnClosed(Event):
+    KIND: ClassVar[str] = "turn.closed"
+    claim: str
+    ok: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSaid(Event):
+    """A person's words for a session: how they were taken is ``steered`` or ``queued``."""
+
+    KIND: ClassVar[str] = "person.said"
+    text: str
+    taken: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReady(Event):
+    KIND: ClassVar[str] = "agent.ready"
+    resume: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSaid(Event):
+    KIND: ClassVar[str] = "agent.said"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentContinued(Event):
+    """The rest of a line too long for one event: follows its ``AgentSaid`` without a break."""
+
+    KIND: ClassVar[str] = "agent.continued"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUnknown(Event):
+    KIND: ClassVar[str] = "agent.unknown"
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted(Event):
+    KIND: ClassVar[str] = "tool.started"
+    call: str
+    tool: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEnded(Event):
+    KIND: ClassVar[str] = "tool.ended"
+    call: str
+    outcome: str
+    exit_code: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReported(Event):
+    KIND: ClassVar[str] = "usage.reported"
+    input_tokens: int
+    output_tokens: int
+    cost_udollar: int

@@ -1,0 +1,170 @@
+"""The agent's process under a task: begun, followed, given its next turn, ended. One at a time.
+
+What a process will be is committed before it is started, and starting it again finds it: so a controller that
+dies in between starts it once all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fleet.errors import Unavailable
+from fleet.events import PersonSaid, PipeStarted, Source, TurnStarted
+from fleet.failpoints import failpoint
+from fleet.flight import attachments, prompts
+from fleet.flight.follower import Follower
+from fleet.flight.notes import Words
+from fleet.flight.services import Services, record
+from fleet.model import Session, Task, TaskMode, Turn
+from fleet.ports import Brief, PipeSpec
+from fleet.store import sessions
+from fleet.store.core import Tx
+
+Also = Callable[[Tx], None]
+"""What else belongs into the transaction that begins a turn."""
+
+
+class AgentProcess:
+    """The processes of one task's session."""
+
+    def __init__(self, services: Services, task: Task) -> None:
+        self._services, self._task = services, task
+        self._follower: Follower | None = None
+
+    @property
+    def why_unavailable(self) -> str:
+        """Why the process did not start, in the machine's words."""
+        ended = self._follower.ended if self._follower else None
+        return (ended.unavailable if ended else "") or "no such program"
+
+    def wake(self) -> None:
+        """A person did something that may concern the process."""
+        if self._follower is not None:
+            self._follower.wake()
+
+    async def begin(
+        self, session: Session, cause: str, prompt: str, also: Also, words: Words | None = None
+    ) -> None:
+        """Commits to a new process and its first turn; ``follow`` starts it. ``words`` are read in that turn."""
+        await self.close()
+        driver = self._services.driver_of(session)
+        brief = self._brief(session, prompt)
+        if cause == "request" or not session.resume:
+            executor = self._services.executors.agent(session.machine)
+            enclosed = await attachments.of_request(self._services.store, executor, session)
+            brief = replace(brief, attachments=enclosed.paths, images=enclosed.images)
+        launch, step = driver.launch(brief), driver.open(brief)
+
+        def work(tx: Tx) -> None:
+            pipe = f"{self._services.store.instance}-{session.id}-p{sessions.next_pipe(tx, session.id)}"
+            opened = sessions.update(
+                tx,
+                session.id,
+                workspace=session.workspace,
+                pipe=pipe,
+                pipe_end="",
+                one_turn=launch.one_turn,
+                nonce=self._services.new_nonce(),
+                spool_offset=0,
+                driver_state=sessions.dump_state(step.state),
+            )
+            sessions.queue_input(tx, pipe, step.send, eof=step.eof)
+            _open_turn(tx, opened, cause, prompt, words)
+            record(tx, PipeStarted(pipe, launch.argv[0]), opened)
+            also(tx)
+
+        await self._services.store.write(work)
+        failpoint("pipe-committed")
+
+    async def go_on(self, session: Session, cause: str, text: str, also: Also, words: Words | None = None) -> None:
+        """The same agent's next turn: on its living process where there is one, else in a new one.
+
+        ``words`` are what people said that is in ``text``, and are read in that turn.
+        """
+        follower = self._follower
+        if follower is None and not session.pipe_end:
+            follower = await self.follow(session)
+        if follower is not None:
+            await follower.catch_up()
+            if follower.session.pipe_end == "lost":
+                raise Unavailable(
+                    attempted="go on with the agent",
+                    on=session.machine,
+                    cause="its process ended and nobody who may be believed saw how",
+                )
+        if follower is None or follower.ended is not None or session.one_turn:
+            if not session.resume:
+                text = prompts.from_the_start(self._task.prompt, text)
+            await self.begin(session, cause, text, also, words)
+            return
+
+        def commit(tx: Tx) -> Turn:
+            turn = _open_turn(tx, session, cause, text, words)
+            also(tx)
+            return turn
+
+        await follower.say(text, commit)
+
+    async def follow(self, session: Session) -> Follower:
+        """Starts the session's process, or finds it, and follows it."""
+        if self._follower is not None and self._follower.session.pipe == session.pipe:
+            return self._follower
+        await self.close()
+        executor = self._services.executors.agent(session.machine)
+        agent = self._services.config().agents[session.agent]
+        first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
+        launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))
+        secrets = {name: self._services.secrets.get(name) for name in agent.env}
+        spec = PipeSpec(
+            id=session.pipe,
+            nonce=session.nonce,
+            argv=launch.argv,
+            cwd=session.workspace,
+            env={**launch.env, **agent.settings, **{name: value for name, value in secrets.items() if value}},
+            stdin=True,
+        )
+        await executor.start(spec)
+        failpoint("pipe-started")
+        self._follower = Follower(self._services, executor, self._task, session)
+        return self._follower
+
+    async def gone(self, session: Session) -> bool:
+        """Ends the session's process if it lives; True once its whole tree was seen gone."""
+        if session.pipe_end:
+            return session.pipe_end == "gone"
+        return await (await self.follow(session)).gone()
+
+    async def interrupt(self) -> None:
+        """Ends the process in the middle of its turn, if one is followed."""
+        if self._follower is not None and self._follower.ended is None:
+            await self._follower.interrupt()
+
+    async def close(self) -> None:
+        """Stops following; the process goes on."""
+        if self._follower is not None:
+            await self._follower.close()
+            self._follower = None
+
+    def _brief(self, session: Session, prompt: str) -> Brief:
+        agent = self._services.config().agents[session.agent]
+        return Brief(
+            conversation=session.conversation,
+            prompt=prompt,
+            workspace=session.workspace,
+            program=tuple(agent.program),
+            model=agent.model,
+            resume=session.resume,
+            read_only=self._task.mode is TaskMode.ASK,
+        )
+
+
+def _open_turn(tx: Tx, session: Session, cause: str, text: str, words: Words | None) -> Turn:
+    turn = sessions.create_turn(tx, session, cause, text)
+    if words is not None:
+        words.take(tx, session)
+        for note in words.notes:
+            said = PersonSaid(note.text, "queued")
+            record(tx, said, session, turn=turn.id, source=Source.PERSON, actor=note.actor)
+    record(tx, TurnStarted(turn.number, cause, text), session, turn=turn.id)
+    return turn

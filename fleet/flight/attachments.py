@@ -1,0 +1,118 @@
+"""The way of a person's file to the agent: from the controller's disk to the machine, beside the worktree.
+
+A file lies under the login's ``inbox/``, outside the worktree, so that it never becomes part of a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fleet.errors import Misused, Unreachable
+from fleet.model import Session
+from fleet.ports import Executor, Image
+from fleet.store.chat import attachments as attachment_rows
+from fleet.store.chat.attachments import Kept
+from fleet.store.core import Store
+
+IMAGE_LIMIT: Final = 3_500_000
+"""Bytes of a picture that a model is shown; a larger one is handed over as a file only."""
+
+IMAGES: Final = 4
+
+_PICTURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """Files as the agent finds them: absolute paths on its machine, and those that are pictures."""
+
+    paths: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+
+
+def inbox_of(store: Store, session: Session) -> str:
+    """The session's directory for files, relative to the login's root."""
+    return f"inbox/{store.instance}-{session.id}"
+
+
+def safe_name(name: str) -> str:
+    """A sender's file name as one path component that no shell and no terminal stumbles over."""
+    plain = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".-_")
+    return plain[-80:] or "file"
+
+
+def picture_type(data: bytes) -> str:
+    """The media type of a picture that models take, by its first bytes; empty for anything else.
+
+    The sender's word is not enough: a vendor refuses the whole request when a picture is not what it is said to be,
+    and with it every later request of that conversation.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _PICTURES if data.startswith(magic)), "")
+
+
+async def of_request(store: Store, executor: Executor, session: Session) -> Enclosed:
+    """Hands over what came with the task's request. Raises ``Misused`` when a file is gone."""
+    kept = await store.read(lambda tx: attachment_rows.of_note(tx, session.task, attachment_rows.REQUEST))
+    return await _hand_over(store, executor, session, kept)
+
+
+async def of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
+    """Hands over the files of every note that waits. Answers the newest of these notes, and paths by note.
+
+    While the machine cannot be reached, no note may be taken: the answer is then 0.
+    """
+    try:
+        return await _of_notes(store, executor, session)
+    except Unreachable:
+        return 0, {}
+
+
+async def _of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
+    newest, kept = await store.read(lambda tx: attachment_rows.waiting(tx, session.id, session.task))
+    by_note: dict[int, tuple[str, ...]] = {}
+    for number in dict.fromkeys(one.note for one in kept):
+        mine = [one for one in kept if one.note == number]
+        try:
+            by_note[number] = (await _hand_over(store, executor, session, mine)).paths
+        except Misused as error:
+            by_note[number] = (f"{safe_name(error.on)} (lost before it got here)",)
+    return newest, by_note
+
+
+async def _hand_over(store: Store, executor: Executor, session: Session, kept: Iterable[Kept]) -> Enclosed:
+    paths: list[str] = []
+    images: list[Image] = []
+    for one in kept:
+        data = await asyncio.to_thread(_read, one)
+        path = f"{inbox_of(store, session)}/{one.id}-{safe_name(one.name)}"
+        await executor.write_file(path, data)
+        paths.append(f"{executor.root}/{path}")
+        kind = picture_type(data)
+        if kind and len(data) <= IMAGE_LIMIT and len(images) < IMAGES:
+            images.append(Image(kind, data, paths[-1]))
+    return Enclosed(tuple(paths), tuple(images))
+
+
+def _read(kept: Kept) -> bytes:
+    try:
+        return Path(kept.path).read_bytes()
+    except OSError as error:
+        raise Misused(
+            attempted="hand a file to the agent",
+            on=kept.name,
+            cause=error.strerror or str(error),
+            hint="Send it again with the words.",
+        ) from error

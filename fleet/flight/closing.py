@@ -1,0 +1,41 @@
+"""The end of a task's sessions: what still runs is ended, what it left on the machine goes or stays to be read."""
+
+from __future__ import annotations
+
+import logging
+
+from fleet.errors import AirbossError
+from fleet.events import SessionEnded
+from fleet.flight import attachments
+from fleet.flight.agent_process import AgentProcess
+from fleet.flight.services import Services, record
+from fleet.model import Task, TaskState
+from fleet.store import sessions
+from fleet.store.core import Tx
+
+_log = logging.getLogger(__name__)
+
+
+async def close_sessions(services: Services, task: Task, agent: AgentProcess) -> None:
+    """Closes every session of an ended task. A landed workspace goes; any other stays to be read."""
+    for session in await services.store.read(lambda tx: sessions.of_task(tx, task.id)):
+        if session.ended_us:
+            continue
+        executor = services.executors.agent(session.machine)
+        try:
+            if session.pipe and not session.pipe_end:
+                await agent.gone(session)
+            await executor.remove_tree(attachments.inbox_of(services.store, session))
+            if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
+                await services.workspaces.discard(executor, session.workspace)
+        except Exception as error:
+            if not isinstance(error, AirbossError):
+                _log.exception("ending session %s", session.id)
+            why = f"left behind on {session.machine}: {error}"
+        else:
+            why = ""
+
+        def work(tx: Tx, session_id: str = session.id, why: str = why) -> None:
+            record(tx, SessionEnded(why), sessions.update(tx, session_id, ended_us=tx.now_us()))
+
+        await services.store.write(work)

@@ -1,0 +1,334 @@
+"""A repository as the controller knows it: a bare mirror of its own, which nobody but the controller fills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet.errors import Misused, Refused
+from fleet.git import origin
+from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
+
+__all__ = ["Change", "Git", "MergeResult", "Repository", "Stat"]
+
+_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Airboss"), ("EMAIL", "airboss@localhost"))
+}
+_MANY_PACKS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs. ``status`` is git's letter (A, M, D, T; R with ``old_path`` only when asked for).
+
+    Bytes of a path that are no UTF-8 are kept as surrogate escapes.
+    """
+
+    status: str
+    path: str
+    old_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """How big a change is. A binary file counts as a file without lines."""
+
+    files: int
+    insertions: int
+    deletions: int
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """A merged ``tree``, or the paths in conflict (then ``tree`` is empty). ``notes`` are git's words."""
+
+    tree: str
+    conflicts: tuple[str, ...] = ()
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository of ``fleet.toml``: ``url`` (a path or a URL), its ``base`` branch, and our ``mirror``.
+
+    Raises ``Misused`` at once for a name, branch or URL that could mean something else to git.
+    """
+
+    name: str
+    url: str
+    base: str
+    mirror: Path
+    git: Git = field(default_factory=Git)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        origin.check(self.name, self.url, self.base)
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is, when it is on this machine; ``None`` for a remote one."""
+        return origin.local_path(self.url)
+
+    @property
+    def ref(self) -> str:
+        """The base branch's full ref name."""
+        return f"refs/heads/{self.base}"
+
+    @property
+    def remote(self) -> str:
+        """What git is given as the repository's address."""
+        return str(self.path) if self.path else self.url
+
+    @property
+    def _on(self) -> str:
+        return f"{self.name}: {without_credentials(self.url)}"
+
+    async def fetch(self) -> str:
+        """Brings the mirror up to date and answers the base branch's commit.
+
+        Raises ``Refused`` for a repository that cannot be used as it is (none there, empty, no such branch,
+        SHA-256), and ``Unavailable`` when it does not answer.
+        """
+        async with self._lock:
+            await self._init()
+            tip = await self.tip()
+            if not await self.has(tip):
+                await self._tidy()
+                await self.git.run(
+                    "fetch",
+                    "--quiet",
+                    "--no-tags",
+                    "--no-write-fetch-head",
+                    "--no-recurse-submodules",
+                    "--",
+                    self.remote,
+                    f"+{self.ref}:refs/airboss/base/{self.base}",
+                    attempted="fetch the base branch",
+                    on=self._on,
+                    git_dir=self.mirror,
+                    timeout=900.0,
+                )
+                tip = await self._resolve(f"refs/airboss/base/{self.base}")
+            return tip
+
+    async def tip(self) -> str:
+        """The base branch's commit, read from the repository itself, never from the mirror."""
+        return await origin.tip(self.git, self.path or self.url, self.base, self._on)
+
+    async def git_dir(self) -> Path:
+        """The git directory of a repository on this machine. Raises ``Refused`` when there is none."""
+        if self.path is None:
+            raise Misused(attempted="open the repository here", on=self._on, cause="it is on another machine")
+        return await origin.git_dir(self.git, self.path, self._on)
+
+    async def has(self, commit: str) -> bool:
+        """Whether the mirror holds ``commit``."""
+        ended = await self._run(
+            "cat-file", "-e", f"{commit}^{{commit}}", what="look for a commit", expect=(0, 1, 128)
+        )
+        return ended.code == 0
+
+    async def known(self, commits: list[str]) -> list[str]:
+        """Those of ``commits`` (any strings) that are commits in the mirror."""
+        asked = [commit for commit in commits if is_object_id(commit)]
+        if not asked:
+            return []
+        ended = await self._run(
+            "cat-file",
+            "--batch-check=%(objectname) %(objecttype)",
+            what="look for commits",
+            stdin="".join(f"{commit}\n" for commit in asked).encode(),
+        )
+        return [line.split()[0] for line in ended.line.splitlines() if line.endswith(" commit")]
+
+    async def show(self, commit: str, path: str, limit: int = 8 << 20) -> bytes | None:
+        """A file's bytes in ``commit``; ``None`` when ``path`` is no regular file there.
+
+        Raises ``Refused`` when it is bigger than ``limit`` bytes.
+        """
+        if path.startswith("/") or not set(path.split("/")).isdisjoint(("", ".", "..")):
+            return None
+        listed = await self._run("ls-tree", "-z", _id(commit), "--", path, what=f"read {path}", on=commit)
+        entry, _, listed_path = listed.out.rstrip(b"\0").partition(b"\t")
+        mode, kind, blob = (*entry.split(), b"", b"", b"")[:3]
+        if kind != b"blob" or not mode.startswith(b"100") or listed_path != os.fsencode(path):
+            return None
+        ended = await self._run("cat-file", "blob", blob.decode(), what=f"read {path}", on=commit, limit=limit)
+        if ended.cut:
+            raise Refused(attempted=f"read {path}", on=commit, cause=f"it is bigger than {limit} bytes")
+        return ended.out
+
+    async def tree_of(self, commit: str) -> str:
+        """The id of the commit's tree."""
+        return await self._resolve(f"{_id(commit)}^{{tree}}")
+
+    async def changed_paths(self, base: str, commit: str, *, renames: bool = False) -> list[Change]:
+        """What differs between two commits or trees, submodules included.
+
+        Without ``renames`` a moved file is a D and an A, so that a rule about paths sees both ends.
+        """
+        ended = await self._run(
+            "diff-tree",
+            "-r",
+            "-z",
+            "--no-commit-id",
+            "--name-status",
+            "--ignore-submodules=none",
+            "-M" if renames else "--no-renames",
+            _id(base),
+            _id(commit),
+            "--",
+            what="list what changed",
+            on=commit,
+            limit=256 << 20,
+        )
+        if ended.cut:
+            raise Refused(attempted="list what changed", on=commit, cause="too many paths")
+        fields_ = iter(ended.out.decode("utf-8", "surrogateescape").split("\0"))
+        changes = []
+        for status in fields_:
+            if not status:
+                break
+            first = next(fields_)
+            changes.append(Change("R", next(fields_), first) if status[0] == "R" else Change(status[0], first))
+        return changes
+
+    async def diff(self, base: str, commit: str, limit: int) -> bytes:
+        """The first ``limit`` bytes of the patch between two commits: untrusted bytes, for readers."""
+        ended = await self._run(
+            "diff-tree", "-p", "-M", "--no-color", "--no-ext-diff", "--no-textconv", "--no-commit-id",
+            _id(base), _id(commit), "--", what="make a patch", on=commit, limit=limit,
+        )  # fmt: skip
+        return ended.out
+
+    async def shortstat(self, base: str, commit: str) -> Stat:
+        """Files, lines added and lines removed between two commits or trees."""
+        ended = await self._run(
+            "diff-tree", "-r", "--no-renames", "--shortstat", "--no-commit-id", "--no-ext-diff", "--no-textconv",
+            _id(base), _id(commit), "--", what="measure a change", on=commit,
+        )  # fmt: skip
+        counts = {
+            word[:3]: int(number) for number, word in re.findall(r"(\d+) (file|insertion|deletion)", ended.line)
+        }
+        return Stat(counts.get("fil", 0), counts.get("ins", 0), counts.get("del", 0))
+
+    async def commit_tree(self, tree: str, parents: Sequence[str], message: str, when: int) -> str:
+        """Makes a commit by Airboss. The same arguments give the same id, so repeating it is harmless.
+
+        ``when`` is seconds since the epoch. A snapshot has one parent: the base it was recorded to start from.
+        """
+        date = f"@{when} +0000"
+        ended = await self._run(
+            "commit-tree",
+            *(word for parent in parents for word in ("-p", _id(parent))),
+            "-F",
+            "-",
+            _id(tree),
+            what="make a commit",
+            on=tree,
+            stdin=message.replace("\0", "").encode("utf-8", "replace") or b"\n",
+            env=_IDENTITY | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+        )
+        return ended.line
+
+    async def merge(self, current: str, snapshot: str) -> MergeResult:
+        """Merges two commits without touching any working tree. Conflicts are an answer, not an error."""
+        ended = await self._run(
+            "merge-tree",
+            "--write-tree",
+            "-z",
+            "--name-only",
+            "--messages",
+            _id(current),
+            _id(snapshot),
+            what="merge onto the base",
+            on=snapshot,
+            expect=(0, 1),
+        )
+        names, _, rest = ended.out.decode("utf-8", "surrogateescape").partition("\0\0")
+        tree, *conflicts = names.rstrip("\0").split("\0")
+        if ended.code == 0:
+            return MergeResult(tree.strip())
+        notes = " ".join(part for part in rest.split("\0") if part.endswith("\n")).strip()
+        return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
+
+    async def merge_commit(self, tree: str, current: str, snapshot: str, message: str, when: int) -> str:
+        """The commit that lands ``tree``: the snapshot itself when it was made on ``current``, else a merge."""
+        parent = await self._resolve(f"{_id(snapshot)}^1")
+        if parent == current and await self.tree_of(snapshot) == tree:
+            return snapshot
+        return await self.commit_tree(tree, (current, snapshot), message, when)
+
+    async def is_ancestor(self, ancestor: str, commit: str) -> bool:
+        """Whether ``ancestor`` is in the history of ``commit``."""
+        ended = await self._run(
+            "merge-base", "--is-ancestor", _id(ancestor), _id(commit), what="compare commits", expect=(0, 1)
+        )
+        return ended.code == 0
+
+    async def pack(self, target: Path, wanted: str, haves: list[str] | None = None) -> None:
+        """Writes a pack of ``wanted`` (a commit and its history, or a tree), thin against ``haves``."""
+        revisions = "".join([f"{_id(wanted)}\n", *(f"^{_id(have)}\n" for have in haves or ())])
+        await self._run(
+            "pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset", *(["--thin"] if haves else []),
+            what="pack objects", on=wanted, stdin=revisions.encode(), stdout=target, timeout=900.0,
+        )  # fmt: skip
+
+    async def _init(self) -> None:
+        if (self.mirror / "info" / "attributes").exists():
+            return
+        self.mirror.parent.mkdir(parents=True, exist_ok=True)
+        await self.git.run(
+            "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--", str(self.mirror),
+            attempted="make the mirror", on=str(self.mirror),
+        )  # fmt: skip
+        info = self.mirror / "info"
+        info.mkdir(exist_ok=True)
+        (info / "attributes").write_text(RAW_ATTRIBUTES)
+
+    async def _tidy(self) -> None:
+        """Joins small packs. Nothing is ever removed from a mirror: a commit we judged stays there."""
+        packs = self.mirror / "objects" / "pack"
+        if packs.is_dir() and sum(1 for _ in packs.glob("*.pack")) > _MANY_PACKS:
+            await self._run("repack", "--quiet", "-d", "--geometric=2", what="join packs", timeout=900.0)
+
+    async def _resolve(self, what: str) -> str:
+        ended = await self._run("rev-parse", "--verify", "--end-of-options", what, what="find an object", on=what)
+        return ended.line
+
+    async def _run(
+        self,
+        *args: str,
+        what: str,
+        on: str = "",
+        stdin: bytes = b"",
+        stdout: Path | None = None,
+        env: dict[str, str] | None = None,
+        limit: int = 64 << 20,
+        timeout: float = 120.0,
+        expect: tuple[int, ...] = (0,),
+    ) -> GitEnded:
+        return await self.git.run(
+            *args,
+            attempted=what,
+            on=f"{self.name}: {on}" if on else self.name,
+            git_dir=self.mirror,
+            stdin=stdin,
+            stdout=stdout,
+            env=env,
+            limit=limit,
+            timeout=timeout,
+            expect=expect,
+        )
+
+
+def _id(text: str) -> str:
+    if not is_object_id(text):
+        raise Misused(attempted="name a commit", on=repr(text)[:80], cause="not a full object id")
+    return text

@@ -1,0 +1,347 @@
+"""Worktrees for agents and checkouts for gates: how commits get to a machine, and how a tree comes back.
+
+A machine hands over a tree, never history. What runs there is git and a few lines of ``sh``, under the login that
+the executor speaks for; what it says is testimony, and the controller believes what it can recompute from bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from fleet.errors import Misused, Refused, Unavailable
+from fleet.exits import succeeded
+from fleet.git import unpack
+from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES, is_object_id
+from fleet.git.repository import Repository, Stat
+from fleet.ports import Executor, Ran
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
+_HEADER = re.compile(rb"airboss-tree ([0-9a-f]{40})\n")
+_HEADER_BYTES = 54
+_TRANSFER_SECONDS = 900.0
+_MACHINE_ENV = {
+    **CLEAN_ENV,
+    "GIT_CONFIG_COUNT": str(len(CLEAN_CONFIG)),
+    **{f"GIT_CONFIG_KEY_{n}": setting.partition("=")[0] for n, setting in enumerate(CLEAN_CONFIG)},
+    **{f"GIT_CONFIG_VALUE_{n}": setting.partition("=")[2] for n, setting in enumerate(CLEAN_CONFIG)},
+    "AIRBOSS_ATTRIBUTES": RAW_ATTRIBUTES.strip(),
+}
+#: Bounds git's memory while it reads what an agent's login packed.
+_SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
+
+# Parameters reach these scripts as positional arguments only; none is ever part of their text.
+
+_WORKTREE = r"""
+set -eu
+repo=$1 work=$2 base=$3 ready=$4
+if [ -e "$ready" ] && [ -d "$work" ]; then echo ready; exit 0; fi
+if [ ! -e "$repo/info/attributes" ]; then
+    mkdir -p "${repo%/*}" "${work%/*}" "${ready%/*}"
+    git init --quiet --bare --template= --object-format=sha1 -- "$repo"
+    mkdir -p "$repo/info"
+    printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$repo/config"
+    printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$repo/info/attributes"
+fi
+export GIT_DIR="$repo"
+if [ $# -gt 4 ]; then
+    git index-pack --stdin --fix-thin > /dev/null
+    git update-ref "refs/airboss/base/$base" "$base"
+fi
+if [ -e "$ready" ] || [ -e "$work" ]; then rm -rf -- "$ready" "$work"; fi
+if said=$(git worktree add --quiet --force --detach -- "$work" "$base" 2>&1 < /dev/null); then
+    : > "$ready"
+    echo ready
+elif [ $# -gt 4 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
+    printf '%s\n' "$said" >&2
+    exit 1
+else
+    echo missing
+    git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
+fi
+"""
+
+_SNAPSHOT = r"""
+set -eu
+umask 077
+repo=$1 work=$2 base=$3 root=$4 most=$5
+mkdir -p "$root/tmp"
+own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
+trap 'rm -rf -- "$own"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p "$own/objects/info" "$own/refs" "$own/info"
+echo 'ref: refs/heads/none' > "$own/HEAD"
+printf '[core]\n\trepositoryformatversion = 0\n\tbare = false\n' > "$own/config"
+printf '%s\n' "$repo/objects" > "$own/objects/info/alternates"
+printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$own/info/attributes"
+cd -- "$work"
+export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
+git read-tree "$base^{tree}"
+git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m add --all -- . >&2
+tree=$(git write-tree)
+printf 'airboss-tree %s\n' "$tree"
+git rev-list --objects "$tree" "^$base" > "$own/wanted"
+{ printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
+    head -c "$most"
+"""
+
+_CHECKOUT = r"""
+set -eu
+umask 022
+place=$1 tree=$2
+rm -rf -- "$place"
+mkdir -p "$place/tree"
+git init --quiet --bare --template= --object-format=sha1 -- "$place/objects.git"
+export GIT_DIR="$place/objects.git" GIT_INDEX_FILE="$place/objects.git/index"
+mkdir -p "$GIT_DIR/info"
+printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
+git index-pack --stdin > /dev/null
+git read-tree "$tree"
+git -c core.symlinks=true -c core.fileMode=true --work-tree="$place/tree" checkout-index --all --force
+rm -rf -- "$GIT_DIR"
+"""
+
+
+class SnapshotLimits(Protocol):
+    """How much an agent's login may hand over: ``fleet.config.Limits`` has these."""
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """Bytes of the pack, and of all changed files together."""
+
+    @property
+    def snapshot_objects(self) -> int:
+        """Objects in the pack."""
+
+    @property
+    def snapshot_paths(self) -> int:
+        """Changed paths."""
+
+    @property
+    def unpack_seconds(self) -> int:
+        """Seconds to unpack it, of CPU and on the wall."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a turn left behind, as a commit the controller made. When nothing changed, ``commit`` is the base."""
+
+    commit: str
+    tree: str
+    base: str
+    files: int
+    insertions: int
+    deletions: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether the tree is the base's own."""
+        return self.commit == self.base
+
+
+class Workspaces:
+    """Makes, reads and removes directories on machines. Every call may be repeated."""
+
+    def __init__(self, limits: SnapshotLimits) -> None:
+        self._limits = limits
+        self._roots: WeakKeyDictionary[Executor, str] = WeakKeyDictionary()
+
+    async def prepare(self, executor: Executor, repository: Repository, base: str, session: str) -> str:
+        """The session's worktree, detached at ``base``: an absolute path on the machine.
+
+        A worktree that was prepared before is found again as it is, with all that an agent did in it.
+        Raises ``Unavailable`` when the machine cannot hold it.
+        """
+        root = await self._root(executor)
+        work = f"{root}/work/{_name(session)}"
+        where = (f"{root}/repos/{repository.name}.git", work, _commit(base), f"{root}/work/.ready/{session}")
+        attempted, on = "prepare a workspace", f"{session} on {executor.machine}"
+        ran = await executor.run(
+            ["sh", "-c", _WORKTREE, "prepare", *where], env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS
+        )
+        answer = _checked(ran, attempted, on).split()
+        if answer[:1] == ["ready"]:
+            return work
+        haves = await repository.known(answer[1:])
+        for attempt in [haves, []] if haves else [[]]:
+            async with _scratch(repository) as pack:
+                await repository.pack(pack, base, attempt)
+                ran = await executor.run(
+                    ["sh", "-c", _WORKTREE, "prepare", *where, "receive"],
+                    env=_MACHINE_ENV,
+                    stdin=pack,
+                    timeout=_TRANSFER_SECONDS,
+                )
+            if succeeded(ran.exit):
+                return work
+        _checked(ran, attempted, on, hint=f"If it goes on, remove {where[0]} there; it is filled again by itself.")
+        return work
+
+    async def snapshot(  # noqa: PLR0917 - what to take from where, and the words and date of the commit
+        self, executor: Executor, repository: Repository, base: str, workspace: str, message: str, when: int
+    ) -> Snapshot:
+        """Takes everything in the worktree but ignored files, committed or not, as one commit on ``base``.
+
+        The author is Airboss, ``when`` is seconds since the epoch: the same work gives the same commit.
+        Raises ``Refused`` for a tree that passes a limit or must not be taken, with the limit or path in words.
+        """
+        root = await self._root(executor)
+        attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
+        store = f"{root}/repos/{repository.name}.git"
+        most = self._limits.snapshot_bytes
+        async with _scratch(repository) as handed:
+            ran = await executor.run(
+                ["sh", "-c", _SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)],
+                env=_MACHINE_ENV,
+                stdout=handed,
+                limit=most + 1 + _HEADER_BYTES,
+                timeout=_TRANSFER_SECONDS,
+            )
+            if not succeeded(ran.exit) and b"does not have a commit checked out" in ran.err:
+                raise self._too_much(on, "there is a git repository inside the workspace")
+            _checked(ran, attempted, on)
+            if handed.stat().st_size > most + _HEADER_BYTES:
+                raise self._too_much(on, f"more than {most} bytes")
+            with handed.open("rb") as start:
+                header = _HEADER.fullmatch(start.read(_HEADER_BYTES))
+            if header is None:
+                raise self._too_much(on, "the machine did not answer with a tree")
+            tree, base_tree = header[1].decode(), await repository.tree_of(base)
+            if tree == base_tree:
+                return Snapshot(base, tree, base, 0, 0, 0)
+            await self._unpack(repository, handed, tree, base_tree, on)
+        commit = await repository.commit_tree(tree, (base,), message, when)
+        stat: Stat = await repository.shortstat(base, commit)
+        return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions)
+
+    async def checkout(self, executor: Executor, repository: Repository, commit: str, name: str) -> str:
+        """A directory with exactly the bytes of ``commit``'s tree, for a gate; an absolute path on the machine.
+
+        It is filled from the controller's mirror alone, anew each time: the objects travel whole and go to a store
+        of their own, so that no agent's clone and no earlier gate can have touched them. There is no ``.git``.
+        """
+        root = await self._root(executor)
+        place = f"{root}/gates/{_name(name)}"
+        tree = await repository.tree_of(_commit(commit))
+        async with _scratch(repository) as pack:
+            await repository.pack(pack, tree)
+            ran = await executor.run(
+                ["sh", "-c", _CHECKOUT, "checkout", place, tree],
+                env=_MACHINE_ENV,
+                stdin=pack,
+                timeout=_TRANSFER_SECONDS,
+            )
+        _checked(ran, "fill a checkout for a gate", f"{name} on {executor.machine}")
+        return f"{place}/tree"
+
+    async def discard(self, executor: Executor, path: str) -> None:
+        """Removes a directory that ``prepare`` or ``checkout`` made; none there is fine."""
+        root = await self._root(executor)
+        kept = re.fullmatch(rf"({re.escape(root)}/(?:work|gates)/{_NAME.pattern})(?:/tree)?", path)
+        if kept is None:
+            raise Misused(attempted="remove a workspace", on=path, cause="it is not one of ours")
+        await executor.remove_tree(kept[1])
+
+    async def _root(self, executor: Executor) -> str:
+        if executor not in self._roots:
+            await executor.facts()
+            self._roots[executor] = executor.root
+        return self._roots[executor]
+
+    @staticmethod
+    def _too_much(on: str, cause: str) -> Refused:
+        return Refused(
+            attempted="take a snapshot",
+            on=on,
+            cause=cause,
+            hint="Ask the agent to remove it, or raise the limit in [limits].",
+        )
+
+    async def _unpack(self, repository: Repository, handed: Path, tree: str, base_tree: str, on: str) -> None:
+        """Has the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
+        limits = self._limits
+        asked = {
+            "git": [*repository.git.command, *(word for setting in _SMALL_GIT for word in ("-c", setting))],
+            "env": dict(repository.git.env),
+            "mirror": str(repository.mirror),
+            "pack": str(handed),
+            "offset": _HEADER_BYTES,
+            "tree": tree,
+            "base_tree": base_tree,
+            "limits": {
+                "bytes": limits.snapshot_bytes,
+                "objects": limits.snapshot_objects,
+                "paths": limits.snapshot_paths,
+                "seconds": limits.unpack_seconds,
+            },
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-S",
+            unpack.__file__,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(limits.unpack_seconds):
+                out, err = await process.communicate(json.dumps(asked).encode())
+        except TimeoutError as error:
+            raise self._too_much(on, f"unpacking took more than {limits.unpack_seconds} s") from error
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.shield(process.wait())
+        try:
+            answer: Mapping[str, object] = json.loads(out)
+        except ValueError as error:
+            words = err.decode("utf-8", "replace").strip()[-400:]
+            raise self._too_much(on, f"unpacking ended at a limit: {words or process.returncode}") from error
+        if "refused" in answer:
+            raise self._too_much(on, str(answer["refused"]))
+
+
+@contextlib.asynccontextmanager
+async def _scratch(repository: Repository) -> AsyncIterator[Path]:
+    """An empty file beside the mirror that goes when the block ends."""
+    handle, name = tempfile.mkstemp(prefix="transfer-", dir=repository.mirror)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)  # noqa: PTH108 - one local call; a thread for it costs more
+
+
+def _checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:
+    if not succeeded(ran.exit):
+        cause = ran.err.decode("utf-8", "replace").strip()[-800:] or str(ran.exit)
+        raise Unavailable(attempted=attempted, on=on, cause=cause, hint=hint)
+    return ran.out.decode("ascii", "replace")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise Misused(
+            attempted="name a workspace", on=repr(text)[:80], cause="use letters, digits, '.', '_' and '-'"
+        )
+    return text
+
+
+def _commit(text: str) -> str:
+    if not is_object_id(text):
+        raise Misused(attempted="name a commit", on=repr(text)[:80], cause="not a full object id")
+    return text

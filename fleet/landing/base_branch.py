@@ -1,0 +1,176 @@
+"""Moves a repository's base branch from one commit to the next, if nobody else has moved it: compare and swap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.errors import AirbossError, Refused, Unavailable
+from fleet.git.command import without_credentials
+from fleet.git.repository import Repository
+
+_DURABLE = ("-c", "core.fsync=committed")
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """The base branch is at ``new`` now."""
+
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The base branch was not where the caller expected it, and was left alone; it is at ``found``."""
+
+    found: str
+
+
+class Landing:
+    """The way to one repository's base branch.
+
+    A bare repository on this machine is changed with ``update-ref``; a remote one, and one with a working tree,
+    with a push that names the old value. The ref itself is the only record of whether a swap happened.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._on = f"{repository.base} of {repository.name} ({without_credentials(repository.url)})"
+
+    async def current(self) -> str:
+        """The base branch's commit, read from the repository itself."""
+        return await self._repository.tip()
+
+    async def check_landable(self) -> None:
+        """Raises ``Refused``, with the remedy, when a change could not be landed here as things stand."""
+        if self._repository.path is None:
+            return
+        git_dir = await self._repository.git_dir()
+        holder = await self._checked_out(git_dir)
+        if holder is None:
+            return
+        if await self._setting(git_dir, "core.bare") == "true":
+            raise self._refused(
+                f"{self._repository.base} is checked out in {holder}",
+                f"Remove that worktree (git worktree remove), or check out another branch in {holder}.",
+            )
+        if (await self._setting(git_dir, "receive.denyCurrentBranch")).lower() != "updateinstead":
+            raise self._refused(
+                f"{self._repository.base} is checked out in {holder}",
+                "Name a bare repository in fleet.toml, check out another branch there, or let landings update that "
+                f"checkout: git -C {holder} config receive.denyCurrentBranch updateInstead",
+            )
+        status = await self._repository.git.run(
+            "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none",
+            attempted="look for uncommitted work", on=self._on, cwd=holder, limit=4096,
+        )  # fmt: skip
+        if status.out:
+            raise self._dirty(holder)
+
+    async def swap(self, old: str, new: str) -> Swapped | Moved:
+        """Moves the base branch from ``old`` to ``new``, or finds that it is at ``new`` already.
+
+        Raises ``Refused`` when ``new`` does not descend from ``old`` or the repository will not take it, and
+        ``Unavailable`` when it could not be seen what came of it (then ``current`` tells, later).
+        """
+        if not await self._repository.is_ancestor(old, new):
+            raise self._refused(
+                f"{new[:12]} does not descend from {old[:12]}", "Merge onto the current base first."
+            )
+        if (found := await self.current()) != old:
+            return await self._elsewhere(found, new)
+        await self.check_landable()
+        if self._repository.path is not None:
+            git_dir = await self._repository.git_dir()
+            if await self._setting(git_dir, "core.bare") == "true":
+                return await self._update_ref(git_dir, old, new)
+        return await self._push(old, new)
+
+    async def _update_ref(self, git_dir: Path, old: str, new: str) -> Swapped | Moved:
+        repository, git = self._repository, self._repository.git
+        carried = f"refs/airboss/landing/{new}"
+        await git.run(
+            "update-ref", carried, new, attempted="offer the new commit", on=self._on, git_dir=repository.mirror
+        )
+        try:
+            await git.run(
+                *_DURABLE, "-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+                "--no-recurse-submodules", "--", str(repository.mirror.absolute()), carried,
+                attempted="bring the new commit in", on=self._on, git_dir=git_dir, timeout=900.0,
+            )  # fmt: skip
+        finally:
+            await git.run("update-ref", "-d", carried, attempted="tidy up", on=self._on, git_dir=repository.mirror)
+        ended = await git.run(
+            *_DURABLE, "update-ref", "-m", "airboss: landed", repository.ref, new, old,
+            attempted="move the base branch", on=self._on, git_dir=git_dir, expect=(0, 1, 128),
+        )  # fmt: skip
+        return await self._seen(ended.code == 0, old, new, ended.err)
+
+    async def _push(self, old: str, new: str) -> Swapped | Moved:
+        repository = self._repository
+        try:
+            ended = await repository.git.run(
+                "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
+                f"--force-with-lease={repository.ref}:{old}", "--", repository.remote, f"{new}:{repository.ref}",
+                attempted="push the new commit", on=self._on, git_dir=repository.mirror, expect=(0, 1, 128),
+                timeout=900.0,
+            )  # fmt: skip
+            worked, words = ended.code == 0, f"{ended.out.decode('utf-8', 'replace')}\n{ended.err}"
+        except Unavailable as error:
+            worked, words = False, error.cause
+        return await self._seen(worked, old, new, words)
+
+    async def _seen(self, worked: bool, old: str, new: str, words: str) -> Swapped | Moved:
+        """What the ref says after an attempt; git's own status does not know what a cut link hid."""
+        try:
+            found = await self.current()
+        except AirbossError as error:
+            if worked:
+                return Swapped(new)
+            raise Unavailable(
+                attempted="land the change", on=self._on, cause=f"{words.strip()[-400:]}; then {error.cause}"
+            ) from error
+        if worked:
+            return Swapped(new)
+        if found != old:
+            return await self._elsewhere(found, new)
+        if "unstaged changes" in words or "staged changes" in words or "overwrit" in words:
+            raise self._dirty(self._repository.path or Path())
+        if "remote rejected" in words:
+            raise self._refused(
+                words.strip()[-400:], "The repository's own rules say no; its owner can change them."
+            )
+        raise Unavailable(attempted="land the change", on=self._on, cause=words.strip()[-400:])
+
+    async def _elsewhere(self, found: str, new: str) -> Swapped | Moved:
+        """Whether the branch left its old place with ``new``, or without it."""
+        if found != new:
+            await self._repository.fetch()
+            if not await self._repository.is_ancestor(new, found):
+                return Moved(found)
+        return Swapped(new)
+
+    async def _checked_out(self, git_dir: Path) -> Path | None:
+        """The working tree that has the base branch checked out."""
+        listed = await self._repository.git.run(
+            "worktree", "list", "--porcelain", "-z", attempted="look for checkouts", on=self._on, git_dir=git_dir
+        )
+        for record in listed.out.decode("utf-8", "surrogateescape").split("\0\0"):
+            fields = record.split("\0")
+            if f"branch {self._repository.ref}" in fields and "bare" not in fields:
+                return Path(fields[0].removeprefix("worktree "))
+        return None
+
+    async def _setting(self, git_dir: Path, name: str) -> str:
+        ended = await self._repository.git.run(
+            "config", "--get", name, attempted="read a setting", on=self._on, git_dir=git_dir, expect=(0, 1)
+        )
+        return ended.line
+
+    def _dirty(self, holder: Path) -> Refused:
+        return self._refused(
+            f"{holder} has uncommitted changes", "Commit or put them away there; the checkout follows what lands."
+        )
+
+    def _refused(self, cause: str, hint: str) -> Refused:
+        return Refused(attempted="land the change", on=self._on, cause=cause, hint=hint)

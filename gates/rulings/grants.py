@@ -1,0 +1,65 @@
+"""A person's yes for the rest of a session: to the identical tool, arguments and directory, and nothing else.
+
+The ledger is where it is kept; what is known here follows it, so that a ruling needs no transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from fleet.agent_events import Asked
+from fleet.events import PermissionGranted, Recorded, Refs, Source
+from fleet.model import Session
+from fleet.store import ledger
+from fleet.store.approvals import Approval
+from fleet.store.core import Store, Tx
+
+_BATCH: Final = 1_000
+
+
+def scope_of(tool: str, request: str, directory: str) -> str:
+    """The digest of what a yes covers."""
+    parts = (part.encode("utf-8", "surrogatepass") for part in (tool, request, directory))
+    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
+
+
+def grant(tx: Tx, asked: Approval, actor: str) -> None:
+    """Records a person's yes for the rest of the session that asked."""
+    event = PermissionGranted(asked.id, asked.tool, scope_of(asked.tool, asked.request, asked.directory))
+    refs = Refs(task=asked.task, session=asked.session)
+    ledger.append(tx, event, actor=actor, source=Source.PERSON, refs=refs)
+
+
+class Grants:
+    """What people said yes to, by session. :meth:`load` once; afterwards it keeps itself current."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: set[tuple[str, str]] = set()
+        store.observe(self._observe)
+
+    async def load(self) -> None:
+        """Reads what was granted before this process began."""
+        after = 0
+        while batch := await self._store.read(self._batch_after(after)):
+            for recorded in batch:
+                self._take(recorded)
+            after = batch[-1].seq
+
+    def cover(self, session: Session, asked: Asked) -> bool:
+        """Whether a person allowed exactly this for the whole session."""
+        directory = asked.directory or session.workspace
+        return (session.id, scope_of(asked.tool, asked.request, directory)) in self._known
+
+    def _batch_after(self, after: int) -> Callable[[Tx], list[Recorded]]:
+        return lambda tx: ledger.read(tx, after=after, limit=_BATCH, kinds=(PermissionGranted.KIND,))
+
+    def _observe(self, tx: Tx, recorded: Recorded) -> None:
+        if isinstance(recorded.event, PermissionGranted):
+            tx.after_commit(lambda: self._take(recorded))
+
+    def _take(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, PermissionGranted):
+            self._known.add((recorded.refs.session, recorded.event.scope_sha256))

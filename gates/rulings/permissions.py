@@ -1,0 +1,76 @@
+"""Rulings on what an agent asks before it acts. A brake, not a wall: the gates judge the tree that comes out.
+
+Paths are compared by their letters alone (``..`` resolved, case folded for patterns): the files are on another
+machine, and a symbolic link there can make a harmless name mean another file. What such an edit changes outside
+the worktree never becomes part of a snapshot; what it changes inside is judged like everything else.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pathspec
+
+from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionRules:
+    """What the operator set for one agent on one repository.
+
+    ``ask`` names tools that need a person's yes; ``deny_edits`` are gitignore-style patterns.
+    """
+
+    ask: tuple[str, ...] = ()
+    deny_edits: tuple[str, ...] = ()
+
+
+def inside(path: str, workspace: str) -> str | None:
+    """``path`` relative to ``workspace``, normalised; ``None`` when it leads outside or is no path at all.
+
+    A relative path is taken from the workspace, where the agent runs; ``~`` and variables are not expanded,
+    and a path that begins with one is outside.
+    """
+    if not path or "\x00" in path or path.startswith(("~", "$")):
+        return None
+    root = posixpath.normpath(workspace)
+    whole = posixpath.normpath(posixpath.join(root, path.replace("\\", "/")))
+    if whole.startswith("//"):
+        whole = whole[1:]
+    if not whole.startswith(root.rstrip("/") + "/"):
+        return None
+    return whole[len(root.rstrip("/")) + 1 :]
+
+
+def _folded(path: str) -> str:
+    # A pattern's "anything" stops at a newline, so a directory named with one would hide what is in it.
+    plain = "".join(ch if ch.isprintable() else "�" for ch in path)
+    return unicodedata.normalize("NFKC", plain).casefold()
+
+
+def denied_by(path: str, patterns: Sequence[str]) -> str:
+    """The pattern that forbids an edit of ``path`` (relative to the worktree); empty when none does."""
+    spec = pathspec.GitIgnoreSpec.from_lines(_folded(pattern) for pattern in patterns)
+    match = spec.check_file(_folded(path))
+    return patterns[match.index] if match.include and match.index is not None else ""
+
+
+def rule(asked: Asked, workspace: str, rules: PermissionRules) -> Ruling:
+    """Allow, deny or ask a person. A denial names the path and the rule, so that the agent can do otherwise."""
+    for path in asked.paths:
+        relative = inside(path, workspace)
+        if relative is None:
+            return Deny(f"{path!r} is outside the workspace {workspace}; edit files inside it only")
+        if relative == ".git" or relative.casefold().startswith(".git/"):
+            return Deny(f"{path!r} is git's own; airboss makes the commits")
+        pattern = denied_by(relative, rules.deny_edits)
+        if pattern:
+            return Deny(f"{relative} may not be edited: the operator's rule {pattern!r} says so")
+    if asked.questions:
+        return AskPerson("the agent wants to know something")
+    if asked.tool in rules.ask:
+        return AskPerson(f"{asked.tool} needs a person's yes")
+    return Allow()
