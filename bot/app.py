@@ -200,7 +200,7 @@ class _Ground:
         await self.store.write(work)
 
     async def renew(self) -> None:
-        """Until cancelled; raises ``FenceLost`` when another controller leads."""
+        """Until cancelled; raises ``LeaseLost`` when another controller leads."""
         while True:
             await asyncio.sleep(_RENEW_S)
             await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bot.cards import Card, Tone
-from fleet.errors import AirbossError, Misused, Refused, Unavailable
+from fleet.errors import (
+    AirbossError,
+    LeadershipLost,
+    LeaseLost,
+    Misused,
+    Refused,
+    StoreUnavailable,
+    Unavailable,
+)
 from fleet.untrusted import Untrusted, clean
 
 HEADLINE_LIMIT = 120  # characters: two lines of a phone
@@ -51,6 +59,8 @@ def explain(error: BaseException) -> Explanation:
         case Misused():
             return _worded(error, "✋", "Cannot", "")
         case Unavailable():
+            return _worded(error, "🔌", "Could not", "Try again in a moment." if error.retry else "")
+        case StoreUnavailable() | LeaseLost() | LeadershipLost():
             return _worded(error, "🔌", "Could not", "Try again in a moment." if error.retry else "")
         case AirbossError():
             return _worded(error, "✋", "Could not", "")

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from bot.cards import Action, Card, task_key
 from bot.hearing.message import Message
-from fleet.errors import AirbossError, Malformed, Unavailable
+from fleet.errors import AirbossError, Malformed, StoreUnavailable, Unavailable
 from fleet.model import ChatRef
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
@@ -300,7 +300,7 @@ class Deliverer:
             return []
         try:
             return await self._store.write(lambda tx: _claimed(tx, name, room))
-        except Unavailable:
+        except StoreUnavailable:
             log.exception("the outbox cannot be read; what waits in it is sent later")
             await asyncio.sleep(_BACKOFF_SECONDS[0])
             return []
@@ -340,7 +340,7 @@ class Deliverer:
             try:
                 await self._store.write(work)
                 break
-            except Unavailable:
+            except StoreUnavailable:
                 if pause is None:
                     raise
                 log.exception("what came of a card could not be recorded; it is tried again")

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from fleet.errors import FenceLost, Refused, Unavailable
+from fleet.errors import LeaseLost, Refused, Unavailable
 from fleet.events import LandingDone, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
 from fleet.flight import prompts
@@ -180,7 +180,7 @@ class MergeQueue:
             await self._services.clock.sleep(0.5)
 
     async def _renew(self, lease: Lease) -> None:
-        with contextlib.suppress(FenceLost):  # the next intent or record finds that out and says so
+        with contextlib.suppress(LeaseLost):  # the next intent or record finds that out and says so
             while True:
                 await self._services.clock.sleep(_TTL_US / 3_000_000)
                 await self._services.store.write(lambda tx: leases.renew(tx, lease, _TTL_US))

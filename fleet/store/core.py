@@ -95,8 +95,8 @@ class Store:
 
         ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``. ``create`` makes a missing SQLite file (mode
         0600). ``redact`` is applied to every string of an event's body before it enters the ledger.
-        Raises ``Misused`` for a wrong URL, a missing store, or one that a newer version wrote; ``Unavailable`` for
-        a database that cannot be reached, read or written.
+        Raises ``Misused`` for a wrong URL, a missing store, or one that a newer version wrote;
+        ``StoreUnavailable`` for a database that cannot be reached, read or written.
         """
         database = databases.connect(url, create=create)
         try:
@@ -125,7 +125,7 @@ class Store:
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Runs ``fn`` in a write transaction on the store's own thread; it commits unless ``fn`` raises.
 
-        A caller that is cancelled meanwhile does not undo it. Raises what ``fn`` raises, or ``Unavailable``.
+        A caller that is cancelled meanwhile does not undo it. Raises what ``fn`` raises, or ``StoreUnavailable``.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writes, self._run, fn, loop.call_soon_threadsafe)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inse
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from fleet.errors import AirbossError, Misused, Unavailable
+from fleet.errors import AirbossError, Misused, StoreUnavailable
 from fleet.store import tables
 from fleet.store.migrations import HEAD
 
@@ -49,7 +49,7 @@ class Database:
 
     @contextmanager
     def speaking(self, attempted: str, *, reading: bool = False) -> Iterator[None]:
-        """Turns what the database says about itself into ``Unavailable`` with a remedy; bugs pass unchanged.
+        """Turns what the database says about itself into ``StoreUnavailable`` with a remedy; bugs pass unchanged.
 
         ``reading``: a write that is refused is our own doing, and a bug.
         """
@@ -163,7 +163,7 @@ def _place(url: URL, name: str, create: bool) -> None:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         file.chmod(0o600)
     except OSError as error:
-        raise Unavailable(
+        raise StoreUnavailable(
             attempted="open the store", on=name, cause=str(error), hint=_SQLITE_HINTS["SQLITE_CANTOPEN"]
         ) from error
 
@@ -241,7 +241,7 @@ def _translated(error: BaseException, attempted: str, name: str) -> AirbossError
 
 
 def _unavailable(attempted: str, name: str, error: BaseException, hint: str) -> AirbossError:
-    return Unavailable(attempted=attempted, on=name, cause=_first(error), hint=hint)
+    return StoreUnavailable(attempted=attempted, on=name, cause=_first(error), hint=hint)
 
 
 def _first(error: BaseException) -> str:

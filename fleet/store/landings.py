@@ -32,7 +32,7 @@ class Intent:
 
 
 def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tree: str, task: str) -> Intent:
-    """Commits to an attempt under a lease. Raises ``FenceLost`` when the lease has passed on."""
+    """Commits to an attempt under a lease. Raises ``LeaseLost`` when the lease has passed on."""
     leases.check(tx, fence)
     row = {
         "task": task,

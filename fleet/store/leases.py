@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
-from fleet.errors import FenceLost
+from fleet.errors import LeaseLost
 from fleet.store.core import Tx
 from fleet.store.tables import leases
 
@@ -76,7 +76,7 @@ def seize(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
 
 
 def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
-    """The same lease for ``ttl_us`` from now, also after it ran out if nobody took it. Raises ``FenceLost``."""
+    """The same lease for ``ttl_us`` from now, also after it ran out if nobody took it. Raises ``LeaseLost``."""
     check(tx, lease.fence)
     renewed = replace(lease, expires_us=tx.now_us() + ttl_us)
     _write(tx, renewed)
@@ -91,11 +91,11 @@ def release(tx: Tx, lease: Lease) -> None:
 
 
 def check(tx: Tx, fence: Fence) -> None:
-    """Raises ``FenceLost`` unless the fence's holder is still the last one; call it beside the effect."""
+    """Raises ``LeaseLost`` unless the fence's holder is still the last one; call it beside the effect."""
     row = _row(tx, fence.name)
     if row is None or row.token != fence.token or not row.holder:
         now = row.holder if row is not None else ""
-        raise FenceLost(
+        raise LeaseLost(
             attempted="act under a lease",
             on=f"{fence.name} #{fence.token}",
             cause=f"it passed to {now}" if now else "it was released",

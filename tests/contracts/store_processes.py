@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fleet.errors import FenceLost
+from fleet.errors import LeaseLost
 from fleet.events import AgentSaid, Source
 from fleet.store import leases, ledger
 from fleet.store.chat import settings
@@ -44,7 +44,7 @@ def hold(url: str, ttl_us: str) -> None:
             with store.transaction() as tx:
                 settings.put(tx, "last writer", "first")
                 leases.check(tx, lease.fence)
-        except FenceLost:
+        except LeaseLost:
             print("refused", flush=True)
 
 

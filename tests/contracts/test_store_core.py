@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from fleet.errors import Misused, Unavailable
+from fleet.errors import Misused, StoreUnavailable
 from fleet.store import databases, migrations, tables
 from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
@@ -104,7 +104,7 @@ async def test_a_reader_sees_one_moment(store: Store) -> None:
 async def test_writing_in_a_read_is_a_bug_and_not_an_excuse(store: Store) -> None:
     with pytest.raises(Exception, match=r"(?i)read.?only") as caught:
         await store.read(lambda tx: settings.put(tx, "a", "1"))
-    assert not isinstance(caught.value, Unavailable)
+    assert not isinstance(caught.value, StoreUnavailable)
 
 
 def test_a_transaction_inside_a_transaction_is_refused_at_once(store: Store) -> None:
@@ -252,7 +252,7 @@ def test_a_store_that_is_not_there_is_not_made_unasked(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_bytes(b"dear diary, " * 1000)
-    with pytest.raises(Unavailable, match=r"not a database.*restore it from a backup"):
+    with pytest.raises(StoreUnavailable, match=r"not a database.*restore it from a backup"):
         Store.open(f"sqlite:///{file}")
     assert file.read_bytes().startswith(b"dear diary")
 
@@ -265,7 +265,7 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     with file.open("r+b") as raw:
         raw.seek(4096)
         raw.write(os.urandom(file.stat().st_size - 4096))
-    with pytest.raises(Unavailable, match=r"malformed.*backup"), Store.open(f"sqlite:///{file}") as store:
+    with pytest.raises(StoreUnavailable, match=r"malformed.*backup"), Store.open(f"sqlite:///{file}") as store:
         read(store, "key 1")
 
 
@@ -273,7 +273,7 @@ def test_a_damaged_database(tmp_path: Path) -> None:
 def test_a_path_that_cannot_hold_a_store(tmp_path: Path, path: str) -> None:
     (tmp_path / "directory").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="a file in a directory"):
+    with pytest.raises(StoreUnavailable, match="a file in a directory"):
         Store.open(f"sqlite:///{tmp_path / path}")
 
 
@@ -282,7 +282,7 @@ def test_a_full_disk_is_said_and_the_store_goes_on_when_there_is_room(tmp_path: 
         with store.transaction() as tx:
             pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
-        with pytest.raises(Unavailable, match=r"full.*free some space"), store.transaction() as tx:
+        with pytest.raises(StoreUnavailable, match=r"full.*free some space"), store.transaction() as tx:
             settings.put(tx, "a", "x" * 100_000)
         with store.transaction() as tx:
             tx.connection.exec_driver_sql("PRAGMA max_page_count=100000")
@@ -298,7 +298,7 @@ def test_another_process_that_does_not_stop_writing(tmp_path: Path) -> None:
         Store.open(url) as ours,
         Store.open(url) as theirs,
         theirs.transaction(),
-        pytest.raises(Unavailable, match=r"locked.*second controller"),
+        pytest.raises(StoreUnavailable, match=r"locked.*second controller"),
         ours.transaction(),
     ):
         pass
@@ -315,12 +315,12 @@ def test_what_postgresql_is_asked_for(postgres: Postgres) -> None:
 
 
 def test_a_postgresql_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="Check that PostgreSQL runs"):
+    with pytest.raises(StoreUnavailable, match="Check that PostgreSQL runs"):
         Store.open(f"postgresql+psycopg://postgres@/airboss?host={tmp_path}")
 
 
 def test_a_postgresql_database_that_is_not_there(postgres: Postgres) -> None:
-    with pytest.raises((Misused, Unavailable), match="does not exist"):
+    with pytest.raises((Misused, StoreUnavailable), match="does not exist"):
         Store.open(postgres.url("nobody_made_this"))
 
 

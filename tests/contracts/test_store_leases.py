@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.errors import FenceLost
+from fleet.errors import LeaseLost
 from fleet.store import landings, leases
 from fleet.store.chat import settings
 from fleet.store.core import Store
@@ -36,7 +36,7 @@ def may_act(store: Store, fence: Fence) -> bool:
     try:
         with store.transaction() as tx:
             leases.check(tx, fence)
-    except FenceLost:
+    except LeaseLost:
         return False
     return True
 
@@ -59,7 +59,7 @@ def test_a_late_release_takes_nothing_from_the_next_holder(store: Store) -> None
     with store.transaction() as tx:
         leases.release(tx, first)
         assert leases.look(tx, "base") == second
-    with pytest.raises(FenceLost, match="passed to b"), store.transaction() as tx:
+    with pytest.raises(LeaseLost, match="passed to b"), store.transaction() as tx:
         leases.renew(tx, first, HOUR)
 
 
@@ -77,7 +77,7 @@ async def test_a_guarded_store_writes_nothing_once_leadership_has_passed_on(stor
     store.guard(lambda tx: leases.check(tx, first.fence))
     await store.write(lambda tx: settings.put(tx, "who", "a"))
     await store.write(lambda tx: leases.seize(tx, "base", "b", HOUR))
-    with pytest.raises(FenceLost):
+    with pytest.raises(LeaseLost):
         await store.write(lambda tx: settings.put(tx, "who", "a again"))
     assert await store.read(lambda tx: settings.get(tx, "who")) == "a"
 
@@ -94,7 +94,7 @@ def test_seizing_fences_off_a_holder_that_was_thought_dead(store: Store) -> None
 def test_a_stale_effect_is_undone_with_its_transaction(store: Store) -> None:
     first = take(store, "a", 0)
     assert first is not None and take(store, "b") is not None
-    with pytest.raises(FenceLost), store.transaction() as tx:
+    with pytest.raises(LeaseLost), store.transaction() as tx:
         settings.put(tx, "branch", "mine")
         leases.check(tx, first.fence)
     with store.transaction() as tx:
@@ -104,7 +104,7 @@ def test_a_stale_effect_is_undone_with_its_transaction(store: Store) -> None:
 def test_a_landing_is_intended_only_under_its_lease(store: Store) -> None:
     first = take(store, "a", 0)
     assert first is not None and take(store, "b") is not None
-    with pytest.raises(FenceLost), store.transaction() as tx:
+    with pytest.raises(LeaseLost), store.transaction() as tx:
         landings.intend(tx, first.fence, repo="r", ref="main", old="a", new="b", tree="t", task="t1")
     with store.transaction() as tx:
         assert landings.open_intents(tx, "r") == []
@@ -153,7 +153,7 @@ def test_no_two_hold_it_at_once_however_they_hurry(store: Store) -> None:
                     newest = int(settings.get(tx, "newest", "0"))
                     assert lease.token > newest, f"{lease.token} wrote after {newest}"
                     settings.put(tx, "newest", str(lease.token))
-            except FenceLost:
+            except LeaseLost:
                 continue
             with store.transaction() as tx:
                 leases.release(tx, lease)
@@ -204,7 +204,7 @@ def test_whatever_they_do_at_most_one_may_act_and_tokens_grow(
             elif who in mine and step == "renew":
                 try:
                     assert leases.renew(tx, mine[who], HOUR).token == last
-                except FenceLost:
+                except LeaseLost:
                     del mine[who]
             elif who in mine:
                 leases.release(tx, mine.pop(who))

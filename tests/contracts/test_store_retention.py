@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from fleet.errors import FenceLost, Refused
+from fleet.errors import LeaseLost, Refused
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
 from fleet.store import approvals, ledger, sessions, tables, tasks
 from fleet.store.chat import attachments as attachment_rows
@@ -286,10 +286,10 @@ async def test_only_the_controller_that_leads_prunes(store: Store) -> None:
     long_ago(store)
 
     def deposed(_: Tx) -> None:
-        raise FenceLost(attempted="write")
+        raise LeaseLost(attempted="write")
 
     store.guard(deposed)
-    with pytest.raises(FenceLost):
+    with pytest.raises(LeaseLost):
         await prune(store)
     assert await store.read(lambda tx: tx.connection.execute(select(tables.inbox.c.payload)).scalar()) == b"words"
 

@@ -17,7 +17,7 @@ from bot.hearing.message import Attachment, Message
 from bot.outbox.delivering import post
 from bot.retention import Retention
 from fleet.clock import SystemClock
-from fleet.errors import Unavailable
+from fleet.errors import StoreUnavailable, Unavailable
 from fleet.model import TaskState
 from fleet.store import tables, tasks
 from fleet.store.chat import attachments as attachment_rows
@@ -262,7 +262,7 @@ async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
 
         def away(_: Tx) -> None:
             if not clock.slept:
-                raise Unavailable(attempted="write to the store")
+                raise StoreUnavailable(attempted="write to the store")
 
         there.store.guard(away)
         running = asyncio.create_task(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.explain import BUG_STATUS, explain
-from fleet.errors import AirbossError, FenceLost, Malformed, Misused, Refused, Unavailable, Unreachable
+from fleet.errors import AirbossError, LeaseLost, Malformed, Misused, Refused, Unavailable, Unreachable
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_whose_turn_it_is(error: BaseException, headline: str, status: int) -> N
 def test_the_hint_is_the_remedy_and_waiting_is_one_where_it_can_help() -> None:
     assert explain(Misused(attempted="x", hint="Do y.")).remedy == "Do y."
     assert explain(Unavailable(attempted="x")).remedy == "Try again in a moment."
-    assert explain(FenceLost(attempted="x")).remedy == ""
+    assert explain(LeaseLost(attempted="x")).remedy == ""
 
 
 def test_it_is_short_and_carries_nothing_that_acts() -> None:
