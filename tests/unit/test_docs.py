@@ -17,7 +17,7 @@ from fleet.events import KINDS
 from gates.receipts.sshsig import NAMESPACE, load_or_create, public_of, sign
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "AGENTS.md", *(ROOT / "docs").glob("*.md")])
 _NAMED = re.compile(r"\bairboss ((?:[a-z]+ ?){1,2})")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"")
 
