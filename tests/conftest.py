@@ -1,6 +1,7 @@
 """What every test gets: a machine as bare as a stranger's, and a run that cannot look better than it was.
 
-A run fails when a test was skipped, and a test fails when a process that it started outlives it.
+A run fails when a test was skipped, and a test fails when a process that it started outlives it. Without root,
+tests that need it are left out when collecting, and the run's last lines say how many and how to run them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.far_end.logins import remove_kept_logins
 
 settings.register_profile(
     "quick", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -33,6 +37,7 @@ def bare_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         patch.setenv("AIRBOSS_HOME", str(tmp_path_factory.mktemp("nobodys-home") / "home"))
         yield
+    remove_kept_logins()
     fail_if_any_lives_in(tmp_path_factory.getbasetemp())
 
 
@@ -72,6 +77,26 @@ def living_in(directory: Path) -> dict[int, str]:
     return found
 
 
+_without_root = pytest.StashKey[int]()
+#: The name under which a worker of pytest-xdist hands its count to the process that prints the summary.
+_COUNT = "needs_root"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    left_out = [item for item in items if item.get_closest_marker("needs_root")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("needs_root")]
+    config.stash[_without_root] = len(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    count = getattr(node, "workeroutput", {}).get(_COUNT, 0)  # absent when the worker crashed
+    node.config.stash[_without_root] = max(count, node.config.stash.get(_without_root, 0))
+
+
 _passed_over: list[str] = []
 
 
@@ -90,11 +115,15 @@ def _why(longrepr: object) -> str:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[_COUNT] = session.config.stash.get(_without_root, 0)
     if _passed_over and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(_without_root, 0):
+        terminalreporter.line(f"{count} tests need root and were not run: sudo make test", yellow=True)
     if _passed_over:
         terminalreporter.section("not run, so this run fails", red=True)
         for line in _passed_over:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,17 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.machines.ssh import SshExecutor
 from fleet.ports import Ended, Executor, Output, PipeEvent, PipeSpec
+from tests.far_end.logins import agents_login
 from tests.far_end.sshd import Sshd, running_sshd
 
-OTHER_LOGIN = "airboss-test"
 NONCE = "0f" * 16
 
-#: Another login needs root. Without it the suite has two variants, which the collected test names show.
-KINDS = ("local", "other-login", "ssh") if os.geteuid() == 0 else ("local", "ssh")
+KINDS = ("local", pytest.param("other-login", marks=pytest.mark.needs_root), "ssh")
 
 
 @dataclass
@@ -43,22 +43,6 @@ class Login:
         executor = self.make(**options)
         self.made.append(executor)
         return executor
-
-
-def other_login() -> pwd.struct_passwd:
-    """A throwaway system user; made once, kept between runs."""
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam(OTHER_LOGIN)
-    made = subprocess.run(
-        ["useradd", "--system", "--create-home", "--shell", "/bin/sh", OTHER_LOGIN],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    try:
-        return pwd.getpwnam(OTHER_LOGIN)
-    except KeyError:
-        raise RuntimeError(f"these tests need a second login, and useradd says: {made.stderr}") from None
 
 
 @contextlib.contextmanager
@@ -86,7 +70,7 @@ def far_end() -> Iterator[Sshd]:
 @contextlib.asynccontextmanager
 async def opened(kind: str, sshd: Sshd, **options: Any) -> AsyncIterator[Login]:
     """A login of that kind with an empty root; what was started there is stopped in the end."""
-    owner = other_login() if kind == "other-login" else None
+    owner = agents_login() if kind == "other-login" else None
     with private_directory(owner) as directory:
         root = directory / ".airboss"
 
@@ -94,7 +78,7 @@ async def opened(kind: str, sshd: Sshd, **options: Any) -> AsyncIterator[Login]:
             settings = {"root": str(root), **options, **more}
             if kind == "ssh":
                 return ssh_executor(sshd, **settings)
-            return LocalExecutor("near", run_as=OTHER_LOGIN if owner else "", **settings)
+            return LocalExecutor("near", run_as=owner.pw_name if owner else "", **settings)
 
         login = Login(kind, root, make, sshd if kind == "ssh" else None)
         try:

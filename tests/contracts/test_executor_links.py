@@ -124,13 +124,14 @@ def small_disk() -> Iterator[Path]:
             text=True,
         )
         if mounted.returncode:
-            raise RuntimeError(f"this test must be root, to make a small disk: {mounted.stderr}")
+            raise RuntimeError(f"cannot make a small disk: {mounted.stderr}")
         try:
             yield directory
         finally:
             subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
+@pytest.mark.needs_root
 async def test_a_full_disk_stalls_the_pipe_and_loses_nothing(login: Login, small_disk: Path) -> None:
     executor = login.executor(root=str(small_disk / "home"))
     await executor.facts()
@@ -153,6 +154,7 @@ async def test_a_full_disk_stalls_the_pipe_and_loses_nothing(login: Login, small
     assert ended and ended.exit == Exited(3)
 
 
+@pytest.mark.needs_root
 async def test_an_exit_record_waits_for_space(login: Login, small_disk: Path) -> None:
     executor = login.executor(root=str(small_disk / "home"))
     await executor.facts()
@@ -171,6 +173,7 @@ async def test_an_exit_record_waits_for_space(login: Login, small_disk: Path) ->
             assert event.exit == Exited(5)
 
 
+@pytest.mark.needs_root
 async def test_a_disk_that_is_full_from_the_start_is_unavailable(login: Login, small_disk: Path) -> None:
     executor = login.executor(root=str(small_disk / "home"))
     await executor.facts()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,14 @@ async def test_one_executor_for_each_login(tmp_path: Path) -> None:
 
 
 async def test_gates_have_their_own_login_and_directory_and_a_plain_path(tmp_path: Path) -> None:
+    agents, gates = (f"ab-absent-{uuid.uuid4().hex[:8]}" for _ in range(2))
     machine = MachineConfig(
-        executor="local", run_as="airboss-agents", gate_as="airboss-gates", home=str(tmp_path), path=["/opt/agents"]
+        executor="local", run_as=agents, gate_as=gates, home=str(tmp_path), path=["/opt/agents"]
     )
     executors = Executors(fleet(near=machine), tmp_path)
     agent, gate = executors.agent("near"), executors.gate("near")
     assert (agent.root, gate.root) == (str(tmp_path / ".airboss"), str(tmp_path / ".airboss-gate"))
-    for executor, login in ((agent, "airboss-agents"), (gate, "airboss-gates")):
+    for executor, login in ((agent, agents), (gate, gates)):
         with pytest.raises(Misused, match=f"{login}.*useradd"):
             await executor.facts()
     await executors.close()

@@ -18,7 +18,7 @@ from fleet.git.workspace import Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import Ran
-from tests.contracts.executor_logins import KINDS, far_end, opened
+from tests.contracts.executor_logins import far_end, opened
 from tests.far_end.repositories import advance, git, make_bare
 from tests.far_end.sshd import Sshd
 
@@ -117,11 +117,12 @@ async def test_a_machine_that_has_the_base_needs_one_trip(tmp_path: Path) -> Non
     await machine.close()
 
 
+@pytest.mark.needs_root
 async def test_agents_and_gates_of_other_logins(sshd: Sshd, tmp_path: Path) -> None:
     """The recommended way: the controller cannot read the agent's files, nor the agent the gate's."""
     _, repository = make_repository(tmp_path)
     workspaces, base = Workspaces(Limits()), await repository.fetch()
-    async with opened(KINDS[1], sshd) as agent, opened("ssh", sshd) as gate:
+    async with opened("other-login", sshd) as agent, opened("ssh", sshd) as gate:
         machine, judge = agent.executor(), gate.executor()
         path = await workspaces.prepare(machine, repository, base, "t1.1")
         await machine.run(["sh", "-c", "echo changed > app.py"], cwd=path)

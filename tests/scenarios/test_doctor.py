@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from bot.doctor import Finding, Level, examine, reach_table, status_of, to_json
 from bot.doctor.controller import DISK_FLOOR, clock, disk
 from fleet.config import FleetConfig, parse_fleet
 from fleet.machines.executors import Executors
+from tests.far_end.logins import throwaway_login
 from tests.far_end.sshd import new_key, running_sshd
 
 #: A Python that every login may run; the one of the tests may live in somebody's home.
@@ -88,17 +86,6 @@ def told(findings: list[Finding]) -> str:
     return "\n".join(f"{one.level} {one.subject}: {one.what}. {one.remedy}" for one in findings)
 
 
-def account(*command: str) -> None:
-    """useradd or userdel; they take turns on one lock with whoever else runs."""
-    for _ in range(20):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if "lock" not in done.stderr:
-            break
-        time.sleep(0.2)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr} (these tests need the package passwd)")
-
-
 @dataclass(frozen=True)
 class Logins:
     agents: str
@@ -115,18 +102,8 @@ class Logins:
 @pytest.fixture(scope="module")
 def logins() -> Iterator[Logins]:
     """Two throwaway logins with homes of their own."""
-    names = [f"ab-{role}-{os.getpid()}" for role in ("agents", "gates")]
-    homes = Path(tempfile.mkdtemp(prefix="airboss-logins-"))
-    homes.chmod(0o755)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, homes)
-        for name in names:
-            home = homes / name
-            account("useradd", "--system", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/sh", name)
-            stack.callback(account, "userdel", name)
-            home.mkdir(mode=0o700)
-            os.chown(home, pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid)
-        yield Logins(*names)
+    with throwaway_login("agents") as agents, throwaway_login("gates") as gates:
+        yield Logins(agents.pw_name, gates.pw_name)
 
 
 def leave_open(world: World, *, key: bool = False) -> None:
@@ -187,11 +164,8 @@ OPENINGS: list[tuple[Callable[[World, Logins], None], set[tuple[str, str]]]] = [
 ]
 
 
+@pytest.mark.needs_root
 class TestSeparateLogins:
-    """Needs root, to make logins and to become them."""
-
-    __test__ = os.geteuid() == 0
-
     async def test_walls_that_stand(self, world: World, logins: Logins) -> None:
         findings = await doctor(world, world.fleet(logins.machine, isolation="separate-logins"))
         assert opened(findings) == set()
@@ -252,18 +226,10 @@ class TestSeparateLogins:
     async def test_two_names_of_one_login_are_no_wall(
         self, world: World, logins: Logins, role: str, twin: str, words: str
     ) -> None:
-        of = logins.agents if twin == "agents" else twin
-        name = f"ab-twin-{os.getpid()}"
-        home = world.base / "twin"
-        home.mkdir(mode=0o700)
-        os.chown(home, pwd.getpwnam(of).pw_uid, -1)
-        uid = str(pwd.getpwnam(of).pw_uid)
-        account("useradd", "--non-unique", "--uid", uid, "--no-create-home", "--home-dir", str(home), name)
-        try:
-            machine = logins.machine.replace(logins.gates, name)
+        of = pwd.getpwnam(logins.agents if twin == "agents" else twin)
+        with throwaway_login("twin", twin_of=of) as second:
+            machine = logins.machine.replace(logins.gates, second.pw_name)
             findings = await doctor(world, world.fleet(machine, isolation="separate-logins"))
-        finally:
-            account("userdel", "--force", name)
         assert words in told(findings)
         assert status_of(findings) == 1
 

@@ -1,6 +1,6 @@
 """Controller, agents and gates as three logins: the recommended way, flown, and what an agent's shell finds closed.
 
-Two more logins of this machine need root. Without it nothing here is collected, which the names of the run show.
+Two more logins of this machine need root.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -18,31 +17,21 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.executor_logins import OTHER_LOGIN, other_login
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
+from tests.far_end.logins import agents_login, gates_login
 from tests.far_end.scripted_model import call, say
 from tests.scenarios.house import AGENT, CHECK, House, house
 
-__test__ = os.geteuid() == 0
+pytestmark = pytest.mark.needs_root
 
-GATE_LOGIN = "airboss-test-gate"
 GATE = '[gates.check]\nrun = ["python3", "check.py"]\ntimeout = "30s"\nrework_turns = 2\n'
 WHO = 'import os, pwd\nprint("judged by", pwd.getpwuid(os.geteuid()).pw_name)\n'
 
 
-def _gate_login() -> None:
-    try:
-        pwd.getpwnam(GATE_LOGIN)
-    except KeyError:
-        made = ["useradd", "--system", "--create-home", "--shell", "/bin/sh", GATE_LOGIN]
-        subprocess.run(made, check=False, capture_output=True)
-        pwd.getpwnam(GATE_LOGIN)  # another worker may have been first
-
-
 def _reachable(program: str, directory: Path) -> str:
     """A program as the other login can run it: where it is, or a copy where the way there is closed to it."""
-    tried = ["setpriv", "--reuid", OTHER_LOGIN, "--clear-groups", "test", "-x", program]
+    tried = ["setpriv", "--reuid", agents_login().pw_name, "--clear-groups", "test", "-x", program]
     if subprocess.run(tried, check=False).returncode == 0:
         return program
     copy = directory / Path(program).name
@@ -52,8 +41,7 @@ def _reachable(program: str, directory: Path) -> str:
 
 @pytest.fixture(scope="module")
 def stand() -> Iterator[tuple[House, AnthropicModel]]:
-    owner = other_login()
-    _gate_login()
+    owner = agents_login()
     with AnthropicModel() as model, house({"check.py": WHO + CHECK, "airboss.toml": GATE}) as made:
         room = made.directory
         room.chmod(0o711)
@@ -73,8 +61,8 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
         plain = {"driver": "command", "program": ["python3", str(room / "agent.py")]}
         here: dict[str, Any] = {
             "executor": "local",
-            "run_as": OTHER_LOGIN,
-            "gate_as": GATE_LOGIN,
+            "run_as": owner.pw_name,
+            "gate_as": gates_login().pw_name,
             "slots": 4,
             "home": str(machine),
         }
@@ -97,12 +85,13 @@ def served(stand: tuple[House, AnthropicModel]) -> House:
 def test_three_logins_fly_to_landed_and_nothing_calls_it_unsafe(served: House) -> None:
     answer = served.say("/run on=evo-x2 shell id -un > who.txt\nwrite BAD\nthen-write GOOD by three", wait=True)
     assert answer.status == 0, answer.shown
-    assert served.main("who.txt") == OTHER_LOGIN
+    assert served.main("who.txt") == agents_login().pw_name
     assert "unsafe" not in answer.shown
     closed = [recorded.event.body() for recorded in served.of(answer.task, "gate.closed")]
-    assert [(body["outcome"], body["login"]) for body in closed] == [("failed", GATE_LOGIN), ("passed", GATE_LOGIN)]
+    gates = gates_login().pw_name
+    assert [(body["outcome"], body["login"]) for body in closed] == [("failed", gates), ("passed", gates)]
     logs = [log.read_text() for log in (served.home / "gates").glob("*.log")]
-    assert logs and all(f"judged by {GATE_LOGIN}" in log for log in logs)
+    assert logs and all(f"judged by {gates}" in log for log in logs)
     receipt = (served.home / "receipts" / f"{answer.task}.json").read_text()
     assert "separate-logins" in receipt and "unsafe" not in receipt
     verdicts = [recorded.event.body()["isolation"] for recorded in served.of(answer.task, "verdict.given")]
@@ -157,7 +146,7 @@ def _claudes() -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             running = (entry / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-            if running and entry.stat().st_uid == other_login().pw_uid:
+            if running and entry.stat().st_uid == agents_login().pw_uid:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
                 found += [int(entry.name)] if b"stream-json" in words and b"claude" in words[0] else []
     return found
