@@ -15,6 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -35,7 +36,7 @@ from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock
 from fleet.config import Secrets
-from fleet.errors import AirbossError, Misused, Refused, Unavailable
+from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import AIRBOSS, Services
@@ -49,6 +50,7 @@ from fleet.redact import Redactor
 from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
+from fleet.supervise import OnDeath, Supervisor, Work
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
 
@@ -62,28 +64,35 @@ _STRANGER_SECONDS: Final = 600.0
 
 @dataclass(slots=True)
 class App:
-    """A controller that runs. ``failed`` ends with the error that makes going on impossible; ``off`` has a line
-    for each chat that nobody gave a token for."""
+    """A controller that runs. ``off`` has a line for each chat without a token."""
 
     home: Path
     store: Store
     core: ChatCore
     console: ConsoleAdapter
     deliverer: Deliverer
-    failed: asyncio.Future[None]
+    supervisor: Supervisor
     off: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Ends with the error of a death that ends the controller."""
+        return self.supervisor.failed
 
     @classmethod
     @asynccontextmanager
     async def open(cls, home: Path) -> AsyncIterator[App]:
         """Runs a controller for as long as the context is open.
 
-        Raises ``Refused`` when another one runs on this home, ``Misused`` for a wrong configuration, and
-        ``Unavailable`` when the store cannot be used.
+        Raises ``Unavailable`` when another one runs on this home, ``Misused`` for a wrong configuration, and
+        ``StoreUnavailable`` when the store cannot be used.
         """
         async with AsyncExitStack() as stack:
             ground = await _ground(home, stack)
             config, store = ground.config, ground.store
+            supervisor = Supervisor(SystemClock())
+            stack.push_async_callback(supervisor.close)
+            supervisor.run("leadership", ground.renew, OnDeath.FATAL)
             services = await ground.services()
             dispatcher = Dispatcher(services, version("airboss"))
             watch = MachineWatch(config, ground.executors, services.clock)
@@ -91,10 +100,11 @@ class App:
             registry = Registry(every_command())
             core = ChatCore(
                 Context(store, config, registry, control, home),
+                supervisor,
                 rate=Sparing(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
             )
-            console, notifier = ConsoleAdapter(), Notifier(store, config, files=home / "files")
+            console, notifier = ConsoleAdapter(), Notifier(store, config, supervisor, files=home / "files")
             adapters: list[Adapter] = [console]
             slack = slack_chat.from_secrets(ground.env, home, registry)
             if slack is not None:
@@ -104,9 +114,8 @@ class App:
             if telegram is not None:
                 core.fetches(telegram.name, telegram.fetch)
                 adapters.append(telegram)
-            deliverer = Deliverer(store, adapters)
+            deliverer = Deliverer(store, adapters, supervisor)
             live = LiveStatus(store, config, control.machines, core.context.tool_calls, services.clock)
-            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
             await deliverer.start()
             stack.push_async_callback(deliverer.close)
@@ -121,22 +130,23 @@ class App:
             await server.start()
             stack.push_async_callback(server.close)
             reloads = _Reloads(config, services, ground.executors, dispatcher)
-            for work, name in (
-                (dispatcher.run(), "dispatch"),
-                (ground.renew(), "leadership"),
-                (watch.run(), "machines"),
-                (live.run(), "status"),
-                (Reminders(store, config, services.clock, home / "files").run(), "reminders"),
-                (Retention(store, config, services.clock, home / "files").run(), "retention"),
-                (config.watch(reloads.changed, reloads.refused), "fleet.toml"),
-                *([(slack.running(), slack.name)] if slack is not None else ()),
-                *([(telegram.running(), telegram.name)] if telegram is not None else ()),
-            ):
-                running = asyncio.create_task(work, name=name)
-                running.add_done_callback(lambda done: _fail(failed, done))
-                stack.push_async_callback(_cancel, running)
+            components: dict[str, Work] = {
+                "machines": watch.run,
+                "status": live.run,
+                "reminders": Reminders(store, config, services.clock, home / "files").run,
+                "retention": Retention(store, config, services.clock, home / "files").run,
+                "fleet.toml": lambda: config.watch(reloads.changed, reloads.refused),
+            }
+            for name, work in components.items():
+                supervisor.run(name, work)
+            for chat in (slack, telegram):
+                if chat is not None:
+                    supervisor.run(f"{chat.name} connection", chat.keep_up)
+                    supervisor.run(chat.name, chat.running, OnDeath.FATAL)
+            dispatch = supervisor.run("dispatcher", dispatcher.run, OnDeath.FATAL)
+            stack.push_async_callback(dispatch.end)
             off = [chat.OFF for chat, made in ((telegram_chat, telegram), (slack_chat, slack)) if made is None]
-            yield cls(home, store, core, console, deliverer, failed, tuple(off))
+            yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +210,13 @@ class _Ground:
         await self.store.write(work)
 
     async def renew(self) -> None:
-        """Until cancelled; raises ``LeaseLost`` when another controller leads."""
+        """Until cancelled; raises ``LeadershipLost`` when another controller leads."""
         while True:
             await asyncio.sleep(_RENEW_S)
-            await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))
+            try:
+                await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))
+            except LeaseLost as lost:
+                raise _led_by_another(lost) from lost
 
 
 async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
@@ -214,7 +227,7 @@ async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
     place = f"{socket.gethostname()}:{home}"
     lease = await _lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
-    store.guard(lambda tx: leases.check(tx, lease.fence))
+    store.guard(partial(_leads, lease))
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
@@ -267,7 +280,7 @@ def _only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused(
+            raise Unavailable(
                 attempted="start a controller",
                 on=str(home),
                 cause="one is running on this AIRBOSS_HOME",
@@ -299,14 +312,18 @@ async def _lead(store: Store, place: str, holder: str) -> Lease:
     )
 
 
-def _fail(failed: asyncio.Future[None], done: asyncio.Task[None]) -> None:
-    if failed.done() or done.cancelled():
-        return
-    error = done.exception() or RuntimeError(f"{done.get_name()} ended by itself")
-    failed.set_exception(error)
+def _leads(lease: Lease, tx: Tx) -> None:
+    """Raises ``LeadershipLost`` once another controller leads."""
+    try:
+        leases.check(tx, lease.fence)
+    except LeaseLost as lost:
+        raise _led_by_another(lost) from lost
 
 
-async def _cancel(running: asyncio.Task[None]) -> None:
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await running
+def _led_by_another(lost: LeaseLost) -> LeadershipLost:
+    return LeadershipLost(
+        attempted="lead this fleet",
+        on=lost.on,
+        cause=lost.cause,
+        hint="Nothing was changed; the other controller goes on.",
+    )

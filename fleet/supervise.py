@@ -14,6 +14,7 @@ The store being away is nobody's death: whatever it hits is begun again from the
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -167,6 +168,43 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     for task in waited:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("%s ended with an error: %s", task.get_name(), error, exc_info=error)
+
+
+class OwnedTasks:
+    """Any number of tasks that one object owns: an error is logged with its name, and none is left behind."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Begins ``work``; nobody awaits its end."""
+        task = own(work, name)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+
+    async def end(self) -> None:
+        """Cancels what still runs, and waits until it is over."""
+        while self._tasks:
+            await end(*self._tasks)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s ended with an error: %s", task.get_name(), error, exc_info=error)
+
+
+async def through_outages(work: Callable[[], Awaitable[T]], clock: Clock) -> T:
+    """What ``work()`` answers; done again, with backoff, for as long as the store is away."""
+    for failures in itertools.count():
+        try:
+            return await work()
+        except StoreUnavailable as error:
+            _log.warning("waiting for the store: %s", error)
+            await clock.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+    raise AssertionError("a count has no end")
 
 
 @asynccontextmanager

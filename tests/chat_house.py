@@ -15,12 +15,14 @@ from bot.hearing.message import Attachment, Message
 from bot.outbox.delivering import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
 from bot.registry import Context, Registry, Result
 from bot.telling.notify import Notifier
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef, PersonId, Task
 from fleet.store import tasks
 from fleet.store.core import Store
+from fleet.supervise import Supervisor
 
 FLEET = """
 isolation = "unsafe-same-user"
@@ -110,6 +112,7 @@ class House:
     core: ChatCore
     notifier: Notifier
     deliverer: Deliverer
+    supervisor: Supervisor
     updates: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     in_force: list[FleetConfig] = field(default_factory=list)
 
@@ -173,17 +176,21 @@ async def house(
     in_force = [config]
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, phone = PlayedFleet(), Phone()
-        core = ChatCore(Context(store, lambda: in_force[0], Registry(every_command()), fleet, directory))
-        notifier = Notifier(store, lambda: in_force[0], breath=0, files=directory / "files" if documents else None)
-        deliverer = Deliverer(store, (phone, *more))
+        supervisor = Supervisor(SystemClock())
+        context = Context(store, lambda: in_force[0], Registry(every_command()), fleet, directory)
+        core = ChatCore(context, supervisor)
+        files = directory / "files" if documents else None
+        notifier = Notifier(store, lambda: in_force[0], supervisor, breath=0, files=files)
+        deliverer = Deliverer(store, (phone, *more), supervisor)
         await deliverer.start()
         await notifier.start()
         await core.start()
         try:
-            made = House(directory, store, config, fleet, phone, core, notifier, deliverer)
+            made = House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor)
             made.in_force = in_force
             yield made
         finally:
             await core.close()
             await notifier.close()
             await deliverer.close()
+            await supervisor.close()

@@ -29,6 +29,7 @@ from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
+from fleet.supervise import Component, Supervisor
 from gates.people import Person, Right, may, who
 
 __all__ = ["ChatCore", "FleetControl"]
@@ -67,7 +68,7 @@ class _Lane:
     """What waits in one chat, in the order of its arrival."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
-    worker: asyncio.Task[None] | None = None
+    worker: Component | None = None
     coming: int = 0
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -80,9 +81,14 @@ class ChatCore:
     """
 
     def __init__(
-        self, context: Context, *, rate: RateLimit | None = None, strangers: RateLimit | None = None
+        self,
+        context: Context,
+        supervisor: Supervisor,
+        *,
+        rate: RateLimit | None = None,
+        strangers: RateLimit | None = None,
     ) -> None:
-        self._context = context
+        self._context, self._supervisor = context, supervisor
         self._rate = rate or Unlimited()
         self._strangers = strangers or Unlimited()
         self._refusals = PerPerson(limit=1)
@@ -108,12 +114,9 @@ class ChatCore:
     async def close(self) -> None:
         """Stops handling. A message whose effect is not committed is handled after the next start."""
         self._closing = True
-        workers = [lane.worker for lane in self._lanes.values() if lane.worker is not None]
-        for worker in workers:
-            worker.cancel()
-        for worker in workers:
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+        for lane in self._lanes.values():
+            if lane.worker is not None:
+                await lane.worker.end()
         for result in self._results.values():
             result.cancel()
 
@@ -161,11 +164,13 @@ class ChatCore:
         if message is None:
             with contextlib.suppress(Malformed):
                 message = Message.from_bytes(row.payload)
-        lane = self._lane(row.adapter, message.chat.chat if message else "")
+        chat = message.chat.chat if message else ""
+        lane = self._lane(row.adapter, chat)
         lane.waiting.append(_Waiting(row, message, found))
         lane.came.set()
-        if lane.worker is None or lane.worker.done():
-            lane.worker = asyncio.create_task(self._work(lane), name=f"chat {row.adapter}")
+        if lane.worker is None or lane.worker.done:
+            name = f"chat {row.adapter} {chat}".strip()
+            lane.worker = self._supervisor.run(name, partial(self._work, lane), ends=True)
 
     async def _work(self, lane: _Lane) -> None:
         while lane.waiting:

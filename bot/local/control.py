@@ -35,11 +35,12 @@ from bot.hearing.message import Message
 from bot.local.client import SOCKET
 from bot.outbox.delivering import Deliverer, Outgoing
 from bot.telling.notify import Notifier
-from fleet.errors import AirbossError, Misused, Refused
+from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState
 from fleet.store import approvals, tasks
 from fleet.store.core import Tx
+from fleet.supervise import OwnedTasks, alongside, first
 from gates.people import console_owner
 
 log = logging.getLogger(__name__)
@@ -68,15 +69,15 @@ class ControlServer:
         self._store = core.context.store
         self._owner = os.getuid() if owner is None else owner
         self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients = OwnedTasks()
         self._waiters: set[asyncio.Event] = set()
         self._store.observe(self._observe)
 
     async def start(self) -> None:
-        """Raises ``Refused`` when another controller answers here; a dead one's socket is replaced."""
+        """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
         if self.path.exists():
             if _answers(self.path):
-                raise Refused(
+                raise Unavailable(
                     attempted="open the control socket",
                     on=str(self.path),
                     cause="another controller answers on it",
@@ -102,9 +103,7 @@ class ControlServer:
         if self._server is not None:
             self._server.close()
             self.path.unlink(missing_ok=True)
-        for client in list(self._clients):
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await self._clients.end()
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, TaskMoved | PermissionAsked):
@@ -117,9 +116,7 @@ class ControlServer:
     # --- a client ---------------------------------------------------------------------------------------
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.create_task(self._client(reader, writer), name="control client")
-        self._clients.add(client)
-        client.add_done_callback(self._clients.discard)
+        self._clients.begin(self._client(reader, writer), "control client")
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _Peer(writer)
@@ -139,7 +136,7 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _serve(self, line: bytes, reader: asyncio.StreamReader, peer: _Peer) -> None:
-        verbs: dict[str, Callable[[dict[str, Any], _Peer], Awaitable[None]]] = {
+        verbs: dict[str, Callable[[dict[str, Any], asyncio.StreamReader, _Peer], Awaitable[None]]] = {
             "say": self._say,
             "press": self._say,
             "call": self._say,
@@ -152,25 +149,14 @@ class ControlServer:
             verb = verbs.get(str(request.get("do")))
             if verb is None:
                 raise _misused(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
-            work = asyncio.ensure_future(verb(request, peer))
-            gone = asyncio.ensure_future(_gone(reader)) if request["do"] == "follow" else None
-            try:
-                await asyncio.wait({work} | ({gone} if gone else set()), return_when=asyncio.FIRST_COMPLETED)
-                if work.done():
-                    await work
-            finally:
-                for one in (work, gone):
-                    if one is not None and not one.done():
-                        one.cancel()
-                        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                            await one
+            await verb(request, reader, peer)
         except AirbossError as error:
             told = explain(error)
             await peer.end(told.status, error=told.text())
 
     # --- verbs ------------------------------------------------------------------------------------------
 
-    async def _say(self, request: dict[str, Any], peer: _Peer) -> None:
+    async def _say(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
         text, token = str(request.get("text", "")), ""
         if request["do"] == "press":
             token = self._console.token(_number(request.get("number")))
@@ -209,18 +195,13 @@ class ControlServer:
             while missing:
                 await show(await cards.get())
             if wait and result.task and not status:
-                ended = asyncio.ensure_future(self._ended(result.task))
-                try:
+                async with alongside(self._ended(result.task), "wait for a task") as ended:
                     while not ended.done():
-                        card = asyncio.ensure_future(cards.get())
-                        await asyncio.wait({ended, card}, return_when=asyncio.FIRST_COMPLETED)
-                        if card.done():
-                            await show(card.result())
-                        else:
-                            card.cancel()
-                finally:
-                    ended.cancel()
-                status = ended.result()
+                        async with alongside(cards.get(), "next card") as card:
+                            await first(ended, card)
+                            if card.done():
+                                await show(card.result())
+                    status = await ended
                 while not cards.empty():
                     await show(cards.get_nowait())
         await peer.end(status, task=result.task, data=result.data if request["do"] == "call" else None)
@@ -242,19 +223,25 @@ class ControlServer:
         await self._deliverer.drained(task.origin)
         return status
 
-    async def _wait(self, request: dict[str, Any], peer: _Peer) -> None:
+    async def _wait(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
         wanted = str(request.get("task", ""))
         task = await self._store.read(lambda tx: tasks.find(tx, wanted))
         await peer.end(await self._ended(task.id), task=task.id)
 
-    async def _status(self, request: dict[str, Any], peer: _Peer) -> None:
+    async def _status(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
         await peer.end(0, version=version("airboss"), pid=os.getpid(), home=str(self.path.parent))
 
-    async def _follow(self, request: dict[str, Any], peer: _Peer) -> None:
-        with self._console.follow() as cards:
-            await peer.out("")
-            while True:
-                await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
+    async def _follow(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: _Peer) -> None:
+        async def show() -> None:
+            with self._console.follow() as cards:
+                await peer.out("")
+                while True:
+                    await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
+
+        async with alongside(show(), "show the cards") as showing:
+            await first(showing, _gone(reader))
+            if showing.done():
+                await showing
 
 
 def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:

@@ -10,9 +10,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from bot.app import App
+from fleet.supervise import alongside, first
 
 LOG_FILE = "airboss.log"
 
@@ -38,20 +38,15 @@ async def _serve(home: Path) -> int:
         sys.stdout.write(f"airboss serves {home}. Talk to it with: airboss chat\n")
         sys.stdout.writelines(f"{line}\n" for line in app.off)
         sys.stdout.flush()
-        asked = asyncio.ensure_future(stop.wait())
-        awaited: set[asyncio.Future[Any]] = {asked, app.failed}
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        await first(stop.wait(), app.failed)
         if app.failed.done():
             await app.failed
     return 0
 
 
 async def _embedded(home: Path, converse: Callable[[], int]) -> int:
-    async with App.open(home) as app:
-        talk = asyncio.ensure_future(asyncio.to_thread(converse))
-        awaited: set[asyncio.Future[Any]] = {talk, app.failed}
-        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+    async with App.open(home) as app, alongside(asyncio.to_thread(converse), "conversation") as talk:
+        await first(talk, app.failed)
         if app.failed.done():
             await app.failed
         return await talk

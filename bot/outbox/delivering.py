@@ -23,6 +23,7 @@ from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import moves, outbox
 from fleet.store.core import Store, Tx
+from fleet.supervise import Component, OwnedTasks, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -207,13 +208,13 @@ class _Claimed:
 class Deliverer:
     """Carries the outbox to the adapters until closed."""
 
-    def __init__(self, store: Store, adapters: Sequence[Adapter]) -> None:
-        self._store = store
+    def __init__(self, store: Store, adapters: Sequence[Adapter], supervisor: Supervisor) -> None:
+        self._store, self._supervisor = store, supervisor
         self._adapters = tuple(adapters)
         self._bells = {adapter.name: asyncio.Event() for adapter in adapters}
-        self._workers: list[asyncio.Task[None]] = []
+        self._workers: list[Component] = []
         self._paused_until = {adapter.name: 0.0 for adapter in adapters}
-        self._carried: dict[str, set[asyncio.Task[None]]] = {adapter.name: set() for adapter in adapters}
+        self._carried = {adapter.name: OwnedTasks() for adapter in adapters}
         self._settled = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung: dict[str, set[int]] = {adapter.name: set() for adapter in adapters}
@@ -222,7 +223,7 @@ class Deliverer:
         """Begins with what an earlier process left in flight."""
         for adapter in self._adapters:
             await self._store.write(partial(outbox.unsettled, adapter=adapter.name))
-            self._workers.append(asyncio.create_task(self._work(adapter), name=f"deliver {adapter.name}"))
+            self._workers.append(self._supervisor.run(f"deliver {adapter.name}", partial(self._work, adapter)))
         self._loop = asyncio.get_running_loop()
         _DELIVERERS.setdefault(self._store, []).append(self)
 
@@ -231,10 +232,9 @@ class Deliverer:
         with contextlib.suppress(KeyError, ValueError):
             _DELIVERERS[self._store].remove(self)
         for worker in self._workers:
-            worker.cancel()
-        for worker in self._workers:
-            with contextlib.suppress(asyncio.CancelledError):
-                await worker
+            await worker.end()
+        for carried in self._carried.values():
+            await carried.end()
 
     async def drained(self, chat: ChatRef) -> None:
         """Waits until nothing is left to be sent to this chat."""
@@ -267,33 +267,26 @@ class Deliverer:
     def _carry_taken(self, name: str, claimed: list[_Claimed]) -> None:
         self._rung[name].difference_update(one.delivery.id for one in claimed)
         adapter = next(one for one in self._adapters if one.name == name)
-        if all(worker.done() for worker in self._workers):
+        if all(worker.done for worker in self._workers):
             return  # closed meanwhile: the next process sends them
         for one in claimed:
             self._begin(adapter, one)
 
     def _begin(self, adapter: Adapter, claimed: _Claimed) -> None:
-        task = asyncio.create_task(self._carry(adapter, claimed))
-        carried = self._carried[adapter.name]
-        carried.add(task)
-        task.add_done_callback(carried.discard)
+        self._carried[adapter.name].begin(self._carry(adapter, claimed), f"deliver to {adapter.name}")
 
     async def _work(self, adapter: Adapter) -> None:
         """Claims what may leave and carries each row by itself, so that a slow chat holds up no other."""
         bell, name, loop = self._bells[adapter.name], adapter.name, asyncio.get_running_loop()
-        try:
-            while True:
-                bell.clear()
-                if (pause := self._paused_until[name] - loop.time()) > 0:
-                    await asyncio.sleep(pause)
-                batch = await self._claim(name, _BATCH - len(self._carried[name]))
-                for claimed in batch:
-                    self._begin(adapter, claimed)
-                if not batch:
-                    await self._idle(bell, name)
-        finally:
-            for task in self._carried[name]:
-                task.cancel()
+        while True:
+            bell.clear()
+            if (pause := self._paused_until[name] - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            batch = await self._claim(name, _BATCH - len(self._carried[name]))
+            for claimed in batch:
+                self._begin(adapter, claimed)
+            if not batch:
+                await self._idle(bell, name)
 
     async def _claim(self, name: str, room: int) -> list[_Claimed]:
         if room <= 0:

@@ -8,7 +8,6 @@ exhaustion, what waits for a person and what got lost ping; everything else edit
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from fleet.model import ENDS, ChatRef, Task
 from fleet.store import approvals, ledger, tasks
 from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
+from fleet.supervise import Component, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -79,29 +79,28 @@ class Notifier:
         self,
         store: Store,
         config: Callable[[], FleetConfig],
+        supervisor: Supervisor,
         breath: float = _BREATH_SECONDS,
         files: Path | None = None,
     ) -> None:
         self._store, self._config, self._breath, self._files = store, config, breath, files
+        self._supervisor = supervisor
         self._bell = asyncio.Event()
         self._moved = asyncio.Condition()
         self._seq = 0
         self._progresses = Progresses()
         self._shown: dict[str, Card] = {}
-        self._worker: asyncio.Task[None] | None = None
+        self._worker: Component | None = None
         store.observe(self._observe)
 
     async def start(self) -> None:
         """Tells what happened since the last event that was told."""
-        self._bell.set()
-        self._worker = asyncio.create_task(self._work(), name="notify")
+        self._worker = self._supervisor.run("notifier", self._work)
 
     async def close(self) -> None:
         """Stops; the next start goes on after the last committed event."""
         if self._worker is not None:
-            self._worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
+            await self._worker.end()
 
     async def caught_up(self) -> None:
         """Waits until everything that is in the ledger now has been told to the outbox."""
@@ -113,6 +112,9 @@ class Notifier:
         tx.after_commit(self._bell.set)
 
     async def _work(self) -> None:
+        self._progresses.forget()
+        self._shown.clear()
+        self._bell.set()
         while True:
             await self._bell.wait()
             self._bell.clear()

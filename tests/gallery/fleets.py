@@ -14,6 +14,7 @@ from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
+from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.events import (
     Event,
@@ -31,6 +32,7 @@ from fleet.machines.watch import MachineSeen
 from fleet.model import Isolation, Session, TaskState
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
+from fleet.supervise import Supervisor
 from tests.chat_house import House, Phone, PlayedFleet
 
 FLEET = """
@@ -118,18 +120,20 @@ async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False
         registry = Registry(every_command())
         if slack:
             registry.dialects[phone.name] = dialect(registry, "")
-        core = ChatCore(Context(store, lambda: config, registry, fleet, directory))
-        notifier = Notifier(store, lambda: config, breath=0, files=directory / "files")
-        deliverer = Deliverer(store, (phone,))
+        supervisor = Supervisor(SystemClock())
+        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), supervisor)
+        notifier = Notifier(store, lambda: config, supervisor, breath=0, files=directory / "files")
+        deliverer = Deliverer(store, (phone,), supervisor)
         await deliverer.start()
         await notifier.start()
         await core.start()
         try:
-            yield House(directory, store, config, fleet, phone, core, notifier, deliverer)
+            yield House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor)
         finally:
             await core.close()
             await notifier.close()
             await deliverer.close()
+            await supervisor.close()
 
 
 @dataclass

@@ -21,11 +21,13 @@ from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer, post
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.model import ChatRef, Task
 from fleet.store import tasks
 from fleet.store.chat import inbox
 from fleet.store.core import Store, Tx
+from fleet.supervise import Supervisor
 from tests.chat_house import FLEET as PLAIN_FLEET
 from tests.chat_house import PlayedFleet
 from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, TEAM, LocalSlack, running_slack
@@ -129,12 +131,14 @@ async def served(
     )
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
         fleet = PlayedFleet()
-        core = ChatCore(Context(store, lambda: config, registry, fleet, home))
+        supervisor = Supervisor(SystemClock())
+        core = ChatCore(Context(store, lambda: config, registry, fleet, home), supervisor)
         core.fetches(adapter.name, adapter.fetch)
-        notifier = Notifier(store, lambda: config, breath=0, files=home / "files")
-        deliverer = Deliverer(store, (adapter,))
+        notifier = Notifier(store, lambda: config, supervisor, breath=0, files=home / "files")
+        deliverer = Deliverer(store, (adapter,), supervisor)
         await deliverer.start()
         await adapter.start(receive(core) if receive else core.receive)
+        supervisor.run("slack connection", adapter.keep_up)
         await notifier.start()
         await core.start()
         try:
@@ -147,6 +151,7 @@ async def served(
             with contextlib.suppress(Exception):
                 await adapter.close()
             await deliverer.close()
+            await supervisor.close()
 
 
 @asynccontextmanager

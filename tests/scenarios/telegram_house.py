@@ -19,11 +19,13 @@ from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer, post, repost
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
+from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.model import ChatRef, Task
 from fleet.store import tasks
 from fleet.store.chat import inbox
 from fleet.store.core import Store
+from fleet.supervise import Supervisor
 from tests.chat_house import FLEET, PlayedFleet
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import Said
@@ -109,17 +111,19 @@ async def telegram_house(
     config = parse_fleet(fleet_with_telegram_people(), "fleet.toml")
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
-        core = ChatCore(Context(store, lambda: config, registry, fleet, directory))
-        notifier = Notifier(store, lambda: config, breath=0, files=directory / "files")
+        supervisor = Supervisor(SystemClock())
+        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), supervisor)
+        notifier = Notifier(store, lambda: config, supervisor, breath=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry]
         adapter = TelegramAdapter(
             api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()
         )
         core.fetches(adapter.name, adapter.fetch)
-        deliverer = Deliverer(store, [adapter])
+        deliverer = Deliverer(store, [adapter], supervisor)
         await deliverer.start()
         try:
             await adapter.start(core.receive)
+            supervisor.run("telegram connection", adapter.keep_up)
             await notifier.start()
             await core.start()
             yield House(directory, api, store, fleet, adapter, core, notifier, deliverer)
@@ -128,3 +132,4 @@ async def telegram_house(
             await core.close()
             await notifier.close()
             await deliverer.close()
+            await supervisor.close()

@@ -18,7 +18,7 @@ from bot.hearing.rates import PerPerson
 from bot.local import client
 from bot.local.control import LINE_LIMIT, ControlServer
 from bot.outbox.delivering import RetryAfter, Undeliverable
-from fleet.errors import Refused, Unavailable
+from fleet.errors import Unavailable
 from fleet.model import ChatRef
 from fleet.store import tasks
 from fleet.store.chat import inbox
@@ -129,7 +129,7 @@ async def test_what_does_not_exist_is_named(tmp_path: Path, text: str, cause: st
 
 async def test_a_person_who_floods_is_slowed_and_others_are_not(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
-        core = ChatCore(there.core.context, rate=PerPerson(limit=2, now=lambda: 0.0))
+        core = ChatCore(there.core.context, there.supervisor, rate=PerPerson(limit=2, now=lambda: 0.0))
         statuses = []
         for _ in range(4):
             result = await core.call(there.message("/help", OTTO))
@@ -278,7 +278,7 @@ async def test_a_dead_ones_socket_is_replaced_and_a_living_ones_is_not(tmp_path:
         os.link(tmp_path / "kept", tmp_path / client.SOCKET)
     async with served(tmp_path) as (there, server):
         second = ControlServer(tmp_path, there.core, ConsoleAdapter(), there.notifier, there.deliverer)
-        with pytest.raises(Refused):
+        with pytest.raises(Unavailable):
             await second.start()
         assert (await exchange(tmp_path, request(do="status")))[-1]["end"] == 0
     with pytest.raises(client.NotServed):

@@ -210,7 +210,9 @@ async def replies(there: House, core: ChatCore, sender: PersonId, count: int) ->
 async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         still = PerPerson(limit=3, now=lambda: 0.0)
-        core = ChatCore(there.core.context, rate=Sparing(still), strangers=PerPerson(limit=1, now=lambda: 0.0))
+        core = ChatCore(
+            there.core.context, there.supervisor, rate=Sparing(still), strangers=PerPerson(limit=1, now=lambda: 0.0)
+        )
         assert await replies(there, core, OTTO, 20) == 4, "three answers, and one word that it is enough"
         assert await replies(there, core, STRANGER, 20) == 1
         owner = PersonId("console", "anywhere", "owner")

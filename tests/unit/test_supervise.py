@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from fleet.errors import LeadershipLost, StoreUnavailable
-from fleet.supervise import OnDeath, Supervisor, alongside, end, first, own
+from fleet.supervise import OnDeath, OwnedTasks, Supervisor, alongside, end, first, own, through_outages
 
 
 class FastClock:
@@ -157,3 +157,39 @@ async def test_end_takes_no_cancel_for_its_own(caplog: pytest.LogCaptureFixture)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_owned_tasks_log_their_errors_and_none_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
+    tasks, over = OwnedTasks(), asyncio.Event()
+
+    async def broken() -> None:
+        raise ValueError("in one of them")
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            over.set()
+
+    tasks.begin(broken(), "carry")
+    tasks.begin(slow(), "carry")
+    while len(tasks) > 1:
+        await asyncio.sleep(0)
+    assert "carry ended with an error: in one of them" in caplog.text
+    await tasks.end()
+    assert over.is_set() and len(tasks) == 0
+
+
+async def test_work_goes_through_an_outage_of_the_store() -> None:
+    clock, tries = FastClock(), 0
+
+    async def work() -> str:
+        nonlocal tries
+        tries += 1
+        if tries <= 7:
+            raise StoreUnavailable(attempted="read the store")
+        return "read"
+
+    assert await through_outages(work, clock) == "read"
+    assert clock.slept == [0.2, 1.0, 5.0, 15.0, 30.0, 30.0, 30.0]

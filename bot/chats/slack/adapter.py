@@ -71,7 +71,6 @@ class SlackAdapter:
         self._session: aiohttp.ClientSession | None = None
         self._web: AsyncWebClient | None = None
         self._door: Door | None = None
-        self._opening: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[None] | None = None
         self._sent: dict[int, str] = {}
         self._unsure: set[int] = set()
@@ -97,8 +96,18 @@ class SlackAdapter:
             await self.close()
             raise
         except (Unavailable, RetryAfter) as error:
-            _log.warning("Slack is away, trying on: %s", error)
-            self._opening = asyncio.create_task(self._keep_opening(self._web), name="slack opening")
+            _log.warning("Slack is away, trying again: %s", error)
+
+    async def keep_up(self) -> None:
+        """Keeps the connection until cancelled; safe to begin again. A wrong token is told by :meth:`running`."""
+        if self._web is None:
+            raise RuntimeError("the Slack adapter was not started")
+        try:
+            door = self._door or await self._opened(self._web)
+            await door.keep_up()
+        except Misused as error:
+            self._fail(error)
+            raise
 
     async def running(self) -> None:
         """Never ends by itself; raises what makes going on impossible (a token that Slack no longer takes)."""
@@ -110,42 +119,35 @@ class SlackAdapter:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _open(self, web: AsyncWebClient) -> None:
+    async def _open(self, web: AsyncWebClient) -> Door:
         who = await self._asked("auth.test", web.auth_test)
         self._me = Me(str(who.get("team_id", "")), str(who.get("user_id", "")))
         if self._settings.app_token:
             token = self._settings.app_token
             await self._asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
         door = self._make_door(web, self._take)
-        await door.open(self._fail)
+        await door.open()
         self._door = door
         _log.info("Slack: connected as %s in %s", self._me.user, self._me.team)
+        return door
 
     def _usual_door(self, web: AsyncWebClient, take: Take) -> Door:
         if self._settings.app_token:
             return SocketDoor(web, take, self._settings.app_token)
         return HttpDoor(web, take, self._settings.signing_secret, self._settings.listen)
 
-    async def _keep_opening(self, web: AsyncWebClient) -> None:
+    async def _opened(self, web: AsyncWebClient) -> Door:
         tries = 0
         while True:
             await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
             tries += 1
             try:
-                await self._open(web)
-            except Misused as error:
-                return self._fail(error)
+                return await self._open(web)
             except (Unavailable, RetryAfter) as error:
                 _log.info("Slack is still away: %s", error)
-            else:
-                return None
 
     async def close(self) -> None:
         """Stops taking messages; ends even when Slack does not answer."""
-        if self._opening is not None:
-            self._opening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._opening
         if self._door is not None:
             await self._door.close()
         if self._session is not None:

@@ -7,7 +7,6 @@ listener of slack-bolt's runs, whose runner looks only every 10 ms whether one h
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,14 +26,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chats.slack.errors import WrongToken, raised_by
 from fleet.errors import AirbossError, Misused
+from fleet.supervise import OwnedTasks
 
 _log = logging.getLogger(__name__)
 
 Take = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Commits what a body says; what it raises keeps the body unacknowledged, and Slack sends it again."""
-
-GaveUp = Callable[[AirbossError], None]
-"""Told of what makes going on impossible."""
 
 PATH: Final = "/slack/events"
 PING_SECONDS: Final = 5.0
@@ -44,8 +41,11 @@ LARGEST_BODY: Final = 4 << 20
 class Door(Protocol):
     """One of the two ways in."""
 
-    async def open(self, gave_up: GaveUp) -> None:
-        """Begins to take bodies. ``gave_up`` is told, later on, of a token that Slack no longer takes."""
+    async def open(self) -> None:
+        """Begins to take bodies."""
+
+    async def keep_up(self) -> None:
+        """Keeps it open until cancelled; safe to begin again. Raises ``WrongToken``."""
 
     async def close(self) -> None:
         """Takes no more."""
@@ -79,7 +79,7 @@ class HttpDoor:
         self._runner: web.AppRunner | None = None
         self.port = listen[1]
 
-    async def open(self, gave_up: GaveUp) -> None:
+    async def open(self) -> None:
         """Raises ``Misused`` when the address cannot be listened to."""
         site = web.Application(client_max_size=LARGEST_BODY)
         site.router.add_post(PATH, self._answer)
@@ -97,6 +97,10 @@ class HttpDoor:
             ) from error
         self.port = int(self._runner.addresses[0][1])
         _log.info("Slack: listening at %s:%s%s", self._listen[0], self.port, PATH)
+
+    async def keep_up(self) -> None:
+        """Nothing to do: whoever calls comes again."""
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -130,22 +134,16 @@ class SocketDoor:
         self._web, self._take, self._token = client, take, app_token
         self._look, self._silence, self._patience = look_seconds, silence_seconds, patience_seconds
         self._client: SocketModeClient | None = None
-        self._watch: asyncio.Task[None] | None = None
         self._heard = self._well = time.monotonic()
-        self._old: set[asyncio.Task[None]] = set()
+        self._closing = OwnedTasks()
 
-    async def open(self, gave_up: GaveUp) -> None:
+    async def open(self) -> None:
         await self._replace()
-        self._watch = asyncio.create_task(self._watching(gave_up), name="slack socket")
 
     async def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
         if self._client is not None:
             await self._shut(self._client)
-        await asyncio.gather(*self._old, return_exceptions=True)
+        await self._closing.end()
 
     async def _replace(self) -> bool:
         """The new socket first, then the old one goes: what comes twice in between is known by its key. Answers
@@ -163,9 +161,7 @@ class SocketDoor:
             return False
         finally:
             if old is not None:
-                closing = asyncio.create_task(self._shut(old))
-                self._old.add(closing)
-                closing.add_done_callback(self._old.discard)
+                self._closing.begin(self._shut(old), "close a Slack socket")
         return True
 
     async def _shut(self, client: SocketModeClient) -> None:
@@ -192,7 +188,8 @@ class SocketDoor:
     async def _hear(self, client: AsyncBaseSocketModeClient, message: dict[str, Any], raw: str | None) -> None:
         self._heard = time.monotonic()
 
-    async def _watching(self, gave_up: GaveUp) -> None:
+    async def keep_up(self) -> None:
+        """Replaces the socket whenever something is wrong with it."""
         while True:
             await asyncio.sleep(self._look)
             try:
@@ -203,7 +200,7 @@ class SocketDoor:
             except Exception as error:
                 said = raised_by(error, "apps.connections.open")
                 if isinstance(said, WrongToken):
-                    return gave_up(said)
+                    raise said from error
                 _log.warning("Slack: the socket could not be replaced; trying again (%s)", said, exc_info=error)
 
     async def _unwell(self) -> str:

@@ -28,6 +28,7 @@ from bot.chats.telegram.webhook import WebhookServer
 from bot.hearing.message import Message
 from bot.outbox.delivering import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
+from fleet.supervise import OwnedTasks
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ class TelegramAdapter:
         self._receive: Receive | None = None
         self._me = Me(0, "")
         self._maybe: set[int] = set()
-        self._asides: set[asyncio.Task[None]] = set()
+        self._asides = OwnedTasks()
+        self._connected = False
         self._conflicts: deque[float] = deque(maxlen=_CONFLICTS)
         self._failed: asyncio.Future[None] | None = None
 
@@ -94,8 +96,18 @@ class TelegramAdapter:
         except InvalidToken:
             raise self._wrong_token() from None
         except (TelegramError, TimeoutError) as error:
-            log.warning("Telegram cannot be reached (%s); trying on", error)
-            self._aside(self._connect_later())
+            log.warning("Telegram cannot be reached (%s); trying again", error)
+
+    async def keep_up(self) -> None:
+        """Connects, however long Telegram is away; the library keeps the connection from then on. Until cancelled;
+        safe to begin again. A wrong token is told by :meth:`running`."""
+        try:
+            if not self._connected:
+                await self._connect_later()
+            await asyncio.Event().wait()
+        except AirbossError as error:
+            self._fail(error)
+            raise
 
     async def running(self) -> None:
         """Never ends by itself; raises what makes going on impossible (a second poller, a revoked token)."""
@@ -105,10 +117,7 @@ class TelegramAdapter:
 
     async def close(self) -> None:
         """Stops taking messages."""
-        asides = list(self._asides)
-        for task in asides:
-            task.cancel()
-        await asyncio.gather(*asides, return_exceptions=True)
+        await self._asides.end()
         if self._server is not None:
             await self._server.close()
         if self._updater.running:
@@ -131,6 +140,7 @@ class TelegramAdapter:
                 allowed_updates=ALLOWED_UPDATES,
                 error_callback=self._poll_failed,
             )
+            self._connected = True
             return
         if self._server is None:
             server = WebhookServer(self._webhook, self._pushed)
@@ -142,6 +152,7 @@ class TelegramAdapter:
             secret_token=self._webhook.secret,
             max_connections=1,  # with more, two messages of one person may overtake each other
         )
+        self._connected = True
 
     async def _connect_later(self) -> None:
         for attempt in range(1_000_000):
@@ -149,9 +160,7 @@ class TelegramAdapter:
             try:
                 await self._connect()
             except InvalidToken:
-                return self._fail(self._wrong_token())
-            except AirbossError as error:
-                return self._fail(error)
+                raise self._wrong_token() from None
             except TelegramError as error:
                 log.info("Telegram cannot be reached: %s", error)
             else:
@@ -200,11 +209,6 @@ class TelegramAdapter:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    def _aside(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._asides.add(task)
-        task.add_done_callback(self._asides.discard)
-
     # --- in -----------------------------------------------------------------------------------------------
 
     async def _pushed(self, update: dict[str, Any]) -> None:
@@ -218,7 +222,7 @@ class TelegramAdapter:
         message, pressed = said
         await self._receive(message)
         if pressed:
-            self._aside(self._answered(pressed))
+            self._asides.begin(self._answered(pressed), "answer a pressed button")
 
     async def _answered(self, query: str) -> None:
         """Ends the spinning of a pressed button; too late or twice does no harm."""
