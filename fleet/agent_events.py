@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.exits import Exit
 from fleet.questions import Question
 
 
@@ -17,6 +18,18 @@ class ToolOutcome(StrEnum):
     OK = "ok"
     FAILED = "failed"
     DENIED = "denied"
+
+
+class TurnOutcome(StrEnum):
+    """How a turn ended. Only what a completed turn left behind is judged."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"  # the agent's own error, a non-zero exit, a signal, and everything unknown
+    LIMITED = "limited"  # a usage limit, or no credit
+    NOT_LOGGED_IN = "not_logged_in"
+    OVERLOADED = "overloaded"
+    CONVERSATION_LOST = "conversation_lost"
+    CONTEXT_FULL = "context_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +95,20 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The agent says its turn is over. ``claim`` is its closing words; ``ok`` is what it says of itself."""
+    """The turn is over. ``claim`` is the agent's closing words, ``error`` the vendor's words for what went wrong.
+
+    ``exit`` is how the process ended, where that ended the turn.
+    """
 
     claim: str
-    ok: bool
+    outcome: TurnOutcome
     error: str = ""
+    exit: Exit | None = None
+
+    @property
+    def completed(self) -> bool:
+        """Whether the agent finished what it was asked for, as it says."""
+        return self.outcome is TurnOutcome.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)

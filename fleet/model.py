@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.agent_events import TurnOutcome
+
 
 class Isolation(StrEnum):
     """Whether controller, agents and gates are separate logins. Shown on every card, verdict and receipt."""
@@ -180,7 +182,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One prompt and what came of it. ``snapshot`` is the commit the controller made; empty before."""
+    """One prompt and what came of it. ``snapshot`` is the commit the controller made; empty before.
+
+    ``outcome`` is ``None`` while it goes on. ``error`` is the vendor's words for what ended it, redacted; ``exit``
+    is in words, and empty unless the end of the process ended the turn.
+    """
 
     id: str
     session: str
@@ -192,3 +198,6 @@ class Turn:
     tree: str
     started_us: int
     ended_us: int
+    outcome: TurnOutcome | None = None
+    error: str = ""
+    exit: str = ""

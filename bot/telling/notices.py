@@ -26,6 +26,7 @@ from fleet.events import (
     Recorded,
     TaskMoved,
     TurnClosed,
+    TurnClosedV1,
     TurnStarted,
     VerdictGiven,
 )
@@ -74,7 +75,7 @@ class Telling:
 def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Telling) -> list[Notice]:
     """What to tell of this event. ``progress`` is folded up to and including it."""
     notices = _of(tx, task, recorded, progress, telling)
-    if isinstance(recorded.event, TurnClosed | TaskMoved | PipeEnded):
+    if isinstance(recorded.event, TurnClosed | TurnClosedV1 | TaskMoved | PipeEnded):
         base = footer(task, progress, telling.isolation)
         for asked in approvals.withdrawn_at(tx, task.id, recorded.time_us):
             notices += _closed(task, asked, telling, base)

@@ -21,6 +21,7 @@ from fleet.events import (
     ToolCallEnded,
     ToolCallStarted,
     TurnClosed,
+    TurnClosedV1,
     TurnStarted,
     UsageReported,
     VerdictGiven,
@@ -113,7 +114,7 @@ class Progress:
             case TurnStarted() as started:
                 self.turn, self.said = started.number, ""
                 self.gates_before = len(self.gates)
-            case TurnClosed() as closed:
+            case TurnClosed() | TurnClosedV1() as closed:
                 self.claim = closed.claim or closed.error
             case AgentSaid() as said:
                 self.said = f"{self.said}\n{said.text}".strip("\n")[-_SAID_LIMIT:]

@@ -22,6 +22,7 @@ from fleet.agent_events import (
     ToolOutcome,
     ToolStarted,
     TurnEnded,
+    TurnOutcome,
     Used,
 )
 from fleet.agents.claude_asks import EDITS, answer, read_cancel, read_question
@@ -42,6 +43,7 @@ from fleet.agents.lines import (
     unknown,
     with_attachments,
 )
+from fleet.agents.refusals import of_claude
 from fleet.exits import Exit
 from fleet.ports import Brief, DriverState, Launch, Step
 
@@ -93,6 +95,7 @@ class ClaudeDriver:
                 "output": 0,
                 "requests": 0,
                 "interrupted": False,
+                "trouble": "",
             }
         )
         hook = {"matcher": _HOOKED, "hookCallbackIds": [_HOOK], "timeout": _HOOK_SECONDS}
@@ -145,7 +148,7 @@ class ClaudeDriver:
         fold = Fold(state)
         if not state["confirmed"]:
             fold.state.update(running=False, waiting=[])
-            fold.tell(TurnEnded(claim="", ok=False, error="interrupted"))
+            fold.tell(TurnEnded("", TurnOutcome.FAILED, "interrupted"))
             return fold.step()
         fold.state["interrupted"] = True
         fold.state["requests"] += 1
@@ -163,7 +166,8 @@ class ClaudeDriver:
             return Step(state)
         fold = Fold(state)
         fold.state["running"] = False
-        fold.tell(TurnEnded(claim="", ok=False, error=f"the agent ended before its turn did: {exit}"))
+        error = f"the agent ended before its turn did: {exit}"
+        fold.tell(TurnEnded("", TurnOutcome.FAILED, error, exit))
         return fold.step()
 
 
@@ -206,6 +210,9 @@ def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
 
 def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
     of_subagent = message.get("parent_tool_use_id") is not None
+    if not of_subagent:
+        trouble = message.get("error")
+        fold.state["trouble"] = trouble if isinstance(trouble, str) else ""
     for block in message["message"]["content"]:
         if block["type"] == "text" and not of_subagent:
             fold.tell(Said(string(block["text"])))
@@ -261,7 +268,7 @@ def _read_control_response(fold: Fold, message: dict[str, Any]) -> bool:
     fold.state["running"] = False
     fold.eof = True
     error = cut(str(response.get("error", "")), RAW_LIMIT)
-    fold.tell(TurnEnded(claim="", ok=False, error=f"the agent refused the permission hook: {error}"))
+    fold.tell(TurnEnded("", TurnOutcome.FAILED, f"the agent refused the permission hook: {error}"))
     return True
 
 
@@ -270,14 +277,20 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     _report_usage(fold, message)
     claim = message.get("result")
     claim = cut(claim, WORDS_LIMIT) if isinstance(claim, str) else ""
-    bad = message.get("is_error") is True
     interrupted, state["interrupted"] = state["interrupted"], False
+    trouble, state["trouble"] = state.get("trouble", ""), ""
     state["begun"] = False
-    if state["unheard"] or not state["running"]:
+    outcome, error = TurnOutcome.COMPLETED, ""
+    if message.get("is_error") is True or trouble:
+        outcome, error = of_claude(message, claim, trouble)
+    if interrupted and outcome is not TurnOutcome.COMPLETED:
+        outcome, error = TurnOutcome.FAILED, "interrupted"
+    if not state["running"]:
+        return True
+    if state["unheard"] and outcome is not TurnOutcome.CONVERSATION_LOST:
         return True  # words that came too late to steer begin another turn by themselves
     state["running"] = False
-    error = "" if not bad else "interrupted" if interrupted else claim or str(message.get("subtype", "error"))
-    fold.tell(TurnEnded(claim=claim, ok=not bad, error=error))
+    fold.tell(TurnEnded(claim, outcome, error))
     return True
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, Used
+from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome, Used
 from fleet.agents.codex_asks import answer, read_question
 from fleet.agents.codex_items import end_item, start_item
 from fleet.agents.lines import (
@@ -26,6 +26,7 @@ from fleet.agents.lines import (
     unknown,
     with_attachments,
 )
+from fleet.agents.refusals import by_words, of_codex
 from fleet.exits import Exit
 from fleet.ports import Brief, DriverState, Launch, Step
 
@@ -151,7 +152,7 @@ class CodexDriver:
         elif state["running"]:
             fold.state["waiting"] = []
             fold.state.pop("pictures", None)
-            _end_turn(fold, "", ok=False, error="interrupted")
+            _end_turn(fold, "", TurnOutcome.FAILED, "interrupted")
         return fold.step()
 
     def finish(self, state: DriverState) -> Step:
@@ -163,7 +164,7 @@ class CodexDriver:
         if not state["running"]:
             return Step(state)
         fold = Fold(state)
-        _end_turn(fold, "", ok=False, error=f"the agent ended before its turn did: {exit}")
+        _end_turn(fold, "", TurnOutcome.FAILED, f"the agent ended before its turn did: {exit}", exit)
         return fold.step()
 
 
@@ -201,9 +202,9 @@ def _send_waiting(fold: Fold) -> None:
     _request(fold, "turn/start", {"threadId": state["thread"], "input": together})
 
 
-def _end_turn(fold: Fold, claim: str, *, ok: bool, error: str = "") -> None:
+def _end_turn(fold: Fold, claim: str, outcome: TurnOutcome, error: str = "", exit: Exit | None = None) -> None:
     fold.state.update(running=False, turn="", starting=False, stopping=False, over=[], claim="")
-    fold.tell(TurnEnded(claim=claim, ok=ok, error=error))
+    fold.tell(TurnEnded(claim, outcome, error, exit))
 
 
 def _begin_turn(fold: Fold, turn: str) -> None:
@@ -248,7 +249,8 @@ def _read_response(fold: Fold, message: dict[str, Any]) -> bool:
 def _read_refusal(fold: Fold, asked: dict[str, Any], error: str) -> bool:
     match asked["method"]:
         case "initialize" | "thread/start" | "thread/resume" | "turn/start":
-            _end_turn(fold, "", ok=False, error=f"{asked['method']} was refused: {error}")
+            outcome = by_words(error) or TurnOutcome.FAILED
+            _end_turn(fold, "", outcome, f"{asked['method']} was refused: {error}")
             return True
         case "turn/steer":  # the turn was over before the words arrived
             _close_turn(fold)
@@ -262,13 +264,14 @@ def _close_turn(fold: Fold) -> None:
     state = fold.state
     if not state["over"] or _steers_open(fold):
         return
-    claim, ok, error = state["over"]
+    claim, outcome, error = state["over"]
+    completed = outcome == TurnOutcome.COMPLETED
     state["waiting"] = [*state["unheard"].values(), *state["waiting"]]
     state.update(over=[], unheard={})
-    if ok and state["waiting"]:
+    if completed and state["waiting"]:
         _send_waiting(fold)
     else:
-        _end_turn(fold, claim, ok=ok, error=error)
+        _end_turn(fold, claim, TurnOutcome(outcome), error)
 
 
 # --- What the agent tells --------------------------------------------------------------------------------
@@ -299,6 +302,8 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
         case "thread/tokenUsage/updated":
             if own:
                 _report_usage(fold, mapping(params["tokenUsage"]))
+        case "error":
+            pass  # either it is tried again, or the turn's end tells it
         case "turn/started" | "turn/completed":
             pass  # a subagent's
         case _:
@@ -309,13 +314,13 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
 def _read_turn_end(fold: Fold, turn: dict[str, Any]) -> None:
     state = fold.state
     status = string(turn["status"])
-    error = turn.get("error")
-    words = cut(str(error.get("message", "")), RAW_LIMIT) if isinstance(error, dict) else ""
-    claim, ok = state["claim"], status == "completed"
+    claim, outcome, words = state["claim"], TurnOutcome.COMPLETED, ""
+    if status != "completed":
+        outcome, words = of_codex(turn.get("error"), status)
     state.update(turn="", starting=False, claim="", changes={})
     if not state["running"]:
         return
-    state["over"] = [claim, ok, "" if ok else words or status]
+    state["over"] = [claim, str(outcome), words]
     _close_turn(fold)
 
 

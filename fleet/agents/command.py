@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fleet.agent_events import Decision, Ready, Said, TurnEnded
+from fleet.agent_events import Decision, Ready, Said, TurnEnded, TurnOutcome
 from fleet.agents.lines import RAW_LIMIT, Fold, cut, passed_over, with_attachments
 from fleet.exits import Exit, succeeded
 from fleet.ports import Brief, DriverState, Launch, Step
@@ -16,7 +16,7 @@ _KEY_LIMIT: Final = 32_000
 
 
 class CommandDriver:
-    """One process a turn: it ends with its turn, and only exit status 0 is a turn that went well.
+    """One process a turn: it ends with its turn, and only exit status 0 is a completed turn.
 
     A further turn is a new process that gets the further prompt. It can neither be steered nor asked.
     """
@@ -79,8 +79,9 @@ class CommandDriver:
         if fold.state["running"]:
             fold.state["running"] = False
             _tell_key(fold)
-            ok = succeeded(exit)
-            fold.tell(TurnEnded(claim=fold.state["last"], ok=ok, error="" if ok else f"the program ended: {exit}"))
+            outcome = TurnOutcome.COMPLETED if succeeded(exit) else TurnOutcome.FAILED
+            error = "" if succeeded(exit) else f"the program ended: {exit}"
+            fold.tell(TurnEnded(fold.state["last"], outcome, error, exit))
         return fold.step()
 
 

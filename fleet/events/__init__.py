@@ -25,6 +25,7 @@ from fleet.events.turns import (
     ToolCallEnded,
     ToolCallStarted,
     TurnClosed,
+    TurnClosedV1,
     TurnStarted,
     UsageReported,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "ToolCallEnded",
     "ToolCallStarted",
     "TurnClosed",
+    "TurnClosedV1",
     "TurnStarted",
     "UnknownEvent",
     "UsageReported",

@@ -17,11 +17,25 @@ class TurnStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TurnClosed(Event):
+class TurnClosedV1(Event):
+    """As the versions before outcomes wrote it."""
+
     KIND: ClassVar[str] = "turn.closed"
     claim: str
     ok: bool
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnClosed(Event):
+    """``outcome`` is a ``TurnOutcome``; ``exit`` is in words, where the end of the process ended the turn."""
+
+    KIND: ClassVar[str] = "turn.closed"
+    V: ClassVar[int] = 2
+    claim: str
+    outcome: str
+    error: str
+    exit: str
 
 
 @dataclass(frozen=True, slots=True)

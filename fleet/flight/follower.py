@@ -31,7 +31,7 @@ from fleet.failpoints import failpoint
 from fleet.flight import attachments
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import AIRBOSS, Services, record, state_of
-from fleet.flight.testimony import claim_of, events_of, permission_asked, sha256_of
+from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
 from fleet.store import approvals, sessions, tasks
@@ -233,8 +233,15 @@ class Follower:
                 self._note(tx, event, turn, Said.AGENT)
             for item in step.happened:
                 if isinstance(item, TurnEnded) and self._turn is not None:
-                    claim = claim_of(item, redact)
-                    sessions.update_turn(tx, self._turn.id, claim=claim, ended_us=tx.now_us())
+                    sessions.update_turn(
+                        tx,
+                        self._turn.id,
+                        claim=claim_of(item, redact),
+                        ended_us=tx.now_us(),
+                        outcome=str(item.outcome),
+                        error=error_of(item, redact),
+                        exit=str(item.exit) if item.exit else "",
+                    )
                     approvals.withdraw(tx, session=self.session.id, why="the turn ended without an answer")
             for asked, ruling in rulings or ():
                 self._rule(tx, turn, asked, ruling)

@@ -60,6 +60,11 @@ def claim_of(ended: h.TurnEnded, redact: Redact | None) -> str:
     return shortened(hidden(ended.claim, redact), WORDS_LIMIT)
 
 
+def error_of(ended: h.TurnEnded, redact: Redact | None) -> str:
+    """The vendor's words for what ended a turn, as the store keeps them."""
+    return shortened(hidden(ended.error, redact), TEXT_LIMIT)
+
+
 def words_of(text: str) -> list[Event]:
     """Words as events that hold all of them: joined by newlines, an ``AgentContinued`` by nothing, they are
     ``text``."""
@@ -102,8 +107,9 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
                 events.append(ToolCallEnded(call, str(outcome), exit_code, short(detail, SUMMARY_LIMIT)))
             case h.Used(input_tokens, output_tokens, cost_udollar):
                 events.append(UsageReported(input_tokens, output_tokens, cost_udollar))
-            case h.TurnEnded(claim, ok, error):
-                events.append(TurnClosed(short(claim, TEXT_LIMIT), ok, short(error, TEXT_LIMIT)))
+            case h.TurnEnded(claim, outcome, _, exit_):
+                how = str(exit_) if exit_ else ""
+                events.append(TurnClosed(short(claim, TEXT_LIMIT), str(outcome), error_of(item, redact), how))
             case h.Unknown(raw):
                 events.append(AgentUnknown(shortened(raw, 2_000)))
             case h.Asked():

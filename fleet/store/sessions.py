@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select
 from sqlalchemy import update as update_rows
 
+from fleet.agent_events import TurnOutcome
 from fleet.model import Isolation, Session, Turn
 from fleet.ports import DriverState
 from fleet.store.core import Tx
@@ -35,7 +36,7 @@ _SESSION_FIELDS = frozenset(
         "seen_us",
     }
 )
-_TURN_FIELDS = frozenset({"claim", "snapshot", "tree", "ended_us"})
+_TURN_FIELDS = frozenset({"claim", "snapshot", "tree", "ended_us", "outcome", "error", "exit"})
 _INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
 _LAST_INPUT = _INPUTS.order_by(inputs.c.id.desc()).limit(1)
 
@@ -155,6 +156,9 @@ def create_turn(tx: Tx, session: Session, cause: str, prompt: str) -> Turn:
         "tree": "",
         "started_us": tx.now_us(),
         "ended_us": 0,
+        "outcome": "",
+        "error": "",
+        "exit": "",
     }
     tx.connection.execute(insert(turns_table).values(pipe=pipe, **row))
     return turn(tx, row["id"])
@@ -293,4 +297,7 @@ def _turn(row: Row[Any]) -> Turn:
         tree=row.tree,
         started_us=row.started_us,
         ended_us=row.ended_us,
+        outcome=TurnOutcome(row.outcome) if row.outcome else None,
+        error=row.error,
+        exit=row.exit,
     )

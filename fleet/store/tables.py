@@ -161,6 +161,9 @@ turns = Table(
     _text("tree"),
     _number("started_us"),
     _number("ended_us"),
+    _added_text("outcome"),
+    _added_text("error"),
+    _added_text("exit"),
     UniqueConstraint("session", "number"),
 )
 

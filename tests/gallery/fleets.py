@@ -210,4 +210,4 @@ class Flight:
             sessions.update_turn(tx, made.id, snapshot=COMMIT, ended_us=tx.now_us())
 
         await self.there.store.write(work)
-        await self.note(TurnClosed(words, True, ""), SnapshotMade(COMMIT, TREE, BASE, 1, number, 1))
+        await self.note(TurnClosed(words, "completed", "", ""), SnapshotMade(COMMIT, TREE, BASE, 1, number, 1))

@@ -163,7 +163,7 @@ async def _states(there: House) -> AsyncGenerator[Shown, None]:
     yield await _progress(flight, "progress, no link", 8)
     stopping = await Flight.begin(there, "/ask Where is the discount computed?")
     await stopping.note(AgentSaid("In shop/pricing.py, discounted()."))
-    await stopping.note(TurnClosed("In shop/pricing.py, line 4: discounted(price, percent).", True, ""))
+    await stopping.note(TurnClosed("In shop/pricing.py, line 4: discounted(price, percent).", "completed", "", ""))
     await stopping.move(TaskState.ANSWERED)
     yield _last(there, "questions", "an answer", f"{stopping.task} · Where")
     stopped = await Flight.begin(there, "/run Rewrite it all in Rust")

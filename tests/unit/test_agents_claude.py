@@ -16,6 +16,7 @@ from fleet.agent_events import (
     ToolOutcome,
     ToolStarted,
     TurnEnded,
+    TurnOutcome,
     Used,
 )
 from fleet.agent_events import Unknown as NotUnderstood
@@ -86,7 +87,7 @@ def test_an_agent_that_refuses_the_hook_gets_no_prompt() -> None:
     refusal = {"subtype": "error", "request_id": "airboss-initialize", "error": "unknown hook"}
     talk = Talk({"type": "control_response", "response": refusal})
     (ended,) = talk.of(TurnEnded)
-    assert not ended.ok and "unknown hook" in ended.error
+    assert ended.outcome is TurnOutcome.FAILED and "unknown hook" in ended.error
     assert talk.eof and len(talk.sent) == 1
 
 
@@ -215,7 +216,7 @@ def test_a_turn_that_nobody_asked_for_ends_no_turn() -> None:
 
 def test_a_turn_that_went_wrong_says_so() -> None:
     talk = Talk(*BEGUN, lines.result("API Error: 400", is_error=True))
-    assert talk.of(TurnEnded) == [TurnEnded("API Error: 400", ok=False, error="API Error: 400")]
+    assert talk.of(TurnEnded) == [TurnEnded("API Error: 400", TurnOutcome.FAILED, "API Error: 400")]
 
 
 def test_an_interrupt_before_the_prompt_was_sent_keeps_it_back() -> None:
@@ -230,7 +231,9 @@ def test_a_process_that_is_gone_ends_an_open_turn_and_only_that() -> None:
     talk = Talk(*BEGUN)
     talk.take(AGENT.ended(talk.state, Lost("no exit record")))
     talk.take(AGENT.ended(talk.state, Lost("no exit record")))
-    assert [(ended.ok, "no exit record" in ended.error) for ended in talk.of(TurnEnded)] == [(False, True)]
+    (ended,) = talk.of(TurnEnded)
+    assert ended.outcome is TurnOutcome.FAILED and "no exit record" in ended.error
+    assert ended.exit == Lost("no exit record")
 
 
 def test_attachments_are_named_to_the_agent() -> None:

@@ -20,6 +20,7 @@ from fleet.agent_events import (
     ToolOutcome,
     ToolStarted,
     TurnEnded,
+    TurnOutcome,
     Used,
 )
 from fleet.agent_events import Unknown as NotUnderstood
@@ -120,7 +121,7 @@ def test_words_an_interrupted_turn_did_not_hear_go_with_the_next_ones() -> None:
     talk.say("unheard")
     talk.take(AGENT.interrupt(talk.state))
     talk.hear(lines.answered(4, turnId="u1"), lines.answered(5), lines.turn_over("interrupted"))
-    assert talk.of(TurnEnded) == [TurnEnded("", ok=False, error="interrupted")]
+    assert talk.of(TurnEnded) == [TurnEnded("", TurnOutcome.FAILED, "interrupted")]
     assert len(talk.words("turn/start")) == 1
     talk.say("go on")
     assert talk.words("turn/start")[1:] == [["unheard", "go on"]]
@@ -167,7 +168,8 @@ def test_an_interrupt_before_the_prompt_was_sent_keeps_it_back() -> None:
 @pytest.mark.parametrize(("number", "method"), [(1, "initialize"), (2, "thread/start")])
 def test_a_refused_beginning_ends_the_turn_with_the_reason(number: int, method: str) -> None:
     talk = Talk(lines.refused(number, "not logged in"))
-    assert talk.of(TurnEnded) == [TurnEnded("", ok=False, error=f"{method} was refused: not logged in")]
+    refused = f"{method} was refused: not logged in"
+    assert talk.of(TurnEnded) == [TurnEnded("", TurnOutcome.NOT_LOGGED_IN, refused)]
 
 
 def test_a_patch_is_asked_about_with_every_path_it_touches() -> None:
@@ -267,7 +269,8 @@ def test_a_process_that_is_gone_ends_an_open_turn_and_only_that() -> None:
     talk = Talk(*BEGUN)
     talk.take(AGENT.ended(talk.state, Exited(0)))
     talk.take(AGENT.ended(talk.state, Exited(0)))
-    assert [(ended.ok, "exit status 0" in ended.error) for ended in talk.of(TurnEnded)] == [(False, True)]
+    (ended,) = talk.of(TurnEnded)
+    assert (ended.outcome, ended.exit) == (TurnOutcome.FAILED, Exited(0)) and "exit status 0" in ended.error
 
 
 def ask(number: int, **more: Any) -> dict[str, Any]:

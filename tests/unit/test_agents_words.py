@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from fleet.agent_events import Happening, Said, TurnEnded
+from fleet.agent_events import Happening, Said, TurnEnded, TurnOutcome
 from fleet.agents.lines import SUMMARY_LIMIT, TAIL_LIMIT, WORDS_LIMIT, cut, one_line
 from fleet.agents.registry import driver
 from fleet.exits import Exited
@@ -71,14 +71,14 @@ def test_one_long_answer_is_told_whole(name: str) -> None:
     talk.over()
     assert talk.words() == [text]
     if name == "codex":
-        assert talk.happened[-1] == TurnEnded(claim=text, ok=True, error="")
+        assert talk.happened[-1] == TurnEnded(text, TurnOutcome.COMPLETED)
 
 
 def test_the_closing_words_of_claude_are_kept_whole() -> None:
     talk = Talk("claude")
     talk.hear([])
     step = talk.agent.feed(talk.state, say.line(say.result("x" * 300_000)))
-    assert step.happened[-1] == TurnEnded(claim="x" * 300_000, ok=True, error="")
+    assert step.happened[-1] == TurnEnded("x" * 300_000, TurnOutcome.COMPLETED)
 
 
 @EVERY
@@ -121,7 +121,7 @@ def test_a_key_that_never_ends_holds_nothing_back_for_good() -> None:
     assert talk.words() == []
     talk.over()
     assert talk.words() == ["-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk"]
-    assert talk.happened[-1] == TurnEnded(claim="", ok=True, error="")
+    assert talk.happened[-1] == TurnEnded("", TurnOutcome.COMPLETED, exit=Exited(0))
     talk.begin()
     talk.hear(["grep: -----BEGIN PRIVATE KEY-----", *(f"an ordinary line {n}" for n in range(3_000))])
     assert talk.words()[-1] == "an ordinary line 2999"

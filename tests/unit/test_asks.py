@@ -236,7 +236,7 @@ async def test_what_the_agent_takes_back_is_closed_at_its_turns_end(tmp_path: Pa
 
         def over(tx: Tx) -> None:
             approvals.withdraw(tx, session="t1.1", why="the turn ended without an answer")
-            flight.append(tx, TurnClosed("done", True, ""))
+            flight.append(tx, TurnClosed("done", "completed", "", ""))
 
         await there.store.write(over)
         await there.settle()

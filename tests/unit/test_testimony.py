@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fleet.agent_events import Happening, Said, ToolEnded, ToolOutcome, TurnEnded
+from fleet.agent_events import Happening, Said, ToolEnded, ToolOutcome, TurnEnded, TurnOutcome
 from fleet.agents.lines import WORDS_LIMIT
 from fleet.events import AgentContinued, AgentSaid, Event, ToolCallEnded, TurnClosed
 from fleet.flight.testimony import SUMMARY_LIMIT, TEXT_LIMIT, claim_of, events_of
@@ -66,7 +66,7 @@ def test_a_short_form_holds_no_half_of_a_secret(before: int) -> None:
     text = "x" * before + SECRET + "y" * 300 + SECRET + "x" * before
     happened: list[Happening] = [
         ToolEnded("c1", ToolOutcome.FAILED, 1, text),
-        TurnEnded(text * 20, False, text * 20),
+        TurnEnded(text * 20, TurnOutcome.FAILED, text * 20),
     ]
     tool, turn = events_of(happened, REDACT)
     assert isinstance(tool, ToolCallEnded) and isinstance(turn, TurnClosed)
@@ -75,5 +75,6 @@ def test_a_short_form_holds_no_half_of_a_secret(before: int) -> None:
 
 
 def test_a_claim_is_kept_whole_and_without_its_secrets() -> None:
-    claim = claim_of(TurnEnded(f"{'word ' * 50_000}{SECRET[:9]}\x1b[0m{SECRET[9:]}", True, ""), REDACT)
+    words = f"{'word ' * 50_000}{SECRET[:9]}\x1b[0m{SECRET[9:]}"
+    claim = claim_of(TurnEnded(words, TurnOutcome.COMPLETED), REDACT)
     assert claim == "word " * 50_000 + "‹redacted:secret›"
