@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,18 @@ def living_in(directory: Path) -> dict[int, str]:
         if (f"{name}/" in f"{line}/" or f"{stands}/".startswith(f"{name}/")) and int(entry.name) != os.getpid():
             found[int(entry.name)] = line[:300]
     return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """A command that failed shows its own words, which Python's error leaves out."""
+    failed = call.excinfo.value if call.excinfo else None
+    while failed and not isinstance(failed, subprocess.CalledProcessError):
+        failed = failed.__cause__ or failed.__context__
+    if isinstance(failed, subprocess.CalledProcessError) and not getattr(failed, "__notes__", ()):
+        for said in (failed.stdout, failed.stderr):
+            if said:
+                failed.add_note(said if isinstance(said, str) else said.decode(errors="replace"))
 
 
 _without_root = pytest.StashKey[int]()

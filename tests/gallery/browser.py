@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -116,19 +117,21 @@ async def browser() -> AsyncIterator[Page]:
     """Starts the browser with a profile of its own, gives its one tab, ends it all."""
     profile = Path(tempfile.mkdtemp(prefix="ab-browser-"))
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
-    process = await asyncio.create_subprocess_exec(
-        program(),
-        *_FLAGS,
-        *sandbox,
-        f"--user-data-dir={profile}",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(profile)},
-        start_new_session=True,
-    )
+    log = profile / "log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            program(),
+            *_FLAGS,
+            *sandbox,
+            f"--user-data-dir={profile}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "HOME": str(profile)},
+            start_new_session=True,
+        )
     try:
-        port, path = await _address(profile / "DevToolsActivePort", process)
+        port, path = await _address(profile, log, process)
         async with (
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=64 << 20) as socket,
@@ -141,15 +144,17 @@ async def browser() -> AsyncIterator[Page]:
         shutil.rmtree(profile, ignore_errors=True)
 
 
-async def _address(file: Path, process: asyncio.subprocess.Process) -> tuple[int, str]:
-    async with asyncio.timeout(_START_SECONDS):
-        while True:
-            if process.returncode is not None:
-                raise RuntimeError(f"{program()} ended with {process.returncode} before it could be spoken to")
-            lines = file.read_text().split() if file.exists() else []
-            if len(lines) == 2:
-                return int(lines[0]), lines[1]
-            await asyncio.sleep(0.02)
+async def _address(profile: Path, log: Path, process: asyncio.subprocess.Process) -> tuple[int, str]:
+    """Where the browser listens: port and path. Raises ``RuntimeError`` with what it said instead."""
+    file = profile / "DevToolsActivePort"
+    give_up = time.monotonic() + _START_SECONDS
+    while process.returncode is None and time.monotonic() < give_up:
+        lines = file.read_text().split() if file.exists() else []
+        if len(lines) == 2:
+            return int(lines[0]), lines[1]
+        await asyncio.sleep(0.02)
+    ended = "did not start" if process.returncode is None else f"ended with {process.returncode}"
+    raise RuntimeError(f"{program()} {ended}; it said:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,4 +1,4 @@
-"""The suite's own guards: a skipped test and a process left behind both fail the run."""
+"""The suite's own guards: a skipped test and a process left behind both fail the run; a failed command is shown."""
 
 from __future__ import annotations
 
@@ -53,3 +53,28 @@ def test_an_orderly_run_passes(run: pytest.Pytester) -> None:
     )
     result = run.runpytest_subprocess("-n", "2")
     assert result.ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_without_root_what_needs_it_is_left_out_and_counted(pytester: pytest.Pytester, workers: str) -> None:
+    pytester.makeconftest(CONFTEST.replace("os.geteuid() == 0", "os.geteuid() < 0"))
+    pytester.makepyfile(
+        "import pytest\n"
+        "@pytest.mark.needs_root\n"
+        "def test_a(): assert False\n"
+        "@pytest.mark.parametrize('way', ['plain', pytest.param('root', marks=pytest.mark.needs_root)])\n"
+        "def test_b(way): assert way == 'plain'\n"
+    )
+    result = pytester.runpytest_subprocess("-n", workers)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["2 tests need root and were not run: sudo make test", "*1 passed*"])
+
+
+def test_a_command_that_failed_shows_its_words(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        "import pytest, subprocess\n"
+        "@pytest.fixture\n"
+        "def server(): subprocess.run(['sh', '-c', 'echo no lib >&2; exit 1'], check=True, capture_output=True)\n"
+        "def test_a(server): pass\n"
+    )
+    run.runpytest_subprocess().stdout.fnmatch_lines(["*no lib"])
