@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -26,8 +27,21 @@ settings.register_profile(
 settings.register_profile("full", settings.get_profile("quick"), max_examples=2_000)
 settings.load_profile(os.environ.get("AIRBOSS_CAMPAIGN", "quick"))
 
+#: What all random choices of a run come from, so that a run can be repeated. Workers of pytest-xdist inherit it.
+SEED = int(os.environ.setdefault("AIRBOSS_SEED", str(secrets.randbelow(2**32))))
+
 #: How long a process may take to die after the test that started it ended.
 GRACE_SECONDS = 5.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = SEED
+
+
+def pytest_report_header() -> str:
+    return f"seed: {SEED}; the same choices again: AIRBOSS_SEED={SEED}"
 
 
 @pytest.fixture(scope="session", autouse=True)

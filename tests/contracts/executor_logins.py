@@ -159,6 +159,6 @@ def alive(pid: int) -> bool:
 
 async def ends(pid: int) -> None:
     """Waits until that process is gone."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while alive(pid):  # nothing tells of a stranger's end
             await asyncio.sleep(0.01)

@@ -74,7 +74,7 @@ async def test_a_link_cut_in_mid_line_loses_nothing_and_repeats_nothing(login: L
 
 
 async def test_a_frozen_far_side_is_noticed(login: Login) -> None:
-    executor = login.executor(keepalive=(0.2, 2))
+    executor = login.executor(keepalive=(0.5, 4))
     spec = pipe_spec("sleep", "300")
     await executor.start(spec)
     serve = await serve_pid(login)
@@ -85,7 +85,7 @@ async def test_a_frozen_far_side_is_noticed(login: Login) -> None:
     else:
         os.kill(serve, signal.SIGSTOP)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(Unreachable, match=r"no answer|not responding"):
                 async for _ in lives:
                     pass
@@ -100,12 +100,12 @@ async def test_a_frozen_far_side_is_noticed(login: Login) -> None:
 
 async def test_a_frozen_far_side_under_load_is_noticed(login: Login) -> None:
     """Pings queue behind a write that nobody takes; the watch must not wait for it."""
-    executor = login.executor(keepalive=(0.2, 2))
+    executor = login.executor(keepalive=(0.5, 4))
     await executor.facts()
     serve = await serve_pid(login)
     os.kill(serve, signal.SIGSTOP)
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             with pytest.raises(Unreachable):
                 await asyncio.gather(*(executor.write_file(f"f{n}", bytes(900_000)) for n in range(8)))
     finally:

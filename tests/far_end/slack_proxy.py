@@ -91,7 +91,7 @@ class SlackProxy:
 
     async def acked(self, envelope_id: str, times: int = 1) -> None:
         """Waits until an envelope was acknowledged so often."""
-        async with asyncio.timeout(10), self._acked:
+        async with asyncio.timeout(60), self._acked:
             await self._acked.wait_for(lambda: self.acks.count(envelope_id) >= times)
 
     # --- the wire ---------------------------------------------------------------------------------------

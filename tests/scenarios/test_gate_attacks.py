@@ -79,7 +79,7 @@ async def test_a_neighbour_on_the_login_that_kills_or_freezes_the_supervisor_mak
 ) -> None:
     mark = f"mark-{os.getpid()}-{tmp_path.name}"
     script = f': {mark}; echo began > "$COUNT"; exec sleep 1000'
-    toml = airboss_toml(SH, "-c", f"{SH} -c '{script}'; : {mark}", timeout="2s", more=_count(tmp_path))
+    toml = airboss_toml(SH, "-c", f"{SH} -c '{script}'; : {mark}", timeout="6s", more=_count(tmp_path))
     house = House(tmp_path, {"airboss.toml": toml}, patience=2.0 if signal_ is signal.SIGSTOP else 60.0)
     frozen: list[int] = []
     async with house.open() as judge:

@@ -64,21 +64,21 @@ async def test_kill_9_as_the_acknowledgement_leaves_gives_one_effect(tmp_path: P
         slack = proxy.behind
         for number in range(1, 4):
             await asyncio.to_thread(there.start)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not proxy.sockets:
                     await asyncio.sleep(0.02)
             known = len(proxy.acks)
             asking = asyncio.create_task(slack.command("/run", f"on=evo-x2 write GOOD {number}"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(proxy.acks) == known:
                     await asyncio.sleep(0)
             there.kill()
             await asking
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while proxy.sockets:
                     await asyncio.sleep(0.02)
         await asyncio.to_thread(there.start)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not proxy.sockets:
                 await asyncio.sleep(0.02)
         for envelope in list(proxy.envelopes):
