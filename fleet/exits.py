@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from fleet.errors import Malformed
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="exited"):
     """The process called exit with ``code``."""
 
     code: int
@@ -23,8 +24,9 @@ class Exited:
         return f"exit status {self.code}"
 
 
-@dataclass(frozen=True, slots=True)
-class Signalled:
+class Signalled(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="signalled", rename={"name": "signal"}
+):
     """The process was ended by the signal ``name`` (for example ``SIGKILL``)."""
 
     name: str
@@ -33,8 +35,7 @@ class Signalled:
         return f"killed by {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class TimedOut:
+class TimedOut(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="timed-out"):
     """The supervisor ended the process after ``after_us`` microseconds."""
 
     after_us: int
@@ -43,9 +44,8 @@ class TimedOut:
         return f"timed out after {self.after_us / 1_000_000:.0f} s"
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Nobody who may be believed saw how the process ended; ``why`` says what is missing."""
+class Lost(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="lost"):
+    """There is no trusted record of how the process ended; ``why`` says what is missing."""
 
     why: str
 
@@ -75,29 +75,20 @@ def from_wait_status(raw: int) -> Exit:
 
 
 def to_json(exit_: Exit) -> dict[str, Any]:
-    """The form a ledger event and a receipt carry, tagged by ``how``."""
-    match exit_:
-        case Exited(code):
-            return {"how": "exited", "code": code}
-        case Signalled(name):
-            return {"how": "signalled", "signal": name}
-        case TimedOut(after_us):
-            return {"how": "timed-out", "after_us": after_us}
-        case Lost(why):
-            return {"how": "lost", "why": why}
+    """The form that a ledger event and a receipt carry, tagged by ``how``."""
+    body: dict[str, Any] = msgspec.to_builtins(exit_)
+    return body
 
 
 def from_json(body: dict[str, Any]) -> Exit:
     """The inverse of :func:`to_json`. Raises ``Malformed`` for anything else."""
-    match body:
-        case {"how": "exited", "code": int(code)}:
-            return Exited(code)
-        case {"how": "signalled", "signal": str(name)}:
-            return Signalled(name)
-        case {"how": "timed-out", "after_us": int(after_us)}:
-            return TimedOut(after_us)
-        case {"how": "lost", "why": str(why)}:
-            return Lost(why)
-    raise Malformed(
-        attempted="read an exit", on=repr(body)[:200], hint="the record was not written by this version"
-    )
+    try:
+        exit_: Exit = msgspec.convert(body, Exit)
+    except msgspec.ValidationError as error:
+        raise Malformed(
+            attempted="read an exit",
+            on=repr(body)[:200],
+            cause=str(error),
+            hint="Another version wrote the record",
+        ) from error
+    return exit_

@@ -18,10 +18,12 @@ from fleet.events import (
     Source,
     VerdictGiven,
 )
+from fleet.exits import Exited
 from fleet.model import Isolation, Session, TaskState
 from fleet.questions import Question, to_json
 from fleet.store import approvals, ledger, sessions, tables, tasks
 from fleet.store.core import Tx
+from fleet.verdict import JUnitCounts
 from tests.chat_house import House
 
 COMMIT, TREE = "c" * 40, "d" * 40
@@ -99,9 +101,8 @@ class Flight:
         await self.there.settle()
 
     async def red(self, tail: str = "E   assert 1 == 2") -> None:
-        argv, counts = ("python3", "-m", "pytest"), {"tests": 3, "failures": 1, "errors": 0, "skipped": 0}
-        exit_ = {"how": "exited", "code": 1}
-        closed = GateClosed("tests", "failed", "", exit_, 256, TREE, "gate", True, "", 9, 1, 2, counts)
+        argv, counts = ("python3", "-m", "pytest"), JUnitCounts(tests=3, failures=1, errors=0, skipped=0)
+        closed = GateClosed("tests", "failed", "", Exited(1), 256, TREE, "gate", True, "", 9, 1, 2, counts)
         reasons = ("tests: exit status 1",)
         await self.note(
             GateOpened("tests", COMMIT, TREE, "b" * 40, argv, "", 1),
@@ -111,8 +112,7 @@ class Flight:
 
     async def green(self) -> None:
         """The task's gate says yes."""
-        exit_ = {"how": "exited", "code": 0}
-        closed = GateClosed("tests", "passed", "", exit_, 0, TREE, "gate", True, "", 9, 1, 2, None)
+        closed = GateClosed("tests", "passed", "", Exited(0), 0, TREE, "gate", True, "", 9, 1, 2, None)
         verdict = VerdictGiven(COMMIT, TREE, "b" * 40, "passed", (), (RUN,), "unsafe-same-user", 3, "")
         await self.note(GateOpened("tests", COMMIT, TREE, "b" * 40, ("make",), "", 1), closed, verdict)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, footed, line, one_line
 from bot.cards import field as card_field
-from fleet import exits
 from fleet.events import (
     AgentContinued,
     AgentSaid,
@@ -27,7 +26,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import ENDS, Isolation, Task, TaskState
-from fleet.verdict import GateOutcome
+from fleet.verdict import GateOutcome, JUnitCounts
 
 SHOWN_ACTIONS = 5
 _SAID_LIMIT = 2_000  # characters: what the card's last lines can need
@@ -58,7 +57,7 @@ class GateSeen:
     reason: str = ""
     exit: str = ""
     took_us: int = 0
-    junit: dict[str, int] | None = None
+    junit: JUnitCounts | None = None
 
     def summary(self) -> str:
         """``✗ tests: exit status 1``."""
@@ -69,9 +68,8 @@ class GateSeen:
         """JUnit counts as one line; empty without a report."""
         if not self.junit:
             return ""
-        bad = self.junit.get("failures", 0) + self.junit.get("errors", 0)
-        skipped = self.junit.get("skipped", 0)
-        ran = words.count(self.junit.get("tests", 0), "test")
+        bad, skipped = self.junit.failures + self.junit.errors, self.junit.skipped
+        ran = words.count(self.junit.tests, "test")
         return f"{ran}, {bad} failed" + (f", {skipped} skipped" if skipped else "")
 
 
@@ -149,7 +147,7 @@ class Progress:
     def _end_gate(self, recorded: Recorded, closed: GateClosed) -> None:
         seen = self.gates.setdefault(recorded.refs.gate_run, GateSeen(closed.gate, (), recorded.refs.machine, ""))
         seen.outcome, seen.reason, seen.junit = closed.outcome, closed.reason, closed.junit
-        seen.exit = str(exits.from_json(closed.exit)) if closed.exit else ""
+        seen.exit = str(closed.exit or "")
         seen.took_us = max(0, closed.ended_us - closed.started_us)
 
 

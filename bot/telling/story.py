@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from bot import words
 from fleet import events as e
-from fleet import exits
 from fleet.events import Recorded
 from fleet.store import ledger
 from fleet.store.core import Tx
@@ -62,7 +61,7 @@ def _told(event: e.Event) -> list[str]:
         case e.GateOpened(gate=gate, argv=argv):
             return [f"— gate {gate}: {' '.join(argv)}"]
         case e.GateClosed(gate=gate, outcome=outcome, reason=reason, exit=exit_):
-            return [f"— gate {gate} {outcome}: {exits.from_json(exit_) if exit_ else reason}"]
+            return [f"— gate {gate} {outcome}: {exit_ or reason}"]
         case e.VerdictGiven(outcome=outcome, tail=tail):
             return [f"— verdict {outcome}", *tail.splitlines()]
         case e.LinkChanged(up=up, why=why):

@@ -1,8 +1,8 @@
 """The ledger's events: one envelope, one small class a kind, one file a subject, one codec."""
 
-from fleet.events.codec import KINDS, encode, parse
+from fleet.events.codec import KINDS, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted
-from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, leaf_hash
+from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import GateClosed, GateOpened, HoldReleased, VerdictGiven
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
@@ -70,7 +70,8 @@ __all__ = [
     "UnknownEvent",
     "UsageReported",
     "VerdictGiven",
+    "decode",
     "encode",
+    "kind_of",
     "leaf_hash",
-    "parse",
 ]

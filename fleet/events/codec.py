@@ -1,18 +1,24 @@
-"""Events as bytes and back: RFC 8785 canonical JSON of the envelope, integers only.
+"""Events as bytes and back: sorted JSON that is RFC 8785 canonical, because of what may be in it.
 
-A kind that this version does not know stays ``UnknownEvent`` with its body, never dropped.
+The envelope and every body hold strings, booleans, integers below 2^53, nulls, lists, and objects with ASCII keys.
+For these, msgspec's sorted output and RFC 8785 are the same bytes; a test compares the two. A kind or a form that
+this version does not know stays an ``UnknownEvent`` with its body, never dropped.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from typing import Any, Final
 
-import rfc8785
+import msgspec
+from msgspec import Struct
 
 from fleet.errors import Malformed
 from fleet.events import controller, gates, landings, permissions, sessions, tasks, turns
-from fleet.events.envelope import Event, Refs, Source, UnknownEvent
+from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 
 _SUBJECTS = (controller, tasks, sessions, turns, permissions, gates, landings)
 
@@ -23,55 +29,137 @@ KINDS: dict[tuple[str, int], type[Event]] = {
     if isinstance(found, type) and issubclass(found, Event) and found.KIND
 }
 
+_KEYS = {cls: {field.name for field in fields(cls)} for cls in KINDS.values()}
 
-def encode(*, seq: int, id_: str, time_us: int, actor: str, refs: Refs, source: Source, event: Event) -> bytes:
-    """The envelope's RFC 8785 bytes. Raises ``Malformed`` for what JSON integers cannot carry."""
-    kind, v = (event.kind, event.v) if isinstance(event, UnknownEvent) else (event.KIND, event.V)
-    envelope: dict[str, Any] = {
-        "seq": seq,
-        "id": id_,
-        "time_us": time_us,
-        "kind": kind,
-        "v": v,
-        "actor": actor,
-        "task": refs.task,
-        "session": refs.session,
-        "turn": refs.turn,
-        "gate_run": refs.gate_run,
-        "machine": refs.machine,
-        "source": str(source),
-        "body": event.body(),
-    }
-    _only_integers(envelope, kind)
+LIMIT: Final = 2**53
+"""Integers in the ledger are smaller than this, and greater than its negative."""
+
+Redact = Callable[[str], str]
+
+
+class _Line(Struct):
+    """The envelope as it is written, one key a field."""
+
+    actor: str
+    body: Any
+    gate_run: str
+    id: str
+    kind: str
+    machine: str
+    seq: int
+    session: str
+    source: Source
+    task: str
+    time_us: int
+    turn: str
+    v: int
+
+
+_RECORDS: dict[type[Any], tuple[str, ...]] = {}
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def encode(
+    *,
+    seq: int,
+    id_: str,
+    time_us: int,
+    actor: str,
+    refs: Refs,
+    source: Source,
+    event: Event,
+    redact: Redact | None = None,
+) -> Recorded:
+    """The event as it enters the ledger; ``redact`` is applied to every string of its body.
+
+    Raises ``Malformed`` for what the ledger does not hold: floats, larger integers, text that is not Unicode.
+    """
+    kind, v = kind_of(event)
     try:
-        return rfc8785.dumps(envelope)
-    except rfc8785.CanonicalizationError as error:
+        kept: Event = _kept(event, redact)
+        if not (0 < seq < LIMIT and -LIMIT < time_us < LIMIT and -LIMIT < v < LIMIT):
+            raise ValueError("a number of 2^53 or more")
+        line = _Line(
+            actor=actor,
+            body=kept.raw if isinstance(kept, UnknownEvent) else kept,
+            gate_run=refs.gate_run,
+            id=id_,
+            kind=kind,
+            machine=refs.machine,
+            seq=seq,
+            session=refs.session,
+            source=source,
+            task=refs.task,
+            time_us=time_us,
+            turn=refs.turn,
+            v=v,
+        )
+        canonical = _ENCODER.encode(line)
+    except (ValueError, TypeError) as error:  # UnicodeEncodeError, for a lone surrogate, is a ValueError
         raise Malformed(attempted="write an event", on=kind, cause=str(error)) from error
+    return Recorded(seq, id_, time_us, actor, refs, source, kept, canonical, leaf_hash(canonical))
 
 
-def _only_integers(value: Any, kind: str) -> None:
-    if isinstance(value, float):
-        raise Malformed(attempted="write an event", on=kind, cause="a float; use micro-units")
-    if isinstance(value, dict):
-        for item in value.values():
-            _only_integers(item, kind)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _only_integers(item, kind)
+def decode(canonical: bytes) -> Recorded:
+    """The event that these bytes of the ledger are. Raises ``Malformed`` when they are no envelope."""
+    try:
+        line = _DECODER.decode(canonical)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Malformed(attempted="read an event", cause=str(error)) from error
+    refs = Refs(line.task, line.session, line.turn, line.gate_run, line.machine)
+    event = _event(line.kind, line.v, line.body)
+    leaf = leaf_hash(canonical)
+    return Recorded(line.seq, line.id, line.time_us, line.actor, refs, line.source, event, canonical, leaf)
 
 
-def parse(envelope: dict[str, Any]) -> tuple[Refs, Source, Event]:
-    """The typed parts of a decoded envelope. Unknown kinds, versions and fields become ``UnknownEvent``."""
-    refs = Refs(
-        task=envelope["task"],
-        session=envelope["session"],
-        turn=envelope["turn"],
-        gate_run=envelope["gate_run"],
-        machine=envelope["machine"],
-    )
-    kind, v, body = envelope["kind"], envelope["v"], envelope["body"]
+def _event(kind: str, v: int, body: dict[str, Any]) -> Event:
     cls = KINDS.get((kind, v))
-    if cls is None or set(body) != {f.name for f in fields(cls)}:
-        return refs, Source(envelope["source"]), UnknownEvent(kind, v, body)
-    values = {name: tuple(item) if isinstance(item, list) else item for name, item in body.items()}
-    return refs, Source(envelope["source"]), cls(**values)
+    if cls is None or body.keys() != _KEYS[cls]:
+        return UnknownEvent(kind, v, body)
+    try:
+        return msgspec.convert(body, cls)
+    except msgspec.ValidationError:
+        return UnknownEvent(kind, v, body)
+
+
+def _kept(value: Any, redact: Redact | None) -> Any:
+    """``value`` with its strings redacted; itself where nothing changes. Raises ``ValueError`` for what the ledger
+    does not hold."""
+    cls = type(value)
+    if cls is str:
+        return value if redact is None else redact(value)
+    if value is None or cls is bool or isinstance(value, StrEnum):
+        return value
+    if cls is int:
+        if not -LIMIT < value < LIMIT:
+            raise ValueError("a number of 2^53 or more")
+        return value
+    if cls is dict:
+        for key in value:
+            if not (isinstance(key, str) and key.isascii()):
+                raise ValueError(f"a key that is not ASCII: {key!r}")
+        return {key: _kept(item, redact) for key, item in value.items()}
+    if cls is tuple or cls is list:
+        items = [_kept(item, redact) for item in value]
+        return value if _same(value, items) else cls(items)
+    if (names := _names(cls)) is None:
+        raise ValueError("a float; use micro-units" if cls is float else f"a value of type {cls.__name__}")
+    old = [getattr(value, name) for name in names]
+    new = [_kept(item, redact) for item in old]
+    return value if _same(old, new) else cls(*new)
+
+
+def _same(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    return all(map(operator.is_, old, new))
+
+
+def _names(cls: type[Any]) -> tuple[str, ...] | None:
+    """A record's fields in the order of its constructor; ``None`` for what is no record."""
+    if (known := _RECORDS.get(cls)) is not None:
+        return known
+    if is_dataclass(cls):
+        _RECORDS[cls] = tuple(field.name for field in fields(cls))
+    elif issubclass(cls, Struct):
+        _RECORDS[cls] = cls.__struct_fields__
+    return _RECORDS.get(cls)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct
 
 
 class Source(StrEnum):
@@ -17,8 +20,7 @@ class Source(StrEnum):
     PERSON = "person"
 
 
-@dataclass(frozen=True, slots=True)
-class Refs:
+class Refs(Struct, frozen=True):
     """What an event is about. Empty strings where there is nothing."""
 
     task: str = ""
@@ -30,24 +32,18 @@ class Refs:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Base of every event class. ``KIND`` and ``V`` tag the body; fields are JSON without floats."""
+    """Base of every event class. ``KIND`` and ``V`` tag the body, whose keys are the fields' names.
+
+    Fields hold strings, booleans, integers below 2^53, ``None``, tuples of these and small typed records.
+    """
 
     KIND: ClassVar[str] = ""
     V: ClassVar[int] = 1
 
     def body(self) -> dict[str, Any]:
         """The body as plain JSON."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, StrEnum):
-        return str(value)
-    return value
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +58,7 @@ class UnknownEvent(Event):
         return self.raw
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """An event in the ledger. ``canonical`` are its RFC 8785 bytes, ``leaf`` their RFC 6962 leaf hash."""
 
     seq: int
@@ -75,6 +70,11 @@ class Recorded:
     event: Event
     canonical: bytes
     leaf: bytes
+
+
+def kind_of(event: Event) -> tuple[str, int]:
+    """An event's kind and version."""
+    return (event.kind, event.v) if isinstance(event, UnknownEvent) else (event.KIND, event.V)
 
 
 def leaf_hash(data: bytes) -> bytes:

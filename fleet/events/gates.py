@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fleet.events.envelope import Event
+from fleet.exits import Exit
+from fleet.verdict import JUnitCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class GateClosed(Event):
     gate: str
     outcome: str
     reason: str
-    exit: dict[str, Any] | None
+    exit: Exit | None
     raw_wait_status: int | None
     tree: str
     login: str
@@ -37,7 +39,7 @@ class GateClosed(Event):
     output_bytes: int
     started_us: int
     ended_us: int
-    junit: dict[str, int] | None
+    junit: JUnitCounts | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fleet.events.envelope import Event
+from fleet.exits import Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class PipeStarted(Event):
 class PipeEnded(Event):
     KIND: ClassVar[str] = "pipe.ended"
     pipe: str
-    exit: dict[str, Any]
+    exit: Exit
     raw_wait_status: int | None
     gone: bool
     spool_bytes: int

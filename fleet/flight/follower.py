@@ -26,7 +26,7 @@ from fleet.events import (
     PipeEnded,
 )
 from fleet.events import Source as Said
-from fleet.exits import Lost, to_json
+from fleet.exits import Lost
 from fleet.failpoints import failpoint
 from fleet.flight import attachments
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
@@ -362,7 +362,7 @@ class Follower:
         open_turn = self._turn is not None and self._turn.ended_us == 0
         body = PipeEnded(
             pipe=self.session.pipe,
-            exit=to_json(ended.exit),
+            exit=ended.exit,
             raw_wait_status=ended.raw_wait_status,
             gone=ended.gone,
             spool_bytes=self._reader.offset,

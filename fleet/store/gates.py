@@ -108,7 +108,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         gate=opened.gate,
         outcome=str(result.outcome),
         reason=result.reason,
-        exit=exits.to_json(seen.exit) if seen else None,
+        exit=seen.exit if seen else None,
         raw_wait_status=seen.raw_wait_status if seen else None,
         tree=seen.tree if seen else "",
         login=seen.login if seen else "",
@@ -117,7 +117,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         output_bytes=seen.output_bytes if seen else 0,
         started_us=seen.started_us if seen else 0,
         ended_us=seen.ended_us if seen else 0,
-        junit=asdict(result.junit) if result.junit else None,
+        junit=result.junit,
     )
     source = Source.SUPERVISOR if seen else Source.CONTROLLER
     ledger.append(tx, event, actor=_ACTOR, source=source, refs=_refs(opened))

@@ -5,16 +5,15 @@ The database itself refuses to change or remove a row (triggers), and every read
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select
 
 from fleet.errors import Malformed
-from fleet.events import Event, Recorded, Refs, Source, UnknownEvent, encode, leaf_hash, parse
+from fleet.events import Event, Recorded, Refs, Source, decode, encode, kind_of, leaf_hash
 from fleet.store.core import Tx
 from fleet.store.tables import ledger
 
@@ -40,14 +39,26 @@ class Entry:
 
 
 def append(tx: Tx, event: Event, *, actor: str, source: Source, refs: Refs = _NOTHING) -> Recorded:
-    """Appends one event and answers it as recorded, redacted. Raises ``Malformed`` for a float in its body."""
+    """Appends one event and answers it as recorded, redacted. Raises ``Malformed`` as ``encode`` does."""
     return append_all(tx, (Entry(event, actor, source, refs),))[0]
 
 
 def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     """Appends events in order, in one statement; many at once are several times faster than one by one."""
     first, time_us, redact = size(tx) + 1, tx.now_us(), tx.store.redact
-    recorded = [_record(seq, time_us, entry, redact) for seq, entry in enumerate(entries, start=first)]
+    recorded = [
+        encode(
+            seq=seq,
+            id_=uuid.uuid4().hex,
+            time_us=time_us,
+            actor=entry.actor,
+            refs=entry.refs,
+            source=entry.source,
+            event=entry.event,
+            redact=redact,
+        )
+        for seq, entry in enumerate(entries, start=first)
+    ]
     if recorded:
         tx.connection.execute(_INSERT, [_row(one) for one in recorded])
     for one in recorded:
@@ -85,64 +96,34 @@ def leaves(tx: Tx, upto: int) -> list[bytes]:
     return found
 
 
-def _record(seq: int, time_us: int, entry: Entry, redact: Callable[[str], str] | None) -> Recorded:
-    event = entry.event
-    if redact is not None:
-        kind, v = (event.kind, event.v) if isinstance(event, UnknownEvent) else (event.KIND, event.V)
-        event = UnknownEvent(kind, v, _redacted(event.body(), redact))
-    id_ = uuid.uuid4().hex
-    canonical = encode(
-        seq=seq, id_=id_, time_us=time_us, actor=entry.actor, refs=entry.refs, source=entry.source, event=event
-    )
-    if redact is not None:
-        event = parse(json.loads(canonical))[2]
-    return Recorded(
-        seq, id_, time_us, entry.actor, entry.refs, entry.source, event, canonical, leaf_hash(canonical)
-    )
-
-
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {key: _redacted(item, redact) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item, redact) for item in value]
-    return value
-
-
-def _row(one: Recorded) -> dict[str, Any]:
-    event, refs = one.event, one.refs
-    kind, v = (event.kind, event.v) if isinstance(event, UnknownEvent) else (event.KIND, event.V)
+def _row(recorded: Recorded) -> dict[str, Any]:
+    (kind, v), refs = kind_of(recorded.event), recorded.refs
     return {
-        "seq": one.seq,
-        "id": one.id,
-        "time_us": one.time_us,
+        "seq": recorded.seq,
+        "id": recorded.id,
+        "time_us": recorded.time_us,
         "kind": kind,
         "v": v,
-        "actor": one.actor,
+        "actor": recorded.actor,
         "task": refs.task,
         "session": refs.session,
         "turn": refs.turn,
         "gate_run": refs.gate_run,
         "machine": refs.machine,
-        "source": str(one.source),
-        "canonical": one.canonical,
-        "leaf": one.leaf,
+        "source": str(recorded.source),
+        "canonical": recorded.canonical,
+        "leaf": recorded.leaf,
     }
 
 
 def _recorded(seq: int, canonical: bytes, leaf: bytes) -> Recorded:
-    canonical, leaf = bytes(canonical), bytes(leaf)
-    if leaf_hash(canonical) != leaf:
+    canonical = bytes(canonical)
+    if leaf_hash(canonical) != bytes(leaf):
         raise _damaged(seq, "its bytes do not hash to its leaf")
-    envelope = json.loads(canonical)
-    if envelope["seq"] != seq:
-        raise _damaged(seq, f"its bytes are those of event {envelope['seq']}")
-    refs, source, event = parse(envelope)
-    return Recorded(
-        seq, envelope["id"], envelope["time_us"], envelope["actor"], refs, source, event, canonical, leaf
-    )
+    recorded = decode(canonical)
+    if recorded.seq != seq:
+        raise _damaged(seq, f"its bytes are those of event {recorded.seq}")
+    return recorded
 
 
 def _damaged(seq: int, cause: str) -> Malformed:

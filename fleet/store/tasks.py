@@ -90,8 +90,8 @@ def find(tx: Tx, prefix: str) -> Task:
     raise Misused(attempted="find the task", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
 
 
-def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str) -> Task:
-    """Moves a task, with its ``TaskMoved`` event; at its end, its open questions are withdrawn.
+def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: Source = Source.CONTROLLER) -> Task:
+    """Moves a task, with its ``TaskMoved`` event by ``source``; at its end, its open questions are withdrawn.
 
     Raises ``ValueError`` for a move that the model forbids.
     """
@@ -101,7 +101,6 @@ def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str) -> Task:
     tx.connection.execute(_CHANGE, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
     if new in ENDS:
         approvals.withdraw(tx, task=task_id, why=f"the task is {new}")
-    source = Source.PERSON if actor.count(":") == 2 else Source.CONTROLLER  # a person's actor is str(PersonId)
     ledger.append(tx, TaskMoved(str(old.state), str(new), why), actor=actor, source=source, refs=Refs(task=task_id))
     return task(tx, task_id)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import rfc8785
@@ -27,6 +28,7 @@ from fleet.events import (
     TaskRequested,
     VerdictGiven,
 )
+from fleet.exits import to_json
 from gates.receipts.log import root
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -183,7 +185,7 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         "outcome": end.outcome,
         "argv": list(start.argv),
         "definition_sha256": start.definition_sha256,
-        "exit": end.exit,
+        "exit": to_json(end.exit) if end.exit else None,
         "raw_wait_status": end.raw_wait_status,
         "tree": end.tree,
         "machine": closed.refs.machine,
@@ -191,7 +193,7 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         "contained": end.contained,
         "output_sha256": end.output_sha256,
         "output_bytes": end.output_bytes,
-        "junit_testimony": end.junit,
+        "junit_testimony": asdict(end.junit) if end.junit else None,
         "started_us": end.started_us,
         "ended_us": end.ended_us,
     }

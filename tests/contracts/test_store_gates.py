@@ -127,10 +127,8 @@ def test_a_gate_is_in_the_ledger_before_it_runs_and_after(store: Store) -> None:
     assert run == "t1.1.1-tests"
     assert isinstance(before.event, GateOpened) and before.event.argv == ("pytest", "-q")
     assert (before.refs.gate_run, before.refs.turn, before.source) == (run, "t1.1.1", Source.CONTROLLER)
-    assert isinstance(after.event, GateClosed) and after.event.exit == {"how": "exited", "code": 1}
-    assert (
-        after.source is Source.SUPERVISOR and after.event.junit is not None and after.event.junit["failures"] == 1
-    )
+    assert isinstance(after.event, GateClosed) and after.event.exit == Exited(1)
+    assert after.source is Source.SUPERVISOR and after.event.junit is not None and after.event.junit.failures == 1
     assert kept.result == result(run)
     assert kept.pipe == f"{store.instance}-{run}"
     assert b"secret" not in before.canonical + after.canonical

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from fleet.errors import Malformed
 from fleet.events import AgentSaid, PipeEnded, Refs, Source, TaskMoved, UnknownEvent, leaf_hash
+from fleet.exits import Exited, Lost
 from fleet.store import ledger, tables
 from fleet.store.chat import settings
 from fleet.store.core import Store
@@ -28,8 +29,7 @@ def say(store: Store, *words: str) -> None:
 
 def test_what_was_appended_is_read_back_whole(store: Store) -> None:
     refs = Refs(task="t1", session="t1.1", turn="t1.1.1", gate_run="t1.1.1-tests", machine="evo")
-    exit_ = {"how": "exited", "code": 3}
-    event = PipeEnded(pipe="p", exit=exit_, raw_wait_status=None, gone=True, spool_bytes=2**50)
+    event = PipeEnded(pipe="p", exit=Exited(3), raw_wait_status=None, gone=True, spool_bytes=2**50)
     with store.transaction() as tx:
         made = ledger.append(tx, event, actor="airboss", source=Source.SUPERVISOR, refs=refs)
     with store.transaction() as tx:
@@ -152,15 +152,17 @@ def test_a_float_is_refused_and_nothing_is_written(store: Store) -> None:
 
 def test_secrets_never_reach_the_ledger(store_url: str) -> None:
     with Store.open(store_url, redact=lambda text: text.replace("hunter2", "•••")) as store:
-        event = PipeEnded("p", {"how": "lost", "why": "said hunter2", "deep": ["hunter2!"]}, 0, True, 1)
+        event = PipeEnded("p", Lost("said hunter2"), 0, True, 1)
+        deep = UnknownEvent("x", 1, {"deep": [{"more": "hunter2!"}]})
         with store.transaction() as tx:
             moved = ledger.append(tx, TaskMoved("a", "b", "hunter2"), actor="x", source=Source.AGENT)
             ledger.append(tx, event, actor="x", source=Source.AGENT)
-            first, second = ledger.read(tx)
+            ledger.append(tx, deep, actor="x", source=Source.AGENT)
+            first, second, third = ledger.read(tx)
     assert first == moved and first.event == TaskMoved("a", "b", "•••")
-    assert isinstance(second.event, PipeEnded)
-    assert second.event.exit == {"how": "lost", "why": "said •••", "deep": ["•••!"]}
-    assert b"hunter2" not in first.canonical + second.canonical
+    assert second.event == PipeEnded("p", Lost("said •••"), 0, True, 1)
+    assert third.event == UnknownEvent("x", 1, {"deep": [{"more": "•••!"}]})
+    assert b"hunter2" not in first.canonical + second.canonical + third.canonical
     assert first.leaf == leaf_hash(first.canonical)
 
 

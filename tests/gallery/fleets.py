@@ -28,11 +28,13 @@ from fleet.events import (
     TurnStarted,
     VerdictGiven,
 )
+from fleet.exits import Exited
 from fleet.machines.watch import MachineSeen
 from fleet.model import Isolation, Session, TaskState
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
+from fleet.verdict import JUnitCounts
 from tests.chat_house import House, Phone, PlayedFleet
 
 FLEET = """
@@ -192,10 +194,11 @@ class Flight:
         """One gate run and its verdict: passed for 0, failed for anything else."""
         self.runs += 1
         run, outcome = f"{self.session.id}.{self.runs}-tests", "failed" if code else "passed"
-        junit = {"tests": 3, "failures": 1 if code else 0, "errors": 0, "skipped": 0}
-        end = {"how": "exited", "code": code}
+        junit = JUnitCounts(tests=3, failures=1 if code else 0, errors=0, skipped=0)
         opened = GateOpened("tests", COMMIT, TREE, BASE, ARGV, "", self.runs)
-        closed = GateClosed("tests", outcome, "", end, code << 8, TREE, "gates", True, "", 9, 1, 2_400_001, junit)
+        closed = GateClosed(
+            "tests", outcome, "", Exited(code), code << 8, TREE, "gates", True, "", 9, 1, 2_400_001, junit
+        )
         reasons = (f"tests: exit status {code}",) if code else ()
         tail = TAIL if code else ""
         verdict = VerdictGiven(COMMIT, TREE, BASE, outcome, reasons, (run,), "separate-logins", 3, tail)

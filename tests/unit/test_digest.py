@@ -11,6 +11,7 @@ from bot.cards import shown
 from bot.digest import digest_card, make_digest, over, parse_span
 from bot.plots import digest_picture
 from fleet.events import GateClosed, PipeEnded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.exits import Exited
 from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
 from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
 from fleet.store import ledger, tasks
@@ -40,7 +41,7 @@ def fly(tx: Tx, end: TaskState) -> None:
         if outcome:
             ended = ToolCallEnded(call, outcome, None, "")
             ledger.append(tx, ended, actor="a", source=Source.AGENT, refs=refs)
-    pipe = PipeEnded("p", {"how": "exited", "code": 0}, 0, True, 0)
+    pipe = PipeEnded("p", Exited(0), 0, True, 0)
     ledger.append(tx, pipe, actor="airboss", source=Source.SUPERVISOR, refs=refs)
     ledger.append(tx, UsageReported(1, 1, 12_500), actor="a", source=Source.AGENT, refs=refs)
     outcome = "passed" if end is TaskState.LANDED else "failed"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -28,6 +29,7 @@ from fleet.events import (
     encode,
     leaf_hash,
 )
+from fleet.exits import Exited
 from gates.receipts import log, sshsig, statement
 from gates.receipts.verify import check_shape, check_signature, pinned_keys
 from tests.schema import load, problems
@@ -36,7 +38,6 @@ MESSAGE = b'{"_type":"https://in-toto.io/Statement/v1"}'
 KEY = sshsig.public_of(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
 
 BASE, SNAPSHOT, TREE, BAD, BAD_TREE = "b" * 40, "c" * 40, "d" * 40, "e" * 40, "f" * 40
-EXIT_0: dict[str, Any] = {"how": "exited", "code": 0}
 
 
 @dataclass
@@ -48,19 +49,24 @@ class Story:
     def tell(self, event: Event, *, actor: str = "airboss", task: str = "t1", **refs: str) -> None:
         seq = len(self.events) + 1
         known = Refs(task=task, **refs)
-        data = encode(
-            seq=seq, id_=f"id{seq}", time_us=seq, actor=actor, refs=known, source=Source.CONTROLLER, event=event
-        )
         self.events.append(
-            Recorded(seq, f"id{seq}", seq, actor, known, Source.CONTROLLER, event, data, leaf_hash(data))
+            encode(
+                seq=seq,
+                id_=f"id{seq}",
+                time_us=seq,
+                actor=actor,
+                refs=known,
+                source=Source.CONTROLLER,
+                event=event,
+            )
         )
 
     def gate(self, run: str, commit: str, tree: str, outcome: str = "passed") -> None:
-        exit_ = EXIT_0 if outcome == "passed" else EXIT_0 | {"code": 1}
+        code = 0 if outcome == "passed" else 1
         opened = GateOpened("tests", commit, tree, BASE, ("pytest",), "a" * 64, 1)
         self.tell(opened, gate_run=run, machine="m")
         closed = GateClosed(
-            "tests", outcome, "", exit_, exit_["code"] << 8, tree, "gate", True, "0" * 64, 3, 1, 2, None
+            "tests", outcome, "", Exited(code), code << 8, tree, "gate", True, "0" * 64, 3, 1, 2, None
         )
         self.tell(closed, gate_run=run, machine="m")
 
@@ -177,7 +183,7 @@ def _held(story: Story) -> None:
 
 
 def _closed_without_opening(story: Story) -> None:
-    closed = GateClosed("tests", "passed", "", EXIT_0, 0, TREE, "gate", True, "0" * 64, 3, 1, 2, None)
+    closed = GateClosed("tests", "passed", "", Exited(0), 0, TREE, "gate", True, "0" * 64, 3, 1, 2, None)
     story.tell(closed, gate_run="t1.1.1-tests")
     story.verdict(SNAPSHOT, TREE, "passed", "t1.1.1-tests")
 
@@ -292,5 +298,5 @@ def test_a_story_retold_with_another_actor_has_another_root() -> None:
     story = landed()
     first = json.loads(story.statement())["predicate"]["ledger"]["root_sha256"]
     other = story.events[5]
-    story.events[5] = replace(other, leaf=leaf_hash(other.canonical + b" "))
+    story.events[5] = msgspec.structs.replace(other, leaf=leaf_hash(other.canonical + b" "))
     assert json.loads(story.statement())["predicate"]["ledger"]["root_sha256"] != first
