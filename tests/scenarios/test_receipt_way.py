@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.local.verify import verify
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misused, Refused, StoreUnavailable
 from fleet.events import LandingDone, Refs, SessionPlaced, SnapshotMade, Source, leaf_hash
 from fleet.store import ledger
 from fleet.store.core import Tx
@@ -127,7 +127,7 @@ async def test_another_repository_and_another_ledger_do_not_agree(tmp_path: Path
     git(landed.house.bare, "reflog", "expire", "--expire=now", "--all")
     git(landed.house.bare, "gc", "--quiet", "--prune=now")
     assert await verify(receipt, home=home, repo=landed.house.bare) == 1
-    with pytest.raises(Unavailable):
+    with pytest.raises(StoreUnavailable):
         await verify(receipt, home=home, ledger="postgresql+psycopg://nobody@127.0.0.1:1/none")
 
 
