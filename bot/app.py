@@ -31,6 +31,7 @@ from bot.outbox.delivering import Adapter, Deliverer
 from bot.registry import Context, Registry
 from bot.reload import LiveConfig
 from bot.retention import Retention
+from bot.telling import news
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
@@ -117,6 +118,8 @@ class App:
             deliverer = Deliverer(store, adapters, supervisor)
             live = LiveStatus(store, config, control.machines, core.context.tool_calls, services.clock)
 
+            admins = news.direct_chat(config(), [adapter.name for adapter in adapters if adapter is not console])
+            await store.write(lambda tx: news.begin(tx, admins))
             await deliverer.start()
             stack.push_async_callback(deliverer.close)
             for adapter in adapters:

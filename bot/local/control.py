@@ -34,6 +34,7 @@ from bot.hearing.core import ChatCore
 from bot.hearing.message import Message
 from bot.local.client import SOCKET
 from bot.outbox.delivering import Deliverer, Outgoing
+from bot.telling import news
 from bot.telling.notify import Notifier
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
@@ -235,6 +236,7 @@ class ControlServer:
         async def show() -> None:
             with self._console.follow() as cards:
                 await peer.out("")
+                await self._store.write(lambda tx: news.tell(tx, MAIN))
                 while True:
                     await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
 

@@ -1,0 +1,64 @@
+"""*What changed for you*: told once after an upgrade, to the first admin, and never in a new home.
+
+An edition is what an upgrade changed for the people who run Airboss, in a few lines; CHANGELOG.md has all changes.
+When a release changes what they see or must do, append an edition. Never change one that was released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from bot.cards import Card, line
+from bot.outbox.delivering import CARD, post
+from fleet.config import FleetConfig
+from fleet.model import ChatRef, PersonId
+from fleet.store import ledger
+from fleet.store.chat import settings
+from fleet.store.core import Tx
+from gates.people import Role
+
+TOLD: Final = "news.told"
+"""The setting that holds how many editions this home has been told."""
+
+EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "Only a turn that the agent completed is judged. One that failed keeps its work and says why.",
+        "A full disk or a database that is away pauses the fleet; it goes on by itself.",
+        "Upgrades keep your ledger, receipts and open tasks.",
+        "airboss.log is redacted, and only its owner can read it.",
+        "Changing the clock of the controller's machine no longer ends or prolongs a lease.",
+    ),
+)
+
+
+def begin(tx: Tx, chat: ChatRef | None) -> None:
+    """Call it when a controller starts: tells ``chat`` what is new, and nothing in a home where everything is.
+
+    Without a chat it is told on the console, to the first terminal that follows.
+    """
+    if not settings.get(tx, TOLD) and not ledger.size(tx):
+        settings.put(tx, TOLD, str(len(EDITIONS)))
+    if chat is not None:
+        tell(tx, chat)
+
+
+def tell(tx: Tx, chat: ChatRef) -> int:
+    """Posts what was not told yet and records it as told; answers the outbox row, 0 when all was told."""
+    told = int(settings.get(tx, TOLD) or 0)
+    lines = [text for edition in EDITIONS[told:] for text in edition]
+    if not lines:
+        return 0
+    settings.put(tx, TOLD, str(len(EDITIONS)))
+    card = Card(title=line("What changed for you"), lines=tuple(line("• ", text) for text in lines))
+    return post(tx, chat, card, priority=CARD)
+
+
+def direct_chat(config: FleetConfig, adapters: Collection[str]) -> ChatRef | None:
+    """Where the first admin of ``fleet.toml`` reads alone, on one of these chats; ``None``: on none of them.
+
+    Telegram and Slack both take a person's id for the chat with that person.
+    """
+    ids = next((person.ids for person in config.people if Role(person.role) is Role.ADMIN), [])
+    known = (PersonId.parse(text) for text in ids)
+    return next((ChatRef(person.platform, person.user) for person in known if person.platform in adapters), None)

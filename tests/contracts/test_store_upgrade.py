@@ -1,0 +1,87 @@
+"""What an older version wrote is brought up on both databases, and nothing of it is lost or changed."""
+
+from __future__ import annotations
+
+import sqlite3
+import tarfile
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import MetaData, create_engine, select, text
+
+from fleet.store import ledger, migrations, tables, tasks
+from fleet.store.core import Store
+from gates.receipts.verify import check_ledger, check_shape
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / "tests/fixtures/home_0002.tar.gz"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The archived AIRBOSS_HOME."""
+    with tarfile.open(HOME) as archive:
+        archive.extractall(tmp_path / "old", filter="tar")
+    return tmp_path / "old" / "home"
+
+
+@pytest.fixture
+def old_url(home: Path, store_url: str) -> str:
+    """The old store on either database: the file itself, or its rows in PostgreSQL under the same schema."""
+    old = f"sqlite:///{home / 'airboss.db'}"
+    if store_url.startswith("sqlite"):
+        return old
+    source, target = create_engine(old), create_engine(store_url)
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "fleet/store/migrations"))
+    with source.connect() as here, target.begin() as there:
+        config.attributes["connection"] = there
+        command.upgrade(config, "0002")
+        schema = MetaData()
+        schema.reflect(there)
+        for table in schema.sorted_tables:
+            if table.name == "alembic_version":
+                continue
+            rows = here.execute(select(table)).mappings().all()
+            if rows:
+                there.execute(table.insert(), [dict(row) for row in rows])
+    source.dispose()
+    target.dispose()
+    return store_url
+
+
+def old_rows(home: Path, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(home / "airboss.db") as database:
+        rows = database.execute(query).fetchall()
+    database.close()
+    return rows
+
+
+async def test_ledger_tasks_and_receipt_are_what_they_were(home: Path, old_url: str) -> None:
+    events = old_rows(home, "SELECT seq, canonical FROM ledger ORDER BY seq")
+    states = old_rows(home, "SELECT id, state FROM tasks ORDER BY number")
+    receipt = (home / "receipts" / "t1.json").read_bytes()
+    with Store.open(old_url) as store:
+        with store.transaction() as tx:
+            context = MigrationContext.configure(tx.connection, opts={"compare_type": True})
+            assert compare_metadata(context, tables.metadata) == []
+            assert context.get_current_revision() == migrations.HEAD
+            query = select(tables.ledger.c.seq, tables.ledger.c.canonical).order_by(tables.ledger.c.seq)
+            assert [tuple(row) for row in tx.connection.execute(query)] == events
+            assert len(ledger.read(tx)) == len(events)
+            assert [(task_id, tasks.task(tx, str(task_id)).state) for task_id, _ in states] == states
+        shape, statement = check_shape(receipt)
+        assert shape.ok
+        assert (await check_ledger(receipt, statement, store)).ok
+
+
+def test_every_old_row_is_still_there(home: Path, old_url: str) -> None:
+    names = [str(name) for (name,) in old_rows(home, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    before = {name: old_rows(home, f"SELECT count(*) FROM {name}")[0][0] for name in names}
+    with Store.open(old_url) as store, store.transaction() as tx:
+        after = {name: tx.connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names}
+    assert after == before

@@ -1,0 +1,38 @@
+"""An old home in a new house. ``tests/fixtures/build_home.py`` says how it was made."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tests.scenarios.house import House, house
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+LANDED, HELD, RUNNING = "t1", "t2", "t3"
+
+
+@contextmanager
+def old_home(name: str) -> Iterator[House]:
+    """The house of an archived home, not yet served. Nothing in it has changed but where it stands."""
+    with house() as made:
+        unpack(name, made.directory)
+        made.configure()
+        yield made
+
+
+def unpack(name: str, directory: Path) -> None:
+    """Puts the archive's parts in ``directory``, and says in them that they stand there now."""
+    shutil.rmtree(directory / "home", ignore_errors=True)
+    shutil.rmtree(directory / "shop.git", ignore_errors=True)
+    with tarfile.open(FIXTURES / name) as archive:
+        archive.extractall(directory, filter="tar")
+    before = (directory / "directory").read_text().strip()
+    with closing(sqlite3.connect(directory / "home" / "airboss.db")) as database, database:
+        database.execute("UPDATE sessions SET workspace = replace(workspace, ?, ?)", (before, str(directory)))
+    machine = directory / "evo-x2" / ".airboss"
+    for pointer in (*machine.glob("work/*/.git"), *machine.glob("repos/*/worktrees/*/gitdir")):
+        pointer.write_text(pointer.read_text().replace(before, str(directory)))
