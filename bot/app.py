@@ -15,7 +15,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -37,7 +36,7 @@ from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock
 from fleet.config import Secrets
-from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Unavailable
+from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import AIRBOSS, Services
@@ -57,7 +56,6 @@ from gates.receipts.issue import issue
 
 _log = logging.getLogger(__name__)
 
-LEADERSHIP: Final = "controller"
 _TTL_US: Final = 15_000_000
 _RENEW_S: Final = 4.0
 _STRANGER_SECONDS: Final = 600.0
@@ -216,10 +214,7 @@ class _Ground:
         """Until cancelled; raises ``LeadershipLost`` when another controller leads."""
         while True:
             await asyncio.sleep(_RENEW_S)
-            try:
-                await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))
-            except LeaseLost as lost:
-                raise _led_by_another(lost) from lost
+            await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))
 
 
 async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
@@ -230,11 +225,10 @@ async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
     place = f"{socket.gethostname()}:{home}"
     lease = await _lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
-    store.guard(partial(_leads, lease))
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
-    return _Ground(home, config, env, store, executors, lease)
+    return _Ground(home, config, env, store.under(lease.fence), executors, lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +291,10 @@ async def _lead(store: Store, place: str, holder: str) -> Lease:
     is waited for until its lease has run out."""
 
     def work(tx: Tx) -> Lease | None:
-        held = leases.look(tx, LEADERSHIP)
+        held = leases.look(tx, leases.LEADERSHIP)
         if held is not None and held.holder.startswith(f"{place}:"):
-            return leases.seize(tx, LEADERSHIP, holder, _TTL_US)
-        return leases.acquire(tx, LEADERSHIP, holder, _TTL_US)
+            return leases.seize(tx, leases.LEADERSHIP, holder, _TTL_US)
+        return leases.acquire(tx, leases.LEADERSHIP, holder, _TTL_US)
 
     for _ in range(_TTL_US // 1_000_000 + 5):
         lease = await store.write(work)
@@ -312,21 +306,4 @@ async def _lead(store: Store, place: str, holder: str) -> Lease:
         on=store.url,
         cause="another controller holds the store and goes on renewing its lease",
         hint="Stop that one first.",
-    )
-
-
-def _leads(lease: Lease, tx: Tx) -> None:
-    """Raises ``LeadershipLost`` once another controller leads."""
-    try:
-        leases.check(tx, lease.fence)
-    except LeaseLost as lost:
-        raise _led_by_another(lost) from lost
-
-
-def _led_by_another(lost: LeaseLost) -> LeadershipLost:
-    return LeadershipLost(
-        attempted="lead this fleet",
-        on=lost.on,
-        cause=lost.cause,
-        hint="Nothing was changed; the other controller goes on.",
     )

@@ -33,10 +33,7 @@ class FleetControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every handler may use. ``config`` gives the configuration as it is now.
-
-    ``tool_calls`` is read and brought up to date inside ``store.read`` only, which is one thread.
-    """
+    """What every handler may use. ``config`` gives the configuration as it is now."""
 
     store: Store
     config: Callable[[], FleetConfig]

@@ -6,6 +6,7 @@ whose process ended first is unfinished. The error rate is ``failed / (ok + fail
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,44 +47,54 @@ class ToolCalls:
 
 
 class ToolCallCounter:
-    """Folds ledger events, in their order, into counts by UTC day. An event seen before changes nothing."""
+    """Folds ledger events, in their order, into counts by UTC day. An event seen before changes nothing.
+
+    Safe to use from several threads: ``Store.read`` has several.
+    """
 
     def __init__(self) -> None:
         self.seq = 0
+        self._lock = threading.RLock()
         self._days: dict[int, Counter[str]] = {}
         self._open: dict[str, set[str]] = {}
 
     def fold(self, events: Iterable[Recorded]) -> None:
         """Counts events that are newer than ``seq``."""
-        for recorded in events:
-            if recorded.seq <= self.seq:
-                continue
-            self.seq = recorded.seq
-            session = recorded.refs.session
-            match recorded.event:
-                case ToolCallStarted(call=call):
-                    self._open.setdefault(session, set()).add(call)
-                case ToolCallEnded(call=call, outcome=outcome):
-                    self._open.get(session, set()).discard(call)
-                    self._day(recorded.time_us)[outcome] += 1
-                case PipeEnded():
-                    self._day(recorded.time_us)["unfinished"] += len(self._open.pop(session, ()))
+        with self._lock:
+            for recorded in events:
+                if recorded.seq > self.seq:
+                    self._count(recorded)
 
     def catch_up(self, tx: Tx, upto: int | None = None) -> None:
         """Folds what the ledger has gained, up to the event ``upto``."""
-        while batch := ledger.read(tx, after=self.seq, limit=_BATCH, kinds=KINDS):
-            self.fold(one for one in batch if upto is None or one.seq <= upto)
-            if len(batch) < _BATCH or (upto is not None and batch[-1].seq >= upto):
-                return
+        with self._lock:
+            while batch := ledger.read(tx, after=self.seq, limit=_BATCH, kinds=KINDS):
+                self.fold(recorded for recorded in batch if upto is None or recorded.seq <= upto)
+                if len(batch) < _BATCH or (upto is not None and batch[-1].seq >= upto):
+                    return
 
     def total(self) -> ToolCalls:
         """Everything counted."""
-        return _sum(self._days.values())
+        with self._lock:
+            return _sum(self._days.values())
 
     def window(self, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:
         """The UTC day of ``now_us`` and the ``days - 1`` before it."""
         today = now_us // DAY_US
-        return _sum(counts for day, counts in self._days.items() if today - days < day <= today)
+        with self._lock:
+            return _sum(counts for day, counts in self._days.items() if today - days < day <= today)
+
+    def _count(self, recorded: Recorded) -> None:
+        self.seq = recorded.seq
+        session = recorded.refs.session
+        match recorded.event:
+            case ToolCallStarted(call=call):
+                self._open.setdefault(session, set()).add(call)
+            case ToolCallEnded(call=call, outcome=outcome):
+                self._open.get(session, set()).discard(call)
+                self._day(recorded.time_us)[outcome] += 1
+            case PipeEnded():
+                self._day(recorded.time_us)["unfinished"] += len(self._open.pop(session, ()))
 
     def _day(self, time_us: int) -> Counter[str]:
         return self._days.setdefault(time_us // DAY_US, Counter())

@@ -34,7 +34,7 @@ async def logs(context: Context, call: Call) -> Effect:
     """What a task's agent did and what its gates said, newest last."""
     task = await task_meant(context, call, newest=True)
     named = partial(sounds.named, context.config())
-    text = await context.store.read(lambda tx: story(tx, task.id, named))
+    text = await context.store.read(lambda tx: story(tx, task.id, named), long=True)
     lines = text.splitlines()
     path = await _file_if_long(context, f"{task.id}-log.txt", text)
     tail = _tail(lines)
@@ -124,7 +124,7 @@ async def digest(context: Context, call: Call) -> Effect:
     span = parse_span(call.args)
     if span is None:
         raise DIGEST.misused(f"{call.args[:20]!r} is no span of time")
-    made = await context.store.read(lambda tx: make_digest(tx, span))
+    made = await context.store.read(lambda tx: make_digest(tx, span), long=True)
     call.result.data = made.to_json()
     picture = await asyncio.to_thread(_draw, context.home / "files", made)
     return reply(call, digest_card(made, context.config().isolation, picture))

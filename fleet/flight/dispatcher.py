@@ -39,7 +39,7 @@ class Dispatcher:
         self._woken.set()
 
     async def run(self) -> None:
-        """Until cancelled. Raises ``LeaseLost`` when another controller has taken over, or what broke the store."""
+        """Until cancelled. Raises ``LeadershipLost``, or what broke the store."""
         open_tasks = await self._services.store.read(tasks.open_tasks)
         started = ControllerStarted(self._version, tuple(task.id for task in open_tasks))
         await self._services.store.write(

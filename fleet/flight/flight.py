@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from fleet.errors import LeaseLost, Misused, Refused, StoreUnavailable, Unavailable, Unreachable
+from fleet.errors import LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable, Unavailable, Unreachable
 from fleet.events import (
     HoldReleased,
     LinkChanged,
@@ -64,13 +64,13 @@ class Flight:
     async def fly(self) -> None:
         """Steps until the task has ended. Cancelling leaves everything as it stands, to be gone on with.
 
-        A bug in a step ends this task as lost, with its name, and stops no other. Raises ``LeaseLost``.
+        A bug in a step ends this task as lost, with its name, and stops no other. Raises ``LeadershipLost``.
         """
         try:
             while self.task.state not in ENDS:
                 await self._step()
             await close_sessions(self._services, self.task, self._agent)
-        except LeaseLost:
+        except (LeadershipLost, LeaseLost):
             raise
         except Exception as error:
             _log.exception("task %s in %s", self.task.id, self.task.state)

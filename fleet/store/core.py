@@ -2,24 +2,25 @@
 
 SQLite by default, PostgreSQL by its URL; the rooms beside this file are written once for both. A write
 transaction excludes every other writer, in this process and in others, from its first statement on: what it
-reads is still true when it commits. Reads see a snapshot and never wait for a writer.
+reads is still true when it commits. Writes that wait together share a commit (``group.py``). Reads see a snapshot
+and never wait for a writer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, Connection, literal_column, select
 
 from fleet.store import databases
+from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 
 if TYPE_CHECKING:
     from fleet.events import Recorded
@@ -28,6 +29,8 @@ T = TypeVar("T")
 Observer = Callable[["Tx", "Recorded"], None]
 
 _log = logging.getLogger(__name__)
+
+_READERS: Final = 3
 
 _POSTGRESQL_NOW = select(
     literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger)
@@ -62,8 +65,8 @@ class Tx:
         """Calls ``callback`` once this transaction is durable, and never if it is rolled back.
 
         After ``Store.write`` it runs on the caller's event loop (so it may set an ``asyncio.Event``), before the
-        awaiting caller goes on; after ``Store.transaction`` on the calling thread. Those of one transaction are
-        called in their order, with nothing of the loop in between.
+        awaiting caller goes on; after ``Store.transaction`` on the calling thread. Callbacks are called in the
+        order of their writes, and those of one write with nothing of the loop in between.
         """
         self._after.append(callback)
 
@@ -75,19 +78,66 @@ class Tx:
                 _log.exception("a callback after a commit failed; the commit stands")
 
 
-class Store:
-    """A database of ours. Made by :meth:`open`; shared by all tasks of one event loop."""
+class Precondition(Protocol):
+    """What a write depends on, a lease's fence for one. It is checked in the transaction of the write itself."""
+
+    def check(self, tx: Tx) -> None:
+        """Raises when it no longer holds; nothing is written then."""
+
+
+class _Write(Unit, Generic[T]):
+    """A function given to :meth:`Store.write`, and the caller that waits for it."""
+
+    __slots__ = ("_fn", "_result", "_store", "_tx", "_under", "done", "loop")
+
+    def __init__(self, store: Store, fn: Callable[[Tx], T], under: tuple[Precondition, ...], due: float) -> None:
+        super().__init__(due)
+        self._store, self._fn, self._under = store, fn, under
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[T] = self.loop.create_future()
+
+    def run(self, connection: Connection) -> None:
+        self._tx = tx = Tx(self._store, connection)
+        for precondition in self._under:
+            precondition.check(tx)
+        self._result = self._fn(tx)
+
+    def tell(self) -> None:
+        """On the caller's loop: the callbacks of what is committed now, then the caller."""
+        if self.error is None:
+            self._tx._committed()
+        if self.done.done():
+            return  # the caller was cancelled
+        if self.error is None:
+            self.done.set_result(self._result)
+        elif isinstance(self.error, StopIteration):  # no future takes one
+            self.done.set_exception(RuntimeError("a write function raised StopIteration"))
+        else:
+            self.done.set_exception(self.error)
+
+
+class _Shared:
+    """What all views of one store have in common."""
 
     def __init__(self, database: databases.Database, instance: str, redact: Callable[[str], str] | None) -> None:
-        self.instance = instance
-        self.redact = redact
+        self.database, self.instance, self.redact = database, instance, redact
         self.observers: tuple[Observer, ...] = ()
-        self._guards: tuple[Callable[[Tx], None], ...] = ()
-        self._database = database
-        self._write_lock = threading.Lock()
-        self._writer_thread = 0
-        self._writes = ThreadPoolExecutor(1, thread_name_prefix="store-write")
-        self._reads = ThreadPoolExecutor(1, thread_name_prefix="store-read")
+        self.lock = WriterLock()
+        self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _tell)
+        self.reads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self.reports = ThreadPoolExecutor(1, thread_name_prefix="store-report")
+
+
+class Store:
+    """A database of ours. Made by :meth:`open`; shared by all tasks of one event loop.
+
+    :meth:`under` makes a view: the same store, whose writes happen only while something still holds.
+    """
+
+    def __init__(self, shared: _Shared, under: tuple[Precondition, ...] = ()) -> None:
+        self._shared, self._under = shared, under
+        self.instance = shared.instance
+        self.redact = shared.redact
 
     @classmethod
     def open(cls, url: str, *, create: bool = True, redact: Callable[[str], str] | None = None) -> Store:
@@ -104,35 +154,53 @@ class Store:
         except BaseException:
             database.dispose()
             raise
-        return cls(database, instance, redact)
+        return cls(_Shared(database, instance, redact))
 
     @property
     def url(self) -> str:
         """Where the store is, without a password."""
-        return self._database.name
+        return self._shared.database.name
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Who sees each event inside the appending transaction."""
+        return self._shared.observers
 
     def observe(self, observer: Observer) -> None:
         """From now on ``observer(tx, recorded)`` is called for every event, inside the appending transaction."""
-        self.observers = (*self.observers, observer)
+        self._shared.observers = (*self._shared.observers, observer)
 
-    def guard(self, check: Callable[[Tx], None]) -> None:
-        """From now on every write transaction begins with ``check(tx)``, and is undone if that raises.
+    def under(self, *preconditions: Precondition) -> Store:
+        """The same store for writes that depend on these too. Reads are not bound by them.
 
-        A controller sets its leadership here once, so that no effect of it can forget to look.
+        A controller gives its parts such a view, so that no write of theirs can forget the leadership.
         """
-        self._guards = (*self._guards, check)
+        return Store(self._shared, (*self._under, *preconditions))
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], *, under: Sequence[Precondition] = (), patient: bool = False) -> T:
         """Runs ``fn`` in a write transaction on the store's own thread; it commits unless ``fn`` raises.
 
-        A caller that is cancelled meanwhile does not undo it. Raises what ``fn`` raises, or ``StoreUnavailable``.
-        """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writes, self._run, fn, loop.call_soon_threadsafe)
+        ``fn`` shares the transaction's commit with what waits beside it, and is alone in everything else: if it
+        raises, only its own work is undone. ``under``: what must still hold, checked in the same transaction.
+        ``patient``: it may wait up to 20 ms for others to share a commit with.
 
-    async def read(self, fn: Callable[[Tx], T]) -> T:
-        """Runs ``fn`` over one snapshot, off the event loop. Writing in it is refused by the database."""
-        return await asyncio.get_running_loop().run_in_executor(self._reads, self._snapshot, fn)
+        A caller that is cancelled meanwhile does not undo it. Raises what ``fn`` or a precondition raises, and
+        ``StoreUnavailable`` when nothing was written, or, if a connection was lost during the commit, when nobody
+        knows: start again from what the store says.
+        """
+        due = time.monotonic() + PATIENCE_SECONDS if patient else 0.0
+        write = _Write(self, fn, (*self._under, *under), due)
+        self._shared.writer.put(write)
+        return await write.done
+
+    async def read(self, fn: Callable[[Tx], T], *, long: bool = False) -> T:
+        """Runs ``fn`` over one snapshot, off the event loop. Writing in it is refused by the database.
+
+        ``long``: it reads as much as there is, and takes turns with others of its kind, so that the short ones
+        never wait for it.
+        """
+        threads = self._shared.reports if long else self._shared.reads
+        return await asyncio.get_running_loop().run_in_executor(threads, self._snapshot, fn)
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
@@ -140,14 +208,25 @@ class Store:
 
         Raises ``RuntimeError`` inside another write transaction of the same thread, which would never end.
         """
-        with self._begin(lambda told: told()) as tx:
+        database = self._shared.database
+        with (
+            self._shared.lock,
+            database.speaking("write to the store"),
+            database.writer.begin() as connection,
+        ):
+            databases.take_writer_lock(connection)
+            tx = Tx(self, connection)
+            for precondition in self._under:
+                precondition.check(tx)
             yield tx
+        tx._committed()
 
     def close(self) -> None:
         """Waits for what runs, and lets go of the database. Safe to call twice."""
-        self._writes.shutdown()
-        self._reads.shutdown()
-        self._database.dispose()
+        self._shared.writer.close()
+        self._shared.reads.shutdown()
+        self._shared.reports.shutdown()
+        self._shared.database.dispose()
 
     def __enter__(self) -> Store:
         return self
@@ -157,28 +236,19 @@ class Store:
     ) -> None:
         self.close()
 
-    def _run(self, fn: Callable[[Tx], T], post: Callable[[Callable[[], None]], object]) -> T:
-        with self._begin(post) as tx:
-            return fn(tx)
-
     def _snapshot(self, fn: Callable[[Tx], T]) -> T:
-        with self._database.speaking("read the store", reading=True), self._database.reader.begin() as connection:
+        database = self._shared.database
+        with database.speaking("read the store", reading=True), database.reader.begin() as connection:
             return fn(Tx(self, connection))
 
-    @contextmanager
-    def _begin(self, post: Callable[[Callable[[], None]], object]) -> Iterator[Tx]:
-        if self._writer_thread == threading.get_ident():
-            raise RuntimeError("a write transaction is already open on this thread")
-        with self._write_lock:
-            self._writer_thread = threading.get_ident()
-            try:
-                with self._database.speaking("write to the store"), self._database.writer.begin() as connection:
-                    databases.take_writer_lock(connection)
-                    tx = Tx(self, connection)
-                    for check in self._guards:
-                        check(tx)
-                    yield tx
-            finally:
-                self._writer_thread = 0
-            if tx._after:
-                post(tx._committed)
+
+def _tell(writes: list[_Write[Any]]) -> None:
+    """Tells the callers, in one step of each loop."""
+    for loop in {write.loop: None for write in writes}:
+        with suppress(RuntimeError):  # a loop that is closed has no callers left
+            loop.call_soon_threadsafe(_tell_here, [write for write in writes if write.loop is loop])
+
+
+def _tell_here(writes: list[_Write[Any]]) -> None:
+    for write in writes:
+        write.tell()

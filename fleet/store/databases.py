@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ _SQLITE_HINTS = {
 _WRITER_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(bindparam("key", 0x416972626F7373))
 
 
+class Transaction(Enum):
+    """``BROKEN``: a statement failed, and only a rollback to a savepoint makes it usable again (PostgreSQL).
+    ``GONE``: the database has rolled it back, as SQLite does when the disk is full, or the connection is lost."""
+
+    OPEN = "open"
+    BROKEN = "broken"
+    GONE = "gone"
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """Two engines on one database: ``writer`` begins exclusively, ``reader`` takes snapshots and cannot write."""
@@ -48,10 +58,11 @@ class Database:
     name: str
 
     @contextmanager
-    def speaking(self, attempted: str, *, reading: bool = False) -> Iterator[None]:
+    def speaking(self, attempted: str, *, reading: bool = False, opening: bool = False) -> Iterator[None]:
         """Turns what the database says about itself into ``StoreUnavailable`` with a remedy; bugs pass unchanged.
 
-        ``reading``: a write that is refused is our own doing, and a bug.
+        ``reading``: a write that is refused is our own doing, and a bug. ``opening``: a refused login means that
+        the URL is wrong, ``Misused``; later it means that the database is away.
         """
         try:
             yield
@@ -59,7 +70,7 @@ class Database:
             said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             if reading and _wrote(said):
                 raise
-            translated = _translated(said, attempted, self.name)
+            translated = _translated(said, attempted, self.name, opening)
             if translated is None:
                 raise
             raise translated from error
@@ -100,7 +111,7 @@ def prepare(database: Database) -> str:
 
     One exclusive transaction, so that processes which open a new store together do it once.
     """
-    with database.speaking("open the store"), database.writer.begin() as connection:
+    with database.speaking("open the store", opening=True), database.writer.begin() as connection:
         take_writer_lock(connection)
         found = _revision(connection)
         if found != HEAD:
@@ -117,6 +128,17 @@ def take_writer_lock(connection: Connection) -> None:
     """Waits until no other write transaction is open. SQLite's BEGIN IMMEDIATE has done so already."""
     if connection.dialect.name == "postgresql":
         connection.execute(_WRITER_LOCK)
+
+
+def transaction_of(connection: Connection) -> Transaction:
+    """What has become of the connection's transaction. Costs no statement."""
+    if connection.invalidated:
+        return Transaction.GONE
+    driver: Any = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        return Transaction.OPEN if driver.in_transaction else Transaction.GONE
+    status: int = driver.info.transaction_status
+    return {2: Transaction.OPEN, 3: Transaction.BROKEN}.get(status, Transaction.GONE)
 
 
 def _revision(connection: Connection) -> str:
@@ -221,8 +243,8 @@ def _wrote(error: BaseException) -> bool:
     return refused or getattr(error, "sqlstate", "") == "25006"
 
 
-def _translated(error: BaseException, attempted: str, name: str) -> AirbossError | None:
-    """The error for a person; ``None`` when it is a bug of ours."""
+def _translated(error: BaseException, attempted: str, name: str, opening: bool) -> AirbossError | None:
+    """The error for a person; ``None`` when it is a bug."""
     if isinstance(error, sqlite3.Error):
         kind = getattr(error, "sqlite_errorname", "")
         hint = next((hint for prefix, hint in _SQLITE_HINTS.items() if kind.startswith(prefix)), "")
@@ -234,6 +256,8 @@ def _translated(error: BaseException, attempted: str, name: str) -> AirbossError
         return _unavailable(attempted, name, error, "Check that PostgreSQL runs and that the URL is right")
     if state is not None and state[:2] in ("28", "3D"):
         hint = "Check user, password and database in the URL"
+        if not opening:
+            return _unavailable(attempted, name, error, hint)
         return Misused(attempted=attempted, on=name, cause=_first(error), hint=hint)
     if state is not None and (state == "25006" or state[:2] in ("08", "40", "53", "55", "57", "58", "XX")):
         return _unavailable(attempted, name, error, "Look at PostgreSQL's log; the same call may work later")

@@ -8,13 +8,16 @@ not even by a release. The expiry only says from when somebody else may take it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
-from fleet.errors import LeaseLost
+from fleet.errors import LeadershipLost, LeaseLost
 from fleet.store.core import Tx
 from fleet.store.tables import leases
+
+LEADERSHIP: Final = "controller"
+"""The lease of the controller that leads the fleet."""
 
 _BY_NAME = select(leases).where(leases.c.name == bindparam("wanted"))
 _CHANGE = update(leases).where(leases.c.name == bindparam("wanted"))
@@ -23,10 +26,14 @@ _INSERT = insert(leases)
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What an effect carries to prove that it may happen."""
+    """What an effect carries to prove that it may happen: ``store.write(fn, under=[fence])``."""
 
     name: str
     token: int
+
+    def check(self, tx: Tx) -> None:
+        """As :func:`check`."""
+        check(tx, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def seize(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
 
 
 def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
-    """The same lease for ``ttl_us`` from now, also after it ran out if nobody took it. Raises ``LeaseLost``."""
+    """The same lease for ``ttl_us`` from now, also after it ran out if nobody took it. Raises as :func:`check`."""
     check(tx, lease.fence)
     renewed = replace(lease, expires_us=tx.now_us() + ttl_us)
     _write(tx, renewed)
@@ -91,12 +98,16 @@ def release(tx: Tx, lease: Lease) -> None:
 
 
 def check(tx: Tx, fence: Fence) -> None:
-    """Raises ``LeaseLost`` unless the fence's holder is still the last one; call it beside the effect."""
+    """Raises ``LeaseLost`` unless the fence's holder is still the last one; ``LeadershipLost`` for the leadership.
+
+    Call it beside the effect, in its transaction.
+    """
     row = _row(tx, fence.name)
     if row is None or row.token != fence.token or not row.holder:
         now = row.holder if row is not None else ""
-        raise LeaseLost(
-            attempted="act under a lease",
+        leads = fence.name == LEADERSHIP
+        raise (LeadershipLost if leads else LeaseLost)(
+            attempted="lead this fleet" if leads else "act under a lease",
             on=f"{fence.name} #{fence.token}",
             cause=f"it passed to {now}" if now else "it was released",
             hint="Nothing was changed; whoever holds it now goes on",

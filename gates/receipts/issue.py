@@ -29,7 +29,7 @@ async def issue(store: Store, home: Path, task: str) -> Issued:
 
     Raises ``Refused`` when the ledger does not show that the task landed by a passing verdict.
     """
-    data, commit = await store.read(lambda tx: compute(tx, task))
+    data, commit = await store.read(lambda tx: compute(tx, task), long=True)
     return await asyncio.to_thread(_write, home, task, data, commit)
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.errors import LeaseLost
+from fleet.errors import LeadershipLost, LeaseLost
 from fleet.store import landings, leases
 from fleet.store.chat import settings
 from fleet.store.core import Store
@@ -71,15 +71,31 @@ def test_a_lease_that_ran_out_but_was_not_taken_can_be_renewed(store: Store) -> 
     assert renewed.token == first.token and take(store, "b") is None
 
 
-async def test_a_guarded_store_writes_nothing_once_leadership_has_passed_on(store: Store) -> None:
+async def test_a_view_under_a_fence_writes_nothing_once_the_lease_has_passed_on(store: Store) -> None:
     first = take(store, "a", 0)
     assert first is not None
-    store.guard(lambda tx: leases.check(tx, first.fence))
-    await store.write(lambda tx: settings.put(tx, "who", "a"))
-    await store.write(lambda tx: leases.seize(tx, "base", "b", HOUR))
+    ours = store.under(first.fence)
+    await ours.write(lambda tx: settings.put(tx, "who", "a"))
+    second = await store.write(lambda tx: leases.seize(tx, "base", "b", HOUR))
     with pytest.raises(LeaseLost):
-        await store.write(lambda tx: settings.put(tx, "who", "a again"))
-    assert await store.read(lambda tx: settings.get(tx, "who")) == "a"
+        await ours.write(lambda tx: settings.put(tx, "who", "a again"))
+    with pytest.raises(LeaseLost), ours.transaction() as tx:
+        settings.put(tx, "who", "a again")
+    with pytest.raises(LeaseLost, match="base #1"):
+        await ours.under(second.fence).write(lambda tx: settings.put(tx, "who", "a again"))
+    with pytest.raises(LeaseLost):
+        await store.under(second.fence).write(lambda tx: settings.put(tx, "who", "a again"), under=[first.fence])
+    assert await ours.read(lambda tx: settings.get(tx, "who")) == "a"
+
+
+async def test_a_lost_leadership_has_an_error_of_its_own(store: Store) -> None:
+    with store.transaction() as tx:
+        first = leases.seize(tx, leases.LEADERSHIP, "a", HOUR)
+        leases.seize(tx, leases.LEADERSHIP, "b", HOUR)
+    with pytest.raises(LeadershipLost, match="passed to b"):
+        await store.under(first.fence).write(lambda tx: settings.put(tx, "who", "a"))
+    with pytest.raises(LeadershipLost), store.transaction() as tx:
+        leases.renew(tx, first, HOUR)
 
 
 def test_seizing_fences_off_a_holder_that_was_thought_dead(store: Store) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from fleet.errors import LeaseLost, Refused
+from fleet.errors import LeadershipLost, Refused
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
-from fleet.store import approvals, ledger, sessions, tables, tasks
+from fleet.store import approvals, leases, ledger, sessions, tables, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
@@ -285,12 +285,11 @@ async def test_only_the_controller_that_leads_prunes(store: Store) -> None:
         inbox.done(tx, number)
     long_ago(store)
 
-    def deposed(_: Tx) -> None:
-        raise LeaseLost(attempted="write")
-
-    store.guard(deposed)
-    with pytest.raises(LeaseLost):
-        await prune(store)
+    with store.transaction() as tx:
+        first = leases.seize(tx, leases.LEADERSHIP, "first", 0)
+        leases.seize(tx, leases.LEADERSHIP, "second", AGE_US)
+    with pytest.raises(LeadershipLost):
+        await prune(store.under(first.fence))
     assert await store.read(lambda tx: tx.connection.execute(select(tables.inbox.c.payload)).scalar()) == b"words"
 
 

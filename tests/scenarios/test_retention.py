@@ -242,14 +242,17 @@ async def test_what_is_written_anew_or_filled_meanwhile_stays_and_the_rest_goes(
             (folder / name).write_text("old")
             make_older(folder / name, 31)
 
-        def meanwhile(_: Tx) -> None:
-            if clock.asked and (folder / "t1.diff").exists():
-                (folder / "t1-log.txt").write_text("new")
-            elif clock.asked:
-                (folder / "phone" / "two" / "filled.txt").write_text("new")
+        class Meanwhile:
+            """Somebody writes files while the controller is in a transaction."""
 
-        there.store.guard(meanwhile)
-        await Retention(there.store, lambda: there.config, clock, folder).prune()
+            def check(self, _: Tx) -> None:
+                if clock.asked and (folder / "t1.diff").exists():
+                    (folder / "t1-log.txt").write_text("new")
+                elif clock.asked:
+                    (folder / "phone" / "two" / "filled.txt").write_text("new")
+
+        store = there.store.under(Meanwhile())
+        await Retention(store, lambda: there.config, clock, folder).prune()
         assert names(there) == ["filled.txt", "t1-log.txt"]
         assert [path.name for path in (folder / "phone").iterdir()] == ["two"]
 
@@ -260,14 +263,15 @@ async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
         await days_pass(there, 31)
         clock = Noted()
 
-        def away(_: Tx) -> None:
-            if not clock.slept:
-                raise StoreUnavailable(attempted="write to the store")
+        class Away:
+            """A store that cannot be written until the first pause."""
 
-        there.store.guard(away)
-        running = asyncio.create_task(
-            Retention(there.store, lambda: there.config, clock, there.home / "files").run()
-        )
+            def check(self, _: Tx) -> None:
+                if not clock.slept:
+                    raise StoreUnavailable(attempted="write to the store")
+
+        store = there.store.under(Away())
+        running = asyncio.create_task(Retention(store, lambda: there.config, clock, there.home / "files").run())
         async with asyncio.timeout(60):
             while clock.slept < 2 and not running.done():
                 await asyncio.sleep(0)
