@@ -26,7 +26,9 @@ from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson, Sparing
 from bot.local.control import ControlServer
-from bot.outbox.delivering import Adapter, Deliverer
+from bot.outbox.delivering import Deliverer
+from bot.outbox.port import Adapter
+from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.reload import LiveConfig
 from bot.retention import Retention
@@ -88,7 +90,7 @@ class App:
         """
         async with AsyncExitStack() as stack:
             ground = await _ground(home, stack)
-            config, store = ground.config, ground.store
+            config, store, outbox = ground.config, ground.store, Outbox(ground.store)
             supervisor = Supervisor(SystemClock())
             stack.push_async_callback(supervisor.close)
             supervisor.run("leadership", ground.renew, OnDeath.FATAL)
@@ -99,11 +101,12 @@ class App:
             registry = Registry(every_command())
             core = ChatCore(
                 Context(store, config, registry, control, home),
+                outbox,
                 supervisor,
                 rate=Sparing(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
             )
-            console, notifier = ConsoleAdapter(), Notifier(store, config, supervisor, files=home / "files")
+            console, notifier = ConsoleAdapter(), Notifier(outbox, config, supervisor, files=home / "files")
             adapters: list[Adapter] = [console]
             slack = slack_chat.from_secrets(ground.env, home, registry)
             if slack is not None:
@@ -113,12 +116,12 @@ class App:
             if telegram is not None:
                 core.fetches(telegram.name, telegram.fetch)
                 adapters.append(telegram)
-            deliverer = Deliverer(store, adapters, supervisor)
-            live = LiveStatus(store, config, control.machines, core.context.tool_calls, services.clock)
+            deliverer = Deliverer(outbox, adapters, supervisor)
+            live = LiveStatus(outbox, config, control.machines, core.context.tool_calls, services.clock)
 
             admins = news.direct_chat(config(), [adapter.name for adapter in adapters if adapter is not console])
-            await store.write(lambda tx: news.begin(tx, admins))
-            await deliverer.start()
+            await store.write(lambda tx: news.begin(outbox.open(tx), admins))
+            deliverer.start()
             stack.push_async_callback(deliverer.close)
             for adapter in adapters:
                 await adapter.start(core.receive)
@@ -134,7 +137,7 @@ class App:
             components: dict[str, Work] = {
                 "machines": watch.run,
                 "status": live.run,
-                "reminders": Reminders(store, config, services.clock, home / "files").run,
+                "reminders": Reminders(outbox, config, services.clock, home / "files").run,
                 "retention": Retention(store, config, services.clock, home / "files").run,
                 "fleet.toml": lambda: config.watch(reloads.changed, reloads.refused),
             }

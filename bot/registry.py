@@ -10,11 +10,12 @@ from typing import Protocol
 
 from bot.hearing.message import Message
 from bot.hearing.parse import nearest
+from bot.outbox.posting import Posts
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.figures import ToolCallCounter
 from fleet.machines.watch import MachineSeen
-from fleet.store.core import Store, Tx
+from fleet.store.core import Store
 from gates.people import Person, Right
 
 
@@ -79,7 +80,7 @@ class Call:
         return str(self.message.sender)
 
 
-Effect = Callable[[Tx], None]
+Effect = Callable[[Posts], None]
 """Applied in one transaction together with the end of the inbox row; may raise an ``AirbossError``, which
 undoes all of it and is told to the person."""
 

@@ -78,7 +78,7 @@ class Supervisor:
     """Runs the components. ``failed`` ends with the error of a death that ends the controller."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._health: dict[str, Health] = {}
         self._components: list[Component] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,15 +108,15 @@ class Supervisor:
         failures = 0
         try:
             while True:
-                began = self._clock.now_us()
+                began = self.clock.now_us()
                 error = await self._once(name, work)
                 if error is None and ends:
                     return
-                steady = self._clock.now_us() - began >= _STEADY_US
+                steady = self.clock.now_us() - began >= _STEADY_US
                 failures = 0 if steady else failures
                 if self._ends_all(name, error, on_death):
                     return
-                await self._clock.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                await self.clock.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
                 failures += 1
         finally:
             self._health.pop(name, None)
@@ -140,7 +140,7 @@ class Supervisor:
         _log.error("%s died: %s", name, error, exc_info=error)
         line = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         self._health[name] = replace(
-            before, running=False, deaths=before.deaths + 1, died_us=self._clock.now_us(), error=line,
+            before, running=False, deaths=before.deaths + 1, died_us=self.clock.now_us(), error=line,
             store_away=False,
         )  # fmt: skip
         if on_death is OnDeath.FATAL or isinstance(error, LeadershipLost):

@@ -12,7 +12,9 @@ from bot.cards import Card, shown
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.hearing.message import Attachment, Message
-from bot.outbox.delivering import Adapter, AdapterLimits, Deliverer, Outgoing, Receive
+from bot.outbox.delivering import Deliverer
+from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
+from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry, Result
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
@@ -113,6 +115,7 @@ class House:
     notifier: Notifier
     deliverer: Deliverer
     supervisor: Supervisor
+    outbox: Outbox
     updates: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     in_force: list[FleetConfig] = field(default_factory=list)
 
@@ -166,27 +169,34 @@ class House:
 
 @asynccontextmanager
 async def house(
-    directory: Path, *, more: tuple[Adapter, ...] = (), documents: bool = False, fleet_toml: str = FLEET
+    directory: Path,
+    *,
+    more: tuple[Adapter, ...] = (),
+    documents: bool = False,
+    fleet_toml: str = FLEET,
+    redraw: float = 0,
+    patience: float = 30,
 ) -> AsyncIterator[House]:
     """Opens one under ``directory``; opening it again there finds what the first one left.
 
-    ``documents``: the notifier may write some.
+    ``documents``: the notifier may write some. ``redraw``: seconds between two forms of a task's card.
+    ``patience``: seconds that a write waits for another writer before the store counts as away.
     """
     config = parse_fleet(fleet_toml, "fleet.toml")
     in_force = [config]
-    with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
+    with Store.open(f"sqlite:///{directory / 'airboss.db'}?timeout={patience}") as store:
         fleet, phone = PlayedFleet(), Phone()
-        supervisor = Supervisor(SystemClock())
+        supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         context = Context(store, lambda: in_force[0], Registry(every_command()), fleet, directory)
-        core = ChatCore(context, supervisor)
+        core = ChatCore(context, outbox, supervisor)
         files = directory / "files" if documents else None
-        notifier = Notifier(store, lambda: in_force[0], supervisor, breath=0, files=files)
-        deliverer = Deliverer(store, (phone, *more), supervisor)
-        await deliverer.start()
+        notifier = Notifier(outbox, lambda: in_force[0], supervisor, breath=0, redraw=redraw, files=files)
+        deliverer = Deliverer(outbox, (phone, *more), supervisor)
+        deliverer.start()
         await notifier.start()
         await core.start()
         try:
-            made = House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor)
+            made = House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor, outbox)
             made.in_force = in_force
             yield made
         finally:

@@ -7,7 +7,7 @@ import re
 from bot.cards import Card, line
 from bot.commands.common import find_task
 from bot.hearing.parse import words as split
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, waiting
@@ -39,10 +39,11 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
     rest = call.args.strip()[len(given[0]) :].strip() if given else ""
     verb = "approve" if allow else "deny"
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         asked = _meant(tx, call, given[0] if given else "")
         if isinstance(asked, list):
-            _show(context, call, tx, asked)
+            _show(context, call, posts, asked)
             return
         right = Right.RELEASE if asked.kind == "hold" else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
@@ -54,7 +55,7 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
                 cause="the agent asks for an answer, not for leave",
                 hint=f"/approve {asked.id} and the answer: an option's number, or your own words.",
             )
-        settle(context, call, tx, asked, allow=allow, reason=reason, scope=scope)
+        settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
 
     return effect
 
@@ -87,16 +88,16 @@ def _meant(tx: Tx, call: Call, word: str) -> Approval | list[Approval]:
     return here[0] if len(here) == 1 else here or every
 
 
-def _show(context: Context, call: Call, tx: Tx, every: list[Approval]) -> None:
+def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> None:
     """Nothing is decided: what may be meant is shown, with its buttons."""
     call.result.status = Misused.status
     if len(every) == 1:
         lead = line("Nothing is decided yet: this chat had not shown it.")
         files = context.home / "files"
-        waiting.bring_up(tx, context.config(), call.message.chat, every[0], files, lead=lead)
+        waiting.bring_up(posts, context.config(), call.message.chat, every[0], files, lead=lead)
         return
     page = Page.of(1, len(every))
-    post(tx, call.message.chat, waiting.list_card(tx, "Which one? Nothing is decided yet", every, page))
+    posts.post(call.message.chat, waiting.list_card(posts.tx, "Which one? Nothing is decided yet", every, page))
 
 
 def _scope(asked: Approval, rest: str) -> tuple[str, str]:
@@ -108,10 +109,10 @@ def _scope(asked: Approval, rest: str) -> tuple[str, str]:
 
 
 def settle(
-    context: Context, call: Call, tx: Tx, asked: Approval, *, allow: bool, reason: str, scope: str = ""
+    context: Context, call: Call, posts: Posts, asked: Approval, *, allow: bool, reason: str, scope: str = ""
 ) -> None:
     """Puts a person's word to what waits into the store and on its cards, and says that it was heard."""
-    answer = allow and bool(asked.questions)
+    tx, answer = posts.tx, allow and bool(asked.questions)
     said = asks.chosen(asked, reason) if answer else reason
     decided = approvals.decide(tx, asked.id, allow, call.actor, said, scope=scope, answer=answer)
     if scope == "session":
@@ -119,9 +120,9 @@ def settle(
     task = tasks.task(tx, asked.task)
     card = asks.decided_card(task, decided, call.person.name, footer(task, Progress(), context.config().isolation))
     for key in (asks.key(asked), asks.reminder_key(asked)):
-        buttons.change(tx, key, card)
+        buttons.change(posts, key, card)
     verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
-    post(tx, call.message.chat, Card(line(f"{asked.id} · {verb}")), task=task.id)
+    posts.post(call.message.chat, Card(line(f"{asked.id} · {verb}")), task=task.id)
     call.result.task = task.id
     tx.after_commit(lambda: context.control.wake(task.id))
 
@@ -130,18 +131,19 @@ async def show_waiting(context: Context, call: Call) -> Effect:
     """Shows what waits for a person, oldest first, a page of it; or brings one up again."""
     given = split(call.args)
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         if given and _ID.fullmatch(given[0]):
             asked = approvals.find(tx, given[0])
             if asked not in approvals.waiting(tx):
                 raise Refused(
                     attempted=f"bring up {asked.id}", cause=f"it waits no more: {asked.decision or 'expired'}"
                 )
-            waiting.bring_up(tx, context.config(), call.message.chat, asked, context.home / "files")
+            waiting.bring_up(posts, context.config(), call.message.chat, asked, context.home / "files")
             return
         every = approvals.waiting(tx)
         card = waiting.list_card(tx, "Waiting for a person", every, Page.of(wanted(call.args), len(every)))
-        post(tx, call.message.chat, card)
+        posts.post(call.message.chat, card)
 
     return effect
 

@@ -13,7 +13,7 @@ from bot.cards import Action, Card, Line, Tone, line
 from bot.hearing import drafts, held_files
 from bot.hearing.drafts import Draft
 from bot.hearing.parse import RunRequest
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.pages import Page
 from bot.registry import Call, Context, Effect
 from fleet.config import FleetConfig
@@ -109,10 +109,10 @@ def _written(verb: str, request: RunRequest) -> str:
 def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
     """Puts the question. A script that gave the words but not the choice is told that nothing began."""
 
-    def effect(tx: Tx) -> None:
-        key, count = _held(tx, call)
+    def effect(posts: Posts) -> None:
+        key, count = _held(posts.tx, call)
         buttons = [replace(action, digest=key) for action in card.actions]
-        post(tx, call.message.chat, replace(card, lines=(*card.lines, *_kept(count)), actions=tuple(buttons)))
+        posts.post(call.message.chat, replace(card, lines=(*card.lines, *_kept(count)), actions=tuple(buttons)))
         call.result.status = _MISUSED if had_words else 0
 
     return effect
@@ -124,8 +124,8 @@ def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
     # Where others talk too, a platform may not give us plain words, and none of them would be surely ours.
     how = "Your next message here is" if call.message.private else "Reply to this message, or mention me: that is"
 
-    def effect(tx: Tx) -> None:
-        key, count = _held(tx, call)
+    def effect(posts: Posts) -> None:
+        key, count = _held(posts.tx, call)
         machine = "any machine" if draft.machine == ANY else draft.machine
         card = Card(
             line("Send me the words."),
@@ -136,8 +136,8 @@ def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
             ),
             tone=Tone.WAITING,
         )
-        question = post(tx, call.message.chat, card)
-        drafts.keep(tx, call.message.chat, call.message.sender, replace(draft, files=key, question=question))
+        question = posts.post(call.message.chat, card)
+        drafts.keep(posts.tx, call.message.chat, call.message.sender, replace(draft, files=key, question=question))
 
     return effect
 

@@ -6,7 +6,7 @@ import re
 
 from bot.cards import Card
 from bot.hearing.parse import words
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.registry import Call, Context, Effect
 from fleet.errors import Misused
 from fleet.model import Session, Task
@@ -19,8 +19,8 @@ _ID = re.compile(r"[tT]?\d+(?:\.\d+)*$")
 def reply(call: Call, card: Card, *, task: str = "") -> Effect:
     """Says the card where the call came from, and nothing else."""
 
-    def effect(tx: Tx) -> None:
-        post(tx, call.message.chat, card, task=task)
+    def effect(posts: Posts) -> None:
+        posts.post(call.message.chat, card, task=task)
 
     return effect
 

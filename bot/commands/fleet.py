@@ -6,7 +6,7 @@ from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
 from bot.hearing.parse import words as split
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.registry import Call, Command, Context, Effect
 from bot.telemetry_view import look, machine_line, session_lines, status_card
@@ -27,11 +27,11 @@ async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen."""
     view = await context.store.read(lambda tx: look(tx, context.tool_calls))
     card = status_card(context.config(), view, context.control.machines())
-    return lambda tx: _live(tx, call, card)
+    return lambda posts: _live(posts, call, card)
 
 
-def _live(tx: Tx, call: Call, card: Card) -> None:
-    post(tx, call.message.chat, card, key=STATUS_KEY)
+def _live(posts: Posts, call: Call, card: Card) -> None:
+    posts.post(call.message.chat, card, key=STATUS_KEY)
 
 
 async def machines(context: Context, call: Call) -> Effect:

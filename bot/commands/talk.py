@@ -15,7 +15,7 @@ from bot.commands.tasks import keep_files
 from bot.hearing import drafts
 from bot.hearing.parse import tidy
 from bot.hearing.parse import words as split
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, mutes
 from bot.telling.progress import Progress, footer
@@ -25,7 +25,6 @@ from fleet.flight import notes
 from fleet.flight.notes import Reach
 from fleet.model import Task
 from fleet.store import approvals, sessions, tasks
-from fleet.store.core import Tx
 from gates.people import Right, demand, may
 
 SECTION = "Talk"
@@ -49,12 +48,13 @@ async def say(context: Context, call: Call) -> Effect:
     if not text:
         raise SAY.misused("there are no words in it")
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         task = tasks.task(tx, find_task(tx, call, wanted).id)
         asked = [one for one in approvals.waiting(tx, task.id) if one.questions]
         if len(asked) == 1:
             demand(call.person, Right.APPROVE, attempted=f"answer {asked[0].id}")
-            settle(context, call, tx, asked[0], allow=True, reason=text)
+            settle(context, call, posts, asked[0], allow=True, reason=text)
             if call.message.files:  # an answer has room for words only
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
@@ -62,24 +62,24 @@ async def say(context: Context, call: Call) -> Effect:
         left = notes.leave(tx, task, text, call.actor)
         keep_files(tx, call, task.id, left.note)
         if left.withdrawn is not None:
-            _withdrawn(context, call, tx, task, left.withdrawn)
+            _withdrawn(context, call, posts, task, left.withdrawn)
         title = line(f"{task.id} · {_REACHES[left.reach]}")
         card = Card(title, (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
-        post(tx, call.message.chat, card, task=task.id)
+        posts.post(call.message.chat, card, task=task.id)
         call.result.task = task.id
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
 
 
-def _withdrawn(context: Context, call: Call, tx: Tx, task: Task, held: approvals.Approval) -> None:
+def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: approvals.Approval) -> None:
     """The card that asked for a yes loses its buttons, and says why."""
     base = footer(task, Progress(), context.config().isolation)
     who = "you" if call.actor == task.requester else call.person.name
     title = line(f"{task.id} · withdrawn: {who} said more")
     card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
     for key in (asks.key(held), asks.reminder_key(held)):
-        buttons.change(tx, key, card)
+        buttons.change(posts, key, card)
 
 
 async def mute(context: Context, call: Call) -> Effect:
@@ -101,23 +101,23 @@ async def mute(context: Context, call: Call) -> Effect:
         raise MUTE.misused(f"{given[:20]!r} is no time")
     span = int(found.group(1)) * _UNIT_US[(found.group(2) or "m")[0]]
 
-    def effect(tx: Tx) -> None:
-        until = tx.now_us() + span
-        mutes.mute(tx, chat, until)
-        post(tx, chat, Card(line(f"Quiet until {words.day(until)}")))
+    def effect(posts: Posts) -> None:
+        until = posts.tx.now_us() + span
+        mutes.mute(posts.tx, chat, until)
+        posts.post(chat, Card(line(f"Quiet until {words.day(until)}")))
 
     return effect
 
 
 def _muted(context: Context, call: Call, until: int | None) -> Effect:
-    def effect(tx: Tx) -> None:
-        mutes.mute(tx, call.message.chat, until or 0)
+    def effect(posts: Posts) -> None:
+        mutes.mute(posts.tx, call.message.chat, until or 0)
         text = (
             f"Quiet until {context.registry.write(call.message.adapter, 'mute')} off"
             if until
             else "Pings are on again"
         )
-        reply(call, Card(line(text)))(tx)
+        reply(call, Card(line(text)))(posts)
 
     return effect
 
@@ -126,10 +126,10 @@ async def cancel(context: Context, call: Call) -> Effect:
     """Drops what waits for a person's words. Never stops a task: that is another word."""
     stop = context.registry.write(call.message.adapter, "stop")
 
-    def effect(tx: Tx) -> None:
-        dropped = drafts.drop(tx, call.message.chat, call.message.sender)
+    def effect(posts: Posts) -> None:
+        dropped = drafts.drop(posts.tx, call.message.chat, call.message.sender)
         how = Card(line("There is nothing to drop."), (line(f"{stop} {call.task or 'TASK'} ends a task."),))
-        reply(call, Card(line("Dropped; nothing was begun.")) if dropped else how)(tx)
+        reply(call, Card(line("Dropped; nothing was begun.")) if dropped else how)(posts)
 
     return effect
 
@@ -139,7 +139,8 @@ async def notify(context: Context, call: Call) -> Effect:
     given = split(call.args.lower())
     zone = next((word for word in split(call.args) if "/" in word or word.upper() == "UTC"), "")
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         config, person = context.config(), call.message.sender
         wish = wish_of(tx, config, person)
         for word in given:
@@ -159,7 +160,7 @@ async def notify(context: Context, call: Call) -> Effect:
         if wish.quiet_from != wish.quiet_to:
             quiet = f"quiet {_hours(wish)} {wish.zone}: only a task's end makes a sound then"
         card = Card(line(f"You hear: {wish.level}"), (line(_HEARS[wish.level]), line(quiet)))
-        reply(call, card)(tx)
+        reply(call, card)(posts)
 
     return effect
 

@@ -11,7 +11,7 @@ from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.hearing.message import Attachment
 from bot.hearing.parse import run_request
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import buttons
 from bot.telling.progress import Progress, footer, progress_card
@@ -46,9 +46,12 @@ def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
     if not request.prompt:
         return choose.awaiting_words(context, call, Draft(call.verb, repo, machine, agent))
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         wanted = "" if machine == choose.ANY else machine
-        task = _create(context, call, tx, repo=repo, agent=agent, machine=wanted, prompt=request.prompt, mode=mode)
+        task = _create(
+            context, call, posts, repo=repo, agent=agent, machine=wanted, prompt=request.prompt, mode=mode
+        )
         keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
 
     return effect
@@ -57,7 +60,7 @@ def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
 def _create(
     context: Context,
     call: Call,
-    tx: Tx,
+    posts: Posts,
     *,
     repo: str,
     agent: str,
@@ -66,6 +69,7 @@ def _create(
     mode: TaskMode,
     retry_of: str = "",
 ) -> Task:
+    tx = posts.tx
     task = tasks.create_task(
         tx,
         repo=repo,
@@ -78,7 +82,7 @@ def _create(
         retry_of=retry_of,
     )
     card = progress_card(task, Progress(), context.config().isolation, tx.now_us())
-    post(tx, call.message.chat, card, key=task_key(task.id), task=task.id)
+    posts.post(call.message.chat, card, key=task_key(task.id), task=task.id)
     call.result.task = task.id
     tx.after_commit(lambda: context.control.wake(task.id))
     return task
@@ -96,15 +100,16 @@ async def stop(context: Context, call: Call) -> Effect:
     """Ends a task."""
     task = await task_meant(context, call)
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         now = tasks.task(tx, task.id)
         if now.state in ENDS:
             raise Refused(attempted=f"stop {task.id}", cause=f"it has ended: {now.state}")
         asked = tasks.request_stop(tx, task.id, call.actor)
-        buttons.withdraw(tx, now.origin, f"/stop {task.id}")
+        buttons.withdraw(posts, now.origin, f"/stop {task.id}")
         title = f"{task.id} · stopping" if asked else f"{task.id} · was asked to stop before"
-        post(
-            tx, call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
+        posts.post(
+            call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
         )
         call.result.task = task.id
         tx.after_commit(lambda: context.control.wake(task.id))
@@ -123,7 +128,8 @@ async def retry(context: Context, call: Call) -> Effect:
     """
     task = await task_meant(context, call, newest=True)
 
-    def effect(tx: Tx) -> None:
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
         now = tasks.task(tx, task.id)
         before = tasks.retried_as(tx, now.id)
         if before is not None and (call.message.pressed or before.state not in ENDS):
@@ -144,7 +150,7 @@ async def retry(context: Context, call: Call) -> Effect:
         again = _create(
             context,
             call,
-            tx,
+            posts,
             repo=now.repo,
             agent=now.agent,
             machine=now.machine,
@@ -153,7 +159,7 @@ async def retry(context: Context, call: Call) -> Effect:
             retry_of=now.id,
         )
         attachment_rows.copy(tx, now.id, again.id)
-        buttons.withdraw(tx, now.origin, f"/retry {now.id}", f"/stop {now.id}")
+        buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")
 
     return effect
 

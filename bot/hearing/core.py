@@ -21,10 +21,10 @@ from bot.hearing.meaning import Doubt, Seen, Words, doubting, hear, seen, unmean
 from bot.hearing.message import Message, as_one
 from bot.hearing.parse import Command, Ignore, parse
 from bot.hearing.rates import PerPerson, Unlimited
-from bot.outbox.delivering import collecting, leave_at_once, post
+from bot.outbox.posting import Outbox, Posts
 from bot.registry import Call, Context, Effect, FleetControl, Result
 from bot.telling import buttons, sounds
-from fleet.errors import AirbossError, Malformed, Misused, Refused
+from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Malformed, Misused, Refused, StoreUnavailable
 from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox
@@ -65,11 +65,13 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Lane:
-    """What waits in one chat, in the order of its arrival."""
+    """What waits in one chat, in the order of its arrival. ``begun``: the first of it was begun before, and nobody
+    knows whether its commit succeeded."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
     worker: Component | None = None
     coming: int = 0
+    begun: bool = False
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -83,12 +85,13 @@ class ChatCore:
     def __init__(
         self,
         context: Context,
+        outbox: Outbox,
         supervisor: Supervisor,
         *,
         rate: RateLimit | None = None,
         strangers: RateLimit | None = None,
     ) -> None:
-        self._context, self._supervisor = context, supervisor
+        self._context, self.outbox, self._supervisor = context, outbox, supervisor
         self._rate = rate or Unlimited()
         self._strangers = strangers or Unlimited()
         self._refusals = PerPerson(limit=1)
@@ -173,9 +176,12 @@ class ChatCore:
             lane.worker = self._supervisor.run(name, partial(self._work, lane), ends=True)
 
     async def _work(self, lane: _Lane) -> None:
+        """Until nothing waits. When the store is away, the supervisor begins it again with the same message."""
         while lane.waiting:
             together = await self._together(lane)
-            result = await self._handle(together)
+            again, lane.begun = lane.begun, True
+            result = await self._handle(together, again=again)
+            lane.begun = False
             for one in together:
                 lane.waiting.remove(one)
                 future = self._results.get(one.row.id)
@@ -196,9 +202,11 @@ class ChatCore:
 
     # --- one message ------------------------------------------------------------------------------------
 
-    async def _handle(self, together: list[_Waiting]) -> Result:
-        """Never raises but for cancellation: every end is written into the inbox rows."""
+    async def _handle(self, together: list[_Waiting], *, again: bool) -> Result:
+        """Every end is written into the inbox rows. Raises only what says that nothing can be written now."""
         rows = [one.row for one in together]
+        if again and not await self._context.store.read(lambda tx: inbox.waits(tx, rows[0].id)):
+            return Result()  # it was done: only the word of it was lost
         messages = [one.message for one in together if one.message is not None]
         if not messages:
             await self._context.store.write(lambda tx: _settle(tx, rows, inbox.failed, "it cannot be read"))
@@ -210,6 +218,8 @@ class ChatCore:
             result.posted = await self._commit(rows, effect)
         except _TooOften:
             return Result(status=Refused.status, posted=await self._commit(rows, "too often"))
+        except (StoreUnavailable, LeaseLost, LeadershipLost):
+            raise
         except Exception as error:
             told = explain(error)
             spelled = partial(self._context.registry.spelled, message.adapter)
@@ -221,8 +231,8 @@ class ChatCore:
             bug = not isinstance(error, AirbossError)
             if bug:
                 log.exception("a command failed")
-            posted = await self._tell(rows, message, told.card(), why=repr(error)[:500] if bug else "")
-            return Result(status=told.status, posted=posted)
+            why = repr(error)[:500] if bug else ""
+            return Result(status=told.status, posted=await self._tell(rows, message, told.card(), why=why))
         return result
 
     async def _commit(self, rows: list[inbox.Received], effect: Effect | str) -> list[int]:
@@ -230,24 +240,25 @@ class ChatCore:
             if isinstance(effect, str):
                 _settle(tx, rows, inbox.ignored, effect)
                 return []
-            with collecting() as posted:
-                effect(tx)
+            posts = self.outbox.open(tx)
+            effect(posts)
             for row in rows:
                 inbox.done(tx, row.id)
-            leave_at_once(tx, rows[0].adapter)
-            return posted
+            posts.leave_at_once(rows[0].adapter)
+            return posts.numbers
 
         return await self._context.store.write(work)
 
     async def _tell(self, rows: list[inbox.Received], message: Message, card: Card, *, why: str) -> list[int]:
         def work(tx: Tx) -> list[int]:
-            number = post(tx, message.chat, card)
+            posts = self.outbox.open(tx)
+            posts.post(message.chat, card)
             for row in rows:
                 if why:
                     inbox.failed(tx, row.id, why)
                 else:
                     inbox.done(tx, row.id)
-            return [number]
+            return posts.numbers
 
         return await self._context.store.write(work)
 
@@ -273,7 +284,7 @@ class ChatCore:
         match said:
             case Doubt():
                 card = doubting(said, partial(registry.write, message.adapter))
-                return None, lambda tx: _posted(tx, message, card)
+                return None, lambda posts: _posted(posts, message, card)
             case Words(draft, text):
                 command = Command(draft.verb, draft.arguments(text))
                 return await self._spoken(message, person, command, found, draft.files)
@@ -296,12 +307,12 @@ class ChatCore:
             raise ValueError(f"a button that is no command: {button.command!r}")
         call, effect = await self._call(message, person, said, found.task, button.digest)
 
-        def pressed(tx: Tx) -> None:
-            button_rows.use(tx, button.token, call.actor)
+        def pressed(posts: Posts) -> None:
+            button_rows.use(posts.tx, button.token, call.actor)
             if call.verb in drafts.VERBS:
-                drafts.drop(tx, chat, message.sender)
-            effect(tx)
-            buttons.pressed(tx, button, call.actor)
+                drafts.drop(posts.tx, chat, message.sender)
+            effect(posts)
+            buttons.pressed(posts, button, call.actor)
 
         return call, pressed
 
@@ -316,11 +327,11 @@ class ChatCore:
             return call, effect
         verb = registry.write(message.adapter, draft.verb)
 
-        def instead(tx: Tx) -> None:
-            drafts.drop(tx, message.chat, message.sender)
-            effect(tx)
+        def instead(posts: Posts) -> None:
+            drafts.drop(posts.tx, message.chat, message.sender)
+            effect(posts)
             if call.verb not in drafts.VERBS:
-                _posted(tx, message, Card(line(f"Your {verb} that waited for words is dropped.")))
+                _posted(posts, message, Card(line(f"Your {verb} that waited for words is dropped.")))
 
         return call, instead
 
@@ -373,8 +384,8 @@ def _stranger(message: Message) -> Effect:
         lines=(line(f"Your id: {message.sender}"),),
         tone=Tone.PLAIN,
     )
-    return lambda tx: _posted(tx, message, card)
+    return lambda posts: _posted(posts, message, card)
 
 
-def _posted(tx: Tx, message: Message, card: Card) -> None:
-    post(tx, message.chat, card)
+def _posted(posts: Posts, message: Message, card: Card) -> None:
+    posts.post(message.chat, card)

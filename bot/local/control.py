@@ -33,10 +33,11 @@ from bot.explain import explain
 from bot.hearing.core import ChatCore
 from bot.hearing.message import Message
 from bot.local.client import SOCKET
-from bot.outbox.delivering import Deliverer, Outgoing
+from bot.outbox.delivering import Deliverer
+from bot.outbox.port import Outgoing
 from bot.telling import news
 from bot.telling.notify import Notifier
-from fleet.errors import AirbossError, Misused, Unavailable
+from fleet.errors import AirbossError, Misused, StoreUnavailable, Unavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState
 from fleet.store import approvals, tasks
@@ -236,7 +237,8 @@ class ControlServer:
         async def show() -> None:
             with self._console.follow() as cards:
                 await peer.out("")
-                await self._store.write(lambda tx: news.tell(tx, MAIN))
+                with contextlib.suppress(StoreUnavailable):  # then the next terminal is told
+                    await self._store.write(lambda tx: news.tell(self._core.outbox.open(tx), MAIN))
                 while True:
                     await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
 

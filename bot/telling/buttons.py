@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from bot.cards import Action, Card, Tone, line
-from bot.outbox.delivering import repost
+from bot.outbox.posting import Posts
 from bot.telling import asks
 from fleet.model import ENDS, ChatRef, Task
 from fleet.store import tasks
@@ -16,9 +16,9 @@ from fleet.store.chat.cards import Shown
 from fleet.store.core import Tx
 
 
-def pressed(tx: Tx, button: button_rows.Pressable, by: str) -> None:
+def pressed(posts: Posts, button: button_rows.Pressable, by: str) -> None:
     """Takes a once-only button that was just pressed from its card; of a choice all, and the card says which."""
-    one = card_rows.by_put(tx, button.put) if button.once else None
+    one = card_rows.by_put(posts.tx, button.put) if button.once else None
     if one is None or not one.card_json:
         return
     card = Card.from_json(one.card_json)
@@ -26,25 +26,25 @@ def pressed(tx: Tx, button: button_rows.Pressable, by: str) -> None:
     if not label:
         return  # what it did has changed the card already
     if not card.choice:
-        _keep(tx, one, lambda action: action.token != button.token, soon=True)
+        _keep(posts, one, lambda action: action.token != button.token, soon=True)
         return
-    button_rows.spend(tx, one.chat, button.put, by)
+    button_rows.spend(posts.tx, one.chat, button.put, by)
     rest = tuple(action for action in card.actions if not action.once)
     answered = replace(card, lines=(line(f"✓ {label}"),), actions=rest, tone=Tone.PLAIN, choice=False)
-    repost(tx, one.chat, answered, key=one.key, soon=True)
+    posts.repost(one.chat, answered, key=one.key, soon=True)
 
 
-def withdraw(tx: Tx, chat: ChatRef, *commands: str) -> None:
+def withdraw(posts: Posts, chat: ChatRef, *commands: str) -> None:
     """Takes the buttons for these commands from every card of the chat."""
-    for put in button_rows.carriers(tx, chat, commands):
-        one = card_rows.by_put(tx, put)
+    for put in button_rows.carriers(posts.tx, chat, commands):
+        one = card_rows.by_put(posts.tx, put)
         if one is not None and one.card_json:
-            _keep(tx, one, lambda action: action.command not in commands)
+            _keep(posts, one, lambda action: action.command not in commands)
 
 
-def ended(tx: Tx, task: Task) -> None:
+def ended(posts: Posts, task: Task) -> None:
     """The task has ended: what its cards offered meanwhile goes. Its last card offers what there is to do now."""
-    withdraw(tx, task.origin, *_while_open(task), _retry(task))
+    withdraw(posts, task.origin, *_while_open(task), _retry(task))
 
 
 def honest(tx: Tx, task: Task, card: Card) -> Card:
@@ -60,32 +60,32 @@ def honest(tx: Tx, task: Task, card: Card) -> Card:
     return _without(card, gone)
 
 
-def change(tx: Tx, key: str, card: Card, *, soon: bool = True) -> None:
+def change(posts: Posts, key: str, card: Card, *, soon: bool = True) -> None:
     """Changes the card of this key in every chat where it lives; ``soon`` when somebody's press waits for it."""
-    for one in card_rows.by_key(tx, key):
-        repost(tx, one.chat, card, key=key, soon=soon)
+    for one in card_rows.by_key(posts.tx, key):
+        posts.repost(one.chat, card, key=key, soon=soon)
 
 
-def supersede(tx: Tx, key: str, chat: ChatRef) -> None:
+def supersede(posts: Posts, key: str, chat: ChatRef) -> None:
     """Stops the once-only buttons of the cards of this key in a chat, because a new message gets the key now."""
-    for one in card_rows.by_key(tx, key):
+    for one in card_rows.by_key(posts.tx, key):
         if (one.chat.adapter, one.chat.chat) != (chat.adapter, chat.chat):
             continue
-        button_rows.expire(tx, one.chat, one.put)
+        button_rows.expire(posts.tx, one.chat, one.put)
         if not one.card_json:
             continue
-        aside = card_rows.set_aside(tx, one)
+        aside = card_rows.set_aside(posts.tx, one)
         card = Card.from_json(one.card_json)
         rest = tuple(action for action in card.actions if not action.once)
         lines = (*card.lines, line("It was asked again: the newest card has the buttons."))
-        repost(tx, one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
+        posts.repost(one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
 
 
-def _keep(tx: Tx, one: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
+def _keep(posts: Posts, one: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
     card = Card.from_json(one.card_json)
     kept = tuple(action for action in card.actions if wanted(action))
     if kept != card.actions:
-        repost(tx, one.chat, card.with_actions(kept), key=one.key, soon=soon)
+        posts.repost(one.chat, card.with_actions(kept), key=one.key, soon=soon)
 
 
 def _without(card: Card, commands: Collection[str]) -> Card:

@@ -6,24 +6,19 @@ the store, so a restart in between goes on with it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from bot.cards import Card
-from bot.outbox.delivering import repost
+from bot.outbox.posting import Outbox, Posts
 from bot.telemetry_view import FleetView, look, status_card
 from fleet.config import FleetConfig
-from fleet.errors import AirbossError
 from fleet.figures import ToolCallCounter
 from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef
 from fleet.ports import Clock
-from fleet.store.core import Store, Tx
 from fleet.store.overview import Newest, newest_cards
-
-log = logging.getLogger(__name__)
 
 STATUS_KEY: Final = "status"
 EVERY_SECONDS: Final = 15.0
@@ -36,13 +31,14 @@ class LiveStatus:
 
     def __init__(
         self,
-        store: Store,
+        outbox: Outbox,
         config: Callable[[], FleetConfig],
         machines: Callable[[], Mapping[str, MachineSeen]],
         counter: ToolCallCounter,
         clock: Clock,
     ) -> None:
-        self._store, self._config, self._machines = store, config, machines
+        self._outbox, self._store = outbox, outbox.store
+        self._config, self._machines = config, machines
         self._counter, self._clock = counter, clock
         self._told: dict[int, str] = {}
 
@@ -50,10 +46,7 @@ class LiveStatus:
         """Until cancelled."""
         while True:
             await self._clock.sleep(EVERY_SECONDS)
-            try:
-                await self.refresh()
-            except AirbossError:
-                log.exception("the status cards could not be refreshed; it is tried again")
+            await self.refresh()
 
     async def refresh(self) -> int:
         """Edits every living card that would now say something new; answers how many."""
@@ -67,14 +60,14 @@ class LiveStatus:
         stale = [one for one in places if self._told.get(one.put, "") != said]
         if stale:
             card = status_card(config, view, seen)
-            await self._store.write(lambda tx: _edit(tx, stale, card))
+            await self._store.write(lambda tx: _edit(self._outbox.open(tx), stale, card))
             self._told.update({one.put: said for one in stale})
         return len(stale)
 
 
-def _edit(tx: Tx, places: list[Newest], card: Card) -> None:
+def _edit(posts: Posts, places: list[Newest], card: Card) -> None:
     for one in places:
-        repost(tx, ChatRef(one.adapter, one.chat, one.thread), card, key=STATUS_KEY)
+        posts.repost(ChatRef(one.adapter, one.chat, one.thread), card, key=STATUS_KEY)
 
 
 def _said(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen]) -> str:

@@ -10,12 +10,11 @@ from collections.abc import Collection
 from typing import Final
 
 from bot.cards import Card, line
-from bot.outbox.delivering import CARD, post
+from bot.outbox.posting import Posts, Priority
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId
 from fleet.store import ledger
 from fleet.store.chat import settings
-from fleet.store.core import Tx
 from gates.people import Role
 
 TOLD: Final = "news.told"
@@ -32,26 +31,26 @@ EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
-def begin(tx: Tx, chat: ChatRef | None) -> None:
+def begin(posts: Posts, chat: ChatRef | None) -> None:
     """Call it when a controller starts: tells ``chat`` what is new, and nothing in a home where everything is.
 
     Without a chat it is told on the console, to the first terminal that follows.
     """
-    if not settings.get(tx, TOLD) and not ledger.size(tx):
-        settings.put(tx, TOLD, str(len(EDITIONS)))
+    if not settings.get(posts.tx, TOLD) and not ledger.size(posts.tx):
+        settings.put(posts.tx, TOLD, str(len(EDITIONS)))
     if chat is not None:
-        tell(tx, chat)
+        tell(posts, chat)
 
 
-def tell(tx: Tx, chat: ChatRef) -> int:
+def tell(posts: Posts, chat: ChatRef) -> int:
     """Posts what was not told yet and records it as told; answers the outbox row, 0 when all was told."""
-    told = int(settings.get(tx, TOLD) or 0)
+    told = int(settings.get(posts.tx, TOLD) or 0)
     lines = [text for edition in EDITIONS[told:] for text in edition]
     if not lines:
         return 0
-    settings.put(tx, TOLD, str(len(EDITIONS)))
+    settings.put(posts.tx, TOLD, str(len(EDITIONS)))
     card = Card(title=line("What changed for you"), lines=tuple(line("• ", text) for text in lines))
-    return post(tx, chat, card, priority=CARD)
+    return posts.post(chat, card, priority=Priority.CARD)
 
 
 def direct_chat(config: FleetConfig, adapters: Collection[str]) -> ChatRef | None:

@@ -3,30 +3,44 @@
 The cursor moves in the transaction that writes the outbox rows, so a crash loses and repeats nothing, and no
 mistake in a card can undo what the dispatcher recorded. Silent by default: the first red of a task, its end by
 exhaustion, what waits for a person and what got lost ping; everything else edits a card or comes without sound.
+
+What is remembered between transactions only saves work: it changes after a commit, and is forgotten whenever the
+notifier begins again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from bot.cards import Card, task_key
-from bot.outbox.delivering import CARD, post, repost
+from bot.cards import Card, Tone, line, task_key
+from bot.outbox.posting import Outbox, Posts, Priority
 from bot.telling import buttons, notices, sounds
 from bot.telling.notices import Notice, Telling
 from bot.telling.progress import Progress, progress_card
 from fleet.config import FleetConfig
-from fleet.errors import AirbossError, Misused
-from fleet.events import Recorded, TaskMoved
-from fleet.model import ENDS, ChatRef, Task
+from fleet.errors import LeadershipLost, Misused, StoreUnavailable
+from fleet.events import (
+    AgentContinued,
+    AgentSaid,
+    Recorded,
+    TaskMoved,
+    ToolCallEnded,
+    ToolCallStarted,
+    UsageReported,
+)
+from fleet.model import ENDS, Task
 from fleet.store import approvals, ledger, tasks
+from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
-from fleet.store.core import Store, Tx
-from fleet.supervise import Component, Supervisor
+from fleet.store.core import Tx
+from fleet.supervise import Component, Supervisor, through_outages
 
 log = logging.getLogger(__name__)
 
@@ -34,30 +48,61 @@ CURSOR = "notify.seq"
 _BATCH = 500
 _KEPT = 500
 _BREATH_SECONDS = 0.05
-_RETRY_SECONDS = 1.0
+_REDRAW_SECONDS = 1.0
+
+_STREAMED = (AgentSaid, AgentContinued, ToolCallStarted, ToolCallEnded, UsageReported)
+"""What an agent at work says many times a second: it does not redraw a card that was drawn just now."""
 
 
-class Progresses:
-    """Each task's progress, folded as far as the ledger goes; forgotten ones are folded anew when asked for."""
+@dataclass(slots=True)
+class _Round:
+    """What one transaction told, to be remembered once it is committed. ``seq``: how far; ``more``: whether there
+    is more to tell; ``late``: the tasks whose card is drawn later."""
+
+    seq: int
+    more: bool
+    progresses: dict[str, Progress] = field(default_factory=dict)
+    drawn: dict[str, Card] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
+
+
+class _Memory:
+    """What the last rounds found out. ``late``: the tasks whose card is behind; ``seq``: what was told last."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Progress] = OrderedDict()
+        self.seq = 0
+        self.late: set[str] = set()
+        self._progresses: OrderedDict[str, Progress] = OrderedDict()
+        self._drawn: dict[str, tuple[Card, float]] = {}
 
-    def after(self, tx: Tx, recorded: Recorded) -> Progress:
-        """The progress of the event's task, that event included."""
-        task_id = recorded.refs.task
-        progress = self._known.get(task_id)
-        if progress is None:
-            progress = self._known[task_id] = folded(tx, task_id, upto=recorded.seq)
-        self._known.move_to_end(task_id)
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        progress.fold(recorded)
-        return progress
+    def progress(self, task: str) -> Progress | None:
+        """A copy of a task's progress, if it is remembered."""
+        known = self._progresses.get(task)
+        return known.copy() if known is not None else None
 
-    def forget(self) -> None:
-        """Drops everything: what was folded may not have been committed as told."""
-        self._known.clear()
+    def card(self, task: str) -> Card | None:
+        """How a task's card was drawn last."""
+        found = self._drawn.get(task)
+        return found[0] if found is not None else None
+
+    def due(self, task: str, redraw: float) -> float:
+        """From when on a task's card may be drawn again, by the loop's time."""
+        found = self._drawn.get(task)
+        return found[1] + redraw if found is not None else 0.0
+
+    def keep(self, told: _Round, now: float) -> None:
+        """Takes in a committed round."""
+        self.seq = told.seq
+        for task, progress in told.progresses.items():
+            self._progresses[task] = progress
+            self._progresses.move_to_end(task)
+        while len(self._progresses) > _KEPT:
+            self._progresses.popitem(last=False)
+        self._drawn.update({task: (card, now) for task, card in told.drawn.items()})
+        for task in told.ended:
+            self._drawn.pop(task, None)
+        self.late = told.late
 
 
 def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
@@ -73,25 +118,28 @@ def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
 
 
 class Notifier:
-    """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written."""
+    """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written.
+
+    ``breath``: seconds between two rounds; ``redraw``: how often a card changes at most, in seconds.
+    """
 
     def __init__(
         self,
-        store: Store,
+        outbox: Outbox,
         config: Callable[[], FleetConfig],
         supervisor: Supervisor,
+        *,
         breath: float = _BREATH_SECONDS,
+        redraw: float = _REDRAW_SECONDS,
         files: Path | None = None,
     ) -> None:
-        self._store, self._config, self._breath, self._files = store, config, breath, files
-        self._supervisor = supervisor
+        self._outbox, self._store, self._supervisor = outbox, outbox.store, supervisor
+        self._config, self._breath, self._redraw, self._files = config, breath, redraw, files
         self._bell = asyncio.Event()
         self._moved = asyncio.Condition()
-        self._seq = 0
-        self._progresses = Progresses()
-        self._shown: dict[str, Card] = {}
+        self._memory = _Memory()
         self._worker: Component | None = None
-        store.observe(self._observe)
+        self._store.observe(self._observe)
 
     async def start(self) -> None:
         """Tells what happened since the last event that was told."""
@@ -103,78 +151,132 @@ class Notifier:
             await self._worker.end()
 
     async def caught_up(self) -> None:
-        """Waits until everything that is in the ledger now has been told to the outbox."""
-        size = await self._store.read(ledger.size)
+        """Waits until everything that is in the ledger now is told and drawn, however long the store is away."""
+        size = await through_outages(lambda: self._store.read(ledger.size), self._supervisor.clock)
         async with self._moved:
-            await self._moved.wait_for(lambda: self._seq >= size)
+            await self._moved.wait_for(lambda: self._memory.seq >= size and not self._memory.late)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         tx.after_commit(self._bell.set)
 
     async def _work(self) -> None:
-        self._progresses.forget()
-        self._shown.clear()
+        """Until cancelled; whatever it raises, the supervisor begins it again, from the store."""
+        self._memory = _Memory()
+        # A card that an earlier life put off was perhaps never drawn.
+        self._memory.late = {task.id for task in await self._store.read(tasks.open_tasks)}
         self._bell.set()
         while True:
-            await self._bell.wait()
+            await self._news()
             self._bell.clear()
             more = True
             while more:
-                try:
-                    seq, more = await self._store.write(self._advance)
-                except AirbossError:
-                    log.exception("the ledger's news could not be told; they are told later")
-                    self._progresses.forget()
-                    self._shown.clear()
-                    self._bell.set()
-                    await asyncio.sleep(_RETRY_SECONDS)
-                    break
+                now = asyncio.get_running_loop().time()
+                told = await self._store.write(partial(self._advance, memory=self._memory, now=now))
+                self._memory.keep(told, now)
+                more = told.more
                 async with self._moved:
-                    self._seq = seq
                     self._moved.notify_all()
             await asyncio.sleep(self._breath)
 
-    def _advance(self, tx: Tx) -> tuple[int, bool]:
-        """Tells one batch; answers how far that is, and whether there is more."""
-        config = self._config()
+    async def _news(self) -> None:
+        """Waits for an event, or until a card that was put off may be drawn."""
+        due = min((self._memory.due(task, self._redraw) for task in self._memory.late), default=None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self._bell.wait()
+
+    def _advance(self, tx: Tx, memory: _Memory, now: float) -> _Round:
+        """Tells one batch and draws the cards that are due."""
+        config, posts = self._config(), self._outbox.open(tx)
         telling = Telling(config.isolation, lambda person: sounds.name_of(config, person), self._files)
         after = int(settings.get(tx, CURSOR) or 0)
         batch = ledger.read(tx, after=after, limit=_BATCH)
-        touched: dict[str, tuple[Task, Progress]] = {}
+        told = _Round(batch[-1].seq if batch else after, len(batch) == _BATCH)
+        known, urgent = _Tasks(tx, config), set[str]()
         for recorded in batch:
-            if not recorded.refs.task:
+            task = known[recorded.refs.task]
+            if task is None:
                 continue
-            try:
-                task = tasks.task(tx, recorded.refs.task)
-            except Misused:
+            with _apart(posts, f"event {recorded.seq} of {task.id}", task):
+                progress = self._progress(tx, memory, told, task.id, recorded.seq)
+                progress.fold(recorded)
+            if isinstance(recorded.event, _STREAMED):
+                told.late.add(task.id)
                 continue
-            progress = self._progresses.after(tx, recorded)
-            task = replace(task, why=sounds.named(config, task.why))
-            touched[task.id] = task, progress
-            if isinstance(recorded.event, TaskMoved) and recorded.event.new in ENDS:
-                buttons.ended(tx, task)
-                self._shown.pop(task.id, None)
-            for notice in notices.of(tx, task, recorded, progress, telling):
-                self._tell(tx, config, task, notice)
-        for task, progress in touched.values():
-            card = buttons.honest(tx, task, progress_card(task, progress, config.isolation, tx.now_us()))
-            if self._shown.get(task.id) != card:
-                self._shown[task.id] = card
-                repost(tx, task.origin, card, key=task_key(task.id))
-            if task.state in ENDS:
-                self._shown.pop(task.id, None)
-        if not batch:
-            return after, False
-        settings.put(tx, CURSOR, str(batch[-1].seq))
-        return batch[-1].seq, len(batch) == _BATCH
+            urgent.add(task.id)
+            with _apart(posts, f"event {recorded.seq} of {task.id}", task), tx.part():
+                if isinstance(recorded.event, TaskMoved) and recorded.event.new in ENDS:
+                    buttons.ended(posts, task)
+                for notice in notices.of(tx, task, recorded, progress, telling):
+                    self._tell(posts, config, task, notice)
+        for name in sorted(urgent | told.late | memory.late):
+            if name not in urgent and memory.due(name, self._redraw) > now:
+                told.late.add(name)
+                continue
+            told.late.discard(name)
+            task = known[name]
+            if task is not None:
+                with _apart(posts, f"the card of {name}"), tx.part():
+                    self._draw(posts, config, memory, told, task)
+        if batch:
+            settings.put(tx, CURSOR, str(told.seq))
+        return told
 
-    def _tell(self, tx: Tx, config: FleetConfig, task: Task, notice: Notice) -> None:
-        chat: ChatRef = task.origin
+    def _progress(self, tx: Tx, memory: _Memory, told: _Round, task: str, upto: int) -> Progress:
+        """A task's progress up to an event, or a little less: what is remembered, else what the ledger says."""
+        found = told.progresses.get(task) or memory.progress(task) or folded(tx, task, upto=upto)
+        told.progresses[task] = found
+        return found
+
+    def _draw(self, posts: Posts, config: FleetConfig, memory: _Memory, told: _Round, task: Task) -> None:
+        progress = self._progress(posts.tx, memory, told, task.id, told.seq)
+        drawn = progress_card(task, progress, config.isolation, posts.tx.now_us())
+        card = buttons.honest(posts.tx, task, drawn)
+        if task.state in ENDS:
+            told.ended.add(task.id)
+        elif memory.card(task.id) == card:
+            return
+        posts.repost(task.origin, card, key=task_key(task.id))
+        told.drawn[task.id] = card
+
+    def _tell(self, posts: Posts, config: FleetConfig, task: Task, notice: Notice) -> None:
+        tx, chat = posts.tx, task.origin
         card = sounds.addressed(config, buttons.honest(tx, task, notice.card))
         if notice.edits:
-            buttons.change(tx, notice.key, card, soon=notice.soon)
+            buttons.change(posts, notice.key, card, soon=notice.soon)
             return
         ping = sounds.audible(tx, config, chat, task.requester, notice.sound)
         if notice.approval and ping:
             approvals.note(tx, notice.approval, pinged=True)
-        post(tx, chat, card, key=notice.key, ping=ping, task=task.id, priority=None if ping else CARD)
+        priority = None if ping else Priority.CARD
+        posts.post(chat, card, key=notice.key, ping=ping, task=task.id, priority=priority)
+
+
+class _Tasks(dict[str, Task | None]):
+    """Tasks by their id, as this transaction sees them, with people's names in their reasons; ``None``: no such."""
+
+    def __init__(self, tx: Tx, config: FleetConfig) -> None:
+        super().__init__({"": None})
+        self._tx, self._config = tx, config
+
+    def __missing__(self, name: str) -> Task | None:
+        self[name] = None
+        with contextlib.suppress(Misused):
+            task = tasks.task(self._tx, name)
+            self[name] = replace(task, why=sounds.named(self._config, task.why))
+        return self[name]
+
+
+@contextlib.contextmanager
+def _apart(posts: Posts, what: str, task: Task | None = None) -> Iterator[None]:
+    """Skips what has a bug in it, so that everything else is told. ``task``: its chat hears that it was skipped."""
+    try:
+        yield
+    except (StoreUnavailable, LeadershipLost):
+        raise
+    except Exception:
+        log.exception("internal error: %s is skipped", what)
+        if task is not None and not card_rows.by_key(posts.tx, key := f"bug:{task.id}"):
+            why = line(f"{what} cannot be shown; airboss.log says why.")
+            card = Card(line(f"{task.id} · internal error"), (why,), tone=Tone.BAD)
+            posts.post(task.origin, card, key=key, task=task.id, priority=Priority.CARD)

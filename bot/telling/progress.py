@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, footed, line, one_line
@@ -138,6 +138,12 @@ class Progress:
                 self.reds += verdict.outcome == "failed"
             case _:
                 pass
+
+    def copy(self) -> Progress:
+        """The same, to be folded further without changing this one."""
+        gates = {run: replace(seen) for run, seen in self.gates.items()}
+        tools = deque(((call, replace(tool)) for call, tool in self.tools), maxlen=SHOWN_ACTIONS)
+        return replace(self, gates=gates, tools=tools)
 
     def _end_tool(self, ended: ToolCallEnded) -> None:
         for call, tool in self.tools:

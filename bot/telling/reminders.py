@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bot.outbox.delivering import post
+from bot.outbox.posting import Outbox
 from bot.telling import asks, buttons, sounds, waiting
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
-from fleet.errors import AirbossError
 from fleet.ports import Clock
 from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
-from fleet.store.core import Store, Tx
-
-log = logging.getLogger(__name__)
+from fleet.store.core import Tx
 
 _EVERY_SECONDS: Final = 20.0
 
@@ -25,16 +21,14 @@ _EVERY_SECONDS: Final = 20.0
 class Reminders:
     """``files`` is where the documents of long requests are written."""
 
-    def __init__(self, store: Store, config: Callable[[], FleetConfig], clock: Clock, files: Path) -> None:
-        self._store, self._config, self._clock, self._files = store, config, clock, files
+    def __init__(self, outbox: Outbox, config: Callable[[], FleetConfig], clock: Clock, files: Path) -> None:
+        self._outbox, self._store = outbox, outbox.store
+        self._config, self._clock, self._files = config, clock, files
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            try:
-                await self.look()
-            except AirbossError:
-                log.exception("what waits for people could not be looked at; it is tried again")
+            await self.look()
             await self._clock.sleep(_EVERY_SECONDS)
 
     async def look(self) -> None:
@@ -54,7 +48,7 @@ class Reminders:
         return sounds.audible(tx, self._config(), task.origin, task.requester, Sound.WAITS)
 
     def _remind(self, tx: Tx) -> None:
-        config = self._config()
+        config, posts = self._config(), self._outbox.open(tx)
         for asked in approvals.waiting(tx):
             if not self._due(tx, asked):
                 continue
@@ -62,8 +56,8 @@ class Reminders:
             ground = waiting.ground(tx, config, task, asked, self._files)
             ping = self._audible(tx, asked)
             card = sounds.addressed(config, asks.reminder_card(tx, task, asked, ground))
-            buttons.supersede(tx, asks.reminder_key(asked), task.origin)
-            post(tx, task.origin, card, key=asks.reminder_key(asked), ping=ping, task=task.id)
+            buttons.supersede(posts, asks.reminder_key(asked), task.origin)
+            posts.post(task.origin, card, key=asks.reminder_key(asked), ping=ping, task=task.id)
             near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US
             approvals.note(tx, asked.id, pinged=ping, reminded=near)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, line, one_line
-from bot.outbox.delivering import post
+from bot.outbox.posting import Posts
 from bot.pages import Page
 from bot.telling import asks, buttons, sounds
 from bot.telling.progress import Progress, footer
@@ -43,15 +43,18 @@ def asked_in(tx: Tx, chat: ChatRef, every: Sequence[Approval], message: str = ""
     return answered or [one for one in every if here[one.id]]
 
 
-def bring_up(tx: Tx, config: FleetConfig, chat: ChatRef, asked: Approval, files: Path, *, lead: Line = ()) -> None:
+def bring_up(
+    posts: Posts, config: FleetConfig, chat: ChatRef, asked: Approval, files: Path, *, lead: Line = ()
+) -> None:
     """Posts what waits anew, with fresh buttons; those of its older cards here stop. ``lead``: said first."""
+    tx = posts.tx
     task = tasks.task(tx, asked.task)
     card = asks.ask_card(tx, task, asked, ground(tx, config, task, asked, files))
     for key in (asks.key(asked), asks.reminder_key(asked)):
-        buttons.supersede(tx, key, chat)
+        buttons.supersede(posts, key, chat)
     if lead:
         card = replace(card, lines=(lead, *card.lines))
-    post(tx, chat, card, key=asks.key(asked), task=task.id)
+    posts.post(chat, card, key=asks.key(asked), task=task.id)
 
 
 def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card:

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -69,6 +69,20 @@ class Tx:
         order of their writes, and those of one write with nothing of the loop in between.
         """
         self._after.append(callback)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """A part of the transaction: when the block raises, only what it wrote is undone, its callbacks included.
+
+        Raises ``StoreUnavailable`` when the database is at fault, which ends the whole transaction.
+        """
+        before = len(self._after)
+        try:
+            with self.connection.begin_nested(), self.store.speaking("write to the store"):
+                yield
+        except BaseException:
+            del self._after[before:]
+            raise
 
     def _committed(self) -> None:
         for callback in self._after:
@@ -165,6 +179,10 @@ class Store:
     def observers(self) -> tuple[Observer, ...]:
         """Who sees each event inside the appending transaction."""
         return self._shared.observers
+
+    def speaking(self, attempted: str) -> AbstractContextManager[None]:
+        """Turns what the database says about itself into ``StoreUnavailable``; everything else passes unchanged."""
+        return self._shared.database.speaking(attempted)
 
     def observe(self, observer: Observer) -> None:
         """From now on ``observer(tx, recorded)`` is called for every event, inside the appending transaction."""

@@ -155,7 +155,7 @@ async def test_a_card_that_may_be_edited_stays_and_its_earlier_forms_go(store: S
     await prune(store)
     assert cards(store) == ["status", "", "", "posted anew"]
     with store.transaction() as tx:
-        assert outbox.lives_in(tx, "status", HERE) == card
+        assert (found := card_rows.at(tx, "status", HERE)) is not None and found.put == card
         edited(tx, "status", "status, now", "m1")
         assert outbox.thread_of(tx, "status", "tg", "1") == "m1"
 
@@ -169,7 +169,7 @@ async def test_a_card_that_has_its_key_for_its_buttons_only_goes_like_any_messag
     await prune(store)
     assert cards(store) == ["", "which one?", "this one"]
     with store.transaction() as tx:
-        assert outbox.lives_in(tx, changing, HERE) == asked
+        assert (found := card_rows.at(tx, changing, HERE)) is not None and found.put == asked
 
 
 @pytest.mark.parametrize("still", ["open", "its session is not closed"])

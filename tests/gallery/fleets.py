@@ -12,6 +12,7 @@ from bot.chats.slack.manifest import dialect
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
+from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
@@ -122,15 +123,15 @@ async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False
         registry = Registry(every_command())
         if slack:
             registry.dialects[phone.name] = dialect(registry, "")
-        supervisor = Supervisor(SystemClock())
-        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), supervisor)
-        notifier = Notifier(store, lambda: config, supervisor, breath=0, files=directory / "files")
-        deliverer = Deliverer(store, (phone,), supervisor)
-        await deliverer.start()
+        supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
+        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), outbox, supervisor)
+        notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=directory / "files")
+        deliverer = Deliverer(outbox, (phone,), supervisor)
+        deliverer.start()
         await notifier.start()
         await core.start()
         try:
-            yield House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor)
+            yield House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor, outbox)
         finally:
             await core.close()
             await notifier.close()

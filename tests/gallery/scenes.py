@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.cards import Card, shown
-from bot.outbox.delivering import Outgoing
+from bot.outbox.port import Outgoing
 from bot.telemetry_view import look, status_card
 from bot.telling import sounds
 from bot.telling.notify import folded

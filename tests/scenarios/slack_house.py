@@ -18,7 +18,8 @@ from bot.chats.slack.manifest import dialect, learn
 from bot.chats.slack.pace import Pace
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
-from bot.outbox.delivering import Deliverer, post
+from bot.outbox.delivering import Deliverer
+from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
@@ -58,6 +59,7 @@ class House:
     core: ChatCore
     notifier: Notifier
     deliverer: Deliverer
+    outbox: Outbox
 
     async def tasks(self) -> list[Task]:
         return list(reversed(await self.store.read(lambda tx: tasks.recent(tx, 100))))
@@ -85,7 +87,7 @@ def _unsettled(tx: Tx) -> int:
 
 async def say(there: House, card: Card, **more: Any) -> int:
     """Puts a card into the outbox for the fleet's channel."""
-    return await there.store.write(lambda tx: post(tx, HERE, card, **more))
+    return await there.store.write(lambda tx: there.outbox.open(tx).post(HERE, card, **more))
 
 
 def settings(api: str, home: Path, **other: Any) -> Settings:
@@ -131,19 +133,19 @@ async def served(
     )
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
         fleet = PlayedFleet()
-        supervisor = Supervisor(SystemClock())
-        core = ChatCore(Context(store, lambda: config, registry, fleet, home), supervisor)
+        supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
+        core = ChatCore(Context(store, lambda: config, registry, fleet, home), outbox, supervisor)
         core.fetches(adapter.name, adapter.fetch)
-        notifier = Notifier(store, lambda: config, supervisor, breath=0, files=home / "files")
-        deliverer = Deliverer(store, (adapter,), supervisor)
-        await deliverer.start()
+        notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=home / "files")
+        deliverer = Deliverer(outbox, (adapter,), supervisor)
+        deliverer.start()
         await adapter.start(receive(core) if receive else core.receive)
         supervisor.run("slack connection", adapter.keep_up)
         await notifier.start()
         await core.start()
         try:
             yield House(
-                home, proxy.behind, proxy, store, config, fleet, adapter, core, notifier, deliverer
+                home, proxy.behind, proxy, store, config, fleet, adapter, core, notifier, deliverer, outbox
             )  # fmt: skip
         finally:
             await core.close()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ from bot.chats.telegram.chat import Webhook
 from bot.chats.telegram.rates import Budget, Pace
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
-from bot.outbox.delivering import Deliverer, post, repost
+from bot.outbox.delivering import Deliverer
+from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
@@ -59,6 +59,7 @@ class House:
     core: ChatCore
     notifier: Notifier
     deliverer: Deliverer
+    outbox: Outbox
 
     async def tasks(self) -> list[Task]:
         return list(reversed(await self.store.read(lambda tx: tasks.recent(tx, 100))))
@@ -87,13 +88,13 @@ class House:
         """Puts a card into the outbox, for Ada without ``chat``, and waits until it is on the phone or given up."""
         self.api.world.person(ADA)
         where = ChatRef("telegram", str(chat))
-        await self.store.write(partial(post, chat=where, card=card, **more))
+        await self.store.write(lambda tx: self.outbox.open(tx).post(where, card, **more))
         await self.deliverer.drained(where)
 
     async def change(self, card: Card, key: str, *, chat: int = ADA) -> None:
         """Changes the message that was sent under ``key``."""
         where = ChatRef("telegram", str(chat))
-        await self.store.write(partial(repost, chat=where, card=card, key=key))
+        await self.store.write(lambda tx: self.outbox.open(tx).repost(where, card, key=key))
         await self.deliverer.drained(where)
 
     async def press(self, user: int, message: Said, label: str = "", *, data: str = "") -> list[Said]:
@@ -111,22 +112,22 @@ async def telegram_house(
     config = parse_fleet(fleet_with_telegram_people(), "fleet.toml")
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
-        supervisor = Supervisor(SystemClock())
-        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), supervisor)
-        notifier = Notifier(store, lambda: config, supervisor, breath=0, files=directory / "files")
+        supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
+        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), outbox, supervisor)
+        notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry]
         adapter = TelegramAdapter(
             api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()
         )
         core.fetches(adapter.name, adapter.fetch)
-        deliverer = Deliverer(store, [adapter], supervisor)
-        await deliverer.start()
+        deliverer = Deliverer(outbox, [adapter], supervisor)
+        deliverer.start()
         try:
             await adapter.start(core.receive)
             supervisor.run("telegram connection", adapter.keep_up)
             await notifier.start()
             await core.start()
-            yield House(directory, api, store, fleet, adapter, core, notifier, deliverer)
+            yield House(directory, api, store, fleet, adapter, core, notifier, deliverer, outbox)
         finally:
             await adapter.close()
             await core.close()

@@ -17,7 +17,7 @@ from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.local import client
 from bot.local.control import LINE_LIMIT, ControlServer
-from bot.outbox.delivering import RetryAfter, Undeliverable
+from bot.outbox.port import RetryAfter, Undeliverable
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
 from fleet.store import tasks
@@ -129,7 +129,9 @@ async def test_what_does_not_exist_is_named(tmp_path: Path, text: str, cause: st
 
 async def test_a_person_who_floods_is_slowed_and_others_are_not(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
-        core = ChatCore(there.core.context, there.supervisor, rate=PerPerson(limit=2, now=lambda: 0.0))
+        core = ChatCore(
+            there.core.context, there.outbox, there.supervisor, rate=PerPerson(limit=2, now=lambda: 0.0)
+        )
         statuses = []
         for _ in range(4):
             result = await core.call(there.message("/help", OTTO))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import MAX_LINES, Card, Tone, line
-from bot.outbox.delivering import Outgoing
+from bot.outbox.port import Outgoing
 from tests.chat_house import CHAT
 from tests.gallery.browser import WIDTH, browser
 from tests.gallery.gallery import Measured, again, measure

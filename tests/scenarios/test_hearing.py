@@ -61,7 +61,9 @@ async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> 
     async with house(tmp_path) as there:
         _, (card,) = await there.say("/run mend it", OTTO)
         before = len(there.phone.sent)
-        core = ChatCore(there.core.context, there.supervisor, rate=PerPerson(limit=0, now=lambda: 0.0))
+        core = ChatCore(
+            there.core.context, there.outbox, there.supervisor, rate=PerPerson(limit=0, now=lambda: 0.0)
+        )
         log = next(action.token for action in card.actions if action.label == "Log")
         for message in (
             there.message("/status", OTTO),

@@ -14,7 +14,6 @@ from sqlalchemy import select, update
 from bot.app import App
 from bot.cards import Card, line
 from bot.hearing.message import Attachment, Message
-from bot.outbox.delivering import post
 from bot.retention import Retention
 from fleet.clock import SystemClock
 from fleet.errors import StoreUnavailable, Unavailable
@@ -156,7 +155,7 @@ async def test_a_document_that_waits_to_be_sent_stays_until_it_is(tmp_path: Path
             (folder / name).write_text("words")
         card = Card(line("here"), document=str(folder / "shown.txt"), picture=str(folder / "drawn.png"))
         there.phone.trouble.append(Unavailable(attempted="reach the phone"))
-        await there.store.write(lambda tx: post(tx, CHAT, card))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(CHAT, card))
         while there.phone.trouble:
             await asyncio.sleep(0)
         await days_pass(there, 31)

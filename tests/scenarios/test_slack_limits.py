@@ -16,7 +16,6 @@ from bot.chats.slack.chat import from_secrets
 from bot.chats.slack.files import fetch
 from bot.commands import every_command
 from bot.hearing.message import Attachment
-from bot.outbox.delivering import repost
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import AirbossError, Misused, Refused
@@ -34,7 +33,7 @@ from tests.scenarios.slack_house import HERE, House, house, say, served, setting
 
 
 async def again(there: House, card: Card) -> None:
-    await there.store.write(lambda tx: repost(tx, HERE, card, key="task:t1"))
+    await there.store.write(lambda tx: there.outbox.open(tx).repost(HERE, card, key="task:t1"))
 
 
 # --- what Slack refuses -------------------------------------------------------------------------------------

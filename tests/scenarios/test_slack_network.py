@@ -16,7 +16,6 @@ from slack_sdk.signature import SignatureVerifier
 
 from bot.cards import Card, line
 from bot.hearing.message import Message
-from bot.outbox.delivering import post
 from fleet.model import ChatRef
 from tests.far_end.slack import (
     ADA,
@@ -108,7 +107,7 @@ async def test_patience_is_kept_for_one_channel_while_others_go_on(tmp_path: Pat
             await asyncio.sleep(0.01)
         await say(there, Card(line("number 1")))
         thread = ChatRef("slack", FLEET, "1.1")
-        await there.store.write(lambda tx: post(tx, thread, Card(line("in a thread of it"))))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(thread, Card(line("in a thread of it"))))
         await there.slack.command("/fleet", "help", channel=OTHER)
         await there.slack.until(len, OTHER)
         assert await there.slack.said() == []

@@ -11,7 +11,6 @@ import pytest
 from bot.cards import Action, Card, Tone, line
 from bot.chats.telegram.rates import Budget, Pace
 from bot.commands import every_command
-from bot.outbox.delivering import post, repost
 from fleet.model import ChatRef
 from fleet.store.chat import attachments as attachment_rows
 from fleet.untrusted import Untrusted
@@ -106,7 +105,9 @@ async def test_a_forum_gives_each_task_a_topic(tmp_path: Path, api: BotApi) -> N
         (status,) = await there.say(OTTO, "/status", chat=forum.id)
         assert status.thread == 0, "General has no thread id"
         await there.store.write(
-            lambda tx: post(tx, ChatRef("telegram", str(forum.id)), Card(line("news")), task=first.id)
+            lambda tx: there.outbox.open(tx).post(
+                ChatRef("telegram", str(forum.id)), Card(line("news")), task=first.id
+            )
         )
         await there.handled()
         assert [one.text for one in api.screen(forum.id, thread=topics[0])][-1] == "news"
@@ -305,8 +306,12 @@ async def test_an_edit_that_answers_a_press_is_not_put_off_with_the_others(tmp_p
         for key in ("progress", "asked"):
             await there.send(Card(line(f"{key} now")), key=key)
         where = ChatRef("telegram", str(ADA))
-        await there.store.write(lambda tx: repost(tx, where, Card(line("progress later")), key="progress"))
-        await there.store.write(lambda tx: repost(tx, where, Card(line("allowed by Ada")), key="asked", soon=True))
+        await there.store.write(
+            lambda tx: there.outbox.open(tx).repost(where, Card(line("progress later")), key="progress")
+        )
+        await there.store.write(
+            lambda tx: there.outbox.open(tx).repost(where, Card(line("allowed by Ada")), key="asked", soon=True)
+        )
         await api.until(lambda: [one.text for one in api.screen(ADA)] == ["progress now", "allowed by Ada"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,22 @@ import pytest
 from bot.cards import Action, Card, line
 from bot.chats.telegram.chat import from_secrets
 from bot.chats.telegram.http import AiohttpRequest, NotSent
-from bot.outbox.delivering import post
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import Misused
 from fleet.model import ChatRef
 from tests.far_end.bot_api import TOKEN, BotApi
-from tests.scenarios.telegram_house import ADA, OTTO, telegram_house
+from tests.scenarios.telegram_house import ADA, OTTO, House, telegram_house
 
 
 @pytest.fixture
 def api() -> Iterator[BotApi]:
     with BotApi() as made:
         yield made
+
+
+async def _post(there: House, chat: ChatRef, text: str) -> None:
+    await there.store.write(lambda tx: there.outbox.open(tx).post(chat, Card(line(text))))
 
 
 async def test_an_outage_is_survived_in_order_and_nothing_is_double(tmp_path: Path, api: BotApi) -> None:
@@ -36,8 +38,7 @@ async def test_an_outage_is_survived_in_order_and_nothing_is_double(tmp_path: Pa
         chats = [str(ADA), str(group.id)]
         for number in range(250):
             for chat in chats:
-                where = ChatRef("telegram", chat)
-                await there.store.write(partial(post, chat=where, card=Card(line(f"n{number}"))))
+                await _post(there, ChatRef("telegram", chat), f"n{number}")
         await api.until(lambda: api.turned_away >= 4, "polls and both chats' first messages are turned away")
         api.forward(3600)
         api.break_down("")
@@ -65,7 +66,9 @@ async def test_patience_is_kept_for_one_chat_while_others_go_on_and_receiving_to
         api.world.person(ADA)
         api.refuse(ADA, 1.0)
         here = ChatRef("telegram", str(ADA))
-        await there.store.write(lambda tx: [post(tx, here, Card(line(text))) for text in ("a", "b")])
+        await there.store.write(
+            lambda tx: [there.outbox.open(tx).post(here, Card(line(text))) for text in ("a", "b")]
+        )
         await api.until(lambda: len(api.called("sendMessage")) == 1, "the first try is refused")
         api.say(OTTO, "/help")
         await api.until(lambda: api.screen(OTTO), "another chat is answered")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.cards import Action, Card, line
 from bot.commands import every_command
-from bot.outbox.delivering import post
 from bot.registry import Command
 from fleet.model import ChatRef
 from gates.people import RIGHTS, Right
@@ -37,7 +35,7 @@ async def drawn(there: House, chat: int, command: str) -> Said:
     known = {one.id for one in there.api.screen(chat)}
     card = Card(line("pick"), actions=(Action("Do it", command),))
     where = ChatRef("telegram", str(chat))
-    await there.store.write(partial(post, chat=where, card=card))
+    await there.store.write(lambda tx: there.outbox.open(tx).post(where, card))
     await there.deliverer.drained(where)
     (shown,) = (one for one in there.api.screen(chat) if one.id not in known)
     return shown

@@ -24,7 +24,7 @@ COLOURS = (Question("Which colour?", (Option("red", "like a fire engine"), Optio
 
 
 def reminders(there: House) -> Reminders:
-    return Reminders(there.store, lambda: there.config, SystemClock(), there.home / "files")
+    return Reminders(there.outbox, lambda: there.config, SystemClock(), there.home / "files")
 
 
 async def test_the_card_shows_what_where_and_for_whom_and_a_yes_binds_to_it(tmp_path: Path) -> None:

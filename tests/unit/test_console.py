@@ -13,7 +13,7 @@ from bot.chats.console.adapter import BEHIND, MAIN, ConsoleAdapter
 from bot.chats.console.render import render
 from bot.local import client
 from bot.local.control import ControlServer
-from bot.outbox.delivering import Outgoing, post, repost
+from bot.outbox.port import Outgoing
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
@@ -56,13 +56,15 @@ async def test_an_edit_that_says_the_same_line_is_printed_once(tmp_path: Path) -
 
             def say(tx: Tx, footer: str = footer) -> None:
                 if footer:
-                    repost(tx, MAIN, Card(line("t1 · shop"), (line("running"),), footer=footer), key="task:t1")
+                    there.outbox.open(tx).repost(
+                        MAIN, Card(line("t1 · shop"), (line("running"),), footer=footer), key="task:t1"
+                    )
                 else:
-                    post(tx, MAIN, Card(line("t1 · shop")), key="task:t1")
+                    there.outbox.open(tx).post(MAIN, Card(line("t1 · shop")), key="task:t1")
 
             await there.store.write(say)
             await there.settle(MAIN)
-        await there.store.write(lambda tx: post(tx, MAIN, Card(line("the end"))))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(MAIN, Card(line("the end"))))
         shown = ""
         while "the end" not in shown:
             shown += json.loads(await reader.readline())["out"]

@@ -211,7 +211,11 @@ async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Pa
     async with house(tmp_path) as there:
         still = PerPerson(limit=3, now=lambda: 0.0)
         core = ChatCore(
-            there.core.context, there.supervisor, rate=Sparing(still), strangers=PerPerson(limit=1, now=lambda: 0.0)
+            there.core.context,
+            there.outbox,
+            there.supervisor,
+            rate=Sparing(still),
+            strangers=PerPerson(limit=1, now=lambda: 0.0),
         )
         assert await replies(there, core, OTTO, 20) == 4, "three answers, and one word that it is enough"
         assert await replies(there, core, STRANGER, 20) == 1

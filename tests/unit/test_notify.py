@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.cards import shown
+from bot.telling.notify import CURSOR
 from fleet.events import (
     LandingDone,
     LinkChanged,
@@ -15,12 +18,14 @@ from fleet.events import (
     PersonSaid,
     ReceiptIssued,
     Refs,
+    SessionPlaced,
     Source,
     ToolCallStarted,
     TurnStarted,
 )
 from fleet.model import PersonId, TaskState
 from fleet.store import approvals, ledger, tasks
+from fleet.store.chat import settings
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, TREE, Flight, everything
 from tests.chat_house import ADA, FLEET, OTTO, house
@@ -202,3 +207,31 @@ async def test_what_happened_while_nobody_notified_is_told_once_afterwards(tmp_p
         async with house(tmp_path) as later:
             await later.settle()
             assert later.phone.titles().count("t1 · landed on main") == expected
+
+
+async def test_a_bug_in_one_card_skips_its_event_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        for _ in range(2):
+            await flight.note(SessionPlaced("macbook", "demo", "b" * 40, "no such isolation", ()))
+        await flight.move(TaskState.LOST, why="and the rest is told")
+        titles = there.phone.titles()
+        assert titles.count("t1 · internal error") == 1 and "t1 · lost" in titles
+        assert not any(found.deaths for found in there.supervisor.health())
+    assert "internal error: event" in caplog.text
+
+
+async def test_what_streams_waits_for_the_next_form_of_its_card(tmp_path: Path) -> None:
+    async with house(tmp_path, redraw=3_600) as there:
+        flight = await Flight.begin(there)
+        drawn = len(flight.edits("task:t1"))
+        for number in range(5):
+            tool = ToolCallStarted(f"c{number}", "Bash", f"make {number}")
+            await there.store.write(partial(flight.append, event=tool))
+        while await there.store.read(lambda tx: int(settings.get(tx, CURSOR)) < ledger.size(tx)):
+            await asyncio.sleep(0.01)
+        assert len(flight.edits("task:t1")) == drawn
+        await flight.red()
+        assert "make 4" in everything(flight.edits("task:t1")[-1]), "what matters is drawn at once"

@@ -68,7 +68,7 @@ async def test_in_quiet_hours_only_the_end_sounds_and_what_waits_is_brought_up_a
         assert flight.pings() == []
         await there.say("/notify off")
         await flight.ago(minutes=2)
-        reminders = Reminders(there.store, lambda: there.config, SystemClock(), tmp_path / "files")
+        reminders = Reminders(there.outbox, lambda: there.config, SystemClock(), tmp_path / "files")
         for _ in range(2):
             await reminders.look()
             await there.settle()

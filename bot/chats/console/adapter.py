@@ -11,7 +11,7 @@ from typing import Final
 
 from bot.cards import Action
 from bot.chats.console.render import render, render_edit
-from bot.outbox.delivering import AdapterLimits, Outgoing, Receive
+from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
 

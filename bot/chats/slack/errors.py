@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError, SlackRequestError
 
-from bot.outbox.delivering import RetryAfter, Undeliverable
+from bot.outbox.port import RetryAfter, Undeliverable
 from fleet.errors import Misused, Unavailable
 
 WRONG_TOKEN: Final = frozenset(

@@ -26,7 +26,7 @@ from bot.chats.telegram.post import Post
 from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.webhook import WebhookServer
 from bot.hearing.message import Message
-from bot.outbox.delivering import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
+from bot.outbox.port import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks
 

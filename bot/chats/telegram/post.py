@@ -19,7 +19,7 @@ from bot.chats.telegram.files import Enclosure
 from bot.chats.telegram.inbox import NAME, message_id, parts
 from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.render import CAPTION_LIMIT, Page
-from bot.outbox.delivering import Outgoing, RetryAfter
+from bot.outbox.port import Outgoing, RetryAfter
 
 log = logging.getLogger(__name__)
 

@@ -56,6 +56,18 @@ def by_key(tx: Tx, key: str) -> list[Shown]:
     ]
 
 
+def at(tx: Tx, key: str, chat: ChatRef) -> Shown | None:
+    """The card of this key in this chat and thread; ``None`` when it is nowhere there."""
+    here = (
+        (cards.c.card_key == key)
+        & (cards.c.adapter == chat.adapter)
+        & (cards.c.chat == chat.chat)
+        & (cards.c.thread == chat.thread)
+    )
+    row = tx.connection.execute(select(cards.c.put, cards.c.message_id).where(here)).one_or_none()
+    return None if row is None else Shown(row.put, key, chat, row.message_id, _newest(tx, row.put))
+
+
 def set_aside(tx: Tx, one: Shown) -> str:
     """Gives a card another key, so that a new message can have the old one while this one can still be changed."""
     key = loose_key()

@@ -18,6 +18,8 @@ _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).
 _INSERT = insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id)
 _SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
 
+_WAITS = select(inbox.c.id).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -50,6 +52,11 @@ def pending(tx: Tx) -> list[Received]:
     return [
         Received(row.id, row.adapter, row.update_id, bytes(row.payload)) for row in tx.connection.execute(query)
     ]
+
+
+def waits(tx: Tx, number: int) -> bool:
+    """Whether an update's effect is not committed yet."""
+    return bool(tx.connection.execute(_WAITS, {"row": number}).scalar_one_or_none())
 
 
 def done(tx: Tx, number: int) -> None:

@@ -6,7 +6,7 @@ one by one in their order; of the edits of a card only the newest waits, and onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,12 +100,6 @@ def redraw(tx: Tx, number: int, card_json: str) -> None:
     tx.connection.execute(_CHANGE, {"row": number, "card_json": card_json})
 
 
-def lives_in(tx: Tx, card_key: str, chat: ChatRef) -> int:
-    """The number of the put under which a card lives in this chat and thread; 0 when it is nowhere there."""
-    found = tx.connection.execute(select(cards.c.put).where(_at(_place(card_key, chat)))).scalar_one_or_none()
-    return int(found or 0)
-
-
 def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled afterwards."""
     rows = tx.connection.execute(_CLAIM, {"a": adapter, "now": tx.now_us(), "most": limit}).all()
@@ -159,12 +153,20 @@ def gave_up(tx: Tx, number: int, why: str) -> None:
         tx.connection.execute(delete(cards).where(cards.c.put == number))
 
 
-def unsettled(tx: Tx, adapter: str) -> int:
-    """For the start of an adapter: what an earlier controller left in flight waits again, marked ``again``.
+def in_flight(tx: Tx, adapter: str) -> list[int]:
+    """The rows that were claimed and are not settled."""
+    query = select(outbox.c.id).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight")
+    return list(tx.connection.execute(query).scalars())
+
+
+def unsettled(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> int:
+    """What is in flight although nobody sends it waits again, marked ``again``: all of it, or these rows of it.
 
     Answers how many; they come with the next :func:`claim`.
     """
     query = select(outbox).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight").order_by(outbox.c.id)
+    if numbers is not None:
+        query = query.where(outbox.c.id.in_(numbers))
     rows = [dict(row) for row in tx.connection.execute(query).mappings()]
     for row in rows:
         if row["kind"] == "edit" and _outdated(tx, row):

@@ -1,0 +1,152 @@
+"""Puts cards into the outbox, in the transaction of what they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from enum import IntEnum
+from typing import Protocol
+
+from bot.cards import Action, Card
+from fleet.model import ChatRef
+from fleet.store.chat import buttons as button_rows
+from fleet.store.chat import cards as card_rows
+from fleet.store.chat import outbox
+from fleet.store.core import Store, Tx
+
+
+class Priority(IntEnum):
+    """The most urgent first: when a platform's budget is short, pings go before cards."""
+
+    PING = 0
+    REPLY = 1
+    CARD = 2
+
+
+class Carrier(Protocol):
+    """Whoever delivers what is posted."""
+
+    def ring(self, adapter: str, numbers: Collection[int]) -> None:
+        """These rows for this adapter are committed; none of them: only a card changed. Called on the loop."""
+
+    def take(self, tx: Tx, adapter: str) -> None:
+        """Claims what may leave now in ``tx``, and sends it after the commit."""
+
+
+class Outbox:
+    """Opens transactions for posting, and tells the carriers once they are committed."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._carriers: tuple[Carrier, ...] = ()
+
+    def carried_by(self, carrier: Carrier) -> None:
+        """From now on ``carrier`` hears of every commit."""
+        self._carriers = (*self._carriers, carrier)
+
+    def left_by(self, carrier: Carrier) -> None:
+        """``carrier`` hears of nothing more."""
+        self._carriers = tuple(known for known in self._carriers if known is not carrier)
+
+    def open(self, tx: Tx) -> Posts:
+        """What this transaction says in chats."""
+        return Posts(tx, self)
+
+    def ring(self, adapter: str, numbers: Collection[int]) -> None:
+        """As :meth:`Carrier.ring`."""
+        for carrier in self._carriers:
+            carrier.ring(adapter, numbers)
+
+    def take(self, tx: Tx, adapter: str) -> None:
+        """As :meth:`Carrier.take`."""
+        for carrier in self._carriers:
+            carrier.take(tx, adapter)
+
+
+class Posts:
+    """What one transaction says in chats. ``numbers``: the outbox rows of its new messages, in their order."""
+
+    def __init__(self, tx: Tx, outbox_: Outbox) -> None:
+        self.tx = tx
+        self.numbers: list[int] = []
+        self._outbox = outbox_
+        self._news: dict[str, list[int]] = {}
+        tx.after_commit(self._ring)
+
+    def post(
+        self,
+        chat: ChatRef,
+        card: Card,
+        *,
+        key: str = "",
+        ping: bool = False,
+        task: str = "",
+        priority: Priority | None = None,
+    ) -> int:
+        """Says something new; answers the number of its row. With ``key`` it can be changed by :meth:`repost`."""
+        if priority is None:
+            priority = Priority.PING if ping else Priority.REPLY
+        if not key and any(action.once for action in card.actions):
+            key = card_rows.loose_key()  # what is pressed goes from the card, so it must be found again
+        number = outbox.put(
+            self.tx, chat=chat, card_json=card.to_json(), card_key=key, ping=ping, priority=priority, task=task
+        )
+        if card.actions:
+            new = card.with_actions(replace(action, token="") for action in card.actions)
+            outbox.redraw(self.tx, number, self._with_tokens(chat, new, number).to_json())
+        self.numbers.append(number)
+        self._news.setdefault(chat.adapter, []).append(number)
+        return number
+
+    def repost(self, chat: ChatRef, card: Card, *, key: str, soon: bool = False) -> None:
+        """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent.
+
+        ``soon``: it answers somebody's press, so it is not put off for messages that nobody waits for.
+
+        A once-only button that was pressed on it does not come back.
+        """
+        shown = card_rows.at(self.tx, key, chat)
+        if shown is None:
+            return
+        # A button that the card has now was not pressed, for a press takes it away: it keeps its token.
+        tokens = {_button(action): action.token for action in _actions(shown.card_json)}
+        new = {action.command for action in card.actions if action.once and _button(action) not in tokens}
+        used = button_rows.spent(self.tx, chat, shown.put, new) if new else set()
+        kept = [
+            replace(action, token=tokens.get(_button(action), ""))
+            for action in card.actions
+            if _button(action) in tokens or not action.once or (action.command, action.digest) not in used
+        ]
+        drawn = self._with_tokens(chat, card.with_actions(kept), shown.put)
+        outbox.edit(self.tx, key, drawn.to_json(), chat=chat, soon=soon)
+        self._news.setdefault(chat.adapter, [])
+
+    def leave_at_once(self, adapter: str) -> None:
+        """Claims what may leave now in this transaction: an answer needs no second commit."""
+        self._outbox.take(self.tx, adapter)
+
+    def _ring(self) -> None:
+        for adapter, numbers in self._news.items():
+            self._outbox.ring(adapter, numbers)
+
+    def _with_tokens(self, chat: ChatRef, card: Card, put: int) -> Card:
+        """The card with a token for each button, bound to the message of the row ``put``."""
+
+        def minted(action: Action) -> Action:
+            if action.token:
+                return action
+            token = button_rows.mint(
+                self.tx, chat, command=action.command, once=action.once, digest=action.digest, put=put
+            )
+            return replace(action, token=token)
+
+        return card.with_actions(map(minted, card.actions))
+
+
+def _button(action: Action) -> tuple[str, str, bool]:
+    return action.command, action.digest, action.once
+
+
+def _actions(card_json: str) -> tuple[Action, ...]:
+    """The buttons of a stored card; none when retention took it."""
+    return Card.from_json(card_json).actions if card_json else ()
