@@ -38,16 +38,16 @@ from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock
 from fleet.config import Secrets
-from fleet.errors import AirbossError, Misused, Unavailable
+from fleet.errors import AirbossError, Misconfigured, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
-from fleet.flight.services import AIRBOSS, Services
+from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import Landing
 from fleet.machines.executors import Executors
 from fleet.machines.watch import MachineSeen, MachineWatch
-from fleet.model import Task
+from fleet.model import AIRBOSS, Task
 from fleet.redact import Redactor
 from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
@@ -95,7 +95,7 @@ class App:
             stack.push_async_callback(supervisor.close)
             supervisor.run("leadership", ground.renew, OnDeath.FATAL)
             services = await ground.services()
-            dispatcher = Dispatcher(services, version("airboss"))
+            dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = MachineWatch(config, ground.executors, services.clock)
             control = _Control(dispatcher, watch, ground.repository)
             registry = Registry(every_command())
@@ -169,7 +169,9 @@ class _Ground:
         """The repository of that name, by the configuration in force: one object for one place, it locks."""
         found = self.config().repos.get(name)
         if found is None:
-            raise Misused(attempted="use a repository", on=name, hint="fleet.toml names no such repository.")
+            raise Misconfigured(
+                attempted="use a repository", on=name, cause=f"fleet.toml no longer names repository {name}"
+            )
         key = (name, found.url, found.base)
         if key not in self.made:
             self.made[key] = Repository(*key, self.home / "repos" / f"{name}.git")
@@ -177,7 +179,7 @@ class _Ground:
 
     async def services(self) -> Services:
         """What the dispatcher's parts share."""
-        workspaces = Workspaces(self.config().limits)
+        workspaces = Workspaces(lambda: self.config().limits)
         gatekeeper = Pipeline(
             store=self.store,
             config=self.config,

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from fleet.agent_events import TurnOutcome
+
+AIRBOSS: Final = "airboss"
+"""The ledger's actor for what the controller does by itself."""
 
 
 class Isolation(StrEnum):
@@ -46,6 +50,24 @@ class TaskState(StrEnum):
     UNAVAILABLE = "unavailable"
     LOST = "lost"
     STOPPED = "stopped"
+
+
+class PipeEnd(StrEnum):
+    """What became of a session's process. ``NONE``: nothing yet, it may live."""
+
+    NONE = ""
+    GONE = "gone"  # its whole tree was seen gone
+    ENDED = "ended"  # it ended, and something that it started may live on
+    LOST = "lost"  # no trusted exit record
+    UNAVAILABLE = "unavailable"  # it never started
+
+
+class TurnCause(StrEnum):
+    """Why a turn began."""
+
+    REQUEST = "request"
+    REWORK = "rework"
+    SAID = "said"
 
 
 ENDS = frozenset(
@@ -155,9 +177,8 @@ class Session:
     """One agent's conversation on one machine, in one worktree.
 
     ``conversation`` is the UUID we gave it. ``pipe`` is the id of the runner's pipe that now carries its process
-    and ``pipe_end`` what became of that: empty while it may live, else "gone" (its whole tree was seen gone),
-    "ended", "lost", or "unavailable" (it never started). ``one_turn``: the process ends with its turn.
-    ``spool_offset`` is how far the pipe's output is committed, ``driver_state`` the driver's own JSON as of there.
+    and ``pipe_end`` what became of that. ``one_turn``: the process ends with its turn. ``spool_offset`` is how
+    far the pipe's output is committed, ``driver_state`` the driver's own JSON as of there.
     """
 
     id: str
@@ -169,7 +190,7 @@ class Session:
     isolation: Isolation
     conversation: str
     pipe: str
-    pipe_end: str
+    pipe_end: PipeEnd
     one_turn: bool
     nonce: str
     spool_offset: int
@@ -191,7 +212,7 @@ class Turn:
     id: str
     session: str
     number: int
-    cause: str  # "request", "rework" or "said"
+    cause: TurnCause
     prompt: str
     claim: str  # the agent's own closing words: testimony
     snapshot: str

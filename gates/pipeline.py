@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import Misconfigured, Misused, Refused, Unavailable
 from fleet.events import HoldReleased, Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.model import Isolation, Session, Task, TaskMode
+from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
@@ -30,8 +30,6 @@ from gates.rulings.grants import Grants
 from gates.runs.attempt import GateLogins, Suite, machines_for
 from gates.runs.definitions import REPO_FILE, Definition, load
 
-T = TypeVar("T")
-_ACTOR = "airboss"
 _TAIL_LIMIT = 4_000
 
 
@@ -75,10 +73,15 @@ class Pipeline:
                 )
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Runs every gate that counts and says what follows. Repeating it takes up the runs there are."""
+        """Runs every gate that counts and says what follows. Repeating it takes up the runs there are.
+
+        Raises ``Misconfigured`` when ``fleet.toml`` no longer names the repository.
+        """
         repository = self._repositories(candidate.task.repo)
         try:
             definitions = await self._definitions(candidate.task.repo, candidate.base)
+        except Misconfigured:
+            raise  # what fleet.toml lacks now is no verdict on the change
         except (Refused, Misused) as error:
             return await self._give(candidate, (), policy.Decision(Outcome.REFUSED, (clean(str(error)),)), 0)
         if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self._agent_gone(
@@ -112,7 +115,7 @@ class Pipeline:
         self._suite.abandoned.add(task)
         for run in await self._store.read(lambda tx: gate_runs.of_task(tx, task)):
             if run.result is None and run.machine:
-                with contextlib.suppress(Unavailable):
+                with contextlib.suppress(Unavailable, Misconfigured):
                     await self._executors.gate(run.machine).stop(run.pipe)
 
     def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
@@ -136,13 +139,15 @@ class Pipeline:
     async def _definitions(self, repo: str, base: str) -> tuple[Definition, ...]:
         config = self._config().repos.get(repo)
         if config is None:
-            raise Misused(attempted="find the gates", on=repo, cause="fleet.toml names no such repository")
+            raise Misconfigured(
+                attempted="find the gates", on=repo, cause=f"fleet.toml no longer names repository {repo}"
+            )
         return await load(self._repositories(repo), base, config)
 
     async def _agent_gone(self, session: Session) -> bool:
         """Whether nothing of the agent can be alive: nothing was ever started, or its whole tree was seen gone."""
         now = await self._store.read(lambda tx: sessions.session(tx, session.id))
-        return not now.pipe or now.pipe_end in ("gone", "unavailable")
+        return not now.pipe or now.pipe_end in (PipeEnd.GONE, PipeEnd.UNAVAILABLE)
 
     def _isolation(self, candidate: Candidate) -> Isolation:
         unsafe = Isolation.UNSAFE_SAME_USER
@@ -207,4 +212,4 @@ def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:
     if given and given[-1].event == event:
         return
     refs = Refs(task=candidate.task.id, session=candidate.session.id, turn=candidate.turn.id)
-    ledger.append(tx, event, actor=_ACTOR, source=Source.CONTROLLER, refs=refs)
+    ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from tests import commit_first as commit_first_rule
+
 #: Arrows run one way: what each package may import of ours.
 MAY_IMPORT = {
     "fleet": {"fleet"},
@@ -65,6 +67,9 @@ MOCKS = {"mock", "pytest_mock", "unittest.mock"}
 
 #: The one place that wires, and what only it may build.
 ROOT_ONLY = {"Dispatcher": "bot/app.py"}
+
+#: Where functions that take a transaction are read.
+COMMIT_FIRST = {"fleet", "gates"}
 
 LONGEST = 400
 _EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")
@@ -237,6 +242,14 @@ def one_root(source: Source) -> Iterator[Finding]:
             yield Finding(source.at(node), "root", f"{_called(node)} is built in {home} only")
 
 
+def commit_first(source: Source) -> Iterator[Finding]:
+    """A function that takes a transaction returns values; what outlives it is assigned after the commit."""
+    if source.package not in COMMIT_FIRST:
+        return
+    for node, name in commit_first_rule.breaches(source.tree):
+        yield Finding(source.at(node), "commit first", f"return it, and assign {name} after the commit")
+
+
 RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     arrows,
     rooms,
@@ -247,6 +260,7 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     excuses,
     size,
     one_root,
+    commit_first,
 )
 
 

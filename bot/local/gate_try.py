@@ -18,7 +18,7 @@ from fleet.git.command import Git, is_object_id
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
-from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode
+from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode, TurnCause
 from fleet.ports import Candidate
 from fleet.store import sessions, tasks
 from fleet.store.core import Store, Tx
@@ -84,14 +84,14 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, room: Path
                 session = sessions.create_session(
                     tx, task=task.id, machine=_MACHINE, agent="", base=base_commit, isolation=config.isolation
                 )
-                turn = sessions.create_turn(tx, session, "request", "")
+                turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "")
                 return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
 
             pipeline = Pipeline(
                 store=store,
                 config=lambda: config,
                 executors=executors,
-                workspaces=Workspaces(config.limits),
+                workspaces=Workspaces(lambda: config.limits),
                 repositories=lambda _: repository,
                 home=room,
             )

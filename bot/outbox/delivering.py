@@ -17,6 +17,7 @@ from bot.cards import Card, task_key
 from bot.outbox.port import Adapter, Moved, Outgoing, RetryAfter, Undeliverable
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
+from fleet.faults import Point, fault
 from fleet.model import ChatRef
 from fleet.store.chat import moves, outbox
 from fleet.store.core import Tx
@@ -167,6 +168,7 @@ class Deliverer:
         """Sends a row; answers how to record what came of it."""
         delivery = claimed.delivery
         try:
+            fault(Point.CHAT_CALL)
             message_id = await lane.adapter.deliver(_outgoing(claimed))
         except RetryAfter as asked:
             if asked.everywhere:

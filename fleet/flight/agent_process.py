@@ -15,11 +15,12 @@ from fleet.failpoints import failpoint
 from fleet.flight import attachments, prompts
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
-from fleet.flight.services import Services, record
-from fleet.model import Session, Task, TaskMode, Turn
+from fleet.flight.services import Services
+from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Brief, PipeSpec
 from fleet.store import sessions
 from fleet.store.core import Tx
+from fleet.store.recording import record
 
 Also = Callable[[Tx], None]
 """What else belongs into the transaction that begins a turn."""
@@ -44,13 +45,13 @@ class AgentProcess:
             self._follower.wake()
 
     async def begin(
-        self, session: Session, cause: str, prompt: str, also: Also, words: Words | None = None
+        self, session: Session, cause: TurnCause, prompt: str, also: Also, words: Words | None = None
     ) -> None:
         """Commits to a new process and its first turn; ``follow`` starts it. ``words`` are read in that turn."""
         await self.close()
         driver = self._services.driver_of(session)
         brief = self._brief(session, prompt)
-        if cause == "request" or not session.resume:
+        if cause is TurnCause.REQUEST or not session.resume:
             executor = self._services.executors.agent(session.machine)
             enclosed = await attachments.of_request(self._services.store, executor, session)
             brief = replace(brief, attachments=enclosed.paths, images=enclosed.images)
@@ -63,7 +64,7 @@ class AgentProcess:
                 session.id,
                 workspace=session.workspace,
                 pipe=pipe,
-                pipe_end="",
+                pipe_end=PipeEnd.NONE,
                 one_turn=launch.one_turn,
                 nonce=self._services.new_nonce(),
                 spool_offset=0,
@@ -77,21 +78,23 @@ class AgentProcess:
         await self._services.store.write(work)
         failpoint("pipe-committed")
 
-    async def go_on(self, session: Session, cause: str, text: str, also: Also, words: Words | None = None) -> None:
+    async def go_on(
+        self, session: Session, cause: TurnCause, text: str, also: Also, words: Words | None = None
+    ) -> None:
         """The same agent's next turn: on its living process where there is one, else in a new one.
 
         ``words`` are what people said that is in ``text``, and are read in that turn.
         """
         follower = self._follower
-        if follower is None and not session.pipe_end:
+        if follower is None and session.pipe_end is PipeEnd.NONE:
             follower = await self.follow(session)
         if follower is not None:
             await follower.catch_up()
-            if follower.session.pipe_end == "lost":
+            if follower.session.pipe_end is PipeEnd.LOST:
                 raise Unavailable(
                     attempted="go on with the agent",
                     on=session.machine,
-                    cause="its process ended and nobody who may be believed saw how",
+                    cause="no trusted exit record of its process",
                 )
         if follower is None or follower.ended is not None or session.one_turn:
             if not session.resume:
@@ -112,7 +115,7 @@ class AgentProcess:
             return self._follower
         await self.close()
         executor = self._services.executors.agent(session.machine)
-        agent = self._services.config().agents[session.agent]
+        agent = self._services.agent_of(session)
         first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
         launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))
         secrets = {name: self._services.secrets.get(name) for name in agent.env}
@@ -131,8 +134,8 @@ class AgentProcess:
 
     async def gone(self, session: Session) -> bool:
         """Ends the session's process if it lives; True once its whole tree was seen gone."""
-        if session.pipe_end:
-            return session.pipe_end == "gone"
+        if session.pipe_end is not PipeEnd.NONE:
+            return session.pipe_end is PipeEnd.GONE
         return await (await self.follow(session)).gone()
 
     async def interrupt(self) -> None:
@@ -143,11 +146,11 @@ class AgentProcess:
     async def close(self) -> None:
         """Stops following; the process goes on."""
         if self._follower is not None:
-            await self._follower.close()
-            self._follower = None
+            follower, self._follower = self._follower, None
+            await follower.close()
 
     def _brief(self, session: Session, prompt: str) -> Brief:
-        agent = self._services.config().agents[session.agent]
+        agent = self._services.agent_of(session)
         return Brief(
             conversation=session.conversation,
             prompt=prompt,
@@ -159,12 +162,12 @@ class AgentProcess:
         )
 
 
-def _open_turn(tx: Tx, session: Session, cause: str, text: str, words: Words | None) -> Turn:
+def _open_turn(tx: Tx, session: Session, cause: TurnCause, text: str, words: Words | None) -> Turn:
     turn = sessions.create_turn(tx, session, cause, text)
     if words is not None:
         words.take(tx, session)
         for note in words.notes:
             said = PersonSaid(note.text, "queued")
             record(tx, said, session, turn=turn.id, source=Source.PERSON, actor=note.actor)
-    record(tx, TurnStarted(turn.number, cause, text), session, turn=turn.id)
+    record(tx, TurnStarted(turn.number, str(cause), text), session, turn=turn.id)
     return turn

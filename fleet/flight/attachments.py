@@ -83,8 +83,8 @@ async def of_notes(store: Store, executor: Executor, session: Session) -> tuple[
 async def _of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
     newest, kept = await store.read(lambda tx: attachment_rows.waiting(tx, session.id, session.task))
     by_note: dict[int, tuple[str, ...]] = {}
-    for number in dict.fromkeys(one.note for one in kept):
-        mine = [one for one in kept if one.note == number]
+    for number in dict.fromkeys(file.note for file in kept):
+        mine = [file for file in kept if file.note == number]
         try:
             by_note[number] = (await _hand_over(store, executor, session, mine)).paths
         except Misused as error:
@@ -95,9 +95,9 @@ async def _of_notes(store: Store, executor: Executor, session: Session) -> tuple
 async def _hand_over(store: Store, executor: Executor, session: Session, kept: Iterable[Kept]) -> Enclosed:
     paths: list[str] = []
     images: list[Image] = []
-    for one in kept:
-        data = await asyncio.to_thread(_read, one)
-        path = f"{inbox_of(store, session)}/{one.id}-{safe_name(one.name)}"
+    for file in kept:
+        data = await asyncio.to_thread(_read, file)
+        path = f"{inbox_of(store, session)}/{file.id}-{safe_name(file.name)}"
         await executor.write_file(path, data)
         paths.append(f"{executor.root}/{path}")
         kind = picture_type(data)

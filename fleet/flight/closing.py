@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import logging
 
-from fleet.errors import AirbossError
+from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable
 from fleet.events import SessionEnded
 from fleet.flight import attachments
 from fleet.flight.agent_process import AgentProcess
-from fleet.flight.services import Services, record
-from fleet.model import Task, TaskState
+from fleet.flight.services import Services
+from fleet.model import PipeEnd, Session, Task, TaskState
 from fleet.store import sessions
 from fleet.store.core import Tx
+from fleet.store.recording import record
 
 _log = logging.getLogger(__name__)
 
 
 async def close_sessions(services: Services, task: Task, agent: AgentProcess) -> None:
-    """Closes every session of an ended task. A landed workspace goes; any other stays to be read."""
+    """Closes every session of an ended task. A landed workspace goes; any other stays to be read.
+
+    What a machine does not let go of is left behind there, and the session says so. Raises only what the store
+    and the leases raise: then it is done again.
+    """
     for session in await services.store.read(lambda tx: sessions.of_task(tx, task.id)):
         if session.ended_us:
             continue
-        executor = services.executors.agent(session.machine)
         try:
-            if session.pipe and not session.pipe_end:
-                await agent.gone(session)
-            await executor.remove_tree(attachments.inbox_of(services.store, session))
-            if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
-                await services.workspaces.discard(executor, session.workspace)
+            await _tidy(services, task, agent, session)
+        except (StoreUnavailable, LeaseLost, LeadershipLost):
+            raise
         except Exception as error:
             if not isinstance(error, AirbossError):
                 _log.exception("ending session %s", session.id)
@@ -39,3 +41,12 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
             record(tx, SessionEnded(why), sessions.update(tx, session_id, ended_us=tx.now_us()))
 
         await services.store.write(work)
+
+
+async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> None:
+    executor = services.executors.agent(session.machine)
+    if session.pipe and session.pipe_end is PipeEnd.NONE:
+        await agent.gone(session)
+    await executor.remove_tree(attachments.inbox_of(services.store, session))
+    if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
+        await services.workspaces.discard(executor, session.workspace)

@@ -7,75 +7,101 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 from fleet.errors import AirbossError
-from fleet.events import ControllerStarted, Recorded, SessionEnded
-from fleet.events import Source as Said
+from fleet.events import ControllerStarted, Recorded, SessionEnded, Source
 from fleet.flight.flight import Flight
-from fleet.flight.services import AIRBOSS, Services
-from fleet.model import TaskState
+from fleet.flight.services import Services
+from fleet.model import AIRBOSS, Task, TaskState
 from fleet.store import ledger, tasks
 from fleet.store.core import Tx
+from fleet.supervise import Component, Supervisor
 
+_LOOK_EVERY_S = 10.0
 _RETENTION_EVERY_S = 3600.0
 
 
-class Dispatcher:
-    """Runs a flight for each open task. Built with a gatekeeper (inside ``services``) or not at all."""
+@dataclass(frozen=True, slots=True)
+class _Aloft:
+    """A flight, and the component that runs it."""
 
-    def __init__(self, services: Services, version: str) -> None:
-        self._services = services
-        self._version = version
-        self._flights: dict[str, Flight] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+    flight: Flight
+    component: Component
+
+
+class Dispatcher:
+    """Runs a flight for each open task, each as a component of its own.
+
+    Built with a gatekeeper (inside ``services``) or not at all.
+    """
+
+    def __init__(self, services: Services, supervisor: Supervisor, version: str) -> None:
+        self._services, self._supervisor, self._version = services, supervisor, version
+        self._aloft: dict[str, _Aloft] = {}
+        self._retention: Component | None = None
+        self._announced = False
         self._woken = asyncio.Event()
         services.store.observe(self._note)
 
     def wake(self, task_id: str = "") -> None:
-        """A task was requested, or something about one changed. Safe to call for nothing."""
-        flight = self._flights.get(task_id)
-        if flight is not None:
-            flight.wake()
+        """A task was requested, or something about one changed; without an id, about any of them.
+
+        Safe to call for nothing.
+        """
+        for aloft_id, aloft in self._aloft.items():
+            if task_id in ("", aloft_id):
+                aloft.flight.wake()
         self._woken.set()
 
     async def run(self) -> None:
-        """Until cancelled. Raises ``LeadershipLost``, or what broke the store."""
+        """Until cancelled, which ends the flights too; the tasks stay where they are. Raises ``StoreUnavailable``:
+        called again, it goes on, and flights that are under way are not disturbed."""
+        try:
+            await self._announce()
+            if self._retention is None:
+                self._retention = self._supervisor.run("spool retention", self._retain)
+            while True:
+                self._woken.clear()
+                for task in await self._services.store.read(tasks.unfinished):
+                    self._launch(task)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        await self._woken.wait()
+        except asyncio.CancelledError:
+            await self._land_all()
+            raise
+
+    async def _announce(self) -> None:
+        if self._announced:
+            return
         open_tasks = await self._services.store.read(tasks.open_tasks)
         started = ControllerStarted(self._version, tuple(task.id for task in open_tasks))
         await self._services.store.write(
-            lambda tx: ledger.append(tx, started, actor=AIRBOSS, source=Said.CONTROLLER)
+            lambda tx: ledger.append(tx, started, actor=AIRBOSS, source=Source.CONTROLLER)
         )
-        retention = asyncio.create_task(self._retain(), name="retention")
-        try:
-            while True:
-                self._woken.clear()
-                await self._launch()
-                self._reap()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(10):
-                        await self._woken.wait()
-        finally:
-            retention.cancel()
-            for running in self._running.values():
-                running.cancel()
-            await asyncio.gather(retention, *self._running.values(), return_exceptions=True)
+        self._announced = True
 
-    async def _launch(self) -> None:
-        for task in await self._services.store.read(tasks.unfinished):
-            if task.id in self._running:
-                continue
-            flight = Flight(self._services, task)
-            self._flights[task.id] = flight
-            self._running[task.id] = asyncio.create_task(flight.fly(), name=f"fly {task.id}")
-            self._running[task.id].add_done_callback(lambda _: self._woken.set())
+    def _launch(self, task: Task) -> None:
+        if task.id in self._aloft:
+            return
+        flight = Flight(self._services, task)
 
-    def _reap(self) -> None:
-        for task_id, running in list(self._running.items()):
-            if not running.done():
-                continue
-            del self._running[task_id], self._flights[task_id]
-            if not running.cancelled() and (error := running.exception()) is not None:
-                raise error
+        async def fly() -> None:
+            await flight.fly()
+            self._aloft.pop(task.id, None)
+            self._woken.set()
+
+        self._aloft[task.id] = _Aloft(flight, self._supervisor.run(f"task {task.id}", fly, ends=True))
+
+    async def _land_all(self) -> None:
+        components = [aloft.component for aloft in self._aloft.values()]
+        self._aloft.clear()
+        if self._retention is not None:
+            components.append(self._retention)
+            self._retention = None
+        for component in components:
+            await component.end()
 
     def _note(self, tx: Tx, recorded: Recorded) -> None:
         """A slot that becomes free is news for every task that waits for one."""
@@ -83,9 +109,9 @@ class Dispatcher:
             tx.after_commit(self._slot_free)
 
     def _slot_free(self) -> None:
-        for flight in self._flights.values():
-            if flight.task.state is TaskState.QUEUED:
-                flight.wake()
+        for aloft in self._aloft.values():
+            if aloft.flight.task.state is TaskState.QUEUED:
+                aloft.flight.wake()
 
     async def _retain(self) -> None:
         """Spools of processes that ended long ago go; a machine that is away keeps its own until it is back."""
@@ -93,10 +119,10 @@ class Dispatcher:
             config = self._services.config()
             older_than = config.limits.spool_retention_days * 86_400_000_000
             for name, machine in config.machines.items():
-                executors = [self._services.executors.agent(name)]
+                logins = [self._services.executors.agent]
                 if machine.runs_gates(config.isolation) and machine.gate_login != machine.agent_login:
-                    executors.append(self._services.executors.gate(name))
-                for executor in executors:
+                    logins.append(self._services.executors.gate)
+                for login in logins:
                     with contextlib.suppress(AirbossError):
-                        await executor.forget(older_than)
+                        await login(name).forget(older_than)
             await self._services.clock.sleep(_RETENTION_EVERY_S)

@@ -9,33 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from fleet import questions
-from fleet.agent_events import Allow, Answered, Asked, AskPerson, Decision, Deny, Happening, TurnEnded
+from fleet.agent_events import Asked, AskPerson, Happening, TurnEnded
 from fleet.agents.framing import Line, LineFramer, Oversized
-from fleet.agents.lines import with_attachments
 from fleet.errors import Unavailable, Unreachable
-from fleet.events import (
-    SPOOL_STALLED,
-    Event,
-    LinkChanged,
-    PermissionDecided,
-    PersonSaid,
-    PipeEnded,
-)
-from fleet.events import Source as Said
-from fleet.exits import Lost
+from fleet.events import SPOOL_STALLED, LinkChanged
 from fleet.failpoints import failpoint
-from fleet.flight import attachments
+from fleet.flight import attachments, commits
+from fleet.flight.commits import Ruled
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
-from fleet.flight.services import AIRBOSS, Services, record, state_of
-from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
+from fleet.flight.services import Services, state_of
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
-from fleet.store import approvals, sessions, tasks
+from fleet.store import sessions, tasks
 from fleet.store.core import Tx
+from fleet.store.recording import record
 
 _SEEN_EVERY_US: Final = 20_000_000
 _QUIET: Final = 0.2
@@ -43,7 +33,11 @@ _SILENT: Final = 7.0
 
 
 class Follower:
-    """One attached pipe. ``turn_end`` may be awaited once for each turn; ``stop`` ends the process."""
+    """One attached pipe. ``turn_end`` may be awaited once for each turn; ``interrupt`` ends the process.
+
+    Its memory follows the store: after a commit, never before. When a commit fails, let go of the follower and make
+    another one: it begins at the offset that is committed.
+    """
 
     def __init__(self, services: Services, executor: Executor, task: Task, session: Session) -> None:
         self._services, self._executor, self._task = services, executor, task
@@ -115,7 +109,7 @@ class Follower:
 
         def work(tx: Tx) -> tuple[Turn, Session]:
             turn = commit(tx)
-            return turn, self._save(tx, step)
+            return turn, commits.save(tx, self.session, step)
 
         turn, self.session = await self._services.store.write(work)
         return turn
@@ -162,15 +156,15 @@ class Follower:
                 failpoint("output-read")
                 self._lines.extend(self._framer.feed(data))
                 if self._stalled:
-                    self._stalled = False
                     await self._link(up=True, why="")
+                    self._stalled = False
             case Accepted(position):
                 self._accepted = max(self._accepted, position)
             case Pulse(at_us):
                 await self._seen(at_us)
             case Stalled(why):
-                self._stalled = True
                 await self._link(up=False, why=f"{SPOOL_STALLED}{why}")
+                self._stalled = True
             case LinkDown(why):
                 self._sent = self._accepted
                 await self._link(up=False, why=why)
@@ -188,10 +182,9 @@ class Follower:
             return False
         state, offset = state_of(self.session), self.session.spool_offset
         happened: list[Happening] = []
-        send, eof, over = b"", False, False
-        rulings: list[tuple[Asked, Allow | Deny | AskPerson]] = []
-        while self._lines and not over:
-            line = self._lines.popleft()
+        send, eof, over, read = b"", False, False, 0
+        ruled: list[Ruled] = []
+        for line in self._lines:
             if isinstance(line, Oversized):
                 step = self._driver.oversized(state, line.size)
             else:
@@ -199,96 +192,47 @@ class Follower:
             offset, state = line.end, step.state
             send, eof = send + step.send, eof or step.eof
             happened += step.happened
-            over = any(isinstance(item, TurnEnded) for item in step.happened)
+            read += 1
             for asked in step.happened:
                 if not isinstance(asked, Asked):
                     continue
                 ruling = self._services.gatekeeper.rule(self.session, self._task, asked)
-                rulings.append((asked, ruling))
+                ruled.append(Ruled(asked, ruling))
                 if not isinstance(ruling, AskPerson):
                     answer = self._driver.decide(state, asked.ask, ruling)
                     state, send = answer.state, send + answer.send
-        await self._apply(Step(state, tuple(happened), send, eof), rulings=rulings, offset=offset)
+            over = any(isinstance(item, TurnEnded) for item in step.happened)
+            if over:
+                break
+        await self._apply(Step(state, tuple(happened), send, eof), ruled=ruled, offset=offset)
+        for _ in range(read):
+            self._lines.popleft()
         failpoint("output-committed")
         await self._send_inputs()
         return over
 
-    # --- committing ---------------------------------------------------------------------------------------
+    # --- committing -----------------------------------------------------------------------------------
 
     async def _apply(
         self,
         step: Step,
         *,
-        rulings: list[tuple[Asked, Allow | Deny | AskPerson]] | None = None,
+        ruled: Sequence[Ruled] = (),
         offset: int | None = None,
         also: Callable[[Tx], None] | None = None,
     ) -> None:
-        turn = self._turn.id if self._turn else ""
-
         def work(tx: Tx) -> Session:
             if also:
                 also(tx)
-            redact = tx.store.redact
-            for event in events_of(step.happened, redact):
-                self._note(tx, event, turn, Said.AGENT)
-            for item in step.happened:
-                if isinstance(item, TurnEnded) and self._turn is not None:
-                    sessions.update_turn(
-                        tx,
-                        self._turn.id,
-                        claim=claim_of(item, redact),
-                        ended_us=tx.now_us(),
-                        outcome=str(item.outcome),
-                        error=error_of(item, redact),
-                        exit=str(item.exit) if item.exit else "",
-                    )
-                    approvals.withdraw(tx, session=self.session.id, why="the turn ended without an answer")
-            for asked, ruling in rulings or ():
-                self._rule(tx, turn, asked, ruling)
-            return self._save(tx, step, offset)
+            hours = self._services.config().limits.approval_hours
+            return commits.take_step(
+                tx, self.session, self._turn, step, ruled=ruled, offset=offset, approval_hours=hours
+            )
 
         self.session = await self._services.store.write(work)
         if any(isinstance(item, TurnEnded) for item in step.happened):
             self._over = True
             failpoint("turn-closed")
-
-    def _save(self, tx: Tx, step: Step, offset: int | None = None) -> Session:
-        if step.send or step.eof:
-            sessions.queue_input(tx, self.session.pipe, step.send, eof=step.eof)
-        resume = next((item.resume for item in step.happened if hasattr(item, "resume")), self.session.resume)
-        return sessions.update(
-            tx,
-            self.session.id,
-            driver_state=sessions.dump_state(step.state),
-            spool_offset=self.session.spool_offset if offset is None else offset,
-            resume=resume,
-        )
-
-    def _note(self, tx: Tx, event: Event, turn: str, source: Said) -> None:
-        record(tx, event, self.session, turn=turn, source=source)
-
-    def _rule(self, tx: Tx, turn: str, asked: Asked, ruling: Allow | Deny | AskPerson) -> None:
-        reason = "" if isinstance(ruling, Allow) else ruling.reason
-        self._note(tx, permission_asked(asked, reason), turn, Said.AGENT)
-        if isinstance(ruling, AskPerson):
-            hours = self._services.config().limits.approval_hours
-            approvals.open_ask(
-                tx,
-                session=self.session,
-                ask=asked.ask,
-                tool=asked.tool,
-                request=asked.request,
-                command=asked.command,
-                paths=asked.paths,
-                reason=reason,
-                expires_us=tx.now_us() + hours * 3_600_000_000,
-                directory=asked.directory or self.session.workspace,
-                questions=questions.to_json(asked.questions),
-            )
-            return
-        decision = "allow" if isinstance(ruling, Allow) else "deny"
-        decided = PermissionDecided(asked.ask, asked.tool, decision, reason, sha256_of(asked.request))
-        self._note(tx, decided, turn, Said.CONTROLLER)
 
     async def _hear_people(self) -> None:
         """Takes decisions and words that people left in the store, each exactly once; sees whether to stop.
@@ -296,37 +240,15 @@ class Follower:
         A note's files are on the machine before its words are taken, so that the agent finds what it reads of.
         """
         self._news = False
-        newest, enclosed = await attachments.of_notes(self._services.store, self._executor, self.session)
+        newest, files = await attachments.of_notes(self._services.store, self._executor, self.session)
 
-        def work(tx: Tx) -> Session:
-            session = self.session
-            self._stopping = tasks.stop_requested(tx, self._task.id)
-            approvals.expire(tx, session.id)
-            for answer in approvals.take_decided(tx, session.id):
-                asked = approvals.approval(tx, answer.id)
-                decided = PermissionDecided(
-                    answer.ask,
-                    asked.tool,
-                    answer.decision,
-                    answer.reason,
-                    sha256_of(asked.request),
-                )
-                source = Said.CONTROLLER if answer.by == AIRBOSS else Said.PERSON
-                record(
-                    tx, decided, session, turn=self._turn.id if self._turn else "", source=source, actor=answer.by
-                )
-                step = self._driver.decide(state_of(session), answer.ask, _decision(answer))
-                self.session = session = self._save(tx, step)
-            if self._turn is not None and not self._over and not self.session.one_turn:
-                for note in sessions.take_notes(tx, session.id, newest):
-                    text = with_attachments(note.text, enclosed.get(note.id, ()))
-                    step = self._driver.say(state_of(session), text)
-                    said = PersonSaid(note.text, "steered")
-                    record(tx, said, session, turn=self._turn.id, source=Said.PERSON, actor=note.actor)
-                    self.session = session = self._save(tx, step)
-            return session
+        def work(tx: Tx) -> tuple[Session, bool]:
+            session = commits.take_answers(tx, self.session, self._turn, self._driver)
+            if self._turn is not None and not self._over and not session.one_turn:
+                session = commits.take_words(tx, session, self._turn, self._driver, newest=newest, files=files)
+            return session, tasks.stop_requested(tx, self._task.id)
 
-        self.session = await self._services.store.write(work)
+        self.session, self._stopping = await self._services.store.write(work)
         await self._send_inputs()
 
     async def _send_inputs(self) -> None:
@@ -350,8 +272,8 @@ class Follower:
     async def _link(self, *, up: bool, why: str) -> None:
         if up == self._linked:
             return
-        self._linked = up
         await self._services.store.write(lambda tx: record(tx, LinkChanged(up, why[:500]), self.session))
+        self._linked = up
 
     async def _end(self, ended: Ended) -> None:
         if not ended.unavailable and (rest := self._framer.rest()) is not None:
@@ -360,35 +282,9 @@ class Follower:
             pass
         step = self._driver.ended(state_of(self.session), ended.exit)
         open_turn = self._turn is not None and self._turn.ended_us == 0
-        body = PipeEnded(
-            pipe=self.session.pipe,
-            exit=ended.exit,
-            raw_wait_status=ended.raw_wait_status,
-            gone=ended.gone,
-            spool_bytes=self._reader.offset,
-        )
-
-        def also(tx: Tx) -> None:
-            if self.session.pipe_end:
-                return
-            record(tx, body, self.session, source=Said.SUPERVISOR)
-            sessions.update(tx, self.session.id, pipe_end=_end_of(ended))
-            approvals.withdraw(tx, session=self.session.id, why="the process that asked is gone")
-
         happened = step.happened if open_turn else ()
-        await self._apply(Step(step.state, happened), also=also)
+        spool_bytes = self._reader.offset
+        await self._apply(
+            Step(step.state, happened), also=lambda tx: commits.note_end(tx, self.session, ended, spool_bytes)
+        )
         self._ended = ended
-
-
-def _decision(answer: approvals.Answer) -> Decision:
-    if answer.decision == "answer":
-        return Answered(answer.reason)
-    return Allow() if answer.allowed else Deny(answer.reason or "a person said no")
-
-
-def _end_of(ended: Ended) -> str:
-    if ended.unavailable:
-        return "unavailable"
-    if isinstance(ended.exit, Lost):
-        return "lost"
-    return "gone" if ended.gone else "ended"

@@ -79,7 +79,7 @@ def _reach(tx: Tx, task: Task, session: Session) -> Reach:
         case TaskState.JUDGING | TaskState.LANDING:
             return Reach.BEFORE_LANDING
         case TaskState.HELD:
-            waits = any(one.kind == "hold" for one in approvals.waiting(tx, task.id))
+            waits = any(approval.kind == "hold" for approval in approvals.waiting(tx, task.id))
             return Reach.WITHDRAWS if waits else Reach.BEFORE_LANDING
         case _:
             return Reach.AT_ITS_START

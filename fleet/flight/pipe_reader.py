@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import Final
 
-from fleet.errors import Unavailable
+from fleet.errors import MachineFaulty, Unavailable
 from fleet.ports import Clock, Ended, Executor, Output, PipeEvent
+from fleet.supervise import end, own
+
+_log = logging.getLogger(__name__)
 
 _ATTACH_BACKOFF: Final = (0.2, 0.5, 1, 2, 5, 10, 15)
 _QUEUE: Final = 64
@@ -16,7 +20,7 @@ _QUEUE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The machine cannot be reached; ``why`` in its own words. The process may well live."""
+    """The machine cannot be reached, or answers nonsense; ``why`` in its own words. The process may well live."""
 
     why: str
 
@@ -31,6 +35,13 @@ class Woken:
     """A person did something that concerns this session, or a while has passed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Died:
+    """The reader ended by an error that no link explains."""
+
+    error: Exception
+
+
 Read = PipeEvent | LinkDown | LinkUp | Woken
 
 
@@ -39,16 +50,24 @@ class PipeReader:
 
     def __init__(self, executor: Executor, pipe: str, nonce: str, offset: int, clock: Clock) -> None:
         self._executor, self._pipe, self._nonce, self._clock = executor, pipe, nonce, clock
-        self._events: asyncio.Queue[Read] = asyncio.Queue(maxsize=_QUEUE)
+        self._events: asyncio.Queue[Read | _Died] = asyncio.Queue(maxsize=_QUEUE)
         self.offset = offset  # of the next byte to be read
-        self._task = asyncio.create_task(self._read(), name=f"read {pipe}")
+        self._task = own(self._read(), f"read {pipe}")
 
     async def next(self, patience: float = 5.0) -> Read:
-        """What comes next; ``Woken`` when that is nothing for so many seconds."""
+        """What comes next; ``Woken`` when that is nothing for so many seconds.
+
+        Raises what ended the reader, if that was neither the pipe's end nor a broken link.
+        """
         try:
-            return await asyncio.wait_for(self._events.get(), patience)
+            async with asyncio.timeout(patience):
+                event = await self._events.get()
         except TimeoutError:
             return Woken()
+        if isinstance(event, _Died):
+            self._events.put_nowait(event)  # whoever asks again hears it again
+            raise event.error
+        return event
 
     def wake(self) -> None:
         """Makes ``next`` answer. A full queue means that there is enough to wake up for."""
@@ -57,11 +76,16 @@ class PipeReader:
 
     async def close(self) -> None:
         """Lets go of the pipe; its process goes on."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
 
     async def _read(self) -> None:
+        try:
+            await self._read_to_the_end()
+        except Exception as error:
+            _log.exception("the reader of %s ended", self._pipe)
+            await self._events.put(_Died(error))
+
+    async def _read_to_the_end(self) -> None:
         failures = 0
         while True:
             try:
@@ -74,9 +98,13 @@ class PipeReader:
                     await self._events.put(event)
                     if isinstance(event, Ended):
                         return
+                why = "the link closed"
+            except MachineFaulty as error:
+                why = f"faulty answer: {error.cause or error}"
             except Unavailable as error:
-                if not failures:
-                    await self._events.put(LinkDown(error.cause or str(error)))
-                pause = _ATTACH_BACKOFF[min(failures, len(_ATTACH_BACKOFF) - 1)]
-                failures += 1
-                await self._clock.sleep(pause)
+                why = error.cause or str(error)
+            if not failures:
+                await self._events.put(LinkDown(why))
+            pause = _ATTACH_BACKOFF[min(failures, len(_ATTACH_BACKOFF) - 1)]
+            failures += 1
+            await self._clock.sleep(pause)

@@ -43,14 +43,3 @@ def nothing_changed(turn: Turn) -> str:
     """Why a turn that changed no file is no success."""
     said = textwrap.shorten(turn.claim, 120, placeholder="…") if turn.claim else "nothing"
     return f"the agent handed over no change (it said: {said})"
-
-
-def conflict(paths: tuple[str, ...], base: str) -> str:
-    """Why a change that passed cannot land."""
-    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-    return f"{base} moved meanwhile and conflicts in {shown}. /retry starts again from the new {base}"
-
-
-def merge_message(task: Task, base: str, snapshot: str) -> str:
-    """The message of a merge commit onto a base that moved."""
-    return f"Merge {snapshot[:12]} for {task.id} onto {base}\n\nAirboss-Task: {task.id}\n"

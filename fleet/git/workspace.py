@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -153,7 +153,7 @@ class Snapshot:
 class Workspaces:
     """Makes, reads and removes directories on machines. Every call may be repeated."""
 
-    def __init__(self, limits: SnapshotLimits) -> None:
+    def __init__(self, limits: Callable[[], SnapshotLimits]) -> None:
         self._limits = limits
         self._roots: WeakKeyDictionary[Executor, str] = WeakKeyDictionary()
 
@@ -199,7 +199,7 @@ class Workspaces:
         root = await self._root(executor)
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
         store = f"{root}/repos/{repository.name}.git"
-        most = self._limits.snapshot_bytes
+        most = self._limits().snapshot_bytes
         async with _scratch(repository) as handed:
             ran = await executor.run(
                 ["sh", "-c", _SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)],
@@ -270,7 +270,7 @@ class Workspaces:
 
     async def _unpack(self, repository: Repository, handed: Path, tree: str, base_tree: str, on: str) -> None:
         """Has the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
-        limits = self._limits
+        limits = self._limits()
         asked = {
             "git": [*repository.git.command, *(word for setting in _SMALL_GIT for word in ("-c", setting))],
             "env": dict(repository.git.env),

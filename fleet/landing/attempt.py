@@ -6,72 +6,133 @@ and an interrupted attempt is settled by reading the ref.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 
-from fleet.errors import LeaseLost, Refused, Unavailable
+from fleet.errors import Refused, StoreUnavailable, Unavailable
 from fleet.events import LandingDone, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
-from fleet.flight import prompts
-from fleet.flight.services import Services, record
-from fleet.landing.base_branch import Moved
+from fleet.git.repository import Repository
+from fleet.landing import messages
+from fleet.landing.base_branch import Landing, Moved
+from fleet.landing.queue import LandingQueue
 from fleet.model import Session, Task, Turn
-from fleet.ports import Candidate
+from fleet.ports import Candidate, Clock
 from fleet.store import landings, leases, sessions, tasks
-from fleet.store.core import Tx
-from fleet.store.landings import Intent
+from fleet.store.core import Store, Tx
+from fleet.store.landings import Intent, IntentOutcome
 from fleet.store.leases import Lease
+from fleet.store.recording import record
+from fleet.supervise import alongside, first
 from fleet.verdict import Outcome, Verdict
 
-_TTL_US = 60_000_000
-_TRIES = 8
+T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
+_TTL_US: Final = 60_000_000
+_RENEW_S: Final = 20.0
+_RENEW_AGAIN_S: Final = 1.0
+_TRIES: Final = 8
 
 Judge = Callable[[Candidate], Awaitable[Verdict]]
 
 
+class Interruptible(Protocol):
+    """Does work that a person's stop may end in the middle; it then raises, and nothing catches that here."""
+
+    def __call__(self, work: Coroutine[Any, Any, T], what: str, /) -> Coroutine[Any, Any, T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The base branch holds the change, and the ledger says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the merge made was judged, and did not pass."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """A person stopped the task, or said more, before anything was done to the base branch."""
 
 
-class MergeQueue:
+LandingOutcome = Landed | Judged | Interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to land: the snapshot of ``turn``."""
+
+    task: Task
+    session: Session
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where it lands, and what that takes. ``holder`` names this controller in leases."""
+
+    store: Store
+    repository: Repository
+    base_branch: Landing
+    queue: LandingQueue
+    clock: Clock
+    holder: str
+
+
+class LandingAttempt:
     """The landing of one snapshot. ``judge`` gives the verdict on what a merge made."""
 
-    def __init__(self, services: Services, task: Task, session: Session, turn: Turn, judge: Judge) -> None:
-        self._services, self._task, self._session, self._turn = services, task, session, turn
-        self._judge = judge
-        self._repository = services.repositories(task.repo)
-        self._landing = services.landings(task.repo)
+    def __init__(self, ground: Ground, change: Change, judge: Judge) -> None:
+        self._ground, self._change, self._judge = ground, change, judge
+        self._store, self._repository = ground.store, ground.repository
+        self._task, self._session, self._turn = change.task, change.session, change.turn
         self._ref = f"refs/heads/{self._repository.base}"
 
-    async def land(self) -> Verdict | Interrupted | None:
-        """None once the base branch holds the change; a verdict when the merged tree did not pass.
+    async def land(self, interruptible: Interruptible) -> LandingOutcome:
+        """Waits for its turn, then lands; until the intent to land is committed, through ``interruptible``.
 
-        Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving.
+        Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving, ``LeaseLost`` when the
+        lease passed on.
         """
-        lease = await self._lease()
-        renewing = asyncio.create_task(self._renew(lease), name=f"renew {lease.name}")
-        try:
-            return await self._land(lease)
-        finally:
-            renewing.cancel()
-            await self._services.store.write(lambda tx: leases.release(tx, lease))
+        async with AsyncExitStack() as stack:
+            turn = stack.enter_context(self._ground.queue.place(self._task.repo))
+            await interruptible(turn.wait(), "wait for its turn to land")
+            lease = await stack.enter_async_context(self._lease())
+            renewing = await stack.enter_async_context(alongside(self._renew(lease), f"renew {lease.name}"))
+            landing = await stack.enter_async_context(
+                alongside(self._land(lease, interruptible), f"land {self._task.id}")
+            )
+            await first(landing, renewing)
+            if not landing.done():
+                await renewing  # it ends by raising only
+            return await landing
 
-    async def _land(self, lease: Lease) -> Verdict | Interrupted | None:
+    async def _land(self, lease: Lease, interruptible: Interruptible) -> LandingOutcome:
         if await self._settle_earlier_intents():
-            return None
+            return Landed()
         for round_ in range(2, 2 + _TRIES):
-            current = await self._repository.fetch()
-            new, tree, verdict = await self._candidate(current, round_)
-            if verdict is not None and verdict.outcome is not Outcome.PASSED:
-                return verdict
-            intent = await self._intend(lease, current, new, tree)
+            current = await interruptible(self._repository.fetch(), "fetch the base")
+            commit, tree = await interruptible(self._merged(current), "merge onto the base")
+            if commit != self._turn.snapshot:
+                candidate = Candidate(self._task, self._session, self._turn, commit, tree, current, round_)
+                verdict = await self._judge(candidate)
+                if verdict.outcome is not Outcome.PASSED:
+                    return Judged(verdict)
+            intent = await self._intend(lease, current, commit, tree)
             if intent is None:
                 return Interrupted()
             failpoint("landing-intended")
             if await self._swap(intent):
-                return None
+                return Landed()
         raise Unavailable(
             attempted="land the change",
             on=f"{self._repository.base} of {self._task.repo}",
@@ -79,24 +140,23 @@ class MergeQueue:
             hint="/retry when it is quieter.",
         )
 
-    async def _candidate(self, current: str, round_: int) -> tuple[str, str, Verdict | None]:
-        """The commit that would land on ``current``, and the verdict on it if it had to be judged again."""
-        snapshot, base = self._turn.snapshot, self._session.base
-        if current == base:
-            return snapshot, self._turn.tree, None
+    async def _merged(self, current: str) -> tuple[str, str]:
+        """The commit that would land on ``current``, and its tree: the snapshot itself where nothing moved."""
+        snapshot = self._turn.snapshot
+        if current == self._session.base:
+            return snapshot, self._turn.tree
         merged = await self._repository.merge(current, snapshot)
         if merged.conflicts:
             raise Refused(
                 attempted="land the change",
                 on=self._task.id,
-                cause=prompts.conflict(merged.conflicts, self._repository.base),
+                cause=messages.conflict(merged.conflicts, self._repository.base),
             )
-        message = prompts.merge_message(self._task, self._repository.base, snapshot)
+        message = messages.merge_message(self._task, self._repository.base, snapshot)
         commit = await self._repository.merge_commit(
             merged.tree, current, snapshot, message, self._turn.ended_us // 1_000_000
         )
-        candidate = Candidate(self._task, self._session, self._turn, commit, merged.tree, current, round_)
-        return commit, merged.tree, await self._judge(candidate)
+        return commit, merged.tree
 
     async def _intend(self, lease: Lease, old: str, new: str, tree: str) -> Intent | None:
         """Once this is committed, nobody is promised any more that the change will not land."""
@@ -118,10 +178,10 @@ class MergeQueue:
                 task=self._task.id,
             )
 
-        return await self._services.store.write(work)
+        return await self._store.write(work)
 
     async def _swap(self, intent: Intent) -> bool:
-        swapped = await self._landing.swap(intent.old, intent.new)
+        swapped = await self._ground.base_branch.swap(intent.old, intent.new)
         failpoint("landing-swapped")
         if isinstance(swapped, Moved):
             await self._missed(intent, swapped.found)
@@ -131,13 +191,13 @@ class MergeQueue:
 
     async def _settle_earlier_intents(self) -> bool:
         """After a crash between intent and record: the ref itself says whether the swap happened."""
-        mine = await self._services.store.read(lambda tx: landings.of_task(tx, self._task.id))
+        mine = await self._store.read(lambda tx: landings.of_task(tx, self._task.id))
         for intent in mine:
-            if intent.outcome == "done":
+            if intent.outcome is IntentOutcome.DONE:
                 return True
-            if intent.outcome:
+            if intent.outcome is not IntentOutcome.OPEN:
                 continue
-            found = await self._landing.current()
+            found = await self._ground.base_branch.current()
             await self._repository.fetch()
             if found == intent.new or await self._repository.is_ancestor(intent.new, found):
                 await self._done(intent)
@@ -147,40 +207,46 @@ class MergeQueue:
 
     async def _done(self, intent: Intent) -> None:
         def work(tx: Tx) -> None:
-            landings.finish(tx, intent.id, "done")
+            landings.finish(tx, intent.id, IntentOutcome.DONE)
             event = LandingDone(intent.ref, intent.old, intent.new, intent.tree, intent.token)
             record(tx, event, self._session, turn=self._turn.id)
 
-        await self._services.store.write(work)
+        await self._store.write(work)
         failpoint("landing-done")
 
     async def _missed(self, intent: Intent, found: str) -> None:
         def work(tx: Tx) -> None:
-            landings.finish(tx, intent.id, "missed")
+            landings.finish(tx, intent.id, IntentOutcome.MISSED)
             event = LandingMissed(intent.ref, intent.old, found, "the branch is not where the intent expected it")
             record(tx, event, self._session, turn=self._turn.id)
 
-        await self._services.store.write(work)
+        await self._store.write(work)
 
-    async def _lease(self) -> Lease:
-        name, ours = f"landing:{self._task.repo}", f"{self._services.holder}/"
-        holder = f"{ours}{self._task.id}"
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[Lease]:
+        """Holds the repository's landing lease for the block.
 
-        def work(tx: Tx) -> Lease | None:
-            held = leases.look(tx, name)
-            if held is not None and not held.holder.startswith(ours):
-                # We lead, and this transaction checks it: whoever held it under an earlier leader is fenced off.
-                return leases.seize(tx, name, holder, _TTL_US)
-            return leases.acquire(tx, name, holder, _TTL_US)
-
-        while True:
-            lease = await self._services.store.write(work)
-            if lease is not None:
-                return lease
-            await self._services.clock.sleep(0.5)
+        It is ours to take: this task's turn has come in this controller, and an earlier controller, or a landing
+        that could not give it back, is fenced off by the token.
+        """
+        name, holder = f"landing:{self._task.repo}", f"{self._ground.holder}/{self._task.id}"
+        lease = await self._store.write(lambda tx: leases.seize(tx, name, holder, _TTL_US))
+        try:
+            yield lease
+        finally:
+            try:
+                await self._store.write(lambda tx: leases.release(tx, lease))
+            except StoreUnavailable as error:
+                _log.warning("%s was not released, and is seized by the next landing: %s", name, error)
 
     async def _renew(self, lease: Lease) -> None:
-        with contextlib.suppress(LeaseLost):  # the next intent or record finds that out and says so
-            while True:
-                await self._services.clock.sleep(_TTL_US / 3_000_000)
-                await self._services.store.write(lambda tx: leases.renew(tx, lease, _TTL_US))
+        """Renews until cancelled, waiting for the store where that is away. Raises ``LeaseLost``."""
+        pause = _RENEW_S
+        while True:
+            await self._ground.clock.sleep(pause)
+            try:
+                await self._store.write(lambda tx: leases.renew(tx, lease, _TTL_US))
+                pause = _RENEW_S
+            except StoreUnavailable as error:
+                _log.warning("%s was not renewed: %s", lease.name, error)
+                pause = _RENEW_AGAIN_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.errors import Misused
+from fleet.errors import Misconfigured
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Executor
 
@@ -25,7 +25,7 @@ class Executors:
         self._retired: list[Executor] = []
 
     def agent(self, machine: str) -> Executor:
-        """The login that agents use on ``machine``. Raises ``Misused`` for a machine that is not in the fleet."""
+        """The login that agents use on ``machine``. Raises ``Misconfigured`` for a machine that is not there."""
         settings = self._settings(machine)
         return self._login(machine, self._agent_login(settings), "agent")
 
@@ -51,10 +51,10 @@ class Executors:
         try:
             return self._config.machines[machine]
         except KeyError:
-            raise Misused(
+            raise Misconfigured(
                 attempted="use a machine",
                 on=machine,
-                cause="fleet.toml names no such machine",
+                cause=f"fleet.toml no longer names machine {machine}",
                 hint="it knows: " + (", ".join(sorted(self._config.machines)) or "none"),
             ) from None
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from fleet.errors import Unavailable, Unreachable
 from fleet.exits import Exit, Lost, TimedOut, from_wait_status
+from fleet.faults import Point, fault
 from fleet.machines.bootstrap import shipment
 from fleet.machines.channel import CHUNK, ByteStream, Call, Channel
 from fleet.ports import Accepted, Ended, LoginFacts, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
@@ -73,6 +74,7 @@ class LoginExecutor(ABC):
 
     async def _link(self) -> Channel:
         """The channel, made by whoever comes first while the others wait."""
+        fault(Point.MACHINE_CALL)
         async with self._connecting:
             if self._channel is None or self._channel.closed is not None:
                 if self._channel is not None:

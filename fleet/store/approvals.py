@@ -8,21 +8,37 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
 
 from fleet.errors import Misused, Refused
-from fleet.model import Session
+from fleet.model import AIRBOSS, Session
 from fleet.store.core import Tx
 from fleet.store.tables import approvals
 
 _BY_ID = select(approvals).where(approvals.c.id == bindparam("wanted"))
 _LAST = select(func.coalesce(func.max(approvals.c.number), 0))
-_WORDS = {"allow": "allowed it", "answer": "answered it", "deny": "denied it"}
-_TOLD = ("allow", "answer", "deny")
 
 EXPIRED = "nobody answered in time"
+
+
+class ApprovalDecision(StrEnum):
+    """What became of a question. ``NONE``: it waits."""
+
+    NONE = ""
+    ALLOW = "allow"
+    ANSWER = "answer"
+    DENY = "deny"
+    WITHDRAWN = "withdrawn"
+
+
+_WORDS = {
+    ApprovalDecision.ALLOW: "allowed it",
+    ApprovalDecision.ANSWER: "answered it",
+    ApprovalDecision.DENY: "denied it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +47,8 @@ class Approval:
 
     A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold to ``commit`` and
     ``tree``. ``questions``: what the agent wants to know, as the JSON of :func:`fleet.questions.to_json`.
-    ``decision`` is empty while it waits, then "allow", "answer", "deny" or "withdrawn"; ``scope`` is "session"
-    when the yes counts for the whole session. ``expires_us`` 0: never. ``pinged_us``: when it first made a sound,
-    ``reminded_us``: when it was brought up again; 0 for not yet.
+    ``scope`` is "session" when the yes counts for the whole session. ``expires_us`` 0: never. ``pinged_us``: when
+    it first made a sound, ``reminded_us``: when it was brought up again; 0 for not yet.
     """
 
     id: str
@@ -50,7 +65,7 @@ class Approval:
     reason: str
     opened_us: int
     expires_us: int
-    decision: str
+    decision: ApprovalDecision
     decided_by: str
     decided_why: str
     decided_us: int
@@ -63,19 +78,19 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided, for whoever asked. ``reason`` is the decider's; of an "answer" it is the answer."""
+    """What was decided, for whoever asked. ``reason`` is the decider's; of an ``ANSWER`` it is the answer."""
 
     id: str
     ask: str
     commit: str
-    decision: str
+    decision: ApprovalDecision
     by: str
     reason: str
 
     @property
     def allowed(self) -> bool:
         """Whether it was a yes."""
-        return self.decision == "allow"
+        return self.decision is ApprovalDecision.ALLOW
 
 
 def open_ask(
@@ -157,12 +172,12 @@ def decide(
     ``scope`` "session": the yes counts for the rest of the session. ``answer``: ``reason`` answers a question.
     """
     found = approval(tx, approval_id)
-    if found.decision == "withdrawn":
+    if found.decision is ApprovalDecision.WITHDRAWN:
         cause = f"it was withdrawn: {found.decided_why}"
         raise Refused(
             attempted="answer the question", on=approval_id, cause=cause, hint="What comes next asks anew"
         )
-    if found.decision:
+    if found.decision is not ApprovalDecision.NONE:
         cause = f"{found.decided_by} {_WORDS[found.decision]} before"
         raise Refused(
             attempted="answer the question", on=approval_id, cause=cause, hint="It cannot be answered twice"
@@ -174,7 +189,8 @@ def decide(
             cause="nobody answered in time",
             hint="The agent is told no; /say tells it what to do instead",
         )
-    decision = "deny" if not allow else "answer" if answer else "allow"
+    yes = ApprovalDecision.ANSWER if answer else ApprovalDecision.ALLOW
+    decision = yes if allow else ApprovalDecision.DENY
     _close(tx, approvals.c.id == approval_id, decision, by, reason, scope=scope)
     return approval(tx, approval_id)
 
@@ -184,7 +200,7 @@ def expire(tx: Tx, session_id: str = "") -> int:
     overdue = (approvals.c.decision == "") & (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
     if session_id:
         overdue &= approvals.c.session == session_id
-    return _close(tx, overdue, "deny", "airboss", EXPIRED)
+    return _close(tx, overdue, ApprovalDecision.DENY, AIRBOSS, EXPIRED)
 
 
 def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = False) -> None:
@@ -197,7 +213,9 @@ def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = Fal
 def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
     """The questions of a task that nobody waits for any more since exactly then."""
     query = select(approvals).where(
-        approvals.c.task == task, approvals.c.decision == "withdrawn", approvals.c.decided_us == time_us
+        approvals.c.task == task,
+        approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
+        approvals.c.decided_us == time_us,
     )
     return [_approval(row) for row in tx.connection.execute(query.order_by(approvals.c.number))]
 
@@ -207,7 +225,7 @@ def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
     if not session and not task:
         raise ValueError("whose questions?")
     whose = approvals.c.session == session if session else approvals.c.task == task
-    return _close(tx, whose & (approvals.c.decision == ""), "withdrawn", "airboss", why)
+    return _close(tx, whose & (approvals.c.decision == ""), ApprovalDecision.WITHDRAWN, AIRBOSS, why)
 
 
 def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
@@ -215,7 +233,7 @@ def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
     held = next((one for one in waiting(tx, task) if one.kind == "hold"), None)
     if held is None:
         return None
-    _close(tx, approvals.c.id == held.id, "withdrawn", by, why)
+    _close(tx, approvals.c.id == held.id, ApprovalDecision.WITHDRAWN, by, why)
     return approval(tx, held.id)
 
 
@@ -225,7 +243,7 @@ def take_decided(tx: Tx, session_id: str) -> list[Answer]:
         (approvals.c.session == session_id)
         & (approvals.c.kind == "permission")
         & (approvals.c.taken_us == 0)
-        & approvals.c.decision.in_(_TOLD)
+        & approvals.c.decision.in_([str(decision) for decision in _WORDS])
     )
     rows = tx.connection.execute(select(approvals).where(told).order_by(approvals.c.decided_us, approvals.c.number))
     found = [_answer(row) for row in rows]
@@ -240,7 +258,7 @@ def hold_decision(tx: Tx, task: str) -> Answer | None:
         approvals.c.task == task,
         approvals.c.kind == "hold",
         approvals.c.taken_us == 0,
-        approvals.c.decision.in_(("allow", "deny")),
+        approvals.c.decision.in_([str(ApprovalDecision.ALLOW), str(ApprovalDecision.DENY)]),
     )
     row = tx.connection.execute(query.order_by(approvals.c.number.desc()).limit(1)).one_or_none()
     return _answer(row) if row is not None else None
@@ -288,9 +306,11 @@ def _answerable(tx: Tx) -> ColumnElement[bool]:
     return (approvals.c.decision == "") & ((approvals.c.expires_us == 0) | (approvals.c.expires_us > tx.now_us()))
 
 
-def _close(tx: Tx, which: ColumnElement[bool], decision: str, by: str, why: str, *, scope: str = "") -> int:
+def _close(
+    tx: Tx, which: ColumnElement[bool], decision: ApprovalDecision, by: str, why: str, *, scope: str = ""
+) -> int:
     values = {
-        "decision": decision,
+        "decision": str(decision),
         "decided_by": by,
         "decided_why": why,
         "decided_us": tx.now_us(),
@@ -315,7 +335,7 @@ def _approval(row: Row[Any]) -> Approval:
         reason=row.reason,
         opened_us=row.opened_us,
         expires_us=row.expires_us,
-        decision=row.decision,
+        decision=ApprovalDecision(row.decision),
         decided_by=row.decided_by,
         decided_why=row.decided_why,
         decided_us=row.decided_us,
@@ -328,7 +348,7 @@ def _approval(row: Row[Any]) -> Approval:
 
 
 def _answer(row: Row[Any]) -> Answer:
-    return Answer(row.id, row.ask, row.commit, row.decision, row.decided_by, row.decided_why)
+    return Answer(row.id, row.ask, row.commit, ApprovalDecision(row.decision), row.decided_by, row.decided_why)
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import BigInteger, Connection, literal_column, select
 
+from fleet.faults import Point, fault
 from fleet.store import databases
 from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
 
@@ -237,6 +238,7 @@ class Store:
             for precondition in self._under:
                 precondition.check(tx)
             yield tx
+            fault(Point.STORE_COMMIT)
         tx._committed()
 
     def close(self) -> None:
@@ -257,6 +259,7 @@ class Store:
     def _snapshot(self, fn: Callable[[Tx], T]) -> T:
         database = self._shared.database
         with database.speaking("read the store", reading=True), database.reader.begin() as connection:
+            fault(Point.STORE_READ)
             return fn(Tx(self, connection))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
 from fleet.events import GateClosed, GateOpened, Refs, Source
+from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.store.core import Tx
@@ -21,7 +22,6 @@ from fleet.store.tables import gate_runs
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
 
 _BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
-_ACTOR = "airboss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def open_run(
         definition_sha256=definition_sha256,
         round=candidate.round,
     )
-    ledger.append(tx, event, actor=_ACTOR, source=Source.CONTROLLER, refs=_refs(run(tx, run_id)))
+    ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=_refs(run(tx, run_id)))
     return run_id
 
 
@@ -120,7 +120,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         junit=result.junit,
     )
     source = Source.SUPERVISOR if seen else Source.CONTROLLER
-    ledger.append(tx, event, actor=_ACTOR, source=source, refs=_refs(opened))
+    ledger.append(tx, event, actor=AIRBOSS, source=source, refs=_refs(opened))
 
 
 def run(tx: Tx, run_id: str) -> GateRun:
@@ -154,8 +154,14 @@ def _free_id(tx: Tx, turn: str, gate: str) -> str:
     return run_id
 
 
-def _refs(one: GateRun) -> Refs:
-    return Refs(task=one.task, session=one.session, turn=one.turn, gate_run=one.id, machine=one.machine)
+def _refs(opened: GateRun) -> Refs:
+    return Refs(
+        task=opened.task,
+        session=opened.session,
+        turn=opened.turn,
+        gate_run=opened.id,
+        machine=opened.machine,
+    )
 
 
 def _run(row: Row[Any]) -> GateRun:

@@ -17,6 +17,7 @@ from typing import Final, Generic, TypeVar
 from sqlalchemy import Connection
 
 from fleet.errors import StoreUnavailable
+from fleet.faults import Point, fault
 from fleet.store import databases
 
 PATIENCE_SECONDS: Final = 0.02
@@ -141,6 +142,7 @@ class GroupWriter(Generic[U]):
                 while self._waiting and (len(units) < most or time.monotonic() < until):
                     units.append(self._waiting.popleft())
                     self._protected(units[-1], connection)
+                fault(Point.STORE_COMMIT)
         except _Undone:
             pass
         except BaseException as error:  # the thread outlives it: whoever waits for these units hears of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
@@ -15,9 +16,17 @@ from fleet.store.tables import landings
 _BY_ID = select(landings).where(landings.c.id == bindparam("row"))
 
 
+class IntentOutcome(StrEnum):
+    """What came of an attempt. ``OPEN``: not recorded yet, the ref itself tells."""
+
+    OPEN = ""
+    DONE = "done"
+    MISSED = "missed"
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One attempt: ``ref`` from commit ``old`` to ``new``. ``outcome`` is empty while nobody recorded it."""
+    """One attempt: ``ref`` from commit ``old`` to ``new``."""
 
     id: int
     task: str
@@ -27,7 +36,7 @@ class Intent:
     new: str
     tree: str
     token: int
-    outcome: str
+    outcome: IntentOutcome
     intended_us: int
 
 
@@ -51,14 +60,14 @@ def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tre
     return _intent(tx.connection.execute(_BY_ID, {"row": number}).one())
 
 
-def finish(tx: Tx, intent_id: int, outcome: str) -> None:
-    """Records what came of an attempt, "done" or "missed"; again is fine, otherwise than before ``ValueError``."""
+def finish(tx: Tx, intent_id: int, outcome: IntentOutcome) -> None:
+    """Records what came of an attempt. Repeating it is fine; another outcome than before raises ``ValueError``."""
     row = tx.connection.execute(_BY_ID, {"row": intent_id}).one()
     if row.outcome == outcome:
         return
     if row.outcome:
         raise ValueError(f"landing {intent_id} was {row.outcome}, and cannot be {outcome}")
-    values = {"outcome": outcome, "finished_us": tx.now_us()}
+    values = {"outcome": str(outcome), "finished_us": tx.now_us()}
     tx.connection.execute(update(landings).where(landings.c.id == intent_id), values)
 
 
@@ -70,7 +79,7 @@ def open_intents(tx: Tx, repo: str) -> list[Intent]:
 
 def begun(tx: Tx, task: str) -> bool:
     """Whether a task's change may be on the base branch: an attempt is under way, or was done."""
-    return any(one.outcome != "missed" for one in of_task(tx, task))
+    return any(intent.outcome is not IntentOutcome.MISSED for intent in of_task(tx, task))
 
 
 def of_task(tx: Tx, task: str) -> list[Intent]:
@@ -89,6 +98,6 @@ def _intent(row: Row[Any]) -> Intent:
         new=row.new,
         tree=row.tree,
         token=row.token,
-        outcome=row.outcome,
+        outcome=IntentOutcome(row.outcome),
         intended_us=row.intended_us,
     )

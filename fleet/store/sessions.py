@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select
 from sqlalchemy import update as update_rows
 
 from fleet.agent_events import TurnOutcome
-from fleet.model import Isolation, Session, Turn
+from fleet.model import Isolation, PipeEnd, Session, Turn, TurnCause
 from fleet.ports import DriverState
 from fleet.store.core import Tx
 from fleet.store.tables import inputs, notes, sessions
@@ -22,21 +23,6 @@ from fleet.store.tables import turns as turns_table
 
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
 _CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key"))
-_SESSION_FIELDS = frozenset(
-    {
-        "workspace",
-        "pipe",
-        "pipe_end",
-        "one_turn",
-        "nonce",
-        "spool_offset",
-        "driver_state",
-        "resume",
-        "ended_us",
-        "seen_us",
-    }
-)
-_TURN_FIELDS = frozenset({"claim", "snapshot", "tree", "ended_us", "outcome", "error", "exit"})
 _INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
 _LAST_INPUT = _INPUTS.order_by(inputs.c.id.desc()).limit(1)
 
@@ -120,10 +106,35 @@ def busy(tx: Tx) -> dict[str, int]:
     return {row.machine: row.held for row in tx.connection.execute(query)}
 
 
-def update(tx: Tx, session_id: str, **fields: Any) -> Session:
-    """Changes fields of a session. Raises ``TypeError`` for a field that is set once and for all."""
-    _known(fields, _SESSION_FIELDS)
-    changed = tx.connection.execute(_CHANGE, {"key": session_id, **fields})
+def update(
+    tx: Tx,
+    session_id: str,
+    *,
+    workspace: str | None = None,
+    pipe: str | None = None,
+    pipe_end: PipeEnd | None = None,
+    one_turn: bool | None = None,
+    nonce: str | None = None,
+    spool_offset: int | None = None,
+    driver_state: str | None = None,
+    resume: str | None = None,
+    ended_us: int | None = None,
+    seen_us: int | None = None,
+) -> Session:
+    """Changes the fields that are given. Raises ``KeyError`` when there is no such session."""
+    fields = {
+        "workspace": workspace,
+        "pipe": pipe,
+        "pipe_end": pipe_end,
+        "one_turn": one_turn,
+        "nonce": nonce,
+        "spool_offset": spool_offset,
+        "driver_state": driver_state,
+        "resume": resume,
+        "ended_us": ended_us,
+        "seen_us": seen_us,
+    }
+    changed = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)})
     if changed.rowcount != 1:
         raise KeyError(session_id)
     return session(tx, session_id)
@@ -140,7 +151,7 @@ def dump_state(state: DriverState) -> str:
     return json.dumps(state, ensure_ascii=False, separators=(",", ":"))
 
 
-def create_turn(tx: Tx, session: Session, cause: str, prompt: str) -> Turn:
+def create_turn(tx: Tx, session: Session, cause: TurnCause, prompt: str) -> Turn:
     """The session's next turn, carried by the pipe that the session has now."""
     query = select(func.coalesce(func.max(turns_table.c.number), 0)).where(turns_table.c.session == session.id)
     number = tx.connection.execute(query).scalar_one() + 1
@@ -149,7 +160,7 @@ def create_turn(tx: Tx, session: Session, cause: str, prompt: str) -> Turn:
         "id": f"{session.id}.{number}",
         "session": session.id,
         "number": number,
-        "cause": cause,
+        "cause": str(cause),
         "prompt": prompt,
         "claim": "",
         "snapshot": "",
@@ -190,9 +201,30 @@ def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
     return _turn(tx.connection.execute(query).one())
 
 
-def update_turn(tx: Tx, turn_id: str, **fields: Any) -> Turn:
-    """Changes fields of a turn. Raises ``TypeError`` for a field that is set once and for all."""
-    _known(fields, _TURN_FIELDS)
+def update_turn(
+    tx: Tx,
+    turn_id: str,
+    *,
+    claim: str | None = None,
+    snapshot: str | None = None,
+    tree: str | None = None,
+    ended_us: int | None = None,
+    outcome: TurnOutcome | None = None,
+    error: str | None = None,
+    exit: str | None = None,
+) -> Turn:
+    """Changes the fields that are given. Raises ``KeyError`` when there is no such turn."""
+    fields = _given(
+        {
+            "claim": claim,
+            "snapshot": snapshot,
+            "tree": tree,
+            "ended_us": ended_us,
+            "outcome": outcome,
+            "error": error,
+            "exit": exit,
+        }
+    )
     if tx.connection.execute(update_rows(turns_table).where(turns_table.c.id == turn_id), fields).rowcount != 1:
         raise KeyError(turn_id)
     return turn(tx, turn_id)
@@ -210,6 +242,12 @@ def queue_input(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
     row = {"pipe": pipe, "position": position, "data": data, "eof": eof}
     tx.connection.execute(insert(inputs), row)
     return position
+
+
+def input_closed(tx: Tx, pipe: str) -> bool:
+    """Whether the end-of-file of a process's input is decided."""
+    last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
+    return last is not None and bool(last.eof)
 
 
 def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
@@ -257,9 +295,13 @@ def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:
     return waiting if upto is None else waiting & (notes.c.id <= upto)
 
 
-def _known(fields: dict[str, Any], allowed: frozenset[str]) -> None:
-    if unknown := fields.keys() - allowed:
-        raise TypeError(f"not changeable: {', '.join(sorted(unknown))}")
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields to change, as the database takes them: an enum is its text."""
+    return {
+        name: str(value) if isinstance(value, StrEnum) else value
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def _session(row: Row[Any]) -> Session:
@@ -273,7 +315,7 @@ def _session(row: Row[Any]) -> Session:
         isolation=Isolation(row.isolation),
         conversation=row.conversation,
         pipe=row.pipe,
-        pipe_end=row.pipe_end,
+        pipe_end=PipeEnd(row.pipe_end),
         one_turn=row.one_turn,
         nonce=row.nonce,
         spool_offset=row.spool_offset,
@@ -290,7 +332,7 @@ def _turn(row: Row[Any]) -> Turn:
         id=row.id,
         session=row.session,
         number=row.number,
-        cause=row.cause,
+        cause=TurnCause(row.cause),
         prompt=row.prompt,
         claim=row.claim,
         snapshot=row.snapshot,

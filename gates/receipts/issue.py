@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.errors import DiskFull
 from fleet.events import Recorded
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
@@ -27,10 +28,19 @@ class Issued:
 async def issue(store: Store, home: Path, task: str) -> Issued:
     """Makes the receipt of a landed task, or makes the same one again: it depends on the ledger alone.
 
-    Raises ``Refused`` when the ledger does not show that the task landed by a passing verdict.
+    Raises ``Refused`` when the ledger does not show that the task landed by a passing verdict, ``DiskFull`` when
+    the receipt cannot be written.
     """
     data, commit = await store.read(lambda tx: compute(tx, task), long=True)
-    return await asyncio.to_thread(_write, home, task, data, commit)
+    try:
+        return await asyncio.to_thread(_write, home, task, data, commit)
+    except OSError as error:
+        raise DiskFull(
+            attempted="write the receipt",
+            on=str(home / "receipts"),
+            cause=error.strerror or str(error),
+            hint="Free some space; it is written as soon as it can be.",
+        ) from error
 
 
 def compute(tx: Tx, task: str) -> tuple[bytes, str]:

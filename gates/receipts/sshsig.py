@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fleet.errors import Malformed, Unavailable
+from fleet.faults import Point, fault
 
 NAMESPACE = "airboss-receipt-v1"
 PRINCIPAL = "airboss"
@@ -255,6 +256,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
+        fault(Point.FILE_WRITE)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

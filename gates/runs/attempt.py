@@ -12,10 +12,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from fleet.config import FleetConfig
-from fleet.errors import AirbossError, Unavailable
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import Lost, succeeded
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
@@ -29,13 +29,14 @@ from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
 from gates.runs import junit
 from gates.runs.definitions import Definition
-from gates.runs.watch import Seen, watch
+from gates.runs.watch import GateOutput, watch
 
 #: System directories only: what an agent's login can write must not be found before them.
 _PATH = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STOP_SECONDS = 15.0
-T = TypeVar("T")
 _FINAL = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
+#: Closed before an end was seen: the process may still run.
+_MAY_RUN_ON = (GateOutcome.LOST, GateOutcome.ABANDONED, GateOutcome.UNAVAILABLE)
 
 
 def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
@@ -186,7 +187,7 @@ class Suite:
             for folder in ("home", "scratch", "report"):
                 await place.executor.write_file(f"{run.room}/{folder}/.keep", b"")
             result = await self._see(run, started=False)
-        except AirbossError as error:
+        except (Refused, Misused, Unavailable) as error:
             result = _unavailable(run_id, definition, str(error))
         return await self._close(run_id, result, place.executor, pipe)
 
@@ -200,7 +201,7 @@ class Suite:
             place = _Place(open_.machine, executor, await executor.facts())
             run = _Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
             result = await self._see(run, started=True)
-        except AirbossError as error:
+        except (Refused, Misused, Unavailable) as error:
             result = _unavailable(open_.id, definition, str(error))
         return await self._close(open_.id, result, executor, open_.pipe)
 
@@ -241,7 +242,7 @@ class Suite:
             counts = await _counts(run.place.executor, report)
         return self._result(run, ended, seen, counts)
 
-    def _result(self, run: _Run, ended: Ended, seen: Seen, counts: JUnitCounts | None) -> GateResult:
+    def _result(self, run: _Run, ended: Ended, seen: GateOutput, counts: JUnitCounts | None) -> GateResult:
         outcome, reason = judge_end(ended, run.candidate.tree, counts)
         if run.candidate.task.id in self.abandoned:
             outcome, reason = GateOutcome.ABANDONED, f"abandoned, because the task was stopped ({reason})"
@@ -271,7 +272,7 @@ class Suite:
         if executor is not None:
             # What a gate left behind is in nobody's way: where the link is down now, it may stay.
             with contextlib.suppress(Unavailable, TimeoutError):
-                if result.outcome in (GateOutcome.LOST, GateOutcome.ABANDONED):
+                if result.outcome in _MAY_RUN_ON:
                     async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
                         await executor.stop(pipe, 1.0)
                 await self.workspaces.discard(executor, f"{executor.root}/gates/{pipe}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from fleet.errors import Unreachable
+from fleet.errors import DiskFull, Unreachable
 from fleet.exits import Lost
 from fleet.failpoints import failpoint
+from fleet.faults import Point, fault
 from fleet.ports import Ended, Executor, Output, PipeSpec
 
 #: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has all of it.
@@ -21,23 +23,44 @@ _PAUSE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Seen:
+class GateOutput:
     """What was read of a gate's output: its end, and a digest and the size of the whole."""
 
-    log: BinaryIO
+    log: FileIO
+    path: Path
     size: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     tail: bytearray = field(default_factory=bytearray)
 
     def take(self, output: Output) -> None:
-        """Adds what is new in a piece of the spool; a piece that was read before is passed over."""
+        """Adds what is new in a piece of the spool; a piece that was read before is passed over.
+
+        Raises ``DiskFull`` when it cannot be kept here.
+        """
         data = output.data[max(0, self.size - output.offset) :]
         if self.size < LOG_LIMIT:
-            self.log.write(data[: LOG_LIMIT - self.size])
+            with _keeping(self.path):
+                fault(Point.FILE_WRITE)
+                rest = memoryview(data)[: LOG_LIMIT - self.size]
+                while rest:
+                    rest = rest[self.log.write(rest) :]
         self.size += len(data)
         self.digest.update(data)
         self.tail += data
         del self.tail[:-TAIL_LIMIT]
+
+
+@contextmanager
+def _keeping(log: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFull(
+            attempted="keep the gate's output",
+            on=str(log),
+            cause=error.strerror or str(error),
+            hint="Free some space, then /retry.",
+        ) from error
 
 
 async def watch(
@@ -48,40 +71,54 @@ async def watch(
     started: bool,
     patience: float,
     abandoned: Callable[[], bool] = lambda: False,
-) -> tuple[Ended, Seen]:
+) -> tuple[Ended, GateOutput]:
     """Starts ``spec`` unless it was ``started`` before, and reads it to its end.
 
     A dropped link is taken up again where it broke. ``patience`` is how many seconds beyond the gate's own
-    timeout an end is waited for; then the answer is ``Lost``.
+    timeout an end is waited for; then the answer is ``Lost``. Raises ``DiskFull`` when ``log`` cannot be written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        seen = Seen(file)
+    with _keeping(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = FileIO(log, "wb")
+    with file:
+        seen = GateOutput(file, log)
         try:
             async with asyncio.timeout((spec.timeout_us + spec.grace_us) / 1_000_000 + patience):
                 if not started:
-                    await _insist(executor, spec)
+                    await _insist(executor, spec, abandoned)
                     failpoint("gate-started")
                 if abandoned():  # before there was anything to stop
                     await executor.stop(spec.id)
-                return await _read(executor, spec, seen), seen
+                return await _read(executor, spec, seen, abandoned), seen
         except TimeoutError:
             why = f"no end was seen on {executor.machine} {patience:.0f} s after the gate's own timeout"
-            return Ended(Lost(why), None, 0, 0, contained=False, gone=False), seen
+        except _Abandoned:
+            why = f"{executor.machine} is out of reach, and the task was stopped"
+        return Ended(Lost(why), None, 0, 0, contained=False, gone=False), seen
 
 
-async def _insist(executor: Executor, spec: PipeSpec) -> None:
+class _Abandoned(Exception):
+    """The task was stopped while the machine could not be reached: nobody waits for it any more."""
+
+
+async def _pause(abandoned: Callable[[], bool]) -> None:
+    if abandoned():
+        raise _Abandoned
+    await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _insist(executor: Executor, spec: PipeSpec, abandoned: Callable[[], bool]) -> None:
     # A start whose answer was lost may have happened; repeating it finds the first one.
     while True:
         try:
             await executor.start(spec)
         except Unreachable:
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await _pause(abandoned)
         else:
             return
 
 
-async def _read(executor: Executor, spec: PipeSpec, seen: Seen) -> Ended:
+async def _read(executor: Executor, spec: PipeSpec, seen: GateOutput, abandoned: Callable[[], bool]) -> Ended:
     while True:
         life = executor.attach(spec.id, spec.nonce, seen.size)
         try:
@@ -95,4 +132,4 @@ async def _read(executor: Executor, spec: PipeSpec, seen: Seen) -> Ended:
         finally:
             if isinstance(life, AsyncGenerator):
                 await life.aclose()
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await _pause(abandoned)

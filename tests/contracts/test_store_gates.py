@@ -7,10 +7,11 @@ import pytest
 from fleet.errors import Misused, Refused
 from fleet.events import GateClosed, GateOpened, Source
 from fleet.exits import Exited
-from fleet.model import Session, Task
+from fleet.model import Session, Task, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, gates, landings, leases, ledger, sessions
 from fleet.store.core import Store, Tx
+from fleet.store.landings import IntentOutcome
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
 from tests.contracts.test_store_tasks import begin, request
 
@@ -24,7 +25,7 @@ def flying(tx: Tx) -> tuple[Task, Session]:
 
 def candidate(tx: Tx, round_: int = 1) -> Candidate:
     task, session = flying(tx)
-    turn = sessions.create_turn(tx, session, "request", "words")
+    turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "words")
     return Candidate(task, session, turn, "commit", "tree", "base", round_)
 
 
@@ -167,8 +168,8 @@ def test_an_attempt_to_land_is_finished_one_way(store: Store) -> None:
         intent = landings.intend(tx, lease.fence, repo="shop", ref="main", old="a", new="b", tree="t", task="t1")
         assert landings.open_intents(tx, "shop") == [intent] == landings.of_task(tx, "t1")
         assert intent.token == lease.token
-        landings.finish(tx, intent.id, "done")
-        landings.finish(tx, intent.id, "done")
+        landings.finish(tx, intent.id, IntentOutcome.DONE)
+        landings.finish(tx, intent.id, IntentOutcome.DONE)
         assert landings.open_intents(tx, "shop") == [] and landings.of_task(tx, "t1")[0].outcome == "done"
         with pytest.raises(ValueError, match="cannot be missed"):
-            landings.finish(tx, intent.id, "missed")
+            landings.finish(tx, intent.id, IntentOutcome.MISSED)

@@ -60,7 +60,7 @@ def make_repository(tmp_path: Path) -> tuple[Path, Repository]:
 async def world(request: pytest.FixtureRequest, sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
     origin, repository = make_repository(tmp_path)
     async with opened(request.param, sshd) as agent, opened(request.param, sshd) as gate:
-        yield World(origin, repository, agent.executor(), gate.executor(), Workspaces(Limits()))
+        yield World(origin, repository, agent.executor(), gate.executor(), Workspaces(Limits))
 
 
 class Counted(LocalExecutor):
@@ -90,7 +90,7 @@ async def test_a_session_starts_from_the_base_and_is_found_again(world: World) -
     assert git(path, "rev-parse", "HEAD") == base
     (path / "app.py").write_text("half done")
     shutil.rmtree(path / "tests")
-    again = await Workspaces(Limits()).prepare(world.agent, world.repository, base, "t1.1")
+    again = await Workspaces(Limits).prepare(world.agent, world.repository, base, "t1.1")
     assert again == str(path)
     assert (path / "app.py").read_text() == "half done"
     assert not (path / "tests").exists()
@@ -108,7 +108,7 @@ async def test_a_half_made_worktree_is_made_again(world: World) -> None:
 
 async def test_a_machine_that_has_the_base_needs_one_trip(tmp_path: Path) -> None:
     _, repository = make_repository(tmp_path)
-    machine, workspaces = Counted("near", root=str(tmp_path / "agent")), Workspaces(Limits())
+    machine, workspaces = Counted("near", root=str(tmp_path / "agent")), Workspaces(Limits)
     base = await repository.fetch()
     await workspaces.prepare(machine, repository, base, "t1.1")
     assert machine.trips == 2
@@ -121,7 +121,7 @@ async def test_a_machine_that_has_the_base_needs_one_trip(tmp_path: Path) -> Non
 async def test_agents_and_gates_of_other_logins(sshd: Sshd, tmp_path: Path) -> None:
     """The recommended way: the controller cannot read the agent's files, nor the agent the gate's."""
     _, repository = make_repository(tmp_path)
-    workspaces, base = Workspaces(Limits()), await repository.fetch()
+    workspaces, base = Workspaces(Limits), await repository.fetch()
     async with opened("other-login", sshd) as agent, opened("ssh", sshd) as gate:
         machine, judge = agent.executor(), gate.executor()
         path = await workspaces.prepare(machine, repository, base, "t1.1")
@@ -269,19 +269,23 @@ async def test_a_name_is_never_a_path(world: World, name: str) -> None:
 
 
 async def test_each_limit_is_named_and_nothing_is_taken(world: World) -> None:
+    """The limits are those in force, however long ago the workspaces were made."""
     base = await world.repository.fetch()
     path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
     for n in range(60):
         (path / f"f{n}").write_bytes(os.urandom(3_000))
     before = subprocess.check_output(["find", str(world.repository.mirror)])
     roomy = Limits()
+    in_force = [roomy]
+    workspaces = Workspaces(lambda: in_force[0])
     for limits, words in (
         (replace(roomy, snapshot_objects=40), "objects, and 40 are allowed"),
         (replace(roomy, snapshot_paths=40), "more than 40 changed paths"),
         (replace(roomy, snapshot_bytes=100_000), "more than 100000 bytes"),
     ):
+        in_force[0] = limits
         with pytest.raises(Refused, match=words):
-            await Workspaces(limits).snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+            await workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
         assert subprocess.check_output(["find", str(world.repository.mirror)]) == before
     made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
     assert made.files == 60
@@ -291,7 +295,7 @@ async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> N
     base = await world.repository.fetch()
     path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
     (path / "zeros").write_bytes(bytes(3 << 20))
-    tight = Workspaces(Limits(snapshot_bytes=1 << 20))
+    tight = Workspaces(lambda: Limits(snapshot_bytes=1 << 20))
     with pytest.raises(Refused, match="bytes of changed files"):
         await tight.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
     for n in range(4):

@@ -31,7 +31,7 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.machines.watch import MachineSeen
-from fleet.model import Isolation, Session, TaskState
+from fleet.model import Isolation, Session, TaskState, TurnCause
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
@@ -207,7 +207,7 @@ class Flight:
 
     async def turn(self, number: int, words: str) -> None:
         """One more turn, from its prompt to its snapshot."""
-        cause = "prompt" if number == 1 else "rework"
+        cause = TurnCause.REQUEST if number == 1 else TurnCause.REWORK
 
         def work(tx: Tx) -> None:
             made = sessions.create_turn(tx, self.session, cause, words)

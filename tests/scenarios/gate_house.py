@@ -12,7 +12,7 @@ from fleet.events import Recorded
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
-from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, Turn
+from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
@@ -62,7 +62,7 @@ class House:
                 store=store,
                 config=lambda: self.config,
                 executors=executors,
-                workspaces=Workspaces(self.config.limits),
+                workspaces=Workspaces(lambda: self.config.limits),
                 repositories=lambda _: self.repository,
                 home=self.home,
                 patience=self.patience,
@@ -111,8 +111,8 @@ class Judge:
             session = sessions.create_session(
                 tx, task=task.id, machine="here", agent="claude", base=base, isolation=Isolation.UNSAFE_SAME_USER
             )
-            session = sessions.update(tx, session.id, workspace="/w/t1.1", pipe="p1", pipe_end="gone")
-            return task, session, sessions.create_turn(tx, session, "request", "mend it")
+            session = sessions.update(tx, session.id, workspace="/w/t1.1", pipe="p1", pipe_end=PipeEnd.GONE)
+            return task, session, sessions.create_turn(tx, session, TurnCause.REQUEST, "mend it")
 
         task, session, turn = await self.store.write(begin)
         return Candidate(task, session, turn, made, tree, base, round=1)

@@ -19,7 +19,8 @@ from fleet.config.models import GateTightening
 from fleet.errors import Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled, TimedOut
-from fleet.model import Isolation
+from fleet.faults import Fault, Point, injected
+from fleet.model import Isolation, PipeEnd
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.verdict import GateOutcome, JUnitCounts, Outcome
@@ -47,6 +48,22 @@ async def test_a_passing_gate_and_the_order_of_its_evidence(tmp_path: Path) -> N
         assert log.startswith(b"changed\n")
         assert hashlib.sha256(log).hexdigest() == result.evidence.output_sha256
         assert len(log) == result.evidence.output_bytes
+        assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "the checkout is discarded"
+
+
+async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    script = f"trap 'touch {ended}; exit 1' TERM; echo out; while :; do sleep 0.02; done"
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", script)})
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+        with injected(Fault(Point.FILE_WRITE, times=100)):
+            verdict = await judge.pipeline.judge(candidate)
+        assert verdict.outcome is Outcome.UNAVAILABLE
+        assert "No space left on device" in verdict.reasons[0]
+        closed = [item.event for item in await judge.events("gate.closed")]
+        assert [event.outcome for event in closed if isinstance(event, GateClosed)] == ["unavailable"]
+        assert ended.exists(), "what ran on the machine was ended"
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "the checkout is discarded"
 
 
@@ -316,7 +333,7 @@ async def test_on_a_shared_login_nothing_is_judged_while_the_agent_may_live(tmp_
     house = House(tmp_path, {"airboss.toml": airboss_toml("true")})
     async with house.open() as judge:
         candidate = await judge.candidate()
-        for end in ("", "ended", "lost"):
+        for end in (PipeEnd.NONE, PipeEnd.ENDED, PipeEnd.LOST):
             await judge.store.write(partial(sessions.update, session_id=candidate.session.id, pipe_end=end))
             verdict = await judge.pipeline.judge(candidate)
             assert verdict.outcome is Outcome.LOST

@@ -92,7 +92,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     repository = Repository("p", str(origin), "main", tmp_path / "home" / "p.git")
     agent = LocalExecutor("near", root=str(tmp_path / "agent"))
     gate = LocalExecutor("near", root=str(tmp_path / "gate"))
-    workspaces, base = Workspaces(Limits()), await repository.fetch()
+    workspaces, base = Workspaces(Limits), await repository.fetch()
     path = Path(await workspaces.prepare(agent, repository, base, "t1.1"))
     yield World(origin, repository, agent, gate, workspaces, base, path)
     await agent.close()

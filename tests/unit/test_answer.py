@@ -13,7 +13,7 @@ from bot.telling.sounds import Sound
 from fleet.agent_events import Said
 from fleet.events import AgentContinued, AgentSaid, ToolCallStarted
 from fleet.flight.testimony import events_of
-from fleet.model import TaskState
+from fleet.model import TaskState, TurnCause
 from fleet.store import sessions
 from fleet.store.core import Tx
 from tests.chat_flight import Flight, everything
@@ -26,7 +26,7 @@ async def answered(there: House, *said: str, claim: str = "") -> Flight:
     await flight.note(AgentSaid("Let me look."), ToolCallStarted("c1", "Read", "a.py"), *map(AgentSaid, said))
 
     def over(tx: Tx) -> None:
-        turn = sessions.create_turn(tx, flight.session, "request", "why?")
+        turn = sessions.create_turn(tx, flight.session, TurnCause.REQUEST, "why?")
         sessions.update_turn(tx, turn.id, claim=claim)
 
     await there.store.write(over)

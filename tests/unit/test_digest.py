@@ -144,8 +144,8 @@ def test_active_is_a_process_seen_within_a_minute(store: Store) -> None:
         )
         now = tx.now_us()
 
-        def seen(**fields: int) -> Session:
-            return sessions.update(tx, made.id, **fields)
+        def seen(*, seen_us: int = 0, ended_us: int = 0) -> Session:
+            return sessions.update(tx, made.id, seen_us=seen_us, ended_us=ended_us)
 
         assert active([seen(seen_us=now - 59_000_000)], now) == 1
         assert active([seen(seen_us=now - 61_000_000)], now) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import shown
-from fleet.model import PersonId, TaskState
+from fleet.model import PersonId, TaskState, TurnCause
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, TREE, Flight, everything
@@ -79,7 +79,7 @@ async def test_what_is_said_at_each_state_is_told_as_it_is(tmp_path: Path) -> No
         _, (steers,) = await there.say("/say t1 two")
 
         def turn_over(tx: Tx) -> None:
-            turn = sessions.create_turn(tx, flight.session, "request", "mend it")
+            turn = sessions.create_turn(tx, flight.session, TurnCause.REQUEST, "mend it")
             sessions.update_turn(tx, turn.id, ended_us=tx.now_us())
 
         await there.store.write(turn_over)

@@ -90,6 +90,10 @@ BREACHES = {
     "a noqa without a reason": ("bot/a.py", "x = 1  # noqa: S603, E501", "excuses"),
     "a god file": ("bot/cli.py", "x = 1\n" * 401, "size"),
     "a second root": ("bot/commands/run.py", "Dispatcher()", "root"),
+    "a transaction remembers": ("fleet/a.py", "def f(tx: Tx):\n    self.task = move(tx)", "commit first"),
+    "a transaction counts outside": ("fleet/a.py", "def f(tx):\n    nonlocal n\n    n += 1", "commit first"),
+    "a transaction keeps in a list": ("gates/a.py", "def f(tx: 'Tx'):\n    seen.append(1)", "commit first"),
+    "a transaction keeps in a dictionary": ("gates/a.py", "def f(tx):\n    self.known[1] = 2", "commit first"),
     "an address in a lock": ("package-lock.json", '{"res' + 'olved": "https://x"}', "addresses"),
     "an address in a recipe": ("Makefile", "\tpip install --index-" + "url=https://x", "addresses"),
     "a path of this machine": ("README.md", "see " + "/srv/somewhere/airboss/README.md", "addresses"),
@@ -107,6 +111,9 @@ LAWFUL = {
         "import os\nfrom . import files\nfrom .jobs import Job",
     ),
     "hearing changes what is told": ("bot/hearing/core.py", "from bot.telling import buttons"),
+    "a transaction keeps its own list": ("fleet/a.py", "def f(tx):\n    a = []\n    a.append(g(tx))\n    return a"),
+    "a function of the store": ("fleet/a.py", "def f(tx):\n    return sessions.update(tx, 1, seen_us=2)"),
+    "a callback after the commit": ("fleet/a.py", "def f(tx):\n    tx.after_commit(lambda: seen.add(1))"),
     "the root builds": ("bot/app.py", "Dispatcher()"),
 }
 

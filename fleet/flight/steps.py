@@ -1,0 +1,289 @@
+"""What a task's flight does in each state. Each step says in the store what comes next, and remembers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+
+from fleet.errors import Misused
+from fleet.events import HoldReleased, SessionPlaced, SnapshotMade, Source
+from fleet.failpoints import failpoint
+from fleet.flight import notes, placement, prompts
+from fleet.flight.agent_process import AgentProcess
+from fleet.flight.moves import move, move_unless_said, to_running
+from fleet.flight.services import Services
+from fleet.flight.waits import Waits
+from fleet.landing.attempt import Change, Interrupted, Judged, Landed, LandingAttempt
+from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.ports import Candidate
+from fleet.store import approvals, sessions, tasks
+from fleet.store.core import Tx
+from fleet.store.recording import record
+from fleet.supervise import alongside, first
+from fleet.verdict import Outcome, Verdict
+
+_HEARD_AT = (Outcome.PASSED, Outcome.HELD, Outcome.FAILED)
+_NO_RECORD = "no trusted exit record of the agent's process"
+
+
+class Steps:
+    """One task's steps."""
+
+    def __init__(self, services: Services, agent: AgentProcess, waits: Waits) -> None:
+        self._services, self._agent, self._waits = services, agent, waits
+        self._steps: dict[TaskState, Callable[[Task], Awaitable[None]]] = {
+            TaskState.QUEUED: self._place,
+            TaskState.PREPARING: self._prepare,
+            TaskState.RUNNING: self._run,
+            TaskState.JUDGING: self._judge,
+            TaskState.HELD: self._hold,
+            TaskState.LANDING: self._land,
+        }
+
+    async def step(self, task: Task) -> None:
+        """Does the step of the task's state. Raises ``StopWanted`` where a stop came in the middle of it."""
+        await self._steps[task.state](task)
+
+    async def stop(self, task: Task) -> None:
+        """Ends the task because a person asked for it."""
+        stopped_by = await self._services.store.read(lambda tx: tasks.stopper(tx, task.id))
+        await self._agent.interrupt()
+        await self._move(task, TaskState.STOPPED, f"stopped by {stopped_by}")
+
+    # --- in a task's order ----------------------------------------------------------------------------
+
+    async def _place(self, task: Task) -> None:
+        config = self._services.config()
+        if task.repo not in config.repos:
+            known = ", ".join(sorted(config.repos)) or "none"
+            raise Misused(attempted="take the task", on=f"repository {task.repo!r}", hint=f"Known: {known}.")
+        busy = await self._services.store.read(sessions.busy)
+        placed = placement.place(task, config, busy)
+        if isinstance(placed, placement.Impossible):
+            raise Misused(attempted="place the task", on=task.id, cause=placed.why, hint=placed.hint)
+        if isinstance(placed, placement.Waiting):
+            why = placed.why
+            if why != task.why:
+                await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
+            await self._waits.wait(30.0)
+            return
+        base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
+
+        def work(tx: Tx) -> None:
+            if sessions.busy(tx).get(placed.machine, 0) >= config.machines[placed.machine].slots:
+                return  # another task took the slot meanwhile; placed anew at the next step
+            session = sessions.create_session(
+                tx,
+                task=task.id,
+                machine=placed.machine,
+                agent=task.agent,
+                base=base,
+                isolation=config.isolation,
+            )
+            event = SessionPlaced(placed.machine, task.agent, base, config.isolation, placed.passed_over)
+            record(tx, event, session)
+            move(tx, task.id, TaskState.PREPARING)
+
+        await self._services.store.write(work)
+        failpoint("session-placed")
+
+    async def _checked_base(self, task: Task) -> str:
+        """The base to work from, once it is known that a change to it could be judged and landed."""
+        base = await self._services.repositories(task.repo).fetch()
+        if task.mode is TaskMode.CHANGE:
+            await self._services.landings(task.repo).check_landable()
+            await self._services.gatekeeper.preflight(task.repo, base)
+        return base
+
+    async def _prepare(self, task: Task) -> None:
+        session = await self._session(task)
+        executor = self._services.executors.agent(session.machine)
+        repository = self._services.repositories(task.repo)
+        name = f"{self._services.store.instance}-{session.id}"
+        workspace = await self._waits.unless_stopped(
+            self._services.workspaces.prepare(executor, repository, session.base, name), "prepare the worktree"
+        )
+        failpoint("workspace-prepared")
+        prepared = replace(session, workspace=workspace)
+        await self._agent.begin(prepared, TurnCause.REQUEST, task.prompt, partial(to_running, task_id=task.id))
+
+    async def _run(self, task: Task) -> None:
+        session = await self._session(task)
+        turn = await self._turn(session)
+        if turn.ended_us == 0:
+            follower = await self._waits.unless_stopped(self._agent.follow(session), "start the agent")
+            if not await follower.turn_end(turn):
+                return  # a person asked for a stop; the next step sees it
+            session = follower.session
+        if session.pipe_end is PipeEnd.LOST:
+            await self._move(task, TaskState.LOST, _NO_RECORD)
+            return
+        if session.pipe_end is PipeEnd.UNAVAILABLE:
+            why = self._agent.why_unavailable
+            await self._move(
+                task, TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}"
+            )
+            return
+        if await self._heard(task, session):
+            return
+        if task.mode is TaskMode.ASK:
+            await self._move_unless_said(task, TaskState.ANSWERED)
+            return
+        await self._snapshot(task, session, await self._turn(session))
+
+    async def _snapshot(self, task: Task, session: Session, turn: Turn) -> None:
+        if session.isolation.unsafe and not await self._agent.gone(session):
+            why = "the agent shares the gate's login and its processes were not seen gone"
+            await self._move(task, TaskState.LOST, why)
+            return
+        message = prompts.commit_message(task, session, turn)
+        executor = self._services.executors.agent(session.machine)
+        repository = self._services.repositories(task.repo)
+        taking = self._services.workspaces.snapshot(
+            executor, repository, session.base, session.workspace, message, turn.ended_us // 1_000_000
+        )
+        snapshot = await self._waits.unless_stopped(taking, "take the snapshot")
+        if snapshot.empty:
+            await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn))
+            return
+
+        def work(tx: Tx) -> None:
+            sessions.update_turn(tx, turn.id, snapshot=snapshot.commit, tree=snapshot.tree)
+            made = SnapshotMade(
+                snapshot.commit,
+                snapshot.tree,
+                session.base,
+                snapshot.files,
+                snapshot.insertions,
+                snapshot.deletions,
+            )
+            record(tx, made, session, turn=turn.id)
+            move(tx, task.id, TaskState.JUDGING)
+
+        await self._services.store.write(work)
+        failpoint("snapshot-made")
+
+    async def _judge(self, task: Task) -> None:
+        session = await self._session(task)
+        turn = await self._turn(session)
+        candidate = Candidate(task, session, turn, turn.snapshot, turn.tree, session.base, round=1)
+        verdict = await self._judged(candidate)
+        failpoint("verdict-taken")
+        await self._act_on(task, verdict, session)
+
+    async def _hold(self, task: Task) -> None:
+        decision = await self._services.store.read(lambda tx: approvals.hold_decision(tx, task.id))
+        session = await self._session(task)
+        if decision is None:
+            if not await self._heard(task, session):
+                await self._waits.wait(60.0)
+            return
+
+        def work(tx: Tx) -> None:
+            approvals.settle(tx, decision.id)
+            released = HoldReleased(decision.commit, decision.allowed, decision.reason)
+            record(tx, released, session, source=Source.PERSON, actor=decision.by)
+            if decision.allowed:
+                move(tx, task.id, TaskState.LANDING)
+            else:
+                move(tx, task.id, TaskState.REFUSED, f"{decision.by} said no")
+
+        await self._services.store.write(work)
+
+    async def _land(self, task: Task) -> None:
+        session = await self._session(task)
+        change = Change(task, session, await self._turn(session))
+        attempt = LandingAttempt(self._services.landing_ground(task.repo), change, self._judged)
+        match await attempt.land(self._waits.unless_stopped):
+            case Landed():
+                await self._services.issue_receipt(task)
+                failpoint("receipt-written")
+                await self._move(task, TaskState.LANDED)
+                failpoint("task-landed")
+            case Judged(verdict):
+                await self._act_on(task, verdict, session)
+            case Interrupted():
+                if not await self._waits.stopped():
+                    await self._heard(task, session)
+
+    async def _judged(self, candidate: Candidate) -> Verdict:
+        """The gatekeeper's verdict; a person's stop meanwhile ends the gates that run."""
+        gatekeeper, task_id = self._services.gatekeeper, candidate.task.id
+        async with alongside(gatekeeper.judge(candidate), f"judge {task_id}") as judging:
+            while True:
+                self._waits.begin()
+                if await self._waits.stopped():
+                    await gatekeeper.abandon(task_id)
+                await first(judging, self._waits.news())
+                if judging.done():
+                    return await judging
+
+    # --- what a verdict leads to ----------------------------------------------------------------------
+
+    async def _act_on(self, task: Task, verdict: Verdict, session: Session) -> None:
+        if await self._waits.stopped():
+            return  # the next step ends the task; what this verdict says was cut short, or comes too late
+        if verdict.outcome in _HEARD_AT and await self._heard(task, session, verdict):
+            return
+        why = "; ".join(verdict.reasons)
+        match verdict.outcome:
+            case Outcome.PASSED:
+                if task.state is not TaskState.LANDING:
+                    await self._move(task, TaskState.LANDING)
+            case Outcome.FAILED if await self._reworks(session) < verdict.rework_turns:
+                running = partial(to_running, task_id=task.id)
+                await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), running)
+            case Outcome.FAILED:
+                await self._move_unless_said(task, TaskState.FAILED, why)
+            case Outcome.HELD:
+                await self._held(task, verdict, session, why)
+            case Outcome.REFUSED:
+                await self._move(task, TaskState.REFUSED, why)
+            case Outcome.UNAVAILABLE:
+                await self._move(task, TaskState.UNAVAILABLE, why)
+            case Outcome.LOST:
+                await self._move(task, TaskState.LOST, why)
+
+    async def _held(self, task: Task, verdict: Verdict, session: Session, why: str) -> None:
+        def work(tx: Tx) -> None:
+            if sessions.words_wait(tx, task.id):
+                return  # said since the verdict came; the next step finds both
+            approvals.open_hold(tx, session=session, commit=verdict.commit, tree=verdict.tree, reason=why)
+            move(tx, task.id, TaskState.HELD, why)
+
+        await self._services.store.write(work)
+
+    async def _heard(self, task: Task, session: Session, verdict: Verdict | None = None) -> bool:
+        """Goes on with a further turn if a person said something that no turn has read; whether that was so.
+
+        After a red ``verdict`` the agent reads that too. It counts as no rework turn: a person wanted it.
+        """
+        executor = self._services.executors.agent(session.machine)
+        words = await notes.waiting(self._services.store, executor, session)
+        if words is None:
+            return False
+        red = verdict is not None and verdict.outcome is Outcome.FAILED
+        text = f"{prompts.rework(verdict)}\n\n{words.text}" if verdict is not None and red else words.text
+        await self._agent.go_on(session, TurnCause.SAID, text, partial(to_running, task_id=task.id), words)
+        return True
+
+    async def _reworks(self, session: Session) -> int:
+        found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
+        return sum(turn.cause is TurnCause.REWORK for turn in found)
+
+    # --- small things ---------------------------------------------------------------------------------
+
+    async def _move(self, task: Task, state: TaskState, why: str = "") -> None:
+        await self._services.store.write(lambda tx: move(tx, task.id, state, why))
+
+    async def _move_unless_said(self, task: Task, state: TaskState, why: str = "") -> None:
+        await self._services.store.write(lambda tx: move_unless_said(tx, task.id, state, why))
+
+    async def _session(self, task: Task) -> Session:
+        found = await self._services.store.read(lambda tx: sessions.of_task(tx, task.id))
+        return found[-1]
+
+    async def _turn(self, session: Session) -> Turn:
+        found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
+        return found[-1]

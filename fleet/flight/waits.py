@@ -1,0 +1,70 @@
+"""A flight's waiting. Every wait ends early when a person stops the task, or when something about it changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fleet.store import landings, tasks
+from fleet.store.core import Store, Tx
+from fleet.supervise import alongside, first
+
+T = TypeVar("T")
+
+
+class StopWanted(Exception):
+    """A person stopped the task while a step waited. The next step ends it."""
+
+
+def stop_wanted(tx: Tx, task_id: str) -> bool:
+    """Whether to end the task now: a person asked for it, and no landing of its change is under way or done."""
+    return tasks.stop_requested(tx, task_id) and not landings.begun(tx, task_id)
+
+
+class Waits:
+    """The waits of one task's flight."""
+
+    def __init__(self, store: Store, task_id: str) -> None:
+        self._store, self._task_id = store, task_id
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something about the task changed in the store. Ends the wait that is under way, or else the next one."""
+        self._woken.set()
+
+    def begin(self) -> None:
+        """Call before a step reads anything: news from now on ends its next wait."""
+        self._woken.clear()
+
+    async def stopped(self) -> bool:
+        """Whether the task is to end now."""
+        return await self._store.read(lambda tx: stop_wanted(tx, self._task_id))
+
+    async def wait(self, seconds: float) -> None:
+        """Waits for news, at most so long. Returns at once when the task is to be stopped."""
+        if await self.stopped():
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    async def news(self) -> None:
+        """Waits until the task was woken since :meth:`begin`."""
+        await self._woken.wait()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T], what: str) -> T:
+        """The result of ``work``. When the task is stopped first, cancels ``work`` and raises ``StopWanted``.
+
+        Only for work that may be left in the middle and begun again.
+        """
+        async with alongside(work, f"{self._task_id}: {what}") as doing:
+            while True:
+                self._woken.clear()
+                if await self.stopped():
+                    raise StopWanted
+                await first(doing, self._woken.wait())
+                if doing.done():
+                    return await doing

@@ -1,0 +1,150 @@
+"""A machine in memory, with one agent on it that speaks Claude Code's protocol: the far end of the executor's port.
+
+Its spool and its input outlive every attachment, as a real runner's do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleet.exits import Exited
+from fleet.ports import Ended, LoginFacts, Output, PipeEvent, PipeSpec, Ran
+from tests.unit import agent_lines as lines
+
+
+class Machine:
+    """One login. ``heard`` is every message that the agent was sent; ``started`` the pipes, each once.
+
+    ``trouble`` is raised by every call while it is set.
+    """
+
+    def __init__(self, machine: str = "box") -> None:
+        self.machine, self.root = machine, "/x"
+        self.heard: list[dict[str, Any]] = []
+        self.started: list[str] = []
+        self.trouble: Exception | None = None
+        self._spool = b""
+        self._input = b""
+        self._read = 0
+        self._over = False
+        self._moved = asyncio.Event()
+
+    # --- the agent ------------------------------------------------------------------------------------
+
+    def say(self, *messages: lines.Message) -> None:
+        """The agent writes these."""
+        for message in messages:
+            self._spool += lines.line(message) + b"\n"
+        self._news()
+
+    def end(self) -> None:
+        """The agent's process ends."""
+        self._over = True
+        self._news()
+
+    def _news(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        self.heard.append(message)
+        match message:
+            case {"request": {"subtype": "initialize"}}:
+                self.say(lines.CONFIRMED, lines.INIT)
+            case {"type": "user", "message": {"content": str(text)}}:
+                self.say(lines.heard(text), lines.assistant(lines.text("I look first")))
+                self.say(lines.can_use("r1", "c1", "Bash", command="ls"))
+            case {"type": "control_response"}:
+                self.say(lines.assistant(lines.text("It is allowed")), lines.result("all done"))
+
+    # --- the port -------------------------------------------------------------------------------------
+
+    async def facts(self) -> LoginFacts:
+        self._reach()
+        return LoginFacts("ada", 1000, "/x", self.machine, "b1", "linux", "3.11", 2, 0, 1 << 40, 0, contained=False)
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | Path = b"",
+        stdout: Path | None = None,
+        timeout: float = 60.0,
+        limit: int = 1 << 20,
+    ) -> Ran:
+        return Ran(Exited(0), b"", b"")
+
+    async def write_file(self, path: str, data: bytes, mode: int = 0o600) -> None:
+        self._reach()
+
+    async def read_file(self, path: str, limit: int) -> bytes:
+        raise NotImplementedError
+
+    async def remove_tree(self, path: str) -> None:
+        self._reach()
+
+    async def start(self, spec: PipeSpec) -> None:
+        self._reach()
+        if spec.id not in self.started:
+            self.started.append(spec.id)
+
+    async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
+        """A line at a time, so that each is a commit of its own."""
+        self._reach()
+        while True:
+            moved = self._moved
+            while offset < len(self._spool):
+                end = self._spool.index(b"\n", offset) + 1
+                yield Output(offset, self._spool[offset:end])
+                offset = end
+            if self._over:
+                yield Ended(Exited(0), 0, 1, 2, contained=False, gone=True)
+                return
+            await moved.wait()
+
+    async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
+        self._reach()
+        assert position <= len(self._input), "a gap in the input"
+        self._input += data[len(self._input) - position :]
+        while b"\n" in self._input[self._read :]:
+            end = self._input.index(b"\n", self._read) + 1
+            line, self._read = self._input[self._read : end], end
+            self._hear(json.loads(line))
+        if eof:
+            self.end()
+
+    async def stop(self, pipe: str, grace: float = 5.0) -> None:
+        self._reach()
+        self.end()
+
+    async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
+        return self._spool[-limit:]
+
+    async def forget(self, older_than_us: int) -> int:
+        return 0
+
+    async def close(self) -> None:
+        pass
+
+    def _reach(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+
+class Machines:
+    """The machine for every login; the agents' and the gates'."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def agent(self, machine: str) -> Machine:
+        return self.machine
+
+    def gate(self, machine: str) -> Machine:
+        return self.machine

@@ -1,0 +1,257 @@
+"""Flights on a real store and a real git, with a machine in memory and a gatekeeper that says what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from fleet.agent_events import AskPerson, Ruling
+from fleet.config import FleetConfig, Secrets, parse_fleet
+from fleet.errors import StoreUnavailable
+from fleet.events import PermissionAsked, Recorded
+from fleet.flight.agent_process import AgentProcess
+from fleet.flight.flight import Flight
+from fleet.flight.moves import to_running
+from fleet.flight.services import Services
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
+from fleet.landing.base_branch import Landing
+from fleet.machines.executors import Executors
+from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState, TurnCause
+from fleet.ports import Candidate
+from fleet.store import approvals, ledger, sessions, tasks
+from fleet.store.core import Store, Tx
+from fleet.supervise import Supervisor
+from fleet.verdict import Verdict
+from tests.far_end.machine import Machine
+
+FLEET = """
+isolation = "unsafe-same-user"
+[machines.box]
+executor = "local"
+[agents.helper]
+driver = "claude"
+program = ["claude"]
+[repos.shop]
+url = "{url}"
+agent = "helper"
+"""
+PERSON = "console:h:ada"
+
+
+class FastClock:
+    """Waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def now_us(self) -> int:
+        return 1_000_000 * len(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Judge:
+    """A gatekeeper. ``judging`` gives the verdicts; every question of an agent goes to a person."""
+
+    def __init__(self) -> None:
+        self.judging: Callable[[Candidate], Any] | None = None
+        self.abandoned: list[str] = []
+
+    async def preflight(self, repo: str, base: str) -> None:
+        pass
+
+    async def judge(self, candidate: Candidate) -> Verdict:
+        assert self.judging is not None, "nothing is to be judged"
+        verdict: Verdict = await self.judging(candidate)
+        return verdict
+
+    async def abandon(self, task: str) -> None:
+        self.abandoned.append(task)
+
+    def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
+        return AskPerson("a test asks")
+
+
+@dataclass
+class _Logins:
+    """The one machine, for whatever the configuration names; otherwise the error of the real executors."""
+
+    world: World
+
+    def agent(self, machine: str) -> Machine:
+        Executors(self.world.config, self.world.directory).agent(machine)
+        return self.world.machine
+
+    def gate(self, machine: str) -> Machine:
+        return self.agent(machine)
+
+
+@dataclass
+class World:
+    """What flights of one test stand on."""
+
+    directory: Path
+    store: Store
+    config: FleetConfig
+    services: Services = field(init=False)
+    machine: Machine = field(default_factory=Machine)
+    judge: Judge = field(default_factory=Judge)
+    clock: FastClock = field(default_factory=FastClock)
+    receipts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.repository = Repository(
+            "shop", self.config.repos["shop"].url, "main", self.directory / "repos" / "shop.git"
+        )
+        self.services = Services(
+            store=self.store,
+            config=lambda: self.config,
+            secrets=Secrets({}),
+            executors=_Logins(self),
+            workspaces=Workspaces(lambda: self.config.limits),
+            repositories=lambda _: self.repository,
+            landings=lambda _: Landing(self.repository),
+            gatekeeper=self.judge,
+            issue_receipt=self._receipt,
+            clock=self.clock,
+            holder="me",
+            new_nonce=lambda: "nonce",
+        )
+
+    async def _receipt(self, task: Task) -> None:
+        self.receipts.append(task.id)
+
+    # --- what was before a test's flight --------------------------------------------------------------
+
+    async def task(self, *states: TaskState, mode: TaskMode = TaskMode.CHANGE, base: str = "b" * 40) -> Task:
+        """A task that went through these states, with a session unless it only was requested."""
+
+        def work(tx: Tx) -> Task:
+            task = tasks.create_task(
+                tx,
+                repo="shop",
+                agent="helper",
+                machine="",
+                prompt="see to it",
+                mode=mode,
+                requester=PERSON,
+                origin=ChatRef("console", "main"),
+            )
+            if states:
+                session = sessions.create_session(
+                    tx,
+                    task=task.id,
+                    machine="box",
+                    agent="helper",
+                    base=base,
+                    isolation=Isolation.UNSAFE_SAME_USER,
+                )
+                if states[-1] is not TaskState.PREPARING:
+                    sessions.create_turn(tx, session, TurnCause.REQUEST, "see to it")
+            for state in states:
+                task = tasks.move(tx, task.id, state, "", "airboss")
+            return task
+
+        return await self.store.write(work)
+
+    async def running(self, mode: TaskMode = TaskMode.ASK) -> Task:
+        """A task whose agent is committed to, and not started yet."""
+        task = await self.task(TaskState.PREPARING, mode=mode)
+        session = replace(await self.session(task), workspace="/w")
+        process = AgentProcess(self.services, task)
+        await process.begin(session, TurnCause.REQUEST, task.prompt, partial(to_running, task_id=task.id))
+        return await self.now(task)
+
+    # --- what stands in the store ---------------------------------------------------------------------
+
+    async def now(self, task: Task) -> Task:
+        """The task as the store has it."""
+        return await self.store.read(lambda tx: tasks.task(tx, task.id))
+
+    async def session(self, task: Task) -> Session:
+        """The task's last session."""
+        return (await self.store.read(lambda tx: sessions.of_task(tx, task.id)))[-1]
+
+    async def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """The ledger without its times, and without the tokens of leases, which grow with each attempt."""
+        events = await self.store.read(lambda tx: ledger.read(tx, limit=1_000))
+        return [
+            (recorded.event.KIND, {**recorded.event.body(), "fencing_token": 0})
+            if "fencing_token" in recorded.event.body()
+            else (recorded.event.KIND, recorded.event.body())
+            for recorded in events
+        ]
+
+    async def kinds(self) -> list[str]:
+        """The kinds of the ledger's events."""
+        return [kind for kind, _ in await self.told()]
+
+    # --- flying ---------------------------------------------------------------------------------------
+
+    async def fly(self, task: Task) -> Flight:
+        """Flies a task to its end as the dispatcher does: as a component, begun again when the store was away.
+
+        A person says yes to each question of its agent as soon as that is committed.
+        """
+        flight, landed = Flight(self.services, task), asyncio.Event()
+        self._answering(flight)
+
+        async def work() -> None:
+            await flight.fly()
+            landed.set()
+
+        supervisor = Supervisor(self.clock)
+        supervisor.run(f"task {task.id}", work, ends=True)
+        try:
+            async with asyncio.timeout(60):
+                await landed.wait()
+        finally:
+            await supervisor.close()
+        return flight
+
+    def _answering(self, flight: Flight) -> None:
+        loop, answers = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+        def yes(tx: Tx) -> None:
+            for approval in approvals.waiting(tx, flight.task.id):
+                approvals.decide(tx, approval.id, True, PERSON, "")
+
+        async def say_yes() -> None:
+            while True:
+                try:
+                    await self.store.write(yes)
+                except StoreUnavailable:
+                    continue
+                break
+            flight.wake()
+
+        def asked(tx: Tx, recorded: Recorded) -> None:
+            if isinstance(recorded.event, PermissionAsked):
+                tx.after_commit(lambda: answers.add(loop.create_task(say_yes())))
+
+        self.store.observe(asked)
+
+
+@cache
+def _empty_store() -> Path:
+    """A store with nothing in it, to be copied: making one takes long."""
+    path = Path(mkdtemp(prefix="ab-empty-")) / "airboss.db"
+    Store.open(f"sqlite:///{path}").close()
+    return path
+
+
+def world(directory: Path, url: str = "/nowhere/shop.git") -> World:
+    """A new world in ``directory``. Close its store at the end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_empty_store(), directory / "airboss.db")
+    store = Store.open(f"sqlite:///{directory / 'airboss.db'}", create=False)
+    return World(directory, store, parse_fleet(FLEET.format(url=url), "fleet.toml"))

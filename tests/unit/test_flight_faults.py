@@ -1,0 +1,86 @@
+"""A flight whose store fails at each read and each commit in turn: the ledger says the same as undisturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.faults import Fault, Point, injected
+from fleet.model import Task, TaskMode, TaskState
+from fleet.store import approvals, landings, sessions
+from fleet.store.core import Tx
+from fleet.store.landings import IntentOutcome
+from tests.far_end.repositories import git, make_bare
+from tests.flying import PERSON, World, world
+
+Told = list[tuple[str, dict[str, Any]]]
+Played = Callable[[World, "Fly"], Awaitable[None]]
+Fly = Callable[[Task], Awaitable[object]]
+
+
+async def _question(there: World, fly: Fly) -> None:
+    """An agent that asks before it acts, is told yes, and answers."""
+    task = await there.running(TaskMode.ASK)
+    await fly(task)
+    assert (await there.now(task)).state is TaskState.ANSWERED
+    answers = [message for message in there.machine.heard if message["type"] == "control_response"]
+    assert len(answers) == 1, "the agent hears the answer once"
+    assert len(there.machine.started) == 1
+
+
+async def _landing(there: World, fly: Fly) -> None:
+    """A held change that a person approved, and that lands."""
+    base = await there.repository.fetch()
+    tree = git(there.repository.mirror, "rev-parse", f"{base}^{{tree}}")
+    commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
+    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base)
+    session = await there.session(task)
+
+    def approved(tx: Tx) -> None:
+        (turn,) = sessions.turns(tx, session.id)
+        sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
+        held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
+        approvals.decide(tx, held.id, True, PERSON, "")
+
+    await there.store.write(approved)
+    await fly(task)
+    assert (await there.now(task)).state is TaskState.LANDED
+    assert git(there.repository.path or "", "rev-parse", "main") == commit
+    intents = await there.store.read(lambda tx: landings.of_task(tx, task.id))
+    assert [intent.outcome for intent in intents] == [IntentOutcome.DONE]
+    assert there.receipts
+
+
+async def _played(directory: Path, play: Played, fault: Fault | None) -> tuple[Told, int]:
+    """The ledger after a play, and how often the fault struck."""
+    there = world(directory, str(make_bare(directory / "shop.git", {"a.txt": "one\n"})))
+    struck = 0
+
+    async def fly(task: Task) -> None:
+        nonlocal struck
+        if fault is None:
+            await there.fly(task)
+            return
+        with injected(fault) as counted:
+            await there.fly(task)
+        struck = counted.raised
+
+    with there.store:
+        await play(there, fly)
+        return await there.told(), struck
+
+
+@pytest.mark.parametrize("play", [_question, _landing], ids=["question", "landing"])
+@pytest.mark.parametrize("point", [Point.STORE_READ, Point.STORE_COMMIT])
+@pytest.mark.parametrize("times", [1, 3])
+async def test_the_ledger_is_the_undisturbed_one(tmp_path: Path, play: Played, point: Point, times: int) -> None:
+    expected, _ = await _played(tmp_path / "0", play, None)
+    for visit in range(1, 100):
+        told, struck = await _played(tmp_path / str(visit), play, Fault(point, first=visit, times=times))
+        assert told == expected, f"visit {visit}"
+        if not struck:
+            break
+    assert 5 < visit < 99
