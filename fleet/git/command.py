@@ -181,6 +181,8 @@ async def _read(stream: asyncio.StreamReader | None, limit: int, process: asynci
         size += len(data)
     if size > limit:
         _kill(process)  # or it would wait for ever for somebody to read the rest
+        while await stream.read(_CHUNK):
+            pass  # to its end, because asyncio keeps a pipe open that has not reached it
     return b"".join(parts)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,6 +229,22 @@ async def test_endless_output_is_cut(tmp_path: Path) -> None:
     ended = await Git(str(endless)).run("log", attempted="read", limit=100)
     assert ended.cut
     assert len(ended.out) == 100
+
+
+async def test_output_that_is_cut_leaves_no_pipe_open(tmp_path: Path) -> None:
+    """asyncio stops reading when much waits, and closes a pipe only at its end."""
+    endless = tmp_path / "git"
+    larger_pipe = "import fcntl, sys\nif sys.platform == 'linux': fcntl.fcntl(1, 1031, 1 << 20)\n"
+    endless.write_text(f"#!{sys.executable}\n{larger_pipe}while True: sys.stdout.write('y' * (1 << 20))\n")
+    endless.chmod(0o700)
+    before = len(list(Path("/dev/fd").iterdir()))
+    gc.disable()  # it would close what was forgotten
+    try:
+        for _ in range(3):
+            assert (await Git(str(endless)).run("log", attempted="read", limit=100)).cut
+        assert len(list(Path("/dev/fd").iterdir())) == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
