@@ -44,9 +44,9 @@ unit: ## the tests that need no machine and no agent
 	@$(BOOT)
 	@$(PYTEST) tests/unit $(ARGS)
 
-torture: ## the tests with the long campaigns
+torture: ## the tests with the long campaigns; the seed is printed, AIRBOSS_SEED=n plays it again
 	@$(BOOT) tests
-	@AIRBOSS_CAMPAIGN=full $(PYTEST) --timeout 1800 $(ARGS)
+	@AIRBOSS_CAMPAIGN=full $(PYTEST) --timeout 3600 $(ARGS)
 
 bench: ## the figures that the README promises; fails when one is missed
 	@$(BOOT) tests

@@ -195,7 +195,6 @@ async def play(there: House, batch: list[Envelope], number: itertools.count[int]
     assert not found, found
 
 
-@pytest.mark.timeout(1800)
 @settings(
     max_examples=ENVELOPES // BATCH,
     deadline=None,

@@ -35,7 +35,6 @@ batches = st.sampled_from([*crowds, "all", "all"]).flatmap(
 )
 
 
-@pytest.mark.timeout(1800)
 @settings(
     max_examples=UPDATES // BATCH,
     deadline=None,
