@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests import commit_first as commit_first_rule
+from tests.transaction_functions import breaches
 
 #: Arrows run one way: what each package may import of ours.
 MAY_IMPORT = {
@@ -68,8 +68,13 @@ MOCKS = {"mock", "pytest_mock", "unittest.mock"}
 #: The one place that wires, and what only it may build.
 ROOT_ONLY = {"Dispatcher": "bot/app.py"}
 
-#: Where functions that take a transaction are read.
-COMMIT_FIRST = {"fleet", "gates"}
+#: Files whose write functions still remember, until the rooms that own them are done. To be empty.
+REMEMBERING_YET = (
+    "bot/commands/*.py",
+    "bot/telling/notify.py",
+    "fleet/figures.py",
+    "fleet/flight/*.py",
+)
 
 LONGEST = 400
 _EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")
@@ -242,12 +247,12 @@ def one_root(source: Source) -> Iterator[Finding]:
             yield Finding(source.at(node), "root", f"{_called(node)} is built in {home} only")
 
 
-def commit_first(source: Source) -> Iterator[Finding]:
-    """A function that takes a transaction returns values; what outlives it is assigned after the commit."""
-    if source.package not in COMMIT_FIRST:
+def transactions(source: Source) -> Iterator[Finding]:
+    """A function that takes a ``Tx`` returns values: it assigns nothing that outlives it, and writes no file."""
+    if source.package not in MAY_IMPORT or any(fnmatch(source.path, pattern) for pattern in REMEMBERING_YET):
         return
-    for node, name in commit_first_rule.breaches(source.tree):
-        yield Finding(source.at(node), "commit first", f"return it, and assign {name} after the commit")
+    for node, what in breaches(source.tree):
+        yield Finding(source.at(node), "transactions", f"{what} in a transaction, which may be rolled back")
 
 
 RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
@@ -260,7 +265,7 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     excuses,
     size,
     one_root,
-    commit_first,
+    transactions,
 )
 
 

@@ -11,7 +11,7 @@ from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one
 from bot.commands.common import last_session, reply, task_meant
 from bot.digest import Digest, digest_card, make_digest, parse_span
 from bot.registry import Call, Command, Context, Effect
-from bot.telling import sounds
+from bot.telling import documents, sounds
 from bot.telling.story import story
 from fleet.errors import Refused
 from fleet.events import ReceiptIssued
@@ -68,14 +68,7 @@ async def _file_if_long(context: Context, name: str, text: str) -> str:
     """Writes what is too long for a message to a file, cleaned like everything shown; empty when it is short."""
     if len(text) <= _SHOWN_CHARACTERS and text.count("\n") < _SHOWN_LINES:
         return ""
-    return await asyncio.to_thread(_write, context.home / "files", name, clean(text, _DIFF_LIMIT))
-
-
-def _write(folder: Path, name: str, text: str) -> str:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return str(path)
+    return await asyncio.to_thread(documents.write, context.home / "files", name, clean(text, _DIFF_LIMIT))
 
 
 async def diff(context: Context, call: Call) -> Effect:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.cards import Action, Card, Line, Tone, line, one_line
+from bot.telling import documents
 from bot.telling.longtext import split, utf16
 from fleet.events import AgentContinued, AgentSaid, ToolCallStarted, TurnStarted
 from fleet.model import Task
@@ -70,7 +71,14 @@ def answer_cards(tx: Tx, task: Task, base: str, files: Path | None) -> list[Card
     if pieces or files is None:
         return [replace(card, lines=(said,), body=Untrusted(text))]
     head, told = _head(text)
-    return [replace(card, lines=(said, told), body=Untrusted(head), document=_document(files, task, text))]
+    return [
+        replace(
+            card,
+            lines=(said, told),
+            body=Untrusted(head),
+            document=documents.kept(files, f"{task.id}-answer.txt", text),
+        )
+    ]
 
 
 def _shown(tx: Tx, words: str) -> str:
@@ -119,10 +127,3 @@ def _head(text: str) -> tuple[str, Line]:
         head = head[:-1]
     head = head[: max(head.rfind(" "), head.rfind("\n"), _HEAD // 2)].rstrip()
     return head, line(f"The first {len(head):,} of {len(text):,} characters; the file has all of them.")
-
-
-def _document(files: Path, task: Task, text: str) -> str:
-    files.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = files / f"{task.id}-answer.txt"
-    path.write_text(text, encoding="utf-8")
-    return str(path)

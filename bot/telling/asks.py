@@ -13,6 +13,7 @@ from typing import Final
 
 from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, field, line, one_line
+from bot.telling import documents
 from fleet import questions
 from fleet.model import Task
 from fleet.questions import Question
@@ -186,7 +187,9 @@ def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Car
     if shown != hidden:
         lines.append(line("What cannot be seen in it is written as \\u and a number."))
     whole = len(shown) <= SHOWN_CHARACTERS and shown.count("\n") < SHOWN_LINES
-    document = "" if whole else _document(ground.files, f"{asked.id}-{digest[:12]}.txt", shown)
+    document = ""
+    if not whole and ground.files is not None:
+        document = documents.kept(ground.files, f"{asked.id}-{digest[:12]}.txt", shown)
     if not whole:
         head = "\n".join(shown[: SHOWN_CHARACTERS // 2].split("\n")[: SHOWN_LINES // 2])
         lines.append(
@@ -224,15 +227,6 @@ def _where(task: Task, asked: Approval, ground: Ground) -> tuple[Field, ...]:
     if asked.directory:
         fields.append(field("In", one_line(asked.directory, 160)))
     return (*fields, field("Waits until", words.clock(asked.expires_us)))
-
-
-def _document(files: Path | None, name: str, text: str) -> str:
-    if files is None:
-        return ""
-    files.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = files / name
-    path.write_text(text, encoding="utf-8")
-    return str(path)
 
 
 def what(asked: Approval) -> str:

@@ -32,6 +32,8 @@ Observer = Callable[["Tx", "Recorded"], None]
 _log = logging.getLogger(__name__)
 
 _READERS: Final = 3
+_ROUNDS: Final = 100
+"""How often one write may ask for something :class:`Beforehand`; more is a loop."""
 
 _POSTGRESQL_NOW = select(
     literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger)
@@ -98,6 +100,18 @@ class Precondition(Protocol):
 
     def check(self, tx: Tx) -> None:
         """Raises when it no longer holds; nothing is written then."""
+
+
+class Beforehand(BaseException):
+    """Raised by a write function that needs something done outside of every transaction first, such as a file
+    written: :meth:`Store.write` undoes the function, does it on a thread, and runs the function again.
+
+    No ``Exception``: nothing between the function and the store may take it for an error and go on.
+    """
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__("this write needs something done before its transaction")
+        self.work = work
 
 
 class _Write(Unit, Generic[T]):
@@ -207,10 +221,15 @@ class Store:
         ``StoreUnavailable`` when nothing was written, or, if a connection was lost during the commit, when nobody
         knows: start again from what the store says.
         """
-        due = time.monotonic() + PATIENCE_SECONDS if patient else 0.0
-        write = _Write(self, fn, (*self._under, *under), due)
-        self._shared.writer.put(write)
-        return await write.done
+        for _ in range(_ROUNDS):
+            due = time.monotonic() + PATIENCE_SECONDS if patient else 0.0
+            write = _Write(self, fn, (*self._under, *under), due)
+            self._shared.writer.put(write)
+            try:
+                return await write.done
+            except Beforehand as needed:
+                await asyncio.to_thread(needed.work)
+        raise RuntimeError(f"a write function asked for something beforehand {_ROUNDS} times")
 
     async def read(self, fn: Callable[[Tx], T], *, long: bool = False) -> T:
         """Runs ``fn`` over one snapshot, off the event loop. Writing in it is refused by the database.

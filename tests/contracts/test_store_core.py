@@ -22,7 +22,7 @@ from sqlalchemy import create_engine
 from fleet.errors import Misused, StoreUnavailable
 from fleet.store import databases, migrations, tables
 from fleet.store.chat import settings
-from fleet.store.core import Store, Tx
+from fleet.store.core import Beforehand, Store, Tx
 from tests.far_end.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -352,3 +352,40 @@ def test_a_store_that_is_up_to_date_opens_without_alembic(tmp_path: Path) -> Non
     ask = f"{use}; print('alembic' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, check=True)
     assert said.stdout == b"False\n"
+
+
+async def test_what_a_write_needs_beforehand_is_done_outside_of_every_transaction(store: Store) -> None:
+    done: list[bool] = []
+
+    def beforehand() -> None:
+        with store.transaction() as tx:  # would wait for ever inside one
+            done.append(settings.get(tx, "a") == "")
+
+    def work(tx: Tx) -> str:
+        settings.put(tx, "a", "1")
+        if not done:
+            raise Beforehand(beforehand)
+        return "written"
+
+    assert await store.write(work) == "written"
+    assert done == [True], "once, with nothing left of the first try"
+    assert read(store, "a") == "1"
+
+
+async def test_a_write_that_cannot_have_what_it_needs_beforehand_says_why(store: Store) -> None:
+    def beforehand() -> None:
+        raise ZeroDivisionError
+
+    def work(tx: Tx) -> None:
+        settings.put(tx, "a", "1")
+        raise Beforehand(beforehand)
+
+    with pytest.raises(ZeroDivisionError):
+        await store.write(work)
+
+    def for_ever(tx: Tx) -> None:
+        raise Beforehand(lambda: None)
+
+    with pytest.raises(RuntimeError, match="100 times"):
+        await store.write(for_ever)
+    assert read(store, "a") == ""
