@@ -79,6 +79,14 @@ class Call:
         """The ledger's name for who did it."""
         return str(self.message.sender)
 
+    def came_to(self, posts: Posts, *, task: str = "", status: int = 0) -> None:
+        """Sets the result, once the transaction of ``posts`` is committed."""
+
+        def say() -> None:
+            self.result.task, self.result.status = task, status
+
+        posts.tx.after_commit(say)
+
 
 Effect = Callable[[Posts], None]
 """Applied in one transaction together with the end of the inbox row; may raise an ``AirbossError``, which

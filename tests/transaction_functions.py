@@ -9,8 +9,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+#: What makes a function a transaction function: a parameter of such a type, or of such a name in a lambda.
+TAKEN = {"Tx", "Posts"}
+UNWRITTEN = {"tx", "posts"}
 
 #: Methods that change a list, dict, set, deque, queue or event in place.
 MUTATORS = {
@@ -97,12 +102,12 @@ class _Helpers:
 
 
 def _tx_names(function: Function) -> set[str]:
-    """The parameters that are a transaction: annotated so, or called ``tx`` where nothing can be annotated."""
+    """The parameters that are a transaction: annotated so, or called so where nothing can be annotated."""
     names: set[str] = set()
     arguments = function.args
     for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
         annotation = ast.unparse(argument.annotation) if argument.annotation is not None else ""
-        if annotation.strip("'\"").rpartition(".")[2] == "Tx" or (not annotation and argument.arg == "tx"):
+        if annotation.strip("'\"").rpartition(".")[2] in TAKEN or (not annotation and argument.arg in UNWRITTEN):
             names.add(argument.arg)
     return names
 
@@ -111,8 +116,9 @@ def _scope(function: Function, imported: set[str], tx: set[str]) -> _Scope:
     scope = _Scope(imported=imported, tx=tx)
     arguments = function.args
     for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-        # What a helper is given by a transaction function may be that one's own.
-        (scope.own if argument.arg not in ("self", "cls") and not tx else scope.kept).add(argument.arg)
+        # What a function is given may be its caller's own; a new object is nobody else's yet.
+        made = isinstance(function, ast.FunctionDef) and function.name in ("__init__", "__post_init__")
+        (scope.kept if argument.arg in ("self", "cls") and not made else scope.own).add(argument.arg)
     nodes = list(_body(function))
     for node in nodes:
         if isinstance(node, ast.Global):
@@ -121,9 +127,10 @@ def _scope(function: Function, imported: set[str], tx: set[str]) -> _Scope:
             for name in _names(target):
                 aliased = value is not None and _root(value) is not None and not _is_own(value, scope)
                 (scope.kept if aliased else scope.own).add(name)
+    inner = {id(part) for node in nodes if isinstance(node, Function) for part in ast.walk(node)}
     for node in nodes:
-        if isinstance(node, ast.Nonlocal):
-            scope.kept.update(set(node.names) - scope.own)
+        if isinstance(node, ast.Nonlocal):  # in a function within this one, the name may be this one's
+            scope.kept.update(set(node.names) - scope.own if id(node) in inner else node.names)
     scope.own -= scope.kept
     return scope
 
@@ -177,7 +184,9 @@ def _calls(node: ast.Call, scope: _Scope) -> Iterator[tuple[ast.AST, str]]:
         name, held = node.func.attr, node.func.value
         in_transaction = any(isinstance(given, ast.Name) and given.id in scope.tx for given in node.args)
         module = isinstance(held, ast.Name) and held.id in scope.imported
-        if name in MUTATORS and not in_transaction and not module and not _is_own(held, scope):
+        if in_transaction:  # a write function of the store's, whatever it is called
+            return
+        if name in MUTATORS and not module and not _is_own(held, scope):
             yield node, f"changes {ast.unparse(held)} by {name}()"
     elif name in ("setattr", "delattr") and node.args and not _is_own(node.args[0], scope):
         yield node, f"assigns an attribute of {ast.unparse(node.args[0])}"
@@ -212,10 +221,19 @@ def _names(target: ast.AST) -> Iterator[str]:
 def _body(function: Function) -> Iterator[ast.AST]:
     """Every node of a function except what it hands to ``after_commit``, which runs once nothing can be undone."""
     left: list[ast.AST] = list(function.body) if isinstance(function.body, list) else [function.body]
+    later = {
+        given.id
+        for node in ast.walk(function)
+        if _is_after_commit(node)
+        for given in node.args
+        if isinstance(given, ast.Name)
+    }
     while left:
         node = left.pop(0)
         yield node
-        match node:
-            case ast.Call(func=ast.Attribute(attr="after_commit")):
-                continue
-        left[:0] = ast.iter_child_nodes(node)
+        if not _is_after_commit(node) and not (isinstance(node, ast.FunctionDef) and node.name in later):
+            left[:0] = ast.iter_child_nodes(node)
+
+
+def _is_after_commit(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "after_commit"

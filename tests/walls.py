@@ -70,10 +70,9 @@ ROOT_ONLY = {"Dispatcher": "bot/app.py"}
 
 #: Files whose write functions still remember, until the rooms that own them are done. To be empty.
 REMEMBERING_YET = (
-    "bot/commands/*.py",
-    "bot/telling/notify.py",
     "fleet/figures.py",
-    "fleet/flight/*.py",
+    "fleet/flight/flight.py",
+    "fleet/flight/follower.py",
 )
 
 LONGEST = 400

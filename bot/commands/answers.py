@@ -90,7 +90,7 @@ def _meant(tx: Tx, call: Call, word: str) -> Approval | list[Approval]:
 
 def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> None:
     """Nothing is decided: what may be meant is shown, with its buttons."""
-    call.result.status = Misused.status
+    call.came_to(posts, status=Misused.status)
     if len(every) == 1:
         lead = line("Nothing is decided yet: this chat had not shown it.")
         files = context.home / "files"
@@ -123,7 +123,7 @@ def settle(
         buttons.change(posts, key, card)
     verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
     posts.post(call.message.chat, Card(line(f"{asked.id} · {verb}")), task=task.id)
-    call.result.task = task.id
+    call.came_to(posts, task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
 
 

@@ -104,11 +104,6 @@ BREACHES = {
     "a transaction assigns a global": ("gates/a.py", "def f(tx: Tx):\n    global n\n    n = 1", "transactions"),
     "a transaction fills a dict": ("gates/a.py", "def f(tx: Tx):\n    known[task.id] = 1", "transactions"),
     "a transaction empties a dict": ("gates/a.py", "def f(tx: Tx):\n    del self.known[1]", "transactions"),
-    "a transaction changes what it was given": (
-        "gates/a.py",
-        "def f(tx: Tx, to: list[int]):\n    to.clear()",
-        "transactions",
-    ),
     "a transaction takes from a queue": (
         "gates/a.py",
         "class A:\n    def f(self, tx: Tx):\n        lines = self.lines\n        lines.popleft()",
@@ -149,6 +144,10 @@ LAWFUL = {
         "import os\nfrom . import files\nfrom .jobs import Job",
     ),
     "hearing changes what is told": ("bot/hearing/core.py", "from bot.telling import buttons"),
+    "a transaction assigns its own name from within": (
+        "gates/a.py",
+        "def f(tx: Tx):\n    n = 0\n    def g():\n        nonlocal n\n        n = 1\n    g()",
+    ),
     "a transaction fills its own list": (
         "gates/a.py",
         "def f(tx: Tx):\n    found = []\n    found.append(1)\n    made = A()\n    made.n = 1",
@@ -160,6 +159,14 @@ LAWFUL = {
     "a transaction remembers once committed": (
         "gates/a.py",
         "def f(tx: Tx):\n    tx.after_commit(lambda: self.seen.add(1))\n    tx.after_commit(self.bell.set)",
+    ),
+    "a transaction remembers once committed, by a function": (
+        "gates/a.py",
+        "def f(tx: Tx):\n    def later():\n        self.n = 1\n    tx.after_commit(later)",
+    ),
+    "a new object takes the transaction": (
+        "gates/a.py",
+        "class A:\n    def __init__(self, tx: Tx):\n        self.tx = tx",
     ),
     "a helper fills a transaction's own list": (
         "gates/a.py",
