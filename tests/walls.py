@@ -68,12 +68,8 @@ MOCKS = {"mock", "pytest_mock", "unittest.mock"}
 #: The one place that wires, and what only it may build.
 ROOT_ONLY = {"Dispatcher": "bot/app.py"}
 
-#: Files whose write functions still remember, until the rooms that own them are done. To be empty.
-REMEMBERING_YET = (
-    "fleet/figures.py",
-    "fleet/flight/flight.py",
-    "fleet/flight/follower.py",
-)
+#: Files whose transaction functions still remember. To be empty.
+REMEMBERING_YET = ("fleet/figures.py",)
 
 LONGEST = 400
 _EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")
