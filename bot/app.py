@@ -117,7 +117,7 @@ class App:
                 core.fetches(telegram.name, telegram.fetch)
                 adapters.append(telegram)
             deliverer = Deliverer(outbox, adapters, supervisor)
-            live = LiveStatus(outbox, config, control.machines, core.context.tool_calls, services.clock)
+            live = LiveStatus(outbox, config, control.machines, services.clock)
 
             admins = news.direct_chat(config(), [adapter.name for adapter in adapters if adapter is not console])
             await store.write(lambda tx: news.begin(outbox.open(tx), admins))

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from bot import words
 from bot.cards import Card, footed, line
@@ -25,7 +26,7 @@ from fleet.events import (
 from fleet.figures import ToolCallCounter, ToolCalls
 from fleet.model import ENDS, Isolation, TaskState
 from fleet.store import ledger
-from fleet.store.core import Tx
+from fleet.store.core import Store, Tx
 from fleet.store.recent import first_seq_since
 
 HOUR_US = 3_600_000_000
@@ -40,7 +41,7 @@ KINDS = (
 )
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US}
-_PAGE = 5_000
+_PAGE = 2_000
 
 
 @dataclass(slots=True)
@@ -101,28 +102,30 @@ def parse_span(args: str) -> int | None:
     return int(found.group(1)) * _UNIT_US[(found.group(2) or "d")[0]]
 
 
-def make_digest(tx: Tx, span_us: int) -> Digest:
+async def make_digest(store: Store, span_us: int) -> Digest:
     """The figures of the last ``span_us`` microseconds; 0: of everything."""
-    first = first_seq_since(tx, tx.now_us() - span_us) if span_us else 1
-    return over(tx, first, ledger.size(tx))
+
+    def bounds(tx: Tx) -> tuple[int, int]:
+        return (first_seq_since(tx, tx.now_us() - span_us) if span_us else 1), ledger.size(tx)
+
+    return await over(store, *await store.read(bounds))
 
 
-def over(tx: Tx, first_seq: int, last_seq: int) -> Digest:
-    """The figures of exactly this range, both ends included."""
-    after = first_seq - 1
+async def over(store: Store, first_seq: int, last_seq: int) -> Digest:
+    """The figures of exactly this range, both ends included.
+
+    The ledger only grows, so that the range is read in pages, each on its own: other readers have their turn.
+    """
     digest, calls, asked = Digest(first_seq, last_seq), ToolCallCounter(), dict[str, int]()
-    while batch := ledger.read(tx, after=after, limit=_PAGE, kinds=KINDS):
-        inside = [recorded for recorded in batch if recorded.seq <= last_seq]
-        calls.fold(inside)
-        _fold(digest, inside, asked)
-        after = batch[-1].seq
-        if len(inside) < len(batch):
-            break
+    for after in range(first_seq - 1, last_seq, _PAGE):
+        read = partial(ledger.read, after=after, upto=min(after + _PAGE, last_seq), limit=_PAGE, kinds=KINDS)
+        page = await store.read(read, long=True)
+        calls.fold(page)
+        _fold(digest, page, asked)
     digest.calls = calls.total()
-    for bound in (first_seq, last_seq):
-        for recorded in ledger.read(tx, after=bound - 1, limit=1) if first_seq <= last_seq else ():
-            digest.from_us = digest.from_us or recorded.time_us
-            digest.upto_us = recorded.time_us
+    if first_seq <= last_seq:
+        bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
+        digest.from_us, digest.upto_us = bounds[0].time_us, bounds[-1].time_us
     return digest
 
 

@@ -13,7 +13,6 @@ from bot.hearing.parse import nearest
 from bot.outbox.posting import Posts
 from fleet.config import FleetConfig
 from fleet.errors import Misused
-from fleet.figures import ToolCallCounter
 from fleet.machines.watch import MachineSeen
 from fleet.store.core import Store
 from gates.people import Person, Right
@@ -41,7 +40,6 @@ class Context:
     registry: Registry
     control: FleetControl
     home: Path
-    tool_calls: ToolCallCounter = field(default_factory=ToolCallCounter)
 
 
 @dataclass(slots=True)

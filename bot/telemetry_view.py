@@ -9,10 +9,10 @@ from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
-from fleet.figures import ACTIVE_US, ToolCallCounter, ToolCalls
+from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import MachineSeen
 from fleet.model import ENDS, Session, TaskState
-from fleet.store import approvals, ledger
+from fleet.store import approvals, ledger, rollups
 from fleet.store.core import Tx
 from fleet.store.overview import Overview, overview
 from fleet.store.recent import last_events
@@ -41,13 +41,12 @@ class FleetView:
         return self.overview.now_us
 
 
-def look(tx: Tx, counter: ToolCallCounter, skip: int = 0) -> FleetView:
+def look(tx: Tx, skip: int = 0) -> FleetView:
     """Reads it: counts of everything, rows for as much as a screen can show. ``skip``: sessions that stood on
     earlier pages."""
-    counter.catch_up(tx)
     found = overview(tx, MAX_LINES, ACTIVE_US, skip)
     doing, gates = ({one: read(tx, one) for one in found.tasks} for read in (_doing, _gates))
-    return FleetView(found, counter.window(found.now_us), doing, gates)
+    return FleetView(found, rollups.window(tx, found.now_us), doing, gates)
 
 
 def _doing(tx: Tx, task: str) -> str:

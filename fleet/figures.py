@@ -6,23 +6,19 @@ whose process ended first is unfinished. The error rate is ``failed / (ok + fail
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from fleet.events import PipeEnded, Recorded, ToolCallEnded, ToolCallStarted
 from fleet.model import Session
-from fleet.store import ledger
-from fleet.store.core import Tx
 
 DAY_US: Final = 86_400_000_000
 WINDOW_DAYS: Final = 28
 ACTIVE_US: Final = 60_000_000
-KINDS: Final = (ToolCallStarted.KIND, ToolCallEnded.KIND, PipeEnded.KIND)
-_BATCH: Final = 5_000
+UNFINISHED: Final = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +29,11 @@ class ToolCalls:
     failed: int = 0
     denied: int = 0
     unfinished: int = 0
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> ToolCalls:
+        """From counts by outcome."""
+        return cls(*(counts.get(outcome, 0) for outcome in ("ok", "failed", "denied", UNFINISHED)))
 
     def error_rate(self) -> str:
         """``0.0046% err``, two significant digits; says so when nothing was counted."""
@@ -47,62 +48,35 @@ class ToolCalls:
 
 
 class ToolCallCounter:
-    """Folds ledger events, in their order, into counts by UTC day. An event seen before changes nothing.
-
-    Safe to use from several threads: ``Store.read`` has several.
-    """
+    """Folds ledger events, in order, into counts by UTC day and outcome. Seeing an event twice changes nothing."""
 
     def __init__(self) -> None:
         self.seq = 0
-        self._lock = threading.RLock()
-        self._days: dict[int, Counter[str]] = {}
-        self._open: dict[str, set[str]] = {}
+        self.days: dict[int, Counter[str]] = {}
+        self.open_calls: dict[str, set[str]] = {}
 
     def fold(self, events: Iterable[Recorded]) -> None:
         """Counts events that are newer than ``seq``."""
-        with self._lock:
-            for recorded in events:
-                if recorded.seq > self.seq:
-                    self._count(recorded)
-
-    def catch_up(self, tx: Tx, upto: int | None = None) -> None:
-        """Folds what the ledger has gained, up to the event ``upto``."""
-        with self._lock:
-            while batch := ledger.read(tx, after=self.seq, limit=_BATCH, kinds=KINDS):
-                self.fold(recorded for recorded in batch if upto is None or recorded.seq <= upto)
-                if len(batch) < _BATCH or (upto is not None and batch[-1].seq >= upto):
-                    return
+        for recorded in events:
+            if recorded.seq <= self.seq:
+                continue
+            self.seq = recorded.seq
+            session = recorded.refs.session
+            match recorded.event:
+                case ToolCallStarted(call=call):
+                    self.open_calls.setdefault(session, set()).add(call)
+                case ToolCallEnded(call=call, outcome=outcome):
+                    self.open_calls.get(session, set()).discard(call)
+                    self._day(recorded.time_us)[outcome] += 1
+                case PipeEnded():
+                    self._day(recorded.time_us)[UNFINISHED] += len(self.open_calls.pop(session, ()))
 
     def total(self) -> ToolCalls:
         """Everything counted."""
-        with self._lock:
-            return _sum(self._days.values())
-
-    def window(self, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:
-        """The UTC day of ``now_us`` and the ``days - 1`` before it."""
-        today = now_us // DAY_US
-        with self._lock:
-            return _sum(counts for day, counts in self._days.items() if today - days < day <= today)
-
-    def _count(self, recorded: Recorded) -> None:
-        self.seq = recorded.seq
-        session = recorded.refs.session
-        match recorded.event:
-            case ToolCallStarted(call=call):
-                self._open.setdefault(session, set()).add(call)
-            case ToolCallEnded(call=call, outcome=outcome):
-                self._open.get(session, set()).discard(call)
-                self._day(recorded.time_us)[outcome] += 1
-            case PipeEnded():
-                self._day(recorded.time_us)["unfinished"] += len(self._open.pop(session, ()))
+        return ToolCalls.of(sum(self.days.values(), Counter()))
 
     def _day(self, time_us: int) -> Counter[str]:
-        return self._days.setdefault(time_us // DAY_US, Counter())
-
-
-def _sum(counts: Iterable[Counter[str]]) -> ToolCalls:
-    total: Counter[str] = sum(counts, Counter())
-    return ToolCalls(total["ok"], total["failed"], total["denied"], total["unfinished"])
+        return self.days.setdefault(time_us // DAY_US, Counter())
 
 
 def active(sessions: Iterable[Session], now_us: int) -> int:

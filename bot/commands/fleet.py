@@ -25,7 +25,7 @@ _ENDED_SHOWN = 8
 
 async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen."""
-    view = await context.store.read(lambda tx: look(tx, context.tool_calls))
+    view = await context.store.read(look)
     card = status_card(context.config(), view, context.control.machines())
     return lambda posts: _live(posts, call, card)
 
@@ -55,7 +55,7 @@ async def show_sessions(context: Context, call: Call) -> Effect:
         live = sum(sessions.busy(tx).values())
         ended = [one for one in tasks.recent(tx, _ENDED_SHOWN) if one.state in ENDS]
         page = Page.of(wanted(call.args), live + len(ended))
-        view = look(tx, context.tool_calls, skip=page.first)
+        view = look(tx, skip=page.first)
         lines = session_lines(view)[: max(0, min(page.upto, live) - page.first)]
         shown = ended[max(0, page.first - live) : max(0, page.upto - live)]
         lines += [line(f"{one.id} {one.repo} · {one.state} · ", one_line(one.prompt, 40)) for one in shown]

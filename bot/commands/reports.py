@@ -117,7 +117,7 @@ async def digest(context: Context, call: Call) -> Effect:
     span = parse_span(call.args)
     if span is None:
         raise DIGEST.misused(f"{call.args[:20]!r} is no span of time")
-    made = await context.store.read(lambda tx: make_digest(tx, span), long=True)
+    made = await make_digest(context.store, span)
     call.result.data = made.to_json()
     picture = await asyncio.to_thread(_draw, context.home / "files", made)
     return reply(call, digest_card(made, context.config().isolation, picture))

@@ -171,7 +171,7 @@ def digest(options: argparse.Namespace, home: Path) -> int:
         raise Misused(attempted="make a digest", on=options.span, hint="Write 24h, 7d or all.")
     config = load_fleet(home / FLEET_FILE)
     with _open(home) as store:
-        made = asyncio.run(store.read(lambda tx: make_digest(tx, span)))
+        made = asyncio.run(make_digest(store, span))
     if options.json:
         _json(made.to_json())
         return 0

@@ -14,7 +14,6 @@ from bot.cards import Card
 from bot.outbox.posting import Outbox, Posts
 from bot.telemetry_view import FleetView, look, status_card
 from fleet.config import FleetConfig
-from fleet.figures import ToolCallCounter
 from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef
 from fleet.ports import Clock
@@ -27,19 +26,18 @@ _MINUTE_US: Final = 60_000_000
 
 
 class LiveStatus:
-    """``counter`` is brought up to date inside ``store.read`` only, like everywhere."""
+    """The cards of one controller; :meth:`refresh` brings them up to date."""
 
     def __init__(
         self,
         outbox: Outbox,
         config: Callable[[], FleetConfig],
         machines: Callable[[], Mapping[str, MachineSeen]],
-        counter: ToolCallCounter,
         clock: Clock,
     ) -> None:
         self._outbox, self._store = outbox, outbox.store
         self._config, self._machines = config, machines
-        self._counter, self._clock = counter, clock
+        self._clock = clock
         self._told: dict[int, str] = {}
 
     async def run(self) -> None:
@@ -54,7 +52,7 @@ class LiveStatus:
         self._told = {one.put: self._told[one.put] for one in places if one.put in self._told}
         if not places:
             return 0
-        view = await self._store.read(lambda tx: look(tx, self._counter))
+        view = await self._store.read(look)
         config, seen = self._config(), self._machines()
         said = _said(config, view, seen)
         stale = [one for one in places if self._told.get(one.put, "") != said]

@@ -1,6 +1,6 @@
 """The ledger's events: one envelope, one small class a kind, one file a subject, one codec."""
 
-from fleet.events.codec import KINDS, decode, encode
+from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import GateClosed, GateOpened, HoldReleased, VerdictGiven
@@ -55,6 +55,7 @@ __all__ = [
     "PipeStarted",
     "ReceiptIssued",
     "Recorded",
+    "Redact",
     "Refs",
     "SessionEnded",
     "SessionPlaced",

@@ -13,19 +13,16 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select
 
 from fleet.errors import Malformed
-from fleet.events import Event, Recorded, Refs, Source, decode, encode, kind_of, leaf_hash
+from fleet.events import Event, Recorded, Redact, Refs, Source, decode, encode, kind_of, leaf_hash
+from fleet.store import rollups, tree
 from fleet.store.core import Tx
 from fleet.store.tables import ledger
 
 _NOTHING = Refs()
 _SIZE = select(func.coalesce(func.max(ledger.c.seq), 0))
 _INSERT = insert(ledger)
-_READ = (
-    select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf)
-    .where(ledger.c.seq > bindparam("after"))
-    .order_by(ledger.c.seq)
-    .limit(bindparam("limit"))
-)
+_THESE = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).order_by(ledger.c.seq)
+_READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +42,46 @@ def append(tx: Tx, event: Event, *, actor: str, source: Source, refs: Refs = _NO
 
 def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     """Appends events in order, in one statement; many at once are several times faster than one by one."""
-    first, time_us, redact = size(tx) + 1, tx.now_us(), tx.store.redact
-    recorded = [
-        encode(
-            seq=seq,
-            id_=uuid.uuid4().hex,
-            time_us=time_us,
-            actor=entry.actor,
-            refs=entry.refs,
-            source=entry.source,
-            event=entry.event,
-            redact=redact,
-        )
-        for seq, entry in enumerate(entries, start=first)
-    ]
-    if recorded:
-        tx.connection.execute(_INSERT, [_row(one) for one in recorded])
-    for one in recorded:
+    frontier, time_us, redact = tree.frontier(tx), tx.now_us(), tx.store.redact
+    recorded = [line(seq, time_us, entry, redact) for seq, entry in enumerate(entries, start=frontier.size + 1)]
+    if not recorded:
+        return []
+    tx.connection.execute(_INSERT, [row(each) for each in recorded])
+    nodes = [node for each in recorded for node in frontier.add(each.leaf)]
+    tree.keep(tx, frontier, nodes)
+    rollups.count(tx, recorded)
+    for each in recorded:
         for observer in tx.store.observers:
-            observer(tx, one)
+            observer(tx, each)
     return recorded
 
 
-def read(tx: Tx, after: int = 0, limit: int = 1000, kinds: Sequence[str] = (), task: str = "") -> list[Recorded]:
-    """The events after sequence number ``after``, at most ``limit``; all kinds and tasks unless named.
+def read(
+    tx: Tx, after: int = 0, limit: int = 1000, kinds: Sequence[str] = (), task: str = "", *, upto: int = 0
+) -> list[Recorded]:
+    """The events after number ``after``, at most ``limit``; all kinds and tasks unless named.
 
-    What this version does not know comes back as ``UnknownEvent``. Raises ``Malformed`` for a row that does not
+    ``upto`` is the last number to look at; 0: no bound. An event that this version does not know comes back as
+    ``UnknownEvent``. Raises ``Malformed`` for a row that does not
     hash to its leaf.
     """
-    query = _READ
-    if kinds:
-        query = query.where(ledger.c.kind.in_(kinds))
+    query = _READ.where(ledger.c.seq <= upto) if upto else _READ
     if task:
         query = query.where(ledger.c.task == task)
+    if len(kinds) == 1:
+        query = query.where(ledger.c.kind == kinds[0])
+    elif kinds:
+        # An expression, so that no index on the kind is used: it would sort all that is left for each page.
+        query = query.where(func.coalesce(ledger.c.kind, "").in_(kinds))
     rows = tx.connection.execute(query, {"after": after, "limit": limit})
+    return [_recorded(seq, canonical, leaf) for seq, canonical, leaf in rows]
+
+
+def of_numbers(tx: Tx, numbers: Sequence[int]) -> list[Recorded]:
+    """The events of these sequence numbers, in order."""
+    if not numbers:
+        return []
+    rows = tx.connection.execute(_THESE.where(ledger.c.seq.in_(numbers)))
     return [_recorded(seq, canonical, leaf) for seq, canonical, leaf in rows]
 
 
@@ -87,16 +90,22 @@ def size(tx: Tx) -> int:
     return int(tx.connection.execute(_SIZE).scalar_one())
 
 
-def leaves(tx: Tx, upto: int) -> list[bytes]:
-    """The leaf hashes of the first ``upto`` events, in order. Raises ``ValueError`` when there are not so many."""
-    query = select(ledger.c.leaf).where(ledger.c.seq <= upto).order_by(ledger.c.seq)
-    found = [bytes(leaf) for leaf in tx.connection.execute(query).scalars()]
-    if len(found) != upto:
-        raise ValueError(f"the ledger has {len(found)} events, not {upto}")
-    return found
+def line(seq: int, time_us: int, entry: Entry, redact: Redact | None) -> Recorded:
+    """An entry as it enters the ledger."""
+    return encode(
+        seq=seq,
+        id_=uuid.uuid4().hex,
+        time_us=time_us,
+        actor=entry.actor,
+        refs=entry.refs,
+        source=entry.source,
+        event=entry.event,
+        redact=redact,
+    )
 
 
-def _row(recorded: Recorded) -> dict[str, Any]:
+def row(recorded: Recorded) -> dict[str, Any]:
+    """An event as its row in the table."""
     (kind, v), refs = kind_of(recorded.event), recorded.refs
     return {
         "seq": recorded.seq,

@@ -15,21 +15,27 @@ from fleet.store.tables import ledger as rows
 
 def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = "") -> list[Recorded]:
     """The last ``count`` events of these kinds (all without) and this task, oldest first."""
-    query = select(rows.c.seq).order_by(rows.c.seq.desc()).limit(count)
-    if kinds:
-        query = query.where(rows.c.kind.in_(kinds))
+    mine = select(rows.c.seq).order_by(rows.c.seq.desc()).limit(count)
     if task:
-        query = query.where(rows.c.task == task)
-    found = list(tx.connection.execute(query).scalars())
-    return ledger.read(tx, after=found[-1] - 1, limit=count, kinds=kinds, task=task) if found else []
+        mine = mine.where(rows.c.task == task)
+    # One kind at a time: each of these walks an index backwards and stops.
+    queries = [mine.where(rows.c.kind == kind) for kind in kinds] or [mine]
+    found = sorted(seq for query in queries for seq in tx.connection.execute(query).scalars())
+    return ledger.of_numbers(tx, found[-count:])
 
 
 def first_seq_since(tx: Tx, time_us: int) -> int:
-    """The first event at or after a time; one past the end when there is none yet."""
-    found = tx.connection.execute(
-        select(rows.c.seq).where(rows.c.time_us >= time_us).order_by(rows.c.seq).limit(1)
-    ).scalar_one_or_none()
-    return ledger.size(tx) + 1 if found is None else int(found)
+    """The first event at or after a time; one past the end when there is none yet.
+
+    Where the store's clock was set back, it is the first of the events around that time which follow each other.
+    """
+    earliest = select(rows.c.seq).where(rows.c.time_us >= time_us).order_by(rows.c.time_us, rows.c.seq).limit(1)
+    found = tx.connection.execute(earliest).scalar_one_or_none()
+    if found is None:
+        return ledger.size(tx) + 1
+    before = select(rows.c.seq).where(rows.c.seq < found, rows.c.time_us < time_us)
+    older = tx.connection.execute(before.order_by(rows.c.seq.desc()).limit(1)).scalar_one_or_none()
+    return int(older or 0) + 1
 
 
 def approval_of_ask(tx: Tx, session: str, ask: str) -> approvals.Approval | None:

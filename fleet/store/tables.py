@@ -94,7 +94,33 @@ ledger = Table(
     Column("leaf", LargeBinary, nullable=False),
     Index(None, "kind", "seq"),
     Index(None, "task", "seq"),
+    Index(None, "task", "kind", "seq"),
+    Index(None, "time_us", "seq"),
 )
+
+# The ledger's Merkle tree, one row: how many leaves, and the roots of its complete subtrees, largest first.
+ledger_frontier = Table(
+    "ledger_frontier",
+    metadata,
+    _counted("id"),
+    _number("size"),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+# Roots of complete subtrees of 256 leaves, of 65,536, and so on.
+ledger_nodes = Table(
+    "ledger_nodes",
+    metadata,
+    _counted("level"),
+    _counted("position"),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+# Tool calls that ended, by UTC day (days since the epoch) and outcome.
+tool_calls = Table("tool_calls", metadata, _counted("day"), _key("outcome"), _number("calls"))
+
+# Tool calls that began and did not end yet; ``call`` is the SHA-256 of the agent's id of it.
+open_calls = Table("open_calls", metadata, _key("session"), _key("call"))
 
 tasks = Table(
     "tasks",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleet.errors import DiskFull
 from fleet.events import Recorded
-from fleet.store import ledger
+from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
 from gates.receipts import sshsig, statement
 
@@ -49,7 +49,7 @@ def compute(tx: Tx, task: str) -> tuple[bytes, str]:
     while page := ledger.read(tx, after=events[-1].seq if events else 0, limit=_PAGE, task=task):
         events += page
     landing = statement.landing_of(task, events)
-    data = statement.build(task, events, ledger.leaves(tx, landing.seq))
+    data = statement.build(task, events, tree.root_at(tx, landing.seq))
     return data, statement.landed_commit(landing)
 
 

@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962 section 2.1: root, inclusion proofs and consistency proofs.
+"""Inclusion and consistency proofs over the Merkle tree of RFC 6962 section 2.1 (``fleet.events.merkle``).
 
 Everything here works on leaf *hashes* (32 bytes each, ``fleet.events.leaf_hash`` of an event's bytes), because
 that is what the ledger stores. A root names every event before it and their order; a consistency proof shows
@@ -7,33 +7,9 @@ that a longer log only added to a shorter one.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
-EMPTY_ROOT = hashlib.sha256(b"").digest()
-
-
-def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of an inner node: SHA-256 of 0x01 and both children."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
-
-
-def root(leaves: Sequence[bytes]) -> bytes:
-    """The tree head over leaf hashes, 32 bytes. No leaves give SHA-256 of nothing."""
-    if not leaves:
-        return EMPTY_ROOT
-    # A stack of complete subtrees, largest first: merging equal sizes as they appear is linear in the leaves.
-    stack: list[tuple[int, bytes]] = []
-    for leaf in leaves:
-        size, node = 1, leaf
-        while stack and stack[-1][0] == size:
-            node = node_hash(stack.pop()[1], node)
-            size *= 2
-        stack.append((size, node))
-    node = stack.pop()[1]
-    while stack:
-        node = node_hash(stack.pop()[1], node)
-    return node
+from fleet.events.merkle import node_hash, root
 
 
 def _split(size: int) -> int:

@@ -29,7 +29,6 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import to_json
-from gates.receipts.log import root
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airboss:receipt:v1"
@@ -52,12 +51,11 @@ def landed_commit(landing: Recorded) -> str:
     return landing.event.new
 
 
-def build(task: str, events: Sequence[Recorded], leaves: Sequence[bytes]) -> bytes:
+def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
     """The statement's RFC 8785 bytes.
 
-    ``events`` are at least all events of the task; ``leaves`` the ledger's leaf hashes from the first on, at
-    least as far as the landing. Raises ``Refused`` when the ledger does not show a passing verdict for the very
-    tree that landed.
+    ``events`` are at least all events of the task; ``head`` is the root over the ledger up to the landing.
+    Raises ``Refused`` when the ledger does not show a passing verdict for the very tree that landed.
     """
     landing = landing_of(task, events)
     mine = [item for item in events if item.refs.task == task and item.seq <= landing.seq]
@@ -68,8 +66,6 @@ def build(task: str, events: Sequence[Recorded], leaves: Sequence[bytes]) -> byt
     if requested is None:
         raise _refuse(task, "the ledger has no request for it")
     assert isinstance(requested.event, TaskRequested)
-    if len(leaves) < landing.seq:
-        raise _refuse(task, f"the ledger ends at {len(leaves)}, before the landing at {landing.seq}")
     return rfc8785.dumps(
         {
             "_type": STATEMENT_TYPE,
@@ -102,7 +98,7 @@ def build(task: str, events: Sequence[Recorded], leaves: Sequence[bytes]) -> byt
                 "hold": _hold(mine, verdict),
                 "ledger": {
                     "size": landing.seq,
-                    "root_sha256": root(leaves[: landing.seq]).hex(),
+                    "root_sha256": head.hex(),
                     "first_seq": mine[0].seq,
                     "last_seq": landing.seq,
                     "events": len(mine),

@@ -6,24 +6,29 @@ never taken from there.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 
 from fleet.errors import Malformed, Misused, Refused
+from fleet.events.merkle import Frontier
 from fleet.git.command import Git
 from fleet.model import Isolation
+from fleet.store import tree
 from fleet.store.core import Store
 from gates.receipts import issue, sshsig
 from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
 
 #: A receipt names a handful of gates; more than this is not one.
 SIZE_LIMIT = 4 << 20
+_PAGE = 2_000
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -183,7 +188,10 @@ async def check_repository(statement: dict[str, Any], repo: Path) -> Check:
 
 
 async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> Check:
-    """Whether the ledger gives this receipt again, byte for byte, with the Merkle root in it."""
+    """Whether the ledger gives this receipt again, byte for byte, and every leaf up to it the Merkle root in it.
+
+    The store's own subtree roots are not taken for granted: a change to any event before the landing must show.
+    """
     task = statement["predicate"]["task"]["id"]
     try:
         recomputed, _ = await store.read(lambda tx: issue.compute(tx, task))
@@ -192,4 +200,17 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
     if recomputed != data:
         return Check("ledger", False, f"the ledger tells another story of {task}")
     ledger = statement["predicate"]["ledger"]
+    if (await _root_of_leaves(store, ledger["size"])).hex() != ledger["root_sha256"]:
+        return Check("ledger", False, f"the first {ledger['size']} events do not give the root of the receipt")
     return Check("ledger", True, f"{ledger['size']} events, root {ledger['root_sha256'][:16]}…")
+
+
+async def _root_of_leaves(store: Store, size: int) -> bytes:
+    """The root over the first ``size`` leaves, read in pages so that other readers have their turn."""
+    frontier = Frontier()
+    while frontier.size < size:
+        page = partial(tree.leaves, after=frontier.size, upto=min(size, frontier.size + _PAGE))
+        for leaf in await store.read(page, long=True):
+            frontier.add(leaf)
+        await asyncio.sleep(0)
+    return frontier.root()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from fleet.errors import Malformed
 from fleet.events import AgentSaid, PipeEnded, Refs, Source, TaskMoved, UnknownEvent, leaf_hash
 from fleet.exits import Exited, Lost
-from fleet.store import ledger, tables
+from fleet.store import ledger, tables, tree
 from fleet.store.chat import settings
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
@@ -55,7 +55,7 @@ def test_writers_in_several_processes_leave_no_gap_and_lose_no_update(store: Sto
     with store.transaction() as tx:
         found = ledger.read(tx)
         assert [one.seq for one in found] == list(range(1, 121))
-        assert [one.leaf for one in found] == ledger.leaves(tx, 120)
+        assert [one.leaf for one in found] == tree.leaves(tx, 0, 120)
         assert len({one.id for one in found}) == 120
         assert settings.get(tx, "count") == "120"
 
@@ -173,9 +173,9 @@ def test_pages_kinds_and_tasks(store: Store) -> None:
         assert [one.seq for one in ledger.read(tx, after=1, limit=2)] == [2, 3]
         assert [one.seq for one in ledger.read(tx, kinds=("task.moved",))] == [4]
         assert [one.seq for one in ledger.read(tx, task="t1")] == [1, 2, 3]
-        assert ledger.leaves(tx, 2) == [one.leaf for one in ledger.read(tx, limit=2)]
+        assert tree.leaves(tx, 0, 2) == [one.leaf for one in ledger.read(tx, limit=2)]
         with pytest.raises(ValueError, match="has 4"):
-            ledger.leaves(tx, 5)
+            tree.leaves(tx, 0, 5)
 
 
 def test_an_observer_sees_every_event_inside_its_transaction(store: Store) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from fleet.errors import LeadershipLost, Refused
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
-from fleet.store import approvals, leases, ledger, sessions, tables, tasks
+from fleet.store import approvals, leases, ledger, sessions, tables, tasks, tree
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
@@ -261,7 +261,7 @@ async def test_a_walk_that_breaks_off_is_begun_again_and_the_ledger_stays(store:
     with store.transaction() as tx:
         task(tx)
         end(tx, "t1")
-        written = ledger.leaves(tx, ledger.size(tx))
+        written = tree.leaves(tx, 0, ledger.size(tx))
     for number in receive(store, "u1", "u2", "u3", "u4"):
         with store.transaction() as tx:
             inbox.done(tx, number)
@@ -276,7 +276,7 @@ async def test_a_walk_that_breaks_off_is_begun_again_and_the_ledger_stays(store:
         await prune(store)
         assert not any(payloads(store))
     with store.transaction() as tx:
-        assert ledger.leaves(tx, ledger.size(tx)) == written
+        assert tree.leaves(tx, 0, ledger.size(tx)) == written
 
 
 async def test_only_the_controller_that_leads_prunes(store: Store) -> None:

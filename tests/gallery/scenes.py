@@ -30,7 +30,7 @@ from fleet.events import (
     TurnStarted,
     UsageReported,
 )
-from fleet.figures import ToolCallCounter, ToolCalls
+from fleet.figures import ToolCalls
 from fleet.machines.watch import MachineSeen
 from fleet.model import Isolation, TaskState
 from fleet.questions import Option, Question
@@ -202,7 +202,7 @@ async def _fleet(there: House) -> AsyncGenerator[Shown, None]:
 
 async def _status(there: House, group: str, name: str) -> Shown:
     def work(tx: Tx) -> Card:
-        view = look(tx, ToolCallCounter())
+        view = look(tx)
         later = replace(view.overview, now_us=view.now_us + 4 * MINUTE_US)
         seen = {
             name: replace(one, seen_us=one.seen_us + 4 * MINUTE_US) for name, one in there.fleet.machines().items()

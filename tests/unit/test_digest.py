@@ -14,8 +14,9 @@ from fleet.events import GateClosed, PipeEnded, Refs, Source, ToolCallEnded, Too
 from fleet.exits import Exited
 from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
 from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
-from fleet.store import ledger, tasks
+from fleet.store import ledger, rollups, tasks
 from fleet.store.core import Store, Tx
+from fleet.store.ledger import Entry
 
 
 def fly(tx: Tx, end: TaskState) -> None:
@@ -55,13 +56,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> None:
+async def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> None:
     with store.transaction() as tx:
         fly(tx, TaskState.LANDED)
         middle = ledger.size(tx)
         fly(tx, TaskState.FAILED)
-        whole, first, second = make_digest(tx, 0), over(tx, 1, middle), over(tx, middle + 1, ledger.size(tx))
-        again = over(tx, whole.first_seq, whole.last_seq)
+        end = ledger.size(tx)
+    whole, first, second = (
+        await make_digest(store, 0),
+        await over(store, 1, middle),
+        await over(store, middle + 1, end),
+    )
+    again = await over(store, whole.first_seq, whole.last_seq)
     assert again.to_json() == whole.to_json()
     assert (whole.asked, dict(whole.ends), dict(whole.gates)) == (
         2,
@@ -79,11 +85,11 @@ def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> None:
     assert "33% err" in " ".join(shown(one.value) for one in card.fields)
 
 
-def test_the_picture_is_one_for_a_phone(store: Store, tmp_path: Path) -> None:
+async def test_the_picture_is_one_for_a_phone(store: Store, tmp_path: Path) -> None:
+    empty = await make_digest(store, 0)
     with store.transaction() as tx:
-        empty = make_digest(tx, 0)
         fly(tx, TaskState.LANDED)
-        full = make_digest(tx, 0)
+    full = await make_digest(store, 0)
     for digest in (empty, full):
         path = tmp_path / "digest.png"
         digest_picture(digest, path)
@@ -121,17 +127,31 @@ def test_the_error_rate_counts_failed_among_ok_and_failed(calls: ToolCalls, said
     assert calls.error_rate() == said
 
 
-def test_the_window_is_whole_utc_days_and_catching_up_twice_counts_once(store: Store) -> None:
+def test_the_window_is_whole_utc_days(store: Store) -> None:
+    with store.transaction() as tx:
+        fly(tx, TaskState.FAILED)
+        now = tx.now_us()
+        counted = [rollups.window(tx, at) for at in (now, now + 27 * DAY_US, now + 28 * DAY_US, now - DAY_US)]
+    assert counted == [ToolCalls(2, 1, 1, 1), ToolCalls(2, 1, 1, 1), ToolCalls(), ToolCalls()]
+
+
+def test_an_event_seen_before_is_counted_once(store: Store) -> None:
     counter = ToolCallCounter()
     with store.transaction() as tx:
         fly(tx, TaskState.FAILED)
-        counter.catch_up(tx)
-        counter.catch_up(tx)
-        now = tx.now_us()
-    assert counter.window(now) == ToolCalls(2, 1, 1, 1)
-    assert counter.window(now + 27 * DAY_US) == ToolCalls(2, 1, 1, 1)
-    assert counter.window(now + 28 * DAY_US) == ToolCalls()
-    assert counter.window(now - DAY_US) == ToolCalls()
+        for _ in range(2):
+            counter.fold(ledger.read(tx))
+    assert counter.total() == ToolCalls(2, 1, 1, 1)
+
+
+async def test_a_digest_reads_its_range_in_pages(store: Store) -> None:
+    refs = Refs(task="t1", session="t1.1")
+    started = Entry(ToolCallStarted("c", "Bash", "x"), "a", Source.AGENT, refs)
+    ended = Entry(ToolCallEnded("c", "ok", None, ""), "a", Source.AGENT, refs)
+    with store.transaction() as tx:
+        ledger.append_all(tx, [started, ended] * 2_500)
+    assert (await make_digest(store, 0)).calls == ToolCalls(ok=2_500)
+    assert (await over(store, 2, 4_001)).calls == ToolCalls(ok=2_000)
 
 
 def test_active_is_a_process_seen_within_a_minute(store: Store) -> None:

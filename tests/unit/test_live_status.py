@@ -18,7 +18,7 @@ from tests.chat_house import FLEET, House, house
 
 def live(there: House) -> LiveStatus:
     machines = there.fleet.machines
-    return LiveStatus(there.outbox, lambda: there.config, machines, there.core.context.tool_calls, SystemClock())
+    return LiveStatus(there.outbox, lambda: there.config, machines, SystemClock())
 
 
 def edits(there: House) -> list[Card]:

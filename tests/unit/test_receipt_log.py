@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.events import (
-    leaf_hash,
-)
+from fleet.events import leaf_hash, merkle
 from gates.receipts import log
 
 INPUTS = [
@@ -56,7 +54,7 @@ CONSISTENCY = {
 
 @pytest.mark.parametrize("size", range(9))
 def test_roots_are_the_published_ones(size: int) -> None:
-    assert log.root(LEAVES[:size]).hex() == ROOTS[size]
+    assert merkle.root(LEAVES[:size]).hex() == ROOTS[size]
 
 
 @pytest.mark.parametrize(("index", "size"), INCLUSION)
@@ -73,7 +71,7 @@ def test_consistency_proofs_are_the_published_ones(old: int, new: int) -> None:
 def test_every_leaf_is_shown_to_be_in_and_no_other_is(size: int, data: st.DataObject) -> None:
     leaves = [leaf_hash(bytes([number])) for number in range(size)]
     index = data.draw(st.integers(0, size - 1))
-    proof, head = log.inclusion_proof(index, leaves), log.root(leaves)
+    proof, head = log.inclusion_proof(index, leaves), merkle.root(leaves)
     assert log.verify_inclusion(leaves[index], index, size, proof, head)
     assert not log.verify_inclusion(leaf_hash(b"forged"), index, size, proof, head)
     assert not log.verify_inclusion(leaves[index], index, size, [*proof, head], head)
@@ -87,10 +85,10 @@ def test_a_longer_log_is_shown_to_begin_with_the_shorter(size: int, data: st.Dat
     leaves = [leaf_hash(bytes([number])) for number in range(size)]
     old = data.draw(st.integers(1, size))
     proof = log.consistency_proof(old, leaves)
-    old_head, head = log.root(leaves[:old]), log.root(leaves)
+    old_head, head = merkle.root(leaves[:old]), merkle.root(leaves)
     assert log.verify_consistency(old, size, old_head, head, proof)
-    forged = log.root([leaf_hash(b"forged"), *leaves[1:old]])
+    forged = merkle.root([leaf_hash(b"forged"), *leaves[1:old]])
     assert not log.verify_consistency(old, size, forged, head, proof)
     if old < size:
-        assert not log.verify_consistency(old, size, old_head, log.root([*leaves[:-1], LEAVES[0]]), proof)
+        assert not log.verify_consistency(old, size, old_head, merkle.root([*leaves[:-1], LEAVES[0]]), proof)
         assert not log.verify_consistency(old, size, old_head, head, [*proof, head])

@@ -1,0 +1,85 @@
+"""Tool calls by UTC day and outcome, kept in the transaction that appends their events.
+
+``fleet.figures.ToolCallCounter`` says what is counted; ``fleet.store.recount`` computes the same from the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, select, text
+
+from fleet.events import PipeEnded, Recorded, ToolCallEnded, ToolCallStarted
+from fleet.figures import DAY_US, UNFINISHED, WINDOW_DAYS, ToolCalls
+from fleet.store.core import Tx
+from fleet.store.tables import open_calls, tool_calls
+
+_OPEN = text("INSERT INTO open_calls (session, call) VALUES (:session, :call) ON CONFLICT DO NOTHING")
+_CLOSE = delete(open_calls).where(
+    open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
+)
+_LEFT = select(func.count()).select_from(open_calls).where(open_calls.c.session == bindparam("whose"))
+_CLEAR = delete(open_calls).where(open_calls.c.session == bindparam("whose"))
+_COUNT = text(
+    "INSERT INTO tool_calls (day, outcome, calls) VALUES (:day, :outcome, :calls) "
+    "ON CONFLICT (day, outcome) DO UPDATE SET calls = tool_calls.calls + excluded.calls"
+)
+_WINDOW = (
+    select(tool_calls.c.outcome, func.sum(tool_calls.c.calls))
+    .where(tool_calls.c.day > bindparam("after"), tool_calls.c.day <= bindparam("upto"))
+    .group_by(tool_calls.c.outcome)
+)
+
+
+def call_key(call: str) -> str:
+    """What stands for an agent's id of a call: that may be long, and hold what a database's text cannot."""
+    return hashlib.sha256(call.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def count(tx: Tx, events: Iterable[Recorded]) -> None:
+    """Counts events that are being appended, in their order."""
+    counts: Counter[tuple[int, str]] = Counter()
+    opened: dict[tuple[str, str], None] = {}
+    ended: dict[tuple[str, str], None] = {}
+    for recorded in events:
+        day, session = recorded.time_us // DAY_US, recorded.refs.session
+        match recorded.event:
+            case ToolCallStarted(call=call):
+                opened[session, call_key(call)] = None
+            case ToolCallEnded(call=call, outcome=outcome):
+                key = (session, call_key(call))
+                opened.pop(key, None)
+                ended[key] = None
+                counts[day, outcome] += 1
+            case PipeEnded():
+                _settle(tx, opened, ended)
+                left = tx.connection.execute(_LEFT, {"whose": session}).scalar_one()
+                if left:
+                    counts[day, UNFINISHED] += left
+                    tx.connection.execute(_CLEAR, {"whose": session})
+            case _:
+                pass
+    _settle(tx, opened, ended)
+    if counts:
+        rows = [{"day": day, "outcome": outcome, "calls": calls} for (day, outcome), calls in counts.items()]
+        tx.connection.execute(_COUNT, rows)
+
+
+def _settle(tx: Tx, opened: dict[tuple[str, str], None], ended: dict[tuple[str, str], None]) -> None:
+    if ended:
+        tx.connection.execute(_CLOSE, [{"whose": session, "which": call} for session, call in ended])
+    if opened:
+        rows: list[dict[str, Any]] = [{"session": session, "call": call} for session, call in opened]
+        tx.connection.execute(_OPEN, rows)
+    opened.clear()
+    ended.clear()
+
+
+def window(tx: Tx, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:
+    """The tool calls that ended on the UTC day of ``now_us`` and the ``days - 1`` before it."""
+    today = now_us // DAY_US
+    found = tx.connection.execute(_WINDOW, {"after": today - days, "upto": today})
+    return ToolCalls.of({outcome: int(calls) for outcome, calls in found})

@@ -1,0 +1,79 @@
+"""The ledger's Merkle tree, kept in the appending transaction: its frontier in one row, and the roots of all
+complete subtrees of 256 leaves, of 65,536, and so on.
+
+An append costs O(log n) hashes. The root of any earlier size needs at most 255 of each size, not every leaf.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from fleet.events.merkle import STEP, Frontier, Node
+from fleet.store.core import Tx
+from fleet.store.tables import ledger, ledger_frontier, ledger_nodes
+
+_ONE = 1
+_FRONTIER = select(ledger_frontier.c.size, ledger_frontier.c.hashes)
+_KEEP = update(ledger_frontier).values(size=bindparam("now"), hashes=bindparam("data"))
+_FIRST = insert(ledger_frontier)
+_ADD = insert(ledger_nodes)
+_LEAVES = (
+    select(ledger.c.leaf)
+    .where(ledger.c.seq > bindparam("after"), ledger.c.seq <= bindparam("upto"))
+    .order_by(ledger.c.seq)
+)
+_NODES = (
+    select(ledger_nodes.c.hash)
+    .where(
+        ledger_nodes.c.level == bindparam("level"),
+        ledger_nodes.c.position >= bindparam("after"),
+        ledger_nodes.c.position < bindparam("upto"),
+    )
+    .order_by(ledger_nodes.c.position)
+)
+
+
+def frontier(tx: Tx) -> Frontier:
+    """The tree over the whole ledger."""
+    row = tx.connection.execute(_FRONTIER).one_or_none()
+    return Frontier() if row is None else Frontier.load(row.size, bytes(row.hashes))
+
+
+def keep(tx: Tx, grown: Frontier, nodes: list[Node]) -> None:
+    """Stores the tree as it is after an append, and the subtrees that the append completed."""
+    values: dict[str, Any] = {"now": grown.size, "data": grown.dump()}
+    if tx.connection.execute(_KEEP, values).rowcount == 0:
+        tx.connection.execute(_FIRST, {"id": _ONE, "size": grown.size, "hashes": grown.dump()})
+    if nodes:
+        rows = [{"level": node.level, "position": node.position, "hash": node.hash} for node in nodes]
+        tx.connection.execute(_ADD, rows)
+
+
+def leaves(tx: Tx, after: int, upto: int) -> list[bytes]:
+    """The leaf hashes of the events after ``after``, up to the event ``upto``, in order.
+
+    Raises ``ValueError`` when the ledger does not have all of them.
+    """
+    found = [bytes(leaf) for leaf in tx.connection.execute(_LEAVES, {"after": after, "upto": upto}).scalars()]
+    if len(found) != upto - after:
+        raise ValueError(f"the ledger has {after + len(found)} events, not {upto}")
+    return found
+
+
+def root_at(tx: Tx, size: int) -> bytes:
+    """The root over the first ``size`` events. Raises ``ValueError`` when the ledger does not have so many."""
+    built, level = Frontier(), size.bit_length() // STEP * STEP
+    while level >= STEP:
+        first, last = built.size >> level, size >> level
+        rows = tx.connection.execute(_NODES, {"level": level, "after": first, "upto": last})
+        hashes = [bytes(found) for found in rows.scalars()]
+        if len(hashes) != last - first:
+            raise ValueError(f"the ledger has no {size} events")
+        for found in hashes:
+            built.add_subtree(level, found)
+        level -= STEP
+    for leaf in leaves(tx, built.size, size):
+        built.add(leaf)
+    return built.root()
