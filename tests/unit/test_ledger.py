@@ -183,9 +183,9 @@ def test_bytes_that_are_no_envelope_are_malformed(line: bytes) -> None:
 @given(events())
 def test_redaction_reaches_every_string_of_a_body_and_nothing_else(event: Event) -> None:
     def marked(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: marked(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, dict):  # what tags an exit is our word, not a field's
+            return {key: item if key == "how" else marked(item) for key, item in value.items()}
+        if isinstance(value, list):
             return [marked(item) for item in value]
         return f"<{value}>" if isinstance(value, str) else value
 
@@ -199,9 +199,6 @@ def test_redaction_reaches_every_string_of_a_body_and_nothing_else(event: Event)
         event=event,
         redact=lambda text: f"<{text}>",
     )
-    plain = {
-        name: {**marked(item), "how": item["how"]} if name == "exit" and item else marked(item)
-        for name, item in json.loads(line_of(event).canonical)["body"].items()
-    }
+    plain = marked(json.loads(line_of(event).canonical)["body"])
     assert json.loads(made.canonical)["body"] == plain
     assert decode(made.canonical) == made
