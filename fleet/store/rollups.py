@@ -56,6 +56,7 @@ def count(tx: Tx, events: Iterable[Recorded]) -> None:
                 counts[day, outcome] += 1
             case PipeEnded():
                 _settle(tx, opened, ended)
+                opened, ended = {}, {}
                 left = tx.connection.execute(_LEFT, {"whose": session}).scalar_one()
                 if left:
                     counts[day, UNFINISHED] += left
@@ -74,8 +75,6 @@ def _settle(tx: Tx, opened: dict[tuple[str, str], None], ended: dict[tuple[str, 
     if opened:
         rows: list[dict[str, Any]] = [{"session": session, "call": call} for session, call in opened]
         tx.connection.execute(_OPEN, rows)
-    opened.clear()
-    ended.clear()
 
 
 def window(tx: Tx, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:
