@@ -10,7 +10,7 @@ from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ENDS, Session, TaskState
 from fleet.store import approvals, ledger, rollups
 from fleet.store.core import Tx
@@ -133,14 +133,14 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
             machine_line(name, machine, busy.get(name, 0), seen.get(name), view.now_us)
             for name, machine in sorted(config.machines.items())
         ]
-    ill = [name for name in sorted(config.machines) if name in seen and seen[name].why]
+    ill = [name for name in sorted(config.machines) if name in seen and seen[name].state.ill]
     lines = [
         machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us) for name in ill[:2]
     ]
     if len(ill) > 2:
         lines.append(line(f"and {len(ill) - 2} more without an answer"))
     slots = sum(machine.slots for machine in config.machines.values())
-    well = sum(1 for name in config.machines if name in seen and seen[name].seen_us and not seen[name].why)
+    well = sum(1 for name in config.machines if name in seen and seen[name].state is MachineState.WELL)
     unseen = len(config.machines) - len(ill) - well
     new = f"{unseen} not seen yet · " if unseen else ""
     lines.append(line(f"{well} well · {new}{sum(busy.values())}/{slots} slots"))
@@ -150,14 +150,14 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
 def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen | None, now_us: int) -> Line:
     """Name, labels, slots, load, and how old the last evidence of it is."""
     what = " ".join([name, *machine.labels, f"{busy}/{machine.slots}"])
-    if seen is None or not seen.seen_us:
-        when = " · not seen yet"
-    elif seen.why:
-        what, when = name, f" · {words.about(now_us - seen.seen_us)} ago"
-    else:
-        when = f" load {seen.load_milli / 1000:.1f} · {words.about(now_us - seen.seen_us)} ago"
-    why = (" · ", one_line(seen.why, 60)) if seen is not None and seen.why else ()
-    return line("⚠ " if why else "● ", what, when, *why)
+    seen = seen or MachineSeen(MachineState.NEVER)
+    ago = f"{words.about(now_us - seen.seen_us)} ago" if seen.seen_us else str(MachineState.NEVER.value)
+    load = f" load {seen.load_milli / 1000:.1f}" if seen.state is MachineState.WELL else ""
+    if not seen.state.ill:
+        return line("● ", what, f"{load} · {ago}")
+    faulty = " faulty" if seen.state is MachineState.FAULTY else ""
+    named = name if seen.seen_us else what
+    return line("⚠ ", named, f"{faulty} · {ago}", " · ", one_line(seen.why, 60))
 
 
 def _sessions(view: FleetView, room: int) -> list[Line]:

@@ -20,7 +20,7 @@ from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, PersonId, Task
 from fleet.store import tasks
 from fleet.store.core import Store
@@ -67,7 +67,7 @@ class PlayedFleet:
         self.woken.append(task_id)
 
     def machines(self) -> Mapping[str, MachineSeen]:
-        return {"macbook": MachineSeen(seen_us=0, why="no route to host")}
+        return {"macbook": MachineSeen(MachineState.AWAY, why="no route to host")}
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         if repo != "shop":

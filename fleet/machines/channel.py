@@ -17,13 +17,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fleet.errors import Malformed, Refused, Unavailable, Unreachable
+from fleet.errors import AirbossError, MachineFaulty, Malformed, Refused, Unavailable, Unreachable
+from fleet.machines import answers
+from fleet.supervise import OwnedTasks, end, own
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16
 WINDOW = 1 << 20
+HEADER_LIMIT = 1 << 20
 FRAME_LIMIT = 1 << 24
+FRAME_COST = 256
+"""Credit that a frame with a payload takes beyond its bytes: a million tiny frames must not fill the memory."""
+WAITING_LIMIT = 1 << 14
+"""Frames of one call that may wait for their reader."""
+_STATES = {"pulse", "accepted", "stalled"}  # events of which only the newest counts
+_ALLOWANCE = WINDOW + 2 * (CHUNK + FRAME_COST)  # the last frame may pass the window, and so may the call's end
 _LENGTHS = struct.Struct(">II")
 
 
@@ -53,18 +62,16 @@ class Framer:
         start = 0
         while len(self._buffer) - start >= _LENGTHS.size:
             header, payload = _LENGTHS.unpack_from(self._buffer, start)
-            if header + payload > FRAME_LIMIT:
+            if header > HEADER_LIMIT or payload > FRAME_LIMIT:
                 raise self._malformed(f"a frame of {header + payload} bytes")
             body = start + _LENGTHS.size + header
             end = body + payload
             if len(self._buffer) < end:
                 break
             try:
-                head = json.loads(bytes(self._buffer[body - header : body]))
-            except ValueError as error:
-                raise self._malformed(str(error)) from error
-            if not isinstance(head, dict):
-                raise self._malformed("a header that is no object")
+                head = answers.header(bytes(self._buffer[body - header : body]))
+            except Malformed as error:
+                raise self._malformed(error.cause) from error
             frames.append(Frame(head, bytes(self._buffer[body:end])))
             start = end
         del self._buffer[:start]
@@ -97,40 +104,56 @@ class Call:
 
     def __init__(self, channel: Channel, number: int, attempted: str) -> None:
         self._channel, self.number, self._attempted = channel, number, attempted
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[tuple[answers.Head, Frame]] = deque()
+        self._unread = 0  # credit that they took
         self._news = asyncio.Event()
         self._credit = WINDOW
-        self._failure: Exception | None = None
+        self._failure: AirbossError | None = None
         self.finished = False
 
-    def deliver(self, frame: Frame) -> None:
-        """A frame for this call has come."""
-        if frame.header.get("ev") == "credit":
-            self._credit += int(frame.header["n"])
+    def deliver(self, head: answers.Head, frame: Frame) -> None:
+        """A frame for this call has come. Raises ``MachineFaulty`` when it cannot be one of this call's."""
+        if self.finished:
+            raise self._faulty("more came for a request that was already answered")
+        if head.ev == "credit":
+            self._credit += answers.record(answers.Credit, frame.header, self._channel.name, self._attempted).n
+        elif head.ev in _STATES and self._frames and self._frames[-1][0].ev == head.ev:
+            self._unread += _cost(frame) - _cost(self._frames[-1][1])
+            self._frames[-1] = head, frame  # a reader that is away for hours needs the last one
         else:
-            self._frames.append(frame)
-            self.finished = self.finished or "done" in frame.header or "error" in frame.header
+            if not (head.ev or head.last):
+                raise self._faulty("a frame that is neither an event nor an answer")
+            self._unread += _cost(frame)
+            if self._unread > _ALLOWANCE or len(self._frames) >= WAITING_LIMIT:
+                raise self._faulty("it sent more than it was given credit for")
+            self._frames.append((head, frame))
+            self.finished = head.last
         self._news.set()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: AirbossError) -> None:
         """The link is gone; what had come before is still handed out."""
         self._failure = error
         self._news.set()
 
     async def next(self) -> Frame:
-        """The next frame. Raises what the runner answered: ``Unavailable``, ``Refused``; or ``Unreachable``."""
+        """The next frame. Raises what the runner answered: ``Unavailable``, ``Refused``; or why the link is gone:
+        ``Unreachable``, ``MachineFaulty``."""
         while not self._frames:
             if self._failure is not None:
                 raise self._failure
             self._news.clear()
             await self._news.wait()
-        frame = self._frames.popleft()
-        if "error" in frame.header:
-            kind = Refused if frame.header["error"] == "refused" else Unavailable
-            raise kind(attempted=self._attempted, on=self._channel.name, cause=str(frame.header.get("cause", "")))
+        head, frame = self._frames.popleft()
+        self._unread -= _cost(frame)
+        if head.error:
+            kind = Refused if head.error == "refused" else Unavailable
+            raise kind(attempted=self._attempted, on=self._channel.name, cause=answers.cause(head.cause))
         if frame.payload and not self.finished:
-            await self._channel.post(Frame({"op": "credit", "id": self.number, "n": len(frame.payload)}))
+            await self._channel.post(Frame({"op": "credit", "id": self.number, "n": _cost(frame)}))
         return frame
+
+    def _faulty(self, reason: str) -> MachineFaulty:
+        return answers.faulty(self._channel.name, self._attempted, reason)
 
     async def done(self) -> Frame:
         """The last frame, passing over all before it."""
@@ -150,8 +173,13 @@ class Call:
             await self._channel.post(Frame({"op": "data", "id": self.number, "last": last}, data))
 
 
+def _cost(frame: Frame) -> int:
+    return len(frame.payload) + FRAME_COST if frame.payload else 0
+
+
 class Channel:
-    """Calls over one byte stream. When it breaks, every call under way raises ``Unreachable``.
+    """Calls over one byte stream. When it breaks, every call under way raises ``Unreachable``; when what comes is
+    not the runner's protocol, the link is closed and every call under way raises ``MachineFaulty``.
 
     A ping goes out when nothing came for ``interval`` seconds; ``misses`` of them without an answer and the
     far side counts as gone, be it frozen or cut off.
@@ -159,14 +187,20 @@ class Channel:
 
     def __init__(self, name: str, stream: ByteStream, *, interval: float, misses: int) -> None:
         self.name = name
-        self.closed: Exception | None = None
+        self.closed: AirbossError | None = None
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream, self._interval, self._misses = stream, interval, misses
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call] = {}
         self._turn = asyncio.Lock()
         self._heard = False
-        self._tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._watch())]
+        self._highest = 0  # number of a call so far
+        self._late = 0  # credit for what may still come for calls that were left early
+        self._aside = OwnedTasks()
+        self._tasks = [
+            own(self._receive(), f"receive from {name}"),
+            own(self._watch(), f"watch the link to {name}"),
+        ]
 
     async def post(self, frame: Frame) -> None:
         """Sends one frame."""
@@ -186,6 +220,7 @@ class Channel:
     ) -> AsyncIterator[Call]:
         """Begins a request; leaving the block early takes it back."""
         call = Call(self, next(self._numbers), attempted)
+        self._highest = call.number
         self._calls[call.number] = call
         try:
             await self.post(Frame({"op": operation, "id": call.number, **arguments}, payload))
@@ -193,8 +228,8 @@ class Channel:
         finally:
             del self._calls[call.number]
             if not call.finished and self.closed is None:
-                with contextlib.suppress(Unreachable):
-                    await self.post(Frame({"op": "cancel", "id": call.number}))
+                self._late += _ALLOWANCE
+                self._post_aside(Frame({"op": "cancel", "id": call.number}))
 
     async def ask(self, operation: str, payload: bytes = b"", *, attempted: str, **arguments: Any) -> Frame:
         """A request whose answer is one frame."""
@@ -204,16 +239,27 @@ class Channel:
     async def close(self) -> None:
         """Ends the link; calls under way raise ``Unreachable``."""
         self._break("the link was closed")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
+        await self._aside.end()
         await self._stream.close()
 
+    def _post_aside(self, frame: Frame) -> None:
+        """Sends a frame that nobody waits for: a caller that was cancelled must not wait for a slow far side."""
+
+        async def send() -> None:
+            with contextlib.suppress(Unavailable):
+                await self.post(frame)
+
+        self._aside.begin(send(), f"send to {self.name}")
+
     def _break(self, cause: str) -> None:
+        self._end(Unreachable(attempted="reach the runner", on=self.name, cause=cause))
+
+    def _end(self, error: AirbossError) -> None:
         if self.closed is not None:
             return
-        log.debug("channel to %s ended: %s", self.name, cause)
-        self.closed = Unreachable(attempted="reach the runner", on=self.name, cause=cause)
+        log.debug("channel to %s ended: %s", self.name, error)
+        self.closed = error
         for call in self._calls.values():
             call.fail(self.closed)
         if not self.ready.done():
@@ -228,15 +274,38 @@ class Channel:
                 for frame in framer.feed(data):
                     self._dispatch(frame)
             self._break("the far side ended the link")
-        except (OSError, Malformed) as error:
+        except OSError as error:
             self._break(str(error) or "the link broke")
+        except Malformed as error:
+            await self._give_up(answers.faulty(self.name, error.attempted, error.cause, error.hint))
+        except MachineFaulty as error:
+            await self._give_up(error)
+        except Exception as error:
+            log.exception("reading from %s failed", self.name)
+            await self._give_up(answers.faulty(self.name, "read from the runner", f"internal error: {error}"))
+
+    async def _give_up(self, error: MachineFaulty) -> None:
+        log.warning("%s is faulty: %s", self.name, error.cause)
+        self._end(error)
+        await self._stream.close()
 
     def _dispatch(self, frame: Frame) -> None:
-        if frame.header.get("ev") == "ready":
-            if not self.ready.done():
-                self.ready.set_result(str(frame.header["root"]))
-        elif (call := self._calls.get(frame.header.get("id", 0))) is not None:
-            call.deliver(frame)
+        head = answers.record(answers.Head, frame.header, self.name, "read from the runner")
+        if head.ev == "ready":
+            ready = answers.record(answers.Ready, frame.header, self.name, "start the runner")
+            if self.ready.done():
+                raise answers.faulty(self.name, "read from the runner", "it greeted twice")
+            self.ready.set_result(ready.root)
+        elif (call := self._calls.get(head.id)) is not None:
+            call.deliver(head, frame)
+        elif head.id > self._highest:
+            raise answers.faulty(self.name, "read from the runner", f"an answer to request {head.id}, never made")
+        elif head.id:
+            self._late -= max(_cost(frame), FRAME_COST)
+            if self._late < 0:
+                raise answers.faulty(
+                    self.name, "read from the runner", f"more answers to request {head.id}, long over"
+                )
 
     async def _watch(self) -> None:
         """Counts silent intervals rather than seconds, so that a controller that slept blames nobody."""
@@ -252,5 +321,4 @@ class Channel:
                 self._break(f"no answer for {missed * self._interval:.0f} s")
                 await self._stream.close()
                 return
-            ping = asyncio.create_task(self.post(Frame({"op": "ping", "id": 0})))
-            ping.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._post_aside(Frame({"op": "ping", "id": 0}))

@@ -65,7 +65,9 @@ class LocalExecutor(LoginExecutor):
             "PATH": _LOGIN_PATH if self._other else os.environ.get("PATH", _LOGIN_PATH),
             "LANG": os.environ.get("LANG", "C.UTF-8"),
         }
-        process = await asyncio.create_subprocess_exec(
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=1 << 16, loop=loop),
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -74,7 +76,7 @@ class LocalExecutor(LoginExecutor):
             cwd="/",
             start_new_session=True,
         )
-        return _ProcessStream(process)
+        return _ProcessStream(asyncio.subprocess.Process(transport, protocol, loop), transport)
 
     def _become(self) -> list[str]:
         if not self._other:
@@ -96,9 +98,9 @@ class LocalExecutor(LoginExecutor):
 class _ProcessStream:
     """A child process's standard input and output."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, transport: asyncio.SubprocessTransport) -> None:
         assert process.stdin and process.stdout and process.stderr
-        self.process = process
+        self.process, self._transport = process, transport
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
 
     async def read(self) -> bytes:
@@ -115,12 +117,18 @@ class _ProcessStream:
         return ""
 
     async def close(self) -> None:
-        """Closing its input ends the runner's loop; one that is frozen is killed."""
+        """Closing its input ends the runner's loop; one that is frozen is killed.
+
+        The wait is over only once its output was read to the end, which nobody does any more: hence the second.
+        """
         self._stdin.close()
         try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await self.process.wait()
+        finally:
+            with contextlib.suppress(PermissionError):  # sudo is root's
+                self._transport.close()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import json
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from fleet.errors import Unavailable, Unreachable
-from fleet.exits import Exit, Lost, TimedOut, from_wait_status
+from fleet.errors import MachineFaulty, Unavailable, Unreachable
+from fleet.exits import Exit, TimedOut, from_wait_status
 from fleet.faults import Point, fault
+from fleet.machines import answers
 from fleet.machines.bootstrap import shipment
 from fleet.machines.channel import CHUNK, ByteStream, Call, Channel
-from fleet.ports import Accepted, Ended, LoginFacts, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
+from fleet.ports import Accepted, LoginFacts, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
+from fleet.supervise import alongside
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+_LONGEST_LINE: Final = 1 << 13
+"""Bytes of a line before the runner is up."""
 
 
 class LoginExecutor(ABC):
@@ -115,31 +121,37 @@ class LoginExecutor(ABC):
     async def _install(self, stream: ByteStream) -> bytes:
         """Sees the bootstrap through; answers the bytes that already belong to the channel."""
         buffer = b""
+        asked = False
         while data := await stream.read():
             buffer += data
+            if b"\n" not in buffer and len(buffer) > _LONGEST_LINE:
+                raise self._faulty("start the runner", f"{len(buffer)} bytes without a line's end")
             while b"\n" in buffer:
                 line, buffer = buffer.split(b"\n", 1)
                 if line == b"here":
                     return buffer
-                if line == b"need":
+                if line == b"need" and not asked:
+                    asked = True
                     log.debug("installing the runner on %s", self.where)
                     await stream.write(shipment().archive)
                 elif line.startswith(b"fail "):
                     raise Unavailable(
-                        attempted="install the runner", on=self.where, cause=line[5:].decode(errors="replace")
+                        attempted="install the runner",
+                        on=self.where,
+                        cause=answers.cause(line[5:].decode(errors="replace")),
                     )
                 else:
-                    raise Unavailable(
-                        attempted="start the runner",
-                        on=self.where,
-                        cause=f"the login said {line[:100]!r} first",
-                        hint="its shell start-up must print nothing when there is no terminal",
+                    raise answers.faulty(
+                        self.where,
+                        "start the runner",
+                        f"the login said {line[:100]!r} first",
+                        "its shell start-up must print nothing when there is no terminal",
                     )
         complaint = await self._complaint(stream)
         raise Unavailable(
             attempted="start the runner",
             on=self.where,
-            cause=complaint.strip()[-300:] or "the command ended without a word",
+            cause=answers.cause(complaint.strip()[-300:]) or "the command ended without a word",
             hint=f"the login must be able to run {self._python} (3.9 or later)",
         )
 
@@ -153,8 +165,8 @@ class LoginExecutor(ABC):
 
     async def facts(self) -> LoginFacts:
         """Connects if need be, and says who and what answers."""
-        answer = (await (await self._link()).ask("facts", attempted="look at the machine")).header
-        return LoginFacts(**{name: answer[name] for name in LoginFacts.__dataclass_fields__})
+        facts = await self._ask("facts", answers.Facts, attempted="look at the machine")
+        return LoginFacts(**{field.name: getattr(facts, field.name) for field in fields(LoginFacts)})
 
     async def run(
         self,
@@ -179,41 +191,39 @@ class LoginExecutor(ABC):
             "timeout": timeout,
             "limit": limit,
         }
-        collected = {"out": bytearray(), "err": bytearray()}
-        async with channel.call("run", attempted=f"run {argv[0]}", **request) as call:
-            feeding = asyncio.create_task(_feed(call, stdin)) if stdin else None
-            try:
-                with stdout.open("wb") if stdout is not None else contextlib.nullcontext() as file:
-                    while "done" not in (frame := await call.next()).header:
-                        stream = str(frame.header["ev"])
-                        if file is not None and stream == "out":
-                            await asyncio.to_thread(file.write, frame.payload)
-                        else:
-                            collected[stream] += frame.payload
-            finally:
-                if feeding is not None:
-                    feeding.cancel()
-                    await asyncio.gather(feeding, return_exceptions=True)
-        if frame.header["timeout"]:
-            exit_: Exit = TimedOut(int(timeout * 1e6))
-        else:
-            exit_ = from_wait_status(int(frame.header["status"]))
-        return Ran(exit_, bytes(collected["out"]), bytes(collected["err"]))
+        attempted = f"run {argv[0]}"
+        out, err, written = bytearray(), bytearray(), 0
+        async with channel.call("run", attempted=attempted, **request) as call, _fed(call, stdin):
+            with stdout.open("wb") if stdout is not None else contextlib.nullcontext() as file:
+                while "done" not in (frame := await call.next()).header:
+                    event = answers.running(frame.header, self.where, attempted)
+                    if isinstance(event, answers.RunErr):
+                        err += frame.payload
+                    elif file is None:
+                        out += frame.payload
+                    else:
+                        written += len(frame.payload)
+                        self._within(written, limit, attempted)
+                        await asyncio.to_thread(file.write, frame.payload)
+                    self._within(max(len(out), len(err)), limit, attempted)
+        ended = answers.record(answers.RunEnded, frame.header, self.where, attempted)
+        exit_: Exit = TimedOut(int(timeout * 1e6)) if ended.timeout else from_wait_status(ended.status)
+        return Ran(exit_, bytes(out), bytes(err))
 
     async def write_file(self, path: str, data: bytes, mode: int = 0o600) -> None:
         """Writes ``path`` atomically, parents included; a relative path is under ``root``."""
         channel = await self._link()
         async with channel.call("write", attempted="write a file", path=path, mode=mode) as call:
             await _feed(call, data)
-            await call.done()
+            answers.record(answers.Done, (await call.done()).header, self.where, "write a file")
 
     async def read_file(self, path: str, limit: int) -> bytes:
         """The first ``limit`` bytes of a file. Raises ``Unavailable`` when there is none."""
-        return await self._stream("read", attempted="read a file", path=path, limit=limit)
+        return await self._stream("read", limit, attempted="read a file", path=path)
 
     async def remove_tree(self, path: str) -> None:
         """Removes a directory under ``root`` and all below it; none there is fine."""
-        await (await self._link()).ask("remove", attempted="remove a directory", path=path)
+        await self._ask("remove", answers.Done, attempted="remove a directory", path=path)
 
     async def start(self, spec: PipeSpec) -> None:
         """Starts the process, or finds that ``spec.id`` was started before."""
@@ -231,58 +241,79 @@ class LoginExecutor(ABC):
             "grace_us": spec.grace_us,
             "expect_tree": list(spec.expect_tree) if spec.expect_tree else None,
         }
-        channel = await self._link()
-        await channel.ask("start", json.dumps(body).encode(), attempted=f"start {spec.id}", path=self._path)
+        attempted = f"start {spec.id}"
+        await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)
 
     async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
         """The pipe's life from byte ``offset`` of its spool on; see the port."""
+        attempted = f"follow {pipe}"
         channel = await self._link()
-        async with channel.call("attach", attempted=f"follow {pipe}", pipe=pipe, offset=offset) as call:
+        async with channel.call("attach", attempted=attempted, pipe=pipe, offset=offset) as call:
             while True:
                 frame = await call.next()
-                match frame.header:
-                    case {"ev": "out", "offset": int(at)}:
+                match answers.following(frame.header, self.where, attempted):
+                    case answers.OutAt(offset=at):
+                        if at != offset:
+                            raise self._faulty(attempted, f"output from byte {at} where byte {offset} comes next")
+                        offset += len(frame.payload)
                         yield Output(at, frame.payload)
-                    case {"ev": "accepted", "position": int(position)}:
+                    case answers.AcceptedTo(position=position):
                         yield Accepted(position)
-                    case {"ev": "stalled", "why": str(why)}:
-                        yield Stalled(why)
-                    case {"ev": "pulse"}:
+                    case answers.StalledBy(why=why):
+                        yield Stalled(answers.cause(why))
+                    case answers.Beat():
                         yield Pulse(time.time_ns() // 1000)
-                    case {"ev": "end"}:
-                        yield judge(pipe, nonce, frame.header, frame.payload)
+                    case answers.End() as end:
+                        yield answers.judge(pipe, nonce, end, frame.payload)
                         return
 
     async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
         """Appends input that begins at byte ``position`` of all input; a repeat is found and ignored."""
-        channel = await self._link()
         pieces = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [b""]
         for index, piece in enumerate(pieces):
             last = eof and index == len(pieces) - 1
             place = position + index * CHUNK
-            await channel.ask("send", piece, attempted=f"send to {pipe}", pipe=pipe, position=place, eof=last)
+            arguments = {"pipe": pipe, "position": place, "eof": last}
+            await self._ask("send", answers.Done, piece, attempted=f"send to {pipe}", **arguments)
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
         """TERM, ``grace`` seconds, KILL, until no process of the tree is left. None there is fine."""
-        await (await self._link()).ask("stop", attempted=f"stop {pipe}", pipe=pipe, grace=grace)
+        await self._ask("stop", answers.Done, attempted=f"stop {pipe}", pipe=pipe, grace=grace)
 
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
         """The last ``limit`` bytes of the ``out`` or ``err`` spool."""
-        return await self._stream("tail", attempted=f"read {pipe}", pipe=pipe, stream=stream, limit=limit)
+        return await self._stream("tail", limit, attempted=f"read {pipe}", pipe=pipe, stream=stream)
 
     async def forget(self, older_than_us: int) -> int:
         """Retention: removes pipes that ended longer ago than that; answers how many."""
-        channel = await self._link()
-        answer = await channel.ask("forget", attempted="clean up", older_than_us=older_than_us)
-        return int(answer.header["count"])
+        answer = await self._ask("forget", answers.Forgotten, attempted="clean up", older_than_us=older_than_us)
+        return answer.count
 
-    async def _stream(self, operation: str, *, attempted: str, **arguments: Any) -> bytes:
+    async def _ask(
+        self, operation: str, kind: type[T], payload: bytes = b"", *, attempted: str, **arguments: Any
+    ) -> T:
+        """A request whose answer is one record."""
+        channel = await self._link()
+        frame = await channel.ask(operation, payload, attempted=attempted, **arguments)
+        return answers.record(kind, frame.header, self.where, attempted)
+
+    async def _stream(self, operation: str, limit: int, *, attempted: str, **arguments: Any) -> bytes:
         data = bytearray()
         channel = await self._link()
-        async with channel.call(operation, attempted=attempted, **arguments) as call:
+        async with channel.call(operation, attempted=attempted, limit=limit, **arguments) as call:
             while "done" not in (frame := await call.next()).header:
+                answers.record(answers.Data, frame.header, self.where, attempted)
                 data += frame.payload
+                self._within(len(data), limit, attempted)
         return bytes(data)
+
+    def _within(self, size: int, limit: int, attempted: str) -> None:
+        """The runner was given the limit; a far end that passes it must not fill the controller."""
+        if size > limit:
+            raise self._faulty(attempted, f"it sent more than the {limit} bytes that were asked for")
+
+    def _faulty(self, attempted: str, reason: str) -> MachineFaulty:
+        return answers.faulty(self.where, attempted, reason)
 
 
 class Primed:
@@ -300,6 +331,16 @@ class Primed:
         return await self._stream.read()
 
 
+@contextlib.asynccontextmanager
+async def _fed(call: Call, data: bytes | Path) -> AsyncIterator[None]:
+    """Sends a call's input beside the block, if there is any."""
+    if not data:
+        yield
+        return
+    async with alongside(_feed(call, data), "feed a command"):
+        yield
+
+
 async def _feed(call: Call, data: bytes | Path) -> None:
     if isinstance(data, bytes):
         for at in range(0, len(data), CHUNK):
@@ -309,45 +350,3 @@ async def _feed(call: Call, data: bytes | Path) -> None:
             while piece := await asyncio.to_thread(file.read, CHUNK):
                 await call.write(piece, last=False)
     await call.write(b"", last=True)
-
-
-def judge(pipe: str, nonce: str, header: Mapping[str, Any], record: bytes) -> Ended:
-    """What an exit record is worth: nothing, unless signed with the nonce, for this pipe, and alone."""
-
-    def lost(why: str) -> Ended:
-        return Ended(Lost(why), None, 0, 0, contained=False, gone=False)
-
-    if header["missing"]:
-        return lost(str(header["missing"]))
-    if not header["recorded"]:
-        return lost("the supervisor is gone and left no exit record")
-    if header["doubled"]:
-        return lost("there is an exit record that the supervisor did not write")
-    lines = record.split(b"\n")
-    if len(lines) != 3 or lines[2]:
-        return lost("the exit record is not one record")
-    signed = hmac.new(nonce.encode(), lines[0], hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(signed.encode(), lines[1]):
-        return lost("the exit record does not carry the supervisor's proof")
-    body = json.loads(lines[0])
-    if body["pipe"] != pipe:
-        return lost("the exit record belongs to another pipe")
-    exit_: Exit
-    if body["how"] == "timeout":
-        exit_ = TimedOut(int(body["timeout_us"]))
-    elif body["how"] == "unavailable":
-        exit_ = Lost(f"never started: {body['unavailable']}")
-    elif body["status"] is None:
-        exit_ = Lost("the process that watched over the command was killed")
-    else:
-        exit_ = from_wait_status(int(body["status"]))
-    return Ended(
-        exit_,
-        body["status"],
-        int(body["started_us"]),
-        int(body["ended_us"]),
-        contained=bool(body["contained"]),
-        gone=bool(body["gone"]),
-        tree=str(body["tree"]),
-        unavailable=str(body["unavailable"]),
-    )

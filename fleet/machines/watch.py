@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Final
 
 from fleet.config import FleetConfig
-from fleet.errors import AirbossError
+from fleet.errors import AirbossError, MachineFaulty
 from fleet.machines.executors import Executors
 from fleet.ports import Clock
+
+log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 20.0
 _PATIENCE_S: Final = 15.0
 
 
+class MachineState(Enum):
+    """How a machine answered when it was last looked at."""
+
+    NEVER = "not seen yet"
+    WELL = "well"
+    AWAY = "away"
+    FAULTY = "faulty"
+    """It answers, but not what it must: see ``MachineFaulty``."""
+
+    @property
+    def ill(self) -> bool:
+        """Something is wrong with it now."""
+        return self in (MachineState.AWAY, MachineState.FAULTY)
+
+
 @dataclass(frozen=True, slots=True)
 class MachineSeen:
-    """What the controller last saw of a machine. ``seen_us``: 0 before the first contact; ``why``: what is
-    wrong now, empty while it answers; ``load_milli``: one-minute load average times 1000."""
+    """What the controller last saw of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``:
+    what is wrong now, empty unless ``state`` is ill; ``load_milli``: one-minute load average times 1000."""
 
-    seen_us: int
+    state: MachineState
+    seen_us: int = 0
     load_milli: int = 0
     cpus: int = 0
     why: str = ""
 
 
 class MachineWatch:
-    """``seen`` is what was last seen of each machine. A machine that is away costs one attempt a round."""
+    """``seen`` is what was last seen of each machine. A machine that is away costs one attempt a round.
+
+    Whatever goes wrong with one look is that machine's alone: the others are looked at, and it again next time.
+    """
 
     def __init__(self, config: Callable[[], FleetConfig], executors: Executors, clock: Clock) -> None:
         self._config, self._executors, self._clock = config, executors, clock
@@ -44,13 +67,22 @@ class MachineWatch:
             await self._clock.sleep(_EVERY_S)
 
     async def _look(self, name: str) -> None:
-        before = self.seen.get(name, MachineSeen(0))
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 facts = await self._executors.agent(name).facts()
         except TimeoutError:
-            self.seen[name] = MachineSeen(before.seen_us, why="no answer")
+            self._ill(name, MachineState.AWAY, "no answer")
+        except MachineFaulty as error:
+            self._ill(name, MachineState.FAULTY, error.cause)
         except AirbossError as error:
-            self.seen[name] = MachineSeen(before.seen_us, why=error.cause or str(error))
+            self._ill(name, MachineState.AWAY, error.cause or str(error))
+        except Exception:
+            log.exception("looking at %s failed", name)
+            self._ill(name, MachineState.FAULTY, "internal error; see the log")
         else:
-            self.seen[name] = MachineSeen(self._clock.now_us(), facts.load_milli, facts.cpus)
+            now = self._clock.now_us()
+            self.seen[name] = MachineSeen(MachineState.WELL, now, facts.load_milli, facts.cpus)
+
+    def _ill(self, name: str, state: MachineState, why: str) -> None:
+        before = self.seen.get(name, MachineSeen(MachineState.NEVER))
+        self.seen[name] = replace(before, state=state, why=why)

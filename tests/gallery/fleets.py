@@ -30,7 +30,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import Exited
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import Isolation, Session, TaskState, TurnCause
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
@@ -119,7 +119,9 @@ async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False
         fleet, phone = SeenFleet(), Phone()
         now = await store.read(lambda tx: tx.now_us())
         for number, name in enumerate(sorted(config.machines)):
-            fleet.seen[name] = MachineSeen(now - 2_000_000 * (number + 1), load_milli=1300 + 400 * number, cpus=16)
+            fleet.seen[name] = MachineSeen(
+                MachineState.WELL, now - 2_000_000 * (number + 1), load_milli=1300 + 400 * number, cpus=16
+            )
         registry = Registry(every_command())
         if slack:
             registry.dialects[phone.name] = dialect(registry, "")

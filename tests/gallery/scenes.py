@@ -31,7 +31,7 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.figures import ToolCalls
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import Isolation, TaskState
 from fleet.questions import Option, Question
 from fleet.store import approvals, ledger, sessions, tasks
@@ -225,7 +225,8 @@ async def _crowd(there: House) -> AsyncGenerator[Shown, None]:
     """A hundred machines, two hundred sessions."""
     assert isinstance(there.fleet, SeenFleet)
     for name in ("rack-07", "rack-31", "rack-64"):
-        there.fleet.seen[name] = MachineSeen(there.fleet.seen[name].seen_us - 900_000_000, why="no route to host")
+        last = there.fleet.seen[name].seen_us - 900_000_000
+        there.fleet.seen[name] = MachineSeen(MachineState.AWAY, last, why="no route to host")
     await there.say("/run on=rack-01 Mend number 0")
 
     def work(tx: Tx) -> None:

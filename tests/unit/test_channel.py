@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from fleet.errors import Malformed, Refused, Unavailable, Unreachable
+from fleet.errors import MachineFaulty, Malformed, Refused, Unavailable, Unreachable
 from fleet.exits import Exited, Lost
-from fleet.machines.channel import WINDOW, Channel, Frame, Framer
-from fleet.machines.login import judge
+from fleet.machines.answers import End, judge
+from fleet.machines.channel import FRAME_COST, WINDOW, Channel, Frame, Framer
 
 HEADERS = st.dictionaries(
     st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=20), st.none()), max_size=4
@@ -79,9 +80,7 @@ async def test_answers_find_their_calls_whatever_their_order() -> None:
     await channel.close()
 
 
-@pytest.mark.parametrize(
-    ("kind", "raised"), [("refused", Refused), ("unavailable", Unavailable), ("?", Unavailable)]
-)
+@pytest.mark.parametrize(("kind", "raised"), [("refused", Refused), ("unavailable", Unavailable)])
 async def test_an_error_is_raised_where_the_call_was_made(kind: str, raised: type[Exception]) -> None:
     wire = Wire()
     channel = channel_on(wire)
@@ -126,7 +125,7 @@ async def test_credit_is_given_for_what_was_taken_and_only_then() -> None:
         await asyncio.sleep(0)
         assert wire.sent.empty()
         await call.next()
-        assert (await wire.sent.get()).header == {"op": "credit", "id": call.number, "n": 5}
+        assert (await wire.sent.get()).header == {"op": "credit", "id": call.number, "n": 5 + FRAME_COST}
     await channel.close()
 
 
@@ -177,7 +176,7 @@ RECORD = {
     "tree": "",
     "unavailable": "",
 }
-HEADER = {"missing": "", "recorded": True, "doubled": False}
+HEADER = End(missing="", recorded=True, doubled=False)
 
 
 def signed(nonce: str, **changes: Any) -> bytes:
@@ -196,10 +195,14 @@ def test_only_a_record_with_the_proof_is_believed() -> None:
         (HEADER, good + good),
         (HEADER, signed("nonce", pipe="q")),
         (HEADER, b""),
-        ({**HEADER, "doubled": True}, good),
-        ({**HEADER, "recorded": False}, good),
-        ({**HEADER, "missing": "no pipe"}, good),
+        (structs.replace(HEADER, doubled=True), good),
+        (structs.replace(HEADER, recorded=False), good),
+        (structs.replace(HEADER, missing="no pipe"), good),
         (HEADER, signed("nonce", status=None)),
+        (HEADER, signed("nonce", status="0")),
+        (HEADER, signed("nonce", status=1 << 40)),
+        (HEADER, signed("nonce", ended_us=1 << 63)),
+        (HEADER, signed("nonce", how="vanished")),
         (HEADER, signed("nonce", how="unavailable", status=None, unavailable="no program")),
     ):
         assert isinstance(judge("p", "nonce", header, record).exit, Lost)
@@ -216,3 +219,77 @@ def test_one_changed_byte_spoils_a_record(at: int, byte: int) -> None:
     if record[at] != byte:
         record[at] = byte
         assert isinstance(judge("p", "nonce", HEADER, bytes(record)).exit, Lost)
+
+
+async def test_a_malformed_frame_ends_the_link_and_every_caller_hears_why() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    callers = [asyncio.create_task(channel.ask("x", attempted="try")) for _ in range(3)]
+    for _ in callers:
+        await wire.sent.get()
+    wire.say(id="1", done=True)
+    for caller in callers:
+        with pytest.raises(MachineFaulty, match=r"malformed answer.*`int`"):
+            await caller
+    assert wire.closed
+    with pytest.raises(MachineFaulty):
+        await channel.ask("x", attempted="try")
+    await channel.close()
+
+
+async def test_what_comes_for_a_call_that_is_over_is_bounded() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    async with channel.call("attach", attempted="follow") as call:
+        number = call.number
+    for _ in range(1 + WINDOW // 50_000):
+        wire.say(bytes(50_000), id=number, ev="out")
+    wire.say(id=0, done=True)
+    await settle(wire)
+    assert not wire.closed
+    for _ in range(4):
+        wire.say(bytes(50_000), id=number, ev="out")
+    await settle(wire)
+    assert "long over" in str(channel.closed)
+    await channel.close()
+
+
+async def test_a_reader_that_is_away_gets_the_last_pulse_and_all_output() -> None:
+    wire = Wire()
+    channel = channel_on(wire)
+    async with channel.call("attach", attempted="follow") as call:
+        for _ in range(30_000):
+            wire.say(id=call.number, ev="pulse")
+        wire.say(b"output", id=call.number, ev="out")
+        await settle(wire)
+        assert [(await call.next()).header["ev"] for _ in range(2)] == ["pulse", "out"]
+    await channel.close()
+
+
+async def test_a_cancelled_caller_does_not_wait_for_a_slow_far_side() -> None:
+    class Full(Wire):
+        """Takes the first frame and no further one."""
+
+        async def write(self, data: bytes) -> None:
+            await super().write(data)
+            if self.sent.qsize() > 1:
+                await asyncio.Event().wait()
+
+    wire = Full()
+    channel = channel_on(wire)
+    caller = asyncio.create_task(channel.ask("x", attempted="try"))
+    while wire.sent.empty():
+        await asyncio.sleep(0)
+    caller.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([caller])
+        await channel.close()
+    assert caller.cancelled() and asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def settle(wire: Wire) -> None:
+    """Until the channel has read all that was said."""
+    while not wire.incoming.empty() and not wire.closed:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)

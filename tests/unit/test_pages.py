@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, shown
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, Isolation, TaskMode, TaskState
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
@@ -101,7 +101,10 @@ class Partly(PlayedFleet):
     """A fleet of which one machine answers, one does not, and the others were not asked yet."""
 
     def machines(self) -> dict[str, MachineSeen]:
-        return {"box-03": MachineSeen(9, cpus=4), "macbook": MachineSeen(0, why="no route to host")}
+        return {
+            "box-03": MachineSeen(MachineState.WELL, 9, cpus=4),
+            "macbook": MachineSeen(MachineState.AWAY, why="no route to host"),
+        }
 
 
 async def test_what_nobody_has_seen_is_not_well(tmp_path: Path) -> None:

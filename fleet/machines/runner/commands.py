@@ -12,20 +12,19 @@ from .children import become, default_signals, high_pipe
 from .facts import signal_group
 from .files import CHUNK, attempt, parse, read_all, write_all
 from .frames import Problem
-from .jobs import Job
+from .jobs import Job, Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
     from .files import Json
-    from .serve import Serve
 
 
 class RunJob(Job):
     """A short command, or a function of ours in a child so that it holds up nobody."""
 
-    def __init__(self, serve: Serve, number: int, request: Json, work: Optional[Callable[[], Any]] = None) -> None:
+    def __init__(self, serve: Link, number: int, request: Json, work: Optional[Callable[[], Any]] = None) -> None:
         super().__init__(serve, number)
         self.limit = request.get("limit", 1 << 20)
         self.strict = request.get("strict", False)

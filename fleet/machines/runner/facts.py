@@ -8,10 +8,6 @@ import sys
 
 from .files import attempt, read_path
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 LINUX = sys.platform.startswith("linux")
 MARK = "AIRBOSS_PIPE"  # in the environment of every process of a pipe: the pipe's id
 LONGEST_ENVIRONMENT = 1 << 22

@@ -8,12 +8,8 @@ import time
 from .facts import LINUX, boot, kill_each, marked, start_time, tree_of
 from .files import CHUNK, read_path
 from .frames import Problem
-from .jobs import Job
+from .jobs import Job, Link
 from .pipes import alive, notify, starting, state, status
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .serve import Serve
 
 PULSE_SECONDS = 4.0
 GIVE_UP_SECONDS = 10.0  # for processes that do not end when they are killed
@@ -22,7 +18,7 @@ GIVE_UP_SECONDS = 10.0  # for processes that do not end when they are killed
 class AttachJob(Job):
     """Follows a pipe from a byte offset to its end."""
 
-    def __init__(self, serve: Serve, number: int, directory: str, offset: int) -> None:
+    def __init__(self, serve: Link, number: int, directory: str, offset: int) -> None:
         super().__init__(serve, number)
         self.directory, self.offset = directory, offset
         self.fd = -1
@@ -110,7 +106,7 @@ class AttachJob(Job):
 class StopJob(Job):
     """Waits until the supervisor has ended the tree; does it itself where the supervisor is dead."""
 
-    def __init__(self, serve: Serve, number: int, directory: str, grace: float) -> None:
+    def __init__(self, serve: Link, number: int, directory: str, grace: float) -> None:
         super().__init__(serve, number)
         self.directory = directory
         self.give_up = time.monotonic() + grace + 2 * GIVE_UP_SECONDS

@@ -16,8 +16,8 @@ from .containment import can_contain, harden
 from .facts import LINUX, boot
 from .files import attempt, now_us, read_path, remove, write_all, write_path
 from .follow import AttachJob, StopJob
-from .frames import Problem, frame, whole_frames
-from .jobs import Job
+from .frames import Problem, whole_frames
+from .jobs import Job, Link
 from .pipes import forget, notify
 from .transfers import ReadJob, WriteJob
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
     from .files import Json
-
-ROOM = 1 << 18  # bytes of frames waiting for the link before producers pause
 
 
 def serve(root: str) -> None:
@@ -44,47 +42,16 @@ def problem_of(error: Exception) -> Problem:
     return Problem("unavailable", "the runner failed at this request: %s: %s" % (type(error).__name__, error))
 
 
-class Serve:
+class Serve(Link):
     """The loop: one thread, no request holds up another, the link's pace is everybody's."""
 
     def __init__(self, root: str) -> None:
-        import pwd
-
-        account = pwd.getpwuid(os.getuid())
-        self.user, self.home = account.pw_name, account.pw_dir
-        self.root = root
-        self.directory = self.home if os.path.isdir(self.home) else root  # where commands run by default
+        super().__init__(root)
         self.runner = os.path.abspath(sys.argv[0])  # the one file that all of this came in
         with open(self.runner, "rb") as file:
             self.content = file.read()
-        self.jobs: dict[int, Job] = {}
-        self.orphans: list[int] = []
-        self.outgoing = bytearray()
         self.incoming = bytearray()
         self.contained: Optional[bool] = None
-
-    def room(self) -> bool:
-        return len(self.outgoing) < ROOM
-
-    def send(self, header: Json, payload: bytes = b"") -> None:
-        self.outgoing += frame(header, payload)
-
-    def fail(self, number: int, problem: Problem) -> None:
-        self.send({"id": number, "error": problem.kind, "cause": problem.cause})
-        self.jobs.pop(number, None)
-
-    def base_env(self, path: list[str]) -> dict[str, str]:
-        default = os.environ.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
-        return {
-            "HOME": self.home,
-            "USER": self.user,
-            "LOGNAME": self.user,
-            "LANG": os.environ.get("LANG") or "C.UTF-8",
-            "PATH": ":".join([*path, default]),
-        }
-
-    def resolve(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self.root, path))
 
     def pipe(self, name: str) -> str:
         plain = name.replace("-", "").replace("_", "").replace(".", "")

@@ -7,19 +7,17 @@ import stat
 
 from .files import CHUNK, write_all
 from .frames import Problem
-from .jobs import Job
+from .jobs import Job, Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from .serve import Serve
-
 
 class ReadJob(Job):
     """Streams the first bytes of a file."""
 
-    def __init__(self, serve: Serve, number: int, path: str, limit: int, tail: bool = False) -> None:
+    def __init__(self, serve: Link, number: int, path: str, limit: int, tail: bool = False) -> None:
         super().__init__(serve, number)
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -53,7 +51,7 @@ class ReadJob(Job):
 class WriteJob(Job):
     """Receives a file and puts it in place at once."""
 
-    def __init__(self, serve: Serve, number: int, path: str, mode: int) -> None:
+    def __init__(self, serve: Link, number: int, path: str, mode: int) -> None:
         super().__init__(serve, number)
         self.path, self.wake = path, float("inf")
         self.temporary = "%s.%d-%d.tmp" % (path, os.getpid(), number)

@@ -1,0 +1,73 @@
+"""One look at a machine that goes wrong ends no other look, and not the watch."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.telemetry_view import machine_line
+from fleet.clock import SystemClock
+from fleet.config import FleetConfig, MachineConfig
+from fleet.machines.executors import Executors
+from fleet.machines.watch import MachineSeen, MachineState, MachineWatch
+from fleet.model import Isolation
+from fleet.ports import Executor
+
+
+class HalfBroken(Executors):
+    """The link to one machine cannot even be thought of."""
+
+    def agent(self, machine: str) -> Executor:
+        if machine == "odd":
+            raise ZeroDivisionError("a bug")
+        return super().agent(machine)
+
+
+class RoundClock(SystemClock):
+    """Ends the watch's wait between rounds at once, and counts the rounds."""
+
+    rounds = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.rounds += 1
+        await asyncio.sleep(0)
+
+
+async def test_a_look_that_hits_a_bug_ends_no_other_look(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    machines = {name: MachineConfig(executor="local", home=str(tmp_path / name)) for name in ("odd", "well")}
+    config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines=machines)
+    executors, clock = HalfBroken(config, tmp_path), RoundClock()
+    watch = MachineWatch(lambda: config, executors, clock)
+    looking = asyncio.create_task(watch.run())
+    try:
+        async with asyncio.timeout(60):
+            while clock.rounds < 3:
+                await asyncio.sleep(0.01)
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+        await executors.close()
+    assert looking.cancelled()
+    assert {name: seen.state for name, seen in watch.seen.items()} == {
+        "odd": MachineState.FAULTY,
+        "well": MachineState.WELL,
+    }
+    assert "ZeroDivisionError" in caplog.text and "internal error" in watch.seen["odd"].why
+
+
+@pytest.mark.parametrize(
+    ("seen", "shown"),
+    [
+        (None, "● box 1/2 · not seen yet"),
+        (MachineSeen(MachineState.WELL, 5_000_000, load_milli=1500), "● box 1/2 load 1.5 · 5 s ago"),
+        (MachineSeen(MachineState.AWAY, 5_000_000, why="no answer"), "⚠ box · 5 s ago · no answer"),
+        (MachineSeen(MachineState.AWAY, why="no answer"), "⚠ box 1/2 · not seen yet · no answer"),
+        (MachineSeen(MachineState.FAULTY, 5_000_000, why="no boot id"), "⚠ box faulty · 5 s ago · no boot id"),
+        (MachineSeen(MachineState.FAULTY, why="no boot id"), "⚠ box 1/2 faulty · not seen yet · no boot id"),
+    ],
+)
+def test_each_state_of_a_machine_is_shown(seen: MachineSeen | None, shown: str) -> None:
+    parts = machine_line("box", MachineConfig(executor="local", slots=2), 1, seen, 10_000_000)
+    assert "".join(str(part) for part in parts) == shown
