@@ -21,6 +21,7 @@ from fleet.verdict import Outcome
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
 _NAMED_MACHINES = 3
 _WAITING_SHOWN = 3
+_KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
 _WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and what is left of a session's doing
 
@@ -111,7 +112,7 @@ def _waiting(view: FleetView) -> list[Line]:
     lines = [
         line(
             f"✋ {one.id} · {one.task} ",
-            "asks: " if one.kind == "permission" else "held: ",
+            _KINDS.get(one.kind, "asks: "),
             one_line(_what(one), 50),
         )
         for one in view.overview.waiting[:_WAITING_SHOWN]

@@ -40,6 +40,7 @@ class TaskState(StrEnum):
     QUEUED = "queued"
     PREPARING = "preparing"
     RUNNING = "running"
+    STALLED = "stalled"  # its turn stopped short: a person says whether it goes on, is judged as it is, or stops
     JUDGING = "judging"
     HELD = "held"
     LANDING = "landing"
@@ -68,6 +69,7 @@ class TurnCause(StrEnum):
     REQUEST = "request"
     REWORK = "rework"
     SAID = "said"
+    GO_ON = "go-on"  # a person let a turn that stopped short go on
 
 
 ENDS = frozenset(
@@ -82,10 +84,11 @@ ENDS = frozenset(
     }
 )
 
-_Q, _P, _R, _J, _H, _L = (
+_Q, _P, _R, _S, _J, _H, _L = (
     TaskState.QUEUED,
     TaskState.PREPARING,
     TaskState.RUNNING,
+    TaskState.STALLED,
     TaskState.JUDGING,
     TaskState.HELD,
     TaskState.LANDING,
@@ -98,14 +101,15 @@ _BAD_ENDS = frozenset(
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _Q: frozenset({_P}) | _BAD_ENDS,
     _P: frozenset({_R}) | _BAD_ENDS,
-    _R: frozenset({_J, TaskState.ANSWERED}) | _BAD_ENDS,
+    _R: frozenset({_S, _J, TaskState.ANSWERED}) | _BAD_ENDS,
+    _S: frozenset({_R, _J}) | _BAD_ENDS,
     _J: frozenset({_R, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,
     _L: frozenset({_J, _R, _H, TaskState.LANDED}) | _BAD_ENDS,
     **{end: frozenset() for end in ENDS},
 }
 
-#: Exit status of a command that waited for a task, by the state it ended in.
+#: Exit status of a command that waited for a task, by the state it ended or waits in.
 STATUS_OF_STATE: dict[TaskState, int] = {
     TaskState.LANDED: 0,
     TaskState.ANSWERED: 0,
@@ -114,8 +118,16 @@ STATUS_OF_STATE: dict[TaskState, int] = {
     TaskState.STOPPED: 2,
     TaskState.UNAVAILABLE: 3,
     TaskState.LOST: 3,
+    TaskState.STALLED: 4,
     TaskState.HELD: 4,
 }
+
+
+def status_of(task: Task) -> int:
+    """Exit status of a command that waited for the task. A question whose turn stalled has no answer: 3."""
+    if task.mode is TaskMode.ASK and task.state is TaskState.STALLED:
+        return STATUS_OF_STATE[TaskState.UNAVAILABLE]
+    return STATUS_OF_STATE[task.state]
 
 
 def may_move(old: TaskState, new: TaskState) -> bool:

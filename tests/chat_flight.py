@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy import update
 
 from bot.cards import Card, shown
+from fleet.agent_events import TurnOutcome
 from fleet.events import (
     Event,
     GateClosed,
@@ -19,7 +20,8 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import Exited
-from fleet.model import Isolation, Session, TaskState
+from fleet.flight.moves import settle_stall
+from fleet.model import Isolation, Session, TaskState, TurnCause
 from fleet.questions import Question, to_json
 from fleet.store import approvals, ledger, sessions, tables, tasks
 from fleet.store.core import Tx
@@ -89,6 +91,33 @@ class Flight:
             approvals.open_hold(tx, session=self.session, commit=COMMIT, tree=TREE, reason="touches tests/**")
 
         await self.there.store.write(work)
+
+    async def stall(
+        self, outcome: TurnOutcome, error: str, *, exit_: str = "", commit: str = COMMIT, claim: str = ""
+    ) -> None:
+        """The turn stops short, as the flight puts it into the store."""
+
+        def work(tx: Tx) -> None:
+            turn = sessions.create_turn(tx, self.session, TurnCause.REQUEST, "mend it")
+            sessions.update_turn(
+                tx, turn.id, ended_us=tx.now_us(), outcome=outcome, claim=claim, error=error, exit=exit_
+            )
+            tree = TREE if commit else ""
+            approvals.open_stall(tx, session=self.session, commit=commit, tree=tree, reason=error)
+            tasks.move(tx, "t1", TaskState.STALLED, error, "airboss")
+
+        await self.there.store.write(work)
+        await self.there.settle()
+
+    async def went_on(self, state: TaskState) -> None:
+        """The flight acts on what a person decided about the stall."""
+
+        def work(tx: Tx) -> None:
+            settle_stall(tx, "t1")
+            tasks.move(tx, "t1", state, "", "airboss")
+
+        await self.there.store.write(work)
+        await self.there.settle()
 
     async def decided(self, ask: str) -> None:
         """The follower tells the agent what became of its request."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def every_command() -> tuple[Command, ...]:
     """All of them, in the order that help shows. Loaded on the call: the command line needs none of it."""
-    from bot.commands import answers, fleet, help, reports, talk, tasks
+    from bot.commands import answers, fleet, help, reports, stalled, talk, tasks
 
-    return (*tasks.COMMANDS, *answers.COMMANDS, *talk.COMMANDS, *fleet.COMMANDS, *reports.COMMANDS, *help.COMMANDS)
+    rooms = (tasks, stalled, answers, talk, fleet, reports, help)
+    return tuple(command for room in rooms for command in room.COMMANDS)

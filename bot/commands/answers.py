@@ -45,6 +45,13 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         if isinstance(asked, list):
             _show(context, call, posts, asked)
             return
+        if asked.kind == "stall":
+            raise Refused(
+                attempted=f"{verb} {asked.id}",
+                cause="a turn that stopped short is not answered with yes or no",
+                hint=f"/go {asked.task} lets the agent go on, /judge {asked.task} judges its work as it is, "
+                f"/stop {asked.task} ends the task.",
+            )
         right = Right.RELEASE if asked.kind == "hold" else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
         _demand_shown(tx, call, asked, allow=allow)

@@ -39,6 +39,7 @@ _REACHES: Final = {
     Reach.NEXT_TURN: "queued: the agent reads it as its next turn",
     Reach.BEFORE_LANDING: "queued: read before anything lands",
     Reach.WITHDRAWS: "the approval is withdrawn and the agent goes on",
+    Reach.GOES_ON: "the agent goes on with your words",
 }
 
 
@@ -76,7 +77,7 @@ def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: app
     """The card that asked for a yes loses its buttons, and says why."""
     base = footer(task, Progress(), context.config().isolation)
     who = "you" if call.actor == task.requester else call.person.name
-    title = line(f"{task.id} · withdrawn: {who} said more")
+    title = line(f"{task.id} · {'goes on' if held.kind == 'stall' else 'withdrawn'}: {who} said more")
     card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
     for key in (asks.key(held), asks.reminder_key(held)):
         buttons.change(posts, key, card)

@@ -39,7 +39,7 @@ from bot.telling import news
 from bot.telling.notify import Notifier
 from fleet.errors import AirbossError, Misused, StoreUnavailable, Unavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
-from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState
+from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState, status_of
 from fleet.store import approvals, tasks
 from fleet.store.core import Tx
 from fleet.supervise import OwnedTasks, alongside, first
@@ -249,11 +249,14 @@ class ControlServer:
 
 
 def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:
-    """The task, and its exit status once it has ended or waits for a person; one that was answered does neither."""
+    """The task, and its exit status once it has ended or waits for a person; one that was answered, or
+    is being stopped, does neither."""
     task = tasks.task(tx, task_id)
     if task.state in ENDS:
-        return task, STATUS_OF_STATE[task.state]
-    return task, STATUS_OF_STATE[TaskState.HELD] if approvals.waiting(tx, task_id) else None
+        return task, status_of(task)
+    if tasks.stop_requested(tx, task_id) or not approvals.waiting(tx, task_id):
+        return task, None
+    return task, status_of(task) if task.state is TaskState.STALLED else STATUS_OF_STATE[TaskState.HELD]
 
 
 class _Peer:

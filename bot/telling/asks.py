@@ -15,8 +15,10 @@ from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, field, line, one_line
 from bot.telling import documents
 from fleet import questions
-from fleet.model import Task
+from fleet.agent_events import TurnOutcome
+from fleet.model import Task, TaskMode
 from fleet.questions import Question
+from fleet.store import sessions
 from fleet.store.approvals import EXPIRED, Approval
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted, clean
@@ -26,6 +28,22 @@ SHOWN_CHARACTERS: Final = 2_400
 SHOWN_LINES: Final = 24
 REMIND_US: Final = 30 * 60_000_000
 _OPTIONS_SHOWN: Final = 6
+_VERBS: Final = {
+    "allow": "approved",
+    "deny": "denied",
+    "answer": "answered",
+    "go-on": "goes on",
+    "judge": "judged as it is",
+}
+_YES: Final = ("allow", "answer", "go-on", "judge")
+_SHORT: Final[dict[TurnOutcome | None, str]] = {
+    TurnOutcome.FAILED: "the agent failed",
+    TurnOutcome.LIMITED: "usage limit reached",
+    TurnOutcome.NOT_LOGGED_IN: "the agent is not logged in",
+    TurnOutcome.OVERLOADED: "the model is overloaded",
+    TurnOutcome.CONVERSATION_LOST: "the conversation is lost",
+    TurnOutcome.CONTEXT_FULL: "the context is full",
+}
 _GO_ON: Final = "A person is back. What was denied because nobody answered: ask again when you need it."
 
 
@@ -65,6 +83,8 @@ def ask_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
     """What waits, as a message with buttons."""
     if asked.kind == "hold":
         return _hold_card(task, asked, ground)
+    if asked.kind == "stall":
+        return _stall_card(tx, task, asked, ground)
     if asked.questions:
         return _question_card(task, asked, ground)
     return _permission_card(tx, task, asked, ground)
@@ -82,7 +102,7 @@ def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
     """What becomes of a question's card: its buttons go, and it says who answered and when."""
     if asked.decision == "deny" and asked.decided_why == EXPIRED:
         return _expired_card(task, asked, base)
-    verb = {"allow": "approved", "deny": "denied", "answer": "answered"}.get(asked.decision, asked.decision)
+    verb = _VERBS.get(asked.decision, asked.decision)
     scope = " for this session" if asked.scope == "session" else ""
     said = "“{}”" if asked.decision == "answer" else "{}"
     before, _, after = said.partition("{}")
@@ -91,7 +111,7 @@ def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
         title=line(f"{task.id} · {asked.id} · {verb}{scope}"),
         lines=(line(one_line(what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
         footer=base,
-        tone=Tone.GOOD if asked.decision in ("allow", "answer") else Tone.BAD,
+        tone=Tone.GOOD if asked.decision in _YES else Tone.BAD,
     )
 
 
@@ -122,6 +142,44 @@ def _hold_card(task: Task, held: Approval, ground: Ground) -> Card:
             Action("Approve", f"/approve {held.id}", digest=digest),
             Action("Deny", f"/deny {held.id}", digest=digest),
             Action("Diff", f"/diff {task.id}", once=False),
+        ),
+        footer=ground.base,
+        tone=Tone.WAITING,
+        mention=task.requester,
+    )
+
+
+def _stall_card(tx: Tx, task: Task, stall: Approval, ground: Ground) -> Card:
+    """How the turn ended, in the vendor's words, and what a person can do about it."""
+    turn = sessions.turns(tx, stall.session)[-1]
+    digest = binding(stall)
+    lines = [line("“", one_line(turn.error, 300), "”")] if turn.error else []
+    if turn.claim and turn.claim != turn.error:
+        lines.append(line("It said last: “", one_line(turn.claim, 120), "”"))
+    if "SIGKILL" in turn.exit:
+        lines.append(line("SIGKILL often means that the machine ran out of memory."))
+    if stall.request:
+        lines.append(line("The work is kept, without a snapshot: ", one_line(stall.request, 160)))
+    elif task.mode is TaskMode.CHANGE:
+        lines.append(line("Nothing was judged. The work is kept." if stall.commit else "No file was changed."))
+    fields = [field("Turn", str(turn.number)), field("For", ground.person or task.requester)]
+    if turn.exit:
+        fields.insert(0, field("Exit", turn.exit))
+    if ground.machine:
+        fields.append(field("On", ground.machine))
+    if stall.commit:
+        fields.append(field("Commit", words.short(stall.commit)))
+    judge = (Action("Judge as it is", f"/judge {task.id}", digest=digest),) if stall.commit else ()
+    diff = (Action("Diff", f"/diff {task.id}", once=False),) if stall.commit else ()
+    return Card(
+        title=line(f"{task.id} · {stall.id} · {_SHORT.get(turn.outcome, 'stalled')}"),
+        lines=tuple(lines),
+        fields=tuple(fields),
+        actions=(
+            Action("Go on", f"/go {task.id}", digest=digest),
+            *judge,
+            Action("Stop", f"/stop {task.id}"),
+            *diff,
         ),
         footer=ground.base,
         tone=Tone.WAITING,
@@ -233,6 +291,8 @@ def what(asked: Approval) -> str:
     """Exactly what would be done."""
     if asked.kind == "hold":
         return f"the change {words.short(asked.commit)}"
+    if asked.kind == "stall":
+        return asked.reason
     if asked.questions:
         return " / ".join(one.text for one in questions.from_json(asked.questions))
     return asked.command or "\n".join(asked.paths) or asked.request

@@ -31,7 +31,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, recent, tasks
+from fleet.store import approvals, recent, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
@@ -213,6 +213,9 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Te
         case TaskState.HELD:
             holds = [one for one in approvals.waiting(tx, task.id) if one.kind == "hold"]
             return [_asking(tx, task, one, progress, telling) for one in holds]
+        case TaskState.STALLED:
+            stalled = stalls.waiting(tx, task.id)
+            return [_asking(tx, task, stalled, progress, telling)] if stalled is not None else []
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)

@@ -39,6 +39,7 @@ _TONE = {
     TaskState.REFUSED: Tone.BAD,
     TaskState.UNAVAILABLE: Tone.BAD,
     TaskState.LOST: Tone.BAD,
+    TaskState.STALLED: Tone.WAITING,
     TaskState.HELD: Tone.WAITING,
     TaskState.STOPPED: Tone.PLAIN,
 }

@@ -74,8 +74,8 @@ def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card
 def _row(tx: Tx, asked: Approval) -> Line:
     """``a6 · t1 · Bash: make deploy · until 14:00 UTC``."""
     text = tx.store.redact(asks.what(asked)) if tx.store.redact else asks.what(asked)
-    if asked.kind == "hold":
-        kind, text = "held: ", asked.reason
+    if asked.kind in ("hold", "stall"):
+        kind, text = "held: " if asked.kind == "hold" else "stalled: ", asked.reason
     elif asked.questions:
         kind = "asks: "
     else:

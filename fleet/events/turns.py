@@ -39,6 +39,19 @@ class TurnClosed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StallDecided(Event):
+    """A person's word about a turn that stopped short: ``decision`` is ``go-on`` or ``judge``.
+
+    ``outcome`` is the turn's, ``commit`` its snapshot, empty where no file was changed.
+    """
+
+    KIND: ClassVar[str] = "stall.decided"
+    decision: str
+    outcome: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class PersonSaid(Event):
     """A person's words for a session: how they were taken is ``steered`` or ``queued``."""
 

@@ -6,9 +6,12 @@ dies in between starts it once all the same.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
+from fleet.agent_events import TurnOutcome
 from fleet.errors import Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, TurnStarted
 from fleet.failpoints import failpoint
@@ -21,6 +24,8 @@ from fleet.ports import Brief, PipeSpec
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.recording import record
+
+_LOST: Final = (TurnOutcome.CONVERSATION_LOST, TurnOutcome.CONTEXT_FULL)
 
 Also = Callable[[Tx], None]
 """What else belongs into the transaction that begins a turn."""
@@ -62,6 +67,8 @@ class AgentProcess:
             opened = sessions.update(
                 tx,
                 session.id,
+                conversation=session.conversation,
+                resume=session.resume,
                 workspace=session.workspace,
                 pipe=pipe,
                 pipe_end=PipeEnd.NONE,
@@ -97,8 +104,7 @@ class AgentProcess:
                     cause="no trusted exit record of its process",
                 )
         if follower is None or follower.ended is not None or session.one_turn:
-            if not session.resume:
-                text = prompts.from_the_start(self._task.prompt, text)
+            session, text = await self._conversation(session, text)
             await self.begin(session, cause, text, also, words)
             return
 
@@ -108,6 +114,15 @@ class AgentProcess:
             return turn
 
         await follower.say(text, commit)
+
+    async def _conversation(self, session: Session, text: str) -> tuple[Session, str]:
+        """What a new process goes on with: the same conversation, or a new one where it cannot be gone on with."""
+        turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
+        lost = turns[-1].outcome in _LOST
+        if session.resume and not lost:
+            return session, text
+        prompt, session = self._task.prompt, replace(session, conversation=str(uuid.uuid4()), resume="")
+        return session, prompts.afresh(prompt, turns, text) if lost else prompts.from_the_start(prompt, text)
 
     async def follow(self, session: Session) -> Follower:
         """Starts the session's process, or finds it, and follows it."""

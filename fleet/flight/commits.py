@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fleet import questions
-from fleet.agent_events import Allow, Answered, Asked, AskPerson, Decision, Deny, Ruling, TurnEnded
+from fleet.agent_events import Allow, Answered, Asked, AskPerson, Decision, Deny, Ruling, TurnEnded, TurnOutcome
 from fleet.agents.lines import with_attachments
 from fleet.events import PermissionDecided, PersonSaid, PipeEnded, Source
-from fleet.exits import Lost
+from fleet.exits import Exited, Lost
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
@@ -141,6 +141,10 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
     record(tx, body, session, source=Source.SUPERVISOR)
     sessions.update(tx, session.id, pipe_end=_pipe_end(ended))
     approvals.withdraw(tx, session=session.id, why="the process that asked is gone")
+    for turn in sessions.turns(tx, session.id)[-1:]:
+        stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED)
+        if stopped_short and not turn.exit and isinstance(ended.exit, Exited) and ended.exit.code:
+            sessions.update_turn(tx, turn.id, exit=str(ended.exit))
 
 
 def _decision(answer: approvals.Answer) -> Decision:

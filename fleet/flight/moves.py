@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fleet.events import Source, StallDecided
 from fleet.flight import notes
 from fleet.model import AIRBOSS, ENDS, Task, TaskState
-from fleet.store import approvals, sessions, tasks
+from fleet.store import approvals, sessions, stalls, tasks
 from fleet.store.core import Tx
+from fleet.store.recording import record
 
 
 def move(tx: Tx, task_id: str, state: TaskState, why: str = "") -> Task:
@@ -21,9 +23,24 @@ def move_unless_said(tx: Tx, task_id: str, state: TaskState, why: str = "") -> N
         tasks.move(tx, task_id, state, why, AIRBOSS)
 
 
+def settle_stall(tx: Tx, task_id: str) -> None:
+    """Part of the transaction that acts on a person's word about a stalled task, or goes on without one."""
+    decided = stalls.decision(tx, task_id)
+    if decided is None:
+        stalls.withdraw(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)
+        return
+    approvals.settle(tx, decided.id)
+    session = sessions.of_task(tx, task_id)[-1]
+    turn = [turn for turn in sessions.turns(tx, session.id) if turn.ended_us][-1]
+    word = StallDecided(str(decided.decision), str(turn.outcome or ""), decided.commit)
+    record(tx, word, session, turn=turn.id, source=Source.PERSON, actor=decided.by)
+
+
 def to_running(tx: Tx, task_id: str) -> None:
-    """Part of the transaction that begins a turn. A change that was held for a person is held no more."""
+    """Part of the transaction that begins a turn. What waited for a person's decision waits no more."""
     task = tasks.task(tx, task_id)
+    if task.state is TaskState.STALLED:
+        settle_stall(tx, task_id)
     if task.state is TaskState.HELD:
         approvals.withdraw_hold(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)
     if task.state is not TaskState.RUNNING:

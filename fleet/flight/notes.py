@@ -14,7 +14,7 @@ from fleet.errors import Refused, Unreachable
 from fleet.flight import attachments
 from fleet.model import ENDS, Session, Task, TaskState
 from fleet.ports import Executor
-from fleet.store import approvals, landings, sessions, tasks
+from fleet.store import approvals, landings, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 from fleet.store.sessions import Note
@@ -31,6 +31,7 @@ class Reach(Enum):
     NEXT_TURN = auto()
     BEFORE_LANDING = auto()
     WITHDRAWS = auto()  # at once: the change that waited for a person's yes does not wait any more
+    GOES_ON = auto()  # at once: its turn had stopped short
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def leave(tx: Tx, task: Task, text: str, actor: str) -> Left:
     reach, held = _reach(tx, task, session), None
     if reach is Reach.WITHDRAWS:
         held = approvals.withdraw_hold(tx, task.id, by=actor, why=MORE_WAS_SAID)
+    if reach is Reach.GOES_ON:
+        held = stalls.withdraw(tx, task.id, by=actor, why=MORE_WAS_SAID)
     return Left(sessions.add_note(tx, session.id, text, actor), reach, held)
 
 
@@ -81,6 +84,8 @@ def _reach(tx: Tx, task: Task, session: Session) -> Reach:
         case TaskState.HELD:
             waits = any(approval.kind == "hold" for approval in approvals.waiting(tx, task.id))
             return Reach.WITHDRAWS if waits else Reach.BEFORE_LANDING
+        case TaskState.STALLED:
+            return Reach.GOES_ON if stalls.waiting(tx, task.id) is not None else Reach.BEFORE_LANDING
         case _:
             return Reach.AT_ITS_START
 

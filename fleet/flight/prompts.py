@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
+from typing import Final
 
+from fleet.agent_events import TurnOutcome
 from fleet.model import Session, Task, Turn
 from fleet.verdict import GateOutcome, Verdict
+
+_STALLS: Final[dict[TurnOutcome | None, str]] = {
+    TurnOutcome.FAILED: "the agent failed",
+    TurnOutcome.LIMITED: "the agent's usage limit is reached",
+    TurnOutcome.NOT_LOGGED_IN: "the agent is not logged in",
+    TurnOutcome.OVERLOADED: "the model is overloaded",
+    TurnOutcome.CONVERSATION_LOST: "the conversation is lost",
+    TurnOutcome.CONTEXT_FULL: "the context is full",
+}
 
 
 def commit_message(task: Task, session: Session, turn: Turn) -> str:
@@ -37,6 +49,30 @@ def rework(verdict: Verdict) -> str:
 def from_the_start(prompt: str, text: str) -> str:
     """A further turn's words for an agent that remembers nothing of the first."""
     return f"{prompt}\n\n---\n{text}"
+
+
+def afresh(prompt: str, turns: Sequence[Turn], text: str) -> str:
+    """A further turn's words for an agent whose conversation is lost, or too long to go on with."""
+    said = [f"- {textwrap.shorten(turn.claim, 500, placeholder='…')}" for turn in turns if turn.claim]
+    before = "An earlier conversation about this task cannot be continued. Its changes are in this worktree."
+    told = "\n".join([before, *(["What was said at the end of its turns:", *said] if said else [])])
+    return f"{prompt}\n\n---\n{told}\n\n{text}"
+
+
+def go_on(turn: Turn) -> str:
+    """What the agent reads when a person lets a turn that stopped short go on."""
+    return (
+        f"Your last turn stopped before it was done ({stalled(turn)}). Your work so far is still here. "
+        "Go on from there until the task is done."
+    )
+
+
+def stalled(turn: Turn) -> str:
+    """Why the work of a turn is not judged: how it ended, in the vendor's words, with the exit."""
+    how = _STALLS.get(turn.outcome, "the turn stopped short")
+    words = textwrap.shorten(turn.error, 300, placeholder="…")
+    exit_ = f" ({turn.exit})" if turn.exit and turn.exit not in words else ""
+    return (f"{how}: {words}" if words else how) + exit_
 
 
 def nothing_changed(turn: Turn) -> str:

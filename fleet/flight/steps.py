@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
+from fleet.agent_events import TurnOutcome
 from fleet.errors import Misused
-from fleet.events import HoldReleased, SessionPlaced, SnapshotMade, Source
+from fleet.events import HoldReleased, SessionPlaced, Source
 from fleet.failpoints import failpoint
-from fleet.flight import notes, placement, prompts
+from fleet.flight import notes, placement, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.services import Services
+from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
 from fleet.landing.attempt import Change, Interrupted, Judged, Landed, LandingAttempt
 from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
@@ -24,7 +26,6 @@ from fleet.supervise import alongside, first
 from fleet.verdict import Outcome, Verdict
 
 _HEARD_AT = (Outcome.PASSED, Outcome.HELD, Outcome.FAILED)
-_NO_RECORD = "no trusted exit record of the agent's process"
 
 
 class Steps:
@@ -32,10 +33,12 @@ class Steps:
 
     def __init__(self, services: Services, agent: AgentProcess, waits: Waits) -> None:
         self._services, self._agent, self._waits = services, agent, waits
+        self._stalling = Stalling(services, agent, waits, self._heard)
         self._steps: dict[TaskState, Callable[[Task], Awaitable[None]]] = {
             TaskState.QUEUED: self._place,
             TaskState.PREPARING: self._prepare,
             TaskState.RUNNING: self._run,
+            TaskState.STALLED: self._stalling.wait,
             TaskState.JUDGING: self._judge,
             TaskState.HELD: self._hold,
             TaskState.LANDING: self._land,
@@ -117,7 +120,7 @@ class Steps:
                 return  # a person asked for a stop; the next step sees it
             session = follower.session
         if session.pipe_end is PipeEnd.LOST:
-            await self._move(task, TaskState.LOST, _NO_RECORD)
+            await self._move(task, TaskState.LOST, NO_RECORD)
             return
         if session.pipe_end is PipeEnd.UNAVAILABLE:
             why = self._agent.why_unavailable
@@ -125,40 +128,28 @@ class Steps:
                 task, TaskState.UNAVAILABLE, f"{session.agent} did not start on {session.machine}: {why}"
             )
             return
+        turn = await self._turn(session)
+        if turn.outcome is not TurnOutcome.COMPLETED:
+            await self._stalling.stall(task, session)
+            return
         if await self._heard(task, session):
             return
         if task.mode is TaskMode.ASK:
             await self._move_unless_said(task, TaskState.ANSWERED)
             return
-        await self._snapshot(task, session, await self._turn(session))
+        await self._snapshot(task, session, turn)
 
     async def _snapshot(self, task: Task, session: Session, turn: Turn) -> None:
         if session.isolation.unsafe and not await self._agent.gone(session):
-            why = "the agent shares the gate's login and its processes were not seen gone"
-            await self._move(task, TaskState.LOST, why)
+            await self._move(task, TaskState.LOST, NOT_GONE)
             return
-        message = prompts.commit_message(task, session, turn)
-        executor = self._services.executors.agent(session.machine)
-        repository = self._services.repositories(task.repo)
-        taking = self._services.workspaces.snapshot(
-            executor, repository, session.base, session.workspace, message, turn.ended_us // 1_000_000
-        )
-        snapshot = await self._waits.unless_stopped(taking, "take the snapshot")
+        snapshot = await snapshots.take(self._services, self._waits, task, session, turn)
         if snapshot.empty:
             await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn))
             return
 
         def work(tx: Tx) -> None:
-            sessions.update_turn(tx, turn.id, snapshot=snapshot.commit, tree=snapshot.tree)
-            made = SnapshotMade(
-                snapshot.commit,
-                snapshot.tree,
-                session.base,
-                snapshot.files,
-                snapshot.insertions,
-                snapshot.deletions,
-            )
-            record(tx, made, session, turn=turn.id)
+            snapshots.note(tx, session, turn, snapshot)
             move(tx, task.id, TaskState.JUDGING)
 
         await self._services.store.write(work)
@@ -270,7 +261,8 @@ class Steps:
 
     async def _reworks(self, session: Session) -> int:
         found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
-        return sum(turn.cause is TurnCause.REWORK for turn in found)
+        completed = [turn for turn in found if turn.outcome is TurnOutcome.COMPLETED]
+        return sum(turn.cause is TurnCause.REWORK for turn in completed)
 
     # --- small things ---------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ class ApprovalDecision(StrEnum):
     ALLOW = "allow"
     ANSWER = "answer"
     DENY = "deny"
+    GO_ON = "go-on"  # of a stall: the agent goes on
+    JUDGE = "judge"  # of a stall: its work is judged as it is
     WITHDRAWN = "withdrawn"
 
 
@@ -43,10 +45,10 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A question. ``kind`` is "permission" or "hold"; ``reason`` says why a person is asked.
+    """A question. ``kind`` is "permission", "hold" or "stall"; ``reason`` says why a person is asked.
 
-    A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold to ``commit`` and
-    ``tree``. ``questions``: what the agent wants to know, as the JSON of :func:`fleet.questions.to_json`.
+    A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold or a stall to
+    ``commit`` and ``tree``. ``questions``: what the agent wants to know, as JSON (:func:`fleet.questions.to_json`).
     ``scope`` is "session" when the yes counts for the whole session. ``expires_us`` 0: never. ``pinged_us``: when
     it first made a sound, ``reminded_us``: when it was brought up again; 0 for not yet.
     """
@@ -127,6 +129,12 @@ def open_ask(
 def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, expires_us: int = 0) -> Approval:
     """A passed change that a person must release before it lands."""
     return _open(tx, session, kind="hold", commit=commit, tree=tree, reason=reason, expires_us=expires_us)
+
+
+def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
+    """A turn that stopped short. ``commit`` and ``tree`` are its snapshot, empty where no file was changed or no
+    snapshot could be taken: then ``trouble`` says why, and is kept as the request."""
+    return _open(tx, session, kind="stall", commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0)
 
 
 def approval(tx: Tx, approval_id: str) -> Approval:

@@ -110,6 +110,7 @@ def update(
     tx: Tx,
     session_id: str,
     *,
+    conversation: str | None = None,
     workspace: str | None = None,
     pipe: str | None = None,
     pipe_end: PipeEnd | None = None,
@@ -123,6 +124,7 @@ def update(
 ) -> Session:
     """Changes the fields that are given. Raises ``KeyError`` when there is no such session."""
     fields = {
+        "conversation": conversation,
         "workspace": workspace,
         "pipe": pipe,
         "pipe_end": pipe_end,

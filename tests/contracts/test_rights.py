@@ -21,7 +21,7 @@ BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
     " notify mute cancel",
-    Role.OPERATOR: "run ask stop retry approve deny say",
+    Role.OPERATOR: "run ask stop retry go judge approve deny say",
     Role.ADMIN: "",
 }
 #: Words that make each command do its work in a house with a task at work that asks.

@@ -14,6 +14,7 @@ from bot.telling import sounds
 from bot.telling.notify import folded
 from bot.telling.progress import progress_card
 from fleet import questions
+from fleet.agent_events import TurnOutcome
 from fleet.events import (
     AgentSaid,
     LandingDone,
@@ -32,7 +33,7 @@ from fleet.events import (
 )
 from fleet.figures import ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.model import Isolation, TaskState
+from fleet.model import Isolation, TaskState, TurnCause
 from fleet.questions import Option, Question
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Tx
@@ -58,7 +59,7 @@ class Shown:
 async def scenes(directory: Path, look: str = "") -> list[Shown]:
     """All cards, made under ``directory``, with commands as that look's chat writes them."""
     found: list[Shown] = []
-    for number, play in enumerate((_flight, _states, _fleet, _crowd, _questions, _trouble)):
+    for number, play in enumerate((_flight, _states, _fleet, _crowd, _questions, _stalled, _trouble)):
         fleet_toml = _crowded() if play is _crowd else FLEET
         async with (
             house(directory / str(number), fleet_toml, slack=look == "slack") as there,
@@ -321,6 +322,26 @@ async def _questions(there: House) -> AsyncGenerator[Shown, None]:
     yield await _progress(flight, "progress, held", 5)
     await there.say(f"/approve {flight.task}")
     yield _last(there, "questions", "released", "approved")
+
+
+async def _stalled(there: House) -> AsyncGenerator[Shown, None]:
+    """A turn that stopped short, and what a person said to it."""
+    flight = await Flight.begin(there, ASK)
+    limit = "API Error: Request rejected (429) · You've hit your session limit · resets 5:10pm (Europe/Paris)"
+
+    def stall(tx: Tx) -> None:
+        turn = sessions.create_turn(tx, flight.session, TurnCause.REQUEST, ASK)
+        now, outcome = tx.now_us(), TurnOutcome.LIMITED
+        sessions.update_turn(tx, turn.id, ended_us=now, outcome=outcome, error=limit, exit="exit status 1")
+        approvals.open_stall(tx, session=flight.session, commit=COMMIT, tree=TREE, reason=limit)
+        tasks.move(tx, flight.task, TaskState.STALLED, f"the agent's usage limit is reached: {limit}", "airboss")
+
+    await there.store.write(stall)
+    await there.settle()
+    yield _last(there, "questions", "stalled", "usage limit")
+    yield await _progress(flight, "progress, stalled", 5)
+    await there.say(f"/go {flight.task}")
+    yield _last(there, "questions", "went on", "goes on")
 
 
 async def _trouble(there: House) -> AsyncGenerator[Shown, None]:

@@ -18,6 +18,7 @@ from bot.cards import Card, shown
 from bot.chats.console.adapter import MAIN, ConsoleAdapter, Following
 from bot.local import client
 from bot.local.control import ControlServer
+from fleet.agent_events import TurnOutcome
 from fleet.model import ChatRef, TaskState
 from fleet.questions import Option, Question
 from fleet.store import ledger, tables
@@ -81,6 +82,12 @@ SCRIPT: tuple[Say | Press | Happens, ...] = (
     Happens(lambda flight: flight.red()),
     Press("Log"),
     Happens(lambda flight: flight.red("E   assert 3 == 4")),
+    Happens(lambda flight: flight.stall(TurnOutcome.LIMITED, "You've hit your session limit")),
+    Press("Go on"),
+    Happens(lambda flight: flight.went_on(TaskState.RUNNING)),
+    Happens(lambda flight: flight.stall(TurnOutcome.FAILED, "the program ended: exit status 1")),
+    Press("Judge as it is"),
+    Happens(lambda flight: flight.went_on(TaskState.JUDGING)),
     Happens(lambda flight: flight.move(TaskState.FAILED, why="red for good")),
     Say("waiting"),
     Say("retry t1"),
@@ -260,6 +267,7 @@ async def test_the_same_conversation_ends_in_the_same_store(
     assert [task[0] for task in here["tasks"]] == ["t1", "t2"]
     assert here["tasks"][0][4] == "Run the tests, and mend “what” is red"
     assert here["stopped"] == [False, True]
-    assert [one[1:] for one in here["approvals"]] == [("allow", "", "session"), ("answer", "blue", "")]
+    decided = [("allow", "", "session"), ("answer", "blue", ""), ("go-on", "", ""), ("judge", "", "")]
+    assert [one[1:] for one in here["approvals"]] == decided
     for part, left in here.items():
         assert there[part] == left, part

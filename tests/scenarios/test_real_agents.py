@@ -6,6 +6,7 @@ Each script is what the model says; the tools, the questions and the processes a
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import Answer as Said
-from tests.far_end.scripted_model import Asking, Reply, ScriptedModel, call, say
+from tests.far_end.scripted_model import Asking, Refusal, Reply, ScriptedModel, call, say
 from tests.scenarios.house import Answer, House, house
 
 AGENTS = ("claude", "codex")
@@ -256,3 +257,99 @@ def test_a_controller_killed_in_mid_turn_lands_the_agents_work_once(pilot: Pilot
     told = [(asking.step, asking.words[-2:], asking.results) for asking in pilot.heard("hotel")]
     assert [step for step, *_ in told] == [0, 1], f"the agent was not begun anew: {told}"
     assert pilot.tools(begun.task) == ToolCalls(ok=1)
+
+
+# --- Turns that stop short --------------------------------------------------------------------------------
+
+REFUSALS = {
+    "kilo": (Refusal(529, "Overloaded"), "overloaded", "529"),
+    "lima": (Refusal(429, "You've hit your session limit · resets 5:10pm"), "limited", "429"),
+    "mike": (Refusal(401, "OAuth token has expired. Please run /login"), "not_logged_in", "401"),
+}
+
+
+def outcomes(pilot: Pilot, task: str) -> list[str]:
+    return [recorded.event.body()["outcome"] for recorded in pilot.house.of(task, "turn.closed")]
+
+
+@pytest.mark.parametrize("word", REFUSALS)
+def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_conversation(
+    pilot: Pilot, word: str
+) -> None:
+    refusal, outcome, words = REFUSALS[word]
+    better = threading.Event()
+
+    def script(asked: Asking) -> Said:
+        if asked.step == 0:
+            return pilot.shell(f"echo GOOD {word} {pilot.name} > work.txt")
+        return say("done") if better.is_set() else refusal
+
+    pilot.model.script(script, when=word)
+    before = pilot.house.commits()[0]
+    answer = pilot.begin(word)
+    assert answer.status == 4, answer.shown
+    assert pilot.house.state(answer.task) == "stalled"
+    assert words in answer.shown and "Judge as it is" in answer.shown
+    assert outcomes(pilot, answer.task) == [outcome]
+    assert pilot.house.of(answer.task, "gate.opened", "landing.done") == []
+    assert pilot.house.commits()[0] == before
+    assert living_in(pilot.house.workspace(answer.task)) == {}
+    better.set()
+    assert pilot.house.say(f"/go {answer.task}").status == 0
+    assert pilot.house.wait(answer.task).status == 0
+    assert pilot.house.main() == f"GOOD {word} {pilot.name}"
+    last = pilot.heard(word)[-1]
+    assert last.step >= 1 and "stopped before it was done" in last.heard, "the same conversation"
+    assert outcomes(pilot, answer.task) == [outcome, "completed"]
+
+
+def test_a_question_that_the_vendor_refuses_is_not_answered(pilot: Pilot) -> None:
+    answer = pilot.run("november", Refusal(429, "You've hit your session limit"), verb="ask")
+    assert answer.status == 3, answer.shown
+    assert pilot.house.state(answer.task) == "stalled"
+    pilot.house.say(f"/stop {answer.task}")
+
+
+def test_an_agent_that_is_killed_goes_on_where_it_was(pilot: Pilot) -> None:
+    kill = pilot.shell(f"echo GOOD killed {pilot.name} > work.txt; kill -9 $PPID; sleep 1")
+
+    def script(asked: Asking) -> Said:
+        return say("done") if "stopped before it was done" in asked.heard else kill
+
+    pilot.model.script(script, when="oscar")
+    answer = pilot.begin("oscar")
+    assert answer.status == 4, answer.shown
+    assert "killed by SIGKILL" in answer.shown
+    assert outcomes(pilot, answer.task) == ["failed"]
+    assert pilot.house.say(f"/go {answer.task}").status == 0
+    ended = pilot.house.wait(answer.task)
+    assert ended.status == 0, (outcomes(pilot, answer.task), ended.shown)
+    assert pilot.house.main() == f"GOOD killed {pilot.name}"
+
+
+def test_a_conversation_that_is_gone_is_begun_anew_with_the_task_and_what_was_done(pilot: Pilot) -> None:
+    better = threading.Event()
+
+    def script(asked: Asking) -> Said:
+        if not better.is_set():
+            half = pilot.shell(f"echo GOOD again {pilot.name} > work.txt")
+            return half if asked.step == 0 else Refusal(529, "Overloaded")
+        return say("done")
+
+    pilot.model.script(script, when="papa")
+    answer = pilot.begin("papa")
+    assert answer.status == 4, answer.shown
+    home = pilot.house.directory / f"home-{pilot.name}"
+    for kept in (home / ".claude" / "projects", home / ".codex" / "sessions"):
+        shutil.rmtree(kept, ignore_errors=True)
+    better.set()
+    pilot.house.say(f"/go {answer.task}")
+    pilot.house.until(lambda: len(outcomes(pilot, answer.task)) == 2, "the second turn ends")
+    assert pilot.house.wait(answer.task).status == 4
+    assert outcomes(pilot, answer.task) == ["overloaded", "conversation_lost"]
+    pilot.house.say(f"/go {answer.task}")
+    ended = pilot.house.wait(answer.task)
+    assert ended.status == 0, ended.shown
+    assert pilot.house.main() == f"GOOD again {pilot.name}"
+    last = pilot.heard("papa")[-1]
+    assert last.step == 0 and "cannot be continued" in last.heard and "please see to papa" in last.heard

@@ -1,0 +1,76 @@
+"""Commands for a task whose turn stopped short: let the agent go on, or judge its work as it is."""
+
+from __future__ import annotations
+
+import re
+
+from bot.cards import Card, Tone, line
+from bot.commands.common import find_task
+from bot.hearing.parse import words as split
+from bot.outbox.posting import Posts
+from bot.registry import Call, Command, Context, Effect
+from bot.telling import asks, buttons
+from bot.telling.progress import Progress, footer
+from fleet.errors import Refused
+from fleet.model import Task
+from fleet.store import approvals, stalls, tasks
+from fleet.store.approvals import ApprovalDecision
+from fleet.store.core import Tx
+from gates.people import Right
+
+SECTION = "Tasks"
+_APPROVAL = re.compile(r"[aA]\d{1,9}")
+_TOLD = {ApprovalDecision.GO_ON: "the agent goes on", ApprovalDecision.JUDGE: "its work is judged as it is"}
+
+
+async def go(context: Context, call: Call) -> Effect:
+    """The agent goes on where it stopped."""
+    return _decide(context, call, ApprovalDecision.GO_ON)
+
+
+async def judge(context: Context, call: Call) -> Effect:
+    """What the agent left is judged as if it had finished."""
+    return _decide(context, call, ApprovalDecision.JUDGE)
+
+
+def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
+    given = split(call.args)
+
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
+        task = _meant(tx, call, given[0] if given else "")
+        attempted = f"go on with {task.id}" if choice is ApprovalDecision.GO_ON else f"judge {task.id} as it is"
+        stall = stalls.waiting(tx, task.id)
+        if stall is None:
+            raise Refused(attempted=attempted, cause=f"it is not stalled: it is {task.state}")
+        if call.digest and call.digest != asks.binding(stall):
+            raise Refused(
+                attempted=attempted,
+                cause="the task stopped short again since this button was made",
+                hint=f"/waiting {stall.id} shows it as it is now.",
+            )
+        decided = stalls.decide(tx, stall, choice, call.actor)
+        base = footer(task, Progress(), context.config().isolation)
+        card = asks.decided_card(task, decided, call.person.name, base)
+        for key in (asks.key(stall), asks.reminder_key(stall)):
+            buttons.change(posts, key, card)
+        title = line(f"{task.id} · {_TOLD[choice]}")
+        posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
+        call.came_to(posts, task=task.id)
+        tx.after_commit(lambda: context.control.wake(task.id))
+
+    return effect
+
+
+def _meant(tx: Tx, call: Call, word: str) -> Task:
+    if _APPROVAL.fullmatch(word):
+        return tasks.task(tx, approvals.find(tx, word).task)
+    return find_task(tx, call, word)
+
+
+COMMANDS = (
+    Command(
+        "go", "let an agent that stopped short go on", "[TASK]", Right.STEER, go, SECTION, aliases=("continue",)
+    ),
+    Command("judge", "judge what an agent left when it stopped short", "[TASK]", Right.RUN, judge, SECTION),
+)

@@ -1,0 +1,40 @@
+"""A turn's work as a commit that the controller makes."""
+
+from __future__ import annotations
+
+from fleet.events import SnapshotMade
+from fleet.flight import prompts
+from fleet.flight.services import Services
+from fleet.flight.waits import Waits
+from fleet.git.workspace import Snapshot
+from fleet.model import Session, Task, Turn
+from fleet.store import sessions
+from fleet.store.core import Tx
+from fleet.store.recording import record
+
+
+async def take(services: Services, waits: Waits, task: Task, session: Session, turn: Turn) -> Snapshot:
+    """The work as it lies in the worktree. Raises ``Refused`` for work that may not be handed over."""
+    taking = services.workspaces.snapshot(
+        services.executors.agent(session.machine),
+        services.repositories(task.repo),
+        session.base,
+        session.workspace,
+        prompts.commit_message(task, session, turn),
+        turn.ended_us // 1_000_000,
+    )
+    return await waits.unless_stopped(taking, "take the snapshot")
+
+
+def note(tx: Tx, session: Session, turn: Turn, snapshot: Snapshot) -> None:
+    """Part of the transaction that says what follows from the snapshot."""
+    sessions.update_turn(tx, turn.id, snapshot=snapshot.commit, tree=snapshot.tree)
+    made = SnapshotMade(
+        snapshot.commit,
+        snapshot.tree,
+        session.base,
+        snapshot.files,
+        snapshot.insertions,
+        snapshot.deletions,
+    )
+    record(tx, made, session, turn=turn.id)

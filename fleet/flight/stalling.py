@@ -1,0 +1,107 @@
+"""What happens to a turn that did not complete: its work is kept, nothing is judged, and a person is asked.
+
+No process of the agent lives while the task waits. A person's word is a row (``fleet/store/stalls.py``); the flight
+acts on it in the transaction that settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from fleet.errors import Refused
+from fleet.flight import prompts, snapshots
+from fleet.flight.agent_process import AgentProcess
+from fleet.flight.moves import move, settle_stall, to_running
+from fleet.flight.services import Services
+from fleet.flight.waits import Waits
+from fleet.git.workspace import Snapshot
+from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.store import approvals, sessions, stalls
+from fleet.store.approvals import ApprovalDecision
+from fleet.store.core import Tx
+
+NOT_GONE = "the agent shares the gate's login and its processes were not seen gone"
+NO_RECORD = "no trusted exit record of the agent's process"
+
+Heard = Callable[[Task, Session], Awaitable[bool]]
+"""Begins a turn with the words that people left, and answers whether there were any."""
+
+
+class Stalling:
+    """One task's turns that stopped short."""
+
+    def __init__(self, services: Services, agent: AgentProcess, waits: Waits, heard: Heard) -> None:
+        self._services, self._agent, self._waits, self._heard = services, agent, waits, heard
+
+    async def stall(self, task: Task, session: Session) -> None:
+        """Ends the agent's process, takes the snapshot, and asks a person; words that wait go on at once."""
+        await self._agent.gone(session)
+        session, turn = await self._now(task)
+        if session.pipe_end is PipeEnd.LOST:
+            await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, NO_RECORD))
+            return
+        if await self._heard(task, session):
+            return
+        snapshot, trouble = None, ""
+        if task.mode is TaskMode.CHANGE:
+            snapshot, trouble = await self._work_so_far(task, session, turn)
+        why = prompts.stalled(turn)
+
+        def work(tx: Tx) -> None:
+            if sessions.words_wait(tx, task.id):
+                return  # said meanwhile; the next step goes on with it
+            if snapshot is not None:
+                snapshots.note(tx, session, turn, snapshot)
+            approvals.open_stall(
+                tx,
+                session=session,
+                commit=snapshot.commit if snapshot else "",
+                tree=snapshot.tree if snapshot else "",
+                reason=why,
+                trouble=trouble,
+            )
+            move(tx, task.id, TaskState.STALLED, why)
+
+        await self._services.store.write(work)
+
+    async def _work_so_far(self, task: Task, session: Session, turn: Turn) -> tuple[Snapshot | None, str]:
+        """The snapshot, ``None`` where there is none, and why it could not be taken."""
+        try:
+            snapshot = await snapshots.take(self._services, self._waits, task, session, turn)
+        except Refused as error:
+            return None, error.cause or str(error)
+        return (None if snapshot.empty else snapshot), ""
+
+    async def wait(self, task: Task) -> None:
+        """The step of a stalled task: acts on what a person decided or said, or waits for it."""
+        decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
+        session, turn = await self._now(task)
+        if decided is not None and decided.decision is ApprovalDecision.JUDGE:
+            await self._judge_as_it_is(task, session)
+        elif await self._heard(task, session):
+            return
+        elif decided is not None:
+            running = partial(to_running, task_id=task.id)
+            await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(turn), running)
+        else:
+            await self._waits.wait(60.0)
+
+    async def _judge_as_it_is(self, task: Task, session: Session) -> None:
+        unsafe = session.isolation.unsafe and session.pipe_end is not PipeEnd.GONE
+
+        def work(tx: Tx) -> None:
+            settle_stall(tx, task.id)
+            if unsafe:
+                move(tx, task.id, TaskState.LOST, NOT_GONE)
+            else:
+                move(tx, task.id, TaskState.JUDGING)
+
+        await self._services.store.write(work)
+
+    async def _now(self, task: Task) -> tuple[Session, Turn]:
+        def read(tx: Tx) -> tuple[Session, Turn]:
+            session = sessions.of_task(tx, task.id)[-1]
+            return session, sessions.turns(tx, session.id)[-1]
+
+        return await self._services.store.read(read)

@@ -1,0 +1,61 @@
+"""A turn that stopped short waits for a person: whether the agent goes on, or the work is judged as it is.
+
+It is a question like the others (``fleet/store/approvals.py``), of the kind "stall". It never expires. Stopping the
+task is the third way.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+
+from fleet.errors import Refused
+from fleet.store import approvals
+from fleet.store.approvals import Answer, Approval, ApprovalDecision
+from fleet.store.core import Tx
+from fleet.store.tables import approvals as table
+
+KIND = "stall"
+_DECISIONS = (ApprovalDecision.GO_ON, ApprovalDecision.JUDGE)
+
+
+def waiting(tx: Tx, task: str) -> Approval | None:
+    """The stall of a task that nobody has decided yet."""
+    return next((asked for asked in approvals.waiting(tx, task) if asked.kind == KIND), None)
+
+
+def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str) -> Approval:
+    """A person's word, once: ``GO_ON`` or ``JUDGE``. Raises ``Refused`` when there is no work to judge."""
+    if decision is ApprovalDecision.JUDGE and not stall.commit:
+        raise Refused(
+            attempted=f"judge {stall.task} as it is",
+            cause="its agent has not changed a file",
+            hint=f"/go {stall.task} lets it go on; /stop {stall.task} ends it.",
+        )
+    return _close(tx, stall, decision, by, "")
+
+
+def decision(tx: Tx, task: str) -> Answer | None:
+    """What a person decided about a task's stall, until it is settled."""
+    query = select(table.c.id).where(
+        table.c.task == task,
+        table.c.kind == KIND,
+        table.c.taken_us == 0,
+        table.c.decision.in_([str(each) for each in _DECISIONS]),
+    )
+    found = tx.connection.execute(query.order_by(table.c.number.desc()).limit(1)).scalar_one_or_none()
+    if found is None:
+        return None
+    stall = approvals.approval(tx, found)
+    return Answer(stall.id, stall.ask, stall.commit, stall.decision, stall.decided_by, stall.decided_why)
+
+
+def withdraw(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
+    """The agent goes on without a decision; the stall as it is now, ``None`` where none waited."""
+    stall = waiting(tx, task)
+    return None if stall is None else _close(tx, stall, ApprovalDecision.WITHDRAWN, by, why)
+
+
+def _close(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str, why: str) -> Approval:
+    values = {"decision": str(decision), "decided_by": by, "decided_why": why, "decided_us": tx.now_us()}
+    tx.connection.execute(update(table).where(table.c.id == stall.id), values)
+    return approvals.approval(tx, stall.id)
