@@ -1,7 +1,7 @@
 """Every table of the store, as SQLAlchemy Core metadata. A change here needs a migration; a test compares the two.
 
-Times are microseconds since the epoch by the store's clock; 0 means "not yet". Nothing is nullable: the empty
-string and 0 say "nothing", so no reader has to tell two kinds of nothing apart.
+Times are microseconds since the epoch by the store's clock (``leases.since_us``: since a boot); 0 means "not yet".
+Nothing is nullable: the empty string and 0 say "nothing", so no reader has to tell two kinds of nothing apart.
 """
 
 from __future__ import annotations
@@ -301,6 +301,9 @@ leases = Table(
     _text("holder"),
     _number("token"),
     _number("expires_us"),
+    _added_text("boot"),
+    _added_number("since_us"),
+    _added_number("lasts_us"),
 )
 
 inbox = Table(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from fleet.errors import LeaseLost
 from fleet.events import AgentSaid, Source
-from fleet.store import leases, ledger
+from fleet.store import boot, leases, ledger
 from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
 
@@ -48,6 +49,25 @@ def hold(url: str, ttl_us: str) -> None:
             print("refused", flush=True)
 
 
+def take(url: str, ttl_us: str) -> None:
+    """Asks once for a lease; says its token, or ``held``."""
+    with Store.open(url) as store, store.transaction() as tx:
+        lease = leases.acquire(tx, "base", "second", int(ttl_us))
+    print(lease.token if lease is not None else "held")
+
+
+def wait(url: str) -> None:
+    """Asks for a lease until it has it; says how many microseconds that took on the boot-time clock."""
+    with Store.open(url) as store:
+        began = boot.now().us
+        while True:
+            with store.transaction() as tx:
+                if leases.acquire(tx, "base", "second", 0) is not None:
+                    break
+            time.sleep(0.01)
+        print(boot.now().us - began)
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["opened", url]:
@@ -56,5 +76,9 @@ if __name__ == "__main__":
             append(url, name, count)
         case ["hold", url, ttl_us]:
             hold(url, ttl_us)
+        case ["take", url, ttl_us]:
+            take(url, ttl_us)
+        case ["wait", url]:
+            wait(url)
         case _:
             sys.exit("unknown program")

@@ -120,6 +120,18 @@ def test_a_new_home_is_told_nothing() -> None:
         made.stop()
 
 
+def test_leadership_of_the_same_home_is_taken_over_at_once_after_a_restart_of_the_machine() -> None:
+    """Waiting for this lease to run out would be refused after 20 seconds."""
+    with house() as made:
+        made.start()
+        made.kill()
+        with closing(sqlite3.connect(made.home / "airboss.db")) as database, database:
+            database.execute("UPDATE leases SET boot = 'the one before', lasts_us = 3600000000")
+        made.start()
+        assert made.say("/status").status == 0
+        made.stop()
+
+
 def test_the_news_fits_a_phone() -> None:
     for edition in news.EDITIONS:
         assert 0 < len(edition) <= 8

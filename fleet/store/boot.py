@@ -1,0 +1,57 @@
+"""How long this machine has been up, sleep included, and since which start: a clock that nobody can set.
+
+Leases in SQLite run on it. The wall clock jumps, by hand or by NTP; a jump would end a lease that is held, or keep
+one whose holder is dead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.errors import Misused
+
+_LINUX_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time of one start of the machine: ``boot`` names the start, ``us`` are microseconds since then."""
+
+    boot: str
+    us: int
+
+
+def now() -> Moment:
+    """Now, by this machine. Raises ``Misused`` when it does not say which start this is."""
+    return Moment(_boot_id(), time.clock_gettime_ns(_clock()) // 1_000)
+
+
+def _clock() -> int:
+    # macOS counts sleep in CLOCK_MONOTONIC_RAW and has no CLOCK_BOOTTIME; Linux is the other way round.
+    return time.CLOCK_MONOTONIC_RAW if sys.platform == "darwin" else time.CLOCK_BOOTTIME
+
+
+@functools.cache
+def _boot_id() -> str:
+    try:
+        boot = _darwin_id() if sys.platform == "darwin" else _LINUX_ID.read_text().strip()
+    except OSError as error:
+        raise Misused(
+            attempted="read the id of this boot",
+            cause=str(error),
+            hint="Mount /proc: leases in SQLite need it",
+        ) from error
+    return boot
+
+
+def _darwin_id() -> str:
+    text = ctypes.create_string_buffer(64)
+    size = ctypes.c_size_t(len(text))
+    if ctypes.CDLL(None, use_errno=True).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0):
+        raise OSError(ctypes.get_errno(), "sysctl kern.bootsessionuuid failed")
+    return text.value.decode()

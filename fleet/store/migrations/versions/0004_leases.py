@@ -1,0 +1,20 @@
+"""Leases run on a clock that nobody can set. Older ones last their full time from when they are first seen."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_leases = sa.table("leases", *(sa.column(name) for name in ("name", "lasts_us")))
+
+
+def upgrade() -> None:
+    op.add_column("leases", sa.Column("boot", sa.Text(), nullable=False, server_default=""))
+    for name in ("since_us", "lasts_us"):
+        op.add_column("leases", sa.Column(name, _BIG, nullable=False, server_default="0"))
+    controller = _leases.c.name == "controller"
+    op.get_bind().execute(sa.update(_leases).values(lasts_us=sa.case((controller, 15_000_000), else_=60_000_000)))
