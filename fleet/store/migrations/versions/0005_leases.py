@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _leases = sa.table("leases", *(sa.column(name) for name in ("name", "lasts_us")))
