@@ -23,6 +23,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
+from bot.health import StoreWatch, Troubles, Vitals
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson, Sparing
 from bot.local.control import ControlServer
@@ -38,7 +39,7 @@ from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock
 from fleet.config import Secrets
-from fleet.errors import AirbossError, Misconfigured, Unavailable
+from fleet.errors import Misconfigured, StoreUnavailable, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
@@ -93,11 +94,13 @@ class App:
             config, store, outbox = ground.config, ground.store, Outbox(ground.store)
             supervisor = Supervisor(SystemClock())
             stack.push_async_callback(supervisor.close)
-            supervisor.run("leadership", ground.renew, OnDeath.FATAL)
+            away = StoreWatch(supervisor.clock)
+            supervisor.run("leadership", lambda: ground.renew(away, outbox), OnDeath.FATAL)
+            vitals = Vitals(supervisor, away, config, store.redact)
             services = await ground.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = MachineWatch(config, ground.executors, services.clock)
-            control = _Control(dispatcher, watch, ground.repository)
+            control = _Control(dispatcher, watch, ground.repository, vitals)
             registry = Registry(every_command())
             core = ChatCore(
                 Context(store, config, registry, control, home),
@@ -117,7 +120,7 @@ class App:
                 core.fetches(telegram.name, telegram.fetch)
                 adapters.append(telegram)
             deliverer = Deliverer(outbox, adapters, supervisor)
-            live = LiveStatus(outbox, config, control.machines, services.clock)
+            live = LiveStatus(outbox, config, control, services.clock)
 
             admins = news.direct_chat(config(), [adapter.name for adapter in adapters if adapter is not console])
             await store.write(lambda tx: news.begin(outbox.open(tx), admins))
@@ -139,7 +142,7 @@ class App:
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
                 "retention": Retention(store, config, services.clock, home / "files").run,
-                "fleet.toml": lambda: config.watch(reloads.changed, reloads.refused),
+                "fleet.toml": lambda: config.watch(reloads.changed),
             }
             for name, work in components.items():
                 supervisor.run(name, work)
@@ -215,17 +218,27 @@ class _Ground:
 
         await self.store.write(work)
 
-    async def renew(self) -> None:
-        """Until cancelled; raises ``LeadershipLost`` when another controller leads."""
+    async def renew(self, away: StoreWatch, outbox: Outbox) -> None:
+        """Until cancelled; finds out that the store is away. Raises ``LeadershipLost`` when another one leads."""
+
+        def work(tx: Tx) -> None:
+            leases.renew(tx, self.lease, _TTL_US)
+            away.tell(outbox.open(tx))
+
         while True:
             await asyncio.sleep(_RENEW_S)
-            await self.store.write(lambda tx: leases.renew(tx, self.lease, _TTL_US))
+            try:
+                await self.store.write(work)
+            except StoreUnavailable as error:
+                away.failed(error)
+            else:
+                away.answered()
 
 
 async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
     await asyncio.to_thread(home.mkdir, mode=0o700, parents=True, exist_ok=True)
     stack.enter_context(_only_one(home))
-    config, env = LiveConfig(home), Secrets.load(home)
+    config, env = LiveConfig(home, SystemClock()), Secrets.load(home)
     url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
     place = f"{socket.gethostname()}:{home}"
@@ -243,12 +256,16 @@ class _Control:
     dispatcher: Dispatcher
     watch: MachineWatch
     repositories: Callable[[str], Repository]
+    vitals: Vitals
 
     def wake(self, task_id: str) -> None:
         self.dispatcher.wake(task_id)
 
     def machines(self) -> Mapping[str, MachineSeen]:
         return self.watch.seen
+
+    def troubles(self) -> Troubles:
+        return self.vitals.troubles()
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         return await self.repositories(repo).diff(base, commit, limit)
@@ -270,9 +287,6 @@ class _Reloads:
             lambda tx: ledger.append(tx, ConfigReloaded(sha256), actor=AIRBOSS, source=Source.CONTROLLER)
         )
         self.dispatcher.wake()
-
-    async def refused(self, error: AirbossError) -> None:
-        _log.error("the edit of fleet.toml changes nothing: %s", error)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from bot.hearing.message import Message
+from bot.health import Troubles
 from bot.hearing.parse import nearest
+from bot.message import Message
 from bot.outbox.posting import Posts
 from fleet.config import FleetConfig
 from fleet.errors import Misused
@@ -26,6 +27,9 @@ class FleetControl(Protocol):
 
     def machines(self) -> Mapping[str, MachineSeen]:
         """The last contact with each machine, by name; machines never contacted may be missing."""
+
+    def troubles(self) -> Troubles:
+        """What is not well with the controller itself."""
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -11,15 +12,23 @@ from typing import Final
 from fleet.config import FleetConfig, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import AirbossError
+from fleet.ports import Clock
+
+_log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 1.0
 
 
 class LiveConfig:
-    """Call it for the configuration in force. An edit that does not validate changes nothing."""
+    """Call it for the configuration in force. An edit that does not validate changes nothing.
 
-    def __init__(self, home: Path) -> None:
-        self.path = home / FLEET_FILE
+    ``invalid_us``: since when the file has been invalid, by the controller's clock, 0 while it is valid;
+    ``invalid`` says why.
+    """
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self.path, self._clock = home / FLEET_FILE, clock
+        self.invalid_us, self.invalid = 0, ""
         self._stamp = self._look()
         self._config = load_fleet(self.path)
 
@@ -32,22 +41,22 @@ class LiveConfig:
         """Of the file as it stands; what a reload writes into the ledger."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    async def watch(
-        self, changed: Callable[[], Awaitable[None]], refused: Callable[[AirbossError], Awaitable[None]]
-    ) -> None:
-        """Until cancelled: calls ``changed`` after each valid edit, ``refused`` once for each invalid one."""
+    async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
+        """Until cancelled: calls ``changed`` after each valid edit, and keeps in mind each invalid one."""
         while True:
-            await asyncio.sleep(_EVERY_S)
+            await self._clock.sleep(_EVERY_S)
             stamp = self._look()
             if stamp == self._stamp:
                 continue
-            self._stamp = stamp
             try:
                 self._config = await asyncio.to_thread(load_fleet, self.path)
             except AirbossError as error:
-                await refused(error)
+                self.invalid_us, self.invalid = self.invalid_us or self._clock.now_us(), error.cause or str(error)
+                _log.error("fleet.toml is invalid; running on the last valid one: %s", error)
             else:
                 await changed()
+                self.invalid_us, self.invalid = 0, ""
+            self._stamp = stamp  # not before: when this failed midway, it is done again
 
     def _look(self) -> tuple[int, int, int]:
         try:

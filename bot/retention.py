@@ -19,7 +19,7 @@ from typing import Final
 
 from bot.cards import Card
 from bot.hearing import held_files
-from bot.hearing.message import Message
+from bot.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock

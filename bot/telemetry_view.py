@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot import words
@@ -84,9 +84,12 @@ def headline(config: FleetConfig, view: FleetView) -> str:
     return f"fleet: {agents} active · {where} · {view.calls.error_rate()}"
 
 
-def status_card(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen]) -> Card:
-    """The whole screen: the headline, what waits for a person, machines, sessions; never over twelve lines."""
-    lines = [*_waiting(view), *_machines(config, view, seen)]
+def status_card(
+    config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], troubles: Sequence[str] = ()
+) -> Card:
+    """The whole screen: the headline, what is not well with the controller, what waits for a person, machines,
+    sessions; never over twelve lines."""
+    lines = [*_troubles(troubles), *_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview
     if seen_all.queued_count:
@@ -106,6 +109,14 @@ def status_card(config: FleetConfig, view: FleetView, seen: Mapping[str, Machine
 
 def _ids(seen_all: Overview) -> str:
     return ", ".join(seen_all.queued[:_QUEUED_SHOWN]) + (", …" if seen_all.queued_count > _QUEUED_SHOWN else "")
+
+
+def _troubles(troubles: Sequence[str]) -> list[Line]:
+    """One line, whatever their number."""
+    if not troubles:
+        return []
+    more = f" · {len(troubles) - 1} more: airboss doctor" if len(troubles) > 1 else ""
+    return [line("⚠ ", one_line(troubles[0], 120), more)]
 
 
 def _waiting(view: FleetView) -> list[Line]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bot.cards import Card, shown
 from bot.commands import every_command
+from bot.health import Troubles
 from bot.hearing.core import ChatCore
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
 from bot.outbox.posting import Outbox
@@ -62,12 +63,16 @@ class PlayedFleet:
     """The far side of ``FleetControl``: notes who was woken."""
 
     woken: list[str] = field(default_factory=list)
+    wrong: Troubles = field(default_factory=Troubles)
 
     def wake(self, task_id: str) -> None:
         self.woken.append(task_id)
 
     def machines(self) -> Mapping[str, MachineSeen]:
         return {"macbook": MachineSeen(MachineState.AWAY, why="no route to host")}
+
+    def troubles(self) -> Troubles:
+        return self.wrong
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         if repo != "shop":

@@ -10,7 +10,7 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -64,6 +64,15 @@ INPUT_OUTPUT = {
 }
 
 MOCKS = {"mock", "pytest_mock", "unittest.mock"}
+
+#: The one place that makes asyncio tasks, what makes them elsewhere, and what to write instead.
+TASKS = "fleet/supervise.py"
+MAKES_TASKS = {
+    "create_task": "Supervisor.run, own or alongside of fleet/supervise.py",
+    "ensure_future": "own or alongside of fleet/supervise.py",
+    "TaskGroup": "OwnedTasks of fleet/supervise.py",
+    "wait_for": "asyncio.timeout: on Python 3.11 wait_for may swallow a cancel",
+}
 
 #: The one place that wires, and what only it may build.
 ROOT_ONLY = {"Dispatcher": "bot/app.py"}
@@ -250,6 +259,30 @@ def transactions(source: Source) -> Iterator[Finding]:
         yield Finding(source.at(node), "transactions", f"{what} in a transaction, which may be rolled back")
 
 
+def supervised(source: Source) -> Iterator[Finding]:
+    """A task that nobody supervises dies unseen. ``tasks.create_task`` is the store's, ``Condition.wait_for`` waits
+    for a predicate: a call counts when it is made on ``asyncio``, a loop or a task group, or by a bare name."""
+    if source.package not in MAY_IMPORT or source.path == TASKS:
+        return
+    bare = {name.rsplit(".", 1)[1] for name, _ in imports(source) if name.startswith("asyncio.")}
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Call) or (remedy := MAKES_TASKS.get(name := _called(node))) is None:
+            continue
+        if name in bare if isinstance(node.func, ast.Name) else _on_asyncio(node.func):
+            yield Finding(source.at(node), "tasks", f"{name}: use {remedy}")
+
+
+def _on_asyncio(called: ast.expr) -> bool:
+    """Whether ``x.name`` is asyncio's: ``x`` is the module, a call such as ``get_running_loop()``, or is called
+    a loop or a group."""
+    match called:
+        case ast.Attribute(value=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name == "asyncio" or name.strip("_") in {"loop", "group", "tg"}
+        case ast.Attribute(value=ast.Call()):
+            return True
+    return False
+
+
 RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     arrows,
     rooms,
@@ -261,7 +294,46 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     size,
     one_root,
     transactions,
+    supervised,
 )
+
+
+def cycles(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Modules that import each other, through whatever others, types and imports inside functions included."""
+    modules = {_module(source.path): source for source in sources if source.package in MAY_IMPORT}
+    asks = {module: _asked(module, source, modules) for module, source in modules.items()}
+    reach = {module: _reach(module, asks) for module in modules}
+    told: set[str] = set()
+    for module in sorted(modules):
+        circle = {other for other in reach[module] if module in reach[other]}
+        if circle and module not in told:
+            told |= circle
+            yield Finding(modules[module].path, "cycles", f"these import each other: {', '.join(sorted(circle))}")
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _asked(module: str, source: Source, modules: Collection[str]) -> set[str]:
+    """The modules of ours that a file imports; a name in a module counts as that module."""
+    asked: set[str] = set()
+    for name, _ in imports(source):
+        parts = name.split(".")
+        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        asked.update([next((prefix for prefix in prefixes if prefix in modules), module)])
+    return asked - {module}
+
+
+def _reach(start: str, asks: Mapping[str, set[str]]) -> set[str]:
+    """Every module that this one imports, directly or through others; itself only when it is in a circle."""
+    found: set[str] = set()
+    left = list(asks[start])
+    while left:
+        if (module := left.pop()) not in found:
+            found.add(module)
+            left += asks[module]
+    return found
 
 
 def addresses(path: str, text: str, places: tuple[str, ...]) -> Iterator[Finding]:
@@ -277,6 +349,7 @@ def addresses(path: str, text: str, places: tuple[str, ...]) -> Iterator[Finding
 def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Finding]:
     """Every breach in ``files`` (paths relative to ``root``); binary files are passed over."""
     found: list[Finding] = []
+    sources: list[Source] = []
     for path in sorted(files):
         try:
             text = (root / path).read_text()
@@ -285,6 +358,7 @@ def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Fi
         found += addresses(path, text, places)
         if path.endswith(".py"):
             source = Source(path, text, ast.parse(text, path))
+            sources.append(source)
             for rule in RULES:
                 found += rule(source)
-    return found
+    return found + list(cycles(sources))

@@ -25,8 +25,8 @@ _ENDED_SHOWN = 8
 
 async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen."""
-    view = await context.store.read(look)
-    card = status_card(context.config(), view, context.control.machines())
+    view, control = await context.store.read(look), context.control
+    card = status_card(context.config(), view, control.machines(), control.troubles().lines)
     return lambda posts: _live(posts, call, card)
 
 

@@ -9,8 +9,8 @@ from bot.commands import choose
 from bot.commands.common import task_meant
 from bot.hearing import held_files
 from bot.hearing.drafts import Draft
-from bot.hearing.message import Attachment
 from bot.hearing.parse import run_request
+from bot.message import Attachment
 from bot.outbox.posting import Posts
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import buttons

@@ -18,9 +18,9 @@ from bot.cards import Card, Tone, line
 from bot.explain import explain
 from bot.hearing import drafts
 from bot.hearing.meaning import Doubt, Seen, Words, doubting, hear, seen, unmeant
-from bot.hearing.message import Message, as_one
 from bot.hearing.parse import Command, Ignore, parse
 from bot.hearing.rates import PerPerson, Unlimited
+from bot.message import Message, as_one
 from bot.outbox.posting import Outbox, Posts
 from bot.registry import Call, Context, Effect, FleetControl, Result
 from bot.telling import buttons, sounds

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from bot.hearing.message import Attachment
+from bot.message import Attachment
 from fleet.errors import Refused
 from fleet.store.chat import settings
 from fleet.store.core import Tx

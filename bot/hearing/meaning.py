@@ -11,8 +11,8 @@ from typing import Final
 
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.hearing import drafts
-from bot.hearing.message import Message
 from bot.hearing.parse import Command, Ignore, Reply, lone_word, parse, slip_of
+from bot.message import Message
 from bot.registry import Registry
 from fleet.errors import Misused
 from fleet.model import ENDS

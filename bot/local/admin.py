@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import subprocess
@@ -129,19 +130,22 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.doctor import Level, examine, reach_table, status_of, to_json
+    from bot.doctor import Finding, Level, examine, reach_table, status_of, to_json
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
 
-    try:
-        pid = int((await asyncio.to_thread(ask, str(home), "status")).get("pid", 0))
-    except NotServed:
-        pid = 0
+    served: dict[str, Any] = {}
+    with contextlib.suppress(NotServed):
+        served = await asyncio.to_thread(ask, str(home), "status")
     executors = Executors(config, home)
     try:
-        findings = await examine(config, home, executors, controller_pid=pid)
+        findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
     finally:
         await executors.close()
+    findings += [
+        Finding(Level.BAD, "controller", trouble, f"look into {home}/airboss.log")
+        for trouble in served.get("troubles", ())
+    ]
     if as_json:
         _json(to_json(findings))
         return status_of(findings)

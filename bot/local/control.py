@@ -9,7 +9,7 @@ needs a socket and nothing else.
 - ``follow``: every card from now on, until the client goes
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
-- ``status``: who serves here
+- ``status``: who serves here, and ``troubles``: what is not well with it, one line each
 """
 
 from __future__ import annotations
@@ -28,21 +28,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from bot import words
 from bot.chats.console.adapter import MAIN, ConsoleAdapter
 from bot.explain import explain
 from bot.hearing.core import ChatCore
-from bot.hearing.message import Message
+from bot.hearing.parse import Command, parse
 from bot.local.client import SOCKET
+from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
 from bot.telling import news
 from bot.telling.notify import Notifier
+from fleet.clock import SystemClock
 from fleet.errors import AirbossError, Misused, StoreUnavailable, Unavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState, status_of
 from fleet.store import approvals, tasks
 from fleet.store.core import Tx
-from fleet.supervise import OwnedTasks, alongside, first
+from fleet.supervise import OwnedTasks, alongside, first, through_outages
+from fleet.untrusted import clean
 from gates.people import console_owner
 
 log = logging.getLogger(__name__)
@@ -70,6 +74,7 @@ class ControlServer:
         self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
         self._store = core.context.store
         self._owner = os.getuid() if owner is None else owner
+        self._clock = SystemClock()
         self._server: asyncio.Server | None = None
         self._clients = OwnedTasks()
         self._waiters: set[asyncio.Event] = set()
@@ -181,8 +186,19 @@ class ControlServer:
             request.get("colour") is True,
             request.get("wait") is True,
         )
+        asks_status = self._asks_status(text)
+        away = self._core.context.control.troubles().store
+        if asks_status and away:
+            await self._status_without_store(peer, away)
+            return
         with self._console.follow() as cards:
-            result = await self._core.call(message)
+            try:
+                result = await self._core.call(message)
+            except StoreUnavailable as error:
+                if not asks_status:
+                    raise
+                await self._status_without_store(peer, f"the store is away: {error.cause}")
+                return
             if result is None:
                 await peer.end(0, repeated=True)
                 return
@@ -208,14 +224,34 @@ class ControlServer:
                     await show(cards.get_nowait())
         await peer.end(status, task=result.task, data=result.data if request["do"] == "call" else None)
 
+    def _asks_status(self, text: str) -> bool:
+        registry = self._core.context.registry
+        said = parse(text, registry.names)
+        command = registry.get(said.verb) if isinstance(said, Command) else None
+        return command is not None and command.verb == "status"
+
+    async def _status_without_store(self, peer: _Peer, away: str) -> None:
+        """What can be said while the store is away: why, what else is not well, and how the machines are."""
+        control = self._core.context.control
+        lines = [f"⚠ {trouble}" for trouble in (away, *control.troubles().others)]
+        for name, seen in sorted(control.machines().items()):
+            when = f"last seen {words.clock(seen.seen_us)}" if seen.seen_us else "not seen yet"
+            lines.append(f"⚠ {name} · {when} · {seen.why}" if seen.why else f"● {name} · {when}")
+        await peer.out("".join(f"{clean(row, 200)}\n" for row in lines))
+        await peer.end(StoreUnavailable.status)
+
     async def _ended(self, task_id: str) -> int:
         """The exit status of a task, once it has ended (or waits for a person) and every card of it is shown."""
+
+        async def look() -> tuple[Task, int | None]:
+            return await self._store.read(lambda tx: _at_rest(tx, task_id))
+
         waiter = asyncio.Event()
         self._waiters.add(waiter)
         try:
             while True:
                 waiter.clear()
-                task, status = await self._store.read(lambda tx: _at_rest(tx, task_id))
+                task, status = await through_outages(look, self._clock)
                 if status is not None:
                     break
                 await waiter.wait()
@@ -231,7 +267,9 @@ class ControlServer:
         await peer.end(await self._ended(task.id), task=task.id)
 
     async def _status(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
-        await peer.end(0, version=version("airboss"), pid=os.getpid(), home=str(self.path.parent))
+        troubles = list(self._core.context.control.troubles().lines)
+        who = {"version": version("airboss"), "pid": os.getpid(), "home": str(self.path.parent)}
+        await peer.end(0, **who, troubles=troubles)
 
     async def _follow(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: _Peer) -> None:
         async def show() -> None:

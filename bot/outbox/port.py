@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.cards import Card
-from bot.hearing.message import Message
+from bot.message import Message
 from fleet.model import ChatRef
 
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bot.app import App
-from bot.hearing.message import Message
+from bot.message import Message
 from fleet.events import AgentSaid, Recorded, SessionEnded
 from fleet.model import ChatRef, PersonId
 from fleet.store.core import Tx

@@ -21,7 +21,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chats.slack.adapter import Settings, SlackAdapter
-from bot.hearing.message import Message
+from bot.message import Message
 from fleet.store.chat import inbox
 from fleet.store.core import Store
 from tests.bench.harness import Trial, compare, report

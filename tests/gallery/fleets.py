@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.chats.slack.manifest import dialect
 from bot.commands import every_command
+from bot.health import Troubles
 from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
 from bot.outbox.posting import Outbox
@@ -104,6 +105,9 @@ class SeenFleet(PlayedFleet):
 
     def machines(self) -> Mapping[str, MachineSeen]:
         return self.seen
+
+    def troubles(self) -> Troubles:
+        return Troubles()
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         return DIFF

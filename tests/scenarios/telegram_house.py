@@ -11,8 +11,8 @@ from typing import Any
 
 from bot.cards import Card
 from bot.chats.telegram.adapter import TelegramAdapter
-from bot.chats.telegram.chat import Webhook
 from bot.chats.telegram.rates import Budget, Pace
+from bot.chats.telegram.settings import Webhook
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.chats.console.adapter import ConsoleAdapter
+from bot.health import Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.local import client
@@ -174,9 +176,11 @@ async def test_a_status_of_many_fits_a_phone(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def served(directory: Path, owner: int | None = None) -> AsyncIterator[tuple[House, ControlServer]]:
+async def served(
+    directory: Path, owner: int | None = None, patience: float = 30
+) -> AsyncIterator[tuple[House, ControlServer]]:
     console = ConsoleAdapter()
-    async with house(directory, more=(console,)) as there:
+    async with house(directory, more=(console,), patience=patience) as there:
         server = ControlServer(directory, there.core, console, there.notifier, there.deliverer, owner=owner)
         await server.start()
         try:
@@ -297,3 +301,24 @@ async def test_follow_shows_every_card_until_the_client_goes(tmp_path: Path) -> 
         assert "airboss" in json.loads(await reader.readline())["out"]
         writer.close()
         await there.settle(CHAT)
+
+
+async def test_the_console_says_what_it_can_while_the_store_is_away(tmp_path: Path) -> None:
+    async with served(tmp_path, patience=0.01) as (there, _):
+        other = sqlite3.connect(tmp_path / "airboss.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            answers = await exchange(tmp_path, request(do="say", text="/status"))
+            assert "the store is away: database is locked" in str(answers[0]["out"])
+            assert "⚠ macbook · not seen yet · no route to host" in str(answers[0]["out"])
+            assert answers[-1]["end"] == 3
+            there.fleet.wrong = Troubles("the store is away since 12:00 UTC: disk full", ("notifier died once",))
+            known = await exchange(tmp_path, request(do="say", text="status"))
+            said = str(known[0]["out"]).splitlines()
+            assert said[:2] == ["⚠ the store is away since 12:00 UTC: disk full", "⚠ notifier died once"]
+            refused = await exchange(tmp_path, request(do="say", text="/run repo=shop agent=demo -- fix it"))
+            assert refused[-1]["end"] == 3 and "database is locked" in str(refused[-1]["error"])
+        finally:
+            other.close()
+        troubles = (await exchange(tmp_path, request(do="status")))[-1]["troubles"]
+        assert troubles == list(there.fleet.wrong.lines)

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from bot.cards import shown
 from bot.commands import every_command
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from fleet.model import ENDS, ChatRef, PersonId, TaskState
 from fleet.store import tables, tasks
 from fleet.store.chat import inbox

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bot.chats.telegram.chat import Webhook
+from bot.chats.telegram.settings import Webhook
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import BOT_NAME
 from tests.scenarios.hostile_house import Siege, no_troubles

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from bot.app import App
 from bot.cards import Card, line
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from bot.retention import Retention
 from fleet.clock import SystemClock
 from fleet.errors import StoreUnavailable, Unavailable

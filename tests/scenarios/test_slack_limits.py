@@ -15,7 +15,7 @@ from bot.cards import Action, Card, line
 from bot.chats.slack.chat import from_secrets
 from bot.chats.slack.files import fetch
 from bot.commands import every_command
-from bot.hearing.message import Attachment
+from bot.message import Attachment
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import AirbossError, Misused, Refused

@@ -15,7 +15,7 @@ import pytest
 from slack_sdk.signature import SignatureVerifier
 
 from bot.cards import Card, line
-from bot.hearing.message import Message
+from bot.message import Message
 from fleet.model import ChatRef
 from tests.far_end.slack import (
     ADA,

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.chats.telegram.chat import Webhook
+from bot.chats.telegram.settings import Webhook
 from tests.far_end.bot_api import TOKEN, BotApi
 from tests.far_end.bot_api_world import Said
 from tests.scenarios.house import House, house

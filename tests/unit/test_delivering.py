@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, line, shown
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import StoreUnavailable
 from fleet.model import ChatRef

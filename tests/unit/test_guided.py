@@ -11,8 +11,8 @@ from sqlalchemy import update
 from bot.cards import Card, shown
 from bot.hearing import drafts
 from bot.hearing.core import ChatCore
-from bot.hearing.message import Attachment
 from bot.hearing.rates import PerPerson, Sparing
+from bot.message import Attachment
 from fleet.model import ChatRef, Isolation, PersonId, TaskMode
 from fleet.store import sessions, tables, tasks
 from fleet.store.chat import attachments as attachment_rows

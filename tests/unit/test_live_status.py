@@ -17,8 +17,7 @@ from tests.chat_house import FLEET, House, house
 
 
 def live(there: House) -> LiveStatus:
-    machines = there.fleet.machines
-    return LiveStatus(there.outbox, lambda: there.config, machines, SystemClock())
+    return LiveStatus(there.outbox, lambda: there.config, there.fleet, SystemClock())
 
 
 def edits(there: House) -> list[Card]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from fleet.errors import Malformed
 from fleet.model import ChatRef, PersonId
 

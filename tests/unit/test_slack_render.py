@@ -15,7 +15,7 @@ from bot.chats.slack.inbox import Me, read, typed, words
 from bot.chats.slack.pace import Pace
 from bot.chats.slack.render import BODY, draw, pieces_of, plain
 from bot.commands import every_command
-from bot.hearing.message import Message
+from bot.message import Message
 from bot.registry import Registry
 from fleet.model import ChatRef
 from fleet.untrusted import Untrusted

@@ -126,6 +126,13 @@ BREACHES = {
         "transactions",
     ),
     "a transaction opens a file": ("gates/a.py", "def f(tx: Tx):\n    open('x')", "transactions"),
+    "a task that nobody supervises": ("gates/a.py", "import asyncio\nasyncio.create_task(f())", "tasks"),
+    "a task by the loop": ("bot/a.py", "import asyncio\nasyncio.get_running_loop().create_task(f())", "tasks"),
+    "a task by a kept loop": ("bot/a.py", "self._loop.create_task(f())", "tasks"),
+    "a task by its bare name": ("fleet/a.py", "from asyncio import create_task\ncreate_task(f())", "tasks"),
+    "a future of a coroutine": ("bot/a.py", "import asyncio\nasyncio.ensure_future(f())", "tasks"),
+    "a task group": ("fleet/a.py", "import asyncio\nasyncio.TaskGroup()", "tasks"),
+    "a wait that swallows a cancel": ("fleet/a.py", "import asyncio\nasyncio.wait_for(queue.get(), 1)", "tasks"),
     "a second root": ("bot/commands/run.py", "Dispatcher()", "root"),
     "an address in a lock": ("package-lock.json", '{"res' + 'olved": "https://x"}', "addresses"),
     "an address in a recipe": ("Makefile", "\tpip install --index-" + "url=https://x", "addresses"),
@@ -173,6 +180,9 @@ LAWFUL = {
         "def g(to):\n    to.append(1)\ndef f(tx: Tx):\n    to = []\n    g(to)",
     ),
     "what is no transaction remembers": ("gates/a.py", "def f(self):\n    self.n = 1"),
+    "the supervisor makes tasks": ("fleet/supervise.py", "import asyncio\nasyncio.create_task(f())"),
+    "the store's tasks": ("bot/a.py", "from fleet.store import tasks\ntasks.create_task(tx)"),
+    "a condition waits": ("bot/a.py", "self._moved.wait_for(lambda: True)"),
     "the root builds": ("bot/app.py", "Dispatcher()"),
 }
 
@@ -187,6 +197,25 @@ def test_a_breach_is_found(tmp_path: Path, path: str, text: str, rule: str) -> N
 def test_what_is_lawful_passes(tmp_path: Path, path: str, text: str) -> None:
     plant(tmp_path, path, text)
     assert check(tmp_path, [path], ("/srv/somewhere/airboss",)) == []
+
+
+CIRCLES = {
+    "two": {"bot/a.py": "from bot.b import f", "bot/b.py": "from bot.a import g"},
+    "by a type": {
+        "fleet/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fleet.b import B",
+        "fleet/b.py": "import fleet.a",
+    },
+    "inside a function": {"gates/a.py": "def f():\n    from gates import b", "gates/b.py": "from gates.a import f"},
+    "through a third": {"bot/a.py": "import bot.b", "bot/b.py": "import bot.c", "bot/c.py": "from .a import g"},
+    "through a package": {"bot/x/__init__.py": "from bot.x.a import f", "bot/x/a.py": "from bot.x import g"},
+}
+
+
+@pytest.mark.parametrize("files", CIRCLES.values(), ids=CIRCLES.keys())
+def test_a_circle_is_found(tmp_path: Path, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        plant(tmp_path, path, text)
+    assert [finding.rule for finding in check(tmp_path, list(files))] == ["cycles"]
 
 
 def plant(root: Path, path: str, text: str) -> None:

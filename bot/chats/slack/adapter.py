@@ -23,7 +23,7 @@ from bot.chats.slack.errors import GONE, NOT_HERE, TOO_LARGE, Rejected, Unsure, 
 from bot.chats.slack.inbox import Me
 from bot.chats.slack.pace import Pace
 from bot.chats.slack.render import Drawn, bare, draw, escape, plain
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot.hearing.message import Attachment
+from bot.message import Attachment
 from fleet.errors import Refused, Unavailable
 
 LARGEST: Final = 50 * 1024 * 1024

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from fleet.model import ChatRef, PersonId
 from fleet.untrusted import clean
 

@@ -19,13 +19,13 @@ from telegram.ext import Updater
 
 from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
-from bot.chats.telegram.chat import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest
 from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, CommittingQueue, Me, read, unread
 from bot.chats.telegram.post import Post
 from bot.chats.telegram.rates import Budget
+from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.webhook import WebhookServer
-from bot.hearing.message import Message
+from bot.message import Message
 from bot.outbox.port import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks

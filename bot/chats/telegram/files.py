@@ -12,7 +12,7 @@ from telegram import Bot
 from telegram.error import BadRequest, TelegramError
 
 from bot.cards import Card, line
-from bot.hearing.message import Attachment, Message
+from bot.message import Attachment, Message
 from fleet.errors import Refused, Unavailable
 from fleet.untrusted import Untrusted
 

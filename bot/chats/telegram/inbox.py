@@ -13,7 +13,7 @@ import telegram
 from telegram import Bot, CallbackQuery, Update
 from telegram.error import NetworkError
 
-from bot.hearing.message import Attachment, Message, storable
+from bot.message import Attachment, Message, storable
 from fleet.model import ChatRef, PersonId
 
 log = logging.getLogger(__name__)

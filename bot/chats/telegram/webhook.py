@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bot.chats.telegram.chat import Webhook
+from bot.chats.telegram.settings import Webhook
 from fleet.errors import Unavailable
 
 log = logging.getLogger(__name__)

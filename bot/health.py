@@ -1,0 +1,104 @@
+"""What is not well with the controller itself: its store, its components, an edit of ``fleet.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bot import words
+from bot.cards import Card, Tone, line, one_line
+from bot.outbox.posting import Posts
+from bot.reload import LiveConfig
+from fleet.errors import StoreUnavailable
+from fleet.ports import Clock
+from fleet.store import tasks
+from fleet.supervise import Health, Supervisor
+
+_RECENT_US: Final = 3_600_000_000
+"""So long after its death a component that runs again is still mentioned."""
+
+_WORTH_TELLING_US: Final = 30_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """One line for each. ``store``: since when the store is away; empty while it answers."""
+
+    store: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of them, the most serious first."""
+        return (self.store, *self.others) if self.store else self.others
+
+
+class StoreWatch:
+    """Since when the store is away, as a regular write finds out. ``since_us``: 0 while it answers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.since_us = 0
+        self.cause = ""
+
+    def failed(self, error: StoreUnavailable) -> None:
+        """A write did not get through."""
+        self.since_us, self.cause = self.since_us or self._clock.now_us(), error.cause
+
+    def answered(self) -> None:
+        """A write got through."""
+        self.since_us, self.cause = 0, ""
+
+    def tell(self, posts: Posts) -> None:
+        """Tells the chats of all open tasks that the store was away, if that took long. Call it in the first
+        write that gets through, before :meth:`answered`."""
+        now_us = self._clock.now_us()
+        if not self.since_us or now_us - self.since_us < _WORTH_TELLING_US:
+            return
+        card = Card(
+            line(f"The store was away from {words.span(self.since_us, now_us)}"),
+            (line(one_line(self.cause, 120)), line("Everything waited for it, and goes on now.")),
+            tone=Tone.WAITING,
+        )
+        for chat in dict.fromkeys(task.origin for task in tasks.open_tasks(posts.tx)):
+            posts.post(chat, card)
+
+
+class Vitals:
+    """Puts together what is not well now. ``redact`` is applied to the words of errors."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        store: StoreWatch,
+        config: LiveConfig,
+        redact: Callable[[str], str] | None,
+    ) -> None:
+        self._supervisor, self._store, self._config = supervisor, store, config
+        self._redact = redact or (lambda text: text)
+
+    def troubles(self) -> Troubles:
+        """What a person should know; no lines while all is well."""
+        found: list[str] = []
+        if self._config.invalid_us:
+            since = words.clock(self._config.invalid_us)
+            found.append(
+                f"fleet.toml: invalid since {since}; running on the last valid one ({self._config.invalid})"
+            )
+        now_us = self._supervisor.clock.now_us()
+        found += [_died(health) for health in self._supervisor.health() if _is_ill(health, now_us)]
+        store = ""
+        if self._store.since_us:
+            store = f"the store is away since {words.clock(self._store.since_us)}: {self._store.cause}"
+        return Troubles(self._redact(store), tuple(map(self._redact, found)))
+
+
+def _is_ill(health: Health, now_us: int) -> bool:
+    return health.deaths > 0 and (not health.running or now_us - health.died_us < _RECENT_US)
+
+
+def _died(health: Health) -> str:
+    times = "once" if health.deaths == 1 else f"{health.deaths} times, last"
+    now = "runs again" if health.running else "starts again soon"
+    return f"{health.name} died {times} at {words.clock(health.died_us)} and {now}: {health.error}"
