@@ -13,7 +13,7 @@ from typing import Any
 
 from fleet.agent_events import AskPerson, Ruling
 from fleet.config import FleetConfig, Secrets, parse_fleet
-from fleet.errors import StoreUnavailable
+from fleet.errors import DiskFull, StoreUnavailable
 from fleet.events import PermissionAsked, Recorded
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
@@ -107,6 +107,7 @@ class World:
     judge: Judge = field(default_factory=Judge)
     clock: FastClock = field(default_factory=FastClock)
     receipts: list[str] = field(default_factory=list)
+    full: int = 0  # how often a receipt finds the disk full
 
     def __post_init__(self) -> None:
         self.repository = Repository(
@@ -128,6 +129,9 @@ class World:
         )
 
     async def _receipt(self, task: Task) -> None:
+        if self.full > 0:
+            self.full -= 1
+            raise DiskFull(attempted="write the receipt", on="receipts", cause="No space left on device")
         self.receipts.append(task.id)
 
     # --- what was before a test's flight --------------------------------------------------------------

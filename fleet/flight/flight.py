@@ -45,7 +45,7 @@ class Flight:
     def __init__(self, services: Services, task: Task) -> None:
         self._services = services
         self.task = task
-        self._waits = Waits(services.store, task.id)
+        self._waits = Waits(services.store, services.clock, task.id)
         self._agent = AgentProcess(services, task)
         self._steps = Steps(services, self._agent, self._waits)
         self._failures = 0

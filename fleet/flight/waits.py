@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from fleet.ports import Clock
 from fleet.store import landings, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import alongside, first
@@ -25,8 +26,8 @@ def stop_wanted(tx: Tx, task_id: str) -> bool:
 class Waits:
     """The waits of one task's flight."""
 
-    def __init__(self, store: Store, task_id: str) -> None:
-        self._store, self._task_id = store, task_id
+    def __init__(self, store: Store, clock: Clock, task_id: str) -> None:
+        self._store, self._clock, self._task_id = store, clock, task_id
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -43,13 +44,8 @@ class Waits:
 
     async def wait(self, seconds: float) -> None:
         """Waits for news, at most so long. Returns at once when the task is to be stopped."""
-        if await self.stopped():
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        if not await self.stopped():
+            await first(self._woken.wait(), self._clock.sleep(seconds))
 
     async def news(self) -> None:
         """Waits until the task was woken since :meth:`begin`."""

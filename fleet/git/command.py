@@ -52,6 +52,7 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKP
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 _CHUNK = 1 << 16
+_GRACE_SECONDS = 2.0
 
 
 def is_object_id(text: str) -> bool:
@@ -147,8 +148,7 @@ class Git:
             ) from error
         finally:
             if process.returncode is None:
-                _kill(process)
-                await asyncio.shield(process.wait())
+                await asyncio.shield(_end(process))
         cut = len(out) > limit
         words = without_credentials(err.decode("utf-8", "replace")).strip()[-800:]
         if code not in expect and not cut:
@@ -193,6 +193,18 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
         stream.write(data)
         await stream.drain()
     stream.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """TERM first: git then takes its lock files away, which would block every later command."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        _kill(process)
+        await process.wait()
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

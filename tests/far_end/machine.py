@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.exits import Exited
+from fleet.faults import Point, fault
 from fleet.ports import Ended, LoginFacts, Output, PipeEvent, PipeSpec, Ran
 from tests.unit import agent_lines as lines
 
@@ -133,6 +134,7 @@ class Machine:
         pass
 
     def _reach(self) -> None:
+        fault(Point.MACHINE_CALL)
         if self.trouble is not None:
             raise self.trouble
 

@@ -31,8 +31,8 @@ async def _question(there: World, fly: Fly) -> None:
     assert len(there.machine.started) == 1
 
 
-async def _landing(there: World, fly: Fly) -> None:
-    """A held change that a person approved, and that lands."""
+async def _approved(there: World) -> tuple[Task, str]:
+    """A held change that a person approved, and its commit."""
     base = await there.repository.fetch()
     tree = git(there.repository.mirror, "rev-parse", f"{base}^{{tree}}")
     commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
@@ -46,6 +46,12 @@ async def _landing(there: World, fly: Fly) -> None:
         approvals.decide(tx, held.id, True, PERSON, "")
 
     await there.store.write(approved)
+    return task, commit
+
+
+async def _landing(there: World, fly: Fly) -> None:
+    """A held change that a person approved, and that lands."""
+    task, commit = await _approved(there)
     await fly(task)
     assert (await there.now(task)).state is TaskState.LANDED
     assert git(there.repository.path or "", "rev-parse", "main") == commit
@@ -73,6 +79,21 @@ async def _played(directory: Path, play: Played, fault: Fault | None) -> tuple[T
         return await there.told(), struck
 
 
+async def test_a_machine_that_fails_at_each_call_in_turn_costs_nothing(tmp_path: Path) -> None:
+    """That it was out of reach is told; everything else is as undisturbed."""
+    expected, _ = await _played(tmp_path / "0", _question, None)
+    for visit in range(1, 100):
+        fault = Fault(Point.MACHINE_CALL, first=visit)
+        told, struck = await _played(tmp_path / str(visit), _question, fault)
+        told = [(kind, body) for kind, body in told if kind != "link.changed"]
+        if visit > 1 and told[-1][1].get("why", "").startswith("left behind"):
+            told[-1] = expected[-1]  # closing a session does not wait for its machine; it says so
+        assert told == expected, f"visit {visit}"
+        if not struck:
+            break
+    assert 5 < visit < 99
+
+
 @pytest.mark.parametrize("play", [_question, _landing], ids=["question", "landing"])
 @pytest.mark.parametrize("point", [Point.STORE_READ, Point.STORE_COMMIT])
 @pytest.mark.parametrize("times", [1, 3])
@@ -84,3 +105,15 @@ async def test_the_ledger_is_the_undisturbed_one(tmp_path: Path, play: Played, p
         if not struck:
             break
     assert 5 < visit < 99
+
+
+async def test_a_landed_change_waits_for_the_disk_that_its_receipt_needs(tmp_path: Path) -> None:
+    there = world(tmp_path, str(make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})))
+    with there.store:
+        task, commit = await _approved(there)
+        there.full = 2
+        await there.fly(task)
+        assert (await there.now(task)).state is TaskState.LANDED
+        assert there.receipts == [task.id]
+        assert git(there.repository.path or "", "rev-parse", "main") == commit
+        assert (await there.kinds()).count("landing.done") == 1

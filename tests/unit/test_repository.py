@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import shutil
 import sys
@@ -13,6 +14,7 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.command import Git, without_credentials
 from fleet.git.repository import Change, Repository, Stat
 from fleet.pathspecs import matches
+from fleet.supervise import end, own
 from tests.far_end.repositories import advance, commit, git, make_bare, make_work
 
 
@@ -265,3 +267,18 @@ async def test_output_that_is_cut_leaves_no_pipe_open(tmp_path: Path) -> None:
 )
 def test_patterns_mean_what_they_mean_in_a_gitignore(patterns: list[str], path: str, meant: bool) -> None:
     assert matches(patterns, path) is meant
+
+
+async def test_a_command_that_is_cancelled_may_take_its_locks_away(tmp_path: Path) -> None:
+    """A lock file that stays would block every later fetch."""
+    program, lock, ready = tmp_path / "git", tmp_path / "lock", tmp_path / "ready"
+    program.write_text(
+        f"#!/bin/sh\ntrap 'rm {lock}; exit 1' TERM\ntouch {lock} {ready}\nwhile :; do sleep 0.02; done\n"
+    )
+    program.chmod(0o700)
+    running = own(Git(str(program)).run("fetch", attempted="fetch"), "fetch")
+    while not ready.exists():
+        await asyncio.sleep(0.01)
+    await end(running)
+    assert running.cancelled()
+    assert not lock.exists()
