@@ -25,10 +25,12 @@ from fleet.store.core import Store, Tx
 from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from gates import policy
+from gates.protected import Touched, run_by, touched
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
-from gates.runs.attempt import GateLogins, Suite, machines_for
+from gates.runs.attempt import Suite
 from gates.runs.definitions import REPO_FILE, Definition, load
+from gates.runs.place import GateLogins, machines_for
 
 _TAIL_LIMIT = 4_000
 
@@ -159,15 +161,15 @@ class Pipeline:
 
     async def _held_by(
         self, candidate: Candidate, definitions: Sequence[Definition], repository: Repository
-    ) -> tuple[policy.Touched, ...]:
+    ) -> tuple[Touched, ...]:
         changes = await repository.changed_paths(candidate.base, candidate.commit)
         paths = {path for change in changes for path in (change.path, change.old_path) if path}
         protected = {item.name: item.protected for item in definitions}
         # What defines the gates is a person's to change, whether or not a gate thought of saying so.
         protected.setdefault(definitions[0].name, ())
         protected[definitions[0].name] += (f"/{REPO_FILE}",)
-        found = policy.touched(protected, paths)
-        return found + policy.run_by({item.name: item.argv for item in definitions}, paths)
+        found = touched(protected, paths)
+        return found + run_by({item.name: item.argv for item in definitions}, paths)
 
     async def _give(
         self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Decision, turns: int

@@ -30,6 +30,8 @@ from fleet.store.recording import record
 _SEEN_EVERY_US: Final = 20_000_000
 _QUIET: Final = 0.2
 _SILENT: Final = 7.0
+_IDLE: Final = 5.0
+_AGAIN: Final = 0.5  # until input that a machine did not take is sent again
 
 
 class Follower:
@@ -50,6 +52,7 @@ class Follower:
         self._lines: deque[Line | Oversized] = deque()
         self._accepted = 0
         self._sent = 0
+        self._unsent = False
         self._ended: Ended | None = None
         self._linked = True
         self._heard_of = False  # whether the process or its link was heard of at all
@@ -82,7 +85,7 @@ class Follower:
                 return False
             if self._ended is not None:
                 return True
-            await self._handle(await self._reader.next())
+            await self._handle(await self._reader.next(_AGAIN if self._unsent else _IDLE))
             if self._news:
                 await self._hear_people()
 
@@ -258,9 +261,11 @@ class Follower:
             try:
                 await self._executor.send(pipe, item.position, item.data, eof=item.eof)
             except Unavailable:
+                self._unsent = True
                 return  # the link is down or the disk full, which what we read tells; sent again soon
             self._sent = item.position + len(item.data)
             failpoint("input-sent")
+        self._unsent = False
 
     async def _seen(self, at_us: int) -> None:
         if at_us - self.session.seen_us > _SEEN_EVERY_US:

@@ -14,7 +14,8 @@ from fleet.errors import Refused
 from fleet.model import PersonId
 from fleet.verdict import GateOutcome, GateResult, Outcome
 from gates.people import RIGHTS, Person, Right, Role, console_owner, demand, may, who
-from gates.policy import AllOf, AnyOf, Gate, Touched, decide, evaluate, every, run_by, touched
+from gates.policy import AllOf, AnyOf, Gate, decide, evaluate, every
+from gates.protected import Touched, run_by, touched
 from gates.rulings.permissions import PermissionRules, inside, rule
 
 P, F, U, L = GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.UNAVAILABLE, GateOutcome.LOST

@@ -1,0 +1,59 @@
+"""Which changed paths a person must look at: those that a gate protects, and those that judge. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pathspec
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A changed path that a gate protects, and the pattern (or the reason) that says so."""
+
+    path: str
+    pattern: str
+    gate: str
+
+
+def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[Touched, ...]:
+    """Which of ``paths`` (both names of a rename) match a gate's protected patterns, gitignore-style.
+
+    ``protected`` maps a gate's name to its patterns. Case is ignored, because a checkout on a machine whose
+    file system ignores case would be changed all the same.
+    """
+    found: list[Touched] = []
+    ordered = [(path, one_line(path).lower()) for path in sorted(set(paths))]
+    for gate, patterns in protected.items():
+        spec = pathspec.GitIgnoreSpec.from_lines(pattern.lower() for pattern in patterns)
+        for path, comparable in ordered:
+            match = spec.check_file(comparable)
+            if match.include and match.index is not None:
+                found.append(Touched(path, patterns[match.index], gate))
+    return tuple(found)
+
+
+def run_by(gates: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[Touched, ...]:
+    """Which of ``paths`` a gate's command itself would load from the checkout: who changes those judges himself.
+
+    ``gates`` maps a name to an argv. Meant are a file that a word of it names, and for ``-m MODULE`` whatever at
+    the root would be imported in that module's place.
+    """
+    found: list[Touched] = []
+    ordered = sorted(set(paths))
+    for gate, argv in gates.items():
+        files = {posixpath.normpath(word) for word in argv}
+        modules = {argv[at + 1].split(".")[0] for at, word in enumerate(argv[:-1]) if word == "-m"}
+        for path in ordered:
+            top, _, below = path.partition("/")
+            stands_in = next((name for name in modules if (top == name and below) or top.split(".")[0] == name), "")
+            if path in files or stands_in:
+                found.append(Touched(path, "its command runs it", gate))
+    return tuple(found)
+
+
+def one_line(path: str) -> str:
+    """A path without line breaks: a pattern's "anything" stops at one, and would miss what is below it."""
+    return "".join(ch if ch.isprintable() else "�" for ch in path)

@@ -1,0 +1,65 @@
+"""What came of a gate run: from the end of its process to a result. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleet.exits import Lost, succeeded
+from fleet.ports import Ended
+from fleet.untrusted import clean, tail_that_matters
+from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
+from gates.runs.definitions import Definition
+from gates.runs.place import Run
+from gates.runs.watch import GateOutput
+
+
+def result_of(
+    run: Run,
+    ended: Ended,
+    seen: GateOutput,
+    counts: JUnitCounts | None,
+    *,
+    abandoned: bool,
+    redact: Callable[[str], str] | None,
+) -> GateResult:
+    """What a run found. ``abandoned``: its task was stopped, so that it counts nothing."""
+    outcome, reason = judge_end(ended, run.candidate.tree, counts)
+    if abandoned:
+        outcome, reason = GateOutcome.ABANDONED, f"abandoned, because the task was stopped ({reason})"
+    text = seen.tail.decode("utf-8", "replace")
+    evidence = Evidence(
+        exit=ended.exit,
+        raw_wait_status=ended.raw_wait_status,
+        tree=ended.tree,
+        machine=run.place.machine,
+        login=run.place.facts.user,
+        contained=ended.contained,
+        output_sha256=seen.digest.hexdigest(),
+        output_bytes=seen.size,
+        started_us=ended.started_us,
+        ended_us=ended.ended_us,
+    )
+    text = clean(text, len(text))  # first: a terminal code inside a secret would hide it from the redactor
+    tail = tail_that_matters(redact(text) if redact else text)
+    return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, evidence, counts, tail)
+
+
+def unavailable(run_id: str, definition: Definition, reason: str) -> GateResult:
+    """The result of a run that could not be done; ``reason`` is for people."""
+    outcome, words = GateOutcome.UNAVAILABLE, clean(reason)
+    return GateResult(run_id, definition.name, definition.argv, outcome, words, None, None, "")
+
+
+def judge_end(ended: Ended, tree: str, counts: JUnitCounts | None) -> tuple[GateOutcome, str]:
+    """What the end of a gate's process means, and a line for people. Only ``Exited(0)`` over ``tree`` passes."""
+    if ended.unavailable:
+        return GateOutcome.UNAVAILABLE, ended.unavailable
+    if isinstance(ended.exit, Lost):
+        return GateOutcome.LOST, str(ended.exit)
+    if ended.tree != tree:
+        return GateOutcome.LOST, f"the supervisor hashed the tree {ended.tree or '(none)'}, not {tree}"
+    reason = str(ended.exit)
+    if counts is not None:
+        bad = counts.failures + counts.errors
+        reason += f" ({bad} of {counts.tests} tests failed, by its own report)"
+    return (GateOutcome.PASSED if succeeded(ended.exit) else GateOutcome.FAILED), reason

@@ -1,0 +1,87 @@
+"""Where a gate runs: which machines fit, which of them answers, and a run that was opened there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleet.config import FleetConfig
+from fleet.errors import Unavailable
+from fleet.model import Isolation
+from fleet.ports import Candidate, Executor, LoginFacts
+from gates.runs.definitions import Definition
+
+
+def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
+    """The machines that may run a gate, and why each other one may not, one line each."""
+    fitting, why_not = [], []
+    for name, machine in config.machines.items():
+        missing = [label for label in definition.needs if label not in machine.labels]
+        if not machine.gates:
+            why_not.append(f"{name}: gates = false")
+        elif not machine.runs_gates(config.isolation):
+            why_not.append(f"{name}: no gate_as login, and the isolation is {config.isolation}")
+        elif missing:
+            why_not.append(f"{name}: lacks the label {', '.join(missing)}")
+        else:
+            fitting.append(name)
+    return fitting, why_not
+
+
+class GateLogins(Protocol):
+    """Where gates run: ``fleet.machines.executors.Executors`` is one."""
+
+    def gate(self, machine: str) -> Executor:
+        """The login for gates on a machine of ``fleet.toml``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A machine for a gate, its login for gates, and what answered there."""
+
+    machine: str
+    executor: Executor
+    facts: LoginFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One opened run: what it judges, where, and by which pipe."""
+
+    id: str
+    nonce: str
+    pipe: str
+    definition: Definition
+    candidate: Candidate
+    place: Place
+
+    @property
+    def room(self) -> str:
+        """The run's own directory on the machine; the checkout is ``tree`` in it."""
+        return f"{self.place.executor.root}/gates/{self.pipe}"
+
+
+async def find_place(
+    definition: Definition, config: FleetConfig, executors: GateLogins, unable: Mapping[str, str]
+) -> tuple[Place | None, list[str]]:
+    """The first machine that fits, answers and keeps gates apart from agents; and why not each one before it.
+
+    ``unable`` are machines that could not do this gate, and why.
+    """
+    fitting, why_not = machines_for(definition, config)
+    for name in fitting:
+        if name in unable:
+            why_not.append(f"{name}: {unable[name]}")
+            continue
+        executor = executors.gate(name)
+        try:
+            facts = await executor.facts()
+        except Unavailable as error:
+            why_not.append(f"{name}: {error}")
+            continue
+        if config.isolation is Isolation.SEPARATE_LOGINS and facts.user == config.machines[name].agent_login:
+            why_not.append(f"{name}: its gate login {facts.user} is the agents' own")
+            continue
+        return Place(name, executor, facts), why_not
+    return None, why_not or ["fleet.toml names no machine"]
