@@ -20,7 +20,7 @@ Any other exception is a bug of ours.
 The one rule for who catches what: **catch an error only where you own what it is about.**
 
 - A step of a flight (``fleet/flight/flight.py``) catches ``Refused``, ``Misused`` and ``Unavailable``: the task
-  ends, or waits. It waits for as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty`` and ``DiskFull`` last.
+  ends, or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty`` and ``DiskFull`` last.
   It does the step again from the store after ``LeaseLost``.
 - ``StoreUnavailable`` is nobody's to end something by. It rises to the loop that began the work (a flight, or the
   supervisor), which waits with backoff and begins again from the store.
