@@ -31,7 +31,8 @@ def settle_stall(tx: Tx, task_id: str) -> None:
         return
     approvals.settle(tx, decided.id)
     session = sessions.of_task(tx, task_id)[-1]
-    turn = [turn for turn in sessions.turns(tx, session.id) if turn.ended_us][-1]
+    first, *later = sessions.turns(tx, session.id)
+    turn = next((turn for turn in reversed(later) if turn.outcome is not None), first)
     word = StallDecided(str(decided.decision), str(turn.outcome or ""), decided.commit)
     record(tx, word, session, turn=turn.id, source=Source.PERSON, actor=decided.by)
 

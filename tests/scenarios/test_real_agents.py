@@ -290,6 +290,7 @@ def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_
     assert answer.status == 4, answer.shown
     assert pilot.house.state(answer.task) == "stalled"
     assert words in answer.shown and "Judge as it is" in answer.shown
+    assert ("exit status 1" in answer.shown) is (pilot.name == "claude"), "codex ends well when it is told to"
     assert outcomes(pilot, answer.task) == [outcome]
     assert pilot.house.of(answer.task, "gate.opened", "landing.done") == []
     assert pilot.house.commits()[0] == before

@@ -157,6 +157,48 @@ def test_it_still_waits_after_a_power_cut_and_each_word_counts(verb: str) -> Non
         assert len(landed) == (0 if verb == "stop" else 1)
 
 
+def test_work_that_cannot_be_handed_over_is_kept_and_the_card_says_why() -> None:
+    with house(CONTENT) as made:
+        with (made.home / "fleet.toml").open("a") as settings:
+            settings.write("\n[limits]\nsnapshot_paths = 1\n")
+        made.start()
+        flag = made.directory / "smaller"
+        lines = f"shell touch a b; test -e {flag} && rm a b; true", f"shell test -e {flag} || kill -9 $PPID"
+        answer = run(made, *lines)
+        assert answer.status == 4, answer.shown
+        assert "without a snapshot" in " ".join(answer.shown.replace("│", " ").split())
+        assert "Judge as it is" not in answer.shown
+        assert made.workspace(answer.task).joinpath("a").exists()
+        flag.touch()
+        made.say(f"/go {answer.task}")
+        assert made.wait(answer.task).status == 0
+        assert made.main() == "half"
+
+
+def test_a_controller_that_dies_as_the_turn_closes_asks_once() -> None:
+    with house(CONTENT) as made:
+        made.start("turn-closed")
+        begun = made.say("/run on=macbook write half\nexit 1")
+        made.died()
+        made.start()
+        assert made.wait(begun.task).status == 4
+        assert [len(made.of(begun.task, kind)) for kind in ("turn.closed", "snapshot.made")] == [1, 1]
+        assert made.of(begun.task, "gate.opened") == []
+
+
+def test_a_controller_that_dies_as_the_agent_goes_on_begins_one_turn() -> None:
+    with house(CONTENT) as made:
+        made.start("pipe-committed:2")
+        flag = made.directory / "went-on"
+        answer = run(made, f"shell test -e {flag} || kill -9 $PPID")
+        flag.touch()
+        made.say(f"/go {answer.task}")
+        made.died()
+        made.start()
+        assert made.wait(answer.task).status == 0
+        assert [len(made.of(answer.task, kind)) for kind in ("stall.decided", "turn.started")] == [1, 2]
+
+
 def test_a_word_said_just_before_a_power_cut_is_acted_on() -> None:
     with house(CONTENT) as made:
         made.start()
