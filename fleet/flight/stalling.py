@@ -21,7 +21,7 @@ from fleet.store import approvals, sessions, stalls
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 
-NOT_GONE = "the agent shares the gate's login and its processes were not seen gone"
+NOT_GONE = "the agent shares the gate's login, and its processes may still run"
 NO_RECORD = "no trusted exit record of the agent's process"
 
 Heard = Callable[[Task, Session], Awaitable[bool]]
