@@ -6,6 +6,7 @@ any input: patterns are anchored on literal text, and repeat possessively or wit
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -256,7 +257,11 @@ class _PrivateLog(logging.handlers.RotatingFileHandler):
     """A rotating log that only its owner can read."""
 
     def _open(self) -> TextIOWrapper:
+        for older in Path(self.baseFilename).parent.glob(f"{Path(self.baseFilename).name}.*"):
+            with contextlib.suppress(OSError):
+                older.chmod(0o600)  # rotated by a version that let others read it
         handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(handle, 0o600)
         return os.fdopen(handle, "a", encoding="utf-8")
 
 

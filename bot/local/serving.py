@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import logging.handlers
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bot.app import App
+from fleet.redact import setup_logging
 from fleet.supervise import alongside, first
-
-LOG_FILE = "airboss.log"
 
 
 def serve(home: Path) -> int:
     """Until a signal asks for the end, or something makes going on impossible. Raises what ``App.open`` raises."""
-    _log_to(home)
+    setup_logging(home, console=False)
     return asyncio.run(_serve(home))
 
 
 def embedded(home: Path, converse: Callable[[], int]) -> int:
     """Runs a controller for as long as ``converse`` (blocking, on a thread) goes on; answers its status."""
-    _log_to(home)
+    setup_logging(home, console=False)
     return asyncio.run(_embedded(home, converse))
 
 
@@ -50,15 +46,3 @@ async def _embedded(home: Path, converse: Callable[[], int]) -> int:
         if app.failed.done():
             await app.failed
         return await talk
-
-
-def _log_to(home: Path) -> None:
-    """The log of our own troubles; what happens in the fleet is in the ledger."""
-    with contextlib.suppress(OSError):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(home / LOG_FILE, maxBytes=4 << 20, backupCount=3, delay=True)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().addHandler(handler)
-        logging.getLogger().setLevel(logging.INFO)
-        for chatty in ("asyncssh", "httpx", "httpcore", "alembic", "matplotlib"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)

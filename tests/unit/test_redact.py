@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -203,6 +204,23 @@ def test_a_log_holds_no_secret_in_message_arguments_or_traceback(logs: Path) -> 
     assert "ValueError: the token ‹redacted:secret› is wrong" in text
     assert text.count("failed") == 1
     assert logs.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_others_could_read_is_closed_to_them_also_after_it_rotates(tmp_path: Path) -> None:
+    log, older = tmp_path / "airboss.log", tmp_path / "airboss.log.1"
+    for path in (log, older):
+        path.write_text("from an older version\n")
+        path.chmod(0o644)
+    root = logging.getLogger()
+    before = list(root.handlers)
+    setup_logging(tmp_path, console=False)
+    (handler,) = (one for one in root.handlers if one not in before)
+    assert isinstance(handler, RotatingFileHandler)
+    assert [path.stat().st_mode & 0o777 for path in (log, older)] == [0o600, 0o600]
+    handler.doRollover()
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("airboss.log*")} == {0o600}
+    root.removeHandler(handler)
+    handler.close()
 
 
 @pytest.mark.parametrize("name", ["httpx", "telegram.ext.Updater", "slack_bolt.AsyncApp", "slack_sdk.web"])
