@@ -14,6 +14,7 @@ from bot.telling import sounds
 from bot.telling.live import STATUS_KEY
 from bot.telling.notify import folded
 from bot.telling.progress import Progress
+from fleet.agent_events import TurnOutcome
 from fleet.model import ENDS, Session, Task, Turn
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
@@ -93,7 +94,8 @@ def _session_card(
         for turn in turns:
             end = words.duration(turn.ended_us - turn.started_us) if turn.ended_us else "at work"
             made = f" · {words.short(turn.snapshot)}" if turn.snapshot else ""
-            lines.append(line(f"  turn {turn.number} · {turn.cause} · {end}{made}"))
+            short = "" if turn.outcome in (None, TurnOutcome.COMPLETED) else f" · {turn.outcome}".replace("_", " ")
+            lines.append(line(f"  turn {turn.number} · {turn.cause} · {end}{short}{made}"))
     fields = [
         field("Agent", task.agent),
         field("Asked by", sounds.name_of(config, task.requester)),

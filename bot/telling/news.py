@@ -22,7 +22,8 @@ TOLD: Final = "news.told"
 
 EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
-        "Only a turn that the agent completed is judged. One that failed keeps its work and says why.",
+        "Only a turn that the agent completed is judged. Any other stalls its task, with the work kept: you choose "
+        "Go on (/go), Judge as it is (/judge) or Stop.",
         "A full disk or a database that is away pauses the fleet; it goes on by itself.",
         "Upgrades keep your ledger, receipts and open tasks.",
         "airboss.log is redacted, and only its owner can read it.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +204,7 @@ async def test_it_is_seen_where_people_look(tmp_path: Path) -> None:
         assert "a1 · t1 stalled: You've hit" in everything(status)
         _, (one,) = await there.say("/session t1")
         assert "stalled: You've hit your session limit" in everything(one)
+        assert re.search(r"turn 1 · request · \d+ s · limited", everything(one))
         _, (again,) = await there.say("/waiting a1")
         assert labels(again) == ["Go on", "Judge as it is", "Stop", "Diff"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fleet.agent_events import Happening, Said, ToolEnded, ToolOutcome, TurnEnded, TurnOutcome
 from fleet.agents.lines import WORDS_LIMIT
 from fleet.events import AgentContinued, AgentSaid, Event, ToolCallEnded, TurnClosed
-from fleet.flight.testimony import SUMMARY_LIMIT, TEXT_LIMIT, claim_of, events_of
+from fleet.flight.testimony import SUMMARY_LIMIT, TEXT_LIMIT, claim_of, error_of, events_of
 from fleet.redact import Redactor
 
 SECRET = "correct-horse-battery-staple"
@@ -78,3 +78,8 @@ def test_a_claim_is_kept_whole_and_without_its_secrets() -> None:
     words = f"{'word ' * 50_000}{SECRET[:9]}\x1b[0m{SECRET[9:]}"
     claim = claim_of(TurnEnded(words, TurnOutcome.COMPLETED), REDACT)
     assert claim == "word " * 50_000 + "‹redacted:secret›"
+
+
+def test_a_vendors_words_are_kept_without_their_secrets() -> None:
+    words = f"bad key {SECRET[:9]}\x1b[0m{SECRET[9:]}"
+    assert error_of(TurnEnded("", TurnOutcome.FAILED, words), REDACT) == "bad key ‹redacted:secret›"
