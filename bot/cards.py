@@ -7,7 +7,7 @@ repository is ``Untrusted`` besides, which strips terminal codes and lets the ad
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -120,6 +120,24 @@ class Card:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(attempted="read a card from the outbox", cause=repr(error)[:200]) from error
+
+    def redacted(self, redact: Callable[[str], str]) -> Card:
+        """The same card without secrets in what a person reads; commands and paths stay what they are."""
+
+        def of(pieces: Line) -> Line:
+            return tuple(
+                Untrusted(redact(piece.raw)) if isinstance(piece, Untrusted) else redact(piece) for piece in pieces
+            )
+
+        return replace(
+            self,
+            title=of(self.title),
+            lines=tuple(map(of, self.lines)),
+            fields=tuple(Field(field.name, of(field.value)) for field in self.fields),
+            body=None if self.body is None else Untrusted(redact(self.body.raw)),
+            actions=tuple(replace(action, label=redact(action.label)) for action in self.actions),
+            footer=redact(self.footer),
+        )
 
     def with_actions(self, actions: Iterable[Action]) -> Card:
         """The same card with other buttons."""

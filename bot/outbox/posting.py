@@ -88,6 +88,7 @@ class Posts:
             priority = Priority.PING if ping else Priority.REPLY
         if not key and any(action.once for action in card.actions):
             key = card_rows.loose_key()  # what is pressed goes from the card, so it must be found again
+        card = self._clean(card)
         number = outbox.put(
             self.tx, chat=chat, card_json=card.to_json(), card_key=key, ping=ping, priority=priority, task=task
         )
@@ -117,7 +118,7 @@ class Posts:
             for action in card.actions
             if _button(action) in tokens or not action.once or (action.command, action.digest) not in used
         ]
-        drawn = self._with_tokens(chat, card.with_actions(kept), shown.put)
+        drawn = self._with_tokens(chat, self._clean(card).with_actions(kept), shown.put)
         outbox.edit(self.tx, key, drawn.to_json(), chat=chat, soon=soon)
         self._news.setdefault(chat.adapter, [])
 
@@ -128,6 +129,11 @@ class Posts:
     def _ring(self) -> None:
         for adapter, numbers in self._news.items():
             self._outbox.ring(adapter, numbers)
+
+    def _clean(self, card: Card) -> Card:
+        """What is told to a chat is redacted here, whoever says it and wherever the words come from."""
+        redact = self.tx.store.redact
+        return card if redact is None else card.redacted(redact)
 
     def _with_tokens(self, chat: ChatRef, card: Card, put: int) -> Card:
         """The card with a token for each button, bound to the message of the row ``put``."""

@@ -27,7 +27,7 @@ from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
 from gates.runs.place import GateLogins, Place, Run, find_place
-from gates.runs.watch import watch
+from gates.runs.watch import redact_log, watch
 
 #: System directories only: what an agent's login can write must not be found before them.
 _PATH = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -167,6 +167,7 @@ class Suite:
             patience=self.patience,
             abandoned=lambda: run.candidate.task.id in self.abandoned,
         )
+        await asyncio.to_thread(redact_log, log, self.store.redact)
         counts = None
         if any("{junit}" in word for word in run.definition.argv):
             counts = await _counts(run.place.executor, report)

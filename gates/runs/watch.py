@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,6 +64,25 @@ def _keeping(log: Path) -> Iterator[None]:
         ) from error
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def redact_log(log: Path, redact: Callable[[str], str] | None) -> None:
+    """Cuts secrets out of a log that is complete. Raises ``DiskFull`` when it cannot be written."""
+    if redact is None:
+        return
+    text = log.read_bytes().decode("utf-8", "surrogateescape")
+    clean = redact(text)
+    if clean == text:
+        return
+    new = log.with_suffix(".new")
+    with _keeping(log):
+        with open(new, "wb", opener=_private) as file:
+            file.write(clean.encode("utf-8", "surrogateescape"))
+        new.replace(log)
+
+
 async def watch(
     executor: Executor,
     spec: PipeSpec,
@@ -79,7 +99,7 @@ async def watch(
     """
     with _keeping(log):
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = FileIO(log, "wb")
+        file = FileIO(log, "wb", opener=_private)
     with file:
         seen = GateOutput(file, log)
         try:
