@@ -22,8 +22,7 @@ TOLD: Final = "news.told"
 
 EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
-        "Only a turn that the agent completed is judged. Any other stalls its task, with the work kept: you choose "
-        "Go on (/go), Judge as it is (/judge) or Stop.",
+        "Only a completed turn is judged. Others keep their work and wait: /go, /judge or /stop.",
         "A full disk or a database that is away pauses the fleet; it goes on by itself.",
         "Upgrades keep your ledger, receipts and open tasks.",
         "airboss.log is redacted, and only its owner can read it.",

@@ -59,7 +59,7 @@ def test_turns_get_their_outcome_from_the_ledger(store_url: str) -> None:
             "tasks": [{"number": 1, "id": "t1", "state": "running", "mode": "change"}],
             "sessions": [{"id": "t1.1", "task": "t1", "number": 1, "isolation": "separate-logins"}],
             "turns": [
-                {"id": f"t1.1.{number}", "session": "t1.1", "number": number, "ended_us": ended}
+                {"id": f"t1.1.{number}", "session": "t1.1", "number": number, "ended_us": ended, "cause": "said"}
                 for number, ended in ((1, 5), (2, 9), (3, 0))
             ],
             "ledger": [
