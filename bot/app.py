@@ -38,7 +38,7 @@ from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock
-from fleet.config import Secrets
+from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
@@ -49,6 +49,7 @@ from fleet.landing.base_branch import Landing
 from fleet.machines.executors import Executors
 from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
+from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
 from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
@@ -182,22 +183,14 @@ class _Ground:
 
     async def services(self) -> Services:
         """What the dispatcher's parts share."""
-        workspaces = Workspaces(lambda: self.config().limits)
-        gatekeeper = Pipeline(
-            store=self.store,
-            config=self.config,
-            executors=self.executors,
-            workspaces=workspaces,
-            repositories=self.repository,
-            home=self.home,
-        )
+        gatekeeper = _gatekeeper(self.store, self.config, self.executors, self.repository, self.home)
         await gatekeeper.load()
         return Services(
             store=self.store,
             config=self.config,
             secrets=self.env,
             executors=self.executors,
-            workspaces=workspaces,
+            workspaces=Workspaces(lambda: self.config().limits),
             repositories=self.repository,
             landings=lambda name: Landing(self.repository(name)),
             gatekeeper=gatekeeper,
@@ -233,6 +226,36 @@ class _Ground:
                 away.failed(error)
             else:
                 away.answered()
+
+
+@asynccontextmanager
+async def gates_alone(
+    config: FleetConfig, repository: Repository, room: Path
+) -> AsyncIterator[tuple[Store, Gatekeeper]]:
+    """One repository's gates without a controller. ``room`` is a directory for this alone."""
+    executors = Executors(config, room)
+    try:
+        with Store.open(f"sqlite:///{room / 'try.db'}") as store:
+            yield store, _gatekeeper(store, lambda: config, executors, lambda _: repository, room)
+    finally:
+        await executors.close()
+
+
+def _gatekeeper(
+    store: Store,
+    config: Callable[[], FleetConfig],
+    executors: Executors,
+    repositories: Callable[[str], Repository],
+    home: Path,
+) -> Pipeline:
+    return Pipeline(
+        store=store,
+        config=config,
+        executors=executors,
+        workspaces=Workspaces(lambda: config().limits),
+        repositories=repositories,
+        home=home,
+    )
 
 
 async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:

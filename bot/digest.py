@@ -12,7 +12,7 @@ from functools import partial
 from bot import words
 from bot.cards import Card, footed, line
 from bot.cards import field as card_field
-from bot.hearing.parse import tidy
+from bot.parse import tidy
 from fleet.events import (
     GateClosed,
     PipeEnded,

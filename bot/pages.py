@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.cards import Action
-from bot.hearing.parse import words
+from bot.parse import words
 
 ROWS: Final = 10
 """Rows of a page: with the title, and a row or two that a narrow screen breaks, a phone's twelve lines."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bot.health import Troubles
-from bot.hearing.parse import nearest
 from bot.message import Message
 from bot.outbox.posting import Posts
+from bot.parse import nearest
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.machines.watch import MachineSeen

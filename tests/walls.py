@@ -75,7 +75,7 @@ MAKES_TASKS = {
 }
 
 #: The one place that wires, and what only it may build.
-ROOT_ONLY = {"Dispatcher": "bot/app.py"}
+ROOT_ONLY = {"Dispatcher": "bot/app.py", "Pipeline": "bot/app.py"}
 
 #: Files whose transaction functions still remember. To be empty.
 REMEMBERING_YET = ("fleet/figures.py",)

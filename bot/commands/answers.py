@@ -6,9 +6,9 @@ import re
 
 from bot.cards import Card, line
 from bot.commands.common import find_task
-from bot.hearing.parse import words as split
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, waiting
 from bot.telling.progress import Progress, footer

@@ -12,9 +12,9 @@ from typing import Final
 from bot.cards import Action, Card, Line, Tone, line
 from bot.hearing import drafts, held_files
 from bot.hearing.drafts import Draft
-from bot.hearing.parse import RunRequest
 from bot.outbox.posting import Posts
 from bot.pages import Page
+from bot.parse import RunRequest
 from bot.registry import Call, Context, Effect
 from fleet.config import FleetConfig
 from fleet.errors import Misused

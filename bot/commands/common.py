@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from bot.cards import Card
-from bot.hearing.parse import words
 from bot.outbox.posting import Posts
+from bot.parse import words
 from bot.registry import Call, Context, Effect
 from fleet.errors import Misused
 from fleet.model import Session, Task

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
-from bot.hearing.parse import words as split
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect
 from bot.telemetry_view import look, machine_line, session_lines, status_card
 from bot.telling import sounds

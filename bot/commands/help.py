@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.cards import Card, line
 from bot.commands.common import reply
-from bot.hearing.parse import words
+from bot.parse import words
 from bot.registry import Call, Command, Context, Dialect, Effect
 from fleet.errors import Misused
 from gates.people import RIGHTS, Right

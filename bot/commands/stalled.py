@@ -6,8 +6,8 @@ import re
 
 from bot.cards import Card, Tone, line
 from bot.commands.common import find_task
-from bot.hearing.parse import words as split
 from bot.outbox.posting import Posts
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons
 from bot.telling.progress import Progress, footer

@@ -13,9 +13,9 @@ from bot.commands.answers import settle
 from bot.commands.common import find_task, reply, split_task
 from bot.commands.tasks import keep_files
 from bot.hearing import drafts
-from bot.hearing.parse import tidy
-from bot.hearing.parse import words as split
 from bot.outbox.posting import Posts
+from bot.parse import tidy
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import asks, buttons, mutes
 from bot.telling.progress import Progress, footer

@@ -9,9 +9,9 @@ from bot.commands import choose
 from bot.commands.common import task_meant
 from bot.hearing import held_files
 from bot.hearing.drafts import Draft
-from bot.hearing.parse import run_request
 from bot.message import Attachment
 from bot.outbox.posting import Posts
+from bot.parse import run_request
 from bot.registry import Call, Command, Context, Effect
 from bot.telling import buttons
 from bot.telling.progress import Progress, footer, progress_card

@@ -17,11 +17,11 @@ from functools import partial
 from bot.cards import Card, Tone, line
 from bot.explain import explain
 from bot.hearing import drafts
-from bot.hearing.meaning import Doubt, Seen, Words, doubting, hear, seen, unmeant
-from bot.hearing.parse import Command, Ignore, parse
+from bot.hearing.meaning import Background, Doubt, DraftWords, background, doubting, hear, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
 from bot.message import Message, as_one
 from bot.outbox.posting import Outbox, Posts
+from bot.parse import Ignore, Spoken, parse
 from bot.registry import Call, Context, Effect, FleetControl, Result
 from bot.telling import buttons, sounds
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Malformed, Misused, Refused, StoreUnavailable
@@ -60,7 +60,7 @@ class _Waiting:
 
     row: inbox.Received
     message: Message | None
-    seen: Seen | None
+    background: Background | None
 
 
 @dataclass(slots=True)
@@ -138,10 +138,10 @@ class ChatCore:
         lane = self._lane(adapter, message.chat.chat)
         alone = not lane.waiting and not lane.coming
 
-        def work(tx: Tx) -> tuple[int | None, Seen | None]:
+        def work(tx: Tx) -> tuple[int | None, Background | None]:
             kept = inbox.receive(tx, adapter, update, payload)
             # With nothing before it in its chat, what it is about can be looked up on the same way.
-            return kept, self._seen(tx, message) if kept is not None and alone else None
+            return kept, self._background(tx, message) if kept is not None and alone else None
 
         lane.coming += 1
         try:
@@ -161,7 +161,9 @@ class ChatCore:
     def _lane(self, adapter: str, chat: str) -> _Lane:
         return self._lanes.setdefault((adapter, chat), _Lane())
 
-    def _enqueue(self, row: inbox.Received, message: Message | None = None, found: Seen | None = None) -> None:
+    def _enqueue(
+        self, row: inbox.Received, message: Message | None = None, found: Background | None = None
+    ) -> None:
         if self._closing:
             return
         if message is None:
@@ -213,7 +215,7 @@ class ChatCore:
             return Result(status=2)
         message = as_one(messages)
         try:
-            call, effect = await self._prepare(message, together[0].seen)
+            call, effect = await self._prepare(message, together[0].background)
             result = call.result if call is not None else Result()
             result.posted = await self._commit(rows, effect)
         except _TooOften:
@@ -262,14 +264,14 @@ class ChatCore:
 
         return await self._context.store.write(work)
 
-    def _seen(self, tx: Tx, message: Message) -> Seen:
-        return seen(tx, message, known=who(self._context.config(), message.sender) is not None)
+    def _background(self, tx: Tx, message: Message) -> Background:
+        return background(tx, message, known=who(self._context.config(), message.sender) is not None)
 
-    async def _prepare(self, message: Message, found: Seen | None) -> tuple[Call | None, Effect | str]:
+    async def _prepare(self, message: Message, found: Background | None) -> tuple[Call | None, Effect | str]:
         """The call and what it does, or why nothing is done."""
         registry, person = self._context.registry, who(self._context.config(), message.sender)
         if found is None:
-            found = await self._context.store.read(lambda tx: self._seen(tx, message))
+            found = await self._context.store.read(lambda tx: self._background(tx, message))
         said = None if message.pressed or message.unreadable else hear(message, found, registry)
         if isinstance(said, Ignore):
             return None, said.why
@@ -285,25 +287,25 @@ class ChatCore:
             case Doubt():
                 card = doubting(said, partial(registry.write, message.adapter))
                 return None, lambda posts: _posted(posts, message, card)
-            case Words(draft, text):
-                command = Command(draft.verb, draft.arguments(text))
+            case DraftWords(draft, text):
+                command = Spoken(draft.verb, draft.arguments(text))
                 return await self._spoken(message, person, command, found, draft.files)
-            case Command():
+            case Spoken():
                 return await self._spoken(message, person, said, found)
         raise unmeant(message, registry)
 
     def _urgent(self, said: object) -> bool:
-        command = self._context.registry.get(said.verb) if isinstance(said, Command) else None
+        command = self._context.registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.urgent
 
-    async def _pressed(self, message: Message, person: Person, found: Seen) -> tuple[Call, Effect]:
+    async def _pressed(self, message: Message, person: Person, found: Background) -> tuple[Call, Effect]:
         """A button: never too often, and it ends a draft only where it begins or asks for a task."""
         token, chat, sender = message.pressed, message.chat, str(message.sender)
         button = await self._context.store.read(
             lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to)
         )
         said = parse(button.command, self._context.registry.names)
-        if not isinstance(said, Command):
+        if not isinstance(said, Spoken):
             raise ValueError(f"a button that is no command: {button.command!r}")
         call, effect = await self._call(message, person, said, found.task, button.digest)
 
@@ -317,7 +319,7 @@ class ChatCore:
         return call, pressed
 
     async def _spoken(
-        self, message: Message, person: Person, said: Command, found: Seen, digest: str = ""
+        self, message: Message, person: Person, said: Spoken, found: Background, digest: str = ""
     ) -> tuple[Call, Effect]:
         """Typed words: what does something drops a draft, and says so; what only shows something keeps it."""
         draft, registry = found.draft_for(message), self._context.registry
@@ -340,7 +342,7 @@ class ChatCore:
         return _stranger(message) if self._strangers(message.sender) else "a stranger, too often"
 
     async def _call(
-        self, message: Message, person: Person, said: Command, task: str, digest: str
+        self, message: Message, person: Person, said: Spoken, task: str, digest: str
     ) -> tuple[Call, Effect]:
         registry = self._context.registry
         command = registry.get(said.verb)

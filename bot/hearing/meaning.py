@@ -11,8 +11,8 @@ from typing import Final
 
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.hearing import drafts
-from bot.hearing.parse import Command, Ignore, Reply, lone_word, parse, slip_of
 from bot.message import Message
+from bot.parse import Ignore, Reply, Spoken, lone_word, parse, slip_of
 from bot.registry import Registry
 from fleet.errors import Misused
 from fleet.model import ENDS
@@ -26,7 +26,7 @@ _SLIP_WORDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Background:
     """What the store says of a message: the task it is about and whether that has ended, and what its sender had
     begun to ask for."""
 
@@ -49,27 +49,27 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class DraftWords:
     """What a draft waited for: the prompt."""
 
     draft: drafts.Draft
     text: str
 
 
-Heard = Command | Reply | Ignore | Doubt | Words
+Heard = Spoken | Reply | Ignore | Doubt | DraftWords
 
 
-def seen(tx: Tx, message: Message, *, known: bool) -> Seen:
+def background(tx: Tx, message: Message, *, known: bool) -> Background:
     """Looks up what :func:`hear` needs; a draft only for people we know."""
     task = threads.task_of_message(tx, message.chat, message.reply_to)
-    return Seen(
+    return Background(
         task,
         over=bool(task) and not message.direct and tasks.task(tx, task).state in ENDS,
         draft=drafts.kept(tx, message.chat, message.sender) if known else None,
     )
 
 
-def hear(message: Message, found: Seen, registry: Registry) -> Heard:
+def hear(message: Message, found: Background, registry: Registry) -> Heard:
     """What a message says that was typed; ``Reply``: words to us that are for nobody we know of."""
     text = message.text or (FILES_ALONE if message.files else "")
     draft = found.draft_for(message)
@@ -81,27 +81,27 @@ def hear(message: Message, found: Seen, registry: Registry) -> Heard:
     )
     if isinstance(said, Ignore):
         return said
-    if isinstance(said, Command) and not said.plain:
+    if isinstance(said, Spoken) and not said.plain:
         ours = message.direct or found.task or registry.get(said.verb) is not None
         return said if ours else Ignore("not for us")
     if draft is not None:
         return _for_draft(text.strip(), said, draft, registry)
-    if isinstance(said, Command):
+    if isinstance(said, Spoken):
         return said
     if found.task:
         # A thread whose task has ended belongs to the people in it, unless they turn to us.
         theirs = found.over and not (message.direct or message.private or message.reply_to)
-        return Ignore("the task of this thread has ended") if theirs else Command("say", said.text)
+        return Ignore("the task of this thread has ended") if theirs else Spoken("say", said.text)
     return said if message.direct else Ignore("not for us")
 
 
-def _for_draft(text: str, said: Command | Reply, draft: drafts.Draft, registry: Registry) -> Heard:
-    word = said.verb if isinstance(said, Command) else lone_word(said.text)
+def _for_draft(text: str, said: Spoken | Reply, draft: drafts.Draft, registry: Registry) -> Heard:
+    word = said.verb if isinstance(said, Spoken) else lone_word(said.text)
     meant = registry.get(slip_of(word, registry.names)) if word else None
     if meant is None:
-        return said if isinstance(said, Command) else Words(draft, said.text)
+        return said if isinstance(said, Spoken) else DraftWords(draft, said.text)
     if word in registry.names and meant.right is Right.SEE:
-        return Command(word, plain=True)
+        return Spoken(word, plain=True)
     return Doubt(text, meant.verb, draft)
 
 

@@ -32,11 +32,11 @@ from bot import words
 from bot.chats.console.adapter import MAIN, ConsoleAdapter
 from bot.explain import explain
 from bot.hearing.core import ChatCore
-from bot.hearing.parse import Command, parse
 from bot.local.client import SOCKET
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
+from bot.parse import Spoken, parse
 from bot.telling import news
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
@@ -227,7 +227,7 @@ class ControlServer:
     def _asks_status(self, text: str) -> bool:
         registry = self._core.context.registry
         said = parse(text, registry.names)
-        command = registry.get(said.verb) if isinstance(said, Command) else None
+        command = registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.verb == "status"
 
     async def _status_without_store(self, peer: _Peer, away: str) -> None:

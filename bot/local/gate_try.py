@@ -10,22 +10,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bot.app import gates_alone
 from fleet import exits
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused
 from fleet.git.command import Git, is_object_id
 from fleet.git.repository import Repository
-from fleet.git.workspace import Workspaces
-from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode, TurnCause
 from fleet.ports import Candidate
 from fleet.store import sessions, tasks
-from fleet.store.core import Store, Tx
+from fleet.store.core import Tx
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Outcome, Verdict
 from gates.people import console_owner
-from gates.pipeline import Pipeline
 
 #: The command's exit status by what the verdict says.
 STATUS: dict[Outcome, int] = {
@@ -75,29 +73,17 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, room: Path
     name, config = _config(repo, home, room)
     repository = Repository(name, str(repo), "main", mirror)
     tree = await repository.tree_of(head_commit)
-    executors = Executors(config, room)
-    try:
-        with Store.open(f"sqlite:///{room / 'try.db'}") as store:
 
-            def begin(tx: Tx) -> Candidate:
-                task = _task(tx, name, console_owner())
-                session = sessions.create_session(
-                    tx, task=task.id, machine=_MACHINE, agent="", base=base_commit, isolation=config.isolation
-                )
-                turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "")
-                return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
+    def begin(tx: Tx) -> Candidate:
+        task = _task(tx, name, console_owner())
+        session = sessions.create_session(
+            tx, task=task.id, machine=_MACHINE, agent="", base=base_commit, isolation=config.isolation
+        )
+        turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "")
+        return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
 
-            pipeline = Pipeline(
-                store=store,
-                config=lambda: config,
-                executors=executors,
-                workspaces=Workspaces(lambda: config.limits),
-                repositories=lambda _: repository,
-                home=room,
-            )
-            return await pipeline.judge(await store.write(begin))
-    finally:
-        await executors.close()
+    async with gates_alone(config, repository, room) as (store, gatekeeper):
+        return await gatekeeper.judge(await store.write(begin))
 
 
 def _task(tx: Tx, repo: str, owner: PersonId) -> Task:

@@ -39,7 +39,7 @@ class _Claimed:
     root: str
 
 
-class _Lane:
+class _Route:
     """One adapter's way out. ``flying``: the rows that this process sends now; ``rung``: rows whose commit was
     heard of, and that nobody took with it; ``paused_until``: the loop's time."""
 
@@ -57,7 +57,7 @@ class Deliverer:
 
     def __init__(self, posted: Outbox, adapters: Sequence[Adapter], supervisor: Supervisor) -> None:
         self._outbox, self._store, self._supervisor = posted, posted.store, supervisor
-        self._lanes = {adapter.name: _Lane(adapter) for adapter in adapters}
+        self._routes = {adapter.name: _Route(adapter) for adapter in adapters}
         self._workers: list[Component] = []
         self._settled = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,16 +66,16 @@ class Deliverer:
         """Begins with what an earlier process left in flight."""
         self._loop = asyncio.get_running_loop()
         self._outbox.carried_by(self)
-        for name, lane in self._lanes.items():
-            self._workers.append(self._supervisor.run(f"deliver {name}", partial(self._work, lane)))
+        for name, route in self._routes.items():
+            self._workers.append(self._supervisor.run(f"deliver {name}", partial(self._work, route)))
 
     async def close(self) -> None:
         """Stops. What is in flight is sent again, marked, by the next process."""
         self._outbox.left_by(self)
         for worker in self._workers:
             await worker.end()
-        for lane in self._lanes.values():
-            await lane.carried.end()
+        for route in self._routes.values():
+            await route.carried.end()
 
     async def drained(self, chat: ChatRef) -> None:
         """Waits until nothing is left to be sent to this chat, however long the store is away."""
@@ -89,90 +89,90 @@ class Deliverer:
 
     def ring(self, adapter: str, numbers: Collection[int]) -> None:
         """There is something for this adapter, unless :meth:`take` took it with its transaction."""
-        lane = self._lanes.get(adapter)
-        if lane is None or self._loop is None:
+        route = self._routes.get(adapter)
+        if route is None or self._loop is None:
             return
-        lane.rung.update(numbers or (0,))
-        self._loop.call_soon(self._heed, lane)
+        route.rung.update(numbers or (0,))
+        self._loop.call_soon(self._heed, route)
 
-    def _heed(self, lane: _Lane) -> None:
-        if lane.rung:
-            lane.rung.clear()
-            lane.bell.set()
+    def _heed(self, route: _Route) -> None:
+        if route.rung:
+            route.rung.clear()
+            route.bell.set()
 
     def take(self, tx: Tx, adapter: str) -> None:
         """Claims in ``tx`` and carries after its commit. Called on the store's thread."""
-        lane = self._lanes.get(adapter)
-        if lane is None or self._loop is None or lane.paused_until > self._loop.time():
+        route = self._routes.get(adapter)
+        if route is None or self._loop is None or route.paused_until > self._loop.time():
             return
         claimed = _claimed(tx, adapter, _AT_ONCE)
         if claimed:
-            tx.after_commit(lambda: self._carry_taken(lane, claimed))
+            tx.after_commit(lambda: self._carry_taken(route, claimed))
 
-    def _carry_taken(self, lane: _Lane, claimed: list[_Claimed]) -> None:
-        lane.rung.difference_update(row.delivery.id for row in claimed)
+    def _carry_taken(self, route: _Route, claimed: list[_Claimed]) -> None:
+        route.rung.difference_update(row.delivery.id for row in claimed)
         if all(worker.done for worker in self._workers):
             return  # closed meanwhile: the next process sends them
         for row in claimed:
-            self._begin(lane, row)
+            self._begin(route, row)
 
-    def _begin(self, lane: _Lane, claimed: _Claimed) -> None:
-        lane.flying.add(claimed.delivery.id)
-        lane.carried.begin(self._carry(lane, claimed), f"deliver to {lane.adapter.name}")
+    def _begin(self, route: _Route, claimed: _Claimed) -> None:
+        route.flying.add(claimed.delivery.id)
+        route.carried.begin(self._carry(route, claimed), f"deliver to {route.adapter.name}")
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, route: _Route) -> None:
         """Claims what may leave and carries each row by itself, so that a slow chat holds up no other.
 
         Whatever it raises, the supervisor begins it again, from the store.
         """
-        name, loop = lane.adapter.name, asyncio.get_running_loop()
-        await self._recover(lane)
+        name, loop = route.adapter.name, asyncio.get_running_loop()
+        await self._recover(route)
         while True:
-            lane.bell.clear()
-            if (pause := lane.paused_until - loop.time()) > 0:
+            route.bell.clear()
+            if (pause := route.paused_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
-            room = _BATCH - len(lane.carried)
+            room = _BATCH - len(route.carried)
             batch = await self._store.write(partial(_claimed, name=name, room=room)) if room > 0 else []
             for claimed in batch:
-                self._begin(lane, claimed)
+                self._begin(route, claimed)
             if not batch:
-                await self._idle(lane)
+                await self._idle(route)
 
-    async def _recover(self, lane: _Lane) -> None:
+    async def _recover(self, route: _Route) -> None:
         """Rows in flight that this process does not send wait again: an earlier process claimed them, or this one
         did and was not told that the commit had succeeded."""
         # Asked on the writer's thread: what the commits before it ring for has then been heard here.
-        claimed = await self._store.write(lambda tx: outbox.in_flight(tx, lane.adapter.name))
-        lost = [number for number in claimed if number not in lane.flying]
+        claimed = await self._store.write(lambda tx: outbox.in_flight(tx, route.adapter.name))
+        lost = [number for number in claimed if number not in route.flying]
         if lost:
-            await self._store.write(lambda tx: outbox.unsettled(tx, lane.adapter.name, lost))
+            await self._store.write(lambda tx: outbox.unsettled(tx, route.adapter.name, lost))
 
-    async def _idle(self, lane: _Lane) -> None:
-        name = lane.adapter.name
+    async def _idle(self, route: _Route) -> None:
+        name = route.adapter.name
         due, claimed = await self._store.read(lambda tx: (outbox.next_due_us(tx, name), outbox.in_flight(tx, name)))
-        if not lane.flying.issuperset(claimed):
-            await self._recover(lane)
+        if not route.flying.issuperset(claimed):
+            await self._recover(route)
         seconds = _LOOK_SECONDS if due is None else min(due / 1_000_000 + 0.001, _LOOK_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await lane.bell.wait()
+                await route.bell.wait()
 
-    async def _carry(self, lane: _Lane, claimed: _Claimed) -> None:
+    async def _carry(self, route: _Route, claimed: _Claimed) -> None:
         try:
-            await self._settle(await self._sent(lane, claimed))
+            await self._settle(await self._sent(route, claimed))
         finally:
-            lane.flying.discard(claimed.delivery.id)
-        lane.bell.set()
+            route.flying.discard(claimed.delivery.id)
+        route.bell.set()
 
-    async def _sent(self, lane: _Lane, claimed: _Claimed) -> Callable[[Tx], None]:
+    async def _sent(self, route: _Route, claimed: _Claimed) -> Callable[[Tx], None]:
         """Sends a row; answers how to record what came of it."""
         delivery = claimed.delivery
         try:
             fault(Point.CHAT_CALL)
-            message_id = await lane.adapter.deliver(_outgoing(claimed))
+            message_id = await route.adapter.deliver(_outgoing(claimed))
         except RetryAfter as asked:
             if asked.everywhere:
-                lane.paused_until = asyncio.get_running_loop().time() + asked.seconds
+                route.paused_until = asyncio.get_running_loop().time() + asked.seconds
             return _later(delivery, asked.seconds, str(asked))
         except Unavailable as error:
             seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
@@ -182,7 +182,7 @@ class Deliverer:
         except (Undeliverable, AirbossError) as error:
             return _given_up(delivery, str(error))
         except Exception as error:
-            log.exception("a card could not be delivered to %s", lane.adapter.name)
+            log.exception("a card could not be delivered to %s", route.adapter.name)
             return _given_up(delivery, f"{type(error).__name__}: {error}"[:500])
         return lambda tx: outbox.delivered(tx, delivery.id, message_id)
 

@@ -14,13 +14,13 @@ def merge_gates(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "")
     """
     merged = dict(repo_file.gates)
     for name, wish in repo_config.gates.items():
-        here = _Place(name, repo)
+        here = _Merging(name, repo)
         given = repo_file.gates.get(name)
         merged[name] = _own(wish, here) if given is None else _tightened(given, wish, here)
     return merged
 
 
-class _Place:
+class _Merging:
     def __init__(self, gate: str, repo: str) -> None:
         self.gate, self.repo = gate, repo
 
@@ -33,7 +33,7 @@ class _Place:
         )
 
 
-def _own(wish: GateTightening, here: _Place) -> GateConfig:
+def _own(wish: GateTightening, here: _Merging) -> GateConfig:
     if wish.run is None:
         raise here.refuse(
             "airboss.toml on the base branch defines no such gate, and fleet.toml gives no `run`",
@@ -42,7 +42,7 @@ def _own(wish: GateTightening, here: _Place) -> GateConfig:
     return GateConfig.model_validate(wish.model_dump(exclude_none=True))
 
 
-def _tightened(given: GateConfig, wish: GateTightening, here: _Place) -> GateConfig:
+def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateConfig:
     loosens = "fleet.toml may tighten a repository's gate, never loosen it"
     if wish.run is not None and wish.run != given.run:
         raise here.refuse(f"a different `run`; {loosens}", "remove `run`, or make a gate under another name")

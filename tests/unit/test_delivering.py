@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cards import Card, line, shown
+from bot.cards import Action, Card, line, shown
 from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import StoreUnavailable
@@ -30,12 +30,13 @@ def rename(there: House, old: str, new: str) -> None:
 
 
 @contextmanager
-def busy(there: House) -> Iterator[None]:
-    """Another writer keeps the database to itself."""
+def busy(there: House) -> Iterator[sqlite3.Connection]:
+    """Another writer keeps the database to itself; what it writes is committed in the end."""
     other = sqlite3.connect(there.home / "airboss.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        yield other
+        other.execute("COMMIT")
     finally:
         other.close()
 
@@ -138,6 +139,40 @@ async def test_a_message_whose_effect_cannot_be_committed_is_done_once_the_store
             result = await call
         assert result is not None and result.status == 0
         assert [task.prompt for task in await there.tasks()] == ["fix it"]
+
+
+async def test_a_message_whose_commit_succeeded_unheard_is_not_done_twice(tmp_path: Path) -> None:
+    fetching, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch(message: Message) -> Message:
+        fetching.set()
+        await go_on.wait()
+        return replace(message, files=())
+
+    async with house(tmp_path, patience=0.01) as there:
+        there.core.fetches("phone", fetch)
+        asked = there.message("/run repo=shop agent=demo -- fix it", files=(Attachment("a", "", "x/y", 1, "far"),))
+        async with alongside(there.core.call(asked), "call") as call:
+            await fetching.wait()
+            with busy(there) as other:
+                go_on.set()
+                await health(there, "chat phone c1", lambda it: it.store_away)
+                other.execute("UPDATE inbox SET state = 'done'")
+            await call
+        assert await there.tasks() == []
+
+
+async def test_a_button_keeps_its_token_when_its_card_is_drawn_again(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        card = Card(line("one"), actions=(Action("Log", "/logs t1", once=False), Action("Stop", "/stop t1")))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(CHAT, card, key="task:t1"))
+        await there.deliverer.drained(CHAT)
+        before = there.phone.sent[-1].card.actions
+        await there.press(there.phone.sent[-1].card, "Log")
+        again = replace(card, title=line("two"))
+        await there.store.write(lambda tx: there.outbox.open(tx).repost(CHAT, again, key="task:t1"))
+        await there.deliverer.drained(CHAT)
+        assert there.phone.sent[-1].card.actions == before
 
 
 async def test_no_message_is_acknowledged_without_its_row(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.hearing.parse import (
-    Command,
+from bot.parse import (
     Ignore,
     Reply,
     RunRequest,
+    Spoken,
     lone_word,
     nearest,
     parse,
@@ -51,7 +51,7 @@ VERBS = frozenset({"run", "status", "stop", "say", "sessions", "help"})
     ],
 )
 def test_commands_are_forgiving(text: str, verb: str, args: str) -> None:
-    assert parse(text, VERBS) == Command(verb, args)
+    assert parse(text, VERBS) == Spoken(verb, args)
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_words_that_are_not_for_us_stay_words(text: str) -> None:
 
 def test_in_a_thread_a_sentence_is_for_the_agent_and_a_lone_verb_is_not() -> None:
     assert parse("run the tests again", VERBS, threaded=True) == Reply("run the tests again")
-    assert parse("stop", VERBS, threaded=True) == Command("stop")
-    assert parse("Stop!", VERBS, threaded=True) == Command("stop")
-    assert parse("/run the tests again", VERBS, threaded=True) == Command("run", "the tests again")
+    assert parse("stop", VERBS, threaded=True) == Spoken("stop")
+    assert parse("Stop!", VERBS, threaded=True) == Spoken("stop")
+    assert parse("/run the tests again", VERBS, threaded=True) == Spoken("run", "the tests again")
 
 
 def test_in_a_group_only_a_slash_is_a_command() -> None:
     assert parse("status", VERBS, direct=False) == Reply("status")
     assert parse("Status!", VERBS, direct=False) == Reply("Status!")
-    assert parse("/Status!", VERBS, direct=False) == Command("status")
-    assert parse("/status", VERBS, direct=False) == Command("status")
+    assert parse("/Status!", VERBS, direct=False) == Spoken("status")
+    assert parse("/status", VERBS, direct=False) == Spoken("status")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u200b", "/", "//"])
@@ -83,7 +83,7 @@ def test_nothing_is_nothing(text: str) -> None:
 @given(st.text(), st.booleans(), st.booleans())
 def test_no_text_raises(text: str, direct: bool, threaded: bool) -> None:
     parsed = parse(text, VERBS, direct=direct, threaded=threaded)
-    assert isinstance(parsed, Command | Reply | Ignore)
+    assert isinstance(parsed, Spoken | Reply | Ignore)
     run_request(text)
     words(text)
 

@@ -13,7 +13,6 @@ import pytest
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.command import Git, without_credentials
 from fleet.git.repository import Change, Repository, Stat
-from fleet.pathspecs import matches
 from fleet.supervise import end, own
 from tests.far_end.repositories import advance, commit, git, make_bare, make_work
 
@@ -247,26 +246,6 @@ async def test_output_that_is_cut_leaves_no_pipe_open(tmp_path: Path) -> None:
         assert len(list(Path("/dev/fd").iterdir())) == before
     finally:
         gc.enable()
-
-
-@pytest.mark.parametrize(
-    ("patterns", "path", "meant"),
-    [
-        (["tests/**"], "tests/a/b.py", True),
-        (["tests/**"], "src/tests/a.py", False),
-        (["**/conftest.py"], "conftest.py", True),
-        (["**/conftest.py"], "a/b/conftest.py", True),
-        (["pytest.ini"], "deep/pytest.ini", True),
-        (["/pytest.ini"], "deep/pytest.ini", False),
-        (["docs/", "!docs/open.md"], "docs/x.md", True),
-        (["*.py", "!open.py"], "open.py", False),
-        ([], "anything", False),
-        (["*"], "new\nline", True),
-        (["airboss.toml"], "Airboss.toml", False),
-    ],
-)
-def test_patterns_mean_what_they_mean_in_a_gitignore(patterns: list[str], path: str, meant: bool) -> None:
-    assert matches(patterns, path) is meant
 
 
 async def test_a_command_that_is_cancelled_may_take_its_locks_away(tmp_path: Path) -> None:

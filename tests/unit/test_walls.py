@@ -133,6 +133,7 @@ BREACHES = {
     "a future of a coroutine": ("bot/a.py", "import asyncio\nasyncio.ensure_future(f())", "tasks"),
     "a task group": ("fleet/a.py", "import asyncio\nasyncio.TaskGroup()", "tasks"),
     "a wait that swallows a cancel": ("fleet/a.py", "import asyncio\nasyncio.wait_for(queue.get(), 1)", "tasks"),
+    "a second root for gates": ("bot/local/gate_try.py", "Pipeline()", "root"),
     "a second root": ("bot/commands/run.py", "Dispatcher()", "root"),
     "an address in a lock": ("package-lock.json", '{"res' + 'olved": "https://x"}', "addresses"),
     "an address in a recipe": ("Makefile", "\tpip install --index-" + "url=https://x", "addresses"),

@@ -30,7 +30,7 @@ _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Destination:
     """Where in a chat: a topic (0: none), and the message that is answered (0: none)."""
 
     chat: str
@@ -43,7 +43,7 @@ class _Half:
     """A card of several messages that was interrupted: the first one's id, and how many files went."""
 
     first: int
-    place: _Place
+    place: _Destination
     files: int = 0
 
 
@@ -134,7 +134,7 @@ class Post:
         del self._halves[outgoing.id]
         return message_id(half.place.thread, half.first)
 
-    async def _first(self, outgoing: Outgoing, place: _Place, page: Page, file: Enclosure | None) -> str:
+    async def _first(self, outgoing: Outgoing, place: _Destination, page: Page, file: Enclosure | None) -> str:
         markup, silent = _markup(outgoing.card), not outgoing.ping
         try:
             number = await self._message(place, page, file, markup=markup, silent=silent)
@@ -147,7 +147,7 @@ class Post:
         return message_id(place.thread, number)
 
     async def _message(
-        self, place: _Place, page: Page | None, file: Enclosure | None, *, markup: _Markup, silent: bool
+        self, place: _Destination, page: Page | None, file: Enclosure | None, *, markup: _Markup, silent: bool
     ) -> int:
         html, mode = (page.html, ParseMode.HTML) if page is not None else (None, None)
         reply = ReplyParameters(place.answers, allow_sending_without_reply=True) if place.answers else None
@@ -176,16 +176,16 @@ class Post:
             return await self._message(place, page, replace(file, photo=False), markup=markup, silent=silent)
         return sent.message_id
 
-    async def _place(self, outgoing: Outgoing, thread: int) -> _Place:
+    async def _place(self, outgoing: Outgoing, thread: int) -> _Destination:
         chat, task = outgoing.chat.chat, outgoing.task
         if outgoing.chat.thread or thread:
-            return _Place(chat, thread or int(outgoing.chat.thread))
+            return _Destination(chat, thread or int(outgoing.chat.thread))
         root_thread, root = parts(outgoing.root)
         if root_thread or not task:
-            return _Place(chat, root_thread)
+            return _Destination(chat, root_thread)
         if not root and outgoing.key == task_key(task) and await self._is_forum(chat):
-            return _Place(chat, await self._topic(chat, task, outgoing.card))
-        return _Place(chat, answers=root)
+            return _Destination(chat, await self._topic(chat, task, outgoing.card))
+        return _Destination(chat, answers=root)
 
     async def _is_forum(self, chat: str) -> bool:
         if not chat.startswith("-100"):

@@ -24,7 +24,7 @@ _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Spoken:
     """A verb in lower case and everything after it, letter for letter. ``plain``: it came without a slash."""
 
     verb: str
@@ -46,7 +46,7 @@ class Ignore:
     why: str
 
 
-Parsed = Command | Reply | Ignore
+Parsed = Spoken | Reply | Ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
 
     ``threaded``: it answers a task's card, where "run the tests again" is meant for the agent, and only a
     verb that stands alone ("stop") is a command without a slash. A slash before a word that is no verb still
-    gives a ``Command``: the core answers with the nearest one.
+    gives a ``Spoken``: the core answers with the nearest one.
     """
     rest = text.strip().strip(_INVISIBLE).lstrip()
     if not rest:
@@ -81,7 +81,7 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
         return Ignore("a slash alone") if slashed and not rest else Reply(text.strip())
     verb = found.group(1).lower().replace("_", "-")
     if slashed or (direct and verb in verbs and _addressed(rest[found.end() :], threaded)):
-        return Command(verb, rest[found.end() :].strip(), plain=not slashed)
+        return Spoken(verb, rest[found.end() :].strip(), plain=not slashed)
     return Reply(text.strip())
 
 
