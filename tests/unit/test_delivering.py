@@ -15,6 +15,7 @@ from bot.cards import Action, Card, line, shown
 from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import StoreUnavailable
+from fleet.faults import Fault, Point, injected
 from fleet.model import ChatRef
 from fleet.store.chat import outbox
 from fleet.store.core import Tx
@@ -141,6 +142,26 @@ async def test_a_message_whose_effect_cannot_be_committed_is_done_once_the_store
         assert [task.prompt for task in await there.tasks()] == ["fix it"]
 
 
+async def test_a_commit_that_fails_once_is_nobodys_answer(tmp_path: Path) -> None:
+    fetching, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch(message: Message) -> Message:
+        fetching.set()
+        await go_on.wait()
+        return replace(message, files=())
+
+    async with house(tmp_path) as there:
+        there.core.fetches("phone", fetch)
+        asked = there.message("/run repo=shop agent=demo -- fix it", files=(Attachment("a", "", "x/y", 1, "far"),))
+        async with alongside(there.core.call(asked), "call") as call:
+            await fetching.wait()
+            with injected(Fault(Point.STORE_COMMIT)):
+                go_on.set()
+                result = await call
+        assert result is not None and result.status == 0
+        assert [task.prompt for task in await there.tasks()] == ["fix it"]
+
+
 async def test_a_message_whose_commit_succeeded_unheard_is_not_done_twice(tmp_path: Path) -> None:
     fetching, go_on = asyncio.Event(), asyncio.Event()
 
@@ -164,15 +185,15 @@ async def test_a_message_whose_commit_succeeded_unheard_is_not_done_twice(tmp_pa
 
 async def test_a_button_keeps_its_token_when_its_card_is_drawn_again(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
-        card = Card(line("one"), actions=(Action("Log", "/logs t1", once=False), Action("Stop", "/stop t1")))
+        card = Card(line("one"), actions=(Action("Help", "/help", once=False), Action("Stop", "/stop t1")))
         await there.store.write(lambda tx: there.outbox.open(tx).post(CHAT, card, key="task:t1"))
         await there.deliverer.drained(CHAT)
-        before = there.phone.sent[-1].card.actions
-        await there.press(there.phone.sent[-1].card, "Log")
+        shown_card = there.phone.sent[-1].card
+        await there.press(shown_card, "Help")
         again = replace(card, title=line("two"))
         await there.store.write(lambda tx: there.outbox.open(tx).repost(CHAT, again, key="task:t1"))
         await there.deliverer.drained(CHAT)
-        assert there.phone.sent[-1].card.actions == before
+        assert there.phone.sent[-1].card.actions == shown_card.actions
 
 
 async def test_no_message_is_acknowledged_without_its_row(tmp_path: Path) -> None:
