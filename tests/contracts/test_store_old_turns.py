@@ -1,4 +1,4 @@
-"""What an upgrade makes of rows that an earlier version wrote, on both databases."""
+"""The outcomes that turns of earlier versions get at an upgrade, on both databases."""
 
 from __future__ import annotations
 
