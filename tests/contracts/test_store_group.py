@@ -234,6 +234,30 @@ async def test_a_connection_that_is_lost_fails_the_whole_group(postgres: Postgre
     admin.dispose()
 
 
+async def test_a_postgresql_that_is_stopped_and_started_again(postgres: Postgres) -> None:
+    def stops(tx: Tx) -> None:
+        settings.put(tx, "stopped", "1")
+        tx.after_commit(lambda: pytest.fail("this was not committed"))
+        postgres.stop()
+
+    with Store.open(postgres.new_database()) as store:
+        await store.write(put("a"))
+        try:
+            found = await together(store, put("lost"), stops, put("later"))
+            assert [type(error) for error in found] == [StoreUnavailable] * 3
+            with pytest.raises(StoreUnavailable, match="Check that PostgreSQL runs"):
+                await store.write(put("b"))
+            with pytest.raises(StoreUnavailable, match="Check that PostgreSQL runs"):
+                await values(store, "a")
+            with pytest.raises(StoreUnavailable), store.transaction():
+                pass
+        finally:
+            postgres.stop()
+            postgres.start()
+        await store.write(put("b"))
+        assert await values(store, "a", "lost", "stopped", "later", "b") == ["1", "", "", "", "1"]
+
+
 async def test_a_busy_database_fails_all_that_wait_at_once(tmp_path: Path) -> None:
     """Not one after the other: the last of a hundred would hear of it after a quarter of an hour."""
     url = f"sqlite:///{tmp_path / 's.db'}?timeout=0.2"

@@ -25,12 +25,34 @@ _START_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Postgres:
-    """A running server. ``directory`` holds its socket."""
+    """A server. ``directory`` holds its socket."""
 
     directory: Path
-    process: subprocess.Popen[bytes]
+    command: tuple[str, ...]
+    as_user: int | None
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, and waits until it takes connections. Raises ``RuntimeError`` with its log otherwise."""
+        with (self.directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=log,
+                user=self.as_user,
+                cwd=self.directory,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call; no lock of ours is taken
+            )
+        _wait(self.directory, self.process)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stops it without waiting for its clients. Safe to call twice."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(30)
+            self.process = None
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of a database, there or not."""
@@ -55,7 +77,7 @@ def running_postgres() -> Iterator[Postgres]:
     as_user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
     if as_user is not None:
         os.chown(directory, as_user, -1)
-    process = None
+    server = Postgres(directory, (), as_user)
     try:
         binaries = _binaries(directory, as_user)
         data = directory / "data"
@@ -63,21 +85,12 @@ def running_postgres() -> Iterator[Postgres]:
         made = [str(binaries / "initdb"), "-D", str(data), *options]
         _run(made, as_user, directory)
         settings = ("fsync=off", "listen_addresses=", f"unix_socket_directories={directory}", "max_connections=50")
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, *(part for one in settings for part in ("-c", one))],
-                stdout=log,
-                stderr=log,
-                user=as_user,
-                cwd=directory,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call; no lock of ours is taken
-            )
-        _wait(directory, process)
-        yield Postgres(directory, process)
+        options = [part for setting in settings for part in ("-c", setting)]
+        server.command = (str(binaries / "postgres"), "-D", str(data), *options)
+        server.start()
+        yield server
     finally:
-        if process is not None:
-            process.send_signal(signal.SIGQUIT)  # at once: nothing needs this cluster again
-            process.wait(30)
+        server.stop(signal.SIGQUIT)  # at once: nothing needs this cluster again
         shutil.rmtree(directory, ignore_errors=True)
 
 
