@@ -33,6 +33,12 @@ _SILENT: Final = 7.0
 _IDLE: Final = 5.0
 _AGAIN: Final = 0.5  # until input that a machine did not take is sent again
 
+_AT_ONCE: Final = 1 << 18
+"""Bytes of output after which a commit takes no more of what waits."""
+
+_STREAM_SECONDS: Final = 0.1
+"""Output so soon after the last is a stream, and its commit waits a moment for those of other sessions."""
+
 
 class Follower:
     """One attached pipe. ``turn_end`` may be awaited once for each turn; ``interrupt`` ends the process.
@@ -57,6 +63,7 @@ class Follower:
         self._linked = True
         self._heard_of = False  # whether the process or its link was heard of at all
         self._stalled = False
+        self._committed = 0.0  # when output was committed last, by the loop's clock
         self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
     # --- what the flight asks -----------------------------------------------------------------------
@@ -158,6 +165,10 @@ class Follower:
             case Output(_, data):
                 failpoint("output-read")
                 self._lines.extend(self._framer.feed(data))
+                size = len(data)
+                while size < _AT_ONCE and (more := self._reader.output()) is not None:
+                    self._lines.extend(self._framer.feed(more.data))
+                    size += len(more.data)
                 if self._stalled:
                     await self._link(up=True, why="")
                     self._stalled = False
@@ -207,7 +218,11 @@ class Follower:
             over = any(isinstance(item, TurnEnded) for item in step.happened)
             if over:
                 break
-        await self._apply(Step(state, tuple(happened), send, eof), ruled=ruled, offset=offset)
+        # Somebody waits for an answer or for the turn's end, and looks at the first words; a stream can wait.
+        now = asyncio.get_running_loop().time()
+        patient = not (send or eof or ruled or over) and now - self._committed < _STREAM_SECONDS
+        await self._apply(Step(state, tuple(happened), send, eof), ruled=ruled, offset=offset, patient=patient)
+        self._committed = now
         for _ in range(read):
             self._lines.popleft()
         failpoint("output-committed")
@@ -223,6 +238,7 @@ class Follower:
         ruled: Sequence[Ruled] = (),
         offset: int | None = None,
         also: Callable[[Tx], None] | None = None,
+        patient: bool = False,
     ) -> None:
         def work(tx: Tx) -> Session:
             if also:
@@ -232,7 +248,7 @@ class Follower:
                 tx, self.session, self._turn, step, ruled=ruled, offset=offset, approval_hours=hours
             )
 
-        self.session = await self._services.store.write(work)
+        self.session = await self._services.store.write(work, patient=patient)
         if any(isinstance(item, TurnEnded) for item in step.happened):
             self._over = True
             failpoint("turn-closed")

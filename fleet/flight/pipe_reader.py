@@ -51,6 +51,7 @@ class PipeReader:
     def __init__(self, executor: Executor, pipe: str, nonce: str, offset: int, clock: Clock) -> None:
         self._executor, self._pipe, self._nonce, self._clock = executor, pipe, nonce, clock
         self._events: asyncio.Queue[Read | _Died] = asyncio.Queue(maxsize=_QUEUE)
+        self._next: Read | _Died | None = None  # taken from the queue, and not given out yet
         self.offset = offset  # of the next byte to be read
         self._task = own(self._read(), f"read {pipe}")
 
@@ -59,14 +60,24 @@ class PipeReader:
 
         Raises what ended the reader, if that was neither the pipe's end nor a broken link.
         """
-        try:
-            async with asyncio.timeout(patience):
-                event = await self._events.get()
-        except TimeoutError:
-            return Woken()
-        if isinstance(event, _Died):
-            self._events.put_nowait(event)  # whoever asks again hears it again
-            raise event.error
+        if self._next is None:
+            try:
+                async with asyncio.timeout(patience):
+                    self._next = await self._events.get()
+            except TimeoutError:
+                return Woken()
+        if isinstance(self._next, _Died):
+            raise self._next.error  # whoever asks again hears it again
+        event, self._next = self._next, None
+        return event
+
+    def output(self) -> Output | None:
+        """The output that waits already, if that is what comes next."""
+        if self._next is None and not self._events.empty():
+            self._next = self._events.get_nowait()
+        if not isinstance(self._next, Output):
+            return None
+        event, self._next = self._next, None
         return event
 
     def wake(self) -> None:
