@@ -77,9 +77,6 @@ MAKES_TASKS = {
 #: The one place that wires, and what only it may build.
 ROOT_ONLY = {"Dispatcher": "bot/app.py", "Pipeline": "bot/app.py"}
 
-#: Files whose transaction functions still remember. To be empty.
-REMEMBERING_YET = ("fleet/figures.py",)
-
 LONGEST = 400
 _EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")
 _REASON = re.compile(r"[A-Za-z]{2,}\W+[A-Za-z]{2,}")
@@ -253,7 +250,7 @@ def one_root(source: Source) -> Iterator[Finding]:
 
 def transactions(source: Source) -> Iterator[Finding]:
     """A function that takes a ``Tx`` returns values: it assigns nothing that outlives it, and writes no file."""
-    if source.package not in MAY_IMPORT or any(fnmatch(source.path, pattern) for pattern in REMEMBERING_YET):
+    if source.package not in MAY_IMPORT:
         return
     for node, what in breaches(source.tree):
         yield Finding(source.at(node), "transactions", f"{what} in a transaction, which may be rolled back")
