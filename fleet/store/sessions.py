@@ -25,6 +25,21 @@ _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
 _CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key"))
 _INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
 _LAST_INPUT = _INPUTS.order_by(inputs.c.id.desc()).limit(1)
+_INPUTS_FROM = _INPUTS.where(
+    (inputs.c.position + func.length(inputs.c.data) > bindparam("given")) | inputs.c.eof
+).order_by(inputs.c.id)
+_NEW_INPUT = insert(inputs)
+_OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
+_ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
+_BUSY = (
+    select(sessions.c.machine, func.count().label("held"))
+    .where(sessions.c.ended_us == 0)
+    .group_by(sessions.c.machine)
+)
+_TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
+_TURNS = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
+_NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
+_NOTES_UPTO = _NOTES.where(notes.c.id <= bindparam("upto"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +101,17 @@ def session(tx: Tx, session_id: str) -> Session:
 
 def of_task(tx: Tx, task: str) -> list[Session]:
     """A task's sessions, oldest first."""
-    query = select(sessions).where(sessions.c.task == task).order_by(sessions.c.number)
-    return [_session(row) for row in tx.connection.execute(query)]
+    return [_session(row) for row in tx.connection.execute(_OF_TASK, {"of": task})]
 
 
 def active(tx: Tx) -> list[Session]:
     """Every session that has not ended, oldest first."""
-    query = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
-    return [_session(row) for row in tx.connection.execute(query)]
+    return [_session(row) for row in tx.connection.execute(_ACTIVE)]
 
 
 def busy(tx: Tx) -> dict[str, int]:
     """How many sessions hold a slot, by machine."""
-    query = (
-        select(sessions.c.machine, func.count().label("held"))
-        .where(sessions.c.ended_us == 0)
-        .group_by(sessions.c.machine)
-    )
-    return {row.machine: row.held for row in tx.connection.execute(query)}
+    return {row.machine: row.held for row in tx.connection.execute(_BUSY)}
 
 
 def update(
@@ -179,7 +187,7 @@ def create_turn(tx: Tx, session: Session, cause: TurnCause, prompt: str) -> Turn
 
 def turn(tx: Tx, turn_id: str) -> Turn:
     """The turn of this id. Raises ``KeyError`` when there is none."""
-    row = tx.connection.execute(select(turns_table).where(turns_table.c.id == turn_id)).one_or_none()
+    row = tx.connection.execute(_TURN, {"id": turn_id}).one_or_none()
     if row is None:
         raise KeyError(turn_id)
     return _turn(row)
@@ -187,8 +195,7 @@ def turn(tx: Tx, turn_id: str) -> Turn:
 
 def turns(tx: Tx, session_id: str) -> list[Turn]:
     """A session's turns, oldest first."""
-    query = select(turns_table).where(turns_table.c.session == session_id).order_by(turns_table.c.number)
-    return [_turn(row) for row in tx.connection.execute(query)]
+    return [_turn(row) for row in tx.connection.execute(_TURNS, {"of": session_id})]
 
 
 def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
@@ -242,7 +249,7 @@ def queue_input(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
         raise ValueError(f"the input of pipe {pipe} was closed")
     position = last.position + len(last.data) if last is not None else 0
     row = {"pipe": pipe, "position": position, "data": data, "eof": eof}
-    tx.connection.execute(insert(inputs), row)
+    tx.connection.execute(_NEW_INPUT, row)
     return position
 
 
@@ -258,8 +265,7 @@ def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
     The end-of-file is answered every time, because no byte says that it was given.
     """
     found = []
-    query = _INPUTS.where((inputs.c.position + func.length(inputs.c.data) > position) | inputs.c.eof)
-    for row in tx.connection.execute(query.order_by(inputs.c.id), {"pipe": pipe}):
+    for row in tx.connection.execute(_INPUTS_FROM, {"pipe": pipe, "given": position}):
         done = min(max(position - row.position, 0), len(row.data))
         found.append(Input(row.position + done, bytes(row.data[done:]), row.eof))
     return found
@@ -273,7 +279,10 @@ def add_note(tx: Tx, session_id: str, text: str, actor: str) -> int:
 
 def waiting_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
     """The words that wait, oldest first, up to the note ``upto`` if given."""
-    found = tx.connection.execute(select(notes).where(_waiting(session_id, upto)).order_by(notes.c.id))
+    if upto is None:
+        found = tx.connection.execute(_NOTES, {"of": session_id})
+    else:
+        found = tx.connection.execute(_NOTES_UPTO, {"of": session_id, "upto": upto})
     return [Note(row.id, row.text, row.actor, row.at_us) for row in found]
 
 

@@ -18,6 +18,14 @@ _BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
 _LAST = select(func.coalesce(func.max(tasks.c.number), 0))
 _INSERT = insert(tasks)
 _CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
+_STOPPER = select(tasks.c.stop_by).where(tasks.c.id == bindparam("id"))
+_IS_OPEN = tasks.c.state.not_in([str(end) for end in ENDS])
+_OPEN = select(tasks).where(_IS_OPEN).order_by(tasks.c.number)
+_UNFINISHED = (
+    select(tasks)
+    .where(_IS_OPEN | tasks.c.id.in_(select(sessions.c.task).where(sessions.c.ended_us == 0)))
+    .order_by(tasks.c.number)
+)
 _CANDIDATES = 8
 
 
@@ -126,13 +134,12 @@ def stop_requested(tx: Tx, task_id: str) -> bool:
 
 def stopper(tx: Tx, task_id: str) -> str:
     """Who asked for this task's end; empty when nobody did."""
-    return tx.connection.execute(select(tasks.c.stop_by).where(tasks.c.id == task_id)).scalar_one_or_none() or ""
+    return tx.connection.execute(_STOPPER, {"id": task_id}).scalar_one_or_none() or ""
 
 
 def open_tasks(tx: Tx) -> list[Task]:
     """Every task that has not ended, oldest first."""
-    query = select(tasks).where(tasks.c.state.not_in([str(end) for end in ENDS])).order_by(tasks.c.number)
-    return [_task(row) for row in tx.connection.execute(query)]
+    return [_task(row) for row in tx.connection.execute(_OPEN)]
 
 
 def retried_as(tx: Tx, task_id: str) -> Task | None:
@@ -151,9 +158,7 @@ def newest_in(tx: Tx, adapter: str, chat: str) -> Task | None:
 
 def unfinished(tx: Tx) -> list[Task]:
     """Every open task, and every ended one whose session was not closed yet, oldest first."""
-    left = select(sessions.c.task).where(sessions.c.ended_us == 0)
-    still = tasks.c.state.not_in([str(end) for end in ENDS]) | tasks.c.id.in_(left)
-    return [_task(row) for row in tx.connection.execute(select(tasks).where(still).order_by(tasks.c.number))]
+    return [_task(row) for row in tx.connection.execute(_UNFINISHED)]
 
 
 def recent(tx: Tx, n: int) -> list[Task]:

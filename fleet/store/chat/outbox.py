@@ -21,6 +21,13 @@ _SOON_PRIORITY = 1  # an edit that answers somebody's press, among the replies
 _EDIT_PRIORITY = 100  # after every put: edits do not ping, so nobody waits for one
 _INSERT = insert(outbox).returning(outbox.c.id)
 _CHANGE = update(outbox).where(outbox.c.id == bindparam("row"))
+_AT = and_(*(cards.c[name] == bindparam(f"at_{name}") for name in ("card_key", "adapter", "chat", "thread")))
+_LIVES_AT = select(cards.c.put).where(_AT)
+_NEW_CARD = insert(cards)
+_DROP_EDITS = delete(outbox).where(
+    outbox.c.put == bindparam("changed"), outbox.c.kind == "edit", outbox.c.state == "waiting"
+)
+_MOVE_CARD = update(cards).where(_AT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,13 @@ def put(
     )
     if card_key:
         place = _place(card_key, chat)
-        old = tx.connection.execute(select(cards.c.put).where(_at(place))).scalar_one_or_none()
+        at = {f"at_{name}": value for name, value in place.items()}
+        old = tx.connection.execute(_LIVES_AT, at).scalar_one_or_none()
         if old is None:
-            tx.connection.execute(insert(cards), {**place, "put": number, "message_id": ""})
+            tx.connection.execute(_NEW_CARD, {**place, "put": number, "message_id": ""})
         else:
             _drop_edits(tx, old)
-            tx.connection.execute(update(cards).where(_at(place)), {"put": number, "message_id": ""})
+            tx.connection.execute(_MOVE_CARD, {**at, "put": number, "message_id": ""})
     return number
 
 
@@ -306,6 +314,4 @@ def _outdated(tx: Tx, row: Mapping[str, Any]) -> bool:
 
 
 def _drop_edits(tx: Tx, number: int) -> None:
-    tx.connection.execute(
-        delete(outbox).where(outbox.c.put == number, outbox.c.kind == "edit", outbox.c.state == "waiting")
-    )
+    tx.connection.execute(_DROP_EDITS, {"changed": number})

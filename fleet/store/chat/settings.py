@@ -8,6 +8,8 @@ from fleet.store.core import Tx
 from fleet.store.tables import settings
 
 _VALUE = select(settings.c.value).where(settings.c.key == bindparam("wanted"))
+_UNSET = delete(settings).where(settings.c.key == bindparam("wanted"))
+_SET = insert(settings)
 
 
 def get(tx: Tx, key: str, default: str = "") -> str:
@@ -24,6 +26,6 @@ def beginning(tx: Tx, prefix: str) -> dict[str, str]:
 
 def put(tx: Tx, key: str, value: str) -> None:
     """Sets a setting; the empty string unsets it."""
-    tx.connection.execute(delete(settings).where(settings.c.key == key))
+    tx.connection.execute(_UNSET, {"wanted": key})
     if value:
-        tx.connection.execute(insert(settings), {"key": key, "value": value})
+        tx.connection.execute(_SET, {"key": key, "value": value})
