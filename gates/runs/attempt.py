@@ -11,6 +11,7 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fleet.config import FleetConfig
@@ -26,7 +27,7 @@ from fleet.verdict import GateOutcome, GateResult, JUnitCounts
 from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
-from gates.runs.place import GateLogins, Place, Run, find_place
+from gates.runs.place import GateLogins, Place, Run, find_place, through_breaks
 from gates.runs.watch import redact_log, watch
 
 #: System directories only: what an agent's login can write must not be found before them.
@@ -113,9 +114,11 @@ class Suite:
             return await self._close(run_id, unavailable(run_id, definition, reason))
         run = Run(run_id, nonce, pipe, definition, candidate, place)
         try:
-            await self.workspaces.checkout(place.executor, repository, candidate.commit, pipe)
+            await through_breaks(
+                lambda: self.workspaces.checkout(place.executor, repository, candidate.commit, pipe)
+            )
             for folder in ("home", "scratch", "report"):
-                await place.executor.write_file(f"{run.room}/{folder}/.keep", b"")
+                await through_breaks(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
             result = await self._see(run, started=False)
         except (Refused, Misused, Unavailable) as error:
             result = unavailable(run_id, definition, str(error))
@@ -128,7 +131,7 @@ class Suite:
             return await self._close(open_.id, unavailable(open_.id, definition, reason))
         executor = self.executors.gate(open_.machine)
         try:
-            place = Place(open_.machine, executor, await executor.facts())
+            place = Place(open_.machine, executor, await through_breaks(executor.facts))
             run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
             result = await self._see(run, started=True)
         except (Refused, Misused, Unavailable) as error:

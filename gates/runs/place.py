@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from fleet.config import FleetConfig
-from fleet.errors import Unavailable
+from fleet.errors import Unavailable, Unreachable
 from fleet.model import Isolation
 from fleet.ports import Candidate, Executor, LoginFacts
 from gates.runs.definitions import Definition
+
+T = TypeVar("T")
+
+_PAUSES: Final = (0.5, 1.0, 2.0)
 
 
 def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
@@ -62,6 +67,16 @@ class Run:
         return f"{self.place.executor.root}/gates/{self.pipe}"
 
 
+async def through_breaks(call: Callable[[], Awaitable[T]]) -> T:
+    """The answer of a call that may be repeated, through a link that breaks for a few seconds."""
+    for pause in _PAUSES:
+        try:
+            return await call()
+        except Unreachable:
+            await asyncio.sleep(pause)
+    return await call()
+
+
 async def find_place(
     definition: Definition, config: FleetConfig, executors: GateLogins, unable: Mapping[str, str]
 ) -> tuple[Place | None, list[str]]:
@@ -76,7 +91,7 @@ async def find_place(
             continue
         executor = executors.gate(name)
         try:
-            facts = await executor.facts()
+            facts = await through_breaks(executor.facts)
         except Unavailable as error:
             why_not.append(f"{name}: {error}")
             continue

@@ -26,6 +26,7 @@ def _told(built: House) -> tuple[list[str], str]:
         "store.commit@45:2s",
         "store.read@60:3",
         "machine.call@6:3 store.commit@33",
+        "machine.call@14:3",
         "chat.call@2:3 store.read@90",
     ],
 )
