@@ -260,7 +260,7 @@ async def test_a_postgresql_that_is_stopped_and_started_again(postgres: Postgres
 
 async def test_a_busy_database_fails_all_that_wait_at_once(tmp_path: Path) -> None:
     """Not one after the other: the last of a hundred would hear of it after a quarter of an hour."""
-    url = f"sqlite:///{tmp_path / 's.db'}?timeout=0.2"
+    url = f"sqlite:///{tmp_path / 's.db'}?timeout=1"
     with Store.open(url) as ours, Store.open(url) as theirs:
         with theirs.transaction():
             found = await asyncio.gather(*[ours.write(put("a")) for _ in range(200)], return_exceptions=True)
