@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.far_end.logins import remove_kept_logins
+from tests.plans import Watch, watching
 
 settings.register_profile(
     "quick", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -56,6 +57,24 @@ def bare_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
     remove_kept_logins()
     fail_if_any_lives_in(tmp_path_factory.getbasetemp())
+
+
+_watch = Watch()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_statement_is_looked_at() -> Iterator[None]:
+    with watching(_watch):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_that_grows_is_read_whole() -> Iterator[None]:
+    """Fails a test whose store walked all of a growing table or sorted it (``tests/plans.py``)."""
+    _watch.found()
+    yield
+    if found := _watch.found():
+        pytest.fail("costs more as the store grows:\n" + "\n\n".join(found))
 
 
 @pytest.fixture(autouse=True)

@@ -24,10 +24,10 @@ from fleet.store.tables import turns as turns_table
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
 _CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key"))
 _INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
-_LAST_INPUT = _INPUTS.order_by(inputs.c.id.desc()).limit(1)
+_LAST_INPUT = _INPUTS.order_by(inputs.c.position.desc(), inputs.c.id.desc()).limit(1)
 _INPUTS_FROM = _INPUTS.where(
     (inputs.c.position + func.length(inputs.c.data) > bindparam("given")) | inputs.c.eof
-).order_by(inputs.c.id)
+).order_by(inputs.c.position, inputs.c.id)
 _NEW_INPUT = insert(inputs)
 _OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
 _ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)

@@ -144,6 +144,9 @@ tasks = Table(
     _text("stop_by"),
     UniqueConstraint("id"),
     Index(None, "state"),
+    Index(None, "retry_of", "number"),
+    Index(None, "adapter", "chat", "number"),
+    Index(None, "updated_us"),
 )
 
 sessions = Table(
@@ -272,6 +275,8 @@ gate_runs = Table(
     _number("closed_us"),
     _text("result"),
     Index(None, "commit", "round"),
+    Index(None, "turn", "gate"),
+    Index(None, "task"),
     Index(None, "closed_us"),
 )
 
@@ -358,6 +363,7 @@ cards = Table(
     _key("thread"),
     _number("put"),
     _text("message_id"),
+    Index(None, "put"),
 )
 
 # How the key of a card begins that has one only so that its buttons can be taken away.

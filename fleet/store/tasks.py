@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
@@ -19,7 +18,7 @@ _LAST = select(func.coalesce(func.max(tasks.c.number), 0))
 _INSERT = insert(tasks)
 _CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
 _STOPPER = select(tasks.c.stop_by).where(tasks.c.id == bindparam("id"))
-_IS_OPEN = tasks.c.state.not_in([str(end) for end in ENDS])
+_IS_OPEN = tasks.c.state.in_([str(state) for state in TaskState if state not in ENDS])
 _OPEN = select(tasks).where(_IS_OPEN).order_by(tasks.c.number)
 _UNFINISHED = (
     select(tasks)
@@ -86,10 +85,7 @@ def find(tx: Tx, prefix: str) -> Task:
         row = tx.connection.execute(_BY_ID, {"id": exact}).one_or_none()
         if row is not None:
             return _task(row)
-    found: Sequence[Row[Any]] = ()
-    if wanted not in ("", "t"):
-        query = select(tasks).where(tasks.c.id.startswith(wanted, autoescape=True)).order_by(tasks.c.number.desc())
-        found = tx.connection.execute(query.limit(_CANDIDATES + 1)).all()
+    found = _beginning(tx, wanted)
     if len(found) == 1:
         return _task(found[0])
     if not found:
@@ -165,6 +161,21 @@ def recent(tx: Tx, n: int) -> list[Task]:
     """The ``n`` tasks that were asked for last, newest first."""
     query = select(tasks).order_by(tasks.c.number.desc()).limit(n)
     return [_task(row) for row in tx.connection.execute(query)]
+
+
+def _beginning(tx: Tx, wanted: str) -> list[Row[Any]]:
+    """The newest tasks whose id begins so: those of ``t12`` are 12, 120 to 129, 1200 to 1299 and so on."""
+    digits = wanted[1:]
+    if not (wanted.startswith("t") and digits.isascii() and digits.isdigit()) or digits.startswith("0"):
+        return []
+    found: list[Row[Any]] = []
+    last = tx.connection.execute(select(func.coalesce(func.max(tasks.c.number), 0))).scalar_one()
+    for more in reversed(range(max(0, len(str(last)) - len(digits)) + 1)):
+        first, size = int(digits) * 10**more, 10**more
+        query = select(tasks).where(tasks.c.number >= first, tasks.c.number < first + size)
+        query = query.order_by(tasks.c.number.desc()).limit(_CANDIDATES + 1 - len(found))
+        found += tx.connection.execute(query).all() if first <= last else []
+    return found
 
 
 def _task(row: Row[Any]) -> Task:

@@ -216,7 +216,8 @@ def _ready() -> Select[Any]:
     heads = (
         select(func.min(mine.c.id))
         .where(mine.c.adapter == bindparam("a"), mine.c.kind == "put", mine.c.state.in_(_UNSETTLED))
-        .group_by(mine.c.chat, mine.c.thread)
+        # An expression, so that SQLite looks for what is unsettled, and does not walk all rows chat by chat.
+        .group_by(func.coalesce(mine.c.chat, ""), mine.c.thread)
     )
     other = outbox.alias("other")
     editing = select(other.c.id).where(

@@ -64,10 +64,13 @@ def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> 
         here = and_(outbox.c.id > after, outbox.c.id <= last)
         old = and_(outbox.c.state.in_(("delivered", "gave_up")), outbox.c.settled_us <= tx.now_us() - age_us)
         done = and_(here, old, outbox.c.task.not_in(_LIVE))
-        changing = select(outbox.c.put).where(outbox.c.kind == "edit", outbox.c.state.in_(("waiting", "in_flight")))
-        loose = and_(cards.c.card_key.startswith(LOOSE, autoescape=True), cards.c.put.not_in(changing))
+        edits = outbox.alias("edits")
+        changing = select(edits.c.id).where(
+            edits.c.put == cards.c.put, edits.c.kind == "edit", edits.c.state.in_(("waiting", "in_flight"))
+        )
+        loose = and_(cards.c.card_key.startswith(LOOSE, autoescape=True), ~changing.exists())
         tx.connection.execute(delete(cards).where(loose, cards.c.put.in_(select(outbox.c.id).where(done))))
-        over = outbox.c.id.not_in(select(cards.c.put))
+        over = ~select(cards.c.put).where(cards.c.put == outbox.c.id).exists()
         tx.connection.execute(update(outbox).where(done, outbox.c.card_json != "", over).values(card_json=""))
     return last
 
@@ -89,9 +92,9 @@ def dead_buttons(tx: Tx, after: str, *, age_us: int, stretch: int = STRETCH) -> 
 
 def attached(tx: Tx, age_us: int) -> set[str]:
     """The paths of files that people sent for tasks which have not ended, or did so within that age."""
-    query = select(attachments.c.path).join(tasks, tasks.c.id == attachments.c.task)
-    needed = or_(tasks.c.updated_us > tx.now_us() - age_us, tasks.c.id.in_(_LIVE))
-    return set(tx.connection.execute(query.where(needed)).scalars())
+    late = select(tasks.c.id).where(tasks.c.updated_us > tx.now_us() - age_us)
+    paths = [select(attachments.c.path).where(attachments.c.task.in_(needed)) for needed in (late, _LIVE)]
+    return {path for query in paths for path in tx.connection.execute(query).scalars()}
 
 
 def on_their_way(tx: Tx) -> list[str]:

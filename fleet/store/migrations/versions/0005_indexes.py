@@ -1,0 +1,20 @@
+"""Indexes for what was found by reading a whole table."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+_INDEXES = {
+    "tasks": (("retry_of", "number"), ("adapter", "chat", "number"), ("updated_us",)),
+    "gate_runs": (("turn", "gate"), ("task",)),
+    "cards": (("put",),),
+}
+
+
+def upgrade() -> None:
+    for table, indexes in _INDEXES.items():
+        for columns in indexes:
+            op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, list(columns))

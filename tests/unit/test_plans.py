@@ -1,0 +1,57 @@
+"""The look at SQLite's plans finds what costs more as the store grows, and lets pass what does not."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.store import tables
+from fleet.store.core import Store
+from tests.plans import SMALL, explained, problems
+
+COSTLY = {
+    "a walk": "SELECT id FROM tasks WHERE prompt = 'x'",
+    "a walk to count": "SELECT count(*) FROM inbox WHERE why = 'x'",
+    "a walk of an index": "SELECT task, count(*) FROM approvals GROUP BY task",
+    "a walk with a limit that may never be reached": "SELECT id FROM outbox WHERE why = 'x' LIMIT 1",
+    "a walk inside": "SELECT id FROM tasks WHERE id IN (SELECT task FROM gate_runs WHERE gate = 'x')",
+    "a sort": "SELECT seq FROM ledger WHERE kind IN ('a', 'b') ORDER BY seq LIMIT 5",
+    "a sort by time": "SELECT seq FROM ledger WHERE time_us >= 5 ORDER BY seq LIMIT 1",
+    "a walk under another name": "SELECT 1 FROM ledger a, ledger b WHERE a.seq = 5 AND b.actor = a.actor",
+    "an index made for one statement": "SELECT 1 FROM notes a JOIN turns b ON a.text = b.claim WHERE a.id = 5",
+    "a change of all": "UPDATE sessions SET seen_us = 0 WHERE agent = 'x'",
+}
+CHEAP = {
+    "the last": "SELECT max(seq) FROM ledger",
+    "the newest": "SELECT id FROM tasks ORDER BY number DESC LIMIT 5",
+    "a page": "SELECT seq FROM ledger WHERE seq > 5 ORDER BY seq LIMIT 5",
+    "those of one thing, sorted": "SELECT id FROM notes WHERE session = 't1.1' ORDER BY text",
+    "what is open, sorted": "SELECT id FROM tasks WHERE state IN ('queued', 'running') ORDER BY number",
+    "a small table": "SELECT value FROM settings WHERE value = 'x'",
+}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    path = tmp_path / "a.db"
+    Store.open(f"sqlite:///{path}").close()
+    connection = sqlite3.connect(path)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("statement", COSTLY.values(), ids=COSTLY.keys())
+def test_what_grows_with_the_store_is_found(database: sqlite3.Connection, statement: str) -> None:
+    assert problems(explained(database, statement, ()), statement)
+
+
+@pytest.mark.parametrize("statement", CHEAP.values(), ids=CHEAP.keys())
+def test_what_does_not_passes(database: sqlite3.Connection, statement: str) -> None:
+    assert problems(explained(database, statement, ()), statement) == []
+
+
+def test_the_small_tables_exist() -> None:
+    assert set(tables.metadata.tables) > SMALL - {"alembic_version"}
