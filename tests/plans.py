@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = frozenset({"meta", "settings", "leases", "ledger_frontier", "tool_calls", "alembic_version"})
 _OWN = re.compile(r"SCAN (?:anon_\d+|CONSTANT|\()")
 
+#: What reads whole tables because that is its purpose.
+WHOLE = ("fleet/store/migrations/", "fleet/store/recount.py")
+
 #: An index search for one value of these finds few rows, however old the store gets: what belongs to one session,
 #: task and so on, and what is open. Only then may the rows found be sorted.
 FEW = frozenset(
@@ -88,13 +91,13 @@ def explained(connection: sqlite3.Connection, statement: str, parameters: Any) -
 
 
 def _ours() -> bool:
-    """Whether the store's code runs this statement, and not a test or a migration."""
+    """Whether the store's code runs this statement, and not a test."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         path = frame.f_code.co_filename
         if path.startswith(str(ROOT)) and ".venv" not in path and not path.endswith("tests/plans.py"):
             inside = path[len(str(ROOT)) + 1 :]
-            return inside.startswith("fleet/") and "migrations" not in inside
+            return inside.startswith("fleet/") and not any(map(inside.startswith, WHOLE))
         frame = frame.f_back
     return False
 
