@@ -62,6 +62,10 @@ def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False)
 
 
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
 def _of(name: str, target: str) -> Column[str]:
     return Column(name, Text, ForeignKey(target), nullable=False)
 
@@ -90,8 +94,8 @@ ledger = Table(
     _text("gate_run"),
     _text("machine"),
     _text("source"),
-    Column("canonical", LargeBinary, nullable=False),
-    Column("leaf", LargeBinary, nullable=False),
+    _bytes("canonical"),
+    _bytes("leaf"),
     Index(None, "kind", "seq"),
     Index(None, "task", "seq"),
     Index(None, "task", "kind", "seq"),
@@ -99,22 +103,10 @@ ledger = Table(
 )
 
 # The ledger's Merkle tree, one row: how many leaves, and the roots of its complete subtrees, largest first.
-ledger_frontier = Table(
-    "ledger_frontier",
-    metadata,
-    _counted("id"),
-    _number("size"),
-    Column("hashes", LargeBinary, nullable=False),
-)
+ledger_frontier = Table("ledger_frontier", metadata, _counted("id"), _number("size"), _bytes("hashes"))
 
 # Roots of complete subtrees of 256 leaves, of 65,536, and so on.
-ledger_nodes = Table(
-    "ledger_nodes",
-    metadata,
-    _counted("level"),
-    _counted("position"),
-    Column("hash", LargeBinary, nullable=False),
-)
+ledger_nodes = Table("ledger_nodes", metadata, _counted("level"), _counted("position"), _bytes("hash"))
 
 # Tool calls that ended, by UTC day (days since the epoch) and outcome.
 tool_calls = Table("tool_calls", metadata, _counted("day"), _key("outcome"), _number("calls"))
@@ -203,7 +195,7 @@ inputs = Table(
     _serial(),
     _text("pipe"),
     _number("position"),
-    Column("data", LargeBinary, nullable=False),
+    _bytes("data"),
     _flag("eof"),
     Index(None, "pipe", "position"),
 )
@@ -317,7 +309,7 @@ inbox = Table(
     _serial(),
     _text("adapter"),
     _text("update_id"),
-    Column("payload", LargeBinary, nullable=False),
+    _bytes("payload"),
     _text("state"),
     _text("why"),
     _number("received_us"),
