@@ -34,14 +34,13 @@ def message_of(tx: Tx, number: int) -> str:
 
 
 def _by_card(tx: Tx, chat: ChatRef, message_id: str, *, thread: bool = False) -> str:
-    named = outbox.c.message_id == message_id
+    here = select(outbox.c.id, outbox.c.task).where(
+        outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, outbox.c.task != ""
+    )
+    queries = [here.where(outbox.c.message_id == message_id)]
     if thread:
-        named |= outbox.c.message_id.startswith(f"{message_id}:", autoescape=True)
-    found = tx.connection.execute(
-        select(outbox.c.task)
-        .where(outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, named)
-        .where(outbox.c.task != "")
-        .order_by(outbox.c.id.desc())
-        .limit(1)
-    ).scalar()
-    return found or ""
+        # A range by bytes, which an index answers; ";" is the character after ":".
+        by_bytes = outbox.c.message_id.collate("C" if tx.connection.dialect.name == "postgresql" else "BINARY")
+        queries.append(here.where(by_bytes >= f"{message_id}:", by_bytes < f"{message_id};"))
+    newest = [tx.connection.execute(query.order_by(outbox.c.id.desc()).limit(1)).one_or_none() for query in queries]
+    return max(((row.id, row.task) for row in newest if row is not None), default=(0, ""))[1]
