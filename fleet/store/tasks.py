@@ -25,7 +25,6 @@ _UNFINISHED = (
     .where(_IS_OPEN | tasks.c.id.in_(select(sessions.c.task).where(sessions.c.ended_us == 0)))
     .order_by(tasks.c.number)
 )
-_CANDIDATES = 8
 
 
 def create_task(
@@ -75,23 +74,14 @@ def task(tx: Tx, task_id: str) -> Task:
     return _task(row)
 
 
-def find(tx: Tx, prefix: str) -> Task:
-    """The task a person means: ``t12``, ``12``, or the beginning of just one id.
-
-    Raises ``Misused``, naming the candidates, when that is none or several.
-    """
-    wanted = prefix.strip().lower()
+def find(tx: Tx, named: str) -> Task:
+    """The task that a person names: ``t12`` or ``12``. Raises ``Misused`` when there is none."""
+    wanted = named.strip().lower()
     for exact in (wanted, f"t{wanted}"):
         row = tx.connection.execute(_BY_ID, {"id": exact}).one_or_none()
         if row is not None:
             return _task(row)
-    found = _beginning(tx, wanted)
-    if len(found) == 1:
-        return _task(found[0])
-    if not found:
-        raise _unknown(tx, prefix)
-    names = ", ".join(row.id for row in found[:_CANDIDATES]) + (", …" if len(found) > _CANDIDATES else "")
-    raise Misused(attempted="find the task", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
+    raise _unknown(tx, named)
 
 
 def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: Source = Source.CONTROLLER) -> Task:
@@ -161,21 +151,6 @@ def recent(tx: Tx, n: int) -> list[Task]:
     """The ``n`` tasks that were asked for last, newest first."""
     query = select(tasks).order_by(tasks.c.number.desc()).limit(n)
     return [_task(row) for row in tx.connection.execute(query)]
-
-
-def _beginning(tx: Tx, wanted: str) -> list[Row[Any]]:
-    """The newest tasks whose id begins so: those of ``t12`` are 12, 120 to 129, 1200 to 1299 and so on."""
-    digits = wanted[1:]
-    if not (wanted.startswith("t") and digits.isascii() and digits.isdigit()) or digits.startswith("0"):
-        return []
-    found: list[Row[Any]] = []
-    last = tx.connection.execute(select(func.coalesce(func.max(tasks.c.number), 0))).scalar_one()
-    for more in reversed(range(max(0, len(str(last)) - len(digits)) + 1)):
-        first, size = int(digits) * 10**more, 10**more
-        query = select(tasks).where(tasks.c.number >= first, tasks.c.number < first + size)
-        query = query.order_by(tasks.c.number.desc()).limit(_CANDIDATES + 1 - len(found))
-        found += tx.connection.execute(query).all() if first <= last else []
-    return found
 
 
 def _task(row: Row[Any]) -> Task:
