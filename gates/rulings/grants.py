@@ -6,17 +6,17 @@ The ledger is where it is kept; what is known here follows it, so that a ruling 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Final
 
 from fleet.agent_events import Asked
 from fleet.events import PermissionGranted, Recorded, Refs, Source
 from fleet.model import Session
-from fleet.store import ledger
+from fleet.store import ledger, sessions
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 
-_BATCH: Final = 1_000
+_MOST: Final = 10_000
+"""Grants of one task that are read back; of more, the agent asks again."""
 
 
 def scope_of(tool: str, request: str, directory: str) -> str:
@@ -41,20 +41,14 @@ class Grants:
         store.observe(self._observe)
 
     async def load(self) -> None:
-        """Reads what was granted before this process began."""
-        after = 0
-        while batch := await self._store.read(self._batch_after(after)):
-            for recorded in batch:
-                self._take(recorded)
-            after = batch[-1].seq
+        """Reads what was granted before this process began, to sessions that have not ended."""
+        for recorded in await self._store.read(_granted):
+            self._take(recorded)
 
     def cover(self, session: Session, asked: Asked) -> bool:
         """Whether a person allowed exactly this for the whole session."""
         directory = asked.directory or session.workspace
         return (session.id, scope_of(asked.tool, asked.request, directory)) in self._known
-
-    def _batch_after(self, after: int) -> Callable[[Tx], list[Recorded]]:
-        return lambda tx: ledger.read(tx, after=after, limit=_BATCH, kinds=(PermissionGranted.KIND,))
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, PermissionGranted):
@@ -63,3 +57,9 @@ class Grants:
     def _take(self, recorded: Recorded) -> None:
         if isinstance(recorded.event, PermissionGranted):
             self._known.add((recorded.refs.session, recorded.event.scope_sha256))
+
+
+def _granted(tx: Tx) -> list[Recorded]:
+    tasks = sorted({session.task for session in sessions.active(tx)})
+    kinds = (PermissionGranted.KIND,)
+    return [recorded for task in tasks for recorded in ledger.read(tx, limit=_MOST, kinds=kinds, task=task)]
