@@ -1,4 +1,4 @@
-# `make` alone lists what there is. Everything installs into this checkout: .venv and .cache.
+# `make` alone lists the targets. Everything is installed into this checkout: .venv and .cache.
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,54 +10,54 @@ PYTEST := $(BIN)/python3 -m pytest -n 2 --dist worksteal
 .DEFAULT_GOAL := help
 .PHONY: help demo install agents test lint types unit torture bench pictures lock clean
 
-help: ## this list
+help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
 		printf '  make %-10s %s\n' "$$name" "$$what"; done
 
-demo: ## install, then fly one task from chat to receipt (AGENT=claude or codex: your own agent)
+demo: ## install, then run one task from chat to receipt (AGENT=claude or codex: your own agent)
 	@$(BOOT)
 	@$(BIN)/airboss demo $(if $(AGENT),--agent $(AGENT))
 
-install: ## .venv with the locked packages and the airboss command
+install: ## make .venv with the locked packages and the airboss command
 	@$(BOOT)
 
-agents: ## the pinned agents that the tests drive, by npm
+agents: ## install the pinned agents for the tests, with npm
 	@$(BOOT) agents
 
-test: ## all that must hold: lint, types, unit, contracts, scenarios
+test: ## run every check: lint, types, unit, contracts, scenarios
 	@$(BOOT) tests
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(PYTEST) $(ARGS)
 
-lint: ## ruff: rules and format
+lint: ## run ruff: rules and format
 	@$(BOOT)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
-types: ## mypy, strict
+types: ## run mypy, strict
 	@$(BOOT)
 	@$(BIN)/mypy
 
-unit: ## the tests that need no machine and no agent
+unit: ## run the tests that need no machine and no agent
 	@$(BOOT)
 	@$(PYTEST) tests/unit $(ARGS)
 
-torture: ## the tests with the long campaigns; the seed is printed, AIRBOSS_SEED=n plays it again
+torture: ## run the tests with the long campaigns; AIRBOSS_SEED=n repeats a run, whose seed is printed
 	@$(BOOT) tests
 	@AIRBOSS_CAMPAIGN=full $(PYTEST) --timeout 3600 $(ARGS)
 
-bench: ## the figures that the README promises; fails when one is missed
+bench: ## measure the promised figures; fails when one is missed
 	@$(BOOT) tests
 	@status=0; for figure in $(FIGURES); do \
 		$(BIN)/python3 -m tests.bench.$$figure || status=1; done; exit $$status
 
-pictures: ## docs/pictures anew, from the product's own cards in a real browser
+pictures: ## draw docs/pictures from the product's own cards, in a real browser
 	@$(BOOT) browser
 	@$(BIN)/python3 -m tests.gallery.gallery docs/pictures
 
-lock: ## requirements.lock anew from pyproject.toml; no address is written
+lock: ## write requirements.lock from pyproject.toml, without download addresses
 	@$(BOOT)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --group dev pyproject.toml -o requirements.lock
