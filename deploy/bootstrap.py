@@ -1,13 +1,13 @@
-"""Brings a bare machine to where `make demo` and `make test` can run. Standard library only, any Python 3.
+"""Prepares a bare machine for `make demo` and `make test`. Standard library only, any Python 3.
 
     python3 deploy/bootstrap.py           .venv with everything that requirements.lock names, and Airboss itself
     python3 deploy/bootstrap.py agents    the pinned agents from package-lock.json, into .cache/agents
     python3 deploy/bootstrap.py browser   .venv, and Chromium for the gallery of cards
     python3 deploy/bootstrap.py tests     all of these, and OpenSSH for the tests' machines
 
-Each step leaves a stamp keyed by what it installed from, so a second run costs nothing. Registries are the
-machine's own choice: whatever pip, uv and npm are configured to use. Output goes to .cache/bootstrap.log;
-its end is shown when something fails. Exit status: 0 ready, 3 something is missing (the message says what).
+Each step leaves a stamp keyed by what it installed from, so a second run costs nothing. The machine chooses its
+registries: whatever pip, uv and npm are configured to use. Output goes to .cache/bootstrap.log; its end is
+shown when something fails. Exit status: 0 ready, 3 something is missing (the message says what).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ NODE_MAJOR = 18
 
 
 class Missing(Exception):
-    """Something this machine lacks and we may not or could not install; the message is the remedy."""
+    """This machine lacks something that we may not or could not install; the message says what to do."""
 
 
 def say(line: str) -> None:
@@ -41,7 +41,7 @@ def say(line: str) -> None:
 
 
 def run(argv, env=None, cwd=ROOT):
-    """Runs a command with its output in the log. Answers whether it succeeded; an absent program did not."""
+    """Runs a command with its output in the log. Returns whether it succeeded; false for a missing program."""
     with LOG.open("ab") as log:
         log.write(("\n$ " + " ".join(map(str, argv)) + "\n").encode())
         log.flush()
@@ -62,7 +62,7 @@ def run(argv, env=None, cwd=ROOT):
 
 
 def answer(argv):
-    """What a command prints, or an empty string when it fails."""
+    """Returns what a command prints, or an empty string when it fails."""
     try:
         done = subprocess.run(
             [str(word) for word in argv],
@@ -94,7 +94,7 @@ def stamped(stamp, expected):
 
 
 def apt(*packages):
-    """Installs system packages where that is possible without asking anybody. Answers whether it did."""
+    """Installs system packages where no one has to be asked. Returns whether it did."""
     if not shutil.which("apt-get"):
         return False
     if os.geteuid() == 0:
@@ -110,7 +110,7 @@ def apt(*packages):
 
 
 def find_python():
-    """The command of a Python that is new enough: this one, else one on PATH or under pyenv."""
+    """Returns the command of a Python that is new enough: this one, else one on PATH or under pyenv."""
     if sys.version_info >= OLDEST:
         return sys.executable
     names = [f"python3.{minor}" for minor in range(OLDEST[1], NEWEST_MINOR + 1)]
@@ -141,13 +141,13 @@ def make_venv(python):
         if run([python, "-m", "venv", "--clear", VENV]):
             return
     raise Missing(
-        f"{python} cannot make a virtual environment (on Debian and Ubuntu venv is a package of its own). "
+        f"{python} cannot make a virtual environment (on Debian and Ubuntu venv is a separate package). "
         f"Install it and run this again: apt-get install {version}-venv"
     )
 
 
 def uv_settings(pip_config):
-    """uv does not read pip's configuration; this says the same to uv, unless uv has its own.
+    """uv does not read pip's configuration; this passes it on, unless uv has its own.
 
     Mixing indexes is safe here, and only here: every file is checked against the hash in the lock.
     """
@@ -171,12 +171,12 @@ def only(lock, package):
     """The lines of a hashed requirements file that pin one package."""
     found = re.search(rf"^{package}==.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
     if not found:
-        raise Missing(f"requirements.lock does not pin {package}; make it anew with `make lock`.")
+        raise Missing(f"requirements.lock does not pin {package}; update it with `make lock`.")
     return found.group(0)
 
 
 def install_uv(python):
-    """uv from the package index, at the pinned version, into .venv. Answers its path, or "" without it."""
+    """uv from the package index, at the pinned version, into .venv. Returns its path, or "" without it."""
     uv = VENV / "bin" / "uv"
     wanted = CACHE / "uv.requirements.txt"
     wanted.write_text(only(LOCK.read_text(), "uv"))
@@ -187,7 +187,7 @@ def install_uv(python):
 
 
 def install_packages(python):
-    """Everything in the lock, checked against its hashes, then this checkout itself."""
+    """Installs everything in the lock, checked against its hashes, then this checkout itself."""
     uv = install_uv(python)
     if uv:
         env = {**uv_settings(answer([python, "-m", "pip", "config", "list"])), "VIRTUAL_ENV": str(VENV)}
@@ -206,12 +206,12 @@ def install_packages(python):
 
 
 def venv():
-    """.venv with the locked packages and the `airboss` command."""
+    """Makes .venv with the locked packages and the `airboss` command."""
     stamp, home = VENV / ".airboss-stamp", VENV / ".airboss-home"
     expected = fingerprint(LOCK, ROOT / "pyproject.toml")
     python = VENV / "bin" / "python3"
     works = bool(answer([python, "-c", "print(1)"]))
-    moved = home.exists() and not stamped(home, str(ROOT))  # its scripts name the old place
+    moved = home.exists() and not stamped(home, str(ROOT))  # its scripts name the old path
     if works and not moved and stamped(stamp, expected):
         return
     started = time.monotonic()
@@ -232,7 +232,7 @@ def node_is_new_enough():
 
 
 def agents():
-    """The agents that the tests drive, exactly as package-lock.json pins them."""
+    """Installs the agents that the tests drive, exactly as package-lock.json pins them."""
     manifest, lock = ROOT / "package.json", ROOT / "package-lock.json"
     stamp = AGENTS / ".airboss-stamp"
     expected = fingerprint(manifest, lock)
@@ -259,7 +259,7 @@ def agents():
 
 
 def openssh():
-    """sshd, ssh and ssh-keygen: the tests' machines are real ones."""
+    """Installs sshd, ssh and ssh-keygen: the tests use real SSH machines."""
     where = os.environ.get("PATH", "") + os.pathsep + os.pathsep.join(["/usr/sbin", "/usr/local/sbin"])
 
     def missing():
@@ -275,7 +275,7 @@ def openssh():
 
 
 def browser():
-    """Chromium with fonts that have all signs of a card: the gallery is drawn and measured in a real one."""
+    """Installs Chromium, with fonts for every sign on a card: the gallery needs a real browser."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     applications = ("Google Chrome.app", "Chromium.app")
 
@@ -290,7 +290,7 @@ def browser():
         apt("chromium", "fonts-dejavu-core", "fonts-liberation2", "fonts-noto-color-emoji")
     if missing():
         raise Missing(
-            "the tests look at cards in Chromium: install it (Debian: apt-get install chromium "
+            "the tests draw cards in Chromium: install it (Debian: apt-get install chromium "
             "fonts-noto-color-emoji), or name a Chrome with AIRBOSS_BROWSER."
         )
 
