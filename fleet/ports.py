@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from fleet.agent_events import Decision, Happening, Ruling
 from fleet.exits import Exit
+from fleet.isolation import UNWALLED, RunIsolation
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.verdict import Verdict
 
@@ -43,6 +44,21 @@ class LoginFacts:
     disk_free: int
     clock_us: int
     contained: bool  # a PID namespace can be made here
+    walled: bool  # so can a run's walls: namespaces with a root of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """Namespaces with a root of their own around a process: it sees its ``room`` as ``isolation.INSIDE``, the
+    system's directories read-only, and nothing else of the machine.
+
+    ``room`` is a directory on the machine with ``scratch`` in it, which becomes ``/tmp``. ``read``: further
+    directories that it may read. ``network``: the machine's network instead of a loopback of its own.
+    """
+
+    room: str
+    read: tuple[str, ...] = ()
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,8 @@ class PipeSpec:
     ``env`` is added to a clean base (HOME, PATH, USER, LANG) unless ``bare_env``, when it is everything but
     ``AIRBOSS_PIPE=<id>``, which marks every process of the tree so that ``stop`` finds those that left it.
     ``stdin`` keeps standard input open for ``send``; otherwise the process reads end-of-file. ``merge`` sends
-    standard error to the output spool too. ``contain`` asks for a PID namespace where the machine has one.
+    standard error to the output spool too. ``contain`` asks for a PID namespace where the machine has one; with
+    ``walls`` (whose paths ``cwd``, ``argv`` and ``env`` then use) it does not start where they cannot be built.
     ``expect_tree`` is (directory, git tree id): the supervisor hashes the directory itself just before the start,
     and does not start on a difference.
     """
@@ -68,6 +85,7 @@ class PipeSpec:
     stdin: bool = False
     merge: bool = False
     contain: bool = False
+    walls: Walls | None = None
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
     expect_tree: tuple[str, str] | None = None
@@ -116,6 +134,7 @@ class Ended:
     ended_us: int
     contained: bool
     gone: bool
+    isolation: RunIsolation = UNWALLED
     tree: str = ""
     unavailable: str = ""
 

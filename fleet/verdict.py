@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.exits import Exit
+from fleet.isolation import UNWALLED, RunIsolation
 from fleet.model import Isolation
 
 
@@ -48,7 +49,8 @@ class Evidence:
     """What the supervisor and the controller saw of one gate run.
 
     ``tree`` is the tree the supervisor re-hashed in the checkout just before the command ran;
-    ``contained`` says the command had its own PID namespace; times are microseconds since the epoch.
+    ``contained`` says the command had its own PID namespace; ``isolation`` is what was seen from inside it. Times
+    are microseconds since the epoch.
     """
 
     exit: Exit
@@ -61,6 +63,7 @@ class Evidence:
     output_bytes: int
     started_us: int
     ended_us: int
+    isolation: RunIsolation = UNWALLED
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,12 +174,15 @@ class Pipeline:
     async def _give(
         self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Decision, turns: int
     ) -> Verdict:
+        ran = [result.evidence for result in results if result.outcome in (GateOutcome.PASSED, GateOutcome.FAILED)]
+        shared = sorted({seen.machine for seen in ran if seen and not seen.isolation.walled})
+        unwalled = tuple(f"gates-share-a-login: {machine} cannot build walls around a run" for machine in shared)
         verdict = Verdict(
             commit=candidate.commit,
             tree=candidate.tree,
             base=candidate.base,
             outcome=decision.outcome,
-            reasons=decision.reasons,
+            reasons=(*decision.reasons, *unwalled),
             gates=tuple(results),
             isolation=self._isolation(candidate),
             rework_turns=turns,

@@ -112,6 +112,8 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
             "slots": 4,
             "python": sys.executable,
             "path": path,
+            "gate_path": [str(Path(sys.executable).parent)],
+            "gate_read": [sys.prefix, sys.base_prefix],
             "home": str(here / "evo-x2"),
         },
         "macbook": {

@@ -178,9 +178,14 @@ def _facts(login: _Login) -> list[Finding]:
     if login.config.executor == "ssh":
         findings.append(Finding(Level.OK, login.subject, "shows the host key that is pinned"))
     findings.append(disk(login.subject, facts.disk_free, facts.home))
-    if login.role == "gates" and not facts.contained:
-        what = "cannot make a PID namespace, so a gate's stray processes are only hunted by listing"
-        remedy = "on Linux: sysctl kernel.unprivileged_userns_clone=1; on a Mac there is none"
+    if login.role == "gates" and facts.walled:
+        findings.append(Finding(Level.OK, login.subject, "builds walls around each gate run"))
+    elif login.role == "gates":
+        what = "cannot build walls around a gate run: gates share this login and its files, and take turns"
+        remedy = (
+            "allow user namespaces (Debian: sysctl kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
+            "kernel.apparmor_restrict_unprivileged_userns=0); a Mac has none"
+        )
         findings.append(Finding(Level.WARN, login.subject, what, remedy))
     return findings
 

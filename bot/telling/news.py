@@ -27,6 +27,7 @@ EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
         "Upgrades keep your ledger, receipts and open tasks.",
         "airboss.log is redacted, and only its owner can read it.",
         "Changing the clock of the controller's machine no longer ends or prolongs a lease.",
+        "Gates run behind walls. A gate that needs the network: network = true.",
     ),
 )
 

@@ -58,6 +58,8 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
             f"more `rework_turns` ({wish.rework_turns}, the repository says {given.rework_turns}); {loosens}",
             f"write {given.rework_turns} or fewer in fleet.toml",
         )
+    if wish.network and not given.network:
+        raise here.refuse(f"`network = true`, which the repository does not ask for; {loosens}", "remove `network`")
     for field in ("protected", "needs"):
         if getattr(wish, field) == [] and getattr(given, field):
             raise here.refuse(
@@ -69,6 +71,7 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
             "timeout": wish.timeout or given.timeout,
             "needs": _union(given.needs, wish.needs or []),
             "protected": _union(given.protected, wish.protected or []),
+            "network": given.network and wish.network is not False,
             "rework_turns": given.rework_turns if wish.rework_turns is None else wish.rework_turns,
         }
     )

@@ -106,6 +106,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 Login = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN, max_length=64)]
 Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=200)]
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
+Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
 Program = Annotated[list[str], AfterValidator(_argv)]
 GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]
@@ -132,6 +133,8 @@ class GateConfig(_Shape):
     """How many turns the agent gets back when it is red."""
     env: dict[Variable, str] = {}
     """Plain environment values for the command."""
+    network: bool = False
+    """Whether it may use the machine's network. Without, it has a loopback of its own and nothing else."""
 
     @property
     def timeout_us(self) -> int:
@@ -157,6 +160,8 @@ class GateTightening(_Shape):
     """Fewer than the repository's, or as many."""
     env: dict[Variable, str] | None = None
     """For the operator's own gates only: another environment is another command."""
+    network: bool | None = None
+    """False takes away the network that the repository asks for."""
 
 
 class RepoFile(_Shape):
@@ -179,6 +184,10 @@ class MachineConfig(_Shape):
     """local only: the login that agents run as. Empty: the controller's own (unsafe-same-user only)."""
     gate_as: Login = ""
     """The login that gates run as. Empty: no gates here; with unsafe-same-user, the agents' login."""
+    gate_path: list[Directory] = []
+    """Directories put before PATH for gates, which may read them: tools outside the system's own directories."""
+    gate_read: list[Directory] = []
+    """Further directories that gates may read: what those tools need."""
     gates: bool = True
     """Whether gates may run here."""
     host: Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=255)] = ""

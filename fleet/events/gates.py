@@ -43,6 +43,16 @@ class GateClosed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GateClosedV2(GateClosed):
+    """Also says what kept the run apart, as seen from inside: each a ``fleet.isolation.Sharing``."""
+
+    V: ClassVar[int] = 2
+    processes: str
+    files: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven(Event):
     KIND: ClassVar[str] = "verdict.given"
     commit: str

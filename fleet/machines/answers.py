@@ -15,6 +15,7 @@ import msgspec
 
 from fleet.errors import MachineFaulty, Malformed
 from fleet.exits import Exit, Lost, TimedOut, from_wait_status
+from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.ports import Ended
 from fleet.untrusted import Untrusted
 
@@ -81,6 +82,7 @@ class Facts(_Record, frozen=True):
     disk_free: Size
     clock_us: Micros
     contained: bool
+    walled: bool
 
 
 class RunEnded(_Record, frozen=True):
@@ -148,6 +150,14 @@ class End(_Event, frozen=True, tag="end"):
     doubled: bool
 
 
+class SeenInside(_Record, frozen=True):
+    """What kept a contained run apart, see ``RunIsolation``."""
+
+    processes: Sharing
+    files: Sharing
+    network: Sharing
+
+
 class ExitRecord(_Record, frozen=True):
     """What a supervisor signed about its process."""
 
@@ -161,6 +171,7 @@ class ExitRecord(_Record, frozen=True):
     gone: bool
     tree: Words
     unavailable: Words
+    walls: SeenInside | None = None  # a supervisor of an earlier version does not say
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
@@ -251,6 +262,7 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
         body.ended_us,
         contained=body.contained,
         gone=body.gone,
+        isolation=_isolation(body.walls),
         tree=body.tree,
         unavailable=body.unavailable,
     )
@@ -258,6 +270,11 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
 
 def _lost(why: str) -> Ended:
     return Ended(Lost(why), None, 0, 0, contained=False, gone=False)
+
+
+def _isolation(seen: SeenInside | None) -> RunIsolation:
+    """A run that was not contained shares everything."""
+    return RunIsolation(seen.processes, seen.files, seen.network) if seen else UNWALLED
 
 
 def _exit(body: ExitRecord) -> Exit:

@@ -9,7 +9,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -120,8 +120,11 @@ class LoginExecutor(ABC):
 
     async def _install(self, stream: ByteStream) -> bytes:
         """Sees the bootstrap through; answers the bytes that already belong to the channel."""
+        async with alongside(_ship(stream), f"ship the runner to {self.where}"):
+            return await self._greeting(stream)
+
+    async def _greeting(self, stream: ByteStream) -> bytes:
         buffer = b""
-        asked = False
         while data := await stream.read():
             buffer += data
             if b"\n" not in buffer and len(buffer) > _LONGEST_LINE:
@@ -130,23 +133,12 @@ class LoginExecutor(ABC):
                 line, buffer = buffer.split(b"\n", 1)
                 if line == b"here":
                     return buffer
-                if line == b"need" and not asked:
-                    asked = True
-                    log.debug("installing the runner on %s", self.where)
-                    await stream.write(shipment().archive)
-                elif line.startswith(b"fail "):
-                    raise Unavailable(
-                        attempted="install the runner",
-                        on=self.where,
-                        cause=answers.cause(line[5:].decode(errors="replace")),
-                    )
-                else:
-                    raise answers.faulty(
-                        self.where,
-                        "start the runner",
-                        f"the login said {line[:100]!r} first",
-                        "its shell start-up must print nothing when there is no terminal",
-                    )
+                raise answers.faulty(
+                    self.where,
+                    "start the runner",
+                    f"the login said {line[:100]!r} first",
+                    "its shell start-up must print nothing when there is no terminal",
+                )
         complaint = await self._complaint(stream)
         raise Unavailable(
             attempted="start the runner",
@@ -237,6 +229,7 @@ class LoginExecutor(ABC):
             "stdin": spec.stdin,
             "merge": spec.merge,
             "contain": spec.contain,
+            "walls": asdict(spec.walls) if spec.walls else None,
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
             "expect_tree": list(spec.expect_tree) if spec.expect_tree else None,
@@ -350,3 +343,9 @@ async def _feed(call: Call, data: bytes | Path) -> None:
             while piece := await asyncio.to_thread(file.read, CHUNK):
                 await call.write(piece, last=False)
     await call.write(b"", last=True)
+
+
+async def _ship(stream: ByteStream) -> None:
+    """Sends the runner; a command that has ended meanwhile says why on its output."""
+    with contextlib.suppress(OSError):
+        await stream.write(shipment())

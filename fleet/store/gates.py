@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
-from fleet.events import GateClosed, GateOpened, Refs, Source
+from fleet.events import GateClosedV2, GateOpened, Refs, Source
+from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
@@ -97,14 +98,15 @@ def open_run(
 
 
 def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
-    """Records what a run found, with its ``GateClosed`` event. Raises ``ValueError`` when it was closed before."""
+    """Records what a run found, with its ``gate.closed`` event. Raises ``ValueError`` when it was closed before."""
     opened = run(tx, run_id)
     if opened.closed_us:
         raise ValueError(f"gate run {run_id} was closed before")
     values = {"closed_us": tx.now_us(), "result": json.dumps(_result_to_json(result))}
     tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
     seen = result.evidence
-    event = GateClosed(
+    isolation = seen.isolation if seen else UNWALLED
+    event = GateClosedV2(
         gate=opened.gate,
         outcome=str(result.outcome),
         reason=result.reason,
@@ -118,6 +120,9 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         started_us=seen.started_us if seen else 0,
         ended_us=seen.ended_us if seen else 0,
         junit=result.junit,
+        processes=isolation.processes,
+        files=isolation.files,
+        network=isolation.network,
     )
     source = Source.SUPERVISOR if seen else Source.CONTROLLER
     ledger.append(tx, event, actor=AIRBOSS, source=source, refs=_refs(opened))
@@ -201,7 +206,19 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
         argv=tuple(body["argv"]),
         outcome=GateOutcome(body["outcome"]),
         reason=body["reason"],
-        evidence=Evidence(**{**evidence, "exit": exits.from_json(evidence["exit"])}) if evidence else None,
+        evidence=_evidence(evidence) if evidence else None,
         junit=JUnitCounts(**junit) if junit else None,
         tail=body["tail"],
+    )
+
+
+def _evidence(body: dict[str, Any]) -> Evidence:
+    """A run that was closed before walls existed shared everything, as far as anybody knows."""
+    isolation = body.get("isolation") or asdict(UNWALLED)
+    return Evidence(
+        **{
+            **body,
+            "exit": exits.from_json(body["exit"]),
+            "isolation": RunIsolation(**{part: Sharing(value) for part, value in isolation.items()}),
+        }
     )

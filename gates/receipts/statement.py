@@ -18,6 +18,7 @@ from fleet.errors import Refused
 from fleet.events import (
     AgentReady,
     GateClosed,
+    GateClosedV2,
     GateOpened,
     HoldReleased,
     LandingDone,
@@ -175,6 +176,9 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
     assert isinstance(end, GateClosed)
     if end.outcome != "passed":
         raise _refuse(task, f"gate run {run} of the landed tree is {end.outcome!r}")
+    isolation = {}
+    if isinstance(end, GateClosedV2):
+        isolation = {"isolation": {"processes": end.processes, "files": end.files, "network": end.network}}
     return {
         "run": run,
         "gate": start.gate,
@@ -187,6 +191,7 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         "machine": closed.refs.machine,
         "login": end.login,
         "contained": end.contained,
+        **isolation,
         "output_sha256": end.output_sha256,
         "output_bytes": end.output_bytes,
         "junit_testimony": asdict(end.junit) if end.junit else None,

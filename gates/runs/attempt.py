@@ -19,7 +19,7 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.ports import Candidate, Executor, PipeSpec
+from fleet.ports import Candidate, Executor
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
@@ -28,10 +28,9 @@ from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
 from gates.runs.place import GateLogins, Place, Run, find_place, through_breaks
+from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 
-#: System directories only: what an agent's login can write must not be found before them.
-_PATH = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STOP_SECONDS = 15.0
 _FINAL = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
 #: Closed before an end was seen: the process may still run.
@@ -50,6 +49,7 @@ class Suite:
     home: Path
     patience: float = 600.0
     abandoned: set[str] = field(default_factory=set)
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def run(self, candidate: Candidate, definition: Definition, repository: Repository) -> GateResult:
         """The result of one gate. Repeating it after a crash takes up the run that was open.
@@ -141,41 +141,29 @@ class Suite:
     async def _see(self, run: Run, *, started: bool) -> GateResult:
         """Starts the run's process unless it was, watches it to its end, and says what that means."""
         report = f"{run.room}/report/junit.xml"
-        spec = PipeSpec(
-            id=run.pipe,
-            nonce=run.nonce,
-            argv=tuple(word.replace("{junit}", report) for word in run.definition.argv),
-            cwd=f"{run.room}/tree",
-            env={
-                "PATH": _PATH,
-                "HOME": f"{run.room}/home",
-                "TMPDIR": f"{run.room}/scratch",
-                "LANG": "C.UTF-8",
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "AIRBOSS_GATE": run.definition.name,
-                **dict(run.definition.env),
-            },
-            bare_env=True,
-            merge=True,
-            contain=True,
-            timeout_us=run.definition.timeout_us,
-            expect_tree=(f"{run.room}/tree", run.candidate.tree),
-        )
+        spec = process_of(run)
         log = self.home / "gates" / f"{run.id}.log"
-        ended, seen = await watch(
-            run.place.executor,
-            spec,
-            log,
-            started=started,
-            patience=self.patience,
-            abandoned=lambda: run.candidate.task.id in self.abandoned,
-        )
+        async with self._alone(run.place):
+            ended, seen = await watch(
+                run.place.executor,
+                spec,
+                log,
+                started=started,
+                patience=self.patience,
+                abandoned=lambda: run.candidate.task.id in self.abandoned,
+            )
         await asyncio.to_thread(redact_log, log, self.store.redact)
         counts = None
         if any("{junit}" in word for word in run.definition.argv):
             counts = await _counts(run.place.executor, report)
         abandoned = run.candidate.task.id in self.abandoned
         return result_of(run, ended, seen, counts, abandoned=abandoned, redact=self.store.redact)
+
+    def _alone(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
+        """Runs that share a login with nothing between them take turns there."""
+        if place.facts.walled:
+            return contextlib.nullcontext()
+        return self._turns.setdefault(place.login, asyncio.Lock())
 
     async def _close(
         self, run_id: str, result: GateResult, executor: Executor | None = None, pipe: str = ""

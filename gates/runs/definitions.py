@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import rfc8785
 
@@ -40,21 +40,23 @@ class Definition:
     rework_turns: int
     env: tuple[tuple[str, str], ...]
     sha256: str
+    network: bool = False
 
 
 def define(name: str, gate: GateConfig) -> Definition:
     """The definition that a merged configuration gives."""
-    canonical = rfc8785.dumps(
-        {
-            "name": name,
-            "run": list(gate.run),
-            "timeout_us": gate.timeout_us,
-            "needs": list(gate.needs),
-            "protected": list(gate.protected),
-            "rework_turns": gate.rework_turns,
-            "env": dict(gate.env),
-        }
-    )
+    shape: dict[str, Any] = {
+        "name": name,
+        "run": list(gate.run),
+        "timeout_us": gate.timeout_us,
+        "needs": list(gate.needs),
+        "protected": list(gate.protected),
+        "rework_turns": gate.rework_turns,
+        "env": dict(gate.env),
+    }
+    if gate.network:  # only then: the digests of gates that were defined before the key existed stay as they are
+        shape["network"] = True
+    canonical = rfc8785.dumps(shape)
     return Definition(
         name=name,
         argv=tuple(gate.run),
@@ -64,6 +66,7 @@ def define(name: str, gate: GateConfig) -> Definition:
         rework_turns=gate.rework_turns,
         env=tuple(sorted(gate.env.items())),
         sha256=hashlib.sha256(canonical).hexdigest(),
+        network=gate.network,
     )
 
 

@@ -10,6 +10,7 @@ from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
 from gates.runs.definitions import Definition
 from gates.runs.place import Run
+from gates.runs.surroundings import network_hint
 from gates.runs.watch import GateOutput
 
 
@@ -38,9 +39,13 @@ def result_of(
         output_bytes=seen.size,
         started_us=ended.started_us,
         ended_us=ended.ended_us,
+        isolation=ended.isolation,
     )
     text = clean(text, len(text))  # first: a terminal code inside a secret would hide it from the redactor
     tail = tail_that_matters(redact(text) if redact else text)
+    hint = network_hint(run, text.splitlines())
+    if hint and outcome is GateOutcome.FAILED:
+        reason, tail = f"{reason}; {hint}", f"{hint}\n{tail}"
     return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, evidence, counts, tail)
 
 

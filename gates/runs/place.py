@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from fleet.config import FleetConfig
+from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import Unavailable, Unreachable
 from fleet.model import Isolation
 from fleet.ports import Candidate, Executor, LoginFacts
@@ -43,11 +43,24 @@ class GateLogins(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A machine for a gate, its login for gates, and what answered there."""
+    """A machine for a gate, its login for gates, what answered there, and what gates may read there beside the
+    system's directories (``gate_path`` comes first in PATH)."""
 
     machine: str
     executor: Executor
     facts: LoginFacts
+    gate_path: tuple[str, ...] = ()
+    gate_read: tuple[str, ...] = ()
+
+    @classmethod
+    def on(cls, machine: str, executor: Executor, facts: LoginFacts, config: MachineConfig) -> Place:
+        """The place that ``fleet.toml`` describes."""
+        return cls(machine, executor, facts, tuple(config.gate_path), tuple(config.gate_read))
+
+    @property
+    def login(self) -> str:
+        """Names the login among all machines' logins."""
+        return f"{self.facts.user}@{self.machine}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +111,5 @@ async def find_place(
         if config.isolation is Isolation.SEPARATE_LOGINS and facts.user == config.machines[name].agent_login:
             why_not.append(f"{name}: its gate login {facts.user} is the agents' own")
             continue
-        return Place(name, executor, facts), why_not
+        return Place.on(name, executor, facts, config.machines[name]), why_not
     return None, why_not or ["fleet.toml names no machine"]

@@ -30,7 +30,7 @@ def python3(directory: Path, mode: str, *more: str) -> str:
     """A ``python3`` that is the bad runner, whatever it is told to run."""
     program = directory / f"python3-{mode}"
     words = " ".join([sys.executable, "-I", bad_runner.__file__, mode, *more])
-    program.write_text(f"#!/bin/sh\nexec {words}\n")
+    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     program.chmod(0o755)
     return str(program)
 

@@ -1,6 +1,6 @@
 """A machine's far end that speaks the runner's protocol badly: a real process, on the link in the runner's place.
 
-``bad_runner.py MODE``: each mode breaks one rule. It stands alone, as it is run by a login's ``python3``.
+``bad_runner.py MODE … SIZE ROOT``: each mode breaks one rule. It stands alone, as a login's ``python3`` runs it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ FACTS: dict[str, Any] = {
     "disk_free": 10**9,
     "clock_us": 1_700_000_000_000_000,
     "contained": False,
+    "walled": False,
 }
 
 #: Fields of ``facts`` that are not what they must be; ``None`` leaves the field out.
@@ -125,6 +126,7 @@ def main(mode: str) -> None:
         endless(b"x" * 65536)
     if mode == "needy":
         endless(b"need\n")
+    read(int(sys.argv[-2]))  # the runner itself
     write(b"here\n")
     if mode == "relative-root":
         write(frame(id=0, ev="ready", root="etc"))

@@ -66,7 +66,9 @@ class Machine:
 
     async def facts(self) -> LoginFacts:
         self._reach()
-        return LoginFacts("ada", 1000, "/x", self.machine, "b1", "linux", "3.11", 2, 0, 1 << 40, 0, contained=False)
+        return LoginFacts(
+            "ada", 1000, "/x", self.machine, "b1", "linux", "3.11", 2, 0, 1 << 40, 0, contained=False, walled=False
+        )
 
     async def run(
         self,

@@ -18,6 +18,7 @@ from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from gates.pipeline import Pipeline
 from tests.far_end.repositories import commit, git, make_bare
+from tests.far_end.tools import GATE_TOOLS
 
 Files = dict[str, str | bytes]
 
@@ -43,7 +44,9 @@ class House:
         self.bare = make_bare(self.room / "demo.git", self.files)
         self.work = self.bare.with_suffix(".work")
         self.repository = Repository("demo", str(self.bare), "main", self.room / "home" / "repos" / "demo.git")
-        here = MachineConfig(executor="local", labels=["linux"], home=str(self.room / "machine"))
+        here = MachineConfig.model_validate(
+            {"executor": "local", "labels": ["linux"], "home": str(self.room / "machine"), **GATE_TOOLS}
+        )
         self.config = FleetConfig(
             isolation=Isolation.UNSAFE_SAME_USER,
             machines=self.machines or {"here": here},

@@ -29,6 +29,7 @@ from fleet.store import ledger, sessions
 from fleet.store.core import Store
 from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd
+from tests.far_end.tools import GATE_TOOLS
 
 #: A gate that needs nothing but Python: red until GOOD is in work.txt, and it says why.
 CHECK = """\
@@ -96,6 +97,7 @@ class House:
     bare: Path
     sshd: Sshd
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    gate_read: list[str] = field(default_factory=lambda: list(GATE_TOOLS["gate_read"]))
     controller: subprocess.Popen[bytes] | None = None
 
     @property
@@ -115,6 +117,7 @@ class House:
             "home": str(self.directory / "macbook"),
         }
         here = {"executor": "local", "labels": ["linux"], "slots": 4, "python": sys.executable}
+        here |= {"gate_path": GATE_TOOLS["gate_path"], "gate_read": self.gate_read}
         return {"evo-x2": {**here, "home": str(self.directory / "evo-x2")}, "macbook": ssh}
 
     def configure(self, **more: Any) -> None:

@@ -25,13 +25,15 @@ FORGE = (
 )
 
 
-async def test_a_gate_that_forges_its_exit_record_is_lost(tmp_path: Path) -> None:
-    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", FORGE + "ls $HOME/../../../pipes; exit 1")})
+async def test_a_gate_finds_no_exit_record_to_forge(tmp_path: Path) -> None:
+    """What a forged record is worth where there are no walls stands in the executor's contract: it is lost."""
+    find = f"find / -name pipes -o -name '*-gate-*' 2>/dev/null; ls -d {tmp_path}; {FORGE} exit 1"
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", find)})
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate())
-    assert verdict.outcome is Outcome.LOST
+    assert verdict.outcome is Outcome.FAILED
     log = (house.home / "gates" / f"{verdict.gates[0].run}.log").read_text()
-    assert "-gate-" in log, "the attack found the pipe's directory"
+    assert "No such file" in log and "-gate-" not in log
 
 
 async def test_a_gate_that_kills_what_started_it_gains_nothing(tmp_path: Path) -> None:
@@ -63,9 +65,9 @@ def _parents(pid: int) -> list[int]:
     return above
 
 
-async def _running(judge: Judge, count: Path) -> gate_runs.GateRun:
+async def _running(judge: Judge) -> gate_runs.GateRun:
     async with asyncio.timeout(30):
-        while not count.exists():
+        while not list(judge.house.room.glob("machine/.airboss/gates/*/home/count")):
             await asyncio.sleep(0.02)
 
     def look(tx: Tx) -> gate_runs.GateRun:
@@ -79,13 +81,13 @@ async def test_a_neighbour_on_the_login_that_kills_or_freezes_the_supervisor_mak
     tmp_path: Path, signal_: signal.Signals
 ) -> None:
     mark = f"mark-{os.getpid()}-{tmp_path.name}"
-    script = f': {mark}; echo began > "$COUNT"; exec sleep 1000'
-    toml = airboss_toml(SH, "-c", f"{SH} -c '{script}'; : {mark}", timeout="6s", more=_count(tmp_path))
+    script = f': {mark}; echo began > "$HOME/count"; exec sleep 1000'
+    toml = airboss_toml(SH, "-c", f"{SH} -c '{script}'; : {mark}", timeout="6s")
     house = House(tmp_path, {"airboss.toml": toml}, patience=2.0 if signal_ is signal.SIGSTOP else 60.0)
     frozen: list[int] = []
     async with house.open() as judge:
         judging = asyncio.create_task(judge.pipeline.judge(await judge.candidate()))
-        await _running(judge, tmp_path / "count")
+        await _running(judge)
         supervisors = {above for pid in _pids(mark) for above in _parents(pid) if b"supervise" in _command(above)}
         assert supervisors
         try:
@@ -107,10 +109,6 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def _count(room: Path) -> str:
-    return f'env = {{ COUNT = "{room / "count"}" }}'
 
 
 async def test_a_change_cannot_choose_what_judges_it(tmp_path: Path) -> None:
@@ -166,9 +164,7 @@ async def test_a_gate_that_rewrites_the_checkout_helps_no_later_gate(tmp_path: P
 
 async def test_a_neighbour_that_rewrites_the_checkout_before_the_start_stops_it(tmp_path: Path) -> None:
     """The supervisor hashes the files itself: what is not the judged tree is never run."""
-    seen = tmp_path / "seen"
-    toml = airboss_toml(SH, "-c", 'cat answer > "$SEEN"', more=f'env = {{ SEEN = "{seen}" }}')
-    house = House(tmp_path, {"airboss.toml": toml})
+    house = House(tmp_path, {"airboss.toml": airboss_toml("cat", "answer")})
     async with house.open() as judge:
         stop = asyncio.Event()
 
@@ -183,7 +179,7 @@ async def test_a_neighbour_that_rewrites_the_checkout_before_the_start_stops_it(
         stop.set()
         await rewriting
     assert verdict.outcome is Outcome.UNAVAILABLE
-    assert not seen.exists()
+    assert verdict.gates[0].evidence is not None and verdict.gates[0].evidence.output_bytes == 0
 
 
 async def test_a_loud_gate_is_counted_and_its_log_is_kept(tmp_path: Path) -> None:

@@ -52,8 +52,7 @@ async def test_a_passing_gate_and_the_order_of_its_evidence(tmp_path: Path) -> N
 
 
 async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(tmp_path: Path) -> None:
-    ended = tmp_path / "ended"
-    script = f"trap 'touch {ended}; exit 1' TERM; echo out; while :; do sleep 0.02; done"
+    script = "echo out; while :; do sleep 0.02; done"
     house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", script)})
     async with house.open() as judge:
         candidate = await judge.candidate()
@@ -63,7 +62,7 @@ async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(t
         assert "No space left on device" in verdict.reasons[0]
         closed = [item.event for item in await judge.events("gate.closed")]
         assert [event.outcome for event in closed if isinstance(event, GateClosed)] == ["unavailable"]
-        assert ended.exists(), "what ran on the machine was ended"
+        assert list((tmp_path / "machine").glob(".airboss*/pipes/*/exit")), "what ran on the machine was ended"
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "the checkout is discarded"
 
 
@@ -227,35 +226,33 @@ async def test_a_change_to_protected_files_is_held_and_a_release_binds_to_the_co
 
 # --- crashes and cut links --------------------------------------------------------------------------
 
-#: Says it began (once, and for good, in a file outside), then goes on when the test lets it.
-WAITING = 'echo began >> "$COUNT"; echo first; until test -e "$GO"; do sleep 0.02; done; echo second'
+#: Says that it began (once, in its home), then goes on when the test lets it.
+WAITING = 'echo began >> "$HOME/count"; echo first; until test -e "$HOME/go"; do sleep 0.02; done; echo second'
 
 
-def waiting(room: Path) -> str:
-    env = f'env = {{ COUNT = "{room / "count"}", GO = "{room / "go"}" }}'
-    return airboss_toml(SH, "-c", WAITING, more=env)
-
-
-async def until(path: Path) -> None:
+async def begun(room: Path) -> Path:
+    """The home of the one run there is, once it says that it began."""
     async with asyncio.timeout(30):
-        while not path.exists() or not path.read_text():
+        while not (found := list(room.glob("machine/.airboss/gates/*/home/count"))) or not found[0].read_text():
             await asyncio.sleep(0.02)
+    (count,) = found
+    return count.parent
 
 
 async def test_a_restarted_controller_takes_up_the_run_and_runs_nothing_twice(tmp_path: Path) -> None:
-    house = House(tmp_path, {"airboss.toml": waiting(tmp_path)}, attempts=2)
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", WAITING)}, attempts=2)
     async with house.open() as judge:
         candidate = await judge.candidate()
         judging = asyncio.create_task(judge.pipeline.judge(candidate))
-        await until(tmp_path / "count")
+        home = await begun(tmp_path)
         judging.cancel()
         await asyncio.wait([judging])
     async with house.open() as judge:
         judging = asyncio.create_task(judge.pipeline.judge(candidate))
-        (tmp_path / "go").touch()
+        assert (home / "count").read_text() == "began\n"
+        (home / "go").touch()
         verdict = await judging
         assert verdict.outcome is Outcome.PASSED
-        assert (tmp_path / "count").read_text() == "began\n"
         assert len(await judge.events("gate.opened")) == 1
         assert verdict.gates[0].evidence is not None
         assert verdict.gates[0].evidence.output_sha256 == hashlib.sha256(b"first\nsecond\n").hexdigest()
@@ -264,16 +261,16 @@ async def test_a_restarted_controller_takes_up_the_run_and_runs_nothing_twice(tm
 
 
 async def test_a_cut_link_costs_nothing(tmp_path: Path) -> None:
-    house = House(tmp_path, {"airboss.toml": waiting(tmp_path)})
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", WAITING)})
     async with house.open() as judge:
         candidate = await judge.candidate()
         judging = asyncio.create_task(judge.pipeline.judge(candidate))
-        await until(tmp_path / "count")
+        home = await begun(tmp_path)
         assert _kill_links() == 1
-        (tmp_path / "go").touch()
+        assert (home / "count").read_text() == "began\n"
+        (home / "go").touch()
         verdict = await judging
     assert verdict.outcome is Outcome.PASSED
-    assert (tmp_path / "count").read_text() == "began\n"
     assert verdict.gates[0].evidence is not None
     assert verdict.gates[0].evidence.output_sha256 == hashlib.sha256(b"first\nsecond\n").hexdigest()
 
@@ -289,7 +286,7 @@ def _kill_links() -> int:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if parent == os.getpid() and b"runner-" in words and b"serve" in words.split(b"\0"):
+        if parent == os.getpid() and {b"runner", b"serve"} <= set(words.split(b"\0")):
             os.kill(int(entry.name), signal.SIGKILL)
             killed += 1
     return killed

@@ -8,28 +8,23 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance, git
 from tests.scenarios.house import House, house
 
-#: Red when a change that says LONELY finds company. Its run number N waits while a file N lies in a directory.
-CHECK = """\
-import pathlib, sys, time
-holds = pathlib.Path(pathlib.Path("holds").read_text().strip())
-with (holds / "runs").open("a+") as runs:
-    runs.write("run\\n")
-    runs.seek(0)
-    number = len(runs.readlines())
-while (holds / str(number)).exists():
-    time.sleep(0.02)
+#: Red when a change that says LONELY finds company. Its runs wait while a test holds them.
+CHECK = (
+    WAIT
+    + """\
 if "LONELY" in pathlib.Path("work.txt").read_text() and pathlib.Path("company.txt").exists():
     print("E   not lonely any more")
     sys.exit(1)
 """
+)
 GATE = f"""\
 [gates.check]
 run = [{json.dumps(sys.executable)}, "check.py"]
@@ -44,36 +39,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     holds = tmp_path_factory.mktemp("holds")
     files: dict[str, str | bytes] = {"check.py": CHECK, "airboss.toml": GATE, "holds": f"{holds}\n"}
     with house({**files, "lines.txt": "".join(f"{n}\n" for n in range(20))}) as made:
+        made.gate_read.append(str(holds))
         made.configure(machines={name: {**machine, "slots": 2} for name, machine in made.machines.items()})
         made.start()
         yield made
 
 
-@dataclass
-class Holds:
-    """Makes the gate's next runs wait, by their numbers from 1, until they are let go."""
-
-    where: Path
-
-    def wait_for(self, served: House, number: int) -> None:
-        runs = self.where / "runs"
-        served.until(lambda: len(runs.read_text().splitlines()) == number, f"run {number} of the gate begins")
-
-    def let_go(self, number: int) -> None:
-        (self.where / str(number)).unlink()
-
-
 @contextlib.contextmanager
-def _holding(served: House, runs: int) -> Iterator[Holds]:
-    where = Path(served.main("holds"))
-    (where / "runs").write_text("")
-    for number in range(1, runs + 1):
-        (where / str(number)).touch()
-    try:
-        yield Holds(where)
-    finally:
-        for number in range(1, runs + 1):
-            (where / str(number)).unlink(missing_ok=True)
+def _holding(served: House, runs: int) -> Iterator[HeldGates]:
+    held = HeldGates(Path(served.main("holds")))
+    with held.holding(runs):
+        yield held
 
 
 def _together(served: House, *prompts: str) -> list[str]:
@@ -130,7 +106,7 @@ def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -
 def test_a_base_that_somebody_moves_while_the_gate_runs_keeps_their_work(served: House) -> None:
     with _holding(served, 1) as gate:
         begun = served.say("/run shell sed -i s/^3$/three/ lines.txt")
-        gate.wait_for(served, 1)
+        gate.wait_for(1)
         theirs = advance(served.bare, {"theirs.txt": "kept\n"})
     assert served.wait(begun.task).status == 0
     assert served.main("theirs.txt") == "kept"
@@ -143,7 +119,7 @@ def test_a_base_that_moves_while_the_merge_is_judged_is_merged_again(served: Hou
     with _holding(served, 2) as gate:
         begun = served.say("/run shell sed -i s/^7$/seven/ lines.txt")
         for number in (1, 2):
-            gate.wait_for(served, number)
+            gate.wait_for(number)
             advance(served.bare, {f"while-{number}.txt": f"{number}\n"})
             gate.let_go(number)
     assert served.wait(begun.task).status == 0

@@ -1,6 +1,6 @@
 """What a person says is read before anything lands or is answered, whatever the task is at.
 
-The gate of this house waits while a file is there, so that something can be said at each moment of a task.
+The gate of this house waits while a test holds it, so that something can be said at each moment of a task.
 """
 
 from __future__ import annotations
@@ -17,23 +17,19 @@ from sqlalchemy import select
 
 from fleet.store import sessions, tables
 from fleet.store.core import Store
+from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance
 from tests.scenarios.house import Answer, House, house
 
-CHECK = """\
-import pathlib, sys, time
-holds = pathlib.Path(pathlib.Path("holds").read_text().strip())
-with (holds / "runs").open("a+") as runs:
-    runs.write("run\\n")
-    runs.seek(0)
-    number = len(runs.readlines())
-while (holds / str(number)).exists():
-    time.sleep(0.02)
+CHECK = (
+    WAIT
+    + """\
 text = pathlib.Path("work.txt").read_text()
 if "BAD" in text:
     print("E   work.txt has the word: " + text.strip()[:80])
     sys.exit(1)
 """
+)
 GATE = f"""\
 [gates.check]
 run = [{json.dumps(sys.executable)}, "check.py"]
@@ -49,33 +45,12 @@ class Words:
     """A served house, and the moments at which something can be said."""
 
     def __init__(self, made: House, holds: Path) -> None:
-        self.house, self.holds = made, holds
-
-    @contextlib.contextmanager
-    def holding(self, runs: int) -> Iterator[None]:
-        """The gate's next runs, by their numbers from 1, wait until they are let go."""
-        (self.holds / "runs").write_text("")
-        every = [self.holds / str(number) for number in range(1, runs + 1)]
-        for one in every:
-            one.touch()
-        try:
-            yield
-        finally:
-            for one in every:
-                one.unlink(missing_ok=True)
-
-    def wait_for(self, number: int) -> None:
-        """Waits until this run of the gate has begun."""
-        runs = self.holds / "runs"
-        self.house.until(lambda: len(runs.read_text().splitlines()) == number, f"run {number} of the gate begins")
-
-    def let_go(self, number: int) -> None:
-        (self.holds / str(number)).unlink()
+        self.house, self.gates = made, HeldGates(holds)
 
     def begin(self, prompt: str) -> str:
         """Asks for a task; answers once its gate runs."""
         task = self.house.say(f"/run {prompt}").task
-        self.wait_for(1)
+        self.gates.wait_for(1)
         return task
 
     def tell(self, task: str, words: str) -> None:
@@ -85,7 +60,7 @@ class Words:
 
     def judged(self, prompt: str, say: str) -> str:
         """Asks for a task and says more of it while its gate runs; the task."""
-        with self.holding(1):
+        with self.gates.holding(1):
             task = self.begin(prompt)
             self.tell(task, say)
         return task
@@ -129,6 +104,8 @@ def unread(made: House) -> list[str]:
 def _house(holds: Path) -> Iterator[Words]:
     files: dict[str, str | bytes] = {"check.py": CHECK, "airboss.toml": GATE, "holds": f"{holds}\n"}
     with house(files) as made:
+        made.gate_read.append(str(holds))
+        made.configure()
         yield Words(made, holds)
         assert unread(made) == []
 
@@ -171,10 +148,10 @@ def test_words_during_a_judgement_that_fails_come_with_its_output_and_are_no_rew
 
 
 def test_words_are_read_when_no_rework_is_left(served: Words) -> None:
-    with served.holding(2):
+    with served.gates.holding(2):
         task = served.begin("write BAD")
-        served.let_go(1)
-        served.wait_for(2)
+        served.gates.let_go(1)
+        served.gates.wait_for(2)
         served.tell(task, "write GOOD now")
     assert served.house.wait(task).status == 0
     assert [cause for cause, _ in served.turns(task)] == ["request", "rework", "said"]
@@ -211,11 +188,11 @@ def test_words_before_a_hold_leave_nobody_with_a_question_about_the_old_change(s
 
 
 def test_words_while_a_merge_is_judged_are_read_before_it_lands(served: Words) -> None:
-    with served.holding(2):
+    with served.gates.holding(2):
         task = served.begin("write GOOD merged")
         advance(served.house.bare, {"theirs.txt": "theirs\n"})
-        served.let_go(1)
-        served.wait_for(2)
+        served.gates.let_go(1)
+        served.gates.wait_for(2)
         assert served.house.state(task) == "landing"
         served.tell(task, "write GOOD merged later")
     assert served.house.wait(task).status == 0
@@ -251,7 +228,7 @@ def test_words_left_while_the_controller_was_dead_are_read_before_anything_lands
 
 def test_words_are_taken_in_the_transaction_that_begins_their_turn_and_survive_a_kill(fresh: Words) -> None:
     fresh.house.start(failpoint="pipe-committed:2")
-    with fresh.holding(1):
+    with fresh.gates.holding(1):
         task = fresh.begin("write GOOD early")
         fresh.tell(task, "write GOOD late")
     assert fresh.house.died() == -9
@@ -332,7 +309,7 @@ def test_whatever_is_said_at_any_moment_is_read_or_refused(served: Words) -> Non
 
 
 def test_a_task_that_ends_over_words_says_that_nobody_read_them(served: Words) -> None:
-    with served.holding(1):
+    with served.gates.holding(1):
         task = served.begin("write GOOD for nothing")
         served.tell(task, "write GOOD never")
         assert served.house.say(f"/stop {task}").status == 0

@@ -172,6 +172,7 @@ RECORD = {
     "ended_us": 2,
     "timeout_us": 0,
     "contained": False,
+    "walled": False,
     "gone": True,
     "tree": "",
     "unavailable": "",

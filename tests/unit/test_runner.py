@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import asyncio
 import graphlib
-import io
 import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,51 +21,31 @@ from fleet.errors import Unavailable
 from fleet.machines.bootstrap import pack, serve_command, shipment
 from fleet.machines.channel import Channel
 from fleet.machines.runner.frames import frame, whole_frames
-from fleet.machines.runner.image import build, members
+from fleet.machines.runner.image import build
+from fleet.machines.runner.start import START
 
 PACKAGE = Path(__file__).parents[2] / "fleet/machines/runner"
 ISOLATED = [sys.executable, "-I", "-S", "-E"]
 
 
-def test_the_same_modules_give_the_same_archive(tmp_path: Path) -> None:
-    """The name on a machine is the content's hash: a new checkout must not be a new runner."""
+def test_the_same_modules_give_the_same_shipment(tmp_path: Path) -> None:
     copy = tmp_path / "runner"
     copy.mkdir()
     for module in sorted(PACKAGE.glob("*.py"), reverse=True):
         shutil.copyfile(module, copy / module.name)
         os.utime(copy / module.name, (1, 1))
         (copy / module.name).chmod(0o600)
-    assert pack(copy) == pack(PACKAGE) == shipment().archive
+    assert pack(copy) == pack(PACKAGE) == shipment()
     (copy / "frames.py").write_text("")
     assert pack(copy) != pack(PACKAGE)
-
-
-def test_the_archive_is_read_as_zipfile_reads_it() -> None:
-    archive = shipment().archive
-    with zipfile.ZipFile(io.BytesIO(archive)) as reader:
-        expected = {name: reader.read(name) for name in reader.namelist()}
-    assert dict(members(archive)) == expected and "runner/supervise.py" in expected
-    assert list(expected) == sorted(expected)
 
 
 def test_no_shell_can_change_the_installing_command() -> None:
     assert not [word for word in serve_command("python3", "/root") if "'" in word]
 
 
-@pytest.fixture(params=["archive", "image"])
-def runner(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The file as it is shipped, and as a machine keeps it compiled."""
-    archive = shipment().archive
-    content = archive if request.param == "archive" else build(archive, "runner.pyz")
-    path = tmp_path / ("runner.pyz" if request.param == "archive" else "runner.pyc")
-    path.write_bytes(content)
-    return path
-
-
-def test_one_file_runs_by_itself(runner: Path, tmp_path: Path) -> None:
-    """What the process list shows is that file's name and what it does."""
-    said = subprocess.run([*ISOLATED, runner], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (said.returncode, said.stderr) == (1, "usage: runner serve ROOT | supervise ID\n")
+def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:
+    image = build(json.loads(shipment()))
     spec: dict[str, Any] = {
         "id": "p",
         "root": str(tmp_path),
@@ -75,25 +53,17 @@ def test_one_file_runs_by_itself(runner: Path, tmp_path: Path) -> None:
         "cwd": "/",
         "env": {},
     }
-    spec |= {"stdin": False, "merge": False, "contain": False, "timeout_us": 0, "grace_us": 0, "expect_tree": None}
+    spec |= {"stdin": False, "merge": False, "contain": False, "walls": None}
+    spec |= {"timeout_us": 0, "grace_us": 0, "expect_tree": None}
     text = json.dumps(spec).encode()
     started = subprocess.run(
-        [*ISOLATED, runner, "supervise", "p"],
-        input=struct.pack(">I", len(text)) + text + b"nonce",
+        [*ISOLATED, "-c", START, "runner", "supervise", "p"],
+        input=struct.pack(">I", len(image)) + image + struct.pack(">I", len(text)) + text + b"nonce",
         capture_output=True,
         check=True,
     )
     assert json.loads(started.stdout) == {"ok": "started"}
-
-
-def test_an_image_is_the_same_each_time() -> None:
-    """Else every new link would write it anew."""
-    archive = shipment().archive
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from runner.image import build;"
-    script += "sys.stdout.buffer.write(build(sys.stdin.buffer.read(), 'x'))"
-    argv = [sys.executable, "-I", "-c", script, str(PACKAGE.parent)]
-    images = {subprocess.run(argv, input=archive, capture_output=True, check=True).stdout for _ in range(3)}
-    assert len(images) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".py", ".pyc", ".pyz")]
 
 
 def test_frames_are_taken_whole_from_any_pieces() -> None:
@@ -130,20 +100,18 @@ class Pipes:
         await self.process.wait()
 
 
-async def test_a_request_that_cannot_be_handled_is_its_own_end_and_not_the_links(
-    runner: Path, tmp_path: Path
-) -> None:
+async def test_a_request_that_cannot_be_handled_is_its_own_end_and_not_the_links(tmp_path: Path) -> None:
     (tmp_path / "root/pipes/p").mkdir(parents=True)
     (tmp_path / "root/pipes/p/out").touch()
     process = await asyncio.create_subprocess_exec(
-        *ISOLATED,
-        str(runner),
-        "serve",
-        str(tmp_path / "root"),
+        *serve_command(sys.executable, str(tmp_path / "root")),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    channel = Channel("near", Pipes(process), interval=60, misses=2)
+    link = Pipes(process)
+    await link.write(shipment())
+    assert await link.stdout.readline() == b"here\n"
+    channel = Channel("near", link, interval=60, misses=2)
     try:
         assert await channel.ready == str(tmp_path / "root")
         for operation in ("read", "nonsense", "start"):

@@ -6,13 +6,13 @@ import os
 import sys
 
 
-def main() -> None:
-    """Runs what the command line names; it does not return from ``supervise``."""
+def main(image: bytes) -> None:
+    """Runs what the command line names; it does not return from ``supervise``. ``image``: all of this, compiled."""
     os.umask(0o077)
     if sys.argv[1:2] == ["serve"] and len(sys.argv) == 3:
         from .serve import serve
 
-        serve(sys.argv[2])
+        serve(sys.argv[2], image)
     elif sys.argv[1:2] == ["supervise"] and len(sys.argv) == 3:
         from .supervise import supervise
 

@@ -6,8 +6,12 @@ import fcntl
 import json
 import os
 import signal
+import warnings
 
 from .files import write_all
+
+#: ``os.execvpe`` imports it for its first search of PATH; in a run's walls this Python's library may not be there.
+NEEDED_BY_EXEC = warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,65 +1,30 @@
-"""Containment: an own PID namespace, and a memory that others of this login cannot read."""
+"""Containment: namespaces of its own for a run, and a memory that others of this login cannot read."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import select
 import signal
-import struct
 
+from . import seccomp
 from .children import default_signals, high_pipe, wake_on_child
 from .facts import LINUX, signal_group
 from .files import parse, read_all, write_all
+from .libc import Libc
+from .walls import Walls, loopback_up, probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn, Optional
 
     from .files import Json
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
+CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
-
-
-class Libc:
-    """The system calls that the standard library lacks; every one answers 0 or raises OSError."""
-
-    def __init__(self) -> None:
-        import ctypes
-
-        self.ctypes = ctypes
-        self.library = ctypes.CDLL(None, use_errno=True)
-
-    def call(self, name: str, *arguments: Any) -> None:
-        if getattr(self.library, name)(*arguments) < 0:
-            code = self.ctypes.get_errno()
-            raise OSError(code, "%s: %s" % (name, os.strerror(code)))
-
-    def prctl(self, option: int, value: int) -> None:
-        long = self.ctypes.c_ulong
-        self.call("prctl", option, long(value), long(0), long(0), long(0))
-
-    def mount(self, source: bytes, target: bytes, kind: bytes, flags: int) -> None:
-        self.call("mount", source, target, kind, self.ctypes.c_ulong(flags), None)
-
-    def drop_capabilities(self) -> None:
-        """Leaves nothing that an exec, as root or of a set-uid file, could get back."""
-        self.prctl(PR_SET_NO_NEW_PRIVS, 1)
-        for capability in range(64):
-            try:
-                self.prctl(PR_CAPBSET_DROP, capability)
-            except OSError as error:
-                if error.errno == errno.EINVAL:
-                    break
-                if error.errno != errno.EPERM:
-                    raise
-        header = struct.pack("=Ii", 0x20080522, 0)
-        self.call("capset", header, bytes(24))
 
 
 def harden() -> Libc | None:
@@ -71,14 +36,20 @@ def harden() -> Libc | None:
     return libc
 
 
-def enter_namespaces(libc: Libc) -> None:
-    """A new PID namespace for our children; a new user namespace with the same ids unless we are root."""
+def enter_namespaces(libc: Libc, walls: Optional[Json]) -> None:
+    """A new PID namespace for our children; a new user namespace with the same ids unless we are root.
+
+    ``walls``: IPC too, and the network unless they share it.
+    """
     uid, gid = os.geteuid(), os.getegid()
+    wanted = CLONE_NEWPID | CLONE_NEWNS
+    if walls:
+        wanted |= CLONE_NEWIPC | (0 if walls["network"] else CLONE_NEWNET)
     if uid == 0:
-        libc.call("unshare", CLONE_NEWPID | CLONE_NEWNS)
+        libc.call("unshare", wanted)
         return
     libc.prctl(PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map belongs to root; no nonce is in this memory yet
-    libc.call("unshare", CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS)
+    libc.call("unshare", CLONE_NEWUSER | wanted)
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", "%d %d 1" % (uid, uid)),
@@ -90,15 +61,26 @@ def enter_namespaces(libc: Libc) -> None:
     libc.prctl(PR_SET_DUMPABLE, 0)
 
 
-def furnish_namespace(libc: Libc) -> None:
-    """As process 1 of the new namespace: a /proc that shows only it, and no way back."""
+def furnish_namespace(libc: Libc, walls: Optional[Json]) -> Json:
+    """As process 1 of the new namespace: a /proc that shows only it, a root of its own, and no way back.
+
+    Returns what is in force, as seen from inside.
+    """
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
-    libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if walls:
+        if not walls["network"]:
+            loopback_up()
+        Walls(libc, walls).build()
+    else:
+        libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     libc.drop_capabilities()
+    if walls:
+        seccomp.install(libc)
+    return probe(bool(walls))
 
 
-def can_contain() -> bool:
+def can_contain(walls: Optional[Json] = None) -> bool:
     """Tries it, in a child that then ends."""
     if not LINUX:
         return False
@@ -106,11 +88,11 @@ def can_contain() -> bool:
     if pid == 0:
         try:
             libc = Libc()
-            enter_namespaces(libc)
+            enter_namespaces(libc, walls)
             init = os.fork()
             if init == 0:
                 try:
-                    furnish_namespace(libc)
+                    furnish_namespace(libc, walls)
                     os._exit(0)
                 finally:
                     os._exit(1)
@@ -120,7 +102,9 @@ def can_contain() -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def contain(libc: Libc, report: int, control: int, start: Callable[[int], NoReturn]) -> NoReturn:
+def contain(
+    libc: Libc, walls: Optional[Json], report: int, control: int, start: Callable[[int], NoReturn]
+) -> NoReturn:
     """In a fresh child: becomes the parent of a namespace whose process 1 runs ``start`` and reports on it."""
 
     def tell(message: Json) -> None:
@@ -129,7 +113,7 @@ def contain(libc: Libc, report: int, control: int, start: Callable[[int], NoRetu
     try:
         default_signals()
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        enter_namespaces(libc)
+        enter_namespaces(libc, walls)
         init = os.fork()
         if init:
             os.close(report)
@@ -138,7 +122,7 @@ def contain(libc: Libc, report: int, control: int, start: Callable[[int], NoRetu
             os._exit(0)
         if os.getpid() != 1:  # below, kill(-1) means "all of this namespace", and must never mean this machine
             raise OSError("the new process is not the first of its namespace")
-        furnish_namespace(libc)
+        tell({"walls": furnish_namespace(libc, walls)})
     except OSError as error:
         tell({"uncontained": str(error)})
         os._exit(0)

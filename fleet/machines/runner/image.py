@@ -1,45 +1,55 @@
-"""The runner as one compiled file, made by the very Python that will run it.
+"""The runner as it runs: compiled by the very Python that runs it, and loaded from memory.
 
-Starting from the archive of sources would compile them each time; an archive of compiled files costs a directory,
-a search and a check for each. One file that carries every module, and unpacks those it needs, costs neither.
+No file of the login decides what runs. Code that an agent or a gate started as this login could have rewritten one
+between two starts; so the sources come from the controller with each link, and a supervisor gets the compiled image
+from its parent's memory, on standard input.
 """
 
 from __future__ import annotations
 
-import struct
+import marshal
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PLACE = "every module's name and compiled code"
-LOCAL_HEADER = b"PK\x03\x04"
-
-
-def members(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """The files of a zip archive whose entries are stored as they are (importing zipfile costs more than this)."""
-    at = 0
-    while archive[at : at + 4] == LOCAL_HEADER:
-        size, name, extra = struct.unpack_from("<IHH", archive, at + 22)
-        start = at + 30 + name + extra
-        yield archive[at + 30 : at + 30 + name].decode(), archive[start : start + size]
-        at = start + size
+    from collections.abc import Mapping
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 
-def build(archive: bytes, path: str) -> bytes:
-    """The content of a ``.pyc`` that runs as the archive at ``path`` would. The same every time on one Python."""
-    import marshal
-    from importlib.util import MAGIC_NUMBER
+class Loader:
+    """Finds modules among compiled ones, and loads one when it is asked for."""
 
-    sources = dict(members(archive))
-    compiled = []
-    for name in sorted(sources):
-        if name.startswith("runner/"):
-            module = name[: -len(".py")].replace("/", ".").replace(".__init__", "")
-            compiled.append((module, marshal.dumps(compile(sources[name], path + "/" + name, "exec"))))
-    start = "import sys\nsys.meta_path.insert(0, Loader(dict(%r)))\n" % PLACE
-    text = sources["runner/loader.py"].decode() + start + sources["__main__.py"].decode()
-    code = compile(text, path, "exec")
-    # As a constant, not as text: to parse so many bytes would take longer than the rest of this.
-    constants = tuple(tuple(compiled) if constant == PLACE else constant for constant in code.co_consts)
-    return MAGIC_NUMBER + bytes(12) + marshal.dumps(code.replace(co_consts=constants))
+    def __init__(self, compiled: Mapping[str, bytes]) -> None:
+        self.compiled = compiled
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in self.compiled:
+            return None
+        make: Any = type(sys.__spec__)  # importing importlib.machinery would cost every start most of a millisecond
+        spec: ModuleSpec = make(name, self, is_package=name == "runner")
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """None: an ordinary module will do."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(marshal.loads(self.compiled[module.__name__]), module.__dict__)
+
+
+def build(sources: Mapping[str, str]) -> bytes:
+    """The image of the runner's modules, from their sources by file name."""
+    compiled = {}
+    for name, source in sources.items():
+        module = ("runner." + name[: -len(".py")]).replace(".__init__", "")
+        compiled[module] = marshal.dumps(compile(source, "runner/" + name, "exec"))
+    return marshal.dumps(compiled)
+
+
+def run(image: bytes) -> None:
+    """Does what ``sys.argv`` says with the image's own modules."""
+    sys.meta_path.insert(0, Loader(marshal.loads(image)))
+    from .__main__ import main
+
+    main(image)

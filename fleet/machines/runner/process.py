@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
-    from .containment import Libc
     from .files import Json
+    from .libc import Libc
     from .pipes import Directory
 
 
@@ -31,6 +31,7 @@ class Process:
         self.spec, self.directory, self.libc = spec, directory, libc
         self.main = 0
         self.contained = False
+        self.walls: Json = {}
         self.status: Optional[int] = None
         self.unavailable = ""
         self.started_us = now_us()
@@ -76,7 +77,7 @@ class Process:
                         os.close(fd)
                 os.setsid()
                 if contained and self.libc:
-                    contain(self.libc, report_writer, control, start)
+                    contain(self.libc, spec["walls"], report_writer, control, start)
                 if self.libc:
                     self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 start(report_writer)
@@ -92,7 +93,11 @@ class Process:
         self.tell()
         self.heed_report(wait=True)
 
-    def relaunch_uncontained(self) -> None:
+    def not_contained(self, why: str) -> None:
+        """Launches it without, unless it asks for walls: its paths lead nowhere outside them."""
+        if self.spec["walls"]:
+            self.unavailable = "the walls of this run could not be built: %s" % why
+            return
         os.waitpid(self.main, 0)
         for spool in self.spools:
             spool.close()
@@ -115,7 +120,8 @@ class Process:
             for line in lines:
                 message = parse(line)
                 if "uncontained" in message:
-                    return self.relaunch_uncontained()
+                    return self.not_contained(message["uncontained"])
+                self.walls = message.get("walls", self.walls)
                 self.unavailable = message.get("failed", self.unavailable)
                 if "status" in message:
                     self.status = message["status"]

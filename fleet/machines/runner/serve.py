@@ -14,11 +14,12 @@ from .children import wake_on_child
 from .commands import AnswerJob, RunJob
 from .containment import can_contain, harden
 from .facts import LINUX, boot
-from .files import attempt, now_us, read_path, remove, write_all, write_path
+from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
 from .frames import Problem, whole_frames
 from .jobs import Job, Link
 from .pipes import forget, notify
+from .start import START
 from .transfers import ReadJob, WriteJob
 
 TYPE_CHECKING = False
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from .files import Json
 
 
-def serve(root: str) -> None:
-    """Answers the controller on standard input and output until the link ends."""
+def serve(root: str, image: bytes) -> None:
+    """Answers the controller on standard input and output until the link ends. ``image``: the runner, compiled."""
     harden()
     os.makedirs(root, 0o700, exist_ok=True)
-    Serve(os.path.realpath(root)).loop()
+    Serve(os.path.realpath(root), image).loop()
 
 
 def problem_of(error: Exception) -> Problem:
@@ -45,13 +46,12 @@ def problem_of(error: Exception) -> Problem:
 class Serve(Link):
     """The loop: one thread, no request holds up another, the link's pace is everybody's."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, image: bytes) -> None:
         super().__init__(root)
-        self.runner = os.path.abspath(sys.argv[0])  # the one file that all of this came in
-        with open(self.runner, "rb") as file:
-            self.content = file.read()
+        self.image = image
         self.incoming = bytearray()
         self.contained: Optional[bool] = None
+        self.walled = False
 
     def pipe(self, name: str) -> str:
         plain = name.replace("-", "").replace("_", "").replace(".", "")
@@ -86,18 +86,13 @@ class Serve(Link):
         except Exception as error:  # whatever is wrong with one request, the link is everybody's
             self.fail(number, problem_of(error))
 
-    def mend_runner(self) -> None:
-        """Commands of this login could have rewritten the file that the next supervisor is started from."""
-        if read_path(self.runner, len(self.content) + 1) != self.content:
-            os.makedirs(os.path.dirname(self.runner), 0o700, exist_ok=True)
-            write_path(self.runner, self.content)
-
     def do_ping(self, request: Json, payload: bytes) -> Json:
         return {}
 
     def do_facts(self, request: Json, payload: bytes) -> Json:
         if self.contained is None:
             self.contained = can_contain()
+            self.walled = self.contained and self.can_wall()
         disk = os.statvfs(self.root)
         return {
             "user": self.user,
@@ -113,7 +108,17 @@ class Serve(Link):
             "disk_free": disk.f_bavail * disk.f_frsize,
             "clock_us": now_us(),
             "contained": self.contained,
+            "walled": self.walled,
         }
+
+    def can_wall(self) -> bool:
+        """Builds a run's walls once, around nothing."""
+        room = os.path.join(self.root, "walls-probe")
+        os.makedirs(os.path.join(room, "scratch"), 0o700, exist_ok=True)
+        try:
+            return can_contain({"room": room, "read": [], "network": False})
+        finally:
+            remove(room)
 
     def do_run(self, request: Json, payload: bytes) -> Job:
         return RunJob(self, request["id"], request)
@@ -127,9 +132,9 @@ class Serve(Link):
             spec["env"] = {**self.base_env(request.get("path", [])), **spec["env"]}
         spec["root"], spec["cwd"] = self.root, self.resolve(spec["cwd"] or self.directory)
         text = json.dumps(spec).encode()
-        self.mend_runner()
-        argv = [sys.executable, "-I", "-S", "-E", self.runner, "supervise", spec["id"]]
+        argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "supervise", spec["id"]]
         job = AnswerJob(self, request["id"], {"argv": argv, "stdin": True, "timeout": 30.0})
+        job.feed(struct.pack(">I", len(self.image)) + self.image, False)
         job.feed(struct.pack(">I", len(text)) + text + nonce, True)
         return job
 

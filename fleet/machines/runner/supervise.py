@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
-    from .containment import Libc
     from .files import Json
+    from .libc import Libc
 
 
 class Supervisor:
@@ -178,6 +178,7 @@ class Supervisor:
             "ended_us": self.ended_us or now_us(),
             "timeout_us": self.spec["timeout_us"],
             "contained": process.contained,
+            "walls": process.walls or None,
             "gone": self.gone,
             "tree": self.tree,
             "unavailable": process.unavailable,

@@ -1,0 +1,82 @@
+"""The system calls that a walled run has no business with: namespaces, mounts, keyrings and the kernel's own tools.
+
+A run has no right to most of these anyway (no capability, no new privileges). The filter also takes the kernel code
+behind them out of its reach, and user namespaces, which would give it capabilities of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .libc import Libc
+
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+ALLOW, ERRNO = 0x7FFF0000, 0x00050000
+CLONE_NEWUSER = 0x10000000
+LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # classic BPF: LD|W|ABS, JMP|JEQ|K, …
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data, little-endian
+X32 = 0x40000000
+
+#: Architecture by machine name: its audit number, then the numbers of clone and of what is refused, from the
+#: kernel's tables: unshare setns mount umount2 pivot_root add_key request_key keyctl bpf perf_event_open
+#: userfaultfd open_by_handle_at kexec_load.
+TABLES = {
+    "x86_64": (0xC000003E, 56, (272, 308, 165, 166, 155, 248, 249, 250, 321, 298, 323, 304, 246)),
+    "aarch64": (0xC00000B7, 220, (97, 268, 40, 39, 41, 217, 218, 219, 280, 241, 282, 265, 104)),
+}
+NEWER = (428, 429, 430, 431, 432, 433, 442)  # open_tree … fspick, mount_setattr: the same number everywhere
+CLONE3 = 435
+
+
+def step(code: int, k: int, true: int = 0, false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, true, false, k)
+
+
+def refuse(code: int) -> bytes:
+    return step(RETURN, ERRNO | code)
+
+
+def program(machine: str) -> Optional[bytes]:
+    """The filter for a machine of this name (``uname -m``); None where its numbers are not known here."""
+    if machine not in TABLES:
+        return None
+    architecture, clone, refused = TABLES[machine]
+    allow = step(RETURN, ALLOW)
+    steps = [step(LOAD, ARCHITECTURE), step(EQUAL, architecture, 1, 0), refuse(errno.ENOSYS), step(LOAD, NUMBER)]
+    if machine == "x86_64":
+        steps += [step(AT_LEAST, X32, 0, 1), refuse(errno.ENOSYS)]
+    steps += [
+        step(EQUAL, CLONE3, 0, 1),
+        refuse(errno.ENOSYS),
+    ]  # its flags are in memory; C libraries fall back to clone
+    for number in (*refused, *NEWER):
+        steps += [step(EQUAL, number, 0, 1), refuse(errno.EPERM)]
+    steps += [step(EQUAL, clone, 1, 0), allow, step(LOAD, FIRST_ARGUMENT)]
+    steps += [step(ANY_BIT, CLONE_NEWUSER, 0, 1), refuse(errno.EPERM), allow]
+    return b"".join(steps)
+
+
+def install(libc: Libc) -> bool:
+    """From now on, for this process and all below it. False where no filter is known for this machine."""
+    filters = program(os.uname().machine)
+    if filters is None:
+        return False
+    ctypes = libc.ctypes
+    held = ctypes.create_string_buffer(filters, len(filters))
+    described = struct.pack("@HxxxxxxP", len(filters) // 8, ctypes.addressof(held))
+    header = ctypes.create_string_buffer(described, len(described))
+    libc.call(
+        "prctl",
+        PR_SET_SECCOMP,
+        ctypes.c_ulong(SECCOMP_MODE_FILTER),
+        ctypes.c_void_p(ctypes.addressof(header)),
+        ctypes.c_ulong(0),
+        ctypes.c_ulong(0),
+    )
+    return True

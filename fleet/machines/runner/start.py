@@ -1,0 +1,21 @@
+"""How a supervisor's process starts: the program that reads the runner from standard input and runs it."""
+
+from __future__ import annotations
+
+#: The program of a supervisor's process (``python -c``): reads the image's length and the image, and runs it.
+START = """
+import marshal, os, sys
+del sys.argv[0]
+def take(size):
+    data = b""
+    while len(data) < size:
+        more = os.read(0, size - len(data))
+        if not more:
+            sys.exit(1)
+        data += more
+    return data
+image = take(int.from_bytes(take(4), "big"))
+space = {"__name__": "runner.image", "__package__": "runner"}
+exec(marshal.loads(marshal.loads(image)["runner.image"]), space)
+space["run"](image)
+""".strip()

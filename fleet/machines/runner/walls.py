@@ -1,0 +1,183 @@
+"""The walls of a contained run: a root of its own, in which only what it needs is there and little can be written.
+
+A run sees the system's directories (read-only), its own directory under one fixed path, a fresh ``/tmp``, ``/dev``,
+``/proc`` and home, and nothing else: no other run, no start-up file of its login. What is in force is
+looked up from inside, not taken from the configuration, and goes into the exit record.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .files import Json
+    from .libc import Libc
+
+INSIDE = "/airboss"
+"""Where a run finds its own directory: ``tree``, ``home``, ``report``."""
+
+SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt", "nix")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+CPUS = "sys/devices/system"
+STAGE = "/tmp"  # of the new namespace only: what is mounted here, nobody else sees
+OLD = "/old"
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC = 32, 1024, 2048, 4096, 0x4000
+MS_RELATIME = 1 << 21
+MNT_DETACH = 2
+KEPT = {
+    "ro": MS_RDONLY,
+    "nosuid": MS_NOSUID,
+    "nodev": MS_NODEV,
+    "noexec": MS_NOEXEC,
+    "noatime": MS_NOATIME,
+    "nodiratime": MS_NODIRATIME,
+    "relatime": MS_RELATIME,
+}
+"""Flags that a remount in a user namespace has to repeat: the kernel refuses to lose one."""
+
+WRITABLE = re.compile(r"(%s|/tmp|/var/tmp|/proc|/dev(/.*)?)\Z" % INSIDE)
+
+
+class Walls:
+    """Builds them around process 1 of the new namespaces, which keeps its own memory and descriptors."""
+
+    def __init__(self, libc: Libc, spec: Json) -> None:
+        self.libc = libc
+        self.room: str = os.path.realpath(spec["room"])
+        self.network: bool = spec["network"]
+        # Looked up while the old root is there: afterwards a link would lead into the new one.
+        self.readable = outermost({os.path.realpath(path) for path in spec["read"] if os.path.isdir(path)})
+        resolver = os.path.realpath("/etc/resolv.conf")
+        self.resolver = resolver if self.network and os.path.isfile(resolver) else ""
+
+    def build(self) -> None:
+        """Leaves the process in the new root, the old one out of reach. Raises ``OSError``."""
+        mount, libc = self.mount, self.libc
+        mount("none", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+        for name in ("new", "old"):
+            os.mkdir(STAGE + "/" + name, 0o755)
+        libc.pivot_root(STAGE, STAGE + OLD)
+        os.chdir("/")
+        mount("none", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+        for name in SYSTEM:
+            self.system(name)
+        if self.resolver and not self.resolver.startswith("/etc/"):
+            self.bind(self.resolver, self.resolver)
+        if os.path.isdir("%s/%s" % (OLD, CPUS)):
+            self.bind("/" + CPUS, "/" + CPUS)
+        self.read_only("/new/")
+        self.bind(self.room, INSIDE)
+        self.bind(self.room + "/scratch", "/tmp")
+        self.bind(self.room + "/scratch", "/var/tmp")
+        for path in self.readable:
+            self.bind(path, path)
+            self.read_only("/new" + path)
+        self.devices()
+        os.mkdir("/new/proc", 0o755)
+        mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        os.chdir("/new")
+        libc.unmount(OLD, MNT_DETACH)
+        libc.pivot_root(".", ".")
+        libc.unmount(".", MNT_DETACH)
+        os.chdir("/")
+        mount("none", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+    def mount(self, source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+        self.libc.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode() or None)
+
+    def bind(self, source: str, target: str) -> None:
+        """Shows what is at ``source`` of the old root at ``target`` of the new one."""
+        inside = "/new" + target
+        if os.path.isdir(OLD + source):
+            os.makedirs(inside, 0o755, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(inside), 0o755, exist_ok=True)
+            os.close(os.open(inside, os.O_WRONLY | os.O_CREAT, 0o644))
+        self.mount(OLD + source, inside, "", MS_BIND | MS_REC)
+
+    def system(self, name: str) -> None:
+        old = "%s/%s" % (OLD, name)
+        if os.path.islink(old):
+            os.symlink(os.readlink(old), "/new/" + name)
+        elif os.path.isdir(old):
+            self.bind("/" + name, "/" + name)
+
+    def read_only(self, beginning: str) -> None:
+        """Every mount whose place begins so, those within a bound directory too."""
+        for path, options in mounts():
+            if path.startswith(beginning):
+                kept = sum(KEPT.get(option, 0) for option in options)
+                self.mount("none", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | kept)
+
+    def devices(self) -> None:
+        os.mkdir("/new/dev", 0o755)
+        self.mount("none", "/new/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755")
+        for name in DEVICES:
+            if os.path.exists("%s/dev/%s" % (OLD, name)):
+                self.bind("/dev/" + name, "/dev/" + name)
+        for name, flags, options in (
+            ("shm", MS_NODEV, "mode=1777"),
+            ("pts", MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"),
+        ):
+            os.mkdir("/new/dev/" + name, 0o755)
+            kind = "devpts" if name == "pts" else "tmpfs"
+            self.mount("none", "/new/dev/" + name, kind, flags | MS_NOSUID, options)
+        os.symlink("pts/ptmx", "/new/dev/ptmx")
+        os.symlink("/proc/self/fd", "/new/dev/fd")
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            os.symlink("/proc/self/fd/%d" % number, "/new/dev/" + name)
+        self.mount("none", "/new/dev", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+
+
+def outermost(paths: set[str]) -> list[str]:
+    """Those that are neither in another one nor in a system directory: a mount on top of a mount hides it."""
+    kept: list[str] = []
+    for path in sorted(paths):
+        if not (path + "/").startswith(tuple(["/%s/" % name for name in SYSTEM] + [each + "/" for each in kept])):
+            kept.append(path)
+    return kept
+
+
+def mounts() -> list[tuple[str, list[str]]]:
+    """The mount points of this namespace and their options, as the kernel lists them."""
+    found = []
+    listed = "/proc/self/mountinfo"
+    with open(listed if os.path.exists(listed) else OLD + listed, "rb") as file:
+        for line in file.read().decode("utf-8", "surrogateescape").splitlines():
+            fields = line.split(" ")
+            path = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code.group(1), 8)), fields[4])
+            found.append((path, fields[5].split(",")))
+    return found
+
+
+def loopback_up() -> None:
+    """A fresh network namespace has a loopback that is down; tests of servers need it."""
+    import fcntl
+    import socket
+
+    get_flags, set_flags, is_up = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        name = b"lo".ljust(16, b"\0")
+        answer = fcntl.ioctl(any_socket, get_flags, name + bytes(16))
+        (flags,) = struct.unpack_from("=h", answer, 16)
+        fcntl.ioctl(any_socket, set_flags, name + struct.pack("=h", flags | is_up) + bytes(14))
+
+
+def probe(walled: bool) -> Json:
+    """What is in force, seen from inside: ``own`` or ``shared`` processes and files, network ``none`` or not."""
+    others = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    files = "shared"
+    if walled and all("ro" in options or WRITABLE.match(path) for path, options in mounts()):
+        files = "own"
+    with open("/proc/net/dev", "rb") as file:
+        links = {line.split(b":")[0].strip() for line in file if b":" in line}
+    return {
+        "processes": "own" if os.getpid() == 1 and not others else "shared",
+        "files": files,
+        "network": "none" if links <= {b"lo"} else "shared",
+    }

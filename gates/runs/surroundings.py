@@ -1,0 +1,64 @@
+"""What stands around a gate run: its environment, its walls, and the paths by which it knows its directories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from fleet.isolation import INSIDE
+from fleet.ports import PipeSpec, Walls
+from gates.runs.place import Run
+
+#: System directories only: what an agent's login can write must not be found before them.
+_PATH: Final = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: What programs print when there is no network, in the words of C libraries, git, curl, pip, npm and Go.
+_NO_NETWORK: Final = (
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Could not resolve host",
+    "Network is unreachable",
+    "ENETUNREACH",
+    "EAI_AGAIN",
+    "ENOTFOUND",
+    "dial tcp: lookup",
+    "getaddrinfo failed",
+)
+
+
+def process_of(run: Run) -> PipeSpec:
+    """The process of a run, with walls where its machine can build them: it then knows its directories by one fixed
+    path, the same for every run."""
+    place, definition = run.place, run.definition
+    walled = place.facts.walled
+    seen_as = INSIDE if walled else run.room
+    report = f"{seen_as}/report/junit.xml"
+    return PipeSpec(
+        id=run.pipe,
+        nonce=run.nonce,
+        argv=tuple(word.replace("{junit}", report) for word in definition.argv),
+        cwd=f"{seen_as}/tree",
+        env={
+            "PATH": ":".join([*place.gate_path, _PATH]),
+            "HOME": f"{seen_as}/home",
+            "TMPDIR": "/tmp" if walled else f"{run.room}/scratch",  # noqa: S108 - the run's own, within its walls
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AIRBOSS_GATE": definition.name,
+            **dict(definition.env),
+        },
+        bare_env=True,
+        merge=True,
+        contain=True,
+        walls=Walls(run.room, (*place.gate_path, *place.gate_read), definition.network) if walled else None,
+        timeout_us=definition.timeout_us,
+        expect_tree=(f"{run.room}/tree", run.candidate.tree),
+    )
+
+
+def network_hint(run: Run, output: Sequence[str]) -> str:
+    """A line for people and the agent when a run without network printed that it has none; else empty."""
+    if run.definition.network or not run.place.facts.walled:
+        return ""
+    missed = any(sign in line for line in output for sign in _NO_NETWORK)
+    return "this gate has no network (`network = true` in its definition gives it one)" if missed else ""
