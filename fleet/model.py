@@ -12,7 +12,7 @@ from typing import Final
 from fleet.agent_events import TurnOutcome
 
 AIRBOSS: Final = "airboss"
-"""The ledger's actor for what the controller does by itself."""
+"""The ledger's actor for what the controller does automatically."""
 
 
 class Isolation(StrEnum):

@@ -136,7 +136,7 @@ class Supervisor:
             _log.warning("%s waits for the store: %s", name, error)
             self._health[name] = replace(before, running=False, store_away=True)
             return False
-        error = error or RuntimeError(f"{name} ended by itself")
+        error = error or RuntimeError(f"{name} ended unexpectedly")
         _log.error("%s died: %s", name, error, exc_info=error)
         line = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         self._health[name] = replace(

@@ -49,7 +49,7 @@ def _not_empty(parts: tuple[Policy, ...]) -> None:
     if not parts:
         raise Refused(
             attempted="judge a change",
-            cause="no gate is defined, and a change that nothing judged never passes",
+            cause="no gate is defined, and a change without a gate never passes",
             hint="add a [gates.NAME] with `run = [...]` to airboss.toml on the base branch",
         )
 

@@ -60,13 +60,13 @@ def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:
         port = f" --port {machine.port}" if machine.port != 22 else ""
         yield Found(
             (*here, "host_key"),
-            "is missing: without a pinned key anybody on the way could pose as this machine",
+            "is missing: without a pinned key anybody on the network could pose as this machine",
             f"pin it with: airboss machines add {name} {target}{port}",
         )
     elif not _is_public_key(machine.host_key):
         yield Found(
             (*here, "host_key"),
-            "is no OpenSSH public key",
+            "is not an OpenSSH public key",
             'write "TYPE BASE64", as in /etc/ssh/ssh_host_ed25519_key.pub on the machine',
         )
 
@@ -109,7 +109,7 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
     if gates and gates == agents:
         yield Found(
             (*here, "gate_as"),
-            f"is the agents' login too ({gates}): an agent could alter what judges it",
+            f"is the agents' login too ({gates}): an agent could change the gates that judge it",
             f"name another login for gates, {_OR_UNSAFE}",
         )
     if not gates and "gates" in machine.model_fields_set and machine.gates:

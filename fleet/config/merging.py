@@ -37,7 +37,7 @@ def _own(wish: GateTightening, here: _Merging) -> GateConfig:
     if wish.run is None:
         raise here.refuse(
             "airboss.toml on the base branch defines no such gate, and fleet.toml gives no `run`",
-            "mend the name, or give `run` in fleet.toml to make it a gate of your own",
+            "correct the name, or give `run` in fleet.toml to make it a gate of your own",
         )
     return GateConfig.model_validate(wish.model_dump(exclude_none=True))
 

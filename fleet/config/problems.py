@@ -1,4 +1,4 @@
-"""What is wrong in a configuration file, said so that a person can mend all of it in one go."""
+"""What is wrong in a configuration file, listed so that a person can fix all of it at once."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _toml(text: str | bytes, origin: str) -> tuple[dict[str, Any], LineMap]:
         at = _AT_LINE.search(str(error))
         line = int(at.group(1)) if at else text.count("\n") + 1
         words = _AT_LINE.sub("", str(error))
-        problem = Problem(origin, line, "", f"is not TOML: {words}", "mend the syntax on this line or just above")
+        problem = Problem(origin, line, "", f"is not TOML: {words}", "fix the syntax on this line or just above")
         raise ConfigProblems(origin, [problem]) from error
     except RecursionError as error:
         problem = Problem(origin, 1, "", "nests values too deeply", "nest no deeper than the documentation shows")

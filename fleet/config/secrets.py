@@ -31,7 +31,7 @@ class Secrets:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise Misused(
-                attempted="read the secrets", on=str(path), cause=str(why), hint=f"mend it, then chmod 600 {path}"
+                attempted="read the secrets", on=str(path), cause=str(why), hint=f"fix it, then chmod 600 {path}"
             ) from None
         return cls({name: value for name, value in found.items() if value is not None}, path)
 

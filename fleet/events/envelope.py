@@ -1,4 +1,4 @@
-"""The event envelope, fixed for good: what every event has, whatever it is about."""
+"""The event envelope, fixed permanently: what every event has, whatever it is about."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
 def _decision(answer: approvals.Answer) -> Decision:
     if answer.decision is ApprovalDecision.ANSWER:
         return Answered(answer.reason)
-    return Allow() if answer.allowed else Deny(answer.reason or "a person said no")
+    return Allow() if answer.allowed else Deny(answer.reason or "a person refused it")
 
 
 def _pipe_end(ended: Ended) -> PipeEnd:

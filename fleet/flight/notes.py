@@ -66,7 +66,7 @@ def _check(tx: Tx, task: Task, *, begun: bool) -> None:
     if tasks.stop_requested(tx, task.id):
         raise _not_heard(task, "it is being stopped", again)
     if not begun:
-        raise _not_heard(task, "its agent has not begun yet", "Try again soon.")
+        raise _not_heard(task, "its agent has not started yet", "Try again soon.")
     if task.state is TaskState.LANDING and landings.begun(tx, task.id):
         raise _not_heard(task, "it is landing, and its agent is not asked any more", again)
     decided = approvals.hold_decision(tx, task.id)

@@ -42,7 +42,7 @@ def rework(verdict: Verdict) -> str:
             continue
         command = " ".join(result.argv)
         parts.append(f"Gate {result.gate!r} ran `{command}`: {result.reason}.\n\n{result.tail}")
-    parts.append("Mend it in this same worktree. It is judged again when you end your turn.")
+    parts.append("Fix it in this same worktree. It is judged again when you end your turn.")
     return "\n\n".join(parts)
 
 
@@ -55,21 +55,21 @@ def afresh(prompt: str, turns: Sequence[Turn], text: str) -> str:
     """A further turn's words for an agent whose conversation is lost, or too long to go on with."""
     said = [f"- {textwrap.shorten(turn.claim, 500, placeholder='…')}" for turn in turns if turn.claim]
     before = "An earlier conversation about this task cannot be continued. Its changes are in this worktree."
-    told = "\n".join([before, *(["What was said at the end of its turns:", *said] if said else [])])
+    told = "\n".join([before, *(["The agent's message at the end of each turn:", *said] if said else [])])
     return f"{prompt}\n\n---\n{told}\n\n{text}"
 
 
 def go_on(turn: Turn) -> str:
-    """What the agent reads when a person lets a turn that stopped short go on."""
+    """What the agent reads when a person continues a turn that stopped early."""
     return (
         f"Your last turn stopped before it was done ({stalled(turn)}). Your work so far is still here. "
-        "Go on from there until the task is done."
+        "Continue from there until the task is done."
     )
 
 
 def stalled(turn: Turn) -> str:
     """Why the work of a turn is not judged: how it ended, in the vendor's words, with the exit."""
-    how = _STALLS.get(turn.outcome, "the turn stopped short")
+    how = _STALLS.get(turn.outcome, "the turn stopped early")
     words = textwrap.shorten(turn.error, 300, placeholder="…")
     exit_ = f" ({turn.exit})" if turn.exit and turn.exit not in words else ""
     return (f"{how}: {words}" if words else how) + exit_
@@ -78,4 +78,4 @@ def stalled(turn: Turn) -> str:
 def nothing_changed(turn: Turn) -> str:
     """Why a turn that changed no file is no success."""
     said = textwrap.shorten(turn.claim, 120, placeholder="…") if turn.claim else "nothing"
-    return f"the agent handed over no change (it said: {said})"
+    return f"the agent finished without changing a file (it said: {said})"

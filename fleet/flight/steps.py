@@ -178,7 +178,7 @@ class Steps:
             if decision.allowed:
                 move(tx, task.id, TaskState.LANDING)
             else:
-                move(tx, task.id, TaskState.REFUSED, f"{decision.by} said no")
+                move(tx, task.id, TaskState.REFUSED, f"{decision.by} refused it")
 
         await self._services.store.write(work)
 

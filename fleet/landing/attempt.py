@@ -137,7 +137,7 @@ class LandingAttempt:
             attempted="land the change",
             on=f"{self._repository.base} of {self._task.repo}",
             cause=f"the branch moved {_TRIES} times while the merge was judged",
-            hint="/retry when it is quieter.",
+            hint="/retry when fewer changes land.",
         )
 
     async def _merged(self, current: str) -> tuple[str, str]:

@@ -180,7 +180,7 @@ Running = RunOut | RunErr
 """What a short command tells before its end."""
 
 
-_HINT: Final = "the controller tries again by itself; if it stays so, look at that machine's login"
+_HINT: Final = "the controller retries automatically; if this continues, check the login on that machine"
 
 
 def faulty(machine: str, attempted: str, reason: str, hint: str = _HINT) -> MachineFaulty:

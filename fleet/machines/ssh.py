@@ -142,7 +142,7 @@ class SshExecutor(LoginExecutor):
                 attempted="connect",
                 on=self.where,
                 cause=str(error.reason),
-                hint="the machine offers no host key of the pinned kind, or no key exchange that we know",
+                hint="the machine offers no host key of the pinned type, or no supported key exchange",
             ) from error
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(

@@ -183,7 +183,7 @@ def decide(
     if found.decision is ApprovalDecision.WITHDRAWN:
         cause = f"it was withdrawn: {found.decided_why}"
         raise Refused(
-            attempted="answer the question", on=approval_id, cause=cause, hint="What comes next asks anew"
+            attempted="answer the question", on=approval_id, cause=cause, hint="The next request asks again"
         )
     if found.decision is not ApprovalDecision.NONE:
         cause = f"{found.decided_by} {_WORDS[found.decision]} before"

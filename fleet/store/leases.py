@@ -118,7 +118,7 @@ def check(tx: Tx, fence: Fence) -> None:
             attempted="lead this fleet" if leads else "act under a lease",
             on=f"{fence.name} #{fence.token}",
             cause=f"it passed to {now}" if now else "it was released",
-            hint="Nothing was changed; whoever holds it now goes on",
+            hint="Nothing was changed; the current holder continues",
         )
 
 

@@ -39,7 +39,7 @@ async def issue(store: Store, home: Path, task: str) -> Issued:
             attempted="write the receipt",
             on=str(home / "receipts"),
             cause=error.strerror or str(error),
-            hint="Free some space; it is written as soon as it can be.",
+            hint="Free some disk space; the receipt is then written automatically.",
         ) from error
 
 

@@ -221,7 +221,7 @@ def load_or_create(home: Path) -> Ed25519PrivateKey:
             attempted="read the key that signs receipts",
             on=str(path),
             cause=str(error),
-            hint="restore it from a backup, or move it away to begin with a new key (people must pin that one)",
+            hint="restore it from a backup, or move it away to start with a new key (people must pin that one)",
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise Unavailable(attempted="read the key that signs receipts", on=str(path), cause="it is not Ed25519")

@@ -88,7 +88,7 @@ async def test_a_task_is_a_thread_that_is_steered_and_stopped_by_words(tmp_path:
         assert "thread_ts" not in parent
         await there.slack.message("use tabs", thread=parent["ts"], user=OTTO)
         await there.handled()
-        assert "its agent has not begun yet" in shows((await there.slack.said())[-1])
+        assert "its agent has not started yet" in shows((await there.slack.said())[-1])
         await there.slack.message("!stop", thread=parent["ts"], user=OTTO)
         await there.slack.message("<@U0BOT> stop", thread=parent["ts"], user=OTTO)
         await there.handled()
