@@ -185,7 +185,9 @@ class Workspaces:
                 )
             if succeeded(ran.exit):
                 return work
-        _checked(ran, attempted, on, hint=f"If this continues, remove {where[0]} there; it is refilled automatically.")
+        _checked(
+            ran, attempted, on, hint=f"If this continues, remove {where[0]} there; it is refilled automatically."
+        )
         return work
 
     async def snapshot(  # noqa: PLR0917 - what to take from where, and the words and date of the commit

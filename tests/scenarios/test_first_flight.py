@@ -68,7 +68,7 @@ def test_what_git_ignores_stays_behind_and_what_was_committed_comes_along(served
 def test_a_turn_without_a_change_is_no_success(served: House) -> None:
     answer = served.say("/run tell me that all is well", wait=True)
     assert answer.status == 1
-    assert "no change" in answer.shown
+    assert "without changing a file" in answer.shown
 
 
 def test_a_change_of_what_judges_is_held_until_a_person_says_yes(served: House) -> None:

@@ -139,7 +139,7 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
             "machines.macbook.host_key",
             "airboss machines add macbook agents@macbook.local",
         ),
-        (KEY, "ssh-ed25519 AAAA", 12, "machines.macbook.host_key", "no OpenSSH public key"),
+        (KEY, "ssh-ed25519 AAAA", 12, "machines.macbook.host_key", "not an OpenSSH public key"),
         ("macbook.local", "-oProxyCommand=sh", 9, "machines.macbook.host", "no leading dash"),
         ('user = "agents"', 'user = "-l"', 10, "machines.macbook.user", "no leading dash"),
         ("[machines.macbook]", '[machines."Mac Book"]', 7, 'machines."Mac Book"', "no good name"),
