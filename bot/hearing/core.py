@@ -25,6 +25,7 @@ from bot.parse import Ignore, Spoken, parse
 from bot.registry import Call, Context, Effect, FleetControl, Result
 from bot.telling import buttons, sounds
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Malformed, Misused, Refused, StoreUnavailable
+from fleet.faults import Point, fault
 from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox
@@ -355,6 +356,7 @@ class ChatCore:
             )
         demand_right(person, command.right, registry.write(message.adapter, command.verb))
         if any(file.source for file in message.files):
+            fault(Point.CHAT_CALL)
             message = await self._fetch[message.adapter](message)
         call = Call(message, person, command.verb, said.args, task=task, digest=digest)
         return call, await command.handler(self._context, call)

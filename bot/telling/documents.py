@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from fleet.errors import DiskFull, Unavailable
+from fleet.faults import Point, fault
 from fleet.store.core import Beforehand
 
 
@@ -25,6 +26,7 @@ def write(files: Path, name: str, text: str) -> str:
     path, part = files / name, files / f".{name}.part"
     try:
         files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fault(Point.FILE_WRITE)
         part.write_bytes(text.encode())
         part.replace(path)
     except OSError as error:

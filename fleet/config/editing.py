@@ -15,6 +15,7 @@ from tomlkit.items import AoT, Table
 
 from fleet.config.reading import parse_fleet
 from fleet.errors import Misused, Unavailable
+from fleet.faults import Point, fault
 
 
 class FleetEditor:
@@ -124,6 +125,7 @@ def _replace(path: Path, text: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            fault(Point.FILE_WRITE)
             stream.write(text)
             stream.flush()
             os.fchmod(stream.fileno(), mode)

@@ -151,7 +151,11 @@ class AgentProcess:
         """Ends the session's process if it lives; True once its whole tree was seen gone."""
         if session.pipe_end is not PipeEnd.NONE:
             return session.pipe_end is PipeEnd.GONE
-        return await (await self.follow(session)).gone()
+        follower = await self.follow(session)
+        turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
+        if turns and not turns[-1].ended_us:  # a stop, or an error, left it open
+            follower.during(turns[-1])
+        return await follower.gone()
 
     async def interrupt(self) -> None:
         """Ends the process in the middle of its turn, if one is followed."""

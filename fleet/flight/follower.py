@@ -124,6 +124,10 @@ class Follower:
         turn, self.session = await self._services.store.write(work)
         return turn
 
+    def during(self, turn: Turn) -> None:
+        """Says which turn is open, so that what is read belongs to it and the end of the process closes it."""
+        self._turn = turn
+
     async def gone(self, patience: float = 10.0) -> bool:
         """Lets the process end, then makes it; True once its whole tree was seen gone."""
         if self._ended is None:

@@ -79,6 +79,7 @@ def redact_log(log: Path, redact: Callable[[str], str] | None) -> None:
     new = log.with_suffix(".new")
     with _keeping(log):
         with open(new, "wb", opener=_private) as file:
+            fault(Point.FILE_WRITE)
             file.write(clean.encode("utf-8", "surrogateescape"))
         new.replace(log)
 

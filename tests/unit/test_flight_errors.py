@@ -126,6 +126,17 @@ async def test_a_failed_commit_leaves_the_flight_where_the_store_is(there: World
 # --- stops ------------------------------------------------------------------------------------------
 
 
+async def test_a_stop_of_an_agent_that_is_not_followed_closes_its_turn(there: World) -> None:
+    task = await there.running()
+    await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+    await there.fly(task)
+    assert (await there.now(task)).state is TaskState.STOPPED
+    session = await there.session(task)
+    (turn,) = await there.store.read(lambda tx: sessions.turns(tx, session.id))
+    assert turn.ended_us
+    assert (await there.kinds()).count("turn.closed") == 1
+
+
 async def test_a_stop_is_heard_in_the_line_of_those_that_want_to_land(there: World) -> None:
     base = await there.repository.fetch()
     states = (TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING)

@@ -1,0 +1,284 @@
+"""Plays whole flights in a controller of this process, with or without a fault, and says how each came out."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from difflib import unified_diff
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from bot.cards import Card, shown
+from bot.outbox.port import Outgoing
+from fleet.faults import Fault, Point, injected
+from tests.far_end.repositories import git
+from tests.scenarios.fault_house import Controller, built
+
+_NEVER: Final = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a flight came out. ``problems``: what must never be, whatever the fault was."""
+
+    ledger: tuple[str, ...]
+    said: tuple[str, ...]
+    cards: tuple[str, ...]
+    content: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A flight that was played. ``visits``: of each point; ``raised``: how often the fault struck."""
+
+    told: Told
+    visits: dict[Point, int]
+    raised: int
+    seconds: float
+
+
+# --- the flights ------------------------------------------------------------------------------------------
+
+
+def _landed(there: Controller) -> None:
+    there.say("/run chatter 3\nwrite BAD\nthen-write GOOD at last")
+    there.await_state("landed")
+
+
+def _red(there: Controller) -> None:
+    there.say("/run write BAD")
+    there.await_state("failed")
+
+
+def _released(there: Controller) -> None:
+    there.say('/run write GOOD\nshell echo "print(1)" >> check.py')
+    there.await_state("held")
+    there.await_card("held for a person")
+    there.say("/approve t1")
+    there.await_state("landed")
+
+
+def _denied(there: Controller) -> None:
+    there.say('/run write GOOD\nshell echo "print(1)" >> check.py')
+    there.await_state("held")
+    there.await_card("held for a person")
+    there.say("/deny t1")
+    there.await_state("refused")
+
+
+def _stopped(there: Controller) -> None:
+    there.say("/run write half\nshell while :; do sleep 0.05; done")
+    there.await_event("agent.said")
+    there.say("/stop t1")
+    there.await_state("stopped")
+
+
+def _answered(there: Controller) -> None:
+    there.say("/ask chatter 3")
+    there.await_state("answered")
+
+
+def _permitted(there: Controller) -> None:
+    there.say("/run agent=asking deploy it")
+    there.await_event("permission.asked")
+    there.await_card("make deploy")
+    there.say("/approve t1")
+    there.await_state("landed")
+
+
+FLIGHTS: Final[dict[str, Callable[[Controller], None]]] = {
+    "landed": _landed,
+    "red": _red,
+    "released": _released,
+    "denied": _denied,
+    "stopped": _stopped,
+    "answered": _answered,
+    "permitted": _permitted,
+}
+
+
+#: Flights in which the task may end before or after its process does: a stop waits for no machine.
+_ENDS_FIRST: Final = {"stopped"}
+
+
+def play(flight: str, fault: Fault | None = None) -> Played:
+    """Plays a flight with a fault in it, then one more task without; answers how it came out."""
+    began = time.monotonic()
+    with built() as there, ExitStack() as stack:
+        there.start()
+        wanted = {point: Fault(point, first=_NEVER) for point in Point}
+        if fault is not None:
+            wanted[fault.point] = fault
+        counted = {point: stack.enter_context(injected(each)) for point, each in wanted.items()}
+        FLIGHTS[flight](there)
+        there.await_quiet("t1")
+        visits = {point: each.visits for point, each in counted.items()}
+        raised = sum(each.raised for each in counted.values())
+        stack.close()
+        there.say("/run write GOOD after all")
+        there.await_state("landed", "t2")
+        there.say("/status")
+        there.await_quiet("t1", "t2")
+        there.stop()
+        return Played(
+            _told(there, faulty=fault is not None and fault.point is Point.MACHINE_CALL),
+            visits,
+            raised,
+            time.monotonic() - began,
+        )
+
+
+@cache
+def undisturbed(flight: str) -> Played:
+    """The flight without a fault, played once in this process."""
+    return play(flight)
+
+
+class Length(StrEnum):
+    """How long a fault lasts."""
+
+    ONCE = "once"
+    THRICE = "thrice"
+    SECONDS = "2s"  # past every first retry
+    MINUTE = "60s"
+
+    def at(self, point: Point, visit: int) -> Fault:
+        """Such a fault, from this visit on."""
+        match self:
+            case Length.ONCE:
+                return Fault(point, visit)
+            case Length.THRICE:
+                return Fault(point, visit, times=3)
+            case Length.SECONDS | Length.MINUTE:
+                return Fault(point, visit, times=0, seconds=float(self.removesuffix("s")))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fault in one flight."""
+
+    flight: str
+    length: Length
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.flight} {self.fault.point}@{self.fault.first} {self.length}"
+
+
+def cases(flight: str, point: Point, length: Length) -> list[Case]:
+    """Such a fault at each visit of a point that the undisturbed flight made."""
+    visits = range(1, undisturbed(flight).visits[point] + 1)
+    return [Case(flight, length, length.at(point, visit)) for visit in visits]
+
+
+def wrong(case: Case) -> list[str]:
+    """Plays a case; answers one line for each thing that came out otherwise than undisturbed."""
+    try:
+        told, plain = play(case.flight, case.fault).told, undisturbed(case.flight).told
+    except Exception as error:
+        return [f"{case}: {type(error).__name__}: {error}"]
+    found = [f"{case}: {problem}" for problem in told.problems]
+    for name in ("ledger", "said", "cards", "content"):
+        expected, got = getattr(plain, name), getattr(told, name)
+        if name == "ledger" and case.flight in _ENDS_FIRST:
+            expected, got = sorted(expected), sorted(got)
+        if got != expected:
+            changes = "\n".join(unified_diff(list(expected), list(got), n=0, lineterm=""))
+            found.append(f"{case}: another {name}:\n{changes}")
+    return found
+
+
+# --- how it came out --------------------------------------------------------------------------------------
+
+
+def _told(there: Controller, *, faulty: bool) -> Told:
+    tidy = _Tidy(there.directory)
+    events = there.rows("SELECT * FROM ledger WHERE task IN ('t1', 't2') ORDER BY seq")
+    unavailable = _unavailable_runs(events)
+    lines: list[str] = []
+    said: dict[str, list[str]] = {}
+    for row in events:
+        body = json.loads(row["canonical"])["body"]
+        if row["kind"] == "agent.said":  # where the words are parted depends on when they come
+            said.setdefault(row["turn"], []).append(body["text"])
+        elif row["kind"] != "link.changed" and row["gate_run"] not in unavailable:
+            lines.append(tidy(f"{row['task']} {row['kind']} {row['actor']} {json.dumps(body, sort_keys=True)}"))
+    problems = [f"{name} does not run" for name in there.unwell]
+    seqs = [row["seq"] for row in there.rows("SELECT seq FROM ledger ORDER BY seq")]
+    if seqs != list(range(1, len(seqs) + 1)):
+        problems.append("the ledger has holes")
+    return Told(
+        tuple(lines),
+        tuple(f"{turn}: {line}" for turn, texts in said.items() for line in "\n".join(texts).splitlines()),
+        tuple(_cards(there, tidy, problems, faulty=faulty)),
+        (*git(there.bare, "log", "--format=%T %s", "main").splitlines(), git(there.bare, "show", "main:work.txt")),
+        tuple(problems),
+    )
+
+
+def _unavailable_runs(events: list[sqlite3.Row]) -> set[str]:
+    """Gate runs that were closed as unavailable: the design judges again after them."""
+    closed = [row for row in events if row["kind"] == "gate.closed"]
+    return {row["gate_run"] for row in closed if json.loads(row["canonical"])["body"]["outcome"] == "unavailable"}
+
+
+def _cards(there: Controller, tidy: _Tidy, problems: list[str], *, faulty: bool) -> list[str]:
+    """The last form of each message that a person sees; adds what was doubled or is not what the store has."""
+    assert there.cards is not None
+    screen: dict[str, Outgoing] = {}
+    last: dict[str, Card] = {}
+    sent: Counter[int] = Counter()
+    while not there.cards.empty():
+        outgoing = there.cards.get_nowait()
+        sent[outgoing.id] += 1
+        if sent[outgoing.id] > 1 and not outgoing.again:
+            problems.append(f"row {outgoing.id} was shown twice, unmarked")
+        if not outgoing.edits:
+            screen[f"row {outgoing.id}"] = outgoing
+        last[outgoing.key or str(outgoing.id)] = outgoing.card
+    kept: dict[str, str] = {}
+    for row in there.rows("SELECT * FROM outbox ORDER BY id"):
+        kept[row["card_key"]] = row["card_json"]
+        if row["state"] != "delivered":
+            problems.append(f"outbox row {row['id']} is {row['state']}: {row['why']}")
+    for key, card in kept.items():
+        if key and (key not in last or last[key].to_json() != card):
+            problems.append(f"card {key} does not show its last state")
+    titles = (shown(last[outgoing.key or str(outgoing.id)].title) for outgoing in screen.values())
+    return sorted(
+        tidy(title) for title in titles if not title.startswith(_LIVE) and not _broken_link(title, faulty)
+    )
+
+
+def _broken_link(title: str, faulty: bool) -> bool:
+    """Whether a message says what a fault of a machine's calls did, and nothing else."""
+    return faulty and title.endswith("no link to evo-x2")
+
+
+#: How the title of the pinned card begins that says what is going on just now.
+_LIVE: Final = "fleet:"
+
+
+class _Tidy:
+    """Names what differs from run to run by the order in which it is first met."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = str(directory)
+        self._names: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        text = text.replace(self._directory, "DIR")
+        text = re.sub(r'"(\w+_us|fencing_token)": \d+', r'"\1": 0', text)  # a token only grows
+        return re.sub(r"\b[0-9a-f]{7,64}\b", self._named, text)
+
+    def _named(self, found: re.Match[str]) -> str:
+        return self._names.setdefault(found[0], f"#{len(self._names)}")
