@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -54,7 +54,9 @@ def _parts() -> Iterator[object]:
     ("choose", "what"),
     _parts() if _FULL else [pytest.param(_sampled, (n,), id=f"sample-{n}") for n in range(_SAMPLE)],
 )
-def test_a_flight_with_a_fault_comes_out_as_without(choose, what) -> None:  # type: ignore[no-untyped-def]
+def test_a_flight_with_a_fault_comes_out_as_without(
+    choose: Callable[..., list[Case]], what: tuple[object, ...]
+) -> None:
     _play(choose(*what))
 
 
