@@ -26,6 +26,7 @@ from bot.app import App
 from bot.chats.console.adapter import Following
 from fleet.supervise import first
 from tests.far_end.repositories import make_bare
+from tests.far_end.tools import GATE_TOOLS
 from tests.scenarios.house import AGENT, FILES, GATE
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -199,7 +200,8 @@ def built() -> Iterator[Controller]:
         bare = make_bare(directory / "shop.git", {**FILES, "airboss.toml": gate})
         for name, text in (("agent.py", AGENT), ("asking.py", _ASKING)):
             (directory / name).write_text(text)
-        machine = {"executor": "local", "slots": 4, "python": sys.executable, "home": str(directory / "evo-x2")}
+        machine: dict[str, Any] = {"executor": "local", "slots": 4, "python": sys.executable}
+        machine |= {"home": str(directory / "evo-x2"), **GATE_TOOLS}
         document = {
             "isolation": "unsafe-same-user",
             "machines": {"evo-x2": machine},
