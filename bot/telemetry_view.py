@@ -175,7 +175,7 @@ def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen
 def _sessions(view: FleetView, room: int) -> list[Line]:
     total = sum(view.overview.busy.values())
     if total <= room:
-        return session_lines(view) or [line("No agent is at work.")]
+        return session_lines(view) or [line("No agent is working.")]
     kept = max(0, room - 1)
     return [*session_lines(view)[:kept], line(f"and {total - kept} more sessions")] if room > 0 else []
 

@@ -63,7 +63,7 @@ def answer_cards(tx: Tx, task: Task, base: str, files: Path | None) -> list[Card
         mention=task.requester,
     )
     if not text:
-        return [replace(card, lines=(line(f"{task.agent} ended its turn well, and said nothing."),))]
+        return [replace(card, lines=(line(f"{task.agent} finished without a message."),))]
     pieces = _messages(text)
     if len(pieces) > 1:
         return _pieces(card, task, pieces)
@@ -104,7 +104,7 @@ def _pieces(card: Card, task: Task, pieces: list[str]) -> list[Card]:
     """Only the first one mentions whom it is for, and only the last one has the buttons."""
     cards: list[Card] = []
     for number, piece in enumerate(pieces, 1):
-        title, mention = line(f"{task.id} · the answer goes on"), ""
+        title, mention = line(f"{task.id} · the answer continues"), ""
         of_all = line(f"Message {number} of {len(pieces)}.")
         lines: tuple[Line, ...] = (of_all,)
         if number == 1:

@@ -44,7 +44,7 @@ _SHORT: Final[dict[TurnOutcome | None, str]] = {
     TurnOutcome.CONVERSATION_LOST: "the conversation is lost",
     TurnOutcome.CONTEXT_FULL: "the context is full",
 }
-_GO_ON: Final = "A person is back. What was denied because nobody answered: ask again when you need it."
+_GO_ON: Final = "A person is back. If you still need what expired without an answer, ask again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +241,9 @@ def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Car
     shown = "".join(ch if ch in "\n\t" or clean(ch) == ch else f"\\u{ord(ch):04x}" for ch in hidden)
     lines = [line(one_line(asked.reason, 120)), line(f"A yes {APPROVES}.")]
     if hidden != text:
-        lines.append(line("A secret in it is not shown."))
+        lines.append(line("A secret is hidden."))
     if shown != hidden:
-        lines.append(line("What cannot be seen in it is written as \\u and a number."))
+        lines.append(line("Invisible characters are shown as \\uXXXX."))
     whole = len(shown) <= SHOWN_CHARACTERS and shown.count("\n") < SHOWN_LINES
     document = ""
     if not whole and ground.files is not None:
@@ -251,9 +251,9 @@ def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Car
     if not whole:
         head = "\n".join(shown[: SHOWN_CHARACTERS // 2].split("\n")[: SHOWN_LINES // 2])
         lines.append(
-            line("It is too long to show; the document has all of it, and the buttons mean the document.")
+            line("Too long to show: the document has all of it, and the buttons apply to the document.")
             if document
-            else line("It is too long to show here, so it can only be denied here.")
+            else line("Too long to show here; here you can only deny it.")
         )
     else:
         head = shown

@@ -77,7 +77,7 @@ def supersede(posts: Posts, key: str, chat: ChatRef) -> None:
         aside = card_rows.set_aside(posts.tx, one)
         card = Card.from_json(one.card_json)
         rest = tuple(action for action in card.actions if not action.once)
-        lines = (*card.lines, line("It was asked again: the newest card has the buttons."))
+        lines = (*card.lines, line("Asked again: use the buttons on the newest card."))
         posts.repost(one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
 
 

@@ -23,7 +23,7 @@ TOLD: Final = "news.told"
 EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "Only a completed turn is judged. Others keep their work and wait: /go, /judge or /stop.",
-        "A full disk or a database that is away pauses the fleet; it goes on by itself.",
+        "A full disk or a database that is away pauses the fleet; it continues automatically.",
         "Upgrades keep your ledger, receipts and open tasks.",
         "airboss.log is redacted, and only its owner can read it.",
         "Changing the clock of the controller's machine no longer ends or prolongs a lease.",

@@ -119,11 +119,11 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Tel
 def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
     """A machine that is silent, or one that has no room for what its agent says: the agent waits in both cases."""
     title = f"{task.id} · no link to {progress.machine}"
-    then = "What runs there goes on; it is read when the link is back."
+    then = "Work there continues and is read when the link is back."
     if why.startswith(SPOOL_STALLED):
         why = why.removeprefix(SPOOL_STALLED)
         title = f"{task.id} · {progress.machine} cannot write to its disk"
-        then = "The agent waits and nothing is lost. Make room there, and it goes on."
+        then = "The agent waits; nothing is lost. Free some disk space there and it continues."
     return Card(line(title), (line(one_line(why, 120)), line(then)), footer=base, tone=Tone.BAD)
 
 
@@ -164,7 +164,7 @@ def _tests(seen: GateSeen) -> str:
 def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> Card:
     """A gate said no: what ran, how it really ended, where, on what, and the lines that matter."""
     red = [seen for seen in _gates(verdict, progress) if seen.outcome != GateOutcome.PASSED]
-    title, fields, lines = line(f"{task.id} · the gates said no"), [], verdict.reasons
+    title, fields, lines = line(f"{task.id} · gates failed"), [], verdict.reasons
     if red:
         title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")
         fields = [field("Ran", _command(red[0].argv))]

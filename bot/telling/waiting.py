@@ -62,7 +62,7 @@ def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card
     here = every[page.first : page.upto]
     return Card(
         line(title + page.span),
-        tuple(_row(tx, one) for one in here) or (line("Nothing waits."),),
+        tuple(_row(tx, one) for one in here) or (line("Nothing is waiting."),),
         actions=(
             *(Action(one.id, f"/waiting {one.id}", once=False) for one in here),
             *page.actions("/waiting "),

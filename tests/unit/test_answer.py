@@ -89,8 +89,8 @@ async def test_a_long_answer_is_a_document_without_its_secrets(tmp_path: Path) -
 async def test_without_words_that_is_said(tmp_path: Path, said: tuple[str, ...]) -> None:
     async with house(tmp_path) as there:
         await answered(there, *said)
-        (card,) = [one.card for one in there.phone.sent if "said nothing" in everything(one.card)]
-        assert shown(card.lines[0]) == "demo ended its turn well, and said nothing."
+        (card,) = [one.card for one in there.phone.sent if "finished without a message" in everything(one.card)]
+        assert shown(card.lines[0]) == "demo finished without a message."
         assert card.body is None
         assert [action.label for action in card.actions] == ["Log"]
 
@@ -141,7 +141,7 @@ async def test_an_answer_of_two_screens_comes_as_messages_in_order_with_its_code
     async with house(tmp_path, documents=True) as there:
         flight = await answered(there, text)
         cards = answers(there)
-        assert [shown(card.title) for card in cards] == ["t1 · why is it slow?", *["t1 · the answer goes on"] * 2]
+        assert [shown(card.title) for card in cards] == ["t1 · why is it slow?", *["t1 · the answer continues"] * 2]
         assert [f"Message {number} of 3." in everything(card) for number, card in enumerate(cards, 1)] == [True] * 3
         assert all(body(card).count("```") % 2 == 0 for card in cards)
         fences = re.compile(r"```\w*")

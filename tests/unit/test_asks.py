@@ -59,7 +59,7 @@ async def test_what_cannot_be_seen_is_written_out(tmp_path: Path) -> None:
         (card,) = flight.pinged()
         assert card.body is not None
         assert card.body.text() == "echo safe\\u202e\\u001b[2K\\u000drm -rf /"
-        assert "cannot be seen" in everything(card)
+        assert "Invisible characters" in everything(card)
 
 
 async def test_a_secret_is_not_shown_and_that_is_said(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_a_secret_is_not_shown_and_that_is_said(tmp_path: Path) -> None:
         await flight.ask("curl -u me:hunter2 host")
         (card,) = flight.pinged()
         assert "hunter2" not in everything(card)
-        assert "A secret in it is not shown" in everything(card)
+        assert "A secret is hidden" in everything(card)
 
 
 async def test_too_long_to_show_goes_as_a_document(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ async def test_too_long_to_show_goes_as_a_document(tmp_path: Path) -> None:
         await flight.ask(command)
         (card,) = flight.pinged()
         assert Path(card.document).read_text(encoding="utf-8") == command
-        assert "the buttons mean the document" in everything(card)
+        assert "the buttons apply to the document" in everything(card)
         result, _ = await there.press(card, "Allow once")
         assert result.status == 0
 

@@ -129,7 +129,7 @@ async def test_the_list_says_what_each_is_and_brings_it_up_again(tmp_path: Path)
         assert rows[1] == "a2 · t1 · held: changes tests/test_x.py"
         _, (again,) = await there.press(listed, "a1")
         assert labels(again) == ["Allow once", "Allow for this session", "Deny"]
-        old = [one for one in there.phone.sent if one.edits and "asked again" in everything(one.card)]
+        old = [one for one in there.phone.sent if one.edits and "Asked again" in everything(one.card)]
         assert [labels(one.card) for one in old] == [[]]
         result, (told,) = await there.press(first, "Allow once")
         assert result.status == 2

@@ -210,7 +210,7 @@ class SlackAdapter:
                 await self._say_why(outgoing.chat.chat)
             raise undeliverable(error) from error
         except Misused as error:
-            _log.error("Slack takes nothing from us now; it is kept: %s", error)
+            _log.error("Slack accepts nothing now; messages are kept: %s", error)
             if isinstance(error, WrongToken):
                 self._fail(error)
             raise Unavailable(attempted="reach Slack", cause=error.cause, hint=error.hint) from error
@@ -291,7 +291,7 @@ class SlackAdapter:
         except Rejected as error:
             if error.code not in TOO_LARGE:
                 raise
-            _log.warning("Slack refuses a card as it is (%s): it goes shortened, its text as a file", error.code)
+            _log.warning("Slack refuses a card (%s): sending it shortened, with its text as a file", error.code)
             return await send(draw(bare(card))), True
 
     async def _files(self, outgoing: Outgoing, whole: str, thread: str) -> None:

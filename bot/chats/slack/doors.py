@@ -113,7 +113,7 @@ class HttpDoor:
         try:
             asked = await to_bolt_request(request)
         except Exception as error:  # the library reads before it looks at the signature, and stumbles over much
-            _log.info("Slack: a request that cannot be read is turned away (%s)", type(error).__name__)
+            _log.info("Slack: unreadable request refused (%s)", type(error).__name__)
             return web.Response(status=400)
         return await to_aiohttp_response(await self._bolt.async_dispatch(asked))
 
@@ -169,7 +169,7 @@ class SocketDoor:
             async with asyncio.timeout(5):
                 await client.close()  # type: ignore[no-untyped-call] # the library leaves it untyped
         except Exception as error:
-            _log.debug("a Slack socket did not close in order: %r", error)
+            _log.debug("a Slack socket did not close cleanly: %r", error)
         finally:
             for task in (client.message_processor, client.message_receiver, client.current_session_monitor):
                 if task is not None:

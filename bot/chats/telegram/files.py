@@ -54,7 +54,7 @@ async def _fetched(bot: Bot, directory: Path, file: Attachment) -> Attachment:
     too_big = Refused(
         attempted="take your file",
         on=shown,
-        cause="Telegram gives a bot no file beyond 20 MB",
+        cause="Telegram gives bots no file over 20 MB",
         hint="Send a smaller one, or put it where the agent can reach it.",
     )
     if file.size > FETCH_LIMIT:

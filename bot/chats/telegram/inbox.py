@@ -51,7 +51,7 @@ class CommittingQueue(asyncio.Queue[object]):
         try:
             await self._take(item)
         except Exception as error:
-            log.exception("an update from Telegram could not be kept; it is asked for again")
+            log.exception("could not store an update from Telegram; asking for it again")
             raise NetworkError(f"the update was not kept ({type(error).__name__})") from error
 
 

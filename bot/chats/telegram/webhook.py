@@ -53,7 +53,7 @@ class WebhookServer:
 
     async def _update(self, request: web.Request) -> web.Response:
         if not hmac.compare_digest(request.headers.get(HEADER, "").encode(), self._webhook.secret.encode()):
-            log.warning("somebody who does not know the secret called Telegram's webhook")
+            log.warning("a request without the secret reached Telegram's webhook")
             return web.Response(status=403)
         try:
             update = json.loads(await request.read())
@@ -64,6 +64,6 @@ class WebhookServer:
         try:
             await self._take(update)
         except Exception:
-            log.exception("an update from Telegram could not be kept; it comes again")
+            log.exception("could not store an update from Telegram; it comes again")
             return web.Response(status=503)
         return web.Response()
