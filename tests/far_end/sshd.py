@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +73,13 @@ def _program() -> str:
 
 
 @contextlib.contextmanager
-def running_sshd(directory: Path, *, max_sessions: int = 10, port: int = 0) -> Iterator[Sshd]:
+def running_sshd(
+    directory: Path, *, max_sessions: int = 10, port: int = 0, settings: Sequence[str] = ()
+) -> Iterator[Sshd]:
     """Starts a server with everything it needs in ``directory``; ends it and its connections afterwards.
 
     Keys that are there are used. ``port`` is where it listens; otherwise it finds a free one.
+    ``settings`` are more lines of its configuration.
     Raises ``RuntimeError`` with sshd's own words when it does not start.
     """
     program = _program()
@@ -96,7 +99,7 @@ def running_sshd(directory: Path, *, max_sessions: int = 10, port: int = 0) -> I
             f"Port {listens_on}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
             f"AuthorizedKeysFile {directory}/authorized_keys\nPidFile none\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-            f"MaxSessions {max_sessions}\nMaxStartups 200\n"
+            f"MaxSessions {max_sessions}\nMaxStartups 200\n" + "".join(f"{setting}\n" for setting in settings)
         )
         with log.open("wb") as output:
             command = [program, "-D", "-e", "-f", str(directory / "sshd_config")]
