@@ -356,6 +356,7 @@ cards = Table(
     _number("put"),
     _text("message_id"),
     Index(None, "put"),
+    Index(None, "adapter", "chat"),
 )
 
 # How the key of a card begins that has one only so that its buttons can be taken away.
@@ -378,6 +379,7 @@ actions = Table(
     _text("used_by"),
     _added_number("put"),
     Index(None, "adapter", "chat", "command"),
+    Index(None, "command", "put", "created_us"),
 )
 
 # Files that people sent with their words: with a task's request (note 0) or with a later note of theirs.

@@ -10,7 +10,8 @@ down_revision = "0005"
 _INDEXES = {
     "tasks": (("retry_of", "number"), ("adapter", "chat", "number"), ("updated_us",)),
     "gate_runs": (("turn", "gate"), ("task",)),
-    "cards": (("put",),),
+    "cards": (("put",), ("adapter", "chat")),
+    "actions": (("command", "put", "created_us"),),
 }
 
 
