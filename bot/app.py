@@ -322,7 +322,7 @@ def _only_one(home: Path) -> Iterator[None]:
             raise Unavailable(
                 attempted="start a controller",
                 on=str(home),
-                cause="one is running on this AIRBOSS_HOME",
+                cause="another controller is already running on this AIRBOSS_HOME",
                 hint="Use it (airboss chat), or stop it first.",
             ) from None
         yield
@@ -346,6 +346,6 @@ async def _lead(store: Store, place: str, holder: str) -> Lease:
     raise Unavailable(
         attempted="lead this fleet",
         on=store.url,
-        cause="another controller holds the store and goes on renewing its lease",
-        hint="Stop that one first.",
+        cause="another controller holds the store and keeps renewing its lease",
+        hint="Stop that controller first.",
     )

@@ -42,7 +42,7 @@ def _gone(error: Exception) -> bool:
 
 def _explained(error: Exception) -> int:
     if _gone(error):
-        sys.stderr.write(f"🔌 No controller answers: {error}. Start one with: airboss serve\n")
+        sys.stderr.write(f"🔌 No controller is running: {error}. Start it with: airboss serve\n")
         return UNAVAILABLE
     from bot.explain import explain
 
@@ -55,7 +55,8 @@ def _explained(error: Exception) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="airboss", description="Run a fleet of coding agents from a chat, and trust what they hand back."
+        prog="airboss",
+        description="Run a fleet of coding agents from a chat, and land only what passes your gates.",
     )
     parser.add_argument("--home", default="", help="the controller's directory (default: AIRBOSS_HOME)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -63,18 +64,20 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("serve", help="run the controller")
     add.set_defaults(run=_serve)
     add = commands.add_parser("chat", help="talk to the fleet on this terminal")
-    add.add_argument("--say", metavar="TEXT", help="say this one thing, print the answer, end")
+    add.add_argument("--say", metavar="TEXT", help="send one message, print the answer, exit")
     add.add_argument(
-        "--wait", action="store_true", help="with --say: until the task ends; its end is the exit status"
+        "--wait", action="store_true", help="with --say: wait until the task ends and exit with its status"
     )
     add.add_argument("--json", action="store_true", help="with --say: print the answer's data instead of cards")
     add.set_defaults(run=_chat)
-    add = commands.add_parser("demo", help="fly one task from chat to receipt, on throwaway ground")
-    add.add_argument("--agent", default="demo", choices=("demo", "claude", "codex"), help="who does the work")
+    add = commands.add_parser("demo", help="run one task from chat to receipt in a temporary directory")
+    add.add_argument(
+        "--agent", default="demo", choices=("demo", "claude", "codex"), help="which agent does the work"
+    )
     add.set_defaults(run=_demo)
 
     gate = commands.add_parser("gate", help="run gates by hand").add_subparsers(metavar="COMMAND", required=True)
-    add = gate.add_parser("try", help="judge commits by the gates of their base")
+    add = gate.add_parser("try", help="run the gates of the base on a commit")
     add.add_argument("--repo", required=True, metavar="DIR")
     add.add_argument("--base", required=True, metavar="REF")
     add.add_argument("--head", required=True, metavar="REF")
@@ -84,24 +87,26 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("verify", help="check a receipt against a pinned key")
     add.add_argument("receipt", metavar="RECEIPT.json")
     add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
-    add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, as ssh-keygen reads them")
-    add.add_argument("--repo", metavar="DIR", help="also look at the landed commit there")
-    add.add_argument("--ledger", default="", metavar="STORE", help="also compute it again from this store")
+    add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, in ssh-keygen's format")
+    add.add_argument("--repo", metavar="DIR", help="also check the landed commit in this repository")
+    add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_verify)
 
     slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)
     add = slack.add_parser("manifest", help="print the manifest that creates the app")
-    add.add_argument("--prefix", default="", help="before each command's name, as in /PREFIX-run")
-    add.add_argument("--url", default="", help="where Slack sends by HTTP (default: Socket Mode, no address)")
+    add.add_argument("--prefix", default="", help="put this before each command, as in /PREFIX-run")
+    add.add_argument(
+        "--url", default="", help="address that Slack sends to by HTTP (default: Socket Mode, no address)"
+    )
     add.set_defaults(run=_slack_manifest)
 
-    add = commands.add_parser("doctor", help="prove the walls and look for what is missing")
+    add = commands.add_parser("doctor", help="check isolation, machines and configuration")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_doctor)
     _admin(commands)
 
-    add = commands.add_parser("digest", help="figures of a span of time")
+    add = commands.add_parser("digest", help="figures for a period")
     add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_digest)
@@ -117,26 +122,26 @@ def _parser() -> argparse.ArgumentParser:
 def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     machines = commands.add_parser("machines", help="the machines in fleet.toml")
     verbs = machines.add_subparsers(metavar="COMMAND", required=True)
-    add = verbs.add_parser("list", help="what fleet.toml says")
+    add = verbs.add_parser("list", help="list what fleet.toml contains")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_admin_command("list_machines"))
     add = verbs.add_parser("add", help="add a machine to fleet.toml")
     add.add_argument("name")
     add.add_argument("--ssh", default="", metavar="USER@HOST[:PORT]", help="reached by SSH (default: this machine)")
-    add.add_argument("--host-key", default="", metavar="LINE", help="its public key line, compared by you")
+    add.add_argument("--host-key", default="", metavar="LINE", help="its public key line, which you have compared")
     add.add_argument("--identity", default="", metavar="FILE", help="the controller's private key for it")
     add.add_argument("--label", action="append", default=[], metavar="LABEL")
     add.add_argument("--slots", type=int, default=2)
-    add.add_argument("--run-as", default="", metavar="LOGIN", help="this machine's login for agents")
-    add.add_argument("--gate-as", default="", metavar="LOGIN", help="the login for gates")
+    add.add_argument("--run-as", default="", metavar="LOGIN", help="login that agents run as on this machine")
+    add.add_argument("--gate-as", default="", metavar="LOGIN", help="login that gates run as")
     add.set_defaults(run=_admin_command("add_machine"))
 
     people = commands.add_parser("people", help="who may do what")
     verbs = people.add_subparsers(metavar="COMMAND", required=True)
-    add = verbs.add_parser("list", help="what fleet.toml says")
+    add = verbs.add_parser("list", help="list what fleet.toml contains")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_admin_command("list_people"))
-    add = verbs.add_parser("add", help="let somebody in")
+    add = verbs.add_parser("add", help="add a person")
     add.add_argument("name")
     add.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
     add.add_argument("--id", action="append", required=True, metavar="PLATFORM:WORKSPACE:USER", dest="ids")
@@ -170,7 +175,7 @@ def _chat(options: argparse.Namespace) -> int:
 
     home = _home(options)
     if options.say is None and (options.wait or options.json):
-        sys.stderr.write("airboss chat: --wait and --json need --say TEXT\n")
+        sys.stderr.write("airboss chat: --wait and --json require --say TEXT\n")
         return 2
     try:
         return _converse(options, home)

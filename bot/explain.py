@@ -66,9 +66,9 @@ def explain(error: BaseException) -> Explanation:
             return _worded(error, "✋", "Could not", "")
         case _:
             return Explanation(
-                "🐞 That is a bug of ours, not yours",
+                "🐞 Internal error, not your fault",
                 clean(f"{type(error).__name__}: {error}", HEADLINE_LIMIT * 2),
-                "The log (airboss.log in AIRBOSS_HOME) has the whole story; please report it.",
+                "The log (airboss.log in AIRBOSS_HOME) has the details. Please report it.",
                 BUG_STATUS,
             )
 

@@ -57,8 +57,8 @@ class StoreWatch:
         if not self.since_us or now_us - self.since_us < _WORTH_TELLING_US:
             return
         card = Card(
-            line(f"The store was away from {words.span(self.since_us, now_us)}"),
-            (line(one_line(self.cause, 120)), line("Everything waited for it, and goes on now.")),
+            line(f"The store was unavailable from {words.span(self.since_us, now_us)}"),
+            (line(one_line(self.cause, 120)), line("All work waited and continues now.")),
             tone=Tone.WAITING,
         )
         for chat in dict.fromkeys(task.origin for task in tasks.open_tasks(posts.tx)):
@@ -84,13 +84,13 @@ class Vitals:
         if self._config.invalid_us:
             since = words.clock(self._config.invalid_us)
             found.append(
-                f"fleet.toml: invalid since {since}; running on the last valid one ({self._config.invalid})"
+                f"fleet.toml: invalid since {since}; running on the last valid version ({self._config.invalid})"
             )
         now_us = self._supervisor.clock.now_us()
         found += [_died(health) for health in self._supervisor.health() if _is_ill(health, now_us)]
         store = ""
         if self._store.since_us:
-            store = f"the store is away since {words.clock(self._store.since_us)}: {self._store.cause}"
+            store = f"the store has been unavailable since {words.clock(self._store.since_us)}: {self._store.cause}"
         return Troubles(self._redact(store), tuple(map(self._redact, found)))
 
 
@@ -100,5 +100,5 @@ def _is_ill(health: Health, now_us: int) -> bool:
 
 def _died(health: Health) -> str:
     times = "once" if health.deaths == 1 else f"{health.deaths} times, last"
-    now = "runs again" if health.running else "starts again soon"
-    return f"{health.name} died {times} at {words.clock(health.died_us)} and {now}: {health.error}"
+    now = "is running again" if health.running else "will restart soon"
+    return f"{health.name} failed {times} at {words.clock(health.died_us)} and {now}: {health.error}"

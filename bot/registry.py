@@ -130,7 +130,7 @@ class Dialect:
     ``before``: what stands before every verb where none has a name of its own, so that the help says it once."""
 
     write: Callable[[str], str] = "/{}".format
-    advice: str = "/help VERB tells more. Words without a slash work too; a reply to a card goes to its agent."
+    advice: str = "/help VERB tells more. The slash is optional; a reply to a card goes to its agent."
     before: str = ""
 
 

@@ -52,7 +52,7 @@ class LiveConfig:
                 self._config = await asyncio.to_thread(load_fleet, self.path)
             except AirbossError as error:
                 self.invalid_us, self.invalid = self.invalid_us or self._clock.now_us(), error.cause or str(error)
-                _log.error("fleet.toml is invalid; running on the last valid one: %s", error)
+                _log.error("fleet.toml is invalid; running on the last valid version: %s", error)
             else:
                 await changed()
                 self.invalid_us, self.invalid = 0, ""

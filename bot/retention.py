@@ -49,7 +49,7 @@ class Retention:
             try:
                 await self.prune()
             except AirbossError:
-                log.exception("old messages and files could not be pruned; they are tomorrow")
+                log.exception("old messages and files could not be removed; trying again tomorrow")
             await self._clock.sleep(_EVERY_SECONDS)
 
     async def prune(self) -> None:
@@ -80,7 +80,7 @@ class Retention:
                 elif _is_old(path, before_us):
                     path.unlink()
             except OSError as error:
-                log.warning("%s is too old to keep, but cannot be removed: %s", path, error.strerror)
+                log.warning("%s has expired but cannot be removed: %s", path, error.strerror)
 
 
 def _shown(cards: Iterable[str]) -> Iterator[str]:

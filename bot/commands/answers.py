@@ -48,9 +48,9 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         if asked.kind == "stall":
             raise Refused(
                 attempted=f"{verb} {asked.id}",
-                cause="a turn that stopped short is not answered with yes or no",
-                hint=f"/go {asked.task} lets the agent go on, /judge {asked.task} judges its work as it is, "
-                f"/stop {asked.task} ends the task.",
+                cause="a turn that stopped early cannot be approved or denied",
+                hint=f"/go {asked.task} lets the agent continue, /judge {asked.task} runs the gates on its work "
+                f"as it is, /stop {asked.task} ends the task.",
             )
         right = Right.RELEASE if asked.kind == "hold" else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
@@ -59,8 +59,8 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         if allow and asked.questions and not reason:
             raise Misused(
                 attempted=f"answer {asked.id}",
-                cause="the agent asks for an answer, not for leave",
-                hint=f"/approve {asked.id} and the answer: an option's number, or your own words.",
+                cause="the agent asked a question; it needs an answer",
+                hint=f"/approve {asked.id} and your answer: an option's number or your own words.",
             )
         settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
 
@@ -75,7 +75,7 @@ def _demand_shown(tx: Tx, call: Call, asked: Approval, *, allow: bool) -> None:
     if digest and digest != asks.binding(asked):
         raise Refused(
             attempted=f"{call.verb} {asked.id}",
-            cause="it is not what the button showed" if call.digest else "it changed since it was shown",
+            cause="it changed since this button was shown" if call.digest else "it changed since it was shown",
             hint=f"/waiting {asked.id} shows it as it is now.",
         )
 
@@ -90,7 +90,7 @@ def _meant(tx: Tx, call: Call, word: str) -> Approval | list[Approval]:
         task = find_task(tx, call, word)
         every = [one for one in every if one.task == task.id]
     if not every:
-        raise Misused(attempted="tell what is meant", cause="nothing waits for a person")
+        raise Misused(attempted="find what you mean", cause="nothing is waiting for a person")
     here = every if word else waiting.asked_in(tx, call.message.chat, every, call.message.reply_to)
     return here[0] if len(here) == 1 else here or every
 
@@ -99,12 +99,12 @@ def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> 
     """Nothing is decided: what may be meant is shown, with its buttons."""
     call.came_to(posts, status=Misused.status)
     if len(every) == 1:
-        lead = line("Nothing is decided yet: this chat had not shown it.")
+        lead = line("Nothing decided yet: this chat had not shown it before.")
         files = context.home / "files"
         waiting.bring_up(posts, context.config(), call.message.chat, every[0], files, lead=lead)
         return
     page = Page.of(1, len(every))
-    posts.post(call.message.chat, waiting.list_card(posts.tx, "Which one? Nothing is decided yet", every, page))
+    posts.post(call.message.chat, waiting.list_card(posts.tx, "Which one? Nothing decided yet", every, page))
 
 
 def _scope(asked: Approval, rest: str) -> tuple[str, str]:
@@ -144,7 +144,7 @@ async def show_waiting(context: Context, call: Call) -> Effect:
             asked = approvals.find(tx, given[0])
             if asked not in approvals.waiting(tx):
                 raise Refused(
-                    attempted=f"bring up {asked.id}", cause=f"it waits no more: {asked.decision or 'expired'}"
+                    attempted=f"show {asked.id}", cause=f"it is no longer waiting: {asked.decision or 'expired'}"
                 )
             waiting.bring_up(posts, context.config(), call.message.chat, asked, context.home / "files")
             return
@@ -158,15 +158,13 @@ async def show_waiting(context: Context, call: Call) -> Effect:
 COMMANDS = (
     Command(
         "approve",
-        "say yes to what waits",
+        "approve a request",
         "[ID] [session] [WHY]",
         Right.APPROVE,
         approve,
         SECTION,
         aliases=("yes",),
     ),
-    Command(
-        "deny", "say no to what waits", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",), urgent=True
-    ),
-    Command("waiting", "what waits for a person", "[ID|PAGE]", Right.SEE, show_waiting, SECTION),
+    Command("deny", "deny a request", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",), urgent=True),
+    Command("waiting", "requests that wait for a person", "[ID|PAGE]", Right.SEE, show_waiting, SECTION),
 )

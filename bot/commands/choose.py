@@ -36,14 +36,14 @@ def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
     if not wanted and len(known) == 1:
         return known[0]
     names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=')}s.NAME]"
-    cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; which {what}?"
+    cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; choose a {what}"
     if not wanted and not known:
         cause = f"fleet.toml has no {what}"
     raise Misused(
         attempted=f"choose the {what}",
         on=wanted,
         cause=cause,
-        hint=f"Known: {names}. Write {option}NAME before the words, or -- before words that begin with @.",
+        hint=f"Known: {names}. Write {option}NAME before the prompt, or -- before a prompt that starts with @.",
     )
 
 
@@ -96,7 +96,7 @@ def _question(verb: str, request: RunRequest, what: str, names: list[str], away:
         replace(turn, command=_written(verb, replace(request, **{what: turn.command})), once=True)
         for turn in page.actions("?")
     ]
-    lines = [line("⚠ does not answer now")] if any(name in away for name in names[page.first : page.upto]) else []
+    lines = [line("⚠ not reachable now")] if any(name in away for name in names[page.first : page.upto]) else []
     return Card(line(title + page.span), tuple(lines), actions=(*options, *turns), tone=Tone.WAITING, choice=True)
 
 
@@ -122,17 +122,17 @@ def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
     """Remembers the choice, and asks for the words."""
     cancel = context.registry.write(call.message.adapter, "cancel")
     # Where others talk too, a platform may not give us plain words, and none of them would be surely ours.
-    how = "Your next message here is" if call.message.private else "Reply to this message, or mention me: that is"
+    how = "Your next message here is" if call.message.private else "Reply to this message or mention me: that is"
 
     def effect(posts: Posts) -> None:
         key, count = _held(posts.tx, call)
         machine = "any machine" if draft.machine == ANY else draft.machine
         card = Card(
-            line("Send me the words."),
+            line("Send the prompt."),
             (
                 line(f"{draft.agent} · {draft.repo} · {machine}"),
                 *_kept(count),
-                line(f"{how} the task; {cancel} drops it."),
+                line(f"{how} the task; {cancel} discards it."),
             ),
             tone=Tone.WAITING,
         )
@@ -152,4 +152,4 @@ def _held(tx: Tx, call: Call) -> tuple[str, int]:
 
 
 def _kept(count: int) -> list[Line]:
-    return [line(f"{count} file{'s' if count > 1 else ''} kept for it.")] if count else []
+    return [line(f"{count} file{'s' if count > 1 else ''} attached.")] if count else []

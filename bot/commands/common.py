@@ -51,9 +51,9 @@ def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
         return last
     ids = ", ".join(one.id for one in (here or tasks.recent(tx, 5)))
     raise Misused(
-        attempted="tell which task is meant",
-        cause="no task is named" if not here else "several are open",
-        hint=f"Add one of: {ids}" if ids else "There is none yet: /run begins one.",
+        attempted="find the task",
+        cause="no task is named" if not here else "several tasks are open",
+        hint=f"Add one of: {ids}" if ids else "There are no tasks yet: /run starts one.",
     )
 
 

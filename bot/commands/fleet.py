@@ -65,7 +65,7 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     lines, live, page = await context.store.read(read)
     card = Card(
         line(f"{words.count(live, 'session')} at work{page.span}"),
-        tuple(lines) or (line("Nothing was asked for yet: /run begins a task."),),
+        tuple(lines) or (line("No tasks yet: /run starts one."),),
         actions=page.actions("/sessions "),
         footer=footed(context.config().isolation),
     )
@@ -137,8 +137,8 @@ async def gates(context: Context, call: Call) -> Effect:
     title = line(f"{chosen[0].id} · gates" if len(chosen) == 1 else "Gates of the last tasks")
     newest = lines[-11:]
     if len(lines) > len(newest):
-        newest.insert(0, line(f"{len(lines) - len(newest)} earlier ones"))
-    return reply(call, Card(title, tuple(newest) or (line("No gate has run."),), footer=footed(isolation)))
+        newest.insert(0, line(f"{len(lines) - len(newest)} earlier runs"))
+    return reply(call, Card(title, tuple(newest) or (line("No gate has run yet."),), footer=footed(isolation)))
 
 
 async def people(context: Context, call: Call) -> Effect:

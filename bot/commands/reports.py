@@ -40,7 +40,9 @@ async def logs(context: Context, call: Call) -> Effect:
     tail = _tail(lines)
     card = Card(
         line(f"{task.id} · log"),
-        (line(f"{words.count(len(lines), 'line')}; the last {len(tail)}:"),) if lines else (line("No word yet."),),
+        (line(f"{words.count(len(lines), 'line')}; the last {len(tail)}:"),)
+        if lines
+        else (line("No output yet."),),
         body=Untrusted("\n".join(tail)[-_SHOWN_CHARACTERS:]) if tail else None,
         footer=footed(await _isolation(context, task)),
         document=path,
@@ -82,7 +84,7 @@ async def diff(context: Context, call: Call) -> Effect:
 
     session, snapshot = await context.store.read(read)
     if session is None or not snapshot:
-        raise Refused(attempted=f"show what {task.id} changed", cause="it has handed over no change yet")
+        raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
     data = await context.control.diff(task.repo, session.base, snapshot, _DIFF_LIMIT)
     text = data.decode("utf-8", "replace")
     path = await _file_if_long(context, f"{task.id}.diff", text)
@@ -116,7 +118,7 @@ async def digest(context: Context, call: Call) -> Effect:
     """What the fleet did in a span of time, as figures anyone can recompute, and one picture."""
     span = parse_span(call.args)
     if span is None:
-        raise DIGEST.misused(f"{call.args[:20]!r} is no span of time")
+        raise DIGEST.misused(f"{call.args[:20]!r} is not a time span")
     made = await make_digest(context.store, span)
     call.result.data = made.to_json()
     picture = await asyncio.to_thread(_draw, context.home / "files", made)
@@ -199,13 +201,13 @@ def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, 
             attempted="verify the receipt",
             on=str(path),
             cause=str(error),
-            hint="/receipt tells where it should be.",
+            hint="/receipt shows where it should be.",
         ) from error
 
 
-DIGEST = Command("digest", "figures of a day or a span", "[24h|7d|all]", Right.SEE, digest, SECTION)
+DIGEST = Command("digest", "figures for a day or another period", "[24h|7d|all]", Right.SEE, digest, SECTION)
 COMMANDS = (
-    Command("logs", "what the agent did and said", "[TASK]", Right.SEE, logs, SECTION, aliases=("log",)),
+    Command("logs", "what the agent did and reported", "[TASK]", Right.SEE, logs, SECTION, aliases=("log",)),
     Command("diff", "what a task changed", "[TASK]", Right.SEE, diff, SECTION),
     DIGEST,
     Command("receipt", "a landed task's signed receipt", "[TASK]", Right.SEE, receipt, SECTION),

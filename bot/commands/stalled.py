@@ -20,7 +20,10 @@ from gates.people import Right
 
 SECTION = "Tasks"
 _APPROVAL = re.compile(r"[aA]\d{1,9}")
-_TOLD = {ApprovalDecision.GO_ON: "the agent goes on", ApprovalDecision.JUDGE: "its work is judged as it is"}
+_TOLD = {
+    ApprovalDecision.GO_ON: "the agent continues",
+    ApprovalDecision.JUDGE: "its work goes to the gates as it is",
+}
 
 
 async def go(context: Context, call: Call) -> Effect:
@@ -39,14 +42,14 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
     def effect(posts: Posts) -> None:
         tx = posts.tx
         task = _meant(tx, call, given[0] if given else "")
-        attempted = f"go on with {task.id}" if choice is ApprovalDecision.GO_ON else f"judge {task.id} as it is"
+        attempted = f"continue {task.id}" if choice is ApprovalDecision.GO_ON else f"judge {task.id} as it is"
         stall = stalls.waiting(tx, task.id)
         if stall is None:
             raise Refused(attempted=attempted, cause=f"it is not stalled: it is {task.state}")
         if call.digest and call.digest != asks.binding(stall):
             raise Refused(
                 attempted=attempted,
-                cause="the task stopped short again since this button was made",
+                cause="the task's turn stopped early again after this button was shown",
                 hint=f"/waiting {stall.id} shows it as it is now.",
             )
         decided = stalls.decide(tx, stall, choice, call.actor)
@@ -70,7 +73,13 @@ def _meant(tx: Tx, call: Call, word: str) -> Task:
 
 COMMANDS = (
     Command(
-        "go", "let an agent that stopped short go on", "[TASK]", Right.STEER, go, SECTION, aliases=("continue",)
+        "go",
+        "let an agent continue after it stopped early",
+        "[TASK]",
+        Right.STEER,
+        go,
+        SECTION,
+        aliases=("continue",),
     ),
-    Command("judge", "judge what an agent left when it stopped short", "[TASK]", Right.RUN, judge, SECTION),
+    Command("judge", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, SECTION),
 )

@@ -34,12 +34,12 @@ _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
 _REACHES: Final = {
-    Reach.AT_ITS_START: "queued: read when the agent begins",
-    Reach.STEERING: "steers the running turn",
+    Reach.AT_ITS_START: "queued: the agent reads it when it starts",
+    Reach.STEERING: "sent to the running agent",
     Reach.NEXT_TURN: "queued: the agent reads it as its next turn",
-    Reach.BEFORE_LANDING: "queued: read before anything lands",
-    Reach.WITHDRAWS: "the approval is withdrawn and the agent goes on",
-    Reach.GOES_ON: "the agent goes on with your words",
+    Reach.BEFORE_LANDING: "queued: the agent reads it before anything lands",
+    Reach.WITHDRAWS: "approval withdrawn; the agent continues",
+    Reach.GOES_ON: "the agent continues with your message",
 }
 
 
@@ -47,7 +47,7 @@ async def say(context: Context, call: Call) -> Effect:
     """Hands words to a task's agent: into its running turn, or as its next one; to its question, as the answer."""
     wanted, text = split_task(call)
     if not text:
-        raise SAY.misused("there are no words in it")
+        raise SAY.misused("the message is empty")
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
@@ -77,7 +77,7 @@ def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: app
     """The card that asked for a yes loses its buttons, and says why."""
     base = footer(task, Progress(), context.config().isolation)
     who = "you" if call.actor == task.requester else call.person.name
-    title = line(f"{task.id} · {'goes on' if held.kind == 'stall' else 'withdrawn'}: {who} said more")
+    title = line(f"{task.id} · {'continues' if held.kind == 'stall' else 'withdrawn'}: {who} sent a message")
     card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
     for key in (asks.key(held), asks.reminder_key(held)):
         buttons.change(posts, key, card)
@@ -88,9 +88,9 @@ async def mute(context: Context, call: Call) -> Effect:
     if not call.message.private and not may(call.person, Right.RUN):
         raise Refused(
             attempted="do /mute",
-            on="a chat that others read too",
-            cause=f"it takes the right to {Right.RUN}, and your role is {call.person.role}",
-            hint=f"{context.registry.write(call.message.adapter, 'notify')} none silences what is meant for you.",
+            on="a shared chat",
+            cause=f"this needs the right to {Right.RUN}; your role is {call.person.role}",
+            hint=f"{context.registry.write(call.message.adapter, 'notify')} none silences what is sent to you.",
         )
     chat, given = call.message.chat, tidy(call.args).lower()
     if given in ("off", "no", "end"):
@@ -99,7 +99,7 @@ async def mute(context: Context, call: Call) -> Effect:
         return _muted(context, call, mutes.FOR_EVER)
     found = _SPAN.match(given)
     if found is None:
-        raise MUTE.misused(f"{given[:20]!r} is no time")
+        raise MUTE.misused(f"{given[:20]!r} is not a length of time")
     span = int(found.group(1)) * _UNIT_US[(found.group(2) or "m")[0]]
 
     def effect(posts: Posts) -> None:
@@ -116,7 +116,7 @@ def _muted(context: Context, call: Call, until: int | None) -> Effect:
         text = (
             f"Quiet until {context.registry.write(call.message.adapter, 'mute')} off"
             if until
-            else "Pings are on again"
+            else "Sound is on again"
         )
         reply(call, Card(line(text)))(posts)
 
@@ -129,8 +129,8 @@ async def cancel(context: Context, call: Call) -> Effect:
 
     def effect(posts: Posts) -> None:
         dropped = drafts.drop(posts.tx, call.message.chat, call.message.sender)
-        how = Card(line("There is nothing to drop."), (line(f"{stop} {call.task or 'TASK'} ends a task."),))
-        reply(call, Card(line("Dropped; nothing was begun.")) if dropped else how)(posts)
+        how = Card(line("No draft to discard."), (line(f"{stop} {call.task or 'TASK'} ends a task."),))
+        reply(call, Card(line("Draft discarded; no task started.")) if dropped else how)(posts)
 
     return effect
 
@@ -153,13 +153,13 @@ async def notify(context: Context, call: Call) -> Effect:
             elif word == "off":
                 wish = replace(wish, quiet_from=0, quiet_to=0)
             elif word != "quiet" and word != zone.lower():
-                raise NOTIFY.misused(f"{word[:20]!r} is no level and no time")
+                raise NOTIFY.misused(f"{word[:20]!r} is not a level or a time")
         if zone:
             wish = replace(wish, zone=_zone(zone))
         set_wish(tx, config, person, wish)
         quiet = "no quiet hours"
         if wish.quiet_from != wish.quiet_to:
-            quiet = f"quiet {_hours(wish)} {wish.zone}: only a task's end makes a sound then"
+            quiet = f"quiet {_hours(wish)} {wish.zone}: only a task's end makes a sound during them"
         card = Card(line(f"You hear: {wish.level}"), (line(_HEARS[wish.level]), line(quiet)))
         reply(call, card)(posts)
 
@@ -169,7 +169,7 @@ async def notify(context: Context, call: Call) -> Effect:
 def _minute(hour: str, minute: str | None) -> int:
     found = int(hour) * 60 + int(minute or 0)
     if int(minute or 0) > 59 or found > DAY_MINUTES:
-        raise NOTIFY.misused(f"{hour}:{minute} is no time of day")
+        raise NOTIFY.misused(f"{hour}:{minute} is not a time of day")
     return found % DAY_MINUTES
 
 
@@ -182,27 +182,29 @@ def _zone(name: str) -> str:
     try:
         return ZoneInfo(known).key
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise NOTIFY.misused(f"{name[:40]!r} is no time zone known here, such as Europe/Berlin") from error
+        raise NOTIFY.misused(f"{name[:40]!r} is not a known time zone; write one like Europe/Berlin") from error
 
 
 _HOURS = re.compile(r"(\d{1,2})(?::(\d{2}))?-(\d{1,2})(?::(\d{2}))?$")
 _LEVELS = frozenset(map(str, Level))
 _HEARS = {
-    Level.ALL: "Reds, questions, bad ends and good ends of your tasks.",
-    Level.MINE: "The first red, questions and bad ends of your tasks.",
-    Level.FINAL: "The ends of your tasks, good and bad.",
-    Level.NONE: "Nothing; every card still comes.",
+    Level.ALL: "Failed gates, questions, and every end of your tasks.",
+    Level.MINE: "The first failed gate, questions, and failed ends of your tasks.",
+    Level.FINAL: "Every end of your tasks.",
+    Level.NONE: "Nothing. Cards still arrive silently.",
 }
 
-SAY = Command("say", "tell a task's agent something", "[TASK] WORDS…", Right.STEER, say, SECTION, aliases=("tell",))
-MUTE = Command("mute", "no sound in this chat", "[30m|2h|1d|off]", Right.SEE, mute, SECTION)
+SAY = Command(
+    "say", "send a message to a task's agent", "[TASK] WORDS…", Right.STEER, say, SECTION, aliases=("tell",)
+)
+MUTE = Command("mute", "silence this chat", "[30m|2h|1d|off]", Right.SEE, mute, SECTION)
 NOTIFY = Command(
     "notify",
-    "what makes a sound for you",
+    "choose what makes a sound",
     "[all|mine|final|none] [22:00-07:00|off] [ZONE]",
     Right.SEE,
     notify,
     SECTION,
 )
-CANCEL = Command("cancel", "drop what waits for your words", "", Right.SEE, cancel, SECTION)
+CANCEL = Command("cancel", "discard your draft", "", Right.SEE, cancel, SECTION)
 COMMANDS = (SAY, CANCEL, MUTE, NOTIFY)

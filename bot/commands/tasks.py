@@ -104,10 +104,10 @@ async def stop(context: Context, call: Call) -> Effect:
         tx = posts.tx
         now = tasks.task(tx, task.id)
         if now.state in ENDS:
-            raise Refused(attempted=f"stop {task.id}", cause=f"it has ended: {now.state}")
+            raise Refused(attempted=f"stop {task.id}", cause=f"it has already ended: {now.state}")
         asked = tasks.request_stop(tx, task.id, call.actor)
         buttons.withdraw(posts, now.origin, f"/stop {task.id}")
-        title = f"{task.id} · stopping" if asked else f"{task.id} · was asked to stop before"
+        title = f"{task.id} · stopping" if asked else f"{task.id} · already stopping"
         posts.post(
             call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
         )
@@ -138,13 +138,13 @@ async def retry(context: Context, call: Call) -> Effect:
                 cause=f"already retried as {before.id}, which is {before.state}",
                 hint=f"/session {before.id} shows it."
                 if before.state not in ENDS
-                else f"/retry {before.id} tries once more.",
+                else f"/retry {before.id} retries that task.",
             )
         if now.state not in ENDS:
-            demand(call.person, Right.STOP, attempted=f"stop {now.id}, which a retry does")
+            demand(call.person, Right.STOP, attempted=f"stop {now.id}, as a retry requires")
             if not tasks.request_stop(tx, now.id, call.actor):
                 raise Refused(
-                    attempted=f"retry {now.id}", cause="it is being stopped", hint="Try again when it has ended."
+                    attempted=f"retry {now.id}", cause="it is stopping", hint="Try again when it has ended."
                 )
             tx.after_commit(lambda: context.control.wake(now.id))
         again = _create(
@@ -171,5 +171,5 @@ COMMANDS = (
     RUN,
     ASK,
     Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("kill",), urgent=True),
-    Command("retry", "do a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
+    Command("retry", "run a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
 )

@@ -24,7 +24,7 @@ def _say(words: str) -> None:
 def _first_attempt(source: Path) -> None:
     _say("📖 reading shop/pricing.py")
     text = source.read_text()
-    _say("🔎 the discount is added, it should be taken off")
+    _say("🔎 the discount is added; it should be subtracted")
     source.write_text(text.replace(_FAULT, "price - price * percent // 100"))
     _say("✏️ edited shop/pricing.py")
     _say("Done. All tests pass, the discount is fixed.")
@@ -32,13 +32,13 @@ def _first_attempt(source: Path) -> None:
 
 def _second_attempt(source: Path, prompt: str) -> None:
     failed = re.findall(r"::(test_\w+)", prompt)
-    _say(f"📖 reading the gate's output: {failed[0] if failed else 'a test'} is red")
+    _say(f"📖 reading the gate's output: {failed[0] if failed else 'a test'} failed")
     text = source.read_text()
     _say("🔎 a discount above 100 percent must not pay the customer")
     guard = "    percent = max(0, min(percent, 100))\n"
     source.write_text(text.replace("    return price", guard + "    return price", 1))
     _say("✏️ edited shop/pricing.py")
-    _say("Mended: the percentage is now kept between 0 and 100.")
+    _say("Fixed: the percentage now stays between 0 and 100.")
 
 
 def _note(prompt: str) -> None:
@@ -47,7 +47,7 @@ def _note(prompt: str) -> None:
     _say("📖 reading README.md")
     readme = Path("README.md")
     readme.write_text(f"{readme.read_text().rstrip()}\n\n- {asked}\n")
-    _say("Noted it in README.md. I am the demo's agent; a real one would have done it.")
+    _say("Added a note to README.md. This is the demo's agent; a real agent would do the work.")
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from gates.receipts.sshsig import load_or_create, public_of
 
 _WIDTH: Final = 76
 _TASK: Final = "t1"
-_REFUSED: Final = "the agent's first 'done' was refused by the gate"
+_REFUSED: Final = "the gate failed the agent's first attempt"
 _MACHINES: Final = 2
 _LOOKS: Final = 100
 
@@ -38,7 +38,7 @@ def demo(agent: str = "", keep: Path | None = None) -> int:
     world.ready(agent)
     _tell("Airboss demo: one task from chat to receipt", heading=True)
     _tell(
-        f"A throwaway repository with a failing test, and two machines: evo-x2 (this one) and macbook (over real "
+        f"A temporary repository with a failing test, and two machines: evo-x2 (this one) and macbook (over real "
         f"SSH, a server on loopback). Agent: {agent}. No token. Everything is in {directory}."
     )
     with world.make(directory, agent) as made:
@@ -51,21 +51,21 @@ def demo(agent: str = "", keep: Path | None = None) -> int:
 async def _fly(made: world.World, agent: str) -> int:
     async with App.open(made.home) as app:
         await _seen(app)
-        await _say(app, "/status", "First: what is there?")
+        await _say(app, "/status", "First, look at the fleet.")
         ran = await _say(
             app,
             f"/run on=macbook {world.PROMPT}",
-            "Ask for a change, as you would from a train. Each card is what a phone would show.",
+            "Ask for a change. Each card is what a phone would show.",
             wait=True,
         )
         if ran.get("end") != 0:
             return await _not_landed(app, agent)
-        await _say(app, "/digest", "The day in figures, each recomputable from the ledger, and a picture.")
-        await _say(app, f"/receipt {_TASK}", "The receipt: what was judged, by which command, and what landed.")
+        await _say(app, "/digest", "The day's figures, all recomputable from the ledger, and a picture.")
+        await _say(app, f"/receipt {_TASK}", "The receipt: what was tested, by which command, and what landed.")
     checks = shown(made, ended=int(ran["end"]))
     if agent != "demo":
         del checks[_REFUSED]  # a real agent may well be right at once
-    _tell("Verify the receipt, with the key pinned beforehand and the repository at hand:")
+    _tell("Verify the receipt against the pinned key and the repository:")
     checks["the receipt is verified"] = await _verified(made) == 0
     _tell("What this run showed", heading=True)
     for what, true in checks.items():
@@ -86,7 +86,7 @@ async def _not_landed(app: App, agent: str) -> int:
     """Shows what the agent said, and what is usually the matter."""
     await _say(app, f"/logs {_TASK}", "It did not land. What happened:")
     if agent != "demo":
-        _tell(f"Is {agent} logged in here? Run `{agent}` once by hand, and see that it answers; then try again.")
+        _tell(f"Is {agent} logged in here? Run `{agent}` once by hand and check that it answers. Then try again.")
     return 1
 
 
@@ -143,11 +143,11 @@ def _go_on(made: world.World) -> None:
             export AIRBOSS_HOME={made.home}
             {airboss} chat
 
-            is a chat with this very fleet (evo-x2 only: the macbook is closed now). Try there:
+            opens a chat with this fleet (evo-x2 only: the macbook is now off). Try:
               /run on=evo-x2 Say hello in README.md
               /status   /diff t1   /help
 
-            And look at what landed, and at its receipt with OpenSSH alone:
+            See what landed, and verify its receipt with OpenSSH alone:
             git -C {made.repository} log --stat -1
             ssh-keygen -Y verify -n airboss-receipt-v1 -I airboss -f $AIRBOSS_HOME/receipts/allowed_signers \\
               -s $AIRBOSS_HOME/receipts/{_TASK}.json.sig < $AIRBOSS_HOME/receipts/{_TASK}.json

@@ -18,7 +18,7 @@ import tomlkit
 
 from fleet.errors import Misused, Unavailable
 
-PROMPT = "A 10% discount makes things dearer. Mend shop/pricing.py."
+PROMPT = "A 10% discount raises the price. Fix shop/pricing.py."
 
 _PACKAGES = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
 _FILES = {
@@ -138,7 +138,7 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
         "codex": {"driver": "codex", "program": ["codex"]},
     }
     if agent not in known:
-        raise Misused(attempted="fly the demo", on=f"AGENT={agent}", hint=f"Known: {', '.join(known)}.")
+        raise Misused(attempted="run the demo", on=f"AGENT={agent}", hint=f"Known: {', '.join(known)}.")
     document = {
         "isolation": "unsafe-same-user",
         "machines": machines,
@@ -155,14 +155,14 @@ def ready(agent: str) -> None:
     """
     if agent in _PACKAGES and shutil.which(agent) is None:
         raise Unavailable(
-            attempted="fly the demo",
+            attempted="run the demo",
             on=f"AGENT={agent}",
-            cause=f"there is no program called {agent} on PATH",
+            cause=f"{agent} is not on PATH",
             hint=f"Install it (npm install -g {_PACKAGES[agent]}), log in once by running it, and try again.",
         )
     if agent == "codex" and not _own_model_server() and not _answers("codex", "login", "status"):
         raise Unavailable(
-            attempted="fly the demo",
+            attempted="run the demo",
             on="AGENT=codex",
             cause="codex is not logged in",
             hint="Run `codex login` by hand, then try again.",

@@ -35,7 +35,7 @@ def disk(subject: str, free: int, where: str) -> Finding:
     """The finding for ``free`` bytes left."""
     what = f"{free / (1 << 30):.1f} GiB free ({where})"
     if free < DISK_FLOOR:
-        return Finding(Level.WARN, subject, f"only {what}", "free some space: below 1 GiB work stalls soon")
+        return Finding(Level.WARN, subject, f"only {what}", "free some disk space: below 1 GiB work stops soon")
     return Finding(Level.OK, subject, what)
 
 
@@ -44,7 +44,7 @@ def clock(subject: str, clock_us: int, before_us: int, after_us: int) -> Finding
     skew = max(before_us - clock_us, clock_us - after_us, 0)
     if skew > SKEW_US:
         what = f"the clock differs from the controller's by {skew / 1_000_000:.1f} s"
-        return Finding(Level.WARN, subject, what, "set it by the network (apt install systemd-timesyncd)")
+        return Finding(Level.WARN, subject, what, "synchronise it over the network (apt install systemd-timesyncd)")
     return Finding(Level.OK, subject, "the clock agrees with the controller's")
 
 
@@ -102,9 +102,9 @@ def _secrets(config: FleetConfig, home: Path) -> Iterator[Finding]:
     for name, agent in config.agents.items():
         for variable in agent.env:
             if not secrets.get(variable):
-                what = f"the agent {name} wants {variable}, which .env does not set"
+                what = f"the agent {name} needs {variable}, which .env does not set"
                 yield Finding(
-                    Level.WARN, _SUBJECT, what, f"add {variable}=… to {home / SECRETS_FILE}, or drop it from env"
+                    Level.WARN, _SUBJECT, what, f"add {variable}=… to {home / SECRETS_FILE}, or remove it from env"
                 )
 
 
@@ -113,16 +113,16 @@ def _fleet(config: FleetConfig) -> Iterator[Finding]:
         yield Finding(
             Level.WARN,
             "isolation",
-            "unsafe-same-user: agents reach whatever the controller can; each card, verdict and receipt says so",
-            "give controller, agents and gates logins of their own (docs/configuration.md)",
+            "unsafe-same-user: agents can reach all the controller can; each card, verdict and receipt says so",
+            "give the controller, agents and gates separate logins (docs/configuration.md)",
         )
     if not any(machine.runs_gates(config.isolation) for machine in config.machines.values()):
         yield Finding(
             Level.BAD,
             "fleet",
-            "no machine may run gates, so nothing could ever land",
+            "no machine may run gates, so nothing can land",
             "name a gate_as on a machine",
         )
     for part, entries in (("people", config.people), ("repos", config.repos), ("agents", config.agents)):
         if not entries:
-            yield Finding(Level.WARN, "fleet", f"fleet.toml names no {part}", "see docs/configuration.md")
+            yield Finding(Level.WARN, "fleet", f"fleet.toml has no {part}", "see docs/configuration.md")

@@ -160,7 +160,7 @@ async def _ask(
             attempted="examine the login",
             on=login.subject,
             cause=f"{ran.exit}: {clean(ran.err.decode('utf-8', 'replace'), 300)}",
-            hint=f"check that `{login.config.python}` there is Python 3.9 or later (apt install python3)",
+            hint=f"check that `{login.config.python}` on that machine is Python 3.9 or later (apt install python3)",
         )
     return answer, before_us, after_us
 
@@ -176,7 +176,7 @@ def _facts(login: _Login) -> list[Finding]:
     else:
         findings.append(Finding(Level.OK, login.subject, f"answers as {facts.user}, Python {facts.python}"))
     if login.config.executor == "ssh":
-        findings.append(Finding(Level.OK, login.subject, "shows the host key that is pinned"))
+        findings.append(Finding(Level.OK, login.subject, "host key matches the pinned key"))
     findings.append(disk(login.subject, facts.disk_free, facts.home))
     if login.role == "gates" and facts.walled:
         findings.append(Finding(Level.OK, login.subject, "builds walls around each gate run"))
@@ -207,7 +207,7 @@ def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, 
         return Finding(Level.OK, login.subject, f"has {name}: {clean(seen['says'] or seen['path'], 120)}")
     told = ".".join(map(str, found)) or clean(seen["says"], 60) or "an unknown version"
     wanted = ".".join(map(str, tested))
-    what = f"has {name} {told}; what was tested is {wanted}"
+    what = f"has {name} {told}; the tested version is {wanted}"
     return Finding(Level.WARN, login.subject, what, f"npm install -g {_NPM[driver]}@{wanted}")
 
 
@@ -219,6 +219,11 @@ def _nowhere(config: FleetConfig, findings: list[Finding], present: list[_Login]
         lacking = {one.subject for one in findings if one.what.endswith(f"so the agent {name} cannot work here")}
         if answered and answered <= lacking:
             missing.append(
-                Finding(Level.BAD, f"agent {name}", "is on no machine", "install it, or remove it from fleet.toml")
+                Finding(
+                    Level.BAD,
+                    f"agent {name}",
+                    "is not installed on any machine",
+                    "install it, or remove it from fleet.toml",
+                )
             )
     return missing

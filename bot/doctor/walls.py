@@ -37,7 +37,7 @@ def walls_of_controller(config: FleetConfig, home: Path, *, pid: int) -> list[Wa
         *_file("the secrets (.env)", home / SECRETS_FILE, f"chmod 600 {home / SECRETS_FILE}", read=True),
         *_file("the configuration (fleet.toml)", home / FLEET_FILE, f"chmod 600 {home / FLEET_FILE}"),
         Wall("create", "AIRBOSS_HOME", str(home), f"chmod 700 {home}"),
-        Wall("signal", "the controller's process", str(pid), "give agents and gates logins of their own"),
+        Wall("signal", "the controller's process", str(pid), "give agents and gates separate logins"),
     ]
     for store in sorted(home.glob("*.db*")):
         named += _file("the store", store, f"chmod 600 {store}", read=True)
@@ -45,18 +45,23 @@ def walls_of_controller(config: FleetConfig, home: Path, *, pid: int) -> list[Wa
         named.append(Wall("connect", "the control socket", str(home / CONTROL_SOCKET), own))
     environment = Path(f"/proc/{pid}/environ")
     if environment.exists():
-        named.append(Wall("read", "the controller's environment", str(environment), "give agents another login"))
+        named.append(Wall("read", "the controller's environment", str(environment), "give agents a separate login"))
     for machine in config.machines.values():
         if machine.identity:
             path = home / Path(machine.identity).expanduser()
             named += _file("the controller's ssh key", path, f"chmod 600 {path}", read=True)
     if _DOCKER.exists():
         named.append(
-            Wall("connect", "the Docker daemon (as good as root)", str(_DOCKER), "take the login out of its group")
+            Wall(
+                "connect",
+                "the Docker daemon (as good as root)",
+                str(_DOCKER),
+                "remove the login from the docker group",
+            )
         )
-    named.append(Wall("become", "root", "root", "take the login out of sudoers"))
+    named.append(Wall("become", "root", "root", "remove the login from sudoers"))
     if controller_login() != "root":
-        named.append(Wall("become", "the controller", controller_login(), "take the login out of sudoers"))
+        named.append(Wall("become", "the controller", controller_login(), "remove the login from sudoers"))
     named += _around("AIRBOSS_HOME", home)
     known = {wall.path for wall in named}
     for path in _others(home):
@@ -71,7 +76,7 @@ def walls_of_login(role: str, root: str, login: str) -> list[Wall]:
     return [
         Wall("list", target, root, remedy),
         Wall("create", target, root, remedy),
-        Wall("become", f"the login of {role}", login, "take the login out of sudoers"),
+        Wall("become", f"the login of {role}", login, "remove the login from sudoers"),
     ]
 
 
@@ -100,7 +105,7 @@ def judged(
         more = f" and {len(opened) - 1} more" if len(opened) > 1 else ""
         if isolation is Isolation.UNSAFE_SAME_USER:
             what = f"the login {login} can {deed} {target}, as unsafe-same-user says on every card"
-            remedy = "to close it: separate logins (docs/configuration.md)"
+            remedy = "to prevent this, use separate logins (docs/configuration.md)"
             findings.append(Finding(Level.WARN, subject, what, remedy, crossing=crossing))
         else:
             what = f"the login {login} can {deed} {target} ({wall.path}{more})"

@@ -277,13 +277,15 @@ class ChatCore:
         if isinstance(said, Ignore):
             return None, said.why
         if person is None:
-            return None, self._told(message) if message.direct else "a stranger's words to others"
+            return None, self._told(message) if message.direct else "a message from an unknown person to others"
         if message.pressed:
             return await self._pressed(message, person, found)
         if not self._urgent(said) and not self._rate(message.sender):
             if not self._refusals(message.sender):
                 raise _TooOften
-            raise Refused(attempted="take this message", cause="too many in a short time", hint="Wait a minute.")
+            raise Refused(
+                attempted="handle this message", cause="you sent too many in a short time", hint="Wait a minute."
+            )
         match said:
             case Doubt():
                 card = doubting(said, partial(registry.write, message.adapter))
@@ -334,13 +336,13 @@ class ChatCore:
             drafts.drop(posts.tx, message.chat, message.sender)
             effect(posts)
             if call.verb not in drafts.VERBS:
-                _posted(posts, message, Card(line(f"Your {verb} that waited for words is dropped.")))
+                _posted(posts, message, Card(line(f"Your {verb} draft was discarded.")))
 
         return call, instead
 
     def _told(self, message: Message) -> Effect | str:
         """What a stranger gets: one line with their id, now and then."""
-        return _stranger(message) if self._strangers(message.sender) else "a stranger, too often"
+        return _stranger(message) if self._strangers(message.sender) else "an unknown person, too often"
 
     async def _call(
         self, message: Message, person: Person, said: Spoken, task: str, digest: str
@@ -377,14 +379,14 @@ def demand_right(person: Person, right: Right, what: str) -> None:
         raise Refused(
             attempted=f"do {what}",
             on=person.name,
-            cause=f"it takes the right to {right}, and your role is {person.role}",
+            cause=f"this needs the right to {right}; your role is {person.role}",
             hint="An admin can change that with: airboss people add",
         )
 
 
 def _stranger(message: Message) -> Effect:
     card = Card(
-        title=line("I do not know you."),
+        title=line("You are not registered here."),
         lines=(line(f"Your id: {message.sender}"),),
         tone=Tone.PLAIN,
     )

@@ -42,8 +42,8 @@ def under(tx: Tx, key: str) -> tuple[Attachment, ...]:
     raw = json.loads(settings.get(tx, key) or "{}")
     if raw.get("until_us", 0) <= tx.now_us():
         raise Refused(
-            attempted="go on with your files",
-            cause="they were kept for a day, which is over",
+            attempted="use your files",
+            cause="they were kept for one day and have expired",
             hint="Send them again, with /run or /ask.",
         )
     return tuple(Attachment(**one) for one in raw["files"])

@@ -110,16 +110,16 @@ def unmeant(message: Message, registry: Registry) -> Misused:
     if message.unreadable:
         return Misused(
             attempted="read this",
-            cause="text, pictures and files can be read here, nothing else",
-            hint="Write it, or send it as a file.",
+            cause="only text, pictures and files can be read here",
+            hint="Write it as text, or send it as a file.",
         )
     given = message.text.split()
     word = lone_word(given[0].rstrip(",:;")) if 0 < len(given) <= _SLIP_WORDS else ""
     close = registry.get(slip_of(word, registry.names))
-    hint = "Try /run and your words, /say TASK and your words, or /help."
+    hint = "Try /run PROMPT, /say TASK MESSAGE, or /help."
     return Misused(
-        attempted="tell whom this is for",
-        cause="it is no command, and answers no task's card",
+        attempted="use this message",
+        cause="it is not a command, and not a reply to a task",
         hint=f"Did you mean /{close.verb}?" if close else hint,
     )
 
@@ -128,11 +128,11 @@ def doubting(doubt: Doubt, write: Callable[[str], str]) -> Card:
     """Asks which of the two it is."""
     draft = doubt.draft
     return Card(
-        line("“", one_line(doubt.word, 40), f"”: {write(doubt.verb)}, or the words of your task?"),
-        (line(f"{write('cancel')} drops the task; nothing is begun yet."),),
+        line("“", one_line(doubt.word, 40), f"”: {write(doubt.verb)}, or your task's prompt?"),
+        (line(f"{write('cancel')} discards the draft; no task has started."),),
         actions=(
             Action(write(doubt.verb), f"/{doubt.verb}"),
-            Action("It is the task", f"/{draft.verb} {draft.arguments(doubt.word)}", digest=draft.files),
+            Action("It is the prompt", f"/{draft.verb} {draft.arguments(doubt.word)}", digest=draft.files),
         ),
         tone=Tone.WAITING,
         choice=True,

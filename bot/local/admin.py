@@ -55,14 +55,17 @@ def add_machine(options: argparse.Namespace, home: Path) -> int:
         fields["gate_as"] = options.gate_as
     with edit_fleet(home / FLEET_FILE) as editor:
         editor.add_machine(options.name, **{key: value for key, value in fields.items() if value not in ("", [])})
-    _out(f"{options.name} is in {home / FLEET_FILE}. A running controller reads it now; airboss doctor tries it.")
+    _out(
+        f"{options.name} is in {home / FLEET_FILE}. A running controller loads it automatically. "
+        "Check it with: airboss doctor"
+    )
     return 0
 
 
 def _ssh_fields(options: argparse.Namespace) -> dict[str, Any]:
     found = _SSH.match(options.ssh)
     if found is None:
-        raise Misused(attempted="add the machine", on=options.ssh, cause="it is no USER@HOST or USER@HOST:PORT")
+        raise Misused(attempted="add the machine", on=options.ssh, cause="write USER@HOST or USER@HOST:PORT")
     host, port = found["host"].strip("[]"), int(found["port"] or 22)
     if not options.host_key:
         raise Misused(
@@ -96,11 +99,13 @@ def _shown_keys(host: str, port: int) -> str:
             attempted="ask the machine for its host key",
             on=host,
             cause=str(error),
-            hint="Give --host-key yourself.",
+            hint="Give the key with --host-key.",
         ) from error
     keys = [line.split(" ", 1)[1] for line in scanned.stdout.splitlines() if " " in line and line[0] != "#"]
     if not keys:
-        raise Unavailable(attempted="ask the machine for its host key", on=f"{host}:{port}", cause="it shows none")
+        raise Unavailable(
+            attempted="ask the machine for its host key", on=f"{host}:{port}", cause="it returned no key"
+        )
     return "\n".join(keys)
 
 
@@ -119,7 +124,7 @@ def add_person(options: argparse.Namespace, home: Path) -> int:
     """Lets somebody in."""
     with edit_fleet(home / FLEET_FILE) as editor:
         editor.add_person(options.name, options.role, options.ids)
-    _out(f"{options.name} is {options.role} in {home / FLEET_FILE}. A running controller reads it now.")
+    _out(f"{options.name} is {options.role} in {home / FLEET_FILE}. A running controller loads it automatically.")
     return 0
 
 
@@ -143,7 +148,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     finally:
         await executors.close()
     findings += [
-        Finding(Level.BAD, "controller", trouble, f"look into {home}/airboss.log")
+        Finding(Level.BAD, "controller", trouble, f"see {home}/airboss.log")
         for trouble in served.get("troubles", ())
     ]
     if as_json:

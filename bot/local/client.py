@@ -39,7 +39,7 @@ def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
             yield answer
             if "end" in answer:
                 return
-    raise NotServed("the controller went away in the middle of the answer")
+    raise NotServed("the controller stopped in the middle of the answer")
 
 
 def ask(home: str, do: str, **more: Any) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class ControlServer:
                 raise Unavailable(
                     attempted="open the control socket",
                     on=str(self.path),
-                    cause="another controller answers on it",
+                    cause="another controller is using it",
                     hint="Use it (airboss chat), or stop it first.",
                 )
             self.path.unlink()
@@ -129,7 +129,7 @@ class ControlServer:
         peer = _Peer(writer)
         try:
             if _peer_uid(writer.get_extra_info("socket")) != self._owner:
-                await peer.end(2, error="this socket answers its owner only")
+                await peer.end(2, error="only the owner of this socket may use it")
                 return
             while line := await _line(reader):
                 await self._serve(line, reader, peer)
@@ -170,8 +170,8 @@ class ControlServer:
             if not token:
                 raise Misused(
                     attempted=f"press button {str(request.get('number'))[:20]}",
-                    cause="no card has shown it since this controller began",
-                    hint="Press a number that stands in a card; /waiting shows what waits for you.",
+                    cause="no card has shown it since this controller started",
+                    hint="Press a number shown in a card. /waiting lists requests.",
                 )
         message = Message(
             adapter=self._console.name,
@@ -197,7 +197,7 @@ class ControlServer:
             except StoreUnavailable as error:
                 if not asks_status:
                     raise
-                await self._status_without_store(peer, f"the store is away: {error.cause}")
+                await self._status_without_store(peer, f"the store is unavailable: {error.cause}")
                 return
             if result is None:
                 await peer.end(0, repeated=True)
@@ -335,9 +335,9 @@ def _request(line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _misused("the line is no JSON", "One object a line.") from error
+        raise _misused("the line is not JSON", "Send one object per line.") from error
     if not isinstance(request, dict):
-        raise _misused("the line is no JSON object", "One object a line.")
+        raise _misused("the line is not a JSON object", "Send one object per line.")
     if request.get("v") != VERSION:
         raise _misused(
             f"this controller speaks version {VERSION}, not {str(request.get('v'))[:20]!r}",

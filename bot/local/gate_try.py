@@ -107,7 +107,7 @@ async def _commit(git: Git, repo: Path, ref: str) -> str:
     if found.code or not is_object_id(found.line):
         cause = found.err or "there is no such commit"
         raise Misused(
-            attempted="try the gates", on=f"{ref} in {repo}", cause=cause, hint="git log shows what there is"
+            attempted="try the gates", on=f"{ref} in {repo}", cause=cause, hint="git log lists the commits"
         )
     return found.line
 
@@ -177,5 +177,5 @@ def _table(verdict: Verdict) -> str:
     lines += ["", f"{verdict.outcome}: {verdict.commit[:12]} on {verdict.base[:12]}"]
     lines += [f"  {clean(reason)}" for reason in verdict.reasons]
     if verdict.isolation is Isolation.UNSAFE_SAME_USER:
-        lines.append("  (run on your own login: unsafe-same-user)")
+        lines.append("  (run as your own login: unsafe-same-user)")
     return "\n".join(lines).lstrip("\n") + "\n"

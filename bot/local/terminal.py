@@ -9,7 +9,7 @@ import sys
 
 from bot.local import client
 
-_GREETING = "Talk to the fleet: /status, /run …, /help. A number presses a button. Ctrl-D ends.\n"
+_GREETING = "Talk to the fleet: /status, /run …, /help. Type a number to press a button. Ctrl-D exits.\n"
 
 
 def chat(home: str) -> int:
@@ -54,7 +54,7 @@ def _show(cards: socket.socket, told: bytes, interactive: bool) -> bytes:
 
     data = cards.recv(65_536)
     if not data:
-        raise client.NotServed("the controller went away")
+        raise client.NotServed("the controller stopped")
     *lines, rest = (told + data).split(b"\n")
     for line in lines:
         answer = json.loads(line)

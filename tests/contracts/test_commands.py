@@ -84,7 +84,7 @@ async def test_a_stranger_gets_their_id_and_nothing_happens(tmp_path: Path) -> N
         await there.say("/run repo=shop first")
         for command in COMMANDS:
             _, (card,) = await there.say(f"/{command.verb} t1 words", STRANGER)
-            assert text_of(card) == "I do not know you.\nYour id: phone::mallory"
+            assert text_of(card) == "You are not registered here.\nYour id: phone::mallory"
         assert [task.id for task in await there.tasks()] == ["t1"]
 
 
@@ -93,7 +93,7 @@ async def test_each_role_by_the_matrix(tmp_path: Path, role: Role) -> None:
     async with house(tmp_path) as there:
         for command in COMMANDS:
             result, cards = await there.say(f"/{command.verb}", BY_ROLE[role])
-            denied = any("it takes the right" in text_of(card) for card in cards)
+            denied = any("this needs the right" in text_of(card) for card in cards)
             assert denied == (command.right not in RIGHTS[role]), command.verb
             assert result.status == 2 or not denied
 

@@ -60,18 +60,18 @@ async def test_a_row(tmp_path: Path, command: Command) -> None:
         before = await there.store.read(written)
         for name in (command.verb, *command.aliases):
             _, cards = await there.say(f"/{name} t1 words", STRANGER)
-            assert told(cards).strip() == "I do not know you.\nYour id: phone::mallory"
+            assert told(cards).strip() == "You are not registered here.\nYour id: phone::mallory"
         assert await there.store.read(written) == before
         for role in Role:
             before = await there.store.read(written)
             words = f"/{command.verb} {WORDS.get(command.verb, 't1' if 'TASK' in command.usage else '')}"
             result, cards = await there.say(words, BY_ROLE[role])
             if allowed(command, role):
-                assert "it takes the right" not in told(cards)
+                assert "this needs the right" not in told(cards)
                 assert command.right in RIGHTS[role]
                 continue
             assert result.status == 2
-            assert f"it takes the right to {command.right}" in told(cards)
+            assert f"this needs the right to {command.right}" in told(cards)
             assert await there.store.read(written) == before, "nothing else happened"
 
 
@@ -92,7 +92,7 @@ async def test_a_viewer_mutes_what_only_they_hear_and_nobody_elses_chat(tmp_path
         before = await there.store.read(written)
         result, (card,) = await there.hand_over(there.message("/mute 1h", VERA, private=False))
         assert result.status == 2
-        assert "it takes the right to run" in told([card]) and "/notify none" in told([card])
+        assert "this needs the right to run" in told([card]) and "/notify none" in told([card])
         assert await there.store.read(written) == before
         for text, sender, private in (("/mute 1h", VERA, True), ("/mute 1h", OTTO, False)):
             result, (card,) = await there.hand_over(there.message(text, sender, private=private))

@@ -40,7 +40,7 @@ from fleet.store.core import Tx
 from tests.chat_house import CHAT, STRANGER, VERA, House
 from tests.gallery.fleets import BASE, COMMIT, FLEET, LANDED, TREE, Flight, SeenFleet, house
 
-ASK = "/run on=macbook A 10% discount makes things dearer. Mend shop/pricing.py."
+ASK = "/run on=macbook A 10% discount raises the price. Fix shop/pricing.py."
 MINUTE_US = 60_000_000
 GROUPS = ("flight", "progress", "fleet", "crowd", "questions", "trouble", "reports")
 """The walls of the gallery, one picture each."""

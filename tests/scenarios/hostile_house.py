@@ -47,7 +47,7 @@ def rights_of(actor: str) -> frozenset[Right]:
 
 
 def stranger_line(user: int) -> str:
-    return f"I do not know you.\nYour id: telegram::{user}"
+    return f"You are not registered here.\nYour id: telegram::{user}"
 
 
 class Troubles(logging.Handler):

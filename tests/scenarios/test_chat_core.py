@@ -312,10 +312,15 @@ async def test_the_console_says_what_it_can_while_the_store_is_away(tmp_path: Pa
             assert "the store is away: database is locked" in str(answers[0]["out"])
             assert "⚠ macbook · not seen yet · no route to host" in str(answers[0]["out"])
             assert answers[-1]["end"] == 3
-            there.fleet.wrong = Troubles("the store is away since 12:00 UTC: disk full", ("notifier died once",))
+            there.fleet.wrong = Troubles(
+                "the store has been unavailable since 12:00 UTC: disk full", ("notifier died once",)
+            )
             known = await exchange(tmp_path, request(do="say", text="status"))
             said = str(known[0]["out"]).splitlines()
-            assert said[:2] == ["⚠ the store is away since 12:00 UTC: disk full", "⚠ notifier died once"]
+            assert said[:2] == [
+                "⚠ the store has been unavailable since 12:00 UTC: disk full",
+                "⚠ notifier died once",
+            ]
             refused = await exchange(tmp_path, request(do="say", text="/run repo=shop agent=demo -- fix it"))
             assert refused[-1]["end"] == 3 and "database is locked" in str(refused[-1]["error"])
         finally:

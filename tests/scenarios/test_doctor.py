@@ -311,7 +311,7 @@ async def test_an_ssh_machine_and_its_host_key(world: World) -> None:
         right = await doctor(
             world, world.fleet(machine(server.host_key, server.port), isolation="unsafe-same-user")
         )
-        assert "ok agents on mac: shows the host key that is pinned" in told(right)
+        assert "ok agents on mac: host key matches the pinned key" in told(right)
         assert ("agents", "read", "the receipt signing key") in opened(right), "the same host, seen through ssh"
         assert status_of(right) == 0, told(right)
 

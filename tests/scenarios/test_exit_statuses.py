@@ -51,7 +51,7 @@ def test_a_home_that_is_served_already(served: tuple[Path, subprocess.Popen[str]
     second = serve(home)
     _, said = second.communicate(timeout=60)
     assert second.returncode == 3, said
-    assert "one is running on this AIRBOSS_HOME" in said
+    assert "another controller is already running on this AIRBOSS_HOME" in said
     assert running.poll() is None, "the first goes on"
 
 

@@ -76,7 +76,7 @@ async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> 
             assert result is not None
         await there.settle()
         told = [everything(one.card) for one in there.phone.sent[before:] if not one.edits]
-        assert "too many in a short time" in told[0]
+        assert "you sent too many in a short time" in told[0]
         assert told[1].startswith("t1 ·"), "the log, by its button"
         assert "nothing waits for a person" in told[2]
         assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
@@ -132,7 +132,9 @@ async def test_words_in_the_thread_of_a_task_go_to_its_agent_and_a_strangers_now
         mention = await there.core.call(there.message("use tabs", STRANGER, chat=thread, private=False))
         assert mention is not None
         await there.settle(thread)
-        assert everything(there.phone.sent[-1].card).startswith("I do not know you.\nYour id: phone::mallory")
+        assert everything(there.phone.sent[-1].card).startswith(
+            "You are not registered here.\nYour id: phone::mallory"
+        )
 
 
 # --- the guided question where others talk too ---------------------------------------------------------------
@@ -143,7 +145,7 @@ async def test_in_a_telegram_group_an_answer_to_the_question_is_the_task(tmp_pat
         group = api.group()
         ada, otto = on_telegram.ADA, on_telegram.OTTO
         (question,) = await there.say(ada, f"/run@{BOT_NAME} on=any", chat=group.id)
-        assert "Reply to this message, or mention me: that is the task; /cancel drops it." in question.text
+        assert "Reply to this message or mention me: that is the task; /cancel drops it." in question.text
         assert await there.say(ada, "lunch?", chat=group.id) == [], "plain words are the group's"
         assert await there.say(otto, "not mine", chat=group.id, reply_to=question.id) == []
         await there.say(ada, "mend the login", chat=group.id, reply_to=question.id)
@@ -160,9 +162,9 @@ async def test_a_photo_that_came_with_run_in_telegram_waits_for_the_words(tmp_pa
         api.say(on_telegram.ADA, "", photo=b"\x89PNG two", media_group_id="7")
         await there.handled()
         machine = api.screen(on_telegram.ADA)[-1]
-        assert "2 files kept for it." in machine.text
+        assert "2 files attached." in machine.text
         (question,) = await there.press(on_telegram.ADA, machine, "any")
-        assert "2 files kept for it." in question.text
+        assert "2 files attached." in question.text
         await there.say(on_telegram.ADA, "make it look like this")
         (task,) = await there.tasks()
         kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, task.id, attachment_rows.REQUEST))
@@ -177,7 +179,7 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
         question = await there.slack.until(
             lambda said: next((one for one in said if "Send me the words" in shows(one)), None)
         )
-        assert "Reply to this message, or mention me: that is the task; /cancel drops it." in shows(question)
+        assert "Reply to this message or mention me: that is the task; /cancel drops it." in shows(question)
         coffee = await there.slack.message("lunch?")
         await there.slack.message("at noon", thread=coffee)
         await there.slack.message("not mine", thread=question["ts"], user=SLACK_OTTO)
@@ -240,7 +242,7 @@ async def test_a_voice_alone_with_us_is_told_what_can_be_read(tmp_path: Path, ap
         assert await there.tasks() == [], "what was asked for with a film is not begun without it"
         assert api.screen(group.id) == []
         (stranger,) = api.screen(on_telegram.STRANGER)
-        assert stranger.text.startswith("I do not know you.")
+        assert stranger.text.startswith("You are not registered here.")
 
 
 ZONES = {"europe/berlin": "Europe/Berlin", "AMERICA/new_york": "America/New_York", "utc": "UTC"}

@@ -103,7 +103,7 @@ def test_words_go_on_with_it(served: House) -> None:
     answer = run(served, f"shell test -e {flag} || kill -9 $PPID")
     flag.touch()
     told = served.say(f"/say {answer.task} write with my words")
-    assert "goes on with your words" in " ".join(told.shown.split())
+    assert "continues with your message" in " ".join(told.shown.split())
     assert served.wait(answer.task).status == 0
     assert served.main() == "with my words"
 

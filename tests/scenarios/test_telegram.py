@@ -61,7 +61,7 @@ async def test_chatter_in_a_group_is_neither_kept_nor_answered(tmp_path: Path, a
 async def test_a_stranger_gets_one_line_with_their_id_and_nothing_else(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api) as there:
         (answer,) = await there.say(STRANGER, "/run on=macbook rm -rf")
-        assert answer.text == f"I do not know you.\nYour id: telegram::{STRANGER}"
+        assert answer.text == f"You are not registered here.\nYour id: telegram::{STRANGER}"
         api.say(STRANGER, "here", document=("x.txt", b"x" * 10))
         await there.handled()
         assert not await there.tasks()

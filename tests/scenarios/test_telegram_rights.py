@@ -69,9 +69,9 @@ async def test_a_row(tmp_path: Path, api: BotApi, command: Command) -> None:
                         assert may == (role is not None and allowed(command, role)), "as written down by hand"
                     if may:
                         assert told, f"{cell}: not answered"
-                        assert "it takes the right" not in said and "I do not know you" not in said, cell
+                        assert "this needs the right" not in said and "I do not know you" not in said, cell
                         assert "bug of ours" not in said, f"{cell}: {said}"
                         continue
-                    line_ = stranger_line(user) if role is None else f"it takes the right to {right}"
+                    line_ = stranger_line(user) if role is None else f"this needs the right to {right}"
                     assert len(told) == 1 and line_ in said, f"{cell}: {said}"
                     assert await there.store.read(written) == before, f"{cell}: something happened"

@@ -164,7 +164,7 @@ def test_words_about_a_held_change_withdraw_the_question_and_the_agent_goes_on(s
     asked = served.house.say("/waiting").shown.split(" · ")[0].split()[-1]
     before = served.house.commits()
     told = served.house.say(f"/say {held.task} write GOOD held and more")
-    assert "the approval is withdrawn and the agent goes on" in flat(told)
+    assert "approval withdrawn; the agent continues" in flat(told)
     late = served.house.say(f"/approve {asked}")
     assert late.status == 2 and "it was withdrawn: more was said" in flat(late)
     again = served.house.wait(held.task)

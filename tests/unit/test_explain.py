@@ -15,7 +15,7 @@ from fleet.errors import AirbossError, LeaseLost, Malformed, Misused, Refused, U
         (Misused(attempted="find the task", on="t9"), "✋ Cannot find the task (t9)", 2),
         (Malformed(attempted="read a card"), "✋ Cannot read a card", 2),
         (Unreachable(attempted="reach the machine", on="nas"), "🔌 Could not reach the machine (nas)", 3),
-        (ZeroDivisionError("x"), "🐞 That is a bug of ours, not yours", BUG_STATUS),
+        (ZeroDivisionError("x"), "🐞 Internal error, not your fault", BUG_STATUS),
     ],
 )
 def test_whose_turn_it_is(error: BaseException, headline: str, status: int) -> None:

@@ -37,7 +37,7 @@ async def test_three_taps_and_the_words(tmp_path: Path) -> None:
         _, (agent,) = await there.press(machine, "any", OTTO)
         assert labels(agent) == ["claude", "demo"]
         _, (words,) = await there.press(agent, "claude", OTTO)
-        assert everything(words).startswith("Send me the words.\nclaude · shop · any machine")
+        assert everything(words).startswith("Send the prompt.\nclaude · shop · any machine")
         assert await there.tasks() == []
     async with house(tmp_path, fleet_toml=MORE) as later:
         await later.core.call(later.message("Run the tests “twice” -- please", OTTO, update="after the restart"))
@@ -53,7 +53,7 @@ async def test_with_one_of_each_only_the_words_are_missing(tmp_path: Path) -> No
         _, (machine,) = await there.say("/ask repo=shop")
         assert shown(machine.title) == "Which machine?"
         _, (words,) = await there.press(machine, "⚠ macbook")
-        assert shown(words.title) == "Send me the words."
+        assert shown(words.title) == "Send the prompt."
         await there.say("why is it slow?")
         (task,) = await there.tasks()
         assert (task.mode, task.machine, task.prompt) == (TaskMode.ASK, "macbook", "why is it slow?")
@@ -82,12 +82,12 @@ async def test_cancel_drops_the_draft_and_never_stops_a_task(tmp_path: Path) -> 
         await there.say("/run mend it")
         await there.say("/run on=any")
         _, (dropped,) = await there.say("Cancel.")
-        assert shown(dropped.title) == "Dropped; nothing was begun."
+        assert shown(dropped.title) == "Draft discarded; no task started."
         result, _ = await there.say("these are no prompt")
         assert result.status == 2
         for words in ("/cancel", "cancel", "/cancel t1"):
             _, (nothing,) = await there.say(words)
-            assert everything(nothing).startswith("There is nothing to drop.\n/stop TASK ends a task.")
+            assert everything(nothing).startswith("No draft to discard.\n/stop TASK ends a task.")
         _, (of_task,) = await there.hand_over(there.message("cancel", reply_to="m1"))
         assert "/stop t1 ends a task." in everything(of_task)
         (task,) = await there.tasks()
@@ -115,7 +115,7 @@ async def test_a_command_that_does_something_drops_the_draft_and_says_so(tmp_pat
         await there.say("/retry t9")
         assert await waits(there), "what did nothing dropped nothing"
         _, (_, told) = await there.say("/stop t1")
-        assert shown(told.title) == "Your /run that waited for words is dropped."
+        assert shown(told.title) == "Your /run draft was discarded."
         assert not await waits(there)
 
 
@@ -128,11 +128,11 @@ async def test_a_lone_word_like_a_command_begins_no_task_unasked(tmp_path: Path,
         await there.say("/run on=any")
         for direct in (True, False):
             _, (question,) = await there.hand_over(there.message(word, direct=direct))
-            assert labels(question) == [f"/{verb}", "It is the task"]
+            assert labels(question) == [f"/{verb}", "It is the prompt"]
             assert word in everything(question)
         assert len(await there.tasks()) == 1
         assert not await stopping(there)
-        await there.press(question, "It is the task")
+        await there.press(question, "It is the prompt")
         assert (await there.tasks())[0].prompt == word
         assert not await waits(there)
 
@@ -146,7 +146,7 @@ async def test_the_button_of_such_a_question_is_the_command(tmp_path: Path) -> N
         assert await stopping(there)
         assert len(await there.tasks()) == 1
         await there.hand_over(there.message("Stop!", reply_to="m1"))
-        assert "was asked to stop before" in shown(there.last().title), "an answer to a task is for that task"
+        assert "already stopping" in shown(there.last().title), "an answer to a task is for that task"
 
 
 async def test_a_draft_is_one_persons_in_one_chat_and_not_for_ever(tmp_path: Path) -> None:
@@ -236,9 +236,9 @@ async def test_a_photo_sent_with_a_command_that_asks_back_reaches_the_task(tmp_p
     photos = tuple(Attachment(f"{n}.png", f"/files/{n}", "image/png", 3) for n in (1, 2))
     async with house(tmp_path, fleet_toml=MORE) as there:
         _, (repo,) = await there.hand_over(there.message("/ask make it look like this", files=photos))
-        assert "2 files kept for it." in everything(repo)
+        assert "2 files attached." in everything(repo)
         _, (agent,) = await there.press(repo, "blog")
-        assert "2 files kept for it." in everything(agent)
+        assert "2 files attached." in everything(agent)
         await there.press(agent, "demo")
         assert await held(there, "t1") == ["/files/1", "/files/2"]
         _, (other,) = await there.say("/ask and this")
@@ -252,7 +252,7 @@ async def test_a_photo_sent_without_words_waits_for_them_through_a_restart(tmp_p
     first, second = (Attachment(f"{n}.png", f"/files/{n}", "image/png", 3) for n in (1, 2))
     async with house(tmp_path) as there:
         _, (words,) = await there.hand_over(there.message("/run on=any", files=(first,)))
-        assert "1 file kept for it." in everything(words)
+        assert "1 file attached." in everything(words)
         assert len(words.lines) <= 4
     async with house(tmp_path) as later:
         await later.core.call(later.message("like this", files=(second,), update="after the restart"))

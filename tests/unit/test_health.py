@@ -56,7 +56,7 @@ async def test_a_death_is_said_with_its_reason_for_an_hour_and_without_secrets(t
         supervisor, StoreWatch(clock), LiveConfig(home(tmp_path), clock), lambda text: text.replace("1234", "…")
     )
     (said,) = vitals.troubles().lines
-    assert said == "reminders died once at 22:13 UTC and runs again: KeyError: 'token-…'"
+    assert said == "reminders failed once at 22:13 UTC and is running again: KeyError: 'token-…'"
     clock.us += 3_600_000_000
     assert vitals.troubles().lines == ()
     await supervisor.close()
@@ -79,7 +79,7 @@ async def test_an_invalid_edit_is_said_until_it_is_mended_and_a_change_that_fail
     while not config.invalid_us:
         await asyncio.sleep(0.01)
     (said,) = vitals.troubles().lines
-    assert said.startswith("fleet.toml: invalid since 22:13 UTC; running on the last valid one (")
+    assert said.startswith("fleet.toml: invalid since 22:13 UTC; running on the last valid version (")
     assert config().repos, "the last valid one"
     (tmp_path / FLEET_FILE).write_text(FLEET + "\n")
     while config.invalid_us or changes:
@@ -101,7 +101,7 @@ async def test_chats_with_open_tasks_hear_of_a_long_outage_once_it_is_over(tmp_p
             watch.answered()
             await there.settle()
             cards = [everything(sent.card) for sent in there.phone.sent]
-            assert sum("The store was away from" in card for card in cards) == told
+            assert sum("The store was unavailable from" in card for card in cards) == told
         assert "disk full" in cards[-1] and "22:13 to 22:16 UTC" in cards[-1]
         assert watch.since_us == 0
 

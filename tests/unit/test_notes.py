@@ -35,10 +35,10 @@ async def test_words_take_a_held_change_off_the_table_and_a_late_press_is_refuse
         (card,) = flight.pinged()
         result, (told,) = await there.say("/say t1 and the docs too", sender)
         assert result.status == 0
-        assert shown(told.title) == "t1 · the approval is withdrawn and the agent goes on"
+        assert shown(told.title) == "t1 · approval withdrawn; the agent continues"
         assert there.fleet.woken[-1] == "t1"
         closed = flight.edits("ask:a1")[-1]
-        assert shown(closed.title) == f"t1 · withdrawn: {who} said more"
+        assert shown(closed.title) == f"t1 · withdrawn: {who} sent a message"
         assert not closed.actions
         result, (late,) = await there.press(card, "Approve")
         assert result.status == 2
@@ -52,7 +52,7 @@ async def test_a_change_that_was_approved_or_denied_just_now_hears_what_is_still
         await _held(flight)
         await there.say("/approve a1")
         _, (told,) = await there.say("/say t1 wait")
-        assert shown(told.title) == "t1 · queued: read before anything lands"
+        assert shown(told.title) == "t1 · queued: the agent reads it before anything lands"
         assert await there.store.read(lambda tx: sessions.words_wait(tx, "t1"))
 
 
@@ -88,7 +88,7 @@ async def test_what_is_said_at_each_state_is_told_as_it_is(tmp_path: Path) -> No
         result, _ = await there.say("/say t1 four")
         assert result.status == 2
         assert [shown(one.title).removeprefix("t1 · ") for one in (begins, steers, queued)] == [
-            "queued: read when the agent begins",
-            "steers the running turn",
+            "queued: the agent reads it when it starts",
+            "sent to the running agent",
             "queued: the agent reads it as its next turn",
         ]

@@ -133,7 +133,7 @@ async def test_a_page_of_a_choice_is_no_name_of_a_machine(tmp_path: Path, words:
         _, (card,) = await there.say(f"/run on=?3{words}")
         assert shown(card.title) == "Which machine? · 17-24"
         _, (answer,) = await there.press(card, labels(card)[0])
-        assert ("Send me the words." in everything(answer)) == (not words)
+        assert ("Send the prompt." in everything(answer)) == (not words)
         assert len(await there.tasks()) == (1 if words else 0)
 
 

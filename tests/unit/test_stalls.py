@@ -138,7 +138,7 @@ async def test_an_old_button_does_not_judge_what_came_later(tmp_path: Path) -> N
         await flight.move(TaskState.RUNNING)
         await flight.stall(TurnOutcome.FAILED, "again", commit="e" * 40)
         result, (refused,) = await there.hand_over(there.message(pressed=token))
-        assert result.status == 2 and "since this button was made" in everything(refused)
+        assert result.status == 2 and "after this button was shown" in everything(refused)
         assert (await there.store.read(lambda tx: approvals.approval(tx, "a2"))).decision == ""
 
 
@@ -168,9 +168,9 @@ async def test_words_go_on_with_it_and_the_card_says_so(tmp_path: Path) -> None:
         flight = await stalled(there)
         result, (card,) = await there.say("/say t1 try the other account")
         assert result.status == 0
-        assert "the agent goes on with your words" in shown(card.title)
+        assert "the agent continues with your message" in shown(card.title)
         assert await choice(there) == "withdrawn"
-        assert "goes on: you said more" in shown(flight.edits("ask:a1")[-1].title)
+        assert "continues: you sent a message" in shown(flight.edits("ask:a1")[-1].title)
 
 
 async def test_words_after_a_decision_wait_their_turn(tmp_path: Path) -> None:
