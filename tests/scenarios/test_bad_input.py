@@ -184,8 +184,8 @@ def test_an_edit_that_breaks_fleet_toml_changes_nothing_and_a_good_one_counts(se
     good = file.read_text()
     reloads = len(served.bodies("config.reloaded"))
     file.write_text(good.replace('executor = "ssh"', 'executor = "telnet"'))
-    served.until(lambda: "last valid one" in _text(log), "the edit is refused")
-    told = next(line for line in _text(log).splitlines() if "last valid one" in line)
+    served.until(lambda: "running on the last valid version" in _text(log), "the edit is refused")
+    told = next(line for line in _text(log).splitlines() if "running on the last valid version" in line)
     assert "fleet.toml" in told and "executor" in _text(log)
     answer, cards = _run(served, "on=macbook write GOOD all the same")
     assert answer.status == 0, cards

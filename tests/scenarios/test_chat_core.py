@@ -272,7 +272,7 @@ async def test_another_uid_is_not_listened_to(tmp_path: Path) -> None:
     async with served(tmp_path, owner=os.getuid() + 1) as (there, _):
         (answer,) = await exchange(tmp_path, request(do="say", text="/run mend it"))
         assert answer["end"] == 2
-        assert "owner only" in str(answer["error"])
+        assert "only the owner" in str(answer["error"])
         assert await there.tasks() == []
 
 
@@ -309,7 +309,7 @@ async def test_the_console_says_what_it_can_while_the_store_is_away(tmp_path: Pa
         other.execute("BEGIN IMMEDIATE")
         try:
             answers = await exchange(tmp_path, request(do="say", text="/status"))
-            assert "the store is away: database is locked" in str(answers[0]["out"])
+            assert "the store is unavailable: database is locked" in str(answers[0]["out"])
             assert "⚠ macbook · not seen yet · no route to host" in str(answers[0]["out"])
             assert answers[-1]["end"] == 3
             there.fleet.wrong = Troubles(

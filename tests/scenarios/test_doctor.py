@@ -275,11 +275,11 @@ async def test_agents_and_their_versions(world: World) -> None:
     findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user", agents=agents))
     lines = told(findings)
     assert (
-        "warn agents on here: has claude 9.9.9; what was tested is 2.1.197. npm install -g @anthropic-ai" in lines
+        "warn agents on here: has claude 9.9.9; the tested version is 2.1.197. npm install -g @anthropic-ai" in lines
     )
     assert "warn agents on here: has no no-such-codex, so the agent codex cannot work here" in lines
-    assert "bad agent codex: is on no machine" in lines
-    assert "warn controller: the agent claude wants NOT_THERE, which .env does not set" in lines
+    assert "bad agent codex: is not installed on any machine" in lines
+    assert "warn controller: the agent claude needs NOT_THERE, which .env does not set" in lines
 
 
 async def test_modes_of_the_controllers_files(world: World) -> None:

@@ -78,7 +78,7 @@ async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> 
         told = [everything(one.card) for one in there.phone.sent[before:] if not one.edits]
         assert "you sent too many in a short time" in told[0]
         assert told[1].startswith("t1 ·"), "the log, by its button"
-        assert "nothing waits for a person" in told[2]
+        assert "nothing is waiting for a person" in told[2]
         assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
         await core.close()
 
@@ -145,7 +145,7 @@ async def test_in_a_telegram_group_an_answer_to_the_question_is_the_task(tmp_pat
         group = api.group()
         ada, otto = on_telegram.ADA, on_telegram.OTTO
         (question,) = await there.say(ada, f"/run@{BOT_NAME} on=any", chat=group.id)
-        assert "Reply to this message or mention me: that is the task; /cancel drops it." in question.text
+        assert "Reply to this message or mention me: that is the task; /cancel discards it." in question.text
         assert await there.say(ada, "lunch?", chat=group.id) == [], "plain words are the group's"
         assert await there.say(otto, "not mine", chat=group.id, reply_to=question.id) == []
         await there.say(ada, "mend the login", chat=group.id, reply_to=question.id)
@@ -177,9 +177,9 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
         (machine,) = await there.slack.until(lambda said: said)
         await there.slack.press(machine, "any")
         question = await there.slack.until(
-            lambda said: next((one for one in said if "Send me the words" in shows(one)), None)
+            lambda said: next((one for one in said if "Send the prompt" in shows(one)), None)
         )
-        assert "Reply to this message or mention me: that is the task; /cancel drops it." in shows(question)
+        assert "Reply to this message or mention me: that is the task; /cancel discards it." in shows(question)
         coffee = await there.slack.message("lunch?")
         await there.slack.message("at noon", thread=coffee)
         await there.slack.message("not mine", thread=question["ts"], user=SLACK_OTTO)

@@ -56,7 +56,7 @@ class Words:
     def tell(self, task: str, words: str) -> None:
         """Says more while nothing may land yet."""
         told = self.house.say(f"/say {task} {words}")
-        assert told.status == 0 and "read before anything lands" in flat(told), told.shown
+        assert told.status == 0 and "reads it before anything lands" in flat(told), told.shown
 
     def judged(self, prompt: str, say: str) -> str:
         """Asks for a task and says more of it while its gate runs; the task."""
