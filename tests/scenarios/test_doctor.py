@@ -275,7 +275,8 @@ async def test_agents_and_their_versions(world: World) -> None:
     findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user", agents=agents))
     lines = told(findings)
     assert (
-        "warn agents on here: has claude 9.9.9; the tested version is 2.1.197. npm install -g @anthropic-ai" in lines
+        "warn agents on here: has claude 9.9.9; the tested version is 2.1.197. npm install -g @anthropic-ai"
+        in lines
     )
     assert "warn agents on here: has no no-such-codex, so the agent codex cannot work here" in lines
     assert "bad agent codex: is not installed on any machine" in lines
