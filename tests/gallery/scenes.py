@@ -306,7 +306,12 @@ async def _questions(there: House) -> AsyncGenerator[Shown, None]:
     await flight.note(PermissionDecided("q3", "Bash", "deny", "nobody answered in time", ""))
     yield _last(there, "questions", "expired", "expired")
     await there.say(f"/say {flight.task} Keep the old signature, please")
-    yield _last(there, "questions", "words on their way", "queued" if flight.session.one_turn else "steers")
+    yield _last(
+        there,
+        "questions",
+        "words on their way",
+        "queued" if flight.session.one_turn else "sent to the running agent",
+    )
     await flight.note(PersonSaid("Keep the old signature, please", "steered"))
     yield _last(there, "questions", "words arrived", "your words")
     await flight.move(TaskState.JUDGING)

@@ -211,6 +211,10 @@ def _told(there: Controller, *, faulty: bool) -> Told:
         if row["kind"] == "agent.said":  # where the words are parted depends on when they come
             said.setdefault(row["turn"], []).append(body["text"])
         elif row["kind"] != "link.changed" and row["gate_run"] not in unavailable:
+            if faulty and row["kind"] == "session.ended":
+                body["why"] = (
+                    ""  # a machine that is away at the end keeps what is left there, and the event says so
+                )
             lines.append(tidy(f"{row['task']} {row['kind']} {row['actor']} {json.dumps(body, sort_keys=True)}"))
     problems = [f"{name} does not run" for name in there.unwell]
     seqs = [row["seq"] for row in there.rows("SELECT seq FROM ledger ORDER BY seq")]

@@ -222,6 +222,6 @@ async def test_a_guest_from_another_workspace_is_a_stranger(tmp_path: Path, more
         await there.proxy.event("<@U0BOT> run x", user=ADA, channel=FLEET, ts="1.1", **more)
         await there.handled()
         (only,) = await there.slack.said()
-        assert "I do not know you" in shows(only)
+        assert "not registered here" in shows(only)
         assert f"slack:{TEAM}:{ADA}" not in shows(only)
         assert await there.tasks() == []

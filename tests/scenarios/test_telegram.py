@@ -81,7 +81,7 @@ async def test_a_task_is_a_reply_chain_that_is_steered_and_stopped_by_words(tmp_
         assert card.labels == ["Log", "Stop"]
         (task,) = await there.tasks()
         (answer,) = await there.say(ADA, "please look at the tests too", reply_to=card.id)
-        assert "has not begun" in answer.text
+        assert "has not started" in answer.text
         (stopping,) = await there.say(ADA, "stop", reply_to=card.id)
         assert await there.stopping(task.id)
         assert stopping.reply_to == card.id
