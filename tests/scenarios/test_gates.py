@@ -150,6 +150,20 @@ async def test_what_one_machine_cannot_do_goes_to_the_next(tmp_path: Path) -> No
     assert verdict.gates[0].evidence.machine == "sound"
 
 
+@pytest.mark.parametrize("network", [False, True])
+async def test_a_gate_that_misses_the_network_is_told_how_to_get_it(tmp_path: Path, network: bool) -> None:
+    script = "echo 'curl: (6) Could not resolve host: example.com'; exit 6"
+    more = "network = true" if network else ""
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", script, more=more)})
+    async with house.open() as judge:
+        verdict = await judge.pipeline.judge(await judge.candidate())
+    (result,) = verdict.gates
+    assert result.evidence is not None
+    assert str(result.evidence.isolation.network) == ("shared" if network else "none")
+    for text in (result.reason, result.tail):
+        assert ("this gate has no network (`network = true`" in text) is not network
+
+
 async def test_a_gates_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELEGRAM_TOKEN", "secret")
     script = 'test -d "$HOME" && test -w "$TMPDIR" && env | cut -d= -f1 | sort | tr "\\n" " "; echo; ls -A'

@@ -18,7 +18,8 @@ _FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 #: A plain run plays so many cases, all of one flight.
 _SAMPLE = 4
 
-#: What `make test` plays is the same each time: a change is told from luck. `make torture` plays all cases.
+#: `make test` plays the same cases each time, so that a failure comes from a change and not from chance.
+#: `make torture` plays all of them.
 _SAMPLE = 7
 
 #: A fault that lasts takes its time at each visit, so the full campaign plays one visit in so many.
