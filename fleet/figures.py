@@ -81,4 +81,8 @@ class ToolCallCounter:
 
 def active(sessions: Iterable[Session], now_us: int) -> int:
     """How many of these have a process that was seen alive within the last minute."""
-    return sum(1 for one in sessions if not one.ended_us and one.seen_us and now_us - one.seen_us <= ACTIVE_US)
+    return sum(
+        1
+        for session in sessions
+        if not session.ended_us and session.seen_us and now_us - session.seen_us <= ACTIVE_US
+    )

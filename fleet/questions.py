@@ -29,7 +29,10 @@ def to_json(questions: Sequence[Question]) -> str:
     """The form the store keeps; empty for none."""
     if not questions:
         return ""
-    plain = [[one.text, [[each.label, each.description] for each in one.options], one.many] for one in questions]
+    plain = [
+        [question.text, [[each.label, each.description] for each in question.options], question.many]
+        for question in questions
+    ]
     return json.dumps(plain, ensure_ascii=True, separators=(",", ":"))
 
 
@@ -48,7 +51,7 @@ def meant(questions: Sequence[Question], said: str) -> str:
 
     Several questions are answered by one line each, or by one number each; other words stand as they are.
     """
-    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if len(questions) > 1 and len(lines) == 1 and _NUMBERS.fullmatch(lines[0]):
         lines = _NUMBER.findall(lines[0])
     if len(questions) == 1:
@@ -69,7 +72,7 @@ _NUMBERS = re.compile(r"\d{1,3}(?:[\s,;/]+\d{1,3})*")
 
 
 def _option(question: Question, said: str) -> str:
-    numbers = [int(one) for one in _NUMBER.findall(said)] if _NUMBERS.fullmatch(said) else []
+    numbers = [int(digits) for digits in _NUMBER.findall(said)] if _NUMBERS.fullmatch(said) else []
     if not numbers or (len(numbers) > 1 and not question.many):
         return said
     if not all(0 < number <= len(question.options) for number in numbers):

@@ -89,7 +89,7 @@ class Supervisor:
 
         ``LeadershipLost`` ends the controller whatever ``on_death`` says; ``StoreUnavailable`` never does.
         """
-        self._components = [one for one in self._components if not one.done]
+        self._components = [component for component in self._components if not component.done]
         self._health[name] = Health(name)
         component = Component(asyncio.create_task(self._keep(name, work, on_death, ends), name=name), name)
         self._components.append(component)
@@ -226,11 +226,11 @@ async def first(*awaited: Awaitable[Any]) -> set[int]:
     ended; futures and tasks of the caller's are left as they are."""
     tasks: list[asyncio.Future[Any]] = []
     ours: list[asyncio.Task[Any]] = []
-    for one in awaited:
-        if isinstance(one, asyncio.Future):
-            tasks.append(one)
+    for work in awaited:
+        if isinstance(work, asyncio.Future):
+            tasks.append(work)
         else:
-            ours.append(asyncio.create_task(_awaited(one), name="first"))
+            ours.append(asyncio.create_task(_awaited(work), name="first"))
             tasks.append(ours[-1])
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -239,8 +239,8 @@ async def first(*awaited: Awaitable[Any]) -> set[int]:
         await end(*ours)
 
 
-async def _awaited(one: Awaitable[Any]) -> None:
-    await one
+async def _awaited(work: Awaitable[Any]) -> None:
+    await work
 
 
 def _retrieved(done: asyncio.Future[Any]) -> None:

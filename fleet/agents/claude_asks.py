@@ -57,13 +57,14 @@ def _questions(given: dict[str, Any]) -> tuple[Question, ...]:
     found = given.get("questions")
     return tuple(
         Question(
-            string(one["question"]),
+            string(question["question"]),
             tuple(
-                Option(string(each["label"]), str(each.get("description", ""))) for each in one.get("options", ())
+                Option(string(each["label"]), str(each.get("description", "")))
+                for each in question.get("options", ())
             ),
-            one.get("multiSelect") is True,
+            question.get("multiSelect") is True,
         )
-        for one in (found if isinstance(found, list) else ())
+        for question in (found if isinstance(found, list) else ())
     )
 
 
@@ -92,6 +93,6 @@ def _verdict(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
         case Allow():
             return {"behavior": "allow", "updatedInput": asked["input"]}
         case Answered(kept):
-            texts = [one.text for one in _questions(asked["input"])]
+            texts = [question.text for question in _questions(asked["input"])]
             given = dict(zip(texts, answers(len(texts), kept), strict=True))
             return {"behavior": "allow", "updatedInput": {**asked["input"], "answers": given}}

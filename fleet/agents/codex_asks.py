@@ -23,7 +23,7 @@ def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict
     ask = f"{turn if isinstance(turn, str) else 'thread'}/{number}"
     kept: dict[str, Any] = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
     if method == _QUESTIONS:
-        kept = {"questions": [string(one["id"]) for one in params["questions"]]}
+        kept = {"questions": [string(question["id"]) for question in params["questions"]]}
     fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
     fold.tell(_asked(fold, ask, method, params))
     return True
@@ -53,12 +53,13 @@ def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
 def _questions(params: dict[str, Any]) -> tuple[Question, ...]:
     return tuple(
         Question(
-            string(one["question"]),
+            string(question["question"]),
             tuple(
-                Option(string(each["label"]), str(each.get("description", ""))) for each in one.get("options") or ()
+                Option(string(each["label"]), str(each.get("description", "")))
+                for each in question.get("options") or ()
             ),
         )
-        for one in params["questions"]
+        for question in params["questions"]
     )
 
 
@@ -66,8 +67,8 @@ def _askable(params: dict[str, Any]) -> bool:
     """Whether it can be put to a person: a secret must not stand in a chat or a ledger."""
     found = params.get("questions")
     return isinstance(found, list) and all(
-        isinstance(one, dict) and isinstance(one.get("id"), str) and one.get("isSecret") is not True
-        for one in found
+        isinstance(question, dict) and isinstance(question.get("id"), str) and question.get("isSecret") is not True
+        for question in found
     )
 
 
@@ -101,7 +102,7 @@ def answer(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
     if asked["method"] == _QUESTIONS:
         names = asked["params"]["questions"]
         said = answers(len(names), decision.kept) if isinstance(decision, Answered) else ()
-        given = {name: {"answers": [one]} for name, one in zip(names, said, strict=False)}
+        given = {name: {"answers": [text]} for name, text in zip(names, said, strict=False)}
         return {"id": asked["id"], "result": {"answers": given}}
     allowed = isinstance(decision, Allow)
     return {"id": asked["id"], "result": _VERDICTS[asked["method"]](asked["params"], allowed)}

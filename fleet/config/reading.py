@@ -147,8 +147,14 @@ def _problems(found: list[Found], lines: LineMap, origin: str) -> ConfigProblems
     return ConfigProblems(
         origin,
         [
-            Problem(origin, lines.line(one.path), _dotted(one.path), _plain(one.what), _plain(one.remedy))
-            for one in found
+            Problem(
+                origin,
+                lines.line(problem.path),
+                _dotted(problem.path),
+                _plain(problem.what),
+                _plain(problem.remedy),
+            )
+            for problem in found
         ],
     )
 

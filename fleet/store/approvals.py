@@ -163,12 +163,12 @@ def find(tx: Tx, prefix: str) -> Approval:
         row = tx.connection.execute(_BY_ID, {"wanted": exact}).one_or_none()
         if row is not None:
             return _approval(row)
-    found = [one for one in waiting(tx) if wanted not in ("", "a") and one.id.startswith(wanted)]
+    found = [approval for approval in waiting(tx) if wanted not in ("", "a") and approval.id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
     if not found:
         raise _unknown(tx, prefix)
-    names = ", ".join(one.id for one in found)
+    names = ", ".join(approval.id for approval in found)
     raise Misused(attempted="find the question", on=prefix, cause=f"it could be {names}", hint="Give the whole id")
 
 
@@ -238,7 +238,7 @@ def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
 
 def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
     """A held change does not wait for a yes any more; the hold as it is now, ``None`` where nothing was held."""
-    held = next((one for one in waiting(tx, task) if one.kind == "hold"), None)
+    held = next((question for question in waiting(tx, task) if question.kind == "hold"), None)
     if held is None:
         return None
     _close(tx, approvals.c.id == held.id, ApprovalDecision.WITHDRAWN, by, why)
@@ -360,6 +360,6 @@ def _answer(row: Row[Any]) -> Answer:
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:
-    open_ = ", ".join(one.id for one in waiting(tx)[:8])
+    open_ = ", ".join(question.id for question in waiting(tx)[:8])
     hint = f"Waiting now: {open_}" if open_ else "Nothing waits for an answer now"
     return Misused(attempted="find the question", on=wanted, cause="there is none of this name", hint=hint)

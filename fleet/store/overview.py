@@ -40,7 +40,7 @@ def overview(tx: Tx, limit: int, alive_us: int, skip: int = 0) -> Overview:
     by_age = (sessions.c.started_us, func.length(sessions.c.id), sessions.c.id)  # of one moment: t2.1 before t10.1
     oldest = select(sessions.c.id).where(open_).order_by(*by_age)
     ids = connection.execute(oldest.limit(limit).offset(skip)).scalars()
-    shown = tuple(rooms.session(tx, one) for one in ids)
+    shown = tuple(rooms.session(tx, session) for session in ids)
     active = select(func.count()).select_from(sessions).where(open_, sessions.c.seen_us >= max(1, now - alive_us))
     queued = tasks.c.state == str(TaskState.QUEUED)
     first = select(tasks.c.id).where(queued).order_by(tasks.c.number).limit(limit)
@@ -49,10 +49,10 @@ def overview(tx: Tx, limit: int, alive_us: int, skip: int = 0) -> Overview:
     return Overview(
         now_us=now,
         sessions=shown,
-        tasks={one.task: asked.task(tx, one.task) for one in shown},
+        tasks={session.task: asked.task(tx, session.task) for session in shown},
         busy=rooms.busy(tx),
         active=int(connection.execute(active).scalar_one()),
-        waiting=tuple(asks.approval(tx, one) for one in connection.execute(waiting).scalars().all()),
+        waiting=tuple(asks.approval(tx, approval) for approval in connection.execute(waiting).scalars().all()),
         waiting_count=int(
             connection.execute(select(func.count()).select_from(approvals).where(answerable)).scalar_one()
         ),
@@ -79,17 +79,17 @@ def newest_cards(tx: Tx, card_key: str, since_us: int) -> list[Newest]:
         .where(cards.c.card_key == card_key, cards.c.message_id != "", outbox.c.created_us >= since_us)
     )
     living = [Newest(*row) for row in tx.connection.execute(query)]
-    return [one for one in living if not _outdone(tx, one)]
+    return [card for card in living if not _outdone(tx, card)]
 
 
-def _outdone(tx: Tx, one: Newest) -> bool:
+def _outdone(tx: Tx, card: Newest) -> bool:
     """Whether something newer was said there. Reads the rows after the card's own, however long the chat is."""
     adapter = func.coalesce(outbox.c.adapter, "")  # keeps SQLite from an index that walks the whole chat
     newer = select(outbox.c.id).where(
-        outbox.c.id > one.put,
-        adapter == one.adapter,
-        outbox.c.chat == one.chat,
-        outbox.c.thread == one.thread,
+        outbox.c.id > card.put,
+        adapter == card.adapter,
+        outbox.c.chat == card.chat,
+        outbox.c.thread == card.thread,
         outbox.c.kind == "put",
     )
     return tx.connection.execute(newer.limit(1)).one_or_none() is not None

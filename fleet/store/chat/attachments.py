@@ -45,7 +45,7 @@ def waiting(tx: Tx, session: str, task: str) -> tuple[int, list[Kept]]:
     """The newest note that waits for a session (0: none), and the files of all that wait."""
     query = select(notes.c.id).where(notes.c.session == session, notes.c.taken_us == 0).order_by(notes.c.id)
     ids = list(tx.connection.execute(query).scalars())
-    return (ids[-1] if ids else 0), [kept for one in ids for kept in of_note(tx, task, one)]
+    return (ids[-1] if ids else 0), [kept for note in ids for kept in of_note(tx, task, note)]
 
 
 def copy(tx: Tx, old: str, new: str) -> None:
@@ -54,5 +54,5 @@ def copy(tx: Tx, old: str, new: str) -> None:
 
 
 def _add_all(tx: Tx, task: str, kept: Iterable[Kept]) -> None:
-    for one in kept:
-        add(tx, task, REQUEST, name=one.name, path=one.path, media_type=one.media_type, size=one.size)
+    for file in kept:
+        add(tx, task, REQUEST, name=file.name, path=file.path, media_type=file.media_type, size=file.size)

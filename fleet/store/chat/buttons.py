@@ -138,8 +138,8 @@ def shown_digest(tx: Tx, chat: ChatRef, command: str) -> str:
     """The content that a button for ``command`` was last shown with: in this chat, else in any; empty: in none."""
     query = select(actions.c.digest).where(actions.c.command == command)
     here = query.where(actions.c.adapter == chat.adapter, actions.c.chat == chat.chat)
-    for one in (here, query):
-        newest = one.order_by(actions.c.put.desc(), actions.c.created_us.desc()).limit(1)
+    for scope in (here, query):
+        newest = scope.order_by(actions.c.put.desc(), actions.c.created_us.desc()).limit(1)
         found = tx.connection.execute(newest).scalar_one_or_none()
         if found is not None:
             return str(found)

@@ -68,17 +68,17 @@ def at(tx: Tx, key: str, chat: ChatRef) -> Shown | None:
     return None if row is None else Shown(row.put, key, chat, row.message_id, _newest(tx, row.put))
 
 
-def set_aside(tx: Tx, one: Shown) -> str:
+def set_aside(tx: Tx, card: Shown) -> str:
     """Gives a card another key, so that a new message can have the old one while this one can still be changed."""
     key = loose_key()
     at = (
-        (cards.c.card_key == one.key)
-        & (cards.c.adapter == one.chat.adapter)
-        & (cards.c.chat == one.chat.chat)
-        & (cards.c.thread == one.chat.thread)
+        (cards.c.card_key == card.key)
+        & (cards.c.adapter == card.chat.adapter)
+        & (cards.c.chat == card.chat.chat)
+        & (cards.c.thread == card.chat.thread)
     )
     tx.connection.execute(update(cards).where(at).values(card_key=key))
-    tx.connection.execute(update(outbox).where(outbox.c.id == one.put).values(card_key=key))
+    tx.connection.execute(update(outbox).where(outbox.c.id == card.put).values(card_key=key))
     return key
 
 
