@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -65,7 +66,8 @@ class Call:
     """One command by one person. ``args`` is everything after the verb, letter for letter.
 
     ``task`` is the task whose card or thread the message answers, empty elsewhere; ``digest`` is the content
-    that a pressed button was bound to, or the files that are held for a draft; empty for typed words.
+    that a pressed button was bound to, or the files that are held for a draft; empty for typed words. ``put`` is
+    the outbox row of the card whose button was pressed, 0 for typed words.
     """
 
     message: Message
@@ -74,6 +76,7 @@ class Call:
     args: str
     task: str = ""
     digest: str = ""
+    put: int = 0
     result: Result = field(default_factory=Result)
 
     @property
@@ -97,20 +100,39 @@ undoes all of it and is told to the person."""
 Handler = Callable[[Context, Call], Awaitable[Effect]]
 
 
+class Group(StrEnum):
+    """What a command is for, in the order of the help."""
+
+    WORK = "Work"
+    DECIDE = "Decide"
+    LOOK = "Look"
+    SET_UP = "Set up"
+
+    @classmethod
+    def named(cls, text: str) -> Group | None:
+        """The group of that name, however its letters and spaces are written."""
+        name = "".join(text.lower().split())
+        return next((group for group in cls if "".join(group.lower().split()) == name), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other words for it.
 
-    ``urgent``: it is done however much its sender said before, since somebody who is slowed down must still be able
-    to hold an agent.
+    ``summary`` says on one line what it does. ``brief`` says it in a word or two that follow the verb:
+    ``/run a change``.
+
+    ``urgent``: it runs however many messages its sender sent before, since somebody who is slowed down must still
+    be able to stop an agent.
     """
 
     verb: str
+    brief: str
     summary: str
     usage: str
     right: Right
     handler: Handler
-    section: str
+    group: Group
     aliases: tuple[str, ...] = ()
     urgent: bool = False
 
@@ -130,7 +152,7 @@ class Dialect:
     ``before``: what stands before every verb where none has a name of its own, so that the help says it once."""
 
     write: Callable[[str], str] = "/{}".format
-    advice: str = "/help VERB tells more. The slash is optional; a reply to a card goes to its agent."
+    advice: str = "/help VERB explains one. A reply to a card goes to its agent."
     before: str = ""
 
 

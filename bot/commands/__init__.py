@@ -1,4 +1,4 @@
-"""The commands of this version, by the rooms that own them."""
+"""The commands of this version, by the module that owns them."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def every_command() -> tuple[Command, ...]:
     """All of them, in the order that help shows. Loaded on the call: the command line needs none of it."""
     from bot.commands import answers, fleet, help, reports, stalled, talk, tasks
 
-    rooms = (tasks, stalled, answers, talk, fleet, reports, help)
-    return tuple(command for room in rooms for command in room.COMMANDS)
+    modules = (tasks, answers, stalled, talk, fleet, reports, help)
+    return tuple(command for module in modules for command in module.COMMANDS)

@@ -9,7 +9,7 @@ from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, waiting
 from bot.telling.progress import Progress, footer
 from fleet.errors import Misused, Refused
@@ -20,7 +20,6 @@ from fleet.store.core import Tx
 from gates.people import Right, demand
 from gates.rulings import grants
 
-SECTION = "Tasks"
 _ID = re.compile(r"[aA]\d{1,9}")
 
 
@@ -157,14 +156,27 @@ async def show_waiting(context: Context, call: Call) -> Effect:
 
 COMMANDS = (
     Command(
+        "waiting", "requests", "requests that wait for a person", "[ID|PAGE]", Right.SEE, show_waiting, Group.DECIDE
+    ),
+    Command(
         "approve",
+        "one",
         "approve a request",
         "[ID] [session] [WHY]",
         Right.APPROVE,
         approve,
-        SECTION,
+        Group.DECIDE,
         aliases=("yes",),
     ),
-    Command("deny", "deny a request", "[ID] [WHY]", Right.APPROVE, deny, SECTION, aliases=("no",), urgent=True),
-    Command("waiting", "requests that wait for a person", "[ID|PAGE]", Right.SEE, show_waiting, SECTION),
+    Command(
+        "deny",
+        "one",
+        "deny a request",
+        "[ID] [WHY]",
+        Right.APPROVE,
+        deny,
+        Group.DECIDE,
+        aliases=("no",),
+        urgent=True,
+    ),
 )

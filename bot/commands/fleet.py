@@ -8,7 +8,7 @@ from bot.commands.common import reply, task_meant
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Effect, Group
 from bot.telemetry_view import look, machine_line, session_lines, status_card
 from bot.telling import sounds
 from bot.telling.live import STATUS_KEY
@@ -20,7 +20,6 @@ from fleet.store import sessions, tasks
 from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
 
-SECTION = "Fleet"
 _ENDED_SHOWN = 8
 
 
@@ -155,18 +154,30 @@ async def people(context: Context, call: Call) -> Effect:
 
 
 COMMANDS = (
-    Command("status", "the fleet on one screen", "", Right.SEE, status, SECTION, aliases=("fleet", "st")),
+    Command(
+        "status", "fleet", "the fleet on one screen", "", Right.SEE, status, Group.LOOK, aliases=("fleet", "st")
+    ),
     Command(
         "sessions",
+        "agents",
         "agents at work, tasks that ended",
         "[PAGE]",
         Right.SEE,
         show_sessions,
-        SECTION,
+        Group.LOOK,
         aliases=("tasks",),
     ),
-    Command("session", "one task: sessions, turns, cost", "[TASK]", Right.SEE, session, SECTION, aliases=("task",)),
-    Command("gates", "gate runs and how they ended", "[TASK]", Right.SEE, gates, SECTION),
-    Command("machines", "machines, slots, load", "[PAGE]", Right.SEE, machines, SECTION),
-    Command("people", "who may do what", "", Right.SEE, people, SECTION),
+    Command(
+        "session",
+        "one task",
+        "one task: sessions, turns, cost",
+        "[TASK]",
+        Right.SEE,
+        session,
+        Group.LOOK,
+        aliases=("task",),
+    ),
+    Command("gates", "results", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.LOOK),
+    Command("machines", "load", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
+    Command("people", "roles", "who may do what", "", Right.SEE, people, Group.LOOK),
 )

@@ -1,46 +1,92 @@
-"""Help: what is registered, and nothing else."""
+"""Help: every command with a word or two, one group in full, or one command in full."""
 
 from __future__ import annotations
 
-from bot.cards import Card, line
+from bot.cards import Action, Card, Line, line
 from bot.commands.common import reply
+from bot.outbox.posting import Posts
 from bot.parse import words
-from bot.registry import Call, Command, Context, Dialect, Effect
+from bot.registry import Call, Command, Context, Dialect, Effect, Group, Registry
 from fleet.errors import Misused
-from gates.people import RIGHTS, Right
+from fleet.store.chat import cards as card_rows
+from gates.people import Person, Right, may
 
 
 async def show_help(context: Context, call: Call) -> Effect:
-    """All commands by section, or one in full."""
+    """The overview and the groups are one card: a press on it changes it in place."""
+    registry = context.registry
+    dialect = registry.dialects.get(call.message.adapter, Dialect())
     given = words(call.args)
-    dialect = context.registry.dialects.get(call.message.adapter, Dialect())
-    if given:
-        return reply(call, _one(context, dialect, given[0].lstrip("/").lower()))
-    sections: dict[str, list[str]] = {}
-    for command in context.registry:
-        name = command.verb if dialect.before else dialect.write(command.verb)
-        sections.setdefault(command.section, []).append(name)
-    lines = [line(f"Write {dialect.before} and one of:")] if dialect.before else []
-    lines += [line(f"{section}: {' '.join(verbs)}") for section, verbs in sections.items()]
+    group = Group.named(" ".join(given))
+    if given and group is None:
+        return reply(call, _command_card(registry, dialect, given[0].lstrip("/").lower(), call.person))
+    card = _overview(registry, dialect, call) if group is None else _group_card(registry, dialect, group)
+
+    def effect(posts: Posts) -> None:
+        pressed = card_rows.by_put(posts.tx, call.put) if call.put else None
+        if pressed is None:
+            posts.post(call.message.chat, card, key=card_rows.loose_key())
+        else:
+            posts.repost(pressed.chat, card, key=pressed.key, soon=True)
+
+    return effect
+
+
+def _overview(registry: Registry, dialect: Dialect, call: Call) -> Card:
+    lines = []
+    for group in Group:
+        commands = [f"{_name(dialect, command)} {command.brief}" for command in _of(registry, group)]
+        lines.append(line(f"{group}: {' · '.join(commands)}"))
     lines.append(line(dialect.advice))
-    rights = ", ".join(right for right in Right if right in RIGHTS[call.person.role])
-    return reply(
-        call, Card(line("airboss"), tuple(lines), footer=f"{call.person.name} · {call.person.role}: {rights}")
+    return Card(
+        _title("airboss", dialect),
+        tuple(lines),
+        actions=tuple(Action(group, f"/help {group.lower()}", once=False) for group in Group),
+        footer=f"{call.person.name} · {call.person.role}",
     )
 
 
-def _one(context: Context, dialect: Dialect, verb: str) -> Card:
-    command = context.registry.get(verb)
+def _group_card(registry: Registry, dialect: Dialect, group: Group) -> Card:
+    commands = [line(f"{_name(dialect, command)} · {command.summary}") for command in _of(registry, group)]
+    more = line(f"{dialect.write('help')} VERB shows a command in full.")
+    return Card(_title(group, dialect), (*commands, more), actions=(Action("Back", "/help", once=False),))
+
+
+def _command_card(registry: Registry, dialect: Dialect, verb: str, person: Person) -> Card:
+    command = registry.get(verb)
     if command is None:
-        close = context.registry.nearest(verb)
+        close = registry.nearest(verb)
         hint = f"Did you mean {dialect.write(close)}?" if close else f"{dialect.write('help')} shows them all."
         raise Misused(attempted=f"explain /{verb}", cause="there is no such command", hint=hint)
-    lines = [line(command.summary), line(f"Takes the right to {command.right}.")]
+    has = "you have it" if may(person, command.right) else f"your role, {person.role}, does not have it"
+    lines = [line(command.summary), line(f"Needs the right to {command.right}; {has}.")]
     if command.aliases:
         lines.append(line("Also: " + " ".join(map(dialect.write, command.aliases))))
     return Card(line(f"{dialect.write(command.verb)} {command.usage}".rstrip()), tuple(lines))
 
 
+def _title(text: str, dialect: Dialect) -> Line:
+    return line(text, f" · write {dialect.before} and one of:" if dialect.before else "")
+
+
+def _of(registry: Registry, group: Group) -> list[Command]:
+    return [command for command in registry if command.group is group]
+
+
+def _name(dialect: Dialect, command: Command) -> str:
+    """Without what the card says once for all commands."""
+    return command.verb if dialect.before else dialect.write(command.verb)
+
+
 COMMANDS = (
-    Command("help", "what there is", "[VERB]", Right.SEE, show_help, "Help", aliases=("start", "commands")),
+    Command(
+        "help",
+        "a command",
+        "list the commands, or explain one",
+        "[VERB]",
+        Right.SEE,
+        show_help,
+        Group.SET_UP,
+        aliases=("start", "commands"),
+    ),
 )

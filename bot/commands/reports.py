@@ -10,7 +10,7 @@ from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
 from bot.commands.common import last_session, reply, task_meant
 from bot.digest import Digest, digest_card, make_digest, parse_span
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import documents, sounds
 from bot.telling.story import story
 from fleet.errors import Refused
@@ -24,7 +24,6 @@ from gates.people import Right
 from gates.receipts import verify as receipts
 from gates.receipts.sshsig import PublicKey
 
-SECTION = "Reports"
 _SHOWN_LINES = 24
 _SHOWN_CHARACTERS = 2_400
 _DIFF_LIMIT = 4 << 20
@@ -205,11 +204,15 @@ def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, 
         ) from error
 
 
-DIGEST = Command("digest", "figures for a day or another period", "[24h|7d|all]", Right.SEE, digest, SECTION)
+DIGEST = Command(
+    "digest", "figures", "figures for a day or another period", "[24h|7d|all]", Right.SEE, digest, Group.LOOK
+)
 COMMANDS = (
-    Command("logs", "what the agent did and reported", "[TASK]", Right.SEE, logs, SECTION, aliases=("log",)),
-    Command("diff", "what a task changed", "[TASK]", Right.SEE, diff, SECTION),
+    Command(
+        "logs", "events", "what the agent did and reported", "[TASK]", Right.SEE, logs, Group.LOOK, aliases=("log",)
+    ),
+    Command("diff", "changes", "what a task changed", "[TASK]", Right.SEE, diff, Group.LOOK),
     DIGEST,
-    Command("receipt", "a landed task's signed receipt", "[TASK]", Right.SEE, receipt, SECTION),
-    Command("verify", "check a receipt again", "[TASK]", Right.SEE, verify, SECTION),
+    Command("receipt", "proof", "a landed task's signed receipt", "[TASK]", Right.SEE, receipt, Group.LOOK),
+    Command("verify", "a receipt", "check a receipt again", "[TASK]", Right.SEE, verify, Group.LOOK),
 )

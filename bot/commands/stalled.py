@@ -8,7 +8,7 @@ from bot.cards import Card, Tone, line
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
@@ -18,7 +18,6 @@ from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from gates.people import Right
 
-SECTION = "Tasks"
 _APPROVAL = re.compile(r"[aA]\d{1,9}")
 _TOLD = {
     ApprovalDecision.GO_ON: "the agent continues",
@@ -74,12 +73,13 @@ def _meant(tx: Tx, call: Call, word: str) -> Task:
 COMMANDS = (
     Command(
         "go",
+        "continue",
         "let an agent continue after it stopped early",
         "[TASK]",
         Right.STEER,
         go,
-        SECTION,
+        Group.DECIDE,
         aliases=("continue",),
     ),
-    Command("judge", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, SECTION),
+    Command("judge", "run gates", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, Group.DECIDE),
 )

@@ -16,7 +16,7 @@ from bot.hearing import drafts
 from bot.outbox.posting import Posts
 from bot.parse import tidy
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, mutes
 from bot.telling.progress import Progress, footer
 from bot.telling.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
@@ -27,7 +27,6 @@ from fleet.model import Task
 from fleet.store import approvals, sessions, tasks
 from gates.people import Right, demand, may
 
-SECTION = "Talk"
 _SPAN = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
@@ -195,16 +194,24 @@ _HEARS = {
 }
 
 SAY = Command(
-    "say", "send a message to a task's agent", "[TASK] WORDS…", Right.STEER, say, SECTION, aliases=("tell",)
+    "say",
+    "to an agent",
+    "send a message to a task's agent",
+    "[TASK] WORDS…",
+    Right.STEER,
+    say,
+    Group.WORK,
+    aliases=("tell",),
 )
-MUTE = Command("mute", "silence this chat", "[30m|2h|1d|off]", Right.SEE, mute, SECTION)
+MUTE = Command("mute", "this chat", "silence this chat", "[30m|2h|1d|off]", Right.SEE, mute, Group.SET_UP)
 NOTIFY = Command(
     "notify",
+    "sounds",
     "choose what makes a sound",
     "[all|mine|final|none] [22:00-07:00|off] [ZONE]",
     Right.SEE,
     notify,
-    SECTION,
+    Group.SET_UP,
 )
-CANCEL = Command("cancel", "discard your draft", "", Right.SEE, cancel, SECTION)
+CANCEL = Command("cancel", "a draft", "discard your draft", "", Right.SEE, cancel, Group.WORK)
 COMMANDS = (SAY, CANCEL, MUTE, NOTIFY)

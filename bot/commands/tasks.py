@@ -12,7 +12,7 @@ from bot.hearing.drafts import Draft
 from bot.message import Attachment
 from bot.outbox.posting import Posts
 from bot.parse import run_request
-from bot.registry import Call, Command, Context, Effect
+from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import buttons
 from bot.telling.progress import Progress, footer, progress_card
 from fleet.errors import Refused
@@ -21,8 +21,6 @@ from fleet.store import tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
 from gates.people import Right, demand
-
-SECTION = "Tasks"
 
 
 async def run(context: Context, call: Call) -> Effect:
@@ -165,11 +163,22 @@ async def retry(context: Context, call: Call) -> Effect:
 
 
 _WHERE = "[repo=R] [on=MACHINE] [agent=A]"
-RUN = Command("run", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, SECTION)
-ASK = Command("ask", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, SECTION)
+RUN = Command("run", "a change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK)
+ASK = Command(
+    "ask", "a question", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, Group.WORK
+)
 COMMANDS = (
     RUN,
     ASK,
-    Command("stop", "end a task", "[TASK]", Right.STOP, stop, SECTION, aliases=("kill",), urgent=True),
-    Command("retry", "run a task again from the start", "[TASK]", Right.RUN, retry, SECTION, aliases=("again",)),
+    Command("stop", "a task", "end a task", "[TASK]", Right.STOP, stop, Group.WORK, aliases=("kill",), urgent=True),
+    Command(
+        "retry",
+        "a task",
+        "run a task again from the start",
+        "[TASK]",
+        Right.RUN,
+        retry,
+        Group.WORK,
+        aliases=("again",),
+    ),
 )

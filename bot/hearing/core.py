@@ -310,7 +310,7 @@ class ChatCore:
         said = parse(button.command, self._context.registry.names)
         if not isinstance(said, Spoken):
             raise ValueError(f"a button that is no command: {button.command!r}")
-        call, effect = await self._call(message, person, said, found.task, button.digest)
+        call, effect = await self._call(message, person, said, found.task, digest=button.digest, put=button.put)
 
         def pressed(posts: Posts) -> None:
             button_rows.use(posts.tx, button.token, call.actor)
@@ -326,7 +326,7 @@ class ChatCore:
     ) -> tuple[Call, Effect]:
         """Typed words: what does something drops a draft, and says so; what only shows something keeps it."""
         draft, registry = found.draft_for(message), self._context.registry
-        call, effect = await self._call(message, person, said, found.task, digest)
+        call, effect = await self._call(message, person, said, found.task, digest=digest)
         command = registry.get(said.verb)
         if draft is None or command is None or command.right is Right.SEE:
             return call, effect
@@ -345,7 +345,7 @@ class ChatCore:
         return _stranger(message) if self._strangers(message.sender) else "an unknown person, too often"
 
     async def _call(
-        self, message: Message, person: Person, said: Spoken, task: str, digest: str
+        self, message: Message, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
     ) -> tuple[Call, Effect]:
         registry = self._context.registry
         command = registry.get(said.verb)
@@ -360,7 +360,7 @@ class ChatCore:
         if any(file.source for file in message.files):
             fault(Point.CHAT_CALL)
             message = await self._fetch[message.adapter](message)
-        call = Call(message, person, command.verb, said.args, task=task, digest=digest)
+        call = Call(message, person, command.verb, said.args, task=task, digest=digest, put=put)
         return call, await command.handler(self._context, call)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.cards import Card, shown
+from bot.cards import MAX_LINES, Card, shown
 from bot.commands import every_command
-from bot.registry import Command, Registry
+from bot.registry import Command, Group, Registry
 from fleet.errors import Misused
 from fleet.store.chat import inbox
 from gates.people import RIGHTS, Right, Role
@@ -46,7 +46,8 @@ def test_it_tells_what_it_is_for(command: Command) -> None:
     assert re.fullmatch(r"[a-z][a-z-]*", command.verb)
     assert 5 <= len(command.summary) <= 60
     assert command.right in Right
-    assert command.section
+    assert command.group in Group
+    assert 3 <= len(command.brief) <= 12
     assert len(command.line) <= 60, "a phone's help shows it on two lines at most"
 
 
@@ -72,11 +73,39 @@ def test_a_name_is_registered_once() -> None:
 async def test_help_shows_every_command_and_each_one_in_full(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         _, (overview,) = await there.say("/help")
+        assert len(overview.lines) <= MAX_LINES
         for command in COMMANDS:
-            assert f"/{command.verb}" in text_of(overview)
+            assert f"/{command.verb} {command.brief}" in text_of(overview)
             _, (one,) = await there.say(f"/help {command.verb}")
             assert command.line in text_of(one)
             assert command.summary in text_of(one)
+
+
+async def test_help_has_a_button_for_each_group_and_stays_one_card(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        _, (overview,) = await there.say("/help")
+        assert [action.label for action in overview.actions] == list(Group)
+        message = there.phone.sent[-1].id
+        for group in Group:
+            result, new = await there.press(there.last(), group)
+            shown_now = there.phone.sent[-1]
+            assert (result.status, new, shown_now.edits, shown_now.soon) == (0, [], f"m{message}", True)
+            assert len(shown_now.card.lines) <= MAX_LINES
+            commands = [f"/{command.verb} · {command.summary}" for command in COMMANDS if command.group is group]
+            assert [shown(row) for row in shown_now.card.lines[:-1]] == commands
+            _, typed = await there.say(f"/help {group}")
+            assert [text_of(card) for card in typed] == [text_of(shown_now.card)]
+            await there.press(shown_now.card, "Back", OTTO)
+            assert text_of(there.last()) == text_of(overview)
+            assert there.last().footer == "Otto · operator"
+        assert not {Group.named(name) for name in Registry(COMMANDS).names} - {None}, "a group named like a command"
+
+
+async def test_help_says_whether_the_reader_may_use_a_command(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for person, ending in ((OTTO, "you have it."), (VERA, "your role, viewer, does not have it.")):
+            _, (card,) = await there.say("/help run", person)
+            assert shown(card.lines[1]) == f"Needs the right to run; {ending}"
 
 
 async def test_a_stranger_gets_their_id_and_nothing_happens(tmp_path: Path) -> None:

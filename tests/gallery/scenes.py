@@ -197,7 +197,8 @@ async def _fleet(there: House) -> AsyncGenerator[Shown, None]:
     yield await _said(there, "fleet", "machines", "/machines")
     yield await _said(there, "questions", "waiting", "/waiting")
     yield await _said(there, "fleet", "people", "/people", short=False)
-    yield await _said(there, "fleet", "help", "/help", short=False)
+    yield await _said(there, "fleet", "help", "/help")
+    yield await _said(there, "fleet", "help look", "/help look")
     yield await _said(there, "fleet", "help run", "/help run")
 
 

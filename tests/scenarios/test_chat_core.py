@@ -303,6 +303,20 @@ async def test_follow_shows_every_card_until_the_client_goes(tmp_path: Path) -> 
         await there.settle(CHAT)
 
 
+async def test_a_press_that_changes_a_card_shows_its_new_buttons_in_the_console(tmp_path: Path) -> None:
+    async with served(tmp_path) as (_, _server):
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / client.SOCKET))
+        writer.write(request(do="follow"))
+        await reader.readline()
+        await exchange(tmp_path, request(do="say", text="/help", quiet=True))
+        while "[3] Look" not in json.loads(await reader.readline())["out"]:
+            pass  # what this version changed is shown first
+        for number, seen in ((3, "[5] Back"), (5, "[6] Look"), (6, "[7] Back")):
+            assert (await exchange(tmp_path, request(do="press", number=number, quiet=True)))[-1]["end"] == 0
+            assert seen in json.loads(await reader.readline())["out"]
+        writer.close()
+
+
 async def test_the_console_says_what_it_can_while_the_store_is_away(tmp_path: Path) -> None:
     async with served(tmp_path, patience=0.01) as (there, _):
         other = sqlite3.connect(tmp_path / "airboss.db", isolation_level=None)

@@ -51,10 +51,23 @@ async def test_help_shows_what_can_be_typed_in_slack(tmp_path: Path) -> None:
         await there.slack.command("/fleet", "help mute")
         await there.handled()
         overview, one = map(shows, await there.slack.said())
-        assert "Write /fleet and one of:" in overview and "Tasks: run ask" in overview and "!stop" in overview
+        assert "write /fleet and one of:" in overview and "Work: run a change" in overview and "!stop" in overview
         assert "/run" not in overview, "another app may have that name"
         assert "/mute" not in overview.replace("/fleet mute", "")
         assert "/fleet mute [30m" in one
+
+
+async def test_help_shows_a_group_in_the_same_message(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.slack.command("/fleet", "help")
+        for label, title in (("Look", "Look · write /fleet"), ("Back", "airboss · write /fleet")):
+            await there.handled()
+            (only,) = await there.slack.said()
+            await there.slack.press(only, label)
+            await there.handled()
+            await there.settled()
+            (only,) = await there.slack.said()
+            assert title in shows(only)
 
 
 async def test_help_names_the_commands_as_this_workspace_has_them(tmp_path: Path) -> None:

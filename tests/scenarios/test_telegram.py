@@ -28,6 +28,20 @@ def api() -> Iterator[BotApi]:
 # --- words in, cards out ------------------------------------------------------------------------------------
 
 
+async def test_help_shows_a_group_in_the_same_message(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        await there.say(ADA, "/help")
+        for label, start in (
+            ("Set up", "Set up\n/mute · silence this chat\n"),
+            ("Back", "airboss\nWork: /run a change"),
+        ):
+            (message,) = api.screen(ADA)
+            assert await there.press(ADA, message, label) == []
+            await there.deliverer.drained(ChatRef("telegram", str(ADA)))
+            (message,) = api.screen(ADA)
+            assert message.text.startswith(start)
+
+
 async def test_every_way_of_asking_reaches_the_same_command(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api) as there:
         group = api.group()

@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from bot.cards import Action
@@ -78,11 +79,14 @@ class ConsoleAdapter:
         """Nothing is held."""
 
     async def deliver(self, outgoing: Outgoing) -> str:
-        """Hands the card to every follower."""
+        """Gives the card to every follower. An edit is shown in full when it answers a press with new buttons,
+        since a button needs its number on the screen."""
+        new_buttons = any(action.token not in self._numbers for action in outgoing.card.actions)
         for action in outgoing.card.actions:
             self.number(action)
+        shown = replace(outgoing, edits="") if outgoing.soon and new_buttons else outgoing
         for follower in self._followers:
-            follower.put(outgoing)
+            follower.put(shown)
         return outgoing.edits or uuid.uuid4().hex
 
     @contextmanager

@@ -99,9 +99,8 @@ def dialect(registry: Iterable[Command], prefix: str | None = None) -> Dialect:
     before = prefix or ""
     return Dialect(
         write=lambda verb: f"/{before}{verb}" if verb in native else f"/{before}{FLEET} {verb}",
-        advice=f"/{before}{FLEET} takes every verb; /{before}{FLEET} help VERB tells more. In a direct message, or "
-        "after @airboss, the word alone will do. Slack allows no slash in a thread: say !stop or @airboss stop "
-        "there; other words go to the agent.",
+        advice=f"/{before}{FLEET} help VERB explains one. In a direct message, or after @airboss, leave out the "
+        "slash. In a thread, write !stop or @airboss stop; other words go to the agent.",
         before="" if native else f"/{before}{FLEET}",
     )
 
