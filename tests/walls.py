@@ -41,7 +41,7 @@ HOMES = {
     "asyncssh": ("fleet/machines/ssh*.py",),
     "sqlalchemy": ("fleet/store/*.py",),
     "alembic": ("fleet/store/*.py",),
-    "apscheduler": ("fleet/timer.py",),
+    "apscheduler": ("fleet/schedule/timer.py",),
     "slack_bolt": ("bot/chats/slack/*.py",),
     "slack_sdk": ("bot/chats/slack/*.py",),
     "aiohttp": ("bot/chats/slack/*.py", "bot/chats/telegram/*.py"),

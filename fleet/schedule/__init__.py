@@ -1,0 +1,1 @@
+"""Schedules: when something is due (``spec``, ``times``), and the clock (``timer``)."""

@@ -1,0 +1,51 @@
+"""Time zones by name: those that are known here, and the machine's own."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+_LOCALTIME: Final = Path("/etc/localtime")
+_DATABASE: Final = "zoneinfo/"
+
+
+def known_zone(name: str) -> str:
+    """The zone of this name, however it is capitalised; empty when there is none."""
+    return _names().get(name.lower(), "")
+
+
+def nearest_zone(name: str) -> str:
+    """The zone that was probably meant: one of that city, or one that is spelled almost so; empty: none is near."""
+    wanted = name.lower().replace(" ", "_")
+    by_city = [zone for folded, zone in _names().items() if folded.rsplit("/", 1)[-1] == wanted.rsplit("/", 1)[-1]]
+    if by_city:
+        return by_city[0]
+    close = difflib.get_close_matches(wanted, _names(), n=1, cutoff=0.7)
+    return _names()[close[0]] if close else ""
+
+
+def machine_zone() -> str:
+    """The zone that this machine's clocks show; UTC when it does not say."""
+    told = os.environ.get("TZ", "").removeprefix(":")
+    linked = str(_LOCALTIME.resolve()) if _LOCALTIME.is_symlink() else ""
+    for name in (told, linked.rpartition(_DATABASE)[2]):
+        if name and _exists(name):
+            return name.removeprefix("Etc/") if name == "Etc/UTC" else name
+    return "UTC"
+
+
+def _exists(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+@cache
+def _names() -> dict[str, str]:
+    return {zone.lower(): zone for zone in sorted(available_timezones())}
