@@ -6,7 +6,6 @@ never taken from there.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -18,10 +17,10 @@ from typing import Any
 import rfc8785
 
 from fleet.errors import Malformed, Misused, Refused
-from fleet.events.merkle import Frontier
+from fleet.events.merkle import STEP, Frontier, Node
 from fleet.git.command import Git
 from fleet.model import Isolation
-from fleet.store import tree
+from fleet.store import rehash
 from fleet.store.core import Store
 from gates.receipts import issue, sshsig
 from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
@@ -188,29 +187,31 @@ async def check_repository(statement: dict[str, Any], repo: Path) -> Check:
 
 
 async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> Check:
-    """Whether the ledger gives this receipt again, byte for byte, and every leaf up to it the Merkle root in it.
+    """Whether the ledger gives this receipt again, byte for byte, and the bytes of every event up to the landing
+    give the Merkle root in it. The first event that differs is named.
 
-    The store's own subtree roots are not taken for granted: a change to any event before the landing must show.
+    Nothing else in the store is trusted: not leaves, not the columns to select by, not the subtree roots.
     """
-    task = statement["predicate"]["task"]["id"]
+    ledger, task = statement["predicate"]["ledger"], statement["predicate"]["task"]["id"]
+    frontier, nodes = Frontier(), list[Node]()
+    while frontier.size < ledger["size"]:
+        upto = min(ledger["size"], frontier.size + _PAGE)
+        read = await store.read(partial(rehash.page, frontier=frontier, upto=upto), long=True)
+        if read.damage is not None:
+            return Check("ledger", False, str(read.damage))
+        frontier = read.frontier
+        nodes += [node for node in read.nodes if node.level == STEP]
+    if frontier.root().hex() != ledger["root_sha256"]:
+        changed = await store.read(partial(rehash.first_changed_subtree, nodes=nodes), long=True)
+        first, last = changed or (len(nodes) * (1 << STEP) + 1, frontier.size)
+        where = f"by the subtree roots in the store, one of the events {first} to {last} was changed"
+        return Check(
+            "ledger", False, f"the first {frontier.size} events do not give the root of the receipt; {where}"
+        )
     try:
-        recomputed, _ = await store.read(lambda tx: issue.compute(tx, task))
+        recomputed, _ = await store.read(lambda tx: issue.compute(tx, task), long=True)
     except (Refused, Malformed) as error:
         return Check("ledger", False, str(error))
     if recomputed != data:
-        return Check("ledger", False, f"the ledger tells another story of {task}")
-    ledger = statement["predicate"]["ledger"]
-    if (await _root_of_leaves(store, ledger["size"])).hex() != ledger["root_sha256"]:
-        return Check("ledger", False, f"the first {ledger['size']} events do not give the root of the receipt")
-    return Check("ledger", True, f"{ledger['size']} events, root {ledger['root_sha256'][:16]}…")
-
-
-async def _root_of_leaves(store: Store, size: int) -> bytes:
-    """The root over the first ``size`` leaves, read in pages so that other readers have their turn."""
-    frontier = Frontier()
-    while frontier.size < size:
-        page = partial(tree.leaves, after=frontier.size, upto=min(size, frontier.size + _PAGE))
-        for leaf in await store.read(page, long=True):
-            frontier.add(leaf)
-        await asyncio.sleep(0)
-    return frontier.root()
+        return Check("ledger", False, f"the ledger gives another receipt for {task}")
+    return Check("ledger", True, f"{frontier.size} events hashed again, root {ledger['root_sha256'][:16]}…")

@@ -25,7 +25,7 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.figures import DAY_US
-from fleet.store import databases, ledger, recount, rollups, tables, tree
+from fleet.store import databases, ledger, recount, rehash, rollups, tables, tree
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
 
@@ -73,6 +73,9 @@ def test_the_root_is_the_reference_at_random_sizes_of_a_larger_ledger(store: Sto
         leaves = tree.leaves(tx, 0, size)
         for each in (size, 256, 512, 2_560, *(chance.randint(1, size) for _ in range(30))):
             assert tree.root_at(tx, each) == reference(leaves[:each]), each
+            read = rehash.page(tx, merkle.Frontier(), each)
+            assert read.damage is None and read.frontier.root() == reference(leaves[:each]), each
+            assert rehash.first_changed_subtree(tx, read.nodes) is None
         assert recount.kept(tx) == recount.computed(tx)
         with pytest.raises(ValueError, match=str(size)):
             tree.root_at(tx, size + 1)

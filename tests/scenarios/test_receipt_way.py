@@ -41,10 +41,12 @@ class Landed:
         return f"sqlite:///{self.house.home / 'airboss.db'}"
 
 
-async def land(room: Path) -> Landed:
+async def land(room: Path, neighbours: int = 0) -> Landed:
     house = House(room, {"airboss.toml": airboss_toml("true")})
     async with house.open() as judge:
         candidate = await judge.candidate()
+        for _ in range(neighbours):
+            await judge.candidate({"other": "of another task"})
         refs = Refs(task=candidate.task.id, session=candidate.session.id, machine="here")
 
         def before(tx: Tx) -> None:
@@ -131,17 +133,64 @@ async def test_another_repository_and_another_ledger_do_not_agree(tmp_path: Path
         await verify(receipt, home=home, ledger="postgresql+psycopg://nobody@127.0.0.1:1/none")
 
 
-@pytest.mark.parametrize("careful", [False, True])
-async def test_a_ledger_that_was_changed_after_the_fact_does_not_agree(tmp_path: Path, careful: bool) -> None:
-    """Careless: the bytes no longer hash to the leaf. Careful: the leaf is made to fit, and the root is another."""
-    landed = await land(tmp_path)
-    with sqlite3.connect(landed.house.home / "airboss.db") as database:
+def forge(home: Path, change: str, *values: object) -> None:
+    """Changes a row of the ledger, whose triggers would refuse that."""
+    with sqlite3.connect(home / "airboss.db") as database:
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             database.execute(f"DROP TRIGGER {name}")
-        (canonical, leaf) = database.execute("SELECT canonical, leaf FROM ledger WHERE seq = 1").fetchone()
-        forged = canonical.replace(b"slack:T1:U1", b"slack:T1:U2")
-        assert forged != canonical
-        values = (forged, leaf_hash(forged) if careful else leaf)
-        database.execute("UPDATE ledger SET canonical = ?, leaf = ? WHERE seq = 1", values)
+        assert database.execute(change, values).rowcount == 1
     database.close()
-    assert await verify(landed.issued.path, home=landed.house.home, ledger=landed.store) == 1
+
+
+def event(home: Path, seq: int) -> tuple[bytes, str]:
+    with sqlite3.connect(home / "airboss.db") as database:
+        canonical, task = database.execute("SELECT canonical, task FROM ledger WHERE seq = ?", (seq,)).fetchone()
+    database.close()
+    return canonical, task
+
+
+async def failing_check(landed: Landed, capsys: pytest.CaptureFixture[str]) -> str:
+    """What ``verify --ledger`` says about a ledger that was changed."""
+    capsys.readouterr()
+    assert await verify(landed.issued.path, home=landed.house.home, ledger=landed.store, as_json=True) == 1
+    (check,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if not check["ok"]]
+    assert check["name"] == "ledger"
+    return str(check["detail"])
+
+
+async def test_an_event_of_another_task_that_was_changed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    landed = await land(tmp_path, neighbours=2)
+    home = landed.house.home
+    canonical, task = event(home, 2)
+    assert task == "t2" and task != landed.issued.path.stem
+    forged = canonical.replace(b"slack:T1:U1", b"slack:T1:U2")
+    assert forged != canonical
+    forge(home, "UPDATE ledger SET canonical = ? WHERE seq = 2", forged)
+    assert await failing_check(landed, capsys) == "event 2 of task t2: its bytes do not hash to its leaf"
+    # The leaf is made to fit: now only the root in the receipt says so, and the kept subtrees where to look.
+    forge(home, "UPDATE ledger SET leaf = ? WHERE seq = 2", leaf_hash(forged))
+    said = await failing_check(landed, capsys)
+    assert "do not give the root of the receipt" in said and "one of the events 1 to " in said
+
+
+CHANGES = {
+    "leaf": ("leaf = zeroblob(32)", "its bytes do not hash to its leaf"),
+    "task": ("task = 't9'", "its bytes do not agree with its column task"),
+    "kind": ("kind = 'task.moved'", "its bytes do not agree with its column kind"),
+    "time": ("time_us = time_us + 1", "its bytes do not agree with its column time_us"),
+    "order": ("seq = -2", "it is missing"),
+    "text": ("canonical = '{}'", "its bytes are not stored as bytes"),
+    "no event": (f"canonical = x'7b7d', leaf = x'{leaf_hash(b'{}').hex()}'", "its bytes are no event"),
+}
+
+
+@pytest.mark.parametrize(("change", "what"), CHANGES.values(), ids=CHANGES.keys())
+async def test_whatever_is_changed_in_a_row_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, what: str
+) -> None:
+    landed = await land(tmp_path, neighbours=2)
+    forge(landed.house.home, f"UPDATE ledger SET {change} WHERE seq = 2")
+    said = await failing_check(landed, capsys)
+    assert said.startswith("event 2") and what in said

@@ -92,3 +92,16 @@ def test_a_longer_log_is_shown_to_begin_with_the_shorter(size: int, data: st.Dat
     if old < size:
         assert not log.verify_consistency(old, size, old_head, merkle.root([*leaves[:-1], LEAVES[0]]), proof)
         assert not log.verify_consistency(old, size, old_head, head, [*proof, head])
+
+
+@pytest.mark.parametrize("before", [0, 1, 255, 256, 300])
+@pytest.mark.parametrize("more", [0, 1, 255, 256, 513, 66_000])
+def test_many_leaves_at_once_are_the_same_tree(before: int, more: int) -> None:
+    leaves = [leaf_hash(str(number).encode()) for number in range(before + more)]
+    slow, fast = merkle.Frontier(), merkle.Frontier()
+    for leaf in leaves[:before]:
+        slow.add(leaf)
+        fast.add(leaf)
+    nodes = [node for leaf in leaves[before:] for node in slow.add(leaf)]
+    assert fast.add_all(leaves[before:]) == nodes
+    assert (fast.size, fast.hashes) == (slow.size, slow.hashes)
