@@ -37,6 +37,7 @@ from bot.telling import news
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
+from fleet import files
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable, Unavailable
@@ -315,7 +316,8 @@ class _Reloads:
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     """Holds the home's lock, which the kernel lets go of however this process ends."""
-    with (home / "serve.lock").open("ab") as lock:
+    lock = files.lock_file(home / "serve.lock")
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -326,6 +328,8 @@ def _only_one(home: Path) -> Iterator[None]:
                 hint="Use it (airboss chat), or stop it first.",
             ) from None
         yield
+    finally:
+        os.close(lock)
 
 
 async def _lead(store: Store, place: str, holder: str) -> Lease:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
+from io import BytesIO
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,15 +18,17 @@ _END_COLOUR = {"landed": _GOOD, "answered": "#5fb98a", "failed": _BAD, "other": 
 _MOST_BARS = 24
 
 
-def digest_picture(digest: Digest, path: Path) -> None:
-    """Writes a PNG of 1080 by 1080 pixels: how tasks ended over time, and how gate runs ended."""
+def digest_picture(digest: Digest) -> bytes:
+    """A PNG of 1080 by 1080 pixels: how tasks ended over time, and how gate runs ended."""
     figure = Figure(figsize=(7.2, 7.2), dpi=150, facecolor="white")
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.25, h_pad=0.2, hspace=0.12)
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 2))
     _ends(top, digest)
     _gates(bottom, digest)
-    figure.savefig(path, metadata={"Software": "airboss"})
+    drawn = BytesIO()
+    canvas.print_png(drawn, metadata={"Software": "airboss"})  # type: ignore[no-untyped-call]  # no types there
+    return drawn.getvalue()
 
 
 def _bare(axes: Axes, title: str, *, pad: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from bot.digest import Digest, digest_card, make_digest, parse_span
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import documents, sounds
 from bot.telling.story import story
-from fleet.errors import Refused
+from fleet import files
+from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
 from fleet.store import sessions
@@ -120,16 +122,22 @@ async def digest(context: Context, call: Call) -> Effect:
         raise DIGEST.misused(f"{call.args[:20]!r} is not a time span")
     made = await make_digest(context.store, span)
     call.result.data = made.to_json()
-    picture = await asyncio.to_thread(_draw, context.home / "files", made)
-    return reply(call, digest_card(made, context.config().isolation, picture))
+    try:
+        picture, why = await asyncio.to_thread(_draw, context.home / "files", made), ""
+    except Unavailable as error:  # the figures are worth more than their picture
+        picture, why = "", str(error)
+    card = digest_card(made, context.config().isolation, picture)
+    return reply(call, replace(card, lines=(*card.lines, line(why))) if why else card)
 
 
 def _draw(folder: Path, made: Digest) -> str:
     from bot.plots import digest_picture
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"digest-{made.first_seq}-{made.last_seq}.png"
-    digest_picture(made, path)
+    drawn = digest_picture(made)
+    with files.writing("keep the picture", Path(path.name)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.replace(path, drawn)
     return str(path)
 
 

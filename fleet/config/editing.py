@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Table
 
+from fleet import files
 from fleet.config.reading import parse_fleet
 from fleet.errors import Misused, Unavailable
-from fleet.faults import Point, fault
 
 
 class FleetEditor:
@@ -94,7 +93,7 @@ def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
     path = Path(path).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = files.lock_file(path.with_name(f".{path.name}.lock"))
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -113,32 +112,12 @@ def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
         if text != before:
             parse_fleet(text, str(path), login=login)
             try:
-                _replace(path, text)
+                mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+                files.replace_durably(path, text.encode(), mode=mode)
             except OSError as error:
                 raise _unwritable(path, error) from error
     finally:
         os.close(lock)
-
-
-def _replace(path: Path, text: str) -> None:
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            fault(Point.FILE_WRITE)
-            stream.write(text)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _unwritable(path: Path, error: OSError) -> Unavailable:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -20,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.errors import Refused, Unavailable
+from fleet.errors import DiskFull, Refused, Unavailable
+from fleet.files import Sink, writing
 
 #: What holds wherever we run git, on the controller and on machines.
 CLEAN_ENV: Mapping[str, str] = {
@@ -115,7 +117,7 @@ class Git:
         instead. A status outside ``expect`` (a cut one aside) raises ``Unavailable`` with git's own words.
         """
         where = {"GIT_DIR": str(git_dir)} if git_dir else {}
-        sink = stdout.open("wb") if stdout else None
+        sink = _sink(attempted, stdout) if stdout else None
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -123,7 +125,7 @@ class Git:
                 cwd=cwd,
                 env={**self.env, **where, **(env or {})},
                 stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-                stdout=sink or asyncio.subprocess.PIPE,
+                stdout=sink.fileno() if sink else asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
@@ -169,7 +171,16 @@ def _failure(attempted: str, on: str, hint: str, code: int, words: str) -> Refus
             cause="the repository uses SHA-256 object ids",
             hint="only SHA-1 repositories are supported; a SHA-256 one must be converted",
         )
+    if os.strerror(errno.ENOSPC) in words:
+        return DiskFull(attempted=attempted, on=on, cause=cause, hint="Free some disk space on the controller.")
     return Unavailable(attempted=attempted, on=on, hint=hint, cause=cause)
+
+
+def _sink(attempted: str, path: Path) -> Sink:
+    with writing(attempted, path):
+        sink = Sink(path)
+        sink.write(b"")  # git writes the rest, out of our sight
+        return sink
 
 
 async def _read(stream: asyncio.StreamReader | None, limit: int, process: asyncio.subprocess.Process) -> bytes:

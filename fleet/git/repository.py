@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleet import files
 from fleet.errors import Misused, Refused
 from fleet.git import origin
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
@@ -290,7 +291,7 @@ class Repository:
         )  # fmt: skip
         info = self.mirror / "info"
         info.mkdir(exist_ok=True)
-        (info / "attributes").write_text(RAW_ATTRIBUTES)
+        files.replace(info / "attributes", RAW_ATTRIBUTES.encode(), mode=0o644)
 
     async def _tidy(self) -> None:
         """Joins small packs. Nothing is ever removed from a mirror: a commit we judged stays there."""

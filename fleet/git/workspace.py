@@ -13,8 +13,7 @@ import os
 import re
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
+from fleet.files import scratch
 from fleet.git import unpack
 from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES, is_object_id
 from fleet.git.repository import Repository, Stat
@@ -175,7 +175,7 @@ class Workspaces:
             return work
         haves = await repository.known(answer[1:])
         for attempt in [haves, []] if haves else [[]]:
-            async with _scratch(repository) as pack:
+            with scratch(repository.mirror, "transfer-") as pack:
                 await repository.pack(pack, base, attempt)
                 ran = await executor.run(
                     ["sh", "-c", _WORKTREE, "prepare", *where, "receive"],
@@ -202,7 +202,7 @@ class Workspaces:
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
         store = f"{root}/repos/{repository.name}.git"
         most = self._limits().snapshot_bytes
-        async with _scratch(repository) as handed:
+        with scratch(repository.mirror, "transfer-") as handed:
             ran = await executor.run(
                 ["sh", "-c", _SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)],
                 env=_MACHINE_ENV,
@@ -236,7 +236,7 @@ class Workspaces:
         root = await self._root(executor)
         place = f"{root}/gates/{_name(name)}"
         tree = await repository.tree_of(_commit(commit))
-        async with _scratch(repository) as pack:
+        with scratch(repository.mirror, "transfer-") as pack:
             await repository.pack(pack, tree)
             ran = await executor.run(
                 ["sh", "-c", _CHECKOUT, "checkout", place, tree],
@@ -314,18 +314,6 @@ class Workspaces:
             raise self._too_much(on, f"unpacking ended at a limit: {words or process.returncode}") from error
         if "refused" in answer:
             raise self._too_much(on, str(answer["refused"]))
-
-
-@contextlib.asynccontextmanager
-async def _scratch(repository: Repository) -> AsyncIterator[Path]:
-    """An empty file beside the mirror that goes when the block ends."""
-    handle, name = tempfile.mkstemp(prefix="transfer-", dir=repository.mirror)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)  # noqa: PTH108 - one local call; a thread for it costs more
 
 
 def _checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from fleet.errors import MachineFaulty, Unavailable, Unreachable
 from fleet.exits import Exit, TimedOut, from_wait_status
 from fleet.faults import Point, fault
+from fleet.files import Sink, writing
 from fleet.machines import answers
 from fleet.machines.bootstrap import shipment
 from fleet.machines.channel import CHUNK, ByteStream, Call, Channel
@@ -186,17 +187,18 @@ class LoginExecutor(ABC):
         attempted = f"run {argv[0]}"
         out, err, written = bytearray(), bytearray(), 0
         async with channel.call("run", attempted=attempted, **request) as call, _fed(call, stdin):
-            with stdout.open("wb") if stdout is not None else contextlib.nullcontext() as file:
+            with Sink(stdout) if stdout is not None else contextlib.nullcontext() as file:
                 while "done" not in (frame := await call.next()).header:
                     event = answers.running(frame.header, self.where, attempted)
                     if isinstance(event, answers.RunErr):
                         err += frame.payload
-                    elif file is None:
+                    elif file is None or stdout is None:
                         out += frame.payload
                     else:
                         written += len(frame.payload)
                         self._within(written, limit, attempted)
-                        await asyncio.to_thread(file.write, frame.payload)
+                        with writing("keep what the machine sends", stdout):
+                            await asyncio.to_thread(file.write, frame.payload)
                     self._within(max(len(out), len(err)), limit, attempted)
         ended = answers.record(answers.RunEnded, frame.header, self.where, attempted)
         exit_: Exit = TimedOut(int(timeout * 1e6)) if ended.timeout else from_wait_status(ended.status)

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet import files
 from fleet.errors import DiskFull
 from fleet.events import Recorded
 from fleet.store import ledger, tree
@@ -59,7 +60,11 @@ def _write(home: Path, task: str, data: bytes, commit: str) -> Issued:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{task}.json"
     # The signature goes first: a statement on disk is then never without the one that belongs to it.
-    sshsig.write_durably(folder / f"{task}.json.sig", sshsig.sign(key, data).encode())
-    sshsig.write_durably(folder / "allowed_signers", sshsig.allowed_signers_line(sshsig.public_of(key)).encode())
-    sshsig.write_durably(path, data)
+    _public(folder / f"{task}.json.sig", sshsig.sign(key, data).encode())
+    _public(folder / "allowed_signers", sshsig.allowed_signers_line(sshsig.public_of(key)).encode())
+    _public(path, data)
     return Issued(path, commit, hashlib.sha256(data).hexdigest())
+
+
+def _public(path: Path, data: bytes) -> None:
+    files.replace_durably(path, data, mode=0o644)

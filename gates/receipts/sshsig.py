@@ -20,8 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from fleet import files
 from fleet.errors import Malformed, Unavailable
-from fleet.faults import Point, fault
 
 NAMESPACE = "airboss-receipt-v1"
 PRINCIPAL = "airboss"
@@ -235,7 +235,7 @@ def _create(home: Path, path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    write_durably(fresh, private, mode=0o600)
+    files.replace_durably(fresh, private)
     try:
         # A link never replaces: of two processes that begin at once, one wins and both use its key.
         with contextlib.suppress(FileExistsError):
@@ -245,24 +245,7 @@ def _create(home: Path, path: Path) -> None:
     winner = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     if isinstance(winner, Ed25519PrivateKey):
         line = f"{public_of(winner).line} airboss receipts\n".encode()
-        write_durably(path.with_name(path.name + ".pub"), line)
+        files.replace_durably(path.with_name(path.name + ".pub"), line, mode=0o644)
         pinned = home / "pinned" / "this-controller.pub"
         pinned.parent.mkdir(mode=0o700, exist_ok=True)
-        write_durably(pinned, line)
-
-
-def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replaces ``path`` by ``data`` so that a crash leaves the old file or the new one, never half of one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        fault(Point.FILE_WRITE)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        files.replace_durably(pinned, line, mode=0o644)

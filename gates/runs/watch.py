@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 
+from fleet import files
 from fleet.errors import DiskFull, Unreachable
 from fleet.exits import Lost
 from fleet.failpoints import failpoint
-from fleet.faults import Point, fault
+from fleet.files import Sink
 from fleet.ports import Ended, Executor, Output, PipeSpec
 
 #: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has all of it.
@@ -27,7 +26,7 @@ _PAUSE_SECONDS = 1.0
 class GateOutput:
     """What was read of a gate's output: its end, and a digest and the size of the whole."""
 
-    log: FileIO
+    log: Sink
     path: Path
     size: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -41,10 +40,7 @@ class GateOutput:
         data = output.data[max(0, self.size - output.offset) :]
         if self.size < LOG_LIMIT:
             with _keeping(self.path):
-                fault(Point.FILE_WRITE)
-                rest = memoryview(data)[: LOG_LIMIT - self.size]
-                while rest:
-                    rest = rest[self.log.write(rest) :]
+                self.log.write(memoryview(data)[: LOG_LIMIT - self.size])
         self.size += len(data)
         self.digest.update(data)
         self.tail += data
@@ -60,12 +56,8 @@ def _keeping(log: Path) -> Iterator[None]:
             attempted="keep the gate's output",
             on=str(log),
             cause=error.strerror or str(error),
-            hint="Free some space, then /retry.",
+            hint="Free some disk space on the controller, then /retry.",
         ) from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def redact_log(log: Path, redact: Callable[[str], str] | None) -> None:
@@ -76,12 +68,8 @@ def redact_log(log: Path, redact: Callable[[str], str] | None) -> None:
     clean = redact(text)
     if clean == text:
         return
-    new = log.with_suffix(".new")
     with _keeping(log):
-        with open(new, "wb", opener=_private) as file:
-            fault(Point.FILE_WRITE)
-            file.write(clean.encode("utf-8", "surrogateescape"))
-        new.replace(log)
+        files.replace(log, clean.encode("utf-8", "surrogateescape"))
 
 
 async def watch(
@@ -100,7 +88,7 @@ async def watch(
     """
     with _keeping(log):
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = FileIO(log, "wb", opener=_private)
+        file = Sink(log)
     with file:
         seen = GateOutput(file, log)
         try:

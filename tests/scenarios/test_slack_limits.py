@@ -19,6 +19,7 @@ from bot.message import Attachment
 from bot.registry import Registry
 from fleet.config import Secrets
 from fleet.errors import AirbossError, Misused, Refused
+from fleet.faults import Fault, Point, injected
 from fleet.untrusted import Untrusted
 from tests.far_end.slack import (
     APP_TOKEN,
@@ -134,6 +135,18 @@ async def test_a_shared_file_is_on_the_disk_when_the_command_is_handled(tmp_path
         assert found.parent.parent == there.home / "files" / "slack"
         assert found.stat().st_mode & 0o777 == 0o600
         assert [task.prompt for task in await there.tasks()] == ["read this"]
+
+
+async def test_a_shared_file_that_the_disk_has_no_room_for_is_refused_in_words(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        with injected(Fault(Point.FILE_WRITE)) as struck:
+            await there.slack.upload("notes.txt", b"remember the milk", "<@U0BOT> run read this")
+            await there.handled()
+        assert struck.raised == 1
+        await there.settled()
+        assert "No space left" in str(await there.slack.said())
+        assert not [path for path in (there.home / "files").rglob("*") if path.is_file()]
+        assert not await there.tasks()
 
 
 async def test_documents_and_pictures_come_as_files_in_the_thread(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bot.cards import Action, Card, Tone, line
 from bot.chats.telegram.rates import Budget, Pace
 from bot.commands import every_command
+from fleet.faults import Fault, Point, injected
 from fleet.model import ChatRef
 from fleet.store.chat import attachments as attachment_rows
 from fleet.untrusted import Untrusted
@@ -262,6 +263,26 @@ async def test_a_file_with_a_prompt_is_on_the_disk_when_it_is_handled(tmp_path: 
         assert Path(notes.path).name == "pass-wd.txt"
         assert Path(notes.path).is_relative_to(tmp_path / "files")
         assert Path(photo.path).read_bytes() == b"\xff\xd8jpeg"
+
+
+async def test_on_a_full_disk_a_file_is_refused_in_words_and_the_digest_comes_without_its_picture(
+    tmp_path: Path, api: BotApi
+) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        with injected(Fault(Point.FILE_WRITE, times=2)) as struck:
+            api.say(OTTO, "/run read this", document=("notes.txt", b"notes"))
+            await there.handled()
+            (digest,) = await there.say(OTTO, "/digest")
+            answer = api.screen(OTTO)[0]
+        assert struck.raised == 2
+        assert "Could not keep your file (notes.\u200btxt)" in answer.text
+        assert "No space left" in answer.text
+        assert "No space left" in digest.text
+        assert not digest.photo
+        assert not await there.tasks()
+        assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+        (digest,) = await there.say(OTTO, "/digest")
+        assert digest.photo
 
 
 @pytest.mark.parametrize("where", ["private", "group"])

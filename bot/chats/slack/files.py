@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import aiohttp
 
 from bot.message import Attachment
 from fleet.errors import Refused, Unavailable
+from fleet.files import Sink, writing
 
 LARGEST: Final = 50 * 1024 * 1024
 _CHUNK: Final = 1 << 16
@@ -38,8 +38,9 @@ async def fetch(
         )
     place = into / file.source / (_UNSAFE.sub("_", file.name).strip("._")[-100:] or "file")
     if not await asyncio.to_thread(place.exists):
-        await asyncio.to_thread(place.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-        await _download(session, token, url, file, place)
+        with writing("keep the file", Path(place.name)):
+            await asyncio.to_thread(place.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+            await _download(session, token, url, file, place)
     length = (await asyncio.to_thread(place.stat)).st_size
     return replace(file, path=str(place), size=length, source="")
 
@@ -54,7 +55,7 @@ async def _download(session: aiohttp.ClientSession, token: str, url: str, file: 
             if answer.content_type == "text/html" and file.media_type != "text/html":
                 raise _unavailable(file, "Slack showed its sign-in page; the app may lack the scope files:read")
             length = 0
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            with Sink(part) as out:
                 async for chunk in answer.content.iter_chunked(_CHUNK):
                     length += len(chunk)
                     if length > LARGEST:

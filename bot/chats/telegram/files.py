@@ -14,6 +14,8 @@ from telegram.error import BadRequest, TelegramError
 from bot.cards import Card, line
 from bot.message import Attachment, Message
 from fleet.errors import Refused, Unavailable
+from fleet.files import replace as replace_file
+from fleet.files import writing
 from fleet.untrusted import Untrusted
 
 FETCH_LIMIT: Final = 20 << 20
@@ -70,17 +72,15 @@ async def _fetched(bot: Bot, directory: Path, file: Attachment) -> Attachment:
             attempted="fetch your file", on=shown, cause=error.message, hint="Send it again in a moment."
         ) from None
     path = directory / shown
-    await asyncio.to_thread(_write, path, data)
+    with writing("keep your file", Path(shown)):
+        await asyncio.to_thread(_write, path, data)
     return Attachment(file.name, str(path), file.media_type, len(data))
 
 
 def _write(path: Path, data: bytes) -> None:
     for parent in (path.parent.parent.parent, path.parent.parent, path.parent):
         parent.mkdir(mode=0o700, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.touch(mode=0o600)
-    new.write_bytes(data)
-    new.replace(path)
+    replace_file(path, data)
 
 
 async def enclosed(card: Card) -> tuple[Card, list[Enclosure]]:

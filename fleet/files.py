@@ -1,0 +1,118 @@
+"""The only place that writes the controller's own files, so that a test can make each write fail.
+
+What a person reads or edits is replaced in one step. What streams in goes through :class:`Sink`. ``tests/walls.py``
+finds every other write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+
+from fleet.errors import DiskFull, Unavailable
+from fleet.faults import Point, fault
+
+
+class Sink:
+    """A new, empty file that takes bytes as they come. Only its owner can read it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = FileIO(str(path), "wb", opener=_private)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Writes all of ``data``."""
+        fault(Point.FILE_WRITE)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def fileno(self) -> int:
+        """The descriptor, for a program that writes there itself."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replaces ``path`` by ``data``: a reader sees the old file or the new one, never half of one."""
+    _replace(path, data, mode, durable=False)
+
+
+def replace_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """The same, and a power cut after it changes nothing."""
+    _replace(path, data, mode, durable=True)
+
+
+def lock_file(path: Path) -> int:
+    """A descriptor of a file to lock, which is made if it is missing."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@contextlib.contextmanager
+def scratch(directory: Path, prefix: str) -> Iterator[Path]:
+    """An empty file that goes when the block ends."""
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=directory)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)  # noqa: PTH108 - one local call; a thread for it costs more
+
+
+@contextlib.contextmanager
+def writing(attempted: str, path: Path, *, hint: str = "") -> Iterator[None]:
+    """Raises ``DiskFull`` where the disk is full, and ``Unavailable`` where a file cannot be written otherwise."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Free some disk space on the controller." if full else hint or "Check who owns the directory."
+        raise (DiskFull if full else Unavailable)(
+            attempted=attempted,
+            on=str(path),
+            cause=error.strerror or str(error),
+            hint=remedy,
+        ) from error
+
+
+def _replace(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fault(Point.FILE_WRITE)
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
