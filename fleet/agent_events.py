@@ -20,6 +20,17 @@ class ToolOutcome(StrEnum):
     DENIED = "denied"
 
 
+class Act(StrEnum):
+    """What a tool call does. Rules name these; each driver maps its tools to them."""
+
+    SHELL = "shell"
+    EDIT = "edit"
+    READ = "read"
+    NETWORK = "network"
+    MCP = "mcp"
+    OTHER = "other"
+
+
 class TurnOutcome(StrEnum):
     """How a turn ended. Only what a completed turn left behind is judged."""
 
@@ -72,7 +83,8 @@ class Asked:
 
     ``ask`` is the agent's request id. ``command`` is the exact command line for a shell tool, ``paths`` the
     files an edit names, ``request`` the whole input as JSON text (what an approval binds to), ``directory`` where
-    it would act, empty when the agent does not say. With ``questions`` it wants no leave but an answer.
+    it would act, empty when the agent does not say. With ``questions`` it wants no leave but an answer. ``act`` is
+    the kind of act that the driver takes it for.
     """
 
     ask: str
@@ -82,6 +94,7 @@ class Asked:
     paths: tuple[str, ...] = ()
     directory: str = ""
     questions: tuple[Question, ...] = ()
+    act: Act = Act.OTHER
 
 
 @dataclass(frozen=True, slots=True)

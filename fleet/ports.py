@@ -232,7 +232,8 @@ class Image:
 class Brief:
     """What a driver must know to launch or resume an agent. ``conversation`` is a UUID made by us.
 
-    ``images`` are those of the ``attachments`` that a driver may show to the model at once.
+    ``images`` are those of the ``attachments`` that a driver may show to the model at once. ``ask`` are the
+    operator's words for what needs a person's yes.
     """
 
     conversation: str
@@ -244,6 +245,7 @@ class Brief:
     read_only: bool = False
     attachments: tuple[str, ...] = ()  # absolute paths on the machine
     images: tuple[Image, ...] = ()
+    ask: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
+from fleet.agents.acts import ask_rules
 from fleet.config import FleetConfig
 from fleet.errors import Misconfigured, Misused, Refused, Unavailable
 from fleet.events import HoldReleased, Refs, Source, VerdictGiven
@@ -130,7 +131,8 @@ class Pipeline:
             )
         if task.mode is TaskMode.ASK and asked.paths:
             return Deny("this task only asks a question: nothing may be edited")
-        rules = permissions.PermissionRules(tuple(agent.ask), (*repo.deny_edits, *agent.deny_edits))
+        asks = ask_rules(agent.driver, agent.ask)
+        rules = permissions.PermissionRules(asks, (*repo.deny_edits, *agent.deny_edits))
         ruling = permissions.rule(asked, session.workspace, rules)
         if isinstance(ruling, AskPerson) and not asked.questions and self._grants.cover(session, asked):
             return Allow()

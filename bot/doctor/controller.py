@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.doctor.findings import Finding, Level
+from fleet.agents.acts import ASKED, TOOLS, meaning
 from fleet.config import FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import Misused
@@ -123,6 +124,16 @@ def _fleet(config: FleetConfig) -> Iterator[Finding]:
             "no machine may run gates, so nothing can land",
             "name a gate_as on a machine",
         )
+    yield from _rules(config)
     for part, entries in (("people", config.people), ("repos", config.repos), ("agents", config.agents)):
         if not entries:
             yield Finding(Level.WARN, "fleet", f"fleet.toml has no {part}", "see docs/configuration.md")
+
+
+def _rules(config: FleetConfig) -> Iterator[Finding]:
+    for name, agent in config.agents.items():
+        meant = [meaning(word, TOOLS) for word in agent.ask]
+        unasked = [word for word, act in zip(agent.ask, meant, strict=True) if act not in ASKED[agent.driver]]
+        if unasked:
+            what = f"the agent {name} never asks about {', '.join(unasked)}: {agent.driver} has no such question"
+            yield Finding(Level.WARN, "fleet", what, f"remove it from ask of [agents.{name}], or use another agent")

@@ -25,6 +25,7 @@ from fleet.agent_events import (
     TurnOutcome,
     Used,
 )
+from fleet.agents.acts import CLAUDE, ask_rules
 from fleet.agents.claude_asks import EDITS, answer, read_cancel, read_question
 from fleet.agents.lines import (
     NOT_UNDERSTOOD,
@@ -47,7 +48,8 @@ from fleet.agents.refusals import of_claude
 from fleet.exits import Exit
 from fleet.ports import Brief, DriverState, Launch, Step
 
-_HOOKED = "|".join((*EDITS, "Bash", "mcp__.*"))
+_HOOKED = (*EDITS, "Bash", "mcp__.*")
+"""What the hook always asks about; the operator's rules add to it."""
 _HOOK = "airboss"
 _HOOK_SECONDS = 7 * 24 * 3600  # the agent denies by itself when a hook's time is up; people take their time
 _INITIALIZE = "airboss-initialize"
@@ -98,7 +100,7 @@ class ClaudeDriver:
                 "trouble": "",
             }
         )
-        hook = {"matcher": _HOOKED, "hookCallbackIds": [_HOOK], "timeout": _HOOK_SECONDS}
+        hook = {"matcher": _hooked(brief.ask), "hookCallbackIds": [_HOOK], "timeout": _HOOK_SECONDS}
         request = {"subtype": "initialize", "hooks": {"PreToolUse": [hook]}}
         fold.send({"type": "control_request", "request_id": _INITIALIZE, "request": request})
         return fold.step()
@@ -169,6 +171,11 @@ class ClaudeDriver:
         error = f"the agent ended before its turn did: {exit}"
         fold.tell(TurnEnded("", TurnOutcome.FAILED, error, exit))
         return fold.step()
+
+
+def _hooked(words: tuple[str, ...]) -> str:
+    rules = ask_rules("claude", words)
+    return "|".join(dict.fromkeys((*_HOOKED, *(tool for tool, act in CLAUDE.items() if rules.cover(act, tool)))))
 
 
 def _first_words(brief: Brief) -> str | list[dict[str, Any]]:

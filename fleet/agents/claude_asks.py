@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import Allow, Answered, Asked, Decision, Deny
+from fleet.agents.acts import act_of
 from fleet.agents.lines import Fold, canonical, digest, mapping, string
 from fleet.questions import Option, Question, answers
 
@@ -49,6 +50,7 @@ def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[
             paths=tuple(path for path in paths if isinstance(path, str)),
             directory=where if isinstance(where := request.get("cwd"), str) else "",
             questions=_questions(given) if tool == _QUESTION else (),
+            act=act_of("claude", tool),
         )
     )
 

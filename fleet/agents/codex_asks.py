@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.agent_events import Allow, Answered, Asked, Decision
+from fleet.agent_events import Act, Allow, Answered, Asked, Decision
+from fleet.agents.acts import act_of
 from fleet.agents.codex_items import paths_of
 from fleet.agents.lines import Fold, canonical, string
 from fleet.questions import Option, Question, answers
@@ -33,7 +34,7 @@ def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
     if method == _FILES:
         changes = fold.state["changes"].get(string(params["itemId"]), [])
         request = canonical({"changes": changes, "grantRoot": params.get("grantRoot")})
-        return Asked(ask, "apply_patch", request, paths=paths_of(changes))
+        return Asked(ask, "apply_patch", request, paths=paths_of(changes), act=Act.EDIT)
     varying = ("threadId", "turnId", "itemId", "startedAtMs", "approvalId", "availableDecisions")
     request = canonical({name: value for name, value in params.items() if name not in varying})
     if method == _COMMAND:
@@ -44,10 +45,12 @@ def _asked(fold: Fold, ask: str, method: str, params: dict[str, Any]) -> Asked:
             request,
             command=command if isinstance(command, str) else "",
             directory=where if isinstance(where, str) else "",
+            act=Act.SHELL if params.get("networkApprovalContext") is None else Act.NETWORK,
         )
     if method == _QUESTIONS:
         return Asked(ask, "request_user_input", request, questions=_questions(params))
-    return Asked(ask, "request_permissions" if method == _PERMISSIONS else "mcp_elicitation", request)
+    tool = "request_permissions" if method == _PERMISSIONS else "mcp_elicitation"
+    return Asked(ask, tool, request, act=act_of("codex", tool))
 
 
 def _questions(params: dict[str, Any]) -> tuple[Question, ...]:

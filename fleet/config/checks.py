@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fleet.agent_events import Act
+from fleet.agents.acts import TOOLS, meaning
 from fleet.config.models import FleetConfig, MachineConfig
 from fleet.model import Isolation
 
@@ -33,6 +35,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
             yield from _separate(name, machine, controller_login)
     if config.isolation is Isolation.SEPARATE_LOGINS:
         yield from _shared_hosts(config)
+    yield from _ask_words(config)
     for name, repo in config.repos.items():
         if repo.agent and repo.agent not in agents:
             known = ", ".join(sorted(agents)) or "none"
@@ -41,6 +44,21 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
                 f"names the agent {repo.agent!r}, which is not in this file",
                 f"add [agents.{repo.agent}] or name one of: {known}",
             )
+
+
+def _ask_words(config: FleetConfig) -> Iterator[Found]:
+    """A rule that names nothing would never ask."""
+    drivers = sorted({agent.driver for agent in config.agents.values()})
+    tools = sorted({tool for driver in drivers for tool in TOOLS[driver]})
+    for name, agent in config.agents.items():
+        for index, word in enumerate(agent.ask):
+            if meaning(word, drivers) is None:
+                known = ", ".join(map(str, Act)) + (f"; or a tool: {', '.join(tools)}" if tools else "")
+                yield Found(
+                    ("agents", name, "ask", index),
+                    f"is no kind of act, and no tool of an agent in this file ({word!r})",
+                    f"write one of: {known}",
+                )
 
 
 def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:

@@ -238,7 +238,8 @@ class AgentConfig(_Shape):
     settings: dict[Variable, str] = {}
     """Plain environment values. No secrets: those belong in `.env`."""
     ask: list[str] = []
-    """Tools that need a person's yes each time, for example `["Bash"]`."""
+    """What needs a person's yes each time: kinds of acts (`shell`, `edit`, `read`, `network`, `mcp`, `other`), or
+    an agent's own tools."""
     deny_edits: Patterns = []
     """gitignore patterns of files that the agent is told not to edit."""
 

@@ -178,6 +178,7 @@ class AgentProcess:
             model=agent.model,
             resume=session.resume,
             read_only=self._task.mode is TaskMode.ASK,
+            ask=tuple(agent.ask),
         )
 
 

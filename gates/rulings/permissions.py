@@ -10,21 +10,22 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pathspec
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
+from fleet.agents.acts import AskRules
 
 
 @dataclass(frozen=True, slots=True)
 class PermissionRules:
     """What the operator set for one agent on one repository.
 
-    ``ask`` names tools that need a person's yes; ``deny_edits`` are gitignore-style patterns.
+    ``ask`` is what needs a person's yes; ``deny_edits`` are gitignore-style patterns.
     """
 
-    ask: tuple[str, ...] = ()
+    ask: AskRules = field(default_factory=AskRules)
     deny_edits: tuple[str, ...] = ()
 
 
@@ -71,6 +72,6 @@ def rule(asked: Asked, workspace: str, rules: PermissionRules) -> Ruling:
             return Deny(f"{relative} may not be edited: the operator's rule {pattern!r} says so")
     if asked.questions:
         return AskPerson("the agent wants to know something")
-    if asked.tool in rules.ask:
+    if rules.ask.cover(asked.act, asked.tool):
         return AskPerson(f"{asked.tool} needs a person's yes")
     return Allow()

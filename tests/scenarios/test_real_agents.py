@@ -89,10 +89,11 @@ def stand() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
             put.put(home)
             settings = {**put.env, "HOME": str(home)}
             plain = {"driver": name, "program": [agents.binary(name)], "settings": settings}
-            tool = {"claude": "Bash", "codex": "exec_command"}[name]
             made.agents |= {
                 name: {**plain, "deny_edits": ["locked.txt"]},
-                f"{name}-asks": {**plain, "ask": [tool]},
+                f"{name}-asks": {**plain, "ask": ["shell"]},
+                f"{name}-edits": {**plain, "ask": ["edit"]},
+                f"{name}-bash": {**plain, "ask": ["Bash"]},
             }
         made.configure()
         made.start()
@@ -186,8 +187,32 @@ def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_tu
     assert len(pilot.house.of(begun.task, "turn.started")) == 1
 
 
+def test_a_rule_about_edits_asks_about_edits_alone(pilot: Pilot) -> None:
+    name = f"asked-{pilot.name}.txt"
+
+    def script(asking: Asking) -> Said:
+        steps = [
+            lambda: pilot.shell(f"echo GOOD edited {pilot.name} > work.txt"),
+            lambda: pilot.write(asking, name),
+            lambda: say("done"),
+        ]
+        return steps[min(asking.step, 2)]()
+
+    pilot.model.script(script, when="papa")
+    begun = pilot.begin("papa", agent="-edits", wait=False)
+    assert pilot.house.wait(begun.task).status == 4
+    workspace = pilot.house.workspace(begun.task)
+    assert (workspace / "work.txt").exists(), "the command before it needed nobody"
+    assert not (workspace / name).exists()
+    assert pilot.house.of(begun.task, "permission.asked")[-1].event.body()["paths"][0].endswith(name)
+    assert pilot.house.say(f"/approve {begun.task}").status == 0
+    answer = pilot.house.wait(begun.task)
+    assert answer.status == 0, answer.shown
+    assert pilot.house.main(name) == "hello"
+
+
 def test_what_a_person_denies_is_not_run(pilot: Pilot) -> None:
-    begun = pilot.run("echo-echo", pilot.shell("echo GOOD > never.txt"), say("done"), agent="-asks", wait=False)
+    begun = pilot.run("echo-echo", pilot.shell("echo GOOD > never.txt"), say("done"), agent="-bash", wait=False)
     pilot.asked(begun.task)
     assert pilot.house.say(f"/deny {begun.task} not like this").status == 0
     answer = pilot.house.wait(begun.task)

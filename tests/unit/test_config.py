@@ -150,6 +150,20 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
         ("/srv/git/shop.git", "--upload-pack=id", 20, "repos.shop.url", "no address"),
         ("/srv/git/shop.git", "https://me:hunter2@example.org/x", 20, "repos.shop.url", "carries a password"),
         ('agent = "claude"', 'base = "-f"', 21, "repos.shop.base", "no branch name"),
+        (
+            'driver = "claude"',
+            'driver = "claude"\nask = ["shell", "bash"]',
+            16,
+            "agents.claude.ask[1]",
+            "'bash'.*shell",
+        ),
+        (
+            'driver = "claude"',
+            'driver = "claude"\nask = ["exec_command"]',
+            16,
+            "agents.claude.ask[0]",
+            "or a tool: A",
+        ),
         ('role = "admin"', 'role = "root"', 28, "people[0].role", '"viewer" or "operator" or "admin"'),
     ],
 )

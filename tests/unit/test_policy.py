@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny
+from fleet.agents.acts import ask_rules
 from fleet.errors import Refused
 from fleet.model import PersonId
 from fleet.verdict import GateOutcome, GateResult, Outcome
@@ -228,7 +229,7 @@ def test_an_operator_cannot_release_a_hold_and_is_told_what_it_takes() -> None:
 # --- in-band permissions ----------------------------------------------------------------------------
 
 ROOM = "/home/agent/.airboss/work/t1.1"
-RULES = PermissionRules(ask=("Bash",), deny_edits=("tests/**", "*.lock", "!tests/data/**"))
+RULES = PermissionRules(ask=ask_rules("claude", ["Bash"]), deny_edits=("tests/**", "*.lock", "!tests/data/**"))
 
 
 def asked(*paths: str, tool: str = "Write") -> Asked:
@@ -292,6 +293,7 @@ def test_one_bad_path_among_many_denies_all() -> None:
 
 def test_a_tool_that_needs_a_person_asks_and_a_denial_comes_first() -> None:
     assert isinstance(rule(asked(tool="Bash"), ROOM, RULES), AskPerson)
+    assert rule(asked(tool="Monitor"), ROOM, RULES) == Allow()
     assert isinstance(rule(asked("/etc/x", tool="Bash"), ROOM, RULES), Deny)
 
 
