@@ -23,7 +23,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
-from bot.health import StoreWatch, Troubles, Vitals
+from bot.health import Serving, StoreWatch, Troubles, Vitals
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson, Sparing
 from bot.local.control import ControlServer
@@ -281,6 +281,7 @@ class _Control:
     watch: MachineWatch
     repositories: Callable[[str], Repository]
     vitals: Vitals
+    since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
         self.dispatcher.wake(task_id)
@@ -290,6 +291,9 @@ class _Control:
 
     def troubles(self) -> Troubles:
         return self.vitals.troubles()
+
+    def serving(self) -> Serving:
+        return self.since
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         return await self.repositories(repo).diff(base, commit, limit)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNAVAILABLE = 3
+_KEY = "a message with the key of an earlier one is the same message: it is handled once"
+_STARTS = "systemctl start airboss, or airboss serve in another terminal"
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -34,15 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _explained(error)
 
 
-def _gone(error: Exception) -> bool:
-    from bot.local.client import NotServed
+def _not_served(error: Exception) -> bool:
+    """Whether no controller answers; then this says so, and how to start one."""
+    from bot.local.client import Interrupted, NotServed
 
-    return isinstance(error, NotServed)
+    if not isinstance(error, NotServed):
+        return False
+    sys.stderr.write(f"🔌 No controller is running: {error}.\nStart it: {_STARTS}\n")
+    if isinstance(error, Interrupted) and error.key:
+        sys.stderr.write(
+            "If it received your message, it handles it after its start. "
+            f"To send it again safely, add --key {error.key}\n"
+        )
+    return True
 
 
 def _explained(error: Exception) -> int:
-    if _gone(error):
-        sys.stderr.write(f"🔌 No controller is running: {error}. Start it with: airboss serve\n")
+    if _not_served(error):
         return UNAVAILABLE
     from bot.explain import explain
 
@@ -63,13 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("serve", help="run the controller")
     add.set_defaults(run=_serve)
-    add = commands.add_parser("chat", help="talk to the fleet on this terminal")
-    add.add_argument("--say", metavar="TEXT", help="send one message, print the answer, exit")
-    add.add_argument(
-        "--wait", action="store_true", help="with --say: wait until the task ends and exit with its status"
-    )
-    add.add_argument("--json", action="store_true", help="with --say: print the answer's data instead of cards")
-    add.set_defaults(run=_chat)
+    _talk(commands)
     add = commands.add_parser("demo", help="run one task from chat to receipt in a temporary directory")
     add.add_argument(
         "--agent", default="demo", choices=("demo", "claude", "codex"), help="which agent does the work"
@@ -117,6 +121,28 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("version", help="this version")
     add.set_defaults(run=_version)
     return parser
+
+
+def _talk(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("chat", help="talk to the fleet on this terminal")
+    add.add_argument("--say", metavar="TEXT", help="send one message, print the answer, exit")
+    add.add_argument(
+        "--wait", action="store_true", help="with --say: wait until the task ends and exit with its status"
+    )
+    add.add_argument("--json", action="store_true", help="with --say: print the answer's data instead of cards")
+    add.add_argument("--key", default="", help=_KEY)
+    add.add_argument("--embedded", action="store_true", help="run a controller for as long as this chat is open")
+    add.set_defaults(run=_chat)
+    add = commands.add_parser("run", help="ask an agent for a change")
+    add.add_argument("words", nargs="+", metavar="WORDS", help="what it should do")
+    add.add_argument("--repo", default="", help="the repository (default: the only one)")
+    add.add_argument("--on", default="", metavar="MACHINE", help="the machine (default: any that fits)")
+    add.add_argument("--agent", default="", help="the agent (default: the repository's)")
+    add.add_argument("--wait", action="store_true", help="wait until the task ends and exit with its status")
+    add.add_argument("--key", default="", help=_KEY)
+    add.set_defaults(run=_run)
+    add = commands.add_parser("status", help="the fleet on one screen")
+    add.set_defaults(run=_status)
 
 
 def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -171,18 +197,15 @@ def _home_path(options: argparse.Namespace) -> Path:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from bot.local import client
-
     home = _home(options)
-    if options.say is None and (options.wait or options.json):
-        sys.stderr.write("airboss chat: --wait and --json require --say TEXT\n")
+    if options.say is None and (options.wait or options.json or options.key):
+        sys.stderr.write("airboss chat: --wait, --json and --key require --say TEXT\n")
         return 2
-    try:
+    if not options.embedded:
         return _converse(options, home)
-    except client.NotServed:
-        from bot.local.serving import embedded
+    from bot.local.serving import embedded
 
-        return embedded(_home_path(options), lambda: _converse(options, home))
+    return embedded(_home_path(options), lambda: _converse(options, home))
 
 
 def _converse(options: argparse.Namespace, home: str) -> int:
@@ -193,10 +216,25 @@ def _converse(options: argparse.Namespace, home: str) -> int:
     from bot.local import client
 
     do = "call" if options.json else "say"
-    last = client.ask(home, do, text=options.say, wait=options.wait, quiet=options.json)
+    last = client.ask(home, do, key=options.key, text=options.say, wait=options.wait, quiet=options.json)
     if options.json:
         _print_json({"task": last.get("task"), "status": last["end"], "data": last.get("data")})
     return int(last["end"])
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bot.local import client
+
+    given = {"repo": options.repo, "on": options.on, "agent": options.agent}
+    chosen = "".join(f"{name}={value} " for name, value in given.items() if value)
+    text = f"/run {chosen}-- {' '.join(options.words)}"
+    return int(client.ask(_home(options), "say", key=options.key, text=text, wait=options.wait)["end"])
+
+
+def _status(options: argparse.Namespace) -> int:
+    from bot.local import client
+
+    return int(client.ask(_home(options), "say", text="/status")["end"])
 
 
 def _digest(options: argparse.Namespace) -> int:

@@ -22,6 +22,19 @@ _WORTH_TELLING_US: Final = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """The controller that runs here: its version, and since when."""
+
+    version: str
+    since_us: int
+
+    @property
+    def line(self) -> str:
+        """``airboss 0.1.0 since 2026-11-28 14:02 UTC``."""
+        return f"airboss {self.version} since {words.day(self.since_us)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Troubles:
     """One line for each. ``store``: since when the store is away; empty while it answers."""
 

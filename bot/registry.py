@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from bot.health import Troubles
+from bot.health import Serving, Troubles
 from bot.message import Message
 from bot.outbox.posting import Posts
 from bot.parse import nearest
@@ -32,6 +33,9 @@ class FleetControl(Protocol):
     def troubles(self) -> Troubles:
         """What is not well with the controller itself."""
 
+    def serving(self) -> Serving:
+        """Which controller this is, and since when it runs."""
+
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes."""
 
@@ -52,13 +56,24 @@ class Result:
     """What a call came to, for whoever waits for it.
 
     ``status``: exit status by the contract; ``task``: the task it began or concerned; ``data``: what ``--json``
-    prints; ``posted``: the outbox rows of its answer.
+    prints; ``posted``: the outbox rows of its answer; ``repeated``: the message was handled before.
     """
 
     status: int = 0
     task: str = ""
     data: dict[str, object] | None = None
     posted: list[int] = field(default_factory=list)
+    repeated: bool = False
+
+    def to_json(self) -> str:
+        """The form in which the inbox keeps it."""
+        kept = {"status": self.status, "task": self.task, "data": self.data, "posted": self.posted}
+        return json.dumps({name: value for name, value in kept.items() if value}, separators=(",", ":"))
+
+    @classmethod
+    def again(cls, stored: str) -> Result:
+        """A kept result, for a message that came again. Empty: too old, or of an old version."""
+        return cls(**(json.loads(stored) if stored else {}), repeated=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +100,8 @@ class Call:
         return str(self.message.sender)
 
     def came_to(self, posts: Posts, *, task: str = "", status: int = 0) -> None:
-        """Sets the result, once the transaction of ``posts`` is committed."""
-
-        def say() -> None:
-            self.result.task, self.result.status = task, status
-
-        posts.tx.after_commit(say)
+        """What the call came to, if the transaction of ``posts`` is committed."""
+        posts.conclude(task, status)
 
 
 Effect = Callable[[Posts], None]

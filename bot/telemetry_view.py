@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
+from bot.health import Serving
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
@@ -85,7 +86,12 @@ def headline(config: FleetConfig, view: FleetView) -> str:
 
 
 def status_card(
-    config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], troubles: Sequence[str] = ()
+    config: FleetConfig,
+    view: FleetView,
+    seen: Mapping[str, MachineSeen],
+    troubles: Sequence[str] = (),
+    *,
+    serving: Serving | None = None,
 ) -> Card:
     """The whole screen: the headline, what is not well with the controller, what waits for a person, machines,
     sessions; never over twelve lines."""
@@ -103,7 +109,12 @@ def status_card(
         title=line(headline(config, view)),
         lines=tuple(lines),
         actions=tuple(actions),
-        footer=footed(config.isolation, words.clock(view.now_us), "err over 28 UTC days"),
+        footer=footed(
+            config.isolation,
+            words.clock(view.now_us),
+            "err over 28 UTC days",
+            serving.line if serving else "",
+        ),
     )
 
 

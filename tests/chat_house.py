@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bot.cards import Card, shown
 from bot.commands import every_command
-from bot.health import Troubles
+from bot.health import Serving, Troubles
 from bot.hearing.core import ChatCore
 from bot.message import Attachment, Message
 from bot.outbox.delivering import Deliverer
@@ -73,6 +73,9 @@ class PlayedFleet:
 
     def troubles(self) -> Troubles:
         return self.wrong
+
+    def serving(self) -> Serving:
+        return Serving("0.1.0", 1_764_338_400_000_000)
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         if repo != "shop":

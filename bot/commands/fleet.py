@@ -26,7 +26,8 @@ _ENDED_SHOWN = 8
 async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen."""
     view, control = await context.store.read(look), context.control
-    card = status_card(context.config(), view, control.machines(), control.troubles().lines)
+    troubles = control.troubles().lines
+    card = status_card(context.config(), view, control.machines(), troubles, serving=control.serving())
     return lambda posts: _live(posts, call, card)
 
 

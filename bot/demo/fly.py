@@ -141,9 +141,9 @@ def _go_on(made: world.World) -> None:
         textwrap.dedent(
             f"""
             export AIRBOSS_HOME={made.home}
-            {airboss} chat
+            {airboss} chat --embedded
 
-            opens a chat with this fleet (evo-x2 only: the macbook is now off). Try:
+            opens a chat that runs this fleet while it is open (evo-x2 only: the macbook is now off). Try:
               /run on=evo-x2 Say hello in README.md
               /status   /diff t1   /help
 

@@ -7,9 +7,11 @@ import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from bot import words
 from bot.doctor.findings import Finding, Level
 from fleet.agents.acts import ASKED, TOOLS, meaning
 from fleet.config import FleetConfig, Secrets
@@ -30,6 +32,25 @@ def check_controller(config: FleetConfig, home: Path) -> Iterator[Finding]:
     yield disk(_SUBJECT, shutil.disk_usage(home).free, str(home))
     yield from _secrets(config, home)
     yield from _fleet(config)
+
+
+def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding]:
+    """Whether a controller runs, as its socket says (``served``; empty: none), and what it says is wrong.
+
+    ``own`` is the version of this command.
+    """
+    if not served:
+        start = "start it: systemctl start airboss, or airboss serve"
+        yield Finding(Level.WARN, _SUBJECT, "no controller is running on this home", start)
+        return
+    what = f"version {served['version']} has been running since {words.day(served['since_us'])}"
+    if served["version"] != own:
+        old = f"{what}; this command is version {own}"
+        yield Finding(Level.WARN, _SUBJECT, old, "restart it: systemctl restart airboss")
+    else:
+        yield Finding(Level.OK, _SUBJECT, what)
+    for trouble in served.get("troubles", ()):
+        yield Finding(Level.BAD, _SUBJECT, trouble, f"see {home}/airboss.log")
 
 
 def disk(subject: str, free: int, where: str) -> Finding:

@@ -11,20 +11,29 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot.cards import Card, Tone, line
+from bot.cards import Card, line
 from bot.explain import explain
-from bot.hearing import drafts
-from bot.hearing.meaning import Background, Doubt, DraftWords, background, doubting, hear, unmeant
+from bot.hearing import drafts, settling
+from bot.hearing.meaning import Background, Doubt, DraftWords, background, doubting, hear, unknown, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
 from bot.message import Message, as_one
 from bot.outbox.posting import Outbox, Posts
 from bot.parse import Ignore, Spoken, parse
 from bot.registry import Call, Context, Effect, FleetControl, Result
 from bot.telling import buttons, sounds
-from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Malformed, Misused, Refused, StoreUnavailable
+from fleet.errors import (
+    AirbossError,
+    LeadershipLost,
+    LeaseLost,
+    Malformed,
+    Misused,
+    Refused,
+    StoreUnavailable,
+    Unavailable,
+)
 from fleet.faults import Point, fault
 from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
@@ -128,10 +137,35 @@ class ChatCore:
         """Commits the message; only then may the adapter acknowledge it. False: it was received before."""
         return await self._receive(message) is not None
 
-    async def call(self, message: Message) -> Result | None:
-        """Receives the message and waits until its effect is committed; ``None``: it was received before."""
+    async def call(self, message: Message) -> Result:
+        """Receives the message and waits until its effect is committed. One that was received before is not
+        handled again: the answer is what it came to, or comes to."""
         row = await self._receive(message, wait=True)
-        return await self._results[row.id] if row is not None else None
+        if row is not None:
+            return await asyncio.shield(self._result(row.id))
+        result = await self.result_of(message.adapter, message.chat.chat, message.update_id)
+        return result if result is not None else Result(repeated=True)
+
+    async def result_of(self, adapter: str, chat: str, update_id: str) -> Result | None:
+        """What an earlier message of this key came to, once that is committed; ``None``: there was none."""
+        while not self._closing:
+            known = await self._context.store.read(lambda tx: inbox.known(tx, adapter, update_id))
+            if known is None:
+                return None
+            if not known.pending:
+                return Result.again(known.outcome)
+            if any(waiting.row.id == known.id for waiting in self._lane(adapter, chat).waiting):
+                return replace(await asyncio.shield(self._result(known.id)), repeated=True)
+            # Neither handled when we read, nor waiting now: it was handled, or comes in, in between.
+        raise Unavailable(attempted="answer the message", cause="the controller is stopping")
+
+    def _result(self, number: int) -> asyncio.Future[Result]:
+        """What the message of this row will come to; one future for all that wait for it."""
+        if number not in self._results:
+            future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda _: self._results.pop(number, None))
+            self._results[number] = future
+        return self._results[number]
 
     async def _receive(self, message: Message, *, wait: bool = False) -> inbox.Received | None:
         payload = message.to_bytes()
@@ -153,9 +187,7 @@ class ChatCore:
             return None
         row = inbox.Received(number, adapter, update, payload)
         if wait:
-            future = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda _: self._results.pop(number, None))
-            self._results[number] = future
+            self._result(number)
         self._enqueue(row, message, found)
         return row
 
@@ -207,20 +239,24 @@ class ChatCore:
 
     async def _handle(self, together: list[_Waiting], *, again: bool) -> Result:
         """Every end is written into the inbox rows. Raises only what says that nothing can be written now."""
-        rows = [one.row for one in together]
-        if again and not await self._context.store.read(lambda tx: inbox.waits(tx, rows[0].id)):
-            return Result()  # it was done: only the word of it was lost
+        rows, store = [one.row for one in together], self._context.store
+        if again:
+            first = rows[0]
+            known = await store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
+            if known is not None and not known.pending:
+                return Result.again(known.outcome)  # it was done: only the word of it was lost
         messages = [one.message for one in together if one.message is not None]
         if not messages:
-            await self._context.store.write(lambda tx: _settle(tx, rows, inbox.failed, "it cannot be read"))
-            return Result(status=2)
+            return await store.write(lambda tx: settling.unreadable(tx, rows))
         message = as_one(messages)
         try:
             call, effect = await self._prepare(message, together[0].background)
+            if isinstance(effect, str):
+                return await store.write(partial(settling.ignored, rows=rows, why=effect))
             result = call.result if call is not None else Result()
-            result.posted = await self._commit(rows, effect)
+            return await store.write(lambda tx: settling.carried_out(tx, self.outbox, rows, effect, result))
         except _TooOften:
-            return Result(status=Refused.status, posted=await self._commit(rows, "too often"))
+            return await store.write(lambda tx: settling.too_often(tx, rows))
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
@@ -234,36 +270,10 @@ class ChatCore:
             bug = not isinstance(error, AirbossError)
             if bug:
                 log.exception("a command failed")
-            why = repr(error)[:500] if bug else ""
-            return Result(status=told.status, posted=await self._tell(rows, message, told.card(), why=why))
-        return result
-
-    async def _commit(self, rows: list[inbox.Received], effect: Effect | str) -> list[int]:
-        def work(tx: Tx) -> list[int]:
-            if isinstance(effect, str):
-                _settle(tx, rows, inbox.ignored, effect)
-                return []
-            posts = self.outbox.open(tx)
-            effect(posts)
-            for row in rows:
-                inbox.done(tx, row.id)
-            posts.leave_at_once(rows[0].adapter)
-            return posts.numbers
-
-        return await self._context.store.write(work)
-
-    async def _tell(self, rows: list[inbox.Received], message: Message, card: Card, *, why: str) -> list[int]:
-        def work(tx: Tx) -> list[int]:
-            posts = self.outbox.open(tx)
-            posts.post(message.chat, card)
-            for row in rows:
-                if why:
-                    inbox.failed(tx, row.id, why)
-                else:
-                    inbox.done(tx, row.id)
-            return posts.numbers
-
-        return await self._context.store.write(work)
+            why, card, chat = repr(error)[:500] if bug else "", told.card(), message.chat
+            return await store.write(
+                lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=told.status, bug=why)
+            )
 
     def _background(self, tx: Tx, message: Message) -> Background:
         return background(tx, message, known=who(self._context.config(), message.sender) is not None)
@@ -342,7 +352,9 @@ class ChatCore:
 
     def _told(self, message: Message) -> Effect | str:
         """What a stranger gets: one line with their id, now and then."""
-        return _stranger(message) if self._strangers(message.sender) else "an unknown person, too often"
+        if not self._strangers(message.sender):
+            return "an unknown person, too often"
+        return lambda posts: _posted(posts, message, unknown(message))
 
     async def _call(
         self, message: Message, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
@@ -368,11 +380,6 @@ def _one_album(one: Message | None, other: Message) -> bool:
     return one is not None and (one.album, one.sender) == (other.album, other.sender)
 
 
-def _settle(tx: Tx, rows: list[inbox.Received], settle: Callable[[Tx, int, str], None], why: str) -> None:
-    for row in rows:
-        settle(tx, row.id, why)
-
-
 def demand_right(person: Person, right: Right, what: str) -> None:
     """Raises ``Refused`` unless the person has the right, checked again at every press."""
     if not may(person, right):
@@ -382,15 +389,6 @@ def demand_right(person: Person, right: Right, what: str) -> None:
             cause=f"this needs the right to {right}; your role is {person.role}",
             hint="An admin can change that with: airboss people add",
         )
-
-
-def _stranger(message: Message) -> Effect:
-    card = Card(
-        title=line("You are not registered here."),
-        lines=(line(f"Your id: {message.sender}"),),
-        tone=Tone.PLAIN,
-    )
-    return lambda posts: _posted(posts, message, card)
 
 
 def _posted(posts: Posts, message: Message, card: Card) -> None:

@@ -124,6 +124,11 @@ def unmeant(message: Message, registry: Registry) -> Misused:
     )
 
 
+def unknown(message: Message) -> Card:
+    """What somebody is told whom fleet.toml does not name."""
+    return Card(line("You are not registered here."), (line(f"Your id: {message.sender}"),))
+
+
 def doubting(doubt: Doubt, write: Callable[[str], str]) -> Card:
     """Asks which of the two it is."""
     draft = doubt.draft

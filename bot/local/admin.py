@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,8 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.doctor import Finding, Level, examine, reach_table, status_of, to_json
+    from bot.doctor import Level, examine, reach_table, status_of, to_json
+    from bot.doctor.controller import running
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
 
@@ -147,10 +149,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
     finally:
         await executors.close()
-    findings += [
-        Finding(Level.BAD, "controller", trouble, f"see {home}/airboss.log")
-        for trouble in served.get("troubles", ())
-    ]
+    findings += running(served, version("airboss"), home)
     if as_json:
         _json(to_json(findings))
         return status_of(findings)

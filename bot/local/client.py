@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 SOCKET = "control.sock"
+PATIENCE_S: Final = 120.0
+"""How long a client waits for a controller that went away in the middle of an answer."""
+
+_AGAIN_S: Final = 0.25
 
 
 class NotServed(Exception):
     """No controller answers on this home."""
+
+
+class Interrupted(NotServed):
+    """The controller went away in the middle of an answer, and did not come back. ``key``: of the message."""
+
+    def __init__(self, key: str = "") -> None:
+        super().__init__("it stopped before it answered")
+        self.key = key
 
 
 def connect(home: str) -> socket.socket:
@@ -22,8 +36,24 @@ def connect(home: str) -> socket.socket:
         channel.connect(f"{home}/{SOCKET}")
     except OSError as error:
         channel.close()
-        raise NotServed(str(error)) from error
+        raise NotServed(error.strerror or str(error)) from error
     return channel
+
+
+def reconnect(home: str, patience_s: float) -> socket.socket:
+    """A connection to a controller that was there and is expected back. Raises ``NotServed`` after a while."""
+    give_up = time.monotonic() + patience_s
+    sys.stderr.write(f"🔌 The controller stopped. Waiting up to {patience_s:.0f} s for it to return…\n")
+    while True:
+        try:
+            channel = connect(home)
+        except NotServed:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            sys.stderr.write("🔌 It is back.\n")
+            return channel
 
 
 def send(channel: socket.socket, do: str, **more: Any) -> None:
@@ -32,25 +62,51 @@ def send(channel: socket.socket, do: str, **more: Any) -> None:
 
 
 def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
-    """The answers to one request; the last has ``end``. Raises ``NotServed`` when the controller goes away."""
-    with channel.makefile("rb") as lines:
-        for line in lines:
-            answer = json.loads(line)
-            yield answer
-            if "end" in answer:
-                return
-    raise NotServed("the controller stopped in the middle of the answer")
+    """The answers to one request; the last has ``end``. Raises ``Interrupted`` when the controller goes away."""
+    try:
+        with channel.makefile("rb") as lines:
+            for line in lines:
+                answer = json.loads(line)
+                yield answer
+                if "end" in answer:
+                    return
+    except (ConnectionError, ValueError) as error:  # a line that was cut in two is no JSON
+        raise Interrupted from error
+    raise Interrupted
 
 
-def ask(home: str, do: str, **more: Any) -> dict[str, Any]:
-    """One request and its last answer; what comes before it is printed. Raises ``NotServed``."""
-    with connect(home) as channel:
+def ask(home: str, do: str, *, key: str = "", patience_s: float = PATIENCE_S, **more: Any) -> dict[str, Any]:
+    """One request and its last answer; what comes before it is printed.
+
+    The request carries a key, and is sent again when the controller goes away and returns: it is handled once.
+    Raises ``NotServed`` when nobody serves, ``Interrupted`` when the controller did not return in time.
+    """
+    key, said = key or os.urandom(16).hex(), set[str]()
+    channel = connect(home)
+    while True:
+        try:
+            with channel:
+                return _exchange(channel, said, do, {"id": key, **more})
+        except Interrupted:
+            try:
+                channel = reconnect(home, patience_s)
+            except NotServed as error:
+                raise Interrupted(key) from error
+
+
+def _exchange(channel: socket.socket, said: set[str], do: str, more: dict[str, Any]) -> dict[str, Any]:
+    """``said``: what was printed already, which a second answer repeats."""
+    before, last = frozenset(said), dict[str, Any]()
+    try:
         send(channel, do, colour=sys.stdout.isatty(), **more)
-        last: dict[str, Any] = {}
-        for last in answers(channel):
-            if last.get("out"):
-                sys.stdout.write(last["out"])
-                sys.stdout.flush()
-        if "error" in last:
-            sys.stderr.write(last["error"] + "\n")
-        return last
+    except OSError as error:
+        raise Interrupted from error
+    for last in answers(channel):
+        text = last.get("out", "")
+        if text and text not in before:
+            said.add(text)
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    if "error" in last:
+        sys.stderr.write(last["error"] + "\n")
+    return last

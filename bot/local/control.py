@@ -9,34 +9,46 @@ needs a socket and nothing else.
 - ``follow``: every card from now on, until the client goes
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
-- ``status``: who serves here, and ``troubles``: what is not well with it, one line each
+- ``status``: which controller serves here (``version``, ``since_us``, ``pid``), and ``troubles``: what is not
+  well with it, one line each
+
+A client that lost its connection sends the same request with the same ``id`` again: it is handled once, and
+answered as the first one was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import socket
-import struct
-import sys
 import uuid
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bot import words
+from bot.cards import Card
 from bot.chats.console.adapter import MAIN, ConsoleAdapter
 from bot.explain import explain
 from bot.hearing.core import ChatCore
 from bot.local.client import SOCKET
+from bot.local.wire import (
+    LINE_LIMIT,
+    Peer,
+    gone,
+    malformed,
+    number_of,
+    peer_uid,
+    read_line,
+    read_request,
+    somebody_answers,
+)
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
 from bot.parse import Spoken, parse
+from bot.registry import Result
 from bot.telling import news
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
@@ -44,17 +56,13 @@ from fleet.errors import AirbossError, Misused, StoreUnavailable, Unavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState, status_of
 from fleet.store import approvals, tasks
+from fleet.store.chat import outbox
 from fleet.store.core import Tx
 from fleet.supervise import OwnedTasks, alongside, first, through_outages
 from fleet.untrusted import clean
 from gates.people import console_owner
 
 log = logging.getLogger(__name__)
-
-VERSION: Final = 1
-LINE_LIMIT: Final = 1 << 20
-_PEERCRED_LINUX = struct.Struct("3i")
-_XUCRED_DARWIN = struct.Struct("IIh")
 
 
 class ControlServer:
@@ -83,7 +91,7 @@ class ControlServer:
     async def start(self) -> None:
         """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
         if self.path.exists():
-            if _answers(self.path):
+            if somebody_answers(self.path):
                 raise Unavailable(
                     attempted="open the control socket",
                     on=str(self.path),
@@ -126,12 +134,12 @@ class ControlServer:
         self._clients.begin(self._client(reader, writer), "control client")
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = _Peer(writer)
+        peer = Peer(writer)
         try:
-            if _peer_uid(writer.get_extra_info("socket")) != self._owner:
+            if peer_uid(writer.get_extra_info("socket")) != self._owner:
                 await peer.end(2, error="only the owner of this socket may use it")
                 return
-            while line := await _line(reader):
+            while line := await read_line(reader):
                 await self._serve(line, reader, peer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -142,8 +150,8 @@ class ControlServer:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _serve(self, line: bytes, reader: asyncio.StreamReader, peer: _Peer) -> None:
-        verbs: dict[str, Callable[[dict[str, Any], asyncio.StreamReader, _Peer], Awaitable[None]]] = {
+    async def _serve(self, line: bytes, reader: asyncio.StreamReader, peer: Peer) -> None:
+        verbs: dict[str, Callable[[dict[str, Any], asyncio.StreamReader, Peer], Awaitable[None]]] = {
             "say": self._say,
             "press": self._say,
             "call": self._say,
@@ -152,10 +160,10 @@ class ControlServer:
             "follow": self._follow,
         }
         try:
-            request = _request(line)
+            request = read_request(line)
             verb = verbs.get(str(request.get("do")))
             if verb is None:
-                raise _misused(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
+                raise malformed(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
             await verb(request, reader, peer)
         except AirbossError as error:
             told = explain(error)
@@ -163,23 +171,15 @@ class ControlServer:
 
     # --- verbs ------------------------------------------------------------------------------------------
 
-    async def _say(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
-        text, token = str(request.get("text", "")), ""
-        if request["do"] == "press":
-            token = self._console.token(_number(request.get("number")))
-            if not token:
-                raise Misused(
-                    attempted=f"press button {str(request.get('number'))[:20]}",
-                    cause="no card has shown it since this controller started",
-                    hint="Press a number shown in a card. /waiting lists requests.",
-                )
+    async def _say(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
+        text, key = str(request.get("text", "")), str(request.get("id") or uuid.uuid4().hex)[:100]
         message = Message(
             adapter=self._console.name,
-            update_id=str(request.get("id") or uuid.uuid4().hex)[:100],
+            update_id=key,
             sender=console_owner(),
             chat=MAIN,
             text=text,
-            pressed=token,
+            pressed=await self._pressed(request, key) if request["do"] == "press" else "",
         )
         quiet, colour, wait = (
             request.get("quiet") is True,
@@ -199,17 +199,19 @@ class ControlServer:
                     raise
                 await self._status_without_store(peer, f"the store is unavailable: {error.cause}")
                 return
-            if result is None:
-                await peer.end(0, repeated=True)
-                return
-            missing, status = set(result.posted), result.status
+            missing, status, shown = set(result.posted), result.status, set[int]()
 
             async def show(card: Outgoing) -> None:
                 missing.discard(card.id)
                 mine = card.id in result.posted or (wait and result.task and card.task == result.task)
-                if mine and not quiet:
+                if mine and not quiet and card.id not in shown:
+                    shown.add(card.id)
                     await peer.out(self._console.text(card, colour=colour))
 
+            if result.repeated:
+                missing.clear()
+                for earlier in await self._earlier(result, wait=wait):
+                    await show(earlier)
             while missing:
                 await show(await cards.get())
             if wait and result.task and not status:
@@ -222,7 +224,31 @@ class ControlServer:
                     status = await ended
                 while not cards.empty():
                     await show(cards.get_nowait())
-        await peer.end(status, task=result.task, data=result.data if request["do"] == "call" else None)
+        data = result.data if request["do"] == "call" else None
+        await peer.end(status, task=result.task, data=data, repeated=result.repeated)
+
+    async def _pressed(self, request: dict[str, Any], key: str) -> str:
+        """The token of the button that is pressed; empty when this press was received before."""
+        token = self._console.token(number_of(request.get("number")))
+        if not token and await self._core.result_of(self._console.name, MAIN.chat, key) is None:
+            raise Misused(
+                attempted=f"press button {str(request.get('number'))[:20]}",
+                cause="no card has shown it since this controller started",
+                hint="Press a number shown in a card. /waiting lists requests.",
+            )
+        return token
+
+    async def _earlier(self, result: Result, *, wait: bool) -> list[Outgoing]:
+        """What was said when the message came before; ``wait``: also what its task said since."""
+        await self._deliverer.drained(MAIN)
+        task = result.task if wait else ""
+        rows = await self._store.read(lambda tx: outbox.said(tx, MAIN, result.posted, task))
+        return [
+            Outgoing(
+                row.id, MAIN, Card.from_json(row.card_json), "", ping=False, again=False, task=row.task, key=""
+            )
+            for row in rows
+        ]
 
     def _asks_status(self, text: str) -> bool:
         registry = self._core.context.registry
@@ -230,10 +256,10 @@ class ControlServer:
         command = registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.verb == "status"
 
-    async def _status_without_store(self, peer: _Peer, away: str) -> None:
+    async def _status_without_store(self, peer: Peer, away: str) -> None:
         """What can be said while the store is away: why, what else is not well, and how the machines are."""
         control = self._core.context.control
-        lines = [f"⚠ {trouble}" for trouble in (away, *control.troubles().others)]
+        lines = [control.serving().line, *(f"⚠ {trouble}" for trouble in (away, *control.troubles().others))]
         for name, seen in sorted(control.machines().items()):
             when = f"last seen {words.clock(seen.seen_us)}" if seen.seen_us else "not seen yet"
             lines.append(f"⚠ {name} · {when} · {seen.why}" if seen.why else f"● {name} · {when}")
@@ -261,17 +287,18 @@ class ControlServer:
         await self._deliverer.drained(task.origin)
         return status
 
-    async def _wait(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
+    async def _wait(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
         wanted = str(request.get("task", ""))
         task = await self._store.read(lambda tx: tasks.find(tx, wanted))
         await peer.end(await self._ended(task.id), task=task.id)
 
-    async def _status(self, request: dict[str, Any], _: asyncio.StreamReader, peer: _Peer) -> None:
-        troubles = list(self._core.context.control.troubles().lines)
-        who = {"version": version("airboss"), "pid": os.getpid(), "home": str(self.path.parent)}
-        await peer.end(0, **who, troubles=troubles)
+    async def _status(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
+        control = self._core.context.control
+        serving = control.serving()
+        who = {"version": serving.version, "since_us": serving.since_us, "home": str(self.path.parent)}
+        await peer.end(0, **who, pid=os.getpid(), troubles=list(control.troubles().lines))
 
-    async def _follow(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: _Peer) -> None:
+    async def _follow(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         async def show() -> None:
             with self._console.follow() as cards:
                 await peer.out("")
@@ -281,7 +308,7 @@ class ControlServer:
                     await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
 
         async with alongside(show(), "show the cards") as showing:
-            await first(showing, _gone(reader))
+            await first(showing, gone(reader))
             if showing.done():
                 await showing
 
@@ -295,79 +322,3 @@ def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:
     if tasks.stop_requested(tx, task_id) or not approvals.waiting(tx, task_id):
         return task, None
     return task, status_of(task) if task.state is TaskState.STALLED else STATUS_OF_STATE[TaskState.HELD]
-
-
-class _Peer:
-    """Writes answers to one client."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self._last = ""
-
-    async def out(self, text: str) -> None:
-        """Prints on the client's side; a line that is already its last one is not repeated."""
-        if text and text == self._last:
-            return
-        self._last = text
-        await self._write({"v": VERSION, "out": text})
-
-    async def end(self, status: int, **more: Any) -> None:
-        await self._write({"v": VERSION, "end": status, **{key: value for key, value in more.items() if value}})
-
-    async def _write(self, answer: dict[str, Any]) -> None:
-        self._writer.write(json.dumps(answer).encode() + b"\n")
-        await self._writer.drain()
-
-
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    try:
-        return await reader.readline()
-    except ValueError as error:
-        raise _misused(f"the line is longer than {LINE_LIMIT} bytes", "Send less at once.") from error
-
-
-async def _gone(reader: asyncio.StreamReader) -> None:
-    while await reader.read(4096):
-        pass
-
-
-def _request(line: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _misused("the line is not JSON", "Send one object per line.") from error
-    if not isinstance(request, dict):
-        raise _misused("the line is not a JSON object", "Send one object per line.")
-    if request.get("v") != VERSION:
-        raise _misused(
-            f"this controller speaks version {VERSION}, not {str(request.get('v'))[:20]!r}",
-            "Use the airboss command of the same version.",
-        )
-    return request
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _misused(cause: str, hint: str) -> Misused:
-    return Misused(attempted="read a request on the control socket", cause=cause, hint=hint)
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(2)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def _peer_uid(peer: socket.socket) -> int:
-    """The uid of whoever is at the other end, by the kernel's word."""
-    if sys.platform == "darwin":
-        _, uid, _ = _XUCRED_DARWIN.unpack_from(peer.getsockopt(0, 1, 76))  # SOL_LOCAL, LOCAL_PEERCRED, xucred
-        return int(uid)
-    _, uid, _ = _PEERCRED_LINUX.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED_LINUX.size))
-    return int(uid)

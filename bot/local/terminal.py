@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -12,59 +13,83 @@ from bot.local import client
 _GREETING = "Talk to the fleet: /status, /run …, /help. Type a number to press a button. Ctrl-D exits.\n"
 
 
-def chat(home: str) -> int:
-    """Until the input ends. Raises ``NotServed`` when no controller answers."""
-    interactive = sys.stdin.isatty()
-    with client.connect(home) as cards:
-        client.send(cards, "follow", colour=sys.stdout.isatty())
-        if interactive:
-            sys.stdout.write(_GREETING)
-        typed, told, status = b"", b"", 0
+def chat(home: str, patience_s: float = client.PATIENCE_S) -> int:
+    """Until the input ends. Raises ``NotServed`` when no controller answers, or one went away and stays away."""
+    terminal = _Terminal(home)
+    terminal.follow(client.connect(home))
+    if terminal.interactive:
+        sys.stdout.write(_GREETING)
+    while True:
+        try:
+            return terminal.converse()
+        except client.Interrupted:
+            terminal.follow(client.reconnect(home, patience_s))
+
+
+class _Terminal:
+    """One conversation, which goes on over a restart of the controller. ``status``: of the last thing said."""
+
+    def __init__(self, home: str) -> None:
+        self.interactive, self._home = sys.stdin.isatty(), home
+        self._cards: socket.socket
+        self._typed, self._told, self._status = b"", b"", 0
+
+    def follow(self, cards: socket.socket) -> None:
+        """Shows the cards that come over this connection."""
+        self._cards, self._told = cards, b""
+        try:
+            client.send(cards, "follow", colour=sys.stdout.isatty())
+        except OSError as error:
+            raise client.Interrupted from error
+
+    def converse(self) -> int:
+        """Until the input ends. Raises ``Interrupted`` when the controller goes away."""
         while True:
-            if interactive:
-                sys.stdout.write("› " if not typed else "")
+            if self.interactive:
+                sys.stdout.write("› " if not self._typed else "")
             sys.stdout.flush()
-            ready, _, _ = select.select([sys.stdin, cards], [], [])
-            if cards in ready:
-                told = _show(cards, told, interactive)
-            if sys.stdin in ready:
-                data = os.read(sys.stdin.fileno(), 65_536)
-                *lines, typed = (typed + data).split(b"\n") if data else (typed, b"")
-                for line in lines:
-                    status = _say(home, line.decode("utf-8", "replace").strip())
-                if not data:
-                    _rest(cards, told)
-                    return 0 if interactive else status
+            ready, _, _ = select.select([sys.stdin, self._cards], [], [])
+            if self._cards in ready:
+                self._show()
+            if sys.stdin in ready and not self._read():
+                self._rest()
+                return 0 if self.interactive else self._status
 
+    def _read(self) -> bool:
+        """Says the lines that were typed; False at the end of the input."""
+        data = os.read(sys.stdin.fileno(), 65_536)
+        *lines, self._typed = (self._typed + data).split(b"\n") if data else (self._typed, b"")
+        for line in lines:
+            self._say(line.decode("utf-8", "replace").strip())
+        return bool(data)
 
-def _say(home: str, text: str) -> int:
-    if not text:
-        return 0
-    pressed = text.strip("[]")
-    if pressed.isdigit():
-        last = client.ask(home, "press", number=int(pressed), quiet=True)
-    else:
-        last = client.ask(home, "say", text=text, quiet=True)
-    return int(last["end"])
+    def _say(self, text: str) -> None:
+        if not text:
+            self._status = 0
+            return
+        pressed = text.strip("[]")
+        if pressed.isdigit():
+            last = client.ask(self._home, "press", number=int(pressed), quiet=True)
+        else:
+            last = client.ask(self._home, "say", text=text, quiet=True)
+        self._status = int(last["end"])
 
+    def _show(self) -> None:
+        """Prints the whole answers received so far."""
+        try:
+            data = self._cards.recv(65_536)
+        except ConnectionError as error:
+            raise client.Interrupted from error
+        if not data:
+            raise client.Interrupted
+        *lines, self._told = (self._told + data).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            if answer.get("out"):
+                sys.stdout.write(("\r" if self.interactive else "") + answer["out"])
 
-def _show(cards: socket.socket, told: bytes, interactive: bool) -> bytes:
-    """Prints the whole answers received so far; what is left of the last line is answered back."""
-    import json
-
-    data = cards.recv(65_536)
-    if not data:
-        raise client.NotServed("the controller stopped")
-    *lines, rest = (told + data).split(b"\n")
-    for line in lines:
-        answer = json.loads(line)
-        if answer.get("out"):
-            sys.stdout.write(("\r" if interactive else "") + answer["out"])
-    return rest
-
-
-def _rest(cards: socket.socket, told: bytes) -> None:
-    """What the controller has sent already: a piped conversation must not lose its last card."""
-    while select.select([cards], [], [], 0.2)[0]:
-        told = _show(cards, told, interactive=False)
-    sys.stdout.flush()
+    def _rest(self) -> None:
+        """What the controller has sent already: a piped conversation must not lose its last card."""
+        while select.select([self._cards], [], [], 0.2)[0]:
+            self._show()
+        sys.stdout.flush()

@@ -64,11 +64,15 @@ class Outbox:
 
 
 class Posts:
-    """What one transaction says in chats. ``numbers``: the outbox rows of its new messages, in their order."""
+    """What one transaction says in chats. ``numbers``: the outbox rows of its new messages, in their order.
+
+    ``task``, ``status``: what the call came to whose effect this is, as its handler concluded.
+    """
 
     def __init__(self, tx: Tx, outbox_: Outbox) -> None:
         self.tx = tx
         self.numbers: list[int] = []
+        self.task, self.status = "", 0
         self._outbox = outbox_
         self._news: dict[str, list[int]] = {}
         tx.after_commit(self._ring)
@@ -121,6 +125,10 @@ class Posts:
         drawn = self._with_tokens(chat, self._clean(card).with_actions(kept), shown.put)
         outbox.edit(self.tx, key, drawn.to_json(), chat=chat, soon=soon)
         self._news.setdefault(chat.adapter, [])
+
+    def conclude(self, task: str, status: int) -> None:
+        """The task that the call started or concerned, and its exit status."""
+        self.task, self.status = task, status
 
     def leave_at_once(self, adapter: str) -> None:
         """Claims what may leave now in this transaction: an answer needs no second commit."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from bot.cards import Card
-from bot.health import Troubles
+from bot.health import Serving, Troubles
 from bot.outbox.posting import Outbox, Posts
 from bot.telemetry_view import FleetView, look, status_card
 from fleet.config import FleetConfig
@@ -34,6 +34,9 @@ class LiveFleet(Protocol):
 
     def troubles(self) -> Troubles:
         """What is not well with the controller itself."""
+
+    def serving(self) -> Serving:
+        """Which controller this is, and since when it runs."""
 
 
 class LiveStatus:
@@ -68,7 +71,7 @@ class LiveStatus:
         said = _said(config, view, seen, troubles)
         stale = [one for one in places if self._told.get(one.put, "") != said]
         if stale:
-            card = status_card(config, view, seen, troubles)
+            card = status_card(config, view, seen, troubles, serving=self._fleet.serving())
             await self._store.write(lambda tx: _edit(self._outbox.open(tx), stale, card))
             self._told.update({one.put: said for one in stale})
         return len(stale)

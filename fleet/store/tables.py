@@ -314,6 +314,7 @@ inbox = Table(
     _text("why"),
     _number("received_us"),
     _number("settled_us"),
+    _added_text("outcome"),
     UniqueConstraint("adapter", "update_id"),
     Index(None, "state", "id"),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bot.chats.slack.manifest import dialect
 from bot.commands import every_command
-from bot.health import Troubles
+from bot.health import Serving, Troubles
 from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
 from bot.outbox.posting import Outbox
@@ -108,6 +108,9 @@ class SeenFleet(PlayedFleet):
 
     def troubles(self) -> Troubles:
         return Troubles()
+
+    def serving(self) -> Serving:
+        return Serving("0.1.0", 1_764_338_400_000_000)
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
         return DIFF

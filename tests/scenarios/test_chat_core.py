@@ -18,7 +18,8 @@ from bot.health import Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.local import client
-from bot.local.control import LINE_LIMIT, ControlServer
+from bot.local.control import ControlServer
+from bot.local.wire import LINE_LIMIT
 from bot.outbox.port import RetryAfter, Undeliverable
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
@@ -215,7 +216,9 @@ async def test_say_press_call_and_status_through_the_socket(tmp_path: Path) -> N
         text = "".join(str(one.get("out", "")) for one in shown)
         assert "mend it" in text
         assert "[2] Stop" in text
-        assert (await exchange(tmp_path, request(do="say", text="/run mend it", id="once")))[-1]["repeated"] is True
+        again = await exchange(tmp_path, request(do="say", text="/run mend it", id="once"))
+        assert again[-1] == {"v": 1, "end": 0, "task": "t1", "repeated": True}
+        assert "mend it" in str(again[0]["out"]), "the first answer is shown again"
         assert len(await there.tasks()) == 1
         pressed = await exchange(tmp_path, request(do="press", number=2))
         assert pressed[-1]["end"] == 0
@@ -228,6 +231,36 @@ async def test_say_press_call_and_status_through_the_socket(tmp_path: Path) -> N
         assert isinstance(data, dict)
         assert data["tasks_asked"] == 1
         assert (await exchange(tmp_path, request(do="status")))[-1]["pid"] == os.getpid()
+
+
+async def test_a_message_that_comes_again_is_handled_once_and_answered_as_the_first(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.core.close()
+        assert await there.core.receive(there.message("/run mend it", update="lost"))
+        assert await there.core.receive(there.message("/run", update="wrong"))
+    async with house(tmp_path) as later:
+        twice = [later.core.call(later.message("/run mend it", update="lost")) for _ in range(2)]
+        for result in await asyncio.gather(*twice):
+            assert (result.status, result.task, result.repeated) == (0, "t1", True)
+            assert len(result.posted) == 1
+        wrong = await later.core.call(later.message("/run", update="wrong"))
+        first = await later.core.call(later.message("/nonsense", update="no such command"))
+        again = await later.core.call(later.message("/nonsense", update="no such command"))
+        assert (first.status, again.status, first.repeated, again.repeated) == (2, 2, False, True)
+        assert first.posted == again.posted and wrong.repeated
+        assert len(await later.tasks()) == 1
+
+
+async def test_a_press_that_comes_again_after_a_restart_is_the_same_press(tmp_path: Path) -> None:
+    async with served(tmp_path) as (there, _):
+        await exchange(tmp_path, request(do="say", text="/run mend it"))
+        pressed = (await exchange(tmp_path, request(do="press", number=2, id="p")))[-1]
+        assert pressed["end"] == 0
+    async with served(tmp_path) as (there, _):
+        again = (await exchange(tmp_path, request(do="press", number=2, id="p")))[-1]
+        assert (again["end"], again["repeated"]) == (0, True)
+        assert (await exchange(tmp_path, request(do="press", number=2, id="other")))[-1]["end"] == 2
+        assert there.fleet.woken == []
 
 
 async def test_waiting_ends_with_the_tasks_own_status(tmp_path: Path) -> None:

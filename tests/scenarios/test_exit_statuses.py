@@ -87,6 +87,6 @@ def test_a_store_that_cannot_be_reached(tmp_path: Path) -> None:
 def test_the_service_manager_gives_up_on_2_only_and_never_for_the_number_of_tries() -> None:
     unit = configparser.RawConfigParser(strict=False)
     unit.read(ROOT / "deploy" / "airboss.service")
-    assert unit["Service"]["Restart"] == "on-failure"
+    assert unit["Service"]["Restart"] == "always"
     assert unit["Service"]["RestartPreventExitStatus"] == "2"
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"

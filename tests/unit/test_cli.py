@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bot import cli
 from bot.cli import main
+from bot.local import client
 from bot.local.client import SOCKET
 
 HEAVY = "pydantic sqlalchemy rich asyncio asyncssh matplotlib alembic telegram slack_bolt"
@@ -62,6 +65,7 @@ def test_a_quick_command_loads_nothing_heavy(controller: Path, argv: list[str]) 
         (["receipt", "t1"], 2, "store"),
         (["machines", "list"], 2, "fleet.toml"),
         (["chat", "--wait"], 2, "--say"),
+        (["chat", "--key", "k"], 2, "--say"),
         (["machines", "add", "x", "--ssh", "nonsense"], 2, "USER@HOST"),
         (["verify", "nothing.json", "--key", "nonsense"], 2, "key"),
     ],
@@ -71,6 +75,67 @@ def test_what_cannot_be_done_is_said_with_its_status(
 ) -> None:
     assert main(["--home", str(tmp_path / "home"), *argv]) == status
     assert said in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def far_end(home: Path, *answers: bytes) -> Iterator[list[bytes]]:
+    """A controller that gives one of these to each connection and then goes away; yields what it was asked."""
+    asked: list[bytes] = []
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(home / SOCKET))
+    server.listen()
+
+    def answer() -> None:
+        for one in answers:
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(65_536))
+                connection.sendall(one)
+        server.close()
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    try:
+        yield asked
+    finally:
+        answering.join()
+
+
+def test_a_client_sends_the_same_message_again_when_its_connection_is_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = b'{"v": 1, "out": "asked\\n"}\n'
+    with far_end(tmp_path, b"", card + b'{"v": 1, "ou', card + b'{"v": 1, "end": 4, "task": "t1"}\n') as asked:
+        last = client.ask(str(tmp_path), "say", text="/run it", patience_s=5)
+    assert (last["end"], last["task"]) == (4, "t1")
+    assert len(set(asked)) == 1 and len(asked) == 3
+    assert len(json.loads(asked[0])["id"]) >= 16
+    assert capsys.readouterr().out == "asked\n", "what was shown is not shown again"
+
+
+def test_a_client_whose_controller_stays_away_is_told_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with far_end(tmp_path, b'{"v": 1, "out": ""}\n'), pytest.raises(client.Interrupted) as ended:
+        client.ask(str(tmp_path), "say", text="/run it", key="mine", patience_s=0.1)
+    assert ended.value.key == "mine"
+    assert cli._explained(ended.value) == 3
+    said = capsys.readouterr().err
+    assert "Start it: systemctl start airboss" in said and "--key mine" in said
+
+
+@pytest.mark.parametrize(
+    "argv", [["chat"], ["chat", "--say", "/run repo=shop -- fix it"], ["run", "fix", "it"], ["status"]]
+)
+def test_a_client_never_serves_a_home_that_nobody_serves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    (tmp_path / "fleet.toml").write_text('isolation = "unsafe-same-user"\n')
+    assert main(["--home", str(tmp_path), *argv]) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "No controller is running" in said.err and "systemctl start airboss" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
 
 
 def test_people_and_machines_are_added_to_fleet_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,9 @@ _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).
 _INSERT = insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id)
 _SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
 
-_WAITS = select(inbox.c.id).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
+_KNOWN = select(inbox.c.id, inbox.c.state, inbox.c.outcome).where(
+    inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class Received:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An update that was received before. ``outcome`` is what its handler kept of its answer."""
+
+    id: int
+    pending: bool
+    outcome: str
+
+
 def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
     """Keeps an update and answers its number; ``None`` when it was received before."""
     row = {
@@ -41,6 +52,7 @@ def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
         "why": "",
         "received_us": tx.now_us(),
         "settled_us": 0,
+        "outcome": "",
     }
     number: int | None = tx.connection.execute(_INSERT, row).scalar_one_or_none()
     return number
@@ -54,27 +66,31 @@ def pending(tx: Tx) -> list[Received]:
     ]
 
 
-def waits(tx: Tx, number: int) -> bool:
-    """Whether an update's effect is not committed yet."""
-    return bool(tx.connection.execute(_WAITS, {"row": number}).scalar_one_or_none())
+def known(tx: Tx, adapter: str, update_id: str) -> Known | None:
+    """The update of this key, if it was received before."""
+    row = tx.connection.execute(_KNOWN, {"adapter": adapter, "update_id": update_id}).one_or_none()
+    return None if row is None else Known(row.id, row.state == "pending", row.outcome)
 
 
-def done(tx: Tx, number: int) -> None:
-    """Call in the transaction of the effect. Raises ``ValueError`` when it was settled before, as all three do."""
-    _settle(tx, number, "done", "")
+def done(tx: Tx, number: int, outcome: str = "") -> None:
+    """Call in the transaction of the effect. ``outcome`` is kept for whoever sends the same update again.
+
+    Raises ``ValueError`` when it was settled before, as all three do.
+    """
+    _settle(tx, number, "done", "", outcome)
 
 
-def ignored(tx: Tx, number: int, why: str) -> None:
+def ignored(tx: Tx, number: int, why: str, outcome: str = "") -> None:
     """Nothing was to be done about it, because of ``why``."""
-    _settle(tx, number, "ignored", why)
+    _settle(tx, number, "ignored", why, outcome)
 
 
-def failed(tx: Tx, number: int, why: str) -> None:
+def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
     """Its handler broke; it is not tried again."""
-    _settle(tx, number, "failed", why)
+    _settle(tx, number, "failed", why, outcome)
 
 
-def _settle(tx: Tx, number: int, state: str, why: str) -> None:
-    values = {"row": number, "state": state, "why": why, "settled_us": tx.now_us()}
+def _settle(tx: Tx, number: int, state: str, why: str, outcome: str) -> None:
+    values = {"row": number, "state": state, "why": why, "settled_us": tx.now_us(), "outcome": outcome}
     if tx.connection.execute(_SETTLE, values).rowcount != 1:
         raise ValueError(f"update {number} of the inbox is not pending")

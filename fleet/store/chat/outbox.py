@@ -50,6 +50,15 @@ class Delivery:
     soon: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that was put."""
+
+    id: int
+    card_json: str
+    task: str
+
+
 def put(
     tx: Tx, *, chat: ChatRef, card_json: str, card_key: str = "", ping: bool = False, priority: int, task: str = ""
 ) -> int:
@@ -182,6 +191,18 @@ def unsettled(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> i
         else:
             tx.connection.execute(_CHANGE, {"row": row["id"], "state": "waiting", "again": True})
     return len(rows)
+
+
+def said(tx: Tx, chat: ChatRef, numbers: Collection[int], task: str) -> list[Said]:
+    """The messages of these rows that were delivered and are still kept; with ``task``, also what was said of it in
+    this chat after them. Oldest first."""
+    here = select(outbox.c.id, outbox.c.card_json, outbox.c.task).order_by(outbox.c.id)
+    found = list(tx.connection.execute(here.where(outbox.c.id.in_(numbers))))
+    if task and numbers:
+        place = and_(outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, outbox.c.task == task)
+        later = here.where(outbox.c.id > max(numbers), place, outbox.c.kind == "put", outbox.c.state == "delivered")
+        found += tx.connection.execute(later)
+    return [Said(row.id, row.card_json, row.task) for row in found if row.card_json]
 
 
 def thread_of(tx: Tx, card_key: str, adapter: str, chat: str) -> str:

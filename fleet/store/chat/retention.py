@@ -41,7 +41,8 @@ async def prune_rows(store: Store, age_us: int, *, stretch: int = STRETCH) -> No
 
 
 def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
-    """Empties updates that were settled before that age; their keys stay, so that they are never taken again.
+    """Empties updates that were settled before that age, and their outcomes; their keys stay, so that they are
+    never taken again.
 
     Looks at ``stretch`` rows after the number ``after`` and answers the last one's; ``None``: there is none.
     """
@@ -49,8 +50,8 @@ def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -
     if last is not None:
         here = and_(inbox.c.id > after, inbox.c.id <= last)
         old = and_(inbox.c.state != "pending", inbox.c.settled_us <= tx.now_us() - age_us)
-        whole = func.length(inbox.c.payload) > 0
-        tx.connection.execute(update(inbox).where(here, old, whole).values(payload=b""))
+        whole = or_(func.length(inbox.c.payload) > 0, inbox.c.outcome != "")
+        tx.connection.execute(update(inbox).where(here, old, whole).values(payload=b"", outcome=""))
     return last
 
 

@@ -1,0 +1,101 @@
+"""The lines on the control socket: one client, what it asks, who it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from fleet.errors import Misused
+
+VERSION: Final = 1
+LINE_LIMIT: Final = 1 << 20
+_PEERCRED_LINUX = struct.Struct("3i")
+_XUCRED_DARWIN = struct.Struct("IIh")
+
+
+class Peer:
+    """Writes answers to one client."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._last = ""
+
+    async def out(self, text: str) -> None:
+        """Prints on the client's side; a line that is already its last one is not repeated."""
+        if text and text == self._last:
+            return
+        self._last = text
+        await self._write({"v": VERSION, "out": text})
+
+    async def end(self, status: int, **more: Any) -> None:
+        """The last answer to a request; of ``more``, what says something."""
+        await self._write({"v": VERSION, "end": status, **{key: value for key, value in more.items() if value}})
+
+    async def _write(self, answer: dict[str, Any]) -> None:
+        self._writer.write(json.dumps(answer).encode() + b"\n")
+        await self._writer.drain()
+
+
+async def read_line(reader: asyncio.StreamReader) -> bytes:
+    """The next request; empty when the client went. Raises ``Misused`` when it is too long."""
+    try:
+        return await reader.readline()
+    except ValueError as error:
+        raise malformed(f"the line is longer than {LINE_LIMIT} bytes", "Send less at once.") from error
+
+
+async def gone(reader: asyncio.StreamReader) -> None:
+    """Returns when the client has gone."""
+    while await reader.read(4096):
+        pass
+
+
+def read_request(line: bytes) -> dict[str, Any]:
+    """A request of this version. Raises ``Misused`` for anything else."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise malformed("the line is not JSON", "Send one object per line.") from error
+    if not isinstance(request, dict):
+        raise malformed("the line is not a JSON object", "Send one object per line.")
+    if request.get("v") != VERSION:
+        raise malformed(
+            f"this controller speaks version {VERSION}, not {str(request.get('v'))[:20]!r}",
+            "Use the airboss command of the same version.",
+        )
+    return request
+
+
+def number_of(value: object) -> int:
+    """A whole number; 0 for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def malformed(cause: str, hint: str) -> Misused:
+    """The error for a request that is none."""
+    return Misused(attempted="read a request on the control socket", cause=cause, hint=hint)
+
+
+def somebody_answers(path: Path) -> bool:
+    """Whether a process listens on this socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """The uid of whoever is at the other end, by the kernel's word."""
+    if sys.platform == "darwin":
+        _, uid, _ = _XUCRED_DARWIN.unpack_from(peer.getsockopt(0, 1, 76))  # SOL_LOCAL, LOCAL_PEERCRED, xucred
+        return int(uid)
+    _, uid, _ = _PEERCRED_LINUX.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED_LINUX.size))
+    return int(uid)
