@@ -356,6 +356,7 @@ async def test_the_console_says_what_it_can_while_the_store_is_away(tmp_path: Pa
         other.execute("BEGIN IMMEDIATE")
         try:
             answers = await exchange(tmp_path, request(do="say", text="/status"))
+            assert str(answers[0]["out"]).startswith("airboss 0.1.0 since ")
             assert "the store is unavailable: database is locked" in str(answers[0]["out"])
             assert "⚠ macbook · not seen yet · no route to host" in str(answers[0]["out"])
             assert answers[-1]["end"] == 3
@@ -364,7 +365,7 @@ async def test_the_console_says_what_it_can_while_the_store_is_away(tmp_path: Pa
             )
             known = await exchange(tmp_path, request(do="say", text="status"))
             said = str(known[0]["out"]).splitlines()
-            assert said[:2] == [
+            assert said[1:3] == [
                 "⚠ the store has been unavailable since 12:00 UTC: disk full",
                 "⚠ notifier died once",
             ]
