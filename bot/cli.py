@@ -162,6 +162,12 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add.add_argument("--gate-as", default="", metavar="LOGIN", help="login that gates run as")
     add.set_defaults(run=_admin_command("add_machine"))
 
+    add = verbs.add_parser("setup", help="print the script that makes a machine's logins, for its root to run")
+    add.add_argument("name", nargs="?", default="")
+    add.add_argument("--apply", action="store_true", help="show the script, ask, and run it as root there")
+    add.add_argument("--through", default="", metavar="LOGIN", help="--apply over SSH: a login that may use sudo")
+    add.set_defaults(run=_machine_setup)
+
     people = commands.add_parser("people", help="who may do what")
     verbs = people.add_subparsers(metavar="COMMAND", required=True)
     add = verbs.add_parser("list", help="list what fleet.toml contains")
@@ -182,6 +188,12 @@ def _admin_command(name: str) -> Run:
         return command(options, _home_path(options))
 
     return run
+
+
+def _machine_setup(options: argparse.Namespace) -> int:
+    from bot.local.machine_setup import setup_machine
+
+    return setup_machine(options, _home_path(options))
 
 
 def _home(options: argparse.Namespace) -> str:

@@ -50,7 +50,7 @@ def remove_kept_logins() -> None:
 def throwaway_login(role: str, *, twin_of: pwd.struct_passwd | None = None) -> Iterator[pwd.struct_passwd]:
     """A system login with a private home, removed at the end. A twin is a second name for another login's uid."""
     remove_leftovers()
-    name = f"ab-{role}-{secrets.token_hex(4)}"
+    name = login_name(role)
     directory = Path(tempfile.mkdtemp(prefix="ab-login-"))
     directory.chmod(0o755)
     lock = (directory / "lock").open("wb")
@@ -69,6 +69,28 @@ def throwaway_login(role: str, *, twin_of: pwd.struct_passwd | None = None) -> I
         with lock, contextlib.suppress(KeyError):
             _remove(pwd.getpwnam(name), is_twin=twin_of is not None)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def homes_of_logins() -> Iterator[Path]:
+    """A directory for homes of logins that something else makes; they are removed at the end."""
+    remove_leftovers()
+    directory = Path(tempfile.mkdtemp(prefix="ab-login-"))
+    directory.chmod(0o755)
+    with (directory / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield directory
+        finally:
+            for login in pwd.getpwall():
+                if Path(login.pw_dir).parent == directory:
+                    _remove(login, is_twin=False)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def login_name(role: str) -> str:
+    """A name for a login, which nobody else has."""
+    return f"ab-{role}-{secrets.token_hex(4)}"
 
 
 def remove_leftovers() -> None:
