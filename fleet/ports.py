@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from fleet.agent_events import Decision, Happening, Ruling
 from fleet.exits import Exit
 from fleet.isolation import UNWALLED, RunIsolation
+from fleet.limits import InForce, Reached, RunLimits
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.verdict import Verdict
 
@@ -72,6 +73,7 @@ class PipeSpec:
     ``stdin`` keeps standard input open for ``send``; otherwise the process reads end-of-file. ``merge`` sends
     standard error to the output spool too. ``contain`` asks for a PID namespace where the machine has one; with
     ``walls`` (whose paths ``cwd``, ``argv`` and ``env`` then use) it does not start where they cannot be built.
+    ``limits``: what it may take of the machine, see ``RunLimits``.
     ``expect_tree`` is (directory, git tree id): the supervisor hashes the directory itself just before the start,
     and does not start on a difference.
     """
@@ -86,6 +88,7 @@ class PipeSpec:
     merge: bool = False
     contain: bool = False
     walls: Walls | None = None
+    limits: RunLimits | None = None
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
     expect_tree: tuple[str, str] | None = None
@@ -135,6 +138,8 @@ class Ended:
     contained: bool
     gone: bool
     isolation: RunIsolation = UNWALLED
+    limits: InForce | None = None
+    reached: tuple[Reached, ...] = ()
     tree: str = ""
     unavailable: str = ""
 

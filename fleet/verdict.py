@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from fleet.exits import Exit
 from fleet.isolation import UNWALLED, RunIsolation
+from fleet.limits import InForce, Reached
 from fleet.model import Isolation
 
 
@@ -50,7 +51,7 @@ class Evidence:
 
     ``tree`` is the tree the supervisor re-hashed in the checkout just before the command ran;
     ``contained`` says the command had its own PID namespace; ``isolation`` is what was seen from inside it. Times
-    are microseconds since the epoch.
+    are microseconds since the epoch. ``reached``: the ``limits`` that it reached.
     """
 
     exit: Exit
@@ -64,6 +65,8 @@ class Evidence:
     started_us: int
     ended_us: int
     isolation: RunIsolation = UNWALLED
+    limits: InForce | None = None
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

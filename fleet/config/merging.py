@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.config.models import GateConfig, GateTightening, RepoConfig, RepoFile, duration_us
+from fleet.config.models import GateConfig, GateTightening, RepoConfig, RepoFile, duration_us, size_bytes
 from fleet.errors import Misused
 
 
@@ -60,6 +60,11 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
         )
     if wish.network and not given.network:
         raise here.refuse(f"`network = true`, which the repository does not ask for; {loosens}", "remove `network`")
+    if wish.memory and given.memory and size_bytes(wish.memory) > size_bytes(given.memory):
+        raise here.refuse(
+            f"more `memory` ({wish.memory}, the repository says {given.memory}); {loosens}",
+            f"write {given.memory} or less in fleet.toml",
+        )
     for field in ("protected", "needs"):
         if getattr(wish, field) == [] and getattr(given, field):
             raise here.refuse(
@@ -71,6 +76,7 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
             "timeout": wish.timeout or given.timeout,
             "needs": _union(given.needs, wish.needs or []),
             "protected": _union(given.protected, wish.protected or []),
+            "memory": wish.memory or given.memory,
             "network": given.network and wish.network is not False,
             "rework_turns": given.rework_turns if wish.rework_turns is None else wish.rework_turns,
         }

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from fleet.limits import DEFAULT_PROCESSES, RunLimits
 from fleet.model import Isolation, PersonId
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
@@ -18,8 +19,10 @@ LOGIN_PATTERN = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 HOST_PATTERN = r"^$|^[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h)$"
+SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
 
 _UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_UNIT_BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ALLOWED_URL = re.compile(r"^(https|ssh|file)://[^-\s]")
 _SCP_LIKE = re.compile(r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:[^:-]")
@@ -34,6 +37,11 @@ def wrong(what: str, remedy: str) -> PydanticCustomError:
 def duration_us(text: str) -> int:
     """Microseconds in ``90s``, ``10m`` or ``1h`` (already validated text)."""
     return int(text[:-1]) * _UNIT_US[text[-1]]
+
+
+def size_bytes(text: str) -> int:
+    """Bytes in ``500M``, ``4G`` or ``1T`` (already validated text); 0 for none."""
+    return int(text[:-1]) * _UNIT_BYTES[text[-1]] if text else 0
 
 
 def _argv(argv: list[str]) -> list[str]:
@@ -106,6 +114,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 Login = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN, max_length=64)]
 Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=200)]
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
+Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
 Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
 Program = Annotated[list[str], AfterValidator(_argv)]
 GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
@@ -135,6 +144,8 @@ class GateConfig(_Shape):
     """Plain environment values for the command."""
     network: bool = False
     """Whether it may use the machine's network. Without, it has a loopback of its own and nothing else."""
+    memory: Size = ""
+    """Memory that it may use, for example `4G`. Empty, or more than the machine's `run_memory`: that."""
 
     @property
     def timeout_us(self) -> int:
@@ -162,6 +173,8 @@ class GateTightening(_Shape):
     """For the operator's own gates only: another environment is another command."""
     network: bool | None = None
     """False takes away the network that the repository asks for."""
+    memory: Size | None = None
+    """Less than the repository's."""
 
 
 class RepoFile(_Shape):
@@ -188,6 +201,12 @@ class MachineConfig(_Shape):
     """Directories put before PATH for gates, which may read them: tools outside the system's own directories."""
     gate_read: list[Directory] = []
     """Further directories that gates may read: what those tools need."""
+    run_memory: Size = ""
+    """Memory of one gate run or session, for example `8G`. Empty: three quarters of the machine's."""
+    run_processes: Annotated[int, Field(ge=16, le=1_000_000)] = DEFAULT_PROCESSES
+    """Processes and threads of one gate run or session."""
+    run_disk: Size = ""
+    """What one gate run or session may add to the disk. Empty: three quarters of what is free at its start."""
     gates: bool = True
     """Whether gates may run here."""
     host: Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=255)] = ""
@@ -210,6 +229,12 @@ class MachineConfig(_Shape):
     def runs_gates(self, isolation: Isolation) -> bool:
         """Whether a gate may ever run here: separate logins need one for gates."""
         return self.gates and (bool(self.gate_as) or isolation is Isolation.UNSAFE_SAME_USER)
+
+    def run_limits(self, *directories: str, memory: str = "") -> RunLimits:
+        """The limits of a run that may fill those directories; ``memory``: what it asks for, if that is less."""
+        most, wanted = size_bytes(self.run_memory), size_bytes(memory)
+        bound = min(most, wanted) if most and wanted else most or wanted
+        return RunLimits(directories, bound, self.run_processes, size_bytes(self.run_disk))
 
     @property
     def agent_login(self) -> str:

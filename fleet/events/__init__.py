@@ -3,7 +3,7 @@
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
-from fleet.events.gates import GateClosed, GateClosedV2, GateOpened, HoldReleased, VerdictGiven
+from fleet.events.gates import GateClosed, GateClosedV2, GateClosedV3, GateOpened, HoldReleased, VerdictGiven
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.sessions import (
@@ -43,6 +43,7 @@ __all__ = [
     "Event",
     "GateClosed",
     "GateClosedV2",
+    "GateClosedV3",
     "GateOpened",
     "HoldReleased",
     "LandingDone",

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from fleet.events.envelope import Event
 from fleet.exits import Exit
+from fleet.limits import InForce
 from fleet.verdict import JUnitCounts
 
 
@@ -50,6 +51,15 @@ class GateClosedV2(GateClosed):
     processes: str
     files: str
     network: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosedV3(GateClosedV2):
+    """Also has the limits that the supervisor watched, and one line about those that the run reached."""
+
+    V: ClassVar[int] = 3
+    limits: InForce | None
+    reached: str
 
 
 @dataclass(frozen=True, slots=True)

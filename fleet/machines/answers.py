@@ -16,6 +16,7 @@ import msgspec
 from fleet.errors import MachineFaulty, Malformed
 from fleet.exits import Exit, Lost, TimedOut, from_wait_status
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
+from fleet.limits import InForce, Reached, Resource
 from fleet.ports import Ended
 from fleet.untrusted import Untrusted
 
@@ -25,6 +26,9 @@ REASON_LIMIT: Final = 200
 """Characters of a fault's reason that people are shown."""
 CAUSE_LIMIT: Final = 1000
 """Characters of a runner's own error that people are shown."""
+
+_NAME_LIMIT: Final = 40
+"""Characters of a process's name that people are shown."""
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
 """A count, an offset or a position, in bytes or pieces."""
@@ -158,6 +162,22 @@ class SeenInside(_Record, frozen=True):
     network: Sharing
 
 
+class LimitsSeen(_Record, frozen=True):
+    """The limits that a supervisor watched, see ``InForce``."""
+
+    memory: Size
+    processes: Size
+    disk: Size
+
+
+class LimitReached(_Record, frozen=True):
+    """See ``Reached``."""
+
+    resource: Resource
+    limit: Size
+    process: Words
+
+
 class ExitRecord(_Record, frozen=True):
     """What a supervisor signed about its process."""
 
@@ -171,7 +191,10 @@ class ExitRecord(_Record, frozen=True):
     gone: bool
     tree: Words
     unavailable: Words
-    walls: SeenInside | None = None  # a supervisor of an earlier version does not say
+    # A supervisor of an earlier version does not say these.
+    walls: SeenInside | None = None
+    limits: LimitsSeen | None = None
+    reached: tuple[LimitReached, ...] = ()
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
@@ -263,6 +286,10 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
         contained=body.contained,
         gone=body.gone,
         isolation=_isolation(body.walls),
+        limits=InForce(body.limits.memory, body.limits.processes, body.limits.disk) if body.limits else None,
+        reached=tuple(
+            Reached(hit.resource, hit.limit, Untrusted(hit.process).one_line(_NAME_LIMIT)) for hit in body.reached
+        ),
         tree=body.tree,
         unavailable=body.unavailable,
     )

@@ -232,6 +232,7 @@ class LoginExecutor(ABC):
             "merge": spec.merge,
             "contain": spec.contain,
             "walls": asdict(spec.walls) if spec.walls else None,
+            "limits": asdict(spec.limits) if spec.limits else None,
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
             "expect_tree": list(spec.expect_tree) if spec.expect_tree else None,

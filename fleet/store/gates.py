@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
-from fleet.events import GateClosedV2, GateOpened, Refs, Source
+from fleet.events import GateClosedV3, GateOpened, Refs, Source
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
+from fleet.limits import InForce, Reached, Resource, words_for
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
@@ -106,7 +107,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
     tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
     seen = result.evidence
     isolation = seen.isolation if seen else UNWALLED
-    event = GateClosedV2(
+    event = GateClosedV3(
         gate=opened.gate,
         outcome=str(result.outcome),
         reason=result.reason,
@@ -123,6 +124,8 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         processes=isolation.processes,
         files=isolation.files,
         network=isolation.network,
+        limits=seen.limits if seen else None,
+        reached=words_for(seen.reached) if seen else "",
     )
     source = Source.SUPERVISOR if seen else Source.CONTROLLER
     ledger.append(tx, event, actor=AIRBOSS, source=source, refs=_refs(opened))
@@ -213,12 +216,17 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
 
 
 def _evidence(body: dict[str, Any]) -> Evidence:
-    """A run that was closed before walls existed shared everything, as far as anybody knows."""
+    """A run that was closed before walls and limits existed shared everything, as far as anybody knows."""
     isolation = body.get("isolation") or asdict(UNWALLED)
+    limits = body.get("limits")
     return Evidence(
         **{
             **body,
             "exit": exits.from_json(body["exit"]),
             "isolation": RunIsolation(**{part: Sharing(value) for part, value in isolation.items()}),
+            "limits": InForce(**limits) if limits else None,
+            "reached": tuple(
+                Reached(Resource(hit["resource"]), hit["limit"], hit["process"]) for hit in body.get("reached", ())
+            ),
         }
     )

@@ -19,6 +19,7 @@ from fleet.events import (
     AgentReady,
     GateClosed,
     GateClosedV2,
+    GateClosedV3,
     GateOpened,
     HoldReleased,
     LandingDone,
@@ -179,6 +180,9 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
     isolation = {}
     if isinstance(end, GateClosedV2):
         isolation = {"isolation": {"processes": end.processes, "files": end.files, "network": end.network}}
+    limits = {}
+    if isinstance(end, GateClosedV3) and end.limits:
+        limits = {"limits": {**asdict(end.limits), "reached": end.reached}}
     return {
         "run": run,
         "gate": start.gate,
@@ -192,6 +196,7 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         "login": end.login,
         "contained": end.contained,
         **isolation,
+        **limits,
         "output_sha256": end.output_sha256,
         "output_bytes": end.output_bytes,
         "junit_testimony": asdict(end.junit) if end.junit else None,

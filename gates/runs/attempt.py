@@ -126,12 +126,13 @@ class Suite:
 
     async def _resume(self, open_: GateRun, candidate: Candidate, definition: Definition) -> GateResult:
         """Takes up a run that an earlier controller opened: it is never started a second time."""
-        if open_.machine not in self.config().machines:
+        config = self.config().machines.get(open_.machine)
+        if config is None:
             reason = f"the machine {open_.machine or '(none)'} is not in fleet.toml"
             return await self._close(open_.id, unavailable(open_.id, definition, reason))
         executor = self.executors.gate(open_.machine)
         try:
-            place = Place(open_.machine, executor, await through_breaks(executor.facts))
+            place = Place(open_.machine, executor, await through_breaks(executor.facts), config)
             run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
             result = await self._see(run, started=True)
         except (Refused, Misused, Unavailable) as error:

@@ -41,6 +41,7 @@ class Definition:
     env: tuple[tuple[str, str], ...]
     sha256: str
     network: bool = False
+    memory: str = ""
 
 
 def define(name: str, gate: GateConfig) -> Definition:
@@ -54,8 +55,11 @@ def define(name: str, gate: GateConfig) -> Definition:
         "rework_turns": gate.rework_turns,
         "env": dict(gate.env),
     }
-    if gate.network:  # only then: the digests of gates that were defined before the key existed stay as they are
+    # Only then: the digests of gates that were defined before these keys existed stay as they are.
+    if gate.network:
         shape["network"] = True
+    if gate.memory:
+        shape["memory"] = gate.memory
     canonical = rfc8785.dumps(shape)
     return Definition(
         name=name,
@@ -67,6 +71,7 @@ def define(name: str, gate: GateConfig) -> Definition:
         env=tuple(sorted(gate.env.items())),
         sha256=hashlib.sha256(canonical).hexdigest(),
         network=gate.network,
+        memory=gate.memory,
     )
 
 

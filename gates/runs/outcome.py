@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleet.exits import Lost, succeeded
+from fleet.limits import words_for
 from fleet.ports import Ended
 from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
@@ -40,9 +41,14 @@ def result_of(
         started_us=ended.started_us,
         ended_us=ended.ended_us,
         isolation=ended.isolation,
+        limits=ended.limits,
+        reached=ended.reached,
     )
     text = clean(text, len(text))  # first: a terminal code inside a secret would hide it from the redactor
     tail = tail_that_matters(redact(text) if redact else text)
+    if ended.reached:
+        reason = f"{reason}; {words_for(ended.reached)}"
+        tail = f"{words_for(ended.reached)}\n{tail}"
     hint = network_hint(run, text.splitlines())
     if hint and outcome is GateOutcome.FAILED:
         reason, tail = f"{reason}; {hint}", f"{hint}\n{tail}"

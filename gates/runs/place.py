@@ -43,19 +43,12 @@ class GateLogins(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A machine for a gate, its login for gates, what answered there, and what gates may read there beside the
-    system's directories (``gate_path`` comes first in PATH)."""
+    """A machine for a gate, its login for gates, what answered there, and what ``fleet.toml`` says of it."""
 
     machine: str
     executor: Executor
     facts: LoginFacts
-    gate_path: tuple[str, ...] = ()
-    gate_read: tuple[str, ...] = ()
-
-    @classmethod
-    def on(cls, machine: str, executor: Executor, facts: LoginFacts, config: MachineConfig) -> Place:
-        """The place that ``fleet.toml`` describes."""
-        return cls(machine, executor, facts, tuple(config.gate_path), tuple(config.gate_read))
+    config: MachineConfig
 
     @property
     def login(self) -> str:
@@ -111,5 +104,5 @@ async def find_place(
         if config.isolation is Isolation.SEPARATE_LOGINS and facts.user == config.machines[name].agent_login:
             why_not.append(f"{name}: its gate login {facts.user} is the agents' own")
             continue
-        return Place.on(name, executor, facts, config.machines[name]), why_not
+        return Place(name, executor, facts, config.machines[name]), why_not
     return None, why_not or ["fleet.toml names no machine"]

@@ -32,6 +32,7 @@ def process_of(run: Run) -> PipeSpec:
     place, definition = run.place, run.definition
     walled = place.facts.walled
     seen_as = INSIDE if walled else run.room
+    read = (*place.config.gate_path, *place.config.gate_read)
     report = f"{seen_as}/report/junit.xml"
     return PipeSpec(
         id=run.pipe,
@@ -39,7 +40,7 @@ def process_of(run: Run) -> PipeSpec:
         argv=tuple(word.replace("{junit}", report) for word in definition.argv),
         cwd=f"{seen_as}/tree",
         env={
-            "PATH": ":".join([*place.gate_path, _PATH]),
+            "PATH": ":".join([*place.config.gate_path, _PATH]),
             "HOME": f"{seen_as}/home",
             "TMPDIR": "/tmp" if walled else f"{run.room}/scratch",  # noqa: S108 - the run's own, within its walls
             "LANG": "C.UTF-8",
@@ -50,7 +51,8 @@ def process_of(run: Run) -> PipeSpec:
         bare_env=True,
         merge=True,
         contain=True,
-        walls=Walls(run.room, (*place.gate_path, *place.gate_read), definition.network) if walled else None,
+        walls=Walls(run.room, read, definition.network) if walled else None,
+        limits=place.config.run_limits(run.room, memory=definition.memory),
         timeout_us=definition.timeout_us,
         expect_tree=(f"{run.room}/tree", run.candidate.tree),
     )

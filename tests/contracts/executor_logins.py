@@ -68,7 +68,7 @@ def far_end() -> Iterator[Sshd]:
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, sshd: Sshd, **options: Any) -> AsyncIterator[Login]:
+async def opened(kind: str, sshd: Sshd | None = None, **options: Any) -> AsyncIterator[Login]:
     """A login of that kind with an empty root; what was started there is stopped in the end."""
     owner = agents_login() if kind == "other-login" else None
     with private_directory(owner) as directory:
@@ -76,7 +76,7 @@ async def opened(kind: str, sshd: Sshd, **options: Any) -> AsyncIterator[Login]:
 
         def make(**more: Any) -> LoginExecutor:
             settings = {"root": str(root), **options, **more}
-            if kind == "ssh":
+            if sshd and kind == "ssh":
                 return ssh_executor(sshd, **settings)
             return LocalExecutor("near", run_as=owner.pw_name if owner else "", **settings)
 

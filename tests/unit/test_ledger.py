@@ -28,6 +28,7 @@ from fleet.events import (
     leaf_hash,
 )
 from fleet.exits import Exit, Exited, Lost, Signalled, TimedOut
+from fleet.limits import InForce
 from fleet.verdict import JUnitCounts
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -50,6 +51,7 @@ OF_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     Exit: EXITS,
     Exit | None: st.none() | EXITS,
     JUnitCounts | None: st.none() | st.builds(JUnitCounts, SAFE, SAFE, SAFE, SAFE),
+    InForce | None: st.none() | st.builds(InForce, SAFE, SAFE, SAFE),
 }
 
 

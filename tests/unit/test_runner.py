@@ -53,7 +53,7 @@ def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:
         "cwd": "/",
         "env": {},
     }
-    spec |= {"stdin": False, "merge": False, "contain": False, "walls": None}
+    spec |= {"stdin": False, "merge": False, "contain": False, "walls": None, "limits": None}
     spec |= {"timeout_us": 0, "grace_us": 0, "expect_tree": None}
     text = json.dumps(spec).encode()
     started = subprocess.run(

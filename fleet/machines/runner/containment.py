@@ -12,6 +12,7 @@ from .children import default_signals, high_pipe, wake_on_child
 from .facts import LINUX, signal_group
 from .files import parse, read_all, write_all
 from .libc import Libc
+from .usage import tasks_below
 from .walls import Walls, loopback_up, probe
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
     from .files import Json
+    from .limits import Limits
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
@@ -61,7 +63,7 @@ def enter_namespaces(libc: Libc, walls: Optional[Json]) -> None:
     libc.prctl(PR_SET_DUMPABLE, 0)
 
 
-def furnish_namespace(libc: Libc, walls: Optional[Json]) -> Json:
+def furnish_namespace(libc: Libc, walls: Optional[Json], limits: Optional[Limits] = None) -> Json:
     """As process 1 of the new namespace: a /proc that shows only it, a root of its own, and no way back.
 
     Returns what is in force, as seen from inside.
@@ -74,6 +76,8 @@ def furnish_namespace(libc: Libc, walls: Optional[Json]) -> Json:
         Walls(libc, walls).build()
     else:
         libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if limits:
+        limits.bind_namespace()
     libc.drop_capabilities()
     if walls:
         seccomp.install(libc)
@@ -103,9 +107,17 @@ def can_contain(walls: Optional[Json] = None) -> bool:
 
 
 def contain(
-    libc: Libc, walls: Optional[Json], report: int, control: int, start: Callable[[int], NoReturn]
+    libc: Libc,
+    walls: Optional[Json],
+    limits: Optional[Limits],
+    ends: tuple[int, int],
+    start: Callable[[int], NoReturn],
 ) -> NoReturn:
-    """In a fresh child: becomes the parent of a namespace whose process 1 runs ``start`` and reports on it."""
+    """In a fresh child: becomes the parent of a namespace whose process 1 runs ``start`` and reports on it.
+
+    ``ends``: of the pipes for what it reports, and for orders to it.
+    """
+    report, control = ends
 
     def tell(message: Json) -> None:
         write_all(report, json.dumps(message).encode() + b"\n")
@@ -122,7 +134,7 @@ def contain(
             os._exit(0)
         if os.getpid() != 1:  # below, kill(-1) means "all of this namespace", and must never mean this machine
             raise OSError("the new process is not the first of its namespace")
-        tell({"walls": furnish_namespace(libc, walls)})
+        tell({"walls": furnish_namespace(libc, walls, limits)})
     except OSError as error:
         tell({"uncontained": str(error)})
         os._exit(0)
@@ -155,5 +167,5 @@ def contain(
             if pid == 0:
                 break
             if pid == command:
-                tell({"status": status})
+                tell({"status": status, "tasks": tasks_below() if limits else 0})
                 os._exit(0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import time
 
 from .children import become, high_pipe
 from .containment import PR_SET_PDEATHSIG, contain
 from .facts import MARK, signal_group
 from .files import CHUNK, attempt, now_us, parse
+from .limits import Limits, lower_priority
 from .spool import Feed, Spool
 
 TYPE_CHECKING = False
@@ -32,6 +34,7 @@ class Process:
         self.main = 0
         self.contained = False
         self.walls: Json = {}
+        self.limits = Limits(spec["limits"]) if spec["limits"] else None
         self.status: Optional[int] = None
         self.unavailable = ""
         self.started_us = now_us()
@@ -64,6 +67,9 @@ class Process:
         env = {**spec["env"], MARK: spec["id"]}
 
         def start(report: int) -> NoReturn:
+            lower_priority()
+            if self.limits:
+                self.limits.bind(contained)
             become(spec["argv"], env, spec["cwd"], theirs, report)
 
         self.main = os.fork()
@@ -77,7 +83,7 @@ class Process:
                         os.close(fd)
                 os.setsid()
                 if contained and self.libc:
-                    contain(self.libc, spec["walls"], report_writer, control, start)
+                    contain(self.libc, spec["walls"], self.limits, (report_writer, control), start)
                 if self.libc:
                     self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 start(report_writer)
@@ -125,9 +131,19 @@ class Process:
                 self.unavailable = message.get("failed", self.unavailable)
                 if "status" in message:
                     self.status = message["status"]
+                    if self.limits:
+                        self.limits.at_the_end(message["tasks"])
             if lines or not wait:
                 return None
         return None
+
+    def keep_limits(self) -> bool:
+        """Looks whether the run keeps its limits, where it is time to; False when it has to end."""
+        if not self.limits:
+            return True
+        spooled = sum(spool.size() for spool in self.spools)
+        ours = 2 if self.contained else 0  # the namespace's parent and its process 1
+        return not self.limits.step(time.monotonic(), self.main, ours, spooled)
 
     def close_stdin(self) -> None:
         if self.feed:

@@ -93,10 +93,13 @@ class Supervisor:
             if deadline and now >= deadline and not self.kill_at:
                 self.how = "timeout"
                 self.terminate(self.spec["grace_us"] / 1e6)
+            if not self.process.keep_limits():
+                self.kill_at = now
             if self.kill_at and now >= self.kill_at:
                 self.process.kill()
                 self.kill_at = now + 1.0
-            self.pump(wake, [self.kill_at or deadline])
+            limits = self.process.limits
+            self.pump(wake, [self.kill_at or deadline, limits.due if limits else 0.0])
             self.reap()
         self.ended_us = now_us()
         self.process.close_stdin()
@@ -179,6 +182,8 @@ class Supervisor:
             "timeout_us": self.spec["timeout_us"],
             "contained": process.contained,
             "walls": process.walls or None,
+            "limits": process.limits.in_force() if process.limits else None,
+            "reached": process.limits.reached if process.limits else [],
             "gone": self.gone,
             "tree": self.tree,
             "unavailable": process.unavailable,
