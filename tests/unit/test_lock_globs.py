@@ -1,0 +1,120 @@
+"""Overlap of path globs, against brute force over every short path of a small alphabet."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.errors import Misused
+from gates.locks.globs import LONGEST, Glob
+
+NAMES = ["".join(letters) for size in (1, 2) for letters in itertools.product("abB", repeat=size)]
+PATHS = ["/".join(parts) for size in (1, 2) for parts in itertools.product(NAMES, repeat=size)] + [
+    "/".join(parts) for parts in itertools.product(NAMES[:5], repeat=3)
+]
+
+SEGMENT = st.lists(
+    st.sampled_from(["a", "b", "B", "*", "?", "[ab]", "[!a]", "[a-b]", "[!B]"]), min_size=1, max_size=2
+)
+PATTERN = st.lists(st.one_of(SEGMENT.map("".join), st.just("**")), min_size=1, max_size=3).map("/".join)
+
+
+def _valid(pattern: str) -> bool:
+    return not re.search(r"\*\*", re.sub(r"(^|/)\*\*(?=/|$)", r"\1", pattern))
+
+
+PATTERNS = PATTERN.filter(_valid)
+
+
+def _reference(pattern: str, path: str, fold: bool) -> bool:
+    """The same language by another road: one regular expression over the whole path."""
+    parts = pattern.split("/")
+    literal = not re.search(r"[*?\[]", pattern)
+    if literal:
+        parts.append("**")
+    text = ""
+    for part in parts:
+        if part == "**":
+            text += "(?:[^/]+(?:/|$))*"
+            continue
+        body = "".join(
+            {"*": "[^/]*", "?": "[^/]"}.get(token, token.replace("[!", "[^/"))
+            for token in re.findall(r"\[[^]]*\]|.", part)
+        )
+        text += body + "(?:/|$)"
+    return re.fullmatch(text, path, re.IGNORECASE if fold else 0) is not None
+
+
+@given(PATTERNS, st.booleans())
+def test_a_pattern_covers_what_the_reference_says(pattern: str, fold: bool) -> None:
+    glob = Glob.parse(pattern, fold=fold)
+    assert [p for p in PATHS if glob.covers(p)] == [p for p in PATHS if _reference(pattern, p, fold)]
+
+
+@given(PATTERNS, PATTERNS, st.booleans())
+def test_overlap_is_exact(first: str, second: str, fold: bool) -> None:
+    """Where it says yes, it names a path that both cover; where it says no, brute force finds none."""
+    a, b = Glob.parse(first, fold=fold), Glob.parse(second, fold=fold)
+    shared = a.common(b)
+    assert (b.common(a) is None) is (shared is None)
+    if shared is None:
+        assert not any(a.covers(path) and b.covers(path) for path in PATHS)
+    else:
+        assert _reference(first, shared, fold)
+        assert _reference(second, shared, fold)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ("src/api/**", "src/api/v1/x.py", True),
+        ("src/api/**", "src/web/**", False),
+        ("src", "src/a/b", True),
+        ("src/*.py", "src/a/b.py", False),
+        ("**/*.py", "docs/**", True),
+        ("**/*.py", "docs/*.md", False),
+        ("a*z", "ab*yz", True),
+        ("[a-m]*", "[n-z]*", False),
+        ("[!a]", "[!b]", True),
+        ("src/", "src/x", True),
+        ("**", "anything", True),
+        ("./src/x", "src/x", True),
+        ("caf\u00e9", "cafe\u0301", True),
+        (r"a\*", "ab", False),
+        ("x/**/y", "x/y", True),
+    ],
+)
+def test_examples(first: str, second: str, together: bool) -> None:
+    assert Glob.parse(first).overlaps(Glob.parse(second)) is together
+
+
+def test_case_counts_unless_the_file_system_folds_it() -> None:
+    assert not Glob.parse("README.md").overlaps(Glob.parse("readme.md"))
+    assert Glob.parse("README.md", fold=True).overlaps(Glob.parse("readme.md"))
+    assert Glob.parse("[A-Z]x", fold=True).covers("qX")
+    assert not Glob.parse("[!A]x", fold=True).covers("ax")
+
+
+def test_a_path_is_taken_by_its_letters() -> None:
+    assert Glob.path("app/[id]/*.tsx").covers("app/[id]/*.tsx")
+    assert not Glob.path("app/[id]/*.tsx").covers("app/i/x.tsx")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "/etc", "../x", "a//b", "a/./b", "a**", "[a", "a\\", "[b-a]", "a\x00", "x" * (LONGEST + 1)]
+)
+def test_what_is_no_pattern_is_refused(text: str) -> None:
+    with pytest.raises(Misused):
+        Glob.parse(text)
+
+
+def test_hostile_patterns_end_soon() -> None:
+    first, second = "*a" * 400, "*b" * 400
+    assert Glob.parse(first + "*").overlaps(Glob.parse(second + "*"))
+    assert not Glob.parse(first).overlaps(Glob.parse(second))
+    deep = "/".join(["**", "a"] * 150)
+    assert Glob.parse(deep).overlaps(Glob.parse("/".join(["**", "b"] * 150) + "/**/a"))
