@@ -5,6 +5,7 @@ from fleet.events.controller import ConfigReloaded, ControllerStarted
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import GateClosed, GateClosedV2, GateClosedV3, GateOpened, HoldReleased, VerdictGiven
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
+from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.sessions import (
     SPOOL_STALLED,
@@ -50,6 +51,9 @@ __all__ = [
     "LandingIntended",
     "LandingMissed",
     "LinkChanged",
+    "LocksGranted",
+    "LocksRefused",
+    "LocksReleased",
     "PermissionAsked",
     "PermissionDecided",
     "PermissionGranted",

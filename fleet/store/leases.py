@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from fleet.errors import LeadershipLost, LeaseLost
 from fleet.store import boot
@@ -27,6 +27,7 @@ LEADERSHIP: Final = "controller"
 _BY_NAME = select(leases).where(leases.c.name == bindparam("wanted"))
 _CHANGE = update(leases).where(leases.c.name == bindparam("wanted"))
 _INSERT = insert(leases)
+_DELETE = delete(leases).where(leases.c.name == bindparam("wanted"))
 _SERVER: Final = "server"
 """Stands for the boot where the time is the database server's."""
 
@@ -128,6 +129,22 @@ def look(tx: Tx, name: str) -> Lease | None:
     if row is None or not _held(row, _now(tx)):
         return None
     return Lease(name, row.holder, row.token, row.expires_us)
+
+
+def held(tx: Tx, name: str) -> bool:
+    """Whether somebody holds a lease now. As :func:`look`, in a write transaction: a lease from another boot, seen
+    for the first time, begins its full time here."""
+    row, now = _row(tx, name), _now(tx)
+    if row is None or not _held(row, now):
+        return False
+    if not _counted(row, now):
+        _write(tx, Lease(name, row.holder, row.token, tx.now_us() + row.lasts_us), row.lasts_us)
+    return True
+
+
+def forget(tx: Tx, name: str) -> None:
+    """Removes a lease whose name is never used again: only such a name may lose its token."""
+    tx.connection.execute(_DELETE, {"wanted": name})
 
 
 def _now(tx: Tx) -> Moment:

@@ -303,6 +303,42 @@ leases = Table(
     _added_number("lasts_us"),
 )
 
+# Who holds locks: one lease each ("lock:" and the id). Rows of tasks stay for a while after their end.
+holds = Table(
+    "holds",
+    metadata,
+    _key("id"),
+    _text("holder"),
+    _text("task"),
+    _text("secret_sha256"),
+    _number("since_us"),
+    _number("ended_us"),
+    _text("end"),
+    Index(None, "ended_us"),
+    Index(None, "task"),
+)
+
+# The resources of a hold. ``head``: the directory in which everything is that a path's pattern names.
+locks = Table(
+    "locks",
+    metadata,
+    _key("scope"),
+    _counted("token"),
+    _of("hold", "holds.id"),
+    _text("name"),
+    _text("repo"),
+    _text("head"),
+    _text("mode"),
+    _text("cause"),
+    _number("since_us"),
+    _number("ended_us"),
+    Index(None, "hold"),
+    Index(None, "scope", "ended_us", "head"),
+)
+
+# The last fencing token of each scope; it only grows.
+lock_tokens = Table("lock_tokens", metadata, _key("scope"), _number("token"))
+
 inbox = Table(
     "inbox",
     metadata,

@@ -20,8 +20,14 @@ from typing import Final
 
 from fleet.errors import Misused
 
-LONGEST: Final = 1_000
-"""Characters of a pattern. The product walk of two such patterns stays in the milliseconds."""
+LONGEST: Final = 4_096
+"""Characters of a pattern, as of a path."""
+
+LONGEST_NAME: Final = 255
+"""Characters of a part between slashes, as of a file's name."""
+
+MOST_DEEP: Final = 8
+"""How many ``**`` a pattern may have. With this, comparing two patterns never takes long."""
 
 _TOP: Final = 0x10FFFF
 _NUL, _SLASH = 0, ord("/")
@@ -122,6 +128,12 @@ class Glob:
     def path(cls, path: str, *, fold: bool = False) -> Glob:
         """The pattern that names exactly ``path``, whatever characters are in it, and what is below it."""
         return cls.parse("".join(f"\\{char}" if char in "*?[]\\" else char for char in path), fold=fold)
+
+    @property
+    def literal(self) -> str | None:
+        """The one path that it names (and what is below it); ``None`` for a pattern with a wildcard."""
+        words = [_word(segment) for segment in self._segments[:-1]]
+        return None if None in words or self._segments[-1] is not _DEEP else "/".join(self.head)
 
     def covers(self, path: str) -> bool:
         """Whether it names this path (relative, with forward slashes)."""
@@ -268,6 +280,10 @@ def _wrong(text: str, parts: list[str]) -> str:
         return "it has a control character in it"
     if any(part in ("", ".", "..") for part in parts):
         return "a part of it is empty, '.' or '..'"
+    if any(len(part) > LONGEST_NAME for part in parts):
+        return f"a name in it is longer than {LONGEST_NAME} characters"
+    if parts.count("**") > MOST_DEEP:
+        return f"it has more than {MOST_DEEP} '**'"
     if any("**" in part and part != "**" for part in parts):
         return "'**' must stand for whole directories: src/**/test.py"
     return ""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import Misused
-from gates.locks.globs import LONGEST, Glob
+from gates.locks.globs import LONGEST, LONGEST_NAME, MOST_DEEP, Glob
 
 NAMES = ["".join(letters) for size in (1, 2) for letters in itertools.product("abB", repeat=size)]
 PATHS = ["/".join(parts) for size in (1, 2) for parts in itertools.product(NAMES, repeat=size)] + [
@@ -112,9 +112,12 @@ def test_what_is_no_pattern_is_refused(text: str) -> None:
         Glob.parse(text)
 
 
-def test_hostile_patterns_end_soon() -> None:
-    first, second = "*a" * 400, "*b" * 400
+def test_patterns_that_could_take_long_are_refused() -> None:
+    first, second = "*a" * 120, "*b" * 120
     assert Glob.parse(first + "*").overlaps(Glob.parse(second + "*"))
     assert not Glob.parse(first).overlaps(Glob.parse(second))
-    deep = "/".join(["**", "a"] * 150)
-    assert Glob.parse(deep).overlaps(Glob.parse("/".join(["**", "b"] * 150) + "/**/a"))
+    deep = "/".join(["**", "a"] * MOST_DEEP)
+    assert Glob.parse(deep).overlaps(Glob.parse("/".join(["**", "b"] * MOST_DEEP) + "/a"))
+    for hostile in (f"{deep}/**", "*a" * LONGEST_NAME):
+        with pytest.raises(Misused):
+            Glob.parse(hostile)

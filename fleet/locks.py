@@ -1,0 +1,169 @@
+"""What can be locked, and how: resources, modes, and the records of who holds what. ``gates`` decides on overlap.
+
+A **hold** is one lease with a holder and a secret; it has any number of **locks**, one a resource, each with a
+fencing token of its resource. Releasing, renewing and expiry act on the hold as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from fleet.errors import Misused
+
+
+class LockMode(StrEnum):
+    """``SHARED`` locks on one resource stand beside each other; an ``EXCLUSIVE`` one stands alone."""
+
+    EXCLUSIVE = "exclusive"
+    SHARED = "shared"
+
+
+class LockCause(StrEnum):
+    """How a lock came to be wanted."""
+
+    DECLARED = "declared"  # a person named it with the task
+    TOUCHED = "touched"  # the agent asked to edit it
+    CHANGED = "changed"  # the snapshot, or what is to land, changes it
+    COMMAND = "command"  # ``airboss lock acquire``
+
+
+class HoldEnd(StrEnum):
+    """Why a hold is over."""
+
+    NONE = ""
+    RELEASED = "released"
+    EXPIRED = "expired"
+    BROKEN = "broken"  # a person took it away
+    WAITED = "waited"  # its task waits for longer than it may keep locks
+    DONE = "done"  # its task ended
+
+
+PATHS: Final = "path:"
+"""How the text of a path's resource begins: ``path:REPO:PATTERN``."""
+
+LONGEST_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A path pattern in a repository, or a named thing such as ``simulator:iPhone-17`` or ``deploy``.
+
+    ``repo`` is empty for a named thing, whose ``name`` is all there is to it.
+    """
+
+    name: str
+    repo: str = ""
+
+    @classmethod
+    def parse(cls, text: str, repo: str = "") -> Resource:
+        """A resource as people write it. Raises ``Misused`` when it is empty, too long, or names no repository.
+
+        ``path:REPO:PATTERN`` is always a path. Other words are a path of ``repo`` when they have a ``/``, a
+        wildcard or a dot in them and no ``:`` before these; everything else is a named thing.
+        """
+        word = text.strip()
+        if word.startswith(PATHS):
+            named, _, pattern = word.removeprefix(PATHS).partition(":")
+            if not named or not pattern:
+                raise _misused(text, "a path is written path:REPO:PATTERN")
+            return cls(pattern, named)
+        if not word or len(word) > LONGEST_NAME or not word.isprintable():
+            raise _misused(text, f"a name has 1 to {LONGEST_NAME} printable characters")
+        if any(mark in word.partition(":")[0] for mark in "/*?[."):
+            if not repo:
+                raise _misused(text, "it looks like a path, and no repository is named")
+            return cls(word, repo)
+        return cls(word)
+
+    @property
+    def scope(self) -> str:
+        """What its fencing token counts in, and where others can overlap with it."""
+        return f"{PATHS}{self.repo}" if self.repo else f"thing:{self.name}"
+
+    def __str__(self) -> str:
+        return f"{PATHS}{self.repo}:{self.name}" if self.repo else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One resource that somebody asks for."""
+
+    resource: Resource
+    mode: LockMode = LockMode.EXCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One resource that a hold has. ``token`` only grows within the resource's scope, also across releases."""
+
+    hold: str
+    resource: Resource
+    mode: LockMode
+    cause: LockCause
+    token: int
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A holder and its lease. ``expires_us`` is for people: epoch microseconds by the wall clock.
+
+    ``task`` is empty for a hold that a command made. ``secret_sha256``: the digest of what releases and renews it.
+    """
+
+    id: str
+    holder: str
+    task: str
+    secret_sha256: str
+    since_us: int
+    expires_us: int
+    end: HoldEnd = HoldEnd.NONE
+
+    @property
+    def lease(self) -> str:
+        """The name of its lease."""
+        return lease_of(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that is in the way, with its hold. ``path``: one that both name, for people."""
+
+    lock: Lock
+    hold: Hold
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Everything that was asked for. ``locks`` has one for each want, those held before included."""
+
+    hold: Hold
+    locks: tuple[Lock, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Nothing was given. ``by``: who holds it; ``ahead``: who waited longer for it, where it is free."""
+
+    by: tuple[Held, ...]
+    ahead: str = ""
+
+
+LockAnswer = Granted | Blocked
+
+
+def lease_of(hold: str) -> str:
+    """The name of a hold's lease."""
+    return f"lock:{hold}"
+
+
+def _misused(text: str, cause: str) -> Misused:
+    return Misused(
+        attempted="read what to lock",
+        on=repr(text[:LONGEST_NAME]),
+        cause=cause,
+        hint="For example: src/api/**, simulator:iPhone-17 or deploy",
+    )
