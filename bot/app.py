@@ -56,6 +56,7 @@ from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.supervise import OnDeath, Supervisor, Work
+from gates.locks.service import LockService
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
 
@@ -105,7 +106,7 @@ class App:
             control = _Control(dispatcher, watch, ground.repository, vitals)
             registry = Registry(every_command())
             core = ChatCore(
-                Context(store, config, registry, control, home),
+                Context(store, config, registry, control, home, ground.locks),
                 outbox,
                 supervisor,
                 rate=Sparing(PerPerson()),
@@ -141,6 +142,7 @@ class App:
             reloads = _Reloads(config, services, ground.executors, dispatcher)
             components: dict[str, Work] = {
                 "machines": watch.run,
+                "locks": ground.locks.run,
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
                 "retention": Retention(store, config, services.clock, home / "files").run,
@@ -168,6 +170,7 @@ class _Ground:
     store: Store
     executors: Executors
     lease: Lease
+    locks: LockService
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
 
     def repository(self, name: str) -> Repository:
@@ -259,18 +262,34 @@ def _gatekeeper(
     )
 
 
+@asynccontextmanager
+async def leading(home: Path) -> AsyncIterator[Store]:
+    """The store of a home, led for the block. Raises ``Unavailable`` when a controller runs on the home."""
+    async with AsyncExitStack() as stack:
+        store, _, _ = await _lead_store(home, stack)
+        yield store
+
+
 async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
+    store, lease, env = await _lead_store(home, stack)
+    config = LiveConfig(home, SystemClock())
+    executors = Executors(config(), home)
+    stack.push_async_callback(executors.close)
+    locks = LockService(store, SystemClock())
+    stack.push_async_callback(locks.close)
+    return _Ground(home, config, env, store, executors, lease, locks)
+
+
+async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, Secrets]:
     await asyncio.to_thread(home.mkdir, mode=0o700, parents=True, exist_ok=True)
     stack.enter_context(_only_one(home))
-    config, env = LiveConfig(home, SystemClock()), Secrets.load(home)
+    env = Secrets.load(home)
     url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
     place = f"{socket.gethostname()}:{home}"
     lease = await _lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
-    executors = Executors(config(), home)
-    stack.push_async_callback(executors.close)
-    return _Ground(home, config, env, store.under(lease.fence), executors, lease)
+    return store.under(lease.fence), lease, env
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(run=_doctor)
     _admin(commands)
 
+    _locks(commands)
     add = commands.add_parser("digest", help="figures for a period")
     add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
     add.add_argument("--json", action="store_true")
@@ -178,6 +179,43 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
     add.add_argument("--id", action="append", required=True, metavar="PLATFORM:WORKSPACE:USER", dest="ids")
     add.set_defaults(run=_admin_command("add_person"))
+
+
+def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("locks", help="who holds which lock, and who waits")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_lock_command("show"))
+    verbs = commands.add_parser("lock", help="take and release locks by hand").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    for verb, text in (
+        ("acquire", "take all of these, or none"),
+        ("renew", "make them last from now"),
+        ("release", "give them back"),
+    ):
+        add = verbs.add_parser(verb, help=text)
+        add.add_argument("resources", nargs="+", metavar="RESOURCE", help="path:REPO:PATTERN, or a name: deploy")
+        add.add_argument("--repo", default="", help="the repository of paths that name none")
+        add.add_argument("--holder", required=verb == "acquire", default="", help="who holds them")
+        if verb != "release":
+            add.add_argument("--ttl", type=float, required=True, metavar="SECONDS", help="how long they last")
+        if verb == "acquire":
+            add.add_argument("--shared", action="store_true", help="beside other shared locks")
+            add.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait in line so long")
+        else:
+            add.add_argument("--secret-file", default="", metavar="FILE", help="the secret; - reads standard input")
+        add.add_argument("--json", action="store_true")
+        add.set_defaults(run=_lock_command(verb))
+
+
+def _lock_command(name: str) -> Run:
+    def run(options: argparse.Namespace) -> int:
+        from bot.local import lock_cli
+
+        command: Callable[[argparse.Namespace, Path], int] = getattr(lock_cli, name)
+        return command(options, _home_path(options))
+
+    return run
 
 
 def _admin_command(name: str) -> Run:

@@ -18,6 +18,7 @@ from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.machines.watch import MachineSeen
 from fleet.store.core import Store
+from gates.locks.service import LockService
 from gates.people import Person, Right
 
 
@@ -49,6 +50,7 @@ class Context:
     registry: Registry
     control: FleetControl
     home: Path
+    locks: LockService
 
 
 @dataclass(slots=True)

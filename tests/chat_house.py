@@ -26,6 +26,7 @@ from fleet.model import ChatRef, PersonId, Task
 from fleet.store import tasks
 from fleet.store.core import Store
 from fleet.supervise import Supervisor
+from gates.locks.service import LockService
 
 FLEET = """
 isolation = "unsafe-same-user"
@@ -195,7 +196,14 @@ async def house(
     with Store.open(f"sqlite:///{directory / 'airboss.db'}?timeout={patience}") as store:
         fleet, phone = PlayedFleet(), Phone()
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
-        context = Context(store, lambda: in_force[0], Registry(every_command()), fleet, directory)
+        context = Context(
+            store,
+            lambda: in_force[0],
+            Registry(every_command()),
+            fleet,
+            directory,
+            LockService(store, SystemClock()),
+        )
         core = ChatCore(context, outbox, supervisor)
         files = directory / "files" if documents else None
         notifier = Notifier(outbox, lambda: in_force[0], supervisor, breath=0, redraw=redraw, files=files)

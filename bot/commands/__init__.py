@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def every_command() -> tuple[Command, ...]:
     """All of them, in the order that help shows. Loaded on the call: the command line needs none of it."""
-    from bot.commands import answers, fleet, help, reports, stalled, talk, tasks
+    from bot.commands import answers, fleet, help, locking, reports, stalled, talk, tasks
 
-    modules = (tasks, answers, stalled, talk, fleet, reports, help)
+    modules = (tasks, answers, stalled, talk, fleet, locking, reports, help)
     return tuple(command for module in modules for command in module.COMMANDS)

@@ -9,6 +9,7 @@ needs a socket and nothing else.
 - ``follow``: every card from now on, until the client goes
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
+- ``lock``: as ``bot/local/locking.py`` says
 - ``status``: which controller serves here (``version``, ``since_us``, ``pid``), and ``troubles``: what is not
   well with it, one line each
 
@@ -32,6 +33,7 @@ from bot.cards import Card
 from bot.chats.console.adapter import MAIN, ConsoleAdapter
 from bot.explain import explain
 from bot.hearing.core import ChatCore
+from bot.local import locking
 from bot.local.client import SOCKET
 from bot.local.wire import (
     LINE_LIMIT,
@@ -80,7 +82,7 @@ class ControlServer:
     ) -> None:
         self.path = home / SOCKET
         self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
-        self._store = core.context.store
+        self._store, self._locks = core.context.store, core.context.locks
         self._owner = os.getuid() if owner is None else owner
         self._clock = SystemClock()
         self._server: asyncio.Server | None = None
@@ -158,6 +160,7 @@ class ControlServer:
             "wait": self._wait,
             "status": self._status,
             "follow": self._follow,
+            "lock": self._lock,
         }
         try:
             request = read_request(line)
@@ -297,6 +300,15 @@ class ControlServer:
         serving = control.serving()
         who = {"version": serving.version, "since_us": serving.since_us, "home": str(self.path.parent)}
         await peer.end(0, **who, pid=os.getpid(), troubles=list(control.troubles().lines))
+
+    async def _lock(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
+        async with alongside(locking.answer(self._locks, self._store, request), "answer about locks") as asking:
+            if request.get("wait"):
+                await first(asking, gone(reader))  # who goes away leaves the line
+                if not asking.done():
+                    return
+            reply = await asking
+        await peer.end(reply.status, data=reply.data, text=reply.text)
 
     async def _follow(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         async def show() -> None:

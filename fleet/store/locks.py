@@ -18,7 +18,7 @@ from fleet.locks import Granted, Hold, HoldEnd, Lock, LockCause, LockMode, Resou
 from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence
-from fleet.store.tables import holds, lock_tokens, locks
+from fleet.store.lock_tables import holds, lock_tokens, locks
 from fleet.store.tables import leases as leases_table
 
 _SEPARATOR: Final = "\x1f"

@@ -6,96 +6,47 @@ Nothing is nullable: the empty string and 0 say "nothing", so no reader has to t
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
+from sqlalchemy import Index, Table, UniqueConstraint
+
+from fleet.store import lock_tables
+from fleet.store.columns import (
+    added_number,
+    added_text,
+    blob,
+    counted,
+    flag,
+    key,
+    metadata,
+    number,
+    of,
+    serial,
+    text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+__all__ = ["lock_tables", "metadata"]
 
-# On SQLite only INTEGER PRIMARY KEY is the row id itself; BIGINT would add a second index.
-_Big = BigInteger().with_variant(Integer(), "sqlite")
+meta = Table("meta", metadata, key("key"), text("value"))
 
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False)
-
-
-def _number(name: str) -> Column[int]:
-    return Column(name, _Big, nullable=False)
-
-
-def _serial(name: str = "id") -> Column[int]:
-    return Column(name, _Big, primary_key=True, autoincrement=True)
-
-
-def _counted(name: str) -> Column[int]:
-    return Column(name, _Big, primary_key=True, autoincrement=False)
-
-
-def _added_text(name: str) -> Column[str]:
-    """A column that came later: rows of an older store have nothing in it."""
-    return Column(name, Text, nullable=False, server_default="")
-
-
-def _added_number(name: str) -> Column[int]:
-    return Column(name, _Big, nullable=False, server_default="0")
-
-
-def _flag(name: str) -> Column[bool]:
-    return Column(name, Boolean, nullable=False)
-
-
-def _bytes(name: str) -> Column[bytes]:
-    return Column(name, LargeBinary, nullable=False)
-
-
-def _of(name: str, target: str) -> Column[str]:
-    return Column(name, Text, ForeignKey(target), nullable=False)
-
-
-def _key(name: str) -> Column[str]:
-    return Column(name, Text, primary_key=True)
-
-
-meta = Table("meta", metadata, _key("key"), _text("value"))
-
-settings = Table("settings", metadata, _key("key"), _text("value"))
+settings = Table("settings", metadata, key("key"), text("value"))
 
 # ``canonical`` is the truth; the other columns are copies of parts of it, to select by.
 ledger = Table(
     "ledger",
     metadata,
-    _counted("seq"),
-    _text("id"),
-    _number("time_us"),
-    _text("kind"),
-    _number("v"),
-    _text("actor"),
-    _text("task"),
-    _text("session"),
-    _text("turn"),
-    _text("gate_run"),
-    _text("machine"),
-    _text("source"),
-    _bytes("canonical"),
-    _bytes("leaf"),
+    counted("seq"),
+    text("id"),
+    number("time_us"),
+    text("kind"),
+    number("v"),
+    text("actor"),
+    text("task"),
+    text("session"),
+    text("turn"),
+    text("gate_run"),
+    text("machine"),
+    text("source"),
+    blob("canonical"),
+    blob("leaf"),
     Index(None, "kind", "seq"),
     Index(None, "task", "seq"),
     Index(None, "task", "kind", "seq"),
@@ -103,37 +54,37 @@ ledger = Table(
 )
 
 # The ledger's Merkle tree, one row: how many leaves, and the roots of its complete subtrees, largest first.
-ledger_frontier = Table("ledger_frontier", metadata, _counted("id"), _number("size"), _bytes("hashes"))
+ledger_frontier = Table("ledger_frontier", metadata, counted("id"), number("size"), blob("hashes"))
 
 # Roots of complete subtrees of 256 leaves, of 65,536, and so on.
-ledger_nodes = Table("ledger_nodes", metadata, _counted("level"), _counted("position"), _bytes("hash"))
+ledger_nodes = Table("ledger_nodes", metadata, counted("level"), counted("position"), blob("hash"))
 
 # Tool calls that ended, by UTC day (days since the epoch) and outcome.
-tool_calls = Table("tool_calls", metadata, _counted("day"), _key("outcome"), _number("calls"))
+tool_calls = Table("tool_calls", metadata, counted("day"), key("outcome"), number("calls"))
 
 # Tool calls that began and did not end yet; ``call`` is the SHA-256 of the agent's id of it.
-open_calls = Table("open_calls", metadata, _key("session"), _key("call"))
+open_calls = Table("open_calls", metadata, key("session"), key("call"))
 
 tasks = Table(
     "tasks",
     metadata,
-    _counted("number"),
-    _text("id"),
-    _text("repo"),
-    _text("agent"),
-    _text("machine"),
-    _text("prompt"),
-    _text("mode"),
-    _text("state"),
-    _text("why"),
-    _text("requester"),
-    _text("adapter"),
-    _text("chat"),
-    _text("thread"),
-    _number("created_us"),
-    _number("updated_us"),
-    _text("retry_of"),
-    _text("stop_by"),
+    counted("number"),
+    text("id"),
+    text("repo"),
+    text("agent"),
+    text("machine"),
+    text("prompt"),
+    text("mode"),
+    text("state"),
+    text("why"),
+    text("requester"),
+    text("adapter"),
+    text("chat"),
+    text("thread"),
+    number("created_us"),
+    number("updated_us"),
+    text("retry_of"),
+    text("stop_by"),
     UniqueConstraint("id"),
     Index(None, "state"),
     Index(None, "retry_of", "number"),
@@ -144,26 +95,26 @@ tasks = Table(
 sessions = Table(
     "sessions",
     metadata,
-    _key("id"),
-    _of("task", "tasks.id"),
-    _number("number"),
-    _text("machine"),
-    _text("agent"),
-    _text("base"),
-    _text("workspace"),
-    _text("isolation"),
-    _text("conversation"),
-    _number("pipes"),
-    _text("pipe"),
-    _text("pipe_end"),
-    _flag("one_turn"),
-    _text("nonce"),
-    _number("spool_offset"),
-    _text("driver_state"),
-    _text("resume"),
-    _number("started_us"),
-    _number("ended_us"),
-    _number("seen_us"),
+    key("id"),
+    of("task", "tasks.id"),
+    number("number"),
+    text("machine"),
+    text("agent"),
+    text("base"),
+    text("workspace"),
+    text("isolation"),
+    text("conversation"),
+    number("pipes"),
+    text("pipe"),
+    text("pipe_end"),
+    flag("one_turn"),
+    text("nonce"),
+    number("spool_offset"),
+    text("driver_state"),
+    text("resume"),
+    number("started_us"),
+    number("ended_us"),
+    number("seen_us"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
 )
@@ -171,20 +122,20 @@ sessions = Table(
 turns = Table(
     "turns",
     metadata,
-    _key("id"),
-    _of("session", "sessions.id"),
-    _number("number"),
-    _text("pipe"),
-    _text("cause"),
-    _text("prompt"),
-    _text("claim"),
-    _text("snapshot"),
-    _text("tree"),
-    _number("started_us"),
-    _number("ended_us"),
-    _added_text("outcome"),
-    _added_text("error"),
-    _added_text("exit"),
+    key("id"),
+    of("session", "sessions.id"),
+    number("number"),
+    text("pipe"),
+    text("cause"),
+    text("prompt"),
+    text("claim"),
+    text("snapshot"),
+    text("tree"),
+    number("started_us"),
+    number("ended_us"),
+    added_text("outcome"),
+    added_text("error"),
+    added_text("exit"),
     UniqueConstraint("session", "number"),
 )
 
@@ -192,54 +143,54 @@ turns = Table(
 inputs = Table(
     "inputs",
     metadata,
-    _serial(),
-    _text("pipe"),
-    _number("position"),
-    _bytes("data"),
-    _flag("eof"),
+    serial(),
+    text("pipe"),
+    number("position"),
+    blob("data"),
+    flag("eof"),
     Index(None, "pipe", "position"),
 )
 
 notes = Table(
     "notes",
     metadata,
-    _serial(),
-    _of("session", "sessions.id"),
-    _text("text"),
-    _text("actor"),
-    _number("at_us"),
-    _number("taken_us"),
+    serial(),
+    of("session", "sessions.id"),
+    text("text"),
+    text("actor"),
+    number("at_us"),
+    number("taken_us"),
     Index(None, "session", "taken_us"),
 )
 
 approvals = Table(
     "approvals",
     metadata,
-    _counted("number"),
-    _text("id"),
-    _text("kind"),
-    _text("task"),
-    _text("session"),
-    _text("ask"),
-    _text("tool"),
-    _text("request"),
-    _text("command"),
-    _text("paths"),
-    _text("commit"),
-    _text("tree"),
-    _text("reason"),
-    _number("opened_us"),
-    _number("expires_us"),
-    _text("decision"),
-    _text("decided_by"),
-    _text("decided_why"),
-    _number("decided_us"),
-    _number("taken_us"),
-    _added_text("directory"),
-    _added_text("questions"),
-    _added_text("scope"),
-    _added_number("pinged_us"),
-    _added_number("reminded_us"),
+    counted("number"),
+    text("id"),
+    text("kind"),
+    text("task"),
+    text("session"),
+    text("ask"),
+    text("tool"),
+    text("request"),
+    text("command"),
+    text("paths"),
+    text("commit"),
+    text("tree"),
+    text("reason"),
+    number("opened_us"),
+    number("expires_us"),
+    text("decision"),
+    text("decided_by"),
+    text("decided_why"),
+    number("decided_us"),
+    number("taken_us"),
+    added_text("directory"),
+    added_text("questions"),
+    added_text("scope"),
+    added_number("pinged_us"),
+    added_number("reminded_us"),
     UniqueConstraint("id"),
     Index(None, "decision"),
     Index(None, "session", "taken_us"),
@@ -249,23 +200,23 @@ approvals = Table(
 gate_runs = Table(
     "gate_runs",
     metadata,
-    _key("id"),
-    _text("task"),
-    _text("session"),
-    _text("turn"),
-    _text("gate"),
-    _text("commit"),
-    _text("tree"),
-    _text("base"),
-    _number("round"),
-    _text("argv"),
-    _text("definition_sha256"),
-    _text("machine"),
-    _text("nonce"),
-    _text("pipe"),
-    _number("opened_us"),
-    _number("closed_us"),
-    _text("result"),
+    key("id"),
+    text("task"),
+    text("session"),
+    text("turn"),
+    text("gate"),
+    text("commit"),
+    text("tree"),
+    text("base"),
+    number("round"),
+    text("argv"),
+    text("definition_sha256"),
+    text("machine"),
+    text("nonce"),
+    text("pipe"),
+    number("opened_us"),
+    number("closed_us"),
+    text("result"),
     Index(None, "commit", "round"),
     Index(None, "turn", "gate"),
     Index(None, "task"),
@@ -275,18 +226,18 @@ gate_runs = Table(
 landings = Table(
     "landings",
     metadata,
-    _serial(),
-    _text("task"),
-    _text("repo"),
-    _text("ref"),
-    _text("old"),
-    _text("new"),
-    _text("tree"),
-    _text("fence"),
-    _number("token"),
-    _text("outcome"),
-    _number("intended_us"),
-    _number("finished_us"),
+    serial(),
+    text("task"),
+    text("repo"),
+    text("ref"),
+    text("old"),
+    text("new"),
+    text("tree"),
+    text("fence"),
+    number("token"),
+    text("outcome"),
+    number("intended_us"),
+    number("finished_us"),
     Index(None, "repo", "outcome"),
     Index(None, "task"),
 )
@@ -294,63 +245,27 @@ landings = Table(
 leases = Table(
     "leases",
     metadata,
-    _key("name"),
-    _text("holder"),
-    _number("token"),
-    _number("expires_us"),
-    _added_text("boot"),
-    _added_number("since_us"),
-    _added_number("lasts_us"),
+    key("name"),
+    text("holder"),
+    number("token"),
+    number("expires_us"),
+    added_text("boot"),
+    added_number("since_us"),
+    added_number("lasts_us"),
 )
-
-# Who holds locks: one lease each ("lock:" and the id). Rows of tasks stay for a while after their end.
-holds = Table(
-    "holds",
-    metadata,
-    _key("id"),
-    _text("holder"),
-    _text("task"),
-    _text("secret_sha256"),
-    _number("since_us"),
-    _number("ended_us"),
-    _text("end"),
-    Index(None, "ended_us"),
-    Index(None, "task"),
-)
-
-# The resources of a hold. ``head``: the directory in which everything is that a path's pattern names.
-locks = Table(
-    "locks",
-    metadata,
-    _key("scope"),
-    _counted("token"),
-    _of("hold", "holds.id"),
-    _text("name"),
-    _text("repo"),
-    _text("head"),
-    _text("mode"),
-    _text("cause"),
-    _number("since_us"),
-    _number("ended_us"),
-    Index(None, "hold"),
-    Index(None, "scope", "ended_us", "head"),
-)
-
-# The last fencing token of each scope; it only grows.
-lock_tokens = Table("lock_tokens", metadata, _key("scope"), _number("token"))
 
 inbox = Table(
     "inbox",
     metadata,
-    _serial(),
-    _text("adapter"),
-    _text("update_id"),
-    _bytes("payload"),
-    _text("state"),
-    _text("why"),
-    _number("received_us"),
-    _number("settled_us"),
-    _added_text("outcome"),
+    serial(),
+    text("adapter"),
+    text("update_id"),
+    blob("payload"),
+    text("state"),
+    text("why"),
+    number("received_us"),
+    number("settled_us"),
+    added_text("outcome"),
     UniqueConstraint("adapter", "update_id"),
     Index(None, "state", "id"),
 )
@@ -358,25 +273,25 @@ inbox = Table(
 outbox = Table(
     "outbox",
     metadata,
-    _serial(),
-    _text("kind"),
-    _text("adapter"),
-    _text("chat"),
-    _text("thread"),
-    _text("card_key"),
-    _number("put"),
-    _text("card_json"),
-    _flag("ping"),
-    _number("priority"),
-    _text("task"),
-    _text("state"),
-    _flag("again"),
-    _number("attempts"),
-    _number("not_before_us"),
-    _text("message_id"),
-    _text("why"),
-    _number("created_us"),
-    _number("settled_us"),
+    serial(),
+    text("kind"),
+    text("adapter"),
+    text("chat"),
+    text("thread"),
+    text("card_key"),
+    number("put"),
+    text("card_json"),
+    flag("ping"),
+    number("priority"),
+    text("task"),
+    text("state"),
+    flag("again"),
+    number("attempts"),
+    number("not_before_us"),
+    text("message_id"),
+    text("why"),
+    number("created_us"),
+    number("settled_us"),
     Index(None, "adapter", "state", "id"),
     Index(None, "put", "state"),
     Index(None, "adapter", "chat", "message_id"),
@@ -386,12 +301,12 @@ outbox = Table(
 cards = Table(
     "cards",
     metadata,
-    _key("card_key"),
-    _key("adapter"),
-    _key("chat"),
-    _key("thread"),
-    _number("put"),
-    _text("message_id"),
+    key("card_key"),
+    key("adapter"),
+    key("chat"),
+    key("thread"),
+    number("put"),
+    text("message_id"),
     Index(None, "put"),
     Index(None, "adapter", "chat"),
 )
@@ -403,18 +318,18 @@ LOOSE = "buttons:"
 actions = Table(
     "actions",
     metadata,
-    _key("token"),
-    _text("adapter"),
-    _text("chat"),
-    _text("command"),
-    _text("digest"),
-    _text("person"),
-    _flag("once"),
-    _number("created_us"),
-    _number("expires_us"),
-    _number("used_us"),
-    _text("used_by"),
-    _added_number("put"),
+    key("token"),
+    text("adapter"),
+    text("chat"),
+    text("command"),
+    text("digest"),
+    text("person"),
+    flag("once"),
+    number("created_us"),
+    number("expires_us"),
+    number("used_us"),
+    text("used_by"),
+    added_number("put"),
     Index(None, "adapter", "chat", "command"),
     Index(None, "command", "put", "created_us"),
 )
@@ -423,12 +338,12 @@ actions = Table(
 attachments = Table(
     "attachments",
     metadata,
-    _serial(),
-    _text("task"),
-    _number("note"),
-    _text("name"),
-    _text("path"),
-    _text("media_type"),
-    _number("size"),
+    serial(),
+    text("task"),
+    number("note"),
+    text("name"),
+    text("path"),
+    text("media_type"),
+    number("size"),
     Index(None, "task", "note"),
 )

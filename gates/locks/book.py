@@ -40,6 +40,14 @@ _FEW: Final = 16
 """Up to so many wants ask the store one by one."""
 
 
+class NotHeld(Exception):
+    """Nobody holds a resource that somebody wants to release or renew. ``on``: which."""
+
+    def __init__(self, on: str) -> None:
+        super().__init__(f"{on} is not held")
+        self.on = on
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Who wants what. ``task`` and its hold are one: a further request of a task adds to what it holds.
@@ -129,23 +137,28 @@ def let_go(
 def by_secret(tx: Tx, resources: Iterable[Resource], secret: str, attempted: str) -> list[tuple[Hold, list[Lock]]]:
     """The holds that a secret opens among those that have these resources, with the locks meant.
 
-    Raises ``Refused`` when a resource is not held, or by nobody whose secret this is: a name alone does nothing.
+    Raises ``NotHeld`` when nobody holds a resource, ``Refused`` when another secret opens it: a name alone does
+    nothing.
     """
     sha256 = digest(secret)
     found: dict[str, tuple[Hold, list[Lock]]] = {}
     for resource in resources:
         mine: tuple[Hold, Lock] | None = None
+        another = False
         for lock in locks.near(tx, resource, head_of(resource)):
             if lock.resource != resource:
                 continue
             hold = locks.hold(tx, lock.hold)
             if hold is not None and hold.secret_sha256 and hmac.compare_digest(hold.secret_sha256, sha256):
                 mine = (hold, lock)
+            another = True
+        if mine is None and not another:
+            raise NotHeld(str(resource))
         if mine is None:
             raise Refused(
                 attempted=attempted,
                 on=str(resource),
-                cause="it is not held under this secret",
+                cause="this is not the secret of its holder",
                 hint="airboss locks shows who holds it; only the holder's secret releases it.",
             )
         found.setdefault(mine[0].id, (mine[0], []))[1].append(mine[1])

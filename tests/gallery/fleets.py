@@ -37,6 +37,7 @@ from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
 from fleet.verdict import JUnitCounts
+from gates.locks.service import LockService
 from tests.chat_house import House, Phone, PlayedFleet
 
 FLEET = """
@@ -133,7 +134,9 @@ async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False
         if slack:
             registry.dialects[phone.name] = dialect(registry, "")
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
-        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), outbox, supervisor)
+        locks = LockService(store, supervisor.clock)
+        context = Context(store, lambda: config, registry, fleet, directory, locks)
+        core = ChatCore(context, outbox, supervisor)
         notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=directory / "files")
         deliverer = Deliverer(outbox, (phone,), supervisor)
         deliverer.start()

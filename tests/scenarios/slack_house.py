@@ -29,6 +29,7 @@ from fleet.store import tasks
 from fleet.store.chat import inbox
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
+from gates.locks.service import LockService
 from tests.chat_house import FLEET as PLAIN_FLEET
 from tests.chat_house import PlayedFleet
 from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, TEAM, LocalSlack, running_slack
@@ -134,7 +135,9 @@ async def served(
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
         fleet = PlayedFleet()
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
-        core = ChatCore(Context(store, lambda: config, registry, fleet, home), outbox, supervisor)
+        locks = LockService(store, supervisor.clock)
+        context = Context(store, lambda: config, registry, fleet, home, locks)
+        core = ChatCore(context, outbox, supervisor)
         core.fetches(adapter.name, adapter.fetch)
         notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=home / "files")
         deliverer = Deliverer(outbox, (adapter,), supervisor)

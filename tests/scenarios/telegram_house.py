@@ -26,6 +26,7 @@ from fleet.store import tasks
 from fleet.store.chat import inbox
 from fleet.store.core import Store
 from fleet.supervise import Supervisor
+from gates.locks.service import LockService
 from tests.chat_house import FLEET, PlayedFleet
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import Said
@@ -113,7 +114,9 @@ async def telegram_house(
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
-        core = ChatCore(Context(store, lambda: config, registry, fleet, directory), outbox, supervisor)
+        locks = LockService(store, supervisor.clock)
+        context = Context(store, lambda: config, registry, fleet, directory, locks)
+        core = ChatCore(context, outbox, supervisor)
         notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry]
         adapter = TelegramAdapter(

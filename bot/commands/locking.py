@@ -1,0 +1,130 @@
+"""Commands about locks: who holds what, and taking a lock away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bot import words
+from bot.cards import Card, Line, footed, line, one_line
+from bot.commands.common import reply
+from bot.outbox.posting import Posts
+from bot.pages import Page, wanted
+from bot.registry import Call, Command, Context, Effect, Group
+from fleet.config import FleetConfig
+from fleet.errors import Misused, Refused
+from fleet.locks import Hold, HoldEnd, Lock, LockMode, Resource
+from fleet.store import locks, tasks
+from fleet.store.core import Tx
+from gates.locks import book
+from gates.locks.overlap import head_of
+from gates.locks.service import Waiter
+from gates.people import Right
+
+
+async def show_locks(context: Context, call: Call) -> Effect:
+    """Who holds what and for how long, and who waits; a page of them."""
+
+    def read(tx: Tx) -> tuple[int, list[tuple[Hold, list[Lock]]]]:
+        now = tx.now_us()
+        live = [hold for hold in locks.open_holds(tx) if hold.expires_us > now]
+        return now, [(hold, locks.of_hold(tx, hold.id)) for hold in sorted(live, key=lambda hold: hold.since_us)]
+
+    now, held = await context.store.read(read)
+    waiting = context.locks.line
+    rows = [_held_line(hold, some, now) for hold, some in held]
+    rows += [_waiting_line(waiter, now) for waiter in waiting]
+    page = Page.of(wanted(call.args), len(rows))
+    lines = tuple(rows[page.first : page.upto]) or (line("Nothing is locked."),)
+    title = line(f"{words.count(len(held), 'holder')} · {len(waiting)} waiting{page.span}")
+    return reply(
+        call, Card(title, lines, actions=page.actions("/locks "), footer=footed(context.config().isolation))
+    )
+
+
+async def unlock(context: Context, call: Call) -> Effect:
+    """Takes a lock away: the old holder is fenced off before anybody else gets it."""
+    given, _, reason = call.args.strip().partition(" ")
+    reason = reason.strip()
+    if not given or not reason:
+        raise Misused(
+            attempted="take a lock away",
+            cause="it needs what to unlock, and why",
+            hint="For example: /unlock t7 its machine is gone",
+        )
+
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
+        found = _meant(tx, context.config(), given)
+        for hold, some in found:
+            book.let_go(tx, hold, some, HoldEnd.BROKEN, actor=call.actor, reason=reason)
+        context.locks.serve(tx)
+        names = ", ".join(dict.fromkeys(hold.holder for hold, _ in found))
+        count = sum(len(some) for _, some in found)
+        card = Card(
+            line(f"{words.count(count, 'lock')} taken away"),
+            (line("From ", one_line(names)), line("Reason: ", one_line(reason))),
+            footer=footed(context.config().isolation),
+        )
+        posts.post(call.message.chat, card)
+        for hold, _ in found:
+            if hold.task:
+                tx.after_commit(_waking(context, hold.task))
+
+    return effect
+
+
+def _waking(context: Context, task: str) -> Callable[[], None]:
+    return lambda: context.control.wake(task)
+
+
+def _meant(tx: Tx, config: FleetConfig, given: str) -> list[tuple[Hold, list[Lock]]]:
+    """The holds that are meant, with the locks to take: all of a task's, or those of one resource."""
+    if given.lower().lstrip("t").isdigit():
+        hold = locks.of_task(tx, tasks.find(tx, given).id)
+        if hold is None:
+            raise Refused(attempted=f"unlock {given}", cause="it holds no lock")
+        return [(hold, locks.of_hold(tx, hold.id))]
+    only = next(iter(config.repos)) if len(config.repos) == 1 else ""
+    resource = Resource.parse(given, only)
+    found: dict[str, tuple[Hold, list[Lock]]] = {}
+    for lock in locks.near(tx, resource, head_of(resource)):
+        hold = locks.hold(tx, lock.hold) if lock.resource == resource else None
+        if hold is not None:
+            found.setdefault(hold.id, (hold, []))[1].append(lock)
+    if not found:
+        raise Refused(attempted=f"unlock {resource}", cause="nobody holds it", hint="/locks shows what is held.")
+    return list(found.values())
+
+
+def _held_line(hold: Hold, some: list[Lock], now: int) -> Line:
+    first = some[0] if some else None
+    what = str(first.resource.name) if first else "nothing yet"
+    more = f" and {len(some) - 1:,} more" if len(some) > 1 else ""
+    notes = []
+    if first and first.mode is LockMode.SHARED:
+        notes.append("shared")
+    if first and not first.resource.repo:
+        notes.append("advisory")
+    marks = f" ({', '.join(notes)})" if notes else ""
+    since, left = words.duration(now - hold.since_us), words.duration(hold.expires_us - now)
+    return line(one_line(what, 40), f"{more}{marks} · ", one_line(hold.holder, 30), f" · {since} · {left} left")
+
+
+def _waiting_line(waiter: Waiter, now: int) -> Line:
+    names = ", ".join(want.resource.name for want in waiter.request.wants[:3])
+    since = words.duration(now - waiter.since_us)
+    return line("⏳ ", one_line(waiter.request.holder, 30), " waits for ", one_line(names, 40), f" · {since}")
+
+
+COMMANDS = (
+    Command("locks", "locks", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
+    Command(
+        "unlock",
+        "take a lock",
+        "take a lock away, with a reason",
+        "TASK|RESOURCE REASON",
+        Right.RELEASE,
+        unlock,
+        Group.DECIDE,
+    ),
+)

@@ -1,0 +1,149 @@
+"""``airboss lock`` and ``airboss locks``: through the running controller, else as the leader of a quiet home.
+
+A secret never stands in the process list: the client makes it, sends its digest to acquire, and reads it from
+``--secret-file`` (``-``: standard input) or from the file that acquire left in the home to release and renew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bot.local import client
+from fleet import files
+
+_KEPT: Final = "locks"
+_US: Final = 1_000_000
+_STANDARD_INPUT: Final = "-"
+
+
+def acquire(options: argparse.Namespace, home: Path) -> int:
+    """Takes all of the resources, or none and says who holds them."""
+    secret = secrets.token_urlsafe(16)
+    last = _ask(
+        home,
+        op="acquire",
+        resources=options.resources,
+        repo=options.repo,
+        holder=options.holder,
+        ttl_us=round(options.ttl * _US),
+        shared=options.shared,
+        wait=options.wait,
+        hold=secrets.token_hex(8),
+        secret_sha256=hashlib.sha256(secret.encode()).hexdigest(),
+    )
+    data = last.get("data") or {}
+    for lease in data.get("leases", ()):
+        lease["secret"] = secret
+    if not last["end"]:
+        _keep(home, options.holder, [lease["resource"] for lease in data["leases"]], secret)
+    return _print(options, last, data)
+
+
+def release(options: argparse.Namespace, home: Path) -> int:
+    """Gives the resources back; only with their secret."""
+    secret = _secret(options, home)
+    last = _ask(home, op="release", resources=options.resources, repo=options.repo, secret=secret)
+    if not last["end"]:
+        for name in (last.get("data") or {}).get("released", ()):
+            _file(home, options.holder, name).unlink(missing_ok=True)
+    return _print(options, last, last.get("data") or {})
+
+
+def renew(options: argparse.Namespace, home: Path) -> int:
+    """Makes the resources' lease last for ``--ttl`` from now; only with their secret."""
+    secret = _secret(options, home)
+    last = _ask(
+        home,
+        op="renew",
+        resources=options.resources,
+        repo=options.repo,
+        secret=secret,
+        ttl_us=round(options.ttl * _US),
+    )
+    data = last.get("data") or {}
+    for lease in data.get("leases", ()):
+        lease["secret"] = secret
+    return _print(options, last, data)
+
+
+def show(options: argparse.Namespace, home: Path) -> int:
+    """Who holds what, and who waits."""
+    last = _ask(home, op="list")
+    return _print(options, last, last.get("data") or {})
+
+
+def _ask(home: Path, **request: Any) -> dict[str, Any]:
+    try:
+        return client.ask(str(home), "lock", quiet=True, **request)
+    except client.NotServed:
+        from bot.local.lock_alone import ask_alone
+
+        return asyncio.run(ask_alone(home, request))
+
+
+def _print(options: argparse.Namespace, last: dict[str, Any], data: dict[str, Any]) -> int:
+    status = int(last["end"])
+    text = str(last.get("text", ""))
+    if options.json and data:
+        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    elif text and not status:
+        sys.stdout.write(text)
+    if status and text:
+        sys.stderr.write(text)
+    return status
+
+
+def _secret(options: argparse.Namespace, home: Path) -> str:
+    given = options.secret_file
+    if given == _STANDARD_INPUT:
+        return sys.stdin.readline().strip()
+    if given:
+        return Path(given).read_text(encoding="utf-8").strip()
+    found = {_kept(home, options.holder, name) for name in _names(options)}
+    secret = found.pop() if len(found) == 1 else ""
+    if not secret:
+        from fleet.errors import Misused
+
+        raise Misused(
+            attempted="find the secret of the lock",
+            on=", ".join(options.resources)[:200],
+            cause="no file in the home has it for this holder and these resources",
+            hint="Give --holder as for acquire, or --secret-file FILE (- reads standard input).",
+        )
+    return secret
+
+
+def _names(options: argparse.Namespace) -> Sequence[str]:
+    from fleet.locks import Resource
+
+    return [str(Resource.parse(text, options.repo)) for text in options.resources]
+
+
+def _file(home: Path, holder: str, resource: str) -> Path:
+    digest = hashlib.sha256(f"{holder}\0{resource}".encode()).hexdigest()
+    return home / _KEPT / f"{digest[:32]}.secret"
+
+
+def _kept(home: Path, holder: str, resource: str) -> str:
+    with contextlib.suppress(OSError):
+        return _file(home, holder, resource).read_text(encoding="utf-8").strip()
+    return ""
+
+
+def _keep(home: Path, holder: str, resources: Sequence[str], secret: str) -> None:
+    """Leaves the secret in the home, for this login alone; where that is not ours, the printed one must do."""
+    try:
+        (home / _KEPT).mkdir(mode=0o700, exist_ok=True)
+        for resource in resources:
+            files.replace(_file(home, holder, resource), f"{secret}\n".encode())
+    except OSError as error:
+        sys.stderr.write(f"The secret is not kept in {home}: {error.strerror}. Keep the printed one (--json).\n")

@@ -1,0 +1,79 @@
+"""The columns that tables of the store are made of, and the metadata that all of them share.
+
+Times are microseconds since the epoch by the store's clock (``leases.since_us``: since a boot); 0 means "not yet".
+Nothing is nullable: the empty string and 0 say "nothing", so no reader has to tell two kinds of nothing apart.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# On SQLite only INTEGER PRIMARY KEY is the row id itself; BIGINT would add a second index.
+_Big = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def text(name: str) -> Column[str]:
+    """Words."""
+    return Column(name, Text, nullable=False)
+
+
+def number(name: str) -> Column[int]:
+    """A whole number."""
+    return Column(name, _Big, nullable=False)
+
+
+def serial(name: str = "id") -> Column[int]:
+    """A key that counts up by itself."""
+    return Column(name, _Big, primary_key=True, autoincrement=True)
+
+
+def counted(name: str) -> Column[int]:
+    """A number that is the key, or a part of it, and is given."""
+    return Column(name, _Big, primary_key=True, autoincrement=False)
+
+
+def added_text(name: str) -> Column[str]:
+    """A column that came later: rows of an older store have nothing in it."""
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def added_number(name: str) -> Column[int]:
+    return Column(name, _Big, nullable=False, server_default="0")
+
+
+def flag(name: str) -> Column[bool]:
+    """Yes or no."""
+    return Column(name, Boolean, nullable=False)
+
+
+def blob(name: str) -> Column[bytes]:
+    """Bytes."""
+    return Column(name, LargeBinary, nullable=False)
+
+
+def of(name: str, target: str) -> Column[str]:
+    """A text that is the key of a row of another table."""
+    return Column(name, Text, ForeignKey(target), nullable=False)
+
+
+def key(name: str) -> Column[str]:
+    """A text that is the key, or a part of it."""
+    return Column(name, Text, primary_key=True)

@@ -1,0 +1,43 @@
+"""The tables of locks. A change here needs a migration; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, Table
+
+from fleet.store.columns import counted, key, metadata, number, of, text
+
+# Who holds locks: one lease each ("lock:" and the id). Rows of tasks stay for a while after their end.
+holds = Table(
+    "holds",
+    metadata,
+    key("id"),
+    text("holder"),
+    text("task"),
+    text("secret_sha256"),
+    number("since_us"),
+    number("ended_us"),
+    text("end"),
+    Index(None, "ended_us"),
+    Index(None, "task"),
+)
+
+# The resources of a hold. ``head``: the directory in which everything is that a path's pattern names.
+locks = Table(
+    "locks",
+    metadata,
+    key("scope"),
+    counted("token"),
+    of("hold", "holds.id"),
+    text("name"),
+    text("repo"),
+    text("head"),
+    text("mode"),
+    text("cause"),
+    number("since_us"),
+    number("ended_us"),
+    Index(None, "hold"),
+    Index(None, "scope", "ended_us", "head"),
+)
+
+# The last fencing token of each scope; it only grows.
+lock_tokens = Table("lock_tokens", metadata, key("scope"), number("token"))
