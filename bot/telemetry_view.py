@@ -156,7 +156,7 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
             machine_line(name, machine, busy.get(name, 0), seen.get(name), view.now_us)
             for name, machine in sorted(config.machines.items())
         ]
-    ill = [name for name in sorted(config.machines) if name in seen and seen[name].state.ill]
+    ill = [name for name in sorted(config.machines) if name in seen and seen[name].state.is_bad]
     lines = [
         machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us) for name in ill[:2]
     ]
@@ -176,7 +176,7 @@ def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen
     seen = seen or MachineSeen(MachineState.NEVER)
     ago = f"{words.about(now_us - seen.seen_us)} ago" if seen.seen_us else str(MachineState.NEVER.value)
     load = f" load {seen.load_milli / 1000:.1f}" if seen.state is MachineState.WELL else ""
-    if not seen.state.ill:
+    if not seen.state.is_bad:
         return line("● ", what, f"{load} · {ago}")
     faulty = " faulty" if seen.state is MachineState.FAULTY else ""
     named = name if seen.seen_us else what

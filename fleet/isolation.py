@@ -1,4 +1,4 @@
-"""What kept a run apart from others, as it was seen from inside it."""
+"""How a run was isolated from others, as seen from inside it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from enum import StrEnum
 from typing import Final
 
 INSIDE: Final = "/airboss"
-"""Where a walled run finds its own directory: ``tree``, ``home``, ``report``. The runner builds it there."""
+"""The fixed path where a walled run finds its own directory: ``tree``, ``home``, ``report``. The runner builds
+it."""
 
 
 class Sharing(StrEnum):
-    """Whose something is: the run's own, shared with others of its login or machine, or not there at all."""
+    """Whether something is the run's own, shared with its login or machine, or missing."""
 
     OWN = "own"
     SHARED = "shared"
@@ -29,7 +30,7 @@ class RunIsolation:
 
     @property
     def walled(self) -> bool:
-        """No other run can be seen or written to."""
+        """Whether no other run can be seen or written to."""
         return self.processes is Sharing.OWN and self.files is Sharing.OWN
 
 

@@ -66,7 +66,7 @@ def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[s
         return _question(verb, request, "repo", repos)
     repo = config.repos[pick("repository", "repo=", request.repo, repos)]
     if (guided and not request.machine and len(config.machines) > 1) or _page(request.machine):
-        away = {name for name in config.machines if name in seen and seen[name].state.ill}
+        away = {name for name in config.machines if name in seen and seen[name].state.is_bad}
         machines = sorted(config.machines, key=lambda name: (name in away, name))
         return _question(verb, request, "machine", [ANY, *machines], away)
     if (not request.agent and len(agents) > 1 and (guided or not repo.agent)) or _page(request.agent):

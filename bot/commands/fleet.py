@@ -39,7 +39,7 @@ async def machines(context: Context, call: Call) -> Effect:
     """Every machine, those that do not answer first; a page of them."""
     config, seen = context.config(), context.control.machines()
     busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
-    names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.ill), name))
+    names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
     page = Page.of(wanted(call.args), len(names))
     lines = tuple(
         machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now)

@@ -1,7 +1,7 @@
-"""Every answer of a machine's runner as a typed record: the one place that decodes them.
+"""Decodes every answer of a machine's runner into a typed record; nothing else decodes them.
 
-The far end is not trusted to be well: whatever lacks a field, has one of a wrong type or out of its range, or is of
-an unknown kind raises ``MachineFaulty`` with the machine's name and the reason, and nothing else.
+An answer that lacks a field, has a value of a wrong type or range, or is of an unknown kind raises
+``MachineFaulty`` with the machine's name and the reason.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from fleet.untrusted import Untrusted
 T = TypeVar("T")
 
 REASON_LIMIT: Final = 200
-"""Characters of a fault's reason that people are shown."""
+"""The most characters of a fault's reason that are shown."""
 CAUSE_LIMIT: Final = 1000
-"""Characters of a runner's own error that people are shown."""
+"""The most characters of a runner's own error that are shown."""
 
 _NAME_LIMIT: Final = 40
-"""Characters of a process's name that people are shown."""
+"""The most characters of a process's name that are shown."""
 
 Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 53) - 1)]
-"""A count, an offset or a position, in bytes or pieces."""
+"""A count, an offset or a position, in bytes or messages."""
 Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
-"""Microseconds since the epoch, at most the last ones of the year 9999."""
+"""Microseconds since the epoch, up to the end of year 9999."""
 WaitStatus = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Words = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -41,11 +41,11 @@ AbsolutePath = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"\A/[^\x00]
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """Fields that a record does not know are ignored; all that it names must be there."""
+    """Unknown fields are ignored; missing ones are an error."""
 
 
 class Head(_Record, frozen=True):
-    """What every frame of an answer may carry. ``id`` 0 is the link's own: its greeting and its pings."""
+    """Common to every frame of an answer. ``id`` 0: the link itself (greeting and pings)."""
 
     id: Size = 0
     ev: str = ""
@@ -55,18 +55,18 @@ class Head(_Record, frozen=True):
 
     @property
     def last(self) -> bool:
-        """Nothing more comes for this call."""
+        """Whether this is the call's last frame."""
         return self.done or bool(self.error)
 
 
-class Ready(_Record, frozen=True):
-    """The runner's greeting: where its directory is."""
+class Greeting(_Record, frozen=True):
+    """The runner's greeting, with its directory."""
 
     root: AbsolutePath
 
 
 class Credit(_Record, frozen=True):
-    """The far side took so many bytes of a call's input."""
+    """The far side consumed this many bytes of a call's input."""
 
     n: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
 
@@ -90,14 +90,14 @@ class Facts(_Record, frozen=True):
 
 
 class RunEnded(_Record, frozen=True):
-    """How a short command ended: its raw wait status, and whether it was stopped for taking too long."""
+    """How a short command ended: its raw wait status, and whether it timed out."""
 
     status: WaitStatus
     timeout: bool
 
 
 class Done(_Record, frozen=True):
-    """An answer that says nothing but that it is done."""
+    """An answer without content: the request succeeded."""
 
     done: Literal[True]
 
@@ -143,11 +143,12 @@ class StalledBy(_Event, frozen=True, tag="stalled"):
 
 
 class Beat(_Event, frozen=True, tag="pulse"):
-    """The supervisor lives."""
+    """The supervisor is alive."""
 
 
 class End(_Event, frozen=True, tag="end"):
-    """The end of a pipe. ``missing``: why there is no such pipe; ``recorded``: an exit record comes with it."""
+    """The end of a pipe. ``missing``: why the pipe does not exist; ``recorded``: an exit record follows in the
+    payload."""
 
     missing: Words
     recorded: bool
@@ -155,7 +156,7 @@ class End(_Event, frozen=True, tag="end"):
 
 
 class SeenInside(_Record, frozen=True):
-    """What kept a contained run apart, see ``RunIsolation``."""
+    """The isolation of a contained run; see ``RunIsolation``."""
 
     processes: Sharing
     files: Sharing
@@ -191,23 +192,23 @@ class ExitRecord(_Record, frozen=True):
     gone: bool
     tree: Words
     unavailable: Words
-    # A supervisor of an earlier version does not say these.
+    # Missing from supervisors of an earlier version.
     walls: SeenInside | None = None
     limits: LimitsSeen | None = None
     reached: tuple[LimitReached, ...] = ()
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
-"""What a followed pipe tells."""
+"""The events of a followed pipe."""
 Running = RunOut | RunErr
-"""What a short command tells before its end."""
+"""The events of a short command before it ends."""
 
 
 _HINT: Final = "the controller retries automatically; if this continues, check the login on that machine"
 
 
 def faulty(machine: str, attempted: str, reason: str, hint: str = _HINT) -> MachineFaulty:
-    """The error for a malformed answer, its reason cut and cleaned of what a terminal would obey."""
+    """The error for a malformed answer; its reason is shortened and cleaned of terminal codes."""
     return MachineFaulty(
         attempted=attempted,
         on=machine,
@@ -225,7 +226,7 @@ def header(text: bytes) -> dict[str, Any]:
 
 
 def decoded(kind: Any, fields: Mapping[str, Any], machine: str, attempted: str) -> Any:
-    """``fields`` as a ``kind``: a record, or a union of events. Raises ``MachineFaulty``."""
+    """Decodes ``fields`` as ``kind``: a record or a union of events. Raises ``MachineFaulty``."""
     try:
         return msgspec.convert(fields, kind)
     except (ValueError, RecursionError) as error:
@@ -233,45 +234,45 @@ def decoded(kind: Any, fields: Mapping[str, Any], machine: str, attempted: str) 
 
 
 def record(kind: type[T], fields: Mapping[str, Any], machine: str, attempted: str) -> T:
-    """``fields`` as one kind of record. Raises ``MachineFaulty``."""
+    """Decodes ``fields`` as one kind of record. Raises ``MachineFaulty``."""
     answer: T = decoded(kind, fields, machine, attempted)
     return answer
 
 
 def following(fields: Mapping[str, Any], machine: str, attempted: str) -> Following:
-    """An event of a followed pipe. Raises ``MachineFaulty``."""
+    """Decodes an event of a followed pipe. Raises ``MachineFaulty``."""
     event: Following = decoded(Following, fields, machine, attempted)
     return event
 
 
 def running(fields: Mapping[str, Any], machine: str, attempted: str) -> Running:
-    """An event of a short command. Raises ``MachineFaulty``."""
+    """Decodes an event of a short command. Raises ``MachineFaulty``."""
     event: Running = decoded(Running, fields, machine, attempted)
     return event
 
 
 def cause(text: str) -> str:
-    """A runner's own words about an error, for people."""
+    """A runner's own error text, cleaned for display."""
     return Untrusted(text).text(CAUSE_LIMIT)
 
 
 def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
-    """What an exit record is worth: nothing, unless signed with the nonce, for this pipe, and alone.
+    """Checks an exit record: it counts only if signed with the nonce, for this pipe, and the only record.
 
-    A signed record that is malformed stays so for ever: it ends the pipe as lost rather than being read again.
+    A signed but malformed record never becomes valid, so it ends the pipe as lost instead of being read again.
     """
     if end.missing:
         return _lost(Untrusted(end.missing).one_line(REASON_LIMIT))
     if not end.recorded:
-        return _lost("the supervisor is gone and left no exit record")
+        return _lost("the supervisor ended without an exit record")
     if end.doubled:
-        return _lost("there is an exit record that the supervisor did not write")
+        return _lost("the exit record was not written by the supervisor")
     lines = signed.split(b"\n")
     if len(lines) != 3 or lines[2]:
-        return _lost("the exit record is not one record")
+        return _lost("there is not exactly one exit record")
     proof = hmac.new(nonce.encode(), lines[0], hashlib.sha256).hexdigest()
     if not hmac.compare_digest(proof.encode(), lines[1]):
-        return _lost("the exit record does not carry the supervisor's proof")
+        return _lost("the exit record's signature is wrong")
     try:
         body = msgspec.json.decode(lines[0], type=ExitRecord)
     except (ValueError, RecursionError) as error:
@@ -300,7 +301,7 @@ def _lost(why: str) -> Ended:
 
 
 def _isolation(seen: SeenInside | None) -> RunIsolation:
-    """A run that was not contained shares everything."""
+    """The isolation of a run; a run that was not contained shares everything."""
     return RunIsolation(seen.processes, seen.files, seen.network) if seen else UNWALLED
 
 
@@ -310,5 +311,5 @@ def _exit(body: ExitRecord) -> Exit:
     if body.how == "unavailable":
         return Lost(f"never started: {body.unavailable}")
     if body.status is None:
-        return Lost("the process that watched over the command was killed")
+        return Lost("the command's parent process was killed")
     return from_wait_status(body.status)

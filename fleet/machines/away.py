@@ -1,4 +1,4 @@
-"""Why a machine could not be connected to, in words that a person may read on a phone."""
+"""Why a machine could not be reached, in words short enough for a phone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def why_away(error: Exception) -> str:
-    """``does not answer: connection refused``: what the system means by its number, each meaning once."""
+    """Explains a connection error, such as ``does not answer: connection refused``; each reason appears once."""
     if isinstance(error, TimeoutError):
-        return "does not answer: nothing came back in time"
+        return "does not answer: timed out"
     if isinstance(error, socket.gaierror):
-        return "does not answer: its name leads nowhere"
+        return "does not answer: its host name cannot be resolved"
     if not isinstance(error, OSError):
         return str(error) or type(error).__name__
-    # With several addresses asyncio raises one error without a number, whose text has a number for each.
+    # With several addresses asyncio raises a single error without errno; its text lists an errno for each.
     numbers = [error.errno] if error.errno is not None else [int(found) for found in _ERRNO.findall(str(error))]
     reasons = dict.fromkeys(os.strerror(number).lower() for number in numbers)
-    return "does not answer: " + (", ".join(reasons) or "it cannot be reached")
+    return "does not answer: " + (", ".join(reasons) or "unreachable")

@@ -1,7 +1,7 @@
-"""How the runner gets onto a machine: one command that needs nothing there but python3, and leaves no file there.
+"""Starts the runner on a machine with one command that needs only python3 there and leaves no file.
 
-The command reads the runner's sources from standard input, compiles them in memory and turns into ``runner serve``.
-It holds no single quote, so that every login shell passes it on unharmed.
+The command reads the runner's sources from standard input, compiles them in memory and becomes ``runner serve``.
+It contains no single quote, so every login shell passes it on unchanged.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ space["run"](image)
 
 
 def pack(package: Path) -> bytes:
-    """A directory's modules as JSON, source by file name: the same bytes wherever and whenever it is made."""
+    """A directory's modules as JSON, source by file name. The same sources always give the same bytes."""
     files = {module.name: module.read_text(encoding="utf-8") for module in package.glob("*.py")}
     return json.dumps(files, sort_keys=True).encode()
 
 
 @cache
 def shipment() -> bytes:
-    """The runner that belongs to this controller, as :func:`serve_command` reads it from standard input."""
+    """This controller's runner, in the form that :func:`serve_command` reads from standard input."""
     return pack(Path(__file__).parent / "runner")
 
 
 def serve_command(python: str, root: str) -> list[str]:
-    """The argv that serves; ``root`` empty means ``~/.airboss`` of whoever runs it."""
+    """The argv that starts ``serve``. An empty ``root`` means ``~/.airboss`` of the login."""
     return [python, "-I", "-S", "-E", "-c", _CODE, "runner", "serve", str(len(shipment())), root]

@@ -1,7 +1,7 @@
 """The controller's side of the runner's protocol: one multiplexed channel to one login.
 
-A frame is two big-endian 32-bit lengths, a JSON header and a payload. Every call has a number and its own
-credit in both directions, so a slow reader of one stream holds up no other.
+A frame is two big-endian 32-bit lengths, a JSON header and a payload. Each call has a number and its own
+credit in both directions, so one slow reader does not block the others.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ WINDOW = 1 << 20
 HEADER_LIMIT = 1 << 20
 FRAME_LIMIT = 1 << 24
 FRAME_COST = 256
-"""Credit that a frame with a payload takes beyond its bytes: a million tiny frames must not fill the memory."""
+"""Credit charged per frame with a payload, on top of its bytes: bounds the memory of many tiny frames."""
 WAITING_LIMIT = 1 << 14
-"""Frames of one call that may wait for their reader."""
-_STATES = {"pulse", "accepted", "stalled"}  # events of which only the newest counts
-_ALLOWANCE = WINDOW + 2 * (CHUNK + FRAME_COST)  # the last frame may pass the window, and so may the call's end
+"""The most frames of one call that may wait for their reader."""
+_STATES = {"pulse", "accepted", "stalled"}  # only the newest of these events matters
+_ALLOWANCE = WINDOW + 2 * (CHUNK + FRAME_COST)  # the last frame and the call's end may exceed the window
 _LENGTHS = struct.Struct(">II")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message: a JSON object and the bytes that go with it."""
+    """One message: a JSON object and its payload."""
 
     header: dict[str, Any]
     payload: bytes = b""
@@ -50,13 +50,13 @@ class Frame:
 
 
 class Framer:
-    """Cuts a byte stream, in whatever chunks it comes, into frames."""
+    """Cuts a byte stream, in chunks of any size, into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes. Raises ``Malformed`` when the far end speaks another language."""
+        """The frames that ``data`` completes. Raises ``Malformed`` when the bytes are not this protocol."""
         self._buffer += data
         frames = []
         start = 0
@@ -82,62 +82,62 @@ class Framer:
         return Malformed(
             attempted="read from the runner",
             cause=cause,
-            hint="does the login's shell start-up print anything? It must stay silent without a terminal",
+            hint="check whether the login's shell start-up files print anything; without a terminal they must not",
         )
 
 
 class ByteStream(Protocol):
-    """The link under a channel: a process's standard streams, here or behind SSH."""
+    """The byte stream under a channel: a local process's standard streams, or SSH."""
 
     async def read(self) -> bytes:
-        """What came, at least one byte; ``b""`` at the end. Raises ``OSError`` when the link breaks."""
+        """Returns at least one byte; ``b""`` at the end. Raises ``OSError`` when the link breaks."""
 
     async def write(self, data: bytes) -> None:
-        """Hands bytes over, waiting while the far side is slow. Raises ``OSError`` when the link breaks."""
+        """Sends bytes, waiting while the far side is slow. Raises ``OSError`` when the link breaks."""
 
     async def close(self) -> None:
-        """Ends the link at once."""
+        """Closes the link immediately."""
 
 
 class Call:
-    """One request under way. Iterating gives its frames; the last has ``done``."""
+    """One request in progress. Iterating yields its frames; the last one has ``done``."""
 
     def __init__(self, channel: Channel, number: int, attempted: str) -> None:
         self._channel, self.number, self._attempted = channel, number, attempted
         self._frames: deque[tuple[answers.Head, Frame]] = deque()
-        self._unread = 0  # credit that they took
+        self._unread = 0  # credit used by unread frames
         self._news = asyncio.Event()
         self._credit = WINDOW
         self._failure: AirbossError | None = None
         self.finished = False
 
     def deliver(self, head: answers.Head, frame: Frame) -> None:
-        """A frame for this call has come. Raises ``MachineFaulty`` when it cannot be one of this call's."""
+        """Takes a frame for this call. Raises ``MachineFaulty`` when the frame breaks the protocol."""
         if self.finished:
-            raise self._faulty("more came for a request that was already answered")
+            raise self._faulty("it sent more for a request that it had already answered")
         if head.ev == "credit":
             self._credit += answers.record(answers.Credit, frame.header, self._channel.name, self._attempted).n
         elif head.ev in _STATES and self._frames and self._frames[-1][0].ev == head.ev:
             self._unread += _cost(frame) - _cost(self._frames[-1][1])
-            self._frames[-1] = head, frame  # a reader that is away for hours needs the last one
+            self._frames[-1] = head, frame  # a reader that was away needs only the newest
         else:
             if not (head.ev or head.last):
-                raise self._faulty("a frame that is neither an event nor an answer")
+                raise self._faulty("it sent a frame that is neither an event nor an answer")
             self._unread += _cost(frame)
             if self._unread > _ALLOWANCE or len(self._frames) >= WAITING_LIMIT:
-                raise self._faulty("it sent more than it was given credit for")
+                raise self._faulty("it sent more than its credit allows")
             self._frames.append((head, frame))
             self.finished = head.last
         self._news.set()
 
     def fail(self, error: AirbossError) -> None:
-        """The link is gone; what had come before is still handed out."""
+        """The link is gone; frames that arrived before are still returned."""
         self._failure = error
         self._news.set()
 
     async def next(self) -> Frame:
-        """The next frame. Raises what the runner answered: ``Unavailable``, ``Refused``; or why the link is gone:
-        ``Unreachable``, ``MachineFaulty``."""
+        """The next frame. Raises the runner's error (``Unavailable``, ``Refused``), or the link's (``Unreachable``,
+        ``MachineFaulty``)."""
         while not self._frames:
             if self._failure is not None:
                 raise self._failure
@@ -156,13 +156,13 @@ class Call:
         return answers.faulty(self._channel.name, self._attempted, reason)
 
     async def done(self) -> Frame:
-        """The last frame, passing over all before it."""
+        """The last frame; skips all before it."""
         while "done" not in (frame := await self.next()).header:
             pass
         return frame
 
     async def write(self, data: bytes, *, last: bool) -> None:
-        """Sends a chunk of this call's input when the far side has room; a finished call takes nothing."""
+        """Sends a chunk of this call's input when the far side has credit; ignored once the call is finished."""
         while self._credit <= 0 and not self.finished:
             if self._failure is not None:
                 raise self._failure
@@ -178,11 +178,11 @@ def _cost(frame: Frame) -> int:
 
 
 class Channel:
-    """Calls over one byte stream. When it breaks, every call under way raises ``Unreachable``; when what comes is
-    not the runner's protocol, the link is closed and every call under way raises ``MachineFaulty``.
+    """Calls over one byte stream. When it breaks, every call in progress raises ``Unreachable``. When its bytes are
+    not the runner's protocol, the link is closed and every call in progress raises ``MachineFaulty``.
 
-    A ping goes out when nothing came for ``interval`` seconds; ``misses`` of them without an answer and the
-    far side counts as gone, be it frozen or cut off.
+    After ``interval`` seconds of silence it sends a ping. After ``misses`` unanswered pings the far side counts as
+    gone, whether frozen or cut off.
     """
 
     def __init__(self, name: str, stream: ByteStream, *, interval: float, misses: int) -> None:
@@ -194,9 +194,9 @@ class Channel:
         self._calls: dict[int, Call] = {}
         self._turn = asyncio.Lock()
         self._heard = False
-        self._highest = 0  # number of a call so far
-        self._late = 0  # credit for what may still come for calls that were left early
-        self._aside = OwnedTasks()
+        self._highest = 0  # the newest call's number
+        self._late = 0  # credit for frames of cancelled calls that may still arrive
+        self._background = OwnedTasks()
         self._tasks = [
             own(self._receive(), f"receive from {name}"),
             own(self._watch(), f"watch the link to {name}"),
@@ -218,7 +218,7 @@ class Channel:
     async def call(
         self, operation: str, payload: bytes = b"", *, attempted: str, **arguments: Any
     ) -> AsyncIterator[Call]:
-        """Begins a request; leaving the block early takes it back."""
+        """Starts a request; leaving the block early cancels it."""
         call = Call(self, next(self._numbers), attempted)
         self._highest = call.number
         self._calls[call.number] = call
@@ -229,28 +229,28 @@ class Channel:
             del self._calls[call.number]
             if not call.finished and self.closed is None:
                 self._late += _ALLOWANCE
-                self._post_aside(Frame({"op": "cancel", "id": call.number}))
+                self._post_in_background(Frame({"op": "cancel", "id": call.number}))
 
     async def ask(self, operation: str, payload: bytes = b"", *, attempted: str, **arguments: Any) -> Frame:
-        """A request whose answer is one frame."""
+        """A request with a single answer frame."""
         async with self.call(operation, payload, attempted=attempted, **arguments) as call:
             return await call.done()
 
     async def close(self) -> None:
-        """Ends the link; calls under way raise ``Unreachable``."""
+        """Closes the link; calls in progress raise ``Unreachable``."""
         self._break("the link was closed")
         await end(*self._tasks)
-        await self._aside.end()
+        await self._background.end()
         await self._stream.close()
 
-    def _post_aside(self, frame: Frame) -> None:
-        """Sends a frame that nobody waits for: a caller that was cancelled must not wait for a slow far side."""
+    def _post_in_background(self, frame: Frame) -> None:
+        """Sends a frame without waiting: a cancelled caller must not wait for a slow far side."""
 
         async def send() -> None:
             with contextlib.suppress(Unavailable):
                 await self.post(frame)
 
-        self._aside.begin(send(), f"send to {self.name}")
+        self._background.begin(send(), f"send to {self.name}")
 
     def _break(self, cause: str) -> None:
         self._end(Unreachable(attempted="reach the runner", on=self.name, cause=cause))
@@ -264,7 +264,7 @@ class Channel:
             call.fail(self.closed)
         if not self.ready.done():
             self.ready.set_exception(self.closed)
-            self.ready.exception()  # whoever waits gets it; nobody waiting is no fault
+            self.ready.exception()  # marks it as retrieved; a waiter still gets it
 
     async def _receive(self) -> None:
         framer = Framer()
@@ -273,7 +273,7 @@ class Channel:
                 self._heard = True
                 for frame in framer.feed(data):
                     self._dispatch(frame)
-            self._break("the far side ended the link")
+            self._break("the far side closed the link")
         except OSError as error:
             self._break(str(error) or "the link broke")
         except Malformed as error:
@@ -292,23 +292,25 @@ class Channel:
     def _dispatch(self, frame: Frame) -> None:
         head = answers.record(answers.Head, frame.header, self.name, "read from the runner")
         if head.ev == "ready":
-            ready = answers.record(answers.Ready, frame.header, self.name, "start the runner")
+            ready = answers.record(answers.Greeting, frame.header, self.name, "start the runner")
             if self.ready.done():
                 raise answers.faulty(self.name, "read from the runner", "it greeted twice")
             self.ready.set_result(ready.root)
         elif (call := self._calls.get(head.id)) is not None:
             call.deliver(head, frame)
         elif head.id > self._highest:
-            raise answers.faulty(self.name, "read from the runner", f"an answer to request {head.id}, never made")
+            raise answers.faulty(
+                self.name, "read from the runner", f"it answered request {head.id}, which was never sent"
+            )
         elif head.id:
             self._late -= max(_cost(frame), FRAME_COST)
             if self._late < 0:
                 raise answers.faulty(
-                    self.name, "read from the runner", f"more answers to request {head.id}, long over"
+                    self.name, "read from the runner", f"it keeps answering request {head.id}, which has ended"
                 )
 
     async def _watch(self) -> None:
-        """Counts silent intervals rather than seconds, so that a controller that slept blames nobody."""
+        """Counts silent intervals, not seconds, so a suspended controller does not declare machines dead."""
         missed = 0
         while self.closed is None:
             self._heard = False
@@ -321,4 +323,4 @@ class Channel:
                 self._break(f"no answer for {missed * self._interval:.0f} s")
                 await self._stream.close()
                 return
-            self._post_aside(Frame({"op": "ping", "id": 0}))
+            self._post_in_background(Frame({"op": "ping", "id": 0}))

@@ -1,4 +1,4 @@
-"""The executors of a fleet: one for each login, made when first asked for and kept."""
+"""The fleet's executors: one for each login, created on first use and kept."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Executors:
-    """Gives the executor of a machine's agents and of its gates, by the configuration as it is now.
+    """Returns the executor of a machine's agents or gates, following the current configuration.
 
-    ``home`` is the controller's own directory: relative paths of private keys are looked up there.
+    Relative paths of private keys are resolved against ``home``, the controller's directory.
     """
 
     def __init__(self, config: FleetConfig, home: Path) -> None:
@@ -25,23 +25,23 @@ class Executors:
         self._retired: list[Executor] = []
 
     def agent(self, machine: str) -> Executor:
-        """The login that agents use on ``machine``. Raises ``Misconfigured`` for a machine that is not there."""
+        """The login that agents use on ``machine``. Raises ``Misconfigured`` for an unknown machine."""
         settings = self._settings(machine)
         return self._login(machine, self._agent_login(settings), "agent")
 
     def gate(self, machine: str) -> Executor:
-        """The login that gates use on ``machine``; the agents' own where no other is given."""
+        """The login that gates use on ``machine``; the agents' login when no other is configured."""
         settings = self._settings(machine)
         agent = self._agent_login(settings)
         gate = settings.gate_as or agent
         return self._login(machine, gate, "agent" if gate == agent else "gate")
 
     def reconfigure(self, config: FleetConfig) -> None:
-        """Takes a new configuration; links to machines that did not change stay up."""
+        """Applies a new configuration; links to unchanged machines stay up."""
         self._config = config
 
     async def close(self) -> None:
-        """Drops every link."""
+        """Closes every link."""
         retired, self._retired = self._retired, []
         made, self._made = self._made, {}
         for executor in [*retired, *(executor for _, executor in made.values())]:
@@ -55,7 +55,7 @@ class Executors:
                 attempted="use a machine",
                 on=machine,
                 cause=f"fleet.toml no longer names machine {machine}",
-                hint="it knows: " + (", ".join(sorted(self._config.machines)) or "none"),
+                hint="known machines: " + (", ".join(sorted(self._config.machines)) or "none"),
             ) from None
 
     @staticmethod

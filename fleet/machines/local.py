@@ -1,4 +1,4 @@
-"""The ``Executor`` for a login of the controller's own machine: its own, or another through ``run_as``."""
+"""The ``Executor`` for a login on the controller's own machine: the controller's, or another through ``run_as``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fleet.machines.login import LoginExecutor
 
 _NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?")
 
-#: For another login: the controller's own PATH names programs that only the controller may run.
+#: For another login: the controller's own PATH lists programs that only the controller may run.
 _LOGIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin"
 
 
 class LocalExecutor(LoginExecutor):
-    """Runs the runner as a child process, as ``run_as`` when that is another login than ours."""
+    """Runs the runner as a child process; as ``run_as`` when that is another login."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class LocalExecutor(LoginExecutor):
     ) -> None:
         super().__init__(machine, root=root, python=python, path=path, keepalive=keepalive)
         if run_as and not _NAME.fullmatch(run_as):
-            raise Misused(attempted="use a login", on=machine, cause=f"{run_as!r} is no login name")
+            raise Misused(attempted="use a login", on=machine, cause=f"{run_as!r} is not a login name")
         own = pwd.getpwuid(os.geteuid()).pw_name
         self._login = run_as or own
         self._other = self._login != own
@@ -53,11 +53,11 @@ class LocalExecutor(LoginExecutor):
             raise Misused(
                 attempted="use a login",
                 on=self.where,
-                cause="there is no such login on this machine",
+                cause="this login does not exist on this machine",
                 hint=f"create it (as root: useradd --create-home {self._login}) or correct fleet.toml",
             ) from error
         command = [*self._become(), *serve_command(self._python, self._root)]
-        # Only what a login has by itself: the controller's environment holds secrets.
+        # Only the login's own defaults: the controller's environment holds secrets.
         env = {
             "HOME": account.pw_dir,
             "USER": self._login,
@@ -117,9 +117,10 @@ class _ProcessStream:
         return ""
 
     async def close(self) -> None:
-        """Closing its input ends the runner's loop; one that is frozen is killed.
+        """Closes the runner's input, which ends its loop; kills one that is frozen.
 
-        The wait is over only once its output was read to the end, which nobody does any more: hence the second.
+        ``wait`` returns only after the output is read to the end, and nothing reads it here: hence the second pipe
+        read.
         """
         self._stdin.close()
         try:
@@ -127,7 +128,7 @@ class _ProcessStream:
                 async with asyncio.timeout(2):
                     await self.process.wait()
         finally:
-            with contextlib.suppress(PermissionError):  # sudo is root's
+            with contextlib.suppress(PermissionError):  # sudo runs as root
                 self._transport.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):

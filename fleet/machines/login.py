@@ -1,4 +1,4 @@
-"""The ``Executor`` port over the runner's protocol; how the link is made is left to ``local`` and ``ssh``."""
+"""The ``Executor`` port over the runner's protocol; ``local`` and ``ssh`` make the link."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _LONGEST_LINE: Final = 1 << 13
-"""Bytes of a line before the runner is up."""
+"""The longest line, in bytes, before the runner is up."""
 
 
 class LoginExecutor(ABC):
-    """One login on one machine. Connects when first needed, and again when the link was lost.
+    """One login on one machine. Connects on first use, and again after the link is lost.
 
-    ``keepalive`` is (seconds between pings, missed answers that count as a dead link). ``path`` goes before
-    PATH for everything this login runs. ``channels_opened`` counts the links made, for people and tests.
+    ``keepalive`` is (seconds between pings, missed answers that mean a dead link). ``path`` is put before
+    PATH for everything this login runs. ``channels_opened`` counts the links opened.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class LoginExecutor(ABC):
 
     @property
     def root(self) -> str:
-        """Absolute path of our directory under this login, known after the first call."""
+        """Absolute path of our directory under this login; known after the first call."""
         return self._root
 
     @property
@@ -75,12 +75,12 @@ class LoginExecutor(ABC):
 
     @abstractmethod
     async def _complaint(self, stream: ByteStream) -> str:
-        """What the far side wrote to standard error, for the case that the runner did not come up."""
+        """What the far side wrote to standard error, for when the runner did not start."""
 
     # --- the link
 
     async def _link(self) -> Channel:
-        """The channel, made by whoever comes first while the others wait."""
+        """The channel. The first caller opens it; others wait."""
         fault(Point.MACHINE_CALL)
         async with self._connecting:
             if self._channel is None or self._channel.closed is not None:
@@ -97,7 +97,7 @@ class LoginExecutor(ABC):
                 try:
                     rest = await self._install(stream)
                     interval, misses = self._keepalive
-                    channel = Channel(self.where, Primed(rest, stream), interval=interval, misses=misses)
+                    channel = Channel(self.where, PrefixedStream(rest, stream), interval=interval, misses=misses)
                     try:
                         self._root = await channel.ready
                     except BaseException:
@@ -111,7 +111,7 @@ class LoginExecutor(ABC):
                 attempted="reach the machine",
                 on=self.where,
                 cause=f"no answer within {self._connect_timeout:.0f} s",
-                hint="is it awake and on the network?",
+                hint="check that it is awake and on the network",
             ) from error
         except OSError as error:
             raise Unreachable(attempted="reach the machine", on=self.where, cause=str(error)) from error
@@ -120,7 +120,7 @@ class LoginExecutor(ABC):
         return channel
 
     async def _install(self, stream: ByteStream) -> bytes:
-        """Sees the bootstrap through; answers the bytes that already belong to the channel."""
+        """Runs the bootstrap; returns bytes already read that belong to the channel."""
         async with alongside(_ship(stream), f"ship the runner to {self.where}"):
             return await self._greeting(stream)
 
@@ -129,7 +129,7 @@ class LoginExecutor(ABC):
         while data := await stream.read():
             buffer += data
             if b"\n" not in buffer and len(buffer) > _LONGEST_LINE:
-                raise self._faulty("start the runner", f"{len(buffer)} bytes without a line's end")
+                raise self._faulty("start the runner", f"it sent {len(buffer)} bytes without a line break")
             while b"\n" in buffer:
                 line, buffer = buffer.split(b"\n", 1)
                 if line == b"here":
@@ -137,19 +137,19 @@ class LoginExecutor(ABC):
                 raise answers.faulty(
                     self.where,
                     "start the runner",
-                    f"the login said {line[:100]!r} first",
-                    "its shell start-up must print nothing when there is no terminal",
+                    f"the login printed {line[:100]!r} first",
+                    "its shell start-up files must print nothing without a terminal",
                 )
         complaint = await self._complaint(stream)
         raise Unavailable(
             attempted="start the runner",
             on=self.where,
-            cause=answers.cause(complaint.strip()[-300:]) or "the command ended without a word",
+            cause=answers.cause(complaint.strip()[-300:]) or "the command ended without output",
             hint=f"the login must be able to run {self._python} (3.9 or later)",
         )
 
     async def close(self) -> None:
-        """Drops the link; what runs on the machine goes on."""
+        """Closes the link; what runs on the machine continues."""
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
@@ -157,7 +157,7 @@ class LoginExecutor(ABC):
     # --- the port
 
     async def facts(self) -> LoginFacts:
-        """Connects if need be, and says who and what answers."""
+        """Connects if necessary and returns facts about the login and machine."""
         facts = await self._ask("facts", answers.Facts, attempted="look at the machine")
         return LoginFacts(**{field.name: getattr(facts, field.name) for field in fields(LoginFacts)})
 
@@ -205,22 +205,22 @@ class LoginExecutor(ABC):
         return Ran(exit_, bytes(out), bytes(err))
 
     async def write_file(self, path: str, data: bytes, mode: int = 0o600) -> None:
-        """Writes ``path`` atomically, parents included; a relative path is under ``root``."""
+        """Writes ``path`` atomically and creates parent directories; a relative path is under ``root``."""
         channel = await self._link()
         async with channel.call("write", attempted="write a file", path=path, mode=mode) as call:
             await _feed(call, data)
             answers.record(answers.Done, (await call.done()).header, self.where, "write a file")
 
     async def read_file(self, path: str, limit: int) -> bytes:
-        """The first ``limit`` bytes of a file. Raises ``Unavailable`` when there is none."""
+        """The first ``limit`` bytes of a file. Raises ``Unavailable`` when it does not exist."""
         return await self._stream("read", limit, attempted="read a file", path=path)
 
     async def remove_tree(self, path: str) -> None:
-        """Removes a directory under ``root`` and all below it; none there is fine."""
+        """Removes a directory under ``root`` with its content; a missing one is fine."""
         await self._ask("remove", answers.Done, attempted="remove a directory", path=path)
 
     async def start(self, spec: PipeSpec) -> None:
-        """Starts the process, or finds that ``spec.id`` was started before."""
+        """Starts the process, unless ``spec.id`` was started before."""
         body = {
             "id": spec.id,
             "nonce": spec.nonce,
@@ -241,7 +241,7 @@ class LoginExecutor(ABC):
         await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)
 
     async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
-        """The pipe's life from byte ``offset`` of its spool on; see the port."""
+        """Follows the pipe from byte ``offset`` of its spool; see the port."""
         attempted = f"follow {pipe}"
         channel = await self._link()
         async with channel.call("attach", attempted=attempted, pipe=pipe, offset=offset) as call:
@@ -250,7 +250,7 @@ class LoginExecutor(ABC):
                 match answers.following(frame.header, self.where, attempted):
                     case answers.OutAt(offset=at):
                         if at != offset:
-                            raise self._faulty(attempted, f"output from byte {at} where byte {offset} comes next")
+                            raise self._faulty(attempted, f"it sent output from byte {at}, expected byte {offset}")
                         offset += len(frame.payload)
                         yield Output(at, frame.payload)
                     case answers.AcceptedTo(position=position):
@@ -264,7 +264,7 @@ class LoginExecutor(ABC):
                         return
 
     async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
-        """Appends input that begins at byte ``position`` of all input; a repeat is found and ignored."""
+        """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored."""
         pieces = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [b""]
         for index, piece in enumerate(pieces):
             last = eof and index == len(pieces) - 1
@@ -273,7 +273,8 @@ class LoginExecutor(ABC):
             await self._ask("send", answers.Done, piece, attempted=f"send to {pipe}", **arguments)
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
-        """TERM, ``grace`` seconds, KILL, until no process of the tree is left. None there is fine."""
+        """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended. A missing pipe
+        is fine."""
         await self._ask("stop", answers.Done, attempted=f"stop {pipe}", pipe=pipe, grace=grace)
 
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
@@ -281,7 +282,7 @@ class LoginExecutor(ABC):
         return await self._stream("tail", limit, attempted=f"read {pipe}", pipe=pipe, stream=stream)
 
     async def forget(self, older_than_us: int) -> int:
-        """Retention: removes pipes that ended longer ago than that; answers how many."""
+        """Retention: removes pipes that ended before that time; returns how many."""
         answer = await self._ask("forget", answers.Forgotten, attempted="clean up", older_than_us=older_than_us)
         return answer.count
 
@@ -304,23 +305,23 @@ class LoginExecutor(ABC):
         return bytes(data)
 
     def _within(self, size: int, limit: int, attempted: str) -> None:
-        """The runner was given the limit; a far end that passes it must not fill the controller."""
+        """Checks the limit that the runner was given: the far end must not fill the controller's memory."""
         if size > limit:
-            raise self._faulty(attempted, f"it sent more than the {limit} bytes that were asked for")
+            raise self._faulty(attempted, f"it sent more than the {limit} bytes requested")
 
     def _faulty(self, attempted: str, reason: str) -> MachineFaulty:
         return answers.faulty(self.where, attempted, reason)
 
 
-class Primed:
-    """A stream of which some bytes were read before their reader came."""
+class PrefixedStream:
+    """A stream that first returns bytes read earlier."""
 
     def __init__(self, first: bytes, stream: ByteStream) -> None:
         self._first, self._stream = first, stream
         self.write, self.close = stream.write, stream.close
 
     async def read(self) -> bytes:
-        """The early bytes, then the stream's own."""
+        """The early bytes first, then the stream's own."""
         if self._first:
             first, self._first = self._first, b""
             return first
@@ -329,7 +330,7 @@ class Primed:
 
 @contextlib.asynccontextmanager
 async def _fed(call: Call, data: bytes | Path) -> AsyncIterator[None]:
-    """Sends a call's input beside the block, if there is any."""
+    """Sends a call's input in the background of the block, if there is any."""
     if not data:
         yield
         return
@@ -349,6 +350,6 @@ async def _feed(call: Call, data: bytes | Path) -> None:
 
 
 async def _ship(stream: ByteStream) -> None:
-    """Sends the runner; a command that has ended meanwhile says why on its output."""
+    """Sends the runner's sources; a command that already ended explains itself in its output."""
     with contextlib.suppress(OSError):
         await stream.write(shipment())

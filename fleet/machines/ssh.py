@@ -1,6 +1,6 @@
-"""The ``Executor`` for a login behind SSH: one pooled connection, one channel that carries everything.
+"""The ``Executor`` for a login behind SSH: one pooled connection and one channel for everything.
 
-asyncssh with a pinned host key and nothing of the user's SSH configuration.
+Uses asyncssh with a pinned host key, and ignores the user's SSH configuration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleet.machines.login import LoginExecutor
 _HOST = re.compile(r"[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
-#: First, before what asyncssh would choose: the post-quantum default costs four times as much.
+#: Tried before asyncssh's own choice: the post-quantum default costs four times as much.
 _KEX = "^curve25519-sha256,curve25519-sha256@libssh.org"
 
 
@@ -54,14 +54,14 @@ class SshExecutor(LoginExecutor):
         )
         for pattern, value, what in ((_HOST, host, "host"), (_USER, user, "user")):
             if not pattern.fullmatch(value):
-                raise Misused(attempted="use a machine", on=machine, cause=f"{value!r} is no {what} name")
+                raise Misused(attempted="use a machine", on=machine, cause=f"{value!r} is not a valid {what} name")
         try:
             self._key = asyncssh.import_public_key(host_key)
         except (asyncssh.KeyImportError, ValueError) as error:
             raise Misused(
                 attempted="use a machine",
                 on=machine,
-                cause=f"host_key is no public key: {error}",
+                cause=f"host_key is not a public key: {error}",
                 hint="write TYPE BASE64, as in /etc/ssh/ssh_host_ed25519_key.pub on the machine",
             ) from error
         self._host, self._port, self._user = host, port, user
@@ -83,14 +83,14 @@ class SshExecutor(LoginExecutor):
                 attempted="open a channel",
                 on=self.where,
                 cause=str(error),
-                hint="does sshd_config there allow sessions (MaxSessions above 0, no ForceCommand)?",
+                hint="check that sshd_config there allows sessions (MaxSessions above 0, no ForceCommand)",
             ) from error
         except asyncssh.Error as error:
             raise Unreachable(attempted="open a channel", on=self.where, cause=str(error)) from error
         return _SshStream(process, connection)
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
-        """The pooled connection; a broken one is replaced."""
+        """The pooled connection; replaced when broken."""
         await self._disconnect()
         interval, misses = self._keepalive
         host = self._host.strip("[]")
@@ -119,9 +119,9 @@ class SshExecutor(LoginExecutor):
             raise Refused(
                 attempted="connect",
                 on=self.where,
-                cause="the machine answers with another host key than the pinned one",
+                cause="its host key is not the pinned one",
                 hint="if it was reinstalled, compare the new key on its own screen and pin it with "
-                f"`airboss machines add`; if not, somebody is in between. Pinned: {self.fingerprint}",
+                f"`airboss machines add`; if not, the connection may be intercepted. Pinned: {self.fingerprint}",
             ) from error
         except asyncssh.PermissionDenied as error:
             raise Refused(
@@ -142,20 +142,20 @@ class SshExecutor(LoginExecutor):
                 attempted="connect",
                 on=self.where,
                 cause=str(error.reason),
-                hint="the machine offers no host key of the pinned type, or no supported key exchange",
+                hint="it may offer no host key of the pinned type, or no supported key exchange",
             ) from error
         except (asyncssh.Error, OSError) as error:
             raise Unreachable(
                 attempted="connect",
                 on=self.where,
                 cause=why_away(error),
-                hint="is it awake, on the network, and does sshd listen on that port?",
+                hint="check that it is awake and on the network, and that sshd listens on that port",
             ) from error
         return self._connection
 
     @property
     def fingerprint(self) -> str:
-        """The pinned host key as people compare it: ``SHA256:…``."""
+        """The pinned host key's fingerprint: ``SHA256:…``."""
         return str(self._key.get_fingerprint())
 
     async def _complaint(self, stream: ByteStream) -> str:
@@ -170,13 +170,13 @@ class SshExecutor(LoginExecutor):
             self._connection = None
 
     async def close(self) -> None:
-        """Drops the link; what runs on the machine goes on."""
+        """Closes the link; what runs on the machine continues."""
         await super().close()
         await self._disconnect()
 
 
 def _host_key_algorithms(key: asyncssh.SSHKey) -> list[str]:
-    """Signature algorithms for the pinned key's kind: a server with several keys must show that one."""
+    """Signature algorithms of the pinned key's type, so that a server with several keys offers that one."""
     return [algorithm.decode() for algorithm in key.sig_algorithms]
 
 
@@ -205,5 +205,5 @@ class _SshStream:
         return ""
 
     async def close(self) -> None:
-        # A frozen far side never confirms the end of a channel; the connection carries nothing else.
+        # A frozen far side never confirms that a channel closed; the connection carries nothing else.
         self._connection.abort()

@@ -1,9 +1,10 @@
-"""A small real SSH server on loopback, for trying the fleet without a second machine.
+"""A small real SSH server on loopback, to try the fleet without a second machine.
 
-``python -m fleet.machines.ssh_server --dir DIR`` makes a host key and a client key in DIR, listens on
-127.0.0.1 at a free port, lets only that client key in, runs commands through the login's shell as sshd does,
-appends one line of JSON to ``DIR/channels.jsonl`` for each session channel, and writes ``DIR/ready.json``
-(``port``, ``host_key``, ``identity``, ``user``) when it is ready. It ends with its standard input or on SIGTERM.
+``python -m fleet.machines.ssh_server --dir DIR`` creates a host key and a client key in DIR, listens on
+127.0.0.1 at a free port, accepts only that client key, and runs commands through the login's shell as sshd does.
+It appends a line of JSON to ``DIR/channels.jsonl`` for each session channel, and writes ``DIR/ready.json``
+(``port``, ``host_key``, ``identity``, ``user``) when it is ready. It stops at the end of its standard input or on
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ async def serve(directory: Path, stopped: asyncio.Event) -> None:
 
 
 async def _run(process: asyncssh.SSHServerProcess[bytes], account: pwd.struct_passwd) -> None:
-    """One session: the login's shell with the command, as sshd starts it."""
+    """One session: runs the command in the login's shell, as sshd does."""
     shell = account.pw_shell or "/bin/sh"
     arguments = ["-c", process.command] if process.command else ["-l"]
     env = {
@@ -115,14 +116,14 @@ async def _main(directory: Path) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
 
-    def heed_stdin() -> None:
+    def read_stdin() -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             loop.remove_reader(sys.stdin.fileno())
             stopped.set()
 
-    # A file or /dev/null cannot be watched, and has no end that means anything.
+    # A file or /dev/null cannot be watched, and its end means nothing.
     with contextlib.suppress(OSError):
-        loop.add_reader(sys.stdin.fileno(), heed_stdin)
+        loop.add_reader(sys.stdin.fileno(), read_stdin)
     await serve(directory, stopped)
 
 

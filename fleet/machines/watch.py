@@ -1,4 +1,4 @@
-"""Looks at every machine now and then, so that /status can say what answers and how loaded it is."""
+"""Checks every machine periodically, so that /status can show which ones answer and how loaded they are."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _PATIENCE_S: Final = 15.0
 
 
 class MachineState(Enum):
-    """How a machine answered when it was last looked at."""
+    """The result of the last check of a machine."""
 
     NEVER = "not seen yet"
     WELL = "well"
     AWAY = "away"
     FAULTY = "faulty"
-    """It answers, but not what it must: see ``MachineFaulty``."""
+    """It answers, but not correctly; see ``MachineFaulty``."""
 
     @property
-    def ill(self) -> bool:
-        """Something is wrong with it now."""
+    def is_bad(self) -> bool:
+        """Whether something is wrong with it now."""
         return self in (MachineState.AWAY, MachineState.FAULTY)
 
 
 @dataclass(frozen=True, slots=True)
 class MachineSeen:
-    """What the controller last saw of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``:
-    what is wrong now, empty unless ``state`` is ill; ``load_milli``: one-minute load average times 1000."""
+    """The last known state of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``: what is
+    wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000."""
 
     state: MachineState
     seen_us: int = 0
@@ -48,9 +48,9 @@ class MachineSeen:
 
 
 class MachineWatch:
-    """``seen`` is what was last seen of each machine. A machine that is away costs one attempt a round.
+    """``seen`` holds the last known state of each machine. A machine that is away costs one attempt a round.
 
-    Whatever goes wrong with one look is that machine's alone: the others are looked at, and it again next time.
+    A failed check affects only that machine: the others are checked, and it is checked again in the next round.
     """
 
     def __init__(self, config: Callable[[], FleetConfig], executors: Executors, clock: Clock) -> None:
@@ -58,7 +58,7 @@ class MachineWatch:
         self.seen: dict[str, MachineSeen] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             names = list(self._config().machines)
             for gone in self.seen.keys() - set(names):
@@ -71,18 +71,18 @@ class MachineWatch:
             async with asyncio.timeout(_PATIENCE_S):
                 facts = await self._executors.agent(name).facts()
         except TimeoutError:
-            self._ill(name, MachineState.AWAY, "no answer")
+            self._set_bad(name, MachineState.AWAY, "no answer")
         except MachineFaulty as error:
-            self._ill(name, MachineState.FAULTY, error.cause)
+            self._set_bad(name, MachineState.FAULTY, error.cause)
         except AirbossError as error:
-            self._ill(name, MachineState.AWAY, error.cause or str(error))
+            self._set_bad(name, MachineState.AWAY, error.cause or str(error))
         except Exception:
-            log.exception("looking at %s failed", name)
-            self._ill(name, MachineState.FAULTY, "internal error; see the log")
+            log.exception("checking %s failed", name)
+            self._set_bad(name, MachineState.FAULTY, "internal error; see the log")
         else:
             now = self._clock.now_us()
             self.seen[name] = MachineSeen(MachineState.WELL, now, facts.load_milli, facts.cpus)
 
-    def _ill(self, name: str, state: MachineState, why: str) -> None:
+    def _set_bad(self, name: str, state: MachineState, why: str) -> None:
         before = self.seen.get(name, MachineSeen(MachineState.NEVER))
         self.seen[name] = replace(before, state=state, why=why)

@@ -1,7 +1,7 @@
-"""Runs one gate over one commit: which machine, a checkout from the controller alone, a clean environment, the end.
+"""Runs one gate on one commit: picks a machine, copies a clean checkout, starts the gate, waits for its end.
 
-That a run was opened is committed before anything starts. Only ``Exited(0)``, taken by the supervisor over the
-very tree that is judged, passes.
+The run's row is committed before anything starts. Only ``Exited(0)``, recorded by the supervisor over exactly the
+tree that is judged, passes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from fleet.verdict import GateOutcome, GateResult, JUnitCounts
 from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
-from gates.runs.place import GateLogins, Place, Run, find_place, through_breaks
+from gates.runs.place import GateLogins, Place, Run, find_place, retry_unreachable
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 
 _STOP_SECONDS = 15.0
 _FINAL = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
-#: Closed before an end was seen: the process may still run.
+#: The run was closed before its end was seen: the process may still run.
 _MAY_RUN_ON = (GateOutcome.LOST, GateOutcome.ABANDONED, GateOutcome.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Runs gates. ``patience`` is the seconds an end is waited for beyond a gate's timeout; ``abandoned`` are tasks
-    that a person has stopped: what of theirs runs is ended."""
+    """Runs gates. ``patience`` is how many seconds past a gate's timeout to wait for its end; ``abandoned`` are
+    tasks that a person stopped: their runs are ended."""
 
     store: Store
     config: Callable[[], FleetConfig]
@@ -52,9 +52,10 @@ class Suite:
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def run(self, candidate: Candidate, definition: Definition, repository: Repository) -> GateResult:
-        """The result of one gate. Repeating it after a crash takes up the run that was open.
+        """Runs one gate and returns its result. After a crash it resumes the open run.
 
-        A lost run is done again, and one that a machine could not do goes to another, ``limits.attempts`` in all.
+        A lost run is repeated, and one that a machine could not do moves to another, up to ``limits.attempts`` in
+        all.
         """
         earlier = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
         last: GateResult | None = None
@@ -114,33 +115,33 @@ class Suite:
             return await self._close(run_id, unavailable(run_id, definition, reason))
         run = Run(run_id, nonce, pipe, definition, candidate, place)
         try:
-            await through_breaks(
+            await retry_unreachable(
                 lambda: self.workspaces.checkout(place.executor, repository, candidate.commit, pipe)
             )
             for folder in ("home", "scratch", "report"):
-                await through_breaks(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
-            result = await self._see(run, started=False)
+                await retry_unreachable(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
+            result = await self._watch_run(run, started=False)
         except (Refused, Misused, Unavailable) as error:
             result = unavailable(run_id, definition, str(error))
         return await self._close(run_id, result, place.executor, pipe)
 
     async def _resume(self, open_: GateRun, candidate: Candidate, definition: Definition) -> GateResult:
-        """Takes up a run that an earlier controller opened: it is never started a second time."""
+        """Resumes a run that an earlier controller opened; it is never started a second time."""
         config = self.config().machines.get(open_.machine)
         if config is None:
             reason = f"the machine {open_.machine or '(none)'} is not in fleet.toml"
             return await self._close(open_.id, unavailable(open_.id, definition, reason))
         executor = self.executors.gate(open_.machine)
         try:
-            place = Place(open_.machine, executor, await through_breaks(executor.facts), config)
+            place = Place(open_.machine, executor, await retry_unreachable(executor.facts), config)
             run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
-            result = await self._see(run, started=True)
+            result = await self._watch_run(run, started=True)
         except (Refused, Misused, Unavailable) as error:
             result = unavailable(open_.id, definition, str(error))
         return await self._close(open_.id, result, executor, open_.pipe)
 
-    async def _see(self, run: Run, *, started: bool) -> GateResult:
-        """Starts the run's process unless it was, watches it to its end, and says what that means."""
+    async def _watch_run(self, run: Run, *, started: bool) -> GateResult:
+        """Starts the run's process unless already started, watches it to its end, and returns the result."""
         report = f"{run.room}/report/junit.xml"
         spec = process_of(run)
         log = self.home / "gates" / f"{run.id}.log"
@@ -161,7 +162,7 @@ class Suite:
         return result_of(run, ended, seen, counts, abandoned=abandoned, redact=self.store.redact)
 
     def _alone(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
-        """Runs that share a login with nothing between them take turns there."""
+        """Runs that share a login without walls take turns."""
         if place.facts.walled:
             return contextlib.nullcontext()
         return self._turns.setdefault(place.login, asyncio.Lock())
@@ -172,7 +173,7 @@ class Suite:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
         if executor is not None:
-            # What a gate left behind is in nobody's way: where the link is down now, it may stay.
+            # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome in _MAY_RUN_ON:
                     async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):

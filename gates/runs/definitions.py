@@ -1,6 +1,6 @@
-"""Which gates count for a repository: ``airboss.toml`` at a commit of the base branch, and the operator's say.
+"""Which gates apply to a repository: ``airboss.toml`` at a commit of the base branch, plus the operator's settings.
 
-Never read from a change that is to be judged: whoever could edit the question would answer it.
+Never read from the change being judged: it could change its own gates.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ REPO_FILE = "airboss.toml"
 
 
 class ShowsFiles(Protocol):
-    """What is needed of a repository here."""
+    """The part of a repository that this module needs."""
 
     @property
     def name(self) -> str:
         """Its name in ``fleet.toml``."""
 
     async def show(self, commit: str, path: str) -> bytes | None:
-        """A file's bytes at a commit; ``None`` when there is none."""
+        """A file's bytes at a commit; ``None`` when it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One gate as it counts. ``sha256`` is over the canonical JSON of everything that shapes its run."""
+    """One gate as it applies. ``sha256`` covers the canonical JSON of everything that shapes its run."""
 
     name: str
     argv: tuple[str, ...]
@@ -45,7 +45,7 @@ class Definition:
 
 
 def define(name: str, gate: GateConfig) -> Definition:
-    """The definition that a merged configuration gives."""
+    """The definition from a merged configuration."""
     shape: dict[str, Any] = {
         "name": name,
         "run": list(gate.run),
@@ -55,7 +55,7 @@ def define(name: str, gate: GateConfig) -> Definition:
         "rework_turns": gate.rework_turns,
         "env": dict(gate.env),
     }
-    # Only then: the digests of gates that were defined before these keys existed stay as they are.
+    # Only then, so that digests of older definitions stay the same.
     if gate.network:
         shape["network"] = True
     if gate.memory:
@@ -76,10 +76,10 @@ def define(name: str, gate: GateConfig) -> Definition:
 
 
 async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[Definition, ...]:
-    """The gates that count for changes on top of the base-branch commit ``base``, by name.
+    """The gates that apply to changes on top of the base-branch commit ``base``, in order of name.
 
     Raises ``Refused`` when neither the repository nor the operator defines any, and ``Misused`` for a file that
-    cannot be read or that the operator's part contradicts.
+    cannot be read or that conflicts with the operator's settings.
     """
     found = await repository.show(base, REPO_FILE)
     where = f"{REPO_FILE} of {repository.name} at {base[:12]}"
@@ -89,8 +89,8 @@ async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[D
         raise Refused(
             attempted="find the gates",
             on=where,
-            cause="there is no such file" if found is None else "it defines no gate",
+            cause="the file does not exist" if found is None else "it defines no gate",
             hint=f"commit an {REPO_FILE} with [gates.tests] and `run = [...]` to the base branch; "
-            "a change that nothing judges is never let through",
+            "a change that no gate checks never passes",
         )
     return tuple(define(name, gates[name]) for name in sorted(gates))

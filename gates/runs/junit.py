@@ -1,4 +1,4 @@
-"""Counts from a JUnit report. The judged code wrote it, so it is shown as testimony and decides nothing."""
+"""Counts from a JUnit report. The judged code wrote it, so it is only shown and decides nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _MOST = 10_000_000
 
 
 def counts(data: bytes) -> JUnitCounts | None:
-    """The totals of a report; ``None`` for what is no JUnit report of at most ``SIZE_LIMIT`` bytes."""
-    # No tool's report declares a document type; entities that swell when read are all one would be for.
+    """The totals of a report; ``None`` when it is not a JUnit report of at most ``SIZE_LIMIT`` bytes."""
+    # No tool's report declares a document type; one would only serve entity expansion attacks.
     if len(data) > SIZE_LIMIT or b"<!" in data.replace(b"<![CDATA[", b"").replace(b"<!--", b""):
         return None
     try:

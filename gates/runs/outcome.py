@@ -1,4 +1,4 @@
-"""What came of a gate run: from the end of its process to a result. Pure."""
+"""Turns the end of a gate's process into a result. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def result_of(
     abandoned: bool,
     redact: Callable[[str], str] | None,
 ) -> GateResult:
-    """What a run found. ``abandoned``: its task was stopped, so that it counts nothing."""
+    """The result of a run. ``abandoned``: its task was stopped, so the run does not count."""
     outcome, reason = judge_end(ended, run.candidate.tree, counts)
     if abandoned:
-        outcome, reason = GateOutcome.ABANDONED, f"abandoned, because the task was stopped ({reason})"
+        outcome, reason = GateOutcome.ABANDONED, f"abandoned: the task was stopped ({reason})"
     text = seen.tail.decode("utf-8", "replace")
     evidence = Evidence(
         exit=ended.exit,
@@ -44,7 +44,7 @@ def result_of(
         limits=ended.limits,
         reached=ended.reached,
     )
-    text = clean(text, len(text))  # first: a terminal code inside a secret would hide it from the redactor
+    text = clean(text, len(text))  # first, since a terminal code inside a secret would hide it from the redactor
     tail = tail_that_matters(redact(text) if redact else text)
     if ended.reached:
         reason = f"{reason}; {words_for(ended.reached)}"
@@ -56,13 +56,13 @@ def result_of(
 
 
 def unavailable(run_id: str, definition: Definition, reason: str) -> GateResult:
-    """The result of a run that could not be done; ``reason`` is for people."""
+    """The result of a run that could not be done; ``reason`` is shown to people."""
     outcome, words = GateOutcome.UNAVAILABLE, clean(reason)
     return GateResult(run_id, definition.name, definition.argv, outcome, words, None, None, "")
 
 
 def judge_end(ended: Ended, tree: str, counts: JUnitCounts | None) -> tuple[GateOutcome, str]:
-    """What the end of a gate's process means, and a line for people. Only ``Exited(0)`` over ``tree`` passes."""
+    """The outcome of an ended gate process, and a line to show. Only ``Exited(0)`` over ``tree`` passes."""
     if ended.unavailable:
         return GateOutcome.UNAVAILABLE, ended.unavailable
     if isinstance(ended.exit, Lost):

@@ -1,4 +1,4 @@
-"""Where a gate runs: which machines fit, which of them answers, and a run that was opened there."""
+"""Where a gate runs: which machines qualify, which of them answers, and the run opened there."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PAUSES: Final = (0.5, 1.0, 2.0)
 
 
 def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
-    """The machines that may run a gate, and why each other one may not, one line each."""
+    """The machines that may run a gate, and for each other machine a line why not."""
     fitting, why_not = [], []
     for name, machine in config.machines.items():
         missing = [label for label in definition.needs if label not in machine.labels]
         if not machine.gates:
             why_not.append(f"{name}: gates = false")
         elif not machine.runs_gates(config.isolation):
-            why_not.append(f"{name}: no gate_as login, and the isolation is {config.isolation}")
+            why_not.append(f"{name}: no gate_as login, and isolation is {config.isolation}")
         elif missing:
             why_not.append(f"{name}: lacks the label {', '.join(missing)}")
         else:
@@ -35,7 +35,7 @@ def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str]
 
 
 class GateLogins(Protocol):
-    """Where gates run: ``fleet.machines.executors.Executors`` is one."""
+    """Finds gate logins; implemented by ``fleet.machines.executors.Executors``."""
 
     def gate(self, machine: str) -> Executor:
         """The login for gates on a machine of ``fleet.toml``."""
@@ -43,7 +43,7 @@ class GateLogins(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A machine for a gate, its login for gates, what answered there, and what ``fleet.toml`` says of it."""
+    """A machine for a gate, its gate login, its facts, and its configuration."""
 
     machine: str
     executor: Executor
@@ -52,13 +52,13 @@ class Place:
 
     @property
     def login(self) -> str:
-        """Names the login among all machines' logins."""
+        """A key for the login, unique across all machines."""
         return f"{self.facts.user}@{self.machine}"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One opened run: what it judges, where, and by which pipe."""
+    """One opened run: what it judges, where, and through which pipe."""
 
     id: str
     nonce: str
@@ -73,8 +73,8 @@ class Run:
         return f"{self.place.executor.root}/gates/{self.pipe}"
 
 
-async def through_breaks(call: Callable[[], Awaitable[T]]) -> T:
-    """The answer of a call that may be repeated, through a link that breaks for a few seconds."""
+async def retry_unreachable(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeats an idempotent call while the link is broken for a few seconds."""
     for pause in _PAUSES:
         try:
             return await call()
@@ -86,9 +86,10 @@ async def through_breaks(call: Callable[[], Awaitable[T]]) -> T:
 async def find_place(
     definition: Definition, config: FleetConfig, executors: GateLogins, unable: Mapping[str, str]
 ) -> tuple[Place | None, list[str]]:
-    """The first machine that fits, answers and keeps gates apart from agents; and why not each one before it.
+    """The first machine that qualifies, answers and keeps gates apart from agents; and why earlier ones were
+    skipped.
 
-    ``unable`` are machines that could not do this gate, and why.
+    ``unable`` are machines that already failed to run this gate, and why.
     """
     fitting, why_not = machines_for(definition, config)
     for name in fitting:
@@ -97,12 +98,12 @@ async def find_place(
             continue
         executor = executors.gate(name)
         try:
-            facts = await through_breaks(executor.facts)
+            facts = await retry_unreachable(executor.facts)
         except Unavailable as error:
             why_not.append(f"{name}: {error}")
             continue
         if config.isolation is Isolation.SEPARATE_LOGINS and facts.user == config.machines[name].agent_login:
-            why_not.append(f"{name}: its gate login {facts.user} is the agents' own")
+            why_not.append(f"{name}: its gate login {facts.user} is also the agents' login")
             continue
         return Place(name, executor, facts, config.machines[name]), why_not
     return None, why_not or ["fleet.toml names no machine"]

@@ -1,4 +1,4 @@
-"""What stands around a gate run: its environment, its walls, and the paths by which it knows its directories."""
+"""What surrounds a gate run: its environment, its walls, and the paths of its directories."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fleet.isolation import INSIDE
 from fleet.ports import PipeSpec, Walls
 from gates.runs.place import Run
 
-#: System directories only: what an agent's login can write must not be found before them.
+#: System directories only: programs that an agent's login can write must not be found first.
 _PATH: Final = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#: What programs print when there is no network, in the words of C libraries, git, curl, pip, npm and Go.
+#: What programs print without a network: messages of C libraries, git, curl, pip, npm and Go.
 _NO_NETWORK: Final = (
     "Temporary failure in name resolution",
     "Name or service not known",
@@ -27,8 +27,8 @@ _NO_NETWORK: Final = (
 
 
 def process_of(run: Run) -> PipeSpec:
-    """The process of a run, with walls where its machine can build them: it then knows its directories by one fixed
-    path, the same for every run."""
+    """The process of a run, with walls where its machine can build them. Inside walls its directories have one
+    fixed path, the same for every run."""
     place, definition = run.place, run.definition
     walled = place.facts.walled
     seen_as = INSIDE if walled else run.room
@@ -42,7 +42,7 @@ def process_of(run: Run) -> PipeSpec:
         env={
             "PATH": ":".join([*place.config.gate_path, _PATH]),
             "HOME": f"{seen_as}/home",
-            "TMPDIR": "/tmp" if walled else f"{run.room}/scratch",  # noqa: S108 - the run's own, within its walls
+            "TMPDIR": "/tmp" if walled else f"{run.room}/scratch",  # noqa: S108 - the run's own, inside its walls
             "LANG": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1",
             "AIRBOSS_GATE": definition.name,
@@ -59,8 +59,8 @@ def process_of(run: Run) -> PipeSpec:
 
 
 def network_hint(run: Run, output: Sequence[str]) -> str:
-    """A line for people and the agent when a run without network printed that it has none; else empty."""
+    """A line for people and the agent when a run without network printed network errors; otherwise empty."""
     if run.definition.network or not run.place.facts.walled:
         return ""
     missed = any(sign in line for line in output for sign in _NO_NETWORK)
-    return "this gate has no network (`network = true` in its definition gives it one)" if missed else ""
+    return "this gate has no network; `network = true` in its definition allows it" if missed else ""

@@ -1,4 +1,4 @@
-"""Follows one gate's process to its end: counts, hashes and keeps its output, through dropped links."""
+"""Follows one gate's process to its end: counts, hashes and keeps its output, across dropped links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.failpoints import failpoint
 from fleet.files import Sink
 from fleet.ports import Ended, Executor, Output, PipeSpec
 
-#: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has all of it.
+#: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has it all.
 LOG_LIMIT = 50 << 20
 TAIL_LIMIT = 256 << 10
 _PAUSE_SECONDS = 1.0
@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class GateOutput:
-    """What was read of a gate's output: its end, and a digest and the size of the whole."""
+    """What was read of a gate's output: its last part, and the digest and size of the whole."""
 
     log: Sink
     path: Path
@@ -33,9 +33,9 @@ class GateOutput:
     tail: bytearray = field(default_factory=bytearray)
 
     def take(self, output: Output) -> None:
-        """Adds what is new in a piece of the spool; a piece that was read before is passed over.
+        """Adds the new part of a spool piece; bytes read before are skipped.
 
-        Raises ``DiskFull`` when it cannot be kept here.
+        Raises ``DiskFull`` when it cannot be stored.
         """
         data = output.data[max(0, self.size - output.offset) :]
         if self.size < LOG_LIMIT:
@@ -61,7 +61,7 @@ def _keeping(log: Path) -> Iterator[None]:
 
 
 def redact_log(log: Path, redact: Callable[[str], str] | None) -> None:
-    """Cuts secrets out of a log that is complete. Raises ``DiskFull`` when it cannot be written."""
+    """Removes secrets from a complete log. Raises ``DiskFull`` when it cannot be written."""
     if redact is None:
         return
     text = log.read_bytes().decode("utf-8", "surrogateescape")
@@ -83,8 +83,8 @@ async def watch(
 ) -> tuple[Ended, GateOutput]:
     """Starts ``spec`` unless it was ``started`` before, and reads it to its end.
 
-    A dropped link is taken up again where it broke. ``patience`` is how many seconds beyond the gate's own
-    timeout an end is waited for; then the answer is ``Lost``. Raises ``DiskFull`` when ``log`` cannot be written.
+    After a dropped link it continues where it stopped. ``patience`` is how many seconds past the gate's own
+    timeout to wait; after that the result is ``Lost``. Raises ``DiskFull`` when ``log`` cannot be written.
     """
     with _keeping(log):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -94,20 +94,20 @@ async def watch(
         try:
             async with asyncio.timeout((spec.timeout_us + spec.grace_us) / 1_000_000 + patience):
                 if not started:
-                    await _insist(executor, spec, abandoned)
+                    await _start_until_confirmed(executor, spec, abandoned)
                     failpoint("gate-started")
-                if abandoned():  # before there was anything to stop
+                if abandoned():  # stopped before the process started
                     await executor.stop(spec.id)
                 return await _read(executor, spec, seen, abandoned), seen
         except TimeoutError:
-            why = f"no end was seen on {executor.machine} {patience:.0f} s after the gate's own timeout"
+            why = f"{executor.machine} reported no end within {patience:.0f} s after the gate's timeout"
         except _Abandoned:
-            why = f"{executor.machine} is out of reach, and the task was stopped"
+            why = f"{executor.machine} is unreachable, and the task was stopped"
         return Ended(Lost(why), None, 0, 0, contained=False, gone=False), seen
 
 
 class _Abandoned(Exception):
-    """The task was stopped while the machine could not be reached: nobody waits for it any more."""
+    """The task was stopped while the machine was unreachable: stop waiting."""
 
 
 async def _pause(abandoned: Callable[[], bool]) -> None:
@@ -116,8 +116,8 @@ async def _pause(abandoned: Callable[[], bool]) -> None:
     await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _insist(executor: Executor, spec: PipeSpec, abandoned: Callable[[], bool]) -> None:
-    # A start whose answer was lost may have happened; repeating it finds the first one.
+async def _start_until_confirmed(executor: Executor, spec: PipeSpec, abandoned: Callable[[], bool]) -> None:
+    # If the answer was lost, the start may have happened; repeating it finds the first one.
     while True:
         try:
             await executor.start(spec)

@@ -82,7 +82,7 @@ async def test_a_malformed_start_is_a_faulty_machine(make: Make, mode: str) -> N
 
 async def test_a_frame_that_is_cut_off_is_a_broken_link(make: Make) -> None:
     async with asyncio.timeout(20):
-        with pytest.raises(Unavailable, match="ended the link"):
+        with pytest.raises(Unavailable, match="closed the link"):
             await make("truncated").facts()
 
 

@@ -87,7 +87,7 @@ def _run(served: House, text: str) -> tuple[Answer, str]:
 @pytest.mark.parametrize(
     ("repo", "status", "state", "words"),
     [
-        ("ungated", 2, "refused", ["ungated", "no such file", "commit an airboss.toml", "base branch"]),
+        ("ungated", 2, "refused", ["ungated", "file does not exist", "commit an airboss.toml", "base branch"]),
         ("broken", 2, "refused", ["airboss.toml", "run"]),
         ("empty", 2, "refused", ["empty", "no branch main", "commit something"]),
         ("nowhere", 2, "refused", ["nowhere"]),
@@ -134,7 +134,7 @@ def test_a_host_key_that_changed_is_refused_with_the_remedy(served: House) -> No
     answer, cards = _run(served, "on=swapped write GOOD")
     assert answer.status == 2, cards
     why = served.why(answer.task)
-    for word in ("swapped", "another host key", "airboss machines add", "SHA256:"):
+    for word in ("swapped", "host key is not the pinned one", "airboss machines add", "SHA256:"):
         assert word in why, why
     assert not served.of(answer.task, "pipe.started")
 

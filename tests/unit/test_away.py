@@ -20,9 +20,9 @@ from fleet.machines.away import why_away
             "connection refused",
         ),
         (OSError(errno.EHOSTUNREACH, "Connect call failed ('10.0.0.1', 22)"), "no route to host"),
-        (socket.gaierror(-2, "Name or service not known"), "its name leads nowhere"),
-        (TimeoutError(), "nothing came back in time"),
-        (OSError(), "it cannot be reached"),
+        (socket.gaierror(-2, "Name or service not known"), "its host name cannot be resolved"),
+        (TimeoutError(), "timed out"),
+        (OSError(), "unreachable"),
     ],
 )
 def test_it_is_said_in_words_once(error: Exception, words: str) -> None:

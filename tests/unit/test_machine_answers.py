@@ -22,7 +22,7 @@ JSON = st.recursive(
 )
 KINDS = [
     answers.Head,
-    answers.Ready,
+    answers.Greeting,
     answers.Credit,
     answers.Facts,
     answers.RunEnded,

@@ -1,4 +1,4 @@
-"""``serve ROOT`` or ``supervise ID``: each loads only what it needs."""
+"""Entry point: ``serve ROOT`` or ``supervise ID``; each imports only what it needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def main(image: bytes) -> None:
-    """Runs what the command line names; it does not return from ``supervise``. ``image``: all of this, compiled."""
+    """Runs what the command line names; ``supervise`` does not return. ``image``: the compiled runner."""
     os.umask(0o077)
     if sys.argv[1:2] == ["serve"] and len(sys.argv) == 3:
         from .serve import serve

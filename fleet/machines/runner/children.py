@@ -1,4 +1,4 @@
-"""How a process begins: its signals, its standard streams, and the report of why it could not."""
+"""Starting a process: its signals, its standard streams, and the report when it cannot start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import warnings
 
 from .files import write_all
 
-#: ``os.execvpe`` imports it for its first search of PATH; in a run's walls this Python's library may not be there.
+#: ``os.execvpe`` imports it on its first PATH search; inside a run's walls this Python's library may be missing.
 NEEDED_BY_EXEC = warnings
 
 TYPE_CHECKING = False
@@ -42,13 +42,15 @@ def wake_on_child() -> int:
     return reader
 
 
-def become(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int], report: int) -> NoReturn:
-    """In a fresh child: turns into the command, or reports in one line of JSON why it cannot."""
+def exec_command(
+    argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int], report: int
+) -> NoReturn:
+    """In a fresh child: execs the command, or reports why it cannot as one line of JSON."""
     try:
         default_signals()
         os.umask(0o022)
         for target, fd in enumerate(stdio):
-            # dup2 to itself would leave close-on-exec set; stdio descriptors are always above 2 here.
+            # dup2 onto itself would leave close-on-exec set; stdio descriptors are always above 2 here.
             os.dup2(fd, target)
         what = "directory " + cwd
         os.chdir(cwd)
@@ -63,7 +65,7 @@ def become(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int
 
 
 def high_pipe() -> tuple[int, int]:
-    """A pipe whose ends are never 0, 1 or 2, so that they survive the arranging of standard streams."""
+    """A pipe whose ends are never 0, 1 or 2, so that setting up standard streams does not close them."""
     ends = []
     for fd in os.pipe():
         ends.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))

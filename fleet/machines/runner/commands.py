@@ -1,4 +1,4 @@
-"""Short commands, and helpers of ours that run beside the loop."""
+"""Short commands, and our own helper processes beside the loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import select
 import signal
 import time
 
-from .children import become, default_signals, high_pipe
+from .children import default_signals, exec_command, high_pipe
 from .facts import signal_group
 from .files import CHUNK, attempt, parse, read_all, write_all
-from .frames import Problem
+from .frames import RequestError
 from .jobs import Job, Link
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RunJob(Job):
-    """A short command, or a function of ours in a child so that it holds up nobody."""
+    """A short command, or a function of ours in a child process so that it does not block the loop."""
 
     def __init__(self, serve: Link, number: int, request: Json, work: Optional[Callable[[], Any]] = None) -> None:
         super().__init__(serve, number)
@@ -53,14 +53,14 @@ class RunJob(Job):
                     write_all(1, json.dumps(work()).encode())
                     os._exit(0)
                 env = {**serve.base_env(request.get("path", [])), **(request.get("env") or {})}
-                become(
+                exec_command(
                     request["argv"],
                     env,
                     serve.resolve(request.get("cwd") or serve.directory),
                     (stdin_reader, out_writer, err_writer),
                     report_writer,
                 )
-            except BaseException as error:  # a child must never return into the loop of its parent
+            except BaseException as error:  # a child must never return into its parent's loop
                 write_all(report_writer, json.dumps({"failed": str(error)}).encode())
             finally:
                 os._exit(1)
@@ -97,7 +97,7 @@ class RunJob(Job):
             pass
         except OSError:
             self.close_stdin()
-        if self.stdin < 0 and self.stdin_pending:  # it does not listen: the rest is let go
+        if self.stdin < 0 and self.stdin_pending:  # it closed its input: the rest is dropped
             taken += len(self.stdin_pending)
             self.stdin_pending.clear()
         if taken:
@@ -119,7 +119,7 @@ class RunJob(Job):
                 signal_group(self.pid, signal.SIGKILL)
         self.wake = (self.kill_at or self.deadline) if self.status is None else now
         for name in ("out", "err"):
-            if name in self.sources:  # passing the limit drops both
+            if name in self.sources:  # exceeding the limit drops both
                 self.pump_source(name)
         if self.status is not None and not self.sources and not self.dropped:
             self.end()
@@ -133,7 +133,7 @@ class RunJob(Job):
         except BlockingIOError:
             if self.status is None:
                 return
-            data = b""  # what still holds the pipe is a daemon left behind: nobody waits for it
+            data = b""  # only a daemon left behind still holds the pipe: do not wait for it
         if not data:
             os.close(self.sources.pop(name))
             return
@@ -142,19 +142,19 @@ class RunJob(Job):
         if len(data) > room and self.strict and name == "out":
             self.drop()
             self.serve.fail(
-                self.number, Problem("unavailable", "the output passed the limit of %d bytes" % self.limit)
+                self.number, RequestError("unavailable", "the output exceeded the limit of %d bytes" % self.limit)
             )
         elif room > 0:
-            self.tell(name, data[:room])
+            self.send_output(name, data[:room])
 
-    def tell(self, name: str, data: bytes) -> None:
+    def send_output(self, name: str, data: bytes) -> None:
         self.say({"ev": name}, data)
 
     def end(self) -> None:
         failed = parse(read_all(self.report)).get("failed", "")
         self.clean()
         if failed:
-            self.serve.fail(self.number, Problem("unavailable", failed))
+            self.serve.fail(self.number, RequestError("unavailable", failed))
         else:
             self.finish({"status": self.status, "timeout": self.timed_out})
 
@@ -172,14 +172,14 @@ class RunJob(Job):
         self.clean()
         self.serve.jobs.pop(self.number, None)
         if self.status is None:
-            attempt(os.kill, self.pid, signal.SIGKILL)  # it may not have its group yet
+            attempt(os.kill, self.pid, signal.SIGKILL)  # it may not have its own group yet
             self.serve.orphans.append(self.pid)
 
 
 class AnswerJob(RunJob):
     """A helper process whose whole output is a JSON answer."""
 
-    def tell(self, name: str, data: bytes) -> None:
+    def send_output(self, name: str, data: bytes) -> None:
         if name == "out":
             self.kept += data
 
@@ -189,6 +189,6 @@ class AnswerJob(RunJob):
         answer = parse(self.kept)
         if not answer or "error" in answer:
             cause = failed or answer.get("cause") or "the helper process ended without an answer"
-            self.serve.fail(self.number, Problem(answer.get("error", "unavailable"), cause))
+            self.serve.fail(self.number, RequestError(answer.get("error", "unavailable"), cause))
         else:
             self.finish(answer)

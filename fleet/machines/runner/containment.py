@@ -1,4 +1,4 @@
-"""Containment: namespaces of its own for a run, and a memory that others of this login cannot read."""
+"""Containment: a run's own namespaces, and memory that other processes of the login cannot read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .facts import LINUX, signal_group
 from .files import parse, read_all, write_all
 from .libc import Libc
 from .usage import tasks_below
-from .walls import Walls, loopback_up, probe
+from .walls import WallBuilder, loopback_up, probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 
 
 def harden() -> Libc | None:
-    """Keeps other processes of this login out of our memory, where nonces and environments are."""
+    """Keeps other processes of this login from reading our memory, which holds nonces and environments."""
     if not LINUX:
         return None
     libc = Libc()
@@ -39,9 +39,9 @@ def harden() -> Libc | None:
 
 
 def enter_namespaces(libc: Libc, walls: Optional[Json]) -> None:
-    """A new PID namespace for our children; a new user namespace with the same ids unless we are root.
+    """A new PID namespace for our children, and a new user namespace with the same ids unless we are root.
 
-    ``walls``: IPC too, and the network unless they share it.
+    With ``walls`` also an IPC namespace, and a network namespace unless the run shares the network.
     """
     uid, gid = os.geteuid(), os.getegid()
     wanted = CLONE_NEWPID | CLONE_NEWNS
@@ -50,7 +50,7 @@ def enter_namespaces(libc: Libc, walls: Optional[Json]) -> None:
     if uid == 0:
         libc.call("unshare", wanted)
         return
-    libc.prctl(PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map belongs to root; no nonce is in this memory yet
+    libc.prctl(PR_SET_DUMPABLE, 1)  # otherwise /proc/self/uid_map belongs to root; this memory holds no nonce yet
     libc.call("unshare", CLONE_NEWUSER | wanted)
     for name, text in (
         ("setgroups", "deny"),
@@ -63,17 +63,17 @@ def enter_namespaces(libc: Libc, walls: Optional[Json]) -> None:
     libc.prctl(PR_SET_DUMPABLE, 0)
 
 
-def furnish_namespace(libc: Libc, walls: Optional[Json], limits: Optional[Limits] = None) -> Json:
-    """As process 1 of the new namespace: a /proc that shows only it, a root of its own, and no way back.
+def set_up_namespace(libc: Libc, walls: Optional[Json], limits: Optional[Limits] = None) -> Json:
+    """As process 1 of the new namespace: mounts a /proc of its own, changes the root, and drops all ways back.
 
-    Returns what is in force, as seen from inside.
+    Returns the isolation in force, as seen from inside.
     """
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
     if walls:
         if not walls["network"]:
             loopback_up()
-        Walls(libc, walls).build()
+        WallBuilder(libc, walls).build()
     else:
         libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if limits:
@@ -85,7 +85,7 @@ def furnish_namespace(libc: Libc, walls: Optional[Json], limits: Optional[Limits
 
 
 def can_contain(walls: Optional[Json] = None) -> bool:
-    """Tries it, in a child that then ends."""
+    """Tries it in a child process."""
     if not LINUX:
         return False
     pid = os.fork()
@@ -96,7 +96,7 @@ def can_contain(walls: Optional[Json] = None) -> bool:
             init = os.fork()
             if init == 0:
                 try:
-                    furnish_namespace(libc, walls)
+                    set_up_namespace(libc, walls)
                     os._exit(0)
                 finally:
                     os._exit(1)
@@ -113,13 +113,13 @@ def contain(
     ends: tuple[int, int],
     start: Callable[[int], NoReturn],
 ) -> NoReturn:
-    """In a fresh child: becomes the parent of a namespace whose process 1 runs ``start`` and reports on it.
+    """In a fresh child: becomes the parent of a namespace whose process 1 runs ``start``, and reports on it.
 
-    ``ends``: of the pipes for what it reports, and for orders to it.
+    ``ends``: the pipes for its reports and for orders to it.
     """
     report, control = ends
 
-    def tell(message: Json) -> None:
+    def send(message: Json) -> None:
         write_all(report, json.dumps(message).encode() + b"\n")
 
     try:
@@ -132,11 +132,11 @@ def contain(
             os.close(control)
             os.waitpid(init, 0)
             os._exit(0)
-        if os.getpid() != 1:  # below, kill(-1) means "all of this namespace", and must never mean this machine
+        if os.getpid() != 1:  # kill(-1) below must mean this namespace, never the whole machine
             raise OSError("the new process is not the first of its namespace")
-        tell({"walls": furnish_namespace(libc, walls, limits)})
+        send({"walls": set_up_namespace(libc, walls, limits)})
     except OSError as error:
-        tell({"uncontained": str(error)})
+        send({"uncontained": str(error)})
         os._exit(0)
     wake = wake_on_child()
     failure, failure_writer = high_pipe()
@@ -146,7 +146,7 @@ def contain(
         start(failure_writer)
     os.close(failure_writer)
     failed = read_all(failure)
-    tell(parse(failed) if failed else {"started": True})
+    send(parse(failed) if failed else {"started": True})
     poller = select.poll()
     poller.register(wake, select.POLLIN)
     poller.register(control, select.POLLIN)
@@ -154,7 +154,7 @@ def contain(
         for fd, _ in poller.poll():
             order = os.read(fd, 64)
             if fd == control and not order:
-                os._exit(1)  # the supervisor is gone, and with us the whole namespace
+                os._exit(1)  # the supervisor is gone; our exit ends the whole namespace
             if fd == control and b"K" in order:
                 os.kill(-1, signal.SIGKILL)
             elif fd == control:
@@ -167,5 +167,5 @@ def contain(
             if pid == 0:
                 break
             if pid == command:
-                tell({"status": status, "tasks": tasks_below() if limits else 0})
+                send({"status": status, "tasks": tasks_below() if limits else 0})
                 os._exit(0)

@@ -1,4 +1,4 @@
-"""What there is on this machine: its boot, its processes, and which of them belong to a pipe."""
+"""Facts about this machine: its boot, its processes, and which of them belong to a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_ENVIRONMENT = 1 << 22
 
 
 def boot() -> str:
-    """A text that changes at every boot."""
+    """A text that changes with every boot."""
     if LINUX:
         return (read_path("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
     return command_output(["sysctl", "-n", "kern.boottime"])
@@ -57,7 +57,7 @@ def stat_fields(pid: int) -> list[str] | None:
 
 
 def start_time(pid: int) -> str:
-    """When a process began, in the system's own words; empty when there is none. Tells a reused pid apart."""
+    """A process's start time in the system's own format, empty when it does not exist. Detects a reused pid."""
     if LINUX:
         fields = stat_fields(pid)
         return fields[19] if fields else ""
@@ -66,7 +66,7 @@ def start_time(pid: int) -> str:
 
 
 def tree_of(main: int) -> list[int]:
-    """The processes of a group, a session, or below them, by listing."""
+    """The processes of a group or session, and their descendants, from the process list."""
     listing = processes()
     found = {main}
     grown = True
@@ -80,11 +80,11 @@ def tree_of(main: int) -> list[int]:
 
 
 def marked(pipe: str) -> list[int]:
-    """This login's processes that carry the pipe's mark; none where there is no /proc to tell."""
+    """This login's processes that carry the pipe's mark; empty on systems without /proc."""
     found = []
     mark = b"%s=%s" % (MARK.encode(), pipe.encode())
     for name in os.listdir("/proc") if LINUX else []:
-        # The kernel shows an environment to its own login only; root sees everybody's, so the owner is asked.
+        # The kernel shows environments only to their own login, and all of them to root; so the owner is checked.
         if name.isdigit() and int(name) != os.getpid() and owner("/proc/" + name) == os.getuid():
             environment = read_path("/proc/%s/environ" % name, LONGEST_ENVIRONMENT) or b""
             if mark in environment.split(b"\0"):

@@ -1,4 +1,4 @@
-"""Bytes in and out of descriptors and files."""
+"""Reading and writing descriptors and files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-TYPE_CHECKING = False  # importing typing would cost every start three milliseconds
+TYPE_CHECKING = False  # importing typing costs three milliseconds at each start
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -73,7 +73,7 @@ def write_path(path: str, data: bytes) -> None:
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether a system call worked, where its failing needs no answer (the process is gone already)."""
+    """Whether a system call worked, for calls whose failure needs no handling (the process is already gone)."""
     try:
         function(*arguments)
         return True
@@ -82,7 +82,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> bool:
 
 
 def parse(data: bytes | None) -> Json:
-    """A JSON object; empty for anything else."""
+    """Parses a JSON object; empty for anything else."""
     try:
         value = json.loads(data or b"{}")
     except ValueError:
@@ -91,7 +91,7 @@ def parse(data: bytes | None) -> Json:
 
 
 def remove(path: str) -> Json:
-    """Removes a tree, also where the code that filled it made directories read-only."""
+    """Removes a tree, including directories that were made read-only."""
     import shutil
 
     def retry(function: Callable[[str], None], name: str, _: Any) -> None:
@@ -103,7 +103,7 @@ def remove(path: str) -> Json:
             else:
                 os.unlink(name)
         except OSError:
-            pass  # what is left in the end is reported below
+            pass  # anything left is reported below
 
     if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
         os.unlink(path)

@@ -1,4 +1,4 @@
-"""Pipes seen from the link: following one to its end, and stopping one."""
+"""Following a pipe to its end, and stopping one, from the link's side."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 from .facts import LINUX, boot, kill_each, marked, start_time, tree_of
 from .files import CHUNK, read_path
-from .frames import Problem
+from .frames import RequestError
 from .jobs import Job, Link
 from .pipes import alive, notify, starting, state, status
 
 PULSE_SECONDS = 4.0
-GIVE_UP_SECONDS = 10.0  # for processes that do not end when they are killed
+GIVE_UP_SECONDS = 10.0  # how long to wait for killed processes to end
 
 
 class AttachJob(Job):
@@ -44,24 +44,25 @@ class AttachJob(Job):
                     self.end("there is no such pipe")
                 self.wake = now + 0.01
                 return
-        # Life is looked at before the spool: a supervisor that is gone by now has written all it ever will.
+        # Checks liveness before the spool: if the supervisor is gone by now, it has already written everything.
         if now - self.checked_at > (0.05 if LINUX else PULSE_SECONDS / 2) or self.recorded():
             self.seen_alive = alive(self.directory)
             self.checked_at = now
-        self.tell_status(now)
+        self.send_status(now)
         data = os.pread(self.fd, CHUNK, self.offset)
         if data:
             self.say({"ev": "out", "offset": self.offset}, data)
             self.offset += len(data)
             self.pause, self.wake = 0.002, now
         elif not self.seen_alive:
-            self.bury(now)
+            self.end_leftovers(now)
         else:
             self.pause = min(0.1, self.pause * 1.3)
             self.wake = now + self.pause
 
-    def bury(self, now: float) -> None:
-        """A command that killed its supervisor may have left processes; they are ended before the end is told."""
+    def end_leftovers(self, now: float) -> None:
+        """A command that killed its supervisor may have left processes; they are ended before the end is
+        reported."""
         left = marked(os.path.basename(self.directory))
         self.give_up = self.give_up or now + GIVE_UP_SECONDS
         if left and now < self.give_up:
@@ -73,7 +74,7 @@ class AttachJob(Job):
     def recorded(self) -> bool:
         return os.path.lexists(os.path.join(self.directory, "exit"))
 
-    def tell_status(self, now: float) -> None:
+    def send_status(self, now: float) -> None:
         told = status(self.directory)
         accepted, stalled = told.get("accepted", 0), told.get("stalled", "")
         if accepted > max(self.accepted, 0):
@@ -104,7 +105,7 @@ class AttachJob(Job):
 
 
 class StopJob(Job):
-    """Waits until the supervisor has ended the tree; does it itself where the supervisor is dead."""
+    """Waits until the supervisor has ended the tree; ends it here when the supervisor is dead."""
 
     def __init__(self, serve: Link, number: int, directory: str, grace: float) -> None:
         super().__init__(serve, number)
@@ -126,15 +127,17 @@ class StopJob(Job):
         if not supervised and not left:
             self.finish({})
         elif now > self.give_up:
-            self.serve.fail(self.number, Problem("unavailable", "processes of the tree would not end"))
+            self.serve.fail(
+                self.number, RequestError("unavailable", "processes of the tree did not end when killed")
+            )
 
 
 def leftovers(directory: str) -> list[int]:
-    """What still runs of a pipe whose supervisor is dead."""
+    """The processes left by a pipe whose supervisor is dead."""
     left = set(marked(os.path.basename(directory)))
     told = status(directory)
     main = told.get("main", 0)
-    # Without its leader a group may by now be somebody else's: only what is older than no leader is ours.
+    # Without its leader a group's id may have been reused: only processes at least as old as the leader are ours.
     if main and state(directory).get("boot") == boot() and start_time(main) in ("", told.get("start")):
         left.update(tree_of(main))
     return sorted(left)

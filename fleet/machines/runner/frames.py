@@ -15,13 +15,13 @@ LENGTHS = struct.Struct(">II")
 
 
 def frame(header: Json, payload: bytes = b"") -> bytes:
-    """One frame as it goes over the link."""
+    """Encodes one frame."""
     text = json.dumps(header).encode()
     return LENGTHS.pack(len(text), len(payload)) + text + payload
 
 
 def whole_frames(buffer: bytearray) -> Iterator[tuple[Json, bytes]]:
-    """Takes the complete frames off the front of ``buffer``."""
+    """Removes and yields the complete frames at the start of ``buffer``."""
     while len(buffer) >= LENGTHS.size:
         header, payload = LENGTHS.unpack_from(buffer)
         start, end = LENGTHS.size + header, LENGTHS.size + header + payload
@@ -32,8 +32,8 @@ def whole_frames(buffer: bytearray) -> Iterator[tuple[Json, bytes]]:
         yield json.loads(text), body
 
 
-class Problem(Exception):
-    """Becomes an error frame: ``kind`` is "unavailable" or "refused"."""
+class RequestError(Exception):
+    """A request failed; sent as an error frame. ``kind`` is "unavailable" or "refused"."""
 
     def __init__(self, kind: str, cause: str) -> None:
         super().__init__(kind, cause)

@@ -1,8 +1,8 @@
-"""The runner as it runs: compiled by the very Python that runs it, and loaded from memory.
+"""The runner's image: compiled by the Python that runs it, and loaded from memory.
 
-No file of the login decides what runs. Code that an agent or a gate started as this login could have rewritten one
-between two starts; so the sources come from the controller with each link, and a supervisor gets the compiled image
-from its parent's memory, on standard input.
+The runner is never loaded from a file of the login: an agent or gate running as this login could have changed it
+between two starts. The sources come from the controller over each link, and a supervisor gets the compiled image
+from its parent on standard input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Loader:
-    """Finds modules among compiled ones, and loads one when it is asked for."""
+    """Finds and loads modules from the compiled image."""
 
     def __init__(self, compiled: Mapping[str, bytes]) -> None:
         self.compiled = compiled
@@ -27,19 +27,19 @@ class Loader:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name not in self.compiled:
             return None
-        make: Any = type(sys.__spec__)  # importing importlib.machinery would cost every start most of a millisecond
+        make: Any = type(sys.__spec__)  # importing importlib.machinery costs most of a millisecond at each start
         spec: ModuleSpec = make(name, self, is_package=name == "runner")
         return spec
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """None: an ordinary module will do."""
+        """None: use the default module object."""
 
     def exec_module(self, module: ModuleType) -> None:
         exec(marshal.loads(self.compiled[module.__name__]), module.__dict__)
 
 
 def build(sources: Mapping[str, str]) -> bytes:
-    """The image of the runner's modules, from their sources by file name."""
+    """Compiles the runner's modules, given as sources by file name, into an image."""
     compiled = {}
     for name, source in sources.items():
         module = ("runner." + name[: -len(".py")]).replace(".__init__", "")
@@ -48,7 +48,7 @@ def build(sources: Mapping[str, str]) -> bytes:
 
 
 def run(image: bytes) -> None:
-    """Does what ``sys.argv`` says with the image's own modules."""
+    """Runs ``sys.argv`` with the image's modules."""
     sys.meta_path.insert(0, Loader(marshal.loads(image)))
     from .__main__ import main
 

@@ -1,4 +1,4 @@
-"""A request that takes time, its fair share of the link, and what it may use of the link."""
+"""Requests that take time, and the part of the link that they may use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from .frames import frame
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .files import Json
-    from .frames import Problem
+    from .frames import RequestError
 
-WINDOW = 1 << 20  # bytes a stream may be ahead of its reader
-FRAME_COST = 256  # credit that a frame with a payload takes beyond its bytes, as the controller counts it
-ROOM = 1 << 18  # bytes of frames waiting for the link before producers pause
+WINDOW = 1 << 20  # how many bytes a stream may be ahead of its reader
+FRAME_COST = 256  # credit charged per frame with a payload; the controller counts the same
+ROOM = 1 << 18  # bytes waiting for the link at which producers pause
 
 
 class Link:
-    """What every request shares: this login, the frames on their way out, the requests under way."""
+    """State that requests share: this login, the outgoing frames, the requests in progress."""
 
     def __init__(self, root: str) -> None:
         import pwd
@@ -25,9 +25,9 @@ class Link:
         account = pwd.getpwuid(os.getuid())
         self.user, self.home = account.pw_name, account.pw_dir
         self.root = root
-        self.directory = self.home if os.path.isdir(self.home) else root  # where commands run by default
+        self.directory = self.home if os.path.isdir(self.home) else root  # the default directory of commands
         self.jobs: dict[int, Job] = {}
-        self.orphans: list[int] = []  # killed children that nobody has waited for
+        self.orphans: list[int] = []  # killed children not yet reaped
         self.outgoing = bytearray()
 
     def room(self) -> bool:
@@ -36,8 +36,8 @@ class Link:
     def send(self, header: Json, payload: bytes = b"") -> None:
         self.outgoing += frame(header, payload)
 
-    def fail(self, number: int, problem: Problem) -> None:
-        # A file's name may hold bytes that are no UTF-8; the link carries text.
+    def fail(self, number: int, problem: RequestError) -> None:
+        # A file name may contain bytes that are not UTF-8; the link carries text.
         cause = problem.cause.encode("utf-8", "replace").decode()
         self.send({"id": number, "error": problem.kind, "cause": cause})
         self.jobs.pop(number, None)
@@ -57,7 +57,7 @@ class Link:
 
 
 class Job:
-    """One request that takes time. ``wake`` is when ``step`` is due without any descriptor being ready."""
+    """One request that takes time. ``wake`` is when ``step`` is due even if no descriptor is ready."""
 
     def __init__(self, serve: Link, number: int) -> None:
         self.serve, self.number = serve, number
@@ -68,13 +68,13 @@ class Job:
         return []
 
     def step(self, now: float) -> None:
-        """Moves on; says at most one chunk."""
+        """Makes progress; sends at most one chunk."""
 
     def feed(self, data: bytes, last: bool) -> None:
         """A chunk from the controller."""
 
     def drop(self) -> None:
-        """The controller lost interest, or the link is gone."""
+        """The controller cancelled the request, or the link is gone."""
 
     def say(self, header: Json, payload: bytes = b"") -> None:
         self.credit -= len(payload) + FRAME_COST if payload else 0

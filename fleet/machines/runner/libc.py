@@ -14,7 +14,7 @@ PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 
 
 class Libc:
-    """The system calls that the standard library lacks; every one answers 0 or raises OSError."""
+    """Those calls; each returns 0 or raises OSError."""
 
     def __init__(self) -> None:
         import ctypes
@@ -41,7 +41,7 @@ class Libc:
         self.call("pivot_root", new.encode(), old.encode())
 
     def drop_capabilities(self) -> None:
-        """Leaves nothing that an exec, as root or of a set-uid file, could get back."""
+        """Drops every capability that an exec, as root or of a set-uid file, could regain."""
         self.prctl(PR_SET_NO_NEW_PRIVS, 1)
         for capability in range(64):
             try:

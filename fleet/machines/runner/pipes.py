@@ -1,4 +1,4 @@
-"""The directory of one pipe: as its supervisor writes it, and as everybody else reads it."""
+"""The directory of one pipe: written by its supervisor, read by the others."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from .files import Json
 
 STATUS_SIZE = 256
-START_SECONDS = 10.0  # a pipe without state.json is thought to be starting for so long
+START_SECONDS = 10.0  # a pipe without state.json counts as starting for this long
 
 
 class Directory:
-    """A pipe's directory in its supervisor's hands. ``OSError`` where the disk says no."""
+    """A pipe's directory, for its supervisor. Raises ``OSError`` when the disk fails."""
 
     def __init__(self, root: str, pipe: str) -> None:
         self.path = os.path.join(root, "pipes", pipe)
@@ -29,7 +29,7 @@ class Directory:
         return os.path.join(self.path, name)
 
     def claim(self, spec: Json) -> None:
-        """Takes the id (FileExistsError: somebody has it) and lays out the directory."""
+        """Takes the id (FileExistsError: it is taken) and creates the directory's files."""
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         os.mkdir(self.path, 0o700)
         try:
@@ -41,7 +41,7 @@ class Directory:
             os.mkfifo(self.at("ctl"), 0o600)
             self.control = os.open(self.at("ctl"), os.O_RDWR | os.O_NONBLOCK)
             self.status = os.open(self.at("status"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            self.tell(0, "", 0)
+            self.write_status(0, "", 0)
             pid = os.getpid()
             state = {"pid": pid, "start": start_time(pid), "boot": boot()}
             write_path(self.at("state.json"), json.dumps(state).encode())
@@ -49,8 +49,8 @@ class Directory:
             remove(self.path)
             raise
 
-    def tell(self, accepted: int, stalled: str, main: int) -> None:
-        """Says how far input was taken, what stalls, and which process is the first of the tree (0: none)."""
+    def write_status(self, accepted: int, stalled: str, main: int) -> None:
+        """Writes the status: input accepted, what stalls, and the main process of the tree (0: none)."""
         start = start_time(main) if main else ""
         body = {"accepted": accepted, "stalled": stalled[:80], "main": main, "start": start}
         line = json.dumps(body).encode().ljust(STATUS_SIZE)
@@ -59,7 +59,7 @@ class Directory:
             self.told = line
 
     def record(self, data: bytes, files: list[int]) -> None:
-        """Puts the exit record in place once it and ``files`` are on the disk; it must not be there yet."""
+        """Puts the exit record in place after it and ``files`` are synced; no record may exist yet."""
         temporary = self.at("exit.%d" % os.getpid())
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -71,23 +71,23 @@ class Directory:
         try:
             os.link(temporary, self.at("exit"))
         except FileExistsError:
-            # Not ours. Leave it and say so: the controller takes neither.
+            # Written by someone else. Leave it and add a mark: the controller then accepts neither.
             os.close(os.open(self.at("doubled"), os.O_WRONLY | os.O_CREAT, 0o600))
         os.unlink(temporary)
 
 
 def state(directory: str) -> Json:
-    """Who the supervisor is: pid, start and boot; empty while it has not said so."""
+    """The supervisor's pid, start time and boot; empty until it has written them."""
     return parse(read_path(os.path.join(directory, "state.json")))
 
 
 def status(directory: str) -> Json:
-    """What the supervisor told last; empty before its first word."""
+    """The status the supervisor wrote last; empty before the first."""
     return parse(read_path(os.path.join(directory, "status")))
 
 
 def alive(directory: str) -> bool:
-    """Whether the very supervisor that made this pipe runs now."""
+    """Whether the supervisor that made this pipe is still running."""
     known = state(directory)
     if not known:
         return starting(directory)
@@ -95,7 +95,7 @@ def alive(directory: str) -> bool:
 
 
 def starting(directory: str) -> bool:
-    """A pipe whose supervisor has made the directory a moment ago and not said who it is."""
+    """Whether the pipe's supervisor has just made the directory and not yet written its state."""
     try:
         age = time.time() - os.stat(directory).st_mtime
     except OSError:
@@ -104,7 +104,7 @@ def starting(directory: str) -> bool:
 
 
 def notify(directory: str, order: bytes) -> bool:
-    """Whether somebody holds the pipe's FIFO open and has been sent the order."""
+    """Sends an order through the pipe's FIFO; returns whether a process received it."""
     try:
         fd = os.open(os.path.join(directory, "ctl"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
@@ -116,7 +116,7 @@ def notify(directory: str, order: bytes) -> bool:
 
 
 def forget(root: str, older_than_us: int) -> Json:
-    """Retention: removes what ended at least so long ago."""
+    """Retention: removes pipes that ended before that time."""
     count = 0
     pipes = os.path.join(root, "pipes")
     for name in os.listdir(pipes) if os.path.isdir(pipes) else []:

@@ -1,4 +1,4 @@
-"""The supervised process: how it is started and told, what it says of itself, how it is signalled."""
+"""The supervised process: starting it, its status, and signals to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from .children import become, high_pipe
+from .children import exec_command, high_pipe
 from .containment import PR_SET_PDEATHSIG, contain
 from .facts import MARK, signal_group
 from .files import CHUNK, attempt, now_us, parse
@@ -43,13 +43,13 @@ class Process:
         self.report = self.control = -1
         self.report_buffer = b""
 
-    def tell(self, stalled: str = "") -> None:
-        """Brings the pipe's ``status`` up to date; ``stalled`` is what the supervisor itself waits for."""
+    def write_status(self, stalled: str = "") -> None:
+        """Updates the pipe's ``status``; ``stalled`` is what the supervisor itself waits for."""
         stalled = stalled or next((spool.stalled for spool in self.spools if spool.stalled), "")
-        self.directory.tell(self.feed.accepted if self.feed else 0, stalled, self.main)
+        self.directory.write_status(self.feed.accepted if self.feed else 0, stalled, self.main)
 
     def launch(self, contained: bool) -> None:
-        """Forks the process. Nothing secret but its environment is in this memory yet."""
+        """Forks the process. Its memory holds no secret yet except its environment."""
         spec = self.spec
         out, out_writer = high_pipe()
         err, err_writer = high_pipe()
@@ -70,12 +70,12 @@ class Process:
             lower_priority()
             if self.limits:
                 self.limits.bind(contained)
-            become(spec["argv"], env, spec["cwd"], theirs, report)
+            exec_command(spec["argv"], env, spec["cwd"], theirs, report)
 
         self.main = os.fork()
         if self.main == 0:
             try:
-                os.close(0)  # the nonce comes this way, and only the supervisor may read it
+                os.close(0)  # the nonce arrives here, and only the supervisor may read it
                 os.open(os.devnull, os.O_RDONLY)
                 ours = (out, err, stdin, self.report, self.control)
                 for fd in (*ours, self.directory.control, self.directory.status):
@@ -96,11 +96,11 @@ class Process:
         if spec["stdin"]:
             self.feed = Feed(stdin, self.directory.at("in"), self.directory.at("eof"))
         self.started_us = now_us()
-        self.tell()
-        self.heed_report(wait=True)
+        self.write_status()
+        self.read_report(wait=True)
 
-    def not_contained(self, why: str) -> None:
-        """Launches it without, unless it asks for walls: its paths lead nowhere outside them."""
+    def launch_uncontained(self, why: str) -> None:
+        """Launches it uncontained, unless it needs walls: its paths exist only inside them."""
         if self.spec["walls"]:
             self.unavailable = "the walls of this run could not be built: %s" % why
             return
@@ -114,8 +114,8 @@ class Process:
         self.report_buffer = b""
         self.launch(False)
 
-    def heed_report(self, wait: bool = False) -> None:
-        """Reads what the child's side reports: uncontained, started, failed or a wait status."""
+    def read_report(self, wait: bool = False) -> None:
+        """Reads the child's reports: uncontained, started, failed, or a wait status."""
         while self.report >= 0:
             data = os.read(self.report, CHUNK)
             if not data:
@@ -126,7 +126,7 @@ class Process:
             for line in lines:
                 message = parse(line)
                 if "uncontained" in message:
-                    return self.not_contained(message["uncontained"])
+                    return self.launch_uncontained(message["uncontained"])
                 self.walls = message.get("walls", self.walls)
                 self.unavailable = message.get("failed", self.unavailable)
                 if "status" in message:

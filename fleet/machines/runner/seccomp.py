@@ -1,7 +1,7 @@
-"""The system calls that a walled run has no business with: namespaces, mounts, keyrings and the kernel's own tools.
+"""The system calls that a walled run must not make: namespaces, mounts, keyrings and kernel administration.
 
-A run has no right to most of these anyway (no capability, no new privileges). The filter also takes the kernel code
-behind them out of its reach, and user namespaces, which would give it capabilities of its own.
+A run lacks the privilege for most of these anyway. The filter also puts the kernel code behind them out of reach,
+and user namespaces, which would give it capabilities of its own.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # classic
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data, little-endian
 X32 = 0x40000000
 
-#: Architecture by machine name: its audit number, then the numbers of clone and of what is refused, from the
+#: By machine name: the architecture's audit number, then the numbers of clone and of the refused calls, from the
 #: kernel's tables: unshare setns mount umount2 pivot_root add_key request_key keyctl bpf perf_event_open
 #: userfaultfd open_by_handle_at kexec_load.
 TABLES = {
     "x86_64": (0xC000003E, 56, (272, 308, 165, 166, 155, 248, 249, 250, 321, 298, 323, 304, 246)),
     "aarch64": (0xC00000B7, 220, (97, 268, 40, 39, 41, 217, 218, 219, 280, 241, 282, 265, 104)),
 }
-NEWER = (428, 429, 430, 431, 432, 433, 442)  # open_tree … fspick, mount_setattr: the same number everywhere
+NEWER = (428, 429, 430, 431, 432, 433, 442)  # open_tree … fspick, mount_setattr: the same on every architecture
 CLONE3 = 435
 
 
@@ -43,7 +43,7 @@ def refuse(code: int) -> bytes:
 
 
 def program(machine: str) -> Optional[bytes]:
-    """The filter for a machine of this name (``uname -m``); None where its numbers are not known here."""
+    """The filter for a machine name (``uname -m``); None when its numbers are not listed here."""
     if machine not in TABLES:
         return None
     architecture, clone, refused = TABLES[machine]
@@ -54,7 +54,7 @@ def program(machine: str) -> Optional[bytes]:
     steps += [
         step(EQUAL, CLONE3, 0, 1),
         refuse(errno.ENOSYS),
-    ]  # its flags are in memory; C libraries fall back to clone
+    ]  # clone3's flags are in memory; C libraries fall back to clone
     for number in (*refused, *NEWER):
         steps += [step(EQUAL, number, 0, 1), refuse(errno.EPERM)]
     steps += [step(EQUAL, clone, 1, 0), allow, step(LOAD, FIRST_ARGUMENT)]
@@ -63,7 +63,7 @@ def program(machine: str) -> Optional[bytes]:
 
 
 def install(libc: Libc) -> bool:
-    """From now on, for this process and all below it. False where no filter is known for this machine."""
+    """Installs it for this process and its descendants. False when there is no filter for this machine."""
     filters = program(os.uname().machine)
     if filters is None:
         return False

@@ -1,4 +1,4 @@
-"""One channel to the controller."""
+"""The serve loop: one channel to the controller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .containment import can_contain, harden
 from .facts import LINUX, boot
 from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
-from .frames import Problem, whole_frames
+from .frames import RequestError, whole_frames
 from .jobs import Job, Link
 from .pipes import forget, notify
 from .start import START
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 
 def serve(root: str, image: bytes) -> None:
-    """Answers the controller on standard input and output until the link ends. ``image``: the runner, compiled."""
+    """Serves the controller on standard input and output until the link ends. ``image``: the compiled runner."""
     harden()
     os.makedirs(root, 0o700, exist_ok=True)
     Serve(os.path.realpath(root), image).loop()
 
 
-def problem_of(error: Exception) -> Problem:
-    """What the controller is told of an error that nobody foresaw."""
+def error_of(error: Exception) -> RequestError:
+    """The error that the controller gets for an unexpected exception."""
     if isinstance(error, OSError):
-        return Problem("unavailable", str(error))
-    return Problem("unavailable", "the runner failed at this request: %s: %s" % (type(error).__name__, error))
+        return RequestError("unavailable", str(error))
+    return RequestError("unavailable", "the runner failed at this request: %s: %s" % (type(error).__name__, error))
 
 
 class Serve(Link):
-    """The loop: one thread, no request holds up another, the link's pace is everybody's."""
+    """The loop: one thread; no request blocks another, and all share the link."""
 
     def __init__(self, root: str, image: bytes) -> None:
         super().__init__(root)
@@ -56,7 +56,7 @@ class Serve(Link):
     def pipe(self, name: str) -> str:
         plain = name.replace("-", "").replace("_", "").replace(".", "")
         if not plain.isalnum() or not plain.isascii() or name.startswith((".", "-")) or len(name) > 120:
-            raise Problem("refused", "%r is no name for a pipe" % name)
+            raise RequestError("refused", "%r is not a valid pipe name" % name)
         return os.path.join(self.root, "pipes", name)
 
     def handle(self, request: Json, payload: bytes) -> None:
@@ -81,10 +81,10 @@ class Serve(Link):
                     self.jobs[number] = answer
                 else:
                     self.send({"id": number, "done": True, **answer})
-        except Problem as problem:
+        except RequestError as problem:
             self.fail(number, problem)
-        except Exception as error:  # whatever is wrong with one request, the link is everybody's
-            self.fail(number, problem_of(error))
+        except Exception as error:  # a broken request must not end the link for the others
+            self.fail(number, error_of(error))
 
     def do_ping(self, request: Json, payload: bytes) -> Json:
         return {}
@@ -92,7 +92,7 @@ class Serve(Link):
     def do_facts(self, request: Json, payload: bytes) -> Json:
         if self.contained is None:
             self.contained = can_contain()
-            self.walled = self.contained and self.can_wall()
+            self.walled = self.contained and self.can_build_walls()
         disk = os.statvfs(self.root)
         return {
             "user": self.user,
@@ -111,8 +111,8 @@ class Serve(Link):
             "walled": self.walled,
         }
 
-    def can_wall(self) -> bool:
-        """Builds a run's walls once, around nothing."""
+    def can_build_walls(self) -> bool:
+        """Tries once whether a run's walls can be built here."""
         room = os.path.join(self.root, "walls-probe")
         os.makedirs(os.path.join(room, "scratch"), 0o700, exist_ok=True)
         try:
@@ -147,15 +147,17 @@ class Serve(Link):
         try:
             fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
-            raise Problem("refused", "the pipe is not there or takes no input") from None
+            raise RequestError("refused", "the pipe does not exist or takes no input") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             size = os.fstat(fd).st_size
             if position > size:
-                raise Problem("refused", "input is known up to byte %d, and this begins at %d" % (size, position))
+                raise RequestError(
+                    "refused", "input is known up to byte %d, but this starts at %d" % (size, position)
+                )
             fresh = payload[size - position :]
             if fresh and os.path.exists(os.path.join(directory, "eof")):
-                raise Problem("refused", "the input was closed at byte %d" % size)
+                raise RequestError("refused", "the input was closed at byte %d" % size)
             try:
                 os.lseek(fd, size, os.SEEK_SET)
                 write_all(fd, fresh)
@@ -174,7 +176,7 @@ class Serve(Link):
 
     def do_tail(self, request: Json, payload: bytes) -> Job:
         if request["stream"] not in ("out", "err"):
-            raise Problem("refused", "a pipe has the streams out and err")
+            raise RequestError("refused", "a pipe's streams are out and err")
         path = os.path.join(self.pipe(request["pipe"]), request["stream"])
         return ReadJob(self, request["id"], path, request["limit"], tail=True)
 
@@ -188,7 +190,7 @@ class Serve(Link):
         path = self.resolve(request["path"])
         parent = os.path.realpath(os.path.dirname(path))
         if not (parent + "/").startswith(os.path.realpath(self.root) + "/"):
-            raise Problem("refused", "%s is not under %s" % (path, self.root))
+            raise RequestError("refused", "%s is not under %s" % (path, self.root))
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: remove(path))
 
     def do_forget(self, request: Json, payload: bytes) -> Job:
@@ -196,7 +198,7 @@ class Serve(Link):
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: forget(self.root, age))
 
     def receive(self) -> bool:
-        """Takes what came; false at the end of the link."""
+        """Reads and handles input; false at the end of the link."""
         try:
             data = os.read(0, 1 << 18)
         except BlockingIOError:
@@ -251,9 +253,9 @@ class Serve(Link):
             for job in list(self.jobs.values()):
                 try:
                     job.step(now)
-                except Exception as error:  # as above: it is the end of one request, not of the link
+                except Exception as error:  # as above: it ends one request, not the link
                     attempt(job.drop)
-                    self.fail(job.number, problem_of(error))
+                    self.fail(job.number, error_of(error))
             linked = self.transmit() and linked
         for job in list(self.jobs.values()):
             job.drop()

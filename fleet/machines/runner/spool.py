@@ -1,4 +1,4 @@
-"""The bytes of a process: its output on the way to a file, its input on the way from one."""
+"""A process's output on its way to a file, and its input on its way from one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """One stream of the process on its way to a file; keeps what the disk does not take."""
+    """One output stream on its way to a file; keeps what the disk did not take."""
 
     def __init__(self, source: int, path: str) -> None:
         self.source = source
@@ -22,10 +22,10 @@ class Spool:
         self.retry_at = 0.0
         self.backoff = 0.05
         self.stalled = ""
-        self.ended = False  # no more to read; what is pending may still have to be written
+        self.ended = False  # nothing more to read; pending bytes may still be unwritten
 
     def step(self, now: float) -> None:
-        """Reads once and writes it. Never more than one chunk is held."""
+        """Reads once and writes it. Holds at most one chunk."""
         if not self.pending and not self.ended:
             try:
                 self.pending = os.read(self.source, CHUNK)
@@ -51,7 +51,7 @@ class Spool:
 
 
 class Feed:
-    """What the process is told, from a file that the controller appends to. ``stdin`` is -1 once it is closed."""
+    """The process's input, from a file that the controller appends to. ``stdin`` is -1 once closed."""
 
     def __init__(self, stdin: int, path: str, end: str) -> None:
         os.set_blocking(stdin, False)
@@ -60,8 +60,8 @@ class Feed:
         self.pending = b""
         self.accepted = 0
 
-    def step(self, tell: Callable[[], None]) -> None:
-        """Moves what the process takes, and tells after each piece."""
+    def step(self, write_status: Callable[[], None]) -> None:
+        """Writes what the process accepts, and calls ``write_status`` after each piece."""
         try:
             while self.stdin >= 0:
                 if not self.pending:
@@ -74,14 +74,14 @@ class Feed:
                 count = os.write(self.stdin, self.pending)
                 self.pending = self.pending[count:]
                 self.accepted += count
-                tell()
+                write_status()
         except BlockingIOError:
             return
         except OSError:
             self.close()
 
     def close(self) -> None:
-        """The process reads the end of file from here on."""
+        """Closes the process's input."""
         if self.stdin >= 0:
             os.close(self.stdin)
             os.close(self.file)

@@ -1,8 +1,8 @@
-"""How a supervisor's process starts: the program that reads the runner from standard input and runs it."""
+"""The start program of a supervisor's process: it reads the runner from standard input and runs it."""
 
 from __future__ import annotations
 
-#: The program of a supervisor's process (``python -c``): reads the image's length and the image, and runs it.
+#: ``python -c`` program: reads the image's length and the image, and runs it.
 START = """
 import marshal, os, sys
 del sys.argv[0]

@@ -1,4 +1,4 @@
-"""The process behind one pipe: it starts a command, spools and feeds it, and signs what it saw of its end."""
+"""The process behind one pipe: starts a command, moves its output and input, and signs how it ended."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .libc import Libc
 
 
-class Supervisor:
-    """Starts one process, spools and feeds it, ends its whole tree, and signs what it saw."""
+class PipeSupervisor:
+    """Starts one process, moves its output and input, ends its whole tree, and signs how it ended."""
 
     def __init__(self, root: str, spec: Json, libc: Optional[Libc]) -> None:
         self.spec = spec
@@ -49,7 +49,7 @@ class Supervisor:
         if self.tree != expected:
             self.process.unavailable = "the directory holds tree %s, not %s" % (self.tree or "(empty)", expected)
 
-    def heed_control(self) -> None:
+    def read_control(self) -> None:
         try:
             words = os.read(self.directory.control, 4096).decode("ascii", "replace").split()
         except BlockingIOError:
@@ -59,7 +59,7 @@ class Supervisor:
                 self.terminate(int(word[1:]) / 1e6)
 
     def terminate(self, grace: float) -> None:
-        """TERM now and KILL after ``grace`` seconds; a second order only shortens the wait."""
+        """TERM now and KILL after ``grace`` seconds; a second call can only shorten the wait."""
         if self.kill_at:
             self.kill_at = min(self.kill_at, time.monotonic() + grace)
             return
@@ -67,7 +67,7 @@ class Supervisor:
         self.process.terminate()
 
     def reap(self) -> bool:
-        """Takes every end there is; true when no child is left."""
+        """Reaps every ended child; true when none is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -77,14 +77,14 @@ class Supervisor:
                 return False
             if pid == self.process.main:
                 if self.process.contained:
-                    self.process.heed_report()
+                    self.process.read_report()
                 else:
                     self.process.status = status
                 self.how = "killed-init" if self.process.status is None else self.how
                 self.main_ended = True
 
     def run(self) -> None:
-        """From the start of the process to the end of its tree."""
+        """Runs from the start of the process to the end of its tree."""
         wake = wake_on_child()
         deadline = time.monotonic() + self.spec["timeout_us"] / 1e6 if self.spec["timeout_us"] else 0.0
         self.reap()
@@ -111,11 +111,11 @@ class Supervisor:
             if before != [spool.size() for spool in spools] or any(spool.pending for spool in spools):
                 quiet_at = time.monotonic() + 2
             elif time.monotonic() >= quiet_at:
-                break  # somebody outside the tree holds the pipe open, and says nothing
-        self.process.tell()
+                break  # a process outside the tree holds the pipe open but writes nothing
+        self.process.write_status()
 
     def pump(self, wake: int, times: list[float]) -> None:
-        """Waits for the next thing to do and does it."""
+        """Waits for the next event and handles it."""
         process, now = self.process, time.monotonic()
         poller = select.poll()
         poller.register(wake, select.POLLIN)
@@ -135,18 +135,18 @@ class Supervisor:
         if wake in ready:
             os.read(wake, 4096)
         if self.directory.control in ready:
-            self.heed_control()
+            self.read_control()
         if process.report in ready:
-            process.heed_report()
+            process.read_report()
         if process.feed:
-            process.feed.step(process.tell)
+            process.feed.step(process.write_status)
         for spool in process.spools:
             if spool.source in ready or (spool.stalled and now >= spool.retry_at):
                 spool.step(now)
-        process.tell()
+        process.write_status()
 
     def sweep(self, wake: int) -> bool:
-        """Kills what is left. On Linux every orphan of the tree is our child, so ECHILD means all gone."""
+        """Kills what is left. On Linux every orphan of the tree is our child, so ECHILD means all have ended."""
         if not LINUX:
             return self.sweep_by_listing()
         give_up = time.monotonic() + 10
@@ -195,17 +195,17 @@ class Supervisor:
             try:
                 return self.directory.record(data, [spool.file for spool in process.spools])
             except FileNotFoundError:
-                return None  # the directory was taken from under us: the record is missing, and that is Lost
+                return None  # the directory was removed: the record is missing, so the run is Lost
             except OSError as error:
-                self.process.tell(error.strerror or str(error))
+                self.process.write_status(error.strerror or str(error))
                 time.sleep(pause)
                 pause = min(1.0, pause * 2)
 
 
 def supervise(pipe: str) -> NoReturn:
-    """Reads ``length, spec, nonce`` from standard input and detaches; the first line out says what became of it.
+    """Reads ``length, spec, nonce`` from standard input and detaches; the first output line reports the result.
 
-    ``pipe`` is there for people who read a list of processes; the spec has the id too.
+    ``pipe`` only makes the process list readable; the spec has the id too.
     """
     libc = harden()
     answer, answer_writer = high_pipe()
@@ -219,7 +219,7 @@ def supervise(pipe: str) -> NoReturn:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     (size,) = struct.unpack(">I", read_exactly(0, 4))
     spec = json.loads(read_exactly(0, size))
-    supervisor = Supervisor(spec.pop("root"), spec, libc)
+    supervisor = PipeSupervisor(spec.pop("root"), spec, libc)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)

@@ -1,4 +1,4 @@
-"""Files on their way to the controller and from it."""
+"""Files sent to and from the controller."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import stat
 
 from .files import CHUNK, write_all
-from .frames import Problem
+from .frames import RequestError
 from .jobs import Job, Link
 
 TYPE_CHECKING = False
@@ -24,9 +24,9 @@ class ReadJob(Job):
             info = os.fstat(self.fd)
             if not stat.S_ISREG(info.st_mode):
                 os.close(self.fd)
-                raise Problem("unavailable", "%s is not a file" % path)
+                raise RequestError("unavailable", "%s is not a file" % path)
         except OSError as error:
-            raise Problem("unavailable", "%s: %s" % (path, error.strerror)) from error
+            raise RequestError("unavailable", "%s: %s" % (path, error.strerror)) from error
         if tail:
             os.lseek(self.fd, max(0, info.st_size - limit), os.SEEK_SET)
         self.left = limit
@@ -49,7 +49,7 @@ class ReadJob(Job):
 
 
 class WriteJob(Job):
-    """Receives a file and puts it in place at once."""
+    """Receives a file and puts it in place atomically."""
 
     def __init__(self, serve: Link, number: int, path: str, mode: int) -> None:
         super().__init__(serve, number)
@@ -68,7 +68,7 @@ class WriteJob(Job):
             work(argument)
         except OSError as error:
             self.drop()
-            raise Problem("unavailable", "%s: %s" % (self.path, error.strerror)) from error
+            raise RequestError("unavailable", "%s: %s" % (self.path, error.strerror)) from error
 
     def feed(self, data: bytes, last: bool) -> None:
         self.guard(lambda chunk: write_all(self.fd, chunk), data)

@@ -1,4 +1,4 @@
-"""The tree check: git's object ids of a directory, with hashlib."""
+"""The tree check: a directory's git object ids, computed with hashlib."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 
 
 def tree_id(directory: str, length: int, top: bool = True) -> str:
-    """The git tree id of a directory as it is on disk, raw; "" for one without files."""
+    """The git tree id of a directory on disk, unfiltered; "" when it has no files."""
     import hashlib
 
     new = hashlib.sha1 if length == 40 else hashlib.sha256
@@ -34,7 +34,8 @@ def tree_id(directory: str, length: int, top: bool = True) -> str:
                         digest.update(chunk)
                 name = digest.hexdigest()
             else:
-                mode, name = b"0", "0" * length  # a device or socket: in no tree, so the ids must differ
+                # A device or socket: not possible in a git tree, so the ids must differ
+                mode, name = b"0", "0" * length
             entries.append((sort_name, mode + b" " + entry.name + b"\0" + bytes.fromhex(name)))
     if not entries and not top:
         return ""

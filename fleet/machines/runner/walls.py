@@ -1,8 +1,8 @@
-"""The walls of a contained run: a root of its own, in which only what it needs is there and little can be written.
+"""The walls of a contained run: its own root file system, with only what it needs and little that is writable.
 
-A run sees the system's directories (read-only), its own directory under one fixed path, a fresh ``/tmp``, ``/dev``,
-``/proc`` and home, and nothing else: no other run, no start-up file of its login. What is in force is
-looked up from inside, not taken from the configuration, and goes into the exit record.
+A run sees the system's directories (read-only), its own directory under one fixed path, and a fresh ``/tmp``,
+``/dev``, ``/proc`` and home. It sees no other run and no start-up file of its login. The isolation in force is
+checked from inside, not taken from the configuration, and goes into the exit record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INSIDE = "/airboss"
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt", "nix")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 CPUS = "sys/devices/system"
-STAGE = "/tmp"  # of the new namespace only: what is mounted here, nobody else sees
+STAGE = "/tmp"  # in the new namespace only: mounts here are invisible elsewhere
 OLD = "/old"
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
@@ -38,25 +38,25 @@ KEPT = {
     "nodiratime": MS_NODIRATIME,
     "relatime": MS_RELATIME,
 }
-"""Flags that a remount in a user namespace has to repeat: the kernel refuses to lose one."""
+"""Flags that a remount in a user namespace must repeat: the kernel refuses to drop them."""
 
 WRITABLE = re.compile(r"(%s|/tmp|/var/tmp|/proc|/dev(/.*)?)\Z" % INSIDE)
 
 
-class Walls:
-    """Builds them around process 1 of the new namespaces, which keeps its own memory and descriptors."""
+class WallBuilder:
+    """Builds the walls around process 1 of the new namespaces, which keeps its memory and descriptors."""
 
     def __init__(self, libc: Libc, spec: Json) -> None:
         self.libc = libc
         self.room: str = os.path.realpath(spec["room"])
         self.network: bool = spec["network"]
-        # Looked up while the old root is there: afterwards a link would lead into the new one.
+        # Resolved before the root changes: afterwards a link would lead into the new root.
         self.readable = outermost({os.path.realpath(path) for path in spec["read"] if os.path.isdir(path)})
         resolver = os.path.realpath("/etc/resolv.conf")
         self.resolver = resolver if self.network and os.path.isfile(resolver) else ""
 
     def build(self) -> None:
-        """Leaves the process in the new root, the old one out of reach. Raises ``OSError``."""
+        """Moves the process into the new root, with the old one out of reach. Raises ``OSError``."""
         mount, libc = self.mount, self.libc
         mount("none", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
         for name in ("new", "old"):
@@ -91,7 +91,7 @@ class Walls:
         self.libc.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode() or None)
 
     def bind(self, source: str, target: str) -> None:
-        """Shows what is at ``source`` of the old root at ``target`` of the new one."""
+        """Mounts ``source`` of the old root at ``target`` of the new one."""
         inside = "/new" + target
         if os.path.isdir(OLD + source):
             os.makedirs(inside, 0o755, exist_ok=True)
@@ -108,7 +108,7 @@ class Walls:
             self.bind("/" + name, "/" + name)
 
     def read_only(self, beginning: str) -> None:
-        """Every mount whose place begins so, those within a bound directory too."""
+        """Makes every mount under this path read-only, including those inside a bound directory."""
         for path, options in mounts():
             if path.startswith(beginning):
                 kept = sum(KEPT.get(option, 0) for option in options)
@@ -135,7 +135,7 @@ class Walls:
 
 
 def outermost(paths: set[str]) -> list[str]:
-    """Those that are neither in another one nor in a system directory: a mount on top of a mount hides it."""
+    """Drops paths inside other paths or system directories: a mount on top of a mount hides it."""
     kept: list[str] = []
     for path in sorted(paths):
         if not (path + "/").startswith(tuple(["/%s/" % name for name in SYSTEM] + [each + "/" for each in kept])):
@@ -144,7 +144,7 @@ def outermost(paths: set[str]) -> list[str]:
 
 
 def mounts() -> list[tuple[str, list[str]]]:
-    """The mount points of this namespace and their options, as the kernel lists them."""
+    """The mount points of this namespace and their options, from the kernel."""
     found = []
     listed = "/proc/self/mountinfo"
     with open(listed if os.path.exists(listed) else OLD + listed, "rb") as file:
@@ -156,7 +156,7 @@ def mounts() -> list[tuple[str, list[str]]]:
 
 
 def loopback_up() -> None:
-    """A fresh network namespace has a loopback that is down; tests of servers need it."""
+    """Brings up loopback, which is down in a new network namespace; tests of servers need it."""
     import fcntl
     import socket
 
@@ -169,7 +169,8 @@ def loopback_up() -> None:
 
 
 def probe(walled: bool) -> Json:
-    """What is in force, seen from inside: ``own`` or ``shared`` processes and files, network ``none`` or not."""
+    """The isolation in force, seen from inside: processes and files ``own`` or ``shared``, network ``none`` or
+    not."""
     others = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
     files = "shared"
     if walled and all("ro" in options or WRITABLE.match(path) for path, options in mounts()):
