@@ -46,7 +46,7 @@ from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.landing.base_branch import Landing
+from fleet.landing.base_branch import BaseBranch
 from fleet.machines.executors import Executors
 from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
@@ -196,7 +196,7 @@ class _Ground:
             executors=self.executors,
             workspaces=Workspaces(lambda: self.config().limits),
             repositories=self.repository,
-            landings=lambda name: Landing(self.repository(name)),
+            base_branches=lambda name: BaseBranch(self.repository(name)),
             gatekeeper=gatekeeper,
             issue_receipt=self.receipt,
             clock=SystemClock(),

@@ -1,6 +1,6 @@
-"""What a driver read in an agent's output, and what the house answers. All of it is testimony.
+"""What a driver reads in an agent's output, and how the controller answers. All of it is testimony.
 
-A driver folds lines into these; the dispatcher turns them into ledger events and acts on them.
+A driver turns lines into these events; the dispatcher records them in the ledger and acts on them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Act(StrEnum):
 
 
 class TurnOutcome(StrEnum):
-    """How a turn ended. Only what a completed turn left behind is judged."""
+    """How a turn ended. Only the work of a completed turn is judged."""
 
     COMPLETED = "completed"
-    FAILED = "failed"  # the agent's own error, a non-zero exit, a signal, and everything unknown
+    FAILED = "failed"  # the agent's own error, a non-zero exit, a signal, or anything unknown
     LIMITED = "limited"  # a usage limit, or no credit
     NOT_LOGGED_IN = "not_logged_in"
     OVERLOADED = "overloaded"
@@ -45,7 +45,7 @@ class TurnOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The agent is up. ``resume`` is its own id of the conversation, for a later process to go on with."""
+    """The agent is ready. ``resume`` is its own conversation id, with which a later process can continue."""
 
     resume: str
     model: str = ""
@@ -53,14 +53,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Words of the agent."""
+    """Text from the agent."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """A tool call began. ``summary`` is one untrusted line for a progress card."""
+    """A tool call started. ``summary`` is one untrusted line for a progress card."""
 
     call: str
     tool: str
@@ -79,12 +79,12 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The agent waits for a decision before it acts. Until ``decide`` is sent, it does nothing.
+    """The agent waits for a decision before it acts; until ``decide`` is sent, it does nothing.
 
-    ``ask`` is the agent's request id. ``command`` is the exact command line for a shell tool, ``paths`` the
-    files an edit names, ``request`` the whole input as JSON text (what an approval binds to), ``directory`` where
-    it would act, empty when the agent does not say. With ``questions`` it wants no leave but an answer. ``act`` is
-    the kind of act that the driver takes it for.
+    ``ask`` is the agent's request id. ``command`` is the exact command line of a shell tool, ``paths`` the files
+    that an edit names, ``request`` the whole input as JSON text (what an approval binds to), ``directory`` where it
+    would act, empty when the agent does not say. With ``questions`` it wants an answer, not permission.
+    ``act`` is the kind of act that the driver assigns.
     """
 
     ask: str
@@ -99,7 +99,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Spending the agent reports, since its last report. ``cost_udollar`` is micro-dollars."""
+    """Usage that the agent reports, since its last report. ``cost_udollar`` is micro-dollars."""
 
     input_tokens: int
     output_tokens: int
@@ -108,9 +108,9 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The turn is over. ``claim`` is the agent's closing words, ``error`` the vendor's words for what went wrong.
+    """The turn ended. ``claim`` is the agent's closing message, ``error`` the vendor's words for what went wrong.
 
-    ``exit`` is how the process ended, where that ended the turn.
+    ``exit`` is how the process ended, if that ended the turn.
     """
 
     claim: str
@@ -120,13 +120,13 @@ class TurnEnded:
 
     @property
     def completed(self) -> bool:
-        """Whether the agent finished what it was asked for, as it says."""
+        """Whether the agent says it finished."""
         return self.outcome is TurnOutcome.COMPLETED
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A line nobody here understands yet. Kept, never dropped; ``raw`` is cut to 2,000 characters."""
+    """A line that the driver does not understand. Kept, never dropped; ``raw`` is cut to 2,000 characters."""
 
     raw: str
 
@@ -141,21 +141,21 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The agent may not; ``reason`` is told to it."""
+    """The agent may not; it is told the ``reason``."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class AskPerson:
-    """A person decides; the agent waits. ``reason`` says why it needs one."""
+    """A person decides; the agent waits. ``reason`` says why a person is needed."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A person's answer to an ``Asked`` with questions; ``kept`` is as :func:`fleet.questions.meant` made it."""
+    """A person's answer to an ``Asked`` with questions, in the form of :func:`fleet.questions.meant`."""
 
     kept: str
 

@@ -7,7 +7,7 @@ import time
 
 
 class SystemClock:
-    """This machine's wall clock, and waiting on the event loop."""
+    """This machine's wall clock, and sleeping on the event loop."""
 
     def now_us(self) -> int:
         """Microseconds since the epoch."""

@@ -1,6 +1,6 @@
-"""How a process ended, as a union: only ``Exited(0)`` is success.
+"""How a process ended, as a union; only ``Exited(0)`` is success.
 
-An integer cannot say "we do not know". ``Lost`` can, and is never a pass and never a fail.
+An integer cannot express "unknown". ``Lost`` can: it is neither a pass nor a fail.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Exited(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", t
 class Signalled(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag="signalled", rename={"name": "signal"}
 ):
-    """The process was ended by the signal ``name`` (for example ``SIGKILL``)."""
+    """The process was killed by the signal ``name`` (for example ``SIGKILL``)."""
 
     name: str
 
@@ -62,7 +62,7 @@ def succeeded(exit_: Exit) -> bool:
 
 
 def from_wait_status(raw: int) -> Exit:
-    """The exit that a raw ``waitpid`` status (not an exit code) describes."""
+    """The exit for a raw ``waitpid`` status (not an exit code)."""
     if os.WIFEXITED(raw):
         return Exited(os.WEXITSTATUS(raw))
     if os.WIFSIGNALED(raw):
@@ -71,11 +71,11 @@ def from_wait_status(raw: int) -> Exit:
             return Signalled(signal.Signals(number).name)
         except ValueError:
             return Signalled(f"SIG{number}")
-    return Lost(f"wait status {raw:#x} describes no end")
+    return Lost(f"wait status {raw:#x} does not describe an end")
 
 
 def to_json(exit_: Exit) -> dict[str, Any]:
-    """The form that a ledger event and a receipt carry, tagged by ``how``."""
+    """The form in ledger events and receipts, tagged by ``how``."""
     body: dict[str, Any] = msgspec.to_builtins(exit_)
     return body
 
@@ -89,6 +89,6 @@ def from_json(body: dict[str, Any]) -> Exit:
             attempted="read an exit",
             on=repr(body)[:200],
             cause=str(error),
-            hint="Another version wrote the record",
+            hint="Another version may have written the record",
         ) from error
     return exit_

@@ -1,7 +1,7 @@
-"""Named places where a test may kill the controller with SIGKILL, to prove that nothing is lost there.
+"""Named places where a test can kill the controller with SIGKILL, to prove that nothing is lost there.
 
-``AIRBOSS_FAILPOINT=name`` dies at the first visit of ``name``, ``name:3`` at the third. Unset, a visit costs one
-dictionary look-up.
+``AIRBOSS_FAILPOINT=name`` kills at the first visit of ``name``, ``name:3`` at the third. When unset, a visit costs
+one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 
-#: Every failpoint there is, in the order a task meets them; the crash scenario visits each.
+#: All failpoints, in the order in which a task reaches them; the crash scenario visits each.
 NAMES = (
     "session-placed",
     "workspace-prepared",
@@ -35,7 +35,7 @@ _visits: dict[str, int] = {}
 
 
 def failpoint(name: str) -> None:
-    """Dies here if the environment asks for it."""
+    """Kills this process if the environment asks for it."""
     wanted = os.environ.get("AIRBOSS_FAILPOINT")
     if not wanted:
         return

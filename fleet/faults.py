@@ -1,13 +1,14 @@
-"""Named places where a test makes a call fail while the process lives on. ``fleet/failpoints.py`` kills instead.
+"""Named places where a test makes a call fail while the process keeps running. ``fleet/failpoints.py`` kills
+instead.
 
 ``AIRBOSS_FAULT`` takes one or more of these, separated by spaces::
 
     store.commit          the first commit fails
     store.commit:3        the first three fail
-    store.commit:60s      every commit fails for 60 seconds, from the first one on
+    store.commit:60s      every commit fails for 60 seconds, starting with the first
     store.commit@12:3     the twelfth, thirteenth and fourteenth fail
 
-Each point raises what the real fault raises. A point that is not set costs one dictionary look-up.
+Each point raises the same error as the real fault. A point that is not set costs one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Point(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Which visits of a point fail: from visit ``first`` on, ``times`` of them, or all within ``seconds``."""
+    """Which visits of a point fail: starting at visit ``first``, ``times`` of them, or all within ``seconds``."""
 
     point: Point
     first: int = 1
@@ -52,7 +53,7 @@ class Fault:
 
     @classmethod
     def parse(cls, spec: str) -> Fault:
-        """Reads one item of ``AIRBOSS_FAULT``. Raises ``ValueError`` for anything else."""
+        """Parses one item of ``AIRBOSS_FAULT``. Raises ``ValueError`` for anything else."""
         found = _SPEC.fullmatch(spec)
         if found is None or found["point"] not in set(Point):
             raise ValueError(f"not a fault: {spec!r}")
@@ -67,7 +68,7 @@ class Fault:
 
 
 class Injected:
-    """A fault that is set. ``visits`` and ``raised`` count since then; any thread may visit."""
+    """An active fault. ``visits`` and ``raised`` count since it was set; any thread may visit."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -76,7 +77,7 @@ class Injected:
         self._lock = threading.Lock()
 
     def visit(self) -> None:
-        """Raises where this visit is one that fails."""
+        """Raises if this visit must fail."""
         with self._lock:
             self.visits += 1
             if not self._fails():
@@ -97,7 +98,7 @@ class Injected:
 
 
 def fault(point: Point) -> None:
-    """Raises here what the real fault would raise, if a test asked for it."""
+    """Raises the real fault's error here, if a test asked for it."""
     injected = _injected.get(point)
     if injected is not None:
         injected.visit()
@@ -105,7 +106,7 @@ def fault(point: Point) -> None:
 
 @contextlib.contextmanager
 def injected(wanted: Fault) -> Iterator[Injected]:
-    """Sets a fault for the block, in this process; one a point at a time."""
+    """Activates a fault for the block, in this process; at most one per point."""
     made = Injected(wanted)
     _injected[wanted.point] = made
     try:

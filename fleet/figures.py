@@ -1,7 +1,8 @@
-"""Figures about the fleet, recomputable by anyone from the ledger.
+"""Figures about the fleet, which anyone can recompute from the ledger.
 
-A tool call is counted on the UTC day it ended, by what its agent's driver says of it: ok, failed or denied. One
-whose process ended first is unfinished. The error rate is ``failed / (ok + failed)``; the others stand apart.
+A tool call counts on the UTC day it ended, with the outcome that the agent's driver reports: ok, failed or denied.
+If its process ended first, it is unfinished. The error rate is ``failed / (ok + failed)``; the others are not in
+it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class ToolCalls:
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> ToolCalls:
-        """From counts by outcome."""
+        """Builds it from counts by outcome."""
         return cls(*(counts.get(outcome, 0) for outcome in ("ok", "failed", "denied", UNFINISHED)))
 
     def error_rate(self) -> str:
-        """``0.0046% err``, two significant digits; says so when nothing was counted."""
+        """``0.0046% err``, with two significant digits; or a note when nothing was counted."""
         counted = self.ok + self.failed
         if not counted:
             return "no tool calls yet"
@@ -48,7 +49,7 @@ class ToolCalls:
 
 
 class ToolCallCounter:
-    """Folds ledger events, in order, into counts by UTC day and outcome. Seeing an event twice changes nothing."""
+    """Counts ledger events, in order, by UTC day and outcome. Seeing an event twice changes nothing."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -56,7 +57,7 @@ class ToolCallCounter:
         self.open_calls: dict[str, set[str]] = {}
 
     def fold(self, events: Iterable[Recorded]) -> None:
-        """Counts events that are newer than ``seq``."""
+        """Counts the events newer than ``seq``."""
         for recorded in events:
             if recorded.seq <= self.seq:
                 continue
@@ -72,7 +73,7 @@ class ToolCallCounter:
                     self._day(recorded.time_us)[UNFINISHED] += len(self.open_calls.pop(session, ()))
 
     def total(self) -> ToolCalls:
-        """Everything counted."""
+        """The sum of all counts."""
         return ToolCalls.of(sum(self.days.values(), Counter()))
 
     def _day(self, time_us: int) -> Counter[str]:
@@ -80,7 +81,7 @@ class ToolCallCounter:
 
 
 def active(sessions: Iterable[Session], now_us: int) -> int:
-    """How many of these have a process that was seen alive within the last minute."""
+    """How many of these sessions have a process that was seen alive within the last minute."""
     return sum(
         1
         for session in sessions

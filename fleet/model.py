@@ -1,6 +1,6 @@
-"""The nouns of the house: Machine, Repo, Task, Session, Turn, Snapshot; and the moves a task may make.
+"""The core nouns: Machine, Repo, Task, Session, Turn, Snapshot; and the moves a task may make.
 
-Pure data. A person's unit is a task, a machine's is a session, the law's is a commit.
+Pure data. People deal with tasks, machines with sessions, gates with commits.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class Isolation(StrEnum):
 
     @property
     def unsafe(self) -> bool:
-        """True when one login does everything."""
+        """Whether one login does everything."""
         return self is Isolation.UNSAFE_SAME_USER
 
 
 class TaskMode(StrEnum):
-    """``CHANGE`` ends in a landing; ``ASK`` is read-only and ends in an answer."""
+    """``CHANGE`` ends with a landing; ``ASK`` is read-only and ends with an answer."""
 
     CHANGE = "change"
     ASK = "ask"
 
 
 class TaskState(StrEnum):
-    """Where a task stands. The last seven are ends."""
+    """A task's state. The last seven are final."""
 
     QUEUED = "queued"
     PREPARING = "preparing"
     RUNNING = "running"
-    STALLED = "stalled"  # its turn stopped short: a person says whether it goes on, is judged as it is, or stops
+    STALLED = "stalled"  # its turn stopped early: a person decides what follows
     JUDGING = "judging"
     HELD = "held"
     LANDING = "landing"
@@ -54,22 +54,22 @@ class TaskState(StrEnum):
 
 
 class PipeEnd(StrEnum):
-    """What became of a session's process. ``NONE``: nothing yet, it may live."""
+    """How a session's process ended. ``NONE``: not ended, or not known."""
 
     NONE = ""
-    GONE = "gone"  # its whole tree was seen gone
-    ENDED = "ended"  # it ended, and something that it started may live on
+    GONE = "gone"  # its whole process tree has ended
+    ENDED = "ended"  # it ended, but processes that it started may still run
     LOST = "lost"  # no trusted exit record
     UNAVAILABLE = "unavailable"  # it never started
 
 
 class TurnCause(StrEnum):
-    """Why a turn began."""
+    """Why a turn started."""
 
     REQUEST = "request"
     REWORK = "rework"
     SAID = "said"
-    GO_ON = "go-on"  # a person let a turn that stopped short go on
+    GO_ON = "go-on"  # a person continued a turn that stopped early
 
 
 ENDS = frozenset(
@@ -97,7 +97,7 @@ _BAD_ENDS = frozenset(
     {TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST, TaskState.STOPPED}
 )
 
-#: Only a verdict leads out of ``judging`` towards ``landing``; nothing else reaches ``landed``.
+#: Only a verdict leads from ``judging`` towards ``landing``; nothing else reaches ``landed``.
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _Q: frozenset({_P}) | _BAD_ENDS,
     _P: frozenset({_R}) | _BAD_ENDS,
@@ -109,7 +109,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     **{end: frozenset() for end in ENDS},
 }
 
-#: Exit status of a command that waited for a task, by the state it ended or waits in.
+#: Exit status of a command that waited for a task, by the task's final or waiting state.
 STATUS_OF_STATE: dict[TaskState, int] = {
     TaskState.LANDED: 0,
     TaskState.ANSWERED: 0,
@@ -124,7 +124,8 @@ STATUS_OF_STATE: dict[TaskState, int] = {
 
 
 def status_of(task: Task) -> int:
-    """Exit status of a command that waited for the task. A question whose turn stalled has no answer: 3."""
+    """Exit status of a command that waited for the task: 3 for a question whose turn stopped early, since it has no
+    answer."""
     if task.mode is TaskMode.ASK and task.state is TaskState.STALLED:
         return STATUS_OF_STATE[TaskState.UNAVAILABLE]
     return STATUS_OF_STATE[task.state]
@@ -137,9 +138,9 @@ def may_move(old: TaskState, new: TaskState) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PersonId:
-    """Who somebody is to us: a platform's own user id, never a name or a channel.
+    """A person's identity: a platform's own user id, never a display name or a channel.
 
-    ``workspace`` is Slack's team id, empty on Telegram, and the host name on the console.
+    ``workspace`` is Slack's team id; empty on Telegram, the host name on the console.
     """
 
     platform: str
@@ -158,7 +159,7 @@ class PersonId:
 
 @dataclass(frozen=True, slots=True)
 class ChatRef:
-    """A place a card can be sent to: an adapter's name, its chat id and, where there is one, a thread."""
+    """A place for cards: an adapter's name, its chat id and, if any, a thread."""
 
     adapter: str
     chat: str
@@ -172,11 +173,11 @@ class Task:
     id: str
     repo: str
     agent: str
-    machine: str  # the one the person asked for; empty: any that fits
+    machine: str  # requested by the person; empty: any that qualifies
     prompt: str
     mode: TaskMode
     state: TaskState
-    why: str  # why it is in this state, for a person; empty when the state says all
+    why: str  # why it is in this state, for a person; may be empty
     requester: str  # str(PersonId)
     origin: ChatRef
     created_us: int
@@ -188,16 +189,16 @@ class Task:
 class Session:
     """One agent's conversation on one machine, in one worktree.
 
-    ``conversation`` is the UUID we gave it. ``pipe`` is the id of the runner's pipe that now carries its process
-    and ``pipe_end`` what became of that. ``one_turn``: the process ends with its turn. ``spool_offset`` is how
-    far the pipe's output is committed, ``driver_state`` the driver's own JSON as of there.
+    ``conversation`` is the UUID that we gave it. ``pipe`` is the id of the runner's pipe for its current process,
+    and ``pipe_end`` how that process ended. ``one_turn``: the process ends with its turn. ``spool_offset`` is how
+    much of the pipe's output is committed, ``driver_state`` the driver's own JSON at that offset.
     """
 
     id: str
     task: str
     machine: str
     agent: str
-    base: str  # commit the work started from
+    base: str  # the commit that the work started from
     workspace: str  # absolute path on the machine
     isolation: Isolation
     conversation: str
@@ -207,17 +208,17 @@ class Session:
     nonce: str
     spool_offset: int
     driver_state: str
-    resume: str  # the agent's own id of the conversation; empty until it said it
+    resume: str  # the agent's own conversation id; empty until reported
     started_us: int
-    ended_us: int  # 0 while it goes on
+    ended_us: int  # 0 while it is open
     seen_us: int  # last evidence that its process was alive; 0: none yet
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One prompt and what came of it. ``snapshot`` is the commit the controller made; empty before.
+    """One prompt and its result. ``snapshot`` is the commit that the controller made; empty before.
 
-    ``outcome`` is ``None`` while it goes on. ``error`` is the vendor's words for what ended it, redacted; ``exit``
+    ``outcome`` is ``None`` while it runs. ``error`` is the vendor's words for what ended it, redacted; ``exit``
     is in words, and empty unless the end of the process ended the turn.
     """
 
@@ -226,7 +227,7 @@ class Turn:
     number: int
     cause: TurnCause
     prompt: str
-    claim: str  # the agent's own closing words: testimony
+    claim: str  # the agent's closing message: testimony
     snapshot: str
     tree: str
     started_us: int

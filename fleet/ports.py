@@ -1,6 +1,6 @@
-"""What the fleet needs from outside its pure core, as protocols. ``bot/app.py`` is the only place that wires them.
+"""Protocols for what the core needs from outside. Only ``bot/app.py`` connects them to implementations.
 
-Every port has one contract suite in ``tests/contracts/`` that each implementation passes.
+Each port has one contract suite in ``tests/contracts/`` that every implementation passes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleet.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A short command that has ended. ``out`` and ``err`` are cut at the limit given to ``run``."""
+    """A short command that has ended. ``out`` and ``err`` are cut at ``run``'s limit."""
 
     exit: Exit
     out: bytes
@@ -31,7 +31,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """What the runner saw of the machine and login it runs as. ``disk_free`` is bytes, ``clock_us`` epoch µs."""
+    """Facts from the runner about its machine and login. ``disk_free`` is bytes, ``clock_us`` epoch µs."""
 
     user: str
     uid: int
@@ -45,16 +45,16 @@ class LoginFacts:
     disk_free: int
     clock_us: int
     contained: bool  # a PID namespace can be made here
-    walled: bool  # so can a run's walls: namespaces with a root of its own
+    walled: bool  # a run's walls can be built here: namespaces with their own root file system
 
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """Namespaces with a root of their own around a process: it sees its ``room`` as ``isolation.INSIDE``, the
-    system's directories read-only, and nothing else of the machine.
+    """Namespaces with their own root file system around a process. It sees its ``room`` as ``isolation.INSIDE``,
+    the system's directories read-only, and nothing else of the machine.
 
     ``room`` is a directory on the machine with ``scratch`` in it, which becomes ``/tmp``. ``read``: further
-    directories that it may read. ``network``: the machine's network instead of a loopback of its own.
+    directories that it may read. ``network``: share the machine's network instead of loopback only.
     """
 
     room: str
@@ -66,16 +66,14 @@ class Walls:
 class PipeSpec:
     """A process to run behind a durable pipe. Nothing in it may appear in a process list.
 
-    ``id`` is unique for all time; starting it again finds the first one. ``nonce`` is a secret of the controller
-    and the supervisor alone: it never comes back, the exit record carries an HMAC-SHA-256 of itself keyed by it.
-    ``env`` is added to a clean base (HOME, PATH, USER, LANG) unless ``bare_env``, when it is everything but
-    ``AIRBOSS_PIPE=<id>``, which marks every process of the tree so that ``stop`` finds those that left it.
-    ``stdin`` keeps standard input open for ``send``; otherwise the process reads end-of-file. ``merge`` sends
-    standard error to the output spool too. ``contain`` asks for a PID namespace where the machine has one; with
-    ``walls`` (whose paths ``cwd``, ``argv`` and ``env`` then use) it does not start where they cannot be built.
-    ``limits``: what it may take of the machine, see ``RunLimits``.
-    ``expect_tree`` is (directory, git tree id): the supervisor hashes the directory itself just before the start,
-    and does not start on a difference.
+    ``id`` is unique forever; starting it again finds the first process. ``nonce`` is known only to the controller
+    and the supervisor: the exit record carries an HMAC-SHA-256 of itself keyed by it. ``env`` is added to a clean
+    base (HOME, PATH, USER, LANG) unless ``bare_env``; then it is everything except ``AIRBOSS_PIPE=<id>``, which
+    marks every process of the tree so that ``stop`` finds those that left it. ``stdin`` keeps standard input open
+    for ``send``; otherwise the process reads end of file. ``merge`` also sends standard error to the output spool.
+    ``contain`` asks for a PID namespace where the machine has one. With ``walls`` (``cwd``, ``argv`` and ``env``
+    then use their paths) it does not start where they cannot be built. ``expect_tree`` is (directory, git tree id):
+    the supervisor hashes the directory just before the start, and does not start when the id differs. ``limits``: see ``RunLimits``.
     """
 
     id: str
@@ -96,7 +94,7 @@ class PipeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Bytes of the spool that begin at byte ``offset``."""
+    """Bytes of the spool that start at byte ``offset``."""
 
     offset: int
     data: bytes
@@ -118,17 +116,17 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """The spool cannot be written (a full disk): nothing more is read until it can. Nothing is lost."""
+    """The spool cannot be written (a full disk): reading pauses until it can. Nothing is lost."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last thing a pipe tells. ``exit`` is ``Lost`` when the record is missing, forged or doubled.
+    """The last event of a pipe. ``exit`` is ``Lost`` when the record is missing, forged or not the only one.
 
-    ``unavailable`` is not empty when the command was never started (program missing, wrong tree).
-    ``gone`` is true when the supervisor saw every process of the tree gone.
+    ``unavailable`` says why the command was never started (program missing, wrong tree); empty when it was.
+    ``gone``: the supervisor saw the whole process tree end.
     """
 
     exit: Exit
@@ -151,7 +149,7 @@ class Executor(Protocol):
     """One login on one machine, reached through the runner.
 
     Every method raises ``Unreachable`` when the link is down (the runner's processes live on) and
-    ``Unavailable`` when the machine answers but cannot (no python3, disk full). Calls are safe to repeat.
+    ``Unavailable`` when the machine answers but fails (no python3, disk full). Calls are safe to repeat.
     """
 
     @property
@@ -160,10 +158,10 @@ class Executor(Protocol):
 
     @property
     def root(self) -> str:
-        """Absolute path of our directory under this login (``~/.airboss``), known after ``facts``."""
+        """Absolute path of our directory under this login (``~/.airboss``); known after ``facts``."""
 
     async def facts(self) -> LoginFacts:
-        """Connects if need be, and says who and what answers."""
+        """Connects if necessary and returns facts about the login and machine."""
 
     async def run(
         self,
@@ -176,57 +174,58 @@ class Executor(Protocol):
         timeout: float = 60.0,
         limit: int = 1 << 20,
     ) -> Ran:
-        """Runs a short command to its end; a file given for ``stdin``/``stdout`` is streamed.
+        """Runs a short command to its end; files given as ``stdin`` or ``stdout`` are streamed.
 
-        With ``stdout`` a file, at most ``limit`` bytes reach it and more raises ``Unavailable``.
-        ``timeout`` is seconds, and is ``TimedOut`` in the result.
+        With ``stdout`` a file, output beyond ``limit`` bytes raises ``Unavailable``. ``timeout`` is in seconds;
+        when it passes, the result's exit is ``TimedOut``.
         """
 
     async def write_file(self, path: str, data: bytes, mode: int = 0o600) -> None:
-        """Writes ``path`` atomically, parents included; a relative path is under ``root``."""
+        """Writes ``path`` atomically and creates parent directories; a relative path is under ``root``."""
 
     async def read_file(self, path: str, limit: int) -> bytes:
-        """The first ``limit`` bytes of a file. Raises ``Unavailable`` when there is none."""
+        """The first ``limit`` bytes of a file. Raises ``Unavailable`` when it does not exist."""
 
     async def remove_tree(self, path: str) -> None:
-        """Removes a directory under ``root`` and all below it; none there is fine."""
+        """Removes a directory under ``root`` with its content; a missing one is fine."""
 
     async def start(self, spec: PipeSpec) -> None:
-        """Starts the process, or finds that ``spec.id`` was started before."""
+        """Starts the process, unless ``spec.id`` was started before."""
 
     def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
-        """The pipe's life from byte ``offset`` of its spool on; ends after ``Ended``. A pipe that is not
-        there at all yields ``Ended(Lost(...))``. At least one event every five seconds while it lives."""
+        """Yields the pipe's events from byte ``offset`` of its spool; the last is ``Ended``. A pipe that does not
+        exist yields ``Ended(Lost(...))``. While it lives there is at least one event every five seconds."""
 
     async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
-        """Appends input that begins at byte ``position`` of all input; a repeat is found and ignored."""
+        """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored."""
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
-        """TERM, ``grace`` seconds, KILL, until no process of the tree is left. None there is fine.
+        """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended. A missing pipe
+        is fine.
 
-        Where the supervisor is dead (on Linux): KILL for what is below it, in its group or session, or still
-        carries the pipe's mark in its environment.
+        If the supervisor is dead (on Linux): sends KILL to its descendants, its group and session, and to every
+        process that carries the pipe's mark in its environment.
         """
 
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
         """The last ``limit`` bytes of the ``out`` or ``err`` spool."""
 
     async def forget(self, older_than_us: int) -> int:
-        """Retention: removes pipes that ended before that age; answers how many."""
+        """Retention: removes pipes that ended before that time; returns how many."""
 
     async def close(self) -> None:
-        """Drops the link; what runs on the machine goes on."""
+        """Closes the link; what runs on the machine continues."""
 
 
 # --- AgentDriver: a pure translator -----------------------------------------------------------------
 
 DriverState = dict[str, Any]
-"""A driver's own memory as plain JSON, opaque to everyone else; stored beside the spool offset."""
+"""A driver's own state as plain JSON, opaque to everything else; stored beside the spool offset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture for a model to look at. ``path``: where it lies on the machine, absolute."""
+    """A picture for a model. ``path``: absolute, on the machine."""
 
     media_type: str
     data: bytes
@@ -237,8 +236,8 @@ class Image:
 class Brief:
     """What a driver must know to launch or resume an agent. ``conversation`` is a UUID made by us.
 
-    ``images`` are those of the ``attachments`` that a driver may show to the model at once. ``ask`` are the
-    operator's words for what needs a person's yes.
+    ``images`` are those of the ``attachments`` that a driver may show to the model directly. ``ask`` are the
+    operator's words for what needs a person's permission.
     """
 
     conversation: str
@@ -246,7 +245,7 @@ class Brief:
     workspace: str
     program: tuple[str, ...]
     model: str = ""
-    resume: str = ""  # the agent's own id when an earlier process is to be gone on with
+    resume: str = ""  # the agent's own conversation id, to continue an earlier process
     read_only: bool = False
     attachments: tuple[str, ...] = ()  # absolute paths on the machine
     images: tuple[Image, ...] = ()
@@ -255,7 +254,7 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start the process. ``one_turn``: it ends with its turn, and a further turn is a new process."""
+    """How to start the process. ``one_turn``: it ends with its turn, and another turn needs a new process."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -264,7 +263,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a driver makes of one thing: its new state, what happened, the bytes to send, whether to close."""
+    """A driver's result: its new state, what happened, bytes to send, and whether to close the input."""
 
     state: DriverState
     happened: tuple[Happening, ...] = ()
@@ -273,7 +272,7 @@ class Step:
 
 
 class AgentDriver(Protocol):
-    """Folds an agent's lines into happenings, and decisions into lines. Deterministic."""
+    """Turns an agent's lines into events, and decisions into lines. Deterministic."""
 
     name: str
 
@@ -281,64 +280,64 @@ class AgentDriver(Protocol):
         """The command for this brief."""
 
     def open(self, brief: Brief) -> Step:
-        """The first state, and the bytes that begin the conversation, the prompt included."""
+        """The first state, and the bytes that start the conversation, including the prompt."""
 
     def feed(self, state: DriverState, line: bytes) -> Step:
-        """One line of output, without its newline. Never raises: what is not understood is ``Unknown``."""
+        """Reads one line of output, without its newline. Never raises: unknown lines become ``Unknown``."""
 
     def oversized(self, state: DriverState, size: int) -> Step:
-        """A line of ``size`` bytes beyond the decode cap was passed over (it is in the spool)."""
+        """A line of ``size`` bytes exceeded the decode limit and was skipped (the spool has it)."""
 
     def say(self, state: DriverState, text: str) -> Step:
-        """A person's or a gate's words: steers the running turn or begins the next one."""
+        """Text from a person or a gate: steers the running turn or starts the next one."""
 
     def decide(self, state: DriverState, ask: str, decision: Decision) -> Step:
-        """The answer to an ``Asked``. An ask that is not open gives an empty step."""
+        """Answers an ``Asked``. An ask that is not open gives an empty step."""
 
     def interrupt(self, state: DriverState) -> Step:
         """Asks the agent to stop its turn."""
 
     def finish(self, state: DriverState) -> Step:
-        """No further turn comes: lets the process end by itself."""
+        """No more turns follow: lets the process end."""
 
     def ended(self, state: DriverState, exit: Exit) -> Step:
-        """The process is gone. A turn that was open ends here (``command`` agents always end so)."""
+        """The process has ended. An open turn ends here (``command`` agents always end this way)."""
 
 
-# --- What the packages above implement ---------------------------------------------------------------
+# --- What gates implements ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A commit that asks to be judged, and where it came from. ``round`` counts its judgements, from 1."""
+    """A commit to judge, and where it came from. ``round`` counts its judgements, from 1."""
 
     task: Task
     session: Session
     turn: Turn
     commit: str
     tree: str
-    base: str  # the base-branch commit whose gate definitions count
+    base: str  # the base-branch commit whose gate definitions apply
     round: int
 
 
 class Gatekeeper(Protocol):
-    """Decides. A dispatcher cannot be built without one."""
+    """Decides what passes. A dispatcher cannot be built without one."""
 
     async def preflight(self, repo: str, base: str) -> None:
-        """Raises ``Refused`` when no change to this repository could ever be judged (no gates defined)."""
+        """Raises ``Refused`` when no change to this repository can ever be judged (no gates defined)."""
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Runs what the base branch and the operator demand. Repeating it after a crash is safe."""
+        """Runs the gates that the base branch and the operator require. Safe to repeat after a crash."""
 
     async def abandon(self, task: str) -> None:
-        """Ends what runs for a task that a person stopped; a judgement under way then ends and counts nothing."""
+        """Ends what runs for a task that a person stopped; its judgement then ends and does not count."""
 
     def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
-        """Answers an agent's in-band ``Asked`` at once: allow, deny, or ask a person."""
+        """Answers an agent's ``Asked`` immediately: allow, deny, or ask a person."""
 
 
 class Clock(Protocol):
-    """Waiting, so that tests need not."""
+    """Time, so that tests do not have to wait."""
 
     def now_us(self) -> int:
         """Microseconds since the epoch."""
@@ -348,5 +347,5 @@ class Clock(Protocol):
 
 
 def isolation_label(isolation: Isolation) -> str:
-    """The words for people wherever isolation must be said; empty when there is nothing to warn of."""
+    """The warning about isolation that people see; empty when there is nothing to warn about."""
     return "" if isolation is Isolation.SEPARATE_LOGINS else "⚠️ unsafe-same-user"

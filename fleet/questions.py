@@ -1,4 +1,4 @@
-"""What an agent wants to know from a person in the middle of its work, and the form in which the store keeps it."""
+"""Questions from an agent to a person, and how the store keeps them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``many``: more than one option may be chosen. Any other words are an answer too."""
+    """``many``: more than one option may be chosen. A person may also answer in other words."""
 
     text: str
     options: tuple[Option, ...] = ()
@@ -26,7 +26,7 @@ class Question:
 
 
 def to_json(questions: Sequence[Question]) -> str:
-    """The form the store keeps; empty for none."""
+    """The stored form; empty for no questions."""
     if not questions:
         return ""
     plain = [
@@ -47,9 +47,9 @@ def from_json(text: str) -> tuple[Question, ...]:
 
 
 def meant(questions: Sequence[Question], said: str) -> str:
-    """A person's words as the answer that is kept: options by their labels where their numbers were said.
+    """A person's reply as the answer to store: numbers become the labels of their options.
 
-    Several questions are answered by one line each, or by one number each; other words stand as they are.
+    Several questions are answered with one line each or one number each; other text stays as it is.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if len(questions) > 1 and len(lines) == 1 and _NUMBERS.fullmatch(lines[0]):
@@ -62,7 +62,7 @@ def meant(questions: Sequence[Question], said: str) -> str:
 
 
 def answers(count: int, kept: str) -> tuple[str, ...]:
-    """The kept answer as one for each of so many questions: its lines, or all of it for every one."""
+    """The stored answer, split into one for each of ``count`` questions: its lines, or the whole text for each."""
     lines = kept.split("\n")
     return tuple(lines) if len(lines) == count > 1 else (kept,) * count
 

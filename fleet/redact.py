@@ -1,7 +1,7 @@
-"""The one redactor: what is secret never reaches a log, a chat, a ledger line or a receipt.
+"""The redactor: secrets never reach a log, a chat, a ledger line or a receipt.
 
-It replaces every value of ``.env`` and everything shaped like a well-known kind of secret. It takes linear time on
-any input: patterns are anchored on literal text, and repeat possessively or within bounds.
+It replaces every value of ``.env`` and everything shaped like a known kind of secret. It takes linear time on any
+input: patterns are anchored on literal text, and repeat possessively or within bounds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 
 from fleet.untrusted import clean, shortened
 
-SHORTEST = 6  # characters: a shorter value (a port, a flag) stands in too many innocent places
+SHORTEST = 6  # characters: shorter values (a port, a flag) occur in too many harmless places
 LOG_LIMIT = 20_000  # characters of one log message
 
 _TEMPLATE = "‹redacted:{}›"
@@ -31,10 +31,10 @@ _GITHUB = re.compile(r"g(?:h[pousr]_|ithub_pat_)")
 
 
 class _Shape(NamedTuple):
-    """A kind of secret. Where none of ``needles`` is in a text, lower-cased if ``lower``, ``pattern`` has no match
-    there; nor has it where ``hint`` has none. To look for these first is many times faster than the pattern.
+    """A kind of secret. ``pattern`` cannot match a text that contains none of ``needles`` (lower-cased if
+    ``lower``), or no ``hint``. Looking for these first is many times faster than the pattern.
 
-    A group named ``keep`` stays in front of the mark, one named ``after`` behind it.
+    A group named ``keep`` stays before the mark, one named ``after`` behind it.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class _Shape(NamedTuple):
     hint: re.Pattern[str] | None = None
 
     def may_be_in(self, text: str) -> bool:
-        """False only where the pattern has no match."""
+        """False only when the pattern cannot match."""
         searched = text.lower() if self.lower else text
         if self.needles and not any(needle in searched for needle in self.needles):
             return False
@@ -58,7 +58,7 @@ class _Shape(NamedTuple):
         return before + _TEMPLATE.format(self.kind) + after
 
 
-# Needles for patterns without regard to case avoid i, k and s: these match letters that ``str.lower`` leaves alone.
+# Case-insensitive needles avoid i, k and s: these also match letters that ``str.lower`` leaves unchanged.
 _SHAPES: tuple[_Shape, ...] = (
     _Shape(
         "private-key",
@@ -131,9 +131,9 @@ _SHAPES: tuple[_Shape, ...] = (
 
 
 def _suspicious(text: str) -> bool:
-    """The one prefilter: whether a needle, or a hint without one, is in a text. A text with none holds no shape.
+    """The prefilter: whether a text contains a needle or a hint. Without either, no shape matches.
 
-    Written out, because a loop over the needles takes three times as long.
+    Written out because a loop over the needles takes three times as long.
     """
     if (
         "sk-" in text
@@ -160,21 +160,21 @@ def _suspicious(text: str) -> bool:
 
 
 class Redactor:
-    """Call it with a text, get the text without secrets. ``secrets`` are values, for example of ``.env``."""
+    """Callable: takes a text, returns it without secrets. ``secrets`` are values, for example of ``.env``."""
 
     __slots__ = ("_forms", "_known")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for value in secrets for form in _forms(value)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        # Our own marks match first and stay, so that a secret called "password" does not tear one apart.
+        # Our own marks match first and stay, so that a secret such as "password" does not split one.
         self._known = re.compile("|".join(map(re.escape, [*_MARKS, *longest_first])))
-        # A form that holds another needs no look of its own.
+        # A needle that contains another needle is redundant.
         self._forms = tuple(form for form in longest_first if not any(form != o and o in form for o in forms))
 
     def __call__(self, text: str) -> str:
-        """``text`` with each secret replaced by ``‹redacted:kind›``. Doing it twice changes nothing more."""
-        if len(text) < SHORTEST:  # no known value and no shape is as short
+        """``text`` with each secret replaced by ``‹redacted:kind›``. Applying it again changes nothing."""
+        if len(text) < SHORTEST:  # no known value or shape is that short
             return text
         for form in self._forms:
             if form in text:
@@ -199,7 +199,7 @@ def _mark_known(found: re.Match[str]) -> str:
 
 
 def _forms(value: str) -> set[str]:
-    """The ways a value gets written: as it is, in a URL, in JSON, and line by line."""
+    """The forms in which a value appears: as it is, in a URL, in JSON, and line by line."""
     written = {value, quote(value), quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
     written |= {json.dumps(value, ensure_ascii=False)[1:-1]}
     written |= {line.strip() for line in value.splitlines() if len(line.strip()) >= 16}
@@ -207,9 +207,9 @@ def _forms(value: str) -> set[str]:
 
 
 class RedactingFilter(logging.Filter):
-    """Redacts and cleans each record a handler gets: message, traceback and stack. Put it on handlers.
+    """Redacts and cleans each record of a handler: message, traceback and stack. Add it to handlers.
 
-    (A filter on a logger would not see what its children log.)
+    (A filter on a logger does not see what its child loggers log.)
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -217,7 +217,7 @@ class RedactingFilter(logging.Filter):
         self._redactor = redactor
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Always true: nothing is left out, only changed."""
+        """Always true: records are changed, never dropped."""
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
@@ -233,11 +233,11 @@ class RedactingFilter(logging.Filter):
         return True
 
     def _safe(self, text: str) -> str:
-        # Cleaned first: a terminal code in the middle of a secret would hide it from the redactor.
+        # Cleaned first: a terminal code inside a secret would hide it from the redactor.
         return shortened(self._redactor(clean(text, len(text))), LOG_LIMIT)
 
 
-#: Their INFO lines carry tokens in URLs, or whole messages of people.
+#: Their INFO lines contain tokens in URLs, or people's whole messages.
 QUIET_LOGGERS = (
     "aiohttp",
     "alembic",
@@ -259,7 +259,7 @@ class _PrivateLog(logging.handlers.RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         for older in Path(self.baseFilename).parent.glob(f"{Path(self.baseFilename).name}.*"):
             with contextlib.suppress(OSError):
-                older.chmod(0o600)  # rotated by a version that let others read it
+                older.chmod(0o600)  # rotated by a version that made it readable for others
         handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.fchmod(handle, 0o600)
         return os.fdopen(handle, "a", encoding="utf-8")
@@ -268,7 +268,7 @@ class _PrivateLog(logging.handlers.RotatingFileHandler):
 def setup_logging(home: Path, *, level: int = logging.INFO, console: bool = True) -> Redactor:
     """Logs to ``home/airboss.log`` (0600, 4 times 5 MB) and, with ``console``, to standard error; redacted.
 
-    Answers the redactor, which knows what ``home/.env`` holds. Calling it again replaces what it set up before.
+    Returns the redactor, which knows the values of ``home/.env``. Calling it again replaces the earlier set-up.
     Raises ``Misused`` when ``.env`` cannot be read, ``OSError`` when the log cannot be written.
     """
     from fleet.config.secrets import Secrets

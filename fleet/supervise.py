@@ -1,14 +1,14 @@
-"""Background work that cannot die unseen: the only place that makes asyncio tasks.
+"""Background work whose failure is always seen: the only place that makes asyncio tasks.
 
-Two kinds of work, and nothing between them:
+There are two kinds of work:
 
 - A *component* runs for as long as the controller does (the deliverer, the notifier, a flight).
-  :meth:`Supervisor.run` names it, logs each death with its traceback, shows it (``/status``, ``doctor``), and
-  begins it again with backoff, or ends the controller where beginning again is not safe.
-- *Owned* work ends with the block or the object that began it (a judgement under way, a reader of one pipe):
-  :func:`alongside` and :func:`own`. Its owner awaits its result or ends it with :func:`end`; no task stays behind.
+  :meth:`Supervisor.run` names it, logs each death with its traceback, reports it (``/status``, ``doctor``), and
+  restarts it with backoff, or ends the controller if restarting is not safe.
+- *Owned* work ends with the block or object that started it (a judgement, a pipe's reader): :func:`alongside` and
+  :func:`own`. Its owner awaits its result or ends it with :func:`end`; no task is left behind.
 
-The store being away is nobody's death: whatever it hits is begun again from the store until that answers.
+An unavailable store is not a death: the work is restarted from the store until the store answers.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 _STEADY_US: Final = 60_000_000
-"""A component that ran for so long before it died begins again without the backoff of earlier deaths."""
+"""A component that ran this long before it died restarts without the backoff of earlier deaths."""
 
 
 class OnDeath(Enum):
-    """What follows when a component raises, or returns although it should not."""
+    """What follows when a component raises, or returns unexpectedly."""
 
     RESTART = "restart"
     FATAL = "fatal"
@@ -44,10 +44,11 @@ class OnDeath(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a component is. ``deaths`` counts since the controller started; ``error`` is the last one's, one line.
+    """A component's state. ``deaths`` counts since the controller started; ``error`` is the last one's, in one
+    line.
 
-    ``running`` is false while it waits to be begun again. ``died_us`` is the controller's clock, 0: never.
-    ``store_away``: it waits for the store, which is no death.
+    ``running`` is false while it waits to restart. ``died_us`` is by the controller's clock, 0: never.
+    ``store_away``: it waits for the store, which does not count as a death.
     """
 
     name: str
@@ -59,23 +60,23 @@ class Health:
 
 
 class Component:
-    """A running component, as :meth:`Supervisor.run` gives it out."""
+    """A running component, returned by :meth:`Supervisor.run`."""
 
     def __init__(self, task: asyncio.Task[None], name: str) -> None:
         self._task, self.name = task, name
 
     @property
     def done(self) -> bool:
-        """True once it was ended, or ended by itself where that is allowed."""
+        """Whether it was ended, or returned where that is allowed."""
         return self._task.done()
 
     async def end(self) -> None:
-        """Cancels it and waits until it is over. Safe to call twice."""
+        """Cancels it and waits until it has ended. Safe to call twice."""
         await end(self._task)
 
 
 class Supervisor:
-    """Runs the components. ``failed`` ends with the error of a death that ends the controller."""
+    """Runs the components. ``failed`` gets the error of a death that ends the controller."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -85,9 +86,9 @@ class Supervisor:
         self.failed.add_done_callback(_retrieved)
 
     def run(self, name: str, work: Work, on_death: OnDeath = OnDeath.RESTART, *, ends: bool = False) -> Component:
-        """Begins ``work()`` and keeps it running. ``ends``: it may return, and is then done.
+        """Starts ``work()`` and keeps it running. ``ends``: it may return, and is then done.
 
-        ``LeadershipLost`` ends the controller whatever ``on_death`` says; ``StoreUnavailable`` never does.
+        ``LeadershipLost`` always ends the controller; ``StoreUnavailable`` never does.
         """
         self._components = [component for component in self._components if not component.done]
         self._health[name] = Health(name)
@@ -96,11 +97,11 @@ class Supervisor:
         return component
 
     def health(self) -> tuple[Health, ...]:
-        """Every component that runs or waits to be begun again, by name."""
+        """Every component that runs or waits to restart, by name."""
         return tuple(self._health[name] for name in sorted(self._health))
 
     async def close(self) -> None:
-        """Ends every component, the last begun first."""
+        """Ends every component, the newest first."""
         while self._components:
             await self._components.pop().end()
 
@@ -122,18 +123,18 @@ class Supervisor:
             self._health.pop(name, None)
 
     async def _once(self, name: str, work: Work) -> Exception | None:
-        """One life of a component; answers what ended it, ``None`` when it returned."""
+        """Runs a component once; returns what ended it, ``None`` when it returned."""
         self._health[name] = replace(self._health[name], running=True)
         try:
             await work()
-        except Exception as error:  # a cancel is no Exception, and passes
+        except Exception as error:  # a cancel is not an Exception and propagates
             return error
         return None
 
     def _ends_all(self, name: str, error: Exception | None, on_death: OnDeath) -> bool:
         before = self._health[name]
         if isinstance(error, StoreUnavailable):
-            _log.warning("%s waits for the store: %s", name, error)
+            _log.warning("%s is waiting for the store: %s", name, error)
             self._health[name] = replace(before, running=False, store_away=True)
             return False
         error = error or RuntimeError(f"{name} ended unexpectedly")
@@ -151,14 +152,14 @@ class Supervisor:
 
 
 def own(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """A task that its caller owns: awaits it, or ends it with :func:`end`, before letting go of it."""
+    """A task that its caller owns: the caller awaits it, or ends it with :func:`end`."""
     return asyncio.create_task(work, name=name)
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels these and waits until they are over; an error that nobody awaited is logged.
+    """Cancels these and waits until they have ended; an error that nobody awaited is logged.
 
-    Unlike awaiting them, it neither raises what they raised nor mistakes their cancel for the caller's own.
+    Unlike awaiting them, it does not raise their errors or confuse their cancel with the caller's own.
     """
     waited = [task for task in tasks if task is not asyncio.current_task()]
     for task in waited:
@@ -171,7 +172,8 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 
 class OwnedTasks:
-    """Any number of tasks that one object owns: an error is logged with its name, and none is left behind."""
+    """Any number of tasks that one object owns: errors are logged with the task's name, and no task is left
+    behind."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,13 +182,13 @@ class OwnedTasks:
         return len(self._tasks)
 
     def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Begins ``work``; nobody awaits its end."""
+        """Starts ``work``; nobody awaits its end."""
         task = own(work, name)
         self._tasks.add(task)
         task.add_done_callback(self._over)
 
     async def end(self) -> None:
-        """Cancels what still runs, and waits until it is over."""
+        """Cancels what still runs, and waits until it has ended."""
         while self._tasks:
             await end(*self._tasks)
 
@@ -197,20 +199,20 @@ class OwnedTasks:
 
 
 async def through_outages(work: Callable[[], Awaitable[T]], clock: Clock) -> T:
-    """What ``work()`` answers; done again, with backoff, for as long as the store is away."""
+    """The result of ``work()``; repeated with backoff while the store is unavailable."""
     for failures in itertools.count():
         try:
             return await work()
         except StoreUnavailable as error:
             _log.warning("waiting for the store: %s", error)
             await clock.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
-    raise AssertionError("a count has no end")
+    raise AssertionError("unreachable: itertools.count is endless")
 
 
 @asynccontextmanager
 async def alongside(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator[asyncio.Task[T]]:
-    """Runs ``work`` beside the block. The block awaits the task for its result; what still runs at the block's end
-    is cancelled, and over before the block is left."""
+    """Runs ``work`` beside the block. The block may await the task; if it still runs at the block's end, it is
+    cancelled and has ended before the block is left."""
     task = own(work, name)
     try:
         yield task
@@ -222,8 +224,8 @@ async def alongside(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator[as
 
 
 async def first(*awaited: Awaitable[Any]) -> set[int]:
-    """Waits until one of these is done; answers the positions of those that are. Coroutines that are not done are
-    ended; futures and tasks of the caller's are left as they are."""
+    """Waits until one of these is done; returns the positions of those that are done. Unfinished coroutines are
+    cancelled; futures and tasks of the caller are left alone."""
     tasks: list[asyncio.Future[Any]] = []
     ours: list[asyncio.Task[Any]] = []
     for work in awaited:
@@ -244,6 +246,6 @@ async def _awaited(work: Awaitable[Any]) -> None:
 
 
 def _retrieved(done: asyncio.Future[Any]) -> None:
-    """Marks an error as seen, so that asyncio does not report it a second time."""
+    """Marks an error as seen, so that asyncio does not report it again."""
     if not done.cancelled():
         done.exception()

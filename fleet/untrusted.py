@@ -1,7 +1,7 @@
-"""Text that an agent, a log, a file name or a repository wrote. It is shown; it never acts.
+"""Text written by an agent, a log, a file name or a repository. It is shown; it never acts.
 
-``clean`` is the one cleaner: after it a text cannot move a cursor, set a title, hide words or turn them round.
-That it becomes no markup, mention or link is the chat adapters' part, which know their platform's rules.
+``clean`` removes everything that could move a cursor, set a title, hide text or reverse it. Keeping it from
+becoming markup, a mention or a link is the job of each chat adapter, which knows its platform.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GONE: dict[int, int | None] = {
 def clean(text: str, limit: int = DEFAULT_LIMIT) -> str:
     """``text`` as plain visible characters, newlines and tabs, at most ``limit`` characters.
 
-    Newlines of all kinds become ``\\n``. What is too long keeps its beginning and its end.
+    Newlines of all kinds become ``\\n``. Text that is too long keeps its start and its end.
     """
     shown = _TERMINAL.sub("", text)
     shown = _NEWLINES.sub("\n", shown).translate(_GONE)
@@ -46,7 +46,7 @@ def clean(text: str, limit: int = DEFAULT_LIMIT) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """``text``, or its first two thirds and its end around a note of what is left out; ``limit`` characters."""
+    """``text``, or its first two thirds and its end around a note of what was cut; ``limit`` characters in all."""
     if len(text) <= limit:
         return text
     missing = len(text) - limit
@@ -54,7 +54,7 @@ def shortened(text: str, limit: int) -> str:
         note = f"\n… {missing} characters left out …\n"
         if missing == len(text) - limit + len(note):
             break
-        missing = len(text) - limit + len(note)  # what the note itself takes the place of is left out, too
+        missing = len(text) - limit + len(note)  # the text that the note replaces counts too
     room = limit - len(note)
     if room < len(note):
         return text[: max(0, limit - 1)] + "…"[:limit]
@@ -64,7 +64,7 @@ def shortened(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Untrusted:
-    """A text of somebody else's. ``raw`` is for storing; to show it, use ``str`` or :meth:`text`."""
+    """A text from an untrusted source. ``raw`` is for storing; to show it, use ``str`` or :meth:`text`."""
 
     raw: str
 
@@ -99,10 +99,10 @@ _TELLING = re.compile(
 
 
 def tail_that_matters(text: str, lines: int = 20) -> str:
-    """The lines of a failed gate's output that say why, in their order, and its last line; cleaned.
+    """The lines of a failed gate's output that explain the failure, in order, and its last line; cleaned.
 
-    Knows pytest, unittest, tracebacks and compilers; any other output gives its last ``lines`` lines. Lines are
-    cut at 300 characters. When too many tell, the first ones stay: later failures often follow from them.
+    Knows pytest, unittest, tracebacks and compilers; from other output it returns the last ``lines`` lines. Lines
+    are cut at 300 characters. If too many match, the first ones stay: later failures often follow from them.
     """
     every = [line.rstrip()[:_LINE_LIMIT] for line in clean(text, len(text) + 1).split("\n")]
     kept = [line for line in every if line]

@@ -1,4 +1,4 @@
-"""What a gate run found and what follows from it. Data only: nothing here runs or decides."""
+"""The result of a gate run and of all gates. Data only: nothing here runs or decides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleet.model import Isolation
 class GateOutcome(StrEnum):
     """``PASSED`` and ``FAILED`` are about the change; ``UNAVAILABLE`` and ``LOST`` are about us.
 
-    ``ABANDONED`` says nothing of either: we ended the run, because a person stopped the task.
+    ``ABANDONED`` is about neither: we ended the run because a person stopped the task.
     """
 
     PASSED = "passed"
@@ -25,7 +25,7 @@ class GateOutcome(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a verdict says of a commit."""
+    """A verdict on a commit."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -47,11 +47,11 @@ class JUnitCounts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the supervisor and the controller saw of one gate run.
+    """What the supervisor and the controller observed of one gate run.
 
-    ``tree`` is the tree the supervisor re-hashed in the checkout just before the command ran;
-    ``contained`` says the command had its own PID namespace; ``isolation`` is what was seen from inside it. Times
-    are microseconds since the epoch. ``reached``: the ``limits`` that it reached.
+    ``tree`` is the tree that the supervisor hashed in the checkout just before the command ran; ``contained``: the
+    command had its own PID namespace; ``isolation`` is what was seen from inside it. ``reached``: the ``limits`` that
+    it reached. Times are microseconds since the epoch.
     """
 
     exit: Exit
@@ -71,7 +71,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate over one commit. ``tail`` is untrusted output, cut to the lines that matter."""
+    """The result of one gate on one commit. ``tail`` is untrusted output, cut to the lines that matter."""
 
     run: str
     gate: str
@@ -85,7 +85,7 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The only thing that leaves ``judging``. ``reasons`` are for people, one line each."""
+    """The only way out of ``judging``. ``reasons`` are for people, one line each."""
 
     commit: str
     tree: str

@@ -21,7 +21,7 @@ from fleet.flight.moves import to_running
 from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.landing.base_branch import Landing
+from fleet.landing.base_branch import BaseBranch
 from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState, TurnCause
 from fleet.ports import Candidate
@@ -120,7 +120,7 @@ class World:
             executors=_Logins(self),
             workspaces=Workspaces(lambda: self.config.limits),
             repositories=lambda _: self.repository,
-            landings=lambda _: Landing(self.repository),
+            base_branches=lambda _: BaseBranch(self.repository),
             gatekeeper=self.judge,
             issue_receipt=self._receipt,
             clock=self.clock,
@@ -210,7 +210,7 @@ class World:
         self._answering(flight)
 
         async def work() -> None:
-            await flight.fly()
+            await flight.run()
             landed.set()
 
         supervisor = Supervisor(self.clock)

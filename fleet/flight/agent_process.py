@@ -1,7 +1,7 @@
-"""The agent's process under a task: begun, followed, given its next turn, ended. One at a time.
+"""The agent's process of a task: starts it, follows it, gives it its next turn, ends it. One at a time.
 
-What a process will be is committed before it is started, and starting it again finds it: so a controller that
-dies in between starts it once all the same.
+A process is committed before it is started, and starting it again finds it. So it starts even if the controller
+dies in between.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fleet.store.recording import record
 _LOST: Final = (TurnOutcome.CONVERSATION_LOST, TurnOutcome.CONTEXT_FULL)
 
 Also = Callable[[Tx], None]
-"""What else belongs into the transaction that begins a turn."""
+"""More work for the transaction that starts a turn."""
 
 
 class AgentProcess:
@@ -52,7 +52,7 @@ class AgentProcess:
     async def begin(
         self, session: Session, cause: TurnCause, prompt: str, also: Also, words: Words | None = None
     ) -> None:
-        """Commits to a new process and its first turn; ``follow`` starts it. ``words`` are read in that turn."""
+        """Commits a new process and its first turn; ``follow`` starts it. ``words`` are read in that turn."""
         await self.close()
         driver = self._services.driver_of(session)
         brief = self._brief(session, prompt)
@@ -88,9 +88,9 @@ class AgentProcess:
     async def go_on(
         self, session: Session, cause: TurnCause, text: str, also: Also, words: Words | None = None
     ) -> None:
-        """The same agent's next turn: on its living process where there is one, else in a new one.
+        """Starts the agent's next turn: in its living process if there is one, otherwise in a new process.
 
-        ``words`` are what people said that is in ``text``, and are read in that turn.
+        ``words`` are people's messages contained in ``text``; they are read in that turn.
         """
         follower = self._follower
         if follower is None and session.pipe_end is PipeEnd.NONE:
@@ -99,7 +99,7 @@ class AgentProcess:
             await follower.catch_up()
             if follower.session.pipe_end is PipeEnd.LOST:
                 raise Unavailable(
-                    attempted="go on with the agent",
+                    attempted="continue the agent",
                     on=session.machine,
                     cause="no trusted exit record of its process",
                 )
@@ -116,7 +116,7 @@ class AgentProcess:
         await follower.say(text, commit)
 
     async def _conversation(self, session: Session, text: str) -> tuple[Session, str]:
-        """What a new process goes on with: the same conversation, or a new one where it cannot be gone on with."""
+        """What a new process continues: the same conversation, or a new one if that is not possible."""
         turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
         lost = turns[-1].outcome in _LOST
         if session.resume and not lost:
@@ -125,7 +125,7 @@ class AgentProcess:
         return session, prompts.afresh(prompt, turns, text) if lost else prompts.from_the_start(prompt, text)
 
     async def follow(self, session: Session) -> Follower:
-        """Starts the session's process, or finds it, and follows it."""
+        """Starts the session's process, or finds it running, and follows it."""
         if self._follower is not None and self._follower.session.pipe == session.pipe:
             return self._follower
         await self.close()
@@ -148,13 +148,13 @@ class AgentProcess:
         return self._follower
 
     async def gone(self, session: Session) -> bool:
-        """Ends the session's process if it lives; True once its whole tree was seen gone."""
+        """Ends the session's process if it lives; True once its whole tree has ended."""
         if session.pipe_end is not PipeEnd.NONE:
             return session.pipe_end is PipeEnd.GONE
         follower = await self.follow(session)
         turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
-        if turns and not turns[-1].ended_us:  # a stop, or an error, left it open
-            follower.during(turns[-1])
+        if turns and not turns[-1].ended_us:  # left open by a stop or an error
+            follower.set_turn(turns[-1])
         return await follower.gone()
 
     async def interrupt(self) -> None:
@@ -163,7 +163,7 @@ class AgentProcess:
             await self._follower.interrupt()
 
     async def close(self) -> None:
-        """Stops following; the process goes on."""
+        """Stops following; the process continues."""
         if self._follower is not None:
             follower, self._follower = self._follower, None
             await follower.close()

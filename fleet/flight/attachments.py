@@ -1,6 +1,6 @@
-"""The way of a person's file to the agent: from the controller's disk to the machine, beside the worktree.
+"""Brings a person's files to the agent: from the controller's disk to the machine, beside the worktree.
 
-A file lies under the login's ``inbox/``, outside the worktree, so that it never becomes part of a change.
+Files are stored under the login's ``inbox/``, outside the worktree, so that they never become part of a change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fleet.store.chat.attachments import Kept
 from fleet.store.core import Store
 
 IMAGE_LIMIT: Final = 3_500_000
-"""Bytes of a picture that a model is shown; a larger one is handed over as a file only."""
+"""The largest picture, in bytes, that a model is shown; a larger one is only given as a file."""
 
 IMAGES: Final = 4
 
@@ -35,7 +35,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """Files as the agent finds them: absolute paths on its machine, and those that are pictures."""
+    """Files as the agent finds them: absolute paths on its machine, and which of them are pictures."""
 
     paths: tuple[str, ...] = ()
     images: tuple[Image, ...] = ()
@@ -47,16 +47,16 @@ def inbox_of(store: Store, session: Session) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A sender's file name as one path component that no shell and no terminal stumbles over."""
+    """A sender's file name as one path component that is safe in shells and terminals."""
     plain = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".-_")
     return plain[-80:] or "file"
 
 
 def picture_type(data: bytes) -> str:
-    """The media type of a picture that models take, by its first bytes; empty for anything else.
+    """The media type of a picture that models accept, by its first bytes; empty for anything else.
 
-    The sender's word is not enough: a vendor refuses the whole request when a picture is not what it is said to be,
-    and with it every later request of that conversation.
+    The declared type is not enough: a vendor refuses the whole request when a picture is not of its declared type,
+    and every later request of that conversation too.
     """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
@@ -64,15 +64,15 @@ def picture_type(data: bytes) -> str:
 
 
 async def of_request(store: Store, executor: Executor, session: Session) -> Enclosed:
-    """Hands over what came with the task's request. Raises ``Misused`` when a file is gone."""
+    """Sends the files of the task's request. Raises ``Misused`` when a file is missing."""
     kept = await store.read(lambda tx: attachment_rows.of_note(tx, session.task, attachment_rows.REQUEST))
     return await _hand_over(store, executor, session, kept)
 
 
 async def of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
-    """Hands over the files of every note that waits. Answers the newest of these notes, and paths by note.
+    """Sends the files of every waiting note. Returns the newest of these notes, and paths by note.
 
-    While the machine cannot be reached, no note may be taken: the answer is then 0.
+    While the machine is unreachable, no note may be taken: it then returns 0.
     """
     try:
         return await _of_notes(store, executor, session)
@@ -88,7 +88,7 @@ async def _of_notes(store: Store, executor: Executor, session: Session) -> tuple
         try:
             by_note[number] = (await _hand_over(store, executor, session, mine)).paths
         except Misused as error:
-            by_note[number] = (f"{safe_name(error.on)} (lost before it got here)",)
+            by_note[number] = (f"{safe_name(error.on)} (lost before it was sent)",)
     return newest, by_note
 
 
@@ -111,8 +111,8 @@ def _read(kept: Kept) -> bytes:
         return Path(kept.path).read_bytes()
     except OSError as error:
         raise Misused(
-            attempted="hand a file to the agent",
+            attempted="send a file to the agent",
             on=kept.name,
             cause=error.strerror or str(error),
-            hint="Send it again with the words.",
+            hint="Send it again with your message.",
         ) from error

@@ -1,4 +1,4 @@
-"""The end of a task's sessions: what still runs is ended, what it left on the machine goes or stays to be read."""
+"""Closes a task's sessions: ends what still runs, and removes or keeps what is on the machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 async def close_sessions(services: Services, task: Task, agent: AgentProcess) -> None:
-    """Closes every session of an ended task. A landed workspace goes; any other stays to be read.
+    """Closes every session of an ended task. A landed workspace is removed; others stay for reading.
 
-    What a machine does not let go of is left behind there, and the session says so. Raises only what the store
-    and the leases raise: then it is done again.
+    If a machine cannot clean up, the session records what was left behind. Raises only errors of the store and the
+    leases; the caller then repeats it.
     """
     for session in await services.store.read(lambda tx: sessions.of_task(tx, task.id)):
         if session.ended_us:
@@ -32,7 +32,7 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
             raise
         except Exception as error:
             if not isinstance(error, AirbossError):
-                _log.exception("ending session %s", session.id)
+                _log.exception("closing session %s failed", session.id)
             why = f"left behind on {session.machine}: {error}"
         else:
             why = ""

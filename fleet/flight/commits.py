@@ -22,16 +22,16 @@ from fleet.store.recording import record
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """An agent's question, and the gatekeeper's answer to it."""
+    """An agent's question, and the gatekeeper's ruling."""
 
     asked: Asked
     ruling: Ruling
 
 
 def save(tx: Tx, session: Session, step: Step, offset: int | None = None) -> Session:
-    """The driver's new state and its input for the process, with how far the output was read.
+    """Stores the driver's new state, its input for the process, and how much output was read.
 
-    Once its input was closed, a process is sent nothing more: ending it may be done a second time.
+    Once its input is closed, a process is sent nothing more; ending it twice is fine.
     """
     if (step.send or step.eof) and not sessions.input_closed(tx, session.pipe):
         sessions.queue_input(tx, session.pipe, step.send, eof=step.eof)
@@ -55,7 +55,7 @@ def take_step(
     offset: int | None = None,
     approval_hours: int,
 ) -> Session:
-    """All that a driver's step says happened, and what follows from it."""
+    """Commits a driver's step and what follows from it."""
     turn_id = turn.id if turn else ""
     redact = tx.store.redact
     for event in events_of(step.happened, redact):
@@ -102,7 +102,7 @@ def _rule(tx: Tx, session: Session, turn_id: str, ruled: Ruled, approval_hours: 
 
 
 def take_answers(tx: Tx, session: Session, turn: Turn | None, driver: AgentDriver) -> Session:
-    """Tells the agent each answer of a person that it has not been told."""
+    """Sends the agent each answer of a person that it has not received."""
     approvals.expire(tx, session.id)
     for answer in approvals.take_decided(tx, session.id):
         asked = approvals.approval(tx, answer.id)
@@ -118,7 +118,7 @@ def take_answers(tx: Tx, session: Session, turn: Turn | None, driver: AgentDrive
 def take_words(
     tx: Tx, session: Session, turn: Turn, driver: AgentDriver, *, newest: int, files: Mapping[int, tuple[str, ...]]
 ) -> Session:
-    """Steers the running turn with what people said, up to the note ``newest``; ``files`` are paths by note."""
+    """Steers the running turn with people's messages, up to the note ``newest``; ``files`` are paths by note."""
     for note in sessions.take_notes(tx, session.id, newest):
         step = driver.say(state_of(session), with_attachments(note.text, files.get(note.id, ())))
         said = PersonSaid(note.text, "steered")
@@ -128,7 +128,7 @@ def take_words(
 
 
 def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
-    """The process has ended: once in the ledger, however often it is seen."""
+    """Records the end of the process: once in the ledger, however often it is seen."""
     if session.pipe_end is not PipeEnd.NONE:
         return
     body = PipeEnded(
@@ -140,7 +140,7 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
     )
     record(tx, body, session, source=Source.SUPERVISOR)
     sessions.update(tx, session.id, pipe_end=_pipe_end(ended))
-    approvals.withdraw(tx, session=session.id, why="the process that asked is gone")
+    approvals.withdraw(tx, session=session.id, why="the process that asked has ended")
     for turn in sessions.turns(tx, session.id)[-1:]:
         stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED)
         if stopped_short and not turn.exit and isinstance(ended.exit, Exited) and ended.exit.code:
@@ -150,7 +150,7 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
 def _decision(answer: approvals.Answer) -> Decision:
     if answer.decision is ApprovalDecision.ANSWER:
         return Answered(answer.reason)
-    return Allow() if answer.allowed else Deny(answer.reason or "a person refused it")
+    return Allow() if answer.allowed else Deny(answer.reason or "denied by a person")
 
 
 def _pipe_end(ended: Ended) -> PipeEnd:

@@ -1,6 +1,6 @@
-"""Keeps every open task in flight, across restarts, for as long as this controller leads.
+"""Runs a flight for every open task, across restarts, for as long as this controller leads.
 
-Decides nothing: what a task does next is ``fleet/flight/flight.py``, whether it may land is the gatekeeper's.
+It decides nothing: ``fleet/flight/flight.py`` decides a task's next step, the gatekeeper whether it may land.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RETENTION_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Aloft:
+class _RunningFlight:
     """A flight, and the component that runs it."""
 
     flight: Flight
@@ -31,32 +31,32 @@ class _Aloft:
 
 
 class Dispatcher:
-    """Runs a flight for each open task, each as a component of its own.
+    """Runs a flight for each open task, each as its own component.
 
-    Built with a gatekeeper (inside ``services``) or not at all.
+    It cannot be built without a gatekeeper (in ``services``).
     """
 
     def __init__(self, services: Services, supervisor: Supervisor, version: str) -> None:
         self._services, self._supervisor, self._version = services, supervisor, version
-        self._aloft: dict[str, _Aloft] = {}
+        self._flights: dict[str, _RunningFlight] = {}
         self._retention: Component | None = None
         self._announced = False
         self._woken = asyncio.Event()
         services.store.observe(self._note)
 
     def wake(self, task_id: str = "") -> None:
-        """A task was requested, or something about one changed; without an id, about any of them.
+        """A task was requested, or something about one changed; without an id, about any task.
 
-        Safe to call for nothing.
+        Harmless when nothing changed.
         """
-        for aloft_id, aloft in self._aloft.items():
-            if task_id in ("", aloft_id):
-                aloft.flight.wake()
+        for task_of, running in self._flights.items():
+            if task_id in ("", task_of):
+                running.flight.wake()
         self._woken.set()
 
     async def run(self) -> None:
-        """Until cancelled, which ends the flights too; the tasks stay where they are. Raises ``StoreUnavailable``:
-        called again, it goes on, and flights that are under way are not disturbed."""
+        """Runs until cancelled, which also ends the flights; the tasks keep their state. Raises
+        ``StoreUnavailable``: call it again, and it continues without disturbing the running flights."""
         try:
             await self._announce()
             if self._retention is None:
@@ -69,7 +69,7 @@ class Dispatcher:
                     async with asyncio.timeout(_LOOK_EVERY_S):
                         await self._woken.wait()
         except asyncio.CancelledError:
-            await self._land_all()
+            await self._end_flights()
             raise
 
     async def _announce(self) -> None:
@@ -83,20 +83,22 @@ class Dispatcher:
         self._announced = True
 
     def _launch(self, task: Task) -> None:
-        if task.id in self._aloft:
+        if task.id in self._flights:
             return
         flight = Flight(self._services, task)
 
-        async def fly() -> None:
-            await flight.fly()
-            self._aloft.pop(task.id, None)
+        async def run_flight() -> None:
+            await flight.run()
+            self._flights.pop(task.id, None)
             self._woken.set()
 
-        self._aloft[task.id] = _Aloft(flight, self._supervisor.run(f"task {task.id}", fly, ends=True))
+        self._flights[task.id] = _RunningFlight(
+            flight, self._supervisor.run(f"task {task.id}", run_flight, ends=True)
+        )
 
-    async def _land_all(self) -> None:
-        components = [aloft.component for aloft in self._aloft.values()]
-        self._aloft.clear()
+    async def _end_flights(self) -> None:
+        components = [running.component for running in self._flights.values()]
+        self._flights.clear()
         if self._retention is not None:
             components.append(self._retention)
             self._retention = None
@@ -104,17 +106,18 @@ class Dispatcher:
             await component.end()
 
     def _note(self, tx: Tx, recorded: Recorded) -> None:
-        """A slot that becomes free is news for every task that waits for one."""
+        """Wakes the waiting tasks when a slot becomes free."""
         if isinstance(recorded.event, SessionEnded):
             tx.after_commit(self._slot_free)
 
     def _slot_free(self) -> None:
-        for aloft in self._aloft.values():
-            if aloft.flight.task.state is TaskState.QUEUED:
-                aloft.flight.wake()
+        for running in self._flights.values():
+            if running.flight.task.state is TaskState.QUEUED:
+                running.flight.wake()
 
     async def _retain(self) -> None:
-        """Spools of processes that ended long ago go; a machine that is away keeps its own until it is back."""
+        """Removes the spools of processes that ended long ago; a machine that is away is cleaned when it is
+        back."""
         while True:
             config = self._services.config()
             older_than = config.limits.spool_retention_days * 86_400_000_000

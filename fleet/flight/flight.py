@@ -1,7 +1,7 @@
-"""One task's flight: step after step until the task has ended, and what follows from each error of a step.
+"""One task's flight: runs step after step until the task has ended, and handles each step's errors.
 
-What each state's step does is in ``fleet/flight/steps.py``. A step begins from the store, and may begin again after
-a crash or an error at any point: it goes on from what the store, the machine and git say was done before.
+``fleet/flight/steps.py`` has the step of each state. A step starts from the store and may be repeated after a crash
+or an error at any point: it continues from what the store, the machine and git say is already done.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RECONFIGURED_S = 60.0
 
 
 class Flight:
-    """Takes one task from where it stands to an end, or to waiting for a person. ``task``: as last read."""
+    """Moves one task from its current state to an end, or until it waits for a person. ``task``: as last read."""
 
     def __init__(self, services: Services, task: Task) -> None:
         self._services = services
@@ -49,27 +49,27 @@ class Flight:
         self._agent = AgentProcess(services, task)
         self._steps = Steps(services, self._agent, self._waits)
         self._failures = 0
-        self._reached = True
+        self._link_up = True
 
     def wake(self) -> None:
-        """Something concerning this task changed in the store."""
+        """Something about this task changed in the store."""
         self._waits.wake()
         self._agent.wake()
 
-    async def fly(self) -> None:
-        """Steps until the task has ended. Cancelling leaves everything as it stands, to be gone on with.
+    async def run(self) -> None:
+        """Runs steps until the task has ended. Cancelling keeps the state, to continue later.
 
-        Raises ``StoreUnavailable`` and ``LeadershipLost``: who runs it waits, and calls it again, or ends. A bug
-        in a step ends this task as lost, and stops no other.
+        Raises ``StoreUnavailable`` and ``LeadershipLost``: the caller waits and calls it again, or ends. An
+        internal error in a step ends this task as lost, and no other.
         """
         try:
             while await self._step():
                 pass
         finally:
-            await self._agent.close()  # what was read and not committed is dropped with it, and read again
+            await self._agent.close()  # output read but not committed is dropped, and read again later
 
     async def _step(self) -> bool:
-        """One step, whatever comes of it; False once the task has ended and its sessions are closed."""
+        """Runs one step and handles its errors; False once the task has ended and its sessions are closed."""
         try:
             return await self._guarded_step()
         except (StoreUnavailable, LeadershipLost):
@@ -97,18 +97,18 @@ class Flight:
             else:
                 await self._steps.step(self.task)
             self._failures = 0
-            await self._reach(up=True, why="")
+            await self._record_link(up=True, why="")
         except StopWanted:
-            _log.info("task %s is stopped in the middle of %s", self.task.id, self.task.state)
+            _log.info("task %s was stopped while %s", self.task.id, self.task.state)
         except Misconfigured as error:
             await self._wait_because(f"waiting: {error.cause or error}", _RECONFIGURED_S)
         except (Refused, Misused) as error:
             await self._end(TaskState.REFUSED, str(error))
         except Unreachable as error:
-            await self._reach(up=False, why=error.cause or str(error))
+            await self._record_link(up=False, why=error.cause or str(error))
             await self._wait_because(f"waiting for the link: {error.cause or error}", _AGAIN_S)
         except MachineFaulty as error:
-            await self._reach(up=False, why=f"faulty answer: {error.cause or error}")
+            await self._record_link(up=False, why=f"faulty answer: {error.cause or error}")
             faulty = f"waiting: {error.on or 'the machine'} gives faulty answers: {error.cause or error}"
             await self._wait_because(faulty, _AGAIN_S)
         except DiskFull as error:
@@ -128,14 +128,14 @@ class Flight:
         await self._services.store.write(lambda tx: move(tx, self.task.id, state, why))
 
     async def _wait_because(self, why: str, seconds: float) -> None:
-        """Waits for news, at most so long; the task says why."""
+        """Waits for news, at most ``seconds``; the task shows why."""
         if why != self.task.why:
             await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
         await self._waits.wait(seconds)
 
-    async def _reach(self, *, up: bool, why: str) -> None:
-        """Tells once that a machine is away while a step needs it, and once that it is back."""
-        if up == self._reached:
+    async def _record_link(self, *, up: bool, why: str) -> None:
+        """Records once that a machine is away while a step needs it, and once that it is back."""
+        if up == self._link_up:
             return
 
         def work(tx: Tx) -> None:
@@ -143,4 +143,4 @@ class Flight:
                 record(tx, LinkChanged(up, why[:500]), found[-1])
 
         await self._services.store.write(work)
-        self._reached = up
+        self._link_up = up

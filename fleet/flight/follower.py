@@ -1,7 +1,8 @@
-"""Follows one process of one session: its output into the ledger, decisions and words into its input.
+"""Follows one process of one session: writes its output to the ledger, and people's decisions and messages to its
+input.
 
-Output, the driver's state, and the input that follows from them are committed together with the spool offset,
-so that a controller that dies anywhere reads on where it stood: nothing lost, nothing twice.
+Output, driver state, and the input that follows from them are committed together with the spool offset. A
+controller that dies at any point continues there: nothing is lost, nothing is duplicated.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ _SEEN_EVERY_US: Final = 20_000_000
 _QUIET: Final = 0.2
 _SILENT: Final = 7.0
 _IDLE: Final = 5.0
-_AGAIN: Final = 0.5  # until input that a machine did not take is sent again
+_AGAIN: Final = 0.5  # before input that a machine did not accept is sent again
 
 _AT_ONCE: Final = 1 << 18
-"""Bytes of output after which a commit takes no more of what waits."""
+"""Bytes of output after which a commit takes no more of the waiting output."""
 
 _STREAM_SECONDS: Final = 0.1
-"""Output so soon after the last is a stream, and its commit waits a moment for those of other sessions."""
+"""Output this soon after the last is a stream: its commit waits briefly to share one with other sessions."""
 
 
 class Follower:
-    """One attached pipe. ``turn_end`` may be awaited once for each turn; ``interrupt`` ends the process.
+    """One attached pipe. Await ``turn_end`` once for each turn; ``interrupt`` ends the process.
 
-    Its memory follows the store: after a commit, never before. When a commit fails, let go of the follower and make
-    another one: it begins at the offset that is committed.
+    Its memory is updated after a commit, never before. When a commit fails, drop the follower and make a new one:
+    it starts at the committed offset.
     """
 
     def __init__(self, services: Services, executor: Executor, task: Task, session: Session) -> None:
@@ -53,7 +54,7 @@ class Follower:
         self._stopping = self._news = False
         self.session = session
         self._turn: Turn | None = None
-        self._over = False  # the turn has ended: what is said from now on is for the next one
+        self._over = False  # the turn has ended: messages from now on are for the next one
         self._framer = LineFramer(services.config().limits.decode_cap, session.spool_offset)
         self._lines: deque[Line | Oversized] = deque()
         self._accepted = 0
@@ -61,30 +62,30 @@ class Follower:
         self._unsent = False
         self._ended: Ended | None = None
         self._linked = True
-        self._heard_of = False  # whether the process or its link was heard of at all
+        self._heard_of = False  # whether the process or its link reported anything yet
         self._stalled = False
-        self._committed = 0.0  # when output was committed last, by the loop's clock
+        self._committed = 0.0  # when output was last committed, by the loop's clock
         self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
-    # --- what the flight asks -----------------------------------------------------------------------
+    # --- what the flight calls ----------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Says that something may have changed in the store. A full queue means it is awake, and looks soon."""
+        """Something may have changed in the store. A full queue means it is awake and will look soon."""
         self._news = True
         self._reader.wake()
 
     @property
     def ended(self) -> Ended | None:
-        """How the process ended, once that is known."""
+        """How the process ended, once known."""
         return self._ended
 
     async def turn_end(self, turn: Turn) -> bool:
         """Works until the agent says its turn is over (True), or a person's stop is seen (False).
 
-        A process that ends, ends its turn. What the turn's end was stands in the store.
+        The end of the process also ends the turn. The store has the turn's outcome.
         """
         self._turn, self._over = turn, False
-        await self._hear_people()
+        await self._take_from_people()
         while True:
             if await self._read_lines():
                 return True
@@ -94,12 +95,12 @@ class Follower:
                 return True
             await self._handle(await self._reader.next(_AGAIN if self._unsent else _IDLE))
             if self._news:
-                await self._hear_people()
+                await self._take_from_people()
 
     async def catch_up(self) -> None:
-        """Works off what came while nobody looked, so that no words go to a process that has ended meanwhile.
+        """Handles what arrived in the meantime, so that no message goes to a process that has already ended.
 
-        A process that was only just attached to tells of itself within a few seconds, or its link does.
+        A newly attached process reports within a few seconds, or its link does.
         """
         clock = asyncio.get_running_loop()
         give_up = clock.time() + _SILENT
@@ -114,7 +115,7 @@ class Follower:
                 return
 
     async def say(self, text: str, commit: Callable[[Tx], Turn]) -> Turn:
-        """Begins the next turn on the living process, in the transaction that ``commit`` completes."""
+        """Starts the next turn in the living process, in the transaction that ``commit`` completes."""
         step = self._driver.say(state_of(self.session), text)
 
         def work(tx: Tx) -> tuple[Turn, Session]:
@@ -124,12 +125,12 @@ class Follower:
         turn, self.session = await self._services.store.write(work)
         return turn
 
-    def during(self, turn: Turn) -> None:
-        """Says which turn is open, so that what is read belongs to it and the end of the process closes it."""
+    def set_turn(self, turn: Turn) -> None:
+        """Sets the open turn: output belongs to it, and the end of the process closes it."""
         self._turn = turn
 
     async def gone(self, patience: float = 10.0) -> bool:
-        """Lets the process end, then makes it; True once its whole tree was seen gone."""
+        """Waits for the process to end, then kills it; True once its whole tree has ended."""
         if self._ended is None:
             await self._apply(self._driver.finish(state_of(self.session)))
             await self._send_inputs()
@@ -141,7 +142,7 @@ class Follower:
         return self._ended is not None and self._ended.gone
 
     async def interrupt(self) -> None:
-        """Asks the agent to leave its turn, then ends its process."""
+        """Asks the agent to end its turn, then ends its process."""
         await self._apply(self._driver.interrupt(state_of(self.session)))
         await self._send_inputs()
         with contextlib.suppress(Unavailable):
@@ -149,13 +150,13 @@ class Follower:
         await self._until_ended(30)
 
     async def close(self) -> None:
-        """Stops following. The process goes on."""
+        """Stops following. The process continues."""
         await self._reader.close()
 
     # --- reading --------------------------------------------------------------------------------------
 
     async def _until_ended(self, seconds: float) -> None:
-        """Only the waiting is bounded: a commit that is under way is never left in the middle."""
+        """Bounds only the waiting: a commit in progress is never interrupted."""
         clock = asyncio.get_running_loop()
         give_up = clock.time() + seconds
         while self._ended is None and (left := give_up - clock.time()) > 0:
@@ -190,12 +191,12 @@ class Follower:
                 await self._link(up=True, why="")
                 await self._send_inputs()
             case Woken():
-                await self._hear_people()
+                await self._take_from_people()
             case Ended():
                 await self._end(event)
 
     async def _read_lines(self) -> bool:
-        """Commits what is framed, up to the end of a turn; True when a turn ended."""
+        """Commits complete lines, up to the end of a turn; True when a turn ended."""
         if not self._lines:
             return False
         state, offset = state_of(self.session), self.session.spool_offset
@@ -222,7 +223,7 @@ class Follower:
             over = any(isinstance(item, TurnEnded) for item in step.happened)
             if over:
                 break
-        # Somebody waits for an answer or for the turn's end, and looks at the first words; a stream can wait.
+        # People wait for an answer or the turn's end, and for the first message; a stream can wait.
         now = asyncio.get_running_loop().time()
         patient = not (send or eof or ruled or over) and now - self._committed < _STREAM_SECONDS
         await self._apply(Step(state, tuple(happened), send, eof), ruled=ruled, offset=offset, patient=patient)
@@ -257,10 +258,10 @@ class Follower:
             self._over = True
             failpoint("turn-closed")
 
-    async def _hear_people(self) -> None:
-        """Takes decisions and words that people left in the store, each exactly once; sees whether to stop.
+    async def _take_from_people(self) -> None:
+        """Takes people's decisions and messages from the store, each exactly once; checks for a stop.
 
-        A note's files are on the machine before its words are taken, so that the agent finds what it reads of.
+        A note's files are sent to the machine before its text is taken, so that the agent finds them.
         """
         self._news = False
         newest, files = await attachments.of_notes(self._services.store, self._executor, self.session)
@@ -275,14 +276,14 @@ class Follower:
         await self._send_inputs()
 
     async def _send_inputs(self) -> None:
-        """Hands over every committed input byte the runner has not been given; safe to repeat."""
+        """Sends every committed input byte that the runner does not have; safe to repeat."""
         pipe, sent = self.session.pipe, self._sent
         for item in await self._services.store.read(lambda tx: sessions.inputs_from(tx, pipe, sent)):
             try:
                 await self._executor.send(pipe, item.position, item.data, eof=item.eof)
             except Unavailable:
                 self._unsent = True
-                return  # the link is down or the disk full, which what we read tells; sent again soon
+                return  # the link is down or the disk full, which the pipe reports; sent again soon
             self._sent = item.position + len(item.data)
             failpoint("input-sent")
         self._unsent = False

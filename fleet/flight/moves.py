@@ -1,4 +1,4 @@
-"""How a flight moves its task. Each of these is part of a transaction, and answers what the store then says."""
+"""How a flight moves its task. Each function is part of a transaction and returns the task's new state."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from fleet.store.recording import record
 
 
 def move(tx: Tx, task_id: str, state: TaskState, why: str = "") -> Task:
-    """Moves the task. An end says so when a person's last words were not read."""
+    """Moves the task. If it ends with unread messages of people, the reason says so."""
     unread = state in ENDS and sessions.words_wait(tx, task_id)
     reasons = [reason for reason in (why, notes.NOT_READ if unread else "") if reason]
     return tasks.move(tx, task_id, state, "; ".join(reasons), AIRBOSS)
 
 
 def move_unless_said(tx: Tx, task_id: str, state: TaskState, why: str = "") -> None:
-    """Moves the task, unless words wait that the agent should read first."""
+    """Moves the task, unless messages wait that the agent should read first."""
     if not sessions.words_wait(tx, task_id):
         tasks.move(tx, task_id, state, why, AIRBOSS)
 
 
 def settle_stall(tx: Tx, task_id: str) -> None:
-    """Part of the transaction that acts on a person's word about a stalled task, or goes on without one."""
+    """Part of the transaction that acts on a person's decision about a stalled task, or continues without one."""
     decided = stalls.decision(tx, task_id)
     if decided is None:
         stalls.withdraw(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)
@@ -38,7 +38,7 @@ def settle_stall(tx: Tx, task_id: str) -> None:
 
 
 def to_running(tx: Tx, task_id: str) -> None:
-    """Part of the transaction that begins a turn. What waited for a person's decision waits no more."""
+    """Part of the transaction that starts a turn. Closes the question that waited for a person's decision."""
     task = tasks.task(tx, task_id)
     if task.state is TaskState.STALLED:
         settle_stall(tx, task_id)

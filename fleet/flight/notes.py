@@ -1,7 +1,7 @@
-"""A person's words for a task, from the chat to the agent: nothing lands while some of them wait to be read.
+"""Messages from people to a task's agent: nothing lands while some of them are unread.
 
-Words are left in one transaction with the look at where the task stands, and taken in the one that begins the turn
-in which the agent reads them: so what the person was told stays true, whatever dies in between.
+A message is stored in the transaction that reads the task's state, and taken in the one that starts the turn in
+which the agent reads it. So what the person was told stays true through any crash.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 from fleet.store.sessions import Note
 
-MORE_WAS_SAID = "more was said"
-NOT_READ = "what was said last was not read"
+MORE_WAS_SAID = "a new message arrived"
+NOT_READ = "the last message was not read"
 
 
 class Reach(Enum):
-    """When the agent reads what was said."""
+    """When the agent reads a message."""
 
     AT_ITS_START = auto()
     STEERING = auto()
     NEXT_TURN = auto()
     BEFORE_LANDING = auto()
-    WITHDRAWS = auto()  # at once: the change that waited for a person's yes does not wait any more
-    GOES_ON = auto()  # at once: its turn had stopped short
+    WITHDRAWS = auto()  # immediately: the held change is withdrawn
+    GOES_ON = auto()  # immediately: its turn had stopped early
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Words that wait for the agent. ``withdrawn``: the question that they took back."""
+    """A message that waits for the agent. ``withdrawn``: the question that it closed."""
 
     note: int
     reach: Reach
@@ -44,9 +44,9 @@ class Left:
 
 
 def leave(tx: Tx, task: Task, text: str, actor: str) -> Left:
-    """Keeps a person's words for the task's agent, and says when it reads them.
+    """Stores a person's message for the task's agent, and returns when the agent reads it.
 
-    Raises ``Refused`` where it would not: before the agent is placed, and once the task lands, stops or has ended.
+    Raises ``Refused`` if it never would: before the agent is placed, and once the task lands, stops or has ended.
     """
     found = sessions.of_task(tx, task.id)
     _check(tx, task, begun=bool(found))
@@ -62,16 +62,16 @@ def leave(tx: Tx, task: Task, text: str, actor: str) -> Left:
 def _check(tx: Tx, task: Task, *, begun: bool) -> None:
     again = f"Say it as a new task with /run, or /retry {task.id}"
     if task.state in ENDS:
-        raise _not_heard(task, f"it has ended: {task.state}", again)
+        raise _undeliverable(task, f"it has ended: {task.state}", again)
     if tasks.stop_requested(tx, task.id):
-        raise _not_heard(task, "it is being stopped", again)
+        raise _undeliverable(task, "it is being stopped", again)
     if not begun:
-        raise _not_heard(task, "its agent has not started yet", "Try again soon.")
+        raise _undeliverable(task, "its agent has not started yet", "Try again soon.")
     if task.state is TaskState.LANDING and landings.begun(tx, task.id):
-        raise _not_heard(task, "it is landing, and its agent is not asked any more", again)
+        raise _undeliverable(task, "it is landing, and its agent has finished", again)
     decided = approvals.hold_decision(tx, task.id)
     if task.state is TaskState.HELD and decided is not None and not decided.allowed:
-        raise _not_heard(task, "its change was denied just now", again)
+        raise _undeliverable(task, "its change was denied just now", again)
 
 
 def _reach(tx: Tx, task: Task, session: Session) -> Reach:
@@ -90,33 +90,34 @@ def _reach(tx: Tx, task: Task, session: Session) -> Reach:
             return Reach.AT_ITS_START
 
 
-def _not_heard(task: Task, cause: str, hint: str) -> Refused:
-    return Refused(attempted=f"speak to {task.id}", cause=cause, hint=hint)
+def _undeliverable(task: Task, cause: str, hint: str) -> Refused:
+    return Refused(attempted=f"send a message to {task.id}", cause=cause, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What waited for a session's agent: ``text`` is all of it as the agent reads it, with the files' paths."""
+    """Messages waiting for a session's agent: ``text`` is all of them as the agent reads them, with file paths."""
 
     notes: tuple[Note, ...]
     text: str
 
     def take(self, tx: Tx, session: Session) -> None:
-        """In the transaction that begins their turn: they are read. Raises ``ValueError`` when they were before."""
+        """Marks them read, in the transaction that starts their turn. Raises ``ValueError`` when they were read
+        before."""
         if tuple(sessions.take_notes(tx, session.id, self.notes[-1].id)) != self.notes:
-            raise ValueError(f"words for {session.id} were read twice")
+            raise ValueError(f"messages for {session.id} were read twice")
 
 
 async def waiting(store: Store, executor: Executor, session: Session) -> Words | None:
-    """The words that wait, their files handed over; ``None`` when there are none.
+    """The waiting messages, with their files sent to the machine; ``None`` when there are none.
 
-    Raises ``Unreachable`` while words wait whose files cannot reach the machine.
+    Raises ``Unreachable`` when messages wait whose files cannot be sent to the machine.
     """
     newest, enclosed = await attachments.of_notes(store, executor, session)
     every = await store.read(lambda tx: sessions.waiting_notes(tx, session.id))
     notes = tuple(note for note in every if note.id <= newest)
     if every and not notes:
-        raise Unreachable(attempted="hand over a person's files", on=session.machine)
+        raise Unreachable(attempted="send a person's files", on=session.machine)
     if not notes:
         return None
     return Words(notes, "\n\n".join(with_attachments(note.text, enclosed.get(note.id, ())) for note in notes))

@@ -1,4 +1,4 @@
-"""Reads one pipe for as long as it lives, through links that break, into a queue that its follower works off."""
+"""Reads one pipe across broken links, into a queue for its follower."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _QUEUE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """The machine cannot be reached, or answers nonsense; ``why`` in its own words. The process may well live."""
+    """The machine is unreachable or its answers are malformed; ``why`` is its error. The process may still run."""
 
     why: str
 
@@ -32,12 +32,12 @@ class LinkUp:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """A person did something that concerns this session, or a while has passed."""
+    """A person did something about this session, or some time has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Died:
-    """The reader ended by an error that no link explains."""
+    """The reader failed with an error that is not about the link."""
 
     error: Exception
 
@@ -46,19 +46,19 @@ Read = PipeEvent | LinkDown | LinkUp | Woken
 
 
 class PipeReader:
-    """Attaches at a spool offset, and attaches again for ever: a broken link says nothing about the process."""
+    """Attaches at a spool offset, and attaches again forever: a broken link says nothing about the process."""
 
     def __init__(self, executor: Executor, pipe: str, nonce: str, offset: int, clock: Clock) -> None:
         self._executor, self._pipe, self._nonce, self._clock = executor, pipe, nonce, clock
         self._events: asyncio.Queue[Read | _Died] = asyncio.Queue(maxsize=_QUEUE)
-        self._next: Read | _Died | None = None  # taken from the queue, and not given out yet
-        self.offset = offset  # of the next byte to be read
+        self._next: Read | _Died | None = None  # taken from the queue, not yet returned
+        self.offset = offset  # of the next byte to read
         self._task = own(self._read(), f"read {pipe}")
 
     async def next(self, patience: float = 5.0) -> Read:
-        """What comes next; ``Woken`` when that is nothing for so many seconds.
+        """The next event; ``Woken`` when there is none within ``patience`` seconds.
 
-        Raises what ended the reader, if that was neither the pipe's end nor a broken link.
+        Raises the reader's error, unless it was the pipe's end or a broken link.
         """
         if self._next is None:
             try:
@@ -67,12 +67,12 @@ class PipeReader:
             except TimeoutError:
                 return Woken()
         if isinstance(self._next, _Died):
-            raise self._next.error  # whoever asks again hears it again
+            raise self._next.error  # raised again at each call
         event, self._next = self._next, None
         return event
 
     def output(self) -> Output | None:
-        """The output that waits already, if that is what comes next."""
+        """The next event, if it is output that is already waiting."""
         if self._next is None and not self._events.empty():
             self._next = self._events.get_nowait()
         if not isinstance(self._next, Output):
@@ -81,19 +81,19 @@ class PipeReader:
         return event
 
     def wake(self) -> None:
-        """Makes ``next`` answer. A full queue means that there is enough to wake up for."""
+        """Makes ``next`` return. If the queue is full, it will return anyway."""
         with contextlib.suppress(asyncio.QueueFull):
             self._events.put_nowait(Woken())
 
     async def close(self) -> None:
-        """Lets go of the pipe; its process goes on."""
+        """Detaches from the pipe; its process continues."""
         await end(self._task)
 
     async def _read(self) -> None:
         try:
             await self._read_to_the_end()
         except Exception as error:
-            _log.exception("the reader of %s ended", self._pipe)
+            _log.exception("the reader of %s failed", self._pipe)
             await self._events.put(_Died(error))
 
     async def _read_to_the_end(self) -> None:

@@ -1,4 +1,4 @@
-"""Which machine takes a task, and why not the others. Pure."""
+"""Chooses a machine for a task, and explains why not the others. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet.model import Task
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """``machine`` takes the task; ``passed_over`` says why others did not, one line each."""
+    """``machine`` takes the task; ``passed_over`` says why the others do not, one line each."""
 
     machine: str
     passed_over: tuple[str, ...]
@@ -19,31 +19,31 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """No machine can take it now; one will when a slot is free."""
+    """No machine can take it now; one can when a slot is free."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Impossible:
-    """No machine of this fleet can ever take it as things stand; ``hint`` is the remedy."""
+    """No machine of this fleet can take it with the current configuration; ``hint`` says how to fix that."""
 
     why: str
     hint: str
 
 
 def place(task: Task, config: FleetConfig, busy: Mapping[str, int]) -> Placed | Waiting | Impossible:
-    """Chooses the machine with the most free slots (by name among equals).
+    """Chooses the machine with the most free slots (ties: by name).
 
     ``busy`` counts the sessions that hold a slot, by machine.
     """
     if task.agent not in config.agents:
-        return Impossible(f"no agent is named {task.agent!r}", f"Known agents: {_list(config.agents)}.")
+        return Impossible(f"unknown agent {task.agent!r}", f"Known agents: {_list(config.agents)}.")
     if task.machine and task.machine not in config.machines:
-        return Impossible(f"no machine is named {task.machine!r}", f"Known machines: {_list(config.machines)}.")
+        return Impossible(f"unknown machine {task.machine!r}", f"Known machines: {_list(config.machines)}.")
     candidates = [task.machine] if task.machine else sorted(config.machines)
     if not candidates:
-        return Impossible("the fleet has no machine", "Add one with `airboss machines add`.")
+        return Impossible("the fleet has no machines", "Add one with `airboss machines add`.")
     free: list[tuple[int, str]] = []
     passed_over: list[str] = []
     for name in candidates:

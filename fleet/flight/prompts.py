@@ -1,4 +1,4 @@
-"""The words the controller itself writes: into commits, and to agents. Nothing here is for a chat."""
+"""The controller's own texts for commits and agents. Nothing here is for a chat."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STALLS: Final[dict[TurnOutcome | None, str]] = {
 
 
 def commit_message(task: Task, session: Session, turn: Turn) -> str:
-    """Subject from the prompt's first line, the prompt, and trailers that lead back to the ledger."""
+    """Subject from the prompt's first line, then the prompt, and trailers that refer to the ledger."""
     first = " ".join(task.prompt.split("\n", 1)[0].split()) or "(no prompt)"
     subject = textwrap.shorten(first, 72, placeholder="…")
     body = textwrap.fill(task.prompt, 100, replace_whitespace=False) if task.prompt.strip() != subject else ""
@@ -35,24 +35,24 @@ def commit_message(task: Task, session: Session, turn: Turn) -> str:
 
 
 def rework(verdict: Verdict) -> str:
-    """What the agent reads when its change was refused: the gate, the real exit status, the lines that matter."""
-    parts = ["The gate did not accept your change. It ran in a fresh checkout that you cannot reach."]
+    """What the agent reads when its change failed: the gate, the exit status, the lines that matter."""
+    parts = ["The gate did not accept your change. It ran in a fresh checkout that you cannot access."]
     for result in verdict.gates:
         if result.outcome is not GateOutcome.FAILED:
             continue
         command = " ".join(result.argv)
         parts.append(f"Gate {result.gate!r} ran `{command}`: {result.reason}.\n\n{result.tail}")
-    parts.append("Fix it in this same worktree. It is judged again when you end your turn.")
+    parts.append("Fix it in this worktree. The gates run again when you end your turn.")
     return "\n\n".join(parts)
 
 
 def from_the_start(prompt: str, text: str) -> str:
-    """A further turn's words for an agent that remembers nothing of the first."""
+    """A later turn's text for an agent that remembers nothing of the first."""
     return f"{prompt}\n\n---\n{text}"
 
 
 def afresh(prompt: str, turns: Sequence[Turn], text: str) -> str:
-    """A further turn's words for an agent whose conversation is lost, or too long to go on with."""
+    """A later turn's text for an agent whose conversation is lost, or too long to continue."""
     said = [f"- {textwrap.shorten(turn.claim, 500, placeholder='…')}" for turn in turns if turn.claim]
     before = "An earlier conversation about this task cannot be continued. Its changes are in this worktree."
     told = "\n".join([before, *(["The agent's message at the end of each turn:", *said] if said else [])])
@@ -68,7 +68,7 @@ def go_on(turn: Turn) -> str:
 
 
 def stalled(turn: Turn) -> str:
-    """Why the work of a turn is not judged: how it ended, in the vendor's words, with the exit."""
+    """Why a turn's work is not judged: how it ended, in the vendor's words, with the exit."""
     how = _STALLS.get(turn.outcome, "the turn stopped early")
     words = textwrap.shorten(turn.error, 300, placeholder="…")
     exit_ = f" ({turn.exit})" if turn.exit and turn.exit not in words else ""
@@ -76,6 +76,6 @@ def stalled(turn: Turn) -> str:
 
 
 def nothing_changed(turn: Turn) -> str:
-    """Why a turn that changed no file is no success."""
+    """Why a turn that changed no file is not a success."""
     said = textwrap.shorten(turn.claim, 120, placeholder="…") if turn.claim else "nothing"
     return f"the agent finished without changing a file (it said: {said})"

@@ -1,4 +1,4 @@
-"""What the dispatcher's parts share. Built once, in ``bot/app.py``."""
+"""What the parts of the dispatcher share. Built once, in ``bot/app.py``."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from fleet.config import AgentConfig, FleetConfig, Secrets
 from fleet.errors import Misconfigured
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.landing.attempt import Ground
-from fleet.landing.base_branch import Landing
+from fleet.landing.attempt import LandingContext
+from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
 from fleet.model import Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper
 from fleet.store.core import Store
 
 
-class Logins(Protocol):
-    """The ways to the logins of machines: ``fleet.machines.executors.Executors`` is one."""
+class MachineLogins(Protocol):
+    """Connections to the machines' logins; implemented by ``fleet.machines.executors.Executors``."""
 
     def agent(self, machine: str) -> Executor:
-        """The agents' login. Raises ``Misconfigured`` for a machine that ``fleet.toml`` does not name."""
+        """The agents' login. Raises ``Misconfigured`` for an unknown machine."""
 
     def gate(self, machine: str) -> Executor:
-        """The gates' login. Raises ``Misconfigured`` likewise."""
+        """The gates' login. Raises ``Misconfigured`` for an unknown machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a task's flight needs. ``holder`` names this process in leases."""
+    """Everything a flight needs. ``holder`` names this process in leases."""
 
     store: Store
     config: Callable[[], FleetConfig]
     secrets: Secrets
-    executors: Logins
+    executors: MachineLogins
     workspaces: Workspaces
     repositories: Callable[[str], Repository]
-    landings: Callable[[str], Landing]
+    base_branches: Callable[[str], BaseBranch]
     gatekeeper: Gatekeeper
     issue_receipt: Callable[[Task], Awaitable[None]]
     clock: Clock
@@ -50,27 +50,28 @@ class Services:
     landing_queue: LandingQueue = field(default_factory=LandingQueue)
 
     def agent_of(self, session: Session) -> AgentConfig:
-        """What ``fleet.toml`` says of the session's agent. Raises ``Misconfigured`` when it names it no longer."""
+        """The configuration of the session's agent. Raises ``Misconfigured`` when ``fleet.toml`` no longer has
+        it."""
         agent = self.config().agents.get(session.agent)
         if agent is None:
             raise Misconfigured(
                 attempted="use an agent",
                 on=session.agent,
                 cause=f"fleet.toml no longer names agent {session.agent}",
-                hint="Put it back into fleet.toml, or stop the task.",
+                hint="Restore it in fleet.toml, or stop the task.",
             )
         return agent
 
     def driver_of(self, session: Session) -> AgentDriver:
-        """The translator for the session's agent. Raises ``Misconfigured``."""
+        """The driver of the session's agent. Raises ``Misconfigured``."""
         return driver(self.agent_of(session).driver)
 
-    def landing_ground(self, repo: str) -> Ground:
+    def landing_context(self, repo: str) -> LandingContext:
         """What a landing in this repository needs. Raises ``Misconfigured``."""
-        return Ground(
+        return LandingContext(
             store=self.store,
             repository=self.repositories(repo),
-            base_branch=self.landings(repo),
+            base_branch=self.base_branches(repo),
             queue=self.landing_queue,
             clock=self.clock,
             holder=self.holder,
@@ -78,6 +79,6 @@ class Services:
 
 
 def state_of(session: Session) -> DriverState:
-    """The driver's memory as of the session's spool offset."""
+    """The driver's state at the session's spool offset."""
     state: DriverState = json.loads(session.driver_state)
     return state

@@ -14,7 +14,7 @@ from fleet.store.recording import record
 
 
 async def take(services: Services, waits: Waits, task: Task, session: Session, turn: Turn) -> Snapshot:
-    """The work as it lies in the worktree. Raises ``Refused`` for work that may not be handed over."""
+    """Commits the current content of the worktree. Raises ``Refused`` when a limit or rule forbids it."""
     taking = services.workspaces.snapshot(
         services.executors.agent(session.machine),
         services.repositories(task.repo),
@@ -27,7 +27,7 @@ async def take(services: Services, waits: Waits, task: Task, session: Session, t
 
 
 def note(tx: Tx, session: Session, turn: Turn, snapshot: Snapshot) -> None:
-    """Part of the transaction that says what follows from the snapshot."""
+    """Part of the transaction that acts on the snapshot."""
     sessions.update_turn(tx, turn.id, snapshot=snapshot.commit, tree=snapshot.tree)
     made = SnapshotMade(
         snapshot.commit,

@@ -1,7 +1,7 @@
-"""What happens to a turn that did not complete: its work is kept, nothing is judged, and a person is asked.
+"""Handles a turn that did not complete: keeps its work, judges nothing, and asks a person.
 
-No process of the agent lives while the task waits. A person's word is a row (``fleet/store/stalls.py``); the flight
-acts on it in the transaction that settles it.
+While the task waits, no process of the agent runs. A person's decision is a row (``fleet/store/stalls.py``); the
+flight acts on it in the transaction that settles it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from fleet.store import approvals, sessions, stalls
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 
-NOT_GONE = "the agent shares the gate's login, and its processes may still run"
+NOT_GONE = "the agent shares the gates' login, and its processes may still run"
 NO_RECORD = "no trusted exit record of the agent's process"
 
 Heard = Callable[[Task, Session], Awaitable[bool]]
-"""Begins a turn with the words that people left, and answers whether there were any."""
+"""Starts a turn with people's waiting messages, and returns whether there were any."""
 
 
 class Stalling:
-    """One task's turns that stopped short."""
+    """One task's turns that stopped early."""
 
     def __init__(self, services: Services, agent: AgentProcess, waits: Waits, heard: Heard) -> None:
         self._services, self._agent, self._waits, self._heard = services, agent, waits, heard
 
     async def stall(self, task: Task, session: Session) -> None:
-        """Ends the agent's process, takes the snapshot, and asks a person; words that wait go on at once."""
+        """Ends the agent's process, takes the snapshot, and asks a person; waiting messages start a new turn
+        instead."""
         await self._agent.gone(session)
         session, turn = await self._now(task)
         if session.pipe_end is PipeEnd.LOST:
@@ -50,7 +51,7 @@ class Stalling:
 
         def work(tx: Tx) -> None:
             if sessions.words_wait(tx, task.id):
-                return  # said meanwhile; the next step goes on with it
+                return  # a message arrived; the next step continues with it
             if snapshot is not None:
                 snapshots.note(tx, session, turn, snapshot)
             approvals.open_stall(
@@ -66,7 +67,7 @@ class Stalling:
         await self._services.store.write(work)
 
     async def _work_so_far(self, task: Task, session: Session, turn: Turn) -> tuple[Snapshot | None, str]:
-        """The snapshot, ``None`` where there is none, and why it could not be taken."""
+        """The snapshot, or ``None`` and why it could not be taken."""
         try:
             snapshot = await snapshots.take(self._services, self._waits, task, session, turn)
         except Refused as error:
@@ -74,7 +75,7 @@ class Stalling:
         return (None if snapshot.empty else snapshot), ""
 
     async def wait(self, task: Task) -> None:
-        """The step of a stalled task: acts on what a person decided or said, or waits for it."""
+        """The step of a stalled task: acts on a person's decision or message, or waits for one."""
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:

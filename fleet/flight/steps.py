@@ -1,4 +1,4 @@
-"""What a task's flight does in each state. Each step says in the store what comes next, and remembers nothing."""
+"""What a flight does in each state. Each step stores what comes next, and keeps nothing in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
-from fleet.landing.attempt import Change, Interrupted, Judged, Landed, LandingAttempt
+from fleet.landing.attempt import ChangeToLand, Interrupted, Judged, Landed, LandingAttempt
 from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, sessions, tasks
@@ -45,7 +45,7 @@ class Steps:
         }
 
     async def step(self, task: Task) -> None:
-        """Does the step of the task's state. Raises ``StopWanted`` where a stop came in the middle of it."""
+        """Runs the step of the task's state. Raises ``StopWanted`` when a stop interrupts it."""
         await self._steps[task.state](task)
 
     async def stop(self, task: Task) -> None:
@@ -54,7 +54,7 @@ class Steps:
         await self._agent.interrupt()
         await self._move(task, TaskState.STOPPED, f"stopped by {stopped_by}")
 
-    # --- in a task's order ----------------------------------------------------------------------------
+    # --- in the order of a task -----------------------------------------------------------------------
 
     async def _place(self, task: Task) -> None:
         config = self._services.config()
@@ -75,7 +75,7 @@ class Steps:
 
         def work(tx: Tx) -> None:
             if sessions.busy(tx).get(placed.machine, 0) >= config.machines[placed.machine].slots:
-                return  # another task took the slot meanwhile; placed anew at the next step
+                return  # another task took the slot; the next step places it again
             session = sessions.create_session(
                 tx,
                 task=task.id,
@@ -92,10 +92,10 @@ class Steps:
         failpoint("session-placed")
 
     async def _checked_base(self, task: Task) -> str:
-        """The base to work from, once it is known that a change to it could be judged and landed."""
+        """The base commit to work from, after checking that a change to it can be judged and landed."""
         base = await self._services.repositories(task.repo).fetch()
         if task.mode is TaskMode.CHANGE:
-            await self._services.landings(task.repo).check_landable()
+            await self._services.base_branches(task.repo).check_landable()
             await self._services.gatekeeper.preflight(task.repo, base)
         return base
 
@@ -178,14 +178,14 @@ class Steps:
             if decision.allowed:
                 move(tx, task.id, TaskState.LANDING)
             else:
-                move(tx, task.id, TaskState.REFUSED, f"{decision.by} refused it")
+                move(tx, task.id, TaskState.REFUSED, f"{decision.by} denied it")
 
         await self._services.store.write(work)
 
     async def _land(self, task: Task) -> None:
         session = await self._session(task)
-        change = Change(task, session, await self._turn(session))
-        attempt = LandingAttempt(self._services.landing_ground(task.repo), change, self._judged)
+        change = ChangeToLand(task, session, await self._turn(session))
+        attempt = LandingAttempt(self._services.landing_context(task.repo), change, self._judged)
         match await attempt.land(self._waits.unless_stopped):
             case Landed():
                 await self._services.issue_receipt(task)
@@ -199,7 +199,7 @@ class Steps:
                     await self._heard(task, session)
 
     async def _judged(self, candidate: Candidate) -> Verdict:
-        """The gatekeeper's verdict; a person's stop meanwhile ends the gates that run."""
+        """The gatekeeper's verdict; a person's stop meanwhile ends the running gates."""
         gatekeeper, task_id = self._services.gatekeeper, candidate.task.id
         async with alongside(gatekeeper.judge(candidate), f"judge {task_id}") as judging:
             while True:
@@ -210,11 +210,11 @@ class Steps:
                 if judging.done():
                     return await judging
 
-    # --- what a verdict leads to ----------------------------------------------------------------------
+    # --- what follows a verdict -----------------------------------------------------------------------
 
     async def _act_on(self, task: Task, verdict: Verdict, session: Session) -> None:
         if await self._waits.stopped():
-            return  # the next step ends the task; what this verdict says was cut short, or comes too late
+            return  # the next step ends the task; this verdict was cut short or comes too late
         if verdict.outcome in _HEARD_AT and await self._heard(task, session, verdict):
             return
         why = "; ".join(verdict.reasons)
@@ -239,16 +239,17 @@ class Steps:
     async def _held(self, task: Task, verdict: Verdict, session: Session, why: str) -> None:
         def work(tx: Tx) -> None:
             if sessions.words_wait(tx, task.id):
-                return  # said since the verdict came; the next step finds both
+                return  # a message arrived after the verdict; the next step finds both
             approvals.open_hold(tx, session=session, commit=verdict.commit, tree=verdict.tree, reason=why)
             move(tx, task.id, TaskState.HELD, why)
 
         await self._services.store.write(work)
 
     async def _heard(self, task: Task, session: Session, verdict: Verdict | None = None) -> bool:
-        """Goes on with a further turn if a person said something that no turn has read; whether that was so.
+        """Starts another turn if there is an unread message of a person; returns whether it did.
 
-        After a red ``verdict`` the agent reads that too. It counts as no rework turn: a person wanted it.
+        After a failing ``verdict`` the agent reads that too. It does not count as a rework turn: a person wanted
+        it.
         """
         executor = self._services.executors.agent(session.machine)
         words = await notes.waiting(self._services.store, executor, session)
@@ -264,7 +265,7 @@ class Steps:
         completed = [turn for turn in found if turn.outcome is TurnOutcome.COMPLETED]
         return sum(turn.cause is TurnCause.REWORK for turn in completed)
 
-    # --- small things ---------------------------------------------------------------------------------
+    # --- helpers ----------------------------------------------------------------------------------------
 
     async def _move(self, task: Task, state: TaskState, why: str = "") -> None:
         await self._services.store.write(lambda tx: move(tx, task.id, state, why))

@@ -1,6 +1,7 @@
-"""From what an agent's driver read to ledger events: cut to size, joined where many lines say one thing.
+"""Turns what an agent's driver read into ledger events: shortened, and joined where consecutive lines say one
+thing.
 
-Whatever is cut or parted is redacted before: a redactor does not know half a secret.
+Text is redacted before it is cut or split: a redactor does not recognize half a secret.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fleet.events import (
 from fleet.untrusted import clean, shortened
 
 TEXT_LIMIT = 4_000
-"""Characters of one event's text; longer words become several events."""
+"""The most characters of one event's text; longer text becomes several events."""
 
 SUMMARY_LIMIT = 200
 
@@ -33,12 +34,12 @@ Redact = Callable[[str], str]
 
 
 def sha256_of(text: str) -> str:
-    """Hex digest of text: what an approval binds to."""
+    """Hex digest of a text: what an approval binds to."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def permission_asked(asked: h.Asked, reason: str) -> PermissionAsked:
-    """The event for an in-band question."""
+    """The ledger event for an in-band question."""
     return PermissionAsked(
         ask=asked.ask,
         tool=shortened(asked.tool, SUMMARY_LIMIT),
@@ -49,25 +50,24 @@ def permission_asked(asked: h.Asked, reason: str) -> PermissionAsked:
     )
 
 
-def hidden(text: str, redact: Redact | None) -> str:
-    """An agent's words without secrets: cleaned before, for a terminal code inside a secret would hide it."""
+def redacted(text: str, redact: Redact | None) -> str:
+    """An agent's text without secrets; cleaned first, since a terminal code inside a secret would hide it."""
     whole = clean(text, len(text) + 1)
     return redact(whole) if redact else whole
 
 
 def claim_of(ended: h.TurnEnded, redact: Redact | None) -> str:
-    """A turn's closing words, as the store keeps them."""
-    return shortened(hidden(ended.claim, redact), WORDS_LIMIT)
+    """A turn's closing message, as the store keeps it."""
+    return shortened(redacted(ended.claim, redact), WORDS_LIMIT)
 
 
 def error_of(ended: h.TurnEnded, redact: Redact | None) -> str:
     """The vendor's words for what ended a turn, as the store keeps them."""
-    return shortened(hidden(ended.error, redact), TEXT_LIMIT)
+    return shortened(redacted(ended.error, redact), TEXT_LIMIT)
 
 
 def words_of(text: str) -> list[Event]:
-    """Words as events that hold all of them: joined by newlines, an ``AgentContinued`` by nothing, they are
-    ``text``."""
+    """Splits a text into events. Joined by newlines (an ``AgentContinued`` directly), their texts are ``text``."""
     events: list[Event] = []
     kind: type[AgentSaid | AgentContinued] = AgentSaid
     at = 0
@@ -80,13 +80,13 @@ def words_of(text: str) -> list[Event]:
 
 
 def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> list[Event]:
-    """The events for a batch. Words that follow each other are told together: a chatty program costs a row a
-    batch and ``TEXT_LIMIT`` characters, not one a line. ``Asked`` is recorded with its ruling, elsewhere."""
+    """The events for a batch. Consecutive texts become one event, so that a chatty program costs one row a batch
+    and ``TEXT_LIMIT`` characters, not one row a line. ``Asked`` is recorded elsewhere, with its ruling."""
     events: list[Event] = []
     words: list[str] = []
 
     def short(text: str, limit: int) -> str:
-        return shortened(hidden(text, redact), limit)
+        return shortened(redacted(text, redact), limit)
 
     def flush() -> None:
         if words:

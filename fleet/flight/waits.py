@@ -1,4 +1,4 @@
-"""A flight's waiting. Every wait ends early when a person stops the task, or when something about it changed."""
+"""A flight's waits. Each ends early when a person stops the task or something about it changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StopWanted(Exception):
 
 
 def stop_wanted(tx: Tx, task_id: str) -> bool:
-    """Whether to end the task now: a person asked for it, and no landing of its change is under way or done."""
+    """Whether to end the task now: a person asked for it, and its change is not landing or landed."""
     return tasks.stop_requested(tx, task_id) and not landings.begun(tx, task_id)
 
 
@@ -31,7 +31,7 @@ class Waits:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Something about the task changed in the store. Ends the wait that is under way, or else the next one."""
+        """Something about the task changed in the store. Ends the current wait, or else the next one."""
         self._woken.set()
 
     def begin(self) -> None:
@@ -39,22 +39,22 @@ class Waits:
         self._woken.clear()
 
     async def stopped(self) -> bool:
-        """Whether the task is to end now."""
+        """Whether the task must end now."""
         return await self._store.read(lambda tx: stop_wanted(tx, self._task_id))
 
     async def wait(self, seconds: float) -> None:
-        """Waits for news, at most so long. Returns at once when the task is to be stopped."""
+        """Waits for news, at most ``seconds``. Returns immediately when the task must stop."""
         if not await self.stopped():
             await first(self._woken.wait(), self._clock.sleep(seconds))
 
     async def news(self) -> None:
-        """Waits until the task was woken since :meth:`begin`."""
+        """Waits until the task is woken after :meth:`begin`."""
         await self._woken.wait()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T], what: str) -> T:
-        """The result of ``work``. When the task is stopped first, cancels ``work`` and raises ``StopWanted``.
+        """The result of ``work``. If the task is stopped first, cancels ``work`` and raises ``StopWanted``.
 
-        Only for work that may be left in the middle and begun again.
+        Only for work that may be interrupted and started again.
         """
         async with alongside(work, f"{self._task_id}: {what}") as doing:
             while True:

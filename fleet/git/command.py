@@ -1,12 +1,12 @@
-"""The controller's git: our environment, our configuration, bounded output, errors a person can read.
+"""The controller's git: our environment, our configuration, bounded output, readable errors.
 
-Nothing of the system's or the user's git configuration is read, and neither are hooks, replace refs or
-attributes from outside: an operator's alias must not change what we judge. What a remote needs still works:
+It reads no system or user git configuration, and no hooks, replace refs or attributes from outside: an operator's
+alias must not change what we judge. What a remote needs still works:
 
-- ssh: ``HOME`` and ``SSH_AUTH_SOCK`` are kept, so keys, agent and ``~/.ssh/config`` are the operator's own;
-  ``GIT_SSH_COMMAND`` is passed on when the controller was started with it.
+- ssh: ``HOME`` and ``SSH_AUTH_SOCK`` are kept, so the operator's keys, agent and ``~/.ssh/config`` apply;
+  ``GIT_SSH_COMMAND`` is passed on if the controller was started with it.
 - https: ``~/.netrc``, or ``GIT_ASKPASS`` in the controller's environment. A ``credential.helper`` in
-  ``~/.gitconfig`` is not read, because that file is not.
+  ``~/.gitconfig`` is not used, since that file is not read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from fleet.errors import DiskFull, Refused, Unavailable
 from fleet.files import Sink, writing
 
-#: What holds wherever we run git, on the controller and on machines.
+#: Applies wherever we run git, on the controller and on machines.
 CLEAN_ENV: Mapping[str, str] = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -47,7 +47,7 @@ CLEAN_CONFIG: Sequence[str] = (
     "maintenance.auto=false",
     "submodule.recurse=false",
 )
-#: As ``info/attributes`` it outranks every ``.gitattributes``: bytes in a checkout are the bytes in the tree.
+#: As ``info/attributes`` it overrides every ``.gitattributes``: a checkout has exactly the bytes of the tree.
 RAW_ATTRIBUTES = "* -text !eol !filter !ident !working-tree-encoding !export-ignore !export-subst !merge !diff\n"
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS")
@@ -74,7 +74,7 @@ def as_config(settings: Sequence[str] = CLEAN_CONFIG) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class GitEnded:
-    """A git command that has ended. ``cut``: it had more to say than the limit, and was stopped."""
+    """A git command that has ended. ``cut``: it was stopped because its output exceeded the limit."""
 
     code: int
     out: bytes
@@ -113,8 +113,8 @@ class Git:
     ) -> GitEnded:
         """Runs one command to its end.
 
-        Output beyond ``limit`` bytes stops git and sets ``cut``; with ``stdout`` a file, output goes there
-        instead. A status outside ``expect`` (a cut one aside) raises ``Unavailable`` with git's own words.
+        Output beyond ``limit`` bytes stops git and sets ``cut``; with ``stdout`` a file, output goes there instead.
+        A status outside ``expect`` (unless cut) raises ``Unavailable`` with git's own words.
         """
         where = {"GIT_DIR": str(git_dir)} if git_dir else {}
         sink = _sink(attempted, stdout) if stdout else None
@@ -191,23 +191,23 @@ async def _read(stream: asyncio.StreamReader | None, limit: int, process: asynci
         parts.append(data)
         size += len(data)
     if size > limit:
-        _kill(process)  # or it would wait for ever for somebody to read the rest
+        _kill(process)  # otherwise it waits forever for the rest to be read
         while await stream.read(_CHUNK):
-            pass  # to its end, because asyncio keeps a pipe open that has not reached it
+            pass  # to the end: asyncio keeps an unfinished pipe open
     return b"".join(parts)
 
 
 async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
     if stream is None:
         return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit status tells why it left
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit status says why it ended
         stream.write(data)
         await stream.drain()
     stream.close()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """TERM first: git then takes its lock files away, which would block every later command."""
+    """TERM first: git then removes its lock files, which would block later commands."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

@@ -1,4 +1,4 @@
-"""Where a repository really is: which names and URLs may be given to git, and what it says of its base branch."""
+"""Where a repository is: which names and URLs may be given to git, and the state of its base branch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
 
 
 def check(name: str, url: str, base: str) -> None:
-    """Raises ``Misused`` for a name, URL or branch that could mean something else to git or to a file system."""
+    """Raises ``Misused`` for a name, URL or branch that git or a file system could misread."""
     if not _NAME.fullmatch(name) or ".." in name or name.endswith((".lock", ".git")):
         raise _misused(name, "the name", "use letters, digits, '.', '_' and '-'")
     if (
@@ -77,7 +77,7 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
         raise Refused(
             attempted=attempted,
             on=on,
-            cause=f"there is no branch {base}",
+            cause=f"it has no branch {base}",
             hint="commit something to it first, or name another base in fleet.toml",
         )
     if not is_object_id(found):
@@ -88,7 +88,7 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
 async def git_dir(git: Git, path: Path, on: str) -> Path:
     """The git directory of the repository whose root is ``path``. Raises ``Refused`` when there is none."""
     attempted, hint = "open the repository", "check the path in fleet.toml; it must be the root of a git repository"
-    if not path.is_dir():  # noqa: ASYNC240 - one look at a local directory
+    if not path.is_dir():  # noqa: ASYNC240 - one quick check of a local directory
         raise Refused(attempted=attempted, on=on, cause="no such directory", hint=hint)
     ceiling = str(path.resolve().parent)  # noqa: ASYNC240 - the same
     ended = await git.run(
@@ -100,7 +100,7 @@ async def git_dir(git: Git, path: Path, on: str) -> Path:
         raise Refused(
             attempted=attempted,
             on=on,
-            cause="it belongs to another login",
+            cause="it is owned by another login",
             hint="give it to the controller's login, or name it by an ssh:// url",
         )
     if ended.code:

@@ -1,4 +1,4 @@
-"""A repository as the controller knows it: a bare mirror of its own, which nobody but the controller fills."""
+"""A repository as the controller sees it: a bare mirror that only the controller writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleet.errors import Misused, Refused
 from fleet.git import origin
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
 
-__all__ = ["Change", "Git", "MergeResult", "Repository", "Stat"]
+__all__ = ["ChangedPath", "Git", "MergeResult", "Repository", "Stat"]
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -25,10 +25,10 @@ _MANY_PACKS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One path that differs. ``status`` is git's letter (A, M, D, T; R with ``old_path`` only when asked for).
+class ChangedPath:
+    """One path that differs. ``status`` is git's letter (A, M, D, T; R with ``old_path`` only on request).
 
-    Bytes of a path that are no UTF-8 are kept as surrogate escapes.
+    Path bytes that are not UTF-8 are kept as surrogate escapes.
     """
 
     status: str
@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """How big a change is. A binary file counts as a file without lines."""
+    """The size of a change. A binary file counts as a file without lines."""
 
     files: int
     insertions: int
@@ -58,7 +58,7 @@ class MergeResult:
 class Repository:
     """One repository of ``fleet.toml``: ``url`` (a path or a URL), its ``base`` branch, and our ``mirror``.
 
-    Raises ``Misused`` at once for a name, branch or URL that could mean something else to git.
+    Raises ``Misused`` for a name, branch or URL that git could misread.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Repository:
 
     @property
     def path(self) -> Path | None:
-        """Where it is, when it is on this machine; ``None`` for a remote one."""
+        """Its path, when it is on this machine; ``None`` for a remote one."""
         return origin.local_path(self.url)
 
     @property
@@ -83,7 +83,7 @@ class Repository:
 
     @property
     def remote(self) -> str:
-        """What git is given as the repository's address."""
+        """The repository's address for git."""
         return str(self.path) if self.path else self.url
 
     @property
@@ -91,10 +91,10 @@ class Repository:
         return f"{self.name}: {without_credentials(self.url)}"
 
     async def fetch(self) -> str:
-        """Brings the mirror up to date and answers the base branch's commit.
+        """Updates the mirror and returns the base branch's commit.
 
-        Raises ``Refused`` for a repository that cannot be used as it is (none there, empty, no such branch,
-        SHA-256), and ``Unavailable`` when it does not answer.
+        Raises ``Refused`` for a repository that cannot be used as it is (missing, empty, no such branch, SHA-256),
+        and ``Unavailable`` when it does not answer.
         """
         async with self._lock:
             await self._init()
@@ -149,7 +149,7 @@ class Repository:
         return [line.split()[0] for line in ended.line.splitlines() if line.endswith(" commit")]
 
     async def show(self, commit: str, path: str, limit: int = 8 << 20) -> bytes | None:
-        """A file's bytes in ``commit``; ``None`` when ``path`` is no regular file there.
+        """A file's bytes in ``commit``; ``None`` when ``path`` is not a regular file there.
 
         Raises ``Refused`` when it is bigger than ``limit`` bytes.
         """
@@ -169,10 +169,10 @@ class Repository:
         """The id of the commit's tree."""
         return await self._resolve(f"{_id(commit)}^{{tree}}")
 
-    async def changed_paths(self, base: str, commit: str, *, renames: bool = False) -> list[Change]:
-        """What differs between two commits or trees, submodules included.
+    async def changed_paths(self, base: str, commit: str, *, renames: bool = False) -> list[ChangedPath]:
+        """The differences between two commits or trees, submodules included.
 
-        Without ``renames`` a moved file is a D and an A, so that a rule about paths sees both ends.
+        Without ``renames`` a moved file is a D and an A, so that rules about paths see both.
         """
         ended = await self._run(
             "diff-tree",
@@ -197,11 +197,13 @@ class Repository:
             if not status:
                 break
             first = next(fields_)
-            changes.append(Change("R", next(fields_), first) if status[0] == "R" else Change(status[0], first))
+            changes.append(
+                ChangedPath("R", next(fields_), first) if status[0] == "R" else ChangedPath(status[0], first)
+            )
         return changes
 
     async def diff(self, base: str, commit: str, limit: int) -> bytes:
-        """The first ``limit`` bytes of the patch between two commits: untrusted bytes, for readers."""
+        """The first ``limit`` bytes of the patch between two commits: untrusted bytes, for display."""
         ended = await self._run(
             "diff-tree", "-p", "-M", "--no-color", "--no-ext-diff", "--no-textconv", "--no-commit-id",
             _id(base), _id(commit), "--", what="make a patch", on=commit, limit=limit,
@@ -220,9 +222,9 @@ class Repository:
         return Stat(counts.get("fil", 0), counts.get("ins", 0), counts.get("del", 0))
 
     async def commit_tree(self, tree: str, parents: Sequence[str], message: str, when: int) -> str:
-        """Makes a commit by Airboss. The same arguments give the same id, so repeating it is harmless.
+        """Makes a commit authored by Airboss. The same arguments give the same id, so repeating is harmless.
 
-        ``when`` is seconds since the epoch. A snapshot has one parent: the base it was recorded to start from.
+        ``when`` is seconds since the epoch. A snapshot has one parent: its recorded base.
         """
         date = f"@{when} +0000"
         ended = await self._run(
@@ -239,7 +241,7 @@ class Repository:
         return ended.line
 
     async def merge(self, current: str, snapshot: str) -> MergeResult:
-        """Merges two commits without touching any working tree. Conflicts are an answer, not an error."""
+        """Merges two commits without a working tree. A conflict is a result, not an error."""
         ended = await self._run(
             "merge-tree",
             "--write-tree",
@@ -260,7 +262,7 @@ class Repository:
         return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
 
     async def merge_commit(self, tree: str, current: str, snapshot: str, message: str, when: int) -> str:
-        """The commit that lands ``tree``: the snapshot itself when it was made on ``current``, else a merge."""
+        """The commit that lands ``tree``: the snapshot itself if it was made on ``current``, otherwise a merge."""
         parent = await self._resolve(f"{_id(snapshot)}^1")
         if parent == current and await self.tree_of(snapshot) == tree:
             return snapshot
@@ -274,7 +276,7 @@ class Repository:
         return ended.code == 0
 
     async def pack(self, target: Path, wanted: str, haves: list[str] | None = None) -> None:
-        """Writes a pack of ``wanted`` (a commit and its history, or a tree), thin against ``haves``."""
+        """Writes a pack of ``wanted`` (a commit with its history, or a tree), thin against ``haves``."""
         revisions = "".join([f"{_id(wanted)}\n", *(f"^{_id(have)}\n" for have in haves or ())])
         await self._run(
             "pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset", *(["--thin"] if haves else []),
@@ -294,7 +296,7 @@ class Repository:
         files.replace(info / "attributes", RAW_ATTRIBUTES.encode(), mode=0o644)
 
     async def _tidy(self) -> None:
-        """Joins small packs. Nothing is ever removed from a mirror: a commit we judged stays there."""
+        """Joins small packs. Nothing is ever removed from a mirror: judged commits stay."""
         packs = self.mirror / "objects" / "pack"
         if packs.is_dir() and sum(1 for _ in packs.glob("*.pack")) > _MANY_PACKS:
             await self._run("repack", "--quiet", "-d", "--geometric=2", what="join packs", timeout=900.0)

@@ -1,11 +1,11 @@
-"""Takes a tree out of a pack that an agent's login handed over: a process of its own, with limits.
+"""Extracts a tree from a pack that an agent's login sent: a separate process with limits.
 
 Standard library only, and run by path with ``-I -S``, so that it starts in milliseconds and imports nothing from
-outside. Parameters are one JSON object on standard input (see ``main``), the answer is one on standard output:
-``{"new_objects": n, "paths": n}`` or ``{"refused": why}``. The caller bounds the time on the wall.
+outside. Parameters are one JSON object on standard input (see ``main``), the result one on standard output:
+``{"new_objects": n, "paths": n}`` or ``{"refused": why}``. The caller limits the wall-clock time.
 
-Nothing reaches the mirror before everything was checked, and then only the objects that the one expected tree
-reaches. Objects are checked by what their bytes hash to; names and history from the machine are never looked at.
+Nothing reaches the mirror before everything is checked, and then only the objects that the expected tree reaches.
+Objects are identified by the hash of their bytes; names and history from the machine are ignored.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ _MODES = (_TREE, b"100644", b"100755", _LINK)
 _PATH_LIMIT = 4096
 _NAME_LIMIT = 255
 _MEMORY = 3 << 30
-#: Characters that HFS+ leaves out when it compares names.
+#: Characters that HFS+ ignores when it compares names.
 _HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 
 
-class No(Exception):
+class PackRefused(Exception):
     """The pack is refused; the argument says why, for a person."""
 
 
-def shown(path: bytes) -> str:
+def printable(path: bytes) -> str:
     """A path for a message: one line, no control characters, at most 200 characters."""
     text = path.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)[:200]
 
 
-def odd_name(name: bytes) -> str:
-    """Why a file must not have this name in a tree we take; empty when it may.
+def name_problem(name: bytes) -> str:
+    """Why a file must not have this name in a tree we accept; empty when it may.
 
-    Anything that some file system reads as ``.git`` is refused, as are names that leave their directory.
-    Control characters, quotes and invalid UTF-8 are legal in git and harmless to us.
+    Refuses anything that some file system reads as ``.git``, and names that leave their directory. Control
+    characters, quotes and invalid UTF-8 are legal in git and harmless to us.
     """
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        return "is no file name"
+        return "is not a file name"
     if len(name) > _NAME_LIMIT:
         return f"is longer than {_NAME_LIMIT} bytes"
     text = name.decode("utf-8", "ignore").translate(_HFS_IGNORED)
@@ -64,7 +64,7 @@ def odd_name(name: bytes) -> str:
 def leaves_tree(target: bytes, depth: int) -> bool:
     """Whether a symbolic link in a directory ``depth`` levels below the root points out of the tree.
 
-    ``..`` is understood only at the beginning: after a name it would depend on what that name links to.
+    ``..`` is only understood at the start: after a name it would depend on what that name links to.
     """
     parts = [part for part in target.split(b"/") if part not in (b"", b".")]
     ups = 0
@@ -79,7 +79,7 @@ def entries(tree: bytes) -> Iterator[tuple[bytes, bytes, str]]:
     while at < len(tree):
         space, end = tree.find(b" ", at), tree.find(b"\0", at)
         if space < 0 or end < space or end + 21 > len(tree):
-            raise No("a tree is malformed")
+            raise PackRefused("a tree is malformed")
         yield tree[at:space], tree[space + 1 : end], tree[end + 1 : end + 21].hex()
         at = end + 21
 
@@ -104,16 +104,16 @@ class Objects:
         return words[1], int(words[2])
 
     def size(self, object_id: str, kind: str, path: bytes) -> int:
-        """The object's size in bytes, when it is there and of the right kind."""
+        """The object's size in bytes; it must exist and have the right kind."""
         found, size = self._ask("info", object_id)
         if found != kind:
-            raise No(f"the tree is not complete: {shown(path) or 'its root'} is {found}, not a {kind}")
+            raise PackRefused(f"the tree is not complete: {printable(path) or 'its root'} is {found}, not a {kind}")
         return size
 
     def read(self, object_id: str, kind: str, path: bytes, limit: int) -> bytes:
         """The object's bytes, at most ``limit`` of them."""
         if self.size(object_id, kind, path) > limit:
-            raise No(f"{shown(path) or 'the root tree'} is bigger than {limit} bytes")
+            raise PackRefused(f"{printable(path) or 'the root tree'} is bigger than {limit} bytes")
         _, size = self._ask("contents", object_id)
         assert self._process.stdout is not None
         data = self._process.stdout.read(size + 1)
@@ -125,10 +125,10 @@ class Objects:
 
 
 def walk(objects: Objects, tree: str, base_tree: str, limits: dict[str, int]) -> tuple[list[str], int]:
-    """Checks all that ``tree`` reaches and ``base_tree`` has not at the same path.
+    """Checks everything that ``tree`` reaches and ``base_tree`` does not have at the same path.
 
-    Answers the ids it saw, the root's first, and how many paths there are. Bytes are counted once for each path,
-    since that is what a checkout writes.
+    Returns the ids it saw, the root's first, and the number of paths. Bytes are counted once for each path, since
+    that is what a checkout writes.
     """
     seen = {tree: None}
     paths = total = 0
@@ -142,15 +142,15 @@ def walk(objects: Objects, tree: str, base_tree: str, limits: dict[str, int]) ->
             path = where + name
             paths += 1
             if paths > limits["paths"]:
-                raise No(f"more than {limits['paths']} changed paths")
-            if why := odd_name(name):
-                raise No(f"the name {shown(path)!r} {why}")
+                raise PackRefused(f"more than {limits['paths']} changed paths")
+            if why := name_problem(name):
+                raise PackRefused(f"the name {printable(path)!r} {why}")
             if len(path) > _PATH_LIMIT:
-                raise No(f"a path is longer than {_PATH_LIMIT} bytes: {shown(path)!r}")
+                raise PackRefused(f"a path is longer than {_PATH_LIMIT} bytes: {printable(path)!r}")
             if mode == _SUBMODULE:
-                raise No(f"{shown(path)!r} is a git repository inside the workspace (a submodule)")
+                raise PackRefused(f"{printable(path)!r} is a git repository inside the workspace (a submodule)")
             if mode not in _MODES:
-                raise No(f"{shown(path)!r} has the mode {shown(mode)}")
+                raise PackRefused(f"{printable(path)!r} has the mode {printable(mode)}")
             seen[object_id] = None
             if mode == _TREE:
                 old_mode, old_id = before.get(name, (b"", ""))
@@ -158,9 +158,9 @@ def walk(objects: Objects, tree: str, base_tree: str, limits: dict[str, int]) ->
                 continue
             total += objects.size(object_id, "blob", path)
             if total > limits["bytes"]:
-                raise No(f"more than {limits['bytes']} bytes of changed files")
+                raise PackRefused(f"more than {limits['bytes']} bytes of changed files")
             if mode == _LINK and leaves_tree(objects.read(object_id, "blob", path, _PATH_LIMIT), depth):
-                raise No(f"the symbolic link {shown(path)!r} points out of the repository")
+                raise PackRefused(f"the symbolic link {printable(path)!r} points out of the repository")
     return list(seen), paths
 
 
@@ -168,12 +168,12 @@ def _directory(objects: Objects, tree: str, where: bytes, limits: dict[str, int]
     raw = objects.read(tree, "tree", where, 64 * limits["paths"] + (64 << 20))
     found = {name: (mode, object_id) for mode, name, object_id in entries(raw)}
     if len(found) != sum(1 for _ in entries(raw)):
-        raise No(f"two files have one name in {shown(where)!r}")
+        raise PackRefused(f"two files have the same name in {printable(where)!r}")
     return found
 
 
 def unpack(asked: dict[str, Any], quarantine: str) -> dict[str, int]:
-    """Does the work; see ``main`` for what is asked. Raises ``No``."""
+    """Does the work; ``main`` lists the parameters. Raises ``PackRefused``."""
     limits: dict[str, int] = asked["limits"]
     git, mirror = asked["git"], Path(asked["mirror"])
     env = asked["env"] | {
@@ -186,10 +186,10 @@ def unpack(asked: dict[str, Any], quarantine: str) -> dict[str, int]:
         os.lseek(pack.fileno(), asked["offset"], os.SEEK_SET)
         header = os.read(pack.fileno(), 12)
         if len(header) != 12 or header[:4] != b"PACK" or struct.unpack(">I", header[4:8])[0] not in (2, 3):
-            raise No("what came is not a pack")
+            raise PackRefused("the data is not a pack")
         count = struct.unpack(">I", header[8:12])[0]
         if count > limits["objects"]:
-            raise No(f"{count} objects, and {limits['objects']} are allowed")
+            raise PackRefused(f"{count} objects, but only {limits['objects']} are allowed")
         os.lseek(pack.fileno(), asked["offset"], os.SEEK_SET)
         if count:
             _git(
@@ -215,7 +215,7 @@ def _git(argv: list[str], env: dict[str, str], *, stdin: Any = None, data: bytes
     ended = subprocess.run(argv, env=env, stdin=stdin, input=data, capture_output=True, check=False)
     if ended.returncode:
         words = ended.stderr.decode("utf-8", "backslashreplace").strip()[-400:]
-        raise No(words or f"git ended with status {ended.returncode}, most likely at a limit")
+        raise PackRefused(words or f"git ended with status {ended.returncode}, most likely at a limit")
     return ended.stdout
 
 
@@ -228,7 +228,7 @@ def _limit(limits: dict[str, int]) -> None:
 
 
 def main() -> int:
-    """Reads ``{git: [argv], env, mirror, pack, offset, tree, base_tree, limits}`` and does it.
+    """Reads ``{git: [argv], env, mirror, pack, offset, tree, base_tree, limits}`` and does the work.
 
     ``limits`` are integers: bytes (of the pack, and of changed files), objects, paths, seconds (of CPU).
     """
@@ -237,7 +237,7 @@ def main() -> int:
     quarantine = tempfile.mkdtemp(prefix="quarantine-", dir=asked["mirror"])
     try:
         answer: dict[str, Any] = unpack(asked, quarantine)
-    except No as no:
+    except PackRefused as no:
         answer = {"refused": str(no)}
     finally:
         shutil.rmtree(quarantine, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Worktrees for agents and checkouts for gates: how commits get to a machine, and how a tree comes back.
 
-A machine hands over a tree, never history. What runs there is git and a few lines of ``sh``, under the login that
-the executor speaks for; what it says is testimony, and the controller believes what it can recompute from bytes.
+A machine returns a tree, never history. Git and a few lines of ``sh`` run there, under the executor's login; their
+output is testimony, and the controller accepts only what it can recompute from bytes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _MACHINE_ENV = {
     **{f"GIT_CONFIG_VALUE_{n}": setting.partition("=")[2] for n, setting in enumerate(CLEAN_CONFIG)},
     "AIRBOSS_ATTRIBUTES": RAW_ATTRIBUTES.strip(),
 }
-#: Bounds git's memory while it reads what an agent's login packed.
+#: Limits git's memory while it reads what an agent's login packed.
 _SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
 
-# Parameters reach these scripts as positional arguments only; none is ever part of their text.
+# Parameters reach these scripts only as positional arguments, never as part of their text.
 
 _WORKTREE = r"""
 set -eu
@@ -114,7 +114,7 @@ rm -rf -- "$GIT_DIR"
 
 
 class SnapshotLimits(Protocol):
-    """How much an agent's login may hand over: ``fleet.config.Limits`` has these."""
+    """How much an agent's login may send; ``fleet.config.Limits`` has these."""
 
     @property
     def snapshot_bytes(self) -> int:
@@ -130,12 +130,12 @@ class SnapshotLimits(Protocol):
 
     @property
     def unpack_seconds(self) -> int:
-        """Seconds to unpack it, of CPU and on the wall."""
+        """Seconds to unpack it, of CPU and of wall-clock time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a turn left behind, as a commit the controller made. When nothing changed, ``commit`` is the base."""
+    """The work of a turn, as a commit by the controller. When nothing changed, ``commit`` is the base."""
 
     commit: str
     tree: str
@@ -146,12 +146,12 @@ class Snapshot:
 
     @property
     def empty(self) -> bool:
-        """Whether the tree is the base's own."""
+        """Whether the tree equals the base's."""
         return self.commit == self.base
 
 
 class Workspaces:
-    """Makes, reads and removes directories on machines. Every call may be repeated."""
+    """Creates, reads and removes directories on machines. Every call may be repeated."""
 
     def __init__(self, limits: Callable[[], SnapshotLimits]) -> None:
         self._limits = limits
@@ -160,8 +160,8 @@ class Workspaces:
     async def prepare(self, executor: Executor, repository: Repository, base: str, session: str) -> str:
         """The session's worktree, detached at ``base``: an absolute path on the machine.
 
-        A worktree that was prepared before is found again as it is, with all that an agent did in it.
-        Raises ``Unavailable`` when the machine cannot hold it.
+        A worktree that was prepared before is returned as it is, with all the agent's work. Raises ``Unavailable``
+        when the machine cannot create it.
         """
         root = await self._root(executor)
         work = f"{root}/work/{_name(session)}"
@@ -193,10 +193,10 @@ class Workspaces:
     async def snapshot(  # noqa: PLR0917 - what to take from where, and the words and date of the commit
         self, executor: Executor, repository: Repository, base: str, workspace: str, message: str, when: int
     ) -> Snapshot:
-        """Takes everything in the worktree but ignored files, committed or not, as one commit on ``base``.
+        """Commits everything in the worktree except ignored files, committed or not, as one commit on ``base``.
 
-        The author is Airboss, ``when`` is seconds since the epoch: the same work gives the same commit.
-        Raises ``Refused`` for a tree that passes a limit or must not be taken, with the limit or path in words.
+        The author is Airboss, ``when`` is seconds since the epoch: the same work gives the same commit. Raises
+        ``Refused`` when a limit or rule forbids it; the error names the limit or path.
         """
         root = await self._root(executor)
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
@@ -218,7 +218,7 @@ class Workspaces:
             with handed.open("rb") as start:
                 header = _HEADER.fullmatch(start.read(_HEADER_BYTES))
             if header is None:
-                raise self._too_much(on, "the machine did not answer with a tree")
+                raise self._too_much(on, "the machine did not return a tree")
             tree, base_tree = header[1].decode(), await repository.tree_of(base)
             if tree == base_tree:
                 return Snapshot(base, tree, base, 0, 0, 0)
@@ -230,8 +230,8 @@ class Workspaces:
     async def checkout(self, executor: Executor, repository: Repository, commit: str, name: str) -> str:
         """A directory with exactly the bytes of ``commit``'s tree, for a gate; an absolute path on the machine.
 
-        It is filled from the controller's mirror alone, anew each time: the objects travel whole and go to a store
-        of their own, so that no agent's clone and no earlier gate can have touched them. There is no ``.git``.
+        It is filled each time from the controller's mirror alone: all objects are sent, into a store of their own,
+        so that no agent's clone and no earlier gate can have changed them. There is no ``.git``.
         """
         root = await self._root(executor)
         place = f"{root}/gates/{_name(name)}"
@@ -248,11 +248,11 @@ class Workspaces:
         return f"{place}/tree"
 
     async def discard(self, executor: Executor, path: str) -> None:
-        """Removes a directory that ``prepare`` or ``checkout`` made; none there is fine."""
+        """Removes a directory made by ``prepare`` or ``checkout``; a missing one is fine."""
         root = await self._root(executor)
         kept = re.fullmatch(rf"({re.escape(root)}/(?:work|gates)/{_NAME.pattern})(?:/tree)?", path)
         if kept is None:
-            raise Misused(attempted="remove a workspace", on=path, cause="it is not one of ours")
+            raise Misused(attempted="remove a workspace", on=path, cause="it was not made by Airboss")
         await executor.remove_tree(kept[1])
 
     async def _root(self, executor: Executor) -> str:
@@ -271,7 +271,7 @@ class Workspaces:
         )
 
     async def _unpack(self, repository: Repository, handed: Path, tree: str, base_tree: str, on: str) -> None:
-        """Has the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
+        """Lets the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
         limits = self._limits()
         asked = {
             "git": [*repository.git.command, *(word for setting in _SMALL_GIT for word in ("-c", setting))],

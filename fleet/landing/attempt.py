@@ -1,7 +1,7 @@
-"""Takes a passed snapshot to the base branch: merge, judge what the merge made, compare and swap.
+"""Lands a passed snapshot on the base branch: merge, judge the merge, compare and swap.
 
-One change at a time lands in a repository (a lease), every attempt is an intent row before it touches the ref,
-and an interrupted attempt is settled by reading the ref.
+One change at a time lands in a repository (a lease). Every attempt is an intent row before it touches the ref, and
+an interrupted attempt is settled by reading the ref.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fleet.events import LandingDone, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
 from fleet.landing import messages
-from fleet.landing.base_branch import Landing, Moved
+from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.queue import LandingQueue
 from fleet.model import Session, Task, Turn
 from fleet.ports import Candidate, Clock
@@ -42,34 +42,34 @@ Judge = Callable[[Candidate], Awaitable[Verdict]]
 
 
 class Interruptible(Protocol):
-    """Does work that a person's stop may end in the middle; it then raises, and nothing catches that here."""
+    """Runs work that a person's stop may interrupt; the exception it then raises is not caught here."""
 
     def __call__(self, work: Coroutine[Any, Any, T], what: str, /) -> Coroutine[Any, Any, T]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The base branch holds the change, and the ledger says so."""
+    """The base branch contains the change, and the ledger says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the merge made was judged, and did not pass."""
+    """The merge was judged and did not pass."""
 
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A person stopped the task, or said more, before anything was done to the base branch."""
+    """A person stopped the task or sent a message before the base branch was touched."""
 
 
 LandingOutcome = Landed | Judged | Interrupted
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What is to land: the snapshot of ``turn``."""
+class ChangeToLand:
+    """The change to land: the snapshot of ``turn``."""
 
     task: Task
     session: Session
@@ -77,34 +77,34 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """Where it lands, and what that takes. ``holder`` names this controller in leases."""
+class LandingContext:
+    """Where it lands, and what the landing needs. ``holder`` names this controller in leases."""
 
     store: Store
     repository: Repository
-    base_branch: Landing
+    base_branch: BaseBranch
     queue: LandingQueue
     clock: Clock
     holder: str
 
 
 class LandingAttempt:
-    """The landing of one snapshot. ``judge`` gives the verdict on what a merge made."""
+    """The landing of one snapshot. ``judge`` gives the verdict on a merge."""
 
-    def __init__(self, ground: Ground, change: Change, judge: Judge) -> None:
-        self._ground, self._change, self._judge = ground, change, judge
-        self._store, self._repository = ground.store, ground.repository
+    def __init__(self, context: LandingContext, change: ChangeToLand, judge: Judge) -> None:
+        self._context, self._change, self._judge = context, change, judge
+        self._store, self._repository = context.store, context.repository
         self._task, self._session, self._turn = change.task, change.session, change.turn
         self._ref = f"refs/heads/{self._repository.base}"
 
     async def land(self, interruptible: Interruptible) -> LandingOutcome:
-        """Waits for its turn, then lands; until the intent to land is committed, through ``interruptible``.
+        """Waits for its turn, then lands. Until the intent is committed, waits run through ``interruptible``.
 
-        Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving, ``LeaseLost`` when the
-        lease passed on.
+        Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving, ``LeaseLost`` when the lease
+        passed to another holder.
         """
         async with AsyncExitStack() as stack:
-            turn = stack.enter_context(self._ground.queue.place(self._task.repo))
+            turn = stack.enter_context(self._context.queue.place(self._task.repo))
             await interruptible(turn.wait(), "wait for its turn to land")
             lease = await stack.enter_async_context(self._lease())
             renewing = await stack.enter_async_context(alongside(self._renew(lease), f"renew {lease.name}"))
@@ -113,7 +113,7 @@ class LandingAttempt:
             )
             await first(landing, renewing)
             if not landing.done():
-                await renewing  # it ends by raising only
+                await renewing  # it only ends by raising
             return await landing
 
     async def _land(self, lease: Lease, interruptible: Interruptible) -> LandingOutcome:
@@ -141,7 +141,7 @@ class LandingAttempt:
         )
 
     async def _merged(self, current: str) -> tuple[str, str]:
-        """The commit that would land on ``current``, and its tree: the snapshot itself where nothing moved."""
+        """The commit to land on ``current``, and its tree: the snapshot itself if the branch did not move."""
         snapshot = self._turn.snapshot
         if current == self._session.base:
             return snapshot, self._turn.tree
@@ -159,7 +159,7 @@ class LandingAttempt:
         return commit, merged.tree
 
     async def _intend(self, lease: Lease, old: str, new: str, tree: str) -> Intent | None:
-        """Once this is committed, nobody is promised any more that the change will not land."""
+        """Commits the intent: from here on the change may land, whatever a person does."""
 
         def work(tx: Tx) -> Intent | None:
             leases.check(tx, lease.fence)
@@ -181,7 +181,7 @@ class LandingAttempt:
         return await self._store.write(work)
 
     async def _swap(self, intent: Intent) -> bool:
-        swapped = await self._ground.base_branch.swap(intent.old, intent.new)
+        swapped = await self._context.base_branch.swap(intent.old, intent.new)
         failpoint("landing-swapped")
         if isinstance(swapped, Moved):
             await self._missed(intent, swapped.found)
@@ -190,14 +190,14 @@ class LandingAttempt:
         return True
 
     async def _settle_earlier_intents(self) -> bool:
-        """After a crash between intent and record: the ref itself says whether the swap happened."""
+        """After a crash between intent and record, reads from the ref whether the swap happened."""
         mine = await self._store.read(lambda tx: landings.of_task(tx, self._task.id))
         for intent in mine:
             if intent.outcome is IntentOutcome.DONE:
                 return True
             if intent.outcome is not IntentOutcome.OPEN:
                 continue
-            found = await self._ground.base_branch.current()
+            found = await self._context.base_branch.current()
             await self._repository.fetch()
             if found == intent.new or await self._repository.is_ancestor(intent.new, found):
                 await self._done(intent)
@@ -217,7 +217,7 @@ class LandingAttempt:
     async def _missed(self, intent: Intent, found: str) -> None:
         def work(tx: Tx) -> None:
             landings.finish(tx, intent.id, IntentOutcome.MISSED)
-            event = LandingMissed(intent.ref, intent.old, found, "the branch is not where the intent expected it")
+            event = LandingMissed(intent.ref, intent.old, found, "the branch is not at the expected commit")
             record(tx, event, self._session, turn=self._turn.id)
 
         await self._store.write(work)
@@ -226,10 +226,10 @@ class LandingAttempt:
     async def _lease(self) -> AsyncIterator[Lease]:
         """Holds the repository's landing lease for the block.
 
-        It is ours to take: this task's turn has come in this controller, and an earlier controller, or a landing
-        that could not give it back, is fenced off by the token.
+        Taking it is safe: this task's turn has come in this controller, and the token fences off an earlier
+        controller, or a landing that could not release it.
         """
-        name, holder = f"landing:{self._task.repo}", f"{self._ground.holder}/{self._task.id}"
+        name, holder = f"landing:{self._task.repo}", f"{self._context.holder}/{self._task.id}"
         lease = await self._store.write(lambda tx: leases.seize(tx, name, holder, _TTL_US))
         try:
             yield lease
@@ -237,13 +237,13 @@ class LandingAttempt:
             try:
                 await self._store.write(lambda tx: leases.release(tx, lease))
             except StoreUnavailable as error:
-                _log.warning("%s was not released, and is seized by the next landing: %s", name, error)
+                _log.warning("%s was not released; the next landing seizes it: %s", name, error)
 
     async def _renew(self, lease: Lease) -> None:
-        """Renews until cancelled, waiting for the store where that is away. Raises ``LeaseLost``."""
+        """Renews until cancelled, waiting while the store is unavailable. Raises ``LeaseLost``."""
         pause = _RENEW_S
         while True:
-            await self._ground.clock.sleep(pause)
+            await self._context.clock.sleep(pause)
             try:
                 await self._store.write(lambda tx: leases.renew(tx, lease, _TTL_US))
                 pause = _RENEW_S

@@ -1,4 +1,4 @@
-"""Moves a repository's base branch from one commit to the next, if nobody else has moved it: compare and swap."""
+"""Moves a repository's base branch from one commit to the next, unless someone else moved it: compare and swap."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _DURABLE = ("-c", "core.fsync=committed")
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """The base branch is at ``new`` now."""
+    """The base branch is now at ``new``."""
 
     new: str
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The base branch was not where the caller expected it, and was left alone; it is at ``found``."""
+    """The base branch was not where the caller expected it, and was not changed; it is at ``found``."""
 
     found: str
 
 
-class Landing:
-    """The way to one repository's base branch.
+class BaseBranch:
+    """One repository's base branch.
 
-    A bare repository on this machine is changed with ``update-ref``; a remote one, and one with a working tree,
-    with a push that names the old value. The ref itself is the only record of whether a swap happened.
+    A bare repository on this machine is changed with ``update-ref``; a remote one, or one with a working tree, with
+    a push that names the old value. The ref itself is the only record of whether a swap happened.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -42,7 +42,7 @@ class Landing:
         return await self._repository.tip()
 
     async def check_landable(self) -> None:
-        """Raises ``Refused``, with the remedy, when a change could not be landed here as things stand."""
+        """Raises ``Refused``, with a hint, when a change cannot be landed here as things are."""
         if self._repository.path is None:
             return
         git_dir = await self._repository.git_dir()
@@ -68,10 +68,10 @@ class Landing:
             raise self._dirty(holder)
 
     async def swap(self, old: str, new: str) -> Swapped | Moved:
-        """Moves the base branch from ``old`` to ``new``, or finds that it is at ``new`` already.
+        """Moves the base branch from ``old`` to ``new``, or finds that it is already at ``new``.
 
-        Raises ``Refused`` when ``new`` does not descend from ``old`` or the repository will not take it, and
-        ``Unavailable`` when it could not be seen what came of it (then ``current`` tells, later).
+        Raises ``Refused`` when ``new`` does not descend from ``old`` or the repository rejects it, and
+        ``Unavailable`` when the result is unknown (ask ``current`` later).
         """
         if not await self._repository.is_ancestor(old, new):
             raise self._refused(
@@ -121,7 +121,8 @@ class Landing:
         return await self._seen(worked, old, new, words)
 
     async def _seen(self, worked: bool, old: str, new: str, words: str) -> Swapped | Moved:
-        """What the ref says after an attempt; git's own status does not know what a cut link hid."""
+        """The result of an attempt, from the ref; git's own status does not know what happened behind a cut
+        link."""
         try:
             found = await self.current()
         except AirbossError as error:
@@ -138,12 +139,12 @@ class Landing:
             raise self._dirty(self._repository.path or Path())
         if "remote rejected" in words:
             raise self._refused(
-                words.strip()[-400:], "The repository's own rules say no; its owner can change them."
+                words.strip()[-400:], "The repository's own rules reject it; its owner can change them."
             )
         raise Unavailable(attempted="land the change", on=self._on, cause=words.strip()[-400:])
 
     async def _elsewhere(self, found: str, new: str) -> Swapped | Moved:
-        """Whether the branch left its old place with ``new``, or without it."""
+        """Whether the branch moved to or past ``new``, or elsewhere."""
         if found != new:
             await self._repository.fetch()
             if not await self._repository.is_ancestor(new, found):
@@ -169,7 +170,7 @@ class Landing:
 
     def _dirty(self, holder: Path) -> Refused:
         return self._refused(
-            f"{holder} has uncommitted changes", "Commit or put them away there; the checkout follows what lands."
+            f"{holder} has uncommitted changes", "Commit or stash them there; landings update this checkout."
         )
 
     def _refused(self, cause: str, hint: str) -> Refused:

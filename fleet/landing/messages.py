@@ -1,4 +1,4 @@
-"""The words of a landing: the merge commit's message, and why a change that passed cannot land."""
+"""Texts of a landing: the merge commit's message, and why a passed change cannot land."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from fleet.model import Task
 
 
 def conflict(paths: tuple[str, ...], base: str) -> str:
-    """Why a change that passed cannot land."""
+    """Why a passed change cannot land."""
     shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
     return f"{base} moved meanwhile and conflicts in {shown}. /retry starts again from the new {base}"
 
 
 def merge_message(task: Task, base: str, snapshot: str) -> str:
-    """The message of a merge commit onto a base that moved."""
+    """The message of a merge commit, for a base that moved."""
     return f"Merge {snapshot[:12]} for {task.id} onto {base}\n\nAirboss-Task: {task.id}\n"

@@ -1,4 +1,4 @@
-"""Whose turn it is to land in a repository: one at a time, first come, first served."""
+"""The landing order in a repository: one at a time, first come, first served."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 
 class LandingQueue:
-    """The tasks of this controller that want to land, a line for each repository. Nothing here is stored."""
+    """This controller's tasks that want to land, one queue for each repository. Kept in memory only."""
 
     def __init__(self) -> None:
         self._lines: dict[str, deque[asyncio.Event]] = {}
 
     def line(self, repo: str) -> tuple[asyncio.Event, ...]:
-        """Those in a repository's line, whose turn it is first."""
+        """A repository's queue, first in line first."""
         return tuple(self._lines.get(repo, ()))
 
     @contextmanager
     def place(self, repo: str) -> Iterator[asyncio.Event]:
-        """Stands in line for the block, which may leave at any time. The event is set when the turn has come."""
+        """Joins the queue for the block, which may leave at any time. The event is set when its turn has come."""
         line = self._lines.setdefault(repo, deque())
         turn = asyncio.Event()
         line.append(turn)

@@ -9,7 +9,7 @@ import pytest
 
 from fleet.errors import Refused, Unavailable
 from fleet.git.repository import Repository
-from fleet.landing.base_branch import Landing, Moved, Swapped
+from fleet.landing.base_branch import BaseBranch, Moved, Swapped
 from tests.far_end.repositories import advance, git, make_bare, make_work
 
 _SSH = """#!/bin/sh
@@ -54,7 +54,7 @@ async def child(repository: Repository, base: str, name: str = "new.txt") -> str
 
 
 async def test_moves_the_base_branch_and_nothing_else(repository: Repository) -> None:
-    landing = Landing(repository)
+    landing = BaseBranch(repository)
     base = await repository.fetch()
     before = git(real(repository), "for-each-ref")
     new = await child(repository, base)
@@ -73,7 +73,7 @@ async def test_the_owners_checkout_is_left_clean(repository: Repository) -> None
     """Seen without this: an index that reverts the landing at the owner's next commit."""
     base = await repository.fetch()
     new = await child(repository, base)
-    await Landing(repository).swap(base, new)
+    await BaseBranch(repository).swap(base, new)
     where = real(repository)
     if git(where, "rev-parse", "--is-bare-repository") == "true":
         return
@@ -82,17 +82,17 @@ async def test_the_owners_checkout_is_left_clean(repository: Repository) -> None
 
 
 async def test_a_repeat_finds_that_it_was_done(repository: Repository) -> None:
-    landing, base = Landing(repository), await repository.fetch()
+    landing, base = BaseBranch(repository), await repository.fetch()
     new = await child(repository, base)
     await landing.swap(base, new)
-    assert await Landing(repository).swap(base, new) == Swapped(new)
+    assert await BaseBranch(repository).swap(base, new) == Swapped(new)
     later = await child(repository, new, "later.txt")
     assert await landing.swap(new, later) == Swapped(later)
     assert await landing.swap(base, new) == Swapped(new), "it is in the branch's history"
 
 
 async def test_another_commit_on_the_base_is_never_lost(repository: Repository) -> None:
-    landing, base = Landing(repository), await repository.fetch()
+    landing, base = BaseBranch(repository), await repository.fetch()
     theirs, ours = await child(repository, base, "theirs"), await child(repository, base, "ours")
     assert await landing.swap(base, theirs) == Swapped(theirs)
     assert await landing.swap(base, ours) == Moved(theirs)
@@ -100,7 +100,7 @@ async def test_another_commit_on_the_base_is_never_lost(repository: Repository) 
 
 
 async def test_of_two_at_once_one_wins(repository: Repository) -> None:
-    landing, base = Landing(repository), await repository.fetch()
+    landing, base = BaseBranch(repository), await repository.fetch()
     news = [await child(repository, base, f"n{n}") for n in range(3)]
     ended = await asyncio.gather(*(landing.swap(base, new) for new in news), return_exceptions=True)
     winner = git(real(repository), "rev-parse", "refs/heads/main")
@@ -125,12 +125,12 @@ async def test_a_push_loses_to_whoever_came_just_before(tmp_path: Path, monkeypa
     monkeypatch.setenv("GIT_SSH_COMMAND", str(fake))
     repository = Repository("p", f"ssh://far.example{bare}", "main", tmp_path / "p.git")
     await repository.fetch()
-    assert await Landing(repository).swap(base, await child(repository, base)) == Moved(theirs)
+    assert await BaseBranch(repository).swap(base, await child(repository, base)) == Moved(theirs)
     assert git(bare, "rev-parse", "main") == theirs
 
 
 async def test_only_a_descendant_lands(repository: Repository) -> None:
-    landing, base = Landing(repository), await repository.fetch()
+    landing, base = BaseBranch(repository), await repository.fetch()
     one = await child(repository, base, "one")
     other = await child(repository, base, "other")
     await landing.swap(base, one)
@@ -144,7 +144,7 @@ async def test_current_reads_the_ref_not_the_mirror(tmp_path: Path) -> None:
     repository = Repository("p", str(bare), "main", tmp_path / "p.git")
     await repository.fetch()
     moved = advance(bare, {"b": "2"})
-    assert await Landing(repository).current() == moved
+    assert await BaseBranch(repository).current() == moved
 
 
 async def test_a_checked_out_base_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -152,13 +152,13 @@ async def test_a_checked_out_base_is_refused_with_the_remedy(tmp_path: Path) -> 
     repository = Repository("p", str(work), "main", tmp_path / "p.git")
     base = await repository.fetch()
     with pytest.raises(Refused, match="updateInstead") as refused:
-        await Landing(repository).check_landable()
+        await BaseBranch(repository).check_landable()
     assert str(work) in str(refused.value)
     with pytest.raises(Refused, match="checked out"):
-        await Landing(repository).swap(base, await child(repository, base))
+        await BaseBranch(repository).swap(base, await child(repository, base))
     git(work, "config", "receive.denyCurrentBranch", "ignore")
     with pytest.raises(Refused, match="updateInstead"):
-        await Landing(repository).swap(base, await child(repository, base))
+        await BaseBranch(repository).swap(base, await child(repository, base))
     assert git(work, "rev-parse", "main") == base
 
 
@@ -170,15 +170,15 @@ async def test_uncommitted_work_of_the_owner_is_kept(tmp_path: Path) -> None:
     new = await child(repository, base)
     (work / "a").write_text("my own, not committed")
     with pytest.raises(Refused, match="uncommitted"):
-        await Landing(repository).check_landable()
+        await BaseBranch(repository).check_landable()
     with pytest.raises(Refused, match="uncommitted"):
-        await Landing(repository).swap(base, new)
+        await BaseBranch(repository).swap(base, new)
     assert (work / "a").read_text() == "my own, not committed"
     assert git(work, "rev-parse", "main") == base
     git(work, "checkout", "--quiet", "a")
     (work / "new.txt").write_text("untracked, and in the way")
     with pytest.raises(Refused, match="uncommitted"):
-        await Landing(repository).swap(base, new)
+        await BaseBranch(repository).swap(base, new)
     assert (work / "new.txt").read_text() == "untracked, and in the way"
 
 
@@ -188,7 +188,7 @@ async def test_a_worktree_of_a_bare_repository_counts_as_a_checkout(tmp_path: Pa
     repository = Repository("p", str(bare), "main", tmp_path / "p.git")
     base = await repository.fetch()
     with pytest.raises(Refused, match="git worktree remove"):
-        await Landing(repository).swap(base, await child(repository, base))
+        await BaseBranch(repository).swap(base, await child(repository, base))
     assert git(bare, "rev-parse", "main") == base
 
 
@@ -202,7 +202,7 @@ async def test_the_owners_hook_has_the_last_word_over_a_push(tmp_path: Path) -> 
     repository = Repository("p", str(work), "main", tmp_path / "p.git")
     base = await repository.fetch()
     with pytest.raises(Refused, match="frozen for the release"):
-        await Landing(repository).swap(base, await child(repository, base))
+        await BaseBranch(repository).swap(base, await child(repository, base))
 
 
 async def test_a_merge_keeps_what_another_landed(tmp_path: Path) -> None:
@@ -214,5 +214,5 @@ async def test_a_merge_keeps_what_another_landed(tmp_path: Path) -> None:
     assert await repository.fetch() == current
     merged = await repository.merge(current, ours)
     new = await repository.merge_commit(merged.tree, current, ours, "merge", 1_700_000_200)
-    assert await Landing(repository).swap(current, new) == Swapped(new)
+    assert await BaseBranch(repository).swap(current, new) == Swapped(new)
     assert git(bare, "ls-tree", "--name-only", "main").split() == ["a", "b", "ours", "theirs"]

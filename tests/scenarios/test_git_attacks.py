@@ -16,7 +16,7 @@ from fleet.errors import Refused
 from fleet.git.command import Git
 from fleet.git.repository import Repository
 from fleet.git.workspace import Snapshot, Workspaces
-from fleet.landing.base_branch import Landing, Swapped
+from fleet.landing.base_branch import BaseBranch, Swapped
 from fleet.machines.local import LocalExecutor
 from fleet.ports import Ran
 from tests.far_end.repositories import advance, git, make_bare
@@ -165,7 +165,7 @@ async def test_a_forged_parent_does_not_revert_anothers_work(world: World) -> No
     assert git(world.repository.mirror, "rev-list", "--parents", "-1", made.commit) == f"{made.commit} {world.base}"
     merged = await world.repository.merge(current, made.commit)
     new = await world.repository.merge_commit(merged.tree, current, made.commit, "land", WHEN)
-    assert await Landing(world.repository).swap(current, new) == Swapped(new)
+    assert await BaseBranch(world.repository).swap(current, new) == Swapped(new)
     assert git(world.origin, "show", "main:theirs.py") == "their work"
     assert git(world.origin, "show", "main:notes.txt") == "new"
     assert git(world.origin, "show", "main:app.py").endswith("a + b")

@@ -237,7 +237,7 @@ def test_a_person_allows_once_for_the_session_and_denies_by_press(phone: Phone) 
     assert phone.house.main().splitlines() == [f"GOOD {phone.agent}"] * 3
     assert "never" not in phone.house.main("")
     last = phone.heard("charlie")[-1]
-    assert "a person refused it" in last.heard + "".join(last.results)
+    assert "denied by a person" in last.heard + "".join(last.results)
     for message, became in zip(asked, ("approved", "approved for this session", "denied"), strict=True):
         phone.closed(message, task, f" · {became}\n")
 

@@ -166,7 +166,7 @@ def test_words_about_a_held_change_withdraw_the_question_and_the_agent_goes_on(s
     told = served.house.say(f"/say {held.task} write GOOD held and more")
     assert "approval withdrawn; the agent continues" in flat(told)
     late = served.house.say(f"/approve {asked}")
-    assert late.status == 2 and "it was withdrawn: more was said" in flat(late)
+    assert late.status == 2 and "it was withdrawn: a new message arrived" in flat(late)
     again = served.house.wait(held.task)
     assert again.status == 4, "what judges is still changed: a person is asked anew"
     assert served.house.commits() == before

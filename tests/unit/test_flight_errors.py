@@ -15,7 +15,7 @@ from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
 from fleet.flight.pipe_reader import LinkDown, PipeReader, Woken
-from fleet.landing.attempt import Change, LandingAttempt
+from fleet.landing.attempt import ChangeToLand, LandingAttempt
 from fleet.landing.queue import LandingQueue
 from fleet.model import Task, TaskState
 from fleet.ports import Candidate, Executor, PipeEvent
@@ -82,7 +82,7 @@ async def test_a_task_whose_machine_is_gone_can_be_stopped(there: World) -> None
     task = await there.running()
     there.config = parse_fleet(FLEET.format(url="/nowhere").replace("machines.box", "machines.other"), "fleet.toml")
     flight = Flight(there.services, task)
-    async with alongside(flight.fly(), "fly") as flying:
+    async with alongside(flight.run(), "fly") as flying:
         await _until_why(there, task, "no longer names")
         await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
         flight.wake()
@@ -109,7 +109,7 @@ async def test_a_faulty_machine_is_waited_for_with_its_reason(there: World) -> N
     task = await there.running()
     flight = Flight(there.services, task)
     there.machine.trouble = MachineFaulty(attempted="look at the machine", on="box", cause="no JSON")
-    async with alongside(flight.fly(), "fly"):
+    async with alongside(flight.run(), "fly"):
         await _until_why(there, task, "box gives faulty answers: no JSON")
         assert (await there.now(task)).state is TaskState.RUNNING
     assert ("link.changed", {"up": False, "why": "faulty answer: no JSON"}) in await there.told()
@@ -119,7 +119,7 @@ async def test_a_failed_commit_leaves_the_flight_where_the_store_is(there: World
     task = await there.running()
     flight = Flight(there.services, task)
     with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
-        await flight.fly()
+        await flight.run()
     assert flight.task == await there.now(task)
 
 
@@ -144,7 +144,7 @@ async def test_a_stop_is_heard_in_the_line_of_those_that_want_to_land(there: Wor
     flight = Flight(there.services, task)
     with there.services.landing_queue.place("shop") as first_in_line:
         assert first_in_line.is_set()
-        async with alongside(flight.fly(), "fly") as flying:
+        async with alongside(flight.run(), "fly") as flying:
             while len(there.services.landing_queue.line("shop")) < 2:
                 await asyncio.sleep(0)
             await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
@@ -187,7 +187,7 @@ async def test_a_landing_whose_lease_passed_on_ends_and_says_so(there: World) ->
         await asyncio.Event().wait()
         raise AssertionError
 
-    attempt = LandingAttempt(there.services.landing_ground("shop"), Change(task, session, turn), judge)
+    attempt = LandingAttempt(there.services.landing_context("shop"), ChangeToLand(task, session, turn), judge)
     with pytest.raises(LeaseLost):
         await attempt.land(lambda work, _: work)
 

@@ -42,7 +42,7 @@ async def test_words_take_a_held_change_off_the_table_and_a_late_press_is_refuse
         assert not closed.actions
         result, (late,) = await there.press(card, "Approve")
         assert result.status == 2
-        assert "it was withdrawn: more was said" in everything(late)
+        assert "it was withdrawn: a new message arrived" in everything(late)
         assert await there.store.read(lambda tx: approvals.hold_decision(tx, "t1")) is None
 
 

@@ -88,10 +88,10 @@ async def test_who_said_no_is_not_pinged_for_it(tmp_path: Path, by: PersonId, pi
         await flight.move(TaskState.HELD, why="touches tests/**")
         (asked,) = flight.pings()
         await there.say("/deny t1", by)
-        await flight.move(TaskState.REFUSED, why=f"{by} refused it")
+        await flight.move(TaskState.REFUSED, why=f"{by} denied it")
         assert flight.pings() == [asked, *pings]
         end = next(one.card for one in there.phone.sent if shown(one.card.title) == "t1 · refused")
-        assert f"{'Ada' if by is ADA else 'Anna'} refused it" in everything(end)
+        assert f"{'Ada' if by is ADA else 'Anna'} denied it" in everything(end)
 
 
 async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:

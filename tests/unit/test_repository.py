@@ -12,7 +12,7 @@ import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.command import Git, without_credentials
-from fleet.git.repository import Change, Repository, Stat
+from fleet.git.repository import ChangedPath, Repository, Stat
 from fleet.supervise import end, own
 from tests.far_end.repositories import advance, commit, git, make_bare, make_work
 
@@ -69,8 +69,8 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
     inside = origin.with_suffix(".work") / "d"
     (tmp_path / "plain").mkdir()
     for url, base, words in (
-        (origin, "release", "there is no branch release.*name another base"),
-        (empty, "main", "there is no branch main.*commit something"),
+        (origin, "release", "it has no branch release.*name another base"),
+        (empty, "main", "it has no branch main.*commit something"),
         (tmp_path / "nowhere", "main", "no such directory.*check the path"),
         (tmp_path / "plain", "main", "not a git repository"),
         (inside, "main", "not a git repository"),
@@ -134,9 +134,9 @@ async def test_a_moved_file_is_seen_at_both_ends(repository: Repository) -> None
     base = await repository.fetch()
     ours = await snapshot(repository, base, {"moved.txt": "one\ntwo\n", "d/b.txt": "b2\n"}, drop="a.txt")
     assert await repository.changed_paths(base, ours) == [
-        Change("D", "a.txt"), Change("M", "d/b.txt"), Change("A", "moved.txt"),
+        ChangedPath("D", "a.txt"), ChangedPath("M", "d/b.txt"), ChangedPath("A", "moved.txt"),
     ]  # fmt: skip
-    assert Change("R", "moved.txt", "a.txt") in await repository.changed_paths(base, ours, renames=True)
+    assert ChangedPath("R", "moved.txt", "a.txt") in await repository.changed_paths(base, ours, renames=True)
     assert await repository.shortstat(base, ours) == Stat(3, 3, 3)
     assert len(await repository.diff(base, ours, 40)) == 40
 

@@ -154,7 +154,7 @@ ODD = [
 
 @pytest.mark.parametrize("name", ODD)
 def test_names_that_some_file_system_reads_otherwise(helper: Helper, name: bytes) -> None:
-    assert unpack.odd_name(name)
+    assert unpack.name_problem(name)
     inner_id, inner = one("100644", b"config", BLOB_ID)
     as_file = ("100644", BLOB_ID, [("blob", BLOB)])
     as_directory = ("40000", inner_id, [("tree", inner), ("blob", BLOB)])
@@ -171,7 +171,7 @@ def test_names_that_some_file_system_reads_otherwise(helper: Helper, name: bytes
      b"git", b"...", b"a..b", b":colon", b"$(id)", "ü".encode(), b"con", b" "],
 )  # fmt: skip
 def test_ugly_names_are_names(helper: Helper, name: bytes) -> None:
-    assert unpack.odd_name(name) == ""
+    assert unpack.name_problem(name) == ""
     wanted, data = one("100644", name, BLOB_ID)
     assert helper.run(pack(("tree", data), ("blob", BLOB)), wanted)["paths"] == 1
 
@@ -262,5 +262,5 @@ def test_a_tree_of_any_bytes_is_read_or_refused(data: bytes) -> None:
             assert b"\0" not in name
             assert len(oid) == 40
             assert b" " not in mode
-    except unpack.No:
+    except unpack.PackRefused:
         pass
