@@ -49,8 +49,8 @@ class Dispatcher:
 
         Harmless when nothing changed.
         """
-        for task_of, running in self._flights.items():
-            if task_id in ("", task_of):
+        for running_id, running in self._flights.items():
+            if task_id in ("", running_id):
                 running.flight.wake()
         self._woken.set()
 
