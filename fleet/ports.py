@@ -73,7 +73,8 @@ class PipeSpec:
     for ``send``; otherwise the process reads end of file. ``merge`` also sends standard error to the output spool.
     ``contain`` asks for a PID namespace where the machine has one. With ``walls`` (``cwd``, ``argv`` and ``env``
     then use their paths) it does not start where they cannot be built. ``expect_tree`` is (directory, git tree id):
-    the supervisor hashes the directory just before the start, and does not start when the id differs. ``limits``: see ``RunLimits``.
+    the supervisor hashes the directory just before the start, and does not start when the id differs. ``limits``:
+    see ``RunLimits``.
     """
 
     id: str

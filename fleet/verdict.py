@@ -50,8 +50,8 @@ class Evidence:
     """What the supervisor and the controller observed of one gate run.
 
     ``tree`` is the tree that the supervisor hashed in the checkout just before the command ran; ``contained``: the
-    command had its own PID namespace; ``isolation`` is what was seen from inside it. ``reached``: the ``limits`` that
-    it reached. Times are microseconds since the epoch.
+    command had its own PID namespace; ``isolation`` is what was seen from inside it. ``reached``: the ``limits``
+    that it reached. Times are microseconds since the epoch.
     """
 
     exit: Exit

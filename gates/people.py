@@ -1,8 +1,8 @@
-"""Who may do what: three roles, a right for each kind of command, and "no" to everything not named here.
+"""Who may do what: three roles, a right for each kind of command, and "no" to everything not listed here.
 
 A person is a platform's own user id (``fleet.model.PersonId``), never a display name or a channel, so renaming
-oneself gains nothing. Whoever may open the control socket (mode 0600, peer uid checked by the server) is the
-owner of this controller, and therefore its admin.
+oneself gains nothing. Anyone who may open the control socket (mode 0600, peer uid checked by the server) owns this
+controller, and is therefore its admin.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CONSOLE = "console"
 
 
 class Right(StrEnum):
-    """What a command asks of the person who gives it."""
+    """What a command requires of the person who gives it."""
 
     SEE = "see"  # status, digest, receipts, diffs
-    RUN = "run"  # ask for a task, try one again
-    STEER = "steer"  # speak to a running agent
+    RUN = "run"  # start a task, retry one
+    STEER = "steer"  # send messages to a running agent
     STOP = "stop"  # end a session
     APPROVE = "approve"  # answer an agent's in-band question
     RELEASE = "release"  # let a held change land
@@ -44,7 +44,7 @@ class Role(StrEnum):
 _VIEWER = frozenset({Right.SEE})
 _OPERATOR = _VIEWER | {Right.RUN, Right.STEER, Right.STOP, Right.APPROVE}
 
-#: Releasing a hold means "a change to what judges the changes may land": an admin's word, not an operator's.
+#: Releasing a hold may change the gates themselves, so it takes an admin, not an operator.
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.VIEWER: _VIEWER,
     Role.OPERATOR: _OPERATOR,
@@ -54,18 +54,18 @@ RIGHTS: dict[Role, frozenset[Right]] = {
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody the operator named, or the console's owner."""
+    """A person listed by the operator, or the console's owner."""
 
     name: str
     role: Role
 
 
 class NamedPerson(Protocol):
-    """What is read of a ``[[people]]`` entry."""
+    """The fields of a ``[[people]]`` entry."""
 
     @property
     def name(self) -> str:
-        """How the person is called in cards."""
+        """The person's name on cards."""
 
     @property
     def role(self) -> str:
@@ -73,24 +73,24 @@ class NamedPerson(Protocol):
 
     @property
     def ids(self) -> Iterable[str]:
-        """``platform:workspace:user``, one for each chat the person uses."""
+        """``platform:workspace:user``, one for each chat account of the person."""
 
 
 class NamesPeople(Protocol):
-    """What is read of ``fleet.toml`` here."""
+    """The part of ``fleet.toml`` that this module needs."""
 
     @property
     def people(self) -> Iterable[NamedPerson]:
-        """Everybody the operator named."""
+        """Everyone whom the operator listed."""
 
 
 def console_owner() -> PersonId:
-    """The id of whoever runs this controller, on its own console."""
+    """The id of this controller's owner, on its own console."""
     return PersonId(CONSOLE, socket.gethostname(), pwd.getpwuid(os.getuid()).pw_name)
 
 
 def who(config: NamesPeople, person: PersonId) -> Person | None:
-    """The person behind a platform id; ``None`` for a stranger."""
+    """The person with a platform id; ``None`` for a stranger."""
     wanted = str(person)
     for entry in config.people:
         if wanted in entry.ids:
@@ -101,18 +101,19 @@ def who(config: NamesPeople, person: PersonId) -> Person | None:
 
 
 def may(person: Person | None, right: Right) -> bool:
-    """Whether somebody has a right. A stranger has none."""
+    """Whether a person has a right. Strangers have none."""
     return person is not None and right in RIGHTS[person.role]
 
 
 def demand(person: Person | None, right: Right, *, attempted: str) -> Person:
-    """The person, when they may. Raises ``Refused`` that names the role it takes and how to get it."""
+    """Returns the person if they have the right. Otherwise raises ``Refused``, naming the needed role and how to
+    get it."""
     if person is not None and may(person, right):
         return person
     lowest = next(role for role in Role if right in RIGHTS[role])
     raise Refused(
         attempted=attempted,
-        on=person.name if person else "somebody fleet.toml does not name",
-        cause=f"this takes the role {lowest}" + (f"; yours is {person.role}" if person else ""),
+        on=person.name if person else "someone not in fleet.toml",
+        cause=f"this needs the role {lowest}" + (f"; yours is {person.role}" if person else ""),
         hint="an admin can change that with: airboss people add NAME --role ROLE --id PLATFORM:WORKSPACE:USER",
     )

@@ -1,7 +1,7 @@
-"""The gatekeeper: what must judge a change, the verdict on it, and the ruling on what an agent asks.
+"""The gatekeeper: runs a change's gates, gives the verdict, and rules on an agent's requests.
 
-Nothing here trusts the agent: the gates come from the base branch and the operator, they run over a tree that the
-controller made, and a change to what judges is held for a person.
+Nothing here trusts the agent: the gates come from the base branch and the operator, they run on a tree that the
+controller made, and a change to the gates themselves is held for a person.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _TAIL_LIMIT = 4_000
 class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
-    ``config`` gives the configuration as it is now, ``repositories`` a repository by its name in ``fleet.toml``.
-    ``home`` is where gates' logs are kept, ``patience`` the seconds an end is waited for beyond a gate's timeout.
+    ``config`` gives the current configuration, ``repositories`` a repository by its name in ``fleet.toml``.
+    ``home`` is where gate logs are kept, ``patience`` how many seconds past a gate's timeout to wait for its end.
     """
 
     def __init__(
@@ -60,45 +60,45 @@ class Pipeline:
         self._grants = Grants(store)
 
     async def load(self) -> None:
-        """Takes up what people allowed for whole sessions before this process began; call it before any ruling."""
+        """Loads permissions for whole sessions given before this process started; call it before any ruling."""
         await self._grants.load()
 
     async def preflight(self, repo: str, base: str) -> None:
-        """Raises ``Refused`` when no change to this repository could ever be judged as things stand."""
+        """Raises ``Refused`` when no change to this repository can currently be judged."""
         for definition in await self._definitions(repo, base):
             fitting, why_not = machines_for(definition, self._config())
             if not fitting:
                 raise Refused(
                     attempted="find a machine for the gate",
                     on=f"{definition.name} of {repo}",
-                    cause="; ".join(why_not) or "fleet.toml names no machine",
+                    cause="; ".join(why_not) or "fleet.toml has no machines",
                     hint="give a machine the labels that the gate needs, and a gate_as login",
                 )
 
     async def judge(self, candidate: Candidate) -> Verdict:
-        """Runs every gate that counts and says what follows. Repeating it takes up the runs there are.
+        """Runs every gate that applies and gives the verdict. A repeated call resumes existing runs.
 
-        Raises ``Misconfigured`` when ``fleet.toml`` no longer names the repository.
+        Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository.
         """
         repository = self._repositories(candidate.task.repo)
         try:
             definitions = await self._definitions(candidate.task.repo, candidate.base)
         except Misconfigured:
-            raise  # what fleet.toml lacks now is no verdict on the change
+            raise  # a gap in fleet.toml is not a verdict on the change
         except (Refused, Misused) as error:
             return await self._give(candidate, (), policy.Decision(Outcome.REFUSED, (clean(str(error)),)), 0)
         if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self._agent_gone(
             candidate.session
         ):
-            why = "the agent's processes were not seen gone, and they share a login with the gates"
+            why = "the agent's processes may still run, and they share a login with the gates"
             return await self._give(candidate, (), policy.Decision(Outcome.LOST, (why,)), 0)
-        # One after the other: on a shared login, a gate must not find another one's checkout at work.
+        # One after another: on a shared login, a gate must not find another gate's checkout.
         results: list[GateResult] = []
         for definition in definitions:
             if candidate.task.id not in self._suite.abandoned:
                 results.append(await self._suite.run(candidate, definition, repository))
         if candidate.task.id in self._suite.abandoned:
-            why = "abandoned, because the task was stopped"
+            why = "abandoned: the task was stopped"
             return await self._give(candidate, results, policy.Decision(Outcome.LOST, (why,)), 0)
         held_by = await self._held_by(candidate, definitions, repository)
         released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
@@ -114,7 +114,7 @@ class Pipeline:
         return await self._give(candidate, results, decision, turns)
 
     async def abandon(self, task: str) -> None:
-        """Ends what runs for a task that a person has stopped; its judgement then ends soon, and counts nothing."""
+        """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
         self._suite.abandoned.add(task)
         for run in await self._store.read(lambda tx: gate_runs.of_task(tx, task)):
             if run.result is None and run.machine:
@@ -122,15 +122,13 @@ class Pipeline:
                     await self._executors.gate(run.machine).stop(run.pipe)
 
     def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
-        """The answer to an agent's ``Asked``. Whatever is not understood is denied."""
+        """The answer to an agent's ``Asked``. Anything that is not understood is denied."""
         config = self._config()
         agent, repo = config.agents.get(session.agent), config.repos.get(task.repo)
         if not isinstance(asked, Asked) or agent is None or repo is None:
-            return Deny(
-                "the controller has no rules for this; it says no until fleet.toml names agent and repository"
-            )
+            return Deny("denied: fleet.toml does not list this task's agent or repository")
         if task.mode is TaskMode.ASK and asked.paths:
-            return Deny("this task only asks a question: nothing may be edited")
+            return Deny("this task only asks a question: it may not edit anything")
         asks = ask_rules(agent.driver, agent.ask)
         rules = permissions.PermissionRules(asks, (*repo.deny_edits, *agent.deny_edits))
         ruling = permissions.rule(asked, session.workspace, rules)
@@ -149,7 +147,7 @@ class Pipeline:
         return await load(self._repositories(repo), base, config)
 
     async def _agent_gone(self, session: Session) -> bool:
-        """Whether nothing of the agent can be alive: nothing was ever started, or its whole tree was seen gone."""
+        """Whether no process of the agent can be alive: none was started, or its whole tree was seen to end."""
         now = await self._store.read(lambda tx: sessions.session(tx, session.id))
         return not now.pipe or now.pipe_end in (PipeEnd.GONE, PipeEnd.UNAVAILABLE)
 
@@ -167,7 +165,7 @@ class Pipeline:
         changes = await repository.changed_paths(candidate.base, candidate.commit)
         paths = {path for change in changes for path in (change.path, change.old_path) if path}
         protected = {item.name: item.protected for item in definitions}
-        # What defines the gates is a person's to change, whether or not a gate thought of saying so.
+        # Changing what defines the gates always needs a person, whether or not a gate lists it.
         protected.setdefault(definitions[0].name, ())
         protected[definitions[0].name] += (f"/{REPO_FILE}",)
         found = touched(protected, paths)
@@ -194,7 +192,7 @@ class Pipeline:
 
 
 def released_commits(tx: Tx, task: str) -> frozenset[str]:
-    """The commits of a task that a person let pass although they touch protected files."""
+    """A task's commits that a person released although they change protected files."""
     found = ledger.read(tx, kinds=(HoldReleased.KIND,), task=task)
     return frozenset(
         item.event.commit for item in found if isinstance(item.event, HoldReleased) and item.event.approved
@@ -202,7 +200,7 @@ def released_commits(tx: Tx, task: str) -> frozenset[str]:
 
 
 def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:
-    """Puts the verdict into the ledger, once: a judgement that is repeated after a crash says the same again."""
+    """Records the verdict in the ledger, once: a judgement repeated after a crash gives the same verdict."""
     tail = next((result.tail for result in verdict.gates if result.outcome is not GateOutcome.PASSED), "")
     event = VerdictGiven(
         commit=verdict.commit,

@@ -1,8 +1,7 @@
 """What the gates' outcomes mean for a change. Pure: nothing here runs, reads or waits.
 
-A policy is gates joined by ``AllOf`` and ``AnyOf``. It cannot be empty: a change that nothing judged is refused,
-never passed. What failed is about the change; what was lost or unavailable is about us, and is never mixed up
-with it.
+A policy is gates joined by ``AllOf`` and ``AnyOf``. It cannot be empty: a change that no gate judged is refused,
+never passed. A failed gate is about the change; a lost or unavailable one is about us, and the two are never mixed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from gates.protected import Touched, one_line
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The gate of this name must pass."""
+    """The gate with this name must pass."""
 
     name: str
 
@@ -34,7 +33,7 @@ class AllOf:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """One part that passes is enough."""
+    """One passing part is enough."""
 
     parts: tuple[Policy, ...]
 
@@ -55,7 +54,7 @@ def _not_empty(parts: tuple[Policy, ...]) -> None:
 
 
 def every(gates: Iterable[str]) -> AllOf:
-    """The policy of a repository: all of its gates. Raises ``Refused`` when there are none."""
+    """A repository's policy: all of its gates. Raises ``Refused`` when there are none."""
     return AllOf(tuple(Gate(name) for name in gates))
 
 
@@ -63,7 +62,7 @@ _WORST_FIRST = (GateOutcome.FAILED, GateOutcome.LOST, GateOutcome.UNAVAILABLE)
 
 
 def evaluate(policy: Policy, outcomes: Mapping[str, GateOutcome]) -> GateOutcome:
-    """One outcome for the policy. A gate that was abandoned or has no outcome is lost: nobody saw it pass."""
+    """The policy's outcome. A gate that was abandoned or has no outcome is lost: nobody saw it pass."""
     match policy:
         case Gate(name):
             found_of = outcomes.get(name, GateOutcome.LOST)
@@ -75,7 +74,7 @@ def evaluate(policy: Policy, outcomes: Mapping[str, GateOutcome]) -> GateOutcome
             found = {evaluate(part, outcomes) for part in parts}
             if GateOutcome.PASSED in found:
                 return GateOutcome.PASSED
-            # "Failed" is said only when every way was really tried: a lost one might have passed.
+            # "Failed" only when every alternative was really tried: a lost one might have passed.
             return next(
                 bad for bad in (GateOutcome.LOST, GateOutcome.UNAVAILABLE, GateOutcome.FAILED) if bad in found
             )
@@ -86,7 +85,7 @@ _REASONS = 20
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to put into a verdict."""
+    """The content of a verdict."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
@@ -100,10 +99,10 @@ def decide(
     commit: str,
     released: frozenset[str] = frozenset(),
 ) -> Decision:
-    """The outcome for ``commit``, with one line of reason each.
+    """The outcome for ``commit``, with one line for each reason.
 
-    ``released`` are the commits a person let pass. A commit names its tree and parent, so a release covers
-    exactly what the person saw; it never turns a gate's outcome.
+    ``released`` are the commits that a person released. A commit names its tree and parent, so a release covers
+    exactly what the person saw; it never changes a gate's outcome.
     """
     overall = evaluate(policy, {result.gate: result.outcome for result in results})
     if overall is not GateOutcome.PASSED:

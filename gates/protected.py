@@ -1,4 +1,4 @@
-"""Which changed paths a person must look at: those that a gate protects, and those that judge. Pure."""
+"""Which changed paths need a person: those that a gate protects, and those that gates run. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pathspec
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A changed path that a gate protects, and the pattern (or the reason) that says so."""
+    """A changed path that a gate protects, and the pattern or reason."""
 
     path: str
     pattern: str
@@ -21,8 +21,8 @@ class Touched:
 def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[Touched, ...]:
     """Which of ``paths`` (both names of a rename) match a gate's protected patterns, gitignore-style.
 
-    ``protected`` maps a gate's name to its patterns. Case is ignored, because a checkout on a machine whose
-    file system ignores case would be changed all the same.
+    ``protected`` maps a gate's name to its patterns. Case is ignored, since a checkout on a file system that
+    ignores case would be changed as well.
     """
     found: list[Touched] = []
     ordered = [(path, one_line(path).lower()) for path in sorted(set(paths))]
@@ -36,10 +36,10 @@ def touched(protected: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tup
 
 
 def run_by(gates: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[Touched, ...]:
-    """Which of ``paths`` a gate's command itself would load from the checkout: who changes those judges himself.
+    """Which of ``paths`` a gate's command would load from the checkout: changing them could change the judgement.
 
-    ``gates`` maps a name to an argv. Meant are a file that a word of it names, and for ``-m MODULE`` whatever at
-    the root would be imported in that module's place.
+    ``gates`` maps a name to an argv. It finds files that a word of the argv names and, for ``-m MODULE``, whatever
+    at the root would be imported as that module.
     """
     found: list[Touched] = []
     ordered = sorted(set(paths))
@@ -55,5 +55,5 @@ def run_by(gates: Mapping[str, Sequence[str]], paths: Iterable[str]) -> tuple[To
 
 
 def one_line(path: str) -> str:
-    """A path without line breaks: a pattern's "anything" stops at one, and would miss what is below it."""
+    """A path without line breaks: a pattern's wildcard stops at one, and would miss what follows."""
     return "".join(ch if ch.isprintable() else "�" for ch in path)

@@ -1,1 +1,1 @@
-"""Translators between agents' wire formats and the house's words. Pure: no I/O, no clock, no randomness."""
+"""Translators between agents' wire formats and our events. Pure: no I/O, no clock, no randomness."""

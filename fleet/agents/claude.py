@@ -1,8 +1,8 @@
-"""Claude Code over its stdio control protocol, both ways: one JSON object a line.
+"""Claude Code over its stdio control protocol, both ways: one JSON object per line.
 
-An edit or a shell command is asked about by a hook that runs in-band in every permission mode; anything else
-that needs a permission comes as ``can_use_tool``. Words are echoed (``--replay-user-messages``) when the agent
-takes them up, which tells words that steered a turn from words that begin another one.
+A hook asks about each edit and shell command, in every permission mode; other permission requests come as
+``can_use_tool``. The agent echoes messages (``--replay-user-messages``) when it reads them, which tells messages
+that steered a turn from messages that start another one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from fleet.ports import Brief, DriverState, Launch, Step
 _HOOKED = (*EDITS, "Bash", "mcp__.*")
 """What the hook always asks about; the operator's rules add to it."""
 _HOOK = "airboss"
-_HOOK_SECONDS = 7 * 24 * 3600  # the agent denies by itself when a hook's time is up; people take their time
+_HOOK_SECONDS = 7 * 24 * 3600  # the agent denies when a hook times out, and people may be slow
 _INITIALIZE = "airboss-initialize"
 
 _READING = "Read,Glob,Grep,WebFetch,WebSearch,AskUserQuestion"
@@ -59,12 +59,12 @@ _EXIT_CODE = re.compile(r"Exit code (\d{1,3})\b")
 
 
 class ClaudeDriver:
-    """Claude Code: one process for a session's turns, and ``--resume`` in a later one."""
+    """Claude Code: one process for a session's turns, ``--resume`` for a later process."""
 
     name = "claude"
 
     def launch(self, brief: Brief) -> Launch:
-        """The print mode with both streams as JSON. Settings of the repository are not read."""
+        """Print mode with both streams as JSON. The repository's settings are not read."""
         argv = [
             *brief.program,
             "-p",
@@ -106,7 +106,7 @@ class ClaudeDriver:
         return fold.step()
 
     def feed(self, state: DriverState, line: bytes) -> Step:
-        """Folds one line of output."""
+        """Handles one line of output."""
         fold = Fold(state)
         try:
             message = decode(line)
@@ -118,11 +118,12 @@ class ClaudeDriver:
         return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
-        """Says that a line was passed over. If it was a question, the agent goes on waiting: silence is no yes."""
+        """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
         return Step(state, (passed_over(size),))
 
     def say(self, state: DriverState, text: str) -> Step:
-        """Steers the running turn, or begins the next one. Words that came too late begin a turn by themselves."""
+        """Steers the running turn, or starts the next one. Messages that arrive too late start a turn
+        themselves."""
         fold = Fold(state)
         fold.state["running"] = True
         fold.state["waiting"].append(text)
@@ -144,7 +145,8 @@ class ClaudeDriver:
         return fold.step()
 
     def interrupt(self, state: DriverState) -> Step:
-        """Asks for the end of the turn: its result will be an error. One that was not sent yet ends at once."""
+        """Asks for the end of the turn: its result will be an error. A turn that was not sent yet ends
+        immediately."""
         if not state["running"]:
             return Step(state)
         fold = Fold(state)
@@ -159,11 +161,11 @@ class ClaudeDriver:
         return fold.step()
 
     def finish(self, state: DriverState) -> Step:
-        """Closes standard input: the agent ends after its last turn."""
+        """Closes standard input: the agent ends after its current turn."""
         return Step(state, eof=True)
 
     def ended(self, state: DriverState, exit: Exit) -> Step:
-        """A turn that was open ends badly. Tools without an end stay so."""
+        """Ends an open turn as failed. Unfinished tools stay unfinished."""
         if not state["running"]:
             return Step(state)
         fold = Fold(state)
@@ -179,7 +181,7 @@ def _hooked(words: tuple[str, ...]) -> str:
 
 
 def _first_words(brief: Brief) -> str | list[dict[str, Any]]:
-    """The prompt as text, or as a list of blocks when there are pictures to look at."""
+    """The prompt as text, or as a list of blocks when there are pictures."""
     text = with_attachments(brief.prompt, brief.attachments)
     if not brief.images:
         return text
@@ -206,7 +208,7 @@ def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
     resume = string(message["session_id"])
     if not fold.state["begun"]:
         fold.state["begun"] = True
-        # What begins a turn need not be echoed (a slash command is not).
+        # A message that starts a turn may not be echoed (a slash command is not).
         fold.state["unheard"] = fold.state["unheard"][1:]
     if fold.state["resume"] != resume:
         fold.state["resume"] = resume
@@ -266,12 +268,12 @@ def _text(content: Any) -> str:
 def _read_control_response(fold: Fold, message: dict[str, Any]) -> bool:
     response = mapping(message["response"])
     if response.get("request_id") != _INITIALIZE:
-        return True  # the echo of an answer of ours, or an interrupt's receipt
+        return True  # the echo of our answer, or of an interrupt
     if response["subtype"] == "success":
         fold.state["confirmed"] = True
         _send_waiting(fold)
         return True
-    # Without its hook the agent would edit unasked: it gets no prompt.
+    # Without its hook the agent would edit without asking: it gets no prompt.
     fold.state["running"] = False
     fold.eof = True
     error = cut(str(response.get("error", "")), RAW_LIMIT)
@@ -295,7 +297,7 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     if not state["running"]:
         return True
     if state["unheard"] and outcome is not TurnOutcome.CONVERSATION_LOST:
-        return True  # words that came too late to steer begin another turn by themselves
+        return True  # messages that came too late to steer start another turn themselves
     state["running"] = False
     fold.tell(TurnEnded(claim, outcome, error))
     return True

@@ -1,4 +1,4 @@
-"""What Claude Code asks: hook callbacks and permission requests, and our answers to them."""
+"""Claude Code's questions: hook callbacks and permission requests, and our answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fleet.agents.lines import Fold, canonical, digest, mapping, string
 from fleet.questions import Option, Question, answers
 
 EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
-"""Tools that change a file by themselves."""
+"""Tools that change a file themselves."""
 
 _QUESTION = "AskUserQuestion"
 
 
 def read_question(fold: Fold, message: dict[str, Any]) -> bool:
-    """Keeps the question and tells it. One about a call that was allowed as it is, is answered at once; one of
-    a kind that we cannot answer is refused, so that the agent need not wait."""
+    """Stores and reports the question. A call that was already allowed is answered immediately; a kind that we
+    cannot answer is refused, so that the agent does not wait."""
     name, request = string(message["request_id"]), mapping(message["request"])
     match request["subtype"]:
         case "hook_callback":
@@ -71,13 +71,13 @@ def _questions(given: dict[str, Any]) -> tuple[Question, ...]:
 
 
 def read_cancel(fold: Fold, message: dict[str, Any]) -> bool:
-    """The agent takes a question back."""
+    """The agent withdraws a question."""
     fold.state["asks"].pop(string(message["request_id"]), None)
     return True
 
 
 def answer(fold: Fold, request: str, asked: dict[str, Any], decision: Decision) -> None:
-    """Sends the answer to a question that was kept."""
+    """Sends the answer to a stored question."""
     response = _verdict(asked, decision)
     body = {"subtype": "success", "request_id": request, "response": response}
     fold.send({"type": "control_response", "response": body})

@@ -1,8 +1,7 @@
-"""Codex over ``codex app-server``: JSON-RPC on standard input and output, one object a line.
+"""Codex over ``codex app-server``: JSON-RPC on standard input and output, one object per line.
 
-Every command and every change to a file is asked about (approval policy ``untrusted``). Read-only work is not
-asked about but sandboxed: there, a yes to a question would lift the sandbox, so none is asked
-(docs/adr/0003-codex-app-server.md).
+It asks about every command and file change (approval policy ``untrusted``). Read-only tasks do not ask but are
+sandboxed: there, answering yes would lift the sandbox, so nothing is asked (docs/adr/0003-codex-app-server.md).
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ _SUPPRESSED = (
     "thread/status/changed",
     "thread/started",
 )
-"""Notifications that say nothing a later one does not; the agent is asked to leave them out."""
+"""Notifications that add nothing to later ones; the agent is asked to leave them out."""
 
 _ASKING = {"approvalPolicy": "untrusted", "sandbox": "danger-full-access", "approvalsReviewer": "user"}
 _READING = {"approvalPolicy": "never", "sandbox": "read-only"}
 
 
 class CodexDriver:
-    """Codex: one process for a session's turns, and ``thread/resume`` in a later one."""
+    """Codex: one process for a session's turns, ``thread/resume`` for a later process."""
 
     name = "codex"
 
@@ -63,7 +62,7 @@ class CodexDriver:
         return Launch((*brief.program, "app-server"), {}, one_turn=False)
 
     def open(self, brief: Brief) -> Step:
-        """Shakes hands and opens the thread; the prompt follows once the thread has an id."""
+        """Initializes and opens the thread; the prompt follows once the thread has an id."""
         fold = Fold(
             {
                 "thread": "",
@@ -104,7 +103,7 @@ class CodexDriver:
         return fold.step()
 
     def feed(self, state: DriverState, line: bytes) -> Step:
-        """Folds one line of output."""
+        """Handles one line of output."""
         fold = Fold(state)
         try:
             message = decode(line)
@@ -120,11 +119,11 @@ class CodexDriver:
         return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
-        """Says that a line was passed over. If it was a question, the agent goes on waiting: silence is no yes."""
+        """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
         return Step(state, (passed_over(size),))
 
     def say(self, state: DriverState, text: str) -> Step:
-        """Steers the running turn, or begins the next one."""
+        """Steers the running turn, or starts the next one."""
         fold = Fold(state)
         fold.state["running"] = True
         fold.state["waiting"].append(text)
@@ -132,7 +131,7 @@ class CodexDriver:
         return fold.step()
 
     def decide(self, state: DriverState, ask: str, decision: Decision) -> Step:
-        """Answers a request for approval. Its answer has no room for a reason: that is told by steering."""
+        """Answers an approval request. The answer has no field for a reason: it is sent as steering."""
         if ask not in state["asks"]:
             return Step(state)
         fold = Fold(state)
@@ -143,7 +142,7 @@ class CodexDriver:
         return fold.step()
 
     def interrupt(self, state: DriverState) -> Step:
-        """Asks for the end of the turn, as soon as it has an id; one that was not sent yet ends at once."""
+        """Asks for the end of the turn, once it has an id; a turn that was not sent yet ends immediately."""
         fold = Fold(state)
         if state["turn"]:
             _interrupt(fold)
@@ -160,7 +159,7 @@ class CodexDriver:
         return Step(state, eof=True)
 
     def ended(self, state: DriverState, exit: Exit) -> Step:
-        """A turn that was open ends badly. Tools without an end stay so."""
+        """Ends an open turn as failed. Unfinished tools stay unfinished."""
         if not state["running"]:
             return Step(state)
         fold = Fold(state)
@@ -252,15 +251,15 @@ def _read_refusal(fold: Fold, asked: dict[str, Any], error: str) -> bool:
             outcome = by_words(error) or TurnOutcome.FAILED
             _end_turn(fold, "", outcome, f"{asked['method']} was refused: {error}")
             return True
-        case "turn/steer":  # the turn was over before the words arrived
+        case "turn/steer":  # the turn ended before the message arrived
             _close_turn(fold)
             return True
     return False
 
 
 def _close_turn(fold: Fold) -> None:
-    """Ends the turn that is over, once every steer is answered. Words it did not hear begin another turn;
-    after an interrupt they are kept for the next one."""
+    """Ends the turn once every steer is answered. Messages it did not read start another turn; after an interrupt
+    they are kept for the next one."""
     state = fold.state
     if not state["over"] or _steers_open(fold):
         return
@@ -274,7 +273,7 @@ def _close_turn(fold: Fold) -> None:
         _end_turn(fold, claim, TurnOutcome(outcome), error)
 
 
-# --- What the agent tells --------------------------------------------------------------------------------
+# --- What the agent reports ------------------------------------------------------------------------------
 
 
 def _read_notification(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
@@ -303,9 +302,9 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
             if own:
                 _report_usage(fold, mapping(params["tokenUsage"]))
         case "error":
-            pass  # either it is tried again, or the turn's end tells it
+            pass  # it is either retried, or the turn's end reports it
         case "turn/started" | "turn/completed":
-            pass  # a subagent's
+            pass  # from a subagent
         case _:
             return method in _SUPPRESSED
     return True
@@ -328,7 +327,7 @@ def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:
     state, total, last = fold.state, mapping(usage["total"]), mapping(usage["last"])
     now = {"input": count(total.get("inputTokens")), "output": count(total.get("outputTokens"))}
     if not state["counted"]:
-        # A resumed thread's total has earlier processes in it; they have reported their part.
+        # A resumed thread's total includes earlier processes, which have reported their part.
         state["counted"] = True
         working = bool(state["turn"])
         state["input"] = now["input"] - (count(last.get("inputTokens")) if working else 0)

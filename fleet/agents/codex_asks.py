@@ -1,4 +1,4 @@
-"""What Codex asks: its requests for approval, and our answers to them."""
+"""Codex's approval requests, and our answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet.questions import Option, Question, answers
 
 
 def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict[str, Any]) -> bool:
-    """Keeps the question and tells it; one we cannot answer is refused, so that the agent need not wait."""
+    """Stores and reports the question; one that we cannot answer is refused, so that the agent does not wait."""
     number = message["id"]
     known = method in _VERDICTS or (method == _QUESTIONS and _askable(params))
     if not known or type(number) not in (int, str):
@@ -20,7 +20,7 @@ def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict
         fold.send({"id": number, "error": refusal})
         return False
     turn = params.get("turnId")
-    # The agent counts its questions from 0 in each process; the turn makes the name unique.
+    # The agent numbers its questions from 0 in each process; the turn makes the name unique.
     ask = f"{turn if isinstance(turn, str) else 'thread'}/{number}"
     kept: dict[str, Any] = {"permissions": params.get("permissions")} if method == _PERMISSIONS else {}
     if method == _QUESTIONS:
@@ -67,7 +67,7 @@ def _questions(params: dict[str, Any]) -> tuple[Question, ...]:
 
 
 def _askable(params: dict[str, Any]) -> bool:
-    """Whether it can be put to a person: a secret must not stand in a chat or a ledger."""
+    """Whether a person can be asked: secrets must not appear in a chat or a ledger."""
     found = params.get("questions")
     return isinstance(found, list) and all(
         isinstance(question, dict) and isinstance(question.get("id"), str) and question.get("isSecret") is not True
@@ -101,7 +101,7 @@ _VERDICTS = {
 
 
 def answer(asked: dict[str, Any], decision: Decision) -> dict[str, Any]:
-    """The JSON-RPC response to a question that was kept."""
+    """The JSON-RPC response to a stored question."""
     if asked["method"] == _QUESTIONS:
         names = asked["params"]["questions"]
         said = answers(len(names), decision.kept) if isinstance(decision, Answered) else ()

@@ -1,4 +1,4 @@
-"""Codex's thread items as tool calls: which are tools, and how each one ended."""
+"""Codex's thread items as tool calls: which are tools, and how each ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOOLS = {
 
 
 def start_item(fold: Fold, item: dict[str, Any]) -> None:
-    """A tool's item began; other items (words, reasoning) are told when they are complete."""
+    """A tool's item started; other items (text, reasoning) are reported when complete."""
     kind, call = string(item["type"]), string(item["id"])
     if kind == "fileChange":
         fold.state["changes"][call] = item["changes"]
@@ -34,7 +34,7 @@ def end_item(fold: Fold, item: dict[str, Any]) -> None:
     kind, call = string(item["type"]), string(item["id"])
     if kind not in _TOOLS:
         return
-    start_item(fold, item)  # an item may come complete at once
+    start_item(fold, item)  # an item may arrive already complete
     fold.state["tools"].pop(call, None)
     fold.state["changes"].pop(call, None)
     code = item.get("exitCode")
@@ -43,7 +43,7 @@ def end_item(fold: Fold, item: dict[str, Any]) -> None:
 
 
 def paths_of(changes: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Every path that a patch touches, the new name of a moved file too."""
+    """Every path that a patch changes, including a moved file's new name."""
     paths: list[str] = []
     for change in changes:
         paths.append(string(change["path"]))

@@ -16,19 +16,19 @@ _KEY_LIMIT: Final = 32_000
 
 
 class CommandDriver:
-    """One process a turn: it ends with its turn, and only exit status 0 is a completed turn.
+    """One process per turn: it ends with its turn, and only exit status 0 completes a turn.
 
-    A further turn is a new process that gets the further prompt. It can neither be steered nor asked.
+    A further turn is a new process with the further prompt. It cannot be steered, and it cannot ask.
     """
 
     name = "command"
 
     def launch(self, brief: Brief) -> Launch:
-        """The program itself; nothing of the prompt is in its arguments."""
+        """The program itself; its arguments contain nothing of the prompt."""
         return Launch(brief.program, {}, one_turn=True)
 
     def open(self, brief: Brief) -> Step:
-        """Sends the prompt as it is, ended by a newline and end of file."""
+        """Sends the prompt unchanged, then a newline and end of file."""
         prompt = with_attachments(brief.prompt, brief.attachments)
         send = prompt.encode("utf-8", "replace")
         if not send.endswith(b"\n"):
@@ -36,9 +36,9 @@ class CommandDriver:
         return Step({"running": True, "last": ""}, (Ready(resume=""),), send, eof=True)
 
     def feed(self, state: DriverState, line: bytes) -> Step:
-        """Every line is words of the agent; the last one that is not blank is its claim.
+        """Every line is text from the agent; the last one that is not blank is its claim.
 
-        The lines of a private key are told together: only whole does a redactor know it.
+        A private key's lines are reported together: the redactor only recognizes it whole.
         """
         fold = Fold(state)
         text = line.decode("utf-8", "replace").rstrip("\r")
@@ -54,11 +54,11 @@ class CommandDriver:
         return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
-        """Says that a line was passed over."""
+        """Reports a skipped line."""
         return Step(state, (passed_over(size),))
 
     def say(self, state: DriverState, text: str) -> Step:
-        """Nothing: its standard input has ended. The words go to the next process, by ``open``."""
+        """Nothing: its standard input is closed. The message goes to the next process, in ``open``."""
         return Step(state)
 
     def decide(self, state: DriverState, ask: str, decision: Decision) -> Step:
@@ -66,15 +66,15 @@ class CommandDriver:
         return Step(state)
 
     def interrupt(self, state: DriverState) -> Step:
-        """Nothing can be said to it; stopping its process is the way."""
+        """Nothing can be sent to it; stop its process instead."""
         return Step(state)
 
     def finish(self, state: DriverState) -> Step:
-        """It has had its end of file."""
+        """Nothing: its input is already closed."""
         return Step(state)
 
     def ended(self, state: DriverState, exit: Exit) -> Step:
-        """The end of its one turn."""
+        """Ends its only turn."""
         fold = Fold(state)
         if fold.state["running"]:
             fold.state["running"] = False

@@ -1,4 +1,4 @@
-"""Which vendor's family an agent's model is of, so that a reviewer of another family can be chosen."""
+"""The vendor family of an agent's model, so that a reviewer from another family can be chosen."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BY_MODEL = (
 
 
 def family(driver: str, model: str = "") -> str:
-    """The vendor family of the model; of the driver's own vendor where no model is named; empty when unknown.
+    """The model's vendor family; without a model, the driver's own vendor; empty when unknown.
 
-    A model's name counts more than its driver: either agent can be pointed at another vendor's model. An
-    agent of an empty family is never taken to be independent of another.
+    A model's name counts more than its driver: either agent can be configured for another vendor's model. An agent
+    with an empty family never counts as independent of another.
     """
     name = model.lower().rsplit("/", 1)[-1]
     for beginnings, vendor in _BY_MODEL:

@@ -1,4 +1,4 @@
-"""Lines out of a spool's chunks, in bounded memory, so that reading can stop and go on at any line's end."""
+"""Cuts a spool's chunks into lines, in bounded memory; reading can stop and continue at any line's end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 DECODE_CAP = 8 * 1024 * 1024
-"""Bytes of the longest line that is handed on to be decoded."""
+"""The longest line, in bytes, that is passed on for decoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """A line of ``size`` bytes (without its newline) beyond the cap; it was counted and not kept."""
+    """A line of ``size`` bytes (without its newline) over the limit; counted, not kept."""
 
     size: int
     end: int
 
 
 class LineFramer:
-    """Cuts chunks into lines. Holds at most ``cap`` bytes of a line that is still open.
+    """Cuts chunks into lines. Holds at most ``cap`` bytes of an unfinished line.
 
-    ``offset`` is the spool offset of the first byte that will be fed: the ``end`` of the last line taken, to
-    go on after a restart.
+    ``offset`` is the spool offset of the first byte to be fed: after a restart, the ``end`` of the last line taken.
     """
 
     def __init__(self, cap: int = DECODE_CAP, offset: int = 0) -> None:
@@ -39,7 +38,7 @@ class LineFramer:
         self._size = 0  # of the open line, kept or not
 
     def feed(self, chunk: bytes) -> Iterator[Line | Oversized]:
-        """Every line that ends within the chunk. The iterator must be used up before the next call."""
+        """Every line that ends within the chunk. Consume the iterator before the next call."""
         begin = 0
         while (newline := chunk.find(b"\n", begin)) >= 0:
             yield self._close(chunk[begin:newline], 1)
@@ -47,7 +46,7 @@ class LineFramer:
         self._add(chunk[begin:])
 
     def rest(self) -> Line | Oversized | None:
-        """The last line of a process that ended without a newline, if there is one."""
+        """The last line of a process that ended without a newline, if any."""
         return self._close(b"", 0) if self._size else None
 
     def _add(self, part: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What every driver does with lines: decode one without trust, encode one, and gather what came of it."""
+"""Shared by all drivers: decodes an untrusted line, encodes one, and collects the resulting events."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from fleet.agent_events import Happening, Said, TurnEnded, Unknown
 from fleet.ports import DriverState, Step
 
 RAW_LIMIT = 2_000
-"""Characters kept of a line that is not understood, and of a tool's output."""
+"""The most characters kept of an unknown line, and of a tool's output."""
 
 WORDS_LIMIT = 1_000_000
-"""Characters of words that a turn tells whole. What comes after is counted, and its end told with the turn's."""
+"""The most characters of text that a turn reports in full. The rest is counted, and its end reported with the
+turn's."""
 
 TAIL_LIMIT = 4_000
-"""Characters of those last words."""
+"""The most characters of that end."""
 
 SUMMARY_LIMIT = 200
 
-_MOST = 2**53  # the largest integer that canonical JSON carries
+_MOST = 2**53  # the largest integer in canonical JSON
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
-"""What reading fields out of untrusted JSON can raise; a driver answers with ``Unknown`` and its old state."""
+"""What reading fields of untrusted JSON can raise; a driver then returns ``Unknown`` and its old state."""
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The JSON object on a line, made only of text and numbers that can be written again.
+    """The JSON object on a line, reduced to text and numbers that can be written again.
 
     Invalid UTF-8 and lone surrogates become replacement characters. Raises ``ValueError`` or
     ``RecursionError`` for anything that is not a JSON object.
@@ -48,7 +49,7 @@ def encode(*messages: dict[str, Any]) -> bytes:
 
 
 def canonical(value: Any) -> str:
-    """JSON text that is equal for equal values: what an approval binds to."""
+    """JSON text that is equal for equal values; an approval binds to it."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -58,9 +59,9 @@ def digest(value: Any) -> str:
 
 
 def string(value: Any) -> str:
-    """The value, which must be text. Raises ``TypeError``."""
+    """The value, which must be a string. Raises ``TypeError``."""
     if not isinstance(value, str):
-        raise TypeError("not a text")
+        raise TypeError("not a string")
     return value
 
 
@@ -72,14 +73,14 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def count(value: Any) -> int:
-    """The value as a count; 0 for anything that is none, so that an odd figure never hides a turn's end."""
+    """The value as a count; 0 for anything else, so that an odd figure never hides a turn's end."""
     return value if type(value) is int and 0 <= value <= _MOST else 0
 
 
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` characters of the text, and how many more there were.
 
-    It is cut between words where there are any: half a secret is one that no redactor knows.
+    It is cut between words if possible: the redactor does not recognize half a secret.
     """
     if len(text) <= limit:
         return text
@@ -89,7 +90,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as one short line, cut as :func:`cut` does."""
+    """The text as one short line, cut like in :func:`cut`."""
     line = " ".join(text[: SUMMARY_LIMIT * 4].split())
     if len(line) <= SUMMARY_LIMIT:
         return line
@@ -98,13 +99,13 @@ def one_line(text: str) -> str:
 
 
 def unknown(line: bytes) -> Unknown:
-    """The line as something nobody understands yet."""
+    """The line as an event that is not understood."""
     return Unknown(line[: RAW_LIMIT * 4].decode("utf-8", "replace")[:RAW_LIMIT])
 
 
 def passed_over(size: int) -> Unknown:
-    """What is told of a line that was too long to decode."""
-    return Unknown(f"a line of {size} bytes, too long to read here; it is in the spool")
+    """The event for a line that was too long to decode."""
+    return Unknown(f"a line of {size} bytes, too long to decode; it is in the spool")
 
 
 def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
@@ -115,9 +116,9 @@ def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
 
 
 class Fold:
-    """Gathers one step. ``state`` is a copy, two levels deep: the caller's own state is never changed.
+    """Collects one step. ``state`` is a copy, two levels deep: the caller's state is never changed.
 
-    It also bounds what a turn says. The count stands in the state, so that it is right after a restart too.
+    It also limits a turn's text. The count is in the state, so that it survives a restart.
     """
 
     def __init__(self, state: DriverState) -> None:
@@ -129,7 +130,7 @@ class Fold:
         self.eof = False
 
     def tell(self, *happenings: Happening) -> None:
-        """Adds what happened. Words beyond a turn's limit are only counted, until its end tells of them."""
+        """Adds events. Text beyond a turn's limit is only counted, and reported at its end."""
         for item in happenings:
             if isinstance(item, Said) and self.state.get("told", 0) >= WORDS_LIMIT:
                 self._leave_out(item.text)
@@ -141,7 +142,7 @@ class Fold:
             self._happened.append(item)
 
     def _leave_out(self, text: str) -> None:
-        """Only whole texts are kept for the end: a piece of one could be half a secret."""
+        """Keeps only whole texts for the end: a part of one could be half a secret."""
         state, size = self.state, len(text) + 1
         state["left_out"] = state.get("left_out", 0) + size
         state["tail_size"] = state.get("tail_size", 0) + size
@@ -162,14 +163,14 @@ class Fold:
         self._send.extend(messages)
 
     def step(self) -> Step:
-        """All of it."""
+        """The collected step."""
         return Step(self.state, tuple(self._happened), encode(*self._send), self.eof)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError("a number beyond all bounds")
+        raise ValueError("a number out of range")
     return value
 
 

@@ -1,6 +1,6 @@
-"""What stopped a turn, from the vendor's own status, kind of error or words, in this order.
+"""Why a turn stopped, from the vendor's own status, kind of error or words, in this order.
 
-An error that is not known here is ``FAILED``, with the vendor's words.
+An unknown error is ``FAILED``, with the vendor's words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BY_WORDS: Final = tuple(
 #: Claude Code: the ``terminal_reason`` of a result.
 _TOO_LONG: Final = ("prompt_too_long", "blocking_limit")
 
-#: Claude Code: the ``error`` of an assistant message that the agent wrote in the model's place.
+#: Claude Code: the ``error`` of an assistant message that the agent wrote in place of the model.
 _CLAUDE_KINDS: Final = {
     "authentication_failed": TurnOutcome.NOT_LOGGED_IN,
     "oauth_org_not_allowed": TurnOutcome.NOT_LOGGED_IN,
@@ -62,9 +62,9 @@ _CODEX_KINDS: Final = {
 
 
 def of_claude(result: dict[str, Any], claim: str, kind: str) -> tuple[TurnOutcome, str]:
-    """What a ``result`` with an error means, and the words for it.
+    """What a ``result`` with an error means, and its words.
 
-    ``claim`` is its text, ``kind`` the error that the last assistant message named.
+    ``claim`` is its text, ``kind`` the error of the last assistant message.
     """
     errors = result.get("errors")
     told = "; ".join(each for each in errors if isinstance(each, str)) if isinstance(errors, list) else ""
@@ -76,7 +76,7 @@ def of_claude(result: dict[str, Any], claim: str, kind: str) -> tuple[TurnOutcom
 
 
 def of_codex(error: object, status: str) -> tuple[TurnOutcome, str]:
-    """What the ``error`` of a turn whose ``status`` is not "completed" means, and the words for it."""
+    """What the ``error`` of a turn whose ``status`` is not "completed" means, and its words."""
     if not isinstance(error, dict):
         return TurnOutcome.FAILED, status
     words = cut(_unwrapped(str(error.get("message", ""))), RAW_LIMIT) or status
@@ -90,12 +90,12 @@ def of_codex(error: object, status: str) -> tuple[TurnOutcome, str]:
 
 
 def by_words(words: str) -> TurnOutcome | None:
-    """The outcome that an error's words describe, where they are known words."""
+    """The outcome described by an error's words, if they are known."""
     return next((outcome for pattern, outcome in _BY_WORDS if pattern.search(words)), None)
 
 
 def _by_status(status: object) -> TurnOutcome | None:
-    """The outcome that an HTTP status of the model's API stands for, where it stands for one."""
+    """The outcome for an HTTP status of the model's API, if there is one."""
     if type(status) is not int:
         return None
     if status in (401, 403):
@@ -106,7 +106,7 @@ def _by_status(status: object) -> TurnOutcome | None:
 
 
 def _unwrapped(message: str) -> str:
-    """An error's message, out of the JSON that some vendors wrap it in."""
+    """An error's message, without the JSON that some vendors wrap it in."""
     try:
         inner = json.loads(message)["error"]["message"]
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -1,4 +1,4 @@
-"""The drivers by the name that ``fleet.toml`` gives them."""
+"""The drivers, by their name in ``fleet.toml``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DRIVERS: dict[str, AgentDriver] = {each.name: each for each in (ClaudeDriver(),
 
 
 def driver(name: str) -> AgentDriver:
-    """The driver of that name. Raises ``Misused`` with the names there are."""
+    """The driver with that name. Raises ``Misused`` with the known names."""
     if name not in _DRIVERS:
         raise Misused(
             attempted="find the agent's driver", on=name, hint=f"driver is one of: {', '.join(sorted(_DRIVERS))}"

@@ -1,6 +1,6 @@
-"""``fleet.toml``, ``airboss.toml`` and ``.env``: read, checked, merged and edited here and nowhere else.
+"""Reads, checks, merges and edits ``fleet.toml``, ``airboss.toml`` and ``.env``; nothing else does.
 
-Names are loaded on first use, so that a command which only needs ``airboss_home`` does not pay for pydantic.
+Names are loaded on first use, so that a command that only needs ``airboss_home`` does not load pydantic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can only be judged by looking at two values at once: walls between logins, names that point somewhere."""
+"""Checks that need two values at once: separation of logins, names that must refer to something."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OR_UNSAFE = 'or write isolation = "unsafe-same-user" by hand at the top of the 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A problem at a path of the configuration, not yet tied to a line."""
+    """A problem at a path of the configuration, not yet linked to a line."""
 
     path: tuple[str | int, ...]
     what: str
@@ -28,7 +28,7 @@ class Found:
 
 
 def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -> Iterator[Found]:
-    """Everything that is wrong between values. ``agents`` are all names in the file, well-formed or not."""
+    """Finds everything that is wrong between values. ``agents`` are all names in the file, well-formed or not."""
     for name, machine in config.machines.items():
         yield from _shape(name, machine)
         if config.isolation is Isolation.SEPARATE_LOGINS:
@@ -41,7 +41,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
             known = ", ".join(sorted(agents)) or "none"
             yield Found(
                 ("repos", name, "agent"),
-                f"names the agent {repo.agent!r}, which is not in this file",
+                f"names agent {repo.agent!r}, which is not in this file",
                 f"add [agents.{repo.agent}] or name one of: {known}",
             )
 
@@ -78,7 +78,7 @@ def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:
         port = f" --port {machine.port}" if machine.port != 22 else ""
         yield Found(
             (*here, "host_key"),
-            "is missing: without a pinned key anybody on the network could pose as this machine",
+            "is missing: without a pinned key, anyone on the network could impersonate this machine",
             f"pin it with: airboss machines add {name} {target}{port}",
         )
     elif not _is_public_key(machine.host_key):
@@ -111,12 +111,12 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
         yield Found(
             (*here, "run_as"),
             "is missing: agents would run as the controller and could read its keys",
-            f"make a login for agents and name it here (and another in gate_as), {_OR_UNSAFE}",
+            f"create a login for agents and name it here (and another in gate_as), {_OR_UNSAFE}",
         )
     for field, login in ((agents_field, agents), ("gate_as", gates)):
         if login and login == "root":
             yield Found(
-                (*here, field), "is root, which can become every login", f"name a login of its own, {_OR_UNSAFE}"
+                (*here, field), "is root, which can become any login", f"name a login of its own, {_OR_UNSAFE}"
             )
         elif login and shares_host and login == controller:
             yield Found(
@@ -127,19 +127,19 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
     if gates and gates == agents:
         yield Found(
             (*here, "gate_as"),
-            f"is the agents' login too ({gates}): an agent could change the gates that judge it",
+            f"is also the agents' login ({gates}): an agent could change the gates that judge it",
             f"name another login for gates, {_OR_UNSAFE}",
         )
     if not gates and "gates" in machine.model_fields_set and machine.gates:
         yield Found(
             (*here, "gates"),
-            "is true but no login for gates is named",
-            f"write gate_as = a login other than the agents', {_OR_UNSAFE}",
+            "is true, but there is no login for gates",
+            f"set gate_as to a login other than the agents', {_OR_UNSAFE}",
         )
 
 
 def _shared_hosts(config: FleetConfig) -> Iterator[Found]:
-    """Two entries for one host must not cross: the gates' login of one is not the agents' login of another."""
+    """Entries for one host must not overlap: the gates' login of one must not be the agents' login of another."""
     agents: dict[tuple[str, str], str] = {}
     for name, machine in config.machines.items():
         if machine.agent_login:
@@ -159,7 +159,7 @@ def _host(machine: MachineConfig) -> str:
 
 
 def twice_listed(people: Any) -> Iterator[Found]:
-    """Ids that stand twice in the raw ``people`` list, however wrong its other values are."""
+    """Ids that occur twice in the raw ``people`` list, however wrong its other values are."""
     seen: dict[str, str] = {}
     for index, person in enumerate(people if isinstance(people, list) else []):
         ids = person.get("ids") if isinstance(person, dict) else None

@@ -1,4 +1,4 @@
-"""Edits ``fleet.toml`` as a careful person would: comments and order stay, and a broken file is never written."""
+"""Edits ``fleet.toml``: keeps comments and order, and never writes a broken file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fleet.errors import Misused, Unavailable
 
 
 class FleetEditor:
-    """The open document. Its changes are written when the ``with`` block of ``edit_fleet`` ends well."""
+    """The open document. Its changes are written when the ``with`` block of ``edit_fleet`` ends without error."""
 
     def __init__(self, document: tomlkit.TOMLDocument) -> None:
         self._document = document
 
     def add_machine(self, name: str, **fields: Any) -> None:
-        """Adds ``[machines.NAME]``. For a machine that is there, adds the missing fields (a host key to pin).
+        """Adds ``[machines.NAME]``. If the machine exists, adds the missing fields (a host key to pin).
 
-        Raises ``Misused`` when the machine is there with other values: nothing is ever overwritten.
+        Raises ``Misused`` when the machine has other values: nothing is ever overwritten.
         """
         machines = self._document.get("machines")
         if machines is None:
@@ -40,13 +40,13 @@ class FleetEditor:
                 raise Misused(
                     attempted="add the machine",
                     on=name,
-                    cause=f"it is there already, with another {field}",
+                    cause=f"it already exists, with another {field}",
                     hint=f"edit [machines.{name}] in fleet.toml by hand if that is what you want",
                 )
             machine[field] = value
 
     def add_person(self, name: str, role: str, ids: Sequence[str]) -> None:
-        """Adds a person, or further ids to the person of that name. Raises ``Misused`` on another role."""
+        """Adds a person, or more ids to the person with that name. Raises ``Misused`` for another role."""
         people = self._document.get("people")
         if people is None:
             people = self._document["people"] = tomlkit.aot()
@@ -56,7 +56,7 @@ class FleetEditor:
                     raise Misused(
                         attempted="add the person",
                         on=name,
-                        cause=f"there with the role {person.get('role')}",
+                        cause=f"already has the role {person.get('role')}",
                         hint="edit the role in fleet.toml by hand if that is what you want",
                     )
                 for id_ in ids:
@@ -72,7 +72,7 @@ class FleetEditor:
             people.append(inline)
 
     def text(self) -> str:
-        """The document as it would be written."""
+        """The document's new text."""
         return tomlkit.dumps(self._document)
 
 
@@ -85,10 +85,10 @@ def _table(fields: Mapping[str, Any]) -> Table:
 
 @contextmanager
 def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
-    """Opens ``fleet.toml`` (made if missing) for one edit at a time; another editor blocks till then.
+    """Opens ``fleet.toml`` (created if missing) for one edit at a time; other editors wait.
 
-    At the end the new text is checked as ``load_fleet`` would (``ConfigProblems``), then replaces the file in one
-    step that survives a power cut. Nothing is written when the block raises. A symbolic link is followed.
+    At the end the new text is checked like in ``load_fleet`` (``ConfigProblems``), then replaces the file
+    atomically and durably. Nothing is written when the block raises. A symbolic link is followed.
     """
     path = Path(path).resolve()
     try:
@@ -97,14 +97,14 @@ def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        # The lock is a file beside it, because replacing a locked file would leave the next editor a stale inode.
+        # The lock is a separate file: replacing a locked file would leave the next editor with a stale inode.
         fcntl.flock(lock, fcntl.LOCK_EX)
         data = path.read_bytes() if path.exists() else b""
         try:
             before = data.decode()
             document = tomlkit.parse(before)
         except (UnicodeDecodeError, tomlkit.exceptions.TOMLKitError):
-            parse_fleet(data, str(path), login=login)  # says it with the line
+            parse_fleet(data, str(path), login=login)  # raises with the line
             raise
         editor = FleetEditor(document)
         yield editor
@@ -125,5 +125,5 @@ def _unwritable(path: Path, error: OSError) -> Unavailable:
         attempted="write the fleet's configuration",
         on=str(path),
         cause=error.strerror or str(error),
-        hint="check the disk and who owns the directory",
+        hint="check the disk and the directory's owner",
     )

@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key and array item stands. The text must already have parsed."""
+"""Finds the line of each key and array item in a TOML text, which must already have parsed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class LineMap:
                 keys.append(tomllib.loads(f"key = {raw}")["key"])
             else:
                 found = _BARE_KEY.match(self._text, self._at)
-                assert found is not None, "the text has parsed as TOML"
+                assert found is not None, "the text parsed as TOML"
                 keys.append(found.group())
                 self._at = found.end()
             self._skip_blank()
@@ -111,7 +111,7 @@ class LineMap:
             self._at = found.end()
 
     def _until(self, close: str) -> bool:
-        """Moves to the next item; False, and past ``close``, at the end."""
+        """Moves to the next item; at the end, moves past ``close`` and returns False."""
         self._skip_blank()
         if self._text[self._at] == ",":
             self._at += 1
@@ -127,7 +127,7 @@ class LineMap:
             if found:
                 self._at = found.end()
                 return found.group()
-        raise AssertionError("the text has parsed as TOML")
+        raise AssertionError("the text parsed as TOML")
 
     def _skip_blank(self) -> int:
         found = _BLANK.match(self._text, self._at)

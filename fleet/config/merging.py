@@ -1,4 +1,4 @@
-"""The repository's gates and the operator's say on them: he may add and tighten, never loosen."""
+"""Merges the repository's gates with the operator's settings, which may add and tighten, never loosen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from fleet.errors import Misused
 
 
 def merge_gates(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "") -> dict[str, GateConfig]:
-    """The gates that count, by name. ``repo`` is the repository's name in ``fleet.toml``, for messages.
+    """The gates that apply, by name. ``repo`` is the repository's name in ``fleet.toml``, for messages.
 
-    Lists (``needs``, ``protected``) add up; ``timeout`` and ``rework_turns`` may only shrink; ``run`` and ``env``
-    of a gate that the repository defines may not differ. Raises ``Misused`` naming both files otherwise.
+    Lists (``needs``, ``protected``) are combined; ``timeout`` and ``rework_turns`` may only shrink; ``run`` and
+    ``env`` of a gate that the repository defines may not differ. Otherwise raises ``Misused`` naming both files.
     """
     merged = dict(repo_file.gates)
     for name, wish in repo_config.gates.items():
@@ -37,7 +37,7 @@ def _own(wish: GateTightening, here: _Merging) -> GateConfig:
     if wish.run is None:
         raise here.refuse(
             "airboss.toml on the base branch defines no such gate, and fleet.toml gives no `run`",
-            "correct the name, or give `run` in fleet.toml to make it a gate of your own",
+            "correct the name, or set `run` in fleet.toml to define your own gate",
         )
     return GateConfig.model_validate(wish.model_dump(exclude_none=True))
 
@@ -45,9 +45,9 @@ def _own(wish: GateTightening, here: _Merging) -> GateConfig:
 def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateConfig:
     loosens = "fleet.toml may tighten a repository's gate, never loosen it"
     if wish.run is not None and wish.run != given.run:
-        raise here.refuse(f"a different `run`; {loosens}", "remove `run`, or make a gate under another name")
+        raise here.refuse(f"a different `run`; {loosens}", "remove `run`, or define a gate with another name")
     if wish.env is not None and wish.env != given.env:
-        raise here.refuse(f"a different `env`; {loosens}", "remove `env`, or make a gate under another name")
+        raise here.refuse(f"a different `env`; {loosens}", "remove `env`, or define a gate with another name")
     if wish.timeout is not None and duration_us(wish.timeout) > given.timeout_us:
         raise here.refuse(
             f"a longer `timeout` ({wish.timeout}, the repository says {given.timeout}); {loosens}",
@@ -68,8 +68,8 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
     for field in ("protected", "needs"):
         if getattr(wish, field) == [] and getattr(given, field):
             raise here.refuse(
-                f"an empty `{field}` cannot take away what airboss.toml demands; {loosens}",
-                f"remove `{field}` from fleet.toml; what you list there is added",
+                f"an empty `{field}` cannot remove what airboss.toml requires; {loosens}",
+                f"remove `{field}` from fleet.toml; values listed there are added",
             )
     return given.model_copy(
         update={

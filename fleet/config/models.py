@@ -1,6 +1,6 @@
-"""The shapes of ``fleet.toml`` and ``airboss.toml``. Pydantic, because files are an edge of the house.
+"""The structure of ``fleet.toml`` and ``airboss.toml``. Uses pydantic, since files come from outside.
 
-A value is judged here when it can be judged alone; what needs two values is in ``checks.py``.
+Checks of a single value are here; checks that need two values are in ``checks.py``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _BRANCH = re.compile(r"^(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.))[A-Za-z0-9_][^\x00-\x
 
 
 def wrong(what: str, remedy: str) -> PydanticCustomError:
-    """A problem in the words that the person will read."""
+    """A problem, in the words shown to the person."""
     return PydanticCustomError("airboss", "{what}", {"what": what, "remedy": remedy})
 
 
 def duration_us(text: str) -> int:
-    """Microseconds in ``90s``, ``10m`` or ``1h`` (already validated text)."""
+    """Microseconds in ``90s``, ``10m`` or ``1h`` (already validated)."""
     return int(text[:-1]) * _UNIT_US[text[-1]]
 
 
@@ -48,9 +48,9 @@ def _argv(argv: list[str]) -> list[str]:
     if not argv or not argv[0]:
         raise wrong("is empty", 'give the program and its arguments, for example ["python3", "-m", "pytest"]')
     if argv[0].startswith("-"):
-        raise wrong(f"begins with an option ({argv[0]!r})", "the first item is the program")
+        raise wrong(f"starts with an option ({argv[0]!r})", "the first item is the program")
     if any("\0" in item for item in argv):
-        raise wrong("contains a NUL byte", "remove it: no program can be given one")
+        raise wrong("contains a NUL byte", "remove it: arguments cannot contain one")
     return argv
 
 
@@ -67,33 +67,33 @@ def _gate_argv(argv: list[str]) -> list[str]:
 
 def _url(url: str) -> str:
     if not url or url.startswith("-") or any(ch < " " for ch in url):
-        raise wrong(f"is no address of a repository ({url!r})", "give a path, or an ssh:// or https:// URL")
+        raise wrong(f"is not a repository address ({url!r})", "give a path, or an ssh:// or https:// URL")
     if re.match(r"^[a-z+]+://[^/@]*:[^/@]*@", url):
-        raise wrong("carries a password", "take it out: use an SSH key, or git's credential helper")
+        raise wrong("contains a password", "remove it: use an SSH key, or git's credential helper")
     if "::" in url or ("://" in url and not _ALLOWED_URL.match(url)):
         raise wrong("uses a transport that could run commands or is not encrypted", "use ssh, https or a path")
     if "://" not in url and not url.startswith(("/", "~", ".")) and ":" in url and not _SCP_LIKE.match(url):
-        raise wrong(f"is no address of a repository ({url!r})", "give a path, or an ssh:// or https:// URL")
+        raise wrong(f"is not a repository address ({url!r})", "give a path, or an ssh:// or https:// URL")
     return url
 
 
 def _branch(name: str) -> str:
     if not _BRANCH.match(name):
-        raise wrong(f"is no branch name ({name!r})", 'write the short name, for example "main"')
+        raise wrong(f"is not a branch name ({name!r})", 'write the short name, for example "main"')
     return name
 
 
 def _patterns(patterns: list[str]) -> list[str]:
     for pattern in patterns:
         if not pattern.strip() or pattern.startswith("#") or "\n" in pattern or "\0" in pattern:
-            raise wrong(f"holds the empty pattern {pattern!r}", 'write gitignore patterns, such as "tests/**"')
+            raise wrong(f"contains the empty pattern {pattern!r}", 'write gitignore patterns, such as "tests/**"')
     return patterns
 
 
 def _protection(patterns: list[str]) -> list[str]:
     for pattern in _patterns(patterns):
         if pattern.startswith("!"):
-            raise wrong(f"takes protection away ({pattern!r})", "name what is protected, without exceptions")
+            raise wrong(f"removes protection ({pattern!r})", "list what is protected, without exceptions")
     return patterns
 
 
@@ -104,7 +104,7 @@ def _person_id(text: str) -> str:
         person = PersonId("", "", "")
     if not person.platform or not person.user:
         raise wrong(
-            f"is no id ({text!r})",
+            f"is not an id ({text!r})",
             'write "platform:workspace:user", for example "slack:T024BE7LD:U02JPF3AB" or "telegram::12345"',
         )
     return text
@@ -133,19 +133,19 @@ class GateConfig(_Shape):
     run: GateArgv
     """The command as an argv list, never a shell line. `{junit}` becomes a path outside the checkout."""
     timeout: Duration = "10m"
-    """How long it may run: a whole number and `s`, `m` or `h`."""
+    """How long it may run: a whole number followed by `s`, `m` or `h`."""
     needs: list[Name] = []
-    """Labels that a machine must have to run it."""
+    """Labels that a machine needs to run it."""
     protected: Protection = []
     """gitignore patterns of files that a change may not touch."""
     rework_turns: Annotated[int, Field(ge=0, le=20)] = 3
-    """How many turns the agent gets back when it is red."""
+    """How many turns the agent gets to fix a failure."""
     env: dict[Variable, str] = {}
     """Plain environment values for the command."""
     network: bool = False
-    """Whether it may use the machine's network. Without, it has a loopback of its own and nothing else."""
+    """Whether it may use the machine's network. Otherwise it has loopback only."""
     memory: Size = ""
-    """Memory that it may use, for example `4G`. Empty, or more than the machine's `run_memory`: that."""
+    """The memory that it may use, for example `4G`; at most the machine's `run_memory`, also the default."""
 
     @property
     def timeout_us(self) -> int:
@@ -154,59 +154,59 @@ class GateConfig(_Shape):
 
 
 class GateTightening(_Shape):
-    """``[repos.R.gates.NAME]`` in ``fleet.toml``: a gate of the operator's, or a stricter form of the repository's.
+    """``[repos.R.gates.NAME]`` in ``fleet.toml``: the operator's own gate, or a stricter form of the repository's.
 
-    Every field may be left out for a gate that the repository defines; ``run`` is needed for any other.
+    All fields are optional for a gate that the repository defines; any other gate needs ``run``.
     """
 
     run: GateArgv | None = None
-    """As in `airboss.toml`. For a gate that the repository defines: leave it out."""
+    """As in `airboss.toml`. Leave it out for a gate that the repository defines."""
     timeout: Duration | None = None
-    """Shorter than the repository's, or the same."""
+    """At most the repository's."""
     needs: list[Name] | None = None
     """Added to the repository's labels."""
     protected: Protection | None = None
     """Added to the repository's patterns."""
     rework_turns: Annotated[int, Field(ge=0, le=20)] | None = None
-    """Fewer than the repository's, or as many."""
+    """At most the repository's."""
     env: dict[Variable, str] | None = None
-    """For the operator's own gates only: another environment is another command."""
+    """For the operator's own gates only: another environment makes it another command."""
     network: bool | None = None
-    """False takes away the network that the repository asks for."""
+    """False removes the network that the repository asks for."""
     memory: Size | None = None
-    """Less than the repository's."""
+    """At most the repository's."""
 
 
 class RepoFile(_Shape):
-    """``airboss.toml``, read from the base branch and nowhere else."""
+    """``airboss.toml``, read only from the base branch."""
 
     gates: dict[Name, GateConfig] = {}
-    """The repository's gates by name. None at all means that no change can ever pass."""
+    """The repository's gates by name. Without any, no change can ever pass."""
 
 
 class MachineConfig(_Shape):
-    """A machine, seen as one login for agents and, wherever possible, another one for gates."""
+    """A machine: one login for agents and, if possible, another for gates."""
 
     executor: Literal["local", "ssh"]
-    """How it is reached."""
+    """How to reach it."""
     labels: list[Name] = []
-    """What it has, for the `needs` of tasks and gates."""
+    """Its labels, matched with the `needs` of tasks and gates."""
     slots: Annotated[int, Field(ge=1, le=1000)] = 2
-    """How many sessions it carries at once."""
+    """How many sessions it runs at once."""
     run_as: Login = ""
-    """local only: the login that agents run as. Empty: the controller's own (unsafe-same-user only)."""
+    """local only: the agents' login. Empty: the controller's own (unsafe-same-user only)."""
     gate_as: Login = ""
-    """The login that gates run as. Empty: no gates here; with unsafe-same-user, the agents' login."""
+    """The gates' login. Empty: no gates here; with unsafe-same-user, the agents' login."""
     gate_path: list[Directory] = []
-    """Directories put before PATH for gates, which may read them: tools outside the system's own directories."""
+    """Directories put before PATH for gates, which may read them: tools outside the system directories."""
     gate_read: list[Directory] = []
-    """Further directories that gates may read: what those tools need."""
+    """More directories that gates may read, for what those tools need."""
     run_memory: Size = ""
     """Memory of one gate run or session, for example `8G`. Empty: three quarters of the machine's."""
     run_processes: Annotated[int, Field(ge=16, le=1_000_000)] = DEFAULT_PROCESSES
     """Processes and threads of one gate run or session."""
     run_disk: Size = ""
-    """What one gate run or session may add to the disk. Empty: three quarters of what is free at its start."""
+    """How much one gate run or session may add to the disk. Empty: three quarters of what is free at its start."""
     gates: bool = True
     """Whether gates may run here."""
     host: Annotated[str, StringConstraints(pattern=HOST_PATTERN, max_length=255)] = ""
@@ -214,7 +214,7 @@ class MachineConfig(_Shape):
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     """ssh only."""
     user: Login = ""
-    """ssh only: the login that agents run as."""
+    """ssh only: the agents' login."""
     host_key: str = ""
     """ssh only, required: the machine's public key line, pinned by `airboss machines add`."""
     identity: str = ""
@@ -224,47 +224,47 @@ class MachineConfig(_Shape):
     python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/~_.][^\x00\n]*$")] = "python3"
     """The Python (3.9 or later) that runs the runner there."""
     home: str = ""
-    """Where our `.airboss` directory lives instead of the login's home."""
+    """Where the `.airboss` directory is, if not in the login's home."""
 
     def runs_gates(self, isolation: Isolation) -> bool:
-        """Whether a gate may ever run here: separate logins need one for gates."""
+        """Whether a gate can run here: separate logins need a login for gates."""
         return self.gates and (bool(self.gate_as) or isolation is Isolation.UNSAFE_SAME_USER)
 
     def run_limits(self, *directories: str, memory: str = "") -> RunLimits:
-        """The limits of a run that may fill those directories; ``memory``: what it asks for, if that is less."""
+        """The limits of a run that may fill those directories; ``memory``: what it asks for, if less."""
         most, wanted = size_bytes(self.run_memory), size_bytes(memory)
         bound = min(most, wanted) if most and wanted else most or wanted
         return RunLimits(directories, bound, self.run_processes, size_bytes(self.run_disk))
 
     @property
     def agent_login(self) -> str:
-        """The login of agents; empty: the controller's own."""
+        """The agents' login; empty: the controller's own."""
         return self.user if self.executor == "ssh" else self.run_as
 
     @property
     def gate_login(self) -> str:
-        """The login of gates, falling back to the agents'. Ask ``runs_gates`` first."""
+        """The gates' login, or else the agents'. Check ``runs_gates`` first."""
         return self.gate_as or self.agent_login
 
 
 class AgentConfig(_Shape):
-    """A coding agent that can be asked to do a task."""
+    """A coding agent that can do tasks."""
 
     driver: Literal["claude", "codex", "command"]
     """Which protocol it speaks."""
     program: Program
     """The program and its first arguments."""
     model: str = ""
-    """The model to ask for. Empty: the agent's own default."""
+    """The model to request. Empty: the agent's default."""
     family: str = ""
-    """The vendor family, for reviews by another one. Empty: by driver."""
+    """The model's vendor family, for reviews by another one. Empty: from the driver and model."""
     env: list[Variable] = []
     """Names of variables whose values come from `.env`."""
     settings: dict[Variable, str] = {}
-    """Plain environment values. No secrets: those belong in `.env`."""
+    """Plain environment values. Secrets belong in `.env`."""
     ask: list[str] = []
-    """What needs a person's yes each time: kinds of acts (`shell`, `edit`, `read`, `network`, `mcp`, `other`), or
-    an agent's own tools."""
+    """What needs a person's permission each time: kinds of acts (`shell`, `edit`, `read`, `network`, `mcp`,
+    `other`), or an agent's own tools."""
     deny_edits: Patterns = []
     """gitignore patterns of files that the agent is told not to edit."""
 
@@ -277,7 +277,7 @@ class RepoConfig(_Shape):
     base: Annotated[str, AfterValidator(_branch)] = "main"
     """The branch that changes land on."""
     agent: str = ""
-    """The agent that works here when a task names none."""
+    """The agent for tasks that name none."""
     gates: dict[Name, GateTightening] = {}
     """The operator's own gates, and stricter forms of the repository's."""
     deny_edits: Patterns = []
@@ -285,10 +285,10 @@ class RepoConfig(_Shape):
 
 
 class PersonConfig(_Shape):
-    """Somebody who may do something. Whoever is not listed may do nothing."""
+    """A person who may give commands. Others may do nothing."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
-    """For people to read."""
+    """The name shown to people."""
     role: Literal["viewer", "operator", "admin"]
     """What they may do."""
     ids: list[Id]
@@ -296,10 +296,10 @@ class PersonConfig(_Shape):
 
 
 class Limits(_Shape):
-    """How much of anything we take before we say no."""
+    """Limits on how much is accepted."""
 
     decode_cap: Annotated[int, Field(ge=65536)] = 8 << 20
-    """Bytes of one agent line that are decoded; the rest goes to the spool and is counted."""
+    """The longest agent line, in bytes, that is decoded; the rest is only in the spool."""
     snapshot_bytes: Annotated[int, Field(ge=1)] = 512 << 20
     """Bytes of objects in a snapshot."""
     snapshot_objects: Annotated[int, Field(ge=1)] = 200_000
@@ -307,22 +307,22 @@ class Limits(_Shape):
     snapshot_paths: Annotated[int, Field(ge=1)] = 100_000
     """Paths in a snapshot."""
     unpack_seconds: Annotated[int, Field(ge=1)] = 120
-    """Seconds that unpacking a snapshot may take."""
+    """The most seconds that unpacking a snapshot may take."""
     spool_retention_days: Annotated[int, Field(ge=1)] = 14
-    """Days that a machine keeps what an agent said."""
+    """How many days a machine keeps an agent's output."""
     chat_retention_days: Annotated[int, Field(ge=1)] = 30
-    """Days that messages, files and pressed buttons of chats are kept; the ledger is kept for good."""
+    """How many days chat messages, files and pressed buttons are kept; the ledger is kept permanently."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often a gate runs when it is lost or unavailable."""
+    """How often a lost or unavailable gate run is tried in all."""
     approval_hours: Annotated[int, Field(ge=1)] = 8
-    """Hours until a question to a person counts as no."""
+    """Hours until an unanswered question counts as no."""
 
 
 class FleetConfig(_Shape):
-    """``fleet.toml``: the only truth about machines, agents, repositories and people."""
+    """``fleet.toml``: machines, agents, repositories and people."""
 
     isolation: Annotated[Isolation, Field(strict=False)] = Isolation.SEPARATE_LOGINS
-    """`separate-logins`, or `unsafe-same-user`, which must be written by hand and is shown on every card."""
+    """`separate-logins`, or `unsafe-same-user`, which must be set by hand and is shown on every card."""
     machines: dict[Name, MachineConfig] = {}
     """Machines by name."""
     agents: dict[Name, AgentConfig] = {}
@@ -332,4 +332,4 @@ class FleetConfig(_Shape):
     people: list[PersonConfig] = []
     """Who may do what."""
     limits: Limits = Limits()
-    """How much of anything we take before we say no."""
+    """Limits on how much is accepted."""

@@ -1,4 +1,4 @@
-"""What is wrong in a configuration file, listed so that a person can fix all of it at once."""
+"""The problems of a configuration file, listed so that a person can fix all of them at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fleet.errors import Misused
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. ``line`` counts from 1; ``field`` is dotted, empty for the file as a whole."""
+    """One thing to fix. ``line`` counts from 1; ``field`` is dotted, empty for the whole file."""
 
     file: str
     line: int
@@ -23,7 +23,7 @@ class Problem:
 
 
 class ConfigProblems(Misused):
-    """The file cannot be used; ``problems`` are all that were found, in the order of their lines."""
+    """The file cannot be used; ``problems`` are all problems found, in order of their lines."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))

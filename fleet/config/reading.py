@@ -1,4 +1,4 @@
-"""Reads the two files, and says everything that is wrong with one at once, each with its line and remedy."""
+"""Reads the two files, and reports all problems at once, each with its line and how to fix it."""
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ from fleet.config.lines import LineMap
 from fleet.config.problems import ConfigProblems, Problem
 from fleet.errors import Misused
 
-FILE_LIMIT = 1 << 20  # bytes; a repository's file comes from strangers
+FILE_LIMIT = 1 << 20  # bytes; a repository's file is not trusted
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _PATTERN_WORDS = {
     models.NAME_PATTERN: (
-        "is no good name",
-        "use lower-case letters, digits, dot, dash and underscore; begin with a letter or digit",
+        "is not a valid name",
+        "use lower-case letters, digits, dot, dash and underscore; start with a letter or digit",
     ),
-    models.LOGIN_PATTERN: ("is no login name", "use letters, digits, dot, dash and underscore, no leading dash"),
-    models.HOST_PATTERN: ("is no host name or address", "give a host name or an address, no leading dash"),
-    models.VARIABLE_PATTERN: ("is no name of a variable", "use letters, digits and underscore"),
-    models.DURATION_PATTERN: ("is no duration", 'write a whole number and s, m or h: "90s", "10m", "1h"'),
+    models.LOGIN_PATTERN: ("is not a login name", "use letters, digits, dot, dash and underscore, no leading dash"),
+    models.HOST_PATTERN: ("is not a host name or address", "give a host name or an address, no leading dash"),
+    models.VARIABLE_PATTERN: ("is not a variable name", "use letters, digits and underscore"),
+    models.DURATION_PATTERN: (
+        "is not a duration",
+        'write a number followed by s, m or h: "90s", "10m", "1h"',
+    ),
 }
 _KINDS = {
     "string_type": ("must be text", "put it in quotes"),
     "int_type": ("must be a whole number", "write it without quotes"),
     "bool_type": ("must be true or false", "write it without quotes"),
     "list_type": ("must be a list", 'write ["…", "…"]'),
-    "model_type": ("must be a table", "write it as a [table] of its own"),
-    "model_attributes_type": ("must be a table", "write it as a [table] of its own"),
-    "dict_type": ("must be a table", "write it as a [table] of its own"),
+    "model_type": ("must be a table", "write it as a separate [table]"),
+    "model_attributes_type": ("must be a table", "write it as a separate [table]"),
+    "dict_type": ("must be a table", "write it as a separate [table]"),
     "missing": ("is missing", "add it"),
 }
 
@@ -54,9 +57,9 @@ def controller_login() -> str:
 
 
 def load_fleet(path: Path, *, login: str = "") -> models.FleetConfig:
-    """The fleet in ``path``. ``login`` is the controller's, by default this process's.
+    """Loads the fleet from ``path``. ``login`` is the controller's, by default this process's.
 
-    Raises ``ConfigProblems`` (a ``Misused``) with every problem, and ``Misused`` when there is no such file.
+    Raises ``ConfigProblems`` (a ``Misused``) with every problem, and ``Misused`` when the file does not exist.
     """
     try:
         data = Path(path).read_bytes()
@@ -65,13 +68,13 @@ def load_fleet(path: Path, *, login: str = "") -> models.FleetConfig:
             attempted="read the fleet's configuration",
             on=str(path),
             cause=error.strerror or str(error),
-            hint="see docs/configuration.md for a first fleet.toml, or set AIRBOSS_HOME to where it is",
+            hint="see docs/configuration.md for a first fleet.toml, or set AIRBOSS_HOME to its directory",
         ) from error
     return parse_fleet(data, str(path), login=login)
 
 
 def parse_fleet(text: str | bytes, origin: str, *, login: str = "") -> models.FleetConfig:
-    """The fleet that ``text`` describes; ``origin`` names it in problems. Raises ``ConfigProblems``."""
+    """The fleet described by ``text``; ``origin`` names it in problems. Raises ``ConfigProblems``."""
     raw, lines = _toml(text, origin)
     config, found = _validated(models.FleetConfig, raw)
     if config is None:
@@ -91,7 +94,7 @@ def parse_fleet(text: str | bytes, origin: str, *, login: str = "") -> models.Fl
 
 
 def parse_repo_file(text: str | bytes, origin: str) -> models.RepoFile:
-    """The gates that an ``airboss.toml`` defines. Raises ``ConfigProblems``, in which ``origin`` names the file."""
+    """The gates defined by an ``airboss.toml``. Raises ``ConfigProblems``, with ``origin`` as the file's name."""
     raw, lines = _toml(text, origin)
     parsed, found = _validated(models.RepoFile, raw)
     if parsed is None:
@@ -115,7 +118,7 @@ def _toml(text: str | bytes, origin: str) -> tuple[dict[str, Any], LineMap]:
         at = _AT_LINE.search(str(error))
         line = int(at.group(1)) if at else text.count("\n") + 1
         words = _AT_LINE.sub("", str(error))
-        problem = Problem(origin, line, "", f"is not TOML: {words}", "fix the syntax on this line or just above")
+        problem = Problem(origin, line, "", f"is not TOML: {words}", "fix the syntax on this line or the one above")
         raise ConfigProblems(origin, [problem]) from error
     except RecursionError as error:
         problem = Problem(origin, 1, "", "nests values too deeply", "nest no deeper than the documentation shows")
@@ -130,7 +133,7 @@ def _validated(model: type[_Model], raw: dict[str, Any]) -> tuple[_Model | None,
 
 
 def _less(value: Any, paths: list[tuple[str | int, ...]]) -> Any:
-    """``value`` without what stands at ``paths``, so that the rest can be checked in the same go."""
+    """``value`` without the parts at ``paths``, so that the rest can still be checked."""
     gone = {path[0] for path in paths if len(path) == 1}
     deeper: dict[str | int, list[tuple[str | int, ...]]] = {}
     for path in paths:
@@ -186,10 +189,14 @@ def _in_words(model: type[BaseModel], detail: ErrorDetails) -> Found:
         words = " or ".join(f'"{word}"' for word in known)
         return Found(path, f"must be {words}, not {_short(value)}", _nearest(str(value), known))
     if kind == "string_pattern_mismatch":
-        what, remedy = _PATTERN_WORDS.get(context["pattern"], ("has characters that cannot be", "remove them"))
+        what, remedy = _PATTERN_WORDS.get(
+            context["pattern"], ("has characters that are not allowed", "remove them")
+        )
         return Found(path, f"{what} ({_short(value)})", remedy)
     if kind == "list_type" and path[-1] in {"run", "program"}:
-        return Found(path, "must be a list: argv, never a shell", 'write ["program", "argument"], one item a word')
+        return Found(
+            path, "must be a list (argv, not a shell line)", 'write ["program", "argument"], one item per word'
+        )
     if kind in _KINDS:
         what, remedy = _KINDS[kind]
         return Found(path, what, remedy)
@@ -202,7 +209,7 @@ def _short(value: Any) -> str:
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """The keys that could stand where the last part of ``path`` stands."""
+    """The keys allowed in place of the last part of ``path``."""
     schema = model.model_json_schema()
     here: dict[str, Any] = schema
     for part in path[:-1]:
@@ -226,4 +233,4 @@ def _nearest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f"did you mean `{close[0]}`?"
-    return "known are: " + ", ".join(known)
+    return "known keys: " + ", ".join(known)

@@ -10,7 +10,7 @@ from fleet.config.models import FleetConfig, RepoFile
 
 
 def schemas() -> dict[str, str]:
-    """File name and text of each schema."""
+    """Each schema's file name and text."""
     return {
         f"{name}.schema.json": json.dumps(
             {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()},
@@ -23,7 +23,7 @@ def schemas() -> dict[str, str]:
 
 
 def main(directory: str = "docs/schema") -> None:
-    """Writes them into ``directory``."""
+    """Writes the schemas into ``directory``."""
     for name, text in schemas().items():
         Path(directory, name).write_text(text, "utf-8")
 

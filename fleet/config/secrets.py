@@ -1,4 +1,4 @@
-"""``.env``: the one file with secrets. Values leave it by name, for the process that needs them."""
+"""``.env``: the only file with secrets. Values are read by name, for the process that needs them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet.errors import Misused
 
 
 class Secrets:
-    """What ``.env`` holds. Shown, printed or pickled, it never tells a value."""
+    """The content of ``.env``. Its representation never shows a value, and it cannot be pickled."""
 
     __slots__ = ("_path", "_values")
 
@@ -19,7 +19,7 @@ class Secrets:
 
     @classmethod
     def load(cls, home: Path) -> Secrets:
-        """Reads ``home/.env``; none there is an empty set. Raises ``Misused`` when it cannot be read."""
+        """Reads ``home/.env``; a missing file is an empty set. Raises ``Misused`` when it cannot be read."""
         from dotenv import dotenv_values
 
         path = Path(home) / SECRETS_FILE
@@ -36,11 +36,12 @@ class Secrets:
         return cls({name: value for name, value in found.items() if value is not None}, path)
 
     def get(self, name: str) -> str:
-        """The value of ``name``; empty when there is none."""
+        """The value of ``name``; empty when it is not set."""
         return self._values.get(name, "")
 
     def require(self, name: str, purpose: str) -> str:
-        """The value of ``name``. Raises ``Misused`` when it is missing or empty; ``purpose`` says what for."""
+        """The value of ``name``. Raises ``Misused`` when it is missing or empty; ``purpose`` says what it is
+        for."""
         value = self.get(name)
         if not value:
             where = str(self._path) if self._path else SECRETS_FILE

@@ -1,4 +1,4 @@
-"""The ledger's events: one envelope, one small class a kind, one file a subject, one codec."""
+"""The ledger's events: one envelope, one small class for each kind, one file for each subject, one codec."""
 
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted

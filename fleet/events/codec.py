@@ -1,8 +1,8 @@
-"""Events as bytes and back: sorted JSON that is RFC 8785 canonical, because of what may be in it.
+"""Encodes and decodes events: sorted JSON that is RFC 8785 canonical, because of its restricted content.
 
-The envelope and every body hold strings, booleans, integers below 2^53, nulls, lists, and objects with ASCII keys.
-For these, msgspec's sorted output and RFC 8785 are the same bytes; a test compares the two. A kind or a form that
-this version does not know stays an ``UnknownEvent`` with its body, never dropped.
+The envelope and every body contain only strings, booleans, integers below 2^53, nulls, lists, and objects with
+ASCII keys. For these, msgspec's sorted output equals RFC 8785; a test compares the two. A kind or version that this
+code does not know stays an ``UnknownEvent`` with its body, never dropped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Redact = Callable[[str], str]
 
 
 class _Line(Struct):
-    """The envelope as it is written, one key a field."""
+    """The envelope as written, one key for each field."""
 
     actor: str
     body: Any
@@ -71,9 +71,9 @@ def encode(
     event: Event,
     redact: Redact | None = None,
 ) -> Recorded:
-    """The event as it enters the ledger; ``redact`` is applied to every string of its body.
+    """The event as recorded; ``redact`` is applied to every string of its body.
 
-    Raises ``Malformed`` for what the ledger does not hold: floats, larger integers, text that is not Unicode.
+    Raises ``Malformed`` for what the ledger cannot hold: floats, larger integers, text that is not Unicode.
     """
     kind, v = kind_of(event)
     try:
@@ -102,7 +102,7 @@ def encode(
 
 
 def decode(canonical: bytes) -> Recorded:
-    """The event that these bytes of the ledger are. Raises ``Malformed`` when they are no envelope."""
+    """Decodes an event from its ledger bytes. Raises ``Malformed`` when they are not an envelope."""
     try:
         line = _DECODER.decode(canonical)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -124,8 +124,8 @@ def _event(kind: str, v: int, body: dict[str, Any]) -> Event:
 
 
 def _kept(value: Any, redact: Redact | None) -> Any:
-    """``value`` with its strings redacted; itself where nothing changes. Raises ``ValueError`` for what the ledger
-    does not hold."""
+    """``value`` with its strings redacted; the same object if nothing changes. Raises ``ValueError`` for what the
+    ledger cannot hold."""
     cls = type(value)
     if cls is str:
         return value if redact is None else redact(value)
@@ -155,7 +155,7 @@ def _same(old: Sequence[Any], new: Sequence[Any]) -> bool:
 
 
 def _names(cls: type[Any]) -> tuple[str, ...] | None:
-    """A record's fields in the order of its constructor; ``None`` for what is no record."""
+    """A record's fields in the order of its constructor; ``None`` for anything else."""
     if (known := _RECORDS.get(cls)) is not None:
         return known
     if is_dataclass(cls):

@@ -1,4 +1,4 @@
-"""The event envelope, fixed permanently: what every event has, whatever it is about."""
+"""The event envelope, permanently fixed: what every event has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class Source(StrEnum):
-    """Whose word a line is. Only the controller's and a supervisor's are evidence."""
+    """Who reported an event. Only the controller's and a supervisor's reports are evidence."""
 
     CONTROLLER = "controller"
     SUPERVISOR = "supervisor"
@@ -21,7 +21,7 @@ class Source(StrEnum):
 
 
 class Refs(Struct, frozen=True):
-    """What an event is about. Empty strings where there is nothing."""
+    """What an event is about. Empty strings where nothing applies."""
 
     task: str = ""
     session: str = ""
@@ -48,7 +48,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent(Event):
-    """An event of a kind or version this code does not know; ``raw`` is its body, untouched."""
+    """An event of a kind or version that this code does not know; ``raw`` is its unchanged body."""
 
     kind: str
     v: int

@@ -13,7 +13,7 @@ from fleet.verdict import JUnitCounts
 
 @dataclass(frozen=True, slots=True)
 class GateOpened(Event):
-    """In the ledger before the gate runs, so that an omitted failure leaves a hole anyone can see."""
+    """Recorded before the gate runs, so that a hidden failure leaves a visible gap."""
 
     KIND: ClassVar[str] = "gate.opened"
     gate: str
@@ -45,7 +45,7 @@ class GateClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class GateClosedV2(GateClosed):
-    """Also says what kept the run apart, as seen from inside: each a ``fleet.isolation.Sharing``."""
+    """Also says how the run was isolated, as seen from inside: each a ``fleet.isolation.Sharing``."""
 
     V: ClassVar[int] = 2
     processes: str

@@ -30,7 +30,7 @@ class LandingDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class LandingMissed(Event):
-    """The base moved under the intent; the change is merged and judged again, or handed back."""
+    """The base moved after the intent; the change is merged and judged again, or given back."""
 
     KIND: ClassVar[str] = "landing.missed"
     ref: str

@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 6962 section 2.1 over leaf hashes, grown leaf by leaf.
 
-A frontier is what a growing tree needs to remember: the roots of its complete subtrees, at most 64 hashes. Adding a
-leaf and taking the root then cost O(log n).
+A frontier is what a growing tree must keep: the roots of its complete subtrees, at most 64 hashes. Adding a leaf
+and computing the root then cost O(log n).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 EMPTY_ROOT: Final = sha256(b"").digest()
 
 STEP: Final = 8
-"""Levels between the subtree roots that :meth:`Frontier.add` hands out: every 256 leaves, every 65,536, …"""
+"""Levels between the subtree roots that :meth:`Frontier.add` returns: every 256 leaves, every 65,536, …"""
 
 _HASH: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The root of a complete subtree: it covers the ``2 ** level`` leaves from ``position * 2 ** level`` on."""
+    """The root of a complete subtree: it covers the ``2 ** level`` leaves from ``position * 2 ** level``."""
 
     level: int
     position: int
@@ -41,15 +41,15 @@ class Frontier:
         return cls(size, [data[at : at + _HASH] for at in range(0, len(data), _HASH)])
 
     def dump(self) -> bytes:
-        """The hashes as bytes, to keep beside ``size``."""
+        """The hashes as bytes, to store beside ``size``."""
         return b"".join(self.hashes)
 
     def add(self, leaf: bytes) -> list[Node]:
-        """Adds a leaf hash; answers the subtrees of every ``STEP`` levels that are complete now."""
+        """Adds a leaf hash; returns the subtrees of every ``STEP`` levels that are now complete."""
         return self.add_subtree(0, leaf)
 
     def add_subtree(self, level: int, hash_: bytes) -> list[Node]:
-        """As :meth:`add` for ``2 ** level`` leaves at once, of which the tree must hold a multiple already."""
+        """Like :meth:`add` for ``2 ** level`` leaves at once; the tree must already have a multiple of these."""
         position, made = self.size >> level, []
         self.size += 1 << level
         while position & 1:
@@ -78,7 +78,7 @@ class Frontier:
         return made
 
     def root(self) -> bytes:
-        """The tree head, 32 bytes. No leaves give SHA-256 of nothing."""
+        """The tree head, 32 bytes. Without leaves it is the SHA-256 of nothing."""
         if not self.hashes:
             return EMPTY_ROOT
         *rest, root = self.hashes

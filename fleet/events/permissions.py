@@ -31,7 +31,7 @@ class PermissionDecided(Event):
 
 @dataclass(frozen=True, slots=True)
 class PermissionGranted(Event):
-    """A person said yes for the rest of a session: to this tool, these arguments, in this directory."""
+    """A person allowed, for the rest of a session, this tool with these arguments in this directory."""
 
     KIND: ClassVar[str] = "permission.granted"
     approval: str

@@ -1,4 +1,4 @@
-"""Events about a session: where it was placed, its process, its link, and the snapshots of its workspace."""
+"""Events about a session: its machine, its process, its link, and the snapshots of its workspace."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class PipeEnded(Event):
     spool_bytes: int
 
 
-#: How the ``why`` of a ``LinkChanged`` begins when the machine answers but cannot write what the agent says.
+#: Prefix of a ``LinkChanged``'s ``why`` when the machine answers but cannot write the agent's output.
 SPOOL_STALLED = "spool: "
 
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged(Event):
-    """The link to a session's machine went down or came back; says nothing about the session's life."""
+    """The link to a session's machine went down or came back; says nothing about the session's process."""
 
     KIND: ClassVar[str] = "link.changed"
     up: bool

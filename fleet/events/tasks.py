@@ -1,4 +1,4 @@
-"""Events about a task: what a person asked for, and its states."""
+"""Events about a task: what a person requested, and its states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events within a turn: what people and the agent said, its tool calls, and what it used."""
+"""Events within a turn: messages of people and the agent, tool calls, and usage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TurnStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class TurnClosedV1(Event):
-    """As the versions before outcomes wrote it."""
+    """The form written by versions without outcomes."""
 
     KIND: ClassVar[str] = "turn.closed"
     claim: str
@@ -28,7 +28,7 @@ class TurnClosedV1(Event):
 
 @dataclass(frozen=True, slots=True)
 class TurnClosed(Event):
-    """``outcome`` is a ``TurnOutcome``; ``exit`` is in words, where the end of the process ended the turn."""
+    """``outcome`` is a ``TurnOutcome``; ``exit`` is in words, if the end of the process ended the turn."""
 
     KIND: ClassVar[str] = "turn.closed"
     V: ClassVar[int] = 2
@@ -40,9 +40,9 @@ class TurnClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class StallDecided(Event):
-    """A person's word about a turn that stopped short: ``decision`` is ``go-on`` or ``judge``.
+    """A person's decision about a turn that stopped early: ``decision`` is ``go-on`` or ``judge``.
 
-    ``outcome`` is the turn's, ``commit`` its snapshot, empty where no file was changed.
+    ``outcome`` is the turn's, ``commit`` its snapshot, empty if no file was changed.
     """
 
     KIND: ClassVar[str] = "stall.decided"
@@ -53,7 +53,7 @@ class StallDecided(Event):
 
 @dataclass(frozen=True, slots=True)
 class PersonSaid(Event):
-    """A person's words for a session: how they were taken is ``steered`` or ``queued``."""
+    """A person's message to a session, either ``steered`` or ``queued``."""
 
     KIND: ClassVar[str] = "person.said"
     text: str
@@ -75,7 +75,7 @@ class AgentSaid(Event):
 
 @dataclass(frozen=True, slots=True)
 class AgentContinued(Event):
-    """The rest of a line too long for one event: follows its ``AgentSaid`` without a break."""
+    """The rest of a line that is too long for one event: continues its ``AgentSaid`` directly."""
 
     KIND: ClassVar[str] = "agent.continued"
     text: str

@@ -189,7 +189,7 @@ def unpack(asked: dict[str, Any], quarantine: str) -> dict[str, int]:
             raise PackRefused("the data is not a pack")
         count = struct.unpack(">I", header[8:12])[0]
         if count > limits["objects"]:
-            raise PackRefused(f"{count} objects, but only {limits['objects']} are allowed")
+            raise PackRefused(f"{count} objects; only {limits['objects']} are allowed")
         os.lseek(pack.fileno(), asked["offset"], os.SEEK_SET)
         if count:
             _git(

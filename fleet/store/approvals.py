@@ -1,6 +1,6 @@
-"""Questions that wait for a person: an agent's request for permission, and a change held before it lands.
+"""Questions to a person: an agent's request for permission, a held change, a stalled turn.
 
-Ids are ``a1``, ``a2``, …. A question is answered once; one that lapses or is withdrawn was not answered with yes.
+Ids are ``a1``, ``a2``, …. A question is answered once; one that expires or is withdrawn counts as no.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ EXPIRED = "nobody answered in time"
 
 
 class ApprovalDecision(StrEnum):
-    """What became of a question. ``NONE``: it waits."""
+    """The answer to a question. ``NONE``: it waits."""
 
     NONE = ""
     ALLOW = "allow"
     ANSWER = "answer"
     DENY = "deny"
-    GO_ON = "go-on"  # of a stall: the agent goes on
-    JUDGE = "judge"  # of a stall: its work is judged as it is
+    GO_ON = "go-on"  # of a stall: the agent continues
+    JUDGE = "judge"  # of a stall: judge its work as it is
     WITHDRAWN = "withdrawn"
 
 
@@ -45,12 +45,12 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A question. ``kind`` is "permission", "hold" or "stall"; ``reason`` says why a person is asked.
+    """A question. ``kind`` is what is asked; ``reason`` says why a person is asked.
 
     A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold or a stall to
     ``commit`` and ``tree``. ``questions``: what the agent wants to know, as JSON (:func:`fleet.questions.to_json`).
-    ``scope`` is "session" when the yes counts for the whole session. ``expires_us`` 0: never. ``pinged_us``: when
-    it first made a sound, ``reminded_us``: when it was brought up again; 0 for not yet.
+    ``scope`` is "session" when the permission covers the whole session. ``expires_us`` 0: never. ``pinged_us``:
+    when it first notified people, ``reminded_us``: when the reminder was sent; 0 for not yet.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided, for whoever asked. ``reason`` is the decider's; of an ``ANSWER`` it is the answer."""
+    """A decision, for the one who asked. ``reason`` is the decider's; of an ``ANSWER`` it is the answer itself."""
 
     id: str
     ask: str
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def allowed(self) -> bool:
-        """Whether it was a yes."""
+        """Whether the answer was yes."""
         return self.decision is ApprovalDecision.ALLOW
 
 
@@ -109,7 +109,7 @@ def open_ask(
     directory: str = "",
     questions: str = "",
 ) -> Approval:
-    """An agent's request that needs a person's yes. ``ask`` is the agent's own id of it."""
+    """An agent's request that needs a person's permission. ``ask`` is the agent's own id for it."""
     return _open(
         tx,
         session,
@@ -132,13 +132,13 @@ def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, 
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
-    """A turn that stopped short. ``commit`` and ``tree`` are its snapshot, empty where no file was changed or no
-    snapshot could be taken: then ``trouble`` says why, and is kept as the request."""
+    """A turn that stopped early. ``commit`` and ``tree`` are its snapshot; empty if no file was changed or no
+    snapshot could be taken: then ``trouble`` says why, and is stored as the request."""
     return _open(tx, session, kind="stall", commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0)
 
 
 def approval(tx: Tx, approval_id: str) -> Approval:
-    """The question of exactly this id. Raises ``Misused`` when there is none."""
+    """The question with exactly this id. Raises ``Misused`` when it does not exist."""
     row = tx.connection.execute(_BY_ID, {"wanted": approval_id}).one_or_none()
     if row is None:
         raise _unknown(tx, approval_id)
@@ -146,7 +146,7 @@ def approval(tx: Tx, approval_id: str) -> Approval:
 
 
 def waiting(tx: Tx, task: str = "") -> list[Approval]:
-    """The questions that can still be answered, oldest first; one task's, if named."""
+    """The questions that can still be answered, oldest first; of one task, if given."""
     query = select(approvals).where(_answerable(tx)).order_by(approvals.c.number)
     if task:
         query = query.where(approvals.c.task == task)
@@ -154,9 +154,9 @@ def waiting(tx: Tx, task: str = "") -> list[Approval]:
 
 
 def find(tx: Tx, prefix: str) -> Approval:
-    """The question a person means: ``a12``, ``12``, or the beginning of just one id that waits.
+    """The question a person means: ``a12``, ``12``, or the start of a single waiting question's id.
 
-    Raises ``Misused``, naming the candidates, when that is none or several.
+    Raises ``Misused`` with the candidates when none or several match.
     """
     wanted = prefix.strip().lower()
     for exact in (wanted, f"a{wanted}"):
@@ -175,9 +175,9 @@ def find(tx: Tx, prefix: str) -> Approval:
 def decide(
     tx: Tx, approval_id: str, allow: bool, by: str, reason: str, *, scope: str = "", answer: bool = False
 ) -> Approval:
-    """A person's answer, once. Raises ``Refused`` when it was answered, withdrawn or too late.
+    """Stores a person's answer, once. Raises ``Refused`` when it was answered, withdrawn or expired.
 
-    ``scope`` "session": the yes counts for the rest of the session. ``answer``: ``reason`` answers a question.
+    ``scope`` "session": the permission covers the rest of the session. ``answer``: ``reason`` answers a question.
     """
     found = approval(tx, approval_id)
     if found.decision is ApprovalDecision.WITHDRAWN:
@@ -186,7 +186,7 @@ def decide(
             attempted="answer the question", on=approval_id, cause=cause, hint="The next request asks again"
         )
     if found.decision is not ApprovalDecision.NONE:
-        cause = f"{found.decided_by} {_WORDS[found.decision]} before"
+        cause = f"{found.decided_by} already {_WORDS[found.decision]}"
         raise Refused(
             attempted="answer the question", on=approval_id, cause=cause, hint="It cannot be answered twice"
         )
@@ -195,7 +195,7 @@ def decide(
             attempted="answer the question",
             on=approval_id,
             cause="nobody answered in time",
-            hint="The agent is told no; /say tells it what to do instead",
+            hint="The request was denied; use /say to tell the agent what to do",
         )
     yes = ApprovalDecision.ANSWER if answer else ApprovalDecision.ALLOW
     decision = yes if allow else ApprovalDecision.DENY
@@ -204,7 +204,7 @@ def decide(
 
 
 def expire(tx: Tx, session_id: str = "") -> int:
-    """Answers overdue questions (a session's, if named) with no, since silence is not yes; how many there were."""
+    """Denies overdue questions (of one session, if given), since silence is not yes; returns how many."""
     overdue = (approvals.c.decision == "") & (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
     if session_id:
         overdue &= approvals.c.session == session_id
@@ -212,14 +212,14 @@ def expire(tx: Tx, session_id: str = "") -> int:
 
 
 def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = False) -> None:
-    """Remembers that the question made a sound, or that it was brought up again."""
+    """Records that the question notified people, or that a reminder was sent."""
     values = {name: tx.now_us() for name, so in (("pinged_us", pinged), ("reminded_us", reminded)) if so}
     if values:
         tx.connection.execute(update(approvals).where(approvals.c.id == approval_id), values)
 
 
 def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
-    """The questions of a task that nobody waits for any more since exactly then."""
+    """A task's questions that were withdrawn at exactly this time."""
     query = select(approvals).where(
         approvals.c.task == task,
         approvals.c.decision == str(ApprovalDecision.WITHDRAWN),
@@ -229,15 +229,15 @@ def withdrawn_at(tx: Tx, task: str, time_us: int) -> list[Approval]:
 
 
 def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
-    """Nobody waits for an answer any more: the process that asked is gone, or the task has ended; how many."""
+    """Withdraws questions that need no answer any more (process or task ended); returns how many."""
     if not session and not task:
-        raise ValueError("whose questions?")
+        raise ValueError("name a session or a task")
     whose = approvals.c.session == session if session else approvals.c.task == task
     return _close(tx, whose & (approvals.c.decision == ""), ApprovalDecision.WITHDRAWN, AIRBOSS, why)
 
 
 def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
-    """A held change does not wait for a yes any more; the hold as it is now, ``None`` where nothing was held."""
+    """Withdraws the hold of a held change; returns it, ``None`` when nothing was held."""
     held = next((question for question in waiting(tx, task) if question.kind == "hold"), None)
     if held is None:
         return None
@@ -246,7 +246,7 @@ def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
 
 
 def take_decided(tx: Tx, session_id: str) -> list[Answer]:
-    """The answers to a session's requests for permission that its agent has not been told; each once."""
+    """The answers to a session's permission requests that its agent has not received; each once."""
     told = (
         (approvals.c.session == session_id)
         & (approvals.c.kind == "permission")
@@ -261,7 +261,7 @@ def take_decided(tx: Tx, session_id: str) -> list[Answer]:
 
 
 def hold_decision(tx: Tx, task: str) -> Answer | None:
-    """What a person decided about a task's held change, until it is settled."""
+    """A person's decision about a task's held change, until it is settled."""
     query = select(approvals).where(
         approvals.c.task == task,
         approvals.c.kind == "hold",
@@ -273,10 +273,10 @@ def hold_decision(tx: Tx, task: str) -> Answer | None:
 
 
 def settle(tx: Tx, approval_id: str) -> None:
-    """The answer has been acted on, in this transaction. Raises ``ValueError`` when it was before."""
+    """Marks an answer as acted on, in this transaction. Raises ``ValueError`` when it already was."""
     query = update(approvals).where(approvals.c.id == approval_id, approvals.c.taken_us == 0)
     if tx.connection.execute(query, {"taken_us": tx.now_us()}).rowcount != 1:
-        raise ValueError(f"the answer to {approval_id} was acted on before")
+        raise ValueError(f"the answer to {approval_id} was already acted on")
 
 
 def _open(tx: Tx, session: Session, **fields: Any) -> Approval:
@@ -361,5 +361,5 @@ def _answer(row: Row[Any]) -> Answer:
 
 def _unknown(tx: Tx, wanted: str) -> Misused:
     open_ = ", ".join(question.id for question in waiting(tx)[:8])
-    hint = f"Waiting now: {open_}" if open_ else "Nothing waits for an answer now"
-    return Misused(attempted="find the question", on=wanted, cause="there is none of this name", hint=hint)
+    hint = f"Waiting now: {open_}" if open_ else "No question is waiting"
+    return Misused(attempted="find the question", on=wanted, cause="no such question", hint=hint)

@@ -1,6 +1,6 @@
-"""How long this machine has been up, sleep included, and since which start: a clock that nobody can set.
+"""How long this machine has been up, sleep included, and since which boot: a clock that nobody can set.
 
-Leases in SQLite run on it. The wall clock jumps, by hand or by NTP; a jump would end a lease that is held, or keep
+Leases in SQLite use it. The wall clock can jump, by hand or by NTP; a jump would end a lease that is held, or keep
 one whose holder is dead.
 """
 
@@ -20,19 +20,19 @@ _LINUX_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time of one start of the machine: ``boot`` names the start, ``us`` are microseconds since then."""
+    """A point in time since a boot: ``boot`` identifies the boot, ``us`` is microseconds since then."""
 
     boot: str
     us: int
 
 
 def now() -> Moment:
-    """Now, by this machine. Raises ``Misused`` when it does not say which start this is."""
+    """The current moment. Raises ``Misused`` when the boot cannot be identified."""
     return Moment(_boot_id(), time.clock_gettime_ns(_clock()) // 1_000)
 
 
 def _clock() -> int:
-    # macOS counts sleep in CLOCK_MONOTONIC_RAW and has no CLOCK_BOOTTIME; Linux is the other way round.
+    # macOS counts sleep in CLOCK_MONOTONIC_RAW and has no CLOCK_BOOTTIME; on Linux it is the other way round.
     return time.CLOCK_MONOTONIC_RAW if sys.platform == "darwin" else time.CLOCK_BOOTTIME
 
 

@@ -51,7 +51,7 @@ def counted(name: str) -> Column[int]:
 
 
 def added_text(name: str) -> Column[str]:
-    """A column that came later: rows of an older store have nothing in it."""
+    """A column added later: rows of an older store have an empty value."""
     return Column(name, Text, nullable=False, server_default="")
 
 

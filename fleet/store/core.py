@@ -1,9 +1,8 @@
-"""The store: one database behind one writer at a time, and the transaction that every store function takes.
+"""The store: one database, one writer at a time, and the transaction that every store function takes.
 
-SQLite by default, PostgreSQL by its URL; the rooms beside this file are written once for both. A write
-transaction excludes every other writer, in this process and in others, from its first statement on: what it
-reads is still true when it commits. Writes that wait together share a commit (``group.py``). Reads see a snapshot
-and never wait for a writer.
+SQLite by default, PostgreSQL by URL; the modules beside this file work on both. A write transaction excludes every
+other writer, in this process and in others, from its first statement: what it reads is still true when it commits.
+Writes that wait together share a commit (``group.py``). Reads see a snapshot and never wait for a writer.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 _READERS: Final = 3
 _ROUNDS: Final = 100
-"""How often one write may ask for something :class:`Beforehand`; more is a loop."""
+"""How often one write may ask for something :class:`Beforehand`; more would be a loop."""
 
 _POSTGRESQL_NOW = select(
     literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", BigInteger)
@@ -41,7 +40,7 @@ _POSTGRESQL_NOW = select(
 
 
 class Tx:
-    """One transaction. Lives on one thread, from begin to commit or rollback, and is not kept afterwards."""
+    """One transaction. Used on one thread, from begin to commit or rollback, and not kept afterwards."""
 
     __slots__ = ("_after", "_now_us", "connection", "store")
 
@@ -52,15 +51,15 @@ class Tx:
         self._after: list[Callable[[], object]] = []
 
     def now_us(self) -> int:
-        """The store's clock, microseconds since the epoch; one reading a transaction, taken on the first call.
+        """The store's clock, in microseconds since the epoch; read once per transaction, on the first call.
 
-        No other writer can come between that reading and the commit, so one reading is enough for a lease too.
+        No other writer can come between that reading and the commit, so one reading is enough for leases too.
         """
         if not self._now_us:
             if self.connection.dialect.name == "postgresql":
                 self._now_us = self.connection.execute(_POSTGRESQL_NOW).scalar_one()
             else:
-                # A file of this machine: SQLite's own clock is this machine's too, at the price of a statement.
+                # A file on this machine: SQLite's own clock is this machine's too, at the cost of a statement.
                 self._now_us = time.time_ns() // 1_000
         return self._now_us
 
@@ -68,16 +67,16 @@ class Tx:
         """Calls ``callback`` once this transaction is durable, and never if it is rolled back.
 
         After ``Store.write`` it runs on the caller's event loop (so it may set an ``asyncio.Event``), before the
-        awaiting caller goes on; after ``Store.transaction`` on the calling thread. Callbacks are called in the
-        order of their writes, and those of one write with nothing of the loop in between.
+        caller continues; after ``Store.transaction`` on the calling thread. Callbacks run in the order of their
+        writes, and those of one write run together.
         """
         self._after.append(callback)
 
     @contextmanager
     def part(self) -> Iterator[None]:
-        """A part of the transaction: when the block raises, only what it wrote is undone, its callbacks included.
+        """A part of the transaction: when the block raises, only its own writes and callbacks are undone.
 
-        Raises ``StoreUnavailable`` when the database is at fault, which ends the whole transaction.
+        Raises ``StoreUnavailable`` when the database fails, which ends the whole transaction.
         """
         before = len(self._after)
         try:
@@ -96,17 +95,17 @@ class Tx:
 
 
 class Precondition(Protocol):
-    """What a write depends on, a lease's fence for one. It is checked in the transaction of the write itself."""
+    """A condition for a write, for example a lease's fence. It is checked in the write's own transaction."""
 
     def check(self, tx: Tx) -> None:
-        """Raises when it no longer holds; nothing is written then."""
+        """Raises when it no longer holds; then nothing is written."""
 
 
 class Beforehand(BaseException):
-    """Raised by a write function that needs something done outside of every transaction first, such as a file
-    written: :meth:`Store.write` undoes the function, does it on a thread, and runs the function again.
+    """Raised by a write function that first needs work done outside any transaction, such as writing a file:
+    :meth:`Store.write` undoes the function, runs the work on a thread, and runs the function again.
 
-    No ``Exception``: nothing between the function and the store may take it for an error and go on.
+    Not an ``Exception``: nothing between the function and the store may catch it as an error.
     """
 
     def __init__(self, work: Callable[[], object]) -> None:
@@ -115,7 +114,7 @@ class Beforehand(BaseException):
 
 
 class _Write(Unit, Generic[T]):
-    """A function given to :meth:`Store.write`, and the caller that waits for it."""
+    """A function given to :meth:`Store.write`, and its waiting caller."""
 
     __slots__ = ("_fn", "_result", "_store", "_tx", "_under", "done", "loop")
 
@@ -132,21 +131,21 @@ class _Write(Unit, Generic[T]):
         self._result = self._fn(tx)
 
     def tell(self) -> None:
-        """On the caller's loop: the callbacks of what is committed now, then the caller."""
+        """On the caller's loop: runs the callbacks of what is committed, then wakes the caller."""
         if self.error is None:
             self._tx._committed()
         if self.done.done():
             return  # the caller was cancelled
         if self.error is None:
             self.done.set_result(self._result)
-        elif isinstance(self.error, StopIteration):  # no future takes one
+        elif isinstance(self.error, StopIteration):  # a future does not accept it
             self.done.set_exception(RuntimeError("a write function raised StopIteration"))
         else:
             self.done.set_exception(self.error)
 
 
 class _Shared:
-    """What all views of one store have in common."""
+    """What all views of one store share."""
 
     def __init__(self, database: databases.Database, instance: str, redact: Callable[[str], str] | None) -> None:
         self.database, self.instance, self.redact = database, instance, redact
@@ -158,9 +157,9 @@ class _Shared:
 
 
 class Store:
-    """A database of ours. Made by :meth:`open`; shared by all tasks of one event loop.
+    """Our database. Made by :meth:`open`; shared by all tasks of one event loop.
 
-    :meth:`under` makes a view: the same store, whose writes happen only while something still holds.
+    :meth:`under` makes a view: the same store, whose writes happen only while a precondition holds.
     """
 
     def __init__(self, shared: _Shared, under: tuple[Precondition, ...] = ()) -> None:
@@ -170,12 +169,12 @@ class Store:
 
     @classmethod
     def open(cls, url: str, *, create: bool = True, redact: Callable[[str], str] | None = None) -> Store:
-        """Opens the store at an SQLAlchemy URL and brings its schema up to this version.
+        """Opens the store at an SQLAlchemy URL and upgrades its schema to this version.
 
-        ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``. ``create`` makes a missing SQLite file (mode
-        0600). ``redact`` is applied to every string of an event's body before it enters the ledger.
-        Raises ``Misused`` for a wrong URL, a missing store, or one that a newer version wrote;
-        ``StoreUnavailable`` for a database that cannot be reached, read or written.
+        ``sqlite:////absolute/path`` or ``postgresql+psycopg://…``. ``create`` creates a missing SQLite file (mode
+        0600). ``redact`` is applied to every string of an event's body before it enters the ledger. Raises
+        ``Misused`` for a wrong URL, a missing store, or one written by a newer version; ``StoreUnavailable`` for a
+        database that cannot be reached, read or written.
         """
         database = databases.connect(url, create=create)
         try:
@@ -187,39 +186,39 @@ class Store:
 
     @property
     def url(self) -> str:
-        """Where the store is, without a password."""
+        """The store's address, without password."""
         return self._shared.database.name
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """Who sees each event inside the appending transaction."""
+        """The observers, called for each event in the appending transaction."""
         return self._shared.observers
 
     def speaking(self, attempted: str) -> AbstractContextManager[None]:
-        """Turns what the database says about itself into ``StoreUnavailable``; everything else passes unchanged."""
+        """Turns the database's own errors into ``StoreUnavailable``; others pass unchanged."""
         return self._shared.database.speaking(attempted)
 
     def observe(self, observer: Observer) -> None:
-        """From now on ``observer(tx, recorded)`` is called for every event, inside the appending transaction."""
+        """Calls ``observer(tx, recorded)`` for every event from now on, in the appending transaction."""
         self._shared.observers = (*self._shared.observers, observer)
 
     def under(self, *preconditions: Precondition) -> Store:
-        """The same store for writes that depend on these too. Reads are not bound by them.
+        """The same store, for writes that also depend on these. Reads are not affected.
 
-        A controller gives its parts such a view, so that no write of theirs can forget the leadership.
+        A controller gives its parts such a view, so that none of their writes can forget the leadership.
         """
         return Store(self._shared, (*self._under, *preconditions))
 
     async def write(self, fn: Callable[[Tx], T], *, under: Sequence[Precondition] = (), patient: bool = False) -> T:
-        """Runs ``fn`` in a write transaction on the store's own thread; it commits unless ``fn`` raises.
+        """Runs ``fn`` in a write transaction on the store's own thread; commits unless ``fn`` raises.
 
-        ``fn`` shares the transaction's commit with what waits beside it, and is alone in everything else: if it
-        raises, only its own work is undone. ``under``: what must still hold, checked in the same transaction.
-        ``patient``: it may wait up to 20 ms for others to share a commit with.
+        ``fn`` shares the commit with other waiting writes but nothing else: if it raises, only its own work is
+        undone. ``under``: what must still hold, checked in the same transaction. ``patient``: it may wait up to 20
+        ms to share a commit.
 
-        A caller that is cancelled meanwhile does not undo it. Raises what ``fn`` or a precondition raises, and
-        ``StoreUnavailable`` when nothing was written, or, if a connection was lost during the commit, when nobody
-        knows: start again from what the store says.
+        Cancelling the caller does not undo it. Raises what ``fn`` or a precondition raises, and
+        ``StoreUnavailable`` when nothing was written or, if the connection was lost during the commit, when the
+        result is unknown: start again from what the store says.
         """
         for _ in range(_ROUNDS):
             due = time.monotonic() + PATIENCE_SECONDS if patient else 0.0
@@ -232,10 +231,9 @@ class Store:
         raise RuntimeError(f"a write function asked for something beforehand {_ROUNDS} times")
 
     async def read(self, fn: Callable[[Tx], T], *, long: bool = False) -> T:
-        """Runs ``fn`` over one snapshot, off the event loop. Writing in it is refused by the database.
+        """Runs ``fn`` on one snapshot, off the event loop. The database refuses writes in it.
 
-        ``long``: it reads as much as there is, and takes turns with others of its kind, so that the short ones
-        never wait for it.
+        ``long``: it may read a lot. Long reads take turns among themselves, so that short ones never wait for them.
         """
         threads = self._shared.reports if long else self._shared.reads
         return await asyncio.get_running_loop().run_in_executor(threads, self._snapshot, fn)
@@ -244,7 +242,7 @@ class Store:
     def transaction(self) -> Iterator[Tx]:
         """A write transaction on the calling thread, for code without an event loop.
 
-        Raises ``RuntimeError`` inside another write transaction of the same thread, which would never end.
+        Raises ``RuntimeError`` inside another write transaction of the same thread, which would deadlock.
         """
         database = self._shared.database
         with (
@@ -261,7 +259,7 @@ class Store:
         tx._committed()
 
     def close(self) -> None:
-        """Waits for what runs, and lets go of the database. Safe to call twice."""
+        """Waits for running work, and closes the database. Safe to call twice."""
         self._shared.writer.close()
         self._shared.reads.shutdown()
         self._shared.reports.shutdown()
@@ -283,9 +281,9 @@ class Store:
 
 
 def _tell(writes: list[_Write[Any]]) -> None:
-    """Tells the callers, in one step of each loop."""
+    """Notifies the callers, in one step of each loop."""
     for loop in {write.loop: None for write in writes}:
-        with suppress(RuntimeError):  # a loop that is closed has no callers left
+        with suppress(RuntimeError):  # a closed loop has no callers left
             loop.call_soon_threadsafe(_tell_here, [write for write in writes if write.loop is loop])
 
 

@@ -1,4 +1,4 @@
-"""The two databases we speak to: how each is connected, what its errors mean, and how its schema is brought up."""
+"""The two supported databases: connecting, translating their errors, and upgrading their schema."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ WAIT_SECONDS = 10  # for another writer, before the store counts as unavailable
 
 _URL_HINT = "Use sqlite:////absolute/path/airboss.db or postgresql+psycopg://user@host/database"
 _SQLITE_HINTS = {
-    "SQLITE_FULL": "The disk is full: free some space; nothing was written",
-    "SQLITE_CORRUPT": "Stop Airboss and restore the file from a backup; `sqlite3 FILE .recover` saves what can be",
-    "SQLITE_NOTADB": "This file is not a store of Airboss: check the path, or restore it from a backup",
+    "SQLITE_FULL": "The disk is full. Free some space; nothing was written",
+    "SQLITE_CORRUPT": "Stop Airboss and restore the file from a backup; `sqlite3 FILE .recover` may save a part",
+    "SQLITE_NOTADB": "This file is not an Airboss store. Check the path, or restore it from a backup",
     "SQLITE_READONLY": "Make the file and its directory writable for the user that runs Airboss",
     "SQLITE_CANTOPEN": "Check that the path is a file in a directory that the user who runs Airboss may write",
     "SQLITE_PERM": "Make the file and its directory writable for the user that runs Airboss",
-    "SQLITE_IOERR": "The disk gave an error: look at the system's log and at the free space",
-    "SQLITE_BUSY": f"Another process wrote for over {WAIT_SECONDS} s: is there a second controller, or a backup?",
-    "SQLITE_LOCKED": "Another process holds the store: is there a second controller, or a backup?",
+    "SQLITE_IOERR": "The disk reported an error. Check the system log and the free space",
+    "SQLITE_BUSY": f"Another process wrote for over {WAIT_SECONDS} s. Check for a second controller or a backup",
+    "SQLITE_LOCKED": "Another process holds the store. Check for a second controller or a backup",
 }
 
 
@@ -41,8 +41,8 @@ _WRITER_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(bindparam("
 
 
 class Transaction(Enum):
-    """``BROKEN``: a statement failed, and only a rollback to a savepoint makes it usable again (PostgreSQL).
-    ``GONE``: the database has rolled it back, as SQLite does when the disk is full, or the connection is lost."""
+    """``BROKEN``: a statement failed; only a rollback to a savepoint makes it usable again (PostgreSQL). ``GONE``:
+    the database rolled it back, as SQLite does when the disk is full, or the connection is lost."""
 
     OPEN = "open"
     BROKEN = "broken"
@@ -59,10 +59,10 @@ class Database:
 
     @contextmanager
     def speaking(self, attempted: str, *, reading: bool = False, opening: bool = False) -> Iterator[None]:
-        """Turns what the database says about itself into ``StoreUnavailable`` with a remedy; bugs pass unchanged.
+        """Turns the database's own errors into ``StoreUnavailable`` with a hint; bugs pass unchanged.
 
-        ``reading``: a write that is refused is our own doing, and a bug. ``opening``: a refused login means that
-        the URL is wrong, ``Misused``; later it means that the database is away.
+        ``reading``: a refused write is our own bug. ``opening``: a refused login means that the URL is wrong
+        (``Misused``); later it means that the database is away.
         """
         try:
             yield
@@ -82,7 +82,7 @@ class Database:
 
 
 def connect(text: str, *, create: bool) -> Database:
-    """Engines for a URL; connects to nothing yet, but makes a missing SQLite file when ``create``."""
+    """Engines for a URL. Connects to nothing yet, but creates a missing SQLite file if ``create``."""
     try:
         url = make_url(text)
     except ArgumentError:
@@ -107,9 +107,9 @@ def connect(text: str, *, create: bool) -> Database:
 
 
 def prepare(database: Database) -> str:
-    """Brings the schema up to ``HEAD`` and answers the store's instance id, made at its creation.
+    """Upgrades the schema to ``HEAD`` and returns the store's instance id, made at its creation.
 
-    One exclusive transaction, so that processes which open a new store together do it once.
+    Uses one exclusive transaction, so that processes opening a new store together do it once.
     """
     with database.speaking("open the store", opening=True), database.writer.begin() as connection:
         take_writer_lock(connection)
@@ -125,13 +125,13 @@ def prepare(database: Database) -> str:
 
 
 def take_writer_lock(connection: Connection) -> None:
-    """Waits until no other write transaction is open. SQLite's BEGIN IMMEDIATE has done so already."""
+    """Waits until no other write transaction is open. SQLite's BEGIN IMMEDIATE already does."""
     if connection.dialect.name == "postgresql":
         connection.execute(_WRITER_LOCK)
 
 
 def transaction_of(connection: Connection) -> Transaction:
-    """What has become of the connection's transaction. Costs no statement."""
+    """The state of the connection's transaction. Costs no statement."""
     if connection.invalidated:
         return Transaction.GONE
     driver: Any = connection.connection.driver_connection
@@ -161,7 +161,7 @@ def _upgrade(connection: Connection, found: str, name: str) -> None:
         raise Misused(
             attempted="open the store",
             on=name,
-            cause=f"a newer version wrote it (schema {found}; this one knows up to {HEAD})",
+            cause=f"a newer version wrote it (schema {found}; this version knows up to {HEAD})",
             hint="Update Airboss, or restore a backup made before the update",
         )
     command.upgrade(config, HEAD)
@@ -176,7 +176,7 @@ def _place(url: URL, name: str, create: bool) -> None:
         raise Misused(
             attempted="open the store",
             on=name,
-            cause="there is none",
+            cause="it does not exist",
             hint="Start `airboss serve` once, or check AIRBOSS_HOME",
         )
     try:
@@ -192,7 +192,7 @@ def _place(url: URL, name: str, create: bool) -> None:
 
 def _sqlite(url: URL, name: str) -> Database:
     def engine(begin: str, *, query_only: bool) -> Engine:
-        # The driver waits for a lock as long as `timeout` says; that is PRAGMA busy_timeout.
+        # The driver waits for a lock for `timeout` seconds; that is PRAGMA busy_timeout.
         made = create_engine(url, connect_args={} if "timeout" in url.query else {"timeout": WAIT_SECONDS})
 
         @event.listens_for(made, "connect")
@@ -214,7 +214,7 @@ def _sqlite(url: URL, name: str) -> Database:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switches the file to WAL; the busy timeout does not cover this switch, so two first openers take turns."""
+    """Switches the file to WAL. The busy timeout does not cover this switch, so two first openers take turns."""
     for _ in range(WAIT_SECONDS * 50):
         try:
             if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
@@ -228,7 +228,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _postgresql(url: URL, name: str) -> Database:
-    # A controller that freezes inside a write would keep every other out for as long as its connection lives.
+    # A controller that freezes inside a write would otherwise block all others while its connection lives.
     limits = f"-c lock_timeout={WAIT_SECONDS}s -c idle_in_transaction_session_timeout={WAIT_SECONDS // 2}s"
     options = {} if "options" in url.query else {"options": limits}
     writer = create_engine(url, connect_args=options, pool_pre_ping=True)
@@ -244,7 +244,7 @@ def _wrote(error: BaseException) -> bool:
 
 
 def _translated(error: BaseException, attempted: str, name: str, opening: bool) -> AirbossError | None:
-    """The error for a person; ``None`` when it is a bug."""
+    """The error for a person; ``None`` for a bug."""
     if isinstance(error, sqlite3.Error):
         kind = getattr(error, "sqlite_errorname", "")
         hint = next((hint for prefix, hint in _SQLITE_HINTS.items() if kind.startswith(prefix)), "")
@@ -260,7 +260,7 @@ def _translated(error: BaseException, attempted: str, name: str, opening: bool) 
             return _unavailable(attempted, name, error, hint)
         return Misused(attempted=attempted, on=name, cause=_first(error), hint=hint)
     if state is not None and (state == "25006" or state[:2] in ("08", "40", "53", "55", "57", "58", "XX")):
-        return _unavailable(attempted, name, error, "Look at PostgreSQL's log; the same call may work later")
+        return _unavailable(attempted, name, error, "Check PostgreSQL's log; the same call may work later")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Gate runs: opened in the ledger before the gate starts, closed with what was seen of it.
+"""Gate runs: recorded in the ledger before the gate starts, closed with what was seen of it.
 
 Ids are ``TURN-GATE``, for example ``t1.1.1-tests``, and ``t1.1.1-tests-2`` when the same gate runs again.
 """
@@ -28,7 +28,7 @@ _BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
 
 @dataclass(frozen=True, slots=True)
 class GateRun:
-    """One run of one gate over one commit; ``result`` is ``None`` until it is closed."""
+    """One run of one gate on one commit; ``result`` is ``None`` until it is closed."""
 
     id: str
     task: str
@@ -60,9 +60,9 @@ def open_run(
     nonce: str,
     pipe: str = "",
 ) -> str:
-    """Commits to a run before it starts, with its ``GateOpened`` event, and answers its id.
+    """Records a run before it starts, with its ``GateOpened`` event, and returns its id.
 
-    ``pipe`` is the runner's pipe that will carry it; empty: the store's instance and the run's id.
+    ``pipe`` is the runner's pipe for it; empty: the store's instance and the run's id.
     """
     run_id = _free_id(tx, candidate.turn.id, gate)
     row = {
@@ -99,10 +99,10 @@ def open_run(
 
 
 def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
-    """Records what a run found, with its ``gate.closed`` event. Raises ``ValueError`` when it was closed before."""
+    """Records a run's result, with its ``gate.closed`` event. Raises ``ValueError`` when it was already closed."""
     opened = run(tx, run_id)
     if opened.closed_us:
-        raise ValueError(f"gate run {run_id} was closed before")
+        raise ValueError(f"gate run {run_id} was already closed")
     values = {"closed_us": tx.now_us(), "result": json.dumps(_result_to_json(result))}
     tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
     seen = result.evidence
@@ -132,7 +132,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
 
 
 def run(tx: Tx, run_id: str) -> GateRun:
-    """The run of this id. Raises ``KeyError`` when there is none."""
+    """The run with this id. Raises ``KeyError`` when it does not exist."""
     row = tx.connection.execute(_BY_ID, {"wanted": run_id}).one_or_none()
     if row is None:
         raise KeyError(run_id)
@@ -140,13 +140,13 @@ def run(tx: Tx, run_id: str) -> GateRun:
 
 
 def runs(tx: Tx, commit: str, round: int) -> list[GateRun]:
-    """The runs over a commit in one of its judgements, in the order they were opened."""
+    """The runs on a commit in one of its judgements, in the order in which they were opened."""
     query = select(gate_runs).where(gate_runs.c.commit == commit, gate_runs.c.round == round)
     return [_run(row) for row in tx.connection.execute(query.order_by(gate_runs.c.opened_us, gate_runs.c.id))]
 
 
 def of_task(tx: Tx, task: str) -> list[GateRun]:
-    """Every run for a task, in the order they were opened."""
+    """All runs for a task, in the order in which they were opened."""
     query = select(gate_runs).where(gate_runs.c.task == task).order_by(gate_runs.c.opened_us, gate_runs.c.id)
     return [_run(row) for row in tx.connection.execute(query)]
 
@@ -216,7 +216,7 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
 
 
 def _evidence(body: dict[str, Any]) -> Evidence:
-    """A run that was closed before walls and limits existed shared everything, as far as anybody knows."""
+    """The evidence of a run. Runs closed before walls and limits existed count as sharing everything."""
     isolation = body.get("isolation") or asdict(UNWALLED)
     limits = body.get("limits")
     return Evidence(

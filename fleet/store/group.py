@@ -1,8 +1,8 @@
-"""Group commit: write functions that wait together share one transaction and its fsync.
+"""Group commit: writes that wait together share one transaction and its fsync.
 
-One thread writes. It runs what waits in one transaction, lets in what arrives meanwhile, and commits once. Each
-function is protected by a savepoint, so that one that fails takes nothing of its neighbours' with it; the first in
-a transaction needs none, since there is nothing yet to protect. That is why a lone writer pays nothing for this.
+One thread writes. It runs the waiting writes in one transaction, adds those that arrive meanwhile, and commits
+once. A savepoint protects each write, so that a failing one does not affect the others. The first in a transaction
+needs no savepoint, since there is nothing to protect yet; so a single writer pays nothing.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from fleet.faults import Point, fault
 from fleet.store import databases
 
 PATIENCE_SECONDS: Final = 0.02
-"""How long a patient unit may wait for others to share a commit with."""
+"""How long a patient unit may wait to share a commit."""
 
 _ATTEMPTED: Final = "write to the store"
 _OPEN_SECONDS: Final = 0.02
-"""From this age on a transaction lets no newcomer in: those inside it wait for its commit."""
+"""A transaction older than this takes no more units: those in it wait for its commit."""
 
 _MOST: Final = 256
-"""How many of those that wait already go into one transaction, however long that takes."""
+"""The most already waiting units that go into one transaction, however long that takes."""
 
 
 class Unit:
-    """One write function on its way. ``due``: monotonic seconds before which it need not start.
+    """One queued write function. ``due``: monotonic seconds before which it need not start.
 
-    ``error``: why nothing of it is in the store; ``None`` once it is committed.
+    ``error``: why none of it was written; ``None`` once it is committed.
     """
 
     __slots__ = ("due", "error")
@@ -44,7 +44,7 @@ class Unit:
         self.error: BaseException | None = None
 
     def run(self, connection: Connection) -> None:
-        """Does the work inside the transaction. What it raises ends this unit alone."""
+        """Does the work inside the transaction. An exception ends this unit only."""
         raise NotImplementedError
 
 
@@ -52,7 +52,7 @@ U = TypeVar("U", bound=Unit)
 
 
 class WriterLock:
-    """One writer at a time in this process. Raises ``RuntimeError`` where its own thread would wait for itself."""
+    """One writer at a time in this process. Raises ``RuntimeError`` when a thread would wait for itself."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -72,19 +72,19 @@ class WriterLock:
 
 
 class GroupWriter(Generic[U]):
-    """Writes units in the order in which they were put. ``settled`` hears of them, on the writer's thread, in that
-    order: once their commit is durable, or once it is certain that nothing of them was written."""
+    """Writes units in the order in which they were put. Calls ``settled`` with them, on the writer's thread and in
+    that order, once their commit is durable or it is certain that nothing of them was written."""
 
     def __init__(self, database: databases.Database, lock: WriterLock, settled: Callable[[list[U]], None]) -> None:
         self._database, self._lock, self._settled = database, lock, settled
         self._waiting: deque[U] = deque()
         self._changed = threading.Condition()
-        self._due = 0.0  # the earliest of those that wait
+        self._due = 0.0  # the earliest of the waiting units
         self._closing = False
         self._thread: threading.Thread | None = None
 
     def put(self, unit: U) -> None:
-        """Takes a unit from any thread. Raises ``RuntimeError`` after :meth:`close`."""
+        """Queues a unit, from any thread. Raises ``RuntimeError`` after :meth:`close`."""
         with self._changed:
             if self._closing:
                 raise RuntimeError("the store is closed")
@@ -110,7 +110,7 @@ class GroupWriter(Generic[U]):
             self._settled(self._commit(first))
 
     def _wait(self) -> U | None:
-        """The first of the next group, once one that waits is due; ``None`` when closed and nothing waits."""
+        """The first unit of the next group, once a waiting unit is due; ``None`` when closed and empty."""
         with self._changed:
             while not self._waiting or not self._closing:
                 if self._waiting:
@@ -122,11 +122,11 @@ class GroupWriter(Generic[U]):
                     return None
                 else:
                     self._changed.wait()
-            self._due = 0.0  # what a full group leaves behind has waited enough
+            self._due = 0.0  # units left over from a full group have waited enough
             return self._waiting.popleft()
 
     def _commit(self, first: U) -> list[U]:
-        """Runs one transaction, and answers the units that it settled, in their order."""
+        """Runs one transaction, and returns the units that it settled, in order."""
         units, opened = [first], False
         try:
             with (
@@ -137,7 +137,7 @@ class GroupWriter(Generic[U]):
                 databases.take_writer_lock(connection)
                 opened = True
                 self._alone(first, connection)
-                # Whoever waits by now goes along; whoever comes later, for as long as the door is open.
+                # Adds the units that wait now, and those that arrive while the transaction is young.
                 most, until = 1 + min(len(self._waiting), _MOST), time.monotonic() + _OPEN_SECONDS
                 while self._waiting and (len(units) < most or time.monotonic() < until):
                     units.append(self._waiting.popleft())
@@ -145,8 +145,8 @@ class GroupWriter(Generic[U]):
                 fault(Point.STORE_COMMIT)
         except _Undone:
             pass
-        except BaseException as error:  # the thread outlives it: whoever waits for these units hears of it
-            if not opened:  # they would only wait for the same database, one after the other
+        except BaseException as error:  # the thread survives: the callers of these units get the error
+            if not opened:  # the others would only wait for the same database, one after another
                 while self._waiting:
                     units.append(self._waiting.popleft())
             for unit in units:
@@ -161,7 +161,7 @@ class GroupWriter(Generic[U]):
             raise _Undone
 
     def _protected(self, unit: U, connection: Connection) -> None:
-        """Runs a unit beside others. If it fails, they stay; unless its error ended the transaction."""
+        """Runs a unit after others. If it fails, the others stay, unless its error ended the transaction."""
         connection.exec_driver_sql("SAVEPOINT unit")
         self._run(unit, connection)
         if unit.error is not None:
@@ -176,17 +176,17 @@ class GroupWriter(Generic[U]):
             with self._database.speaking(_ATTEMPTED):
                 unit.run(connection)
             if databases.transaction_of(connection) is not databases.Transaction.OPEN:
-                raise RuntimeError("a write function went on after an error of the database")
+                raise RuntimeError("a write function continued after a database error")
         except BaseException as error:
             unit.error = error
 
 
 class _Undone(Exception):
-    """Leaves a transaction in which nothing is to be kept."""
+    """Leaves a transaction in which nothing must be kept."""
 
 
 def _another(error: BaseException) -> BaseException:
-    """An error for each who waits: one that is raised in several places collects all their tracebacks."""
+    """A copy of the error for each caller: one raised in several places would collect all their tracebacks."""
     if not isinstance(error, StoreUnavailable):
         return error
     made = StoreUnavailable(attempted=error.attempted, on=error.on, hint=error.hint, cause=error.cause)

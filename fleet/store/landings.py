@@ -1,4 +1,4 @@
-"""Attempts to move a base branch: a row before the ref is touched, so that a crash in between can be settled."""
+"""Attempts to move a base branch: recorded before the ref is touched, so that a crash in between can be settled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BY_ID = select(landings).where(landings.c.id == bindparam("row"))
 
 
 class IntentOutcome(StrEnum):
-    """What came of an attempt. ``OPEN``: not recorded yet, the ref itself tells."""
+    """The result of an attempt. ``OPEN``: not recorded yet; the ref itself tells."""
 
     OPEN = ""
     DONE = "done"
@@ -41,7 +41,7 @@ class Intent:
 
 
 def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tree: str, task: str) -> Intent:
-    """Commits to an attempt under a lease. Raises ``LeaseLost`` when the lease has passed on."""
+    """Records an attempt under a lease. Raises ``LeaseLost`` when the lease passed to another holder."""
     leases.check(tx, fence)
     row = {
         "task": task,
@@ -61,24 +61,24 @@ def intend(tx: Tx, fence: Fence, *, repo: str, ref: str, old: str, new: str, tre
 
 
 def finish(tx: Tx, intent_id: int, outcome: IntentOutcome) -> None:
-    """Records what came of an attempt. Repeating it is fine; another outcome than before raises ``ValueError``."""
+    """Records an attempt's result. Repeating it is fine; a different outcome raises ``ValueError``."""
     row = tx.connection.execute(_BY_ID, {"row": intent_id}).one()
     if row.outcome == outcome:
         return
     if row.outcome:
-        raise ValueError(f"landing {intent_id} was {row.outcome}, and cannot be {outcome}")
+        raise ValueError(f"landing {intent_id} was {row.outcome} and cannot become {outcome}")
     values = {"outcome": str(outcome), "finished_us": tx.now_us()}
     tx.connection.execute(update(landings).where(landings.c.id == intent_id), values)
 
 
 def open_intents(tx: Tx, repo: str) -> list[Intent]:
-    """The attempts in a repository whose outcome nobody recorded, oldest first."""
+    """A repository's attempts without a recorded outcome, oldest first."""
     query = select(landings).where(landings.c.repo == repo, landings.c.outcome == "").order_by(landings.c.id)
     return [_intent(row) for row in tx.connection.execute(query)]
 
 
 def begun(tx: Tx, task: str) -> bool:
-    """Whether a task's change may be on the base branch: an attempt is under way, or was done."""
+    """Whether a task's change may be on the base branch: an attempt is open or succeeded."""
     return any(intent.outcome is not IntentOutcome.MISSED for intent in of_task(tx, task))
 
 

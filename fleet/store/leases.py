@@ -1,11 +1,11 @@
 """The one lease primitive: leadership, pollers, schedules and locks are all rows of this table.
 
-A lease is a holder, a time that it lasts, and a token that grows with every new holder and never shrinks, not even
-by a release. The time only says from when somebody else may take it. What makes an effect safe is its ``Fence``:
-:func:`check` in the effect's own transaction refuses it once the lease has passed on.
+A lease has a holder, a duration, and a token that grows with every new holder and never shrinks, not even on
+release. The duration only says when somebody else may take it. Its ``Fence`` makes an effect safe: :func:`check` in
+the effect's own transaction refuses it once the lease has a new holder.
 
-In SQLite the time runs on the machine's boot-time clock, which nobody can set; in PostgreSQL on the server's clock.
-A lease from another boot, or from a moment that is still to come, lasts its full time from when it is first seen.
+In SQLite the time is the machine's boot-time clock, which nobody can set; in PostgreSQL it is the server's clock. A
+lease from another boot, or from the future, lasts its full time from when it is first seen.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _CHANGE = update(leases).where(leases.c.name == bindparam("wanted"))
 _INSERT = insert(leases)
 _DELETE = delete(leases).where(leases.c.name == bindparam("wanted"))
 _SERVER: Final = "server"
-"""Stands for the boot where the time is the database server's."""
+"""Used as the boot id when the time is the database server's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What an effect carries to prove that it may happen: ``store.write(fn, under=[fence])``."""
+    """Proves that an effect is still allowed: ``store.write(fn, under=[fence])``."""
 
     name: str
     token: int
 
     def check(self, tx: Tx) -> None:
-        """As :func:`check`."""
+        """See :func:`check`."""
         check(tx, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease as its holder got it. ``expires_us``, for people, is epoch microseconds by the wall clock."""
+    """A lease as its holder got it. ``expires_us``, for display, is epoch microseconds by the wall clock."""
 
     name: str
     holder: str
@@ -60,9 +60,9 @@ class Lease:
 
 
 def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
-    """Takes a lease that is free or has run out, for ``ttl_us`` microseconds; ``None`` while somebody holds it.
+    """Takes a free or expired lease, for ``ttl_us`` microseconds; ``None`` while somebody holds it.
 
-    A holder that asks again gets ``None`` too: two of its tasks must not both believe that they hold it.
+    A holder that asks again also gets ``None``: two of its tasks must not both believe that they hold it.
     """
     row, now = _row(tx, name), _now(tx)
     lease = Lease(name, holder, row.token + 1 if row else 1, tx.now_us() + ttl_us)
@@ -78,9 +78,9 @@ def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
 
 
 def seize(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
-    """Takes a lease from a holder that is known to be dead, without waiting for its expiry.
+    """Takes a lease from a holder that is known to be dead, without waiting for it to expire.
 
-    Should that knowledge be wrong, the token that grows costs the old holder its effects, never ours.
+    If that is wrong, the new token stops the old holder's effects, never ours.
     """
     row = _row(tx, name)
     if row is not None:
@@ -92,7 +92,7 @@ def seize(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
 
 
 def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
-    """The same lease for ``ttl_us`` from now, also after it ran out if nobody took it. Raises as :func:`check`."""
+    """Extends the lease to ``ttl_us`` from now, even expired if nobody took it. Raises like :func:`check`."""
     check(tx, lease.fence)
     renewed = replace(lease, expires_us=tx.now_us() + ttl_us)
     _write(tx, renewed, ttl_us)
@@ -100,16 +100,16 @@ def renew(tx: Tx, lease: Lease, ttl_us: int) -> Lease:
 
 
 def release(tx: Tx, lease: Lease) -> None:
-    """Frees the lease for the next one. Nothing happens when it has passed on already."""
+    """Frees the lease. Does nothing when it already has another holder."""
     row = _row(tx, lease.name)
     if row is not None and row.token == lease.token:
         _write(tx, replace(lease, holder="", expires_us=0), 0)
 
 
 def check(tx: Tx, fence: Fence) -> None:
-    """Raises ``LeaseLost`` unless the fence's holder is still the last one; ``LeadershipLost`` for the leadership.
+    """Raises ``LeaseLost`` unless the fence's holder is still the last; for the leadership, ``LeadershipLost``.
 
-    Call it beside the effect, in its transaction.
+    Call it with the effect, in its transaction.
     """
     row = _row(tx, fence.name)
     if row is None or row.token != fence.token or not row.holder:
@@ -124,7 +124,7 @@ def check(tx: Tx, fence: Fence) -> None:
 
 
 def look(tx: Tx, name: str) -> Lease | None:
-    """Who holds a lease now; ``None`` when it is free or has run out."""
+    """The current lease; ``None`` when it is free or expired."""
     row = _row(tx, name)
     if row is None or not _held(row, _now(tx)):
         return None
@@ -160,7 +160,7 @@ def _held(row: Row[Any], now: Moment) -> bool:
 
 
 def _counted(row: Row[Any], now: Moment) -> bool:
-    """Whether the lease's time counts on the clock of ``now``. If not, it has just been seen for the first time."""
+    """Whether the lease's time is on the clock of ``now``. If not, it is seen for the first time."""
     return bool(row.boot == now.boot and row.since_us <= now.us)
 
 

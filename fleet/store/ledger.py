@@ -1,6 +1,6 @@
-"""The append-only ledger: every event's canonical bytes and their RFC 6962 leaf hash, numbered from 1 on.
+"""The append-only ledger: every event's canonical bytes and their RFC 6962 leaf hash, numbered from 1.
 
-The database itself refuses to change or remove a row (triggers), and every read proves the bytes against the leaf.
+The database refuses to change or remove a row (triggers), and every read checks the bytes against the leaf.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event on its way into the ledger, for :func:`append_all`."""
+    """An event to append, for :func:`append_all`."""
 
     event: Event
     actor: str
@@ -36,12 +36,12 @@ class Entry:
 
 
 def append(tx: Tx, event: Event, *, actor: str, source: Source, refs: Refs = _NOTHING) -> Recorded:
-    """Appends one event and answers it as recorded, redacted. Raises ``Malformed`` as ``encode`` does."""
+    """Appends one event and returns it as recorded, redacted. Raises ``Malformed`` like ``encode``."""
     return append_all(tx, (Entry(event, actor, source, refs),))[0]
 
 
 def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
-    """Appends events in order, in one statement; many at once are several times faster than one by one."""
+    """Appends events in order, in one statement; several times faster than one by one."""
     frontier, time_us, redact = tree.frontier(tx), tx.now_us(), tx.store.redact
     recorded = [line(seq, time_us, entry, redact) for seq, entry in enumerate(entries, start=frontier.size + 1)]
     if not recorded:
@@ -59,11 +59,10 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
 def read(
     tx: Tx, after: int = 0, limit: int = 1000, kinds: Sequence[str] = (), task: str = "", *, upto: int = 0
 ) -> list[Recorded]:
-    """The events after number ``after``, at most ``limit``; all kinds and tasks unless named.
+    """The events after number ``after``, at most ``limit``; of these kinds and this task, if given.
 
-    ``upto`` is the last number to look at; 0: no bound. An event that this version does not know comes back as
-    ``UnknownEvent``. Raises ``Malformed`` for a row that does not
-    hash to its leaf.
+    ``upto`` is the last number to look at; 0: no limit. An event that this version does not know is returned as
+    ``UnknownEvent``. Raises ``Malformed`` for a row that does not hash to its leaf.
     """
     query = _READ.where(ledger.c.seq <= upto) if upto else _READ
     if task:
@@ -71,14 +70,14 @@ def read(
     if len(kinds) == 1:
         query = query.where(ledger.c.kind == kinds[0])
     elif kinds:
-        # An expression, so that no index on the kind is used: it would sort all that is left for each page.
+        # An expression, so that no index on the kind is used: it would sort all remaining rows for each page.
         query = query.where(func.coalesce(ledger.c.kind, "").in_(kinds))
     rows = tx.connection.execute(query, {"after": after, "limit": limit})
     return [_recorded(seq, canonical, leaf) for seq, canonical, leaf in rows]
 
 
 def of_numbers(tx: Tx, numbers: Sequence[int]) -> list[Recorded]:
-    """The events of these sequence numbers, in order."""
+    """The events with these sequence numbers, in order."""
     if not numbers:
         return []
     rows = tx.connection.execute(_THESE.where(ledger.c.seq.in_(numbers)))
@@ -86,12 +85,12 @@ def of_numbers(tx: Tx, numbers: Sequence[int]) -> list[Recorded]:
 
 
 def size(tx: Tx) -> int:
-    """How many events there are, which is the last one's sequence number."""
+    """The number of events, which is the last one's sequence number."""
     return int(tx.connection.execute(_SIZE).scalar_one())
 
 
 def line(seq: int, time_us: int, entry: Entry, redact: Redact | None) -> Recorded:
-    """An entry as it enters the ledger."""
+    """An entry as it is recorded."""
     return encode(
         seq=seq,
         id_=uuid.uuid4().hex,
@@ -105,7 +104,7 @@ def line(seq: int, time_us: int, entry: Entry, redact: Redact | None) -> Recorde
 
 
 def row(recorded: Recorded) -> dict[str, Any]:
-    """An event as its row in the table."""
+    """An event as a row of the table."""
     (kind, v), refs = kind_of(recorded.event), recorded.refs
     return {
         "seq": recorded.seq,
@@ -140,5 +139,5 @@ def _damaged(seq: int, cause: str) -> Malformed:
         attempted="read the ledger",
         on=f"event {seq}",
         cause=cause,
-        hint="Somebody changed the database: restore it from a backup, and compare with the receipts",
+        hint="The database was changed by hand. Restore it from a backup, and compare it with the receipts",
     )

@@ -1,4 +1,4 @@
-"""The fleet at a glance: counts over everything, rows only for as much as a screen shows."""
+"""The fleet at a glance: counts over everything, and only as many rows as a screen shows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fleet.store.tables import approvals, cards, outbox, sessions, tasks
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """``sessions`` and ``tasks`` (theirs, by id) are the oldest that fit the limit, ``waiting`` and ``queued``
-    (ids) likewise; the counts are of all. ``busy`` is held slots by machine, ``active`` the sessions whose process
-    was seen alive lately."""
+    """``sessions`` and ``tasks`` (theirs, by id) are the oldest that fit the limit; so are ``waiting`` and
+    ``queued`` (ids). The counts cover everything. ``busy`` is held slots by machine, ``active`` the sessions whose
+    process was recently seen alive."""
 
     now_us: int
     sessions: tuple[Session, ...]
@@ -33,11 +33,12 @@ class Overview:
 
 
 def overview(tx: Tx, limit: int, alive_us: int, skip: int = 0) -> Overview:
-    """Reads it; ``alive_us``: how old the last evidence of a living process may be; ``skip``: how many of the
-    oldest sessions are left out."""
+    """Reads the overview. ``alive_us``: the largest age of a sign of life; ``skip``: how many of the oldest
+    sessions to leave out."""
     connection, now = tx.connection, tx.now_us()
     open_ = sessions.c.ended_us == 0
-    by_age = (sessions.c.started_us, func.length(sessions.c.id), sessions.c.id)  # of one moment: t2.1 before t10.1
+    # With equal times, t2.1 comes before t10.1
+    by_age = (sessions.c.started_us, func.length(sessions.c.id), sessions.c.id)
     oldest = select(sessions.c.id).where(open_).order_by(*by_age)
     ids = connection.execute(oldest.limit(limit).offset(skip)).scalars()
     shown = tuple(rooms.session(tx, session) for session in ids)
@@ -72,7 +73,7 @@ class Newest:
 
 
 def newest_cards(tx: Tx, card_key: str, since_us: int) -> list[Newest]:
-    """Where a card of this key, posted since then and delivered, is still the newest message."""
+    """Where a card with this key, posted since then and delivered, is still the newest message."""
     query = (
         select(cards.c.adapter, cards.c.chat, cards.c.thread, cards.c.put)
         .join(outbox, outbox.c.id == cards.c.put)
@@ -83,8 +84,8 @@ def newest_cards(tx: Tx, card_key: str, since_us: int) -> list[Newest]:
 
 
 def _outdone(tx: Tx, card: Newest) -> bool:
-    """Whether something newer was said there. Reads the rows after the card's own, however long the chat is."""
-    adapter = func.coalesce(outbox.c.adapter, "")  # keeps SQLite from an index that walks the whole chat
+    """Whether a newer message is there. Reads only rows after the card's own, however long the chat is."""
+    adapter = func.coalesce(outbox.c.adapter, "")  # keeps SQLite from using an index that walks the whole chat
     newer = select(outbox.c.id).where(
         outbox.c.id > card.put,
         adapter == card.adapter,

@@ -1,4 +1,4 @@
-"""The newest of something, without reading the rest."""
+"""Reads the newest rows without reading the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleet.store.tables import ledger as rows
 
 
 def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = "") -> list[Recorded]:
-    """The last ``count`` events of these kinds (all without) and this task, oldest first."""
+    """The last ``count`` events of these kinds (default: all) and this task, oldest first."""
     mine = select(rows.c.seq).order_by(rows.c.seq.desc()).limit(count)
     if task:
         mine = mine.where(rows.c.task == task)
@@ -25,9 +25,9 @@ def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = ""
 
 
 def first_seq_since(tx: Tx, time_us: int) -> int:
-    """The first event at or after a time; one past the end when there is none yet.
+    """The first event at or after a time; one past the end when there is none.
 
-    Where the store's clock was set back, it is the first of the events around that time which follow each other.
+    If the store's clock was set back, it is the first of the consecutive events around that time.
     """
     earliest = select(rows.c.seq).where(rows.c.time_us >= time_us).order_by(rows.c.time_us, rows.c.seq).limit(1)
     found = tx.connection.execute(earliest).scalar_one_or_none()
@@ -39,7 +39,7 @@ def first_seq_since(tx: Tx, time_us: int) -> int:
 
 
 def approval_of_ask(tx: Tx, session: str, ask: str) -> approvals.Approval | None:
-    """The question that an agent's request became; ``None`` when it was ruled without a person."""
+    """The question for an agent's request; ``None`` when it was decided without a person."""
     return _last_approval(tx, (table.c.session == session) & (table.c.ask == ask) & (table.c.kind == "permission"))
 
 

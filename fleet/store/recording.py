@@ -1,4 +1,4 @@
-"""Appends events about a session to the ledger, with the references that they share."""
+"""Appends events about a session to the ledger, with their common references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def record(
 ) -> None:
     """Appends an event about a session.
 
-    ``actor`` did it: the agent by default where the source is the agent, else the controller.
+    ``actor`` did it; by default the agent when the source is the agent, otherwise the controller.
     """
     actor = actor or (AIRBOSS if source is not Source.AGENT else f"agent:{session.agent}")
     refs = Refs(task=session.task, session=session.id, turn=turn, machine=session.machine)

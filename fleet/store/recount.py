@@ -1,6 +1,6 @@
-"""What the store keeps beside the ledger, computed from the ledger alone: Merkle tree and tool calls.
+"""What the store keeps beside the ledger, recomputed from the ledger alone: Merkle tree and tool calls.
 
-A test holds what is kept against this; anybody who doubts a figure can do the same.
+A test compares this with what is kept; anybody who doubts a figure can do the same.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def kept(tx: Tx) -> Derived:
 
 
 def computed(tx: Tx) -> Derived:
-    """What it should have: the whole ledger folded, page by page."""
+    """What it should have, computed from the whole ledger, page by page."""
     counter, frontier, nodes = ToolCallCounter(), Frontier(), set[Node]()
     for page in _pages(tx):
         counter.fold(page)

@@ -1,6 +1,7 @@
-"""Tool calls by UTC day and outcome, kept in the transaction that appends their events.
+"""Tool call counts by UTC day and outcome, updated in the transaction that appends the events.
 
-``fleet.figures.ToolCallCounter`` says what is counted; ``fleet.store.recount`` computes the same from the ledger.
+``fleet.figures.ToolCallCounter`` defines what is counted; ``fleet.store.recount`` computes the same from the
+ledger.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _WINDOW = (
 
 
 def call_key(call: str) -> str:
-    """What stands for an agent's id of a call: that may be long, and hold what a database's text cannot."""
+    """A hash for an agent's call id, which may be long or contain what a database's text cannot hold."""
     return hashlib.sha256(call.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def count(tx: Tx, events: Iterable[Recorded]) -> None:
-    """Counts events that are being appended, in their order."""
+    """Counts events that are being appended, in order."""
     counts: Counter[tuple[int, str]] = Counter()
     opened: dict[tuple[str, str], None] = {}
     ended: dict[tuple[str, str], None] = {}
@@ -78,7 +79,7 @@ def _settle(tx: Tx, opened: dict[tuple[str, str], None], ended: dict[tuple[str, 
 
 
 def window(tx: Tx, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:
-    """The tool calls that ended on the UTC day of ``now_us`` and the ``days - 1`` before it."""
+    """The tool calls that ended on the UTC day of ``now_us`` or the ``days - 1`` days before it."""
     today = now_us // DAY_US
     found = tx.connection.execute(_WINDOW, {"after": today - days, "upto": today})
     return ToolCalls.of({outcome: int(calls) for outcome, calls in found})

@@ -1,6 +1,6 @@
-"""Sessions and turns, what the controller decided to send to each process, and people's words that wait.
+"""Sessions and turns, the input for each process, and people's waiting messages.
 
-Ids say whose they are: session ``t1.2`` is task t1's second, turn ``t1.2.3`` its third.
+Ids show the hierarchy: session ``t1.2`` is task t1's second, turn ``t1.2.3`` its third.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NOTES_UPTO = _NOTES.where(notes.c.id <= bindparam("upto"))
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Bytes for a process's standard input that begin at byte ``position``; ``eof``: nothing comes after."""
+    """Bytes for a process's standard input that start at byte ``position``; ``eof``: nothing follows."""
 
     position: int
     data: bytes
@@ -53,7 +53,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A person's words for a session. ``actor`` is ``str(PersonId)``."""
+    """A person's message to a session. ``actor`` is ``str(PersonId)``."""
 
     id: int
     text: str
@@ -92,7 +92,7 @@ def create_session(tx: Tx, *, task: str, machine: str, agent: str, base: str, is
 
 
 def session(tx: Tx, session_id: str) -> Session:
-    """The session of this id. Raises ``KeyError`` when there is none."""
+    """The session with this id. Raises ``KeyError`` when it does not exist."""
     row = tx.connection.execute(_BY_ID, {"id": session_id}).one_or_none()
     if row is None:
         raise KeyError(session_id)
@@ -130,7 +130,7 @@ def update(
     ended_us: int | None = None,
     seen_us: int | None = None,
 ) -> Session:
-    """Changes the fields that are given. Raises ``KeyError`` when there is no such session."""
+    """Changes the given fields. Raises ``KeyError`` when the session does not exist."""
     fields = {
         "conversation": conversation,
         "workspace": workspace,
@@ -151,18 +151,18 @@ def update(
 
 
 def next_pipe(tx: Tx, session_id: str) -> int:
-    """The number of the session's next process, from 1; each call uses one up."""
+    """The number of the session's next process, from 1; each call uses up a number."""
     query = update_rows(sessions).where(sessions.c.id == session_id).values(pipes=sessions.c.pipes + 1)
     return int(tx.connection.execute(query.returning(sessions.c.pipes)).scalar_one())
 
 
 def dump_state(state: DriverState) -> str:
-    """A driver's state as the text that ``Session.driver_state`` holds."""
+    """A driver's state as stored in ``Session.driver_state``."""
     return json.dumps(state, ensure_ascii=False, separators=(",", ":"))
 
 
 def create_turn(tx: Tx, session: Session, cause: TurnCause, prompt: str) -> Turn:
-    """The session's next turn, carried by the pipe that the session has now."""
+    """The session's next turn, in the session's current pipe."""
     query = select(func.coalesce(func.max(turns_table.c.number), 0)).where(turns_table.c.session == session.id)
     number = tx.connection.execute(query).scalar_one() + 1
     pipe = select(sessions.c.pipe).where(sessions.c.id == session.id).scalar_subquery()
@@ -186,7 +186,7 @@ def create_turn(tx: Tx, session: Session, cause: TurnCause, prompt: str) -> Turn
 
 
 def turn(tx: Tx, turn_id: str) -> Turn:
-    """The turn of this id. Raises ``KeyError`` when there is none."""
+    """The turn with this id. Raises ``KeyError`` when it does not exist."""
     row = tx.connection.execute(_TURN, {"id": turn_id}).one_or_none()
     if row is None:
         raise KeyError(turn_id)
@@ -199,7 +199,7 @@ def turns(tx: Tx, session_id: str) -> list[Turn]:
 
 
 def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
-    """The turn that the session's present process was started for."""
+    """The turn that the session's current process was started for."""
     query = (
         select(turns_table)
         .join(sessions, (sessions.c.id == turns_table.c.session) & (sessions.c.pipe == turns_table.c.pipe))
@@ -222,7 +222,7 @@ def update_turn(
     error: str | None = None,
     exit: str | None = None,
 ) -> Turn:
-    """Changes the fields that are given. Raises ``KeyError`` when there is no such turn."""
+    """Changes the given fields. Raises ``KeyError`` when the turn does not exist."""
     fields = _given(
         {
             "claim": claim,
@@ -240,13 +240,13 @@ def update_turn(
 
 
 def queue_input(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
-    """Decides that a process is sent ``data``, and answers the byte position where it begins.
+    """Queues ``data`` for a process, and returns the byte position where it starts.
 
-    Once committed, the bytes are sent however often the controller dies. Raises ``ValueError`` after end-of-file.
+    Once committed, the bytes are sent even if the controller dies. Raises ``ValueError`` after end of file.
     """
     last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
     if last is not None and last.eof:
-        raise ValueError(f"the input of pipe {pipe} was closed")
+        raise ValueError(f"the input of pipe {pipe} is closed")
     position = last.position + len(last.data) if last is not None else 0
     row = {"pipe": pipe, "position": position, "data": data, "eof": eof}
     tx.connection.execute(_NEW_INPUT, row)
@@ -254,15 +254,15 @@ def queue_input(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
 
 
 def input_closed(tx: Tx, pipe: str) -> bool:
-    """Whether the end-of-file of a process's input is decided."""
+    """Whether the end of a process's input is queued."""
     last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
     return last is not None and bool(last.eof)
 
 
 def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
-    """What a process is still to be sent when it has been given its first ``position`` bytes, in order.
+    """What must still be sent to a process that has its first ``position`` bytes, in order.
 
-    The end-of-file is answered every time, because no byte says that it was given.
+    The end of file is returned every time, because no byte shows that it was sent.
     """
     found = []
     for row in tx.connection.execute(_INPUTS_FROM, {"pipe": pipe, "given": position}):
@@ -272,13 +272,13 @@ def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
 
 
 def add_note(tx: Tx, session_id: str, text: str, actor: str) -> int:
-    """Keeps a person's words for the session until its flight takes them; answers the note's number."""
+    """Stores a person's message for the session until its flight takes it; returns the note's number."""
     row = {"session": session_id, "text": text, "actor": actor, "at_us": tx.now_us(), "taken_us": 0}
     return int(tx.connection.execute(insert(notes).returning(notes.c.id), row).scalar_one())
 
 
 def waiting_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
-    """The words that wait, oldest first, up to the note ``upto`` if given."""
+    """The waiting messages, oldest first, up to the note ``upto`` if given."""
     if upto is None:
         found = tx.connection.execute(_NOTES, {"of": session_id})
     else:
@@ -287,7 +287,7 @@ def waiting_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note
 
 
 def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
-    """As :func:`waiting_notes`; each is given out once."""
+    """Like :func:`waiting_notes`, but each is returned only once."""
     found = waiting_notes(tx, session_id, upto)
     if found:
         tx.connection.execute(update_rows(notes).where(_waiting(session_id, upto)), {"taken_us": tx.now_us()})
@@ -295,7 +295,7 @@ def take_notes(tx: Tx, session_id: str, upto: int | None = None) -> list[Note]:
 
 
 def words_wait(tx: Tx, task: str) -> bool:
-    """Whether an agent of this task has still to read what a person said."""
+    """Whether an agent of this task still has to read a person's message."""
     mine = select(sessions.c.id).where(sessions.c.task == task)
     query = select(notes.c.id).where(notes.c.session.in_(mine), notes.c.taken_us == 0).limit(1)
     return tx.connection.execute(query).one_or_none() is not None
@@ -307,7 +307,7 @@ def _waiting(session_id: str, upto: int | None) -> ColumnElement[bool]:
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields to change, as the database takes them: an enum is its text."""
+    """The fields to change, in the database's form: an enum is its text."""
     return {
         name: str(value) if isinstance(value, StrEnum) else value
         for name, value in fields.items()

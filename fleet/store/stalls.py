@@ -1,7 +1,7 @@
-"""A turn that stopped short waits for a person: whether the agent goes on, or the work is judged as it is.
+"""A turn that stopped early waits for a person: let the agent continue, or judge the work as it is.
 
-It is a question like the others (``fleet/store/approvals.py``), of the kind "stall". It never expires. Stopping the
-task is the third way.
+It is a question like the others (``fleet/store/approvals.py``), of the kind "stall", and never expires. The third
+option is to stop the task.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ _DECISIONS = (ApprovalDecision.GO_ON, ApprovalDecision.JUDGE)
 
 
 def waiting(tx: Tx, task: str) -> Approval | None:
-    """The stall of a task that nobody has decided yet."""
+    """A task's stall that nobody has decided yet."""
     return next((asked for asked in approvals.waiting(tx, task) if asked.kind == KIND), None)
 
 
 def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str) -> Approval:
-    """A person's word, once: ``GO_ON`` or ``JUDGE``. Raises ``Refused`` when there is no work to judge."""
+    """Stores a person's decision, once: ``GO_ON`` or ``JUDGE``. Raises ``Refused`` when there is no work to
+    judge."""
     if decision is ApprovalDecision.JUDGE and not stall.commit:
         raise Refused(
             attempted=f"judge {stall.task} as it is",
             cause="its agent has not changed a file",
-            hint=f"/go {stall.task} lets it go on; /stop {stall.task} ends it.",
+            hint=f"/go {stall.task} continues it; /stop {stall.task} ends it.",
         )
     return _close(tx, stall, decision, by, "")
 
 
 def decision(tx: Tx, task: str) -> Answer | None:
-    """What a person decided about a task's stall, until it is settled."""
+    """A person's decision about a task's stall, until it is settled."""
     query = select(table.c.id).where(
         table.c.task == task,
         table.c.kind == KIND,
@@ -50,7 +51,7 @@ def decision(tx: Tx, task: str) -> Answer | None:
 
 
 def withdraw(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
-    """The agent goes on without a decision; the stall as it is now, ``None`` where none waited."""
+    """Closes the stall because the agent continues without a decision; returns it, ``None`` when none waited."""
     stall = waiting(tx, task)
     return None if stall is None else _close(tx, stall, ApprovalDecision.WITHDRAWN, by, why)
 

@@ -1,7 +1,7 @@
 """Every table of the store, as SQLAlchemy Core metadata. A change here needs a migration; a test compares the two.
 
 Times are microseconds since the epoch by the store's clock (``leases.since_us``: since a boot); 0 means "not yet".
-Nothing is nullable: the empty string and 0 say "nothing", so no reader has to tell two kinds of nothing apart.
+Nothing is nullable: the empty string and 0 mean "nothing", so readers need not distinguish two kinds of nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ meta = Table("meta", metadata, key("key"), text("value"))
 
 settings = Table("settings", metadata, key("key"), text("value"))
 
-# ``canonical`` is the truth; the other columns are copies of parts of it, to select by.
+# ``canonical`` is authoritative; the other columns are copies of parts of it, for queries.
 ledger = Table(
     "ledger",
     metadata,
@@ -139,7 +139,7 @@ turns = Table(
     UniqueConstraint("session", "number"),
 )
 
-# Bytes that the controller has decided to send, per pipe, because each process reads its own input from 0.
+# Bytes queued for each pipe's process; every process reads its own input from 0.
 inputs = Table(
     "inputs",
     metadata,
@@ -297,7 +297,7 @@ outbox = Table(
     Index(None, "adapter", "chat", "message_id"),
 )
 
-# Where a card lives now: the outbox row that posted it and, once that was delivered, the platform's message id.
+# Where a card is now: the outbox row that posted it and, once delivered, the platform's message id.
 cards = Table(
     "cards",
     metadata,
@@ -311,10 +311,10 @@ cards = Table(
     Index(None, "adapter", "chat"),
 )
 
-# How the key of a card begins that has one only so that its buttons can be taken away.
+# Prefix of the key of a card that only has one so that its buttons can be removed.
 LOOSE = "buttons:"
 
-# Buttons: an opaque token stands for a command line.
+# Buttons: opaque tokens for command lines.
 actions = Table(
     "actions",
     metadata,
@@ -334,7 +334,7 @@ actions = Table(
     Index(None, "command", "put", "created_us"),
 )
 
-# Files that people sent with their words: with a task's request (note 0) or with a later note of theirs.
+# Files that people sent: with a task's request (note 0) or with a later note.
 attachments = Table(
     "attachments",
     metadata,

@@ -1,4 +1,4 @@
-"""Tasks: what people asked for. Ids are ``t1``, ``t2``, …: short enough for a thumb."""
+"""Tasks: what people asked for. Ids are ``t1``, ``t2``, …: short enough to type on a phone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def create_task(
 
 
 def task(tx: Tx, task_id: str) -> Task:
-    """The task of exactly this id. Raises ``Misused`` when there is none."""
+    """The task with exactly this id. Raises ``Misused`` when it does not exist."""
     row = tx.connection.execute(_BY_ID, {"id": task_id}).one_or_none()
     if row is None:
         raise _unknown(tx, task_id)
@@ -75,7 +75,7 @@ def task(tx: Tx, task_id: str) -> Task:
 
 
 def find(tx: Tx, named: str) -> Task:
-    """The task that a person names: ``t12`` or ``12``. Raises ``Misused`` when there is none."""
+    """The task that a person names: ``t12`` or ``12``. Raises ``Misused`` when it does not exist."""
     wanted = named.strip().lower()
     for exact in (wanted, f"t{wanted}"):
         row = tx.connection.execute(_BY_ID, {"id": exact}).one_or_none()
@@ -85,7 +85,7 @@ def find(tx: Tx, named: str) -> Task:
 
 
 def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: Source = Source.CONTROLLER) -> Task:
-    """Moves a task, with its ``TaskMoved`` event by ``source``; at its end, its open questions are withdrawn.
+    """Moves a task, with its ``TaskMoved`` event by ``source``; when it ends, its open questions are withdrawn.
 
     Raises ``ValueError`` for a move that the model forbids.
     """
@@ -100,13 +100,13 @@ def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: 
 
 
 def explain(tx: Tx, task_id: str, why: str) -> Task:
-    """Says anew why a task is where it is, without moving it; no event, because nothing happened."""
+    """Updates why a task is in its state, without moving it; no event, because nothing happened."""
     tx.connection.execute(_CHANGE, {"key": task_id, "why": why, "updated_us": tx.now_us()})
     return task(tx, task_id)
 
 
 def request_stop(tx: Tx, task_id: str, by: str) -> bool:
-    """Asks for a task's end. The first to ask is remembered; False when it has ended or was asked before."""
+    """Requests a task's end. The first requester is kept; False when it has ended or was already requested."""
     query = update(tasks).where(
         tasks.c.id == task(tx, task_id).id, tasks.c.stop_by == "", tasks.c.state.not_in([str(end) for end in ENDS])
     )
@@ -114,12 +114,12 @@ def request_stop(tx: Tx, task_id: str, by: str) -> bool:
 
 
 def stop_requested(tx: Tx, task_id: str) -> bool:
-    """Whether a person asked for this task's end."""
+    """Whether a person asked to stop this task."""
     return bool(stopper(tx, task_id))
 
 
 def stopper(tx: Tx, task_id: str) -> str:
-    """Who asked for this task's end; empty when nobody did."""
+    """Who asked to stop this task; empty when nobody did."""
     return tx.connection.execute(_STOPPER, {"id": task_id}).scalar_one_or_none() or ""
 
 
@@ -136,19 +136,19 @@ def retried_as(tx: Tx, task_id: str) -> Task | None:
 
 
 def newest_in(tx: Tx, adapter: str, chat: str) -> Task | None:
-    """The task that was asked for last in a chat, whichever thread."""
+    """The newest task requested in a chat, in any thread."""
     query = select(tasks).where(tasks.c.adapter == adapter, tasks.c.chat == chat)
     row = tx.connection.execute(query.order_by(tasks.c.number.desc()).limit(1)).one_or_none()
     return None if row is None else _task(row)
 
 
 def unfinished(tx: Tx) -> list[Task]:
-    """Every open task, and every ended one whose session was not closed yet, oldest first."""
+    """Every open task, and every ended one whose session is not closed yet, oldest first."""
     return [_task(row) for row in tx.connection.execute(_UNFINISHED)]
 
 
 def recent(tx: Tx, n: int) -> list[Task]:
-    """The ``n`` tasks that were asked for last, newest first."""
+    """The ``n`` newest tasks, newest first."""
     query = select(tasks).order_by(tasks.c.number.desc()).limit(n)
     return [_task(row) for row in tx.connection.execute(query)]
 
@@ -173,5 +173,5 @@ def _task(row: Row[Any]) -> Task:
 
 def _unknown(tx: Tx, wanted: str) -> Misused:
     known = ", ".join(one.id for one in recent(tx, 5))
-    hint = f"The last ones are {known}" if known else "There is none yet: /run begins one"
-    return Misused(attempted="find the task", on=wanted, cause="there is no such task", hint=hint)
+    hint = f"The last ones are {known}" if known else "There are no tasks yet; /run starts one"
+    return Misused(attempted="find the task", on=wanted, cause="no such task", hint=hint)

@@ -1,4 +1,4 @@
-"""The ledger's Merkle tree, kept in the appending transaction: its frontier in one row, and the roots of all
+"""The ledger's Merkle tree, updated in the appending transaction: its frontier in one row, and the roots of all
 complete subtrees of 256 leaves, of 65,536, and so on.
 
 An append costs O(log n) hashes. The root of any earlier size needs at most 255 of each size, not every leaf.
@@ -42,7 +42,7 @@ def frontier(tx: Tx) -> Frontier:
 
 
 def keep(tx: Tx, grown: Frontier, nodes: list[Node]) -> None:
-    """Stores the tree as it is after an append, and the subtrees that the append completed."""
+    """Stores the tree after an append, and the subtrees that the append completed."""
     values: dict[str, Any] = {"now": grown.size, "data": grown.dump()}
     if tx.connection.execute(_KEEP, values).rowcount == 0:
         tx.connection.execute(_FIRST, {"id": _ONE, "size": grown.size, "hashes": grown.dump()})
@@ -54,7 +54,7 @@ def keep(tx: Tx, grown: Frontier, nodes: list[Node]) -> None:
 def leaves(tx: Tx, after: int, upto: int) -> list[bytes]:
     """The leaf hashes of the events after ``after``, up to the event ``upto``, in order.
 
-    Raises ``ValueError`` when the ledger does not have all of them.
+    Raises ``ValueError`` when the ledger does not have them all.
     """
     found = [bytes(leaf) for leaf in tx.connection.execute(_LEAVES, {"after": after, "upto": upto}).scalars()]
     if len(found) != upto - after:
@@ -63,7 +63,7 @@ def leaves(tx: Tx, after: int, upto: int) -> list[bytes]:
 
 
 def root_at(tx: Tx, size: int) -> bytes:
-    """The root over the first ``size`` events. Raises ``ValueError`` when the ledger does not have so many."""
+    """The root of the first ``size`` events. Raises ``ValueError`` when the ledger has fewer."""
     built, level = Frontier(), size.bit_length() // STEP * STEP
     while level >= STEP:
         first, last = built.size >> level, size >> level

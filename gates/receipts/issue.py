@@ -1,4 +1,4 @@
-"""Writes a landed task's receipt under ``AIRBOSS_HOME/receipts``: statement, signature, the signer's line."""
+"""Writes a landed task's receipt under ``AIRBOSS_HOME/receipts``: statement, signature, allowed signers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Issued:
 
 
 async def issue(store: Store, home: Path, task: str) -> Issued:
-    """Makes the receipt of a landed task, or makes the same one again: it depends on the ledger alone.
+    """Makes a landed task's receipt, or makes the same one again: it depends only on the ledger.
 
-    Raises ``Refused`` when the ledger does not show that the task landed by a passing verdict, ``DiskFull`` when
+    Raises ``Refused`` when the ledger does not show that the task landed with a passing verdict, ``DiskFull`` when
     the receipt cannot be written.
     """
     data, commit = await store.read(lambda tx: compute(tx, task), long=True)
@@ -59,7 +59,7 @@ def _write(home: Path, task: str, data: bytes, commit: str) -> Issued:
     folder = home / "receipts"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{task}.json"
-    # The signature goes first: a statement on disk is then never without the one that belongs to it.
+    # The signature goes first: then a statement on disk always has its signature.
     _public(folder / f"{task}.json.sig", sshsig.sign(key, data).encode())
     _public(folder / "allowed_signers", sshsig.allowed_signers_line(sshsig.public_of(key)).encode())
     _public(path, data)

@@ -1,8 +1,8 @@
 """Inclusion and consistency proofs over the Merkle tree of RFC 6962 section 2.1 (``fleet.events.merkle``).
 
-Everything here works on leaf *hashes* (32 bytes each, ``fleet.events.leaf_hash`` of an event's bytes), because
-that is what the ledger stores. A root names every event before it and their order; a consistency proof shows
-that a longer log only added to a shorter one.
+Everything here uses leaf *hashes* (32 bytes each, ``fleet.events.leaf_hash`` of an event's bytes), which the ledger
+stores. A root covers every event before it, in order; a consistency proof shows that a longer log only added to a
+shorter one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fleet.events.merkle import node_hash, root
 
 
 def _split(size: int) -> int:
-    """The largest power of two smaller than ``size`` (which is at least 2)."""
+    """The largest power of two smaller than ``size`` (at least 2)."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
@@ -30,7 +30,7 @@ def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], head: bytes) -> bool:
-    """Whether ``proof`` shows that the leaf hash stands at ``index`` in the tree of ``size`` with that head."""
+    """Whether ``proof`` shows that the leaf hash is at ``index`` in the tree of ``size`` with that head."""
     if not 0 <= index < size:
         return False
     position, last, node = index, size - 1, leaf
@@ -69,7 +69,7 @@ def _subproof(old_size: int, leaves: Sequence[bytes], *, complete: bool) -> list
 def verify_consistency(
     old_size: int, new_size: int, old_head: bytes, new_head: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """Whether ``proof`` shows that the log with the new head begins with the log with the old head."""
+    """Whether ``proof`` shows that the log with the new head starts with the log with the old head."""
     if not 0 < old_size <= new_size:
         return False
     if old_size == new_size:

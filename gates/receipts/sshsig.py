@@ -1,7 +1,7 @@
-"""SSHSIG signatures (OpenSSH's PROTOCOL.sshsig) with Ed25519: what ``ssh-keygen -Y sign`` and ``-Y verify`` speak.
+"""SSHSIG signatures (OpenSSH's PROTOCOL.sshsig) with Ed25519, as used by ``ssh-keygen -Y sign`` and ``-Y verify``.
 
-A receipt can then be checked by anybody who has OpenSSH and our public key, with nothing of ours installed. The
-namespace is part of what is signed, so a signature made for something else can never be passed off as a receipt.
+Anyone with OpenSSH and our public key can check a receipt, without our software. The namespace is part of what is
+signed, so a signature made for something else can never count as a receipt.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class PublicKey:
 
     @classmethod
     def parse(cls, line: str) -> PublicKey:
-        """Reads ``ssh-ed25519 AAAA… [comment]``. Raises ``Malformed`` for another type or bad base64."""
+        """Parses ``ssh-ed25519 AAAA… [comment]``. Raises ``Malformed`` for another type or bad base64."""
         parts = line.split()
         if len(parts) < 2 or parts[0] != "ssh-ed25519":
             raise Malformed(
                 attempted="read a public key",
                 on=line[:80],
-                cause="it does not begin with 'ssh-ed25519 '",
-                hint="give the line from AIRBOSS_HOME/keys/receipt_ed25519.pub",
+                cause="it does not start with 'ssh-ed25519 '",
+                hint="use the line from AIRBOSS_HOME/keys/receipt_ed25519.pub",
             )
         try:
             return _key_from_blob(base64.b64decode(parts[1], validate=True))
@@ -69,7 +69,7 @@ class PublicKey:
 
 
 class _Short(ValueError):
-    """The bytes end before the structure does, or go on after it."""
+    """The bytes end before the structure does, or continue after it."""
 
 
 def _string(data: bytes) -> bytes:
@@ -78,10 +78,10 @@ def _string(data: bytes) -> bytes:
 
 def _take(data: bytes) -> tuple[bytes, bytes]:
     if len(data) < 4:
-        raise _Short("a length is cut short")
+        raise _Short("a length is truncated")
     (size,) = struct.unpack(">I", data[:4])
     if len(data) - 4 < size:
-        raise _Short("a field is cut short")
+        raise _Short("a field is truncated")
     return data[4 : 4 + size], data[4 + size :]
 
 
@@ -120,9 +120,9 @@ def sign(key: Ed25519PrivateKey, message: bytes, namespace: str = NAMESPACE) -> 
 
 
 def verify(armoured: str, message: bytes, pinned: PublicKey, namespace: str = NAMESPACE) -> str:
-    """Empty when ``pinned`` signed exactly ``message`` for ``namespace``; else why not, for a person.
+    """Empty when ``pinned`` signed exactly ``message`` for ``namespace``; otherwise why not, for a person.
 
-    The key inside the signature is compared with the pinned one and never trusted by itself.
+    The key inside the signature is compared with the pinned one and never trusted on its own.
     """
     try:
         key, found_namespace, hash_name, signature = _parse(armoured)
@@ -161,7 +161,7 @@ def _parse(armoured: str) -> tuple[PublicKey, bytes, bytes, bytes]:
 
 
 def public_of(key: Ed25519PrivateKey) -> PublicKey:
-    """The public half."""
+    """The public key."""
     return PublicKey(key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
 
 
@@ -176,8 +176,8 @@ _SIGNER = re.compile(r'\S+\s+(?:namespaces="(?P<namespaces>[^"]*)"\s+)?(?P<key>s
 def from_allowed_signers(text: str) -> tuple[PublicKey, ...]:
     """The Ed25519 keys of an allowed-signers file that may sign receipts.
 
-    Raises ``Malformed`` when there is none, or when a line has options other than ``namespaces``: what is not
-    understood (an expiry, a certificate authority) must not be passed over.
+    Raises ``Malformed`` when there is none, or when a line has options other than ``namespaces``: options that are
+    not understood (an expiry, a certificate authority) must not be ignored.
     """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -197,19 +197,19 @@ def from_allowed_signers(text: str) -> tuple[PublicKey, ...]:
         raise Malformed(
             attempted="read the pinned key",
             on="the allowed-signers file",
-            cause=f"it names no key for {NAMESPACE}",
+            cause=f"it has no key for {NAMESPACE}",
             hint="it needs a line: airboss ssh-ed25519 AAAA…",
         )
     return tuple(found)
 
 
 def load_or_create(home: Path) -> Ed25519PrivateKey:
-    """The receipt key of this controller, ``AIRBOSS_HOME/keys/receipt_ed25519`` (0600), made on first need.
+    """This controller's receipt key, ``AIRBOSS_HOME/keys/receipt_ed25519`` (0600), created when first needed.
 
-    Whoever makes a key knows it: it is pinned in ``AIRBOSS_HOME/pinned`` too, for ``airboss verify`` here.
+    A new key is also pinned in ``AIRBOSS_HOME/pinned``, for ``airboss verify`` here.
 
-    Raises ``Unavailable`` when the file cannot be read or does not hold an Ed25519 key: a new key in its place
-    would break every pin, so one is never made over an existing file.
+    Raises ``Unavailable`` when the file cannot be read or does not hold an Ed25519 key. A new key in its place
+    would break every pin, so an existing file is never replaced.
     """
     path = home / "keys" / "receipt_ed25519"
     if not path.exists():
@@ -221,10 +221,12 @@ def load_or_create(home: Path) -> Ed25519PrivateKey:
             attempted="read the key that signs receipts",
             on=str(path),
             cause=str(error),
-            hint="restore it from a backup, or move it away to start with a new key (people must pin that one)",
+            hint="restore it from a backup, or move it away to start with a new key, which people must pin",
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise Unavailable(attempted="read the key that signs receipts", on=str(path), cause="it is not Ed25519")
+        raise Unavailable(
+            attempted="read the key that signs receipts", on=str(path), cause="it is not an Ed25519 key"
+        )
     return key
 
 
@@ -237,7 +239,7 @@ def _create(home: Path, path: Path) -> None:
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     files.replace_durably(fresh, private)
     try:
-        # A link never replaces: of two processes that begin at once, one wins and both use its key.
+        # A link never replaces: of two processes that start together, one wins and both use its key.
         with contextlib.suppress(FileExistsError):
             os.link(fresh, path)
     finally:

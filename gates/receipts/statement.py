@@ -1,8 +1,8 @@
-"""The receipt of a task: an in-toto Statement about the landed commit, computed from the ledger and nothing else.
+"""A task's receipt: an in-toto Statement about the landed commit, computed only from the ledger.
 
-Because it is a pure function of the ledger up to the landing, anybody who holds the ledger can recompute it byte
-for byte, and making it twice gives the same bytes. What the agent said of itself is not in it; what it did is
-there only as what the gates' supervisors saw.
+It is a pure function of the ledger up to the landing, so anyone with the ledger can recompute it byte for byte, and
+making it twice gives the same bytes. It does not include what the agent said; what the agent did is included only
+as seen by the gates' supervisors.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from fleet.exits import to_json
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airboss:receipt:v1"
 
-#: Nothing outside the operator's control has acknowledged the ledger yet; a receipt says so.
+#: Nothing outside the operator's control has acknowledged the ledger yet; each receipt says so.
 UNWITNESSED = "unwitnessed"
 
 
 def landing_of(task: str, events: Sequence[Recorded]) -> Recorded:
-    """The event that says the task landed. Raises ``Refused`` when there is none: only landings get receipts."""
+    """The event of the task's landing. Raises ``Refused`` when there is none: only landings get receipts."""
     for recorded in reversed(events):
         if isinstance(recorded.event, LandingDone) and recorded.refs.task == task:
             return recorded
-    raise _refuse(task, "the ledger has no landing of it")
+    raise _refuse(task, "the ledger has no landing for it")
 
 
 def landed_commit(landing: Recorded) -> str:
@@ -56,8 +56,8 @@ def landed_commit(landing: Recorded) -> str:
 def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
     """The statement's RFC 8785 bytes.
 
-    ``events`` are at least all events of the task; ``head`` is the root over the ledger up to the landing.
-    Raises ``Refused`` when the ledger does not show a passing verdict for the very tree that landed.
+    ``events`` are at least all events of the task; ``head`` is the root of the ledger up to the landing. Raises
+    ``Refused`` when the ledger does not show a passing verdict for exactly the tree that landed.
     """
     landing = landing_of(task, events)
     mine = [item for item in events if item.refs.task == task and item.seq <= landing.seq]
@@ -116,7 +116,7 @@ def _refuse(task: str, cause: str) -> Refused:
 
 
 def _verdict_on(task: str, mine: Sequence[Recorded], tree: str) -> VerdictGiven:
-    """The last verdict on the tree that landed: it passed, or it was held and a person then released it."""
+    """The last verdict on the landed tree: passed, or held and then released by a person."""
     released: set[str] = set()
     for recorded in reversed(mine):
         event = recorded.event
@@ -157,7 +157,7 @@ def _once(items: list[str], item: str) -> None:
 
 
 def _snapshot(mine: Sequence[Recorded], verdict: VerdictGiven) -> dict[str, Any] | None:
-    """The agent's last snapshot before the verdict; its tree differs from the landed one after a merge."""
+    """The agent's last snapshot before the verdict; after a merge its tree differs from the landed one."""
     last: SnapshotMade | None = None
     for recorded in mine:
         if isinstance(recorded.event, SnapshotMade):

@@ -1,7 +1,7 @@
-"""Checks a receipt against a key that the reader pinned, and on request against the repository and the ledger.
+"""Checks a receipt against a key that the reader pinned and, on request, against the repository and the ledger.
 
-Every check is reported, not only the first that fails. A key that came with the receipt proves nothing and is
-never taken from there.
+Every check is reported, not only the first that fails. A key that came with the receipt proves nothing and is never
+used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fleet.store.core import Store
 from gates.receipts import issue, sshsig
 from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
 
-#: A receipt names a handful of gates; more than this is not one.
+#: A receipt lists a handful of gates; one with more than this is not a receipt.
 SIZE_LIMIT = 4 << 20
 _PAGE = 2_000
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -34,7 +34,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question asked of a receipt. ``detail`` is for a person, and may hold untrusted text."""
+    """One check of a receipt. ``detail`` is for a person, and may contain untrusted text."""
 
     name: str
     ok: bool
@@ -42,20 +42,20 @@ class Check:
 
 
 def pinned_keys(home: Path, allowed_signers: Path | None, key: str, receipt: Path) -> tuple[sshsig.PublicKey, ...]:
-    """The keys the reader trusts: from the options, else from ``AIRBOSS_HOME/pinned``.
+    """The keys that the reader trusts: from the options, or else from ``AIRBOSS_HOME/pinned``.
 
-    Raises ``Misused`` when there is none, or when the file named lies beside the receipt.
+    Raises ``Misused`` when there is none, or when the given file is beside the receipt.
     """
     if key:
         return (sshsig.PublicKey.parse(key),)
     if allowed_signers is not None:
         if allowed_signers.resolve().parent == receipt.resolve().parent:
-            raise _unpinned(f"{allowed_signers} lies beside the receipt, so it proves nothing")
+            raise _unpinned(f"{allowed_signers} is beside the receipt, so it proves nothing")
         return sshsig.from_allowed_signers(_text(allowed_signers))
     folder = home / "pinned"
     files = sorted(folder.glob("*.pub")) if folder.resolve() != receipt.resolve().parent else []
     if not files:
-        raise _unpinned(f"there is none in {folder}")
+        raise _unpinned(f"{folder} has no key")
     return tuple(sshsig.PublicKey.parse(_text(file)) for file in files)
 
 
@@ -76,7 +76,7 @@ def _text(path: Path) -> str:
 
 
 def check_signature(data: bytes, armoured: str, pinned: Sequence[sshsig.PublicKey]) -> Check:
-    """Whether one of the pinned keys signed exactly these bytes as a receipt."""
+    """Whether a pinned key signed exactly these bytes as a receipt."""
     reasons = []
     for key in pinned:
         reason = sshsig.verify(armoured, data, key)
@@ -87,9 +87,9 @@ def check_signature(data: bytes, armoured: str, pinned: Sequence[sshsig.PublicKe
 
 
 def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:
-    """Whether the bytes are a receipt of this version that says what a receipt must; and the statement.
+    """Whether the bytes are a complete receipt of this version; and the statement.
 
-    Every gate in it must have ended by ``exit 0`` over the very tree that landed.
+    Every gate in it must have ended with ``exit 0`` on exactly the tree that landed.
     """
     try:
         statement = json.loads(data)
@@ -127,11 +127,11 @@ def _problem(statement: Any) -> str:
         }:
             pass
         case _:
-            return "it lacks a field that every receipt has"
+            return "a required field is missing"
     if kind != STATEMENT_TYPE or predicate_type != PREDICATE_TYPE:
-        return f"it is of another type ({predicate_type!r})"
+        return f"it has another type ({predicate_type!r})"
     if isolation not in {str(item) for item in Isolation}:
-        return f"it names an unknown isolation ({isolation!r})"
+        return f"it has an unknown isolation ({isolation!r})"
     if not all(_SHA1.fullmatch(item) for item in (commit, tree, replaced)) or not _SHA256.fullmatch(head):
         return "an object id or a root in it is malformed"
     if subject != commit:
@@ -150,14 +150,14 @@ def _gate_problem(gate: Any, tree: str) -> str:
             "raw_wait_status": 0,
             "tree": str(found),
         }:
-            return "" if found == tree else f"gate run {run} judged the tree {found}, not the landed one"
+            return "" if found == tree else f"gate run {run} judged tree {found}, not the landed tree"
         case {"run": str(run)}:
-            return f"gate run {run} did not end by exit 0"
+            return f"gate run {run} did not end with exit 0"
     return "a gate run in it has no name"
 
 
 async def check_repository(statement: dict[str, Any], repo: Path) -> Check:
-    """Whether the repository holds the landed commit with that tree, on top of what it replaced.
+    """Whether the repository has the landed commit with that tree, on top of what it replaced.
 
     Raises ``Unavailable`` when git or the repository cannot be read.
     """
@@ -178,7 +178,7 @@ async def check_repository(statement: dict[str, Any], repo: Path) -> Check:
     tree = [line[5:] for line in head if line.startswith("tree ")]
     parents = [line[7:] for line in head if line.startswith("parent ")]
     if tree != [landed["tree"]]:
-        return Check("repository", False, f"the commit has the tree {tree}, the receipt says {landed['tree']}")
+        return Check("repository", False, f"the commit has tree {tree}, the receipt says {landed['tree']}")
     if landed["replaced"] not in parents:
         return Check("repository", False, f"the commit does not follow {landed['replaced']}, which it replaced")
     return Check(
@@ -190,7 +190,7 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
     """Whether the ledger gives this receipt again, byte for byte, and the bytes of every event up to the landing
     give the Merkle root in it. The first event that differs is named.
 
-    Nothing else in the store is trusted: not leaves, not the columns to select by, not the subtree roots.
+    Nothing else in the store is trusted: not the leaves, the indexed columns or the subtree roots.
     """
     ledger, task = statement["predicate"]["ledger"], statement["predicate"]["task"]["id"]
     frontier, nodes = Frontier(), list[Node]()
@@ -205,9 +205,7 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
         changed = await store.read(partial(rehash.first_changed_subtree, nodes=nodes), long=True)
         first, last = changed or (len(nodes) * (1 << STEP) + 1, frontier.size)
         where = f"by the subtree roots in the store, one of the events {first} to {last} was changed"
-        return Check(
-            "ledger", False, f"the first {frontier.size} events do not give the root of the receipt; {where}"
-        )
+        return Check("ledger", False, f"the first {frontier.size} events do not give the receipt's root; {where}")
     try:
         recomputed, _ = await store.read(lambda tx: issue.compute(tx, task), long=True)
     except (Refused, Malformed) as error:

@@ -1,6 +1,6 @@
-"""A person's yes for the rest of a session: to the identical tool, arguments and directory, and nothing else.
+"""A person's permission for the rest of a session: for the identical tool, arguments and directory only.
 
-The ledger is where it is kept; what is known here follows it, so that a ruling needs no transaction.
+It is kept in the ledger; this copy in memory follows it, so that a ruling needs no transaction.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 
 _MOST: Final = 10_000
-"""Grants of one task that are read back; of more, the agent asks again."""
+"""The most grants of one task that are loaded again; beyond that, the agent asks again."""
 
 
 def scope_of(tool: str, request: str, directory: str) -> str:
-    """The digest of what a yes covers."""
+    """The digest of what a permission covers."""
     parts = (part.encode("utf-8", "surrogatepass") for part in (tool, request, directory))
     return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
 
 def grant(tx: Tx, asked: Approval, actor: str) -> None:
-    """Records a person's yes for the rest of the session that asked."""
+    """Records a person's permission for the rest of the session that asked."""
     event = PermissionGranted(asked.id, asked.tool, scope_of(asked.tool, asked.request, asked.directory))
     refs = Refs(task=asked.task, session=asked.session)
     ledger.append(tx, event, actor=actor, source=Source.PERSON, refs=refs)
 
 
 class Grants:
-    """What people said yes to, by session. :meth:`load` once; afterwards it keeps itself current."""
+    """The permissions by session. Call :meth:`load` once; then it stays current."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -41,7 +41,7 @@ class Grants:
         store.observe(self._observe)
 
     async def load(self) -> None:
-        """Reads what was granted before this process began, to sessions that have not ended."""
+        """Loads permissions given before this process started, to sessions that have not ended."""
         for recorded in await self._store.read(_granted):
             self._take(recorded)
 

@@ -1,8 +1,8 @@
-"""Rulings on what an agent asks before it acts. A brake, not a wall: the gates judge the tree that comes out.
+"""Rulings on an agent's requests. A brake, not a wall: the gates judge the resulting tree.
 
-Paths are compared by their letters alone (``..`` resolved, case folded for patterns): the files are on another
-machine, and a symbolic link there can make a harmless name mean another file. What such an edit changes outside
-the worktree never becomes part of a snapshot; what it changes inside is judged like everything else.
+Paths are compared as text (``..`` resolved, case folded for patterns): the files are on another machine, and a
+symbolic link there can make a harmless name mean another file. Such an edit outside the worktree never becomes part
+of a snapshot; inside it, it is judged like everything else.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from fleet.agents.acts import AskRules
 
 @dataclass(frozen=True, slots=True)
 class PermissionRules:
-    """What the operator set for one agent on one repository.
+    """The operator's rules for one agent in one repository.
 
-    ``ask`` is what needs a person's yes; ``deny_edits`` are gitignore-style patterns.
+    ``ask`` is what needs a person's permission; ``deny_edits`` are gitignore-style patterns.
     """
 
     ask: AskRules = field(default_factory=AskRules)
@@ -30,10 +30,10 @@ class PermissionRules:
 
 
 def inside(path: str, workspace: str) -> str | None:
-    """``path`` relative to ``workspace``, normalised; ``None`` when it leads outside or is no path at all.
+    """``path`` relative to ``workspace``, normalised; ``None`` when it leads outside or is not a path.
 
-    A relative path is taken from the workspace, where the agent runs; ``~`` and variables are not expanded,
-    and a path that begins with one is outside.
+    A relative path starts at the workspace, where the agent runs; ``~`` and variables are not expanded, and a path
+    that starts with one is outside.
     """
     if not path or "\x00" in path or path.startswith(("~", "$")):
         return None
@@ -47,31 +47,32 @@ def inside(path: str, workspace: str) -> str | None:
 
 
 def _folded(path: str) -> str:
-    # A pattern's "anything" stops at a newline, so a directory named with one would hide what is in it.
+    # A pattern's wildcard stops at a newline, so a directory with one in its name would hide its content.
     plain = "".join(ch if ch.isprintable() else "�" for ch in path)
     return unicodedata.normalize("NFKC", plain).casefold()
 
 
 def denied_by(path: str, patterns: Sequence[str]) -> str:
-    """The pattern that forbids an edit of ``path`` (relative to the worktree); empty when none does."""
+    """The pattern that forbids editing ``path`` (relative to the worktree); empty when none does."""
     spec = pathspec.GitIgnoreSpec.from_lines(_folded(pattern) for pattern in patterns)
     match = spec.check_file(_folded(path))
     return patterns[match.index] if match.include and match.index is not None else ""
 
 
 def rule(asked: Asked, workspace: str, rules: PermissionRules) -> Ruling:
-    """Allow, deny or ask a person. A denial names the path and the rule, so that the agent can do otherwise."""
+    """Allow, deny or ask a person. A denial names the path and the rule, so that the agent can choose another
+    way."""
     for path in asked.paths:
         relative = inside(path, workspace)
         if relative is None:
-            return Deny(f"{path!r} is outside the workspace {workspace}; edit files inside it only")
+            return Deny(f"{path!r} is outside the workspace {workspace}; only edit files inside it")
         if relative == ".git" or relative.casefold().startswith(".git/"):
             return Deny(f"{path!r} is git's own; airboss makes the commits")
         pattern = denied_by(relative, rules.deny_edits)
         if pattern:
-            return Deny(f"{relative} may not be edited: the operator's rule {pattern!r} says so")
+            return Deny(f"{relative} may not be edited: the operator's rule {pattern!r} forbids it")
     if asked.questions:
-        return AskPerson("the agent wants to know something")
+        return AskPerson("the agent has a question")
     if rules.ask.cover(asked.act, asked.tool):
-        return AskPerson(f"{asked.tool} needs a person's yes")
+        return AskPerson(f"{asked.tool} needs a person's permission")
     return Allow()

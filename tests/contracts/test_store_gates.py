@@ -64,7 +64,7 @@ def test_a_question_is_answered_once_and_the_agent_is_told_once(store: Store) ->
         assert approvals.waiting(tx) == [made] and made.paths == ("a b", "c")
         assert approvals.take_decided(tx, session.id) == []
         assert approvals.decide(tx, "a1", True, "console:h:ada", "fine").decision == "allow"
-        with pytest.raises(Refused, match="console:h:ada allowed it before"):
+        with pytest.raises(Refused, match="console:h:ada already allowed it"):
             approvals.decide(tx, "a1", False, "console:h:bob", "no!")
         (answer,) = approvals.take_decided(tx, session.id)
         assert (answer.ask, answer.allowed, answer.by, answer.reason) == ("req-1", True, "console:h:ada", "fine")

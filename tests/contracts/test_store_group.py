@@ -164,7 +164,7 @@ async def test_a_write_that_goes_on_after_an_error_of_the_database_is_a_bug_and_
             return
 
     with Store.open(postgres.new_database()) as store:
-        with pytest.raises(RuntimeError, match="went on after an error"):
+        with pytest.raises(RuntimeError, match="continued after a database error"):
             await store.write(swallows)
         bug, fine = await together(store, swallows, put("b"))
         assert isinstance(bug, RuntimeError) and not isinstance(fine, Exception)

@@ -226,7 +226,7 @@ async def test_unanswered_it_is_denied_and_one_tap_goes_on(tmp_path: Path) -> No
         assert result.status == 0
         result, (late,) = await there.say("/approve a1")
         assert result.status == 2
-        assert "airboss denied it before" in everything(late)
+        assert "airboss already denied it" in everything(late)
 
 
 async def test_what_the_agent_takes_back_is_closed_at_its_turns_end(tmp_path: Path) -> None:

@@ -99,11 +99,11 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
     assert problems(text) == [
         'fleet.toml:2: machines.evo-x2.executor must be "local" or "ssh", not \'lokal\'. did you mean `local`?',
         "fleet.toml:3: machines.evo-x2.slotz is an unknown key. did you mean `slots`?",
-        "fleet.toml:17: agents.claude.program must be a list: argv, never a shell. "
-        'write ["program", "argument"], one item a word',
-        "fleet.toml:22: repos.shop.agent names the agent 'clawd', which is not in this file. "
+        "fleet.toml:17: agents.claude.program must be a list (argv, not a shell line). "
+        'write ["program", "argument"], one item per word',
+        "fleet.toml:22: repos.shop.agent names agent 'clawd', which is not in this file. "
         "add [agents.clawd] or name one of: claude",
-        "fleet.toml:30: people[0].ids[1] is no id ('U2'). "
+        "fleet.toml:30: people[0].ids[1] is not an id ('U2'). "
         'write "platform:workspace:user", for example "slack:T024BE7LD:U02JPF3AB" or "telegram::12345"',
         "fleet.toml:30: people[0].ids[2] is listed twice (telegram::12345: Ann and Ann). "
         "an id belongs to one person: remove one of them",
@@ -121,10 +121,10 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
             'gate_as = "agents"\n\n',
             5,
             "machines.evo-x2.gate_as",
-            "agents' login too.*unsafe",
+            "also the agents' login.*unsafe",
         ),
-        ('run_as = "agents"', 'run_as = "root"', 4, "machines.evo-x2.run_as", "root, which can become every login"),
-        ('user = "agents"', 'user = "gates"', 11, "machines.macbook.gate_as", "agents' login too"),
+        ('run_as = "agents"', 'run_as = "root"', 4, "machines.evo-x2.run_as", "root, which can become any login"),
+        ('user = "agents"', 'user = "gates"', 11, "machines.macbook.gate_as", "also the agents' login"),
         (
             'gate_as = "gates"\nhost_key',
             "gates = true\nhost_key",
@@ -142,14 +142,14 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
         (KEY, "ssh-ed25519 AAAA", 12, "machines.macbook.host_key", "not an OpenSSH public key"),
         ("macbook.local", "-oProxyCommand=sh", 9, "machines.macbook.host", "no leading dash"),
         ('user = "agents"', 'user = "-l"', 10, "machines.macbook.user", "no leading dash"),
-        ("[machines.macbook]", '[machines."Mac Book"]', 7, 'machines."Mac Book"', "no good name"),
+        ("[machines.macbook]", '[machines."Mac Book"]', 7, 'machines."Mac Book"', "not a valid name"),
         ('executor = "local"', 'executor = "local"\nhost = "x"', 3, "machines.evo-x2.host", "ssh machines only"),
-        ('timeout = "90s"', 'timeout = "90"', 24, "repos.shop.gates.tests.timeout", "no duration.*10m"),
+        ('timeout = "90s"', 'timeout = "90"', 24, "repos.shop.gates.tests.timeout", "not a duration.*10m"),
         ('timeout = "90s"', "timeout = 90", 24, "repos.shop.gates.tests.timeout", "must be text"),
         ("/srv/git/shop.git", "ext::sh -c id", 20, "repos.shop.url", "transport"),
-        ("/srv/git/shop.git", "--upload-pack=id", 20, "repos.shop.url", "no address"),
-        ("/srv/git/shop.git", "https://me:hunter2@example.org/x", 20, "repos.shop.url", "carries a password"),
-        ('agent = "claude"', 'base = "-f"', 21, "repos.shop.base", "no branch name"),
+        ("/srv/git/shop.git", "--upload-pack=id", 20, "repos.shop.url", "not a repository address"),
+        ("/srv/git/shop.git", "https://me:hunter2@example.org/x", 20, "repos.shop.url", "contains a password"),
+        ('agent = "claude"', 'base = "-f"', 21, "repos.shop.base", "not a branch name"),
         (
             'driver = "claude"',
             'driver = "claude"\nask = ["shell", "bash"]',
@@ -219,12 +219,12 @@ def test_a_repository_file() -> None:
 @pytest.mark.parametrize(
     ("body", "line", "words"),
     [
-        ('run = "pytest -q"', 2, "argv, never a shell"),
+        ('run = "pytest -q"', 2, "argv, not a shell line"),
         ("run = []", 2, "is empty"),
-        ('run = ["-x"]', 2, "begins with an option"),
+        ('run = ["-x"]', 2, "starts with an option"),
         ('run = ["a", "{tree}"]', 2, r"unknown placeholder \{tree\}.*\{junit\} is the only one"),
         ('timeout = "1h"', 1, "gates.tests.run is missing"),
-        ('run = ["a"]\nprotected = ["!x"]', 3, "takes protection away"),
+        ('run = ["a"]\nprotected = ["!x"]', 3, "removes protection"),
         ('run = ["a"]\nprotect = ["x"]', 3, "did you mean `protected`"),
         ('run = ["a"]\nrework_turns = -1', 3, "rework_turns"),
     ],

@@ -59,7 +59,10 @@ def test_a_machine_that_lacks_its_host_key_gets_it_pinned(path: Path) -> None:
 
 def test_a_machine_that_is_there_is_never_overwritten(path: Path) -> None:
     other = KEY.replace("IJ1m", "IJ2m")
-    with pytest.raises(Misused, match="already, with another host_key"), edit_fleet(path, login="boss") as fleet:
+    with (
+        pytest.raises(Misused, match="already exists, with another host_key"),
+        edit_fleet(path, login="boss") as fleet,
+    ):
         fleet.add_machine("macbook", executor="ssh", host="macbook.local", user="agents", host_key=other)
     assert path.read_text() == COMMENTED
 
@@ -68,7 +71,7 @@ def test_a_person_gets_a_further_id_and_keeps_the_role(path: Path) -> None:
     with edit_fleet(path, login="boss") as fleet:
         fleet.add_person("Ann", "admin", ["slack:T1:U2", "slack:T9:U9"])
     assert load_fleet(path, login="boss").people[0].ids == ["telegram::12345", "slack:T1:U2", "slack:T9:U9"]
-    with pytest.raises(Misused, match="with the role admin"), edit_fleet(path, login="boss") as fleet:
+    with pytest.raises(Misused, match="has the role admin"), edit_fleet(path, login="boss") as fleet:
         fleet.add_person("Ann", "viewer", ["slack:T8:U8"])
 
 

@@ -33,7 +33,7 @@ async def test_no_card_says_an_id_where_a_person_has_a_name(tmp_path: Path) -> N
             await there.say("/approve a1"),
         ) for card in cards]  # fmt: skip
         assert "Otto pressed it already" in everything(told[0])
-        assert "Otto allowed it before" in everything(told[1])
+        assert "Otto already allowed it" in everything(told[1])
         await there.store.write(lambda tx: tasks.request_stop(tx, "t1", str(ADA)))
         await flight.move(TaskState.STOPPED, why=f"stopped by {ADA}")
         for words in ("/session t1", "/logs t1", "/sessions", "/status", "/waiting", "/gates t1"):
@@ -88,4 +88,4 @@ async def test_a_retired_persons_id_stays_as_it_is(tmp_path: Path) -> None:
         await flight.ask()
         await there.store.write(lambda tx: approvals.decide(tx, "a1", False, str(gone), ""))
         _, (card,) = await there.say("/approve a1")
-        assert "phone::gone denied it before" in everything(card)
+        assert "phone::gone already denied it" in everything(card)

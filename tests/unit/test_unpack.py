@@ -121,7 +121,7 @@ def test_objects_the_mirror_has_need_not_be_sent(helper: Helper) -> None:
         (b"hello, I am no pack at all", "not a pack"),
         (pack(("blob", BLOB))[:-9], ""),
         (pack(("blob", BLOB), count=7), ""),
-        (pack(("blob", BLOB), count=101), "101 objects, and 100 are allowed"),
+        (pack(("blob", BLOB), count=101), "101 objects; only 100 are allowed"),
         (pack(("blob", BLOB), count=2**32 - 1), "are allowed"),
         (pack(("blob", BLOB))[:30] + b"\xff" * 40, ""),
     ],

@@ -1,4 +1,4 @@
-"""Files that people sent with their words, by the task and the note that they belong to."""
+"""Files that people sent with messages, by task and note."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fleet.store.core import Tx
 from fleet.store.tables import attachments, notes
 
 REQUEST = 0
-"""The note number of what came with a task's request."""
+"""The note number for files of a task's request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file on the controller's disk at ``path``. ``name`` and ``media_type`` are the sender's words."""
+    """A file on the controller's disk at ``path``. ``name`` and ``media_type`` are the sender's claims."""
 
     id: int
     note: int
@@ -27,13 +27,13 @@ class Kept:
 
 
 def add(tx: Tx, task: str, note: int, *, name: str, path: str, media_type: str, size: int) -> None:
-    """Keeps one file with a task's request (``REQUEST``) or with a note."""
+    """Adds a file to a task's request (``REQUEST``) or to a note."""
     row = {"task": task, "note": note, "name": name, "path": path, "media_type": media_type, "size": size}
     tx.connection.execute(insert(attachments), row)
 
 
 def of_note(tx: Tx, task: str, note: int) -> list[Kept]:
-    """What came with one note, in the order it was sent."""
+    """The files of one note, in the order in which they were sent."""
     query = select(attachments).where(attachments.c.task == task, attachments.c.note == note)
     return [
         Kept(row.id, row.note, row.name, row.path, row.media_type, row.size)
@@ -42,14 +42,14 @@ def of_note(tx: Tx, task: str, note: int) -> list[Kept]:
 
 
 def waiting(tx: Tx, session: str, task: str) -> tuple[int, list[Kept]]:
-    """The newest note that waits for a session (0: none), and the files of all that wait."""
+    """The newest note that waits for a session (0: none), and the files of all waiting notes."""
     query = select(notes.c.id).where(notes.c.session == session, notes.c.taken_us == 0).order_by(notes.c.id)
     ids = list(tx.connection.execute(query).scalars())
     return (ids[-1] if ids else 0), [kept for note in ids for kept in of_note(tx, task, note)]
 
 
 def copy(tx: Tx, old: str, new: str) -> None:
-    """A task that is asked for again gets the files of its first request."""
+    """Gives a repeated task the files of the first request."""
     _add_all(tx, new, of_note(tx, old, REQUEST))
 
 

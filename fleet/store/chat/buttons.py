@@ -1,6 +1,6 @@
-"""Buttons: each an opaque token that stands for a command line, bound to a message, a person and its content.
+"""Buttons: opaque tokens for command lines, each bound to a message, a person and its content.
 
-The platform carries the token and nothing else, so a forged, foreign or old button is a token nobody has.
+The platform carries only the token, so a forged, foreign or old button is an unknown token.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def mint(
     lives_us: int = 0,
     put: int = 0,
 ) -> str:
-    """A token for a button in ``chat``. ``person``: only they may press it (empty: whoever has the right).
+    """Makes a token for a button in ``chat``. ``person``: only they may press it (empty: anyone with the right).
     ``put``: the outbox row of the message that carries it (0: any message of the chat).
 
-    ``lives_us``: it is refused after so many microseconds (0: never). A button like this one that the message had
-    before and not pressed keeps its token, so that a card may be drawn again without breaking what is on screen.
+    ``lives_us``: it expires after this many microseconds (0: never). A button that the message already had and that
+    was not pressed keeps its token, so that redrawing a card does not break what is on screen.
     """
     same = (
         (actions.c.adapter == chat.adapter)
@@ -82,15 +82,15 @@ def mint(
 
 
 def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "") -> Pressable:
-    """What pressing this button here means. ``message``: the platform's id of the message it was pressed on,
-    where the platform says so. Raises ``Refused`` when it may not be pressed (any more)."""
+    """What pressing this button here means. ``message``: the platform's id of the message it was pressed on, if
+    known. Raises ``Refused`` when it may not be pressed."""
     row = tx.connection.execute(select(actions).where(actions.c.token == token)).one_or_none()
     if row is None or (row.adapter, row.chat) != (chat.adapter, chat.chat):
-        raise _refused("it is none of this chat's buttons", "Use the newest card.")
+        raise _refused("it is not a button of this chat", "Use the newest card.")
     if message and row.put and message not in (known := _messages(tx, row.put)) and known:
         raise _refused("it belongs to another message", "Use the newest card.")
     if row.person and row.person != person:
-        raise _refused("it was made for somebody else", "Only they may press it.")
+        raise _refused("it is for somebody else", "Only they may press it.")
     if row.once and row.used_us:
         raise _refused(f"{row.used_by} pressed it already", "")
     if row.expires_us and row.expires_us <= tx.now_us():
@@ -99,43 +99,43 @@ def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "") -> P
 
 
 def use(tx: Tx, token: str, by: str) -> None:
-    """Marks the button as pressed, with the effect in one transaction. Raises ``Refused`` the second time."""
+    """Marks the button as pressed, in the transaction of the effect. Raises ``Refused`` the second time."""
     changed = tx.connection.execute(
         update(actions)
         .where(actions.c.token == token, (actions.c.used_us == 0) | ~actions.c.once)
         .values(used_us=tx.now_us(), used_by=by)
     )
     if changed.rowcount == 0:
-        raise _refused("it was pressed already", "")
+        raise _refused("it was already pressed", "")
 
 
 def spent(tx: Tx, chat: ChatRef, put: int, commands: Collection[str]) -> set[tuple[str, str]]:
-    """Of the buttons for these commands that were pressed once and for all on a message: command and digest."""
+    """Command and digest of the once-only buttons for these commands that were pressed on a message."""
     query = select(actions.c.command, actions.c.digest).where(_on(chat, put), actions.c.command.in_(commands))
     return {(row.command, row.digest) for row in tx.connection.execute(query.where(actions.c.used_us != 0))}
 
 
 def spend(tx: Tx, chat: ChatRef, put: int, by: str) -> None:
-    """Marks every once-only button of a message as pressed: it asked one thing, and ``by`` has answered."""
+    """Marks every once-only button of a message as pressed: its one question is answered by ``by``."""
     unused = update(actions).where(_on(chat, put), actions.c.used_us == 0)
     tx.connection.execute(unused.values(used_us=tx.now_us(), used_by=by))
 
 
 def expire(tx: Tx, chat: ChatRef, put: int) -> None:
-    """The once-only buttons of a message are too old from now on: a newer message has them."""
+    """Expires the once-only buttons of a message: a newer message has them."""
     unused = update(actions).where(_on(chat, put), actions.c.used_us == 0)
     tx.connection.execute(unused.values(expires_us=tx.now_us()))
 
 
 def carriers(tx: Tx, chat: ChatRef, commands: Collection[str]) -> list[int]:
-    """The outbox rows of a chat's messages, in all its threads, with an unpressed button for one of these."""
+    """The outbox rows of a chat's messages, in all threads, with an unpressed button for one of these commands."""
     here = (actions.c.adapter == chat.adapter) & (actions.c.chat == chat.chat)
     query = select(actions.c.put).distinct().where(here, actions.c.command.in_(commands), actions.c.used_us == 0)
     return sorted(tx.connection.execute(query).scalars())
 
 
 def shown_digest(tx: Tx, chat: ChatRef, command: str) -> str:
-    """The content that a button for ``command`` was last shown with: in this chat, else in any; empty: in none."""
+    """The content that a button for ``command`` last had, in this chat or else in any; empty when there is none."""
     query = select(actions.c.digest).where(actions.c.command == command)
     here = query.where(actions.c.adapter == chat.adapter, actions.c.chat == chat.chat)
     for scope in (here, query):
@@ -147,14 +147,14 @@ def shown_digest(tx: Tx, chat: ChatRef, command: str) -> str:
 
 
 def _messages(tx: Tx, put: int) -> set[str]:
-    """Every message that a card lives in or lived in; empty before its delivery was recorded."""
+    """Every message that holds or held the card; empty before its delivery was recorded."""
     rows = select(outbox.c.message_id).where((outbox.c.id == put) | (outbox.c.put == put))
     lives = select(cards.c.message_id).where(cards.c.put == put)
     return {found for found in tx.connection.execute(rows.union(lives)).scalars() if found}
 
 
 def _on(chat: ChatRef, put: int) -> ColumnElement[bool]:
-    """The once-only buttons of a message, by the index that begins with the chat."""
+    """The once-only buttons of a message, by the index that starts with the chat."""
     here = (actions.c.adapter == chat.adapter) & (actions.c.chat == chat.chat)
     return here & (actions.c.put == put) & actions.c.once
 

@@ -1,4 +1,4 @@
-"""What the cards in chats say now, by the message they live in: for changing what is there already."""
+"""The current content of cards in chats, by their message, so that they can be changed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from fleet.store.tables import LOOSE, cards, outbox
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A card that can still be changed. ``put`` is the outbox row that posted it, ``card_json`` its newest form
-    (empty when retention took it), ``message_id`` the platform's id of its message, empty before its delivery."""
+    """A card that can still be changed. ``put`` is the outbox row that posted it, ``card_json`` its newest content
+    (empty when retention removed it), ``message_id`` the platform's id of its message, empty before its
+    delivery."""
 
     put: int
     key: str
@@ -25,12 +26,12 @@ class Shown:
 
 
 def loose_key() -> str:
-    """A new key for a card that has one only so that its buttons can be taken away; retention lets go of it."""
+    """A new key for a card that only needs one so that its buttons can be removed; retention drops such cards."""
     return LOOSE + secrets.token_urlsafe(8)
 
 
 def by_put(tx: Tx, put: int) -> Shown | None:
-    """The card that this outbox row posted; ``None`` when it has no key or its key has moved to a newer message."""
+    """The card that this outbox row posted; ``None`` when it has no key or a newer message has its key."""
     posted = outbox.alias("posted")
     query = select(cards).join(
         posted,
@@ -48,7 +49,7 @@ def by_put(tx: Tx, put: int) -> Shown | None:
 
 
 def by_key(tx: Tx, key: str) -> list[Shown]:
-    """Every place where a card of this key lives, in the order in which they were posted."""
+    """All cards with this key, in the order in which they were posted."""
     rows = tx.connection.execute(select(cards).where(cards.c.card_key == key).order_by(cards.c.put)).all()
     return [
         Shown(row.put, key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, row.put))
@@ -57,7 +58,7 @@ def by_key(tx: Tx, key: str) -> list[Shown]:
 
 
 def at(tx: Tx, key: str, chat: ChatRef) -> Shown | None:
-    """The card of this key in this chat and thread; ``None`` when it is nowhere there."""
+    """The card with this key in this chat and thread; ``None`` when there is none."""
     here = (
         (cards.c.card_key == key)
         & (cards.c.adapter == chat.adapter)
@@ -69,7 +70,7 @@ def at(tx: Tx, key: str, chat: ChatRef) -> Shown | None:
 
 
 def set_aside(tx: Tx, card: Shown) -> str:
-    """Gives a card another key, so that a new message can have the old one while this one can still be changed."""
+    """Gives a card another key, so that a new message can take its key while this card can still be changed."""
     key = loose_key()
     at = (
         (cards.c.card_key == card.key)

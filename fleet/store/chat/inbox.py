@@ -1,4 +1,4 @@
-"""What chats sent us: committed before it is acknowledged, settled in the transaction of its effect, once."""
+"""Updates from chats: committed before they are acknowledged, settled in the transaction of their effect, once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SEEN = select(inbox.c.id).where(
     inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
 )
 _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).where(~_SEEN.exists())
-# One statement on the way of every message; no other writer can come between its look and its insert.
+# One statement, since every message takes this path; no other writer can come between the check and the insert.
 _INSERT = insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id)
 _SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
 
@@ -25,7 +25,7 @@ _KNOWN = select(inbox.c.id, inbox.c.state, inbox.c.outcome).where(
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An update that waits for its handler. ``update_id`` is the platform's own key of it."""
+    """An update that waits for its handler. ``update_id`` is the platform's own key."""
 
     id: int
     adapter: str
@@ -35,7 +35,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An update that was received before. ``outcome`` is what its handler kept of its answer."""
+    """An update that was received before. ``outcome`` is the part of the answer that its handler stored."""
 
     id: int
     pending: bool
@@ -43,7 +43,7 @@ class Known:
 
 
 def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
-    """Keeps an update and answers its number; ``None`` when it was received before."""
+    """Stores an update and returns its number; ``None`` when it was received before."""
     row = {
         "adapter": adapter,
         "update_id": update_id,
@@ -59,7 +59,7 @@ def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
 
 
 def pending(tx: Tx) -> list[Received]:
-    """The updates whose effect is not committed, in the order they came."""
+    """The updates whose effect is not committed, in order of arrival."""
     query = select(inbox).where(inbox.c.state == "pending").order_by(inbox.c.id)
     return [
         Received(row.id, row.adapter, row.update_id, bytes(row.payload)) for row in tx.connection.execute(query)
@@ -67,26 +67,26 @@ def pending(tx: Tx) -> list[Received]:
 
 
 def known(tx: Tx, adapter: str, update_id: str) -> Known | None:
-    """The update of this key, if it was received before."""
+    """The update with this key, if it was received before."""
     row = tx.connection.execute(_KNOWN, {"adapter": adapter, "update_id": update_id}).one_or_none()
     return None if row is None else Known(row.id, row.state == "pending", row.outcome)
 
 
 def done(tx: Tx, number: int, outcome: str = "") -> None:
-    """Call in the transaction of the effect. ``outcome`` is kept for whoever sends the same update again.
+    """Call it in the transaction of the effect. ``outcome`` is kept for repeats of the same update.
 
-    Raises ``ValueError`` when it was settled before, as all three do.
+    Raises ``ValueError`` when already settled, as all three do.
     """
     _settle(tx, number, "done", "", outcome)
 
 
 def ignored(tx: Tx, number: int, why: str, outcome: str = "") -> None:
-    """Nothing was to be done about it, because of ``why``."""
+    """The update needs no action, because of ``why``."""
     _settle(tx, number, "ignored", why, outcome)
 
 
 def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
-    """Its handler broke; it is not tried again."""
+    """The update's handler failed; it is not retried."""
     _settle(tx, number, "failed", why, outcome)
 
 

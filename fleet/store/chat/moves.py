@@ -1,4 +1,4 @@
-"""A chat gets a new id (a Telegram group that becomes a supergroup): everything of ours in it moves along."""
+"""A chat gets a new id (a Telegram group becomes a supergroup): everything of ours in it moves along."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from fleet.store.core import Tx
 from fleet.store.tables import actions, cards, outbox, tasks
 
 MOVED = "moved"
-"""What stands for the message of a card that stayed behind: the platform knows no such message in the new chat."""
+"""Replaces the message id of a card that stayed behind: the platform does not know that message in the new chat."""
 
 
 def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
-    """Tasks, buttons, cards and what waits to be sent now belong to chat ``new``.
+    """Moves tasks, buttons, cards and waiting rows to chat ``new``.
 
-    Messages keep no id there, since the platform counts anew: a card that is changed next comes as a new message.
+    Messages keep no id there, since the platform numbers them anew: a card's next change comes as a new message.
     """
     there = select(cards.c.card_key).where(cards.c.adapter == adapter, cards.c.chat == new)
     tx.connection.execute(

@@ -1,7 +1,7 @@
-"""What we say in chats: rows committed with what they tell of, then delivered until they are there.
+"""Messages to chats: committed with what they report, then delivered until they arrive.
 
-A ``put`` is a new message, an ``edit`` changes the message that its card lives in. Per chat and thread, puts leave
-one by one in their order; of the edits of a card only the newest waits, and only once the card has a message.
+A ``put`` is a new message, an ``edit`` changes the message of its card. In each chat and thread, puts are sent one
+by one in order. Of a card's edits only the newest waits, and only once the card has a message.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fleet.store.core import Tx
 from fleet.store.tables import cards, outbox
 
 _UNSETTLED = ("waiting", "in_flight")
-_SOON_PRIORITY = 1  # an edit that answers somebody's press, among the replies
-_EDIT_PRIORITY = 100  # after every put: edits do not ping, so nobody waits for one
+_SOON_PRIORITY = 1  # an edit that answers a button press goes with the replies
+_EDIT_PRIORITY = 100  # after every put: edits do not notify, so nobody waits for them
 _INSERT = insert(outbox).returning(outbox.c.id)
 _CHANGE = update(outbox).where(outbox.c.id == bindparam("row"))
 _AT = and_(*(cards.c[name] == bindparam(f"at_{name}") for name in ("card_key", "adapter", "chat", "thread")))
@@ -32,10 +32,10 @@ _MOVE_CARD = update(cards).where(_AT)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A row on its way. ``message_id`` is the message it edits, empty for a new one.
+    """A claimed row. ``message_id`` is the message it edits, empty for a new one.
 
-    ``again``: an earlier controller died while it was in flight, so it may have arrived already. ``attempts``
-    counts the tries that failed before this one. ``soon``: an edit that somebody waits for.
+    ``again``: an earlier controller died while sending it, so it may have arrived already. ``attempts`` counts the
+    failed tries before this one. ``soon``: an edit that somebody waits for.
     """
 
     id: int
@@ -62,9 +62,9 @@ class Said:
 def put(
     tx: Tx, *, chat: ChatRef, card_json: str, card_key: str = "", ping: bool = False, priority: int, task: str = ""
 ) -> int:
-    """Says something new in a chat; lower ``priority`` first between chats. Answers the row's number.
+    """Queues a new message for a chat; lower ``priority`` goes first between chats. Returns the row's number.
 
-    With a ``card_key``, later edits of that key in this chat go to this message and no longer to an older one.
+    With a ``card_key``, later edits of that key in this chat change this message and not an older one.
     """
     number = _insert(
         tx, "put", chat, card_key=card_key, card_json=card_json, ping=ping, priority=priority, task=task
@@ -82,10 +82,10 @@ def put(
 
 
 def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, soon: bool = False) -> int:
-    """Changes a card wherever it lives, or in ``chat`` only; answers in how many places, 0 when it is nowhere.
+    """Changes a card in all chats, or in ``chat`` only; returns in how many places, 0 when it is nowhere.
 
-    A card that has not left yet leaves in its new form, and a waiting edit gives way to this one. ``soon``: it
-    answers what somebody did just now, and goes before the edits that nobody waits for.
+    A card that is not sent yet is sent in its new form, and a waiting edit is replaced. ``soon``: it answers what
+    somebody just did, and goes before edits that nobody waits for.
     """
     hurry = {"priority": _SOON_PRIORITY} if soon else {}
     query = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
@@ -93,7 +93,7 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
     places = tx.connection.execute(query).all()
     for row in places:
         if row.state == "waiting":
-            _drop_edits(tx, row.put)  # from when it was on its way and came back
+            _drop_edits(tx, row.put)  # left from a delivery that failed
             tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
             continue
         waiting = and_(outbox.c.put == row.put, outbox.c.kind == "edit", outbox.c.state == "waiting")
@@ -113,12 +113,12 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
 
 
 def redraw(tx: Tx, number: int, card_json: str) -> None:
-    """Gives a row that this transaction put its final form; its buttons name the row, so they come after it."""
+    """Replaces the content of a row that this transaction put; buttons name the row, so they are made after it."""
     tx.connection.execute(_CHANGE, {"row": number, "card_json": card_json})
 
 
 def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
-    """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled afterwards."""
+    """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled later."""
     rows = tx.connection.execute(_CLAIM, {"a": adapter, "now": tx.now_us(), "most": limit}).all()
     if rows:
         tx.connection.execute(_CHANGE, [{"row": row.id, "state": "in_flight"} for row in rows])
@@ -140,7 +140,8 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
 
 
 def delivered(tx: Tx, number: int, message_id: str) -> None:
-    """It is there, as the platform's ``message_id``; an edit's differs when its message was gone and it came anew.
+    """It arrived as the platform's ``message_id``; an edit's id differs when its message was gone and it was sent
+    anew.
 
     Raises ``ValueError`` unless it was claimed, as :func:`retry` and :func:`gave_up` do.
     """
@@ -151,7 +152,7 @@ def delivered(tx: Tx, number: int, message_id: str) -> None:
 
 
 def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
-    """It did not get there; it waits until ``not_before_us``. An edit that has a newer one is not kept."""
+    """It did not arrive; it waits until ``not_before_us``. An edit with a newer one is dropped."""
     row = _in_flight(tx, number)
     if row["kind"] == "edit" and _outdated(tx, row):
         tx.connection.execute(delete(outbox).where(outbox.c.id == number))
@@ -162,7 +163,7 @@ def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
 
 
 def gave_up(tx: Tx, number: int, why: str) -> None:
-    """It will never get there. A card that was never posted can be edited no more."""
+    """It can never arrive. A card that was never posted cannot be edited either."""
     row = _in_flight(tx, number)
     _settle(tx, number, "gave_up", why=why)
     if row["kind"] == "put":
@@ -171,15 +172,15 @@ def gave_up(tx: Tx, number: int, why: str) -> None:
 
 
 def in_flight(tx: Tx, adapter: str) -> list[int]:
-    """The rows that were claimed and are not settled."""
+    """The rows that are claimed and not settled."""
     query = select(outbox.c.id).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight")
     return list(tx.connection.execute(query).scalars())
 
 
 def unsettled(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> int:
-    """What is in flight although nobody sends it waits again, marked ``again``: all of it, or these rows of it.
+    """Returns claimed rows that nobody is sending to the queue, marked ``again``: all, or only these rows.
 
-    Answers how many; they come with the next :func:`claim`.
+    Returns how many; the next :func:`claim` includes them.
     """
     query = select(outbox).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight").order_by(outbox.c.id)
     if numbers is not None:
@@ -206,9 +207,9 @@ def said(tx: Tx, chat: ChatRef, numbers: Collection[int], task: str) -> list[Sai
 
 
 def thread_of(tx: Tx, card_key: str, adapter: str, chat: str) -> str:
-    """The thread that hangs under a card in this chat: the one it stands in, else its own message.
+    """The thread of a card in this chat: the one it is in, or else its own message.
 
-    Empty while it was not delivered, or is nowhere here.
+    Empty until it is delivered, or when it is not here.
     """
     query = select(cards.c.thread, cards.c.message_id).where(
         cards.c.card_key == card_key, cards.c.adapter == adapter, cards.c.chat == chat
@@ -225,19 +226,19 @@ def backlog(tx: Tx, chat: ChatRef) -> int:
 
 
 def next_due_us(tx: Tx, adapter: str) -> int | None:
-    """In how many microseconds :func:`claim` will have something; ``None`` when only new rows can change that."""
+    """In how many microseconds :func:`claim` will return something; ``None``: only new rows can change that."""
     first = tx.connection.execute(_DUE, {"a": adapter}).scalar_one_or_none()
     return None if first is None else max(0, first - tx.now_us())
 
 
 def _ready() -> Select[Any]:
-    """Rows of ``:a`` that only time may still hold back: each chat's first put, and edits of posted cards, one at
-    a time."""
+    """Rows of ``:a`` that may be sent, now or later: each chat's first put, and edits of posted cards, one at a
+    time."""
     mine = outbox.alias("mine")
     heads = (
         select(func.min(mine.c.id))
         .where(mine.c.adapter == bindparam("a"), mine.c.kind == "put", mine.c.state.in_(_UNSETTLED))
-        # An expression, so that SQLite looks for what is unsettled, and does not walk all rows chat by chat.
+        # An expression, so that SQLite searches for unsettled rows instead of walking all rows chat by chat.
         .group_by(func.coalesce(mine.c.chat, ""), mine.c.thread)
     )
     other = outbox.alias("other")
@@ -257,7 +258,7 @@ def _ready() -> Select[Any]:
     )
 
 
-# Built once: to put such a statement together and to hash it takes longer than to run it.
+# Built once: building and hashing such a statement takes longer than running it.
 _CLAIM = (
     _ready()
     .where(outbox.c.not_before_us <= bindparam("now"))

@@ -1,8 +1,8 @@
-"""Retention: what was said in chats goes when it is old; what makes a redelivery harmless and a reply found stays.
+"""Retention: removes old chat messages; keeps what makes redelivery harmless and finds the task of a reply.
 
-Rows are walked by their keys, a bounded stretch in each transaction, so that no message waits long for it. A
-stretch changes only what it finds old and whole, so a walk that is broken off is simply begun again. The ledger is
-never touched. The databases use the room again by themselves; a file does not shrink, and nothing depends on that.
+Rows are walked by key, a limited number in each transaction, so that no message waits long. Each step only changes
+old, complete rows, so an interrupted walk simply starts again. The ledger is never touched. The databases reuse
+the space; a file does not shrink, and nothing depends on that.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from fleet.store.core import Store, Tx
 from fleet.store.tables import LOOSE, actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
 
 STRETCH: Final = 500
-"""Rows that one transaction looks at."""
+"""The number of rows that one transaction looks at."""
 
 _Key = TypeVar("_Key", int, str)
 
-# An ended task whose session is not closed yet may still say something.
+# An ended task whose session is not closed may still send something.
 _LIVE = (
     select(tasks.c.id)
     .where(tasks.c.state.in_([str(state) for state in TaskState if state not in ENDS]))
@@ -31,9 +31,9 @@ _LIVE = (
 
 
 async def prune_rows(store: Store, age_us: int, *, stretch: int = STRETCH) -> None:
-    """Prunes inbox, outbox and buttons of what was settled, used or over longer than ``age_us`` ago.
+    """Prunes inbox, outbox and buttons that were settled, used or expired longer than ``age_us`` ago.
 
-    Raises what ``Store.write`` raises; what was pruned until then stays so.
+    Raises what ``Store.write`` raises; what was already pruned stays pruned.
     """
     await _walk(store, partial(inbox_payloads, age_us=age_us, stretch=stretch), 0)
     await _walk(store, partial(outbox_cards, age_us=age_us, stretch=stretch), 0)
@@ -41,10 +41,10 @@ async def prune_rows(store: Store, age_us: int, *, stretch: int = STRETCH) -> No
 
 
 def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
-    """Empties updates that were settled before that age, and their outcomes; their keys stay, so that they are
-    never taken again.
+    """Empties updates settled before that age, and their outcomes; their keys stay, so that they are never
+    accepted again.
 
-    Looks at ``stretch`` rows after the number ``after`` and answers the last one's; ``None``: there is none.
+    Looks at ``stretch`` rows after the number ``after`` and returns the last one's; ``None``: there are none.
     """
     last = _last(tx, inbox.c.id, after, stretch)
     if last is not None:
@@ -56,10 +56,9 @@ def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -
 
 
 def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
-    """Empties rows that were delivered or given up before that age; the message ids by which replies find their
-    task stay. A row that a card lives under, or whose task has not ended, stays whole; a card
-    that has its key for its buttons only is let go of first. Walks as
-    :func:`inbox_payloads` does."""
+    """Empties rows delivered or given up before that age; message ids stay, so that replies find their task. A row
+    that holds a live card, or whose task has not ended, is kept; a card that has a key only for its buttons is
+    dropped first. Walks like :func:`inbox_payloads`."""
     last = _last(tx, outbox.c.id, after, stretch)
     if last is not None:
         here = and_(outbox.c.id > after, outbox.c.id <= last)
@@ -77,9 +76,9 @@ def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> 
 
 
 def dead_buttons(tx: Tx, after: str, *, age_us: int, stretch: int = STRETCH) -> str | None:
-    """Deletes buttons that nobody can press since before that age: pressed once and for all, or expired.
+    """Deletes buttons that nobody could press since before that age: pressed once, or expired.
 
-    A button that nobody knows is refused as these are. Walks as :func:`inbox_payloads` does, by token.
+    Unknown buttons are refused like these. Walks like :func:`inbox_payloads`, by token.
     """
     last = _last(tx, actions.c.token, after, stretch)
     if last is not None:
@@ -92,16 +91,16 @@ def dead_buttons(tx: Tx, after: str, *, age_us: int, stretch: int = STRETCH) -> 
 
 
 def attached(tx: Tx, age_us: int) -> set[str]:
-    """The paths of files that people sent for tasks which have not ended, or did so within that age."""
+    """The paths of files sent for tasks that have not ended, or ended within that age."""
     late = select(tasks.c.id).where(tasks.c.updated_us > tx.now_us() - age_us)
     paths = [select(attachments.c.path).where(attachments.c.task.in_(needed)) for needed in (late, _LIVE)]
     return {path for query in paths for path in tx.connection.execute(query).scalars()}
 
 
 def on_their_way(tx: Tx) -> list[str]:
-    """The cards (JSON) that are neither delivered nor given up, for every adapter there ever was."""
+    """The cards (JSON) that are neither delivered nor given up, for every adapter."""
     found: list[str] = []
-    next_adapter = select(func.min(outbox.c.adapter))  # by the index, which begins with the adapter
+    next_adapter = select(func.min(outbox.c.adapter))  # uses the index, which starts with the adapter
     adapter = tx.connection.execute(next_adapter).scalar()
     while adapter is not None:
         waiting = and_(outbox.c.adapter == adapter, outbox.c.state.in_(("waiting", "in_flight")))
@@ -128,7 +127,7 @@ def _one(stretch: Callable[[Tx, _Key], _Key | None], after: _Key, tx: Tx) -> _Ke
 
 
 def _last(tx: Tx, key: Column[Any], after: _Key, rows: int) -> _Key | None:
-    """The key of the last of the next so many rows."""
+    """The key of the last of the next ``rows`` rows."""
     following = select(key).where(key > after).order_by(key).limit(rows).subquery()
     last: _Key | None = tx.connection.execute(select(func.max(following.c[key.name]))).scalar()
     return last

@@ -1,4 +1,4 @@
-"""Which task a message in a chat is about: by the message of ours it answers, or by the thread it stands in."""
+"""Finds the task of a chat message: by our message that it replies to, or by its thread."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fleet.store.tables import outbox, tasks
 
 
 def task_of_message(tx: Tx, chat: ChatRef, reply_to: str) -> str:
-    """The task's id, or an empty string. ``reply_to`` is the platform's id of the answered message.
+    """The task's id, or an empty string. ``reply_to`` is the platform's id of the replied-to message.
 
-    In a thread it is the newest task that was asked for there, else the one whose card the thread hangs under: a
-    thread that a platform opens under a message carries that message's id, and where threads have ids of their
-    own, the ids of the messages in one are the thread's, a colon, and theirs.
+    In a thread it is the newest task requested there, or else the one whose card started the thread. A thread that
+    a platform opens under a message has that message's id. Where threads have their own ids, the id of a message in
+    one is the thread's, a colon, and its own.
     """
     by_reply = _by_card(tx, chat, reply_to) if reply_to else ""
     if by_reply or not chat.thread:
@@ -29,7 +29,7 @@ def task_of_message(tx: Tx, chat: ChatRef, reply_to: str) -> str:
 
 
 def message_of(tx: Tx, number: int) -> str:
-    """How the platform calls the message that an outbox row became; empty before its delivery was recorded."""
+    """The platform's id of the message of an outbox row; empty before its delivery was recorded."""
     return tx.connection.execute(select(outbox.c.message_id).where(outbox.c.id == number)).scalar() or ""
 
 
@@ -39,7 +39,7 @@ def _by_card(tx: Tx, chat: ChatRef, message_id: str, *, thread: bool = False) ->
     )
     queries = [here.where(outbox.c.message_id == message_id)]
     if thread:
-        # A range by bytes, which an index answers; ";" is the character after ":".
+        # A range by bytes, so that an index can be used; ";" is the character after ":".
         by_bytes = outbox.c.message_id.collate("C" if tx.connection.dialect.name == "postgresql" else "BINARY")
         queries.append(here.where(by_bytes >= f"{message_id}:", by_bytes < f"{message_id};"))
     newest = [tx.connection.execute(query.order_by(outbox.c.id.desc()).limit(1)).one_or_none() for query in queries]

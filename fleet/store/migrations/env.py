@@ -1,4 +1,4 @@
-"""Alembic's entry: runs inside the connection and transaction that ``fleet.store.databases`` hands over."""
+"""Alembic's entry point: uses the connection and transaction of ``fleet.store.databases``."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The first schema, and the triggers that keep the ledger append-only whoever holds the connection."""
+"""The first schema, and the triggers that keep the ledger append-only for every connection."""
 
 from __future__ import annotations
 

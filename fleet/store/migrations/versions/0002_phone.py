@@ -1,4 +1,4 @@
-"""What the chats need: questions with options, a yes for a whole session, reminders, buttons bound to a message,
+"""For the chats: questions with options, permissions for a whole session, reminders, buttons bound to a message,
 and files that people send."""
 
 from __future__ import annotations

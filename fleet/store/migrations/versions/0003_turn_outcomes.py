@@ -1,4 +1,4 @@
-"""How each turn ended: its outcome, the vendor's words, the exit. Turns of before get theirs from the ledger."""
+"""How each turn ended: its outcome, the vendor's words, the exit. Earlier turns get theirs from the ledger."""
 
 from __future__ import annotations
 

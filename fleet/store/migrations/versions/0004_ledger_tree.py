@@ -1,4 +1,4 @@
-"""The ledger's Merkle tree and its counted tool calls, computed from the ledger; two more indexes on it."""
+"""The ledger's Merkle tree and tool call counts, computed from the ledger; two more indexes on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases run on a clock that nobody can set. Older ones last their full time from when they are first seen."""
+"""Leases use a clock that nobody can set. Older leases last their full time from when they are first seen."""
 
 from __future__ import annotations
 

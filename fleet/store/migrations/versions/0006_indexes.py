@@ -1,4 +1,4 @@
-"""Indexes for what was found by reading a whole table."""
+"""Indexes for queries that read a whole table."""
 
 from __future__ import annotations
 
