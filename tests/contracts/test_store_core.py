@@ -244,7 +244,7 @@ def test_what_sqlite_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_not_there_is_not_made_unasked(tmp_path: Path) -> None:
-    with pytest.raises(Misused, match=r"there is none.*airboss serve"):
+    with pytest.raises(Misused, match=r"does not exist.*airboss serve"):
         Store.open(f"sqlite:///{tmp_path / 'none.db'}", create=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -282,7 +282,7 @@ def test_a_full_disk_is_said_and_the_store_goes_on_when_there_is_room(tmp_path: 
         with store.transaction() as tx:
             pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
-        with pytest.raises(StoreUnavailable, match=r"full.*free some space"), store.transaction() as tx:
+        with pytest.raises(StoreUnavailable, match=r"full.*Free some space"), store.transaction() as tx:
             settings.put(tx, "a", "x" * 100_000)
         with store.transaction() as tx:
             tx.connection.exec_driver_sql("PRAGMA max_page_count=100000")

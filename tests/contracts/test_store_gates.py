@@ -148,7 +148,7 @@ def test_a_run_is_closed_once(store: Store) -> None:
     with store.transaction() as tx:
         run = opened(tx, candidate(tx))
         gates.close_run(tx, run, result(run))
-        with pytest.raises(ValueError, match="closed before"):
+        with pytest.raises(ValueError, match="already closed"):
             gates.close_run(tx, run, result(run, None))
 
 
@@ -171,5 +171,5 @@ def test_an_attempt_to_land_is_finished_one_way(store: Store) -> None:
         landings.finish(tx, intent.id, IntentOutcome.DONE)
         landings.finish(tx, intent.id, IntentOutcome.DONE)
         assert landings.open_intents(tx, "shop") == [] and landings.of_task(tx, "t1")[0].outcome == "done"
-        with pytest.raises(ValueError, match="cannot be missed"):
+        with pytest.raises(ValueError, match="cannot become missed"):
             landings.finish(tx, intent.id, IntentOutcome.MISSED)

@@ -181,7 +181,7 @@ async def test_a_full_database_fails_the_whole_group_and_the_next_one_goes_on(tm
         small = put("a", callback=lambda: heard.append("a"))
         found = await together(store, small, put("big", "x" * 100_000), small)
         assert [type(one) for one in found[:2]] == [StoreUnavailable] * 2
-        assert "free some space" in str(found[1]) and "full" in str(found[0])
+        assert "Free some space" in str(found[1]) and "full" in str(found[0])
         assert not isinstance(found[2], Exception), "it came after the group that failed"
         assert await values(store, "a", "big") == ["1", ""]
         assert heard == ["a"]

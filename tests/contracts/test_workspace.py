@@ -279,7 +279,7 @@ async def test_each_limit_is_named_and_nothing_is_taken(world: World) -> None:
     in_force = [roomy]
     workspaces = Workspaces(lambda: in_force[0])
     for limits, words in (
-        (replace(roomy, snapshot_objects=40), "objects, and 40 are allowed"),
+        (replace(roomy, snapshot_objects=40), "objects; only 40 are allowed"),
         (replace(roomy, snapshot_paths=40), "more than 40 changed paths"),
         (replace(roomy, snapshot_bytes=100_000), "more than 100000 bytes"),
     ):

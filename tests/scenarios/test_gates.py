@@ -161,7 +161,7 @@ async def test_a_gate_that_misses_the_network_is_told_how_to_get_it(tmp_path: Pa
     assert result.evidence is not None
     assert str(result.evidence.isolation.network) == ("shared" if network else "none")
     for text in (result.reason, result.tail):
-        assert ("this gate has no network (`network = true`" in text) is not network
+        assert ("this gate has no network; `network = true`" in text) is not network
 
 
 async def test_a_gates_environment_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
