@@ -105,7 +105,7 @@ def test_a_hold_is_released_by_a_person_and_acted_on_once(store: Store) -> None:
         assert approvals.take_decided(tx, session.id) == [], "a hold is no answer for an agent"
         approvals.settle(tx, decision.id)
         assert approvals.hold_decision(tx, task.id) is None
-        with pytest.raises(ValueError, match="before"):
+        with pytest.raises(ValueError, match="already"):
             approvals.settle(tx, decision.id)
 
 

@@ -172,7 +172,7 @@ async def test_an_event_of_another_task_that_was_changed_is_named(
     # The leaf is made to fit: now only the root in the receipt says so, and the kept subtrees where to look.
     forge(home, "UPDATE ledger SET leaf = ? WHERE seq = 2", leaf_hash(forged))
     said = await failing_check(landed, capsys)
-    assert "do not give the root of the receipt" in said and "one of the events 1 to " in said
+    assert "do not give the receipt's root" in said and "one of the events 1 to " in said
 
 
 CHANGES = {
