@@ -6,22 +6,11 @@ input: patterns are anchored on literal text, and repeat possessively or within 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-import logging.handlers
-import os
 import re
 from collections.abc import Iterable
-from io import TextIOWrapper
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, quote_plus
 
-from fleet.untrusted import clean, shortened
-
-SHORTEST = 6  # characters: shorter values (a port, a flag) occur in too many harmless places
-LOG_LIMIT = 20_000  # characters of one log message
+from fleet.secret_forms import SHORTEST, split_over, squeeze, squeezed, written
 
 _TEMPLATE = "‹redacted:{}›"
 
@@ -160,15 +149,25 @@ def _suspicious(text: str) -> bool:
 
 
 class Redactor:
-    """Callable: takes a text, returns it without secrets. ``secrets`` are values, for example of ``.env``."""
+    """Callable: takes a text, returns it without secrets. ``secrets`` are values, for example of ``.env``.
 
-    __slots__ = ("_forms", "_known")
+    A value is known in each form of ``fleet/secret_forms.py``, also where it is split over lines.
+    """
+
+    __slots__ = ("_forms", "_known", "_split")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for value in secrets for form in _forms(value)}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self.know(secrets)
+
+    def know(self, secrets: Iterable[str]) -> None:
+        """Replaces the values that are known: ``.env`` was edited."""
+        values = [*secrets]
+        forms = {form for value in values for form in written(value)}
+        split = {form for value in values for form in squeezed(value)}
+        longest_first = sorted(forms, key=_longest_first)
         # Our own marks match first and stay, so that a secret such as "password" does not split one.
         self._known = re.compile("|".join(map(re.escape, [*_MARKS, *longest_first])))
+        self._split = tuple(form for form in sorted(split, key=_longest_first) if form not in _SQUEEZED_MARKS)
         # A needle that contains another needle is redundant.
         self._forms = tuple(form for form in longest_first if not any(form != o and o in form for o in forms))
 
@@ -180,6 +179,8 @@ class Redactor:
             if form in text:
                 text = self._known.sub(_mark_known, text)
                 break
+        if self._split and "\n" in text:
+            text = self._joined(text)
         if not _suspicious(text):
             return text
         for shape in _SHAPES:
@@ -187,108 +188,27 @@ class Redactor:
                 text = shape.pattern.sub(shape.replacement, text)
         return text
 
+    def _joined(self, text: str) -> str:
+        """``text`` without values that are split over lines."""
+        found = squeeze(text)
+        for form in self._split:
+            if form in found:
+                for start, end in reversed(split_over(text, form)):
+                    text = text[:start] + _TEMPLATE.format("secret") + text[end:]
+                found = squeeze(text)
+        return text
+
     def __repr__(self) -> str:
         return "Redactor(…)"
 
 
 _MARKS = frozenset(_TEMPLATE.format(kind) for kind in ("secret", *(shape.kind for shape in _SHAPES)))
+_SQUEEZED_MARKS = " ".join(map(squeeze, _MARKS))
+
+
+def _longest_first(form: str) -> tuple[int, str]:
+    return -len(form), form
 
 
 def _mark_known(found: re.Match[str]) -> str:
     return found.group() if found.group() in _MARKS else _TEMPLATE.format("secret")
-
-
-def _forms(value: str) -> set[str]:
-    """The forms in which a value appears: as it is, in a URL, in JSON, and line by line."""
-    written = {value, quote(value), quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
-    written |= {json.dumps(value, ensure_ascii=False)[1:-1]}
-    written |= {line.strip() for line in value.splitlines() if len(line.strip()) >= 16}
-    return {form for form in written if len(form) >= SHORTEST}
-
-
-class RedactingFilter(logging.Filter):
-    """Redacts and cleans each record of a handler: message, traceback and stack. Add it to handlers.
-
-    (A filter on a logger does not see what its child loggers log.)
-    """
-
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__()
-        self._redactor = redactor
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Always true: records are changed, never dropped."""
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            message = f"{record.msg} {record.args}"
-        record.msg, record.args = self._safe(message), None
-        if record.exc_info:
-            record.exc_text = record.exc_text or logging.Formatter().formatException(record.exc_info)
-            record.exc_info = None
-        if record.exc_text:
-            record.exc_text = self._safe(record.exc_text)
-        if record.stack_info:
-            record.stack_info = self._safe(record.stack_info)
-        return True
-
-    def _safe(self, text: str) -> str:
-        # Cleaned first: a terminal code inside a secret would hide it from the redactor.
-        return shortened(self._redactor(clean(text, len(text))), LOG_LIMIT)
-
-
-#: Their INFO lines contain tokens in URLs, or people's whole messages.
-QUIET_LOGGERS = (
-    "aiohttp",
-    "alembic",
-    "apscheduler",
-    "asyncssh",
-    "httpcore",
-    "httpx",
-    "matplotlib",
-    "slack_bolt",
-    "slack_sdk",
-    "sqlalchemy",
-    "telegram",
-)
-
-
-class _PrivateLog(logging.handlers.RotatingFileHandler):
-    """A rotating log that only its owner can read."""
-
-    def _open(self) -> TextIOWrapper:
-        for older in Path(self.baseFilename).parent.glob(f"{Path(self.baseFilename).name}.*"):
-            with contextlib.suppress(OSError):
-                older.chmod(0o600)  # rotated by a version that made it readable for others
-        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.fchmod(handle, 0o600)
-        return os.fdopen(handle, "a", encoding="utf-8")
-
-
-def setup_logging(home: Path, *, level: int = logging.INFO, console: bool = True) -> Redactor:
-    """Logs to ``home/airboss.log`` (0600, 4 times 5 MB) and, with ``console``, to standard error; redacted.
-
-    Returns the redactor, which knows the values of ``home/.env``. Calling it again replaces the earlier set-up.
-    Raises ``Misused`` when ``.env`` cannot be read, ``OSError`` when the log cannot be written.
-    """
-    from fleet.config.secrets import Secrets
-
-    redactor = Redactor(Secrets.load(home).values())
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handlers: list[logging.Handler] = [_PrivateLog(home / "airboss.log", maxBytes=5_000_000, backupCount=3)]
-    if console:
-        handlers.append(logging.StreamHandler())
-    root = logging.getLogger()
-    for old in [
-        handler for handler in root.handlers if any(isinstance(f, RedactingFilter) for f in handler.filters)
-    ]:
-        root.removeHandler(old)
-        old.close()
-    for handler in handlers:
-        handler.addFilter(RedactingFilter(redactor))
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        root.addHandler(handler)
-    root.setLevel(level)
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return redactor

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bot.app import App
-from fleet.redact import setup_logging
+from fleet.logs import setup_logging
 from fleet.supervise import alongside, first
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fleet.redact import _SHAPES, Redactor, setup_logging
+from fleet.logs import setup_logging
+from fleet.redact import _SHAPES, Redactor
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -111,6 +114,50 @@ def test_a_known_value_is_found_however_it_is_written(write: Callable[[str], str
     assert Redactor([secret])(write(secret)).strip('"') == "‹redacted:secret›"
 
 
+@given(st.text(LETTERS + "+/ -_ß€", min_size=8, max_size=40), st.binary(max_size=5), st.binary(max_size=5))
+def test_base64_and_hex_give_no_value_away_wherever_it_begins(value: str, before: bytes, after: bytes) -> None:
+    redactor, data = Redactor([value]), before + value.encode() + after
+    for encoded in (base64.b64encode(data), base64.urlsafe_b64encode(data), data.hex().encode()):
+        told = redactor(encoded.decode())
+        assert "‹redacted:secret›" in told
+        assert redactor(told) == told
+    assert "‹redacted:secret›" in redactor(value.encode().hex().upper())
+
+
+KEY = "demo-Key/81+ZQ.0123456789_abcdef"
+SPLIT = [
+    f"{KEY[:12]}\n{KEY[12:]}",
+    f'key = "{KEY[:12]}" + \\\r\n    "{KEY[12:]}"',
+    f"key: >-\n  {KEY[:9]}\n  {KEY[9:20]}\n  {KEY[20:]}",
+    f"+  '{KEY[:15]}'\n+  '{KEY[15:]}'",
+    f"# {KEY[:15]}\n# {KEY[15:]}",
+    "\n".join(KEY),
+    "\n".join(textwrap.wrap(base64.b64encode(f"user:{KEY}".encode()).decode(), 20)),
+    "\n".join(textwrap.wrap(KEY.encode().hex(), 16)),
+]
+
+
+@pytest.mark.parametrize("text", SPLIT)
+def test_a_value_that_is_split_over_lines_does_not_pass(text: str) -> None:
+    told = Redactor(["hunter2", KEY])(f"before\n{text}\nafter it")
+    assert told.startswith("before\n") and told.endswith("\nafter it")
+    assert "‹redacted:secret›" in told
+    assert not any(piece in told for piece in (KEY[:9], KEY[-9:], KEY.encode().hex()[:16]))
+    assert Redactor(["hunter2", KEY])(told) == told
+
+
+def test_what_only_resembles_a_value_in_one_line_or_is_too_short_stays() -> None:
+    redactor = Redactor(["correct-horse-battery", "ab-cd-ef-gh"])
+    for text in ("correct horse battery", "ab\ncd\nef\ngh"):
+        assert redactor(text) == text
+
+
+def test_an_edited_env_is_known_from_then_on() -> None:
+    redactor = Redactor(["the-old-value-of-it"])
+    redactor.know(["the-new-value-of-it"])
+    assert redactor("the-new-value-of-it") == "‹redacted:secret›"
+
+
 def test_of_two_known_values_the_longer_is_cut_out_whole() -> None:
     assert Redactor(["hunter2-", "hunter2-and-more"])("x hunter2-and-more") == "x ‹redacted:secret›"
 
@@ -162,7 +209,8 @@ def _known(found: str) -> str:
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "1", " ", "\n", "eyJ", "eyJa.", "://", "://a:", "@", "-----BEGIN PRIVATE KEY-----",
+    ["a", "1", " ", "\n", "eyJ", "eyJa.", "hunter2\nhunter2", "hunter\n2",
+     "://", "://a:", "@", "-----BEGIN PRIVATE KEY-----",
      "authorization: bearer ", "sk-", "xoxb-", "AKIA", "11111:a", "hunter2hunte",
      "aws_secret_access_key = a", "bearer "],
 )  # fmt: skip
