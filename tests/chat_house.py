@@ -206,7 +206,7 @@ async def house(
         )
         core = ChatCore(context, outbox, supervisor)
         files = directory / "files" if documents else None
-        notifier = Notifier(outbox, lambda: in_force[0], supervisor, breath=0, redraw=redraw, files=files)
+        notifier = Notifier(outbox, lambda: in_force[0], supervisor, pause=0, redraw=redraw, files=files)
         deliverer = Deliverer(outbox, (phone, *more), supervisor)
         deliverer.start()
         await notifier.start()

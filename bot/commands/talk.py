@@ -19,7 +19,7 @@ from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, mutes
 from bot.telling.progress import Progress, footer
-from bot.telling.sounds import DAY_MINUTES, Level, Wish, set_wish, wish_of
+from bot.telling.sounds import DAY_MINUTES, Level, SoundSettings, save_sound_settings, sound_settings
 from fleet.errors import Refused
 from fleet.flight import notes
 from fleet.flight.notes import Reach
@@ -95,7 +95,7 @@ async def mute(context: Context, call: Call) -> Effect:
     if given in ("off", "no", "end"):
         return _muted(context, call, None)
     if given in ("", "on", "forever"):
-        return _muted(context, call, mutes.FOR_EVER)
+        return _muted(context, call, mutes.FOREVER)
     found = _SPAN.match(given)
     if found is None:
         raise MUTE.misused(f"{given[:20]!r} is not a length of time")
@@ -142,24 +142,24 @@ async def notify(context: Context, call: Call) -> Effect:
     def effect(posts: Posts) -> None:
         tx = posts.tx
         config, person = context.config(), call.message.sender
-        wish = wish_of(tx, config, person)
+        settings_now = sound_settings(tx, config, person)
         for word in given:
             if word in _LEVELS:
-                wish = replace(wish, level=Level(word))
+                settings_now = replace(settings_now, level=Level(word))
             elif hours := _HOURS.match(word):
                 begin, end = (_minute(hours.group(at), hours.group(at + 1)) for at in (1, 3))
-                wish = replace(wish, quiet_from=begin, quiet_to=end)
+                settings_now = replace(settings_now, quiet_from=begin, quiet_to=end)
             elif word == "off":
-                wish = replace(wish, quiet_from=0, quiet_to=0)
+                settings_now = replace(settings_now, quiet_from=0, quiet_to=0)
             elif word != "quiet" and word != zone.lower():
                 raise NOTIFY.misused(f"{word[:20]!r} is not a level or a time")
         if zone:
-            wish = replace(wish, zone=_zone(zone))
-        set_wish(tx, config, person, wish)
+            settings_now = replace(settings_now, zone=_zone(zone))
+        save_sound_settings(tx, config, person, settings_now)
         quiet = "no quiet hours"
-        if wish.quiet_from != wish.quiet_to:
-            quiet = f"quiet {_hours(wish)} {wish.zone}: only a task's end makes a sound during them"
-        card = Card(line(f"You hear: {wish.level}"), (line(_HEARS[wish.level]), line(quiet)))
+        if settings_now.quiet_from != settings_now.quiet_to:
+            quiet = f"quiet {_hours(settings_now)} {settings_now.zone}: only a task's end makes a sound during them"
+        card = Card(line(f"You hear: {settings_now.level}"), (line(_HEARS[settings_now.level]), line(quiet)))
         reply(call, card)(posts)
 
     return effect
@@ -172,7 +172,7 @@ def _minute(hour: str, minute: str | None) -> int:
     return found % DAY_MINUTES
 
 
-def _hours(wish: Wish) -> str:
+def _hours(wish: SoundSettings) -> str:
     return "-".join(f"{at // 60:02d}:{at % 60:02d}" for at in (wish.quiet_from, wish.quiet_to))
 
 

@@ -1,5 +1,5 @@
-"""An agent's answer, whole: as text when it is short, as two or three messages when a phone reads those better than
-a file, else as a file with its beginning shown. All of it leaves in one transaction: every piece arrives or none.
+"""An agent's whole answer: as text when it is short, as two or three messages when they read better on a phone than
+a file, else as a file with its first lines shown. One transaction posts all of it: every piece arrives or none.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from fleet.store.core import Tx
 from fleet.untrusted import Untrusted, clean, shortened
 
 LIMIT: Final = 1 << 20
-"""Characters of an answer; of a longer one the middle is left out, and how much that is stands there."""
+"""Characters of an answer; a longer one is cut in the middle, and says how much is missing."""
 
 MESSAGES: Final = 3
 MESSAGE: Final = 2_800
-"""The weight of one message: what every chat shows uncut, on a phone two or three screens."""
+"""The weight of one message: what every chat shows uncut; two or three screens on a phone."""
 
 _LINE_WEIGHT: Final = 70  # a line weighs this at least, so that a message has 40 at most
 _HEAD_LINES: Final = 10
@@ -50,11 +50,11 @@ def last_words(tx: Tx, task_id: str) -> str:
 
 
 def answer_cards(tx: Tx, task: Task, base: str, files: Path | None) -> list[Card]:
-    """The messages that bring the answer, in their order. ``base`` is their footer; ``files`` a directory for
+    """The messages with the answer, in order. ``base`` is their footer; ``files`` a directory for
     documents (``None``: there is none)."""
-    every = [turn for one in sessions.of_task(tx, task.id) for turn in sessions.turns(tx, one.id)]
+    every = [turn for session in sessions.of_task(tx, task.id) for turn in sessions.turns(tx, session.id)]
     claim = every[-1].claim if every else ""
-    text = max((_shown(tx, words) for words in (claim, last_words(tx, task.id))), key=len)
+    text = max((_safe(tx, words) for words in (claim, last_words(tx, task.id))), key=len)
     card = Card(
         title=line(f"{task.id} · ", one_line(task.prompt, 60)),
         actions=(Action("Log", f"/logs {task.id}", once=False),),
@@ -70,19 +70,19 @@ def answer_cards(tx: Tx, task: Task, base: str, files: Path | None) -> list[Card
     said = line(f"{task.agent} answers, in its own words; nothing checked them:")
     if pieces or files is None:
         return [replace(card, lines=(said,), body=Untrusted(text))]
-    head, told = _head(text)
+    head, how_much = _head(text)
     return [
         replace(
             card,
-            lines=(said, told),
+            lines=(said, how_much),
             body=Untrusted(head),
             document=documents.kept(files, f"{task.id}-answer.txt", text),
         )
     ]
 
 
-def _shown(tx: Tx, words: str) -> str:
-    """The words without secrets and codes (cleaned first: a code inside would hide a secret), and blank margins."""
+def _safe(tx: Tx, words: str) -> str:
+    """The words without secrets, codes (removed first: a code inside would hide a secret) and blank margins."""
     text = clean(words, len(words) + 1)
     text = tx.store.redact(text) if tx.store.redact else text
     return shortened(_BLANK_LINES.sub("", text).rstrip(), LIMIT)
@@ -101,7 +101,7 @@ def _messages(text: str) -> list[str]:
 
 
 def _pieces(card: Card, task: Task, pieces: list[str]) -> list[Card]:
-    """Only the first one mentions whom it is for, and only the last one has the buttons."""
+    """Only the first one mentions the requester, and only the last one has the buttons."""
     cards: list[Card] = []
     for number, piece in enumerate(pieces, 1):
         title, mention = line(f"{task.id} · the answer continues"), ""
@@ -117,7 +117,7 @@ def _pieces(card: Card, task: Task, pieces: list[str]) -> list[Card]:
 
 
 def _head(text: str) -> tuple[str, Line]:
-    """The beginning of a text that is a file, and how much of it that is."""
+    """The start of a text that is sent as a file, and how much of it that is."""
     rows = text.split("\n")
     head = "\n".join(rows[:_HEAD_LINES])
     if utf16(head) <= _HEAD and len(rows) > _HEAD_LINES:

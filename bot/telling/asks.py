@@ -1,7 +1,8 @@
-"""The cards of what waits for a person: an agent's request, its question, a held change; and what became of them.
+"""The cards of what waits for a person: an agent's request, its question, a held change, a stalled turn; and how
+each was decided.
 
-A yes binds to exactly what the card shows. What cannot be shown whole goes along as a document; where it cannot,
-there is no button that says yes.
+An approval binds to exactly what the card shows. A request that is too long to show is attached as a document;
+without one, the card has no button to approve it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fleet.store.approvals import EXPIRED, Approval
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted, clean
 
-APPROVES: Final = "approves this command line, not the files it reads"
+APPROVES: Final = "Approving covers this command line, not the files it reads"
 SHOWN_CHARACTERS: Final = 2_400
 SHOWN_LINES: Final = 24
 REMIND_US: Final = 30 * 60_000_000
@@ -32,7 +33,7 @@ _VERBS: Final = {
     "allow": "approved",
     "deny": "denied",
     "answer": "answered",
-    "go-on": "goes on",
+    "go-on": "continues",
     "judge": "judged as it is",
 }
 _YES: Final = ("allow", "answer", "go-on", "judge")
@@ -48,9 +49,9 @@ _GO_ON: Final = "A person is back. If you still need what expired without an ans
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What a card says of where and for whom: ``base`` is its footer, ``machine`` where the agent runs, ``person``
-    the name of whoever asked for the task, ``files`` a directory for documents (``None``: there is none)."""
+class AskContext:
+    """Where a question comes from and for whom: ``base`` is the card's footer, ``machine`` where the agent runs,
+    ``person`` the name of the task's requester, ``files`` a directory for documents (``None``: there is none)."""
 
     base: str
     machine: str = ""
@@ -64,7 +65,7 @@ def key(asked: Approval) -> str:
 
 
 def reminder_key(asked: Approval) -> str:
-    """The card key of the message that brings it up again."""
+    """The card key of the reminder."""
     return f"remind:{asked.id}"
 
 
@@ -74,32 +75,32 @@ def go_on(task: Task) -> str:
 
 
 def binding(asked: Approval) -> str:
-    """What a yes binds to: the whole request and its place, or the commit and tree that are held."""
+    """What an approval binds to: the whole request and its directory, or the commit and tree that are held."""
     parts = (asked.id, asked.request, asked.directory, asked.commit, asked.tree)
     return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def ask_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
+def ask_card(tx: Tx, task: Task, asked: Approval, context: AskContext) -> Card:
     """What waits, as a message with buttons."""
     if asked.kind == "hold":
-        return _hold_card(task, asked, ground)
+        return _hold_card(task, asked, context)
     if asked.kind == "stall":
-        return _stall_card(tx, task, asked, ground)
+        return _stall_card(tx, task, asked, context)
     if asked.questions:
-        return _question_card(task, asked, ground)
-    return _permission_card(tx, task, asked, ground)
+        return _question_card(task, asked, context)
+    return _permission_card(tx, task, asked, context)
 
 
-def reminder_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
-    """The same again, because it still waits and the end comes near."""
-    card = ask_card(tx, task, asked, ground)
+def reminder_card(tx: Tx, task: Task, asked: Approval, context: AskContext) -> Card:
+    """The same card again: it still waits and will soon expire."""
+    card = ask_card(tx, task, asked, context)
     left = words.duration(asked.expires_us - tx.now_us()) if asked.expires_us else ""
-    title = line(f"⏳ {task.id} · {asked.id} still waits for you", f": {left} left" if left else "")
+    title = line(f"⏳ {task.id} · {asked.id} is still waiting for you", f": {left} left" if left else "")
     return replace(card, title=title, lines=(card.title, *card.lines))
 
 
 def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
-    """What becomes of a question's card: its buttons go, and it says who answered and when."""
+    """A question's card after the decision: without buttons, with who answered and when."""
     if asked.decision == "deny" and asked.decided_why == EXPIRED:
         return _expired_card(task, asked, base)
     verb = _VERBS.get(asked.decision, asked.decision)
@@ -120,7 +121,7 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
         title=line(f"{task.id} · {asked.id} · expired, denied"),
         lines=(
             line(one_line(what(asked), 120)),
-            line(f"Nobody answered until {words.clock(asked.expires_us)}; the agent was told no."),
+            line(f"No answer by {words.clock(asked.expires_us)}. The request was denied."),
         ),
         actions=(
             Action("Go on", go_on(task)),
@@ -132,41 +133,41 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
     )
 
 
-def _hold_card(task: Task, held: Approval, ground: Ground) -> Card:
+def _hold_card(task: Task, held: Approval, context: AskContext) -> Card:
     digest = binding(held)
     return Card(
         title=line(f"{task.id} · {held.id} · held for a person"),
         lines=(line(one_line(held.reason, 300)),),
-        fields=(field("Commit", words.short(held.commit)), field("For", ground.person or task.requester)),
+        fields=(field("Commit", words.short(held.commit)), field("For", context.person or task.requester)),
         actions=(
             Action("Approve", f"/approve {held.id}", digest=digest),
             Action("Deny", f"/deny {held.id}", digest=digest),
             Action("Diff", f"/diff {task.id}", once=False),
         ),
-        footer=ground.base,
+        footer=context.base,
         tone=Tone.WAITING,
         mention=task.requester,
     )
 
 
-def _stall_card(tx: Tx, task: Task, stall: Approval, ground: Ground) -> Card:
+def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Card:
     """How the turn ended, in the vendor's words, and what a person can do about it."""
     turn = sessions.turns(tx, stall.session)[-1]
     digest = binding(stall)
     lines = [line("“", one_line(turn.error, 300), "”")] if turn.error else []
     if turn.claim and turn.claim != turn.error:
-        lines.append(line("It said last: “", one_line(turn.claim, 120), "”"))
+        lines.append(line("Last message: “", one_line(turn.claim, 120), "”"))
     if "SIGKILL" in turn.exit:
         lines.append(line("SIGKILL often means that the machine ran out of memory."))
     if stall.request:
         lines.append(line("The work is kept, without a snapshot: ", one_line(stall.request, 160)))
     elif task.mode is TaskMode.CHANGE:
         lines.append(line("Nothing was judged. The work is kept." if stall.commit else "No file was changed."))
-    fields = [field("Turn", str(turn.number)), field("For", ground.person or task.requester)]
+    fields = [field("Turn", str(turn.number)), field("For", context.person or task.requester)]
     if turn.exit:
         fields.insert(0, field("Exit", turn.exit))
-    if ground.machine:
-        fields.append(field("On", ground.machine))
+    if context.machine:
+        fields.append(field("On", context.machine))
     if stall.commit:
         fields.append(field("Commit", words.short(stall.commit)))
     judge = (Action("Judge as it is", f"/judge {task.id}", digest=digest),) if stall.commit else ()
@@ -181,13 +182,13 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, ground: Ground) -> Card:
             Action("Stop", f"/stop {task.id}"),
             *diff,
         ),
-        footer=ground.base,
+        footer=context.base,
         tone=Tone.WAITING,
         mention=task.requester,
     )
 
 
-def _question_card(task: Task, asked: Approval, ground: Ground) -> Card:
+def _question_card(task: Task, asked: Approval, context: AskContext) -> Card:
     digest = binding(asked)
     every = questions.from_json(asked.questions)
     lines: list[Line] = []
@@ -207,9 +208,9 @@ def _question_card(task: Task, asked: Approval, ground: Ground) -> Card:
     return Card(
         title=line(f"{task.id} · {asked.id} · the agent asks you"),
         lines=tuple(lines),
-        fields=_where(task, asked, ground),
+        fields=_where(task, asked, context),
         actions=(*buttons, Action("No answer", f"/deny {asked.id}", digest=digest)),
-        footer=ground.base,
+        footer=context.base,
         tone=Tone.WAITING,
         mention=task.requester,
     )
@@ -222,41 +223,41 @@ def _by_button(every: tuple[Question, ...]) -> bool:
 
 def _how_to_answer(every: tuple[Question, ...]) -> str:
     if len(every) > 1:
-        return "Answer this message: one line for each, an option's number or your own words."
+        return "Reply to this message: one line for each, an option's number or your own words."
     if not _by_button(every):
-        return "Answer this message in your own words."
+        return "Reply to this message in your own words."
     several = " with several numbers (1, 2), or" if every[0].many else ""
-    return f"Press one, or answer this message{several} in your own words."
+    return f"Press a button, or reply to this message{several} in your own words."
 
 
 def chosen(asked: Approval, said: str) -> str:
-    """The answer that is meant: options by their numbers, or the words themselves."""
+    """The answer: the options of the numbers that were given, or the words themselves."""
     return questions.meant(questions.from_json(asked.questions), said)
 
 
-def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Card:
+def _permission_card(tx: Tx, task: Task, asked: Approval, context: AskContext) -> Card:
     digest = binding(asked)
     text = what(asked)
-    hidden = tx.store.redact(text) if tx.store.redact else text
-    shown = "".join(ch if ch in "\n\t" or clean(ch) == ch else f"\\u{ord(ch):04x}" for ch in hidden)
-    lines = [line(one_line(asked.reason, 120)), line(f"A yes {APPROVES}.")]
-    if hidden != text:
+    redacted = tx.store.redact(text) if tx.store.redact else text
+    visible = "".join(ch if ch in "\n\t" or clean(ch) == ch else f"\\u{ord(ch):04x}" for ch in redacted)
+    lines = [line(one_line(asked.reason, 120)), line(f"{APPROVES}.")]
+    if redacted != text:
         lines.append(line("A secret is hidden."))
-    if shown != hidden:
+    if visible != redacted:
         lines.append(line("Invisible characters are shown as \\uXXXX."))
-    whole = len(shown) <= SHOWN_CHARACTERS and shown.count("\n") < SHOWN_LINES
+    whole = len(visible) <= SHOWN_CHARACTERS and visible.count("\n") < SHOWN_LINES
     document = ""
-    if not whole and ground.files is not None:
-        document = documents.kept(ground.files, f"{asked.id}-{digest[:12]}.txt", shown)
+    if not whole and context.files is not None:
+        document = documents.kept(context.files, f"{asked.id}-{digest[:12]}.txt", visible)
     if not whole:
-        head = "\n".join(shown[: SHOWN_CHARACTERS // 2].split("\n")[: SHOWN_LINES // 2])
+        head = "\n".join(visible[: SHOWN_CHARACTERS // 2].split("\n")[: SHOWN_LINES // 2])
         lines.append(
             line("Too long to show: the document has all of it, and the buttons apply to the document.")
             if document
-            else line("Too long to show here; here you can only deny it.")
+            else line("Too long to show here. Here you can only deny it.")
         )
     else:
-        head = shown
+        head = visible
     allow = (
         Action("Allow once", f"/approve {asked.id}", digest=digest),
         Action("Allow for this session", f"/approve {asked.id} session", digest=digest),
@@ -268,20 +269,20 @@ def _permission_card(tx: Tx, task: Task, asked: Approval, ground: Ground) -> Car
             " asks to run" if asked.command else " asks to act",
         ),
         lines=tuple(lines),
-        fields=_where(task, asked, ground),
+        fields=_where(task, asked, context),
         body=Untrusted(head),
         actions=(*(allow if whole or document else ()), Action("Deny", f"/deny {asked.id}", digest=digest)),
-        footer=ground.base,
+        footer=context.base,
         tone=Tone.WAITING,
         mention=task.requester,
         document=document,
     )
 
 
-def _where(task: Task, asked: Approval, ground: Ground) -> tuple[Field, ...]:
-    fields = [field("For", ground.person or task.requester)]
-    if ground.machine:
-        fields.append(field("On", ground.machine))
+def _where(task: Task, asked: Approval, context: AskContext) -> tuple[Field, ...]:
+    fields = [field("For", context.person or task.requester)]
+    if context.machine:
+        fields.append(field("On", context.machine))
     if asked.directory:
         fields.append(field("In", one_line(asked.directory, 160)))
     return (*fields, field("Waits until", words.clock(asked.expires_us)))
@@ -294,5 +295,5 @@ def what(asked: Approval) -> str:
     if asked.kind == "stall":
         return asked.reason
     if asked.questions:
-        return " / ".join(one.text for one in questions.from_json(asked.questions))
+        return " / ".join(question.text for question in questions.from_json(asked.questions))
     return asked.command or "\n".join(asked.paths) or asked.request

@@ -1,4 +1,4 @@
-"""No button lies: what was pressed, or would do nothing any more, goes from the cards that are in chats already."""
+"""Removes buttons from cards in chats once they were pressed or would do nothing."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from fleet.store.core import Tx
 
 
 def pressed(posts: Posts, button: button_rows.Pressable, by: str) -> None:
-    """Takes a once-only button that was just pressed from its card; of a choice all, and the card says which."""
-    one = card_rows.by_put(posts.tx, button.put) if button.once else None
-    if one is None or not one.card_json:
+    """Removes a once-only button that was just pressed from its card. Of a choice it removes all, and the card says
+    which was pressed."""
+    posted = card_rows.by_put(posts.tx, button.put) if button.once else None
+    if posted is None or not posted.card_json:
         return
-    card = Card.from_json(one.card_json)
+    card = Card.from_json(posted.card_json)
     label = next((action.label for action in card.actions if action.token == button.token), "")
     if not label:
         return  # what it did has changed the card already
     if not card.choice:
-        _keep(posts, one, lambda action: action.token != button.token, soon=True)
+        _keep(posts, posted, lambda action: action.token != button.token, soon=True)
         return
-    button_rows.spend(posts.tx, one.chat, button.put, by)
+    button_rows.spend(posts.tx, posted.chat, button.put, by)
     rest = tuple(action for action in card.actions if not action.once)
     answered = replace(card, lines=(line(f"✓ {label}"),), actions=rest, tone=Tone.PLAIN, choice=False)
-    posts.repost(one.chat, answered, key=one.key, soon=True)
+    posts.repost(posted.chat, answered, key=posted.key, soon=True)
 
 
 def withdraw(posts: Posts, chat: ChatRef, *commands: str) -> None:
-    """Takes the buttons for these commands from every card of the chat."""
+    """Removes the buttons for these commands from every card of the chat."""
     for put in button_rows.carriers(posts.tx, chat, commands):
-        one = card_rows.by_put(posts.tx, put)
-        if one is not None and one.card_json:
-            _keep(posts, one, lambda action: action.command not in commands)
+        posted = card_rows.by_put(posts.tx, put)
+        if posted is not None and posted.card_json:
+            _keep(posts, posted, lambda action: action.command not in commands)
 
 
 def ended(posts: Posts, task: Task) -> None:
-    """The task has ended: what its cards offered meanwhile goes. Its last card offers what there is to do now."""
+    """The task has ended: removes the buttons that only work on an open task."""
     withdraw(posts, task.origin, *_while_open(task), _retry(task))
 
 
-def honest(tx: Tx, task: Task, card: Card) -> Card:
-    """The card without those buttons of this task that would do nothing as it stands."""
+def without_dead_buttons(tx: Tx, task: Task, card: Card) -> Card:
+    """The card without those buttons of this task that would do nothing now."""
     offered = {action.command for action in card.actions}
     gone: set[str] = set()
     if task.state in ENDS:
@@ -61,31 +62,31 @@ def honest(tx: Tx, task: Task, card: Card) -> Card:
 
 
 def change(posts: Posts, key: str, card: Card, *, soon: bool = True) -> None:
-    """Changes the card of this key in every chat where it lives; ``soon`` when somebody's press waits for it."""
-    for one in card_rows.by_key(posts.tx, key):
-        posts.repost(one.chat, card, key=key, soon=soon)
+    """Changes the card of this key in every chat that has it; ``soon`` when it answers somebody's press."""
+    for posted in card_rows.by_key(posts.tx, key):
+        posts.repost(posted.chat, card, key=key, soon=soon)
 
 
 def supersede(posts: Posts, key: str, chat: ChatRef) -> None:
-    """Stops the once-only buttons of the cards of this key in a chat, because a new message gets the key now."""
-    for one in card_rows.by_key(posts.tx, key):
-        if (one.chat.adapter, one.chat.chat) != (chat.adapter, chat.chat):
+    """Disables the once-only buttons of the cards of this key in a chat, because a new message gets the key."""
+    for posted in card_rows.by_key(posts.tx, key):
+        if (posted.chat.adapter, posted.chat.chat) != (chat.adapter, chat.chat):
             continue
-        button_rows.expire(posts.tx, one.chat, one.put)
-        if not one.card_json:
+        button_rows.expire(posts.tx, posted.chat, posted.put)
+        if not posted.card_json:
             continue
-        aside = card_rows.set_aside(posts.tx, one)
-        card = Card.from_json(one.card_json)
+        aside = card_rows.set_aside(posts.tx, posted)
+        card = Card.from_json(posted.card_json)
         rest = tuple(action for action in card.actions if not action.once)
         lines = (*card.lines, line("Asked again: use the buttons on the newest card."))
-        posts.repost(one.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
+        posts.repost(posted.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
 
 
-def _keep(posts: Posts, one: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
-    card = Card.from_json(one.card_json)
+def _keep(posts: Posts, posted: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
+    card = Card.from_json(posted.card_json)
     kept = tuple(action for action in card.actions if wanted(action))
     if kept != card.actions:
-        posts.repost(one.chat, card.with_actions(kept), key=one.key, soon=soon)
+        posts.repost(posted.chat, card.with_actions(kept), key=posted.key, soon=soon)
 
 
 def _without(card: Card, commands: Collection[str]) -> Card:

@@ -1,4 +1,4 @@
-"""The one writer of documents: texts that are too long for a message, as files that a card brings."""
+"""The one writer of documents: texts that are too long for a message, as files that a card attaches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kept(folder: Path, name: str, text: str) -> str:
 
 
 def write(folder: Path, name: str, text: str) -> str:
-    """Writes a document whole or not at all, and answers its path. Raises ``DiskFull`` or ``Unavailable``."""
+    """Writes a document whole or not at all, and returns its path. Raises ``DiskFull`` or ``Unavailable``."""
     path = folder / name
     hint = "Make the directory writable for the user that runs Airboss."
     with files.writing("write a document", path, hint=hint):

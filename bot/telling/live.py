@@ -1,7 +1,7 @@
-"""The /status card keeps itself current while it is the newest in its chat.
+"""Keeps the /status card current while it is the newest message in its chat.
 
-It is edited at most every few seconds, only when it says something new, and not for ever; where it lives stands in
-the store, so a restart in between goes on with it.
+It is edited at most every few seconds, only when it says something new, and for a limited time. The store knows
+where it is, so editing continues after a restart.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _MINUTE_US: Final = 60_000_000
 
 
 class LiveFleet(Protocol):
-    """What the card shows besides the store."""
+    """What the card shows that is not in the store."""
 
     def machines(self) -> Mapping[str, MachineSeen]:
         """The last contact with each machine, by name."""
 
     def troubles(self) -> Troubles:
-        """What is not well with the controller itself."""
+        """What is wrong with the controller itself."""
 
     def serving(self) -> Serving:
         """Which controller this is, and since when it runs."""
 
 
 class LiveStatus:
-    """The cards of one controller; :meth:`refresh` brings them up to date."""
+    """The status cards of one controller; :meth:`refresh` updates them."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class LiveStatus:
         self._outbox, self._store = outbox, outbox.store
         self._config, self._fleet = config, fleet
         self._clock = clock
-        self._told: dict[int, str] = {}
+        self._shown: dict[int, str] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -61,32 +61,36 @@ class LiveStatus:
             await self.refresh()
 
     async def refresh(self) -> int:
-        """Edits every living card that would now say something new; answers how many."""
+        """Edits every current card that would now say something new. Returns how many."""
         places = await self._store.read(lambda tx: newest_cards(tx, STATUS_KEY, tx.now_us() - LIVES_US))
-        self._told = {one.put: self._told[one.put] for one in places if one.put in self._told}
+        self._shown = {place.put: self._shown[place.put] for place in places if place.put in self._shown}
         if not places:
             return 0
         view = await self._store.read(look)
         config, seen, troubles = self._config(), self._fleet.machines(), self._fleet.troubles().lines
-        said = _said(config, view, seen, troubles)
-        stale = [one for one in places if self._told.get(one.put, "") != said]
+        text = _lasting_text(config, view, seen, troubles)
+        stale = [place for place in places if self._shown.get(place.put, "") != text]
         if stale:
             card = status_card(config, view, seen, troubles, serving=self._fleet.serving())
             await self._store.write(lambda tx: _edit(self._outbox.open(tx), stale, card))
-            self._told.update({one.put: said for one in stale})
+            self._shown.update({place.put: text for place in stale})
         return len(stale)
 
 
 def _edit(posts: Posts, places: list[Newest], card: Card) -> None:
-    for one in places:
-        posts.repost(ChatRef(one.adapter, one.chat, one.thread), card, key=STATUS_KEY)
+    for place in places:
+        posts.repost(ChatRef(place.adapter, place.chat, place.thread), card, key=STATUS_KEY)
 
 
-def _said(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], troubles: Sequence[str]) -> str:
-    """What the card tells, without what moves by itself: loads and ages, and minutes only while somebody works."""
-    still = view.overview
-    minute = still.now_us // _MINUTE_US * _MINUTE_US if still.sessions else 0
-    begun = tuple(replace(one, started_us=min(one.started_us, minute)) for one in still.sessions)
-    at_rest = replace(view, overview=replace(still, now_us=minute, sessions=begun))
-    calm = {name: replace(one, seen_us=min(one.seen_us, 1), load_milli=0) for name, one in seen.items()}
-    return replace(status_card(config, at_rest, calm, troubles), footer="").to_json()
+def _lasting_text(
+    config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], troubles: Sequence[str]
+) -> str:
+    """What the card says without what always changes: loads and ages. Minutes count only while an agent works."""
+    overview = view.overview
+    minute = overview.now_us // _MINUTE_US * _MINUTE_US if overview.sessions else 0
+    sessions = tuple(replace(session, started_us=min(session.started_us, minute)) for session in overview.sessions)
+    steady_view = replace(view, overview=replace(overview, now_us=minute, sessions=sessions))
+    steady_seen = {
+        name: replace(machine, seen_us=min(machine.seen_us, 1), load_milli=0) for name, machine in seen.items()
+    }
+    return replace(status_card(config, steady_view, steady_seen, troubles), footer="").to_json()

@@ -28,7 +28,7 @@ def utf16(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
-    """An open code fence: its marker, and what stands behind it (the language)."""
+    """An open code fence: its marker, and what follows it (the language)."""
 
     mark: str
     info: str
@@ -45,12 +45,12 @@ class _Fence:
 def split(text: str, limit: int, measure: Callable[[str], int] = len) -> list[str]:
     """The text in pieces of at most ``limit`` by ``measure``, none of them blank; ``[]`` for a blank text.
 
-    A cut falls after a blank line, else a line, else a word, else wherever it must. A code fence that is open at
-    a cut is closed there and opened again in the next piece. White space at a cut is dropped, nothing else.
+    It cuts after a blank line, else a line, else a word, else anywhere. A code fence that is open at a cut is
+    closed there and opened again in the next piece. White space at a cut is dropped, nothing else.
     Raises ``ValueError`` for a limit below ``SMALLEST``.
     """
     if limit < SMALLEST:
-        raise ValueError(f"a message of {limit} characters holds nothing")
+        raise ValueError(f"a message limit of {limit} characters is too small")
     pieces: list[str] = []
     fence: _Fence | None = None
     rest = text
@@ -87,7 +87,7 @@ def _cut(rest: str, room: int, fence: _Fence | None, measure: Callable[[str], in
 
 
 def _most(rest: str, room: int, measure: Callable[[str], int]) -> int:
-    """How many characters fit into ``room``; at least one. Does not part what is one sign to a reader."""
+    """How many characters fit into ``room``; at least one. Does not split what a reader sees as one character."""
     top = min(len(rest), room)
     most = top if measure is len else bisect_right(range(top + 1), room, key=lambda n: measure(rest[:n])) - 1
     cut = max(1, most)
@@ -112,7 +112,7 @@ def _sensible(rest: str, most: int) -> int:
 
 
 def _state(fence: _Fence | None, text: str) -> _Fence | None:
-    """The fence that is open after ``text``, which begins at a line's start inside ``fence`` or outside any."""
+    """The fence that is open after ``text``, which starts at a line's start inside ``fence`` or outside any."""
     if "```" not in text and "~~~" not in text:
         return fence
     for line in text.split("\n"):

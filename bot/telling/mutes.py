@@ -1,4 +1,4 @@
-"""Chats that asked for quiet. Cards still come; they make no sound."""
+"""Muted chats. Cards still arrive; they make no sound."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from fleet.model import ChatRef
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 
-FOR_EVER = 1 << 62
+FOREVER = 1 << 62
 
 
 def mute(tx: Tx, chat: ChatRef, until_us: int) -> None:
-    """No pings in this chat until then; 0 takes the mute off."""
+    """No pings in this chat until then; 0 ends the mute."""
     settings.put(tx, _key(chat), str(until_us))
 
 

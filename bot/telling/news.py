@@ -1,4 +1,4 @@
-"""*What changed for you*: told once after an upgrade, to the first admin, and never in a new home.
+"""*What changed for you*: shown once after an upgrade, to the first admin, and never in a new home.
 
 An edition is what an upgrade changed for the people who run Airboss, in a few lines; CHANGELOG.md has all changes.
 When a release changes what they see or must do, append an edition. Never change one that was released.
@@ -18,24 +18,24 @@ from fleet.store.chat import settings
 from gates.people import Role
 
 TOLD: Final = "news.told"
-"""The setting that holds how many editions this home has been told."""
+"""The setting that holds how many editions this home has been shown."""
 
 EDITIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "Only a completed turn is judged. Others keep their work and wait: /go, /judge or /stop.",
-        "A full disk or a database that is away pauses the fleet; it continues automatically.",
+        "A full disk or an unavailable database pauses the fleet; it continues automatically.",
         "Upgrades keep your ledger, receipts and open tasks.",
         "airboss.log is redacted, and only its owner can read it.",
         "Changing the clock of the controller's machine no longer ends or prolongs a lease.",
-        "Gates run behind walls. A gate that needs the network: network = true.",
+        "Gates run isolated. A gate that needs the network: network = true.",
     ),
 )
 
 
 def begin(posts: Posts, chat: ChatRef | None) -> None:
-    """Call it when a controller starts: tells ``chat`` what is new, and nothing in a home where everything is.
+    """Call it when a controller starts: posts to ``chat`` what is new, and nothing in a new home.
 
-    Without a chat it is told on the console, to the first terminal that follows.
+    Without a chat it is shown on the console, to the first terminal that follows.
     """
     if not settings.get(posts.tx, TOLD) and not ledger.size(posts.tx):
         settings.put(posts.tx, TOLD, str(len(EDITIONS)))
@@ -44,7 +44,7 @@ def begin(posts: Posts, chat: ChatRef | None) -> None:
 
 
 def tell(posts: Posts, chat: ChatRef) -> int:
-    """Posts what was not told yet and records it as told; answers the outbox row, 0 when all was told."""
+    """Posts what was not shown yet and records it. Returns the outbox row, 0 when there was nothing to show."""
     told = int(settings.get(posts.tx, TOLD) or 0)
     lines = [text for edition in EDITIONS[told:] for text in edition]
     if not lines:
@@ -55,9 +55,9 @@ def tell(posts: Posts, chat: ChatRef) -> int:
 
 
 def direct_chat(config: FleetConfig, adapters: Collection[str]) -> ChatRef | None:
-    """Where the first admin of ``fleet.toml`` reads alone, on one of these chats; ``None``: on none of them.
+    """The private chat of the first admin of ``fleet.toml`` on one of these platforms; ``None``: there is none.
 
-    Telegram and Slack both take a person's id for the chat with that person.
+    On Telegram and Slack a person's id is also the id of the private chat with them.
     """
     ids = next((person.ids for person in config.people if Role(person.role) is Role.ADMIN), [])
     known = (PersonId.parse(text) for text in ids)

@@ -1,4 +1,4 @@
-"""The messages that a ledger event is worth: pure but for reading what waits for a person."""
+"""The messages that a ledger event causes. Pure, except that it reads what waits for a person."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TAIL_LINES, _TAIL_WIDTH = 20, 84
 class Notice:
     """A message, or (``edits``) a change of the one that was posted under ``key``.
 
-    ``approval``: the question that it brings before a person. ``soon``: a change that somebody's press waits for.
+    ``approval``: the question that it asks a person. ``soon``: a change that answers somebody's press.
     """
 
     card: Card
@@ -58,7 +58,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class NoticeContext:
     """What a notice needs besides its event: ``name`` gives a person's name for their id, ``files`` is where
     documents are written (``None``: nowhere)."""
 
@@ -66,32 +66,32 @@ class Telling:
     name: Callable[[str], str]
     files: Path | None = None
 
-    def ground(self, task: Task, progress: Progress) -> asks.Ground:
+    def of_ask(self, task: Task, progress: Progress) -> asks.AskContext:
         """Where a question of this task comes from."""
         base = footer(task, progress, self.isolation)
-        return asks.Ground(base, progress.machine, self.name(task.requester), self.files)
+        return asks.AskContext(base, progress.machine, self.name(task.requester), self.files)
 
 
-def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Telling) -> list[Notice]:
-    """What to tell of this event. ``progress`` is folded up to and including it."""
-    notices = _of(tx, task, recorded, progress, telling)
+def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: NoticeContext) -> list[Notice]:
+    """The messages for this event. ``progress`` is folded up to and including it."""
+    notices = _of(tx, task, recorded, progress, context)
     if isinstance(recorded.event, TurnClosed | TurnClosedV1 | TaskMoved | PipeEnded):
-        base = footer(task, progress, telling.isolation)
+        base = footer(task, progress, context.isolation)
         for asked in approvals.withdrawn_at(tx, task.id, recorded.time_us):
-            notices += _closed(task, asked, telling, base)
+            notices += _closed(task, asked, context, base)
     return notices
 
 
-def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Telling) -> list[Notice]:
-    base = footer(task, progress, telling.isolation)
+def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: NoticeContext) -> list[Notice]:
+    base = footer(task, progress, context.isolation)
     match recorded.event:
         case VerdictGiven() as verdict:
             return _verdict(tx, task, verdict, progress, base)
         case TurnStarted(cause="rework", number=number):
             title = line(f"↩ {task.id} · sent back to {task.agent} with the output")
-            return [Notice(Card(title, (line(f"Turn {number} begins."),), footer=base, tone=Tone.WORKING))]
+            return [Notice(Card(title, (line(f"Turn {number} started."),), footer=base, tone=Tone.WORKING))]
         case TaskMoved() as moved:
-            return _moved(tx, task, moved, progress, telling)
+            return _moved(tx, task, moved, progress, context)
         case LandingDone() as landed:
             return [Notice(_landed(task, landed, progress, base), sound=Sound.GOOD_END)]
         case ReceiptIssued() as receipt:
@@ -100,16 +100,17 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Tel
             asked = recent.approval_of_ask(tx, recorded.refs.session, ask)
             if asked is None or asked.decision:
                 return []
-            return [_asking(tx, task, asked, progress, telling)]
+            return [_asking(tx, task, asked, progress, context)]
         case PermissionDecided(ask=ask):
             asked = recent.approval_of_ask(tx, recorded.refs.session, ask)
-            return _closed(task, asked, telling, base) if asked is not None else []
+            return _closed(task, asked, context, base) if asked is not None else []
         case HoldReleased():
             held = recent.last_hold(tx, task.id)
-            return _closed(task, held, telling, base) if held is not None else []
+            return _closed(task, held, context, base) if held is not None else []
         case PersonSaid(taken=taken, text=text):
-            how = "reached the running turn" if taken == "steered" else "are the agent's next turn"
-            return [Notice(Card(line(f"{task.id} · your words {how}"), (line(one_line(text, 120)),), footer=base))]
+            how = "reached the running turn" if taken == "steered" else "starts the agent's next turn"
+            title = line(f"{task.id} · your message {how}")
+            return [Notice(Card(title, (line(one_line(text, 120)),), footer=base))]
         case LinkChanged(up=False, why=why):
             return [Notice(_away(task, why, progress, base))]
         case _:
@@ -117,25 +118,25 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, telling: Tel
 
 
 def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
-    """A machine that is silent, or one that has no room for what its agent says: the agent waits in both cases."""
+    """A machine that does not respond, or whose disk has no room for the agent's output."""
     title = f"{task.id} · no link to {progress.machine}"
-    then = "Work there continues and is read when the link is back."
+    then = "The agent keeps working there. Its output arrives when the link is back."
     if why.startswith(SPOOL_STALLED):
         why = why.removeprefix(SPOOL_STALLED)
         title = f"{task.id} · {progress.machine} cannot write to its disk"
-        then = "The agent waits; nothing is lost. Free some disk space there and it continues."
+        then = "The agent waits; nothing is lost. Free some disk space there, and it continues."
     return Card(line(title), (line(one_line(why, 120)), line(then)), footer=base, tone=Tone.BAD)
 
 
-def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, telling: Telling) -> Notice:
-    card = asks.ask_card(tx, task, asked, telling.ground(task, progress))
+def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, context: NoticeContext) -> Notice:
+    card = asks.ask_card(tx, task, asked, context.of_ask(task, progress))
     return Notice(card, key=asks.key(asked), sound=Sound.WAITS, approval=asked.id)
 
 
-def _closed(task: Task, asked: Approval, telling: Telling, base: str) -> list[Notice]:
+def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> list[Notice]:
     if not asked.decision:
         return []
-    card = asks.decided_card(task, asked, telling.name(asked.decided_by), base)
+    card = asks.decided_card(task, asked, context.name(asked.decided_by), base)
     return [Notice(card, key=key, edits=True, soon=True) for key in (asks.key(asked), asks.reminder_key(asked))]
 
 
@@ -149,9 +150,9 @@ def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base
         title = line(f"{task.id} · passed at {words.short(verdict.commit)}")
         return [Notice(Card(title, capped(gates, "and {n} more gates"), footer=base, tone=Tone.GOOD))]
     if verdict.outcome != Outcome.FAILED:
-        return []  # the task moves to held, refused, unavailable or lost, and that is told
+        return []  # the task moves to held, refused, unavailable or lost, which has its own notice
     if tasks.stop_requested(tx, task.id):
-        return []  # nobody waits for what this task would still come to
+        return []  # nobody waits for the result of a task that is being stopped
     first = progress.reds == 1
     card = failed_card(task, verdict, progress, base)
     return [Notice(card, key=f"red:{task.id}", sound=Sound.RED if first else Sound.NONE, edits=not first)]
@@ -162,7 +163,7 @@ def _tests(seen: GateSeen) -> str:
 
 
 def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> Card:
-    """A gate said no: what ran, how it really ended, where, on what, and the lines that matter."""
+    """A gate failed: what ran, its exit, where, on which commit, and the lines that matter."""
     red = [seen for seen in _gates(verdict, progress) if seen.outcome != GateOutcome.PASSED]
     title, fields, lines = line(f"{task.id} · gates failed"), [], verdict.reasons
     if red:
@@ -192,46 +193,46 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
 
 
 def _command(argv: tuple[str, ...]) -> Untrusted:
-    """A command's first words, its program without directories; the log has all of it."""
+    """A command's first words, its program without directories. The log has all of it."""
     program = argv[0].rsplit("/", 1)[-1] if argv else ""
     return one_line(" ".join([program, *argv[1:]]), _COMMAND_WIDTH)
 
 
 def _tail(text: str) -> Untrusted:
-    """The last lines, each at most two of a phone's, without the margin that pytest leaves after its marks."""
+    """The last lines, each at most two lines on a phone, without the margin that pytest leaves after its marks."""
     rows = [_MARGIN.sub(r"\1 ", row) for row in Untrusted(text).text(len(text) + 1).splitlines()[-_TAIL_LINES:]]
     return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
 
 
-def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, telling: Telling) -> list[Notice]:
-    base = footer(task, progress, telling.isolation)
+def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: NoticeContext) -> list[Notice]:
+    base = footer(task, progress, context.isolation)
     retry = (Action("Retry", f"/retry {task.id}"), Action("Log", f"/logs {task.id}", once=False))
     by = _decided_by(tx, task, moved)
-    reason = moved.why.replace(by, telling.name(by)) if by else moved.why
+    reason = moved.why.replace(by, context.name(by)) if by else moved.why
     why = (line(one_line(reason, 300)),) if reason else ()
     match moved.new:
         case TaskState.HELD:
-            holds = [one for one in approvals.waiting(tx, task.id) if one.kind == "hold"]
-            return [_asking(tx, task, one, progress, telling) for one in holds]
+            holds = [approval for approval in approvals.waiting(tx, task.id) if approval.kind == "hold"]
+            return [_asking(tx, task, hold, progress, context) for hold in holds]
         case TaskState.STALLED:
             stalled = stalls.waiting(tx, task.id)
-            return [_asking(tx, task, stalled, progress, telling)] if stalled is not None else []
+            return [_asking(tx, task, stalled, progress, context)] if stalled is not None else []
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
-            own = by and telling.name(by) == telling.name(task.requester)
+            own = by and context.name(by) == context.name(task.requester)
             return [Notice(card, sound=Sound.NONE if own else Sound.BAD_END)]
         case TaskState.STOPPED:
             return [Notice(Card(line(f"{task.id} · stopped"), why, actions=retry, footer=base))]
         case TaskState.ANSWERED:
-            first, *others = answer_cards(tx, task, base, telling.files)
+            first, *others = answer_cards(tx, task, base, context.files)
             return [Notice(first, sound=Sound.GOOD_END), *map(Notice, others)]
         case _:
             return []
 
 
 def _decided_by(tx: Tx, task: Task, moved: TaskMoved) -> str:
-    """The person whose decision this move is; empty when it is nobody's."""
+    """The person who decided this move; empty when nobody did."""
     if moved.new == TaskState.STOPPED:
         return tasks.stopper(tx, task.id)
     held = recent.last_hold(tx, task.id) if (moved.old, moved.new) == (TaskState.HELD, TaskState.REFUSED) else None
@@ -264,7 +265,7 @@ def receipt_card(task: Task, receipt: ReceiptIssued, base: str) -> Card:
     return Card(
         title=line(f"{task.id} · receipt"),
         fields=(field("Commit", words.short(receipt.commit)), field("SHA-256", receipt.sha256[:16] + "…")),
-        lines=(line("Signed by this controller; unwitnessed."),),
+        lines=(line("Signed by this controller. No witness signed it: unwitnessed."),),
         actions=(Action("Verify", f"/verify {task.id}", once=False),),
         footer=base,
         tone=Tone.GOOD,

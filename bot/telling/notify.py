@@ -1,11 +1,11 @@
-"""What reaches a person, derived from the ledger by a durable cursor: each event is told once, whatever dies.
+"""Follows the ledger with a durable cursor and posts what a person should know: each event once, after any crash.
 
 The cursor moves in the transaction that writes the outbox rows, so a crash loses and repeats nothing, and no
-mistake in a card can undo what the dispatcher recorded. Silent by default: the first red of a task, its end by
-exhaustion, what waits for a person and what got lost ping; everything else edits a card or comes without sound.
+bug in a card can undo what the dispatcher recorded. Silent by default: the first failed gate of a task, a bad end
+and what waits for a person make a sound; everything else edits a card or arrives without sound.
 
 What is remembered between transactions only saves work: it changes after a commit, and is forgotten whenever the
-notifier begins again.
+notifier restarts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from bot.cards import Card, Tone, line, task_key
 from bot.outbox.posting import Outbox, Posts, Priority
 from bot.telling import buttons, notices, sounds
-from bot.telling.notices import Notice, Telling
+from bot.telling.notices import Notice, NoticeContext
 from bot.telling.progress import Progress, progress_card
 from fleet.config import FleetConfig
 from fleet.errors import LeadershipLost, Misused, StoreUnavailable
@@ -47,17 +47,17 @@ log = logging.getLogger(__name__)
 CURSOR = "notify.seq"
 _BATCH = 500
 _KEPT = 500
-_BREATH_SECONDS = 0.05
+_PAUSE_SECONDS = 0.05
 _REDRAW_SECONDS = 1.0
 
 _STREAMED = (AgentSaid, AgentContinued, ToolCallStarted, ToolCallEnded, UsageReported)
-"""What an agent at work says many times a second: it does not redraw a card that was drawn just now."""
+"""Events that come many times a second from a working agent: they do not redraw a card that was just drawn."""
 
 
 @dataclass(slots=True)
 class _Round:
-    """What one transaction told, to be remembered once it is committed. ``seq``: how far; ``more``: whether there
-    is more to tell; ``late``: the tasks whose card is drawn later."""
+    """What one transaction posted, remembered once it is committed. ``seq``: the last event; ``more``: whether
+    there are more events; ``late``: the tasks whose card is drawn later."""
 
     seq: int
     more: bool
@@ -68,7 +68,7 @@ class _Round:
 
 
 class _Memory:
-    """What the last rounds found out. ``late``: the tasks whose card is behind; ``seq``: what was told last."""
+    """What the last rounds found out. ``late``: the tasks whose card is behind; ``seq``: the last event posted."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -82,27 +82,27 @@ class _Memory:
         return known.copy() if known is not None else None
 
     def card(self, task: str) -> Card | None:
-        """How a task's card was drawn last."""
+        """A task's card as it was last drawn."""
         found = self._drawn.get(task)
         return found[0] if found is not None else None
 
     def due(self, task: str, redraw: float) -> float:
-        """From when on a task's card may be drawn again, by the loop's time."""
+        """When a task's card may be drawn again, in the loop's time."""
         found = self._drawn.get(task)
         return found[1] + redraw if found is not None else 0.0
 
-    def keep(self, told: _Round, now: float) -> None:
+    def keep(self, posted: _Round, now: float) -> None:
         """Takes in a committed round."""
-        self.seq = told.seq
-        for task, progress in told.progresses.items():
+        self.seq = posted.seq
+        for task, progress in posted.progresses.items():
             self._progresses[task] = progress
             self._progresses.move_to_end(task)
         while len(self._progresses) > _KEPT:
             self._progresses.popitem(last=False)
-        self._drawn.update({task: (card, now) for task, card in told.drawn.items()})
-        for task in told.ended:
+        self._drawn.update({task: (card, now) for task, card in posted.drawn.items()})
+        for task in posted.ended:
             self._drawn.pop(task, None)
-        self.late = told.late
+        self.late = posted.late
 
 
 def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
@@ -120,7 +120,7 @@ def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
 class Notifier:
     """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written.
 
-    ``breath``: seconds between two rounds; ``redraw``: how often a card changes at most, in seconds.
+    ``pause``: seconds between two rounds; ``redraw``: the least seconds between two changes of a card.
     """
 
     def __init__(
@@ -129,119 +129,119 @@ class Notifier:
         config: Callable[[], FleetConfig],
         supervisor: Supervisor,
         *,
-        breath: float = _BREATH_SECONDS,
+        pause: float = _PAUSE_SECONDS,
         redraw: float = _REDRAW_SECONDS,
         files: Path | None = None,
     ) -> None:
         self._outbox, self._store, self._supervisor = outbox, outbox.store, supervisor
-        self._config, self._breath, self._redraw, self._files = config, breath, redraw, files
-        self._bell = asyncio.Event()
+        self._config, self._pause, self._redraw, self._files = config, pause, redraw, files
+        self._wake = asyncio.Event()
         self._moved = asyncio.Condition()
         self._memory = _Memory()
         self._worker: Component | None = None
         self._store.observe(self._observe)
 
     async def start(self) -> None:
-        """Tells what happened since the last event that was told."""
+        """Posts what happened since the last event that was posted."""
         self._worker = self._supervisor.run("notifier", self._work)
 
     async def close(self) -> None:
-        """Stops; the next start goes on after the last committed event."""
+        """Stops. The next start continues after the last committed event."""
         if self._worker is not None:
             await self._worker.end()
 
     async def caught_up(self) -> None:
-        """Waits until everything that is in the ledger now is told and drawn, however long the store is away."""
+        """Waits until everything that is in the ledger now is posted and drawn, however long the store is away."""
         size = await through_outages(lambda: self._store.read(ledger.size), self._supervisor.clock)
         async with self._moved:
             await self._moved.wait_for(lambda: self._memory.seq >= size and not self._memory.late)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
-        tx.after_commit(self._bell.set)
+        tx.after_commit(self._wake.set)
 
     async def _work(self) -> None:
-        """Until cancelled; whatever it raises, the supervisor begins it again, from the store."""
+        """Until cancelled. Whatever it raises, the supervisor starts it again from the store."""
         self._memory = _Memory()
-        # A card that an earlier life put off was perhaps never drawn.
+        # A card that an earlier process put off may never have been drawn.
         self._memory.late = {task.id for task in await self._store.read(tasks.open_tasks)}
-        self._bell.set()
+        self._wake.set()
         while True:
             await self._news()
-            self._bell.clear()
+            self._wake.clear()
             more = True
             while more:
                 now = asyncio.get_running_loop().time()
-                told = await self._store.write(partial(self._advance, memory=self._memory, now=now))
-                self._memory.keep(told, now)
-                more = told.more
+                posted = await self._store.write(partial(self._advance, memory=self._memory, now=now))
+                self._memory.keep(posted, now)
+                more = posted.more
                 async with self._moved:
                     self._moved.notify_all()
-            await asyncio.sleep(self._breath)
+            await asyncio.sleep(self._pause)
 
     async def _news(self) -> None:
         """Waits for an event, or until a card that was put off may be drawn."""
         due = min((self._memory.due(task, self._redraw) for task in self._memory.late), default=None)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(due):
-                await self._bell.wait()
+                await self._wake.wait()
 
     def _advance(self, tx: Tx, memory: _Memory, now: float) -> _Round:
-        """Tells one batch and draws the cards that are due."""
+        """Posts one batch and draws the cards that are due."""
         config, posts = self._config(), self._outbox.open(tx)
-        telling = Telling(config.isolation, lambda person: sounds.name_of(config, person), self._files)
+        context = NoticeContext(config.isolation, lambda person: sounds.name_of(config, person), self._files)
         after = int(settings.get(tx, CURSOR) or 0)
         batch = ledger.read(tx, after=after, limit=_BATCH)
-        told = _Round(batch[-1].seq if batch else after, len(batch) == _BATCH)
+        posted = _Round(batch[-1].seq if batch else after, len(batch) == _BATCH)
         known, urgent = _Tasks(tx, config), set[str]()
         for recorded in batch:
             task = known[recorded.refs.task]
             if task is None:
                 continue
             with _apart(posts, f"event {recorded.seq} of {task.id}", task):
-                progress = self._progress(tx, memory, told, task.id, recorded.seq)
+                progress = self._progress(tx, memory, posted, task.id, recorded.seq)
                 progress.fold(recorded)
             if isinstance(recorded.event, _STREAMED):
-                told.late.add(task.id)
+                posted.late.add(task.id)
                 continue
             urgent.add(task.id)
             with _apart(posts, f"event {recorded.seq} of {task.id}", task), tx.part():
                 if isinstance(recorded.event, TaskMoved) and recorded.event.new in ENDS:
                     buttons.ended(posts, task)
-                for notice in notices.of(tx, task, recorded, progress, telling):
-                    self._tell(posts, config, task, notice)
-        for name in sorted(urgent | told.late | memory.late):
+                for notice in notices.of(tx, task, recorded, progress, context):
+                    self._post(posts, config, task, notice)
+        for name in sorted(urgent | posted.late | memory.late):
             if name not in urgent and memory.due(name, self._redraw) > now:
-                told.late.add(name)
+                posted.late.add(name)
                 continue
-            told.late.discard(name)
+            posted.late.discard(name)
             task = known[name]
             if task is not None:
                 with _apart(posts, f"the card of {name}"), tx.part():
-                    self._draw(posts, config, memory, told, task)
+                    self._draw(posts, config, memory, posted, task)
         if batch:
-            settings.put(tx, CURSOR, str(told.seq))
-        return told
+            settings.put(tx, CURSOR, str(posted.seq))
+        return posted
 
-    def _progress(self, tx: Tx, memory: _Memory, told: _Round, task: str, upto: int) -> Progress:
+    def _progress(self, tx: Tx, memory: _Memory, posted: _Round, task: str, upto: int) -> Progress:
         """A task's progress up to an event, or a little less: what is remembered, else what the ledger says."""
-        found = told.progresses.get(task) or memory.progress(task) or folded(tx, task, upto=upto)
-        told.progresses[task] = found
+        found = posted.progresses.get(task) or memory.progress(task) or folded(tx, task, upto=upto)
+        posted.progresses[task] = found
         return found
 
-    def _draw(self, posts: Posts, config: FleetConfig, memory: _Memory, told: _Round, task: Task) -> None:
-        progress = self._progress(posts.tx, memory, told, task.id, told.seq)
+    def _draw(self, posts: Posts, config: FleetConfig, memory: _Memory, posted: _Round, task: Task) -> None:
+        progress = self._progress(posts.tx, memory, posted, task.id, posted.seq)
         drawn = progress_card(task, progress, config.isolation, posts.tx.now_us())
-        card = buttons.honest(posts.tx, task, drawn)
+        card = buttons.without_dead_buttons(posts.tx, task, drawn)
         if task.state in ENDS:
-            told.ended.add(task.id)
+            posted.ended.add(task.id)
         elif memory.card(task.id) == card:
             return
         posts.repost(task.origin, card, key=task_key(task.id))
-        told.drawn[task.id] = card
+        posted.drawn[task.id] = card
 
-    def _tell(self, posts: Posts, config: FleetConfig, task: Task, notice: Notice) -> None:
+    def _post(self, posts: Posts, config: FleetConfig, task: Task, notice: Notice) -> None:
         tx, chat = posts.tx, task.origin
-        card = sounds.addressed(config, buttons.honest(tx, task, notice.card))
+        card = sounds.addressed(config, buttons.without_dead_buttons(tx, task, notice.card))
         if notice.edits:
             buttons.change(posts, notice.key, card, soon=notice.soon)
             return
@@ -253,7 +253,7 @@ class Notifier:
 
 
 class _Tasks(dict[str, Task | None]):
-    """Tasks by their id, as this transaction sees them, with people's names in their reasons; ``None``: no such."""
+    """Tasks by id, as this transaction sees them, with people's names in their reasons; ``None``: no such task."""
 
     def __init__(self, tx: Tx, config: FleetConfig) -> None:
         super().__init__({"": None})
@@ -269,7 +269,7 @@ class _Tasks(dict[str, Task | None]):
 
 @contextlib.contextmanager
 def _apart(posts: Posts, what: str, task: Task | None = None) -> Iterator[None]:
-    """Skips what has a bug in it, so that everything else is told. ``task``: its chat hears that it was skipped."""
+    """Skips what fails with a bug, so that everything else is posted. ``task``: its chat is told about the skip."""
     try:
         yield
     except (StoreUnavailable, LeadershipLost):
@@ -277,6 +277,6 @@ def _apart(posts: Posts, what: str, task: Task | None = None) -> Iterator[None]:
     except Exception:
         log.exception("internal error: %s is skipped", what)
         if task is not None and not card_rows.by_key(posts.tx, key := f"bug:{task.id}"):
-            why = line(f"{what} cannot be shown; airboss.log says why.")
+            why = line(f"{what} cannot be shown; airboss.log has the details.")
             card = Card(line(f"{task.id} · internal error"), (why,), tone=Tone.BAD)
             posts.post(task.origin, card, key=key, task=task.id, priority=Priority.CARD)

@@ -1,4 +1,4 @@
-"""What a task has done so far, folded from its ledger events, and the one card that shows it and edits itself."""
+"""What a task has done so far, folded from its ledger events, and the card that shows it and is edited."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SIGN = {"": "…", "ok": "✓", "failed": "✗", "denied": "⊘"}
 
 @dataclass(slots=True)
 class GateSeen:
-    """One gate run, as far as the ledger tells."""
+    """One gate run, as far as the ledger knows it."""
 
     gate: str
     argv: tuple[str, ...]
@@ -83,7 +83,7 @@ class _Tool:
 
 @dataclass(slots=True)
 class Progress:
-    """Folds a task's events, in their order; one seen before changes nothing.
+    """Folds a task's events in order; an event seen before changes nothing.
 
     ``said`` is the end of what the agent said in this turn since its last tool call.
     """
@@ -170,7 +170,7 @@ def footer(task: Task, progress: Progress, isolation: Isolation) -> str:
 
 
 def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: int) -> Card:
-    """The card of a task as it stands. ``isolation`` counts until a session says its own."""
+    """The card of a task as it is now. ``isolation`` is shown until a session has its own."""
     ended = task.state in ENDS
     took = words.duration((task.updated_us if ended else now_us) - task.created_us)
     state = f"{task.state}" + (f" · turn {progress.turn}" if progress.turn else "") + f" · {took}"

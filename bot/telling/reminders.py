@@ -1,4 +1,4 @@
-"""Brings up again what waits for a person: before its time is over, and when nobody could hear it at first."""
+"""Reminds a person of what waits for them: before it expires, and when its first message made no sound."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Reminders:
 
     async def look(self) -> None:
         """Reminds of everything that is due now, each once."""
-        if await self._store.read(lambda tx: any(self._due(tx, one) for one in approvals.waiting(tx))):
+        if await self._store.read(lambda tx: any(self._due(tx, approval) for approval in approvals.waiting(tx))):
             await self._store.write(self._remind)
 
     def _due(self, tx: Tx, asked: Approval) -> bool:
-        """The end is near, or it was silent so far and need not be any longer."""
+        """It expires soon, or it made no sound so far and may make one now."""
         near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US
         if near and not asked.reminded_us:
             return True
@@ -53,9 +53,9 @@ class Reminders:
             if not self._due(tx, asked):
                 continue
             task = tasks.task(tx, asked.task)
-            ground = waiting.ground(tx, config, task, asked, self._files)
+            context = waiting.ask_context(tx, config, task, asked, self._files)
             ping = self._audible(tx, asked)
-            card = sounds.addressed(config, asks.reminder_card(tx, task, asked, ground))
+            card = sounds.addressed(config, asks.reminder_card(tx, task, asked, context))
             buttons.supersede(posts, asks.reminder_key(asked), task.origin)
             posts.post(task.origin, card, key=asks.reminder_key(asked), ping=ping, task=task.id)
             near = 0 < asked.expires_us <= tx.now_us() + asks.REMIND_US
@@ -63,4 +63,4 @@ class Reminders:
 
 
 _HEARD_US: Final = 60_000_000
-"""A question that has just been asked is about to make its own sound."""
+"""A question asked less than this ago is about to make its own sound."""

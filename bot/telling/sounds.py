@@ -1,7 +1,7 @@
-"""What may make a sound for whom, and when. Cards always come; this decides whether one of them pings.
+"""What makes a sound for whom, and when. Cards always arrive; this decides whether a card pings.
 
-A level is a person's, a mute is a chat's. Quiet hours hold back only what is not final: what still waits for a
-person when they end is brought up again, with a sound.
+A level belongs to a person, a mute to a chat. Quiet hours silence everything but a task's end. What still waits for
+a person when they end is shown again, with a sound.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ DAY_MINUTES: Final = 24 * 60
 
 
 class Sound(StrEnum):
-    """What a message is about, as far as ears are concerned."""
+    """What a message is about, for the decision whether it makes a sound."""
 
     NONE = "none"
-    RED = "red"  # the first red of a task
+    RED = "red"  # the first failed gate of a task
     WAITS = "waits"  # the agent or a change waits for a person
-    BAD_END = "bad-end"  # failed for good, refused, unavailable, lost
+    BAD_END = "bad-end"  # failed, refused, unavailable, lost
     GOOD_END = "good-end"  # landed, answered
 
 
 class Level(StrEnum):
-    """How much of their own tasks a person wants to hear."""
+    """Which sounds a person wants from their own tasks."""
 
     ALL = "all"
     MINE = "mine"
@@ -54,7 +54,7 @@ _FINAL: Final = frozenset({Sound.BAD_END, Sound.GOOD_END})
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SoundSettings:
     """What a person set. Quiet hours are minutes of the day in ``zone``; equal ones mean none."""
 
     level: Level = Level.MINE
@@ -71,22 +71,22 @@ class Wish:
         return minute >= self.quiet_from or minute < self.quiet_to
 
     def hears(self, sound: Sound, now_us: int) -> bool:
-        """Whether this sound reaches them now."""
+        """Whether this sound is made for them now."""
         return sound in _HEARD[self.level] and (sound in _FINAL or not self.quiet(now_us))
 
 
-def wish_of(tx: Tx, config: FleetConfig, person: PersonId) -> Wish:
-    """What a person set; the usual for everybody else."""
+def sound_settings(tx: Tx, config: FleetConfig, person: PersonId) -> SoundSettings:
+    """What a person set; the default for everybody else."""
     stored = settings.get(tx, _key(config, person))
     if not stored:
-        return Wish()
+        return SoundSettings()
     raw = json.loads(stored)
-    return Wish(Level(raw["level"]), raw["quiet_from"], raw["quiet_to"], raw["zone"])
+    return SoundSettings(Level(raw["level"]), raw["quiet_from"], raw["quiet_to"], raw["zone"])
 
 
-def set_wish(tx: Tx, config: FleetConfig, person: PersonId, wish: Wish) -> None:
-    """Remembers it, for all chats that the person uses."""
-    settings.put(tx, _key(config, person), "" if wish == Wish() else json.dumps(asdict(wish)))
+def save_sound_settings(tx: Tx, config: FleetConfig, person: PersonId, wish: SoundSettings) -> None:
+    """Saves it, for all chats that the person uses."""
+    settings.put(tx, _key(config, person), "" if wish == SoundSettings() else json.dumps(asdict(wish)))
 
 
 def audible(tx: Tx, config: FleetConfig, chat: ChatRef, requester: str, sound: Sound) -> bool:
@@ -97,7 +97,7 @@ def audible(tx: Tx, config: FleetConfig, chat: ChatRef, requester: str, sound: S
         person = PersonId.parse(requester)
     except ValueError:
         return sound in _HEARD[Level.MINE]
-    return wish_of(tx, config, person).hears(sound, tx.now_us())
+    return sound_settings(tx, config, person).hears(sound, tx.now_us())
 
 
 def name_of(config: FleetConfig, person: str) -> str:
@@ -110,19 +110,19 @@ def name_of(config: FleetConfig, person: str) -> str:
 
 
 def named(config: FleetConfig, text: str) -> str:
-    """A text about what people did, with the name instead of the id of whoever ``fleet.toml`` names.
+    """A text about what people did, with names instead of the ids that ``fleet.toml`` knows.
 
     The store and the ledger keep ids, since names change; what a person reads has names.
     """
-    names = {one: person.name for person in config.people for one in person.ids}
+    names = {known: person.name for person in config.people for known in person.ids}
     owner = str(console_owner())
     names.setdefault(owner, name_of(config, owner))
-    wanted = "|".join(re.escape(one) for one in sorted(names, key=len, reverse=True))
+    wanted = "|".join(re.escape(known) for known in sorted(names, key=len, reverse=True))
     return re.sub(rf"(?<![\w:])(?:{wanted})(?![\w:])", lambda found: names[found.group()], text)
 
 
 def addressed(config: FleetConfig, card: Card) -> Card:
-    """The card with the name of whom it mentions; without one for somebody whom fleet.toml does not name."""
+    """The card with the name of the person it mentions; without one if fleet.toml does not name them."""
     name = name_of(config, card.mention)
     return replace(card, mentioned="" if name == card.mention else name)
 

@@ -13,7 +13,7 @@ from fleet.store.core import Tx
 
 
 def story(tx: Tx, task_id: str, named: Callable[[str], str] = str) -> str:
-    """The whole log of a task. Everything in it is untrusted. ``named`` puts people's names into our own words."""
+    """The whole log of a task. All of it is untrusted. ``named`` puts people's names into our own text."""
     lines: list[str] = []
     after = 0
     while batch := ledger.read(tx, after=after, task=task_id):
@@ -33,10 +33,10 @@ def _lines(recorded: Recorded, named: Callable[[str], str]) -> list[str]:
     event = recorded.event
     if isinstance(event, e.TaskMoved):
         event = replace(event, why=named(event.why))
-    return [f"{at} {text}" for text in _told(event)]
+    return [f"{at} {text}" for text in _text(event)]
 
 
-def _told(event: e.Event) -> list[str]:
+def _text(event: e.Event) -> list[str]:
     match event:
         case e.TaskMoved(new=new, why=why):
             return [f"— {new}" + (f": {why}" if why else "")]

@@ -1,4 +1,4 @@
-"""What waits for a person, as a chat sees it: what was asked there, all as a list, one of it brought up again."""
+"""What waits for a person, as a chat sees it: what was asked there, a list of everything, and one shown again."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
 
 
-def ground(tx: Tx, config: FleetConfig, task: Task, asked: Approval, files: Path) -> asks.Ground:
+def ask_context(tx: Tx, config: FleetConfig, task: Task, asked: Approval, files: Path) -> asks.AskContext:
     """Where a question comes from. ``files`` is where the documents of long ones are written."""
     session = sessions.session(tx, asked.session)
     base = footer(task, Progress(machine=session.machine, isolation=session.isolation), config.isolation)
-    return asks.Ground(base, session.machine, sounds.name_of(config, task.requester), files)
+    return asks.AskContext(base, session.machine, sounds.name_of(config, task.requester), files)
 
 
 def asked_in(tx: Tx, chat: ChatRef, every: Sequence[Approval], message: str = "") -> list[Approval]:
-    """Of what waits, what this chat (all its threads) has a card of; only that card's, where ``message`` is one."""
+    """The approvals that this chat (all its threads) has a card of; only that card's, if ``message`` is one."""
     here = {
-        one.id: {
+        approval.id: {
             place.message_id
-            for key in (asks.key(one), asks.reminder_key(one))
+            for key in (asks.key(approval), asks.reminder_key(approval))
             for place in card_rows.by_key(tx, key)
             if (place.chat.adapter, place.chat.chat) == (chat.adapter, chat.chat)
         }
-        for one in every
+        for approval in every
     }
-    answered = [one for one in every if message and message in here[one.id]]
-    return answered or [one for one in every if here[one.id]]
+    answered = [approval for approval in every if message and message in here[approval.id]]
+    return answered or [approval for approval in every if here[approval.id]]
 
 
 def bring_up(
     posts: Posts, config: FleetConfig, chat: ChatRef, asked: Approval, files: Path, *, lead: Line = ()
 ) -> None:
-    """Posts what waits anew, with fresh buttons; those of its older cards here stop. ``lead``: said first."""
+    """Posts the card again with new buttons; the buttons of its older cards here stop. ``lead``: the first line."""
     tx = posts.tx
     task = tasks.task(tx, asked.task)
-    card = asks.ask_card(tx, task, asked, ground(tx, config, task, asked, files))
+    card = asks.ask_card(tx, task, asked, ask_context(tx, config, task, asked, files))
     for key in (asks.key(asked), asks.reminder_key(asked)):
         buttons.supersede(posts, key, chat)
     if lead:
@@ -58,13 +58,13 @@ def bring_up(
 
 
 def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card:
-    """What waits, one line each, and a button that brings each one up."""
+    """What waits, one line each, and a button that shows each again."""
     here = every[page.first : page.upto]
     return Card(
         line(title + page.span),
-        tuple(_row(tx, one) for one in here) or (line("Nothing is waiting."),),
+        tuple(_row(tx, approval) for approval in here) or (line("Nothing is waiting."),),
         actions=(
-            *(Action(one.id, f"/waiting {one.id}", once=False) for one in here),
+            *(Action(approval.id, f"/waiting {approval.id}", once=False) for approval in here),
             *page.actions("/waiting "),
         ),
         tone=Tone.WAITING if here else Tone.PLAIN,

@@ -137,7 +137,7 @@ async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False
         locks = LockService(store, supervisor.clock)
         context = Context(store, lambda: config, registry, fleet, directory, locks)
         core = ChatCore(context, outbox, supervisor)
-        notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=directory / "files")
+        notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=directory / "files")
         deliverer = Deliverer(outbox, (phone,), supervisor)
         deliverer.start()
         await notifier.start()

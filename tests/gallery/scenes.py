@@ -314,7 +314,7 @@ async def _questions(there: House) -> AsyncGenerator[Shown, None]:
         "queued" if flight.session.one_turn else "sent to the running agent",
     )
     await flight.note(PersonSaid("Keep the old signature, please", "steered"))
-    yield _last(there, "questions", "words arrived", "your words")
+    yield _last(there, "questions", "message arrived", "your message")
     await flight.move(TaskState.JUDGING)
     reason = "the change touches what judges it: tests/test_pricing.py, conftest.py"
 
@@ -347,7 +347,7 @@ async def _stalled(there: House) -> AsyncGenerator[Shown, None]:
     yield _last(there, "questions", "stalled", "usage limit")
     yield await _progress(flight, "progress, stalled", 5)
     await there.say(f"/go {flight.task}")
-    yield _last(there, "questions", "went on", "goes on")
+    yield _last(there, "questions", "went on", "continues")
 
 
 async def _trouble(there: House) -> AsyncGenerator[Shown, None]:

@@ -139,7 +139,7 @@ async def served(
         context = Context(store, lambda: config, registry, fleet, home, locks)
         core = ChatCore(context, outbox, supervisor)
         core.fetches(adapter.name, adapter.fetch)
-        notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=home / "files")
+        notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=home / "files")
         deliverer = Deliverer(outbox, (adapter,), supervisor)
         deliverer.start()
         await adapter.start(receive(core) if receive else core.receive)

@@ -117,7 +117,7 @@ async def telegram_house(
         locks = LockService(store, supervisor.clock)
         context = Context(store, lambda: config, registry, fleet, directory, locks)
         core = ChatCore(context, outbox, supervisor)
-        notifier = Notifier(outbox, lambda: config, supervisor, breath=0, redraw=0, files=directory / "files")
+        notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry]
         adapter = TelegramAdapter(
             api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()

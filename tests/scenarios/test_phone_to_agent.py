@@ -228,7 +228,12 @@ def test_a_person_allows_once_for_the_session_and_denies_by_press(phone: Phone) 
     asked: list[Said] = []
     for command, label in ((again, "Allow once"), (again, "Allow for this session"), (never, "Deny")):
         asked.append(phone.asked(task, *asked))
-        for piece in ("asks to run", command, "approves this command line, not the files it reads", "macbook"):
+        for piece in (
+            "asks to run",
+            command,
+            "Approving covers this command line, not the files it reads",
+            "macbook",
+        ):
             assert piece in read(asked[-1])
         assert asked[-1].labels == ["Allow once", "Allow for this session", "Deny"]
         phone.press(asked[-1], label)

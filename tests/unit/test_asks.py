@@ -35,7 +35,7 @@ async def test_the_card_shows_what_where_and_for_whom_and_a_yes_binds_to_it(tmp_
         told = everything(card)
         for piece in (
             "rm -rf build",
-            "approves this command line, not the files it reads",
+            "Approving covers this command line, not the files it reads",
             "macbook",
             "/w/t1",
             "Ada",
@@ -174,7 +174,7 @@ async def test_several_questions_are_answered_a_line_each_and_no_button_says_oth
         await flight.ask("{}", questions=(*COLOURS, Question("Why?")))
         (card,) = flight.pinged()
         assert [one.label for one in card.actions] == ["No answer"]
-        assert "one line for each" in everything(card) and "Press one" not in everything(card)
+        assert "one line for each" in everything(card) and "Press a button" not in everything(card)
         await there.hand_over(there.message("2\nit fits", OTTO, reply_to="m1"))
         (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
         assert answer.reason == "blue\nit fits"
@@ -203,7 +203,7 @@ async def test_half_an_hour_before_the_end_it_is_brought_up_once_with_a_sound(tm
             await there.settle()
         assert len(flight.pings()) == 2
         reminder = flight.pinged()[-1]
-        assert "still waits for you: 2" in shown(reminder.title)
+        assert "is still waiting for you: 2" in shown(reminder.title)
         result, _ = await there.press(reminder, "Deny")
         assert result.status == 0
         for key in ("ask:a1", "remind:a1"):

@@ -103,7 +103,7 @@ async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:
         await flight.note(ReceiptIssued(COMMIT, "e" * 64, "/r/t1.json"))
         assert flight.pings() == []
         titles = there.phone.titles()
-        for title in ("t1 · landed on main", "t1 · receipt", "t1 · your words reached the running turn"):
+        for title in ("t1 · landed on main", "t1 · receipt", "t1 · your message reached the running turn"):
             assert title in titles
         assert any(one.card.document == "/r/t1.json" for one in there.phone.sent)
 
@@ -145,7 +145,7 @@ async def test_a_question_pings_is_answered_once_and_says_by_whom(tmp_path: Path
         await there.settle()
         (card,) = flight.pinged()
         assert "rm -rf build" in everything(card)
-        assert "approves this command line, not the files it reads" in everything(card)
+        assert "Approving covers this command line, not the files it reads" in everything(card)
         result, _ = await there.press(card, "Allow once")
         assert (result.status, there.fleet.woken[-1]) == (0, "t1")
         await flight.note(PermissionDecided("q1", "Bash", "allow", "", ""))

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.telling.reminders import Reminders
-from bot.telling.sounds import Level, Sound, Wish
+from bot.telling.sounds import Level, Sound, SoundSettings
 from fleet.clock import SystemClock
 from fleet.events import LandingDone
 from fleet.model import TaskState
@@ -29,7 +29,7 @@ EVERY = (Sound.RED, Sound.WAITS, Sound.BAD_END, Sound.GOOD_END)
     ],
 )
 def test_every_level_and_hour(level: Level, heard: tuple[bool, ...], heard_when_quiet: tuple[bool, ...]) -> None:
-    wish = Wish(level, 22 * 60, 7 * 60)
+    wish = SoundSettings(level, 22 * 60, 7 * 60)
     assert tuple(wish.hears(sound, 12 * HOUR) for sound in EVERY) == heard
     for hour in (22, 23, 0, 6):
         assert tuple(wish.hears(sound, hour * HOUR) for sound in EVERY) == heard_when_quiet
@@ -37,7 +37,7 @@ def test_every_level_and_hour(level: Level, heard: tuple[bool, ...], heard_when_
 
 
 def test_quiet_hours_are_the_persons_own() -> None:
-    wish = Wish(Level.MINE, 9 * 60, 17 * 60, "Asia/Tokyo")
+    wish = SoundSettings(Level.MINE, 9 * 60, 17 * 60, "Asia/Tokyo")
     assert ZoneInfo("Asia/Tokyo")
     assert wish.quiet(0)  # nine in the morning there
     assert not wish.quiet(8 * HOUR)
@@ -73,7 +73,7 @@ async def test_in_quiet_hours_only_the_end_sounds_and_what_waits_is_brought_up_a
             await reminders.look()
             await there.settle()
         assert len(flight.pings()) == 1
-        assert "still waits for you" in flight.pings()[0]
+        assert "is still waiting for you" in flight.pings()[0]
 
 
 async def test_a_muted_chat_hears_nothing(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ async def test_a_question_is_offered_no_judging(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("label", "typed", "decision", "told"),
     [
-        ("Go on", "/go t1", ApprovalDecision.GO_ON, "goes on"),
+        ("Go on", "/go t1", ApprovalDecision.GO_ON, "continues"),
         ("Judge as it is", "/judge t1", ApprovalDecision.JUDGE, "judged as it is"),
     ],
 )
