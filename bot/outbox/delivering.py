@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from bot.cards import Card, task_key
-from bot.outbox.port import Adapter, Moved, Outgoing, RetryAfter, Undeliverable
+from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
 from fleet.faults import Point, fault
@@ -177,7 +177,7 @@ class Deliverer:
         except Unavailable as error:
             seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
             return _later(delivery, seconds, str(error))
-        except Moved as moved:
+        except ChatMoved as moved:
             return _moved(delivery, moved.chat)
         except (Undeliverable, AirbossError) as error:
             return _given_up(delivery, str(error))

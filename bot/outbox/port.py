@@ -23,7 +23,7 @@ class Undeliverable(Exception):
     """The platform will never take this (the chat is gone, the bot was thrown out): it is given up."""
 
 
-class Moved(Exception):
+class ChatMoved(Exception):
     """The chat has a new id, ``chat``: what is in the store moves along, and the card is sent there."""
 
     def __init__(self, chat: str) -> None:
@@ -80,7 +80,7 @@ class Adapter(Protocol):
 
     async def deliver(self, outgoing: Outgoing) -> str:
         """Sends the card and answers with the platform's id of the message. Raises ``RetryAfter``,
-        ``Unavailable`` (tried again, later and later), ``Moved`` or ``Undeliverable``."""
+        ``Unavailable`` (tried again, later and later), ``ChatMoved`` or ``Undeliverable``."""
 
     async def close(self) -> None:
         """Stops taking messages."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from bot.cards import Card
 from bot.chats.slack.adapter import Settings, SlackAdapter
-from bot.chats.slack.doors import SocketDoor, Take
+from bot.chats.slack.connection import SocketConnection, Take
 from bot.chats.slack.manifest import dialect, learn
-from bot.chats.slack.pace import Pace
+from bot.chats.slack.pace import RateLimiter
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
@@ -119,8 +119,8 @@ async def served(
     registry = Registry(every_command())
     registry.dialects["slack"] = dialect(registry)
 
-    def quick(web: Any, take: Take) -> SocketDoor:
-        return SocketDoor(
+    def quick(web: Any, take: Take) -> SocketConnection:
+        return SocketConnection(
             web, take, APP_TOKEN, look_seconds=0.05, silence_seconds=silence, patience_seconds=patience
         )
 
@@ -129,8 +129,8 @@ async def served(
         made or settings(proxy.api, home),
         registry.names,
         heard=partial(learn, registry),
-        posts=Pace(1_000, 1_000),
-        door=None if http else quick,
+        posts=RateLimiter(1_000, 1_000),
+        connection=None if http else quick,
     )
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
         fleet = PlayedFleet()

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bot.chats.slack.inbox import Me, words
+from bot.chats.slack.inbox import AppUser, words
 from bot.commands import every_command
 from tests.far_end.slack import (
     ADA,
@@ -226,7 +226,7 @@ def hostile_slack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Json]:
 def test_a_page_of_nothing_holds_up_nobody() -> None:
     """A pattern that tries every beginning of it would be at it for longer than a test may take."""
     gap = " " * 1_000_000
-    assert words(f"<@{BOT}> x{gap}y <@{BOT}> <@{BOT}>", Me(TEAM, BOT)) == f"x{gap}y"
+    assert words(f"<@{BOT}> x{gap}y <@{BOT}> <@{BOT}>", AppUser(TEAM, BOT)) == f"x{gap}y"
 
 
 # --- the HTTP door ------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ async def test_nonsense_at_the_http_door_is_turned_away_in_order(tmp_path: Path,
     async with running_slack(tmp_path / "away") as nowhere, proxied(nowhere) as proxy:
         made = slack_house.settings(proxy.api, home, app_token="", signing_secret=SIGNING)
         async with served(home, proxy, made=made) as there:
-            door: Any = there.adapter._door
+            door: Any = there.adapter._connection
             url = f"http://127.0.0.1:{door.port}/slack/events"
             with no_troubles():
                 for body in NONSENSE:

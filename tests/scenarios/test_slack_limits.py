@@ -56,15 +56,15 @@ def test_without_a_token_slack_is_off_and_one_line_says_so(
     caplog.set_level(logging.INFO)
     assert from_secrets(Secrets({}), tmp_path, Registry(every_command())) is None
     assert [record.getMessage() for record in caplog.records] == [
-        "Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md tells how to get one)"
+        "Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md says how to get one)"
     ]
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"SLACK_BOT_TOKEN": APP_TOKEN}, "does not begin with xoxb-"),
-        ({"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN}, "does not begin with xapp-"),
+        ({"SLACK_BOT_TOKEN": APP_TOKEN}, "does not start with xoxb-"),
+        ({"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN}, "does not start with xapp-"),
         ({"SLACK_BOT_TOKEN": BOT_TOKEN}, "SLACK_APP_TOKEN=xapp-"),
         ({"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_SIGNING_SECRET": SIGNING, "SLACK_LISTEN": "x"}, "HOST:PORT"),
     ],
@@ -180,7 +180,7 @@ async def test_our_token_is_shown_to_slack_only(tmp_path: Path, url: str) -> Non
     file = Attachment("x.txt", "", "text/plain", 1, "F1")
     api, found = "https://slack.com/api/", {"url_private": url}
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(Refused, match="not kept by Slack"):
+        with pytest.raises(Refused, match="not stored in Slack"):
             await fetch(session, token=BOT_TOKEN, api=api, found=found, file=file, into=tmp_path)
 
 

@@ -179,7 +179,7 @@ async def test_over_http_signed_requests_act_and_others_get_401(tmp_path: Path) 
     async with running_slack(tmp_path / "away") as nowhere, proxied(nowhere) as proxy:
         made = settings(proxy.api, home, app_token="", signing_secret=SIGNING)
         async with served(home, proxy, made=made) as there:
-            door: Any = there.adapter._door
+            door: Any = there.adapter._connection
             url = f"http://127.0.0.1:{door.port}/slack/events"
             async with running_slack(tmp_path / "slack", url) as slack:
                 await slack.command("/run", "mend it")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cards import Action, Card, Tone, field, line
-from bot.chats.slack.inbox import Me, read, typed, words
-from bot.chats.slack.pace import Pace
+from bot.chats.slack.inbox import AppUser, read, typed, words
+from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.render import BODY, draw, pieces_of, plain
 from bot.commands import every_command
 from bot.message import Message
@@ -21,7 +21,7 @@ from fleet.model import ChatRef
 from fleet.untrusted import Untrusted
 from tests.far_end.slack_proxy import refused
 
-ME = Me("T1", "UBOT")
+ME = AppUser("T1", "UBOT")
 VERBS = Registry(every_command()).names
 HOSTILE = (
     "<@U1ADA> <!channel> <!here> <#C1|x> @everyone <https://evil.example|bank> https://evil.example "
@@ -223,7 +223,7 @@ def test_whatever_slack_delivers_is_read_without_a_stumble(body: dict[str, Any])
 
 def test_a_budget_is_a_channels_own_and_comes_back() -> None:
     now = 0.0
-    pace = Pace(burst=2, per_second=1, now=lambda: now)
+    pace = RateLimiter(burst=2, per_second=1, now=lambda: now)
     assert [pace.ask("C1"), pace.ask("C1"), pace.ask("C2")] == [0, 0, 0]
     assert pace.ask("C1") == pytest.approx(1)
     now = 1.0

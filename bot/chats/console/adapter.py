@@ -22,7 +22,8 @@ BEHIND: Final = 1_000
 
 
 class Following:
-    """The cards that wait for one terminal. One that stops reading is let go of before they fill the memory."""
+    """The cards that wait for one terminal. A terminal that stops reading is dropped before they fill the
+    memory."""
 
     def __init__(self) -> None:
         self._cards: deque[Outgoing] = deque()
@@ -30,7 +31,7 @@ class Following:
         self._behind = False
 
     def put(self, card: Outgoing) -> None:
-        """Keeps a card until it is read; one too many ends it all."""
+        """Keeps a card until it is read. One card too many drops the terminal."""
         if len(self._cards) >= BEHIND:
             self._behind = True
             self._cards.clear()
@@ -44,7 +45,7 @@ class Following:
             if self._behind:
                 raise Unavailable(
                     attempted="show the cards",
-                    cause=f"over {BEHIND} of them waited and this terminal did not read",
+                    cause=f"over {BEHIND} cards were waiting and this terminal did not read",
                     hint="Nothing is lost: /status and /logs show what happened. Follow again with: airboss chat",
                 )
             if self._cards:
@@ -62,7 +63,7 @@ class Following:
 
 
 class ConsoleAdapter:
-    """Cards go to whoever follows; presses come back by number. Nobody following loses nothing: it is kept."""
+    """Cards go to every follower; a button is pressed by its number. Without a follower, cards are kept."""
 
     name = "console"
     limits = AdapterLimits(text=100_000, buttons=20)
@@ -73,7 +74,7 @@ class ConsoleAdapter:
         self._tokens: list[str] = []
 
     async def start(self, receive: Receive) -> None:
-        """Messages come in through the control socket, so there is nothing to listen to here."""
+        """Nothing to do: messages arrive through the control socket."""
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -1,4 +1,4 @@
-"""Draws a card for a terminal, about as a phone would show it."""
+"""Draws a card for a terminal, as wide as a phone would show it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def render(
 ) -> str:
     """The card as lines of text, ending in a newline. Without ``colour`` there is no escape code in it.
 
-    ``number`` gives the number by which a button is pressed. ``again``: an earlier process may have shown it.
+    ``number`` gives a button's number. ``again``: an earlier process may have shown it.
     """
     title = shown(card.title)
-    sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has a sign of its own keeps to it
+    sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has its own sign keeps it
     parts: list[RenderableType] = [Text(sign + title, style="bold", overflow="fold")]
     if ping:
         who = Untrusted(card.mentioned).one_line(WIDTH // 2) or card.mention.rsplit(":", 1)[-1]
@@ -70,7 +70,7 @@ def render(
 
 
 def render_edit(card: Card, *, colour: bool) -> str:
-    """An edited card in one line: what it is about, and what is new in it."""
+    """An edited card in one line: its subject, and its first and last lines."""
     pieces = [shown(card.title, 60).split(" · ", 1)[0]]
     lines = [shown(line, 80) for line in card.lines]
     pieces += lines[:1] + (lines[-1:] if len(lines) > 1 else [])
@@ -89,7 +89,7 @@ def _fields(card: Card) -> Table:
 
 
 def _body(text: str, in_file: bool) -> str:
-    """As much as a screen takes, and how much more there is. ``in_file``: a document has it, and perhaps more."""
+    """As much as fits a screen, and how much more there is. ``in_file``: a document has all of it."""
     text = text.strip("\n")
     rows = text.split("\n")
     fit, room = 0, _BODY_CHARACTERS

@@ -1,4 +1,4 @@
-"""The Slack adapter: sends cards as messages, hands over what people say, by slack-bolt and slack_sdk."""
+"""The Slack adapter: sends cards as messages and passes on what people write, with slack-bolt and slack_sdk."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.cards import Card
 from bot.chats.slack import files as slack_files
 from bot.chats.slack import inbox as slack_inbox
-from bot.chats.slack.doors import Door, HttpDoor, SocketDoor, Take
+from bot.chats.slack.connection import Connection, HttpConnection, SocketConnection, Take
 from bot.chats.slack.errors import GONE, NOT_HERE, TOO_LARGE, Rejected, Unsure, WrongToken, raised_by, undeliverable
-from bot.chats.slack.inbox import Me
-from bot.chats.slack.pace import Pace
+from bot.chats.slack.inbox import AppUser
+from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.render import Drawn, bare, draw, escape, plain
 from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter, Undeliverable
@@ -31,13 +31,13 @@ from fleet.model import PersonId
 _log = logging.getLogger(__name__)
 
 _BACKOFF: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
-_ANSWER_URL_SECONDS: Final = 25 * 60.0  # Slack's own response_url lives 30 minutes
+_ANSWER_URL_SECONDS: Final = 25 * 60.0  # Slack's own response_url works for 30 minutes
 _TIMEOUT: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What ``.env`` says of Slack. One of ``app_token`` and ``signing_secret`` is empty."""
+    """The Slack settings of ``.env``. One of ``app_token`` and ``signing_secret`` is empty."""
 
     bot_token: str
     app_token: str
@@ -48,8 +48,8 @@ class Settings:
 
 
 class SlackAdapter:
-    """One Slack app in one workspace. ``verbs``: what the registry knows, to tell a command from chatter;
-    ``heard`` is told the name of each slash command as Slack delivers it."""
+    """One Slack app in one workspace. ``verbs``: the registry's verbs, to tell a command from chatter; ``heard`` is
+    called with the name of each slash command as Slack delivers it."""
 
     name = slack_inbox.NAME
     limits = AdapterLimits(text=3_000, buttons=25)
@@ -60,26 +60,29 @@ class SlackAdapter:
         verbs: Collection[str],
         *,
         heard: Callable[[str], None] = lambda _: None,
-        posts: Pace | None = None,
-        door: Callable[[AsyncWebClient, Take], Door] | None = None,
+        posts: RateLimiter | None = None,
+        connection: Callable[[AsyncWebClient, Take], Connection] | None = None,
     ) -> None:
         self._settings, self._verbs, self._heard = settings, verbs, heard
-        self._posts, self._edits = posts or Pace(burst=5, per_second=1), Pace(burst=20, per_second=0.8)
-        self._make_door = door or self._usual_door
-        self._me = Me("", "")
+        self._posts, self._edits = (
+            posts or RateLimiter(burst=5, per_second=1),
+            RateLimiter(burst=20, per_second=0.8),
+        )
+        self._connect = connection or self._new_connection
+        self._me = AppUser("", "")
         self._receive: Receive | None = None
         self._session: aiohttp.ClientSession | None = None
         self._web: AsyncWebClient | None = None
-        self._door: Door | None = None
+        self._connection: Connection | None = None
         self._failed: asyncio.Future[None] | None = None
         self._sent: dict[int, str] = {}
         self._unsure: set[int] = set()
         self._answer_urls: dict[str, tuple[str, float]] = {}
 
-    # --- the way in -------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------------
 
     async def start(self, receive: Receive) -> None:
-        """Connects. When Slack is away it goes on trying by itself; a wrong token raises ``Misused``."""
+        """Connects. While Slack is unavailable it keeps trying; a wrong token raises ``Misused``."""
         self._receive = receive
         self._failed = asyncio.get_running_loop().create_future()
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
@@ -88,7 +91,7 @@ class SlackAdapter:
             base_url=self._settings.api,
             timeout=_TIMEOUT,
             session=self._session,
-            retry_handlers=[],  # a silent second try could say a thing twice; the outbox tries again, marked
+            retry_handlers=[],  # a hidden retry could post a message twice; the outbox retries, and marks it
         )
         try:
             await self._open(self._web)
@@ -96,21 +99,21 @@ class SlackAdapter:
             await self.close()
             raise
         except (Unavailable, RetryAfter) as error:
-            _log.warning("Slack is away, trying again: %s", error)
+            _log.warning("Slack is unavailable, trying again: %s", error)
 
     async def keep_up(self) -> None:
-        """Keeps the connection until cancelled; safe to begin again. A wrong token is told by :meth:`running`."""
+        """Keeps the connection until cancelled; may be called again. :meth:`running` raises for a wrong token."""
         if self._web is None:
             raise RuntimeError("the Slack adapter was not started")
         try:
-            door = self._door or await self._opened(self._web)
-            await door.keep_up()
+            connection = self._connection or await self._opened(self._web)
+            await connection.keep_up()
         except Misused as error:
             self._fail(error)
             raise
 
     async def running(self) -> None:
-        """Never ends by itself; raises what makes going on impossible (a token that Slack no longer takes)."""
+        """Never returns. Raises what makes it impossible to continue (a token that Slack no longer accepts)."""
         if self._failed is None:
             raise RuntimeError("the Slack adapter was not started")
         await asyncio.shield(self._failed)
@@ -119,24 +122,24 @@ class SlackAdapter:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _open(self, web: AsyncWebClient) -> Door:
+    async def _open(self, web: AsyncWebClient) -> Connection:
         who = await self._asked("auth.test", web.auth_test)
-        self._me = Me(str(who.get("team_id", "")), str(who.get("user_id", "")))
+        self._me = AppUser(str(who.get("team_id", "")), str(who.get("user_id", "")))
         if self._settings.app_token:
             token = self._settings.app_token
             await self._asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
-        door = self._make_door(web, self._take)
-        await door.open()
-        self._door = door
+        connection = self._connect(web, self._take)
+        await connection.open()
+        self._connection = connection
         _log.info("Slack: connected as %s in %s", self._me.user, self._me.team)
-        return door
+        return connection
 
-    def _usual_door(self, web: AsyncWebClient, take: Take) -> Door:
+    def _new_connection(self, web: AsyncWebClient, take: Take) -> Connection:
         if self._settings.app_token:
-            return SocketDoor(web, take, self._settings.app_token)
-        return HttpDoor(web, take, self._settings.signing_secret, self._settings.listen)
+            return SocketConnection(web, take, self._settings.app_token)
+        return HttpConnection(web, take, self._settings.signing_secret, self._settings.listen)
 
-    async def _opened(self, web: AsyncWebClient) -> Door:
+    async def _opened(self, web: AsyncWebClient) -> Connection:
         tries = 0
         while True:
             await asyncio.sleep(_BACKOFF[min(tries, len(_BACKOFF) - 1)])
@@ -144,12 +147,12 @@ class SlackAdapter:
             try:
                 return await self._open(web)
             except (Unavailable, RetryAfter) as error:
-                _log.info("Slack is still away: %s", error)
+                _log.info("Slack is still unavailable: %s", error)
 
     async def close(self) -> None:
         """Stops taking messages; ends even when Slack does not answer."""
-        if self._door is not None:
-            await self._door.close()
+        if self._connection is not None:
+            await self._connection.close()
         if self._session is not None:
             await self._session.close()
         if self._failed is not None and not self._failed.done():
@@ -168,7 +171,7 @@ class SlackAdapter:
         await self._receive(message)
 
     async def fetch(self, message: Message) -> Message:
-        """The message, its files on the controller's disk. Raises an ``AirbossError`` when one is not to be had."""
+        """The message with its files on the controller's disk. Raises an ``AirbossError`` if one is unavailable."""
         return replace(message, files=tuple([await self._fetched(file) for file in message.files]))
 
     async def _fetched(self, file: Attachment) -> Attachment:
@@ -179,7 +182,7 @@ class SlackAdapter:
             answer = await self._asked("files.info", lambda: web.files_info(file=file.source))
         except (RetryAfter, Rejected) as error:
             raise Unavailable(
-                attempted="fetch the file", on=file.name, cause=str(error), hint="Send it again."
+                attempted="download the file", on=file.name, cause=str(error), hint="Send it again."
             ) from error
         found = answer.get("file")
         return await slack_files.fetch(
@@ -191,10 +194,10 @@ class SlackAdapter:
             into=self._settings.files,
         )
 
-    # --- the way out ------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------------
 
     async def deliver(self, outgoing: Outgoing) -> str:
-        """Sends the card, or changes it. A message that is gone comes anew."""
+        """Sends the card, or edits its message. A message that is gone is sent again."""
         again = outgoing.again or outgoing.id in self._unsure
         drawn = draw(outgoing.card, user=self._pinged(outgoing), again=again)
         try:
@@ -216,7 +219,7 @@ class SlackAdapter:
             raise Unavailable(attempted="reach Slack", cause=error.cause, hint=error.hint) from error
 
     def _pinged(self, outgoing: Outgoing) -> str:
-        """The Slack user whom a new message mentions; a person of another platform or workspace is not here."""
+        """The Slack user whom a new message mentions; empty for a person of another platform or workspace."""
         if not outgoing.ping or outgoing.edits:
             return ""
         try:
@@ -246,7 +249,7 @@ class SlackAdapter:
         return ts
 
     async def _post(self, outgoing: Outgoing, drawn: Drawn) -> str:
-        """The message, then its files. A try after the message went out goes on with the files."""
+        """The message, then its files. A retry after the message was sent continues with the files."""
         place, thread = outgoing.chat.chat, outgoing.chat.thread or outgoing.root
         whole = drawn.whole
         ts = self._sent.get(outgoing.id, "")
@@ -285,7 +288,7 @@ class SlackAdapter:
     async def _sized(
         self, card: Card, drawn: Drawn, send: Callable[[Drawn], Awaitable[Mapping[str, Any]]]
     ) -> tuple[Mapping[str, Any], bool]:
-        """Sends it; what Slack finds too large goes without its text, and the answer says so."""
+        """Sends it. What is too large for Slack is sent without its text; the second value is then true."""
         try:
             return await send(drawn), False
         except Rejected as error:
@@ -320,20 +323,20 @@ class SlackAdapter:
             await self._message(place, thread, Drawn([], note), ping=False)
 
     async def _say_why(self, place: str) -> None:
-        """Where we may not write, the one who asked by a slash command is told what to do."""
+        """Where we may not write, tells the person who used a slash command what to do."""
         url, until = self._answer_urls.pop(place, ("", 0.0))
         if not url or time.monotonic() > until:
             return
         with contextlib.suppress(Exception):
             await AsyncWebhookClient(url, timeout=_TIMEOUT).send(
-                text="I may not write here. Say `/invite @airboss`, then ask again; or write to me directly.",
+                text="I may not write here. Type `/invite @airboss`, then ask again; or write to me directly.",
                 response_type="ephemeral",
             )
 
     # --- calls ------------------------------------------------------------------------------------------
 
     async def _paced(
-        self, pace: Pace, method: str, key: str, call: Callable[[], Awaitable[Any]]
+        self, pace: RateLimiter, method: str, key: str, call: Callable[[], Awaitable[Any]]
     ) -> Mapping[str, Any]:
         """A call within its budget. Raises as :meth:`_asked`, and ``RetryAfter`` when the budget is spent."""
         name = f"{method} {key}"
@@ -357,7 +360,7 @@ class SlackAdapter:
 
     def _ready(self) -> tuple[AsyncWebClient, aiohttp.ClientSession]:
         if self._web is None or self._session is None or not self._me.user:
-            raise Unavailable(attempted="reach Slack", cause="there is no connection yet")
+            raise Unavailable(attempted="reach Slack", cause="not connected yet")
         return self._web, self._session
 
 

@@ -1,4 +1,4 @@
-"""Slack, when there is a token for it. Loads nothing heavy: the libraries come with the adapter."""
+"""Turns Slack on when there is a token for it. Loads nothing heavy: the adapter imports the libraries."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ _log = logging.getLogger(__name__)
 
 API: Final = "https://slack.com/api/"
 LISTEN: Final = "127.0.0.1:3000"
-OFF: Final = "Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md tells how to get one)"
+OFF: Final = "Slack is off: .env has no SLACK_BOT_TOKEN (docs/slack.md says how to get one)"
 
 
 def from_secrets(env: Secrets, home: Path, registry: Registry) -> SlackAdapter | None:
-    """The adapter that ``.env`` asks for; ``None``, with one line in the log, without ``SLACK_BOT_TOKEN``.
+    """The adapter that ``.env`` configures; without ``SLACK_BOT_TOKEN`` ``None``, and one line in the log.
 
     With ``SLACK_APP_TOKEN`` it connects by Socket Mode; else with ``SLACK_SIGNING_SECRET`` it listens for HTTP at
-    ``SLACK_LISTEN``. Raises ``Misused`` for tokens that cannot be right.
+    ``SLACK_LISTEN``. Raises ``Misused`` for tokens of the wrong kind.
     """
     bot, app, signing = (env.get(name) for name in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET"))
     if not bot:
         _log.info(OFF)
         return None
-    _look_at("SLACK_BOT_TOKEN", bot, "xoxb-", "OAuth & Permissions, Bot User OAuth Token")
+    _check_prefix("SLACK_BOT_TOKEN", bot, "xoxb-", "OAuth & Permissions, Bot User OAuth Token")
     if app:
-        _look_at("SLACK_APP_TOKEN", app, "xapp-", "Basic Information, App-Level Tokens, scope connections:write")
+        _check_prefix(
+            "SLACK_APP_TOKEN", app, "xapp-", "Basic Information, App-Level Tokens, scope connections:write"
+        )
     if not app and not signing:
         raise Misused(
             attempted="connect to Slack",
@@ -59,11 +61,11 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> SlackAdapter |
     return SlackAdapter(settings, registry.names, heard=partial(learn, registry))
 
 
-def _look_at(name: str, token: str, prefix: str, where: str) -> None:
+def _check_prefix(name: str, token: str, prefix: str, where: str) -> None:
     if not token.startswith(prefix):
         raise Misused(
             attempted="connect to Slack",
             on=name,
-            cause=f"it does not begin with {prefix}",
-            hint=f"Take the one from your app's page: {where}.",
+            cause=f"it does not start with {prefix}",
+            hint=f"Copy it from your app's page: {where}.",
         )

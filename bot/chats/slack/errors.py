@@ -1,4 +1,4 @@
-"""Slack's refusals in our own words: patience, away for now, never, or wrong token."""
+"""Translates Slack's errors: wait, unavailable for now, rejected, or wrong token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST_PATIENCE: Final = 3_600.0
 
 
 class Rejected(Exception):
-    """Slack will not take this as it is; ``code`` is its word for why."""
+    """Slack rejects this; ``code`` is Slack's own error code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -36,18 +36,18 @@ class Rejected(Exception):
 
 
 class WrongToken(Misused):
-    """Slack does not take a token of ours, and never will again: no waiting mends that."""
+    """Slack rejects one of our tokens. Waiting does not help."""
 
 
 class Unsure(Unavailable):
-    """The answer was lost: Slack may have done it or not."""
+    """The response was lost: Slack may have done it or not."""
 
 
 def raised_by(error: BaseException, method: str) -> Exception:
     """What to raise for an error of a call of ``method``.
 
-    ``RetryAfter``, ``Unavailable`` (``Unsure`` when it may have been done all the same), ``Rejected``,
-    ``WrongToken``, or ``Misused`` for what the app may not do.
+    ``RetryAfter``, ``Unavailable`` (``Unsure`` when it may have been done anyway), ``Rejected``, ``WrongToken``, or
+    ``Misused`` for what the app may not do.
     """
     attempted = f"call Slack's {method}"
     if isinstance(error, SlackApiError):
@@ -76,13 +76,13 @@ def _by_answer(error: SlackApiError, method: str, attempted: str) -> Exception:
         return Misused(
             attempted=attempted,
             cause=f"the app lacks the scope {needed}".rstrip(),
-            hint="Make the app anew from `airboss slack manifest`, or add the scope and reinstall it.",
+            hint="Recreate the app from `airboss slack manifest`, or add the scope and reinstall it.",
         )
     return Rejected(code)
 
 
 def _patience(headers: object) -> float:
-    found = {str(name).lower(): value for name, value in dict(headers or {}).items()}.get("retry-after", "")  # type: ignore[call-overload] # the library hands the headers on untyped
+    found = {str(name).lower(): value for name, value in dict(headers or {}).items()}.get("retry-after", "")  # type: ignore[call-overload] # the library returns the headers untyped
     text = found[0] if isinstance(found, list) and found else found
     try:
         return min(max(float(text), 0.0), _LONGEST_PATIENCE)
@@ -91,16 +91,16 @@ def _patience(headers: object) -> float:
 
 
 def wrong_token(code: str, name: str) -> WrongToken:
-    """Slack does not know the token in ``.env`` under ``name``."""
+    """Slack rejects the token in ``.env`` under ``name``."""
     return WrongToken(
         attempted="connect to Slack",
         on=name,
         cause=f"Slack says {code}",
-        hint=f"Put the token of your app into .env as {name} (docs/slack.md), then start again; or take "
-        "SLACK_BOT_TOKEN out, to go without Slack.",
+        hint=f"Put your app's token into .env as {name} (docs/slack.md), then start again. To run without Slack, "
+        "remove SLACK_BOT_TOKEN.",
     )
 
 
 def undeliverable(error: Rejected) -> Undeliverable:
-    """What Slack will never take."""
+    """What Slack will never accept."""
     return Undeliverable(f"Slack says {error.code}")

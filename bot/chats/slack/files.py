@@ -1,4 +1,4 @@
-"""Files out of Slack: to the controller's disk, never further, and our token never to another host."""
+"""Downloads files from Slack to the controller's disk. Our token goes to no other host."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 async def fetch(
     session: aiohttp.ClientSession, *, token: str, api: str, found: dict[str, Any], file: Attachment, into: Path
 ) -> Attachment:
-    """Downloads what ``files.info`` said of a file. A file that is there already is not fetched again.
+    """Downloads the file that ``files.info`` described. A file that is already there is not downloaded again.
 
-    Raises ``Refused`` for one that is too large or kept outside Slack, ``Unavailable`` when it cannot be had now.
+    Raises ``Refused`` if it is too large or stored outside Slack, ``Unavailable`` if it cannot be downloaded now.
     """
     url = str(found.get("url_private_download") or found.get("url_private") or "")
     if not _ID.fullmatch(file.source) or not _is_slacks(url, api):
-        raise _refused(file, "it is not kept by Slack", "Upload it to Slack itself.")
+        raise _refused(file, "it is not stored in Slack", "Upload it to Slack itself.")
     size = found.get("size")
     if isinstance(size, int) and size > LARGEST:
         raise _refused(
-            file, f"it has {size // 1_000_000} MB; {LARGEST // 1_000_000} are taken", "Send a smaller one."
+            file, f"it has {size // 1_000_000} MB; the limit is {LARGEST // 1_000_000} MB", "Send a smaller file."
         )
     place = into / file.source / (_UNSAFE.sub("_", file.name).strip("._")[-100:] or "file")
     if not await asyncio.to_thread(place.exists):
@@ -59,7 +59,7 @@ async def _download(session: aiohttp.ClientSession, token: str, url: str, file: 
                 async for chunk in answer.content.iter_chunked(_CHUNK):
                     length += len(chunk)
                     if length > LARGEST:
-                        raise _refused(file, "it is larger than Slack said", "Send a smaller one.")
+                        raise _refused(file, "it is larger than Slack said", "Send a smaller file.")
                     await asyncio.to_thread(out.write, chunk)
         await asyncio.to_thread(part.replace, place)
     except (aiohttp.ClientError, TimeoutError) as error:
@@ -69,7 +69,7 @@ async def _download(session: aiohttp.ClientSession, token: str, url: str, file: 
 
 
 def _is_slacks(url: str, api: str) -> bool:
-    """Whether our token may be shown there: Slack's own hosts by TLS, or the place where ``api`` itself is."""
+    """Whether our token may be sent there: to Slack's own hosts by TLS, or to the host of ``api``."""
     there, home = urlsplit(url), urlsplit(api)
     host = there.hostname or ""
     if there.scheme == "https" and (host == "slack.com" or host.endswith(".slack.com")):
@@ -78,8 +78,8 @@ def _is_slacks(url: str, api: str) -> bool:
 
 
 def _refused(file: Attachment, cause: str, hint: str) -> Refused:
-    return Refused(attempted="take the file", on=file.name, cause=cause, hint=hint)
+    return Refused(attempted="download the file", on=file.name, cause=cause, hint=hint)
 
 
 def _unavailable(file: Attachment, cause: str) -> Unavailable:
-    return Unavailable(attempted="fetch the file", on=file.name, cause=cause, hint="Send it again.")
+    return Unavailable(attempted="download the file", on=file.name, cause=cause, hint="Send it again.")

@@ -1,6 +1,6 @@
 """Reads what Slack delivers: events, slash commands and pressed buttons become messages. Pure, and never raises.
 
-What is plainly not for us becomes nothing: other people's chatter in a channel is neither kept nor answered.
+What is clearly not for us is dropped: other people's chatter in a channel is neither kept nor answered.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FILES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Me:
-    """Who we are there: our workspace and our own user."""
+class AppUser:
+    """Our app in Slack: its workspace and its own user."""
 
     team: str
     user: str
 
 
-def read(body: Mapping[str, Any], me: Me, verbs: Collection[str]) -> Message | None:
+def read(body: Mapping[str, Any], me: AppUser, verbs: Collection[str]) -> Message | None:
     """The message in a delivered body; ``None`` when there is none for us. ``verbs``: what the registry knows."""
     match _string(body, "type"):
         case "event_callback":
@@ -49,8 +49,11 @@ def read(body: Mapping[str, Any], me: Me, verbs: Collection[str]) -> Message | N
             return None
 
 
-def _event(body: Mapping[str, Any], event: Mapping[str, Any], me: Me, verbs: Collection[str]) -> Message | None:
-    """A message. A mention is told twice, as a message and as ``app_mention``: channel and time are its key."""
+def _event(
+    body: Mapping[str, Any], event: Mapping[str, Any], me: AppUser, verbs: Collection[str]
+) -> Message | None:
+    """A message. Slack reports a mention twice, as a message and as ``app_mention``: the key is channel and
+    time."""
     user, channel, ts = _string(event, "user"), _string(event, "channel"), _string(event, "ts")
     if _string(event, "type") not in ("message", "app_mention") or not (user and channel and ts):
         return None
@@ -80,7 +83,7 @@ def _private(channel: str) -> bool:
 
 
 def _meant(text: str, threaded: bool, verbs: Collection[str]) -> bool:
-    """Whether words in a channel may be ours: in a thread all but what is said to somebody else, else commands."""
+    """Whether words in a channel may be for us: in a thread all but what mentions somebody else, else commands."""
     if threaded:
         return not text.startswith("@")
     found = re.match(r"[!/]\s?([A-Za-z_-]+)", text)
@@ -102,7 +105,7 @@ def _command(body: Mapping[str, Any], verbs: Collection[str]) -> Message | None:
 
 
 def typed(command: str, text: str, verbs: Collection[str]) -> str:
-    """What a slash command means: ``/fleet retry t1`` and ``/retry t1`` alike, whatever prefix a name carries."""
+    """What a slash command means: ``/fleet retry t1`` and ``/retry t1`` are the same, with any prefix."""
     name, text = command.lstrip("/").lower(), html.unescape(text).strip()
     parts = name.split("-")
     for start in range(len(parts)):
@@ -136,8 +139,8 @@ def _press(body: Mapping[str, Any]) -> Message | None:
     )
 
 
-def words(raw: str, me: Me) -> str:
-    """A message as it was typed: references spelled out, entities undone, our own name at either end taken off."""
+def words(raw: str, me: AppUser) -> str:
+    """A message as it was typed: references spelled out, entities decoded, our own name removed at both ends."""
 
     def spelled(found: re.Match[str]) -> str:
         kind, target, label = found.group(1), found.group(2), found.group(3) or ""
@@ -151,37 +154,37 @@ def words(raw: str, me: Me) -> str:
 
     text = html.unescape(_REFERENCE.sub(spelled, raw.replace("\0", ""))).strip()
     text = re.sub(r"^(?:\0[:,]?\s*)+", "", text)
-    text = text.rstrip("\0 \t\r\n")  # no pattern: one that begins with white space takes seconds over a page of it
+    text = text.rstrip("\0 \t\r\n")  # no regex: one that starts with white space takes seconds on a page of it
     return text.replace("\0", "@airboss").strip()
 
 
 def _files(event: Mapping[str, Any]) -> tuple[Attachment, ...]:
     found = event.get("files")
     made = []
-    for one in found[:_FILES] if isinstance(found, list) else ():
-        if not isinstance(one, dict) or not _string(one, "id"):
+    for file in found[:_FILES] if isinstance(found, list) else ():
+        if not isinstance(file, dict) or not _string(file, "id"):
             continue
-        size = one.get("size")
+        size = file.get("size")
         made.append(
             Attachment(
-                name=" ".join(clean(_string(one, "name") or _string(one, "title"), 200).split()) or "file",
+                name=" ".join(clean(_string(file, "name") or _string(file, "title"), 200).split()) or "file",
                 path="",
-                media_type=_string(one, "mimetype")[:100],
+                media_type=_string(file, "mimetype")[:100],
                 size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else 0,
-                source=_string(one, "id")[:100],
+                source=_string(file, "id")[:100],
             )
         )
     return tuple(made)
 
 
 def _team(body: Mapping[str, Any], event: Mapping[str, Any]) -> str:
-    """The sender's own workspace. In a channel shared with another one, no word about it means a stranger."""
+    """The sender's own workspace. In a channel shared with another workspace, a missing one means a stranger."""
     said = _string(event, "user_team") or _string(event, "source_team") or _string(event, "team")
     return said or ("" if body.get("is_ext_shared_channel") is True else _string(body, "team_id"))
 
 
 def _trigger(body: Mapping[str, Any]) -> str:
-    """What is the same when Slack delivers again, and different when a person does it again."""
+    """A key that is the same when Slack delivers again, and different when a person does it again."""
     trigger = _string(body, "trigger_id")
     return trigger[:200] or sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 

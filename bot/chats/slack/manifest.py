@@ -1,7 +1,7 @@
-"""What Slack is told of us: the manifest that makes the app, and how commands are written there.
+"""The manifest that creates the Slack app, and how commands are written in Slack.
 
-Slack refuses a whole manifest for one reserved name, and one name belongs to one app in a workspace: so ``/fleet``
-takes every verb, and the names that Slack leaves free come besides, with a prefix if wanted.
+Slack rejects a whole manifest for one reserved name, and a name belongs to one app in a workspace. So ``/fleet``
+takes every verb, and the names that Slack does not reserve are added, with a prefix if wanted.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ RESERVED: Final = frozenset(
         "workflow",
     )
 )
-"""Slack's own commands, and names near to them: a manifest with one of them is refused as a whole."""
+"""Slack's own commands, and names similar to them: Slack rejects a manifest with any of them."""
 
 SCOPES: Final = (
     "app_mentions:read",
@@ -88,14 +88,14 @@ _PREFIX = re.compile(r"[a-z0-9]{1,12}-?")
 
 
 def free(registry: Iterable[Command]) -> Iterator[Command]:
-    """The commands whose names Slack lets an app have."""
-    return (one for one in registry if one.verb not in RESERVED and one.verb != FLEET)
+    """The commands whose names Slack does not reserve."""
+    return (command for command in registry if command.verb not in RESERVED and command.verb != FLEET)
 
 
 def dialect(registry: Iterable[Command], prefix: str | None = None) -> Dialect:
-    """How commands are written in Slack. ``prefix`` is what our names begin with there, such as ``ab-``: then each
-    command has its own name where that is free. ``None``: nobody knows yet, and ``/fleet VERB`` works always."""
-    native = frozenset(one.verb for one in free(registry)) if prefix is not None else frozenset()
+    """How commands are written in Slack. ``prefix`` is the prefix of our names there, such as ``ab-``: then each
+    command has its own name if Slack does not reserve it. ``None``: not known yet; ``/fleet VERB`` always works."""
+    native = frozenset(command.verb for command in free(registry)) if prefix is not None else frozenset()
     before = prefix or ""
     return Dialect(
         write=lambda verb: f"/{before}{verb}" if verb in native else f"/{before}{FLEET} {verb}",
@@ -106,13 +106,13 @@ def dialect(registry: Iterable[Command], prefix: str | None = None) -> Dialect:
 
 
 def learn(registry: Registry, command: str) -> None:
-    """Learns from a slash command that Slack delivered, ``/ab-run``, how ours are called in this workspace."""
+    """Learns from a slash command that Slack delivered, ``/ab-run``, what ours are called in this workspace."""
     name = command.lstrip("/").lower()
     parts = name.split("-")
     for start in range(len(parts)):
         rest = "-".join(parts[start:])
         if rest in registry.names or rest == FLEET:
-            if name != FLEET:  # which every manifest makes, whatever the prefix
+            if name != FLEET:  # every manifest has that one, with any prefix
                 registry.dialects[NAME] = dialect(registry, name.removesuffix(rest))
             return
 
@@ -120,7 +120,7 @@ def learn(registry: Registry, command: str) -> None:
 def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> dict[str, Any]:
     """The manifest of the app; with ``url``, for HTTP there instead of Socket Mode.
 
-    Raises ``Misused`` for a prefix or an address that Slack would refuse.
+    Raises ``Misused`` for a prefix or an address that Slack would reject.
     """
     if url and not url.startswith("https://"):
         raise Misused(
@@ -133,7 +133,7 @@ def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> di
         raise Misused(
             attempted="write the Slack manifest",
             on=f"--prefix {prefix[:20]}",
-            cause="a prefix is 1 to 12 small letters and digits",
+            cause="a prefix has 1 to 12 lowercase letters and digits",
             hint="For example: --prefix ab gives /ab-run.",
         )
     before = f"{prefix.rstrip('-')}-" if prefix else ""
@@ -141,7 +141,7 @@ def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> di
     commands = [_slash(FLEET, "every command: /fleet status, /fleet stop t1", "VERB …", url)]
     if before:
         commands.append(_slash(before + FLEET, "the same as /fleet", "VERB …", url))
-    commands += [_slash(before + one.verb, one.summary, one.usage, url) for one in free(registry)]
+    commands += [_slash(before + command.verb, command.summary, command.usage, url) for command in free(registry)]
     return {
         "_metadata": {"major_version": 1, "minor_version": 1},
         "display_information": {
@@ -176,8 +176,8 @@ def _slash(name: str, summary: str, usage: str, url: str) -> dict[str, Any]:
 
 
 def as_yaml(document: dict[str, Any]) -> str:
-    """The document as YAML: mappings, lists, and scalars in JSON's form, which YAML takes as they are."""
-    return "# Made by `airboss slack manifest`; docs/slack.md tells what to do with it.\n" + "".join(
+    """The document as YAML: mappings, lists, and scalars as JSON, which is valid YAML."""
+    return "# Made by `airboss slack manifest`; docs/slack.md says what to do with it.\n" + "".join(
         f"{line}\n" for line in _yaml(document, 0)
     )
 
@@ -191,13 +191,13 @@ def _yaml(value: Any, depth: int) -> Iterator[str]:
             yield from _yaml(inner, depth + 1)
         elif isinstance(inner, list):
             yield f"{pad}{key}:"
-            for one in inner:
-                if isinstance(one, dict):
-                    first, *rest = _yaml(one, depth + 2)
+            for item in inner:
+                if isinstance(item, dict):
+                    first, *rest = _yaml(item, depth + 2)
                     yield f"{pad}  - {first.strip()}"
                     yield from rest
                 else:
-                    yield f"{pad}  - {_scalar(one)}"
+                    yield f"{pad}  - {_scalar(item)}"
         else:
             yield f"{pad}{key}: {_scalar(inner)}"
 

@@ -1,4 +1,4 @@
-"""Slack's patience, kept before it runs out: a budget for each key, and what Slack itself asked us to wait."""
+"""Slack's rate limits, kept before Slack refuses: a budget for each key, and the waits that Slack asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class _Budget:
     at: float
 
 
-class Pace:
+class RateLimiter:
     """``burst`` calls at once for a key, then ``per_second``. Keys are channels, methods, or both."""
 
     def __init__(self, burst: float, per_second: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -22,7 +22,7 @@ class Pace:
         self._closed: dict[str, float] = {}
 
     def ask(self, key: str) -> float:
-        """0 when the call may be made now, and is counted; else how many seconds to wait."""
+        """0 when the call may be made now (it is then counted), else how many seconds to wait."""
         now = self._now()
         if (closed := self._closed.get(key, 0.0) - now) > 0:
             return closed
@@ -35,5 +35,5 @@ class Pace:
         return 0.0
 
     def close(self, key: str, seconds: float) -> None:
-        """Slack said how long nothing may come for this key."""
+        """Slack asked to send nothing for this key for so many seconds."""
         self._closed[key] = max(self._closed.get(key, 0.0), self._now() + seconds)

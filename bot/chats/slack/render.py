@@ -1,7 +1,7 @@
-"""Draws a card as Block Kit, so that nothing in it can act: words stand in ``plain_text``, bodies in preformatted
-``rich_text``, which Slack parses for neither mentions nor links nor emoji. Only our own mention is markup.
+"""Draws a card as Block Kit without active content: words are ``plain_text``, bodies preformatted ``rich_text``.
+Slack looks for mentions, links or emoji in neither. Only our own mention is markup.
 
-Slack's limits that are kept here: 50 blocks, header 150 characters, section 3,000, ten fields of 2,000, button
+Slack's limits: 50 blocks, header 150 characters, section 3,000, ten fields of 2,000, button
 label 75 and value 2,000, 25 buttons a block.
 """
 
@@ -47,8 +47,8 @@ _USER = re.compile(r"[UW][A-Z0-9]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """``text`` is what a notification shows; ``whole``: the body, when it is too long to be shown in full and the
-    card has no document, which would hold all of it."""
+    """``text`` is what a notification shows; ``whole``: the body, if it is too long to be shown in full and the
+    card has no document with all of it."""
 
     blocks: list[Block]
     text: str
@@ -56,11 +56,11 @@ class Drawn:
 
 
 def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
-    """The card as Slack draws it. ``user`` is mentioned, which pings; ``again``: it may have been sent before."""
+    """The card as blocks. ``user`` is mentioned, which pings; ``again``: it may have been sent before."""
     title = _line(card.title)
-    if title[:1].isalnum():  # a title that has a sign of its own keeps to it
+    if title[:1].isalnum():  # a title that has its own sign keeps it
         title = _SIGN.get(card.tone, "") + title
-    lines = "\n".join(_line(one) for one in card.lines)
+    lines = "\n".join(_line(row) for row in card.lines)
     body, whole = _body(card.body)
     if card.document:
         whole = ""
@@ -71,7 +71,7 @@ def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
     blocks.append(_header(title))
     if lines.strip():
         blocks.append(_section(_plain(lines, SECTION)))
-    fields = [_plain(f"{one.name}\n{_line(one.value)}", FIELD) for one in card.fields]
+    fields = [_plain(f"{field.name}\n{_line(field.value)}", FIELD) for field in card.fields]
     blocks += [
         {"type": "section", "fields": fields[start : start + FIELDS]} for start in range(0, len(fields), FIELDS)
     ]
@@ -81,12 +81,12 @@ def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
     if footer:
         blocks.append({"type": "context", "elements": [_plain(footer, FIELD)]})
     first = _line(card.lines[0]) if card.lines else ""
-    told = shortened(" · ".join(part for part in (title.strip(), first) if part), FALLBACK).replace("\n", " ")
-    return Drawn(blocks, f"{mention} {escape(told)}".strip(), whole)
+    summary = shortened(" · ".join(part for part in (title.strip(), first) if part), FALLBACK).replace("\n", " ")
+    return Drawn(blocks, f"{mention} {escape(summary)}".strip(), whole)
 
 
 def bare(card: Card) -> Card:
-    """The card without anything whose size is not ours, for a platform that refused it: title and buttons stay."""
+    """Only title and buttons, for a card that Slack refused as too large."""
     return replace(card, title=(_line(card.title)[:HEADER],), lines=(), fields=(), body=None)
 
 
@@ -95,23 +95,23 @@ def plain(card: Card) -> str:
     parts = [
         _line(card.title),
         *map(_line, card.lines),
-        *(f"{one.name}: {_line(one.value)}" for one in card.fields),
+        *(f"{field.name}: {_line(field.value)}" for field in card.fields),
     ]
     return "\n".join([*parts, *([_text(card.body)] if card.body else [])])
 
 
 def escape(text: str) -> str:
-    """Text in which Slack's markup finds nothing of its own; for the places where ``plain_text`` cannot stand."""
+    """Text without active Slack markup, for places that do not take ``plain_text``."""
     return disarm(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def disarm(text: str) -> str:
-    """The same text for the eye; an invisible break keeps it from being a mention, a link or an emoji's code."""
+    """Text that looks the same; invisible breaks keep it from becoming a mention, a link or an emoji."""
     return _ACTS.sub(_BREAK, text)
 
 
 def pieces_of(text: str, size: int) -> list[str]:
-    """A text in parts of at most ``size`` characters: cut between lines where there are any."""
+    """A text in parts of at most ``size`` characters, cut between lines if possible."""
     parts: list[str] = []
     while len(text) > size:
         cut = text.rfind("\n", size // 2, size + 1)

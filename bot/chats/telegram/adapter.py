@@ -1,4 +1,5 @@
-"""The Telegram chat: python-telegram-bot in, one message at a time out, and what its errors mean for the outbox."""
+"""The Telegram adapter: receives through python-telegram-bot, sends one message at a time, translates its
+errors."""
 
 from __future__ import annotations
 
@@ -20,13 +21,13 @@ from telegram.ext import Updater
 from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest
-from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, CommittingQueue, Me, read, unread
+from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, BotUser, CommittingQueue, read, unread
 from bot.chats.telegram.post import Post
 from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.webhook import WebhookServer
 from bot.message import Message
-from bot.outbox.port import AdapterLimits, Moved, Outgoing, Receive, RetryAfter, Undeliverable
+from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks
 
@@ -43,7 +44,7 @@ _GROUP_TEXT_LIMIT: Final = 256
 
 
 class TelegramAdapter:
-    """One bot. Updates are polled for, or come to ``webhook``; files of messages go under ``home``."""
+    """One bot. It polls for updates, or receives them at ``webhook``; files of messages are kept under ``home``."""
 
     name = NAME
     limits = AdapterLimits(text=telegram_render.TEXT_LIMIT, buttons=100)
@@ -73,18 +74,18 @@ class TelegramAdapter:
         self._updater = Updater(self._bot, self._queue)
         self._server: WebhookServer | None = None
         self._receive: Receive | None = None
-        self._me = Me(0, "")
+        self._me = BotUser(0, "")
         self._maybe: set[int] = set()
         self._asides = OwnedTasks()
         self._connected = False
         self._conflicts: deque[float] = deque(maxlen=_CONFLICTS)
         self._failed: asyncio.Future[None] | None = None
 
-    # --- life ---------------------------------------------------------------------------------------------
+    # --- start and end -------------------------------------------------------------------------------------------
 
     async def start(self, receive: Receive) -> None:
-        """Begins to take messages. Raises ``Misused`` for a token that Telegram does not know, ``Unavailable``
-        for a webhook address that is taken. When Telegram cannot be reached, it goes on trying by itself.
+        """Starts to receive messages. Raises ``Misused`` for a token that Telegram does not know, ``Unavailable``
+        for a webhook address that is in use. While Telegram cannot be reached, it keeps trying.
         """
         self._receive = receive
         self._failed = asyncio.get_running_loop().create_future()
@@ -99,8 +100,8 @@ class TelegramAdapter:
             log.warning("Telegram cannot be reached (%s); trying again", error)
 
     async def keep_up(self) -> None:
-        """Connects, however long Telegram is away; the library keeps the connection from then on. Until cancelled;
-        safe to begin again. A wrong token is told by :meth:`running`."""
+        """Connects, however long Telegram is unavailable; then the library keeps the connection. Until cancelled;
+        may be called again. :meth:`running` raises for a wrong token."""
         try:
             if not self._connected:
                 await self._connect_later()
@@ -110,13 +111,13 @@ class TelegramAdapter:
             raise
 
     async def running(self) -> None:
-        """Never ends by itself; raises what makes going on impossible (a second poller, a revoked token)."""
+        """Never returns. Raises what makes it impossible to continue (a second poller, a revoked token)."""
         if self._failed is None:
             raise RuntimeError("the Telegram adapter was not started")
         await asyncio.shield(self._failed)
 
     async def close(self) -> None:
-        """Stops taking messages."""
+        """Stops receiving messages."""
         await self._asides.end()
         if self._server is not None:
             await self._server.close()
@@ -132,7 +133,7 @@ class TelegramAdapter:
     async def _connect(self) -> None:
         await self._updater.initialize()
         me = self._bot.bot
-        self._me = Me(me.id, me.username or "")
+        self._me = BotUser(me.id, me.username or "")
         await self._show_menu()
         if self._webhook is None:
             await self._updater.start_polling(
@@ -150,7 +151,7 @@ class TelegramAdapter:
             self._webhook.url,
             allowed_updates=ALLOWED_UPDATES,
             secret_token=self._webhook.secret,
-            max_connections=1,  # with more, two messages of one person may overtake each other
+            max_connections=1,  # with more, two messages of a person may arrive in the wrong order
         )
         self._connected = True
 
@@ -180,7 +181,7 @@ class TelegramAdapter:
             log.warning("the command menu could not be set: %s", error)
 
     def _poll_failed(self, error: TelegramError) -> None:
-        """Told of each poll that failed; the library goes on polling."""
+        """Called for each poll that failed; the library keeps polling."""
         if not isinstance(error, Conflict):
             log.info("Telegram does not answer: %s", error)
             return
@@ -193,7 +194,7 @@ class TelegramAdapter:
                     attempted="receive from Telegram",
                     on=f"@{self._me.username}",
                     cause="another program polls with the same token, and only one can",
-                    hint="Stop the other one, or give each its own bot from @BotFather.",
+                    hint="Stop the other program, or give each its own bot from @BotFather.",
                 )
             )
 
@@ -202,7 +203,7 @@ class TelegramAdapter:
             attempted="log in to Telegram",
             on=self._api,
             cause=f"it does not know the token in {TOKEN}",
-            hint="Copy it again from @BotFather into .env, or remove it to go without Telegram.",
+            hint="Copy it again from @BotFather into .env, or remove it to run without Telegram.",
         )
 
     def _fail(self, error: AirbossError) -> None:
@@ -215,7 +216,7 @@ class TelegramAdapter:
         await self._queue.put(Update.de_json(unread(update), self._bot))
 
     async def _take(self, update: Update) -> None:
-        """Keeps an update; the library confirms it after this."""
+        """Stores an update; the library confirms it afterwards."""
         said = read(update, self._bot, self._me)
         if said is None or self._receive is None:
             return
@@ -225,7 +226,7 @@ class TelegramAdapter:
             self._asides.begin(self._answered(pressed), "answer a pressed button")
 
     async def _answered(self, query: str) -> None:
-        """Ends the spinning of a pressed button; too late or twice does no harm."""
+        """Ends the spinner of a pressed button; late or twice does no harm."""
         with contextlib.suppress(TelegramError):
             await self._bot.answer_callback_query(query)
 
@@ -236,7 +237,7 @@ class TelegramAdapter:
     # --- out ----------------------------------------------------------------------------------------------
 
     async def deliver(self, outgoing: Outgoing) -> str:
-        """Sends or edits; answers how the message is called in the store. Raises as the outbox expects."""
+        """Sends or edits; returns the id of the message in the store. Raises what the outbox expects."""
         again = outgoing.again or outgoing.id in self._maybe
         try:
             sent = await self._post.carry(outgoing, again=again)
@@ -245,7 +246,7 @@ class TelegramAdapter:
             self._budget.close(outgoing.chat.chat, seconds)
             raise RetryAfter(seconds) from None
         except ChatMigrated as error:
-            raise Moved(str(error.new_chat_id)) from None
+            raise ChatMoved(str(error.new_chat_id)) from None
         except (BadRequest, Forbidden) as error:
             self._post.forget(outgoing)
             raise Undeliverable(error.message) from None
@@ -271,4 +272,4 @@ def _seconds(error: telegram.error.RetryAfter) -> float:
 
 
 def _unavailable(cause: str) -> Unavailable:
-    return Unavailable(attempted="speak to Telegram", cause=cause)
+    return Unavailable(attempted="reach Telegram", cause=cause)

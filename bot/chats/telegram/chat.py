@@ -1,4 +1,4 @@
-"""The door to the Telegram chat: reads what ``.env`` says of it, and loads the library only when it is wanted."""
+"""Turns Telegram on when ``.env`` has a token for it. Loads the library only then."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OFF: Final = f"Telegram is off: .env has no {TOKEN} (docs/telegram.md tells how to get one)"
+OFF: Final = f"Telegram is off: .env has no {TOKEN} (docs/telegram.md says how to get one)"
 
 
 def from_secrets(env: Secrets, home: Path, registry: Registry) -> TelegramAdapter | None:
-    """The adapter that ``.env`` asks for; ``None``, and a line in the log, without a token.
+    """The adapter that ``.env`` configures; without a token ``None``, and a line in the log.
 
-    The commands of ``registry`` become the bot's menu. Raises ``Misused`` for a webhook that is no address.
+    The commands of ``registry`` become the bot's menu. Raises ``Misused`` for an invalid webhook address.
     """
     token = env.get(TOKEN)
     if not token:

@@ -34,7 +34,7 @@ class Enclosure:
 
 
 def clean_name(name: str) -> str:
-    """A stranger's file name as one that means nothing to a shell, a path or a chat."""
+    """An untrusted file name, made safe for a shell, a path and a chat."""
     flat = Untrusted(name).one_line(_NAME_LIMIT * 4)
     stem = re.sub(r"[^\w.-]+", "-", flat.replace("\\", "/").rsplit("/", 1)[-1]).strip(".-")
     if len(stem) > _NAME_LIMIT:
@@ -84,7 +84,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 async def enclosed(card: Card) -> tuple[Card, list[Enclosure]]:
-    """The files that a card names, and the card: with a line about each that cannot be sent."""
+    """The card, with a line about each of its files that cannot be sent, and the files that can."""
     found: list[Enclosure] = []
     for path, photo in ((card.picture, True), (card.document, False)):
         if not path:

@@ -1,7 +1,7 @@
-"""The way to the Bot API for python-telegram-bot, on aiohttp: a third of the default client's time a call.
+"""The HTTP client of python-telegram-bot, on aiohttp: a call takes a third of the default client's time.
 
-It also tells apart what certainly did not arrive (``NotSent``) from what may have, which decides whether a
-message that is sent again must be marked. No error of it names the address, which holds the token.
+It also distinguishes what certainly did not arrive (``NotSent``) from what may have arrived, which decides whether
+a message that is sent again must be marked. None of its errors names the address, which contains the token.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
 _UPLOAD_SECONDS: Final = 180.0
 
-_BREATH_SECONDS: Final = 0.01
-"""Between two polls: asking for more is work on the same loop as the answer that somebody waits for."""
+_PAUSE_SECONDS: Final = 0.01
+"""Between two polls: polling runs on the same loop as the answer that somebody waits for."""
 
 
 class NotSent(NetworkError):
-    """There was no connection: the request never left."""
+    """There was no connection: the request was never sent."""
 
 
 class AiohttpRequest(BaseRequest):
-    """One pool of connections to the API at ``root``, by the proxy that the environment names for it.
+    """One pool of connections to the API at ``root``, through the proxy that the environment names.
 
     ``initialize`` before use; both that and ``shutdown`` may be called twice.
     """
 
     __slots__ = ("_root", "_session")
 
-    _breath = 0.0
+    _pause = 0.0
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -46,21 +46,21 @@ class AiohttpRequest(BaseRequest):
 
     @property
     def read_timeout(self) -> float | None:
-        """Seconds to wait for an answer; a long poll adds its own."""
+        """Seconds to wait for a response; a long poll adds its own."""
         return _ANSWER_SECONDS
 
     async def initialize(self) -> None:
-        """Opens the pool."""
+        """Opens the connection pool."""
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=50),
                 headers={"User-Agent": self.USER_AGENT},
-                proxy=_proxy(self._root),  # once: the library would look it up on a thread for every call
+                proxy=_proxy(self._root),  # once: the library would look it up in a thread for every call
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
 
     async def shutdown(self) -> None:
-        """Closes it."""
+        """Closes the connection pool."""
         if self._session is not None:
             await self._session.close()
 
@@ -75,8 +75,8 @@ class AiohttpRequest(BaseRequest):
         pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
         """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``, the last for 5xx too."""
-        if self._breath:
-            await asyncio.sleep(self._breath)
+        if self._pause:
+            await asyncio.sleep(self._pause)
         if self._session is None:
             raise NotSent("the connection to Telegram is not open")
         answer = float(read_timeout) if isinstance(read_timeout, int | float) else _ANSWER_SECONDS
@@ -88,7 +88,7 @@ class AiohttpRequest(BaseRequest):
                 method, url, data=_body(request_data), timeout=timeout, allow_redirects=False
             ) as found:
                 if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    # What a broken server says is no JSON; the library would log each such page with a traceback.
+                    # A broken server sends no JSON; the library would log each such page with a traceback.
                     raise NetworkError(f"Telegram answers {found.status}")
                 return found.status, await found.read()
         except aiohttp.ClientConnectorError as error:
@@ -100,18 +100,18 @@ class AiohttpRequest(BaseRequest):
 
 
 class PollRequest(AiohttpRequest):
-    """One that asks for updates only, and leaves reading them to whoever gets them."""
+    """The client for updates only. It leaves parsing them to the receiver."""
 
     __slots__ = ()
 
-    _breath = _BREATH_SECONDS
+    _pause = _PAUSE_SECONDS
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
-        """What the library makes of the answer, its updates ``unread``."""
+        """The library's parsed response, with its updates ``unread``."""
         answer = BaseRequest.parse_json_payload(payload)
         found = answer.get("result")
-        return {**answer, "result": [unread(one) for one in found]} if isinstance(found, list) else answer
+        return {**answer, "result": [unread(update) for update in found]} if isinstance(found, list) else answer
 
 
 def _proxy(root: str) -> str | None:

@@ -1,4 +1,5 @@
-"""From Telegram's updates to messages: whose they are, whether they are for us; kept before they are confirmed."""
+"""Turns Telegram's updates into messages: who sent them, whether they are for us. Stored before they are
+confirmed."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _TOKEN_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Me:
+class BotUser:
     """The bot itself, as Telegram knows it."""
 
     id: int
@@ -34,10 +35,10 @@ class Me:
 
 
 class CommittingQueue(asyncio.Queue[object]):
-    """The library confirms an update once ``put`` has returned, so ``put`` returns once it is kept for good.
+    """The library confirms an update once ``put`` has returned, so ``put`` returns once the update is committed.
 
-    Nothing is ever queued. When it cannot be kept, the library is told of a broken network: it does not confirm,
-    waits, and asks for the same update again.
+    Nothing is ever queued. If the update cannot be stored, ``put`` raises a network error: the library then does
+    not confirm, waits, and asks for the same update again.
     """
 
     def __init__(self, take: Callable[[Update], Awaitable[None]]) -> None:
@@ -45,29 +46,29 @@ class CommittingQueue(asyncio.Queue[object]):
         self._take = take
 
     async def put(self, item: object) -> None:
-        """Hands the update over. Raises ``NetworkError`` when it could not be kept."""
+        """Stores the update. Raises ``NetworkError`` when it could not be stored."""
         if not isinstance(item, Update):
             return
         try:
             await self._take(item)
         except Exception as error:
             log.exception("could not store an update from Telegram; asking for it again")
-            raise NetworkError(f"the update was not kept ({type(error).__name__})") from error
+            raise NetworkError(f"the update was not stored ({type(error).__name__})") from error
 
 
 def unread(raw: dict[str, Any]) -> dict[str, Any]:
-    """An update that the library does not look into yet: of an answer in which it cannot read one update it would
-    drop all, and ask for the same ones for ever."""
+    """An update that the library does not parse yet. If the library cannot parse one update of a response, it drops
+    all of them and asks for the same ones forever."""
     return {"update_id": raw["update_id"], _UNREAD: raw}
 
 
-def read(update: Update, bot: Bot, me: Me) -> tuple[Message, str] | None:
-    """What an ``unread`` update says to us, and the press that is to be answered, if it is one. ``None`` when it
-    says nothing to us, or nothing that can be read: such a one is told to the log, and not asked for again."""
+def read(update: Update, bot: Bot, me: BotUser) -> tuple[Message, str] | None:
+    """The message in an ``unread`` update, and the id of the button press to answer, if it is one. ``None`` if it
+    is not for us or cannot be parsed: the latter is logged, and not asked for again."""
     try:
         opened = Update.de_json(update.api_kwargs[_UNREAD], bot)
         message = to_message(opened, me)
-    except Exception as error:  # of whatever kind: it says what the library did not expect
+    except Exception as error:  # of any kind: the library did not expect this update
         log.warning("update %s from Telegram cannot be read: %s", update.update_id, type(error).__name__)
         return None
     pressed = opened.callback_query
@@ -75,18 +76,20 @@ def read(update: Update, bot: Bot, me: Me) -> tuple[Message, str] | None:
 
 
 def message_id(thread: int | str | None, number: int) -> str:
-    """How a message is called in our store; in a topic after that one's number, so that a topic finds its cards."""
+    """The id of a message in our store; in a topic it starts with the topic's number, so a topic finds its
+    cards."""
     return f"{thread}:{number}" if thread else str(number)
 
 
 def parts(stored: str) -> tuple[int, int]:
-    """The inverse: topic (0 for none) and number of a message; (0, 0) for what is no message of Telegram's."""
+    """The inverse: topic (0 for none) and number of a message; (0, 0) for any other text."""
     thread, _, number = stored.rpartition(":")
     return (int(thread or 0), int(number)) if (thread or "0").isdigit() and number.isdigit() else (0, 0)
 
 
-def to_message(update: Update, me: Me) -> Message | None:
-    """The message in an update; ``None`` when it is not for us, or nobody's own (channels, bots, hidden admins)."""
+def to_message(update: Update, me: BotUser) -> Message | None:
+    """The message in an update; ``None`` if it is not for us, or not from a person (channels, bots, hidden
+    admins)."""
     if update.callback_query is not None:
         return _pressed(update.update_id, update.callback_query)
     said = update.message
@@ -96,7 +99,7 @@ def to_message(update: Update, me: Me) -> Message | None:
     private = said.chat.type == "private"
     unreadable = not files and said.effective_attachment is not None
     if not text and not files and not (unreadable and private):
-        return None  # what happens to a chat, or a voice among others; alone with us, somebody waits for an answer
+        return None  # a service message, or a voice message in a group; in a private chat it needs an answer
     direct = _direct(said, text, me)
     if direct is None:
         return None
@@ -139,12 +142,12 @@ def _person(user: int) -> PersonId:
 def _answered(said: telegram.Message, thread: int | None) -> str:
     answered = said.reply_to_message
     if answered is None or answered.forum_topic_created is not None:
-        return ""  # in a topic, a message that answers nothing answers the topic's beginning
+        return ""  # in a topic, a message that is no reply counts as a reply to the topic's first message
     return message_id(thread, answered.message_id)
 
 
-def _direct(said: telegram.Message, text: str, me: Me) -> bool | None:
-    """Whether it was meant for us alone; ``None``: not for us at all."""
+def _direct(said: telegram.Message, text: str, me: BotUser) -> bool | None:
+    """Whether it is addressed to us; ``None``: it is for somebody else."""
     if said.chat.type == "private":
         return True
     if said.chat.type not in ("group", "supergroup"):
@@ -155,28 +158,28 @@ def _direct(said: telegram.Message, text: str, me: Me) -> bool | None:
         return True
     answered = said.reply_to_message
     to_us = answered is not None and answered.from_user is not None and answered.from_user.id == me.id
-    # Of an album only one message has the words, so the others must be kept to be joined with it.
+    # Only one message of an album has the text, so the others must be kept and joined with it.
     kept = text.startswith("/") or to_us or said.is_topic_message or said.media_group_id
     return False if kept else None
 
 
-def _mentions(said: telegram.Message, me: Me) -> bool:
+def _mentions(said: telegram.Message, me: BotUser) -> bool:
     units = (said.text or said.caption or "").encode("utf-16-le", "surrogatepass")
-    for one in (*said.entities, *said.caption_entities):
-        if one.type == "text_mention" and one.user is not None and one.user.id == me.id:
+    for entity in (*said.entities, *said.caption_entities):
+        if entity.type == "text_mention" and entity.user is not None and entity.user.id == me.id:
             return True
-        if one.type == "mention" and one.offset >= 0:
-            name = units[2 * one.offset : 2 * (one.offset + one.length)].decode("utf-16-le", "replace")
+        if entity.type == "mention" and entity.offset >= 0:
+            name = units[2 * entity.offset : 2 * (entity.offset + entity.length)].decode("utf-16-le", "replace")
             if name.lower() == f"@{me.username.lower()}":
                 return True
     return False
 
 
-def _without_mention(text: str, me: Me) -> str:
+def _without_mention(text: str, me: BotUser) -> str:
     name, text = f"@{me.username}", text.strip()
-    if begun := re.match(rf"{re.escape(name)}\b[:,]?\s*", text, flags=re.I):
-        text = text[begun.end() :]
-    # No pattern looks for the end: one that begins with white space takes seconds over a page of nothing else.
+    if mention := re.match(rf"{re.escape(name)}\b[:,]?\s*", text, flags=re.I):
+        text = text[mention.end() :]
+    # No regex for the end: one that starts with white space takes seconds on a page of white space.
     return text[: -len(name)].rstrip() if text.lower().endswith(name.lower()) else text
 
 

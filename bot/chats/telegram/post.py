@@ -1,4 +1,4 @@
-"""Sends and edits: one card, as the fewest messages that carry it whole."""
+"""Sends and edits a card, with as few messages as possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.files import Enclosure
 from bot.chats.telegram.inbox import NAME, message_id, parts
 from bot.chats.telegram.rates import Budget
-from bot.chats.telegram.render import CAPTION_LIMIT, Page
+from bot.chats.telegram.render import CAPTION_LIMIT, Rendered
 from bot.outbox.port import Outgoing, RetryAfter
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class _Destination:
 
 @dataclass(slots=True)
 class _Half:
-    """A card of several messages that was interrupted: the first one's id, and how many files went."""
+    """A card of several messages that was interrupted: the first one's id, and how many files were sent."""
 
     first: int
     place: _Destination
@@ -49,7 +49,7 @@ class _Half:
 
 @dataclass(slots=True)
 class Post:
-    """Raises what the library raises, and ``RetryAfter`` when our own budget is spent."""
+    """Raises what the library raises, and ``RetryAfter`` when our own budget is used up."""
 
     bot: Bot
     budget: Budget
@@ -62,7 +62,7 @@ class Post:
         self._halves.pop(outgoing.id, None)
 
     async def carry(self, outgoing: Outgoing, *, again: bool) -> str:
-        """Sends or edits, and answers how the message is called in our store."""
+        """Sends or edits, and returns the id of the message in our store."""
         thread, number = parts(outgoing.edits)
         if number:
             self._spend(outgoing, edit=not outgoing.soon)
@@ -78,7 +78,7 @@ class Post:
     # --- edits --------------------------------------------------------------------------------------------
 
     async def _edited(self, outgoing: Outgoing, number: int) -> bool:
-        """Whether the message is there and shows the card now."""
+        """Whether the message still exists; it then shows the card."""
         chat, markup = outgoing.chat.chat, _markup(outgoing.card)
         try:
             page = telegram_render.render(outgoing.card)
@@ -93,14 +93,14 @@ class Post:
         except BadRequest as error:
             said = error.message.lower()
             if "no text in the message" not in said:
-                return _stands(said, error)
+                return _unchanged(said, error)
             page = telegram_render.render(outgoing.card, limit=CAPTION_LIMIT)
             try:
                 await self.bot.edit_message_caption(
                     chat, number, caption=page.html, parse_mode=ParseMode.HTML, reply_markup=markup
                 )
             except BadRequest as other:
-                return _stands(other.message.lower(), other)
+                return _unchanged(other.message.lower(), other)
         return True
 
     # --- new messages -------------------------------------------------------------------------------------
@@ -134,20 +134,26 @@ class Post:
         del self._halves[outgoing.id]
         return message_id(half.place.thread, half.first)
 
-    async def _first(self, outgoing: Outgoing, place: _Destination, page: Page, file: Enclosure | None) -> str:
+    async def _first(self, outgoing: Outgoing, place: _Destination, page: Rendered, file: Enclosure | None) -> str:
         markup, silent = _markup(outgoing.card), not outgoing.ping
         try:
             number = await self._message(place, page, file, markup=markup, silent=silent)
         except BadRequest as error:
             if not place.thread or "thread not found" not in error.message.lower():
                 raise
-            # Somebody deleted the topic: General is better than silence.
+            # Somebody deleted the topic: send to General rather than nowhere.
             place = replace(place, thread=0)
             number = await self._message(place, page, file, markup=markup, silent=silent)
         return message_id(place.thread, number)
 
     async def _message(
-        self, place: _Destination, page: Page | None, file: Enclosure | None, *, markup: _Markup, silent: bool
+        self,
+        place: _Destination,
+        page: Rendered | None,
+        file: Enclosure | None,
+        *,
+        markup: _Markup,
+        silent: bool,
     ) -> int:
         html, mode = (page.html, ParseMode.HTML) if page is not None else (None, None)
         reply = ReplyParameters(place.answers, allow_sending_without_reply=True) if place.answers else None
@@ -172,7 +178,7 @@ class Post:
         except BadRequest as error:
             if file is None or not file.photo or "photo" not in error.message.lower():
                 raise
-            # Telegram takes no very large or very long picture as a photo, but any as a file.
+            # Telegram refuses very large or very long pictures as photos, but takes them as files.
             return await self._message(place, page, replace(file, photo=False), markup=markup, silent=silent)
         return sent.message_id
 
@@ -210,8 +216,8 @@ class Post:
         return made.message_thread_id
 
 
-def _stands(said: str, error: BadRequest) -> bool:
-    """What a refused edit means: True when nothing had to change, False when the message is gone."""
+def _unchanged(said: str, error: BadRequest) -> bool:
+    """What a refused edit means: True if nothing had to change, False if the message is gone."""
     if "not modified" in said:
         return True
     if "not found" in said or "can't be edited" in said:

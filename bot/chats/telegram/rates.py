@@ -1,6 +1,6 @@
-"""Our own budget of what Telegram takes, so that it need not refuse: pings first, edits with what is left.
+"""Keeps Telegram's rate limits, so that it does not refuse: pings first, edits with what is left.
 
-The Bots FAQ names one message a second in a chat (short bursts pass), twenty a minute in a group and thirty a
+The Bots FAQ allows one message a second in a chat (short bursts pass), twenty a minute in a group and thirty a
 second overall; edits count. A refusal closes only the chat that it named.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-#: Of a bucket's room, so much is kept free of edits, and so much of what does not ping.
+#: Shares of a bucket that edits, and messages that do not ping, leave free.
 _KEPT_FROM_EDITS: Final = 0.5
 _KEPT_FOR_PINGS: Final = 0.15
 _REMEMBERED: Final = 5_000
@@ -38,7 +38,7 @@ class _Bucket:
     at: float
 
     def wait(self, now: float, keep: float) -> float:
-        """Seconds until one more may leave with the share ``keep`` of the room untouched."""
+        """Seconds until one more may be sent with the share ``keep`` of the room left."""
         self.left = min(float(self.pace.burst), self.left + (now - self.at) * self.pace.per_second)
         self.at = now
         needed = min(float(self.pace.burst), 1 + keep * self.pace.burst)
@@ -47,7 +47,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Budget:
-    """What may leave now. ``take`` answers 0 and counts one, or how many seconds to wait."""
+    """What may be sent now. ``take`` returns 0 and counts one message, or returns how many seconds to wait."""
 
     now: Callable[[], float] = time.monotonic
     chat_pace: Pace = CHAT
@@ -74,7 +74,7 @@ class Budget:
         return wait
 
     def close(self, chat: str, seconds: float) -> None:
-        """Telegram asked for patience in this chat."""
+        """Telegram asked us to wait in this chat."""
         self._closed[chat] = self.now() + seconds
 
     def _buckets(self, chat: str, now: float) -> tuple[_Bucket, ...]:

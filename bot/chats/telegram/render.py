@@ -1,7 +1,7 @@
-"""Draws a card as Telegram's HTML: within its limits, and with nothing alive in it that a stranger wrote.
+"""Draws a card as Telegram's HTML: within its limits, and without active content that a stranger wrote.
 
-Telegram counts UTF-16 units of what is left when the markup is read, and makes mentions, links, commands and the
-like of plain text by itself; in code it does not. No network and no library here.
+Telegram counts the UTF-16 units of the text without markup. It turns plain text into mentions, links and commands
+automatically, except in code. No network and no library here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROW_WIDTH: Final = 26
 """Characters of labels that fit side by side on a phone."""
 
 BODY_LINES: Final = 60
-"""A body with more lines goes as a file; so does one that does not fit."""
+"""A body with more lines is sent as a file; so is one that does not fit."""
 
 _EXCERPT_LINES: Final = 12
 _PIECE_LIMIT: Final = 400
@@ -33,11 +33,11 @@ _LIVE = re.compile(r"[@#$+](?=\S)|(?<![\w/])/(?=\w)|:(?=//)|(?<=\w)\.(?=\w)")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A rendered card. ``whole``: nothing was left out of it but what ``rest`` holds.
+class Rendered:
+    """A rendered card. ``whole``: nothing is missing but what ``rest`` holds.
 
-    ``rest`` is the full body when only its beginning fitted and the card has no document, which would hold all of
-    it; it belongs into a file of the kind ``suffix``. ``excerpt``: only the body's beginning is here.
+    ``rest`` is the full body if only its start fitted and the card has no document with all of it; it goes into a
+    file of the kind ``suffix``. ``excerpt``: only the body's start is here.
     """
 
     html: str
@@ -54,12 +54,12 @@ def units(text: str) -> int:
 
 
 def disarm(text: str) -> str:
-    """``text`` with a break of no width wherever Telegram would find a mention, a link, a tag or a command."""
+    """``text`` with a zero-width break wherever Telegram would find a mention, a link, a tag or a command."""
     return _LIVE.sub(lambda found: found.group() + _BREAK, text)
 
 
 def plain(pieces: Line) -> str:
-    """A line without markup: strangers' words on one line and disarmed."""
+    """A line without markup: untrusted text on one line and disarmed."""
     return "".join(
         disarm(piece.one_line(_PIECE_LIMIT)) if isinstance(piece, Untrusted) else piece for piece in pieces
     )
@@ -67,33 +67,33 @@ def plain(pieces: Line) -> str:
 
 def render(
     card: Card, *, limit: int = TEXT_LIMIT, user: str = "", again: bool = False, excerpt: bool = False
-) -> Page:
-    """The card in at most ``limit`` units. ``user``: the Telegram id of whom it mentions. ``again``: the reader may
-    have seen it before. ``excerpt``: of the body only the beginning, since the whole of it comes as a file.
+) -> Rendered:
+    """The card in at most ``limit`` units. ``user``: the Telegram id of the person it mentions. ``again``: the
+    reader may have seen it before. ``excerpt``: only the start of the body, since all of it is sent as a file.
     """
     footer = " · ".join(piece for piece in ("shown again", card.footer) if piece) if again else card.footer
-    paper = _Paper(limit - units(footer) - 2 if footer else limit)
+    page = _Page(limit - units(footer) - 2 if footer else limit)
     if user:
         name = disarm(Untrusted(card.mentioned).one_line(_NAME_LIMIT))
-        paper.write(f"🔔 {name}".rstrip(), f'<a href="tg://user?id={escape(user)}">', "</a>")
-        paper.write(" ")
+        page.write(f"🔔 {name}".rstrip(), f'<a href="tg://user?id={escape(user)}">', "</a>")
+        page.write(" ")
     title = plain(card.title)
-    sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has a sign of its own keeps to it
-    paper.write(sign + title, "<b>", "</b>")
+    sign = _SIGN[card.tone] if title[:1].isalnum() else ""  # a title that has its own sign keeps it
+    page.write(sign + title, "<b>", "</b>")
     for line in card.lines:
-        paper.line(plain(line))
+        page.line(plain(line))
     for field in card.fields:
-        paper.line(f"{field.name}: ", "<b>", "</b>", plain(field.value))
+        page.line(f"{field.name}: ", "<b>", "</b>", plain(field.value))
     rest, suffix, whole_body = "", "", True
     if card.body is not None:
         full = card.body.text(len(card.body.raw) + 1).strip("\n")
         suffix = "diff" if full.startswith("diff --git ") else "txt"
-        whole_body = paper.body(full, suffix, _EXCERPT_LINES if excerpt else BODY_LINES, bool(card.document))
+        whole_body = page.body(full, suffix, _EXCERPT_LINES if excerpt else BODY_LINES, bool(card.document))
         rest = "" if whole_body or card.document else full
     if footer:
-        paper.room += units(footer) + 2
-        paper.line(footer, "<i>", "</i>")
-    return Page("".join(paper.parts), limit - paper.room, not paper.cut, rest, suffix, not whole_body)
+        page.room += units(footer) + 2
+        page.line(footer, "<i>", "</i>")
+    return Rendered("".join(page.parts), limit - page.room, not page.cut, rest, suffix, not whole_body)
 
 
 def keyboard(actions: tuple[Action, ...]) -> list[list[tuple[str, str]]]:
@@ -110,8 +110,8 @@ def keyboard(actions: tuple[Action, ...]) -> list[list[tuple[str, str]]]:
     return rows
 
 
-class _Paper:
-    """Takes text as long as there is room. ``room`` is in units; ``cut``: something did not fit."""
+class _Page:
+    """Collects text while there is room. ``room`` is in units; ``cut``: something did not fit."""
 
     def __init__(self, room: int) -> None:
         self.room, self.cut = room, False
@@ -136,8 +136,8 @@ class _Paper:
             self.write(more)
 
     def body(self, full: str, suffix: str, most: int, in_file: bool) -> bool:
-        """Preformatted text, whole lines of it; answers whether all of it is there. ``in_file``: a document has it
-        and more, so that nobody can count here what is not shown."""
+        """Whole lines of preformatted text. Returns whether all of it fitted. ``in_file``: a document has all of it
+        and perhaps more, so the lines that are missing cannot be counted here."""
         lines = full.split("\n")
         shown = lines[:most]
         note = ""

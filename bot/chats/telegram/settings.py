@@ -1,4 +1,4 @@
-"""What ``.env`` says of Telegram."""
+"""The Telegram settings of ``.env``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTEN: Final = "127.0.0.1:8443"
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """``url`` is what Telegram calls; we listen on ``host`` and ``port`` behind whatever ends its TLS."""
+    """``url`` is what Telegram calls; we listen on ``host`` and ``port`` behind a proxy that terminates TLS."""
 
     url: str
     host: str
@@ -26,7 +26,7 @@ class Webhook:
 
     @classmethod
     def from_secrets(cls, env: Secrets) -> Webhook | None:
-        """The webhook that ``.env`` asks for, if it does. Raises ``Misused`` for an address that is none."""
+        """The webhook that ``.env`` configures, if any. Raises ``Misused`` for an invalid address."""
         url = env.get("AIRBOSS_TELEGRAM_WEBHOOK_URL")
         if not url:
             return None
@@ -35,7 +35,7 @@ class Webhook:
         if not urlsplit(url).netloc or not host or not port.isdigit():
             raise Misused(
                 attempted="listen for Telegram",
-                cause="AIRBOSS_TELEGRAM_WEBHOOK_URL or AIRBOSS_TELEGRAM_WEBHOOK_LISTEN is no address",
+                cause="AIRBOSS_TELEGRAM_WEBHOOK_URL or AIRBOSS_TELEGRAM_WEBHOOK_LISTEN is not a valid address",
                 hint="For example https://bot.example.org/telegram and 127.0.0.1:8443",
             )
         secret = env.get("AIRBOSS_TELEGRAM_WEBHOOK_SECRET") or secrets.token_urlsafe(32)

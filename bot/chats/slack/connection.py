@@ -1,7 +1,7 @@
 """How Slack reaches us: a socket that we open (Socket Mode), or HTTP that we listen to.
 
-Both commit a body and acknowledge it, and run nothing else: what a body asks for is done after its commit. So no
-listener of slack-bolt's runs, whose runner looks only every 10 ms whether one has acknowledged.
+Both commit a body and acknowledge it, and do nothing else: what a body asks for is done after its commit. No
+slack-bolt listener is used, because their runner checks only every 10 ms whether a listener has acknowledged.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from fleet.supervise import OwnedTasks
 _log = logging.getLogger(__name__)
 
 Take = Callable[[Mapping[str, Any]], Awaitable[None]]
-"""Commits what a body says; what it raises keeps the body unacknowledged, and Slack sends it again."""
+"""Commits what a body says. If it raises, the body is not acknowledged, and Slack sends it again."""
 
 PATH: Final = "/slack/events"
 PING_SECONDS: Final = 5.0
 LARGEST_BODY: Final = 4 << 20
 
 
-class Door(Protocol):
-    """One of the two ways in."""
+class Connection(Protocol):
+    """One of the two ways to receive from Slack."""
 
     async def open(self) -> None:
-        """Begins to take bodies."""
+        """Starts to receive bodies."""
 
     async def keep_up(self) -> None:
-        """Keeps it open until cancelled; safe to begin again. Raises ``WrongToken``."""
+        """Keeps it open until cancelled; may be called again. Raises ``WrongToken``."""
 
     async def close(self) -> None:
-        """Takes no more."""
+        """Stops receiving."""
 
 
 class _Commit(AsyncMiddleware):
-    """Stands behind the check of the signature, before all else: what is signed is committed, and so answered."""
+    """Runs right after the signature check: commits the signed body and answers the request."""
 
     def __init__(self, take: Take) -> None:
         self._take = take
@@ -70,8 +70,8 @@ class _Commit(AsyncMiddleware):
         return BoltResponse(status=200, body="")
 
 
-class HttpDoor:
-    """Requests that Slack signs; a wrong signature gets 401 and reaches nothing."""
+class HttpConnection:
+    """Requests that Slack signs. A wrong signature gets 401 and nothing else happens."""
 
     def __init__(self, client: AsyncWebClient, take: Take, signing_secret: str, listen: tuple[str, int]) -> None:
         self._bolt = AsyncApp(client=client, before_authorize=_Commit(take), signing_secret=signing_secret)
@@ -93,13 +93,13 @@ class HttpDoor:
                 attempted="listen for Slack",
                 on=f"{self._listen[0]}:{self._listen[1]}",
                 cause=str(error.strerror or error),
-                hint="Give another SLACK_LISTEN=HOST:PORT in .env.",
+                hint="Set another SLACK_LISTEN=HOST:PORT in .env.",
             ) from error
         self.port = int(self._runner.addresses[0][1])
         _log.info("Slack: listening at %s:%s%s", self._listen[0], self.port, PATH)
 
     async def keep_up(self) -> None:
-        """Nothing to do: whoever calls comes again."""
+        """Nothing to do: Slack opens a connection for each request."""
         await asyncio.Event().wait()
 
     async def close(self) -> None:
@@ -112,14 +112,14 @@ class HttpDoor:
             return web.Response(status=401)
         try:
             asked = await to_bolt_request(request)
-        except Exception as error:  # the library reads before it looks at the signature, and stumbles over much
+        except Exception as error:  # the library parses before it checks the signature, and raises many errors
             _log.info("Slack: unreadable request refused (%s)", type(error).__name__)
             return web.Response(status=400)
         return await to_aiohttp_response(await self._bolt.async_dispatch(asked))
 
 
-class SocketDoor:
-    """A socket to Slack that is replaced when it breaks, goes deaf or has been silent for long."""
+class SocketConnection:
+    """A socket to Slack that is replaced when it breaks, stops receiving or has been silent for long."""
 
     def __init__(
         self,
@@ -146,8 +146,8 @@ class SocketDoor:
         await self._closing.end()
 
     async def _replace(self) -> bool:
-        """The new socket first, then the old one goes: what comes twice in between is known by its key. Answers
-        whether the new one was opened in time."""
+        """Opens a new socket, then closes the old one: what arrives twice in between is recognized by its key.
+        Returns whether the new one was opened in time."""
         old, client = self._client, SocketModeClient(self._token, web_client=self._web, ping_interval=PING_SECONDS)
         client.message_listeners.append(self._hear)
         client.socket_mode_request_listeners.append(self._commit)
@@ -177,7 +177,7 @@ class SocketDoor:
             await client.aiohttp_client_session.close()
 
     async def _commit(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        """Acknowledges what is committed; what is not, Slack sends again."""
+        """Acknowledges what is committed. Slack sends everything else again."""
         try:
             await self._take(request.payload)
         except AirbossError as error:
@@ -193,9 +193,9 @@ class SocketDoor:
         while True:
             await asyncio.sleep(self._look)
             try:
-                if why := await self._unwell():
-                    _log.info("Slack: a new socket, since %s", why)
-                    if not await self._replace():  # the library goes on trying, whatever Slack says: ask it why
+                if why := await self._fault():
+                    _log.info("Slack: opening a new socket: %s", why)
+                    if not await self._replace():  # the library keeps trying whatever Slack says: ask Slack why
                         await self._web.apps_connections_open(app_token=self._token)
             except Exception as error:
                 said = raised_by(error, "apps.connections.open")
@@ -203,16 +203,16 @@ class SocketDoor:
                     raise said from error
                 _log.warning("Slack: the socket could not be replaced; trying again (%s)", said, exc_info=error)
 
-    async def _unwell(self) -> str:
+    async def _fault(self) -> str:
         assert self._client is not None
         client, now = self._client, time.monotonic()
         tasks = (client.message_processor, client.message_receiver, client.current_session_monitor)
         if any(task is None or task.done() for task in tasks):
-            return "a part of the old one has ended"
+            return "a task of the old one has ended"
         if await client.is_connected():
             self._well = now
         if now - self._well > self._patience:
-            return f"the old one is away for {now - self._well:.0f} s"
+            return f"the old one has been disconnected for {now - self._well:.0f} s"
         if now - self._heard > self._silence:
-            return f"the old one is silent for {now - self._heard:.0f} s"
+            return f"the old one has been silent for {now - self._heard:.0f} s"
         return ""
