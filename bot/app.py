@@ -25,7 +25,7 @@ from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
 from bot.health import Serving, StoreWatch, Troubles, Vitals
 from bot.hearing.core import ChatCore
-from bot.hearing.rates import PerPerson, Sparing
+from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.local.control import ControlServer
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
@@ -109,7 +109,7 @@ class App:
                 Context(store, config, registry, control, home, ground.locks),
                 outbox,
                 supervisor,
-                rate=Sparing(PerPerson()),
+                rate=ExceptConsole(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
             )
             console, notifier = ConsoleAdapter(), Notifier(outbox, config, supervisor, files=home / "files")

@@ -1,4 +1,4 @@
-"""Turns what a thumb typed into a command, a reply or nothing. Never raises."""
+"""Turns typed text into a command, a reply or nothing. Never raises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DASHES = re.compile("[‐‑‒–—―−]+")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"
 _SLASHES = "/／!⁄∕"  # look-alikes that a phone's keyboard offers
 _AROUND = "\"'“”„‟«»‘’‚‛"
-_AFTER = ".!?…。！？"  # a keyboard ends a sentence by itself
+_AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
 _VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
 _OPTION = re.compile(
@@ -25,7 +25,7 @@ _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A verb in lower case and everything after it, letter for letter. ``plain``: it came without a slash."""
+    """A verb in lower case and everything after it, unchanged. ``plain``: it was typed without a slash."""
 
     verb: str
     args: str = ""
@@ -34,7 +34,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Words that name no command: for the session they answer, if they answer one."""
+    """Text that is no command: for the session it replies to, if any."""
 
     text: str
 
@@ -51,7 +51,7 @@ Parsed = Spoken | Reply | Ignore
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The arguments of ``/run`` and ``/ask``; empty strings where nothing was said."""
+    """The arguments of ``/run`` and ``/ask``; empty strings for what was not given."""
 
     prompt: str
     repo: str = ""
@@ -60,11 +60,11 @@ class RunRequest:
 
 
 def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
-    """What ``text`` means. ``direct``: a message to us alone, where a known verb needs no slash.
+    """What ``text`` means. ``direct``: it is addressed to us, so a known verb needs no slash.
 
-    ``threaded``: it answers a task's card, where "run the tests again" is meant for the agent, and only a
-    verb that stands alone ("stop") is a command without a slash. A slash before a word that is no verb still
-    gives a ``Spoken``: the core answers with the nearest one.
+    ``threaded``: it replies to a task's card, where "run the tests again" is meant for the agent, and only a single
+    verb ("stop") is a command without a slash. A slash before an unknown word still gives a ``Spoken``: the core
+    answers with the nearest verb.
     """
     rest = text.strip().strip(_INVISIBLE).lstrip()
     if not rest:
@@ -86,34 +86,34 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
 
 
 def lone_word(text: str) -> str:
-    """The one word that a message is, in lower case, as a verb would be written; empty when it is more or none."""
+    """A message of one word, in lower case, as a verb would be written; empty for other messages."""
     word = _alone(text.strip().strip(_INVISIBLE)).lstrip(_SLASHES).strip()
     found = _VERB.fullmatch(word)
     return found.group(1).lower().replace("_", "-") if found else ""
 
 
 def _alone(text: str) -> str:
-    """A message that is one word, without the quotes around it and the full stop after it; empty for others."""
+    """A message of one word, without the quotes around it and the full stop after it; empty for other messages."""
     bare = text.strip().strip(_AROUND).rstrip(_AFTER + _AROUND)
     return bare if _VERB.fullmatch(bare.lstrip(_SLASHES).lstrip(" ")) else ""
 
 
 def _addressed(after: str, threaded: bool) -> bool:
-    """Whether words that begin with a verb are a command to us: "stop, wait" is said to somebody."""
+    """Whether text that starts with a verb is a command to us: "stop, wait" is not."""
     after = after.strip()
     return not after if threaded else not after.startswith((",", ":"))
 
 
 def slip_of(word: str, verbs: Collection[str]) -> str:
-    """The verb of which a word without a slash may be a slip of the thumb: much nearer than for :func:`nearest`,
-    since most words are none; empty when it is none."""
-    close = difflib.get_close_matches(word, sorted(one for one in verbs if len(one) > 2), n=1, cutoff=0.75)
+    """The verb that a word without a slash may be a mistyped form of; empty for none. It must be much closer than
+    for :func:`nearest`, since most words are no verbs."""
+    close = difflib.get_close_matches(word, sorted(verb for verb in verbs if len(verb) > 2), n=1, cutoff=0.75)
     return word if word in verbs else close[0] if close else ""
 
 
 def nearest(verb: str, verbs: Collection[str]) -> str:
-    """The registered verb closest to ``verb``; empty when none is near."""
-    starts = sorted(one for one in verbs if len(verb) >= 2 and one.startswith(verb))
+    """The registered verb closest to ``verb``; empty when none is close."""
+    starts = sorted(known for known in verbs if len(verb) >= 2 and known.startswith(verb))
     if starts:
         return starts[0]
     close = difflib.get_close_matches(verb, sorted(verbs), n=1, cutoff=0.6)
@@ -121,19 +121,19 @@ def nearest(verb: str, verbs: Collection[str]) -> str:
 
 
 def tidy(args: str) -> str:
-    """Arguments that are ids, names or numbers, as a keyboard without autocorrect would have written them."""
+    """Arguments that are ids, names or numbers, as a keyboard without autocorrect would write them."""
     return _DASHES.sub("-", args.translate(_QUOTES)).strip().strip(_INVISIBLE)
 
 
 def words(args: str) -> list[str]:
-    """:func:`tidy` arguments, split at white space, quotes around a word taken off."""
+    """:func:`tidy` arguments, split at white space, without quotes around a word."""
     return [word.strip("\"'") for word in tidy(args).split()]
 
 
 def run_request(args: str) -> RunRequest:
-    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] prompt``; the prompt is kept letter for letter.
+    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] prompt``; the prompt is kept unchanged.
 
-    Options stand before the prompt and end at the first word that is none, or at ``--``.
+    Options come before the prompt and end at the first word that is not an option, or at ``--``.
     """
     found = {"repo": "", "on": "", "agent": ""}
     rest = args.strip()

@@ -1,4 +1,4 @@
-"""Commands that answer what waits for a person, and show it."""
+"""Commands that show and decide what waits for a person."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _ID = re.compile(r"[aA]\d{1,9}")
 
 
 async def approve(context: Context, call: Call) -> Effect:
-    """Says yes to what waits."""
+    """Approves a request."""
     return await _decide(context, call, allow=True)
 
 
 async def deny(context: Context, call: Call) -> Effect:
-    """Says no to what waits."""
+    """Denies a request."""
     return await _decide(context, call, allow=False)
 
 
@@ -67,7 +67,7 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
 
 
 def _demand_shown(tx: Tx, call: Call, asked: Approval, *, allow: bool) -> None:
-    """Raises ``Refused`` when it is not what the pressed button, or before a typed yes the card, has shown."""
+    """Raises ``Refused`` if the request is not the one that the pressed button, or the newest card, has shown."""
     digest = call.digest
     if not digest and allow:  # every card of a question has this button
         digest = button_rows.shown_digest(tx, call.message.chat, f"/deny {asked.id}")
@@ -80,25 +80,25 @@ def _demand_shown(tx: Tx, call: Call, asked: Approval, *, allow: bool) -> None:
 
 
 def _meant(tx: Tx, call: Call, word: str) -> Approval | list[Approval]:
-    """What is meant: by its id or its task's; else the only one that was asked in this chat, by the message that
-    is answered or by its task, where one is. A list: none is meant for sure, and these wait."""
+    """The approval with this id or of this task; else the only one that was asked in this chat, by the message that
+    is replied to or its task. A list: it is not clear which one, and these wait."""
     every = approvals.waiting(tx)
     if word and not word.lower().startswith("t"):
         return approvals.find(tx, word)
     if word or call.task:
         task = find_task(tx, call, word)
-        every = [one for one in every if one.task == task.id]
+        every = [approval for approval in every if approval.task == task.id]
     if not every:
-        raise Misused(attempted="find what you mean", cause="nothing is waiting for a person")
+        raise Misused(attempted="find the request", cause="nothing is waiting for a person")
     here = every if word else waiting.asked_in(tx, call.message.chat, every, call.message.reply_to)
     return here[0] if len(here) == 1 else here or every
 
 
 def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> None:
-    """Nothing is decided: what may be meant is shown, with its buttons."""
+    """Decides nothing: shows what may be meant, with its buttons."""
     call.came_to(posts, status=Misused.status)
     if len(every) == 1:
-        lead = line("Nothing decided yet: this chat had not shown it before.")
+        lead = line("Nothing decided yet: this chat had not shown this request.")
         files = context.home / "files"
         waiting.bring_up(posts, context.config(), call.message.chat, every[0], files, lead=lead)
         return
@@ -107,7 +107,7 @@ def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> 
 
 
 def _scope(asked: Approval, rest: str) -> tuple[str, str]:
-    """Whether the yes is for the session, and the words besides."""
+    """Whether the approval is for the whole session, and the other words."""
     head, _, more = rest.partition(" ")
     if asked.kind == "permission" and not asked.questions and head.lower() == "session":
         return "session", more.strip()
@@ -117,7 +117,7 @@ def _scope(asked: Approval, rest: str) -> tuple[str, str]:
 def settle(
     context: Context, call: Call, posts: Posts, asked: Approval, *, allow: bool, reason: str, scope: str = ""
 ) -> None:
-    """Puts a person's word to what waits into the store and on its cards, and says that it was heard."""
+    """Stores a person's decision, updates the cards, and confirms it."""
     tx, answer = posts.tx, allow and bool(asked.questions)
     said = asks.chosen(asked, reason) if answer else reason
     decided = approvals.decide(tx, asked.id, allow, call.actor, said, scope=scope, answer=answer)
@@ -134,7 +134,7 @@ def settle(
 
 
 async def show_waiting(context: Context, call: Call) -> Effect:
-    """Shows what waits for a person, oldest first, a page of it; or brings one up again."""
+    """Shows a page of what waits for a person, oldest first; or shows one request again."""
     given = split(call.args)
 
     def effect(posts: Posts) -> None:

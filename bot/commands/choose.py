@@ -1,6 +1,6 @@
-"""The guided choice: what ``/run`` and ``/ask`` still need to know, one question at a time, by buttons.
+"""The guided choice: asks for what ``/run`` and ``/ask`` still need, one question at a time, with buttons.
 
-The choices so far are in the buttons' commands; only the last step, the words, needs remembering.
+The choices so far are in the buttons' commands; only the last step, the prompt, needs the store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MISUSED: Final = 2
 
 
 def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
-    """The name that is meant: as written, in other capitals, or the only one there is. Raises ``Misused``."""
+    """The name as written, with any capitals, or the only name there is. Raises ``Misused``."""
     if wanted in known:
         return wanted
     folded = [name for name in known if name.lower() == wanted.lower()]
@@ -48,17 +48,17 @@ def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
 
 
 def pick_machine(config: FleetConfig, wanted: str) -> str:
-    """As :func:`pick`; ``ANY`` for no wish."""
+    """As :func:`pick`; ``ANY`` if no machine was chosen."""
     if not wanted or wanted == ANY or (wanted.lower() == "any" and "any" not in config.machines):
         return ANY
     return pick("machine", "on=", wanted, sorted(config.machines))
 
 
 def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[str, MachineSeen]) -> Card | None:
-    """The next question, ``None`` when only the words are missing or nothing is.
+    """The next question; ``None`` when only the prompt is missing, or nothing.
 
-    With words given, a machine is never asked for, nor an agent where the repository names its own. ``seen`` is
-    what is known of the machines: those that do not answer come last, and marked.
+    With a prompt, it never asks for a machine, nor for an agent if the repository names one. ``seen``: the state of
+    the machines; those that do not respond are listed last, with a mark.
     """
     guided = not request.prompt
     repos, agents = sorted(config.repos), sorted(config.agents)
@@ -71,15 +71,15 @@ def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[s
         return _question(verb, request, "machine", [ANY, *machines], away)
     if (not request.agent and len(agents) > 1 and (guided or not repo.agent)) or _page(request.agent):
         usual = [repo.agent] if repo.agent else []
-        others = [one for one in agents if one not in usual]
+        others = [agent for agent in agents if agent not in usual]
         return _question(verb, request, "agent", [*usual, *others])
     return None
 
 
-def _page(wish: str) -> int:
-    """The page of a question that stands where a name would, ``?2``; 0 for a name, which never begins so."""
-    digits = wish[1:5]
-    return int(digits) if wish[:1] == "?" and digits.isascii() and digits.isdigit() else 0
+def _page(value: str) -> int:
+    """The page of a question in place of a name, ``?2``; 0 for a name, which never starts like that."""
+    digits = value[1:5]
+    return int(digits) if value[:1] == "?" and digits.isascii() and digits.isdigit() else 0
 
 
 def _question(verb: str, request: RunRequest, what: str, names: list[str], away: Collection[str] = ()) -> Card:
@@ -107,7 +107,7 @@ def _written(verb: str, request: RunRequest) -> str:
 
 
 def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
-    """Puts the question. A script that gave the words but not the choice is told that nothing began."""
+    """Asks the question. A script that gave a prompt but not the choice gets the status of a misuse."""
 
     def effect(posts: Posts) -> None:
         key, count = _held(posts.tx, call)
@@ -119,9 +119,9 @@ def asking(call: Call, card: Card, *, had_words: bool) -> Effect:
 
 
 def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
-    """Remembers the choice, and asks for the words."""
+    """Stores the choice, and asks for the prompt."""
     cancel = context.registry.write(call.message.adapter, "cancel")
-    # Where others talk too, a platform may not give us plain words, and none of them would be surely ours.
+    # In a shared chat a platform may not show us plain messages, and they may be meant for others.
     how = "Your next message here is" if call.message.private else "Reply to this message or mention me: that is"
 
     def effect(posts: Posts) -> None:
@@ -143,7 +143,7 @@ def awaiting_words(context: Context, call: Call, draft: Draft) -> Effect:
 
 
 def _held(tx: Tx, call: Call) -> tuple[str, int]:
-    """The files so far, under their key: those of the command, or those that its question held."""
+    """The files so far, under their key: those of the command, or those kept with its question."""
     earlier = held_files.under(tx, call.digest)
     if not call.message.files:
         return (call.digest if earlier else ""), len(earlier)

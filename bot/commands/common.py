@@ -1,4 +1,4 @@
-"""What most handlers need: which task is meant, and an answer as an effect."""
+"""What most handlers need: which task is meant, and a reply as an effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ID = re.compile(r"[tT]?\d+(?:\.\d+)*$")
 
 
 def reply(call: Call, card: Card, *, task: str = "") -> Effect:
-    """Says the card where the call came from, and nothing else."""
+    """Posts the card in the chat of the call, and does nothing else."""
 
     def effect(posts: Posts) -> None:
         posts.post(call.message.chat, card, task=task)
@@ -26,9 +26,9 @@ def reply(call: Call, card: Card, *, task: str = "") -> Effect:
 
 
 async def task_meant(context: Context, call: Call, *, newest: bool = False) -> Task:
-    """The task of the first argument, else of the card that was answered, else this chat's only open one.
+    """The task of the first argument, else of the card that was replied to, else this chat's only open task.
 
-    ``newest``: where none is open, the one that was asked for last in this chat.
+    ``newest``: if none is open, this chat's newest task.
     """
     given = words(call.args)
     return await context.store.read(lambda tx: find_task(tx, call, given[0] if given else "", newest=newest))
@@ -42,23 +42,25 @@ def find_task(tx: Tx, call: Call, word: str, *, newest: bool = False) -> Task:
         return tasks.task(tx, call.task)
     chat = call.message.chat
     here = [
-        one for one in tasks.open_tasks(tx) if (one.origin.adapter, one.origin.chat) == (chat.adapter, chat.chat)
+        task
+        for task in tasks.open_tasks(tx)
+        if (task.origin.adapter, task.origin.chat) == (chat.adapter, chat.chat)
     ]
     if len(here) == 1:
         return here[0]
     last = tasks.newest_in(tx, chat.adapter, chat.chat) if newest and not here else None
     if last is not None:
         return last
-    ids = ", ".join(one.id for one in (here or tasks.recent(tx, 5)))
+    ids = ", ".join(task.id for task in (here or tasks.recent(tx, 5)))
     raise Misused(
         attempted="find the task",
         cause="no task is named" if not here else "several tasks are open",
-        hint=f"Add one of: {ids}" if ids else "There are no tasks yet: /run starts one.",
+        hint=f"Add a task: {ids}" if ids else "There are no tasks yet: /run starts one.",
     )
 
 
 def split_task(call: Call) -> tuple[str, str]:
-    """A leading task id and what follows it letter for letter; the id is empty when there is none."""
+    """A leading task id (empty if there is none) and the text after it, unchanged."""
     head, _, rest = call.args.strip().partition(" ") if "\n" not in call.args.split(" ", 1)[0] else ("", "", "")
     if head and _ID.match(head):
         return head, rest.strip()
@@ -66,6 +68,6 @@ def split_task(call: Call) -> tuple[str, str]:
 
 
 def last_session(tx: Tx, task: Task) -> Session | None:
-    """The newest session of a task; none before it was placed."""
+    """The newest session of a task; ``None`` before it was placed."""
     found = sessions.of_task(tx, task.id)
     return found[-1] if found else None

@@ -36,7 +36,7 @@ def _live(posts: Posts, call: Call, card: Card) -> None:
 
 
 async def machines(context: Context, call: Call) -> Effect:
-    """Every machine, those that do not answer first; a page of them."""
+    """A page of the machines, those that do not respond first."""
     config, seen = context.config(), context.control.machines()
     busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
     names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
@@ -50,16 +50,16 @@ async def machines(context: Context, call: Call) -> Effect:
 
 
 async def show_sessions(context: Context, call: Call) -> Effect:
-    """The sessions at work, then the tasks that ended last; a page of them."""
+    """A page of the sessions at work, then of the tasks that ended last."""
 
     def read(tx: Tx) -> tuple[list[Line], int, Page]:
         live = sum(sessions.busy(tx).values())
-        ended = [one for one in tasks.recent(tx, _ENDED_SHOWN) if one.state in ENDS]
+        ended = [task for task in tasks.recent(tx, _ENDED_SHOWN) if task.state in ENDS]
         page = Page.of(wanted(call.args), live + len(ended))
         view = look(tx, skip=page.first)
         lines = session_lines(view)[: max(0, min(page.upto, live) - page.first)]
-        shown = ended[max(0, page.first - live) : max(0, page.upto - live)]
-        lines += [line(f"{one.id} {one.repo} · {one.state} · ", one_line(one.prompt, 40)) for one in shown]
+        on_page = ended[max(0, page.first - live) : max(0, page.upto - live)]
+        lines += [line(f"{task.id} {task.repo} · {task.state} · ", one_line(task.prompt, 40)) for task in on_page]
         return lines, live, page
 
     lines, live, page = await context.store.read(read)
@@ -72,12 +72,13 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     return reply(call, card)
 
 
-async def session(context: Context, call: Call) -> Effect:
+async def show_session(context: Context, call: Call) -> Effect:
     """One task's sessions and turns."""
     task = await task_meant(context, call)
 
     def read(tx: Tx) -> tuple[Progress, list[tuple[Session, list[Turn]]]]:
-        return folded(tx, task.id), [(one, sessions.turns(tx, one.id)) for one in sessions.of_task(tx, task.id)]
+        every = sessions.of_task(tx, task.id)
+        return folded(tx, task.id), [(session, sessions.turns(tx, session.id)) for session in every]
 
     progress, found = await context.store.read(read)
     return reply(call, _session_card(context, task, progress, found), task=task.id)
@@ -89,13 +90,15 @@ def _session_card(
     config = context.config()
     why = (": ", one_line(sounds.named(config, task.why), 120)) if task.why else ()
     lines: list[Line] = [line(f"{task.state}", *why)]
-    for one, turns in found:
-        lines.append(line(f"{one.id} on {one.machine} from {words.short(one.base)}"))
+    for session, turns in found:
+        lines.append(line(f"{session.id} on {session.machine} from {words.short(session.base)}"))
         for turn in turns:
             end = words.duration(turn.ended_us - turn.started_us) if turn.ended_us else "at work"
             made = f" · {words.short(turn.snapshot)}" if turn.snapshot else ""
-            short = "" if turn.outcome in (None, TurnOutcome.COMPLETED) else f" · {turn.outcome}".replace("_", " ")
-            lines.append(line(f"  turn {turn.number} · {turn.cause} · {end}{short}{made}"))
+            outcome = (
+                "" if turn.outcome in (None, TurnOutcome.COMPLETED) else f" · {turn.outcome}".replace("_", " ")
+            )
+            lines.append(line(f"  turn {turn.number} · {turn.cause} · {end}{outcome}{made}"))
     fields = [
         field("Agent", task.agent),
         field("Asked by", sounds.name_of(config, task.requester)),
@@ -144,7 +147,7 @@ async def gates(context: Context, call: Call) -> Effect:
 async def people(context: Context, call: Call) -> Effect:
     """Who may do what."""
     config = context.config()
-    lines = [line(f"{one.name} · {one.role} · {', '.join(one.ids)}") for one in config.people]
+    lines = [line(f"{person.name} · {person.role} · {', '.join(person.ids)}") for person in config.people]
     lines += [line(f"{role}: {', '.join(sorted(RIGHTS[role]))}") for role in Role]
     card = Card(
         line(words.count(len(config.people), "person", "people")),
@@ -174,7 +177,7 @@ COMMANDS = (
         "one task: sessions, turns, cost",
         "[TASK]",
         Right.SEE,
-        session,
+        show_session,
         Group.LOOK,
         aliases=("task",),
     ),

@@ -1,4 +1,4 @@
-"""Commands that hand over what happened: logs, diffs, digests, receipts."""
+"""Commands that report what happened: logs, diffs, digests, receipts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DIFF_LIMIT = 4 << 20
 
 
 async def logs(context: Context, call: Call) -> Effect:
-    """What a task's agent did and what its gates said, newest last."""
+    """What a task's agent did and its gate results, newest last."""
     task = await task_meant(context, call, newest=True)
     named = partial(sounds.named, context.config())
     text = await context.store.read(lambda tx: story(tx, task.id, named), long=True)
@@ -52,7 +52,7 @@ async def logs(context: Context, call: Call) -> Effect:
 
 
 def _tail(lines: list[str]) -> list[str]:
-    """The last lines that fit a message whole; of a last one that does not fit alone, its end is shown."""
+    """The last lines that fit a message; if the last line alone does not fit, its end is shown."""
     fit, room = 0, _SHOWN_CHARACTERS
     for text in reversed(lines[-_SHOWN_LINES:]):
         room -= len(text) + 1
@@ -68,19 +68,19 @@ async def _isolation(context: Context, task: Task) -> Isolation:
 
 
 async def _file_if_long(context: Context, name: str, text: str) -> str:
-    """Writes what is too long for a message to a file, cleaned like everything shown; empty when it is short."""
+    """Writes what is too long for a message to a file, cleaned like everything shown. Empty when it fits."""
     if len(text) <= _SHOWN_CHARACTERS and text.count("\n") < _SHOWN_LINES:
         return ""
     return await asyncio.to_thread(documents.write, context.home / "files", name, clean(text, _DIFF_LIMIT))
 
 
 async def diff(context: Context, call: Call) -> Effect:
-    """What a task changed, against the commit it began from."""
+    """What a task changed, against the commit it started from."""
     task = await task_meant(context, call, newest=True)
 
     def read(tx: Tx) -> tuple[Session | None, str]:
         session = last_session(tx, task)
-        made = [one.snapshot for one in sessions.turns(tx, session.id) if one.snapshot] if session else []
+        made = [turn.snapshot for turn in sessions.turns(tx, session.id) if turn.snapshot] if session else []
         return session, made[-1] if made else ""
 
     session, snapshot = await context.store.read(read)
@@ -101,7 +101,7 @@ async def diff(context: Context, call: Call) -> Effect:
 
 
 def _files(text: str) -> list[Line]:
-    """One line a changed file, with what was added and removed: the part of a diff that a phone can show."""
+    """One line for each changed file, with the lines added and removed: the part of a diff that fits a phone."""
     counts: dict[str, list[int]] = {}
     name = ""
     for row in text.splitlines():
@@ -116,7 +116,7 @@ def _files(text: str) -> list[Line]:
 
 
 async def digest(context: Context, call: Call) -> Effect:
-    """What the fleet did in a span of time, as figures anyone can recompute, and one picture."""
+    """What the fleet did in a period, as figures that anyone can recompute, and a picture."""
     span = parse_span(call.args)
     if span is None:
         raise DIGEST.misused(f"{call.args[:20]!r} is not a time span")
@@ -164,13 +164,13 @@ async def _issued(context: Context, task: Task) -> ReceiptIssued:
             return recorded.event
     raise Refused(
         attempted=f"show the receipt of {task.id}",
-        cause=f"it has none: it is {task.state}",
-        hint="A task gets one when it lands.",
+        cause=f"there is none: the task is {task.state}",
+        hint="A task gets a receipt when it lands.",
     )
 
 
 async def verify(context: Context, call: Call) -> Effect:
-    """Checks a receipt here: the signature by the pinned key, the repository, and the ledger again."""
+    """Checks a receipt: its signature with the pinned key, the repository, and the ledger."""
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     path = Path(issued.path)

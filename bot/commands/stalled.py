@@ -1,4 +1,4 @@
-"""Commands for a task whose turn stopped short: let the agent go on, or judge its work as it is."""
+"""Commands for a task whose turn stopped early: let the agent continue, or judge its work as it is."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from fleet.store.core import Tx
 from gates.people import Right
 
 _APPROVAL = re.compile(r"[aA]\d{1,9}")
-_TOLD = {
+_CONFIRMED = {
     ApprovalDecision.GO_ON: "the agent continues",
-    ApprovalDecision.JUDGE: "its work goes to the gates as it is",
+    ApprovalDecision.JUDGE: "the gates judge its work as it is",
 }
 
 
 async def go(context: Context, call: Call) -> Effect:
-    """The agent goes on where it stopped."""
+    """The agent continues where it stopped."""
     return _decide(context, call, ApprovalDecision.GO_ON)
 
 
 async def judge(context: Context, call: Call) -> Effect:
-    """What the agent left is judged as if it had finished."""
+    """The gates judge the agent's work as if it had finished."""
     return _decide(context, call, ApprovalDecision.JUDGE)
 
 
@@ -56,7 +56,7 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         card = asks.decided_card(task, decided, call.person.name, base)
         for key in (asks.key(stall), asks.reminder_key(stall)):
             buttons.change(posts, key, card)
-        title = line(f"{task.id} · {_TOLD[choice]}")
+        title = line(f"{task.id} · {_CONFIRMED[choice]}")
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
         call.came_to(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))

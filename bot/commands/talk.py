@@ -1,4 +1,4 @@
-"""Speaking to a running agent, and asking the fleet for quiet."""
+"""Commands that send messages to agents and choose what makes a sound."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fleet.model import Task
 from fleet.store import approvals, sessions, tasks
 from gates.people import Right, demand, may
 
-_SPAN = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
 _WITH_ANSWER = "This came with the answer."
 _UNIT_US = {"m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
@@ -43,7 +43,8 @@ _REACHES: Final = {
 
 
 async def say(context: Context, call: Call) -> Effect:
-    """Hands words to a task's agent: into its running turn, or as its next one; to its question, as the answer."""
+    """Sends a message to a task's agent: into its running turn, as its next turn, or as the answer to its
+    question."""
     wanted, text = split_task(call)
     if not text:
         raise SAY.misused("the message is empty")
@@ -51,11 +52,11 @@ async def say(context: Context, call: Call) -> Effect:
     def effect(posts: Posts) -> None:
         tx = posts.tx
         task = tasks.task(tx, find_task(tx, call, wanted).id)
-        asked = [one for one in approvals.waiting(tx, task.id) if one.questions]
+        asked = [approval for approval in approvals.waiting(tx, task.id) if approval.questions]
         if len(asked) == 1:
             demand(call.person, Right.APPROVE, attempted=f"answer {asked[0].id}")
             settle(context, call, posts, asked[0], allow=True, reason=text)
-            if call.message.files:  # an answer has room for words only
+            if call.message.files:  # an answer takes text only
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
             return
@@ -73,7 +74,7 @@ async def say(context: Context, call: Call) -> Effect:
 
 
 def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: approvals.Approval) -> None:
-    """The card that asked for a yes loses its buttons, and says why."""
+    """The card that asked for approval loses its buttons, and says why."""
     base = footer(task, Progress(), context.config().isolation)
     who = "you" if call.actor == task.requester else call.person.name
     title = line(f"{task.id} · {'continues' if held.kind == 'stall' else 'withdrawn'}: {who} sent a message")
@@ -83,20 +84,20 @@ def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: app
 
 
 async def mute(context: Context, call: Call) -> Effect:
-    """Takes the sound off this chat for a while; cards still come. Among others it takes the right to run."""
+    """Mutes this chat for a while; cards still arrive. In a shared chat this needs the right to run."""
     if not call.message.private and not may(call.person, Right.RUN):
         raise Refused(
             attempted="do /mute",
             on="a shared chat",
             cause=f"this needs the right to {Right.RUN}; your role is {call.person.role}",
-            hint=f"{context.registry.write(call.message.adapter, 'notify')} none silences what is sent to you.",
+            hint=f"{context.registry.write(call.message.adapter, 'notify')} none mutes only your own messages.",
         )
     chat, given = call.message.chat, tidy(call.args).lower()
     if given in ("off", "no", "end"):
         return _muted(context, call, None)
     if given in ("", "on", "forever"):
         return _muted(context, call, mutes.FOREVER)
-    found = _SPAN.match(given)
+    found = _DURATION.match(given)
     if found is None:
         raise MUTE.misused(f"{given[:20]!r} is not a length of time")
     span = int(found.group(1)) * _UNIT_US[(found.group(2) or "m")[0]]
@@ -104,7 +105,7 @@ async def mute(context: Context, call: Call) -> Effect:
     def effect(posts: Posts) -> None:
         until = posts.tx.now_us() + span
         mutes.mute(posts.tx, chat, until)
-        posts.post(chat, Card(line(f"Quiet until {words.day(until)}")))
+        posts.post(chat, Card(line(f"Muted until {words.day(until)}")))
 
     return effect
 
@@ -113,7 +114,7 @@ def _muted(context: Context, call: Call, until: int | None) -> Effect:
     def effect(posts: Posts) -> None:
         mutes.mute(posts.tx, call.message.chat, until or 0)
         text = (
-            f"Quiet until {context.registry.write(call.message.adapter, 'mute')} off"
+            f"Muted until {context.registry.write(call.message.adapter, 'mute')} off"
             if until
             else "Sound is on again"
         )
@@ -123,7 +124,7 @@ def _muted(context: Context, call: Call, until: int | None) -> Effect:
 
 
 async def cancel(context: Context, call: Call) -> Effect:
-    """Drops what waits for a person's words. Never stops a task: that is another word."""
+    """Discards a draft that waits for its prompt. Never stops a task: /stop does that."""
     stop = context.registry.write(call.message.adapter, "stop")
 
     def effect(posts: Posts) -> None:
@@ -135,31 +136,31 @@ async def cancel(context: Context, call: Call) -> Effect:
 
 
 async def notify(context: Context, call: Call) -> Effect:
-    """What of a person's own tasks makes a sound for them, and in which hours little does."""
+    """Sets which events of a person's own tasks make a sound for them, and their quiet hours."""
     given = split(call.args.lower())
     zone = next((word for word in split(call.args) if "/" in word or word.upper() == "UTC"), "")
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
         config, person = context.config(), call.message.sender
-        settings_now = sound_settings(tx, config, person)
+        wanted = sound_settings(tx, config, person)
         for word in given:
             if word in _LEVELS:
-                settings_now = replace(settings_now, level=Level(word))
+                wanted = replace(wanted, level=Level(word))
             elif hours := _HOURS.match(word):
-                begin, end = (_minute(hours.group(at), hours.group(at + 1)) for at in (1, 3))
-                settings_now = replace(settings_now, quiet_from=begin, quiet_to=end)
+                start, end = (_minute(hours.group(at), hours.group(at + 1)) for at in (1, 3))
+                wanted = replace(wanted, quiet_from=start, quiet_to=end)
             elif word == "off":
-                settings_now = replace(settings_now, quiet_from=0, quiet_to=0)
+                wanted = replace(wanted, quiet_from=0, quiet_to=0)
             elif word != "quiet" and word != zone.lower():
                 raise NOTIFY.misused(f"{word[:20]!r} is not a level or a time")
         if zone:
-            settings_now = replace(settings_now, zone=_zone(zone))
-        save_sound_settings(tx, config, person, settings_now)
+            wanted = replace(wanted, zone=_zone(zone))
+        save_sound_settings(tx, config, person, wanted)
         quiet = "no quiet hours"
-        if settings_now.quiet_from != settings_now.quiet_to:
-            quiet = f"quiet {_hours(settings_now)} {settings_now.zone}: only a task's end makes a sound during them"
-        card = Card(line(f"You hear: {settings_now.level}"), (line(_HEARS[settings_now.level]), line(quiet)))
+        if wanted.quiet_from != wanted.quiet_to:
+            quiet = f"quiet {_hours(wanted)} {wanted.zone}: only a task's end makes a sound during them"
+        card = Card(line(f"You hear: {wanted.level}"), (line(_HEARS[wanted.level]), line(quiet)))
         reply(call, card)(posts)
 
     return effect
@@ -172,8 +173,8 @@ def _minute(hour: str, minute: str | None) -> int:
     return found % DAY_MINUTES
 
 
-def _hours(wish: SoundSettings) -> str:
-    return "-".join(f"{at // 60:02d}:{at % 60:02d}" for at in (wish.quiet_from, wish.quiet_to))
+def _hours(chosen: SoundSettings) -> str:
+    return "-".join(f"{at // 60:02d}:{at % 60:02d}" for at in (chosen.quiet_from, chosen.quiet_to))
 
 
 def _zone(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Commands that begin, end and repeat tasks."""
+"""Commands that start, stop and retry tasks."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from gates.people import Right, demand
 
 
 async def run(context: Context, call: Call) -> Effect:
-    """Asks for a change."""
-    return _begin(context, call, TaskMode.CHANGE)
+    """Starts a task that changes the repository."""
+    return _start(context, call, TaskMode.CHANGE)
 
 
 async def ask(context: Context, call: Call) -> Effect:
-    """Asks a question; nothing is committed and nothing lands."""
-    return _begin(context, call, TaskMode.ASK)
+    """Starts a task that answers a question; nothing is committed and nothing lands."""
+    return _start(context, call, TaskMode.ASK)
 
 
-def _begin(context: Context, call: Call, mode: TaskMode) -> Effect:
+def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     config, request = context.config(), run_request(call.args)
     question = choose.missing(config, call.verb, request, context.control.machines())
     if question is not None:
@@ -87,7 +87,7 @@ def _create(
 
 
 def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attachment] = ()) -> None:
-    """Keeps the files that came with the words, after ``earlier`` ones: for a task's request, or a note of it."""
+    """Keeps the files that came with the text, after ``earlier`` ones: for a task's request, or a note of it."""
     for file in (*earlier, *call.message.files):
         attachment_rows.add(
             tx, task, note, name=file.name, path=file.path, media_type=file.media_type, size=file.size
@@ -120,9 +120,9 @@ def _footer(context: Context, task: Task) -> str:
 
 
 async def retry(context: Context, call: Call) -> Effect:
-    """Asks for the same again, as a new task from the base as it is now; one that is still open is stopped.
+    """Starts the same task again, from the base as it is now. A task that is still open is stopped.
 
-    A retry that is under way is pointed to, and a button begins none where there was one already.
+    Refuses while an earlier retry is open; a button refuses if there was any.
     """
     task = await task_meant(context, call, newest=True)
 

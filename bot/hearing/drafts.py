@@ -1,7 +1,7 @@
-"""A task that a person has chosen everything for but the words: the next plain message of theirs is the prompt.
+"""A draft: a task for which a person has chosen everything but the prompt, which is their next plain message.
 
-Kept in the store, so that a restart in between loses nothing; dropped by a command that does something, and after
-an hour.
+It is kept in the store, so a restart loses nothing. A command that changes something discards it, and so does an
+hour.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from fleet.store.core import Tx
 LIVES_US: Final = 3_600_000_000
 
 VERBS: Final = frozenset({"run", "ask"})
-"""The commands that take words: they use a draft up, or put another in its place."""
+"""The commands that take a prompt: they use up a draft, or replace it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """``verb`` is ``run`` or ``ask``; the next three are as in their options, ``*`` for any machine.
 
-    ``files`` is the key of what is held for it (``held_files.py``); ``question`` the outbox row that asked for the
-    words: an answer in a thread under that message is meant for it too.
+    ``files`` is the key of its files (``held_files.py``); ``question`` the outbox row that asked for the prompt: a
+    reply in a thread under that message is the prompt too.
     """
 
     verb: str
@@ -36,23 +36,23 @@ class Draft:
     question: int = 0
 
     def arguments(self, prompt: str) -> str:
-        """The command's arguments with these words."""
+        """The command's arguments with this prompt."""
         return f"repo={self.repo} on={self.machine} agent={self.agent} -- {prompt}"
 
 
 def keep(tx: Tx, chat: ChatRef, person: PersonId, draft: Draft) -> None:
-    """Remembers it for this person in this chat; an earlier one is forgotten."""
+    """Stores it for this person in this chat, in place of an earlier one."""
     settings.put(tx, _key(chat, person), json.dumps({**asdict(draft), "until_us": tx.now_us() + LIVES_US}))
 
 
 def kept(tx: Tx, chat: ChatRef, person: PersonId) -> Draft | None:
-    """What waits for this person's words here."""
+    """This person's draft in this chat."""
     found = _found(tx, chat, person)
     return found[1] if found is not None else None
 
 
 def drop(tx: Tx, chat: ChatRef, person: PersonId) -> bool:
-    """Forgets it; answers whether there was one."""
+    """Discards it. Returns whether there was one."""
     found = _found(tx, chat, person)
     if found is not None:
         settings.put(tx, found[0], "")
@@ -60,7 +60,7 @@ def drop(tx: Tx, chat: ChatRef, person: PersonId) -> bool:
 
 
 def _found(tx: Tx, chat: ChatRef, person: PersonId) -> tuple[str, Draft] | None:
-    """The draft and its key: kept in this very place, or beside the thread that hangs under its question."""
+    """The draft and its key: kept for this thread, or for the chat if this is the thread under its question."""
     draft = _read(tx, key := _key(chat, person))
     if draft is None and chat.thread:
         draft = _read(tx, key := _key(replace(chat, thread=""), person))

@@ -1,6 +1,6 @@
-"""Files that came with a command which had to ask back: held for the answer, since nobody sends a photo twice.
+"""Files that came with a command that had to ask a question: kept for the answer, so nobody sends a photo twice.
 
-A question's buttons and a draft name them by a key that only the store and they know.
+A question's buttons and a draft refer to them by a key that only they and the store know.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PREFIX: Final = "held-files:"
 
 
 def hold(tx: Tx, files: Sequence[Attachment]) -> str:
-    """Holds the files, which are on the disk, for a day; answers their key, empty for none."""
+    """Keeps the files, which are on the disk, for a day. Returns their key, empty for no files."""
     now = tx.now_us()
     for key, stored in settings.beginning(tx, _PREFIX).items():
         if json.loads(stored)["until_us"] <= now:
@@ -29,14 +29,14 @@ def hold(tx: Tx, files: Sequence[Attachment]) -> str:
     if not files:
         return ""
     key = _PREFIX + secrets.token_urlsafe(16)
-    kept = {"until_us": now + LIVES_US, "files": [asdict(one) for one in files]}
+    kept = {"until_us": now + LIVES_US, "files": [asdict(file) for file in files]}
     settings.put(tx, key, json.dumps(kept))
     return key
 
 
 def under(tx: Tx, key: str) -> tuple[Attachment, ...]:
-    """The files under a key, none for one that is no such key. Raises ``Refused`` when they are gone by now: what
-    was asked for with a picture is not begun without it."""
+    """The files under a key, none for any other text. Raises ``Refused`` when they have expired: a task that came
+    with a picture does not start without it."""
     if not key.startswith(_PREFIX):
         return ()
     raw = json.loads(settings.get(tx, key) or "{}")
@@ -46,10 +46,10 @@ def under(tx: Tx, key: str) -> tuple[Attachment, ...]:
             cause="they were kept for one day and have expired",
             hint="Send them again, with /run or /ask.",
         )
-    return tuple(Attachment(**one) for one in raw["files"])
+    return tuple(Attachment(**file) for file in raw["files"])
 
 
 def paths(tx: Tx) -> set[str]:
-    """Where the files are that somebody may still ask for."""
+    """The paths of the files that may still be needed."""
     kept = map(json.loads, settings.beginning(tx, _PREFIX).values())
-    return {one["path"] for raw in kept if raw["until_us"] > tx.now_us() for one in raw["files"]}
+    return {file["path"] for raw in kept if raw["until_us"] > tx.now_us() for file in raw["files"]}

@@ -1,6 +1,6 @@
-"""What words mean where they were said: a command, words for an agent or a draft, or nothing for us.
+"""What a message means where it was sent: a command, text for an agent or a draft, or nothing for us.
 
-In a group most words are somebody else's: there we hear commands, what mentions us and what answers us.
+In a group most messages are for others: there we handle commands, mentions of us and replies to us.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _SLIP_WORDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What the store says of a message: the task it is about and whether that has ended, and what its sender had
-    begun to ask for."""
+    """What the store knows about a message: its task and whether that has ended, and its sender's draft."""
 
     task: str = ""
     over: bool = False
     draft: drafts.Draft | None = None
 
     def draft_for(self, message: Message) -> drafts.Draft | None:
-        """The draft, unless the message answers a task's own card: who does so speaks of that task."""
+        """The draft, unless the message is a reply to a task's card: then it is about that task."""
         return None if self.task and message.reply_to else self.draft
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A lone word while a draft waits for words: the command ``verb``, or the prompt? Only its sender knows."""
+    """A single word while a draft waits for its prompt: the command ``verb``, or the prompt? Only the sender
+    knows."""
 
     word: str
     verb: str
@@ -50,7 +50,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class DraftWords:
-    """What a draft waited for: the prompt."""
+    """The prompt that a draft was waiting for."""
 
     draft: drafts.Draft
     text: str
@@ -70,7 +70,7 @@ def background(tx: Tx, message: Message, *, known: bool) -> Background:
 
 
 def hear(message: Message, found: Background, registry: Registry) -> Heard:
-    """What a message says that was typed; ``Reply``: words to us that are for nobody we know of."""
+    """What a typed message means. ``Reply``: text to us that is for no task and no draft."""
     text = message.text or (FILES_ALONE if message.files else "")
     draft = found.draft_for(message)
     said = parse(
@@ -89,7 +89,7 @@ def hear(message: Message, found: Background, registry: Registry) -> Heard:
     if isinstance(said, Spoken):
         return said
     if found.task:
-        # A thread whose task has ended belongs to the people in it, unless they turn to us.
+        # In a thread whose task has ended, messages are for other people unless they are addressed to us.
         theirs = found.over and not (message.direct or message.private or message.reply_to)
         return Ignore("the task of this thread has ended") if theirs else Spoken("say", said.text)
     return said if message.direct else Ignore("not for us")
@@ -106,7 +106,7 @@ def _for_draft(text: str, said: Spoken | Reply, draft: drafts.Draft, registry: R
 
 
 def unmeant(message: Message, registry: Registry) -> Misused:
-    """What to tell somebody whose words to us are for nobody; one or two of them may be a slip of a verb."""
+    """The reply to a message that is for no task and no draft; one or two words may be a mistyped verb."""
     if message.unreadable:
         return Misused(
             attempted="read this",
@@ -130,7 +130,7 @@ def unknown(message: Message) -> Card:
 
 
 def doubting(doubt: Doubt, write: Callable[[str], str]) -> Card:
-    """Asks which of the two it is."""
+    """Asks which it is."""
     draft = doubt.draft
     return Card(
         line("“", one_line(doubt.word, 40), f"”: {write(doubt.verb)}, or your task's prompt?"),

@@ -1,4 +1,4 @@
-"""How often one person may speak to the fleet."""
+"""How many messages a person may send."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Unlimited:
         return True
 
 
-class Sparing:
-    """Another limit for everybody but the console's owner, who sits at the machine."""
+class ExceptConsole:
+    """A limit for everybody but the owner of the console."""
 
     def __init__(self, limit: Callable[[PersonId], bool]) -> None:
         self._limit = limit
@@ -28,7 +28,7 @@ class Sparing:
 
 
 class PerPerson:
-    """At most ``limit`` messages in ``seconds`` from one person; what is over it is not counted again."""
+    """At most ``limit`` messages in ``seconds`` from one person; messages over the limit are not counted."""
 
     def __init__(self, limit: int = 30, seconds: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._seconds, self._now = limit, seconds, now

@@ -1,6 +1,6 @@
-"""Delivers the outbox: each row until it is there, given up, or left for the next process.
+"""Delivers the outbox: each row until it is delivered, given up, or left for the next process.
 
-Rows of one chat leave in their order; a chat or a platform that asks for patience holds up nobody else.
+Rows of a chat are sent in order. A chat or a platform that asks us to wait delays nobody else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fleet.supervise import Component, OwnedTasks, Supervisor, through_outages
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 5.0
-"""The outbox is looked at this often unasked: a bell that was missed costs seconds, never a message."""
+"""The outbox is checked this often anyway: a missed wake-up costs seconds, never a message."""
 
 _BACKOFF_SECONDS: Final = (1, 2, 5, 15, 30, 60)
 _BATCH: Final = 32
@@ -40,20 +40,20 @@ class _Claimed:
 
 
 class _Route:
-    """One adapter's way out. ``flying``: the rows that this process sends now; ``rung``: rows whose commit was
-    heard of, and that nobody took with it; ``paused_until``: the loop's time."""
+    """The delivery through one adapter. ``sending``: the rows that this process sends now; ``unclaimed``: committed
+    rows that :meth:`Deliverer.take` did not claim; ``paused_until``: the loop's time."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
-        self.bell = asyncio.Event()
-        self.carried = OwnedTasks()
-        self.flying: set[int] = set()
-        self.rung: set[int] = set()
+        self.wake = asyncio.Event()
+        self.tasks = OwnedTasks()
+        self.sending: set[int] = set()
+        self.unclaimed: set[int] = set()
         self.paused_until = 0.0
 
 
 class Deliverer:
-    """Carries the outbox to the adapters until closed."""
+    """Sends the outbox through the adapters until closed."""
 
     def __init__(self, posted: Outbox, adapters: Sequence[Adapter], supervisor: Supervisor) -> None:
         self._outbox, self._store, self._supervisor = posted, posted.store, supervisor
@@ -63,7 +63,7 @@ class Deliverer:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Begins with what an earlier process left in flight."""
+        """Starts with what an earlier process left in flight."""
         self._loop = asyncio.get_running_loop()
         self._outbox.carried_by(self)
         for name, route in self._routes.items():
@@ -75,10 +75,10 @@ class Deliverer:
         for worker in self._workers:
             await worker.end()
         for route in self._routes.values():
-            await route.carried.end()
+            await route.tasks.end()
 
     async def drained(self, chat: ChatRef) -> None:
-        """Waits until nothing is left to be sent to this chat, however long the store is away."""
+        """Waits until nothing is left to send to this chat, however long the store is unavailable."""
 
         async def backlog() -> int:
             return await self._store.read(lambda tx: outbox.backlog(tx, chat))
@@ -88,50 +88,50 @@ class Deliverer:
                 await self._settled.wait()
 
     def ring(self, adapter: str, numbers: Collection[int]) -> None:
-        """There is something for this adapter, unless :meth:`take` took it with its transaction."""
+        """There are rows for this adapter, unless :meth:`take` claimed them in their transaction."""
         route = self._routes.get(adapter)
         if route is None or self._loop is None:
             return
-        route.rung.update(numbers or (0,))
-        self._loop.call_soon(self._heed, route)
+        route.unclaimed.update(numbers or (0,))
+        self._loop.call_soon(self._wake, route)
 
-    def _heed(self, route: _Route) -> None:
-        if route.rung:
-            route.rung.clear()
-            route.bell.set()
+    def _wake(self, route: _Route) -> None:
+        if route.unclaimed:
+            route.unclaimed.clear()
+            route.wake.set()
 
     def take(self, tx: Tx, adapter: str) -> None:
-        """Claims in ``tx`` and carries after its commit. Called on the store's thread."""
+        """Claims in ``tx`` and sends after its commit. Called on the store's thread."""
         route = self._routes.get(adapter)
         if route is None or self._loop is None or route.paused_until > self._loop.time():
             return
         claimed = _claimed(tx, adapter, _AT_ONCE)
         if claimed:
-            tx.after_commit(lambda: self._carry_taken(route, claimed))
+            tx.after_commit(lambda: self._send_claimed(route, claimed))
 
-    def _carry_taken(self, route: _Route, claimed: list[_Claimed]) -> None:
-        route.rung.difference_update(row.delivery.id for row in claimed)
+    def _send_claimed(self, route: _Route, claimed: list[_Claimed]) -> None:
+        route.unclaimed.difference_update(row.delivery.id for row in claimed)
         if all(worker.done for worker in self._workers):
             return  # closed meanwhile: the next process sends them
         for row in claimed:
             self._begin(route, row)
 
     def _begin(self, route: _Route, claimed: _Claimed) -> None:
-        route.flying.add(claimed.delivery.id)
-        route.carried.begin(self._carry(route, claimed), f"deliver to {route.adapter.name}")
+        route.sending.add(claimed.delivery.id)
+        route.tasks.begin(self._deliver(route, claimed), f"deliver to {route.adapter.name}")
 
     async def _work(self, route: _Route) -> None:
-        """Claims what may leave and carries each row by itself, so that a slow chat holds up no other.
+        """Claims what may be sent and sends each row in its own task, so that a slow chat delays no other.
 
-        Whatever it raises, the supervisor begins it again, from the store.
+        Whatever it raises, the supervisor starts it again from the store.
         """
         name, loop = route.adapter.name, asyncio.get_running_loop()
         await self._recover(route)
         while True:
-            route.bell.clear()
+            route.wake.clear()
             if (pause := route.paused_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
-            room = _BATCH - len(route.carried)
+            room = _BATCH - len(route.tasks)
             batch = await self._store.write(partial(_claimed, name=name, room=room)) if room > 0 else []
             for claimed in batch:
                 self._begin(route, claimed)
@@ -139,33 +139,33 @@ class Deliverer:
                 await self._idle(route)
 
     async def _recover(self, route: _Route) -> None:
-        """Rows in flight that this process does not send wait again: an earlier process claimed them, or this one
-        did and was not told that the commit had succeeded."""
-        # Asked on the writer's thread: what the commits before it ring for has then been heard here.
+        """Rows in flight that this process does not send are queued again: an earlier process claimed them, or this
+        one did and did not learn that the commit had succeeded."""
+        # Read on the writer's thread: the wake-ups of earlier commits have then arrived here.
         claimed = await self._store.write(lambda tx: outbox.in_flight(tx, route.adapter.name))
-        lost = [number for number in claimed if number not in route.flying]
+        lost = [number for number in claimed if number not in route.sending]
         if lost:
             await self._store.write(lambda tx: outbox.unsettled(tx, route.adapter.name, lost))
 
     async def _idle(self, route: _Route) -> None:
         name = route.adapter.name
         due, claimed = await self._store.read(lambda tx: (outbox.next_due_us(tx, name), outbox.in_flight(tx, name)))
-        if not route.flying.issuperset(claimed):
+        if not route.sending.issuperset(claimed):
             await self._recover(route)
         seconds = _LOOK_SECONDS if due is None else min(due / 1_000_000 + 0.001, _LOOK_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await route.bell.wait()
+                await route.wake.wait()
 
-    async def _carry(self, route: _Route, claimed: _Claimed) -> None:
+    async def _deliver(self, route: _Route, claimed: _Claimed) -> None:
         try:
             await self._settle(await self._sent(route, claimed))
         finally:
-            route.flying.discard(claimed.delivery.id)
-        route.bell.set()
+            route.sending.discard(claimed.delivery.id)
+        route.wake.set()
 
     async def _sent(self, route: _Route, claimed: _Claimed) -> Callable[[Tx], None]:
-        """Sends a row; answers how to record what came of it."""
+        """Sends a row. Returns the function that records the result."""
         delivery = claimed.delivery
         try:
             fault(Point.CHAT_CALL)
@@ -187,7 +187,7 @@ class Deliverer:
         return lambda tx: outbox.delivered(tx, delivery.id, message_id)
 
     async def _settle(self, work: Callable[[Tx], None]) -> None:
-        """Records what came of a row, however long the store takes: unrecorded, its card could not be changed."""
+        """Records the result of a row, however long the store takes: without it, the card could not be edited."""
         await through_outages(lambda: self._store.write(work), self._supervisor.clock)
         async with self._settled:
             self._settled.notify_all()
@@ -210,7 +210,7 @@ def _moved(delivery: outbox.Delivery, chat: str) -> Callable[[Tx], None]:
 
 
 def _claimed(tx: Tx, name: str, room: int) -> list[_Claimed]:
-    return [_Claimed(one, _root(tx, one)) for one in outbox.claim(tx, name, room)]
+    return [_Claimed(delivery, _root(tx, delivery)) for delivery in outbox.claim(tx, name, room)]
 
 
 def _root(tx: Tx, delivery: outbox.Delivery) -> str:

@@ -1,4 +1,4 @@
-"""The port that every chat implements: what a card on its way says, and what may come of sending it."""
+"""The port that every chat implements: the card to send, and the errors that sending it may raise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet.model import ChatRef
 
 
 class RetryAfter(Exception):
-    """The platform asks for patience: ``seconds``, for this chat only or for everything (``everywhere``)."""
+    """The platform asks us to wait ``seconds``, in this chat only or everywhere (``everywhere``)."""
 
     def __init__(self, seconds: float, *, everywhere: bool = False) -> None:
         super().__init__(f"try again in {seconds} s")
@@ -20,11 +20,11 @@ class RetryAfter(Exception):
 
 
 class Undeliverable(Exception):
-    """The platform will never take this (the chat is gone, the bot was thrown out): it is given up."""
+    """The platform will never accept this (the chat is gone, the bot was removed): it is given up."""
 
 
 class ChatMoved(Exception):
-    """The chat has a new id, ``chat``: what is in the store moves along, and the card is sent there."""
+    """The chat has a new id, ``chat``: the store is updated, and the card is sent there."""
 
     def __init__(self, chat: str) -> None:
         super().__init__(f"the chat is now {chat}")
@@ -43,9 +43,9 @@ class AdapterLimits:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A card on its way. ``edits`` is the platform's id of the message it replaces, empty for a new one.
+    """A card to send. ``edits`` is the platform's id of the message it replaces, empty for a new one.
     ``again``: an earlier process may have sent it already, so it is marked for the reader. ``root``: the thread
-    or the message under which its task is talked about in this chat; empty for the task's own first card.
+    or the message under which its task's cards go in this chat; empty for the task's own first card.
     ``soon``: an edit that somebody waits for."""
 
     id: int
@@ -61,7 +61,7 @@ class Outgoing:
 
 
 Receive = Callable[[Message], Awaitable[bool]]
-"""Commits a message; answers false when it was received before. What it raises was not committed."""
+"""Commits a message; returns false when it was received before. If it raises, nothing was committed."""
 
 
 class Adapter(Protocol):
@@ -76,11 +76,11 @@ class Adapter(Protocol):
         """What the platform can carry."""
 
     async def start(self, receive: Receive) -> None:
-        """Begins to take messages. Each is acknowledged only after ``receive`` has returned."""
+        """Starts to receive messages. Each is acknowledged only after ``receive`` has returned."""
 
     async def deliver(self, outgoing: Outgoing) -> str:
-        """Sends the card and answers with the platform's id of the message. Raises ``RetryAfter``,
-        ``Unavailable`` (tried again, later and later), ``ChatMoved`` or ``Undeliverable``."""
+        """Sends the card and returns the platform's id of the message. Raises ``RetryAfter``, ``Unavailable``
+        (retried with growing delays), ``ChatMoved`` or ``Undeliverable``."""
 
     async def close(self) -> None:
-        """Stops taking messages."""
+        """Stops receiving messages."""

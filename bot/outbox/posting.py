@@ -1,4 +1,4 @@
-"""Puts cards into the outbox, in the transaction of what they tell."""
+"""Puts cards into the outbox, in the transaction of what they report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.store.core import Store, Tx
 
 
 class Priority(IntEnum):
-    """The most urgent first: when a platform's budget is short, pings go before cards."""
+    """The most urgent first: when a platform limits us, pings go before cards."""
 
     PING = 0
     REPLY = 1
@@ -24,32 +24,32 @@ class Priority(IntEnum):
 
 
 class Carrier(Protocol):
-    """Whoever delivers what is posted."""
+    """Delivers what is posted."""
 
     def ring(self, adapter: str, numbers: Collection[int]) -> None:
-        """These rows for this adapter are committed; none of them: only a card changed. Called on the loop."""
+        """These rows for this adapter are committed; no rows: only a card changed. Called on the loop."""
 
     def take(self, tx: Tx, adapter: str) -> None:
-        """Claims what may leave now in ``tx``, and sends it after the commit."""
+        """Claims in ``tx`` what may be sent now, and sends it after the commit."""
 
 
 class Outbox:
-    """Opens transactions for posting, and tells the carriers once they are committed."""
+    """Opens transactions for posting, and notifies the carriers once they are committed."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._carriers: tuple[Carrier, ...] = ()
 
     def carried_by(self, carrier: Carrier) -> None:
-        """From now on ``carrier`` hears of every commit."""
+        """From now on ``carrier`` is notified of every commit."""
         self._carriers = (*self._carriers, carrier)
 
     def left_by(self, carrier: Carrier) -> None:
-        """``carrier`` hears of nothing more."""
+        """``carrier`` is no longer notified."""
         self._carriers = tuple(known for known in self._carriers if known is not carrier)
 
     def open(self, tx: Tx) -> Posts:
-        """What this transaction says in chats."""
+        """What this transaction posts to chats."""
         return Posts(tx, self)
 
     def ring(self, adapter: str, numbers: Collection[int]) -> None:
@@ -64,9 +64,9 @@ class Outbox:
 
 
 class Posts:
-    """What one transaction says in chats. ``numbers``: the outbox rows of its new messages, in their order.
+    """What one transaction posts to chats. ``numbers``: the outbox rows of its new messages, in order.
 
-    ``task``, ``status``: what the call came to whose effect this is, as its handler concluded.
+    ``task``, ``status``: the result of the call that posts, as its handler set it.
     """
 
     def __init__(self, tx: Tx, outbox_: Outbox) -> None:
@@ -87,11 +87,11 @@ class Posts:
         task: str = "",
         priority: Priority | None = None,
     ) -> int:
-        """Says something new; answers the number of its row. With ``key`` it can be changed by :meth:`repost`."""
+        """Posts a new card; returns the number of its row. With ``key``, :meth:`repost` can change it."""
         if priority is None:
             priority = Priority.PING if ping else Priority.REPLY
         if not key and any(action.once for action in card.actions):
-            key = card_rows.loose_key()  # what is pressed goes from the card, so it must be found again
+            key = card_rows.loose_key()  # the card is found by it when a pressed button is removed
         card = self._clean(card)
         number = outbox.put(
             self.tx, chat=chat, card_json=card.to_json(), card_key=key, ping=ping, priority=priority, task=task
@@ -104,25 +104,26 @@ class Posts:
         return number
 
     def repost(self, chat: ChatRef, card: Card, *, key: str, soon: bool = False) -> None:
-        """Changes the message posted under ``key`` in this chat; of changes that wait, only the newest is sent.
+        """Changes the message posted under ``key`` in this chat. Of several waiting changes only the newest is
+        sent.
 
-        ``soon``: it answers somebody's press, so it is not put off for messages that nobody waits for.
+        ``soon``: it answers somebody's press, so it goes before changes that nobody waits for.
 
         A once-only button that was pressed on it does not come back.
         """
-        shown = card_rows.at(self.tx, key, chat)
-        if shown is None:
+        posted = card_rows.at(self.tx, key, chat)
+        if posted is None:
             return
-        # A button that the card has now was not pressed, for a press takes it away: it keeps its token.
-        tokens = {_button(action): action.token for action in _actions(shown.card_json)}
+        # A button on the card now was not pressed, since a press removes it: it keeps its token.
+        tokens = {_button(action): action.token for action in _actions(posted.card_json)}
         new = {action.command for action in card.actions if action.once and _button(action) not in tokens}
-        used = button_rows.spent(self.tx, chat, shown.put, new) if new else set()
+        used = button_rows.spent(self.tx, chat, posted.put, new) if new else set()
         kept = [
             replace(action, token=tokens.get(_button(action), ""))
             for action in card.actions
             if _button(action) in tokens or not action.once or (action.command, action.digest) not in used
         ]
-        drawn = self._with_tokens(chat, self._clean(card).with_actions(kept), shown.put)
+        drawn = self._with_tokens(chat, self._clean(card).with_actions(kept), posted.put)
         outbox.edit(self.tx, key, drawn.to_json(), chat=chat, soon=soon)
         self._news.setdefault(chat.adapter, [])
 
@@ -131,7 +132,7 @@ class Posts:
         self.task, self.status = task, status
 
     def leave_at_once(self, adapter: str) -> None:
-        """Claims what may leave now in this transaction: an answer needs no second commit."""
+        """Claims in this transaction what may be sent now: a reply needs no second commit."""
         self._outbox.take(self.tx, adapter)
 
     def _ring(self) -> None:
@@ -139,7 +140,7 @@ class Posts:
             self._outbox.ring(adapter, numbers)
 
     def _clean(self, card: Card) -> Card:
-        """What is told to a chat is redacted here, whoever says it and wherever the words come from."""
+        """Every card to a chat is redacted here, wherever its text comes from."""
         redact = self.tx.store.redact
         return card if redact is None else card.redacted(redact)
 
@@ -162,5 +163,5 @@ def _button(action: Action) -> tuple[str, str, bool]:
 
 
 def _actions(card_json: str) -> tuple[Action, ...]:
-    """The buttons of a stored card; none when retention took it."""
+    """The buttons of a stored card; none when retention removed it."""
     return Card.from_json(card_json).actions if card_json else ()

@@ -204,7 +204,7 @@ async def test_slack_is_answered_in_slacks_words(tmp_path: Path) -> None:
         for words, answer in (
             ("statsu", "Did you mean /fleet status?"),
             ("xyzzy", "/fleet help shows them all."),
-            ("mute", "Quiet until /fleet mute off"),
+            ("mute", "Muted until /fleet mute off"),
             ("cancel", "/fleet stop TASK ends a task."),
             ("mute long", "Cannot do /fleet mute"),
             ("mute short", "Usage: /fleet mute [30m"),
