@@ -1,4 +1,4 @@
-"""The composition root: the only place where the parts are made and given to each other.
+"""The composition root: the only place that makes the parts and connects them.
 
 ``App.open(home)`` is a running controller: dispatcher, chats, control socket, under one leadership lease.
 """
@@ -23,7 +23,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
-from bot.health import Serving, StoreWatch, Troubles, Vitals
+from bot.health import ControllerHealth, Serving, StoreWatch, Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.local.control import ControlServer
@@ -69,7 +69,7 @@ _STRANGER_SECONDS: Final = 600.0
 
 @dataclass(slots=True)
 class App:
-    """A controller that runs. ``off`` has a line for each chat without a token."""
+    """A running controller. ``off`` has a line for each chat without a token."""
 
     home: Path
     store: Store
@@ -81,32 +81,32 @@ class App:
 
     @property
     def failed(self) -> asyncio.Future[None]:
-        """Ends with the error of a death that ends the controller."""
+        """Fails with the error that ends the controller."""
         return self.supervisor.failed
 
     @classmethod
     @asynccontextmanager
     async def open(cls, home: Path) -> AsyncIterator[App]:
-        """Runs a controller for as long as the context is open.
+        """Runs a controller while the context is open.
 
-        Raises ``Unavailable`` when another one runs on this home, ``Misused`` for a wrong configuration, and
+        Raises ``Unavailable`` when another controller runs on this home, ``Misused`` for a wrong configuration, and
         ``StoreUnavailable`` when the store cannot be used.
         """
         async with AsyncExitStack() as stack:
-            ground = await _ground(home, stack)
-            config, store, outbox = ground.config, ground.store, Outbox(ground.store)
+            base = await _base(home, stack)
+            config, store, outbox = base.config, base.store, Outbox(base.store)
             supervisor = Supervisor(SystemClock())
             stack.push_async_callback(supervisor.close)
             away = StoreWatch(supervisor.clock)
-            supervisor.run("leadership", lambda: ground.renew(away, outbox), OnDeath.FATAL)
-            vitals = Vitals(supervisor, away, config, store.redact)
-            services = await ground.services()
+            supervisor.run("leadership", lambda: base.renew(away, outbox), OnDeath.FATAL)
+            health = ControllerHealth(supervisor, away, config, store.redact)
+            services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
-            watch = MachineWatch(config, ground.executors, services.clock)
-            control = _Control(dispatcher, watch, ground.repository, vitals)
+            watch = MachineWatch(config, base.executors, services.clock)
+            control = _Control(dispatcher, watch, base.repository, health)
             registry = Registry(every_command())
             core = ChatCore(
-                Context(store, config, registry, control, home, ground.locks),
+                Context(store, config, registry, control, home, base.locks),
                 outbox,
                 supervisor,
                 rate=ExceptConsole(PerPerson()),
@@ -114,11 +114,11 @@ class App:
             )
             console, notifier = ConsoleAdapter(), Notifier(outbox, config, supervisor, files=home / "files")
             adapters: list[Adapter] = [console]
-            slack = slack_chat.from_secrets(ground.env, home, registry)
+            slack = slack_chat.from_secrets(base.env, home, registry)
             if slack is not None:
                 core.fetches(slack.name, slack.fetch)
                 adapters.append(slack)
-            telegram = telegram_chat.from_secrets(ground.env, home, registry)
+            telegram = telegram_chat.from_secrets(base.env, home, registry)
             if telegram is not None:
                 core.fetches(telegram.name, telegram.fetch)
                 adapters.append(telegram)
@@ -139,10 +139,10 @@ class App:
             server = ControlServer(home, core, console, notifier, deliverer)
             await server.start()
             stack.push_async_callback(server.close)
-            reloads = _Reloads(config, services, ground.executors, dispatcher)
+            reloads = _Reloads(config, services, base.executors, dispatcher)
             components: dict[str, Work] = {
                 "machines": watch.run,
-                "locks": ground.locks.run,
+                "locks": base.locks.run,
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
                 "retention": Retention(store, config, services.clock, home / "files").run,
@@ -161,8 +161,8 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
-    """What everything else stands on: the home, the store we lead, the ways to machines and repositories."""
+class _Base:
+    """What every other part uses: the home, the store that we lead, the machines and repositories."""
 
     home: Path
     config: LiveConfig
@@ -174,7 +174,8 @@ class _Ground:
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
 
     def repository(self, name: str) -> Repository:
-        """The repository of that name, by the configuration in force: one object for one place, it locks."""
+        """The repository of that name in the current configuration. One object for each repository, since it
+        locks."""
         found = self.config().repos.get(name)
         if found is None:
             raise Misconfigured(
@@ -186,7 +187,7 @@ class _Ground:
         return self.made[key]
 
     async def services(self) -> Services:
-        """What the dispatcher's parts share."""
+        """What the parts of the dispatcher share."""
         gatekeeper = _gatekeeper(self.store, self.config, self.executors, self.repository, self.home)
         await gatekeeper.load()
         return Services(
@@ -204,7 +205,7 @@ class _Ground:
         )
 
     async def receipt(self, task: Task) -> None:
-        """Issues a landed task's receipt; once in the ledger, however often it is asked for."""
+        """Issues a landed task's receipt. The ledger has it once, however often this is called."""
         issued = await issue(self.store, self.home, task.id)
 
         def work(tx: Tx) -> None:
@@ -216,11 +217,12 @@ class _Ground:
         await self.store.write(work)
 
     async def renew(self, away: StoreWatch, outbox: Outbox) -> None:
-        """Until cancelled; finds out that the store is away. Raises ``LeadershipLost`` when another one leads."""
+        """Until cancelled. Notices when the store is unavailable. Raises ``LeadershipLost`` when another controller
+        leads."""
 
         def work(tx: Tx) -> None:
             leases.renew(tx, self.lease, _TTL_US)
-            away.tell(outbox.open(tx))
+            away.report(outbox.open(tx))
 
         while True:
             await asyncio.sleep(_RENEW_S)
@@ -234,13 +236,13 @@ class _Ground:
 
 @asynccontextmanager
 async def gates_alone(
-    config: FleetConfig, repository: Repository, room: Path
+    config: FleetConfig, repository: Repository, directory: Path
 ) -> AsyncIterator[tuple[Store, Gatekeeper]]:
-    """One repository's gates without a controller. ``room`` is a directory for this alone."""
-    executors = Executors(config, room)
+    """One repository's gates without a controller. ``directory`` is for this alone."""
+    executors = Executors(config, directory)
     try:
-        with Store.open(f"sqlite:///{room / 'try.db'}") as store:
-            yield store, _gatekeeper(store, lambda: config, executors, lambda _: repository, room)
+        with Store.open(f"sqlite:///{directory / 'try.db'}") as store:
+            yield store, _gatekeeper(store, lambda: config, executors, lambda _: repository, directory)
     finally:
         await executors.close()
 
@@ -270,14 +272,14 @@ async def leading(home: Path) -> AsyncIterator[Store]:
         yield store
 
 
-async def _ground(home: Path, stack: AsyncExitStack) -> _Ground:
+async def _base(home: Path, stack: AsyncExitStack) -> _Base:
     store, lease, env = await _lead_store(home, stack)
     config = LiveConfig(home, SystemClock())
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
     locks = LockService(store, SystemClock())
     stack.push_async_callback(locks.close)
-    return _Ground(home, config, env, store, executors, lease, locks)
+    return _Base(home, config, env, store, executors, lease, locks)
 
 
 async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, Secrets]:
@@ -294,12 +296,12 @@ async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, 
 
 @dataclass(frozen=True, slots=True)
 class _Control:
-    """What commands may ask of the running fleet."""
+    """What commands can ask of the running fleet."""
 
     dispatcher: Dispatcher
     watch: MachineWatch
     repositories: Callable[[str], Repository]
-    vitals: Vitals
+    health: ControllerHealth
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
@@ -309,7 +311,7 @@ class _Control:
         return self.watch.seen
 
     def troubles(self) -> Troubles:
-        return self.vitals.troubles()
+        return self.health.troubles()
 
     def serving(self) -> Serving:
         return self.since
@@ -320,7 +322,7 @@ class _Control:
 
 @dataclass(frozen=True, slots=True)
 class _Reloads:
-    """What an edit of ``fleet.toml`` leads to while we run."""
+    """What happens after an edit of ``fleet.toml``."""
 
     config: LiveConfig
     services: Services
@@ -338,7 +340,7 @@ class _Reloads:
 
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """Holds the home's lock, which the kernel lets go of however this process ends."""
+    """Holds the home's lock. The kernel releases it however this process ends."""
     lock = files.lock_file(home / "serve.lock")
     try:
         try:
@@ -356,8 +358,8 @@ def _only_one(home: Path) -> Iterator[None]:
 
 
 async def _lead(store: Store, place: str, holder: str) -> Lease:
-    """Leadership over the store. A predecessor at this place is dead, since its home's lock is ours; any other
-    is waited for until its lease has run out."""
+    """Leadership over the store. An earlier controller of this home is dead, since we hold the home's lock. For any
+    other holder, waits until its lease has expired."""
 
     def work(tx: Tx) -> Lease | None:
         held = leases.look(tx, leases.LEADERSHIP)

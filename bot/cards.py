@@ -1,7 +1,7 @@
-"""Chat-neutral cards: what is said, without a word of how any chat draws it.
+"""Chat-neutral cards: what a message says, independent of how a chat draws it.
 
-No string in a card is markup: an adapter escapes all of them. What came from an agent, a log, a file name or a
-repository is ``Untrusted`` besides, which strips terminal codes and lets the adapter disarm mentions and links.
+No string in a card is markup: an adapter escapes all of them. Text from an agent, a log, a file name or a
+repository is also ``Untrusted``, which strips terminal codes and lets the adapter disarm mentions and links.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MAX_LINES = 12
 
 Text = str | Untrusted
 Line = tuple[Text, ...]
-"""One line, in pieces, so that an untrusted word can stand in a sentence of ours."""
+"""One line, in pieces, so that our own sentence can contain untrusted text."""
 
 
 class Tone(StrEnum):
-    """How a card feels; an adapter chooses a colour or an emoji for it."""
+    """The mood of a card; an adapter chooses a colour or an emoji for it."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -37,10 +37,10 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button. Pressing it is giving ``command`` (a whole line, ``/retry t1``), once where ``once`` says so.
+    """A button. Pressing it runs ``command`` (a whole line, ``/retry t1``), only once if ``once``.
 
-    ``digest`` binds it to content: a handler that gets one compares it with what it is about to do. ``token``
-    is what the platform carries; it is filled when the card is posted and means nothing outside the store.
+    ``digest`` binds it to content: its handler compares it with what it is about to do. ``token`` is what the
+    platform carries; it is set when the card is posted and means nothing outside the store.
     """
 
     label: str
@@ -60,10 +60,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One message. ``mention`` is the ``str(PersonId)`` of whom it pings, ``mentioned`` their name in fleet.toml;
-    ``picture`` and ``document`` are paths of files on the controller; ``body`` is shown as preformatted text. A
-    ``document`` beside a ``body`` has all of it, so no adapter makes a file of a body that is too long for it.
-    ``choice``: its once-only buttons are the answers to one question, so the first press takes all of them."""
+    """One message. ``mention`` is the ``str(PersonId)`` of the person it pings, ``mentioned`` their name in
+    fleet.toml; ``picture`` and ``document`` are paths of files on the controller; ``body`` is shown as preformatted
+    text. A ``document`` with a ``body`` has all of it, so no adapter makes a file of a body that is too long.
+    ``choice``: its once-only buttons answer one question, so the first press removes all of them."""
 
     title: Line
     lines: tuple[Line, ...] = ()
@@ -109,7 +109,7 @@ class Card:
                 lines=tuple(_line_in(line) for line in raw["lines"]),
                 fields=tuple(Field(name, _line_in(value)) for name, value in raw["fields"]),
                 body=None if raw["body"] is None else Untrusted(raw["body"]),
-                actions=tuple(Action(*one) for one in raw["actions"]),
+                actions=tuple(Action(*fields) for fields in raw["actions"]),
                 footer=raw["footer"],
                 tone=Tone(raw["tone"]),
                 mention=raw["mention"],
@@ -122,7 +122,7 @@ class Card:
             raise Malformed(attempted="read a card from the outbox", cause=repr(error)[:200]) from error
 
     def redacted(self, redact: Callable[[str], str]) -> Card:
-        """The same card without secrets in what a person reads; commands and paths stay what they are."""
+        """The same card without secrets in the text that a person reads; commands and paths do not change."""
 
         def of(pieces: Line) -> Line:
             return tuple(
@@ -165,7 +165,7 @@ def shown(pieces: Line, limit: int = 400) -> str:
 
 
 def capped(lines: Iterable[Line], more: str, limit: int = MAX_LINES) -> tuple[Line, ...]:
-    """At most ``limit`` lines; what is cut is counted in the last one (``{n}`` in ``more``)."""
+    """At most ``limit`` lines; the last one counts the lines that were cut (``{n}`` in ``more``)."""
     every = tuple(lines)
     if len(every) <= limit:
         return every
@@ -173,7 +173,7 @@ def capped(lines: Iterable[Line], more: str, limit: int = MAX_LINES) -> tuple[Li
 
 
 def footed(isolation: Isolation, *pieces: str) -> str:
-    """A footer that never forgets to say that isolation is unsafe."""
+    """A footer that always says when isolation is unsafe."""
     return " · ".join(piece for piece in (isolation_label(isolation), *pieces) if piece)
 
 

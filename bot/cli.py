@@ -1,4 +1,4 @@
-"""The ``airboss`` command. Nothing is imported before it is known to be needed: a phone's owner waits for this.
+"""The ``airboss`` command. Each module is imported only when it is needed: a person waits for this.
 
 Exit statuses: 0 yes, 1 no, 2 misused or refused, 3 unavailable or lost, 4 waiting for a person.
 """
@@ -22,7 +22,7 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line, does what it says, and answers with the exit status."""
+    """Parses the command line, runs the command, and returns the exit status."""
     options = _parser().parse_args(argv)
     run: Run = options.run
     try:
@@ -56,17 +56,17 @@ def _explained(error: Exception) -> int:
         return UNAVAILABLE
     from bot.explain import explain
 
-    told = explain(error)
-    sys.stderr.write(told.text() + "\n")
+    explanation = explain(error)
+    sys.stderr.write(explanation.text() + "\n")
     if os.environ.get("AIRBOSS_DEBUG"):
         raise error
-    return told.status
+    return explanation.status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airboss",
-        description="Run a fleet of coding agents from a chat, and land only what passes your gates.",
+        description="Run coding agents on your machines from a chat. Only changes that pass your gates land.",
     )
     parser.add_argument("--home", default="", help="the controller's directory (default: AIRBOSS_HOME)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -155,7 +155,7 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add = verbs.add_parser("add", help="add a machine to fleet.toml")
     add.add_argument("name")
     add.add_argument("--ssh", default="", metavar="USER@HOST[:PORT]", help="reached by SSH (default: this machine)")
-    add.add_argument("--host-key", default="", metavar="LINE", help="its public key line, which you have compared")
+    add.add_argument("--host-key", default="", metavar="LINE", help="its public host key, which you have compared")
     add.add_argument("--identity", default="", metavar="FILE", help="the controller's private key for it")
     add.add_argument("--label", action="append", default=[], metavar="LABEL")
     add.add_argument("--slots", type=int, default=2)
@@ -235,7 +235,7 @@ def _machine_setup(options: argparse.Namespace) -> int:
 
 
 def _home(options: argparse.Namespace) -> str:
-    """As ``fleet.config.airboss_home``, which a quick command need not load."""
+    """As ``fleet.config.airboss_home``, which a quick command does not load."""
     chosen = options.home or os.environ.get("AIRBOSS_HOME") or "~/.airboss-home"
     return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111 - pathlib costs its import
 
@@ -296,7 +296,7 @@ def _receipt(options: argparse.Namespace) -> int:
 
 
 def _called(options: argparse.Namespace, text: str, offline: str) -> int:
-    """Through the controller when it answers, else straight from the store."""
+    """Through the controller if it answers, else directly from the store."""
     from bot.local import client
 
     try:

@@ -1,4 +1,4 @@
-"""``/digest``: figures about a range of the ledger, each of them recomputable from the range that it names."""
+"""``/digest``: figures about a range of the ledger, which anyone can recompute from that range."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _PAGE = 2_000
 
 @dataclass(slots=True)
 class Digest:
-    """Figures over the events ``first_seq`` to ``last_seq``. ``to_land_us`` has one entry for each task that was
-    asked for and landed inside the range; ``ends_by_hour`` counts task ends by hour since the epoch."""
+    """Figures over the events ``first_seq`` to ``last_seq``. ``to_land_us`` has an entry for each task that was
+    requested and landed inside the range; ``ends_by_hour`` counts task ends by hour since the epoch."""
 
     first_seq: int
     last_seq: int
@@ -114,7 +114,7 @@ async def make_digest(store: Store, span_us: int) -> Digest:
 async def over(store: Store, first_seq: int, last_seq: int) -> Digest:
     """The figures of exactly this range, both ends included.
 
-    The ledger only grows, so that the range is read in pages, each on its own: other readers have their turn.
+    The ledger only grows, so the range is read in pages, each in its own transaction: other readers do not wait.
     """
     digest, calls, asked = Digest(first_seq, last_seq), ToolCallCounter(), dict[str, int]()
     for after in range(first_seq - 1, last_seq, _PAGE):
@@ -158,7 +158,7 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "") -> Card
         card_field("Tasks", f"{digest.asked} asked, ended: {ends}"),
         card_field("Gate runs", gates),
         card_field("Tool calls", f"{calls.ok} ok, {calls.failed} failed · {calls.error_rate()}"),
-        card_field("Apart", f"{calls.denied} denied, {calls.unfinished} unfinished"),
+        card_field("Not counted", f"{calls.denied} denied, {calls.unfinished} unfinished"),
         card_field("Cost", words.money(digest.cost_udollar)),
     ]
     if digest.median_to_land_us is not None:

@@ -1,6 +1,8 @@
-"""The one place that puts an error into words for a person: short enough for a phone, honest about whose fault.
+"""The one place that turns an error into text for a person: short enough for a phone, clear about whose fault it
+is.
 
-🚫 refused: a rule says no. ✋ misused: the request is wrong. 🔌 unavailable: the world is in the way. 🐞 a bug.
+🚫 refused: a rule forbids it. ✋ misused: the request is wrong. 🔌 unavailable: something needed is not available.
+🐞 internal error.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ from fleet.untrusted import Untrusted, clean
 HEADLINE_LIMIT = 120  # characters: two lines of a phone
 DETAIL_LIMIT = 1_200
 REMEDY_LIMIT = 300
-BUG_STATUS = 3  # the command's work is lost, and nobody said no
+BUG_STATUS = 3  # the command's work is lost, and nothing was decided
 
 
 class Explanation(NamedTuple):
-    """An error in words. ``detail`` may have several lines and may quote strangers: it is cleaned, not markup."""
+    """An error as text. ``detail`` may have several lines and untrusted text: it is cleaned, and no markup."""
 
     headline: str
     detail: str
@@ -34,7 +36,7 @@ class Explanation(NamedTuple):
     status: int
 
     def card(self) -> Card:
-        """The same for a chat."""
+        """The explanation for a chat."""
         lines = ((Untrusted(self.remedy),),) if self.remedy else ()
         short = "\n" not in self.detail and len(self.detail) <= HEADLINE_LIMIT
         if self.detail and short:
@@ -47,7 +49,7 @@ class Explanation(NamedTuple):
         )
 
     def text(self) -> str:
-        """The same for a terminal."""
+        """The explanation for a terminal."""
         return "\n".join(part for part in (self.headline, self.detail, self.remedy) if part)
 
 

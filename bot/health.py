@@ -1,4 +1,4 @@
-"""What is not well with the controller itself: its store, its components, an edit of ``fleet.toml``."""
+"""What is wrong with the controller itself: its store, its components, an edit of ``fleet.toml``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fleet.store import tasks
 from fleet.supervise import Health, Supervisor
 
 _RECENT_US: Final = 3_600_000_000
-"""So long after its death a component that runs again is still mentioned."""
+"""How long after its death a restarted component is still reported."""
 
-_WORTH_TELLING_US: Final = 30_000_000
+_WORTH_REPORTING_US: Final = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,19 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """One line for each. ``store``: since when the store is away; empty while it answers."""
+    """One line for each. ``store``: since when the store is unavailable; empty while it answers."""
 
     store: str = ""
     others: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """All of them, the most serious first."""
+        """All troubles, the most serious first."""
         return (self.store, *self.others) if self.store else self.others
 
 
 class StoreWatch:
-    """Since when the store is away, as a regular write finds out. ``since_us``: 0 while it answers."""
+    """Since when the store is unavailable, as a regular write notices. ``since_us``: 0 while it answers."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -56,18 +56,18 @@ class StoreWatch:
         self.cause = ""
 
     def failed(self, error: StoreUnavailable) -> None:
-        """A write did not get through."""
+        """A write failed."""
         self.since_us, self.cause = self.since_us or self._clock.now_us(), error.cause
 
     def answered(self) -> None:
-        """A write got through."""
+        """A write succeeded."""
         self.since_us, self.cause = 0, ""
 
-    def tell(self, posts: Posts) -> None:
-        """Tells the chats of all open tasks that the store was away, if that took long. Call it in the first
-        write that gets through, before :meth:`answered`."""
+    def report(self, posts: Posts) -> None:
+        """Tells the chats of all open tasks that the store was unavailable, if it took long. Call it in the first
+        write that succeeds, before :meth:`answered`."""
         now_us = self._clock.now_us()
-        if not self.since_us or now_us - self.since_us < _WORTH_TELLING_US:
+        if not self.since_us or now_us - self.since_us < _WORTH_REPORTING_US:
             return
         card = Card(
             line(f"The store was unavailable from {words.span(self.since_us, now_us)}"),
@@ -78,8 +78,8 @@ class StoreWatch:
             posts.post(chat, card)
 
 
-class Vitals:
-    """Puts together what is not well now. ``redact`` is applied to the words of errors."""
+class ControllerHealth:
+    """Collects what is wrong now. ``redact`` is applied to the text of errors."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Vitals:
         self._redact = redact or (lambda text: text)
 
     def troubles(self) -> Troubles:
-        """What a person should know; no lines while all is well."""
+        """What a person should know; no lines while nothing is wrong."""
         found: list[str] = []
         if self._config.invalid_us:
             since = words.clock(self._config.invalid_us)

@@ -35,11 +35,11 @@ class Message:
 
     ``update_id`` is the platform's own id, unique per adapter: the key that makes redelivery harmless.
     ``pressed`` is the token of the button that was pressed (``text`` is then empty). ``reply_to`` is the
-    platform's id of the message this one answers, or whose button was pressed; ``direct`` says that it was meant
-    for us alone (a direct message or a mention), so that a missing slash is forgiven; ``private`` that nobody else
-    is in the chat, so that every plain word there is ours. ``album`` is the platform's id of several files that
-    were sent as one, where each comes as a message of its own. ``unreadable``: it brings what we can make
-    no use of, such as a voice or a film; its words alone would not be what was meant.
+    platform's id of the message this one replies to, or whose button was pressed; ``direct``: it is addressed to us
+    (a direct message or a mention), so the slash is optional; ``private``: nobody else is in the chat, so every
+    plain message there is for us. ``album`` is the platform's id of several files that were sent together, where
+    each arrives as its own message. ``unreadable``: it contains something that we cannot use, such as a voice
+    message or a video; its text alone is not what the sender meant.
     """
 
     adapter: str
@@ -77,7 +77,7 @@ class Message:
                 text=raw["text"],
                 pressed=raw["pressed"],
                 reply_to=raw["reply_to"],
-                files=tuple(Attachment(**one) for one in raw["files"]),
+                files=tuple(Attachment(**file) for file in raw["files"]),
                 direct=raw["direct"],
                 album=raw.get("album", ""),
                 private=raw.get("private", True),
@@ -88,11 +88,11 @@ class Message:
 
 
 def as_one(album: Sequence[Message]) -> Message:
-    """The messages of an album as the one that its sender made: the words of the one that has any, all files."""
-    spoken = next((one for one in album if one.text), album[0])
-    return replace(spoken, files=tuple(file for one in album for file in one.files))
+    """The messages of an album as the one message that its sender wrote: the text of any of them, all files."""
+    with_text = next((message for message in album if message.text), album[0])
+    return replace(with_text, files=tuple(file for message in album for file in message.files))
 
 
 def storable(text: str) -> str:
-    """Without what no database and no chat takes: halves of letters, and NUL."""
+    """The text without what databases and chats refuse: lone surrogates and NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", "")

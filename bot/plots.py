@@ -1,4 +1,4 @@
-"""The digest's picture: made to be read on a phone, at arm's length. Loads matplotlib; import it late."""
+"""The digest's picture, readable on a phone. It loads matplotlib; import it late."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _ends(axes: Axes, digest: Digest) -> None:
     total = sum(digest.ends.values())
     _bare(axes, f"{total} {'task' if total == 1 else 'tasks'} ended", pad=36)
     if not total:
-        _nothing(axes, "No task ended in this time.")
+        _empty(axes, "No task ended in this period.")
         return
     hours = [hour for hour, _ in digest.ends_by_hour]
     first, last = min(hours), max(hours)
@@ -88,7 +88,7 @@ def _gates(axes: Axes, digest: Digest) -> None:
     total = sum(digest.gates.values())
     _bare(axes, f"{total} gate {'run' if total == 1 else 'runs'}", pad=14)
     if not total:
-        _nothing(axes, "No gate ran in this time.")
+        _empty(axes, "No gate ran in this period.")
         return
     names = sorted(digest.gates, key=lambda name: digest.gates[name])
     counts = [digest.gates[name] for name in names]
@@ -99,7 +99,7 @@ def _gates(axes: Axes, digest: Digest) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _nothing(axes: Axes, text: str) -> None:
+def _empty(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=18, color=_GREY, transform=axes.transAxes)

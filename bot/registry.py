@@ -1,4 +1,4 @@
-"""The commands there are. The part that owns a capability registers its commands; help shows no others."""
+"""The registered commands. The module that owns a capability registers its commands; help shows no others."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from gates.people import Person, Right
 
 
 class FleetControl(Protocol):
-    """What a command needs of the running fleet; everything else it reads and writes in the store."""
+    """What a command needs from the running fleet; everything else it reads and writes in the store."""
 
     def wake(self, task_id: str) -> None:
-        """Something about this task changed in the store. Called on the event loop, after the commit."""
+        """This task changed in the store. Called on the event loop, after the commit."""
 
     def machines(self) -> Mapping[str, MachineSeen]:
         """The last contact with each machine, by name; machines never contacted may be missing."""
 
     def troubles(self) -> Troubles:
-        """What is not well with the controller itself."""
+        """What is wrong with the controller itself."""
 
     def serving(self) -> Serving:
         """Which controller this is, and since when it runs."""
@@ -43,7 +43,7 @@ class FleetControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every handler may use. ``config`` gives the configuration as it is now."""
+    """What every handler may use. ``config`` returns the current configuration."""
 
     store: Store
     config: Callable[[], FleetConfig]
@@ -55,7 +55,7 @@ class Context:
 
 @dataclass(slots=True)
 class Result:
-    """What a call came to, for whoever waits for it.
+    """The result of a call, for whoever waits for it.
 
     ``status``: exit status by the contract; ``task``: the task it began or concerned; ``data``: what ``--json``
     prints; ``posted``: the outbox rows of its answer; ``repeated``: the message was handled before.
@@ -80,11 +80,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One command by one person. ``args`` is everything after the verb, letter for letter.
+    """One command by one person. ``args`` is everything after the verb, unchanged.
 
-    ``task`` is the task whose card or thread the message answers, empty elsewhere; ``digest`` is the content
-    that a pressed button was bound to, or the files that are held for a draft; empty for typed words. ``put`` is
-    the outbox row of the card whose button was pressed, 0 for typed words.
+    ``task`` is the task whose card or thread the message replies to, else empty; ``digest`` is the content that a
+    pressed button was bound to, or the files that are kept for a draft; empty for typed text. ``put`` is the outbox
+    row of the card whose button was pressed, 0 for typed text.
     """
 
     message: Message
@@ -98,17 +98,17 @@ class Call:
 
     @property
     def actor(self) -> str:
-        """The ledger's name for who did it."""
+        """The ledger's name for the person."""
         return str(self.message.sender)
 
-    def came_to(self, posts: Posts, *, task: str = "", status: int = 0) -> None:
+    def resulted(self, posts: Posts, *, task: str = "", status: int = 0) -> None:
         """What the call came to, if the transaction of ``posts`` is committed."""
         posts.conclude(task, status)
 
 
 Effect = Callable[[Posts], None]
-"""Applied in one transaction together with the end of the inbox row; may raise an ``AirbossError``, which
-undoes all of it and is told to the person."""
+"""Applied in one transaction together with the end of the inbox row. It may raise an ``AirbossError``, which undoes
+all of it and is shown to the person."""
 
 Handler = Callable[[Context, Call], Awaitable[Effect]]
 
@@ -130,7 +130,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other words for it.
+    """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other names for it.
 
     ``summary`` says on one line what it does. ``brief`` says it in a word or two that follow the verb:
     ``/run a change``.
@@ -162,7 +162,7 @@ class Command:
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How commands are written in one chat. ``write``: from a verb to what is typed; ``advice`` ends the help;
-    ``before``: what stands before every verb where none has a name of its own, so that the help says it once."""
+    ``before``: the command before every verb, if no verb is a command of its own; help then says it once."""
 
     write: Callable[[str], str] = "/{}".format
     advice: str = "/help VERB explains one. A reply to a card goes to its agent."
@@ -175,7 +175,7 @@ _SLASHED = re.compile(r"(?<![\w/])/([a-z][a-z-]*)(?![\w/-])")
 class Registry:
     """Verbs and aliases by name. A second registration of a name is a bug and raises ``ValueError``.
 
-    ``dialects`` are the chats, by their adapter's name, where commands are written otherwise than ``/verb``.
+    ``dialects`` are the chats, by their adapter's name, where commands are not written as ``/verb``.
     """
 
     def __init__(self, commands: Iterable[Command] = ()) -> None:
@@ -198,7 +198,7 @@ class Registry:
         return self._names.get(name)
 
     def nearest(self, name: str) -> str:
-        """The verb that was probably meant; empty when none is near."""
+        """The verb that was probably meant; empty if none is close."""
         found = self._names.get(nearest(name, self._names))
         return found.verb if found else ""
 
@@ -207,7 +207,7 @@ class Registry:
         return self.dialects.get(adapter, Dialect()).write(verb)
 
     def spelled(self, adapter: str, text: str) -> str:
-        """A text of ours with every ``/verb`` in it as it is typed in that chat."""
+        """Our own text with every ``/verb`` in it as it is typed in that chat."""
 
         def typed(found: re.Match[str]) -> str:
             verb = found.group(1)

@@ -1,4 +1,4 @@
-"""``fleet.toml`` as it is now: read once, watched while ``serve`` runs, replaced only by one that is valid."""
+"""The current ``fleet.toml``: read once, watched while ``serve`` runs, replaced only by a valid version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EVERY_S: Final = 1.0
 
 
 class LiveConfig:
-    """Call it for the configuration in force. An edit that does not validate changes nothing.
+    """Call it for the current configuration. An invalid edit changes nothing.
 
     ``invalid_us``: since when the file has been invalid, by the controller's clock, 0 while it is valid;
     ``invalid`` says why.
@@ -33,16 +33,16 @@ class LiveConfig:
         self._config = load_fleet(self.path)
 
     def __call__(self) -> FleetConfig:
-        """The configuration in force."""
+        """The current configuration."""
         return self._config
 
     @property
     def sha256(self) -> str:
-        """Of the file as it stands; what a reload writes into the ledger."""
+        """The hash of the file as it is now; a reload writes it into the ledger."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
-        """Until cancelled: calls ``changed`` after each valid edit, and keeps in mind each invalid one."""
+        """Until cancelled: calls ``changed`` after each valid edit, and remembers an invalid one."""
         while True:
             await self._clock.sleep(_EVERY_S)
             stamp = self._look()
@@ -56,7 +56,7 @@ class LiveConfig:
             else:
                 await changed()
                 self.invalid_us, self.invalid = 0, ""
-            self._stamp = stamp  # not before: when this failed midway, it is done again
+            self._stamp = stamp  # last: if this fails midway, it is done again
 
     def _look(self) -> tuple[int, int, int]:
         try:

@@ -1,7 +1,7 @@
-"""What was said in chats, and the files that came and went there, are kept for a while and no longer.
+"""Deletes old chat messages, and old files that were sent or received in chats.
 
-The rows go in ``fleet/store/chat/retention.py``; here go the files, each in a write transaction that sees that
-nothing needs it. Whoever comes to need it later commits that first, so nobody loses a file midway.
+``fleet/store/chat/retention.py`` deletes the rows; this module deletes the files, each in a write transaction that
+checks that nothing needs it. Whatever needs a file later commits that first, so it never loses the file midway.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 _EVERY_SECONDS: Final = 86_400.0
 _DAY_US: Final = 86_400_000_000
 _BATCH: Final = 50
-"""Files that one transaction removes; a chat's own waits for no more than that."""
+"""Files that one transaction removes. A chat's transaction waits no longer than that."""
 
 _OWNER = re.compile(r"[at]\d+(?=[-.])")
-"""How the name of a document of ours begins: the task or the question that it is about."""
+"""The start of the name of our own documents: the task or the question that it is about."""
 
 
 class Retention:
@@ -53,7 +53,7 @@ class Retention:
             await self._clock.sleep(_EVERY_SECONDS)
 
     async def prune(self) -> None:
-        """Removes what is too old by now. Safe to break off and to repeat."""
+        """Removes what is too old. Safe to interrupt and to repeat."""
         age_us = self._config().limits.chat_retention_days * _DAY_US
         await retention.prune_rows(self._store, age_us)
         before_us = self._clock.now_us() - age_us
@@ -64,9 +64,9 @@ class Retention:
 
     def _remove(self, batch: list[Path], age_us: int, before_us: int, tx: Tx) -> None:
         kept = {os.path.realpath(path) for path in retention.attached(tx, age_us)}
-        kept |= {os.path.realpath(path) for path in _shown(retention.on_their_way(tx))}
+        kept |= {os.path.realpath(path) for path in _files_of(retention.on_their_way(tx))}
         kept |= {os.path.realpath(path) for path in held_files.paths(tx)}
-        fetching, sent = _coming(inbox.pending(tx))
+        fetching, sent = _arriving(inbox.pending(tx))
         kept |= {os.path.realpath(path) for path in sent}
         owners = {path: found[0] for path in batch if (found := _OWNER.match(path.name))}
         live = retention.live_among(tx, set(owners.values()))
@@ -83,8 +83,8 @@ class Retention:
                 log.warning("%s has expired but cannot be removed: %s", path, error.strerror)
 
 
-def _shown(cards: Iterable[str]) -> Iterator[str]:
-    """The files that these cards bring."""
+def _files_of(cards: Iterable[str]) -> Iterator[str]:
+    """The files that are attached to these cards."""
     for text in cards:
         try:
             card = Card.from_json(text)
@@ -93,8 +93,8 @@ def _shown(cards: Iterable[str]) -> Iterator[str]:
         yield from filter(None, (card.picture, card.document))
 
 
-def _coming(pending: Iterable[inbox.Received]) -> tuple[set[str], set[str]]:
-    """The adapters that may be fetching files now, for messages that wait; and the files that are there already."""
+def _arriving(pending: Iterable[inbox.Received]) -> tuple[set[str], set[str]]:
+    """The adapters that may be downloading files now for waiting messages, and the files that are already here."""
     fetching: set[str] = set()
     sent: set[str] = set()
     for row in pending:
@@ -118,7 +118,7 @@ def _old_files(files: Path, before_us: int) -> Iterator[Path]:
 
 
 def _empty_directories(files: Path, _before_us: int) -> Iterator[Path]:
-    """One that a message's files were in; those of the adapters stay."""
+    """Empty directories of a message's files; the directories of the adapters stay."""
     for directory, inside, names in os.walk(files):
         path = Path(directory)
         if not inside and not names and len(path.relative_to(files).parts) > 1:

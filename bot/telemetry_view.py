@@ -24,13 +24,13 @@ _NAMED_MACHINES = 3
 _WAITING_SHOWN = 3
 _KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
-_WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and what is left of a session's doing
+_WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and the least for a session's activity
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """What ``/status`` shows, read at one moment. By task: ``doing``, which is untrusted, and ``gates``, how its
-    gates went so far (``✗2`` after two reds, ``✓`` when the last verdict was a pass)."""
+    """What ``/status`` shows, read at one moment. For each task: ``doing``, which is untrusted, and ``gates``, its
+    gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed)."""
 
     overview: Overview
     calls: ToolCalls
@@ -44,10 +44,9 @@ class FleetView:
 
 
 def look(tx: Tx, skip: int = 0) -> FleetView:
-    """Reads it: counts of everything, rows for as much as a screen can show. ``skip``: sessions that stood on
-    earlier pages."""
+    """Reads it: counts of everything, rows for one screen. ``skip``: how many sessions earlier pages showed."""
     found = overview(tx, MAX_LINES, ACTIVE_US, skip)
-    doing, gates = ({one: read(tx, one) for one in found.tasks} for read in (_doing, _gates))
+    doing, gates = ({task: read(tx, task) for task in found.tasks} for read in (_doing, _gates))
     return FleetView(found, rollups.window(tx, found.now_us), doing, gates)
 
 
@@ -67,9 +66,9 @@ def _doing(tx: Tx, task: str) -> str:
 
 def _gates(tx: Tx, task: str) -> str:
     outcomes = [
-        one.event.outcome
-        for one in ledger.read(tx, kinds=(VerdictGiven.KIND,), task=task)
-        if isinstance(one.event, VerdictGiven)
+        recorded.event.outcome
+        for recorded in ledger.read(tx, kinds=(VerdictGiven.KIND,), task=task)
+        if isinstance(recorded.event, VerdictGiven)
     ]
     if outcomes and outcomes[-1] == Outcome.PASSED:
         return "✓"
@@ -93,8 +92,8 @@ def status_card(
     *,
     serving: Serving | None = None,
 ) -> Card:
-    """The whole screen: the headline, what is not well with the controller, what waits for a person, machines,
-    sessions; never over twelve lines."""
+    """The whole screen: the headline, what is wrong with the controller, what waits for a person, machines,
+    sessions; at most twelve lines."""
     lines = [*_troubles(troubles), *_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview
@@ -123,7 +122,7 @@ def _ids(seen_all: Overview) -> str:
 
 
 def _troubles(troubles: Sequence[str]) -> list[Line]:
-    """One line, whatever their number."""
+    """One line, for any number of troubles."""
     if not troubles:
         return []
     more = f" · {len(troubles) - 1} more: airboss doctor" if len(troubles) > 1 else ""
@@ -133,20 +132,20 @@ def _troubles(troubles: Sequence[str]) -> list[Line]:
 def _waiting(view: FleetView) -> list[Line]:
     lines = [
         line(
-            f"✋ {one.id} · {one.task} ",
-            _KINDS.get(one.kind, "asks: "),
-            one_line(_what(one), 50),
+            f"✋ {asked.id} · {asked.task} ",
+            _KINDS.get(asked.kind, "asks: "),
+            one_line(_what(asked), 50),
         )
-        for one in view.overview.waiting[:_WAITING_SHOWN]
+        for asked in view.overview.waiting[:_WAITING_SHOWN]
     ]
     more = view.overview.waiting_count - _WAITING_SHOWN
     if more > 0:
-        lines[-1] = line(f"✋ and {more + 1} more wait for a person")
+        lines[-1] = line(f"✋ and {more + 1} more waiting for a person")
     return lines
 
 
-def _what(one: approvals.Approval) -> str:
-    return one.command or one.reason or one.tool
+def _what(asked: approvals.Approval) -> str:
+    return asked.command or asked.reason or asked.tool
 
 
 def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen]) -> list[Line]:
@@ -161,7 +160,7 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
         machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us) for name in ill[:2]
     ]
     if len(ill) > 2:
-        lines.append(line(f"and {len(ill) - 2} more without an answer"))
+        lines.append(line(f"and {len(ill) - 2} more not responding"))
     slots = sum(machine.slots for machine in config.machines.values())
     well = sum(1 for name in config.machines if name in seen and seen[name].state is MachineState.WELL)
     unseen = len(config.machines) - len(ill) - well
@@ -171,7 +170,7 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
 
 
 def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen | None, now_us: int) -> Line:
-    """Name, labels, slots, load, and how old the last evidence of it is."""
+    """Name, labels, slots, load, and how long ago it last answered."""
     what = " ".join([name, *machine.labels, f"{busy}/{machine.slots}"])
     seen = seen or MachineSeen(MachineState.NEVER)
     ago = f"{words.about(now_us - seen.seen_us)} ago" if seen.seen_us else str(MachineState.NEVER.value)
@@ -192,13 +191,12 @@ def _sessions(view: FleetView, room: int) -> list[Line]:
 
 
 def session_lines(view: FleetView) -> list[Line]:
-    """A line for each session that a screen has room for."""
-    return [session_line(one, view) for one in view.overview.sessions]
+    """A line for each session that fits the screen."""
+    return [session_line(session, view) for session in view.overview.sessions]
 
 
 def session_line(session: Session, view: FleetView) -> Line:
-    """What one session is about, where, for how long, how its gates went (``…``: they are at work), and what it
-    does now."""
+    """One session: where it runs, for how long, its gate results (``…``: gates are running), and what it does."""
     task = view.overview.tasks[session.task]
     state = "ending" if task.state in ENDS else str(task.state)
     took = words.about(view.now_us - session.started_us)

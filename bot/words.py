@@ -1,4 +1,4 @@
-"""Times, money and names as a phone shows them: short, and the same everywhere."""
+"""Formats times, money and names for a phone: short, and the same everywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def duration(us: int) -> str:
 
 
 def about(us: int) -> str:
-    """``42 s``, ``3 min``, ``2 h 10 min``, ``3 d 4 h``: for a line that has no room for more."""
+    """``42 s``, ``3 min``, ``2 h 10 min``, ``3 d 4 h``: for short lines."""
     return f"{us // 60_000_000} min" if 60_000_000 <= us < 3_600_000_000 else duration(us)
 
 
@@ -40,17 +40,17 @@ def day(us: int) -> str:
 
 
 def span(from_us: int, upto_us: int) -> str:
-    """Two times as a person says them: the date once when both are of one day."""
+    """A period as people write it: the date once if both times are on the same day."""
     first, last = day(from_us), day(upto_us)
     date = last.partition(" ")[0]
     return f"{first.removesuffix(' UTC')} to {last.removeprefix(date + ' ') if first.startswith(date) else last}"
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def count(number: int, singular: str, plural: str = "") -> str:
     """``1 turn``, ``2 turns``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def short(commit: str) -> str:
-    """A commit as people say it."""
+    """A commit, abbreviated."""
     return commit[:10]

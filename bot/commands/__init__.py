@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def every_command() -> tuple[Command, ...]:
-    """All of them, in the order that help shows. Loaded on the call: the command line needs none of it."""
+    """All commands, in the order of the help. Imported here: the command line does not need them."""
     from bot.commands import answers, fleet, help, locking, reports, stalled, talk, tasks
 
     modules = (tasks, answers, stalled, talk, fleet, locking, reports, help)

@@ -24,12 +24,19 @@ async def show_help(context: Context, call: Call) -> Effect:
 
     def effect(posts: Posts) -> None:
         pressed = card_rows.by_put(posts.tx, call.put) if call.put else None
-        if pressed is None:
+        if pressed is None or not _is_help(pressed.card_json):
             posts.post(call.message.chat, card, key=card_rows.loose_key())
         else:
             posts.repost(pressed.chat, card, key=pressed.key, soon=True)
 
     return effect
+
+
+def _is_help(card_json: str) -> bool:
+    """Whether this card may be changed into another of ours: all its buttons lead to help."""
+    return bool(card_json) and all(
+        action.command.startswith("/help") for action in Card.from_json(card_json).actions
+    )
 
 
 def _overview(registry: Registry, dialect: Dialect, call: Call) -> Card:

@@ -58,7 +58,7 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
             buttons.change(posts, key, card)
         title = line(f"{task.id} · {_CONFIRMED[choice]}")
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
-        call.came_to(posts, task=task.id)
+        call.resulted(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect

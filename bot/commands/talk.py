@@ -67,7 +67,7 @@ async def say(context: Context, call: Call) -> Effect:
         title = line(f"{task.id} · {_REACHES[left.reach]}")
         card = Card(title, (line("“", one_line(text, 120), "”"),), tone=Tone.WORKING)
         posts.post(call.message.chat, card, task=task.id)
-        call.came_to(posts, task=task.id)
+        call.resulted(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect

@@ -81,7 +81,7 @@ def _create(
     )
     card = progress_card(task, Progress(), context.config().isolation, tx.now_us())
     posts.post(call.message.chat, card, key=task_key(task.id), task=task.id)
-    call.came_to(posts, task=task.id)
+    call.resulted(posts, task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
     return task
 
@@ -109,7 +109,7 @@ async def stop(context: Context, call: Call) -> Effect:
         posts.post(
             call.message.chat, Card(line(title), footer=_footer(context, now), tone=Tone.WORKING), task=task.id
         )
-        call.came_to(posts, task=task.id)
+        call.resulted(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect

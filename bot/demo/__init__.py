@@ -1,1 +1,1 @@
-"""The demo: the whole main job on embedded defaults, without a token, in under a minute."""
+"""The demo: a whole task with the built-in defaults, without a token, in under a minute."""

@@ -1,7 +1,7 @@
-"""The demo's coding agent: a plain program, driven like any other through the ``command`` driver.
+"""The demo's coding agent: a plain program, run through the ``command`` driver.
 
-It behaves as agents do. Its first attempt looks right, and it says so; the gate thinks otherwise. Given the gate's
-output it finds the real fault. It reads its prompt from standard input and works in the current directory.
+It behaves like an agent. Its first attempt looks right, and it says so, but the gate fails. With the gate's output
+it finds the real fault. It reads its prompt from standard input and works in the current directory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _second_attempt(source: Path, prompt: str) -> None:
 
 
 def _note(prompt: str) -> None:
-    """What else it is asked for, by hand after the demo: it knows one trick, and says so in the README."""
+    """Any other request, after the demo: it only adds a note to the README."""
     asked = " ".join(prompt.split())[:200]
     _say("📖 reading README.md")
     readme = Path("README.md")
@@ -51,7 +51,7 @@ def _note(prompt: str) -> None:
 
 
 def main() -> int:
-    """Reads the prompt, makes one attempt, and answers with the exit status of a program that believes itself."""
+    """Reads the prompt, makes one attempt, and returns 0 whether or not it succeeded."""
     prompt = sys.stdin.read()
     source = Path("shop/pricing.py")
     if _FAULT not in source.read_text() and "did not accept your change" not in prompt:

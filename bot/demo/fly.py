@@ -1,4 +1,4 @@
-"""``airboss demo``: plays the main job on a console chat and checks at the end that it was real."""
+"""``airboss demo``: runs a whole task in a console chat and checks at the end that it was real."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _LOOKS: Final = 100
 
 
 def demo(agent: str = "", keep: Path | None = None) -> int:
-    """Flies the demo and tells how to go on. ``keep``: the directory to use, else one that is made.
+    """Runs the demo and says how to continue. ``keep``: the directory to use, else a temporary one.
 
-    Answers 0 when the change landed, its receipt verified, and the macbook's session really went over SSH.
+    Returns 0 if the change landed, its receipt was verified, and the macbook's session really went over SSH.
     """
     directory = keep or Path(tempfile.mkdtemp(prefix="airboss-demo-"))
     if keep is not None and keep.exists():
@@ -36,19 +36,19 @@ def demo(agent: str = "", keep: Path | None = None) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     agent = agent or "demo"
     world.ready(agent)
-    _tell("Airboss demo: one task from chat to receipt", heading=True)
-    _tell(
+    _print("Airboss demo: one task from chat to receipt", heading=True)
+    _print(
         f"A temporary repository with a failing test, and two machines: evo-x2 (this one) and macbook (over real "
         f"SSH, a server on loopback). Agent: {agent}. No token. Everything is in {directory}."
     )
     with world.make(directory, agent) as made:
-        status = asyncio.run(_fly(made, agent))
+        status = asyncio.run(_run(made, agent))
     if status == 0:
-        _go_on(made)
+        _next_steps(made)
     return status
 
 
-async def _fly(made: world.World, agent: str) -> int:
+async def _run(made: world.World, agent: str) -> int:
     async with App.open(made.home) as app:
         await _seen(app)
         await _say(app, "/status", "First, look at the fleet.")
@@ -62,19 +62,19 @@ async def _fly(made: world.World, agent: str) -> int:
             return await _not_landed(app, agent)
         await _say(app, "/digest", "The day's figures, all recomputable from the ledger, and a picture.")
         await _say(app, f"/receipt {_TASK}", "The receipt: what was tested, by which command, and what landed.")
-    checks = shown(made, ended=int(ran["end"]))
+    checks = results(made, ended=int(ran["end"]))
     if agent != "demo":
-        del checks[_REFUSED]  # a real agent may well be right at once
-    _tell("Verify the receipt against the pinned key and the repository:")
+        del checks[_REFUSED]  # a real agent may succeed at the first attempt
+    _print("Verify the receipt against the pinned key and the repository:")
     checks["the receipt is verified"] = await _verified(made) == 0
-    _tell("What this run showed", heading=True)
+    _print("What this run showed", heading=True)
     for what, true in checks.items():
         sys.stdout.write(f"  {'✅' if true else '❌'} {what}\n")
     return 0 if all(checks.values()) else 1
 
 
-def shown(made: world.World, *, ended: int) -> dict[str, bool]:
-    """What a flight that ended with this exit status has to show, and whether it does."""
+def results(made: world.World, *, ended: int) -> dict[str, bool]:
+    """What a demo that ended with this exit status must have done, and whether it did."""
     return {
         "the change landed on main": ended == 0 and _landed(made),
         _REFUSED: _refused_first(made),
@@ -83,23 +83,23 @@ def shown(made: world.World, *, ended: int) -> dict[str, bool]:
 
 
 async def _not_landed(app: App, agent: str) -> int:
-    """Shows what the agent said, and what is usually the matter."""
+    """Shows what the agent said, and the usual cause."""
     await _say(app, f"/logs {_TASK}", "It did not land. What happened:")
     if agent != "demo":
-        _tell(f"Is {agent} logged in here? Run `{agent}` once by hand and check that it answers. Then try again.")
+        _print(f"Is {agent} logged in here? Run `{agent}` once by hand and check that it answers. Then try again.")
     return 1
 
 
 async def _seen(app: App) -> None:
-    """Waits a little until both machines have answered, so that the first card can say so."""
+    """Waits a little until both machines have answered, so that the first card shows it."""
     for _ in range(_LOOKS):
-        if sum(1 for one in app.core.context.control.machines().values() if one.seen_us) == _MACHINES:
+        if sum(1 for seen in app.core.context.control.machines().values() if seen.seen_us) == _MACHINES:
             return
         await asyncio.sleep(0.05)
 
 
 async def _say(app: App, text: str, why: str, *, wait: bool = False) -> dict[str, Any]:
-    _tell(why)
+    _print(why)
     sys.stdout.write(f"\n  {'you':>3} ▸ {text}\n\n")
     sys.stdout.flush()
     return await asyncio.to_thread(ask, str(app.home), "say", text=text, wait=wait)
@@ -134,9 +134,9 @@ def _refused_first(made: world.World) -> bool:
     return bool(statement["predicate"]["failed_rounds"])
 
 
-def _go_on(made: world.World) -> None:
+def _next_steps(made: world.World) -> None:
     airboss = Path(sys.argv[0]).absolute()
-    _tell("Go on by hand", heading=True)
+    _print("Continue by hand", heading=True)
     sys.stdout.write(
         textwrap.dedent(
             f"""
@@ -158,7 +158,7 @@ def _go_on(made: world.World) -> None:
     )
 
 
-def _tell(text: str, *, heading: bool = False) -> None:
+def _print(text: str, *, heading: bool = False) -> None:
     if heading:
         sys.stdout.write(f"\n━━ {text} {'━' * max(0, _WIDTH - len(text) - 4)}\n")
     else:

@@ -1,4 +1,4 @@
-"""What the demo flies in: a throwaway repository with a failing test, two machines, one fleet.toml."""
+"""What the demo runs on: a temporary repository with a failing test, two machines, one fleet.toml."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where everything of one demo lives, all of it under ``directory``."""
+    """The files of one demo, all under ``directory``."""
 
     directory: Path
     home: Path
@@ -60,10 +60,10 @@ class World:
 
 @contextmanager
 def make(directory: Path, agent: str) -> Iterator[World]:
-    """Builds the world, and runs the macbook's SSH server on loopback for as long as it is used.
+    """Creates the files, and runs the macbook's SSH server on loopback while the demo runs.
 
-    ``agent`` is "demo" (a plain program), or "claude" or "codex": the real one on PATH with its own login.
-    Raises ``Misused`` for another, ``Unavailable`` when git or the SSH server does not start.
+    ``agent`` is "demo" (a plain program), or "claude" or "codex": the real program on PATH with its own login.
+    Raises ``Misused`` for another name, ``Unavailable`` when git or the SSH server does not start.
     """
     repository = _repository(directory)
     ssh = directory / "macbook-ssh"
@@ -149,9 +149,9 @@ def _fleet_file(home: Path, repository: Path, directory: Path, ready: dict[str, 
 
 
 def ready(agent: str) -> None:
-    """Raises ``Unavailable``, with the remedy, when this real agent is not on PATH, or codex has no login.
+    """Raises ``Unavailable``, with the remedy, when this real agent is not on PATH, or codex is not logged in.
 
-    Codex without a login would try to connect for minutes; Claude Code says at once that it has none.
+    Codex without a login would try to connect for minutes; Claude Code says at once that it is not logged in.
     """
     if agent in _PACKAGES and shutil.which(agent) is None:
         raise Unavailable(
@@ -178,15 +178,15 @@ def _answers(*command: str) -> bool:
 
 
 def _own_model_server() -> bool:
-    """Whether codex is told of another model server, which needs no login of the vendor's."""
+    """Whether codex is configured with another model server, which needs no login with the vendor."""
     config = Path.home() / ".codex" / "config.toml"
     return config.exists() and "model_provider" in config.read_text(errors="replace")
 
 
 def _path_of(agent: str) -> list[str]:
-    """Where a real agent is, and the node that runs it: a login's own PATH may know neither."""
+    """The directories of a real agent and of the node that runs it: a login's own PATH may have neither."""
     found = [shutil.which(name) for name in (agent, "node")] if agent in _PACKAGES else []
-    return list(dict.fromkeys(str(Path(one).parent) for one in found if one))
+    return list(dict.fromkeys(str(Path(program).parent) for program in found if program))
 
 
 @contextmanager

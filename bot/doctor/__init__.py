@@ -1,10 +1,10 @@
-"""``airboss doctor``: proves the walls by trying to cross them, and says what else stands in the way.
+"""``airboss doctor``: tests the isolation by trying to break it, and reports what else needs attention.
 
-Nothing here is believed because it is configured: each login itself is asked to read the signing key, to reach the
-control socket, to write the base branch; what it managed is what an agent could do.
+It does not trust the configuration: under each login it tries to read the signing key, to connect to the control
+socket and to write the base branch. What succeeds, an agent could do too.
 """
 
 from bot.doctor.examine import examine
-from bot.doctor.findings import Crossing, Finding, Level, reach_table, status_of, to_json
+from bot.doctor.findings import Crossing, Finding, Severity, reach_table, status_of, to_json
 
-__all__ = ["Crossing", "Finding", "Level", "examine", "reach_table", "status_of", "to_json"]
+__all__ = ["Crossing", "Finding", "Severity", "examine", "reach_table", "status_of", "to_json"]

@@ -1,4 +1,4 @@
-"""What doctor checks where the controller runs, without asking any machine."""
+"""What doctor checks on the controller's own machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bot import words
-from bot.doctor.findings import Finding, Level
+from bot.doctor.findings import Finding, Severity
 from fleet.agents.acts import ASKED, TOOLS, meaning
 from fleet.config import FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
@@ -20,7 +20,7 @@ from fleet.errors import Misused
 from fleet.model import Isolation
 
 DISK_FLOOR = 1 << 30  # bytes
-GIT_NEEDED = (2, 38)  # the first with `merge-tree --write-tree`
+GIT_NEEDED = (2, 38)  # the first version with `merge-tree --write-tree`
 SKEW_US = 2_000_000
 _SUBJECT = "controller"
 
@@ -41,33 +41,33 @@ def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding
     """
     if not served:
         start = "start it: systemctl start airboss, or airboss serve"
-        yield Finding(Level.WARN, _SUBJECT, "no controller is running on this home", start)
+        yield Finding(Severity.WARN, _SUBJECT, "no controller is running on this home", start)
         return
     what = f"version {served['version']} has been running since {words.day(served['since_us'])}"
     if served["version"] != own:
         old = f"{what}; this command is version {own}"
-        yield Finding(Level.WARN, _SUBJECT, old, "restart it: systemctl restart airboss")
+        yield Finding(Severity.WARN, _SUBJECT, old, "restart it: systemctl restart airboss")
     else:
-        yield Finding(Level.OK, _SUBJECT, what)
+        yield Finding(Severity.OK, _SUBJECT, what)
     for trouble in served.get("troubles", ()):
-        yield Finding(Level.BAD, _SUBJECT, trouble, f"see {home}/airboss.log")
+        yield Finding(Severity.BAD, _SUBJECT, trouble, f"see {home}/airboss.log")
 
 
 def disk(subject: str, free: int, where: str) -> Finding:
     """The finding for ``free`` bytes left."""
     what = f"{free / (1 << 30):.1f} GiB free ({where})"
     if free < DISK_FLOOR:
-        return Finding(Level.WARN, subject, f"only {what}", "free some disk space: below 1 GiB work stops soon")
-    return Finding(Level.OK, subject, what)
+        return Finding(Severity.WARN, subject, f"only {what}", "free some disk space: work stops soon below 1 GiB")
+    return Finding(Severity.OK, subject, what)
 
 
 def clock(subject: str, clock_us: int, before_us: int, after_us: int) -> Finding:
-    """The finding for a clock that was read between two looks at ours: a time outside of them is a difference."""
+    """The finding for a clock that was read between two readings of ours: a time outside them is a difference."""
     skew = max(before_us - clock_us, clock_us - after_us, 0)
     if skew > SKEW_US:
         what = f"the clock differs from the controller's by {skew / 1_000_000:.1f} s"
-        return Finding(Level.WARN, subject, what, "synchronise it over the network (apt install systemd-timesyncd)")
-    return Finding(Level.OK, subject, "the clock agrees with the controller's")
+        return Finding(Severity.WARN, subject, what, "synchronize it (apt install systemd-timesyncd)")
+    return Finding(Severity.OK, subject, "the clock agrees with the controller's")
 
 
 def _modes(config: FleetConfig, home: Path) -> Iterator[Finding]:
@@ -81,16 +81,21 @@ def _modes(config: FleetConfig, home: Path) -> Iterator[Finding]:
         wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
         mode = stat.S_IMODE(found.st_mode)
         if found.st_uid != os.geteuid():
-            yield Finding(Level.BAD, _SUBJECT, f"{path} belongs to another login", f"chown {os.geteuid()} {path}")
+            yield Finding(
+                Severity.BAD, _SUBJECT, f"{path} belongs to another login", f"chown {os.geteuid()} {path}"
+            )
         elif mode & 0o077:
             what = f"{path} is open to other logins (mode {mode:04o})"
-            yield Finding(Level.BAD, _SUBJECT, what, f"chmod {wanted:o} {path}")
+            yield Finding(Severity.BAD, _SUBJECT, what, f"chmod {wanted:o} {path}")
         else:
-            yield Finding(Level.OK, _SUBJECT, f"{path} is private (mode {mode:04o})")
+            yield Finding(Severity.OK, _SUBJECT, f"{path} is private (mode {mode:04o})")
     writable = (home / FLEET_FILE).stat().st_mode & 0o022 if (home / FLEET_FILE).exists() else 0
     if writable:
         yield Finding(
-            Level.BAD, _SUBJECT, f"{home / FLEET_FILE} can be changed by others", f"chmod 600 {home / FLEET_FILE}"
+            Severity.BAD,
+            _SUBJECT,
+            f"{home / FLEET_FILE} can be changed by others",
+            f"chmod 600 {home / FLEET_FILE}",
         )
 
 
@@ -99,14 +104,14 @@ def _git() -> Iterator[Finding]:
     try:
         said = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        yield Finding(Level.BAD, _SUBJECT, "git is not installed", "apt install git")
+        yield Finding(Severity.BAD, _SUBJECT, "git is not installed", "apt install git")
         return
     found = version_in(said)
     if found[:2] < GIT_NEEDED:
         what = f"git {'.'.join(map(str, found))} is too old to merge without a worktree"
-        yield Finding(Level.BAD, _SUBJECT, what, f"install git {needed} or later (apt install git)")
+        yield Finding(Severity.BAD, _SUBJECT, what, f"install git {needed} or later (apt install git)")
     else:
-        yield Finding(Level.OK, _SUBJECT, said.strip())
+        yield Finding(Severity.OK, _SUBJECT, said.strip())
 
 
 def version_in(text: str) -> tuple[int, ...]:
@@ -119,36 +124,39 @@ def _secrets(config: FleetConfig, home: Path) -> Iterator[Finding]:
     try:
         secrets = Secrets.load(home)
     except Misused as error:
-        yield Finding(Level.BAD, _SUBJECT, f"{error.on}: {error.cause}", error.hint)
+        yield Finding(Severity.BAD, _SUBJECT, f"{error.on}: {error.cause}", error.hint)
         return
     for name, agent in config.agents.items():
         for variable in agent.env:
             if not secrets.get(variable):
                 what = f"the agent {name} needs {variable}, which .env does not set"
                 yield Finding(
-                    Level.WARN, _SUBJECT, what, f"add {variable}=… to {home / SECRETS_FILE}, or remove it from env"
+                    Severity.WARN,
+                    _SUBJECT,
+                    what,
+                    f"add {variable}=… to {home / SECRETS_FILE}, or remove it from env",
                 )
 
 
 def _fleet(config: FleetConfig) -> Iterator[Finding]:
     if config.isolation is Isolation.UNSAFE_SAME_USER:
         yield Finding(
-            Level.WARN,
+            Severity.WARN,
             "isolation",
-            "unsafe-same-user: agents can reach all the controller can; each card, verdict and receipt says so",
+            "unsafe-same-user: agents can reach all the controller can; every card, verdict and receipt says so",
             "give the controller, agents and gates separate logins (docs/configuration.md)",
         )
     if not any(machine.runs_gates(config.isolation) for machine in config.machines.values()):
         yield Finding(
-            Level.BAD,
+            Severity.BAD,
             "fleet",
             "no machine may run gates, so nothing can land",
-            "name a gate_as on a machine",
+            "set gate_as for a machine in fleet.toml",
         )
     yield from _rules(config)
     for part, entries in (("people", config.people), ("repos", config.repos), ("agents", config.agents)):
         if not entries:
-            yield Finding(Level.WARN, "fleet", f"fleet.toml has no {part}", "see docs/configuration.md")
+            yield Finding(Severity.WARN, "fleet", f"fleet.toml has no {part}", "see docs/configuration.md")
 
 
 def _rules(config: FleetConfig) -> Iterator[Finding]:
@@ -157,4 +165,5 @@ def _rules(config: FleetConfig) -> Iterator[Finding]:
         unasked = [word for word, act in zip(agent.ask, meant, strict=True) if act not in ASKED[agent.driver]]
         if unasked:
             what = f"the agent {name} never asks about {', '.join(unasked)}: {agent.driver} has no such question"
-            yield Finding(Level.WARN, "fleet", what, f"remove it from ask of [agents.{name}], or use another agent")
+            remedy = f"remove it from ask of [agents.{name}], or use another agent"
+            yield Finding(Severity.WARN, "fleet", what, remedy)

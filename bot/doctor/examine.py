@@ -1,4 +1,5 @@
-"""Asks every login on every machine, all at once, and puts together what they and the controller's host show."""
+"""Examines every login on every machine at once, and combines the results with those of the controller's
+machine."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from bot.doctor import probe
 from bot.doctor.controller import check_controller, clock, disk, version_in
-from bot.doctor.findings import Finding, Level
+from bot.doctor.findings import Finding, Severity
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
 from fleet.config import FleetConfig, MachineConfig
@@ -23,14 +24,14 @@ from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
 from fleet.untrusted import clean
 
-#: The versions that the contract tests drive.
+#: The versions that the contract tests run.
 TESTED = {"claude": (2, 1, 197), "codex": (0, 169, 0)}
 _NPM = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
 _PROBE = Path(probe.__file__).read_text("utf-8")
 
 
-class Logins(Protocol):
-    """The executors of each machine; ``fleet.machines.executors.Executors`` is one."""
+class LoginExecutors(Protocol):
+    """The executors of each machine, like ``fleet.machines.executors.Executors``."""
 
     def agent(self, machine: str) -> Executor:
         """The login that agents run as."""
@@ -52,17 +53,19 @@ class _Login:
         return f"{self.role} on {self.machine}"
 
 
-async def examine(config: FleetConfig, home: Path, logins: Logins, *, controller_pid: int = 0) -> list[Finding]:
-    """The whole examination. ``controller_pid`` is a running ``serve``'s process, else this one stands for it.
+async def examine(
+    config: FleetConfig, home: Path, logins: LoginExecutors, *, controller_pid: int = 0
+) -> list[Finding]:
+    """The whole examination. ``controller_pid`` is the process of a running ``serve``; 0: this process instead.
 
-    What cannot be examined is itself a finding; nothing is raised for a machine that is away.
+    What cannot be examined is a finding too; nothing is raised for a machine that does not respond.
     """
     findings = list(await asyncio.to_thread(lambda: list(check_controller(config, home))))
     asked = [(name, machine, "agents") for name, machine in config.machines.items()]
     asked += [(name, m, "gates") for name, m in config.machines.items() if m.runs_gates(config.isolation)]
-    met = await asyncio.gather(*(_meet(name, machine, role, logins) for name, machine, role in asked))
-    present = [login for login in met if isinstance(login, _Login)]
-    findings += [finding for finding in met if isinstance(finding, Finding)]
+    connected = await asyncio.gather(*(_connect(name, machine, role, logins) for name, machine, role in asked))
+    present = [login for login in connected if isinstance(login, _Login)]
+    findings += [finding for finding in connected if isinstance(finding, Finding)]
     findings += _overlaps(present, config)
     walls = await asyncio.to_thread(walls_of_controller, config, home, pid=controller_pid or os.getpid())
     here = boot()
@@ -70,10 +73,10 @@ async def examine(config: FleetConfig, home: Path, logins: Logins, *, controller
         *(_examine_login(login, config, _walls_for(login, present, walls, here)) for login in present)
     ):
         findings += login_findings
-    return findings + _nowhere(config, findings, present)
+    return findings + _on_no_machine(config, findings, present)
 
 
-async def _meet(name: str, machine: MachineConfig, role: str, logins: Logins) -> _Login | Finding:
+async def _connect(name: str, machine: MachineConfig, role: str, logins: LoginExecutors) -> _Login | Finding:
     try:
         executor = logins.agent(name) if role == "agents" else logins.gate(name)
         return _Login(name, machine, role, executor, await executor.facts())
@@ -84,11 +87,11 @@ async def _meet(name: str, machine: MachineConfig, role: str, logins: Logins) ->
 def _failed(subject: str, error: AirbossError) -> Finding:
     words = explain(error)
     what = " ".join(part for part in (words.headline, words.detail) if part)
-    return Finding(Level.BAD, subject, what, words.remedy, unavailable=isinstance(error, Unavailable))
+    return Finding(Severity.BAD, subject, what, words.remedy, unavailable=isinstance(error, Unavailable))
 
 
 def _overlaps(present: list[_Login], config: FleetConfig) -> list[Finding]:
-    """What the names in ``fleet.toml`` cannot show: two names of one uid, two entries of one host."""
+    """What ``fleet.toml`` cannot show: two names for one uid, two entries for one host."""
     if config.isolation is Isolation.UNSAFE_SAME_USER:
         return []
     findings = []
@@ -96,12 +99,12 @@ def _overlaps(present: list[_Login], config: FleetConfig) -> list[Finding]:
     for login in present:
         if login.facts.boot == here and login.facts.uid == os.geteuid():
             what = f"run as the controller's own login ({login.facts.user})"
-            findings.append(Finding(Level.BAD, login.subject, what, "name another login in fleet.toml"))
+            findings.append(Finding(Severity.BAD, login.subject, what, "name another login in fleet.toml"))
         for other in present:
             same = (login.facts.boot, login.facts.uid) == (other.facts.boot, other.facts.uid)
             if same and login.role == "agents" and other.role == "gates":
                 what = f"share the login {other.facts.user} with gates on {other.machine}"
-                findings.append(Finding(Level.BAD, login.subject, what, "name another gate_as in fleet.toml"))
+                findings.append(Finding(Severity.BAD, login.subject, what, "name another gate_as in fleet.toml"))
     return findings
 
 
@@ -171,56 +174,57 @@ def _facts(login: _Login) -> list[Finding]:
     if python[:2] < (3, 9):
         what = f"Python {facts.python} is too old for the runner"
         findings.append(
-            Finding(Level.BAD, login.subject, what, "install Python 3.9 or later (apt install python3)")
+            Finding(Severity.BAD, login.subject, what, "install Python 3.9 or later (apt install python3)")
         )
     else:
-        findings.append(Finding(Level.OK, login.subject, f"answers as {facts.user}, Python {facts.python}"))
+        findings.append(Finding(Severity.OK, login.subject, f"answers as {facts.user}, Python {facts.python}"))
     if login.config.executor == "ssh":
-        findings.append(Finding(Level.OK, login.subject, "host key matches the pinned key"))
+        findings.append(Finding(Severity.OK, login.subject, "host key matches the pinned key"))
     findings.append(disk(login.subject, facts.disk_free, facts.home))
     if login.role == "gates" and facts.walled:
-        findings.append(Finding(Level.OK, login.subject, "builds walls around each gate run"))
+        findings.append(Finding(Severity.OK, login.subject, "isolates each gate run"))
     elif login.role == "gates":
-        what = "cannot build walls around a gate run: gates share this login and its files, and take turns"
+        what = "cannot isolate gate runs: gates share this login and its files, and run one at a time"
         remedy = (
             "allow user namespaces (Debian: sysctl kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
-            "kernel.apparmor_restrict_unprivileged_userns=0); a Mac has none"
+            "kernel.apparmor_restrict_unprivileged_userns=0); macOS has none"
         )
-        findings.append(Finding(Level.WARN, login.subject, what, remedy))
+        findings.append(Finding(Severity.WARN, login.subject, what, remedy))
     return findings
 
 
 def _git(login: _Login, says: str) -> Finding:
     if not says:
-        return Finding(Level.BAD, login.subject, "git is not installed", "apt install git")
-    return Finding(Level.OK, login.subject, clean(says, 80))
+        return Finding(Severity.BAD, login.subject, "git is not installed", "apt install git")
+    return Finding(Severity.OK, login.subject, clean(says, 80))
 
 
 def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, str]) -> Finding:
     if not seen["path"]:
         remedy = f"npm install -g {_NPM[driver]}" if driver in _NPM else f"install {program} there"
         what = f"has no {program}, so the agent {name} cannot work here"
-        return Finding(Level.WARN, login.subject, what, f"{remedy}, or add its directory to `path`")
+        return Finding(Severity.WARN, login.subject, what, f"{remedy}, or add its directory to `path`")
     tested = TESTED.get(driver)
     found = version_in(seen["says"])
     if tested is None or found == tested:
-        return Finding(Level.OK, login.subject, f"has {name}: {clean(seen['says'] or seen['path'], 120)}")
-    told = ".".join(map(str, found)) or clean(seen["says"], 60) or "an unknown version"
+        return Finding(Severity.OK, login.subject, f"has {name}: {clean(seen['says'] or seen['path'], 120)}")
+    installed = ".".join(map(str, found)) or clean(seen["says"], 60) or "an unknown version"
     wanted = ".".join(map(str, tested))
-    what = f"has {name} {told}; the tested version is {wanted}"
-    return Finding(Level.WARN, login.subject, what, f"npm install -g {_NPM[driver]}@{wanted}")
+    what = f"has {name} {installed}; the tested version is {wanted}"
+    return Finding(Severity.WARN, login.subject, what, f"npm install -g {_NPM[driver]}@{wanted}")
 
 
-def _nowhere(config: FleetConfig, findings: list[Finding], present: list[_Login]) -> list[Finding]:
-    """An agent that is on no machine at all is worse than one that is missing on some."""
+def _on_no_machine(config: FleetConfig, findings: list[Finding], present: list[_Login]) -> list[Finding]:
+    """Agents that are on no machine at all, which is worse than missing on some."""
     answered = {login.subject for login in present if login.role == "agents"}
     missing = []
     for name in config.agents:
-        lacking = {one.subject for one in findings if one.what.endswith(f"so the agent {name} cannot work here")}
-        if answered and answered <= lacking:
+        ending = f"so the agent {name} cannot work here"
+        without = {finding.subject for finding in findings if finding.what.endswith(ending)}
+        if answered and answered <= without:
             missing.append(
                 Finding(
-                    Level.BAD,
+                    Severity.BAD,
                     f"agent {name}",
                     "is not installed on any machine",
                     "install it, or remove it from fleet.toml",

@@ -1,4 +1,4 @@
-"""What doctor found, as data; how it is shown is the command line's and the cards' part."""
+"""What doctor found, as data. The command line and the cards decide how to show it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 
-class Level(StrEnum):
-    """``WARN`` is worth knowing; ``BAD`` must be mended."""
+class Severity(StrEnum):
+    """``WARN`` is worth knowing; ``BAD`` must be fixed."""
 
     OK = "ok"
     WARN = "warn"
@@ -18,7 +18,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One attempt to cross a wall. ``open`` is whether it succeeded; ``how`` is what the system answered."""
+    """One attempt to break the isolation. ``open``: it succeeded; ``how``: the system's answer."""
 
     machine: str
     role: str  # "agents" or "gates"
@@ -32,9 +32,9 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. ``unavailable``: this could not be examined, which says neither good nor bad."""
+    """One line of the report. ``unavailable``: this could not be examined, so it is neither good nor bad."""
 
-    level: Level
+    level: Severity
     subject: str
     what: str
     remedy: str = ""
@@ -43,8 +43,8 @@ class Finding:
 
 
 def status_of(findings: Iterable[Finding]) -> int:
-    """The command's exit status: 0 all well or only warnings, 1 something is bad, 3 not all could be examined."""
-    bad = [finding for finding in findings if finding.level is Level.BAD]
+    """The command's exit status: 0 nothing or only warnings, 1 something is bad, 3 not all could be examined."""
+    bad = [finding for finding in findings if finding.level is Severity.BAD]
     if any(not finding.unavailable for finding in bad):
         return 1
     return 3 if bad else 0
@@ -57,13 +57,13 @@ def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
         "status": status_of(listed),
         "findings": [
             {
-                "level": str(one.level),
-                "subject": one.subject,
-                "what": one.what,
-                "remedy": one.remedy,
-                "unavailable": one.unavailable,
+                "level": str(finding.level),
+                "subject": finding.subject,
+                "what": finding.what,
+                "remedy": finding.remedy,
+                "unavailable": finding.unavailable,
             }
-            for one in listed
+            for finding in listed
         ],
         "reach": [
             {
@@ -82,9 +82,9 @@ def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
 
 
 def reach_table(findings: Iterable[Finding]) -> list[tuple[str, ...]]:
-    """What each login could reach: a header row, then one row a target and one column a login.
+    """What each login could reach: a header row, then a row for each target, with a column for each login.
 
-    A cell is ``open``, ``closed``, or empty where it was not tried.
+    A cell is ``open``, ``closed``, or empty if it was not tried.
     """
     crossings = _crossings(findings)
     logins = list(dict.fromkeys((c.machine, c.role, c.login) for c in crossings))

@@ -1,8 +1,8 @@
 """What doctor runs under each login, on each machine. Python 3.9 and the standard library; it is sent as text.
 
 Its standard input is one JSON object: ``attempts`` (a list of ``[deed, path]``), ``programs`` (paths or names, each
-with the arguments that make it tell its version, or none) and ``path`` (directories before PATH). It answers with
-one JSON object on standard output. It leaves nothing behind.
+with the arguments that print its version, or none) and ``path`` (directories before PATH). It prints one JSON
+object on standard output and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 def attempt(deed: str, path: str) -> tuple[bool, str]:
-    """Whether the deed succeeds, and what the system answered."""
+    """Whether the deed succeeds, and the system's answer."""
     try:
         DEEDS[deed](path)
     except (OSError, subprocess.SubprocessError) as error:
@@ -43,17 +43,17 @@ def change(path: str) -> None:
 
 
 def create(directory: str) -> None:
-    """Makes a file (of a name that git passes over) and removes it."""
+    """Creates a file (with a name that git ignores) and removes it."""
     path = Path(directory) / f"airboss-doctor-{os.getpid()}-{time.time_ns()}.lock"
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     path.unlink()
 
 
 def connect(path: str) -> None:
-    """Opens the socket, and says nothing."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.settimeout(5)
-        door.connect(path)
+    """Connects to the socket, and sends nothing."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(path)
 
 
 def signal_process(pid: str) -> None:
@@ -74,7 +74,7 @@ def become(login: str) -> None:
 
 
 def list_directory(path: str) -> None:
-    """Lists it."""
+    """Lists a directory."""
     list(Path(path).iterdir())
 
 
@@ -90,7 +90,7 @@ DEEDS: dict[str, Callable[[str], None]] = {
 
 
 def version(program: str, arguments: list[str]) -> dict[str, Any]:
-    """Where a program is, and the first line of what it says of itself."""
+    """Where a program is, and the first line of its version output."""
     found = shutil.which(str(Path(program).expanduser()))
     if found is None or not arguments:
         return {"path": found or "", "says": ""}
@@ -109,7 +109,7 @@ def version(program: str, arguments: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Does what standard input asks."""
+    """Does what the object on standard input asks for."""
     asked = json.load(sys.stdin)
     ahead = [str(Path(directory).expanduser()) for directory in asked["path"]]
     os.environ["PATH"] = os.pathsep.join([*ahead, os.environ.get("PATH", os.defpath)])

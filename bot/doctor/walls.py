@@ -1,4 +1,4 @@
-"""What stands behind the walls on the controller's host, and what it means when a login gets through."""
+"""What no other login may reach on the controller's machine, and what it means when one can."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.doctor.findings import Crossing, Finding, Level
+from bot.doctor.findings import Crossing, Finding, Severity
 from fleet.config import FleetConfig
 from fleet.config.home import CONTROL_SOCKET, FLEET_FILE, SECRETS_FILE
 from fleet.config.reading import controller_login
 from fleet.model import Isolation
 
-_OTHER_FILES = 300  # as many further files of AIRBOSS_HOME are tried
+_OTHER_FILES = 300  # how many other files of AIRBOSS_HOME are tried
 _DOCKER = Path("/var/run/docker.sock")
 _SAY = {"create": "change", "connect": "connect to", "list": "read"}
 
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """A deed that must fail for every login but the controller's. ``attempt`` is the probe's word for it."""
+    """A deed that must fail for every login but the controller's. ``attempt`` is its name in the probe."""
 
     attempt: str
     target: str
@@ -30,7 +30,7 @@ class Wall:
 
 
 def walls_of_controller(config: FleetConfig, home: Path, *, pid: int) -> list[Wall]:
-    """Everything of the controller's that agents and gates must not reach, as far as it exists."""
+    """Everything of the controller that exists here and that agents and gates must not reach."""
     own = f"chmod -R go= {home}"
     named: list[Wall] = [
         *_file("the receipt signing key", home / "keys" / "receipt_ed25519", own, read=True),
@@ -54,7 +54,7 @@ def walls_of_controller(config: FleetConfig, home: Path, *, pid: int) -> list[Wa
         named.append(
             Wall(
                 "connect",
-                "the Docker daemon (as good as root)",
+                "the Docker daemon (equivalent to root)",
                 str(_DOCKER),
                 "remove the login from the docker group",
             )
@@ -71,7 +71,7 @@ def walls_of_controller(config: FleetConfig, home: Path, *, pid: int) -> list[Wa
 
 
 def walls_of_login(role: str, root: str, login: str) -> list[Wall]:
-    """The runner's directory of one login, and that login itself, for the other login of the same host."""
+    """The runner's directory of one login, and the login itself, for the other login of the same host."""
     target, remedy = f"the directory of {role}", f"chmod -R go= {root}"
     return [
         Wall("list", target, root, remedy),
@@ -100,21 +100,21 @@ def judged(
         crossing = Crossing(machine, role, login, deed, target, wall.path, bool(opened), how)
         subject = f"{role} on {machine}"
         if not opened:
-            findings.append(Finding(Level.OK, subject, f"cannot {deed} {target} ({how})", crossing=crossing))
+            findings.append(Finding(Severity.OK, subject, f"cannot {deed} {target} ({how})", crossing=crossing))
             continue
         more = f" and {len(opened) - 1} more" if len(opened) > 1 else ""
         if isolation is Isolation.UNSAFE_SAME_USER:
             what = f"the login {login} can {deed} {target}, as unsafe-same-user says on every card"
             remedy = "to prevent this, use separate logins (docs/configuration.md)"
-            findings.append(Finding(Level.WARN, subject, what, remedy, crossing=crossing))
+            findings.append(Finding(Severity.WARN, subject, what, remedy, crossing=crossing))
         else:
             what = f"the login {login} can {deed} {target} ({wall.path}{more})"
-            findings.append(Finding(Level.BAD, subject, what, wall.remedy, crossing=crossing))
+            findings.append(Finding(Severity.BAD, subject, what, wall.remedy, crossing=crossing))
     return findings
 
 
 def git_directory(url: str) -> Path | None:
-    """The git directory of a repository given by path; None for one that lives elsewhere."""
+    """The git directory of a repository given by path; None for a repository elsewhere."""
     text = url.removeprefix("file://")
     if "://" in text or (":" in text and not text.startswith(("/", "~", "."))):
         return None
@@ -147,7 +147,7 @@ def _bases(config: FleetConfig) -> list[Wall]:
 
 
 def _around(target: str, path: Path) -> list[Wall]:
-    """The directories above: whoever may write there can put another in its place, unless they are sticky."""
+    """The directories above: whoever may write there can replace it, unless they are sticky."""
     return [
         Wall("create", f"a directory around {target}", str(parent), f"chmod go-w {parent}")
         for parent in path.parents

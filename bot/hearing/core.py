@@ -1,6 +1,6 @@
-"""The way of a message: committed, then handled in its chat's order, its effect and its answer in one commit.
+"""Handles messages: each is committed, then handled in the order of its chat; its effect and answer are one commit.
 
-Nothing here knows a platform. An update that was received before is not handled twice; one that was received
+Nothing here depends on a platform. An update that was received before is not handled twice; one that was received
 but not handled when the controller died is handled after the restart.
 """
 
@@ -47,26 +47,26 @@ __all__ = ["ChatCore", "FleetControl"]
 log = logging.getLogger(__name__)
 
 Fetch = Callable[[Message], Awaitable[Message]]
-"""Brings the files of a message to the controller's disk; raises an ``AirbossError`` when one cannot be had."""
+"""Downloads the files of a message to the controller's disk; raises an ``AirbossError`` if one is unavailable."""
 
 RateLimit = Callable[[PersonId], bool]
-"""Whether this person may be answered now; asked once for each message."""
+"""Whether this person may get an answer now; called once for each message."""
 
 
 _ALBUM_SECONDS = 0.7
-"""An album is whole when nothing more came for so long; a platform sends its messages in one go."""
+"""An album is complete when nothing more arrived for so long; a platform sends its messages together."""
 
 _ALBUM_MESSAGES = 10
-"""No album has more, so a busy chat holds it up no longer than so many arrivals."""
+"""No album has more, so a busy chat delays it by at most so many messages."""
 
 
 class _TooOften(Exception):
-    """Somebody goes on although they were told to wait."""
+    """Somebody keeps sending although they were told to wait."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    """A committed message; ``None`` in it cannot be read, or was not looked up yet."""
+    """A committed message; ``None`` for a message that cannot be read, or a background not looked up yet."""
 
     row: inbox.Received
     message: Message | None
@@ -75,21 +75,21 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Lane:
-    """What waits in one chat, in the order of its arrival. ``begun``: the first of it was begun before, and nobody
-    knows whether its commit succeeded."""
+    """The waiting messages of one chat, in order of arrival. ``started``: the first of them was started before, and
+    it is unknown whether its commit succeeded."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
     worker: Component | None = None
     coming: int = 0
-    begun: bool = False
+    started: bool = False
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ChatCore:
-    """Receives messages from every adapter and carries out the commands in them.
+    """Receives messages from every adapter and runs the commands in them.
 
-    ``start`` takes up what an earlier process received and left; ``close`` leaves the rest for the next one.
-    ``rate`` is asked for people we know, ``strangers`` for the others; who is too quick is told so once a minute.
+    ``start`` continues with what an earlier process received; ``close`` leaves the rest for the next process.
+    ``rate`` limits people we know, ``strangers`` the others; whoever sends too much is told once a minute.
     """
 
     def __init__(
@@ -111,16 +111,16 @@ class ChatCore:
         self._fetch: dict[str, Fetch] = {}
 
     def fetches(self, adapter: str, fetch: Fetch) -> None:
-        """``fetch`` is asked for the files of this adapter's messages, once they are committed and permitted."""
+        """``fetch`` downloads the files of this adapter's messages, once they are committed and permitted."""
         self._fetch[adapter] = fetch
 
     @property
     def context(self) -> Context:
-        """What the handlers get."""
+        """What the handlers may use."""
         return self._context
 
     async def start(self) -> None:
-        """Handles what was received before this process began."""
+        """Handles what was received before this process started."""
         for row in await self._context.store.read(inbox.pending):
             self._enqueue(row)
 
@@ -160,7 +160,7 @@ class ChatCore:
         raise Unavailable(attempted="answer the message", cause="the controller is stopping")
 
     def _result(self, number: int) -> asyncio.Future[Result]:
-        """What the message of this row will come to; one future for all that wait for it."""
+        """The result of this row's message, as one future for everyone who waits for it."""
         if number not in self._results:
             future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
             future.add_done_callback(lambda _: self._results.pop(number, None))
@@ -175,7 +175,7 @@ class ChatCore:
 
         def work(tx: Tx) -> tuple[int | None, Background | None]:
             kept = inbox.receive(tx, adapter, update, payload)
-            # With nothing before it in its chat, what it is about can be looked up on the same way.
+            # If nothing waits before it in its chat, its background can be looked up in the same transaction.
             return kept, self._background(tx, message) if kept is not None and alone else None
 
         lane.coming += 1
@@ -211,20 +211,21 @@ class ChatCore:
             lane.worker = self._supervisor.run(name, partial(self._work, lane), ends=True)
 
     async def _work(self, lane: _Lane) -> None:
-        """Until nothing waits. When the store is away, the supervisor begins it again with the same message."""
+        """Until nothing waits. When the store is unavailable, the supervisor starts it again with the same
+        message."""
         while lane.waiting:
             together = await self._together(lane)
-            again, lane.begun = lane.begun, True
+            again, lane.started = lane.started, True
             result = await self._handle(together, again=again)
-            lane.begun = False
-            for one in together:
-                lane.waiting.remove(one)
-                future = self._results.get(one.row.id)
+            lane.started = False
+            for handled in together:
+                lane.waiting.remove(handled)
+                future = self._results.get(handled.row.id)
                 if future is not None and not future.done():
                     future.set_result(result)
 
     async def _together(self, lane: _Lane) -> list[_Waiting]:
-        """What comes next: one message, or all that was sent as one album."""
+        """The next message, or all messages of an album."""
         first = lane.waiting[0].message
         if first is None or not first.album:
             return [lane.waiting[0]]
@@ -233,19 +234,19 @@ class ChatCore:
                 lane.came.clear()
                 async with asyncio.timeout(_ALBUM_SECONDS):
                     await lane.came.wait()
-        return [one for one in lane.waiting if _one_album(one.message, first)]
+        return [waiting for waiting in lane.waiting if _same_album(waiting.message, first)]
 
     # --- one message ------------------------------------------------------------------------------------
 
     async def _handle(self, together: list[_Waiting], *, again: bool) -> Result:
-        """Every end is written into the inbox rows. Raises only what says that nothing can be written now."""
-        rows, store = [one.row for one in together], self._context.store
+        """The result is always written into the inbox rows. Raises only when nothing can be written now."""
+        rows, store = [waiting.row for waiting in together], self._context.store
         if again:
             first = rows[0]
             known = await store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
             if known is not None and not known.pending:
-                return Result.again(known.outcome)  # it was done: only the word of it was lost
-        messages = [one.message for one in together if one.message is not None]
+                return Result.again(known.outcome)  # it was done: only its result was lost
+        messages = [waiting.message for waiting in together if waiting.message is not None]
         if not messages:
             return await store.write(lambda tx: settling.unreadable(tx, rows))
         message = as_one(messages)
@@ -260,26 +261,27 @@ class ChatCore:
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
-            told = explain(error)
+            explanation = explain(error)
             spelled = partial(self._context.registry.spelled, message.adapter)
-            told = told._replace(
-                headline=spelled(told.headline),
-                detail=sounds.named(self._context.config(), told.detail),
-                remedy=spelled(told.remedy),
+            explanation = explanation._replace(
+                headline=spelled(explanation.headline),
+                detail=sounds.named(self._context.config(), explanation.detail),
+                remedy=spelled(explanation.remedy),
             )
             bug = not isinstance(error, AirbossError)
             if bug:
                 log.exception("a command failed")
-            why, card, chat = repr(error)[:500] if bug else "", told.card(), message.chat
+            why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
+            status = explanation.status
             return await store.write(
-                lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=told.status, bug=why)
+                lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=status, bug=why)
             )
 
     def _background(self, tx: Tx, message: Message) -> Background:
         return background(tx, message, known=who(self._context.config(), message.sender) is not None)
 
     async def _prepare(self, message: Message, found: Background | None) -> tuple[Call | None, Effect | str]:
-        """The call and what it does, or why nothing is done."""
+        """The call and its effect, or why nothing is done."""
         registry, person = self._context.registry, who(self._context.config(), message.sender)
         if found is None:
             found = await self._context.store.read(lambda tx: self._background(tx, message))
@@ -287,7 +289,7 @@ class ChatCore:
         if isinstance(said, Ignore):
             return None, said.why
         if person is None:
-            return None, self._told(message) if message.direct else "a message from an unknown person to others"
+            return None, self._to_stranger(message) if message.direct else "a message from a stranger to others"
         if message.pressed:
             return await self._pressed(message, person, found)
         if not self._urgent(said) and not self._rate(message.sender):
@@ -312,14 +314,14 @@ class ChatCore:
         return command is not None and command.urgent
 
     async def _pressed(self, message: Message, person: Person, found: Background) -> tuple[Call, Effect]:
-        """A button: never too often, and it ends a draft only where it begins or asks for a task."""
+        """A button: not limited, and it discards a draft only if it starts a task or asks for one."""
         token, chat, sender = message.pressed, message.chat, str(message.sender)
         button = await self._context.store.read(
             lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to)
         )
         said = parse(button.command, self._context.registry.names)
         if not isinstance(said, Spoken):
-            raise ValueError(f"a button that is no command: {button.command!r}")
+            raise ValueError(f"a button without a command: {button.command!r}")
         call, effect = await self._call(message, person, said, found.task, digest=button.digest, put=button.put)
 
         def pressed(posts: Posts) -> None:
@@ -334,7 +336,8 @@ class ChatCore:
     async def _spoken(
         self, message: Message, person: Person, said: Spoken, found: Background, digest: str = ""
     ) -> tuple[Call, Effect]:
-        """Typed words: what does something drops a draft, and says so; what only shows something keeps it."""
+        """A typed command: if it changes something, it discards a draft, and says so; if it only shows, it does
+        not."""
         draft, registry = found.draft_for(message), self._context.registry
         call, effect = await self._call(message, person, said, found.task, digest=digest)
         command = registry.get(said.verb)
@@ -350,10 +353,10 @@ class ChatCore:
 
         return call, instead
 
-    def _told(self, message: Message) -> Effect | str:
-        """What a stranger gets: one line with their id, now and then."""
+    def _to_stranger(self, message: Message) -> Effect | str:
+        """A stranger gets a card with their id, at a limited rate."""
         if not self._strangers(message.sender):
-            return "an unknown person, too often"
+            return "a stranger, too often"
         return lambda posts: _posted(posts, message, unknown(message))
 
     async def _call(
@@ -376,12 +379,12 @@ class ChatCore:
         return call, await command.handler(self._context, call)
 
 
-def _one_album(one: Message | None, other: Message) -> bool:
-    return one is not None and (one.album, one.sender) == (other.album, other.sender)
+def _same_album(message: Message | None, first: Message) -> bool:
+    return message is not None and (message.album, message.sender) == (first.album, first.sender)
 
 
 def demand_right(person: Person, right: Right, what: str) -> None:
-    """Raises ``Refused`` unless the person has the right, checked again at every press."""
+    """Raises ``Refused`` unless the person has the right. Checked at every press."""
     if not may(person, right):
         raise Refused(
             attempted=f"do {what}",

@@ -1,6 +1,6 @@
-"""The end of a message: its effect, its answer and the end of its inbox rows, in one commit.
+"""Ends a message: its effect, its answer and the end of its inbox rows, in one commit.
 
-Each end is kept with its row, so that a client that sends the same message again gets the same answer.
+The result is kept with its row, so a client that sends the same message again gets the same answer.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ Rows = Sequence[inbox.Received]
 
 
 def carried_out(tx: Tx, outbox: Outbox, rows: Rows, effect: Effect, result: Result) -> Result:
-    """Does what was asked; answers ``result`` with what the effect concluded and posted."""
+    """Applies the effect; returns ``result`` with what the effect set and posted."""
     posts = outbox.open(tx)
     effect(posts)
-    came = replace(
+    final = replace(
         result,
         task=posts.task or result.task,
         status=posts.status or result.status,
         posted=posts.numbers,
     )
     for row in rows:
-        inbox.done(tx, row.id, came.to_json())
+        inbox.done(tx, row.id, final.to_json())
     posts.leave_at_once(rows[0].adapter)
-    return came
+    return final
 
 
 def ignored(tx: Tx, rows: Rows, why: str) -> Result:
-    """Nothing was to be done about it."""
+    """The message needs no action."""
     return _settled(tx, rows, Result(), why)
 
 
 def too_often(tx: Tx, rows: Rows) -> Result:
-    """Its sender was told to wait, and goes on."""
+    """The sender was told to wait, and keeps sending."""
     return _settled(tx, rows, Result(status=Refused.status), "too often")
 
 
@@ -55,7 +55,7 @@ def _settled(tx: Tx, rows: Rows, result: Result, why: str) -> Result:
 
 
 def unreadable(tx: Tx, rows: Rows) -> Result:
-    """No message can be made of what was received."""
+    """What was received cannot be read as a message."""
     result = Result(status=Misused.status)
     for row in rows:
         inbox.failed(tx, row.id, UNREADABLE, result.to_json())
@@ -63,7 +63,7 @@ def unreadable(tx: Tx, rows: Rows) -> Result:
 
 
 def explained(tx: Tx, outbox: Outbox, rows: Rows, chat: ChatRef, card: Card, *, status: int, bug: str) -> Result:
-    """It came to an error, which its sender is told. ``bug``: what was wrong with us; empty for other errors."""
+    """An error, which is shown to the sender. ``bug``: the internal error; empty for other errors."""
     posts = outbox.open(tx)
     posts.post(chat, card)
     result = Result(status=status, posted=posts.numbers)

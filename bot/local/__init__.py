@@ -1,1 +1,1 @@
-"""The way in on the controller's own machine: the socket, its two sides, and the commands that need neither."""
+"""The command line on the controller's machine: the control socket, its client, and commands that need neither."""

@@ -1,4 +1,4 @@
-"""Commands of the operator that need no running controller: fleet.toml, doctor, and reports from the store."""
+"""Operator commands that need no running controller: fleet.toml, doctor, and reports from the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _json(data: Any) -> None:
 
 
 def list_machines(options: argparse.Namespace, home: Path) -> int:
-    """What fleet.toml says of machines."""
+    """Lists the machines in fleet.toml."""
     config = load_fleet(home / FLEET_FILE)
     if options.json:
         _json({name: machine.model_dump(mode="json") for name, machine in config.machines.items()})
@@ -46,7 +46,7 @@ def list_machines(options: argparse.Namespace, home: Path) -> int:
 
 
 def add_machine(options: argparse.Namespace, home: Path) -> int:
-    """Adds a machine to fleet.toml. Its host key is pinned by a person who compared it, never on first use."""
+    """Adds a machine to fleet.toml. A person compares and pins its host key; it is never trusted on first use."""
     fields: dict[str, Any] = {"labels": options.label, "slots": options.slots}
     if options.ssh:
         fields |= _ssh_fields(options)
@@ -72,9 +72,9 @@ def _ssh_fields(options: argparse.Namespace) -> dict[str, Any]:
         raise Misused(
             attempted="pin the machine's host key",
             on=f"{host}:{port}",
-            cause=f"it shows:\n{_shown_keys(host, port)}",
-            hint="Compare it on the machine (cat /etc/ssh/ssh_host_ed25519_key.pub), then give its line "
-            "with --host-key 'ssh-ed25519 AAAA…'",
+            cause=f"it shows:\n{_scanned_keys(host, port)}",
+            hint="Compare it on the machine (cat /etc/ssh/ssh_host_ed25519_key.pub), then add "
+            "--host-key 'ssh-ed25519 AAAA…'",
         )
     return {
         "executor": "ssh",
@@ -86,7 +86,7 @@ def _ssh_fields(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _shown_keys(host: str, port: int) -> str:
+def _scanned_keys(host: str, port: int) -> str:
     try:
         scanned = subprocess.run(
             ["ssh-keyscan", "-T", "10", "-t", "ed25519", "-p", str(port), "--", host],
@@ -100,7 +100,7 @@ def _shown_keys(host: str, port: int) -> str:
             attempted="ask the machine for its host key",
             on=host,
             cause=str(error),
-            hint="Give the key with --host-key.",
+            hint="Pass the key with --host-key.",
         ) from error
     keys = [line.split(" ", 1)[1] for line in scanned.stdout.splitlines() if " " in line and line[0] != "#"]
     if not keys:
@@ -111,7 +111,7 @@ def _shown_keys(host: str, port: int) -> str:
 
 
 def list_people(options: argparse.Namespace, home: Path) -> int:
-    """Who may do what."""
+    """Lists who may do what."""
     config = load_fleet(home / FLEET_FILE)
     if options.json:
         _json([person.model_dump(mode="json") for person in config.people])
@@ -122,7 +122,7 @@ def list_people(options: argparse.Namespace, home: Path) -> int:
 
 
 def add_person(options: argparse.Namespace, home: Path) -> int:
-    """Lets somebody in."""
+    """Adds a person to fleet.toml."""
     with edit_fleet(home / FLEET_FILE) as editor:
         editor.add_person(options.name, options.role, options.ids)
     _out(f"{options.name} is {options.role} in {home / FLEET_FILE}. A running controller loads it automatically.")
@@ -130,13 +130,13 @@ def add_person(options: argparse.Namespace, home: Path) -> int:
 
 
 def doctor(options: argparse.Namespace, home: Path) -> int:
-    """Proves the walls by trying to cross them."""
+    """Tests the isolation by trying to break it."""
     config = load_fleet(home / FLEET_FILE)
     return asyncio.run(_doctor(config, home, as_json=options.json))
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.doctor import Level, examine, reach_table, status_of, to_json
+    from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
@@ -153,10 +153,10 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     if as_json:
         _json(to_json(findings))
         return status_of(findings)
-    sign = {Level.OK: "✓", Level.WARN: "!", Level.BAD: "✗"}
+    sign = {Severity.OK: "✓", Severity.WARN: "!", Severity.BAD: "✗"}
     for finding in findings:
         _out(f"{sign[finding.level]} {finding.subject}: {finding.what}")
-        if finding.remedy and finding.level is not Level.OK:
+        if finding.remedy and finding.level is not Severity.OK:
             _out(f"    {finding.remedy}")
     table = reach_table(findings)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))] if table else []
@@ -171,7 +171,7 @@ def _open(home: Path) -> Store:
 
 
 def digest(options: argparse.Namespace, home: Path) -> int:
-    """Figures from the store, without a controller."""
+    """Prints figures from the store, without a controller."""
     from bot.digest import digest_card, make_digest, parse_span
 
     span = parse_span(options.span)
@@ -190,7 +190,7 @@ def digest(options: argparse.Namespace, home: Path) -> int:
 
 
 def receipt(options: argparse.Namespace, home: Path) -> int:
-    """Where a receipt is, without a controller."""
+    """Prints where a receipt is, without a controller."""
     from fleet.events import ReceiptIssued
     from fleet.store import tasks
     from fleet.store.recent import last_events
@@ -207,4 +207,4 @@ def receipt(options: argparse.Namespace, home: Path) -> int:
             else:
                 _out(issued.path)
             return 0
-    raise Misused(attempted="find the receipt", on=task.id, cause=f"it has none: it is {task.state}")
+    raise Misused(attempted="find the receipt", on=task.id, cause=f"there is none: the task is {task.state}")

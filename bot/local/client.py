@@ -1,4 +1,4 @@
-"""The command line's side of the control socket. Imports as little as can be: it is loaded on every command."""
+"""The command line's side of the control socket. It imports little, because every command loads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 SOCKET = "control.sock"
 PATIENCE_S: Final = 120.0
-"""How long a client waits for a controller that went away in the middle of an answer."""
+"""How long a client waits for a controller that stopped before it had answered."""
 
 _AGAIN_S: Final = 0.25
 
@@ -22,7 +22,7 @@ class NotServed(Exception):
 
 
 class Interrupted(NotServed):
-    """The controller went away in the middle of an answer, and did not come back. ``key``: of the message."""
+    """The controller stopped before it had answered, and did not return. ``key``: the key of the message."""
 
     def __init__(self, key: str = "") -> None:
         super().__init__("it stopped before it answered")
@@ -30,7 +30,7 @@ class Interrupted(NotServed):
 
 
 def connect(home: str) -> socket.socket:
-    """A connection to the controller of this home. Raises ``NotServed``, also over a dead one's socket."""
+    """A connection to the controller of this home. Raises ``NotServed``, also for the socket of a dead one."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         channel.connect(f"{home}/{SOCKET}")
@@ -62,7 +62,7 @@ def send(channel: socket.socket, do: str, **more: Any) -> None:
 
 
 def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
-    """The answers to one request; the last has ``end``. Raises ``Interrupted`` when the controller goes away."""
+    """The answers to one request; the last has ``end``. Raises ``Interrupted`` when the controller stops."""
     try:
         with channel.makefile("rb") as lines:
             for line in lines:
@@ -76,10 +76,10 @@ def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
 
 
 def ask(home: str, do: str, *, key: str = "", patience_s: float = PATIENCE_S, **more: Any) -> dict[str, Any]:
-    """One request and its last answer; what comes before it is printed.
+    """Sends one request, prints the answers, and returns the last.
 
-    The request carries a key, and is sent again when the controller goes away and returns: it is handled once.
-    Raises ``NotServed`` when nobody serves, ``Interrupted`` when the controller did not return in time.
+    The request carries a key, and is sent again when the controller stops and returns: it is handled once.
+    Raises ``NotServed`` when no controller runs, ``Interrupted`` when the controller did not return in time.
     """
     key, said = key or os.urandom(16).hex(), set[str]()
     channel = connect(home)

@@ -1,12 +1,12 @@
-"""The one local door into a running controller: ``AIRBOSS_HOME/control.sock``.
+"""The control socket of a running controller: ``AIRBOSS_HOME/control.sock``.
 
-One JSON object a line, version 1. A request is ``{"v": 1, "do": VERB, ...}``; the answer is any number of
+One JSON object for each line, version 1. A request is ``{"v": 1, "do": VERB, ...}``; the answer is any number of
 ``{"v": 1, "out": TEXT}`` and one last ``{"v": 1, "end": STATUS, ...}``. Cards are drawn here, so that a client
 needs a socket and nothing else.
 
 - ``say`` (``text``; ``wait``: until the task ends; ``quiet``: no cards; ``id``: a key that makes repeats harmless)
 - ``press`` (``number``), else like ``say``
-- ``follow``: every card from now on, until the client goes
+- ``follow``: every card from now on, until the client disconnects
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
 - ``lock``: as ``bot/local/locking.py`` says
@@ -68,7 +68,7 @@ log = logging.getLogger(__name__)
 
 
 class ControlServer:
-    """Answers on the socket until closed. ``owner`` is the only uid that is listened to, by default our own."""
+    """Answers on the socket until closed. ``owner`` is the only uid that may use it, by default our own."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class ControlServer:
         self._store.observe(self._observe)
 
     async def start(self) -> None:
-        """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
+        """Raises ``Unavailable`` when another controller answers here; the socket of a dead one is replaced."""
         if self.path.exists():
             if somebody_answers(self.path):
                 raise Unavailable(
@@ -109,14 +109,14 @@ class ControlServer:
                 attempted="open the control socket",
                 on=str(self.path),
                 cause=str(error),
-                hint="A socket's path may have about 100 characters: choose a shorter AIRBOSS_HOME.",
+                hint="A socket's path is limited to about 100 characters: choose a shorter AIRBOSS_HOME.",
             ) from error
         finally:
             os.umask(old)
         self.path.chmod(0o600)
 
     async def close(self) -> None:
-        """Closes the door and lets every client go."""
+        """Closes the socket and disconnects every client."""
         if self._server is not None:
             self._server.close()
             self.path.unlink(missing_ok=True)
@@ -169,8 +169,8 @@ class ControlServer:
                 raise malformed(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
             await verb(request, reader, peer)
         except AirbossError as error:
-            told = explain(error)
-            await peer.end(told.status, error=told.text())
+            explanation = explain(error)
+            await peer.end(explanation.status, error=explanation.text())
 
     # --- verbs ------------------------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class ControlServer:
         return command is not None and command.verb == "status"
 
     async def _status_without_store(self, peer: Peer, away: str) -> None:
-        """What can be said while the store is away: why, what else is not well, and how the machines are."""
+        """The status without the store: why it is unavailable, what else is wrong, and the machines."""
         control = self._core.context.control
         lines = [control.serving().line, *(f"⚠ {trouble}" for trouble in (away, *control.troubles().others))]
         for name, seen in sorted(control.machines().items()):
@@ -270,7 +270,7 @@ class ControlServer:
         await peer.end(StoreUnavailable.status)
 
     async def _ended(self, task_id: str) -> int:
-        """The exit status of a task, once it has ended (or waits for a person) and every card of it is shown."""
+        """The exit status of a task, once it has ended (or waits for a person) and all its cards are shown."""
 
         async def look() -> tuple[Task, int | None]:
             return await self._store.read(lambda tx: _at_rest(tx, task_id))
@@ -314,7 +314,7 @@ class ControlServer:
         async def show() -> None:
             with self._console.follow() as cards:
                 await peer.out("")
-                with contextlib.suppress(StoreUnavailable):  # then the next terminal is told
+                with contextlib.suppress(StoreUnavailable):  # then the next terminal shows it
                     await self._store.write(lambda tx: news.tell(self._core.outbox.open(tx), MAIN))
                 while True:
                     await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
@@ -326,8 +326,8 @@ class ControlServer:
 
 
 def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:
-    """The task, and its exit status once it has ended or waits for a person; one that was answered, or
-    is being stopped, does neither."""
+    """The task, and its exit status once it has ended or waits for a person; ``None`` while it goes on or is being
+    stopped."""
     task = tasks.task(tx, task_id)
     if task.state in ENDS:
         return task, status_of(task)

@@ -1,4 +1,4 @@
-"""``airboss gate try``: a repository's gates, run by hand over a commit on this machine, with nothing started."""
+"""``airboss gate try``: runs a repository's gates on a commit, on this machine, without a controller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fleet.untrusted import clean
 from fleet.verdict import GateResult, Outcome, Verdict
 from gates.people import console_owner
 
-#: The command's exit status by what the verdict says.
+#: The command's exit status for each verdict.
 STATUS: dict[Outcome, int] = {
     Outcome.PASSED: 0,
     Outcome.FAILED: 1,
@@ -38,39 +38,41 @@ _MACHINE = "here"
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
-    """Judges ``head`` by the gates of ``base`` and prints what came out; answers the exit status.
+    """Judges ``head`` by the gates of ``base`` and prints the result. Returns the exit status.
 
-    Only commits are judged, never files that are not committed. ``home`` with a ``fleet.toml`` that names this
-    repository adds the operator's gates and the local machines' labels; its store and ledger are not touched.
-    Raises ``Misused`` for a ref that is not there.
+    Only commits are judged, never uncommitted files. A ``home`` with a ``fleet.toml`` that names this repository
+    adds the operator's gates and the local machines' labels; its store and ledger are not used.
+    Raises ``Misused`` for a ref that does not exist.
     """
     where = _existing(repo)
-    with _room(home) as room:
-        verdict = await _judge(where, base, head, home, Path(room))
+    with _directory(home) as directory:
+        verdict = await _judge(where, base, head, home, Path(directory))
     sys.stdout.write(json.dumps(as_plain(verdict), indent=2) + "\n" if as_json else _table(verdict))
     return STATUS[verdict.outcome]
 
 
 def _existing(repo: Path) -> Path:
     if not repo.is_dir():
-        raise Misused(attempted="try the gates", on=str(repo), cause="no such directory", hint="give --repo DIR")
+        raise Misused(
+            attempted="try the gates", on=str(repo), cause="there is no such directory", hint="Pass --repo DIR."
+        )
     return repo.resolve()
 
 
-def _room(home: Path | None) -> tempfile.TemporaryDirectory[str]:
+def _directory(home: Path | None) -> tempfile.TemporaryDirectory[str]:
     if home is not None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="gate-try-", dir=home)
 
 
-async def _judge(repo: Path, base: str, head: str, home: Path | None, room: Path) -> Verdict:
+async def _judge(repo: Path, base: str, head: str, home: Path | None, directory: Path) -> Verdict:
     git = Git()
     base_commit, head_commit = await _commit(git, repo, base), await _commit(git, repo, head)
-    mirror = room / "mirror.git"
+    mirror = directory / "mirror.git"
     await git.run(
         "clone", "--quiet", "--mirror", "--", str(repo), str(mirror), attempted="copy the repository", on=str(repo)
     )
-    name, config = _config(repo, home, room)
+    name, config = _config(repo, home, directory)
     repository = Repository(name, str(repo), "main", mirror)
     tree = await repository.tree_of(head_commit)
 
@@ -82,7 +84,7 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, room: Path
         turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "")
         return Candidate(task, session, turn, head_commit, tree, base_commit, round=1)
 
-    async with gates_alone(config, repository, room) as (store, gatekeeper):
+    async with gates_alone(config, repository, directory) as (store, gatekeeper):
         return await gatekeeper.judge(await store.write(begin))
 
 
@@ -107,13 +109,13 @@ async def _commit(git: Git, repo: Path, ref: str) -> str:
     if found.code or not is_object_id(found.line):
         cause = found.err or "there is no such commit"
         raise Misused(
-            attempted="try the gates", on=f"{ref} in {repo}", cause=cause, hint="git log lists the commits"
+            attempted="try the gates", on=f"{ref} in {repo}", cause=cause, hint="git log lists the commits."
         )
     return found.line
 
 
-def _config(repo: Path, home: Path | None, room: Path) -> tuple[str, FleetConfig]:
-    """The repository's name, and a fleet of this machine alone, which is one login by its nature."""
+def _config(repo: Path, home: Path | None, directory: Path) -> tuple[str, FleetConfig]:
+    """The repository's name, and a fleet of this machine alone, where everything runs as one login."""
     name, wanted = "repository", RepoConfig(url=str(repo))
     labels = {sys.platform, platform.machine().lower(), *(["macos"] if sys.platform == "darwin" else [])}
     if home is not None and (home / FLEET_FILE).exists():
@@ -123,7 +125,7 @@ def _config(repo: Path, home: Path | None, room: Path) -> tuple[str, FleetConfig
         for known, settings in fleet.repos.items():
             if Path(settings.url).expanduser().resolve() == repo:
                 name, wanted = known, settings
-    here = MachineConfig(executor="local", labels=sorted(labels), home=str(room), python=sys.executable)
+    here = MachineConfig(executor="local", labels=sorted(labels), home=str(directory), python=sys.executable)
     config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines={_MACHINE: here}, repos={name: wanted})
     return name, config
 

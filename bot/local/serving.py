@@ -1,4 +1,4 @@
-"""Running a controller from the command line: in the foreground, or around one conversation."""
+"""Runs a controller from the command line: in the foreground, or for one conversation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fleet.supervise import alongside, first
 
 
 def serve(home: Path) -> int:
-    """Until a signal asks for the end, or something makes going on impossible. Raises what ``App.open`` raises."""
+    """Runs until a signal or a fatal error. Raises what ``App.open`` raises."""
     setup_logging(home, console=False)
     return asyncio.run(_serve(home))
 
 
 def embedded(home: Path, converse: Callable[[], int]) -> int:
-    """Runs a controller for as long as ``converse`` (blocking, on a thread) goes on; answers its status."""
+    """Runs a controller while ``converse`` (blocking, on a thread) runs. Returns its status."""
     setup_logging(home, console=False)
     return asyncio.run(_embedded(home, converse))
 

@@ -1,4 +1,4 @@
-"""``airboss chat``: reads lines, shows cards as they come, presses buttons by number."""
+"""``airboss chat``: reads lines, shows cards as they arrive, presses buttons by number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _GREETING = "Talk to the fleet: /status, /run …, /help. Type a number to press
 
 
 def chat(home: str, patience_s: float = client.PATIENCE_S) -> int:
-    """Until the input ends. Raises ``NotServed`` when no controller answers, or one went away and stays away."""
+    """Runs until the input ends. Raises ``NotServed`` when no controller answers, or it stopped and stays
+    stopped."""
     terminal = _Terminal(home)
     terminal.follow(client.connect(home))
     if terminal.interactive:
@@ -27,7 +28,7 @@ def chat(home: str, patience_s: float = client.PATIENCE_S) -> int:
 
 
 class _Terminal:
-    """One conversation, which goes on over a restart of the controller. ``status``: of the last thing said."""
+    """A conversation that continues after a restart of the controller. ``status``: of the last message."""
 
     def __init__(self, home: str) -> None:
         self.interactive, self._home = sys.stdin.isatty(), home
@@ -89,7 +90,7 @@ class _Terminal:
                 sys.stdout.write(("\r" if self.interactive else "") + answer["out"])
 
     def _rest(self) -> None:
-        """What the controller has sent already: a piped conversation must not lose its last card."""
+        """Prints what the controller has already sent: a piped conversation must not lose its last card."""
         while select.select([self._cards], [], [], 0.2)[0]:
             self._show()
         sys.stdout.flush()

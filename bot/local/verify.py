@@ -1,4 +1,4 @@
-"""``airboss verify``: whether a receipt is what the pinned key signed, and whether repository and ledger agree."""
+"""``airboss verify``: whether the pinned key signed a receipt, and whether the repository and the ledger agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def verify(
     ledger: str = "",
     as_json: bool = False,
 ) -> int:
-    """Prints each check and answers 0 when all of them hold, else 1.
+    """Prints each check. Returns 0 if all of them hold, else 1.
 
     ``ledger`` is a store's URL or the path of an SQLite file. Raises ``Misused`` (2) without a pinned key or a
     receipt, and ``Unavailable`` (3) when the repository or the ledger cannot be read.
@@ -57,7 +57,7 @@ def _read(path: Path) -> bytes:
             attempted="read the receipt",
             on=str(path),
             cause=error.strerror or str(error),
-            hint="a receipt is TASK.json with TASK.json.sig beside it",
+            hint="A receipt is TASK.json, with TASK.json.sig in the same directory.",
         ) from error
     if len(data) > checks.SIZE_LIMIT:
         raise Misused(attempted="read the receipt", on=str(path), cause=f"it is over {checks.SIZE_LIMIT >> 20} MiB")
@@ -65,7 +65,8 @@ def _read(path: Path) -> bytes:
 
 
 def as_plain(receipt: Path, found: list[Check], statement: dict[str, Any]) -> dict[str, Any]:
-    """The result as JSON of the shape in ``docs/schema/verify.json``. Nothing of an unverified receipt is in it."""
+    """The result as JSON of the shape in ``docs/schema/verify.json``, without any content of an unverified
+    receipt."""
     said = statement.get("predicate", {})
     return {
         "v": 1,

@@ -1,4 +1,4 @@
-"""The lines on the control socket: one client, what it asks, who it is."""
+"""The lines on the control socket: a client, its requests, its user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Peer:
         self._last = ""
 
     async def out(self, text: str) -> None:
-        """Prints on the client's side; a line that is already its last one is not repeated."""
+        """Prints on the client's side; a line equal to the last one is not repeated."""
         if text and text == self._last:
             return
         self._last = text
@@ -65,7 +65,7 @@ def read_request(line: bytes) -> dict[str, Any]:
         raise malformed("the line is not a JSON object", "Send one object per line.")
     if request.get("v") != VERSION:
         raise malformed(
-            f"this controller speaks version {VERSION}, not {str(request.get('v'))[:20]!r}",
+            f"this controller uses version {VERSION}, not {str(request.get('v'))[:20]!r}",
             "Use the airboss command of the same version.",
         )
     return request
@@ -93,7 +93,7 @@ def somebody_answers(path: Path) -> bool:
 
 
 def peer_uid(peer: socket.socket) -> int:
-    """The uid of whoever is at the other end, by the kernel's word."""
+    """The uid of the process at the other end, as the kernel reports it."""
     if sys.platform == "darwin":
         _, uid, _ = _XUCRED_DARWIN.unpack_from(peer.getsockopt(0, 1, 76))  # SOL_LOCAL, LOCAL_PEERCRED, xucred
         return int(uid)

@@ -96,7 +96,7 @@ async def test_a_viewer_mutes_what_only_they_hear_and_nobody_elses_chat(tmp_path
         assert await there.store.read(written) == before
         for text, sender, private in (("/mute 1h", VERA, True), ("/mute 1h", OTTO, False)):
             result, (card,) = await there.hand_over(there.message(text, sender, private=private))
-            assert (result.status, told([card]).split(" until")[0]) == (0, "Quiet")
+            assert (result.status, told([card]).split(" until")[0]) == (0, "Muted")
 
 
 def test_every_command_has_its_row() -> None:

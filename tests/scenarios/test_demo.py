@@ -16,7 +16,7 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
         [sys.executable, "-m", "bot.cli", "demo"], capture_output=True, text=True, timeout=110, check=False
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
-    for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", "Go on by hand"):
+    for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", "Continue by hand"):
         assert said in ran.stdout, ran.stdout[-3000:]
     assert ran.stdout.count("unsafe-same-user") > 5
     assert "❌" not in ran.stdout
@@ -24,7 +24,7 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
 
 def test_a_demo_in_which_nothing_happened_is_not_called_one(tmp_path: Path) -> None:
     with world.make(tmp_path, "demo") as made:
-        assert not any(fly.shown(made, ended=0).values())
+        assert not any(fly.results(made, ended=0).values())
 
 
 def test_a_session_that_did_not_go_over_ssh_is_noticed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.doctor import Finding, Level, examine, reach_table, status_of, to_json
+from bot.doctor import Finding, Severity, examine, reach_table, status_of, to_json
 from bot.doctor.controller import DISK_FLOOR, clock, disk
 from fleet.config import FleetConfig, parse_fleet
 from fleet.machines.executors import Executors
@@ -199,7 +199,7 @@ class TestSeparateLogins:
         findings = await doctor(world, fleet)
         assert opened(findings) == {(role, *one) for role in ("agents", "gates") for one in found}
         assert status_of(findings) == 1
-        bad = [one for one in findings if one.level is Level.BAD and one.crossing]
+        bad = [one for one in findings if one.level is Severity.BAD and one.crossing]
         assert all("chmod" in one.remedy for one in bad), told(bad)
 
     async def test_a_gate_login_that_agents_can_enter_is_found(self, world: World, logins: Logins) -> None:
@@ -259,7 +259,7 @@ async def test_one_shared_login_is_told_plainly(world: World) -> None:
     assert {("agents", *wall) for wall in walls} <= reached
     assert status_of(findings) == 0
     warned = [one for one in findings if one.crossing and one.crossing.open]
-    assert all(one.level is Level.WARN and "unsafe-same-user says on every card" in one.what for one in warned)
+    assert all(one.level is Severity.WARN and "unsafe-same-user says on every card" in one.what for one in warned)
 
 
 async def test_agents_and_their_versions(world: World) -> None:
@@ -289,7 +289,7 @@ async def test_modes_of_the_controllers_files(world: World) -> None:
     fleet = world.fleet(f'{HERE}home = "{world.base}"\n', isolation="unsafe-same-user")
     (world.home / "fleet.toml").chmod(0o664)
     findings = await doctor(world, fleet)
-    remedies = {one.remedy for one in findings if one.level is Level.BAD}
+    remedies = {one.remedy for one in findings if one.level is Severity.BAD}
     env, toml = world.home / ".env", world.home / "fleet.toml"
     assert remedies == {
         f"chmod 700 {world.home}",
@@ -319,7 +319,9 @@ async def test_an_ssh_machine_and_its_host_key(world: World) -> None:
         other = new_key(world.base / "other")
         wrong = await doctor(world, world.fleet(machine(other, server.port), isolation="unsafe-same-user"))
         assert status_of(wrong) == 1
-        assert "agents on mac" in {one.subject for one in wrong if one.level is Level.BAD and not one.unavailable}
+        assert "agents on mac" in {
+            one.subject for one in wrong if one.level is Severity.BAD and not one.unavailable
+        }
         gone = server.port
     away = await doctor(world, world.fleet(machine(server.host_key, gone), isolation="unsafe-same-user"))
     assert status_of(away) == 3
@@ -342,9 +344,9 @@ async def test_the_json_form_is_what_its_schema_says(world: World) -> None:
 
 
 def test_clocks_and_disks() -> None:
-    assert clock("m", 1_500_000, 1_000_000, 2_000_000).level is Level.OK
-    assert clock("m", 1, 2_000_001, 2_100_000).level is Level.OK
+    assert clock("m", 1_500_000, 1_000_000, 2_000_000).level is Severity.OK
+    assert clock("m", 1, 2_000_001, 2_100_000).level is Severity.OK
     assert "by 3.0 s" in clock("m", 5_000_000, 1_000_000, 2_000_000).what
-    assert clock("m", 0, 2_000_001, 2_100_000).level is Level.WARN
-    assert disk("m", DISK_FLOOR, "/x").level is Level.OK
-    assert disk("m", DISK_FLOOR - 1, "/x").level is Level.WARN
+    assert clock("m", 0, 2_000_001, 2_100_000).level is Severity.WARN
+    assert disk("m", DISK_FLOOR, "/x").level is Severity.OK
+    assert disk("m", DISK_FLOOR - 1, "/x").level is Severity.WARN

@@ -55,5 +55,5 @@ async def test_trying_gates_on_a_ref_that_is_not_there(tmp_path: Path) -> None:
     work = make_work(tmp_path / "work", {"x": "x"})
     with pytest.raises(Misused, match="no such commit"):
         await gate_try(work, "HEAD", "nowhere", False, None)
-    with pytest.raises(Misused, match="no such directory"):
+    with pytest.raises(Misused, match="there is no such directory"):
         await gate_try(tmp_path / "nowhere", "HEAD", "HEAD", False, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bot.health import StoreWatch, Troubles, Vitals
+from bot.health import ControllerHealth, StoreWatch, Troubles
 from bot.reload import LiveConfig
 from fleet.config.home import FLEET_FILE
 from fleet.errors import StoreUnavailable
@@ -34,8 +34,8 @@ def home(tmp_path: Path) -> Path:
 
 async def test_all_is_well_and_nothing_is_said(tmp_path: Path) -> None:
     clock = Clock()
-    vitals = Vitals(Supervisor(clock), StoreWatch(clock), LiveConfig(home(tmp_path), clock), None)
-    assert vitals.troubles().lines == ()
+    health = ControllerHealth(Supervisor(clock), StoreWatch(clock), LiveConfig(home(tmp_path), clock), None)
+    assert health.troubles().lines == ()
 
 
 async def test_a_death_is_said_with_its_reason_for_an_hour_and_without_secrets(tmp_path: Path) -> None:
@@ -52,13 +52,13 @@ async def test_a_death_is_said_with_its_reason_for_an_hour_and_without_secrets(t
     supervisor = Supervisor(clock)
     supervisor.run("reminders", work)
     await again.wait()
-    vitals = Vitals(
+    health = ControllerHealth(
         supervisor, StoreWatch(clock), LiveConfig(home(tmp_path), clock), lambda text: text.replace("1234", "…")
     )
-    (said,) = vitals.troubles().lines
+    (said,) = health.troubles().lines
     assert said == "reminders failed once at 22:13 UTC and is running again: KeyError: 'token-…'"
     clock.us += 3_600_000_000
-    assert vitals.troubles().lines == ()
+    assert health.troubles().lines == ()
     await supervisor.close()
 
 
@@ -67,7 +67,7 @@ async def test_an_invalid_edit_is_said_until_it_is_mended_and_a_change_that_fail
 ) -> None:
     clock, changes = Clock(), [StoreUnavailable(attempted="write"), None]
     config = LiveConfig(home(tmp_path), clock)
-    vitals = Vitals(Supervisor(clock), StoreWatch(clock), config, None)
+    health = ControllerHealth(Supervisor(clock), StoreWatch(clock), config, None)
 
     async def changed() -> None:
         if (error := changes.pop(0)) is not None:
@@ -78,13 +78,13 @@ async def test_an_invalid_edit_is_said_until_it_is_mended_and_a_change_that_fail
     (tmp_path / FLEET_FILE).write_text("isolation = 1\n")
     while not config.invalid_us:
         await asyncio.sleep(0.01)
-    (said,) = vitals.troubles().lines
+    (said,) = health.troubles().lines
     assert said.startswith("fleet.toml: invalid since 22:13 UTC; running on the last valid version (")
     assert config().repos, "the last valid one"
     (tmp_path / FLEET_FILE).write_text(FLEET + "\n")
     while config.invalid_us or changes:
         await asyncio.sleep(0.01)
-    assert vitals.troubles().lines == ()
+    assert health.troubles().lines == ()
     await supervisor.close()
 
 
@@ -97,7 +97,7 @@ async def test_chats_with_open_tasks_hear_of_a_long_outage_once_it_is_over(tmp_p
             watch.failed(StoreUnavailable(attempted="write", cause="database is locked"))
             clock.us += seconds * 1_000_000
             watch.failed(StoreUnavailable(attempted="write", cause="disk full"))
-            await there.store.write(lambda tx: watch.tell(there.outbox.open(tx)))
+            await there.store.write(lambda tx: watch.report(there.outbox.open(tx)))
             watch.answered()
             await there.settle()
             cards = [everything(sent.card) for sent in there.phone.sent]

@@ -97,4 +97,4 @@ async def test_what_waits_for_a_person_comes_first(tmp_path: Path) -> None:
         _, (card,) = await there.say("/status")
         first = [shown(one) for one in card.lines[:3]]
         assert first[0].startswith("✋ a1 · t1")
-        assert first[2] == "✋ and 3 more wait for a person"
+        assert first[2] == "✋ and 3 more waiting for a person"
