@@ -1,4 +1,4 @@
-"""What a chat hands over: one update, already freed of everything that only its platform knows."""
+"""One update of a chat, without anything that is specific to its platform."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people are told, unasked and asked: from the ledger to cards, and what makes a sound for whom."""
+"""Turns the ledger into cards for people, and decides what makes a sound for whom."""
