@@ -117,10 +117,10 @@ def _waiting_line(waiter: Waiter, now: int) -> Line:
 
 
 COMMANDS = (
-    Command("locks", "locks", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
+    Command("locks", "held now", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
     Command(
         "unlock",
-        "take a lock",
+        "by force",
         "take a lock away, with a reason",
         "TASK|RESOURCE REASON",
         Right.RELEASE,
