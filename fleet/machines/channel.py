@@ -99,7 +99,7 @@ class ByteStream(Protocol):
         """Closes the link immediately."""
 
 
-class Call:
+class PendingCall:
     """One request in progress. Iterating yields its frames; the last one has ``done``."""
 
     def __init__(self, channel: Channel, number: int, attempted: str) -> None:
@@ -191,7 +191,7 @@ class Channel:
         self.ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stream, self._interval, self._misses = stream, interval, misses
         self._numbers = itertools.count(1)
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, PendingCall] = {}
         self._turn = asyncio.Lock()
         self._heard = False
         self._highest = 0  # the newest call's number
@@ -217,9 +217,9 @@ class Channel:
     @contextlib.asynccontextmanager
     async def call(
         self, operation: str, payload: bytes = b"", *, attempted: str, **arguments: Any
-    ) -> AsyncIterator[Call]:
+    ) -> AsyncIterator[PendingCall]:
         """Starts a request; leaving the block early cancels it."""
-        call = Call(self, next(self._numbers), attempted)
+        call = PendingCall(self, next(self._numbers), attempted)
         self._highest = call.number
         self._calls[call.number] = call
         try:

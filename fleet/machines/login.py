@@ -19,7 +19,7 @@ from fleet.faults import Point, fault
 from fleet.files import Sink, writing
 from fleet.machines import answers
 from fleet.machines.bootstrap import shipment
-from fleet.machines.channel import CHUNK, ByteStream, Call, Channel
+from fleet.machines.channel import CHUNK, ByteStream, Channel, PendingCall
 from fleet.ports import Accepted, LoginFacts, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
 from fleet.supervise import alongside
 
@@ -329,7 +329,7 @@ class PrefixedStream:
 
 
 @contextlib.asynccontextmanager
-async def _fed(call: Call, data: bytes | Path) -> AsyncIterator[None]:
+async def _fed(call: PendingCall, data: bytes | Path) -> AsyncIterator[None]:
     """Sends a call's input in the background of the block, if there is any."""
     if not data:
         yield
@@ -338,7 +338,7 @@ async def _fed(call: Call, data: bytes | Path) -> AsyncIterator[None]:
         yield
 
 
-async def _feed(call: Call, data: bytes | Path) -> None:
+async def _feed(call: PendingCall, data: bytes | Path) -> None:
     if isinstance(data, bytes):
         for at in range(0, len(data), CHUNK):
             await call.write(data[at : at + CHUNK], last=False)
