@@ -38,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _not_served(error: Exception) -> bool:
     """Whether no controller answers; then this says so, and how to start one."""
-    from bot.local.client import Interrupted, NotServed
+    from bot.local.client import ControllerGone, NotServed
 
     if not isinstance(error, NotServed):
         return False
     sys.stderr.write(f"🔌 No controller is running: {error}.\nStart it: {_STARTS}\n")
-    if isinstance(error, Interrupted) and error.key:
+    if isinstance(error, ControllerGone) and error.key:
         sys.stderr.write(
             "If it received your message, it handles it after its start. "
             f"To send it again safely, add --key {error.key}\n"

@@ -12,7 +12,7 @@ DEFAULT_PROCESSES: Final = 2048
 _UNITS: Final = (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10))
 
 
-class Resource(StrEnum):
+class LimitedResource(StrEnum):
     """What is limited. Threads count as processes."""
 
     MEMORY = "memory"
@@ -46,14 +46,14 @@ class InForce:
 class Reached:
     """A limit that a run reached. ``process``: what was ended for it; empty: the whole run."""
 
-    resource: Resource
+    resource: LimitedResource
     limit: int
     process: str = ""
 
     def __str__(self) -> str:
         ended = f"process {self.process} ended" if self.process else "run ended"
-        amount = str(self.limit) if self.resource is Resource.PROCESSES else amount_of(self.limit)
-        what = "process" if self.resource is Resource.PROCESSES else self.resource
+        amount = str(self.limit) if self.resource is LimitedResource.PROCESSES else amount_of(self.limit)
+        what = "process" if self.resource is LimitedResource.PROCESSES else self.resource
         return f"{what} limit {amount} reached; {ended}"
 
 

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.file_writes import file_writes
+from tests.plain_names import loop_names, shared_names
 from tests.transaction_functions import breaches
 
 #: Arrows run one way: what each package may import of ours.
@@ -300,6 +301,21 @@ def one_writer(source: Source) -> Iterator[Finding]:
         yield Finding(source.at(node), "writes", f"{name}: use {WRITER}")
 
 
+def loop_variables(source: Source) -> Iterator[Finding]:
+    """A loop variable says what it holds."""
+    if source.package not in MAY_IMPORT:
+        return
+    for node in loop_names(source.tree):
+        yield Finding(source.at(node), "names", f"{node.id} says nothing: name what the loop variable holds")
+
+
+def class_names(sources: Sequence[Source]) -> Iterator[Finding]:
+    """One name, one class."""
+    trees = {source.path: source.tree for source in sources if source.package in MAY_IMPORT}
+    for name, places in shared_names(trees):
+        yield Finding(places[0], "names", f"class {name} is also at {', '.join(places[1:])}: rename one of them")
+
+
 RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     arrows,
     rooms,
@@ -313,6 +329,7 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     transactions,
     supervised,
     one_writer,
+    loop_variables,
 )
 
 
@@ -379,4 +396,4 @@ def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Fi
             sources.append(source)
             for rule in RULES:
                 found += rule(source)
-    return found + list(cycles(sources))
+    return found + list(cycles(sources)) + list(class_names(sources))

@@ -21,7 +21,7 @@ class NotServed(Exception):
     """No controller answers on this home."""
 
 
-class Interrupted(NotServed):
+class ControllerGone(NotServed):
     """The controller stopped before it had answered, and did not return. ``key``: the key of the message."""
 
     def __init__(self, key: str = "") -> None:
@@ -62,7 +62,7 @@ def send(channel: socket.socket, do: str, **more: Any) -> None:
 
 
 def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
-    """The answers to one request; the last has ``end``. Raises ``Interrupted`` when the controller stops."""
+    """The answers to one request; the last has ``end``. Raises ``ControllerGone`` when the controller stops."""
     try:
         with channel.makefile("rb") as lines:
             for line in lines:
@@ -71,15 +71,15 @@ def answers(channel: socket.socket) -> Iterator[dict[str, Any]]:
                 if "end" in answer:
                     return
     except (ConnectionError, ValueError) as error:  # a line that was cut in two is no JSON
-        raise Interrupted from error
-    raise Interrupted
+        raise ControllerGone from error
+    raise ControllerGone
 
 
 def ask(home: str, do: str, *, key: str = "", patience_s: float = PATIENCE_S, **more: Any) -> dict[str, Any]:
     """Sends one request, prints the answers, and returns the last.
 
     The request carries a key, and is sent again when the controller stops and returns: it is handled once.
-    Raises ``NotServed`` when no controller runs, ``Interrupted`` when the controller did not return in time.
+    Raises ``NotServed`` when no controller runs, ``ControllerGone`` when the controller did not return in time.
     """
     key, said = key or os.urandom(16).hex(), set[str]()
     channel = connect(home)
@@ -87,11 +87,11 @@ def ask(home: str, do: str, *, key: str = "", patience_s: float = PATIENCE_S, **
         try:
             with channel:
                 return _exchange(channel, said, do, {"id": key, **more})
-        except Interrupted:
+        except ControllerGone:
             try:
                 channel = reconnect(home, patience_s)
             except NotServed as error:
-                raise Interrupted(key) from error
+                raise ControllerGone(key) from error
 
 
 def _exchange(channel: socket.socket, said: set[str], do: str, more: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _exchange(channel: socket.socket, said: set[str], do: str, more: dict[str, A
     try:
         send(channel, do, colour=sys.stdout.isatty(), **more)
     except OSError as error:
-        raise Interrupted from error
+        raise ControllerGone from error
     for last in answers(channel):
         text = last.get("out", "")
         if text and text not in before:

@@ -23,7 +23,7 @@ def chat(home: str, patience_s: float = client.PATIENCE_S) -> int:
     while True:
         try:
             return terminal.converse()
-        except client.Interrupted:
+        except client.ControllerGone:
             terminal.follow(client.reconnect(home, patience_s))
 
 
@@ -41,10 +41,10 @@ class _Terminal:
         try:
             client.send(cards, "follow", colour=sys.stdout.isatty())
         except OSError as error:
-            raise client.Interrupted from error
+            raise client.ControllerGone from error
 
     def converse(self) -> int:
-        """Until the input ends. Raises ``Interrupted`` when the controller goes away."""
+        """Until the input ends. Raises ``ControllerGone`` when the controller goes away."""
         while True:
             if self.interactive:
                 sys.stdout.write("› " if not self._typed else "")
@@ -80,9 +80,9 @@ class _Terminal:
         try:
             data = self._cards.recv(65_536)
         except ConnectionError as error:
-            raise client.Interrupted from error
+            raise client.ControllerGone from error
         if not data:
-            raise client.Interrupted
+            raise client.ControllerGone
         *lines, self._told = (self._told + data).split(b"\n")
         for line in lines:
             answer = json.loads(line)

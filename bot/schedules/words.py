@@ -56,7 +56,7 @@ class Need(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScheduleRequest:
     """A schedule as it was asked for. ``head`` is what was typed of when; ``zone`` is empty where none was named.
 
     ``job`` is ``None`` where nothing says what to do; ``words`` is what follows it, letter for letter. ``yes``: a
@@ -73,7 +73,7 @@ class Request:
     yes: bool = False
 
 
-def read(text: str, now_us: int, usual: str) -> Request:
+def read(text: str, now_us: int, usual: str) -> ScheduleRequest:
     """Reads it; ``usual`` is the zone where none is named. Raises ``Misused`` that names what is not understood."""
     head, job, words = _split(text)
     cursor = _Cursor(tidy(head).split())
@@ -88,7 +88,7 @@ def read(text: str, now_us: int, usual: str) -> Request:
             attempted="make a schedule", on=" ".join(parts.typed), cause="that time never comes, or is over"
         )
     need = Need.NOTHING if when is not None else Need.TIME if parts.typed else Need.WHEN
-    return Request(when, need, " ".join(parts.typed), zone, overlap, job, words, yes)
+    return ScheduleRequest(when, need, " ".join(parts.typed), zone, overlap, job, words, yes)
 
 
 def not_understood(word: str, hint: str = "") -> Misused:

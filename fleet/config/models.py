@@ -123,11 +123,11 @@ Protection = Annotated[list[str], AfterValidator(_protection)]
 Id = Annotated[str, AfterValidator(_person_id)]
 
 
-class _Shape(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class GateConfig(_Shape):
+class GateConfig(_Section):
     """A check that a change must pass: ``[gates.NAME]`` in ``airboss.toml``."""
 
     run: GateArgv
@@ -153,7 +153,7 @@ class GateConfig(_Shape):
         return duration_us(self.timeout)
 
 
-class GateTightening(_Shape):
+class GateTightening(_Section):
     """``[repos.R.gates.NAME]`` in ``fleet.toml``: the operator's own gate, or a stricter form of the repository's.
 
     All fields are optional for a gate that the repository defines; any other gate needs ``run``.
@@ -177,14 +177,14 @@ class GateTightening(_Shape):
     """At most the repository's."""
 
 
-class RepoFile(_Shape):
+class RepoFile(_Section):
     """``airboss.toml``, read only from the base branch."""
 
     gates: dict[Name, GateConfig] = {}
     """The repository's gates by name. Without any, no change can ever pass."""
 
 
-class MachineConfig(_Shape):
+class MachineConfig(_Section):
     """A machine: one login for agents and, if possible, another for gates."""
 
     executor: Literal["local", "ssh"]
@@ -247,7 +247,7 @@ class MachineConfig(_Shape):
         return self.gate_as or self.agent_login
 
 
-class AgentConfig(_Shape):
+class AgentConfig(_Section):
     """A coding agent that can do tasks."""
 
     driver: Literal["claude", "codex", "command"]
@@ -269,7 +269,7 @@ class AgentConfig(_Shape):
     """gitignore patterns of files that the agent is told not to edit."""
 
 
-class RepoConfig(_Shape):
+class RepoConfig(_Section):
     """A repository that changes may land in."""
 
     url: Annotated[str, AfterValidator(_url)]
@@ -284,7 +284,7 @@ class RepoConfig(_Shape):
     """gitignore patterns of files that no agent may edit here."""
 
 
-class PersonConfig(_Shape):
+class PersonConfig(_Section):
     """A person who may give commands. Others may do nothing."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -295,7 +295,7 @@ class PersonConfig(_Shape):
     """Their ids on each platform: `platform:workspace:user`."""
 
 
-class Limits(_Shape):
+class Limits(_Section):
     """Limits on how much is accepted."""
 
     decode_cap: Annotated[int, Field(ge=65536)] = 8 << 20
@@ -318,7 +318,7 @@ class Limits(_Shape):
     """Hours until an unanswered question counts as no."""
 
 
-class FleetConfig(_Shape):
+class FleetConfig(_Section):
     """``fleet.toml``: machines, agents, repositories and people."""
 
     isolation: Annotated[Isolation, Field(strict=False)] = Isolation.SEPARATE_LOGINS

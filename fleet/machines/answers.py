@@ -16,7 +16,7 @@ import msgspec
 from fleet.errors import MachineFaulty, Malformed
 from fleet.exits import Exit, Lost, TimedOut, from_wait_status
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
-from fleet.limits import InForce, Reached, Resource
+from fleet.limits import InForce, LimitedResource, Reached
 from fleet.ports import Ended
 from fleet.untrusted import Untrusted
 
@@ -174,7 +174,7 @@ class LimitsSeen(_Record, frozen=True):
 class LimitReached(_Record, frozen=True):
     """See ``Reached``."""
 
-    resource: Resource
+    resource: LimitedResource
     limit: Size
     process: Words
 

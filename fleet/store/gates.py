@@ -15,7 +15,7 @@ from sqlalchemy import Row, bindparam, func, insert, select, update
 from fleet import exits
 from fleet.events import GateClosedV3, GateOpened, Refs, Source
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
-from fleet.limits import InForce, Reached, Resource, words_for
+from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
@@ -226,7 +226,8 @@ def _evidence(body: dict[str, Any]) -> Evidence:
             "isolation": RunIsolation(**{part: Sharing(value) for part, value in isolation.items()}),
             "limits": InForce(**limits) if limits else None,
             "reached": tuple(
-                Reached(Resource(hit["resource"]), hit["limit"], hit["process"]) for hit in body.get("reached", ())
+                Reached(LimitedResource(hit["resource"]), hit["limit"], hit["process"])
+                for hit in body.get("reached", ())
             ),
         }
     )

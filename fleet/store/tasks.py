@@ -172,6 +172,6 @@ def _task(row: Row[Any]) -> Task:
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:
-    known = ", ".join(one.id for one in recent(tx, 5))
+    known = ", ".join(task.id for task in recent(tx, 5))
     hint = f"The last ones are {known}" if known else "There are no tasks yet; /run starts one"
     return Misused(attempted="find the task", on=wanted, cause="no such task", hint=hint)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fleet.exits import Exited, Signalled
-from fleet.limits import InForce, Reached, Resource, RunLimits
+from fleet.limits import InForce, LimitedResource, Reached, RunLimits
 from fleet.machines.login import LoginExecutor
 from fleet.ports import PipeSpec, Walls
 from tests.contracts.executor_logins import Life, Login, opened, pipe_spec, run_pipe
@@ -81,7 +81,7 @@ async def run(executor: LoginExecutor, script: str, *, walls: bool = True, **lim
 async def test_the_largest_process_is_ended_and_the_rest_of_the_run_goes_on(login: Login, walls: bool) -> None:
     life = await run(login.executor(), HOG, walls=walls, memory=100 * MB)
     assert life.ended.exit == Exited(0) and life.output == b"status 9\n"
-    assert life.ended.reached == (Reached(Resource.MEMORY, 100 * MB, "hog"),)
+    assert life.ended.reached == (Reached(LimitedResource.MEMORY, 100 * MB, "hog"),)
     assert life.ended.limits is not None and life.ended.limits.memory == 100 * MB
 
 
@@ -95,13 +95,13 @@ async def test_memory_that_processes_share_counts_once(here: Login) -> None:
 async def test_a_fork_bomb_is_ended_and_leaves_nothing(login: Login, walls: bool) -> None:
     life = await run(login.executor(), f"PATIENT = True\n{BOMB}", walls=walls, processes=60)
     assert life.ended.exit == Signalled("SIGKILL") and life.ended.gone
-    assert life.ended.reached[0] == Reached(Resource.PROCESSES, 60)
+    assert life.ended.reached[0] == Reached(LimitedResource.PROCESSES, 60)
 
 
 async def test_a_bomb_that_ends_by_itself_at_the_limit_is_named_too(login: Login) -> None:
     life = await run(login.executor(), f"PATIENT = False\n{BOMB}", processes=60)
     assert life.ended.exit in (Exited(1), Signalled("SIGKILL")) and life.ended.gone
-    assert life.ended.reached[0] == Reached(Resource.PROCESSES, 60)
+    assert life.ended.reached[0] == Reached(LimitedResource.PROCESSES, 60)
 
 
 async def test_the_kernel_bounds_processes_too(login: Login) -> None:
@@ -119,7 +119,7 @@ async def test_the_kernel_bounds_processes_too(login: Login) -> None:
 async def test_what_fills_the_disk_is_ended(here: Login, script: str) -> None:
     life = await run(here.executor(), script, disk=30 * MB)
     assert life.ended.exit == Signalled("SIGKILL") and life.ended.gone
-    assert life.ended.reached[0] == Reached(Resource.DISK, 30 * MB)
+    assert life.ended.reached[0] == Reached(LimitedResource.DISK, 30 * MB)
 
 
 async def test_what_was_there_before_does_not_count(here: Login) -> None:

@@ -116,7 +116,7 @@ def test_a_client_sends_the_same_message_again_when_its_connection_is_cut(
 def test_a_client_whose_controller_stays_away_is_told_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with far_end(tmp_path, b'{"v": 1, "out": ""}\n'), pytest.raises(client.Interrupted) as ended:
+    with far_end(tmp_path, b'{"v": 1, "out": ""}\n'), pytest.raises(client.ControllerGone) as ended:
         client.ask(str(tmp_path), "say", text="/run it", key="mine", patience_s=0.1)
     assert ended.value.key == "mine"
     assert cli._explained(ended.value) == 3

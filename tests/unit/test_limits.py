@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet.config import MachineConfig
-from fleet.limits import Reached, Resource, amount_of, words_for
+from fleet.limits import LimitedResource, Reached, amount_of, words_for
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,9 @@ def test_amounts_for_people(size: int, words: str) -> None:
 
 
 def test_each_limit_is_said_once() -> None:
-    hog = Reached(Resource.MEMORY, 4 << 30, "pytest")
+    hog = Reached(LimitedResource.MEMORY, 4 << 30, "pytest")
     assert words_for([hog, hog]) == "memory limit 4 GB reached; process pytest ended"
-    bomb = Reached(Resource.PROCESSES, 2048)
+    bomb = Reached(LimitedResource.PROCESSES, 2048)
     assert words_for([hog, bomb]).endswith("; process limit 2048 reached; run ended")
 
 

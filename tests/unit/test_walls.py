@@ -95,6 +95,8 @@ BREACHES = {
     ),
     "an ignore without a reason": ("bot/a.py", "x = 1  # type: ignore[misc]", "excuses"),
     "a noqa without a reason": ("bot/a.py", "x = 1  # noqa: S603, E501", "excuses"),
+    "a loop variable says nothing": ("bot/a.py", "for one in tasks:\n    print(one)", "names"),
+    "a variable of a comprehension says nothing": ("fleet/a.py", "x = [a for a, ones in pairs]", "names"),
     "a god file": ("bot/cli.py", "x = 1\n" * 401, "size"),
     "a transaction remembers": (
         "gates/a.py",
@@ -217,6 +219,15 @@ CIRCLES = {
     "through a third": {"bot/a.py": "import bot.b", "bot/b.py": "import bot.c", "bot/c.py": "from .a import g"},
     "through a package": {"bot/x/__init__.py": "from bot.x.a import f", "bot/x/a.py": "from bot.x import g"},
 }
+
+
+def test_two_classes_of_one_name_are_found(tmp_path: Path) -> None:
+    files = {"bot/a.py": "class A:\n    pass\n", "fleet/b.py": "class A:\n    class B:\n        pass\n"}
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    (found,) = check(tmp_path, list(files))
+    assert (found.rule, found.where) == ("names", "bot/a.py:1") and "fleet/b.py:1" in found.what
 
 
 @pytest.mark.parametrize("files", CIRCLES.values(), ids=CIRCLES.keys())

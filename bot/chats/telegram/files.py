@@ -46,7 +46,7 @@ def clean_name(name: str) -> str:
 async def fetch(bot: Bot, home: Path, message: Message) -> Message:
     """The message with its files on disk, under ``home/files``. Raises ``Refused`` or ``Unavailable``."""
     directory = home / "files" / message.adapter / re.sub(r"\W", "-", message.update_id)
-    return replace(message, files=tuple([await _fetched(bot, directory, one) for one in message.files]))
+    return replace(message, files=tuple([await _fetched(bot, directory, file) for file in message.files]))
 
 
 async def _fetched(bot: Bot, directory: Path, file: Attachment) -> Attachment:

@@ -12,7 +12,7 @@ from .children import default_signals, exec_command, high_pipe
 from .facts import signal_group
 from .files import CHUNK, attempt, parse, read_all, write_all
 from .frames import RequestError
-from .jobs import Job, Link
+from .jobs import Link, RunnerJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .files import Json
 
 
-class RunJob(Job):
+class RunJob(RunnerJob):
     """A short command, or a function of ours in a child process so that it does not block the loop."""
 
     def __init__(self, serve: Link, number: int, request: Json, work: Optional[Callable[[], Any]] = None) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
     from .files import Json
-    from .limits import Limits
+    from .limits import RunnerLimits
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
@@ -63,7 +63,7 @@ def enter_namespaces(libc: Libc, walls: Optional[Json]) -> None:
     libc.prctl(PR_SET_DUMPABLE, 0)
 
 
-def set_up_namespace(libc: Libc, walls: Optional[Json], limits: Optional[Limits] = None) -> Json:
+def set_up_namespace(libc: Libc, walls: Optional[Json], limits: Optional[RunnerLimits] = None) -> Json:
     """As process 1 of the new namespace: mounts a /proc of its own, changes the root, and drops all ways back.
 
     Returns the isolation in force, as seen from inside.
@@ -109,7 +109,7 @@ def can_contain(walls: Optional[Json] = None) -> bool:
 def contain(
     libc: Libc,
     walls: Optional[Json],
-    limits: Optional[Limits],
+    limits: Optional[RunnerLimits],
     ends: tuple[int, int],
     start: Callable[[int], NoReturn],
 ) -> NoReturn:

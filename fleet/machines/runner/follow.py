@@ -8,14 +8,14 @@ import time
 from .facts import LINUX, boot, kill_each, marked, start_time, tree_of
 from .files import CHUNK, read_path
 from .frames import RequestError
-from .jobs import Job, Link
+from .jobs import Link, RunnerJob
 from .pipes import alive, notify, starting, state, status
 
 PULSE_SECONDS = 4.0
 GIVE_UP_SECONDS = 10.0  # how long to wait for killed processes to end
 
 
-class AttachJob(Job):
+class AttachJob(RunnerJob):
     """Follows a pipe from a byte offset to its end."""
 
     def __init__(self, serve: Link, number: int, directory: str, offset: int) -> None:
@@ -104,7 +104,7 @@ class AttachJob(Job):
         self.serve.jobs.pop(self.number, None)
 
 
-class StopJob(Job):
+class StopJob(RunnerJob):
     """Waits until the supervisor has ended the tree; ends it here when the supervisor is dead."""
 
     def __init__(self, serve: Link, number: int, directory: str, grace: float) -> None:

@@ -26,7 +26,7 @@ class Link:
         self.user, self.home = account.pw_name, account.pw_dir
         self.root = root
         self.directory = self.home if os.path.isdir(self.home) else root  # the default directory of commands
-        self.jobs: dict[int, Job] = {}
+        self.jobs: dict[int, RunnerJob] = {}
         self.orphans: list[int] = []  # killed children not yet reaped
         self.outgoing = bytearray()
 
@@ -56,7 +56,7 @@ class Link:
         return os.path.normpath(os.path.join(self.root, path))
 
 
-class Job:
+class RunnerJob:
     """One request that takes time. ``wake`` is when ``step`` is due even if no descriptor is ready."""
 
     def __init__(self, serve: Link, number: int) -> None:

@@ -27,7 +27,7 @@ NICE, OOM_SCORE = 10, 500
 SMALLEST_PID_MAX = 301
 
 
-class Limits:
+class RunnerLimits:
     """One run's limits, and whether it keeps them. A 0 in ``spec``: by what the machine has. Memory: Linux only."""
 
     def __init__(self, spec: Json) -> None:

@@ -11,7 +11,7 @@ from .children import exec_command, high_pipe
 from .containment import PR_SET_PDEATHSIG, contain
 from .facts import MARK, signal_group
 from .files import CHUNK, attempt, now_us, parse
-from .limits import Limits, lower_priority
+from .limits import RunnerLimits, lower_priority
 from .spool import Feed, Spool
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ class Process:
         self.main = 0
         self.contained = False
         self.walls: Json = {}
-        self.limits = Limits(spec["limits"]) if spec["limits"] else None
+        self.limits = RunnerLimits(spec["limits"]) if spec["limits"] else None
         self.status: Optional[int] = None
         self.unavailable = ""
         self.started_us = now_us()

@@ -17,7 +17,7 @@ from .facts import LINUX, boot
 from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
 from .frames import RequestError, whole_frames
-from .jobs import Job, Link
+from .jobs import Link, RunnerJob
 from .pipes import forget, notify
 from .start import START
 from .transfers import ReadJob, WriteJob
@@ -77,7 +77,7 @@ class Serve(Link):
                     job.drop()
             else:
                 answer = getattr(self, "do_" + operation)(request, payload)
-                if isinstance(answer, Job):
+                if isinstance(answer, RunnerJob):
                     self.jobs[number] = answer
                 else:
                     self.send({"id": number, "done": True, **answer})
@@ -120,7 +120,7 @@ class Serve(Link):
         finally:
             remove(room)
 
-    def do_run(self, request: Json, payload: bytes) -> Job:
+    def do_run(self, request: Json, payload: bytes) -> RunnerJob:
         return RunJob(self, request["id"], request)
 
     def do_start(self, request: Json, payload: bytes) -> Any:
@@ -138,7 +138,7 @@ class Serve(Link):
         job.feed(struct.pack(">I", len(text)) + text + nonce, True)
         return job
 
-    def do_attach(self, request: Json, payload: bytes) -> Job:
+    def do_attach(self, request: Json, payload: bytes) -> RunnerJob:
         return AttachJob(self, request["id"], self.pipe(request["pipe"]), request["offset"])
 
     def do_send(self, request: Json, payload: bytes) -> Json:
@@ -171,29 +171,29 @@ class Serve(Link):
         notify(directory, b"i\n")
         return {}
 
-    def do_stop(self, request: Json, payload: bytes) -> Job:
+    def do_stop(self, request: Json, payload: bytes) -> RunnerJob:
         return StopJob(self, request["id"], self.pipe(request["pipe"]), request["grace"])
 
-    def do_tail(self, request: Json, payload: bytes) -> Job:
+    def do_tail(self, request: Json, payload: bytes) -> RunnerJob:
         if request["stream"] not in ("out", "err"):
             raise RequestError("refused", "a pipe's streams are out and err")
         path = os.path.join(self.pipe(request["pipe"]), request["stream"])
         return ReadJob(self, request["id"], path, request["limit"], tail=True)
 
-    def do_read(self, request: Json, payload: bytes) -> Job:
+    def do_read(self, request: Json, payload: bytes) -> RunnerJob:
         return ReadJob(self, request["id"], self.resolve(request["path"]), request["limit"])
 
-    def do_write(self, request: Json, payload: bytes) -> Job:
+    def do_write(self, request: Json, payload: bytes) -> RunnerJob:
         return WriteJob(self, request["id"], self.resolve(request["path"]), request["mode"])
 
-    def do_remove(self, request: Json, payload: bytes) -> Job:
+    def do_remove(self, request: Json, payload: bytes) -> RunnerJob:
         path = self.resolve(request["path"])
         parent = os.path.realpath(os.path.dirname(path))
         if not (parent + "/").startswith(os.path.realpath(self.root) + "/"):
             raise RequestError("refused", "%s is not under %s" % (path, self.root))
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: remove(path))
 
-    def do_forget(self, request: Json, payload: bytes) -> Job:
+    def do_forget(self, request: Json, payload: bytes) -> RunnerJob:
         age = request["older_than_us"]
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: forget(self.root, age))
 

@@ -7,14 +7,14 @@ import stat
 
 from .files import CHUNK, write_all
 from .frames import RequestError
-from .jobs import Job, Link
+from .jobs import Link, RunnerJob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
 
-class ReadJob(Job):
+class ReadJob(RunnerJob):
     """Streams the first bytes of a file."""
 
     def __init__(self, serve: Link, number: int, path: str, limit: int, tail: bool = False) -> None:
@@ -48,7 +48,7 @@ class ReadJob(Job):
         self.serve.jobs.pop(self.number, None)
 
 
-class WriteJob(Job):
+class WriteJob(RunnerJob):
     """Receives a file and puts it in place atomically."""
 
     def __init__(self, serve: Link, number: int, path: str, mode: int) -> None:

@@ -51,7 +51,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PostedCard:
     """A message that was put."""
 
     id: int
@@ -194,7 +194,7 @@ def unsettled(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> i
     return len(rows)
 
 
-def said(tx: Tx, chat: ChatRef, numbers: Collection[int], task: str) -> list[Said]:
+def said(tx: Tx, chat: ChatRef, numbers: Collection[int], task: str) -> list[PostedCard]:
     """The messages of these rows that were delivered and are still kept; with ``task``, also what was said of it in
     this chat after them. Oldest first."""
     here = select(outbox.c.id, outbox.c.card_json, outbox.c.task).order_by(outbox.c.id)
@@ -203,7 +203,7 @@ def said(tx: Tx, chat: ChatRef, numbers: Collection[int], task: str) -> list[Sai
         place = and_(outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, outbox.c.task == task)
         later = here.where(outbox.c.id > max(numbers), place, outbox.c.kind == "put", outbox.c.state == "delivered")
         found += tx.connection.execute(later)
-    return [Said(row.id, row.card_json, row.task) for row in found if row.card_json]
+    return [PostedCard(row.id, row.card_json, row.task) for row in found if row.card_json]
 
 
 def thread_of(tx: Tx, card_key: str, adapter: str, chat: str) -> str:
