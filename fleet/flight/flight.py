@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 _RETRIES = (1.0, 5.0, 15.0)
 _AGAIN_S = 5.0
+_FULL_S = 30.0
 _RECONFIGURED_S = 60.0
 
 
@@ -112,7 +113,7 @@ class Flight:
             faulty = f"waiting: {error.on or 'the machine'} gives faulty answers: {error.cause or error}"
             await self._wait_because(faulty, _AGAIN_S)
         except DiskFull as error:
-            await self._wait_because(f"waiting: {error}", _AGAIN_S)
+            await self._wait_because(f"waiting: {error}", _FULL_S)
         except Unavailable as error:
             self._failures += 1
             if error.retry and self._failures <= len(_RETRIES):

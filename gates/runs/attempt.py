@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.errors import DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -27,7 +27,7 @@ from fleet.verdict import GateOutcome, GateResult, JUnitCounts
 from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
-from gates.runs.place import GateLogins, Place, Run, find_place, retry_unreachable
+from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, retry_unreachable
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 
@@ -54,12 +54,14 @@ class Suite:
     async def run(self, candidate: Candidate, definition: Definition, repository: Repository) -> GateResult:
         """Runs one gate and returns its result. After a crash it resumes the open run.
 
-        A lost run is repeated, and one that a machine could not do moves to another, up to ``limits.attempts`` in
-        all.
+        A lost run is done again, and one that a machine could not do goes to another, ``limits.attempts`` in all.
+        Raises ``Unreachable`` or ``MachineFaulty`` when no machine can do it now and one that fits is only away,
+        and ``DiskFull`` when its output cannot be kept here: judge again then. Such a run is closed as
+        unavailable, and counts no more.
         """
         earlier = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
         last: GateResult | None = None
-        unable: dict[str, str] = {}
+        unable: dict[str, Unavailable | str] = {}
         used = 0
         for run in earlier:
             if (run.task, run.gate, run.definition_sha256) != (
@@ -68,9 +70,15 @@ class Suite:
                 definition.sha256,
             ):
                 continue
-            last, used = run.result or await self._resume(run, candidate, definition), used + 1
-            if last.outcome is GateOutcome.UNAVAILABLE:
-                unable[run.machine] = last.reason
+            if run.result is not None and run.result.outcome is GateOutcome.UNAVAILABLE:
+                continue  # what was unavailable then may be there now
+            try:
+                last, used = run.result or await self._resume(run, candidate, definition), used + 1
+            except AWAY as error:
+                unable[run.machine] = error
+            else:
+                if last.outcome is GateOutcome.UNAVAILABLE:
+                    unable[run.machine] = last.reason
         while last is None or (
             last.outcome not in _FINAL
             and used < self.config().limits.attempts
@@ -79,7 +87,12 @@ class Suite:
             place, why_not = await find_place(definition, self.config(), self.executors, unable)
             if place is None and last is not None:
                 return last
-            last, used = await self._attempt(candidate, definition, repository, place, why_not), used + 1
+            try:
+                last, used = await self._attempt(candidate, definition, repository, place, why_not), used + 1
+            except AWAY as error:
+                assert place is not None
+                unable[place.machine] = error
+                continue
             if last.outcome is GateOutcome.UNAVAILABLE:
                 if place is None:
                     return last
@@ -122,7 +135,10 @@ class Suite:
                 await retry_unreachable(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
             result = await self._watch_run(run, started=False)
         except (Refused, Misused, Unavailable) as error:
-            result = unavailable(run_id, definition, str(error))
+            result = await self._close(run_id, unavailable(run_id, definition, str(error)), place.executor, pipe)
+            if isinstance(error, (*AWAY, DiskFull)):
+                raise
+            return result
         return await self._close(run_id, result, place.executor, pipe)
 
     async def _resume(self, open_: GateRun, candidate: Candidate, definition: Definition) -> GateResult:
@@ -138,6 +154,10 @@ class Suite:
             result = await self._watch_run(run, started=True)
         except (Refused, Misused, Unavailable) as error:
             result = unavailable(open_.id, definition, str(error))
+            result = await self._close(open_.id, result, executor, open_.pipe)
+            if isinstance(error, (*AWAY, DiskFull)):
+                raise
+            return result
         return await self._close(open_.id, result, executor, open_.pipe)
 
     async def _watch_run(self, run: Run, *, started: bool) -> GateResult:

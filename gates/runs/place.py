@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import Unavailable, Unreachable
+from fleet.errors import MachineFaulty, Unavailable, Unreachable
 from fleet.model import Isolation
 from fleet.ports import Candidate, Executor, LoginFacts
 from gates.runs.definitions import Definition
 
 T = TypeVar("T")
 
+#: A machine with such an error may be there again later, unchanged.
+AWAY: Final = (Unreachable, MachineFaulty)
 _PAUSES: Final = (0.5, 1.0, 2.0)
 
 
@@ -84,26 +86,33 @@ async def retry_unreachable(call: Callable[[], Awaitable[T]]) -> T:
 
 
 async def find_place(
-    definition: Definition, config: FleetConfig, executors: GateLogins, unable: Mapping[str, str]
+    definition: Definition, config: FleetConfig, executors: GateLogins, unable: Mapping[str, Unavailable | str]
 ) -> tuple[Place | None, list[str]]:
     """The first machine that qualifies, answers and keeps gates apart from agents; and why earlier ones were
     skipped.
 
-    ``unable`` are machines that already failed to run this gate, and why.
+    ``unable`` are machines that could not do this gate, and why. Where none is left, raises ``Unreachable`` or
+    ``MachineFaulty`` if one that fits is only away.
     """
     fitting, why_not = machines_for(definition, config)
+    away: Unavailable | None = None
     for name in fitting:
         if name in unable:
-            why_not.append(f"{name}: {unable[name]}")
+            why = unable[name]
+            why_not.append(f"{name}: {why}")
+            away = why if isinstance(why, AWAY) else away
             continue
         executor = executors.gate(name)
         try:
             facts = await retry_unreachable(executor.facts)
         except Unavailable as error:
             why_not.append(f"{name}: {error}")
+            away = error if isinstance(error, AWAY) else away
             continue
         if config.isolation is Isolation.SEPARATE_LOGINS and facts.user == config.machines[name].agent_login:
             why_not.append(f"{name}: its gate login {facts.user} is also the agents' login")
             continue
         return Place(name, executor, facts, config.machines[name]), why_not
+    if away is not None:
+        raise away
     return None, why_not or ["fleet.toml names no machine"]

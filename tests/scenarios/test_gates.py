@@ -16,7 +16,7 @@ import pytest
 from fleet.agent_events import Allow, Asked, Deny
 from fleet.config import AgentConfig, MachineConfig, RepoConfig
 from fleet.config.models import GateTightening
-from fleet.errors import Refused
+from fleet.errors import DiskFull, Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled, TimedOut
 from fleet.faults import Fault, Point, injected
@@ -56,14 +56,16 @@ async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(t
     house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", script)})
     async with house.open() as judge:
         candidate = await judge.candidate()
-        with injected(Fault(Point.FILE_WRITE, times=100)):
-            verdict = await judge.pipeline.judge(candidate)
-        assert verdict.outcome is Outcome.UNAVAILABLE
-        assert "No space left on device" in verdict.reasons[0]
+        with (
+            injected(Fault(Point.FILE_WRITE, first=2, times=100)),
+            pytest.raises(DiskFull, match="No space left on device"),
+        ):
+            await judge.pipeline.judge(candidate)
         closed = [item.event for item in await judge.events("gate.closed")]
         assert [event.outcome for event in closed if isinstance(event, GateClosed)] == ["unavailable"]
         assert list((tmp_path / "machine").glob(".airboss*/pipes/*/exit")), "what ran on the machine was ended"
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "the checkout is discarded"
+        assert not await judge.events("verdict.given")
 
 
 @pytest.mark.parametrize(
