@@ -19,17 +19,24 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from fleet.errors import Unreachable
 
 _log = logging.getLogger(__name__)
 _SPEC: Final = re.compile(r"(?P<point>[a-z.]+)(?:@(?P<first>\d+))?(?::(?P<amount>\d+)(?P<unit>s?))?")
+_OURS: Final = tuple(f"{Path(__file__).parents[1] / package}{os.sep}" for package in ("fleet", "gates", "bot"))
+_DEPTH: Final = 6
 
 
 class Point(StrEnum):
@@ -42,14 +49,21 @@ class Point(StrEnum):
     CHAT_CALL = "chat.call"
 
 
+Functions = Callable[[], Iterable[Callable[..., object]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Which visits of a point fail: starting at visit ``first``, ``times`` of them, or all within ``seconds``."""
+    """Which visits of a point fail: from visit ``first`` on, ``times`` of them, or all within ``seconds``.
+
+    With ``site`` (see :attr:`Injected.sites`), ``first`` counts the visits from there alone.
+    """
 
     point: Point
     first: int = 1
     times: int = 1
     seconds: float = 0.0
+    site: str = ""
 
     @classmethod
     def parse(cls, spec: str) -> Fault:
@@ -68,51 +82,83 @@ class Fault:
 
 
 class Injected:
-    """An active fault. ``visits`` and ``raised`` count since it was set; any thread may visit."""
+    """A fault that is set. ``visits`` and ``raised`` count since then; any thread may visit.
 
-    def __init__(self, fault: Fault) -> None:
+    ``sites`` counts the visits by what made them: the store's by the function that reads or writes, all others by
+    the calls that led there. One commit has a site for each function in it.
+    """
+
+    def __init__(self, fault: Fault, now: Callable[[], float] = time.monotonic) -> None:
         self.fault = fault
         self.visits = self.raised = 0
+        self.sites: Counter[str] = Counter()
+        self._now = now
+        self._struck = 0
         self._until = 0.0
         self._lock = threading.Lock()
 
-    def visit(self) -> None:
-        """Raises if this visit must fail."""
+    def visit(self, functions: Functions | None) -> None:
+        """Raises where this visit is one that fails."""
+        sites = {_named(function) for function in functions()} if functions else {_way_here()}
         with self._lock:
             self.visits += 1
-            if not self._fails():
+            self.sites.update(sites)
+            if not self._fails(sites):
                 return
             self.raised += 1
             number = self.visits
-        _log.warning("fault injected: %s, visit %d", self.fault.point, number)
+        _log.warning("fault injected: %s, visit %d, %s", self.fault.point, number, ", ".join(sites))
         raise _error(self.fault.point)
 
-    def _fails(self) -> bool:
-        if self.visits < self.fault.first:
-            return False
-        if not self.fault.seconds:
-            return self.visits < self.fault.first + self.fault.times
-        if self.visits == self.fault.first:
-            self._until = time.monotonic() + self.fault.seconds
-        return time.monotonic() < self._until
+    def _fails(self, sites: set[str]) -> bool:
+        fault = self.fault
+        if not self._struck:
+            count = self.visits if not fault.site else self.sites[fault.site] if fault.site in sites else 0
+            if count < fault.first:
+                return False
+            self._struck, self._until = self.visits, self._now() + fault.seconds
+        if fault.seconds:
+            return self._now() < self._until
+        return self.visits < self._struck + fault.times
 
 
-def fault(point: Point) -> None:
-    """Raises the real fault's error here, if a test asked for it."""
+def fault(point: Point, functions: Functions | None = None) -> None:
+    """Raises here what the real fault would raise, if a test asked for it. ``functions``: what the store runs."""
     injected = _injected.get(point)
     if injected is not None:
-        injected.visit()
+        injected.visit(functions)
 
 
 @contextlib.contextmanager
-def injected(wanted: Fault) -> Iterator[Injected]:
-    """Activates a fault for the block, in this process; at most one per point."""
-    made = Injected(wanted)
+def injected(wanted: Fault, now: Callable[[], float] = time.monotonic) -> Iterator[Injected]:
+    """Sets a fault for the block, in this process; one a point at a time. ``now``: the clock of its ``seconds``."""
+    made = Injected(wanted, now)
     _injected[wanted.point] = made
     try:
         yield made
     finally:
         del _injected[wanted.point]
+
+
+def _named(function: Callable[..., object]) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    module = getattr(function, "__module__", "")
+    if code is None:
+        return f"{module}.{type(function).__qualname__}"
+    return f"{module}.{code.co_qualname}:{code.co_firstlineno}"
+
+
+def _way_here() -> str:
+    """The last few functions of ours that called each other on the way to a point, the nearest first."""
+    names: list[str] = []
+    frame: FrameType | None = sys._getframe(3)  # past this module
+    while frame is not None and len(names) < _DEPTH:
+        if frame.f_code.co_filename.startswith(_OURS):
+            names.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_qualname}")
+        frame = frame.f_back
+    return " < ".join(names)
 
 
 def _error(point: Point) -> Exception:

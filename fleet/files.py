@@ -65,8 +65,10 @@ def lock_file(path: Path) -> int:
 
 @contextlib.contextmanager
 def scratch(directory: Path, prefix: str) -> Iterator[Path]:
-    """An empty file that goes when the block ends."""
-    handle, name = tempfile.mkstemp(prefix=prefix, dir=directory)
+    """An empty file that goes when the block ends. Raises as :func:`writing` does."""
+    with writing("make a temporary file", directory):
+        fault(Point.FILE_WRITE)
+        handle, name = tempfile.mkstemp(prefix=prefix, dir=directory)
     os.close(handle)
     try:
         yield Path(name)

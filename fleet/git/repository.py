@@ -286,14 +286,16 @@ class Repository:
     async def _init(self) -> None:
         if (self.mirror / "info" / "attributes").exists():
             return
-        self.mirror.parent.mkdir(parents=True, exist_ok=True)
+        with files.writing("make the mirror", self.mirror):
+            self.mirror.parent.mkdir(parents=True, exist_ok=True)
         await self.git.run(
             "init", "--quiet", "--bare", "--template=", "--object-format=sha1", "--", str(self.mirror),
             attempted="make the mirror", on=str(self.mirror),
         )  # fmt: skip
         info = self.mirror / "info"
-        info.mkdir(exist_ok=True)
-        files.replace(info / "attributes", RAW_ATTRIBUTES.encode(), mode=0o644)
+        with files.writing("make the mirror", self.mirror):
+            info.mkdir(exist_ok=True)
+            files.replace(info / "attributes", RAW_ATTRIBUTES.encode(), mode=0o644)
 
     async def _tidy(self) -> None:
         """Joins small packs. Nothing is ever removed from a mirror: judged commits stay."""

@@ -124,6 +124,10 @@ class _Write(Unit, Generic[T]):
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[T] = self.loop.create_future()
 
+    @property
+    def fn(self) -> Callable[[Tx], T]:
+        return self._fn
+
     def run(self, connection: Connection) -> None:
         self._tx = tx = Tx(self._store, connection)
         for precondition in self._under:
@@ -276,7 +280,7 @@ class Store:
     def _snapshot(self, fn: Callable[[Tx], T]) -> T:
         database = self._shared.database
         with database.speaking("read the store", reading=True), database.reader.begin() as connection:
-            fault(Point.STORE_READ)
+            fault(Point.STORE_READ, lambda: (fn,))
             return fn(Tx(self, connection))
 
 

@@ -43,6 +43,11 @@ class Unit:
         self.due = due
         self.error: BaseException | None = None
 
+    @property
+    def fn(self) -> Callable[..., object]:
+        """What it runs."""
+        raise NotImplementedError
+
     def run(self, connection: Connection) -> None:
         """Does the work inside the transaction. An exception ends this unit only."""
         raise NotImplementedError
@@ -142,7 +147,7 @@ class GroupWriter(Generic[U]):
                 while self._waiting and (len(units) < most or time.monotonic() < until):
                     units.append(self._waiting.popleft())
                     self._protected(units[-1], connection)
-                fault(Point.STORE_COMMIT)
+                fault(Point.STORE_COMMIT, lambda: [unit.fn for unit in units])
         except _Undone:
             pass
         except BaseException as error:  # the thread survives: the callers of these units get the error

@@ -56,3 +56,10 @@ async def test_git_that_finds_the_disk_full_says_so_by_its_type(tmp_path: Path) 
         fault = Fault(Point.FILE_WRITE, first=1 if out.name == "injected" else 2)
         with injected(fault), pytest.raises(DiskFull, match="could not list"):
             await Git().run("help", "-a", attempted="list commands", stdout=out)
+
+
+def test_a_full_disk_leaves_no_half_made_temporary_file(tmp_path: Path) -> None:
+    full, scratch = injected(Fault(Point.FILE_WRITE)), files.scratch(tmp_path, "x-")
+    with full, pytest.raises(DiskFull, match="temporary file"), scratch:
+        raise AssertionError("it cannot be made")
+    assert not list(tmp_path.iterdir())
