@@ -33,12 +33,13 @@ from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.reload import LiveConfig
 from bot.retention import Retention
+from bot.schedules.beats import Beats
 from bot.telling import news
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet import files
-from fleet.clock import SystemClock
+from fleet.clock import SystemClock, wall_clock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable, Unavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
@@ -52,6 +53,7 @@ from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
 from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
+from fleet.schedule.timer import Timer
 from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
@@ -106,7 +108,7 @@ class App:
             control = _Control(dispatcher, watch, base.repository, health)
             registry = Registry(every_command())
             core = ChatCore(
-                Context(store, config, registry, control, home, base.locks),
+                Context(store, config, registry, control, home, base.locks, wall_clock()),
                 outbox,
                 supervisor,
                 rate=ExceptConsole(PerPerson()),
@@ -141,11 +143,11 @@ class App:
             stack.push_async_callback(server.close)
             reloads = _Reloads(config, services, base.executors, dispatcher)
             components: dict[str, Work] = {
+                **_timed(core.context, outbox),
                 "machines": watch.run,
                 "locks": base.locks.run,
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
-                "retention": Retention(store, config, services.clock, home / "files").run,
                 "fleet.toml": lambda: config.watch(reloads.changed),
             }
             for name, work in components.items():
@@ -158,6 +160,14 @@ class App:
             stack.push_async_callback(dispatch.end)
             off = [chat.OFF for chat, made in ((telegram_chat, telegram), (slack_chat, slack)) if made is None]
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
+
+
+def _timed(context: Context, outbox: Outbox) -> dict[str, Work]:
+    """The timer, and what it wakes."""
+    timer, config = Timer(context.clock), context.config
+    beats = Beats(context, outbox, timer.alarm("schedules"))
+    retention = Retention(context.store, config, timer.clock("retention"), context.home / "files")
+    return {"timer": timer.run, "schedules": beats.run, "retention": retention.run}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     _admin(commands)
 
     _locks(commands)
+    add = commands.add_parser("schedules", help="schedules, their next times and last results")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_schedules)
     add = commands.add_parser("digest", help="figures for a period")
     add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
     add.add_argument("--json", action="store_true")
@@ -285,6 +288,10 @@ def _status(options: argparse.Namespace) -> int:
     from bot.local import client
 
     return int(client.ask(_home(options), "say", text="/status")["end"])
+
+
+def _schedules(options: argparse.Namespace) -> int:
+    return _called(options, "/schedules", "schedules")
 
 
 def _digest(options: argparse.Namespace) -> int:

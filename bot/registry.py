@@ -14,9 +14,11 @@ from bot.health import Serving, Troubles
 from bot.message import Message
 from bot.outbox.posting import Posts
 from bot.parse import nearest
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.machines.watch import MachineSeen
+from fleet.ports import Clock
 from fleet.store.core import Store
 from gates.locks.service import LockService
 from gates.people import Person, Right
@@ -51,6 +53,7 @@ class Context:
     control: FleetControl
     home: Path
     locks: LockService
+    clock: Clock = field(default_factory=SystemClock)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 
 
 class SystemClock:
@@ -16,3 +18,20 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Waits without blocking the loop."""
         await asyncio.sleep(seconds)
+
+
+class MovedClock(SystemClock):
+    """The wall clock as a test moves it: by the seconds that a file says now, while the controller runs."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch, moved."""
+        return super().now_us() + int(self._file.read_text()) * 1_000_000
+
+
+def wall_clock() -> SystemClock:
+    """The clock of schedules: the machine's own, unless ``AIRBOSS_CLOCK`` names a file that moves it."""
+    file = os.environ.get("AIRBOSS_CLOCK")
+    return MovedClock(Path(file)) if file else SystemClock()

@@ -31,6 +31,9 @@ NAMES = (
     "task-landed",
 )
 
+#: Those that only a schedule's run meets.
+OF_SCHEDULES = ("slot-due", "slot-taken")
+
 _visits: dict[str, int] = {}
 
 

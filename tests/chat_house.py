@@ -17,12 +17,15 @@ from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry, Result
+from bot.schedules.beats import Beats
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, PersonId, Task
+from fleet.ports import Clock
+from fleet.schedule.timer import Timer
 from fleet.store import tasks
 from fleet.store.core import Store
 from fleet.supervise import Supervisor
@@ -125,6 +128,7 @@ class House:
     deliverer: Deliverer
     supervisor: Supervisor
     outbox: Outbox
+    beats: Beats
     updates: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     in_force: list[FleetConfig] = field(default_factory=list)
 
@@ -185,11 +189,13 @@ async def house(
     fleet_toml: str = FLEET,
     redraw: float = 0,
     patience: float = 30,
+    clock: Clock | None = None,
 ) -> AsyncIterator[House]:
     """Opens one under ``directory``; opening it again there finds what the first one left.
 
     ``documents``: the notifier may write some. ``redraw``: seconds between two forms of a task's card.
-    ``patience``: seconds that a write waits for another writer before the store counts as away.
+    ``patience``: seconds that a write waits for another writer before the store counts as away. ``clock``: what
+    schedules go by; nothing looks at them until a test does (``beats.look``).
     """
     config = parse_fleet(fleet_toml, "fleet.toml")
     in_force = [config]
@@ -203,8 +209,10 @@ async def house(
             fleet,
             directory,
             LockService(store, SystemClock()),
+            clock or SystemClock(),
         )
         core = ChatCore(context, outbox, supervisor)
+        beats = Beats(context, outbox, Timer(context.clock).alarm("schedules"))
         files = directory / "files" if documents else None
         notifier = Notifier(outbox, lambda: in_force[0], supervisor, pause=0, redraw=redraw, files=files)
         deliverer = Deliverer(outbox, (phone, *more), supervisor)
@@ -212,7 +220,9 @@ async def house(
         await notifier.start()
         await core.start()
         try:
-            made = House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor, outbox)
+            made = House(
+                directory, store, config, fleet, phone, core, notifier, deliverer, supervisor, outbox, beats
+            )
             made.in_force = in_force
             yield made
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.cards import Card, Tone, line, task_key
+from bot.cards import Card, Tone, line
 from bot.commands import choose
 from bot.commands.common import task_meant
 from bot.hearing import held_files
@@ -13,8 +13,9 @@ from bot.message import Attachment
 from bot.outbox.posting import Posts
 from bot.parse import run_request
 from bot.registry import Call, Command, Context, Effect, Group
+from bot.requesting import request_task
 from bot.telling import buttons
-from bot.telling.progress import Progress, footer, progress_card
+from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
 from fleet.model import ENDS, Task, TaskMode
 from fleet.store import tasks
@@ -67,9 +68,9 @@ def _create(
     mode: TaskMode,
     retry_of: str = "",
 ) -> Task:
-    tx = posts.tx
-    task = tasks.create_task(
-        tx,
+    task = request_task(
+        context,
+        posts,
         repo=repo,
         agent=agent,
         machine=machine,
@@ -79,10 +80,7 @@ def _create(
         origin=call.message.chat,
         retry_of=retry_of,
     )
-    card = progress_card(task, Progress(), context.config().isolation, tx.now_us())
-    posts.post(call.message.chat, card, key=task_key(task.id), task=task.id)
     call.resulted(posts, task=task.id)
-    tx.after_commit(lambda: context.control.wake(task.id))
     return task
 
 

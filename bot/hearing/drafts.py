@@ -16,7 +16,7 @@ from fleet.store.core import Tx
 
 LIVES_US: Final = 3_600_000_000
 
-VERBS: Final = frozenset({"run", "ask"})
+VERBS: Final = frozenset({"run", "ask", "schedule"})
 """The commands that take a prompt: they use up a draft, or replace it."""
 
 
@@ -25,7 +25,8 @@ class Draft:
     """``verb`` is ``run`` or ``ask``; the next three are as in their options, ``*`` for any machine.
 
     ``files`` is the key of its files (``held_files.py``); ``question`` the outbox row that asked for the prompt: a
-    reply in a thread under that message is the prompt too.
+    reply in a thread under that message is the prompt too. ``prefix`` comes before the options: when a schedule is
+    due. Without a repository there are no options.
     """
 
     verb: str
@@ -34,10 +35,12 @@ class Draft:
     agent: str
     files: str = ""
     question: int = 0
+    prefix: str = ""
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
-        return f"repo={self.repo} on={self.machine} agent={self.agent} -- {prompt}"
+        options = f"repo={self.repo} on={self.machine} agent={self.agent} -- " if self.repo else ""
+        return f"{self.prefix} {options}{prompt}".lstrip()
 
 
 def keep(tx: Tx, chat: ChatRef, person: PersonId, draft: Draft) -> None:

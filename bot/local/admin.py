@@ -12,7 +12,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets, edit_fleet, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused, Unavailable
@@ -186,6 +188,24 @@ def digest(options: argparse.Namespace, home: Path) -> int:
     from bot.chats.console.render import render
 
     _out(render(digest_card(made, config.isolation), lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
+    return 0
+
+
+def schedules(options: argparse.Namespace, home: Path) -> int:
+    """The schedules, without a controller: then none of them starts."""
+    from bot.cards import shown
+    from bot.schedules.cards import plain, schedule_line
+    from fleet.store import schedules as rows
+    from fleet.zones import machine_zone
+
+    with _open(home) as store:
+        listed = asyncio.run(store.read(rows.listed))
+    now = SystemClock().now_us()
+    if options.json:
+        _json({"v": 1, "schedules": [plain(schedule, now) for schedule in listed]})
+        return 0
+    for schedule in listed:
+        _out(shown(schedule_line(schedule, ZoneInfo(machine_zone()), now)))
     return 0
 
 

@@ -24,6 +24,7 @@ from fleet.zones import known_zone, nearest_zone
 
 EXAMPLE: Final = "every weekday 02:00 Europe/Berlin run WORDS"
 _LONGEST_US: Final = 366 * 24 * HOUR_US
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _UNITS_US: Final = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1_000_000),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), MINUTE_US),
@@ -266,6 +267,8 @@ class _Parts:
             day = date(*(int(dated.group(part)) for part in (1, 2, 3)))
         except ValueError:
             raise not_understood(word, "It is no date.") from None
+        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            raise not_understood(word, f"It is no date from {_FIRST_YEAR} to {_LAST_YEAR}.")
         if dated.group(4):
             self.cursor.left.insert(0, dated.group(4))
         return self._at(day)

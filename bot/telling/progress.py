@@ -15,6 +15,7 @@ from fleet.events import (
     GateOpened,
     LinkChanged,
     Recorded,
+    ScheduleDue,
     SessionPlaced,
     SnapshotMade,
     ToolCallEnded,
@@ -96,6 +97,7 @@ class Progress:
     said: str = ""
     claim: str = ""
     link_down: str = ""
+    schedule: str = ""
     reds: int = 0
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
@@ -108,6 +110,8 @@ class Progress:
             return
         self.seq = recorded.seq
         match recorded.event:
+            case ScheduleDue() as due:
+                self.schedule = due.schedule
             case SessionPlaced() as placed:
                 self.machine, self.isolation = placed.machine, Isolation(placed.isolation)
             case TurnStarted() as started:
@@ -174,6 +178,7 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
     ended = task.state in ENDS
     took = words.duration((task.updated_us if ended else now_us) - task.created_us)
     state = f"{task.state}" + (f" · turn {progress.turn}" if progress.turn else "") + f" · {took}"
+    state += f" · by {progress.schedule}" if progress.schedule else ""
     lines = [line(state)]
     if task.why:
         lines.append(line(one_line(task.why, 160)))

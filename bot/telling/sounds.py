@@ -20,6 +20,7 @@ from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId
 from fleet.store.chat import settings
 from fleet.store.core import Tx
+from fleet.zones import known_zone, machine_zone
 from gates.people import console_owner, who
 
 DAY_MINUTES: Final = 24 * 60
@@ -55,16 +56,16 @@ _FINAL: Final = frozenset({Sound.BAD_END, Sound.GOOD_END})
 
 @dataclass(frozen=True, slots=True)
 class SoundSettings:
-    """What a person set. Quiet hours are minutes of the day in ``zone``; equal ones mean none."""
+    """What a person set. Quiet hours are minutes of the day in ``zone`` (empty: the machine's); equal: none."""
 
     level: Level = Level.MINE
     quiet_from: int = 0
     quiet_to: int = 0
-    zone: str = "UTC"
+    zone: str = ""
 
     def quiet(self, now_us: int) -> bool:
         """Whether it is a quiet hour."""
-        here = datetime.fromtimestamp(now_us / 1_000_000, UTC).astimezone(ZoneInfo(self.zone))
+        here = datetime.fromtimestamp(now_us / 1_000_000, UTC).astimezone(ZoneInfo(self.zone or machine_zone()))
         minute = here.hour * 60 + here.minute
         if self.quiet_from <= self.quiet_to:
             return self.quiet_from <= minute < self.quiet_to
@@ -87,6 +88,15 @@ def sound_settings(tx: Tx, config: FleetConfig, person: PersonId) -> SoundSettin
 def save_sound_settings(tx: Tx, config: FleetConfig, person: PersonId, wish: SoundSettings) -> None:
     """Saves it, for all chats that the person uses."""
     settings.put(tx, _key(config, person), "" if wish == SoundSettings() else json.dumps(asdict(wish)))
+
+
+def zone_of(tx: Tx, config: FleetConfig, person: str) -> ZoneInfo:
+    """The zone of a person's clock (``str(PersonId)``): the one they set, else the machine's."""
+    try:
+        wish = sound_settings(tx, config, PersonId.parse(person))
+    except ValueError:
+        wish = SoundSettings()
+    return ZoneInfo(known_zone(wish.zone) or machine_zone())
 
 
 def audible(tx: Tx, config: FleetConfig, chat: ChatRef, requester: str, sound: Sound) -> bool:

@@ -7,6 +7,7 @@ from fleet.events.gates import GateClosed, GateClosedV2, GateClosedV3, GateOpene
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
+from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet
 from fleet.events.sessions import (
     SPOOL_STALLED,
     LinkChanged,
@@ -64,6 +65,9 @@ __all__ = [
     "Recorded",
     "Redact",
     "Refs",
+    "ScheduleDue",
+    "ScheduleMoved",
+    "ScheduleSet",
     "SessionEnded",
     "SessionPlaced",
     "SnapshotMade",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint
 
-from fleet.store import lock_tables
+from fleet.store import lock_tables, schedule_tables
 from fleet.store.columns import (
     added_number,
     added_text,
@@ -23,7 +23,7 @@ from fleet.store.columns import (
     text,
 )
 
-__all__ = ["lock_tables", "metadata"]
+__all__ = ["lock_tables", "metadata", "schedule_tables"]
 
 meta = Table("meta", metadata, key("key"), text("value"))
 

@@ -15,6 +15,7 @@ from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
+from bot.schedules.beats import Beats
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
 from fleet.config import parse_fleet
@@ -33,6 +34,7 @@ from fleet.events import (
 from fleet.exits import Exited
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import Isolation, Session, TaskState, TurnCause
+from fleet.schedule.timer import Timer
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
@@ -137,13 +139,17 @@ async def house(directory: Path, fleet_toml: str = FLEET, *, slack: bool = False
         locks = LockService(store, supervisor.clock)
         context = Context(store, lambda: config, registry, fleet, directory, locks)
         core = ChatCore(context, outbox, supervisor)
+        beats = Beats(context, outbox, Timer(context.clock).alarm("schedules"))
         notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=directory / "files")
         deliverer = Deliverer(outbox, (phone,), supervisor)
         deliverer.start()
         await notifier.start()
         await core.start()
         try:
-            yield House(directory, store, config, fleet, phone, core, notifier, deliverer, supervisor, outbox)
+            there = House(
+                directory, store, config, fleet, phone, core, notifier, deliverer, supervisor, outbox, beats
+            )
+            yield there
         finally:
             await core.close()
             await notifier.close()

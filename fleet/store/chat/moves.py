@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select, update
 
 from fleet.store.core import Tx
+from fleet.store.schedule_tables import schedules
 from fleet.store.tables import actions, cards, outbox, tasks
 
 MOVED = "moved"
@@ -12,7 +13,7 @@ MOVED = "moved"
 
 
 def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
-    """Moves tasks, buttons, cards and waiting rows to chat ``new``.
+    """Moves tasks, schedules, buttons, cards and waiting rows to chat ``new``.
 
     Messages keep no id there, since the platform numbers them anew: a card's next change comes as a new message.
     """
@@ -20,7 +21,7 @@ def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
     tx.connection.execute(
         delete(cards).where(cards.c.adapter == adapter, cards.c.chat == old, cards.c.card_key.in_(there))
     )
-    for table in (tasks, actions, cards, outbox):
+    for table in (tasks, actions, cards, outbox, schedules):
         mine = (table.c.adapter == adapter) & (table.c.chat == old)
         if table is outbox or table is cards:
             stale = MOVED if table is cards else ""

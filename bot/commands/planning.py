@@ -1,0 +1,191 @@
+"""Makes a schedule from words: asks for what is missing, one question at a time, by buttons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from bot import words as phrases
+from bot.cards import Action, Card, Tone, line
+from bot.commands import choose
+from bot.commands.common import reply
+from bot.hearing.drafts import Draft
+from bot.outbox.posting import Posts
+from bot.parse import run_request
+from bot.registry import Call, Context, Effect
+from bot.schedules import cards, rules
+from bot.schedules.words import EXAMPLE, Need, ScheduleRequest, read
+from bot.telling import sounds
+from fleet.errors import Misused, Refused
+from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
+from fleet.schedule.times import next_after
+from fleet.store import schedules
+from fleet.store.chat import cards as card_rows
+from fleet.store.core import Tx
+from gates.people import Right, may
+
+_WHEN = ("in 1 hour", "tomorrow 7:00", "every weekday 9:00", "every day 2:00", "every hour")
+_TIMES = ("2:00", "7:00", "9:00", "12:00", "18:00", "22:00")
+
+
+async def plan(context: Context, call: Call, text: str, old: Schedule | None) -> Effect:
+    """A schedule from words: asked for what is missing, confirmed, or made. ``old``: the one that is edited."""
+    config, now = context.config(), context.clock.now_us()
+    zone = await context.store.read(lambda tx: sounds.zone_of(tx, config, call.actor))
+    request = read(text, now, old.zone if old else zone.key)
+    if old is not None:
+        request = _filled(request, old)
+    if call.message.files:
+        raise Misused(
+            attempted="make a schedule", cause="a schedule takes no files", hint="Put them into the repository."
+        )
+    if request.need is not Need.NOTHING:
+        return reply(call, _ask_when(request))
+    if request.job is None:
+        return reply(call, _ask_job(request))
+    asked = run_request(request.words)
+    verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
+    question = choose.missing(config, verb, asked, context.control.machines())
+    if question is not None:
+        return choose.asking(call, question, had_words=bool(asked.prompt))
+    repo = choose.pick("repository", "repo=", asked.repo, sorted(config.repos))
+    agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
+    machine = choose.pick_machine(config, asked.machine)
+    if not asked.prompt:
+        draft = Draft("schedule", repo, machine, agent, prefix=verb.removeprefix("schedule "))
+        return choose.awaiting_words(context, call, draft)
+    work = Work(request.job, repo, agent, "" if machine == choose.ANY else machine, asked.prompt)
+    assert request.spec is not None
+    named = request.zone or (old.zone if old else zone.key)
+    if request.job is Job.RUN and not request.yes:
+        gap = rules.shortest_gap_us(request.spec, ZoneInfo(named), now)
+        if 0 < gap < rules.SHORT_US:
+            return reply(call, _ask_yes(request, gap, old))
+    return partial(_made, context, call, replace(request, zone=named), work=work, old=old, mine=zone)
+
+
+def _made(
+    context: Context,
+    call: Call,
+    request: ScheduleRequest,
+    posts: Posts,
+    *,
+    work: Work,
+    old: Schedule | None,
+    mine: ZoneInfo,
+) -> None:
+    tx, now, config = posts.tx, context.clock.now_us(), context.config()
+    assert request.spec is not None
+    next_us = next_after(request.spec, ZoneInfo(request.zone), now) or 0
+    if old is None:
+        made = schedules.create(
+            tx,
+            owner=call.actor,
+            channel=call.message.chat,
+            spec=request.spec,
+            zone=request.zone,
+            work=work,
+            overlap=request.overlap,
+            next_us=next_us,
+        )
+    else:
+        found = changeable(tx, call, old.id)
+        made = replace(found, spec=request.spec, zone=request.zone, work=work, overlap=request.overlap)
+        made = schedules.edit(
+            tx, replace(made, next_us=next_us if made.state is ScheduleState.ACTIVE else 0), call.actor
+        )
+    title = "changed" if old else "scheduled"
+    show(posts, call, cards.schedule_card(made, title, mine, now, config.isolation, every=False))
+
+
+def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
+    """What new words leave out stays as it was."""
+    work = old.work
+    if request.job is None:
+        options = f"repo={work.repo} on={work.machine or choose.ANY} agent={work.agent} -- {work.prompt}"
+        request = replace(request, job=work.job, words=options)
+    if request.need is Need.WHEN and request.words:
+        request = replace(request, spec=old.spec, need=Need.NOTHING, zone=request.zone or old.zone)
+    return replace(request, overlap=request.overlap if request.overlap is Overlap.QUEUE else old.overlap)
+
+
+# --- what is still to be said -----------------------------------------------------------------------------
+
+
+def _head(request: ScheduleRequest) -> str:
+    """When, as it was typed, and the options with it."""
+    queue = str(request.overlap) if request.overlap is Overlap.QUEUE else ""
+    return " ".join(filter(None, ("yes" if request.yes else "", request.head, request.zone, queue)))
+
+
+def _ask_when(request: ScheduleRequest) -> Card:
+    """Buttons for the time: each is the same command with one in it."""
+    tail = " ".join(filter(None, (_tail_options(request), str(request.job or ""), request.words)))
+    offered = _WHEN if request.need is Need.WHEN else tuple(f"{request.head} {time}" for time in _TIMES)
+    labels = _WHEN if request.need is Need.WHEN else _TIMES
+    return Card(
+        line("When?" if request.need is Need.WHEN else f"{request.head.capitalize()}, at what time?"),
+        (line(f"Or write it: /schedule {EXAMPLE}"),),
+        actions=tuple(
+            Action(label, f"/schedule {when} {tail}".strip()) for label, when in zip(labels, offered, strict=True)
+        ),
+        tone=Tone.WAITING,
+        choice=True,
+    )
+
+
+def _tail_options(request: ScheduleRequest) -> str:
+    return " ".join(filter(None, (request.zone, "queue" if request.overlap is Overlap.QUEUE else "")))
+
+
+def _ask_job(request: ScheduleRequest) -> Card:
+    head = _head(request)
+    return Card(
+        line("What should it do?"),
+        actions=(
+            Action("Run a change", f"/schedule {head} run"),
+            Action("Ask a question", f"/schedule {head} ask"),
+        ),
+        tone=Tone.WAITING,
+        choice=True,
+    )
+
+
+def _ask_yes(request: ScheduleRequest, gap_us: int, old: Schedule | None) -> Card:
+    a_day = 24 * 60 * 60_000_000 // gap_us
+    edit = f"edit {old.id} " if old else ""
+    again = f"/schedule {edit}{_head(replace(request, yes=True))} {request.job} {request.words}"
+    return Card(
+        line(f"A task every {phrases.about(gap_us)}?"),
+        (line(f"That is up to {a_day:,} tasks a day. Nothing is scheduled yet."),),
+        actions=(Action("Yes, schedule it", again),),
+        tone=Tone.WAITING,
+        choice=True,
+    )
+
+
+def changeable(tx: Tx, call: Call, named: str) -> Schedule:
+    """The schedule, when this person may change it: their own, or anybody's for an admin."""
+    if not named:
+        known = ", ".join(schedule.id for schedule in schedules.listed(tx)[:8]) or "none"
+        raise Misused(attempted="change a schedule", cause="no schedule is named", hint=f"There are: {known}")
+    found = schedules.find(tx, named.split(maxsplit=1)[0])
+    if found.state in (ScheduleState.DELETED, ScheduleState.DONE):
+        raise Refused(attempted=f"change {found.id}", cause=f"it is {found.state}")
+    if found.owner != call.actor and not may(call.person, Right.MANAGE):
+        raise Refused(
+            attempted=f"change {found.id}",
+            cause="it is somebody else's",
+            hint="Its owner or an admin can change it.",
+        )
+    return found
+
+
+def show(posts: Posts, call: Call, card: Card) -> None:
+    """In place of the card whose button was pressed, else as a new one."""
+    pressed = card_rows.by_put(posts.tx, call.put) if call.put else None
+    if pressed is None or call.message.chat != pressed.chat:
+        posts.post(call.message.chat, card)
+    else:
+        posts.repost(pressed.chat, card, key=pressed.key, soon=True)

@@ -1,0 +1,43 @@
+"""A new task and its card, in one transaction: for a person's words, and for a schedule that is due."""
+
+from __future__ import annotations
+
+from bot.cards import task_key
+from bot.outbox.posting import Posts
+from bot.registry import Context
+from bot.telling.progress import Progress, progress_card
+from fleet.model import ChatRef, Task, TaskMode
+from fleet.store import tasks
+
+
+def request_task(
+    context: Context,
+    posts: Posts,
+    *,
+    repo: str,
+    agent: str,
+    machine: str,
+    prompt: str,
+    mode: TaskMode,
+    requester: str,
+    origin: ChatRef,
+    retry_of: str = "",
+    schedule: str = "",
+) -> Task:
+    """The task, queued; the dispatcher hears of it after the commit. ``schedule``: the one that asks for it."""
+    tx = posts.tx
+    task = tasks.create_task(
+        tx,
+        repo=repo,
+        agent=agent,
+        machine=machine,
+        prompt=prompt,
+        mode=mode,
+        requester=requester,
+        origin=origin,
+        retry_of=retry_of,
+    )
+    card = progress_card(task, Progress(schedule=schedule), context.config().isolation, tx.now_us())
+    posts.post(origin, card, key=task_key(task.id), task=task.id)
+    tx.after_commit(lambda: context.control.wake(task.id))
+    return task

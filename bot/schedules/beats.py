@@ -1,0 +1,209 @@
+"""Starts what is due: the slot's row, the task's row and the card's row in one transaction, so once or not at all.
+
+Times that nobody saw (the controller was down) are lost but one: it runs now, and says how many it stands for.
+While the last run is open, a slot is skipped or queued, and that is shown. Nothing is remembered between two looks.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from bot.cards import Action, Card, Tone, footed, line
+from bot.outbox.posting import Outbox, Posts
+from bot.registry import Context
+from bot.requesting import request_task
+from bot.schedules import cards, rules
+from bot.telling import sounds
+from bot.telling.sounds import Sound
+from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
+from fleet.failpoints import failpoint
+from fleet.model import AIRBOSS, ENDS, Task, TaskMode, TaskState
+from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome
+from fleet.schedule.spec import MINUTE_US
+from fleet.schedule.timer import Alarm
+from fleet.schedule.times import due_between, next_after
+from fleet.store import schedules, tasks
+from fleet.store.chat import cards as card_rows
+from fleet.store.core import Tx
+
+BAD_IN_A_ROW: Final = 3
+_QUEUED: Final = 10
+"""As many slots wait for the run before them; more are skipped."""
+
+_COUNTED: Final = 1_000
+_LATE_US: Final = 2 * MINUTE_US
+"""A run that starts later than this after its time says so."""
+
+
+class Beats:
+    """Looks when the alarm rings: at the next time of any schedule, and after what may change one."""
+
+    def __init__(self, context: Context, outbox: Outbox, alarm: Alarm) -> None:
+        self._context, self._outbox, self._alarm = context, outbox, alarm
+        self._store, self._clock = context.store, context.clock
+        self._store.observe(self._observe)
+
+    def _observe(self, tx: Tx, recorded: Recorded) -> None:
+        match recorded.event:
+            case TaskMoved(new=new) if new in ENDS:
+                tx.after_commit(self._alarm.ring)
+            case ScheduleSet() | ScheduleMoved() | ConfigReloaded():
+                tx.after_commit(self._alarm.ring)
+            case _:
+                pass
+
+    async def run(self) -> None:
+        """Until cancelled; whatever it raises, the supervisor starts it again, from the store."""
+        while True:
+            self._alarm.set(await self.look())
+            await self._alarm.rung()
+
+    async def look(self) -> int | None:
+        """Starts all that is due now; returns when to look again, ``None``: when something changes."""
+        await self._end_runs()
+        now = self._clock.now_us()
+        await self._pause_wrong()
+        for schedule in await self._store.read(lambda tx: schedules.due(tx, now)):
+            await self._beat(schedule, now)
+        return await self._store.read(schedules.next_due_us)
+
+    # --- what a schedule needs is gone --------------------------------------------------------------------
+
+    async def _pause_wrong(self) -> None:
+        config = self._context.config()
+        active = [s for s in await self._store.read(schedules.listed) if s.state is ScheduleState.ACTIVE]
+        for schedule in active:
+            if why := rules.wrong(config, schedule):
+                await self._store.write(partial(self._pause, schedule=schedule, why=why))
+
+    def _pause(self, tx: Tx, schedule: Schedule, why: str) -> None:
+        found = schedules.get(tx, schedule.id)
+        if found.state is ScheduleState.ACTIVE:
+            paused = schedules.move(tx, found, ScheduleState.PAUSED, why, AIRBOSS)
+            self._ask(self._outbox.open(tx), paused, why)
+
+    def _ask(self, posts: Posts, paused: Schedule, why: str) -> None:
+        """Says that it is paused, once, with what a person can do."""
+        config = self._context.config()
+        card = Card(
+            line(f"{paused.id} · paused"),
+            (line(f"{why[:1].upper()}{why[1:]}."), cards.what_line(paused)),
+            actions=(
+                Action("Resume", f"/schedule resume {paused.id}", once=False),
+                Action("Delete", f"/schedule delete {paused.id}"),
+            ),
+            footer=footed(config.isolation),
+            tone=Tone.WAITING,
+            mention=paused.owner,
+        )
+        ping = sounds.audible(posts.tx, config, paused.channel, paused.owner, Sound.WAITS)
+        posts.post(paused.channel, sounds.addressed(config, card), ping=ping)
+
+    # --- a run has ended ----------------------------------------------------------------------------------
+
+    async def _end_runs(self) -> None:
+        if await self._store.read(schedules.ended_runs):
+            await self._store.write(self._count_ends)
+
+    def _count_ends(self, tx: Tx) -> None:
+        posts = self._outbox.open(tx)
+        for schedule, end in schedules.ended_runs(tx):
+            self._count_end(posts, schedule, end)
+
+    def _count_end(self, posts: Posts, schedule: Schedule, end: TaskState) -> Schedule:
+        """Notes a run's end; pauses after three bad ones, and starts what waited for it."""
+        tx = posts.tx
+        counted = schedules.count_end(tx, schedule, end)
+        if counted.bad_ends >= BAD_IN_A_ROW and counted.state is ScheduleState.ACTIVE:
+            why = f"{counted.bad_ends} runs in a row ended badly; the last, {counted.last_task}, {end}"
+            counted = schedules.move(tx, counted, ScheduleState.PAUSED, why, AIRBOSS)
+            self._ask(posts, counted, why)
+        waiting = schedules.queued(tx, counted.id)
+        live = counted.state in (ScheduleState.ACTIVE, ScheduleState.DONE)
+        if waiting and live and not rules.wrong(self._context.config(), counted):
+            task = self._start(posts, counted)
+            counted = schedules.start_queued(tx, counted, waiting[0], task.id)
+        return counted
+
+    # --- a slot is due --------------------------------------------------------------------------------------
+
+    async def _beat(self, schedule: Schedule, now_us: int) -> None:
+        zone = ZoneInfo(schedule.zone)
+        following = next_after(schedule.spec, zone, now_us) or 0
+        missed = due_between(schedule.spec, zone, schedule.next_us, now_us, _COUNTED)
+        failpoint("slot-due")
+        await self._store.write(
+            partial(self._take, schedule=schedule, next_us=following, missed=missed, now_us=now_us)
+        )
+        failpoint("slot-taken")
+
+    def _take(self, tx: Tx, schedule: Schedule, next_us: int, missed: int, now_us: int) -> None:
+        found = schedules.get(tx, schedule.id)
+        if found != schedule:
+            return  # somebody changed it meanwhile: the next look sees it as it is
+        posts = self._outbox.open(tx)
+        take = partial(schedules.take, tx, next_us=next_us, now_us=now_us, missed=missed)
+        if found.open_task and (open_task := tasks.task(tx, found.open_task)).state in ENDS:
+            found = self._count_end(posts, found, open_task.state)
+            if found.state is not ScheduleState.ACTIVE:
+                return
+        if found.open_task:
+            waits = found.overlap is Overlap.QUEUE and len(schedules.queued(tx, found.id)) < _QUEUED
+            taken = take(found, SlotOutcome.QUEUED if waits else SlotOutcome.SKIPPED)
+            self._show_overlap(posts, taken, waits=waits)
+        else:
+            task = self._start(posts, found)
+            taken = take(found, SlotOutcome.STARTED, task=task.id)
+            self._say_late(posts, found, task, missed, now_us)
+        if not next_us:
+            schedules.move(tx, taken, ScheduleState.DONE, "", AIRBOSS)
+
+    def _start(self, posts: Posts, schedule: Schedule) -> Task:
+        work = schedule.work
+        return request_task(
+            self._context,
+            posts,
+            repo=work.repo,
+            agent=work.agent,
+            machine=work.machine,
+            prompt=work.prompt,
+            mode=TaskMode.ASK if work.job is Job.ASK else TaskMode.CHANGE,
+            requester=schedule.owner,
+            origin=schedule.channel,
+            schedule=schedule.id,
+        )
+
+    def _say_late(self, posts: Posts, schedule: Schedule, task: Task, missed: int, now_us: int) -> None:
+        """Says that a run is late, and how many times it stands for."""
+        if not missed and now_us - schedule.next_us < _LATE_US:
+            return
+        config = self._context.config()
+        zone = sounds.zone_of(posts.tx, config, schedule.owner)
+        times = f"At least {missed + 1}" if missed == _COUNTED else str(missed + 1)
+        every = f"{times} times since then: {task.id} is the one run for all of them."
+        card = Card(
+            line(f"{schedule.id} · late"),
+            (
+                line(f"It was due {cards.moment(schedule.next_us, zone, now_us)}, while the controller was down."),
+                line(every if missed else f"{task.id} runs now."),
+            ),
+            footer=footed(config.isolation, f"times in {zone.key}"),
+        )
+        posts.post(schedule.channel, card, task=task.id)
+
+    def _show_overlap(self, posts: Posts, schedule: Schedule, *, waits: bool) -> None:
+        """One card for all slots that met the same open run, changed in place."""
+        queued = len(schedules.queued(posts.tx, schedule.id))
+        counts = [f"{queued} waiting" if queued else "", f"{schedule.skipped} skipped" if schedule.skipped else ""]
+        card = Card(
+            line(f"{schedule.id} · {'waits' if waits else 'skipped'}: {schedule.open_task} is still open"),
+            (line(" · ".join(filter(None, counts))),),
+            footer=footed(self._context.config().isolation),
+        )
+        key = f"overlap:{schedule.id}:{schedule.open_task}"
+        if card_rows.at(posts.tx, key, schedule.channel) is None:
+            posts.post(schedule.channel, card, key=key, task=schedule.open_task)
+        else:
+            posts.repost(schedule.channel, card, key=key)
