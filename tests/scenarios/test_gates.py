@@ -57,7 +57,7 @@ async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(t
     async with house.open() as judge:
         candidate = await judge.candidate()
         with (
-            injected(Fault(Point.FILE_WRITE, first=2, times=100)),
+            injected(Fault(Point.FILE_WRITE, first=3, times=100)),
             pytest.raises(DiskFull, match="No space left on device"),
         ):
             await judge.pipeline.judge(candidate)
