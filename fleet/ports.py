@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from fleet.agent_events import Decision, Happening, Ruling
+from fleet.agent_events import Asked, Decision, Happening, Ruling
 from fleet.exits import Exit
 from fleet.isolation import UNWALLED, RunIsolation
 from fleet.limits import InForce, Reached, RunLimits
@@ -333,7 +333,7 @@ class Gatekeeper(Protocol):
     async def abandon(self, task: str) -> None:
         """Ends what runs for a task that a person stopped; its judgement then ends and does not count."""
 
-    def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
+    def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
         """Answers an agent's ``Asked`` immediately: allow, deny, or ask a person."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
@@ -121,11 +120,11 @@ class Pipeline:
                 with contextlib.suppress(Unavailable, Misconfigured):
                     await self._executors.gate(run.machine).stop(run.pipe)
 
-    def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
-        """The answer to an agent's ``Asked``. Anything that is not understood is denied."""
+    def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
+        """The answer to an agent's request; denied when no rules are configured for it."""
         config = self._config()
         agent, repo = config.agents.get(session.agent), config.repos.get(task.repo)
-        if not isinstance(asked, Asked) or agent is None or repo is None:
+        if agent is None or repo is None:
             return Deny("denied: fleet.toml does not list this task's agent or repository")
         if task.mode is TaskMode.ASK and asked.paths:
             return Deny("this task only asks a question: it may not edit anything")

@@ -10,11 +10,12 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from tests.circles import circles
 from tests.file_writes import file_writes
 from tests.plain_names import loop_names, shared_names
 from tests.transaction_functions import breaches
@@ -335,15 +336,34 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
 
 def cycles(sources: Sequence[Source]) -> Iterator[Finding]:
     """Modules that import each other, through whatever others, types and imports inside functions included."""
-    modules = {_module(source.path): source for source in sources if source.package in MAY_IMPORT}
-    asks = {module: _asked(module, source, modules) for module, source in modules.items()}
-    reach = {module: _reach(module, asks) for module in modules}
-    told: set[str] = set()
-    for module in sorted(modules):
-        circle = {other for other in reach[module] if module in reach[other]}
-        if circle and module not in told:
-            told |= circle
-            yield Finding(modules[module].path, "cycles", f"these import each other: {', '.join(sorted(circle))}")
+    modules = _modules(sources)
+    for circle in circles({module: _asked(module, source, modules) for module, source in modules.items()}):
+        yield Finding(modules[circle[0]].path, "cycles", f"these import each other: {', '.join(circle)}")
+
+
+def folder_cycles(sources: Sequence[Source]) -> Iterator[Finding]:
+    """Folders that import each other, directly or through others. A folder and one inside it are no pair: the files
+    of ``bot/`` itself are both what its folders share and what connects them."""
+    modules = _modules(sources)
+    arrows: dict[str, set[str]] = {_folder(source): set() for source in modules.values()}
+    for module, source in modules.items():
+        here = _folder(source)
+        there = {_folder(modules[asked]) for asked in _asked(module, source, modules)}
+        arrows[here] |= {folder for folder in there if not _nested(here, folder)}
+    for circle in circles(arrows):
+        yield Finding(circle[0], "folders", f"these import each other: {', '.join(circle)}")
+
+
+def _modules(sources: Sequence[Source]) -> dict[str, Source]:
+    return {_module(source.path): source for source in sources if source.package in MAY_IMPORT}
+
+
+def _folder(source: Source) -> str:
+    return source.path.rsplit("/", 1)[0]
+
+
+def _nested(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _module(path: str) -> str:
@@ -358,17 +378,6 @@ def _asked(module: str, source: Source, modules: Collection[str]) -> set[str]:
         prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
         asked.update([next((prefix for prefix in prefixes if prefix in modules), module)])
     return asked - {module}
-
-
-def _reach(start: str, asks: Mapping[str, set[str]]) -> set[str]:
-    """Every module that this one imports, directly or through others; itself only when it is in a circle."""
-    found: set[str] = set()
-    left = list(asks[start])
-    while left:
-        if (module := left.pop()) not in found:
-            found.add(module)
-            left += asks[module]
-    return found
 
 
 def addresses(path: str, text: str, places: tuple[str, ...]) -> Iterator[Finding]:
@@ -396,4 +405,4 @@ def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Fi
             sources.append(source)
             for rule in RULES:
                 found += rule(source)
-    return found + list(cycles(sources)) + list(class_names(sources))
+    return found + list(cycles(sources)) + list(folder_cycles(sources)) + list(class_names(sources))

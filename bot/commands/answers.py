@@ -17,6 +17,7 @@ from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import buttons as button_rows
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind, ApprovalScope
 from gates.people import Right, demand
 from gates.rulings import grants
 
@@ -44,17 +45,17 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         if isinstance(asked, list):
             _show(context, call, posts, asked)
             return
-        if asked.kind == "stall":
+        if asked.kind is ApprovalKind.STALL:
             raise Refused(
                 attempted=f"{verb} {asked.id}",
                 cause="a turn that stopped early cannot be approved or denied",
                 hint=f"/go {asked.task} lets the agent continue, /judge {asked.task} runs the gates on its work "
                 f"as it is, /stop {asked.task} ends the task.",
             )
-        right = Right.RELEASE if asked.kind == "hold" else Right.APPROVE
+        right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
         _demand_shown(tx, call, asked, allow=allow)
-        scope, reason = _scope(asked, rest) if allow else ("", rest)
+        scope, reason = _scope(asked, rest) if allow else (ApprovalScope.ONCE, rest)
         if allow and asked.questions and not reason:
             raise Misused(
                 attempted=f"answer {asked.id}",
@@ -106,22 +107,29 @@ def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> 
     posts.post(call.message.chat, waiting.list_card(posts.tx, "Which one? Nothing decided yet", every, page))
 
 
-def _scope(asked: Approval, rest: str) -> tuple[str, str]:
+def _scope(asked: Approval, rest: str) -> tuple[ApprovalScope, str]:
     """Whether the approval is for the whole session, and the other words."""
     head, _, more = rest.partition(" ")
-    if asked.kind == "permission" and not asked.questions and head.lower() == "session":
-        return "session", more.strip()
-    return "", rest
+    if asked.kind is ApprovalKind.PERMISSION and not asked.questions and head.lower() == "session":
+        return ApprovalScope.SESSION, more.strip()
+    return ApprovalScope.ONCE, rest
 
 
 def settle(
-    context: Context, call: Call, posts: Posts, asked: Approval, *, allow: bool, reason: str, scope: str = ""
+    context: Context,
+    call: Call,
+    posts: Posts,
+    asked: Approval,
+    *,
+    allow: bool,
+    reason: str,
+    scope: ApprovalScope = ApprovalScope.ONCE,
 ) -> None:
     """Stores a person's decision, updates the cards, and confirms it."""
     tx, answer = posts.tx, allow and bool(asked.questions)
     said = asks.chosen(asked, reason) if answer else reason
     decided = approvals.decide(tx, asked.id, allow, call.actor, said, scope=scope, answer=answer)
-    if scope == "session":
+    if scope is ApprovalScope.SESSION:
         grants.grant(tx, asked, call.actor)
     task = tasks.task(tx, asked.task)
     card = asks.decided_card(task, decided, call.person.name, footer(task, Progress(), context.config().isolation))

@@ -25,6 +25,7 @@ from fleet.flight import notes
 from fleet.flight.notes import Reach
 from fleet.model import Task
 from fleet.store import approvals, sessions, tasks
+from fleet.store.states import ApprovalKind
 from gates.people import Right, demand, may
 
 _DURATION = re.compile(r"(\d{1,4})\s*(m|min|minutes?|h|hours?|d|days?)?$", re.IGNORECASE)
@@ -77,7 +78,9 @@ def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: app
     """The card that asked for approval loses its buttons, and says why."""
     base = footer(task, Progress(), context.config().isolation)
     who = "you" if call.actor == task.requester else call.person.name
-    title = line(f"{task.id} · {'continues' if held.kind == 'stall' else 'withdrawn'}: {who} sent a message")
+    title = line(
+        f"{task.id} · {'continues' if held.kind is ApprovalKind.STALL else 'withdrawn'}: {who} sent a message"
+    )
     card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
     for key in (asks.key(held), asks.reminder_key(held)):
         buttons.change(posts, key, card)

@@ -22,6 +22,7 @@ from fleet.questions import Question
 from fleet.store import sessions
 from fleet.store.approvals import EXPIRED, Approval
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.untrusted import Untrusted, clean
 
 APPROVES: Final = "Approving covers this command line, not the files it reads"
@@ -82,9 +83,9 @@ def binding(asked: Approval) -> str:
 
 def ask_card(tx: Tx, task: Task, asked: Approval, context: AskContext) -> Card:
     """What waits, as a message with buttons."""
-    if asked.kind == "hold":
+    if asked.kind is ApprovalKind.HOLD:
         return _hold_card(task, asked, context)
-    if asked.kind == "stall":
+    if asked.kind is ApprovalKind.STALL:
         return _stall_card(tx, task, asked, context)
     if asked.questions:
         return _question_card(task, asked, context)
@@ -104,7 +105,7 @@ def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
     if asked.decision == "deny" and asked.decided_why == EXPIRED:
         return _expired_card(task, asked, base)
     verb = _VERBS.get(asked.decision, asked.decision)
-    scope = " for this session" if asked.scope == "session" else ""
+    scope = " for this session" if asked.scope is ApprovalScope.SESSION else ""
     said = "“{}”" if asked.decision == "answer" else "{}"
     before, _, after = said.partition("{}")
     why = (line(before, one_line(asked.decided_why, 300), after),) if asked.decided_why else ()
@@ -290,9 +291,9 @@ def _where(task: Task, asked: Approval, context: AskContext) -> tuple[Field, ...
 
 def what(asked: Approval) -> str:
     """Exactly what would be done."""
-    if asked.kind == "hold":
+    if asked.kind is ApprovalKind.HOLD:
         return f"the change {words.short(asked.commit)}"
-    if asked.kind == "stall":
+    if asked.kind is ApprovalKind.STALL:
         return asked.reason
     if asked.questions:
         return " / ".join(question.text for question in questions.from_json(asked.questions))

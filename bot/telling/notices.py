@@ -24,6 +24,7 @@ from fleet.events import (
     PipeEnded,
     ReceiptIssued,
     Recorded,
+    Taken,
     TaskMoved,
     TurnClosed,
     TurnClosedV1,
@@ -34,6 +35,7 @@ from fleet.model import Isolation, Task, TaskState
 from fleet.store import approvals, recent, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind
 from fleet.untrusted import Untrusted
 from fleet.verdict import GateOutcome, Outcome
 
@@ -108,7 +110,7 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
             held = recent.last_hold(tx, task.id)
             return _closed(task, held, context, base) if held is not None else []
         case PersonSaid(taken=taken, text=text):
-            how = "reached the running turn" if taken == "steered" else "starts the agent's next turn"
+            how = "reached the running turn" if taken is Taken.STEERED else "starts the agent's next turn"
             title = line(f"{task.id} · your message {how}")
             return [Notice(Card(title, (line(one_line(text, 120)),), footer=base))]
         case LinkChanged(up=False, why=why):
@@ -212,7 +214,7 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
     why = (line(one_line(reason, 300)),) if reason else ()
     match moved.new:
         case TaskState.HELD:
-            holds = [approval for approval in approvals.waiting(tx, task.id) if approval.kind == "hold"]
+            holds = [approval for approval in approvals.waiting(tx, task.id) if approval.kind is ApprovalKind.HOLD]
             return [_asking(tx, task, hold, progress, context) for hold in holds]
         case TaskState.STALLED:
             stalled = stalls.waiting(tx, task.id)

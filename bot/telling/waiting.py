@@ -18,6 +18,7 @@ from fleet.store import sessions, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind
 from fleet.untrusted import Untrusted
 
 
@@ -74,8 +75,8 @@ def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card
 def _row(tx: Tx, asked: Approval) -> Line:
     """``a6 · t1 · Bash: make deploy · until 14:00 UTC``."""
     text = tx.store.redact(asks.what(asked)) if tx.store.redact else asks.what(asked)
-    if asked.kind in ("hold", "stall"):
-        kind, text = "held: " if asked.kind == "hold" else "stalled: ", asked.reason
+    if asked.kind in (ApprovalKind.HOLD, ApprovalKind.STALL):
+        kind, text = "held: " if asked.kind is ApprovalKind.HOLD else "stalled: ", asked.reason
     elif asked.questions:
         kind = "asks: "
     else:

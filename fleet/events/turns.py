@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from fleet.events.envelope import Event
@@ -51,13 +52,20 @@ class StallDecided(Event):
     commit: str
 
 
+class Taken(StrEnum):
+    """How the agent got a message: in its running turn, or with its next one."""
+
+    STEERED = "steered"
+    QUEUED = "queued"
+
+
 @dataclass(frozen=True, slots=True)
 class PersonSaid(Event):
-    """A person's message to a session, either ``steered`` or ``queued``."""
+    """A person's message to a session."""
 
     KIND: ClassVar[str] = "person.said"
     text: str
-    taken: str
+    taken: Taken
 
 
 @dataclass(frozen=True, slots=True)

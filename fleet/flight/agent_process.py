@@ -13,7 +13,7 @@ from typing import Final
 
 from fleet.agent_events import TurnOutcome
 from fleet.errors import Unavailable
-from fleet.events import PersonSaid, PipeStarted, Source, TurnStarted
+from fleet.events import PersonSaid, PipeStarted, Source, Taken, TurnStarted
 from fleet.failpoints import failpoint
 from fleet.flight import attachments, prompts
 from fleet.flight.follower import Follower
@@ -187,7 +187,7 @@ def _open_turn(tx: Tx, session: Session, cause: TurnCause, text: str, words: Wor
     if words is not None:
         words.take(tx, session)
         for note in words.notes:
-            said = PersonSaid(note.text, "queued")
+            said = PersonSaid(note.text, Taken.QUEUED)
             record(tx, said, session, turn=turn.id, source=Source.PERSON, actor=note.actor)
     record(tx, TurnStarted(turn.number, str(cause), text), session, turn=turn.id)
     return turn

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fleet import questions
 from fleet.agent_events import Allow, Answered, Asked, AskPerson, Decision, Deny, Ruling, TurnEnded, TurnOutcome
 from fleet.agents.lines import with_attachments
-from fleet.events import PermissionDecided, PersonSaid, PipeEnded, Source
+from fleet.events import PermissionDecided, PersonSaid, PipeEnded, Source, Taken
 from fleet.exits import Exited, Lost
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
@@ -121,7 +121,7 @@ def take_words(
     """Steers the running turn with people's messages, up to the note ``newest``; ``files`` are paths by note."""
     for note in sessions.take_notes(tx, session.id, newest):
         step = driver.say(state_of(session), with_attachments(note.text, files.get(note.id, ())))
-        said = PersonSaid(note.text, "steered")
+        said = PersonSaid(note.text, Taken.STEERED)
         record(tx, said, session, turn=turn.id, source=Source.PERSON, actor=note.actor)
         session = save(tx, session, step)
     return session

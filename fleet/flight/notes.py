@@ -18,6 +18,7 @@ from fleet.store import approvals, landings, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 from fleet.store.sessions import Note
+from fleet.store.states import ApprovalKind
 
 MORE_WAS_SAID = "a new message arrived"
 NOT_READ = "the last message was not read"
@@ -82,7 +83,7 @@ def _reach(tx: Tx, task: Task, session: Session) -> Reach:
         case TaskState.JUDGING | TaskState.LANDING:
             return Reach.BEFORE_LANDING
         case TaskState.HELD:
-            waits = any(approval.kind == "hold" for approval in approvals.waiting(tx, task.id))
+            waits = any(approval.kind is ApprovalKind.HOLD for approval in approvals.waiting(tx, task.id))
             return Reach.WITHDRAWS if waits else Reach.BEFORE_LANDING
         case TaskState.STALLED:
             return Reach.GOES_ON if stalls.waiting(tx, task.id) is not None else Reach.BEFORE_LANDING

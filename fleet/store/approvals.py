@@ -9,13 +9,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
 
 from fleet.errors import Misused, Refused
 from fleet.model import AIRBOSS, Session
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.store.tables import approvals
 
 _BY_ID = select(approvals).where(approvals.c.id == bindparam("wanted"))
@@ -49,12 +50,12 @@ class Approval:
 
     A permission binds to ``request`` (the whole input as JSON text) in ``directory``, a hold or a stall to
     ``commit`` and ``tree``. ``questions``: what the agent wants to know, as JSON (:func:`fleet.questions.to_json`).
-    ``scope`` is "session" when the permission covers the whole session. ``expires_us`` 0: never. ``pinged_us``:
+    ``scope``: how far a permission goes. ``expires_us`` 0: never. ``pinged_us``:
     when it first notified people, ``reminded_us``: when the reminder was sent; 0 for not yet.
     """
 
     id: str
-    kind: str
+    kind: ApprovalKind
     task: str
     session: str
     ask: str
@@ -73,7 +74,7 @@ class Approval:
     decided_us: int
     directory: str = ""
     questions: str = ""
-    scope: str = ""
+    scope: ApprovalScope = ApprovalScope.ONCE
     pinged_us: int = 0
     reminded_us: int = 0
 
@@ -113,7 +114,7 @@ def open_ask(
     return _open(
         tx,
         session,
-        kind="permission",
+        kind=ApprovalKind.PERMISSION,
         ask=ask,
         tool=tool,
         request=request,
@@ -128,13 +129,17 @@ def open_ask(
 
 def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, expires_us: int = 0) -> Approval:
     """A passed change that a person must release before it lands."""
-    return _open(tx, session, kind="hold", commit=commit, tree=tree, reason=reason, expires_us=expires_us)
+    return _open(
+        tx, session, kind=ApprovalKind.HOLD, commit=commit, tree=tree, reason=reason, expires_us=expires_us
+    )
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
     """A turn that stopped early. ``commit`` and ``tree`` are its snapshot; empty if no file was changed or no
     snapshot could be taken: then ``trouble`` says why, and is stored as the request."""
-    return _open(tx, session, kind="stall", commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0)
+    return _open(
+        tx, session, kind=ApprovalKind.STALL, commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0
+    )
 
 
 def approval(tx: Tx, approval_id: str) -> Approval:
@@ -173,11 +178,18 @@ def find(tx: Tx, prefix: str) -> Approval:
 
 
 def decide(
-    tx: Tx, approval_id: str, allow: bool, by: str, reason: str, *, scope: str = "", answer: bool = False
+    tx: Tx,
+    approval_id: str,
+    allow: bool,
+    by: str,
+    reason: str,
+    *,
+    scope: ApprovalScope = ApprovalScope.ONCE,
+    answer: bool = False,
 ) -> Approval:
     """Stores a person's answer, once. Raises ``Refused`` when it was answered, withdrawn or expired.
 
-    ``scope`` "session": the permission covers the rest of the session. ``answer``: ``reason`` answers a question.
+    ``scope``: how far a permission goes. ``answer``: ``reason`` answers a question.
     """
     found = approval(tx, approval_id)
     if found.decision is ApprovalDecision.WITHDRAWN:
@@ -238,7 +250,7 @@ def withdraw(tx: Tx, *, session: str = "", task: str = "", why: str) -> int:
 
 def withdraw_hold(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
     """Withdraws the hold of a held change; returns it, ``None`` when nothing was held."""
-    held = next((question for question in waiting(tx, task) if question.kind == "hold"), None)
+    held = next((question for question in waiting(tx, task) if question.kind is ApprovalKind.HOLD), None)
     if held is None:
         return None
     _close(tx, approvals.c.id == held.id, ApprovalDecision.WITHDRAWN, by, why)
@@ -249,7 +261,7 @@ def take_decided(tx: Tx, session_id: str) -> list[Answer]:
     """The answers to a session's permission requests that its agent has not received; each once."""
     told = (
         (approvals.c.session == session_id)
-        & (approvals.c.kind == "permission")
+        & (approvals.c.kind == ApprovalKind.PERMISSION)
         & (approvals.c.taken_us == 0)
         & approvals.c.decision.in_([str(decision) for decision in _WORDS])
     )
@@ -264,7 +276,7 @@ def hold_decision(tx: Tx, task: str) -> Answer | None:
     """A person's decision about a task's held change, until it is settled."""
     query = select(approvals).where(
         approvals.c.task == task,
-        approvals.c.kind == "hold",
+        approvals.c.kind == ApprovalKind.HOLD,
         approvals.c.taken_us == 0,
         approvals.c.decision.in_([str(ApprovalDecision.ALLOW), str(ApprovalDecision.DENY)]),
     )
@@ -279,7 +291,24 @@ def settle(tx: Tx, approval_id: str) -> None:
         raise ValueError(f"the answer to {approval_id} was already acted on")
 
 
-def _open(tx: Tx, session: Session, **fields: Any) -> Approval:
+class _Asked(TypedDict, total=False):
+    """What a question says beyond its session; anything left out is empty."""
+
+    kind: Required[ApprovalKind]
+    ask: str
+    tool: str
+    request: str
+    command: str
+    paths: str
+    commit: str
+    tree: str
+    reason: Required[str]
+    expires_us: Required[int]
+    directory: str
+    questions: str
+
+
+def _open(tx: Tx, session: Session, **fields: Unpack[_Asked]) -> Approval:
     number = tx.connection.execute(_LAST).scalar_one() + 1
     row: dict[str, Any] = {
         "number": number,
@@ -315,14 +344,20 @@ def _answerable(tx: Tx) -> ColumnElement[bool]:
 
 
 def _close(
-    tx: Tx, which: ColumnElement[bool], decision: ApprovalDecision, by: str, why: str, *, scope: str = ""
+    tx: Tx,
+    which: ColumnElement[bool],
+    decision: ApprovalDecision,
+    by: str,
+    why: str,
+    *,
+    scope: ApprovalScope = ApprovalScope.ONCE,
 ) -> int:
     values = {
         "decision": str(decision),
         "decided_by": by,
         "decided_why": why,
         "decided_us": tx.now_us(),
-        "scope": scope,
+        "scope": str(scope),
     }
     return tx.connection.execute(update(approvals).where(which), values).rowcount
 
@@ -349,7 +384,7 @@ def _approval(row: Row[Any]) -> Approval:
         decided_us=row.decided_us,
         directory=row.directory,
         questions=row.questions,
-        scope=row.scope,
+        scope=ApprovalScope(row.scope),
         pinged_us=row.pinged_us,
         reminded_us=row.reminded_us,
     )

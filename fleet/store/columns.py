@@ -6,16 +6,23 @@ Nothing is nullable: the empty string and 0 say "nothing", so no reader has to t
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     ForeignKey,
     Integer,
     LargeBinary,
     MetaData,
     Text,
+    TypeDecorator,
 )
+
+E = TypeVar("E", bound=StrEnum)
 
 metadata = MetaData(
     naming_convention={
@@ -33,6 +40,28 @@ _Big = BigInteger().with_variant(Integer(), "sqlite")
 def text(name: str) -> Column[str]:
     """Words."""
     return Column(name, Text, nullable=False)
+
+
+class _Choice(TypeDecorator[E], Generic[E]):
+    """An enum in Python, its text in the database."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, values: type[E]) -> None:
+        super().__init__()
+        self.values = values
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else self.values(value).value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
+        return None if value is None else self.values(value)
+
+
+def choice(name: str, values: type[E]) -> Column[E]:
+    """One of an enum's values, stored as its text."""
+    return Column(name, _Choice(values), nullable=False)
 
 
 def number(name: str) -> Column[int]:

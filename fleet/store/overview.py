@@ -12,6 +12,7 @@ from fleet.store import approvals as asks
 from fleet.store import sessions as rooms
 from fleet.store import tasks as asked
 from fleet.store.core import Tx
+from fleet.store.states import OutboxKind
 from fleet.store.tables import approvals, cards, outbox, sessions, tasks
 
 
@@ -91,6 +92,6 @@ def _outdone(tx: Tx, card: Newest) -> bool:
         adapter == card.adapter,
         outbox.c.chat == card.chat,
         outbox.c.thread == card.thread,
-        outbox.c.kind == "put",
+        outbox.c.kind == OutboxKind.PUT,
     )
     return tx.connection.execute(newer.limit(1)).one_or_none() is not None

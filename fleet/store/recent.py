@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, select
 from fleet.events import Recorded
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 from fleet.store.tables import ledger as rows
 
@@ -40,12 +41,14 @@ def first_seq_since(tx: Tx, time_us: int) -> int:
 
 def approval_of_ask(tx: Tx, session: str, ask: str) -> approvals.Approval | None:
     """The question for an agent's request; ``None`` when it was decided without a person."""
-    return _last_approval(tx, (table.c.session == session) & (table.c.ask == ask) & (table.c.kind == "permission"))
+    return _last_approval(
+        tx, (table.c.session == session) & (table.c.ask == ask) & (table.c.kind == ApprovalKind.PERMISSION)
+    )
 
 
 def last_hold(tx: Tx, task: str) -> approvals.Approval | None:
     """A task's newest hold."""
-    return _last_approval(tx, (table.c.task == task) & (table.c.kind == "hold"))
+    return _last_approval(tx, (table.c.task == task) & (table.c.kind == ApprovalKind.HOLD))
 
 
 def _last_approval(tx: Tx, which: ColumnElement[bool]) -> approvals.Approval | None:

@@ -12,15 +12,15 @@ from fleet.errors import Refused
 from fleet.store import approvals
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
 from fleet.store.core import Tx
+from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 
-KIND = "stall"
 _DECISIONS = (ApprovalDecision.GO_ON, ApprovalDecision.JUDGE)
 
 
 def waiting(tx: Tx, task: str) -> Approval | None:
     """A task's stall that nobody has decided yet."""
-    return next((asked for asked in approvals.waiting(tx, task) if asked.kind == KIND), None)
+    return next((asked for asked in approvals.waiting(tx, task) if asked.kind is ApprovalKind.STALL), None)
 
 
 def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str) -> Approval:
@@ -39,7 +39,7 @@ def decision(tx: Tx, task: str) -> Answer | None:
     """A person's decision about a task's stall, until it is settled."""
     query = select(table.c.id).where(
         table.c.task == task,
-        table.c.kind == KIND,
+        table.c.kind == ApprovalKind.STALL,
         table.c.taken_us == 0,
         table.c.decision.in_([str(each) for each in _DECISIONS]),
     )

@@ -13,6 +13,7 @@ from fleet.store.columns import (
     added_number,
     added_text,
     blob,
+    choice,
     counted,
     flag,
     key,
@@ -22,6 +23,7 @@ from fleet.store.columns import (
     serial,
     text,
 )
+from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState
 
 __all__ = ["lock_tables", "metadata", "schedule_tables"]
 
@@ -168,7 +170,7 @@ approvals = Table(
     metadata,
     counted("number"),
     text("id"),
-    text("kind"),
+    choice("kind", ApprovalKind),
     text("task"),
     text("session"),
     text("ask"),
@@ -261,7 +263,7 @@ inbox = Table(
     text("adapter"),
     text("update_id"),
     blob("payload"),
-    text("state"),
+    choice("state", InboxState),
     text("why"),
     number("received_us"),
     number("settled_us"),
@@ -274,7 +276,7 @@ outbox = Table(
     "outbox",
     metadata,
     serial(),
-    text("kind"),
+    choice("kind", OutboxKind),
     text("adapter"),
     text("chat"),
     text("thread"),
@@ -284,7 +286,7 @@ outbox = Table(
     flag("ping"),
     number("priority"),
     text("task"),
-    text("state"),
+    choice("state", OutboxState),
     flag("again"),
     number("attempts"),
     number("not_before_us"),

@@ -25,6 +25,7 @@ from fleet.events import (
     ReceiptIssued,
     Refs,
     Source,
+    Taken,
     ToolCallEnded,
     ToolCallStarted,
     TurnClosed,
@@ -313,7 +314,7 @@ async def _questions(there: House) -> AsyncGenerator[Shown, None]:
         "words on their way",
         "queued" if flight.session.one_turn else "sent to the running agent",
     )
-    await flight.note(PersonSaid("Keep the old signature, please", "steered"))
+    await flight.note(PersonSaid("Keep the old signature, please", Taken.STEERED))
     yield _last(there, "questions", "message arrived", "your message")
     await flight.move(TaskState.JUDGING)
     reason = "the change touches what judges it: tests/test_pricing.py, conftest.py"

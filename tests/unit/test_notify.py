@@ -20,6 +20,7 @@ from fleet.events import (
     Refs,
     SessionPlaced,
     Source,
+    Taken,
     ToolCallStarted,
     TurnStarted,
 )
@@ -98,7 +99,7 @@ async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         flight = await Flight.begin(there)
         await flight.note(ToolCallStarted("c1", "Bash", "pytest"), TurnStarted(2, "rework", "again"))
-        await flight.note(PersonSaid("use tabs", "steered"), LinkChanged(False, "no route"))
+        await flight.note(PersonSaid("use tabs", Taken.STEERED), LinkChanged(False, "no route"))
         await flight.note(LandingDone("refs/heads/main", "a", COMMIT, TREE, 1))
         await flight.note(ReceiptIssued(COMMIT, "e" * 64, "/r/t1.json"))
         assert flight.pings() == []

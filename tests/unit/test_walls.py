@@ -237,6 +237,43 @@ def test_a_circle_is_found(tmp_path: Path, files: dict[str, str]) -> None:
     assert [finding.rule for finding in check(tmp_path, list(files))] == ["cycles"]
 
 
+FOLDERS = {
+    "two": (
+        {
+            "fleet/x/a.py": "import fleet.y.b",
+            "fleet/x/c.py": "",
+            "fleet/y/b.py": "",
+            "fleet/y/d.py": "import fleet.x.c",
+        },
+        ["folders"],
+    ),
+    "through a third": (
+        {
+            "bot/x/a.py": "import bot.y.b",
+            "bot/y/b.py": "import bot.z.c",
+            "bot/z/c.py": "import bot.x.d",
+            "bot/x/d.py": "",
+        },
+        ["folders"],
+    ),
+    "one direction": (
+        {"fleet/x/a.py": "import fleet.y.b", "fleet/x/c.py": "import fleet.y.b", "fleet/y/b.py": ""},
+        [],
+    ),
+    "a folder and one inside it": (
+        {"bot/a.py": "import bot.x.b", "bot/x/b.py": "import bot.c", "bot/c.py": ""},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "found"), FOLDERS.values(), ids=FOLDERS.keys())
+def test_folders_that_import_each_other(tmp_path: Path, files: dict[str, str], found: list[str]) -> None:
+    for path, text in files.items():
+        plant(tmp_path, path, text)
+    assert [finding.rule for finding in check(tmp_path, list(files))] == found
+
+
 def plant(root: Path, path: str, text: str) -> None:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)

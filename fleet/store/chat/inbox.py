@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, insert, select, update
 
 from fleet.store.core import Tx
+from fleet.store.states import InboxState
 from fleet.store.tables import inbox
 
 _KEPT = [column for column in inbox.c if column is not inbox.c.id]
@@ -16,7 +17,7 @@ _SEEN = select(inbox.c.id).where(
 _NEW = select(*(bindparam(column.name, type_=column.type) for column in _KEPT)).where(~_SEEN.exists())
 # One statement, since every message takes this path; no other writer can come between the check and the insert.
 _INSERT = insert(inbox).from_select(_KEPT, _NEW).returning(inbox.c.id)
-_SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == "pending")
+_SETTLE = update(inbox).where(inbox.c.id == bindparam("row"), inbox.c.state == InboxState.PENDING)
 
 _KNOWN = select(inbox.c.id, inbox.c.state, inbox.c.outcome).where(
     inbox.c.adapter == bindparam("adapter"), inbox.c.update_id == bindparam("update_id")
@@ -48,7 +49,7 @@ def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
         "adapter": adapter,
         "update_id": update_id,
         "payload": payload,
-        "state": "pending",
+        "state": InboxState.PENDING,
         "why": "",
         "received_us": tx.now_us(),
         "settled_us": 0,
@@ -60,7 +61,7 @@ def receive(tx: Tx, adapter: str, update_id: str, payload: bytes) -> int | None:
 
 def pending(tx: Tx) -> list[Received]:
     """The updates whose effect is not committed, in order of arrival."""
-    query = select(inbox).where(inbox.c.state == "pending").order_by(inbox.c.id)
+    query = select(inbox).where(inbox.c.state == InboxState.PENDING).order_by(inbox.c.id)
     return [
         Received(row.id, row.adapter, row.update_id, bytes(row.payload)) for row in tx.connection.execute(query)
     ]
@@ -69,7 +70,7 @@ def pending(tx: Tx) -> list[Received]:
 def known(tx: Tx, adapter: str, update_id: str) -> Known | None:
     """The update with this key, if it was received before."""
     row = tx.connection.execute(_KNOWN, {"adapter": adapter, "update_id": update_id}).one_or_none()
-    return None if row is None else Known(row.id, row.state == "pending", row.outcome)
+    return None if row is None else Known(row.id, row.state is InboxState.PENDING, row.outcome)
 
 
 def done(tx: Tx, number: int, outcome: str = "") -> None:
@@ -77,20 +78,20 @@ def done(tx: Tx, number: int, outcome: str = "") -> None:
 
     Raises ``ValueError`` when already settled, as all three do.
     """
-    _settle(tx, number, "done", "", outcome)
+    _settle(tx, number, InboxState.DONE, "", outcome)
 
 
 def ignored(tx: Tx, number: int, why: str, outcome: str = "") -> None:
     """The update needs no action, because of ``why``."""
-    _settle(tx, number, "ignored", why, outcome)
+    _settle(tx, number, InboxState.IGNORED, why, outcome)
 
 
 def failed(tx: Tx, number: int, why: str, outcome: str = "") -> None:
     """The update's handler failed; it is not retried."""
-    _settle(tx, number, "failed", why, outcome)
+    _settle(tx, number, InboxState.FAILED, why, outcome)
 
 
-def _settle(tx: Tx, number: int, state: str, why: str, outcome: str) -> None:
+def _settle(tx: Tx, number: int, state: InboxState, why: str, outcome: str) -> None:
     values = {"row": number, "state": state, "why": why, "settled_us": tx.now_us(), "outcome": outcome}
     if tx.connection.execute(_SETTLE, values).rowcount != 1:
         raise ValueError(f"update {number} of the inbox is not pending")

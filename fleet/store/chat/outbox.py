@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, ins
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
+from fleet.store.states import OutboxKind, OutboxState
 from fleet.store.tables import cards, outbox
 
-_UNSETTLED = ("waiting", "in_flight")
+_UNSETTLED = (OutboxState.WAITING, OutboxState.IN_FLIGHT)
 _SOON_PRIORITY = 1  # an edit that answers a button press goes with the replies
 _EDIT_PRIORITY = 100  # after every put: edits do not notify, so nobody waits for them
 _INSERT = insert(outbox).returning(outbox.c.id)
@@ -25,7 +26,7 @@ _AT = and_(*(cards.c[name] == bindparam(f"at_{name}") for name in ("card_key", "
 _LIVES_AT = select(cards.c.put).where(_AT)
 _NEW_CARD = insert(cards)
 _DROP_EDITS = delete(outbox).where(
-    outbox.c.put == bindparam("changed"), outbox.c.kind == "edit", outbox.c.state == "waiting"
+    outbox.c.put == bindparam("changed"), outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
 )
 _MOVE_CARD = update(cards).where(_AT)
 
@@ -67,7 +68,7 @@ def put(
     With a ``card_key``, later edits of that key in this chat change this message and not an older one.
     """
     number = _insert(
-        tx, "put", chat, card_key=card_key, card_json=card_json, ping=ping, priority=priority, task=task
+        tx, OutboxKind.PUT, chat, card_key=card_key, card_json=card_json, ping=ping, priority=priority, task=task
     )
     if card_key:
         place = _place(card_key, chat)
@@ -92,16 +93,18 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
     query = query.where(cards.c.card_key == card_key) if chat is None else query.where(_at(_place(card_key, chat)))
     places = tx.connection.execute(query).all()
     for row in places:
-        if row.state == "waiting":
+        if row.state is OutboxState.WAITING:
             _drop_edits(tx, row.put)  # left from a delivery that failed
             tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
             continue
-        waiting = and_(outbox.c.put == row.put, outbox.c.kind == "edit", outbox.c.state == "waiting")
+        waiting = and_(
+            outbox.c.put == row.put, outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
+        )
         if tx.connection.execute(update(outbox).where(waiting), {"card_json": card_json, **hurry}).rowcount == 0:
             ref = ChatRef(row.adapter, row.chat, row.thread)
             _insert(
                 tx,
-                "edit",
+                OutboxKind.EDIT,
                 ref,
                 card_key=card_key,
                 card_json=card_json,
@@ -121,7 +124,7 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
     """Takes up to ``limit`` rows that may be delivered now, most urgent first; each must be settled later."""
     rows = tx.connection.execute(_CLAIM, {"a": adapter, "now": tx.now_us(), "most": limit}).all()
     if rows:
-        tx.connection.execute(_CHANGE, [{"row": row.id, "state": "in_flight"} for row in rows])
+        tx.connection.execute(_CHANGE, [{"row": row.id, "state": OutboxState.IN_FLIGHT} for row in rows])
     return [
         Delivery(
             id=row.id,
@@ -133,7 +136,7 @@ def claim(tx: Tx, adapter: str, limit: int) -> list[Delivery]:
             again=row.again,
             attempts=row.attempts,
             task=row.task,
-            soon=row.kind == "edit" and row.priority == _SOON_PRIORITY,
+            soon=row.kind is OutboxKind.EDIT and row.priority == _SOON_PRIORITY,
         )
         for row in rows
     ]
@@ -146,34 +149,40 @@ def delivered(tx: Tx, number: int, message_id: str) -> None:
     Raises ``ValueError`` unless it was claimed, as :func:`retry` and :func:`gave_up` do.
     """
     row = _in_flight(tx, number)
-    _settle(tx, number, "delivered", message_id=message_id)
-    lives = number if row["kind"] == "put" else row["put"]
+    _settle(tx, number, OutboxState.DELIVERED, message_id=message_id)
+    lives = number if row["kind"] is OutboxKind.PUT else row["put"]
     tx.connection.execute(_LIVES, {"row": lives, "message_id": message_id})
 
 
 def retry(tx: Tx, number: int, not_before_us: int, why: str) -> None:
     """It did not arrive; it waits until ``not_before_us``. An edit with a newer one is dropped."""
     row = _in_flight(tx, number)
-    if row["kind"] == "edit" and _outdated(tx, row):
+    if row["kind"] is OutboxKind.EDIT and _outdated(tx, row):
         tx.connection.execute(delete(outbox).where(outbox.c.id == number))
         return
     attempts = row["attempts"] + 1
-    values = {"row": number, "state": "waiting", "attempts": attempts, "not_before_us": not_before_us, "why": why}
+    values = {
+        "row": number,
+        "state": OutboxState.WAITING,
+        "attempts": attempts,
+        "not_before_us": not_before_us,
+        "why": why,
+    }
     tx.connection.execute(_CHANGE, values)
 
 
 def gave_up(tx: Tx, number: int, why: str) -> None:
     """It can never arrive. A card that was never posted cannot be edited either."""
     row = _in_flight(tx, number)
-    _settle(tx, number, "gave_up", why=why)
-    if row["kind"] == "put":
+    _settle(tx, number, OutboxState.GAVE_UP, why=why)
+    if row["kind"] is OutboxKind.PUT:
         _drop_edits(tx, number)
         tx.connection.execute(delete(cards).where(cards.c.put == number))
 
 
 def in_flight(tx: Tx, adapter: str) -> list[int]:
     """The rows that are claimed and not settled."""
-    query = select(outbox.c.id).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight")
+    query = select(outbox.c.id).where(outbox.c.adapter == adapter, outbox.c.state == OutboxState.IN_FLIGHT)
     return list(tx.connection.execute(query).scalars())
 
 
@@ -182,15 +191,19 @@ def unsettled(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> i
 
     Returns how many; the next :func:`claim` includes them.
     """
-    query = select(outbox).where(outbox.c.adapter == adapter, outbox.c.state == "in_flight").order_by(outbox.c.id)
+    query = (
+        select(outbox)
+        .where(outbox.c.adapter == adapter, outbox.c.state == OutboxState.IN_FLIGHT)
+        .order_by(outbox.c.id)
+    )
     if numbers is not None:
         query = query.where(outbox.c.id.in_(numbers))
     rows = [dict(row) for row in tx.connection.execute(query).mappings()]
     for row in rows:
-        if row["kind"] == "edit" and _outdated(tx, row):
+        if row["kind"] is OutboxKind.EDIT and _outdated(tx, row):
             tx.connection.execute(delete(outbox).where(outbox.c.id == row["id"]))
         else:
-            tx.connection.execute(_CHANGE, {"row": row["id"], "state": "waiting", "again": True})
+            tx.connection.execute(_CHANGE, {"row": row["id"], "state": OutboxState.WAITING, "again": True})
     return len(rows)
 
 
@@ -201,7 +214,12 @@ def said(tx: Tx, chat: ChatRef, numbers: Collection[int], task: str) -> list[Pos
     found = list(tx.connection.execute(here.where(outbox.c.id.in_(numbers))))
     if task and numbers:
         place = and_(outbox.c.adapter == chat.adapter, outbox.c.chat == chat.chat, outbox.c.task == task)
-        later = here.where(outbox.c.id > max(numbers), place, outbox.c.kind == "put", outbox.c.state == "delivered")
+        later = here.where(
+            outbox.c.id > max(numbers),
+            place,
+            outbox.c.kind == OutboxKind.PUT,
+            outbox.c.state == OutboxState.DELIVERED,
+        )
         found += tx.connection.execute(later)
     return [PostedCard(row.id, row.card_json, row.task) for row in found if row.card_json]
 
@@ -237,22 +255,22 @@ def _ready() -> Select[Any]:
     mine = outbox.alias("mine")
     heads = (
         select(func.min(mine.c.id))
-        .where(mine.c.adapter == bindparam("a"), mine.c.kind == "put", mine.c.state.in_(_UNSETTLED))
+        .where(mine.c.adapter == bindparam("a"), mine.c.kind == OutboxKind.PUT, mine.c.state.in_(_UNSETTLED))
         # An expression, so that SQLite searches for unsettled rows instead of walking all rows chat by chat.
         .group_by(func.coalesce(mine.c.chat, ""), mine.c.thread)
     )
     other = outbox.alias("other")
     editing = select(other.c.id).where(
-        other.c.put == outbox.c.put, other.c.kind == "edit", other.c.state == "in_flight"
+        other.c.put == outbox.c.put, other.c.kind == OutboxKind.EDIT, other.c.state == OutboxState.IN_FLIGHT
     )
     return (
         select(outbox, cards.c.message_id.label("edits"))
-        .select_from(outbox.outerjoin(cards, and_(outbox.c.kind == "edit", cards.c.put == outbox.c.put)))
-        .where(outbox.c.adapter == bindparam("a"), outbox.c.state == "waiting")
+        .select_from(outbox.outerjoin(cards, and_(outbox.c.kind == OutboxKind.EDIT, cards.c.put == outbox.c.put)))
+        .where(outbox.c.adapter == bindparam("a"), outbox.c.state == OutboxState.WAITING)
         .where(
             or_(
-                and_(outbox.c.kind == "put", outbox.c.id.in_(heads)),
-                and_(outbox.c.kind == "edit", cards.c.message_id != "", ~editing.exists()),
+                and_(outbox.c.kind == OutboxKind.PUT, outbox.c.id.in_(heads)),
+                and_(outbox.c.kind == OutboxKind.EDIT, cards.c.message_id != "", ~editing.exists()),
             )
         )
     )
@@ -272,7 +290,7 @@ _ROW = select(outbox).where(outbox.c.id == bindparam("row"))
 
 def _insert(
     tx: Tx,
-    kind: str,
+    kind: OutboxKind,
     chat: ChatRef,
     *,
     card_key: str,
@@ -293,7 +311,7 @@ def _insert(
         "ping": ping,
         "priority": priority,
         "task": task,
-        "state": "waiting",
+        "state": OutboxState.WAITING,
         "again": False,
         "attempts": 0,
         "not_before_us": 0,
@@ -315,19 +333,19 @@ def _at(place: Mapping[str, str]) -> ColumnElement[bool]:
 
 def _in_flight(tx: Tx, number: int) -> Mapping[str, Any]:
     row = tx.connection.execute(_ROW, {"row": number}).mappings().one_or_none()
-    if row is None or row["state"] != "in_flight":
+    if row is None or row["state"] is not OutboxState.IN_FLIGHT:
         raise ValueError(f"row {number} of the outbox is not in flight")
     return dict(row)
 
 
-def _settle(tx: Tx, number: int, state: str, *, message_id: str = "", why: str = "") -> None:
+def _settle(tx: Tx, number: int, state: OutboxState, *, message_id: str = "", why: str = "") -> None:
     values = {"row": number, "state": state, "message_id": message_id, "why": why, "settled_us": tx.now_us()}
     tx.connection.execute(_CHANGE, values)
 
 
 def _outdated(tx: Tx, row: Mapping[str, Any]) -> bool:
     newer = select(outbox.c.id).where(
-        outbox.c.put == row["put"], outbox.c.kind == "edit", outbox.c.state == "waiting"
+        outbox.c.put == row["put"], outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
     )
     lives = select(cards.c.put).where(cards.c.put == row["put"])
     return (

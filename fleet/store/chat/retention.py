@@ -15,6 +15,7 @@ from sqlalchemy import Column, and_, delete, func, or_, select, update
 
 from fleet.model import ENDS, TaskState
 from fleet.store.core import Store, Tx
+from fleet.store.states import InboxState, OutboxKind, OutboxState
 from fleet.store.tables import LOOSE, actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
 
 STRETCH: Final = 500
@@ -49,7 +50,7 @@ def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -
     last = _last(tx, inbox.c.id, after, stretch)
     if last is not None:
         here = and_(inbox.c.id > after, inbox.c.id <= last)
-        old = and_(inbox.c.state != "pending", inbox.c.settled_us <= tx.now_us() - age_us)
+        old = and_(inbox.c.state != InboxState.PENDING, inbox.c.settled_us <= tx.now_us() - age_us)
         whole = or_(func.length(inbox.c.payload) > 0, inbox.c.outcome != "")
         tx.connection.execute(update(inbox).where(here, old, whole).values(payload=b"", outcome=""))
     return last
@@ -62,11 +63,16 @@ def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> 
     last = _last(tx, outbox.c.id, after, stretch)
     if last is not None:
         here = and_(outbox.c.id > after, outbox.c.id <= last)
-        old = and_(outbox.c.state.in_(("delivered", "gave_up")), outbox.c.settled_us <= tx.now_us() - age_us)
+        old = and_(
+            outbox.c.state.in_((OutboxState.DELIVERED, OutboxState.GAVE_UP)),
+            outbox.c.settled_us <= tx.now_us() - age_us,
+        )
         done = and_(here, old, outbox.c.task.not_in(_LIVE))
         edits = outbox.alias("edits")
         changing = select(edits.c.id).where(
-            edits.c.put == cards.c.put, edits.c.kind == "edit", edits.c.state.in_(("waiting", "in_flight"))
+            edits.c.put == cards.c.put,
+            edits.c.kind == OutboxKind.EDIT,
+            edits.c.state.in_((OutboxState.WAITING, OutboxState.IN_FLIGHT)),
         )
         loose = and_(cards.c.card_key.startswith(LOOSE, autoescape=True), ~changing.exists())
         tx.connection.execute(delete(cards).where(loose, cards.c.put.in_(select(outbox.c.id).where(done))))
@@ -103,7 +109,9 @@ def on_their_way(tx: Tx) -> list[str]:
     next_adapter = select(func.min(outbox.c.adapter))  # uses the index, which starts with the adapter
     adapter = tx.connection.execute(next_adapter).scalar()
     while adapter is not None:
-        waiting = and_(outbox.c.adapter == adapter, outbox.c.state.in_(("waiting", "in_flight")))
+        waiting = and_(
+            outbox.c.adapter == adapter, outbox.c.state.in_((OutboxState.WAITING, OutboxState.IN_FLIGHT))
+        )
         found += tx.connection.execute(select(outbox.c.card_json).where(waiting)).scalars()
         adapter = tx.connection.execute(next_adapter.where(outbox.c.adapter > adapter)).scalar()
     return found

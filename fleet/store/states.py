@@ -1,0 +1,45 @@
+"""Values of the store's columns that have a fixed set: kinds and states of rows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ApprovalKind(StrEnum):
+    """What a question to a person is about."""
+
+    PERMISSION = "permission"
+    HOLD = "hold"
+    STALL = "stall"
+
+
+class ApprovalScope(StrEnum):
+    """How far a yes goes."""
+
+    ONCE = ""
+    SESSION = "session"
+
+
+class InboxState(StrEnum):
+    """Whether an update's effect is committed, and how it ended."""
+
+    PENDING = "pending"
+    DONE = "done"
+    IGNORED = "ignored"
+    FAILED = "failed"
+
+
+class OutboxKind(StrEnum):
+    """A new message, or a change of one."""
+
+    PUT = "put"
+    EDIT = "edit"
+
+
+class OutboxState(StrEnum):
+    """How far a row's delivery is."""
+
+    WAITING = "waiting"
+    IN_FLIGHT = "in_flight"
+    DELIVERED = "delivered"
+    GAVE_UP = "gave_up"
