@@ -179,15 +179,15 @@ class Flight:
         return opened
 
     def pinged(self) -> list[Card]:
-        return [one.card for one in self.there.phone.sent if one.ping]
+        return [post.card for post in self.there.phone.sent if post.ping]
 
     def pings(self) -> list[str]:
         return [shown(card.title) for card in self.pinged()]
 
     def edits(self, key: str) -> list[Card]:
-        return [one.card for one in self.there.phone.sent if one.key == key and one.edits]
+        return [post.card for post in self.there.phone.sent if post.key == key and post.edits]
 
 
 def everything(card: Card) -> str:
-    rows = [card.title, *card.lines, *(one.value for one in card.fields)]
+    rows = [card.title, *card.lines, *(field.value for field in card.fields)]
     return "\n".join([*(shown(row) for row in rows), str(card.body or ""), card.footer])

@@ -111,7 +111,7 @@ class Phone:
         """Nothing is held."""
 
     def titles(self) -> list[str]:
-        return [shown(one.card.title) for one in self.sent]
+        return [shown(post.card.title) for post in self.sent]
 
 
 @dataclass
@@ -158,7 +158,7 @@ class House:
         result = await self.core.call(message)
         assert result is not None
         await self.settle()
-        return result, [one.card for one in self.phone.sent[before:] if one.id in result.posted]
+        return result, [post.card for post in self.phone.sent[before:] if post.id in result.posted]
 
     async def press(self, card: Card, label: str, sender: PersonId = ADA) -> tuple[Result, list[Card]]:
         token = next(action.token for action in card.actions if action.label == label)

@@ -362,8 +362,8 @@ def _folder(source: Source) -> str:
     return source.path.rsplit("/", 1)[0]
 
 
-def _nested(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+def _nested(folder: str, other: str) -> bool:
+    return folder == other or folder.startswith(f"{other}/") or other.startswith(f"{folder}/")
 
 
 def _module(path: str) -> str:

@@ -63,7 +63,7 @@ async def ours(slack: LocalSlack, place: Path) -> AsyncIterator[Store]:
 
 
 async def both_connected(slack: LocalSlack) -> None:
-    while sum("socket connected" in str(one) for one in await slack.log()) < 2:
+    while sum("socket connected" in str(entry) for entry in await slack.log()) < 2:
         await asyncio.sleep(0.02)
 
 

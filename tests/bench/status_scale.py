@@ -71,8 +71,8 @@ def main() -> int:
             loop.run_until_complete(inside.settle())
             sides.append((f"{machines} machines, {count} sessions", asking(loop, inside)))
         found = compare("/status, five times", sides[0], sides[1], bar=2.0, rounds=15)
-        for one in opened:
-            loop.run_until_complete(one.__aexit__(None, None, None))
+        for session in opened:
+            loop.run_until_complete(session.__aexit__(None, None, None))
     loop.close()
     return report([found])
 

@@ -141,7 +141,7 @@ def test_markup_of_the_subset_becomes_entities() -> None:
     ],
 )
 def test_plain_text_comes_alive_by_itself(text: str, kind: str) -> None:
-    assert any(one.startswith(f"{kind}:") for one in read(text, None).live())
+    assert any(entity.startswith(f"{kind}:") for entity in read(text, None).live())
 
 
 def test_an_edit_that_changes_nothing_is_not_modified(api: BotApi) -> None:
@@ -248,8 +248,8 @@ def test_polling_and_a_webhook_exclude_each_other(api: BotApi) -> None:
 def test_an_update_comes_until_it_is_confirmed(api: BotApi) -> None:
     first, second = api.say(ADA, "one"), api.say(ADA, "two")
     for _ in range(2):
-        assert [one["update_id"] for one in call(api, "getUpdates")[1]["result"]] == [first, second]
-    assert [one["update_id"] for one in call(api, "getUpdates", offset=second)[1]["result"]] == [second]
+        assert [update["update_id"] for update in call(api, "getUpdates")[1]["result"]] == [first, second]
+    assert [update["update_id"] for update in call(api, "getUpdates", offset=second)[1]["result"]] == [second]
     assert call(api, "getUpdates", offset=second + 1)[1]["result"] == []
     api.edit(ADA, 101, "changed")
     (edited,) = call(api, "getUpdates", offset=second + 1)[1]["result"]

@@ -38,7 +38,7 @@ every = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command
 
 
 def text_of(card: Card) -> str:
-    return "\n".join([shown(card.title), *(shown(one) for one in card.lines)])
+    return "\n".join([shown(card.title), *(shown(row) for row in card.lines)])
 
 
 @every
@@ -76,9 +76,9 @@ async def test_help_shows_every_command_and_each_one_in_full(tmp_path: Path) -> 
         assert len(overview.lines) <= MAX_LINES
         for command in COMMANDS:
             assert f"/{command.verb} {command.brief}" in text_of(overview)
-            _, (one,) = await there.say(f"/help {command.verb}")
-            assert command.line in text_of(one)
-            assert command.summary in text_of(one)
+            _, (card,) = await there.say(f"/help {command.verb}")
+            assert command.line in text_of(card)
+            assert command.summary in text_of(card)
 
 
 async def test_help_has_a_button_for_each_group_and_stays_one_card(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_hostile_words_get_an_answer_and_never_an_accident(tmp_path: Path)
                 answers |= set(result.posted)
         await there.settle()
         assert not [text for text in there.phone.titles() if "bug of ours" in text]
-        assert {one.id for one in there.phone.sent} >= answers
+        assert {post.id for post in there.phone.sent} >= answers
         assert await there.store.read(inbox.pending) == []
 
 

@@ -32,7 +32,7 @@ WRITTEN = (tables.tasks, tables.notes, tables.approvals, tables.settings, tables
 def allowed(command: Command, role: Role) -> bool:
     """As written above, by hand, and not as the code says."""
     roles = list(Role)[: list(Role).index(role) + 1]
-    return any(command.verb in MATRIX[one].split() for one in roles)
+    return any(command.verb in MATRIX[role].split() for role in roles)
 
 
 def written(tx: Tx) -> list[object]:
@@ -109,7 +109,7 @@ async def test_a_demoted_persons_buttons_do_nothing(tmp_path: Path) -> None:
         flight = await at_work(there)
         (card,) = flight.pinged()
         demoted = there.config.model_copy(
-            update={"people": [one.model_copy(update={"role": "viewer"}) for one in there.config.people]}
+            update={"people": [person.model_copy(update={"role": "viewer"}) for person in there.config.people]}
         )
         there.configured(demoted)
         result, _ = await there.press(card, "Allow once", ADA)

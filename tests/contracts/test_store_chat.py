@@ -18,7 +18,7 @@ def put(tx: Tx, card: str, chat: ChatRef = HERE, *, key: str = "", priority: int
 
 
 def claim(tx: Tx, limit: int = 10) -> list[str]:
-    return [one.card_json for one in outbox.claim(tx, "tg", limit)]
+    return [delivery.card_json for delivery in outbox.claim(tx, "tg", limit)]
 
 
 def test_an_update_is_taken_once_per_adapter(store: Store) -> None:
@@ -105,7 +105,7 @@ def test_an_edit_that_somebody_waits_for_goes_before_what_nobody_does(store: Sto
         outbox.edit(tx, "asked", "allowed", soon=True)
         outbox.edit(tx, "late", "answered", soon=True)
         claimed = outbox.claim(tx, "tg", 10)
-        assert [(one.card_json, one.soon) for one in claimed] == [
+        assert [(delivery.card_json, delivery.soon) for delivery in claimed] == [
             ("answered", True),
             ("allowed", True),
             ("passed", False),
@@ -177,7 +177,7 @@ def test_a_card_is_edited_where_it_lives(store: Store) -> None:
         assert outbox.edit(tx, "t1", "both") == 2
         assert outbox.edit(tx, "t1", "there", chat=THERE) == 1
         assert outbox.edit(tx, "unknown", "x") == 0
-        assert {(one.message_id, one.card_json) for one in outbox.claim(tx, "tg", 9)} == {
+        assert {(delivery.message_id, delivery.card_json) for delivery in outbox.claim(tx, "tg", 9)} == {
             ("m1", "both"),
             ("m2", "there"),
         }
@@ -194,7 +194,9 @@ def test_a_card_that_was_posted_anew_gets_no_old_edit(store: Store) -> None:
         assert claim(tx) == ["anew"]
         outbox.delivered(tx, anew, "m2")
         outbox.edit(tx, "t1", "newest")
-        assert [(one.card_json, one.message_id) for one in outbox.claim(tx, "tg", 9)] == [("newest", "m2")]
+        assert [(delivery.card_json, delivery.message_id) for delivery in outbox.claim(tx, "tg", 9)] == [
+            ("newest", "m2")
+        ]
 
 
 def test_a_card_that_was_given_up_is_edited_no_more(store: Store) -> None:
@@ -213,12 +215,12 @@ def test_what_was_in_flight_at_a_crash_comes_back_marked(store: Store, store_url
         assert claim(tx) == ["one"]
     with Store.open(store_url) as after, after.transaction() as tx:
         assert outbox.unsettled(tx, "tg") == 1
-        (one,) = outbox.claim(tx, "tg", 10)
-        assert (one.card_json, one.again, one.attempts) == ("one", True, 0)
-        outbox.retry(tx, one.id, 0, "no network")
-        (one,) = outbox.claim(tx, "tg", 10)
-        assert (one.again, one.attempts) == (True, 1)
-        outbox.delivered(tx, one.id, "m1")
+        (delivery,) = outbox.claim(tx, "tg", 10)
+        assert (delivery.card_json, delivery.again, delivery.attempts) == ("one", True, 0)
+        outbox.retry(tx, delivery.id, 0, "no network")
+        (delivery,) = outbox.claim(tx, "tg", 10)
+        assert (delivery.again, delivery.attempts) == (True, 1)
+        outbox.delivered(tx, delivery.id, "m1")
         (two,) = outbox.claim(tx, "tg", 10)
         assert (two.card_json, two.again) == ("two", False)
 

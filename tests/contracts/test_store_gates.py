@@ -157,7 +157,7 @@ def test_every_run_has_an_id_of_its_own(store: Store) -> None:
         of = candidate(tx)
         runs = [opened(tx, of, gate) for gate in ("tests", "tests-2", "tests", "tests")]
         assert runs == ["t1.1.1-tests", "t1.1.1-tests-2", "t1.1.1-tests-3", "t1.1.1-tests-4"]
-        assert {one.id for one in gates.runs(tx, "commit", 1)} == set(runs)
+        assert {run.id for run in gates.runs(tx, "commit", 1)} == set(runs)
         assert gates.runs(tx, "commit", 2) == []
 
 

@@ -70,7 +70,7 @@ async def test_one_that_fails_undoes_its_own_work_only(store: Store, at: int) ->
     works = [put("a", callback=lambda: heard.append("a")), put("b", callback=lambda: heard.append("b"))]
     works.insert(at, fails)
     found = await together(store, *works)
-    assert [type(one) for one in found] == [Refused if n == at else Connection for n in range(3)]
+    assert [type(result) for result in found] == [Refused if n == at else Connection for n in range(3)]
     assert await values(store, "a", "b", "failed") == ["1", "1", ""]
     assert heard == ["a", "b"]
 
@@ -180,7 +180,7 @@ async def test_a_full_database_fails_the_whole_group_and_the_next_one_goes_on(tm
             tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
         small = put("a", callback=lambda: heard.append("a"))
         found = await together(store, small, put("big", "x" * 100_000), small)
-        assert [type(one) for one in found[:2]] == [StoreUnavailable] * 2
+        assert [type(result) for result in found[:2]] == [StoreUnavailable] * 2
         assert "Free some space" in str(found[1]) and "full" in str(found[0])
         assert not isinstance(found[2], Exception), "it came after the group that failed"
         assert await values(store, "a", "big") == ["1", ""]
@@ -207,8 +207,8 @@ async def test_a_commit_that_fails_fails_the_whole_group(tmp_path: Path) -> None
         with no_file_longer_than(file.with_name("s.db-wal").stat().st_size):
             found = await together(store, *[put(key, callback=lambda: heard.append("!")) for key in "abc"], fails)
             await asyncio.sleep(0)
-        assert [type(one) for one in found] == [StoreUnavailable] * 3 + [Refused]
-        assert len({id(one) for one in found}) == 4
+        assert [type(result) for result in found] == [StoreUnavailable] * 3 + [Refused]
+        assert len({id(result) for result in found}) == 4
         assert heard == []
         assert await values(store, "before", "a", "b", "c") == ["1", "", "", ""]
         await together(store, put("a"), put("b"))
@@ -228,7 +228,7 @@ async def test_a_connection_that_is_lost_fails_the_whole_group(postgres: Postgre
         with pytest.raises(StoreUnavailable):
             await store.write(cut)
         found = await together(store, put("a", callback=lambda: pytest.fail("nor this")), cut)
-        assert [type(one) for one in found] == [StoreUnavailable] * 2
+        assert [type(result) for result in found] == [StoreUnavailable] * 2
         await store.write(put("b"))
         assert await values(store, "a", "b") == ["", "1"]
     admin.dispose()
@@ -264,7 +264,7 @@ async def test_a_busy_database_fails_all_that_wait_at_once(tmp_path: Path) -> No
     with Store.open(url) as ours, Store.open(url) as theirs:
         with theirs.transaction():
             found = await asyncio.gather(*[ours.write(put("a")) for _ in range(200)], return_exceptions=True)
-        assert {type(one) for one in found} == {StoreUnavailable}
+        assert {type(result) for result in found} == {StoreUnavailable}
         await ours.write(put("a"))
 
 

@@ -224,6 +224,6 @@ def test_whatever_they_do_at_most_one_may_act_and_tokens_grow(
                     del mine[who]
             elif who in mine:
                 leases.release(tx, mine.pop(who))
-        acting = [one for one in mine.values() if may_act(one_store, one.fence)]
+        acting = [lease for lease in mine.values() if may_act(one_store, lease.fence)]
         assert len(acting) <= 1
-        assert all(one.token == last for one in acting)
+        assert all(lease.token == last for lease in acting)

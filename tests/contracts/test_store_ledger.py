@@ -54,9 +54,9 @@ def test_writers_in_several_processes_leave_no_gap_and_lose_no_update(store: Sto
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     with store.transaction() as tx:
         found = ledger.read(tx)
-        assert [one.seq for one in found] == list(range(1, 121))
-        assert [one.leaf for one in found] == tree.leaves(tx, 0, 120)
-        assert len({one.id for one in found}) == 120
+        assert [entry.seq for entry in found] == list(range(1, 121))
+        assert [entry.leaf for entry in found] == tree.leaves(tx, 0, 120)
+        assert len({entry.id for entry in found}) == 120
         assert settings.get(tx, "count") == "120"
 
 
@@ -67,7 +67,10 @@ def test_a_rolled_back_event_leaves_no_hole(store: Store) -> None:
         raise ZeroDivisionError
     say(store, "two")
     with store.transaction() as tx:
-        assert [(one.seq, one.event) for one in ledger.read(tx)] == [(1, AgentSaid("one")), (2, AgentSaid("two"))]
+        assert [(entry.seq, entry.event) for entry in ledger.read(tx)] == [
+            (1, AgentSaid("one")),
+            (2, AgentSaid("two")),
+        ]
 
 
 STATEMENTS = {
@@ -140,7 +143,7 @@ def test_a_row_from_the_future_is_kept(store: Store) -> None:
     with store.transaction() as tx:
         for event in (later, grown):
             ledger.append(tx, event, actor="x", source=Source.CONTROLLER)
-        assert [one.event for one in ledger.read(tx)] == [later, grown]
+        assert [entry.event for entry in ledger.read(tx)] == [later, grown]
 
 
 def test_a_float_is_refused_and_nothing_is_written(store: Store) -> None:
@@ -170,16 +173,16 @@ def test_pages_kinds_and_tasks(store: Store) -> None:
     say(store, "one", "two", "three")
     with store.transaction() as tx:
         ledger.append(tx, TaskMoved("a", "b", ""), actor="x", source=Source.CONTROLLER, refs=Refs(task="t2"))
-        assert [one.seq for one in ledger.read(tx, after=1, limit=2)] == [2, 3]
-        assert [one.seq for one in ledger.read(tx, kinds=("task.moved",))] == [4]
-        assert [one.seq for one in ledger.read(tx, task="t1")] == [1, 2, 3]
-        assert tree.leaves(tx, 0, 2) == [one.leaf for one in ledger.read(tx, limit=2)]
+        assert [entry.seq for entry in ledger.read(tx, after=1, limit=2)] == [2, 3]
+        assert [entry.seq for entry in ledger.read(tx, kinds=("task.moved",))] == [4]
+        assert [entry.seq for entry in ledger.read(tx, task="t1")] == [1, 2, 3]
+        assert tree.leaves(tx, 0, 2) == [entry.leaf for entry in ledger.read(tx, limit=2)]
         with pytest.raises(ValueError, match="has 4"):
             tree.leaves(tx, 0, 5)
 
 
 def test_an_observer_sees_every_event_inside_its_transaction(store: Store) -> None:
-    store.observe(lambda tx, one: settings.put(tx, "seen", f"{settings.get(tx, 'seen')}{one.seq}"))
+    store.observe(lambda tx, recorded: settings.put(tx, "seen", f"{settings.get(tx, 'seen')}{recorded.seq}"))
     say(store, "one", "two")
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
         ledger.append(tx, AgentSaid("never"), actor="a", source=Source.AGENT)

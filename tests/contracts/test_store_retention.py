@@ -63,7 +63,7 @@ def over(tx: Tx, session: Session) -> None:
 def said(tx: Tx, card: str, *, key: str = "", task: str = "", message: str = "") -> int:
     """A message that was delivered as ``message``, or given up without one."""
     number = outbox.put(tx, chat=HERE, card_json=card, card_key=key, priority=1, task=task)
-    assert [one.id for one in outbox.claim(tx, "tg", 10)] == [number]
+    assert [delivery.id for delivery in outbox.claim(tx, "tg", 10)] == [number]
     if message:
         outbox.delivered(tx, number, message)
     else:
@@ -86,7 +86,10 @@ def cards(store: Store) -> list[str]:
 def payloads(store: Store) -> list[bytes]:
     with store.transaction() as tx:
         table = tables.inbox
-        return [bytes(one) for one in tx.connection.execute(select(table.c.payload).order_by(table.c.id)).scalars()]
+        return [
+            bytes(payload)
+            for payload in tx.connection.execute(select(table.c.payload).order_by(table.c.id)).scalars()
+        ]
 
 
 def receive(store: Store, *updates: str) -> list[int]:
@@ -108,7 +111,7 @@ async def test_a_settled_update_loses_its_words_and_is_still_known(store: Store)
     assert payloads(store) == [b"", b"", b"", b"words", b"words"]
     assert receive(store, "u1", "u2", "u3", "u4", "u5") == [0] * 5
     with store.transaction() as tx:
-        assert [(one.update_id, one.payload) for one in inbox.pending(tx)] == [("u4", b"words")]
+        assert [(update.update_id, update.payload) for update in inbox.pending(tx)] == [("u4", b"words")]
 
 
 async def test_what_was_said_goes_and_a_reply_to_it_still_finds_its_task(store: Store) -> None:
@@ -129,7 +132,7 @@ async def test_what_was_said_goes_and_a_reply_to_it_still_finds_its_task(store: 
     with store.transaction() as tx:
         assert task_of_message(tx, HERE, "m1") == "t1"
         assert outbox.unsettled(tx, "tg") == 1
-        assert [one.card_json for one in outbox.claim(tx, "tg", 10)] == ["in flight"]
+        assert [delivery.card_json for delivery in outbox.claim(tx, "tg", 10)] == ["in flight"]
 
 
 async def test_a_message_on_its_way_stays_whole_however_old_its_row_is(store: Store) -> None:

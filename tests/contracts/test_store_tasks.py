@@ -63,7 +63,7 @@ def test_sessions_of_one_moment_are_shown_in_the_order_of_their_tasks(store: Sto
         for _ in range(11):
             begin(tx, request(tx).id)
         seen = overview(tx, limit=20, alive_us=60_000_000)
-    assert [one.task for one in seen.sessions] == [f"t{number}" for number in range(1, 12)]
+    assert [session.task for session in seen.sessions] == [f"t{number}" for number in range(1, 12)]
 
 
 def test_a_person_finds_a_task_with_few_keystrokes(store: Store) -> None:
@@ -83,8 +83,8 @@ def test_open_and_recent(store: Store) -> None:
         for _ in range(3):
             request(tx)
         tasks.move(tx, "t2", TaskState.FAILED, "red", "airboss")
-        assert [one.id for one in tasks.open_tasks(tx)] == ["t1", "t3"]
-        assert [one.id for one in tasks.recent(tx, 2)] == ["t3", "t2"]
+        assert [task.id for task in tasks.open_tasks(tx)] == ["t1", "t3"]
+        assert [task.id for task in tasks.recent(tx, 2)] == ["t3", "t2"]
 
 
 def test_a_task_is_unfinished_until_its_session_is_closed(store: Store) -> None:
@@ -96,7 +96,7 @@ def test_a_task_is_unfinished_until_its_session_is_closed(store: Store) -> None:
         )
         tasks.move(tx, "t1", TaskState.FAILED, "red", "airboss")
         tasks.move(tx, "t2", TaskState.FAILED, "red", "airboss")
-        assert [one.id for one in tasks.unfinished(tx)] == ["t1"]
+        assert [task.id for task in tasks.unfinished(tx)] == ["t1"]
         sessions.update(tx, session.id, ended_us=1)
         assert tasks.unfinished(tx) == []
 
@@ -135,7 +135,7 @@ def test_sessions_and_turns_say_whose_they_are(store: Store) -> None:
         assert sessions.turns(tx, "t1.2") == turns
         assert sessions.busy(tx) == {"evo": 2}
         sessions.update(tx, "t1.1", ended_us=5)
-        assert sessions.busy(tx) == {"evo": 1} and [one.id for one in sessions.active(tx)] == ["t1.2"]
+        assert sessions.busy(tx) == {"evo": 1} and [session.id for session in sessions.active(tx)] == ["t1.2"]
 
 
 def test_what_is_set_once_cannot_be_changed(store: Store) -> None:

@@ -149,9 +149,9 @@ async def test_a_later_base_is_sent_as_a_difference(world: World) -> None:
 
 async def test_two_sessions_do_not_see_each_other(world: World) -> None:
     base = await world.repository.fetch()
-    one = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
+    first = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
     two = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t2.1"))
-    (one / "app.py").write_text("one")
+    (first / "app.py").write_text("one")
     assert (two / "app.py").read_text() == "x = 1\n"
 
 

@@ -157,8 +157,12 @@ class BotApi:
     def screen(self, chat: int, *, thread: int | None = None) -> list[Said]:
         """The bot's messages in a chat (a person's id for the private one), as the phone shows them now."""
         found = self.world.chats[chat].messages.values() if chat in self.world.chats else ()
-        shown = [one for one in list(found) if one.mine and not one.deleted and (one.text or one.has_media)]
-        return [one for one in shown if thread is None or one.thread == thread]
+        shown = [
+            message
+            for message in list(found)
+            if message.mine and not message.deleted and (message.text or message.has_media)
+        ]
+        return [message for message in shown if thread is None or message.thread == thread]
 
     # --- the far end --------------------------------------------------------------------------------------
 
@@ -210,7 +214,7 @@ class BotApi:
 
         with self._changed:
             if not self._changed.wait_for(look, seconds):
-                shown = [one.text[:200] for chat in self.world.chats for one in self.screen(chat)][-8:]
+                shown = [message.text[:200] for chat in self.world.chats for message in self.screen(chat)][-8:]
                 raise AssertionError(f"it never came about that {what or true}; shown last: {shown}")
         return found[0]
 
@@ -320,7 +324,7 @@ class BotApi:
         mine, offset = self._poll, given.number("offset")
         self._notify()
         self._allow(given)
-        self._updates = [one for one in self._updates if one["update_id"] >= offset or offset <= 0]
+        self._updates = [update for update in self._updates if update["update_id"] >= offset or offset <= 0]
         until = self._loop.time() + given.number("timeout")
         while not self._updates and not self._again and (left := until - self._loop.time()) > 0:
             news = self._news

@@ -105,10 +105,10 @@ class Methods:
         commands = given.json("commands") or []
         if len(commands) > 100:
             raise refusals.too_many_commands()
-        for one in commands:
-            if not _COMMAND.fullmatch(one["command"]):
+        for command in commands:
+            if not _COMMAND.fullmatch(command["command"]):
                 raise refusals.command_invalid()
-            if not 1 <= len(one["description"]) <= 256:
+            if not 1 <= len(command["description"]) <= 256:
                 raise refusals.command_description_invalid()
         self.commands = commands
         return True
@@ -198,7 +198,7 @@ class Methods:
             file_name=name,
             file=data,
             photo=photo,
-            previewed=preview and any(one.kind in ("url", "text_link") for one in formatted.entities),
+            previewed=preview and any(entity.kind in ("url", "text_link") for entity in formatted.entities),
             at=self._now(),
         )
         chat.messages[said.id] = said
@@ -305,7 +305,7 @@ def _buttons(given: Given) -> tuple[tuple[Button, ...], ...]:
         for button in row:
             if not 1 <= len(button.get("callback_data", "").encode()) <= DATA_LIMIT:
                 raise refusals.button_data_invalid()
-    return tuple(tuple(Button(one["text"], one["callback_data"]) for one in row) for row in rows if row)
+    return tuple(tuple(Button(button["text"], button["callback_data"]) for button in row) for row in rows if row)
 
 
 _GIFTS = dict.fromkeys(

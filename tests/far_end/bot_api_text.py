@@ -64,7 +64,11 @@ class Formatted:
     def live(self) -> list[str]:
         """The words that can be tapped, with what they are."""
         dead = {"bold", "italic", "underline", "strikethrough", "code", "pre", "spoiler", "blockquote"}
-        return [f"{one.kind}:{self.text[one.start : one.end]}" for one in self.entities if one.kind not in dead]
+        return [
+            f"{entity.kind}:{self.text[entity.start : entity.end]}"
+            for entity in self.entities
+            if entity.kind not in dead
+        ]
 
 
 def utf16(text: str) -> int:
@@ -83,9 +87,10 @@ def read(text: str, parse_mode: str | None) -> Formatted:
     cut = len(kept) - len(kept.lstrip())
     kept = kept.lstrip()
     moved = [
-        Entity(one.kind, max(0, one.start - cut), min(len(kept), one.end - cut), one.extra) for one in entities
+        Entity(entity.kind, max(0, entity.start - cut), min(len(kept), entity.end - cut), entity.extra)
+        for entity in entities
     ]
-    every = [one for one in moved if one.end > one.start]
+    every = [entity for entity in moved if entity.end > entity.start]
     return Formatted(kept, tuple(every + _found(kept, tuple(every))))
 
 
@@ -128,7 +133,7 @@ def _open(source: str, at: int, size: int, stack: list[tuple[str, str, str, int,
         raise refusals.cannot_parse(f'Unsupported start tag "{tag}" at byte offset {offset}')
     attributes: dict[str, str] = {}
     while found := _ATTRIBUTE.match(source, here):
-        attributes[found.group(1).lower()] = next((one for one in found.groups()[1:] if one is not None), "")
+        attributes[found.group(1).lower()] = next((group for group in found.groups()[1:] if group is not None), "")
         here = found.end()
     end = re.compile(r"\s*>").match(source, here)
     if end is None:
@@ -168,10 +173,10 @@ def _close(
 
 def _found(text: str, taken: tuple[Entity, ...]) -> list[Entity]:
     """What becomes live by itself, everywhere but in code and in links."""
-    closed = [one for one in taken if one.kind in ("pre", "code", "text_link", "text_mention")]
+    closed = [entity for entity in taken if entity.kind in ("pre", "code", "text_link", "text_mention")]
     return [
         Entity(kind, found.start(), found.end())
         for kind, pattern in _FOUND
         for found in pattern.finditer(text)
-        if not any(one.start < found.end() and found.start() < one.end for one in closed)
+        if not any(entity.start < found.end() and found.start() < entity.end for entity in closed)
     ]

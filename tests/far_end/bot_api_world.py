@@ -172,7 +172,7 @@ def message_json(world: World, said: Said, date: int, *, quote: bool = True) -> 
     if said.text:
         shown[text] = said.text
     if said.formatted.entities:
-        shown[entities] = [_entity_json(said.text, one) for one in said.formatted.entities]
+        shown[entities] = [_entity_json(said.text, entity) for entity in said.formatted.entities]
     # In a topic, a message that answers nothing answers the service message that opened the topic.
     answered = said.reply_to or (said.thread if said.thread in chat.topics else 0)
     if quote and answered in chat.messages:
@@ -183,12 +183,12 @@ def message_json(world: World, said: Said, date: int, *, quote: bool = True) -> 
     return shown
 
 
-def _entity_json(text: str, one: Entity) -> dict[str, Any]:
-    units = len(text[: one.start].encode("utf-16-le")) // 2
-    length = len(text[one.start : one.end].encode("utf-16-le")) // 2
-    shown: dict[str, Any] = {"type": one.kind, "offset": units, "length": length}
-    if one.kind == "text_mention":
-        shown["user"] = user_json(int(one.extra.rsplit("=", 1)[1]))
-    elif one.kind == "text_link":
-        shown["url"] = one.extra
+def _entity_json(text: str, entity: Entity) -> dict[str, Any]:
+    units = len(text[: entity.start].encode("utf-16-le")) // 2
+    length = len(text[entity.start : entity.end].encode("utf-16-le")) // 2
+    shown: dict[str, Any] = {"type": entity.kind, "offset": units, "length": length}
+    if entity.kind == "text_mention":
+        shown["user"] = user_json(int(entity.extra.rsplit("=", 1)[1]))
+    elif entity.kind == "text_link":
+        shown["url"] = entity.extra
     return shown

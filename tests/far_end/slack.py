@@ -59,7 +59,7 @@ def workspace(request_url: str = "", more_apps: int = 0) -> dict[str, Any]:
         for n in range(more_apps)
     ]  # fmt: skip
     people = {ADA: "ada", OTTO: "otto", VERA: "vera", MALLORY: "mallory"}
-    bots = [one["botUserId"] for one in (app, *others)]
+    bots = [registered["botUserId"] for registered in (app, *others)]
     return {
         "workspace": {"name": "Test", "domain": "test", "teamId": TEAM},
         "apps": [app, *others],
@@ -128,7 +128,7 @@ class LocalSlack:
 
     async def said(self, channel: str = FLEET) -> list[dict[str, Any]]:
         """What the bot said there."""
-        return [one for one in await self.messages(channel) if one.get("user") == BOT]
+        return [message for message in await self.messages(channel) if message.get("user") == BOT]
 
     async def log(self) -> list[dict[str, Any]]:
         """The emulator's own log."""
@@ -145,7 +145,7 @@ class LocalSlack:
     async def connected(self) -> None:
         """Waits until an app's socket is there."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not any("socket connected" in str(one) for one in await self.log()):
+            while not any("socket connected" in str(entry) for entry in await self.log()):
                 await asyncio.sleep(0.02)
 
     async def _do(self, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:

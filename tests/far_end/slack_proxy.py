@@ -186,7 +186,7 @@ def refused(said: Mapping[str, Any]) -> str:
         return "msg_too_long" if said.get("text") else "no_text"
     if len(blocks) > MOST_BLOCKS or len(json.dumps(blocks)) > 60_000:
         return "msg_blocks_too_long" if len(blocks) <= MOST_BLOCKS else "invalid_blocks"
-    ids = [one["action_id"] for block in blocks if block["type"] == "actions" for one in block["elements"]]
+    ids = [element["action_id"] for block in blocks if block["type"] == "actions" for element in block["elements"]]
     bad = len(ids) != len(set(ids)) or any(_bad_block(block) for block in blocks)
     return "invalid_blocks" if bad else ""
 
@@ -196,19 +196,20 @@ def _bad_block(block: Mapping[str, Any]) -> bool:
         case "section":
             fields = block.get("fields", [])
             texts = [(block["text"], "section")] if "text" in block else []
-            texts += [(one, "field") for one in fields]
+            texts += [(text, "field") for text in fields]
             return not texts or len(fields) > MOST_FIELDS or any(_bad(text, kind) for text, kind in texts)
         case "header":
             return block["text"]["type"] != "plain_text" or _bad(block["text"], "header")
         case "actions":
             buttons = block["elements"]
             return not 1 <= len(buttons) <= MOST_ACTIONS or any(
-                _bad(one["text"], "label") or not 1 <= len(one["value"]) <= LONGEST["value"] for one in buttons
+                _bad(button["text"], "label") or not 1 <= len(button["value"]) <= LONGEST["value"]
+                for button in buttons
             )
         case "context":
-            return not 1 <= len(block["elements"]) <= 10 or any(_bad(one, "field") for one in block["elements"])
+            return not 1 <= len(block["elements"]) <= 10 or any(_bad(field, "field") for field in block["elements"])
         case "rich_text":
-            return any(not part["text"] for one in block["elements"] for part in one["elements"])
+            return any(not part["text"] for element in block["elements"] for part in element["elements"])
         case _:
             return True
 

@@ -46,9 +46,9 @@ def program() -> str:
     """The browser of this machine; ``AIRBOSS_BROWSER`` names another. Fails with the remedy when there is none."""
     found = [os.environ.get("AIRBOSS_BROWSER"), *map(shutil.which, _NAMES)]
     found += [str(path) for path in (Path("/Applications") / name for name in _MAC) if path.exists()]
-    for one in found:
-        if one:
-            return one
+    for path in found:
+        if path:
+            return path
     raise FileNotFoundError("the gallery needs Chromium (Debian and Ubuntu: apt-get install chromium)")
 
 

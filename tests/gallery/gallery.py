@@ -41,7 +41,7 @@ async def measure(tab: Page, look: str, some: list[Shown]) -> list[Measured]:
 async def again(tab: Page, look: str) -> list[Measured]:
     """Measures what the tab shows now."""
     found: list[dict[str, Any]] = await tab.evaluate(Path(__file__).with_name("measure.js").read_text())
-    return [Measured(look, **{**one, "box": tuple(one["box"])}) for one in found]
+    return [Measured(look, **{**box, "box": tuple(box["box"])}) for box in found]
 
 
 async def draw(directory: Path) -> None:
@@ -53,8 +53,8 @@ async def draw(directory: Path) -> None:
                 (Path(ground) / look).mkdir()
                 some = await scenes(Path(ground) / look, look)
                 for group in GROUPS:
-                    wall = [one for one in some if one.group == group]
-                    boxes = [one.box for one in await measure(tab, look, wall)]
+                    wall = [scene for scene in some if scene.group == group]
+                    boxes = [measured.box for measured in await measure(tab, look, wall)]
                     height = max(top + tall for _, top, _, tall in boxes)
                     (directory / f"{look}-{group}.png").write_bytes(await _small(tab, height))
 

@@ -34,9 +34,9 @@ def page(look: str, some: Sequence[Shown]) -> str:
     """One page of cards, each in a ``section`` as wide as a phone."""
     style = Path(__file__).with_name("phone.css").read_text()
     sections = "".join(
-        f'<section data-group="{one.group}" data-name="{escape(one.name)}" data-short="{int(one.short)}">'
-        f"<h2>{escape(one.name)}</h2>{LOOKS[look](one)}</section>"
-        for one in some
+        f'<section data-group="{scene.group}" data-name="{escape(scene.name)}" data-short="{int(scene.short)}">'
+        f"<h2>{escape(scene.name)}</h2>{LOOKS[look](scene)}</section>"
+        for scene in some
     )
     head = '<meta charset="utf-8"><meta name="viewport" content="width=390,initial-scale=1">'
     return f'<!doctype html><html>{head}<style>{style}</style><body class="{look}">{sections}</body></html>'
@@ -49,22 +49,22 @@ def picture(path: str) -> str:
     return f'<img src="data:image/png;base64,{base64.b64encode(Path(path).read_bytes()).decode()}">'
 
 
-def console(one: Shown) -> str:
+def console(scene: Shown) -> str:
     """The console's own text, with its colours, in a terminal of a phone's width."""
-    card = one.outgoing.card
+    card = scene.outgoing.card
     numbers = {action.label: number for number, action in enumerate(card.actions, 1)}
-    drawn = render(card, lambda action: numbers[action.label], colour=True, ping=one.outgoing.ping)
+    drawn = render(card, lambda action: numbers[action.label], colour=True, ping=scene.outgoing.ping)
     recorder = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
     recorder.print(Text.from_ansi(drawn), soft_wrap=True)
     html = recorder.export_html(theme=_DARK, inline_styles=True, code_format="<pre>{code}</pre>")
     return f'<div class="said">{html}{picture(card.picture)}</div>'
 
 
-def telegram(one: Shown) -> str:
+def telegram(scene: Shown) -> str:
     """A bubble with Telegram's HTML, its picture or file above, its keyboard below."""
-    card = one.outgoing.card
+    card = scene.outgoing.card
     file = card.document
-    drawn = telegram_render.render(card, user="12345" if one.outgoing.ping else "")
+    drawn = telegram_render.render(card, user="12345" if scene.outgoing.ping else "")
     html = drawn.html.replace("\n<pre>", "<pre>").replace("</pre>\n", "</pre>")  # a block has its own lines there
     above = picture(card.picture) + (f'<div class="file">📄 {escape(Path(file).name)}</div>' if file else "")
     rows = "".join(
@@ -75,10 +75,10 @@ def telegram(one: Shown) -> str:
     return bubble + (f'<div class="keys">{rows}</div>' if rows else "")
 
 
-def slack(one: Shown) -> str:
+def slack(scene: Shown) -> str:
     """A row of a channel with the blocks of Block Kit."""
-    card = one.outgoing.card
-    drawn = slack_render.draw(card, user="U02JPF3AB" if one.outgoing.ping else "")
+    card = scene.outgoing.card
+    drawn = slack_render.draw(card, user="U02JPF3AB" if scene.outgoing.ping else "")
     blocks = [block for block in drawn.blocks if block["type"] != "actions"]
     keys = [key for block in drawn.blocks if block["type"] == "actions" for key in block["elements"]]
     buttons = "".join(
@@ -98,7 +98,7 @@ def _block(block: dict[str, Any]) -> str:
         case "header":
             return f'<div class="block header">{_text(block["text"])}</div>'
         case "section":
-            fields = "".join(f'<div class="block">{_text(one)}</div>' for one in block.get("fields", ()))
+            fields = "".join(f'<div class="block">{_text(field)}</div>' for field in block.get("fields", ()))
             text = f'<div class="block">{_text(block["text"])}</div>' if "text" in block else ""
             return text + (f'<div class="fields">{fields}</div>' if fields else "")
         case "context":
@@ -111,7 +111,7 @@ def _block(block: dict[str, Any]) -> str:
 
 def _rich(element: dict[str, Any]) -> str:
     tag = {"rich_text_preformatted": "pre", "rich_text_section": "div"}[element["type"]]
-    return f"<{tag}>{''.join(escape(one['text']) for one in element['elements'])}</{tag}>"
+    return f"<{tag}>{''.join(escape(part['text']) for part in element['elements'])}</{tag}>"
 
 
 def _text(text: dict[str, Any]) -> str:

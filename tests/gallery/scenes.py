@@ -66,15 +66,15 @@ async def scenes(directory: Path, look: str = "") -> list[Shown]:
             house(directory / str(number), fleet_toml, slack=look == "slack") as there,
             aclosing(play(there)) as playing,
         ):
-            found += [one async for one in playing]
+            found += [scene async for scene in playing]
     return found
 
 
 def _last(there: House, group: str, name: str, title: str = "", *, short: bool = True) -> Shown:
     """The newest delivered card whose title has these words."""
-    for one in reversed(there.phone.sent):
-        if title in shown(one.card.title):
-            return Shown(group, name, one, short)
+    for post in reversed(there.phone.sent):
+        if title in shown(post.card.title):
+            return Shown(group, name, post, short)
     raise AssertionError(f"no card says {title!r}: {there.phone.titles()}")
 
 
@@ -208,7 +208,8 @@ async def _status(there: House, group: str, name: str) -> Shown:
         view = look(tx)
         later = replace(view.overview, now_us=view.now_us + 4 * MINUTE_US)
         seen = {
-            name: replace(one, seen_us=one.seen_us + 4 * MINUTE_US) for name, one in there.fleet.machines().items()
+            name: replace(seen, seen_us=seen.seen_us + 4 * MINUTE_US)
+            for name, seen in there.fleet.machines().items()
         }
         calls = ToolCalls(ok=21_874, failed=1)
         return status_card(there.config, replace(view, overview=later, calls=calls), seen)

@@ -27,7 +27,7 @@ from tests.scenarios.telegram_house import ADA, OTTO, VERA, House
 from tests.scenarios.telegram_updates import STRANGERS, Forge, Plan
 
 ROLES = {VERA: Role.VIEWER, OTTO: Role.OPERATOR, ADA: Role.ADMIN}
-OWN_COMMANDS = {f"bot_command:/{name}" for one in every_command() for name in (one.verb, *one.aliases)}
+OWN_COMMANDS = {f"bot_command:/{name}" for command in every_command() for name in (command.verb, *command.aliases)}
 MENTIONS = {"text_mention:🔔", *(f"text_mention:🔔 {name}" for name in ("Ada", "Otto", "Vera"))}
 #: What may be refused without a fault of ours: a file that the sender made up, a press that was answered before,
 #: an edit that came back to what is shown already.
@@ -141,7 +141,7 @@ def faults(tx: Tx) -> list[Any]:
 def _payloads(tx: Tx, updates: Sequence[int]) -> dict[int, Any]:
     rows = tx.connection.execute(
         select(tables.inbox.c.update_id, tables.inbox.c.payload).where(
-            tables.inbox.c.update_id.in_([str(one) for one in updates])
+            tables.inbox.c.update_id.in_([str(update) for update in updates])
         )
     )
     return {int(number): json.loads(payload) for number, payload in rows}
@@ -219,8 +219,12 @@ class Siege:
         """What the next updates can refer to."""
         api = self.house.api
         ours = {chat: api.screen(chat) for chat in api.world.chats}
-        newest = sorted((one for said in ours.values() for one in said[-60:]), key=lambda one: one.at, reverse=True)
-        buttons = [(one, button.data) for one in newest for row in one.buttons for button in row][:150]
+        newest = sorted(
+            (message for said in ours.values() for message in said[-60:]),
+            key=lambda message: message.at,
+            reverse=True,
+        )
+        buttons = [(message, button.data) for message in newest for row in message.buttons for button in row][:150]
         kinds = {"group": "group", "channel": "channel"}
         chats = {
             name: {"id": number, "type": kinds.get(name, "supergroup"), "title": name, "is_forum": name == "forum"}
@@ -249,7 +253,7 @@ class Siege:
         assert (await store.read(deeds), self._count()) == (after, shown), "what comes again has no effect"
         found = await store.read(faults)
         assert not found, found
-        refused = [one for one in map(" ".join, api.refused) if not one.startswith(EXCUSED)]
+        refused = [line for line in map(" ".join, api.refused) if not line.startswith(EXCUSED)]
         assert not refused, f"Telegram refuses {refused}"
         self.played["updates"] += len(plans)
 
@@ -276,20 +280,24 @@ class Siege:
         alone = {self.chats["den"], *STRANGERS}
         lines = {stranger_line(user) for user in STRANGERS}
         for chat in list(api.world.chats):
-            for one in api.screen(chat):
-                if self._looked.get((chat, one.id)) == one.text:
+            for message in api.screen(chat):
+                if self._looked.get((chat, message.id)) == message.text:
                     continue
-                self._looked[chat, one.id] = one.text
+                self._looked[chat, message.id] = message.text
                 self.played["shown"] += 1
-                assert chat not in alone or (one.text in lines and not one.buttons), f"a stranger reads: {one.text}"
-                assert chat not in STRANGERS or one.text == stranger_line(chat), f"another's line: {one.text}"
-                assert self._dead(one), f"alive: {one.live} in {one.text!r}"
+                assert chat not in alone or (message.text in lines and not message.buttons), (
+                    f"a stranger reads: {message.text}"
+                )
+                assert chat not in STRANGERS or message.text == stranger_line(chat), (
+                    f"another's line: {message.text}"
+                )
+                assert self._dead(message), f"alive: {message.live} in {message.text!r}"
 
-    def _dead(self, one: Said) -> bool:
-        calm = not one.previewed and "\x1b" not in one.text and "\u202e" not in one.text
-        mentions = [entity.extra for entity in one.formatted.entities if entity.kind == "text_mention"]
+    def _dead(self, message: Said) -> bool:
+        calm = not message.previewed and "\x1b" not in message.text and "\u202e" not in message.text
+        mentions = [entity.extra for entity in message.formatted.entities if entity.kind == "text_mention"]
         known = all(extra in {f"tg://user?id={user}" for user in ROLES} for extra in mentions)
-        return calm and known and all(found in OWN_COMMANDS or found in MENTIONS for found in one.live)
+        return calm and known and all(found in OWN_COMMANDS or found in MENTIONS for found in message.live)
 
     def _count(self) -> int:
         return sum(len(self.house.api.screen(chat)) for chat in list(self.house.api.world.chats))

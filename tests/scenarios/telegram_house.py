@@ -80,10 +80,10 @@ class House:
 
     async def say(self, user: int, text: str, *, chat: int = 0, thread: int = 0, reply_to: int = 0) -> list[Said]:
         """Says it, and answers the messages that are new on the phone."""
-        known = {one.id for one in self.api.screen(chat or user)}
+        known = {message.id for message in self.api.screen(chat or user)}
         self.api.say(user, text, chat=chat, thread=thread, reply_to=reply_to)
         await self.handled()
-        return [one for one in self.api.screen(chat or user) if one.id not in known]
+        return [message for message in self.api.screen(chat or user) if message.id not in known]
 
     async def send(self, card: Card, *, chat: int = ADA, **more: Any) -> None:
         """Puts a card into the outbox, for Ada without ``chat``, and waits until it is on the phone or given up."""
@@ -99,10 +99,10 @@ class House:
         await self.deliverer.drained(where)
 
     async def press(self, user: int, message: Said, label: str = "", *, data: str = "") -> list[Said]:
-        known = {one.id for one in self.api.screen(message.chat)}
+        known = {shown_message.id for shown_message in self.api.screen(message.chat)}
         self.api.press(user, message, label, data=data)
         await self.handled()
-        return [one for one in self.api.screen(message.chat) if one.id not in known]
+        return [shown_message for shown_message in self.api.screen(message.chat) if shown_message.id not in known]
 
 
 @asynccontextmanager

@@ -297,8 +297,8 @@ class Forge:
         base: Json = {"date": self.now, "chat": shown}
         match plan.reply:
             case "ours" if ours:
-                one = ours[-1 - plan.pick % min(len(ours), 20)]
-                return {**base, "message_id": one.id, "from": me, "text": one.text or "x"}
+                message = ours[-1 - plan.pick % min(len(ours), 20)]
+                return {**base, "message_id": message.id, "from": me, "text": message.text or "x"}
             case "theirs":
                 return {**base, "message_id": self._number(), "from": {**me, "id": 9}, "text": plan.text or "x"}
             case "unknown":
@@ -309,7 +309,7 @@ class Forge:
                 return None
 
     def _kind(self, chat: int) -> str:
-        return next((str(one["type"]) for one in self.chats.values() if one["id"] == chat), "private")
+        return next((str(known["type"]) for known in self.chats.values() if known["id"] == chat), "private")
 
     def _number(self) -> int:
         self._numbers += 1

@@ -52,21 +52,21 @@ async def console(player: Player) -> list[Shown]:
 
 async def telegram(player: Player) -> list[Shown]:
     assert isinstance(player, OnTelegram)
-    found = [one for one in player.there.api.screen(ADA) if one.mine]
-    return [Shown(one.text, one.file.decode() if one.file_name else None) for one in found]
+    found = [message for message in player.there.api.screen(ADA) if message.mine]
+    return [Shown(message.text, message.file.decode() if message.file_name else None) for message in found]
 
 
 async def slack(player: Player) -> list[Shown]:
     assert isinstance(player, OnSlack)
     there, messages = player.there.slack, []
-    for one in await there.said(slack_end.ADAS_DM):
-        shared: list[dict[str, Any]] = one.get("files") or []
+    for message in await there.said(slack_end.ADAS_DM):
+        shared: list[dict[str, Any]] = message.get("files") or []
         content = None
         for file in shared:
             headers = {"Authorization": f"Bearer {slack_end.BOT_TOKEN}"}
             async with there.session.get(file["url_private"], headers=headers) as answer:
                 content = await answer.text()
-        messages.append(Shown(slack_end.shows(one), content))
+        messages.append(Shown(slack_end.shows(message), content))
     return messages
 
 
@@ -96,8 +96,8 @@ async def test_a_long_answer_is_one_file_that_has_all_of_it(
     async with opened(tmp_path) as player:
         await answered(player, text)
         messages = await seen(player)
-    assert [one.file for one in messages if one.file is not None] == [text]
-    (head,) = [one.text for one in messages if "in its own words" in " ".join(one.text.split())]
+    assert [message.file for message in messages if message.file is not None] == [text]
+    (head,) = [message.text for message in messages if "in its own words" in " ".join(message.text.split())]
     assert "The first 10 of 40,000 lines" in head
     assert "more line" not in head
 
@@ -110,8 +110,8 @@ async def test_an_answer_of_two_screens_comes_as_messages_in_their_order(
     async with opened(tmp_path) as player:
         await answered(player, "\n".join(["Look:", "```sh", *rows, "```", "That is all."]))
         messages = await seen(player)
-    assert [one.file for one in messages if one.file is not None] == []
-    parts = [one.text for one in messages if re.search(r"Message \d of 3\.", one.text)]
+    assert [message.file for message in messages if message.file is not None] == []
+    parts = [message.text for message in messages if re.search(r"Message \d of 3\.", message.text)]
     assert [re.findall(r"Message (\d) of 3\.", part) for part in parts] == [["1"], ["2"], ["3"]]
     assert [part.count("```") for part in parts] == [2, 2, 2]
     assert [int(row) for part in parts for row in re.findall(r"row(\d+) of", part)] == list(range(90))
@@ -146,7 +146,7 @@ def test_a_program_that_babbles_megabytes_is_bounded_and_what_is_missing_is_coun
     before, after = written[: note.start()], written[note.end() :]
     assert whole.startswith(before) and whole.endswith(after)
     assert len(before) + int(note[1]) + len(after) == len(whole)
-    kept = sum(len(one.event.body()["text"]) for one in served.of(answer.task, "agent.said", "agent.continued"))
+    kept = sum(len(entry.event.body()["text"]) for entry in served.of(answer.task, "agent.said", "agent.continued"))
     assert len(before) <= kept < 1_100_000
 
 
@@ -154,6 +154,6 @@ def test_a_secret_in_a_long_line_is_in_no_event_of_the_ledger(served: House) -> 
     tell = f"python3 -c \"print(*('x' * n + '{SECRET[:9]}' + '{SECRET[9:]}' for n in range(3966, 4002, 6)))\""
     answer = served.say(f"/ask on=macbook shell {tell}", wait=True)
     assert answer.status == 0, answer.shown
-    told = [one.event.body()["text"] for one in served.of(answer.task, "agent.said", "agent.continued")]
+    told = [entry.event.body()["text"] for entry in served.of(answer.task, "agent.said", "agent.continued")]
     assert len(told) > 5 and "‹redacted:secret›" in "".join(told)
     assert not [text for text in told if "correct" in text or "staple" in text]

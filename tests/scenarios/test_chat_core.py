@@ -53,8 +53,8 @@ async def test_a_chat_is_answered_in_its_order(tmp_path: Path) -> None:
             await asyncio.sleep(0)
         await there.settle()
         assert [task.prompt for task in reversed(await there.tasks())] == [f"number {n}" for n in range(12)]
-        posts = [one for one in there.phone.sent if one.key.startswith("task:") and not one.edits]
-        assert [one.key for one in posts] == [f"task:t{n}" for n in range(1, 13)]
+        posts = [post for post in there.phone.sent if post.key.startswith("task:") and not post.edits]
+        assert [post.key for post in posts] == [f"task:t{n}" for n in range(1, 13)]
 
 
 async def test_a_reply_to_a_tasks_card_goes_to_its_agent_or_says_why_not(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ async def test_an_impatient_platform_gets_everything_in_order(tmp_path: Path) ->
         for n in range(3):
             await there.core.call(there.message(f"/run number {n}"))
         await there.settle()
-        posts = [one for one in there.phone.sent if one.key.startswith("task:") and not one.edits]
-        assert [one.key for one in posts] == ["task:t1", "task:t2", "task:t3"]
+        posts = [post for post in there.phone.sent if post.key.startswith("task:") and not post.edits]
+        assert [post.key for post in posts] == ["task:t1", "task:t2", "task:t3"]
         there.phone.trouble = [Undeliverable("the chat is gone")]
         await there.core.call(there.message("/help"))
         await there.core.call(there.message("/machines"))
@@ -198,7 +198,7 @@ async def exchange(directory: Path, *lines: bytes) -> list[dict[str, object]]:
     answers: list[dict[str, object]] = []
     while line := await reader.readline():
         answers.append(json.loads(line))
-        if sum("end" in one for one in answers) == len(lines):
+        if sum("end" in answer for answer in answers) == len(lines):
             break
     writer.close()
     return answers
@@ -213,7 +213,7 @@ async def test_say_press_call_and_status_through_the_socket(tmp_path: Path) -> N
         assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
         shown = await exchange(tmp_path, request(do="say", text="/run mend it", id="once"))
         assert shown[-1] == {"v": 1, "end": 0, "task": "t1"}
-        text = "".join(str(one.get("out", "")) for one in shown)
+        text = "".join(str(frame.get("out", "")) for frame in shown)
         assert "mend it" in text
         assert "[2] Stop" in text
         again = await exchange(tmp_path, request(do="say", text="/run mend it", id="once"))
@@ -273,7 +273,7 @@ async def test_waiting_ends_with_the_tasks_own_status(tmp_path: Path) -> None:
         await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.FAILED, "red for good", "airboss"))
         answers = await waiting
         assert answers[-1]["end"] == 1
-        assert "red for good" in "".join(str(one.get("out", "")) for one in answers)
+        assert "red for good" in "".join(str(answer.get("out", "")) for answer in answers)
         assert (await exchange(tmp_path, request(do="wait", task="t1")))[-1]["end"] == 1
 
 

@@ -78,12 +78,12 @@ async def doctor(world: World, fleet: FleetConfig) -> list[Finding]:
 
 
 def opened(findings: list[Finding]) -> set[tuple[str, str, str]]:
-    crossings = [one.crossing for one in findings if one.crossing and one.crossing.open]
+    crossings = [finding.crossing for finding in findings if finding.crossing and finding.crossing.open]
     return {(crossing.role, crossing.deed, crossing.target) for crossing in crossings}
 
 
 def told(findings: list[Finding]) -> str:
-    return "\n".join(f"{one.level} {one.subject}: {one.what}. {one.remedy}" for one in findings)
+    return "\n".join(f"{finding.level} {finding.subject}: {finding.what}. {finding.remedy}" for finding in findings)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class TestSeparateLogins:
         assert rows["read the directory of gates"] == ("closed", "")
         assert rows["read the directory of agents"] == ("", "closed")
 
-    @pytest.mark.parametrize(("opening", "found"), OPENINGS, ids=[one.__name__ for one, _ in OPENINGS])
+    @pytest.mark.parametrize(("opening", "found"), OPENINGS, ids=[opening.__name__ for opening, _ in OPENINGS])
     async def test_a_wall_that_was_opened_is_found(
         self,
         world: World,
@@ -197,10 +197,10 @@ class TestSeparateLogins:
         fleet = world.fleet(logins.machine, isolation="separate-logins")
         opening(world, logins)
         findings = await doctor(world, fleet)
-        assert opened(findings) == {(role, *one) for role in ("agents", "gates") for one in found}
+        assert opened(findings) == {(role, *opening) for role in ("agents", "gates") for opening in found}
         assert status_of(findings) == 1
-        bad = [one for one in findings if one.level is Severity.BAD and one.crossing]
-        assert all("chmod" in one.remedy for one in bad), told(bad)
+        bad = [finding for finding in findings if finding.level is Severity.BAD and finding.crossing]
+        assert all("chmod" in finding.remedy for finding in bad), told(bad)
 
     async def test_a_gate_login_that_agents_can_enter_is_found(self, world: World, logins: Logins) -> None:
         fleet = world.fleet(logins.machine, isolation="separate-logins")
@@ -258,8 +258,11 @@ async def test_one_shared_login_is_told_plainly(world: World) -> None:
         walls.add(("read", "the controller's environment"))
     assert {("agents", *wall) for wall in walls} <= reached
     assert status_of(findings) == 0
-    warned = [one for one in findings if one.crossing and one.crossing.open]
-    assert all(one.level is Severity.WARN and "unsafe-same-user says on every card" in one.what for one in warned)
+    warned = [finding for finding in findings if finding.crossing and finding.crossing.open]
+    assert all(
+        finding.level is Severity.WARN and "unsafe-same-user says on every card" in finding.what
+        for finding in warned
+    )
 
 
 async def test_agents_and_their_versions(world: World) -> None:
@@ -289,7 +292,7 @@ async def test_modes_of_the_controllers_files(world: World) -> None:
     fleet = world.fleet(f'{HERE}home = "{world.base}"\n', isolation="unsafe-same-user")
     (world.home / "fleet.toml").chmod(0o664)
     findings = await doctor(world, fleet)
-    remedies = {one.remedy for one in findings if one.level is Severity.BAD}
+    remedies = {finding.remedy for finding in findings if finding.level is Severity.BAD}
     env, toml = world.home / ".env", world.home / "fleet.toml"
     assert remedies == {
         f"chmod 700 {world.home}",
@@ -320,12 +323,12 @@ async def test_an_ssh_machine_and_its_host_key(world: World) -> None:
         wrong = await doctor(world, world.fleet(machine(other, server.port), isolation="unsafe-same-user"))
         assert status_of(wrong) == 1
         assert "agents on mac" in {
-            one.subject for one in wrong if one.level is Severity.BAD and not one.unavailable
+            finding.subject for finding in wrong if finding.level is Severity.BAD and not finding.unavailable
         }
         gone = server.port
     away = await doctor(world, world.fleet(machine(server.host_key, gone), isolation="unsafe-same-user"))
     assert status_of(away) == 3
-    assert {one.subject for one in away if one.unavailable} == {"agents on mac", "gates on mac"}
+    assert {finding.subject for finding in away if finding.unavailable} == {"agents on mac", "gates on mac"}
 
 
 async def test_the_json_form_is_what_its_schema_says(world: World) -> None:

@@ -146,7 +146,7 @@ def test_stopping_while_a_gate_runs_ends_the_gate_and_begins_no_further_turn(ser
     assert len(turns) == 1
     (closed,) = served.of(answer.task, "gate.closed")
     assert (closed.event.body()["outcome"], closed.event.body()["exit"]["how"]) == ("abandoned", "signalled")
-    assert [one.event.body()["outcome"] for one in served.of(answer.task, "verdict.given")] == ["lost"]
+    assert [entry.event.body()["outcome"] for entry in served.of(answer.task, "verdict.given")] == ["lost"]
     assert "failed" not in answer.shown and "🔔" not in answer.shown, "who stopped it knows"
     assert "abandoned" in served.say("/digest").shown
 

@@ -28,17 +28,17 @@ async def test_every_card_fits_a_phone_in_every_chat(tmp_path: Path) -> None:
             (tmp_path / look).mkdir()
             some = await scenes(tmp_path / look, look)
             found += await measure(tab, look, some)
-    assert {one.group for one in found} == set(GROUPS)
-    assert Counter(one.look for one in found) == {look: len(some) for look in LOOKS}
-    cut = [f"{one.look} {one.name}: {one.cut}" for one in found if one.cut]
+    assert {measured.group for measured in found} == set(GROUPS)
+    assert Counter(measured.look for measured in found) == {look: len(some) for look in LOOKS}
+    cut = [f"{measured.look} {measured.name}: {measured.cut}" for measured in found if measured.cut]
     assert not cut, "\n".join(cut)
-    long = [f"{one.look} {one.name}: {one.lines} lines" for one in found if too_long(one)]
+    long = [f"{measured.look} {measured.name}: {measured.lines} lines" for measured in found if too_long(measured)]
     assert not long, "\n".join(long)
 
 
-def too_long(one: Measured) -> bool:
-    frame = FRAME + (CONSOLE_FRAME if one.look == "console" else 0)
-    return one.short and one.lines > MAX_LINES + frame
+def too_long(measured: Measured) -> bool:
+    frame = FRAME + (CONSOLE_FRAME if measured.look == "console" else 0)
+    return measured.short and measured.lines > MAX_LINES + frame
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -47,10 +47,10 @@ async def test_the_measure_sees_what_does_not_fit(look: str) -> None:
     tall = Card(line("tall"), rows, tone=Tone.PLAIN)
     outgoing = Outgoing(0, CHAT, tall, edits="", ping=False, again=False, task="", key="")
     async with browser() as tab:
-        (one,) = await measure(tab, look, [Shown("fleet", "tall", outgoing)])
-        assert too_long(one)
-        assert one.lines >= 40
-        assert one.box[2] == WIDTH
+        (measured,) = await measure(tab, look, [Shown("fleet", "tall", outgoing)])
+        assert too_long(measured)
+        assert measured.lines >= 40
+        assert measured.box[2] == WIDTH
         await tab.evaluate("document.querySelector('.said').innerHTML += `<nobr>${'x'.repeat(200)}</nobr>`")
         (wide,) = await again(tab, look)
         assert wide.cut

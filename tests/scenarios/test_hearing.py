@@ -75,7 +75,7 @@ async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> 
             result = await core.call(message)
             assert result is not None
         await there.settle()
-        told = [everything(one.card) for one in there.phone.sent[before:] if not one.edits]
+        told = [everything(post.card) for post in there.phone.sent[before:] if not post.edits]
         assert "you sent too many in a short time" in told[0]
         assert told[1].startswith("t1 ·"), "the log, by its button"
         assert "nothing is waiting for a person" in told[2]
@@ -168,7 +168,7 @@ async def test_a_photo_that_came_with_run_in_telegram_waits_for_the_words(tmp_pa
         await there.say(on_telegram.ADA, "make it look like this")
         (task,) = await there.tasks()
         kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, task.id, attachment_rows.REQUEST))
-        assert [Path(one.path).read_bytes() for one in kept] == [b"\x89PNG one", b"\x89PNG two"]
+        assert [Path(file.path).read_bytes() for file in kept] == [b"\x89PNG one", b"\x89PNG two"]
 
 
 async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
         (machine,) = await there.slack.until(lambda said: said)
         await there.slack.press(machine, "any")
         question = await there.slack.until(
-            lambda said: next((one for one in said if "Send the prompt" in shows(one)), None)
+            lambda said: next((message for message in said if "Send the prompt" in shows(message)), None)
         )
         assert "Reply to this message or mention me: that is the task; /cancel discards it." in shows(question)
         coffee = await there.slack.message("lunch?")
@@ -196,7 +196,7 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
 
 
 def tells(words: str, said: list[dict[str, Any]]) -> bool:
-    return any(words in shows(one) for one in said)
+    return any(words in shows(message) for message in said)
 
 
 async def test_slack_is_answered_in_slacks_words(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ async def test_a_voice_alone_with_us_is_told_what_can_be_read(tmp_path: Path, ap
         api.say(on_telegram.STRANGER, "", voice=voice)
         await there.handled()
         told = api.screen(on_telegram.ADA)[before:]
-        assert ["text, pictures and files can be read here" in one.text for one in told] == [True, True]
+        assert ["text, pictures and files can be read here" in line.text for line in told] == [True, True]
         assert await there.tasks() == [], "what was asked for with a film is not begun without it"
         assert api.screen(group.id) == []
         (stranger,) = api.screen(on_telegram.STRANGER)

@@ -167,12 +167,12 @@ async def test_every_token_of_every_card_belongs_where_it_was_shown(tmp_path: Pa
     async with house(tmp_path) as there:
         flight = await Flight.begin(there)
         await flight.ask()
-        posted = [one for one in there.phone.sent if one.card.actions]
-        ids = {one.id: f"m{number}" for number, one in enumerate(there.phone.sent, 1) if not one.edits}
+        posted = [post for post in there.phone.sent if post.card.actions]
+        ids = {post.id: f"m{number}" for number, post in enumerate(there.phone.sent, 1) if not post.edits}
         before = await there.store.read(counts)
-        for one in posted:
-            for action in one.card.actions:
-                swapped = next(name for name in ids.values() if name != ids.get(one.id) and name != one.edits)
+        for post in posted:
+            for action in post.card.actions:
+                swapped = next(name for name in ids.values() if name != ids.get(post.id) and name != post.edits)
                 for message in (
                     there.message(pressed=action.token, reply_to=swapped, sender=ADA),
                     there.message(pressed=action.token, chat=ChatRef("phone", "c2"), sender=ADA),
@@ -195,14 +195,14 @@ async def test_what_an_agent_says_stays_untrusted_on_every_card(tmp_path: Path) 
         for words in ("/status", "/sessions", "/session t1", "/logs t1", "/waiting"):
             await there.say(words)
         assert there.phone.sent
-        for one in there.phone.sent:
-            pieces = [one.card.title, *one.card.lines, *(field.value for field in one.card.fields)]
+        for post in there.phone.sent:
+            pieces = [post.card.title, *post.card.lines, *(field.value for field in post.card.fields)]
             for piece in (piece for row in pieces for piece in row):
                 assert isinstance(piece, Untrusted) or "evil" not in piece
-            assert all("evil" not in action.label for action in one.card.actions)
-            assert "evil" not in one.card.footer
-            assert "\x1b" not in everything(one.card)
-            assert "\u202e" not in everything(one.card)
+            assert all("evil" not in action.label for action in post.card.actions)
+            assert "evil" not in post.card.footer
+            assert "\x1b" not in everything(post.card)
+            assert "\u202e" not in everything(post.card)
 
 
 async def test_a_message_of_100_kilobytes_is_taken_whole_and_shown_short(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ meant = st.builds(
     st.one_of(
         st.sampled_from(["run repo=shop", "ask", "mute 1h", "notify all", "status"]),
         st.builds("{} t{}".format, st.sampled_from(["say", "stop", "retry"]), st.integers(1, 20)),
-        st.sampled_from([name for one in every_command() for name in (one.verb, *one.aliases)]),
+        st.sampled_from([name for command in every_command() for name in (command.verb, *command.aliases)]),
     ),
     nasty,
 )
@@ -109,41 +109,52 @@ class Forge:
 
     def __init__(self, said: dict[str, list[Json]], number: itertools.count[int]) -> None:
         self._number = number
-        self._threads = {where: [one["ts"] for one in found] for where, found in said.items()}
+        self._threads = {where: [message["ts"] for message in found] for where, found in said.items()}
         self._buttons = [
-            (where, one["ts"], element["value"])
+            (where, message["ts"], element["value"])
             for where, found in said.items()
-            for one in reversed(found)
-            for block in one.get("blocks") or ()
+            for message in reversed(found)
+            for block in message.get("blocks") or ()
             for element in (block.get("elements", ()) if block["type"] == "actions" else ())
         ][:60]
 
-    def payload(self, one: Envelope) -> tuple[str, Json]:
+    def payload(self, envelope: Envelope) -> tuple[str, Json]:
         """The envelope's type and payload."""
         stamp = f"{2_000_000_000 + next(self._number)}.000100"
-        threads = self._threads.get(one.channel)
-        thread = {"thread_ts": threads[one.pick % len(threads)]} if one.threaded and threads else {}
-        foreign = {one.guest: "T99OTHER"} if one.guest and one.guest != "is_ext_shared_channel" else {}
-        if one.kind == "command":
-            name, _, rest = one.text.lstrip("/!").partition(" ")
-            team, where = "T99OTHER" if one.guest else TEAM, one.channel
-            made = {"command": f"/{name[:30]}", "text": rest, "user_id": one.user, "channel_id": where}
-            return "slash_commands", {**made, "team_id": team, "trigger_id": stamp, **one.broken}
-        if one.kind == "press":
-            return "interactive", self._press(one, stamp)
-        event: Json = {"type": one.kind, "user": one.user, "channel": one.channel, "ts": stamp, "text": one.text}
-        event |= {**thread, **foreign, **one.broken}
+        threads = self._threads.get(envelope.channel)
+        thread = {"thread_ts": threads[envelope.pick % len(threads)]} if envelope.threaded and threads else {}
+        foreign = (
+            {envelope.guest: "T99OTHER"} if envelope.guest and envelope.guest != "is_ext_shared_channel" else {}
+        )
+        if envelope.kind == "command":
+            name, _, rest = envelope.text.lstrip("/!").partition(" ")
+            team, where = "T99OTHER" if envelope.guest else TEAM, envelope.channel
+            made = {"command": f"/{name[:30]}", "text": rest, "user_id": envelope.user, "channel_id": where}
+            return "slash_commands", {**made, "team_id": team, "trigger_id": stamp, **envelope.broken}
+        if envelope.kind == "press":
+            return "interactive", self._press(envelope, stamp)
+        event: Json = {
+            "type": envelope.kind,
+            "user": envelope.user,
+            "channel": envelope.channel,
+            "ts": stamp,
+            "text": envelope.text,
+        }
+        event |= {**thread, **foreign, **envelope.broken}
         body: Json = {"type": "event_callback", "team_id": TEAM, "event_id": f"Ev{stamp}", "event": event}
-        return "events_api", body | ({"is_ext_shared_channel": True} if one.guest else {})
+        return "events_api", body | ({"is_ext_shared_channel": True} if envelope.guest else {})
 
-    def _press(self, one: Envelope, stamp: str) -> Json:
-        where, ts, value = self._buttons[one.pick % len(self._buttons)] if self._buttons else (FLEET, "1.1", "x")
-        token = (value, value, value, value[:-1], value * 300, "/stop t1", one.text)[one.pick % 7]
-        place = one.channel if one.pick % 5 == 0 else where
+    def _press(self, envelope: Envelope, stamp: str) -> Json:
+        where, ts, value = (
+            self._buttons[envelope.pick % len(self._buttons)] if self._buttons else (FLEET, "1.1", "x")
+        )
+        token = (value, value, value, value[:-1], value * 300, "/stop t1", envelope.text)[envelope.pick % 7]
+        place = envelope.channel if envelope.pick % 5 == 0 else where
         return {
             "type": "block_actions", "trigger_id": stamp, "team": {"id": TEAM},
-            "user": {"id": one.user, "team_id": "T99OTHER" if one.guest else TEAM}, "channel": {"id": place},
-            "container": {"message_ts": ts}, "message": {"ts": ts}, "actions": [{"value": token}], **one.broken,
+            "user": {"id": envelope.user, "team_id": "T99OTHER" if envelope.guest else TEAM},
+            "channel": {"id": place}, "container": {"message_ts": ts}, "message": {"ts": ts},
+            "actions": [{"value": token}], **envelope.broken,
         }  # fmt: skip
 
 
@@ -152,12 +163,12 @@ def acts(said: Json) -> list[str]:
     own = {f"<@{user}>" for user in (VERA, OTTO, ADA)}
     found: list[str] = []
 
-    def look(one: Json) -> Json:
-        if one.get("type") == "mrkdwn" and one["text"] not in own:
-            found.append(one["text"])
-        if one.get("type") in ("link", "user", "usergroup", "channel", "broadcast", "emoji"):
-            found.append(str(one))
-        return one
+    def look(payload: Json) -> Json:
+        if payload.get("type") == "mrkdwn" and payload["text"] not in own:
+            found.append(payload["text"])
+        if payload.get("type") in ("link", "user", "usergroup", "channel", "broadcast", "emoji"):
+            found.append(str(payload))
+        return payload
 
     json.loads(json.dumps(said.get("blocks") or []), object_hook=look)
     text = str(said.get("text", ""))
@@ -171,16 +182,16 @@ async def play(there: House, batch: list[Envelope], number: itertools.count[int]
     said = {where: await there.slack.said(where) for where in (FLEET, OTHER, ADAS_DM)}
     forge = Forge(said, number)
     before, asked, sent = await store.read(deeds), await store.read(wishes), len(proxy.calls)
-    kept = [(one, *forge.payload(one)) for one in batch]
-    for one, kind, payload in kept:
+    kept = [(wish, *forge.payload(wish)) for wish in batch]
+    for envelope, kind, payload in kept:
         name = await proxy.deliver(kind, payload)
-        if one.again:
+        if envelope.again:
             await proxy.again({"envelope_id": name, "type": kind, "payload": payload})
-        played[one.kind] += 1
+        played[envelope.kind] += 1
     await there.handled()
     after = await store.read(deeds)
     judge(before, after, played)
-    judge_wishes(asked, await store.read(wishes), {one.actor for one in batch})
+    judge_wishes(asked, await store.read(wishes), {wish.actor for wish in batch})
     for name, said_so in proxy.calls[sent:]:
         if name in ("chat.postMessage", "chat.update", "chat.postEphemeral"):
             played["sent"] += 1

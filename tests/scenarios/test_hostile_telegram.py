@@ -114,7 +114,7 @@ async def test_half_a_letter_is_no_bug_wherever_it_stands(tmp_path: Path) -> Non
                 words = ("/run \ud83d\x00", "\ud83d", "/st\ud83d", "/stop \ud83d", "/help \udc00")
                 api.post([{"message": {**SAID, "text": text}} for text in words])
                 await there.handled()
-            assert [one.text for one in api.screen(ADA) if "bug" in one.text] == []
+            assert [message.text for message in api.screen(ADA) if "bug" in message.text] == []
             assert [task.prompt for task in await there.tasks()] == ["mend it", "?"]
 
 
@@ -205,8 +205,8 @@ async def test_a_webhook_that_is_replayed_has_one_effect(tmp_path: Path) -> None
             stops = [{**pressed, "update_id": number} for number in (90, 90, 91, 90)]
             assert set(await asyncio.gather(*(call(body) for body in stops))) == {200}
             await there.handled()
-            said = [one.text for one in api.screen(ADA)[5:]]
-            assert len(said) == 2 and sum("pressed it already" in one for one in said) == 1
+            said = [message.text for message in api.screen(ADA)[5:]]
+            assert len(said) == 2 and sum("pressed it already" in message for message in said) == 1
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)

@@ -108,7 +108,7 @@ def outcome(tx: Tx) -> dict[str, list[Any]]:
         "tasks": [tuple(row) for row in tx.connection.execute(select(*wanted).order_by(task.number))],
         "stopped": [bool(by) for by in tx.connection.execute(select(task.stop_by).order_by(task.number)).scalars()],
         "approvals": [tuple(row) for row in tx.connection.execute(decided)],
-        "ledger": [(type(one.event).__name__, one.refs.task) for one in ledger.read(tx)],
+        "ledger": [(type(entry.event).__name__, entry.refs.task) for entry in ledger.read(tx)],
         "cards": [(title(row.card_json), row.ping, _fixed(row.card_key)) for row in tx.connection.execute(said)],
         "unsent": list(tx.connection.execute(select(outbox.id).where(outbox.state != "delivered")).scalars()),
         "inbox": sorted(tx.connection.execute(select(tables.inbox.c.state)).scalars()),
@@ -202,7 +202,7 @@ class OnTelegram:
         await self.there.say(telegram.ADA, words)
 
     async def press(self, label: str) -> None:
-        shows = [one for one in self.there.api.screen(telegram.ADA) if label in one.labels]
+        shows = [message for message in self.there.api.screen(telegram.ADA) if label in message.labels]
         await self.there.press(telegram.ADA, shows[-1], label)
 
     async def settle(self) -> None:
@@ -230,7 +230,9 @@ class OnSlack:
         await self.there.slack.message(words, channel=slack_end.ADAS_DM)
 
     async def press(self, label: str) -> None:
-        shows = [one for one in await self.there.slack.said(slack_end.ADAS_DM) if has_button(one, label)]
+        shows = [
+            message for message in await self.there.slack.said(slack_end.ADAS_DM) if has_button(message, label)
+        ]
         await self.there.slack.press(shows[-1], label, channel=slack_end.ADAS_DM)
 
     async def settle(self) -> None:
@@ -268,6 +270,6 @@ async def test_the_same_conversation_ends_in_the_same_store(
     assert here["tasks"][0][4] == "Run the tests, and mend “what” is red"
     assert here["stopped"] == [False, True]
     decided = [("allow", "", "session"), ("answer", "blue", ""), ("go-on", "", ""), ("judge", "", "")]
-    assert [one[1:] for one in here["approvals"]] == decided
+    assert [question[1:] for question in here["approvals"]] == decided
     for part, left in here.items():
         assert there[part] == left, part

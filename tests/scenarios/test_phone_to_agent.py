@@ -64,8 +64,8 @@ class Phone:
         return self._task(asked)
 
     def _task(self, prompt: str) -> str:
-        found = (one for one in self.house.ledger("task.requested") if one.event.body()["prompt"] == prompt)
-        return next((one.refs.task for one in found), "")
+        found = (entry for entry in self.house.ledger("task.requested") if entry.event.body()["prompt"] == prompt)
+        return next((entry.refs.task for entry in found), "")
 
     def shell(self, command: str) -> Reply:
         """The model runs a command."""
@@ -82,7 +82,7 @@ class Phone:
 
         def look() -> Said | None:
             every = self.api.screen(self.person)
-            return next((one for one in every if all(piece in read(one) for piece in pieces)), None)
+            return next((message for message in every if all(piece in read(message) for piece in pieces)), None)
 
         found = self.api.wait(look, f"the phone shows {pieces}", seconds=60)
         assert found is not None
@@ -92,8 +92,17 @@ class Phone:
         """Waits for a task's next message that asks this person for something: it pings them."""
 
         def look() -> Said | None:
-            every = [one for one in self.api.screen(self.person) if one.id not in [old.id for old in before]]
-            return next((one for one in every if {"Deny", "No answer"} & {*one.labels} and task in read(one)), None)
+            every = [
+                message for message in self.api.screen(self.person) if message.id not in [old.id for old in before]
+            ]
+            return next(
+                (
+                    message
+                    for message in every
+                    if {"Deny", "No answer"} & {*message.labels} and task in read(message)
+                ),
+                None,
+            )
 
         found = self.api.wait(look, f"{task} asks", seconds=60)
         assert found is not None
@@ -268,7 +277,7 @@ def test_a_question_comes_as_buttons_and_one_press_answers_it(phone: Phone) -> N
     (result,) = phone.heard("delta")[1].results
     assert "blue" in result and "fire" not in result
     assert phone.house.main() == good
-    ended = [one.event.body()["outcome"] for one in phone.house.of(task, "tool.ended")]
+    ended = [entry.event.body()["outcome"] for entry in phone.house.of(task, "tool.ended")]
     assert set(ended) == {"ok"}, "an answer is no refusal"
     phone.closed(asked, " · answered", "Which colour?", "“blue”")
 

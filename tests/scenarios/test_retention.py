@@ -96,7 +96,7 @@ async def test_a_file_goes_with_its_task_and_the_message_stays_known(tmp_path: P
         assert [path.name for path in (there.home / "files" / "phone").iterdir()] == ["u2"]
         assert not await there.core.receive(message), "a redelivery begins nothing"
         payloads = await there.store.read(lambda tx: list(tx.connection.execute(select(tables.inbox.c.payload))))
-        assert [bytes(one.payload) for one in payloads] == [b""] * 3
+        assert [bytes(payload.payload) for payload in payloads] == [b""] * 3
         result, _ = await there.hand_over(there.message("stop", reply_to="m2"))
         assert (result.status, result.task) == (0, "t2"), "a reply to an old card finds its task"
         (kept,) = await there.store.read(lambda tx: attachment_rows.of_note(tx, "t1", attachment_rows.REQUEST))

@@ -39,7 +39,7 @@ async def test_every_way_of_asking_reaches_the_same_command(tmp_path: Path) -> N
         await there.slack.command("/ab-machines")
         await there.handled()
         await there.settled()
-        texts = [one["text"] for one in await there.slack.said()]
+        texts = [message["text"] for message in await there.slack.said()]
         assert [text.split(" ", 1)[0] for text in texts] == ["fleet:"] * 4 + ["2"]
         (direct,) = await there.slack.said(ADAS_DM)
         assert direct["text"].startswith("fleet: 0 agents active")
@@ -50,11 +50,11 @@ async def test_help_shows_what_can_be_typed_in_slack(tmp_path: Path) -> None:
         await there.slack.command("/fleet", "help")
         await there.slack.command("/fleet", "help mute")
         await there.handled()
-        overview, one = map(shows, await there.slack.said())
+        overview, task = map(shows, await there.slack.said())
         assert "write /fleet and one of:" in overview and "Work: run a change" in overview and "!stop" in overview
         assert "/run" not in overview, "another app may have that name"
         assert "/mute" not in overview.replace("/fleet mute", "")
-        assert "/fleet mute [30m" in one
+        assert "/fleet mute [30m" in task
 
 
 async def test_help_shows_a_group_in_the_same_message(tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ async def test_a_task_is_a_thread_that_is_steered_and_stopped_by_words(tmp_path:
         await there.handled()
         assert await there.stopping("t1")
         replies = (await there.slack.said())[1:]
-        assert {one["thread_ts"] for one in replies} == {parent["ts"]}
-        assert any("t1 · stopping" in shows(one) for one in replies)
+        assert {message["thread_ts"] for message in replies} == {parent["ts"]}
+        assert any("t1 · stopping" in shows(message) for message in replies)
 
 
 async def test_a_task_asked_for_in_a_thread_lives_there_and_words_go_to_the_newest(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ async def test_a_task_asked_for_in_a_thread_lives_there_and_words_go_to_the_newe
         await there.handled()
         await there.settled()
         assert (await there.stopping("t1"), await there.stopping("t2")) == (False, True)
-        assert {one["thread_ts"] for one in (await there.slack.said())[1:]} == {parent["ts"]}
+        assert {message["thread_ts"] for message in (await there.slack.said())[1:]} == {parent["ts"]}
 
 
 async def test_a_button_beside_a_task_answers_in_its_thread(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ async def test_what_waits_for_a_person_mentions_them_and_is_seen_in_the_channel(
         sent = there.proxy.called("chat.postMessage")
         assert f"<@{ADA}>" in shows(failed) and failed["text"].startswith(f"<@{ADA}>")
         assert "<@" not in shows(landed) + landed["text"] + shows(foreign) + foreign["text"]
-        assert [one.get("reply_broadcast") for one in sent[-3:]] == [True, None, True]
-        assert {one["thread_ts"] for one in (failed, landed, foreign)} == {parent["ts"]}
+        assert [post.get("reply_broadcast") for post in sent[-3:]] == [True, None, True]
+        assert {reply["thread_ts"] for reply in (failed, landed, foreign)} == {parent["ts"]}
 
 
 # --- buttons ------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ async def test_an_agents_question_is_answered_by_a_button_and_says_by_whom(tmp_p
         await there.slack.press(question, "Allow once", user=OTTO)
         await there.handled()
         assert await there.store.read(approvals.waiting) == []
-        edited = next(one for one in await there.slack.said() if one["ts"] == question["ts"])
+        edited = next(message for message in await there.slack.said() if message["ts"] == question["ts"])
         assert "approved" in shows(edited) and "Otto" in shows(edited) and "press-0" not in shows(edited)
 
 

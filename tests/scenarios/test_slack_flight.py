@@ -39,23 +39,29 @@ async def test_a_task_flies_from_slash_run_to_landed_in_its_thread(tmp_path: Pat
         await slack.connected()
         seen = there.directory / "the red card was seen"
         await slack.command("/run", f"on=evo-x2 write BAD\nthen-await {seen}\nthen-write GOOD from a phone")
-        (red,) = await slack.until(lambda said: [one for one in said if "failed: exit status 1" in shows(one)])
+        (red,) = await slack.until(
+            lambda said: [message for message in said if "failed: exit status 1" in shows(message)]
+        )
         assert f"<@{ADA}>" in shows(red) and "lacks the word: BAD" in shows(red)
         seen.touch()
-        landed = await slack.until(lambda said: [one for one in said if "landed on main" in shows(one)])
+        landed = await slack.until(lambda said: [message for message in said if "landed on main" in shows(message)])
         assert there.main() == "GOOD from a phone"
-        said = await slack.until(lambda said: said if any("receipt" in one["text"] for one in said) else None)
+        said = await slack.until(
+            lambda said: said if any("receipt" in message["text"] for message in said) else None
+        )
         parent, *replies = said
         assert "thread_ts" not in parent
-        assert {one["thread_ts"] for one in replies} == {parent["ts"]}
-        assert red["ts"] in {one["ts"] for one in replies}
-        (ping,) = (one for one in proxy.called("chat.postMessage") if f"<@{ADA}>" in one["text"])
+        assert {message["thread_ts"] for message in replies} == {parent["ts"]}
+        assert red["ts"] in {message["ts"] for message in replies}
+        (ping,) = (call for call in proxy.called("chat.postMessage") if f"<@{ADA}>" in call["text"])
         assert ping.get("reply_broadcast")
         edits = proxy.called("chat.update")
-        assert parent["ts"] in {one["ts"] for one in edits}
+        assert parent["ts"] in {message["ts"] for message in edits}
         await slack.until(lambda said: "landed" in shows(said[0]))
         await slack.press(landed[0], "Diff")
-        diff = await slack.until(lambda said: [one for one in said if "+GOOD from a phone" in shows(one)])
+        diff = await slack.until(
+            lambda said: [message for message in said if "+GOOD from a phone" in shows(message)]
+        )
         assert diff[0]["thread_ts"] == parent["ts"]
 
 
@@ -85,8 +91,8 @@ async def test_kill_9_as_the_acknowledgement_leaves_gives_one_effect(tmp_path: P
             await proxy.again(envelope)
 
         def every_task_has_a_card(said: list[dict[str, Any]]) -> bool:
-            roots = [shows(one) for one in said if "thread_ts" not in one]
-            return all(any(f"write GOOD {number}" in one for one in roots) for number in (1, 2, 3))
+            roots = [shows(message) for message in said if "thread_ts" not in message]
+            return all(any(f"write GOOD {number}" in root for root in roots) for number in (1, 2, 3))
 
         await slack.until(every_task_has_a_card)
         with Store.open(f"sqlite:///{there.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:

@@ -119,7 +119,9 @@ async def test_where_it_may_not_write_the_one_who_asked_is_told(tmp_path: Path) 
     async with house(tmp_path) as there:
         there.proxy.fail("chat.postMessage", error="not_in_channel")
         await there.slack.command("/fleet", "status")
-        told = await there.slack.until(lambda said: [one for one in said if one.get("subtype") == "ephemeral"])
+        told = await there.slack.until(
+            lambda said: [message for message in said if message.get("subtype") == "ephemeral"]
+        )
         assert "/invite @airboss" in told[0]["text"]
 
 

@@ -112,7 +112,7 @@ async def test_patience_is_kept_for_one_channel_while_others_go_on(tmp_path: Pat
         await there.slack.until(len, OTHER)
         assert await there.slack.said() == []
         await there.settled()
-        said = [one["text"] for one in await there.slack.said()]
+        said = [message["text"] for message in await there.slack.said()]
         assert sorted(said) == ["in a thread of it", "number 0", "number 1"]
         assert said.index("number 0") < said.index("number 1")
         asked = [said for said in there.proxy.called("chat.postMessage") if said["channel"] == FLEET]
@@ -127,9 +127,9 @@ async def test_an_outage_is_survived_in_order_and_what_may_be_double_is_marked(t
             await say(there, Card(line(f"number {number}")))
         await there.settled()
         said = await there.slack.said()
-        titles = [one["text"] for one in said]
+        titles = [message["text"] for message in said]
         assert titles == ["number 0", "number 0", "number 1", "number 2"]
-        assert ["shown again" in shows(one) for one in said] == [False, True, False, False]
+        assert ["shown again" in shows(message) for message in said] == [False, True, False, False]
 
 
 async def test_a_dropped_socket_is_opened_again(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_slack_away_at_the_start_is_waited_for(tmp_path: Path) -> None:
         async with served(home, proxy) as there:
             await say(there, Card(line("good morning")))
             proxy.away = False
-            await slack.until(lambda said: [one["text"] for one in said] == ["good morning"])
+            await slack.until(lambda said: [message["text"] for message in said] == ["good morning"])
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ async def test_a_token_that_is_revoked_while_we_run_ends_it_and_what_was_to_be_s
         await say(there, Card(line("good morning")))
         assert "token_revoked" in await ended(there)
         there.proxy.faults.clear()
-        await there.slack.until(lambda said: [one["text"] for one in said] == ["good morning"])
+        await there.slack.until(lambda said: [message["text"] for message in said] == ["good morning"])
 
 
 async def test_a_revoked_app_token_is_found_when_the_socket_breaks(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_a_missing_scope_ends_nothing(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         there.proxy.fail("chat.postMessage", error="missing_scope")
         await say(there, Card(line("good morning")))
-        await there.slack.until(lambda said: [one["text"] for one in said] == ["good morning"])
+        await there.slack.until(lambda said: [message["text"] for message in said] == ["good morning"])
         running = asyncio.ensure_future(there.adapter.running())
         await asyncio.sleep(0)
         assert not running.done()

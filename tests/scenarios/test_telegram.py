@@ -85,7 +85,7 @@ async def test_a_stranger_gets_one_line_with_their_id_and_nothing_else(tmp_path:
 
 async def test_the_menu_holds_what_is_registered(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api):
-        assert {one["command"] for one in api.methods.commands} == {
+        assert {command["command"] for command in api.methods.commands} == {
             command.verb.replace("-", "_") for command in every_command()
         }
 
@@ -125,7 +125,7 @@ async def test_a_forum_gives_each_task_a_topic(tmp_path: Path, api: BotApi) -> N
             )
         )
         await there.handled()
-        assert [one.text for one in api.screen(forum.id, thread=topics[0])][-1] == "news"
+        assert [message.text for message in api.screen(forum.id, thread=topics[0])][-1] == "news"
 
 
 async def test_without_the_right_to_make_topics_a_forum_is_used_like_any_group(tmp_path: Path, api: BotApi) -> None:
@@ -156,7 +156,7 @@ async def test_a_button_works_once_here_and_for_who_may(tmp_path: Path, api: Bot
         ]
         assert not await there.stopping(first.id)
         assert not await there.stopping(second.id)
-        assert all(len(one) == 1 for one in refused)
+        assert all(len(reasons) == 1 for reasons in refused)
         await there.press(OTTO, card, "Stop")
         assert await there.stopping(first.id)
         (again,) = await there.press(OTTO, card, data=stop)
@@ -297,7 +297,7 @@ async def test_an_album_is_one_prompt_with_all_its_pictures(tmp_path: Path, api:
         first, second = await there.tasks()
         assert (first.prompt, second.prompt) == ("compare these", "something else")
         kept = await there.store.read(lambda tx: attachment_rows.of_note(tx, first.id, 0))
-        assert [Path(one.path).read_bytes() for one in kept] == [b"\xff\xd80", b"\xff\xd81", b"\xff\xd82"]
+        assert [Path(file.path).read_bytes() for file in kept] == [b"\xff\xd80", b"\xff\xd81", b"\xff\xd82"]
         assert not await there.store.read(lambda tx: attachment_rows.of_note(tx, second.id, 0))
 
 
@@ -347,7 +347,7 @@ async def test_an_edit_that_answers_a_press_is_not_put_off_with_the_others(tmp_p
         await there.store.write(
             lambda tx: there.outbox.open(tx).repost(where, Card(line("allowed by Ada")), key="asked", soon=True)
         )
-        await api.until(lambda: [one.text for one in api.screen(ADA)] == ["progress now", "allowed by Ada"])
+        await api.until(lambda: [message.text for message in api.screen(ADA)] == ["progress now", "allowed by Ada"])
 
 
 async def test_an_edit_of_a_deleted_message_comes_anew_and_lives_on(tmp_path: Path, api: BotApi) -> None:

@@ -46,7 +46,9 @@ def shown(api: BotApi, *pieces: str) -> Said:
     """Waits for a message on Ada's phone that has all of this in it."""
 
     def look() -> Said | None:
-        return next((one for one in api.screen(ADA) if all(piece in read(one) for piece in pieces)), None)
+        return next(
+            (message for message in api.screen(ADA) if all(piece in read(message) for piece in pieces)), None
+        )
 
     found = api.wait(look, f"the phone shows {pieces}", seconds=60)
     assert found is not None
@@ -61,7 +63,8 @@ def test_from_run_to_landed_one_message_edits_itself_and_the_end_is_a_new_one(fl
     assert made.main() == "GOOD by phone"
     task = landed.text.split()[1] if landed.text.startswith("✅") else landed.text.split()[0]
     progress = api.wait(
-        lambda: next((one for one in api.screen(ADA) if one.before and "landed" in one.text), None), "the card ends"
+        lambda: next((message for message in api.screen(ADA) if message.before and "landed" in message.text), None),
+        "the card ends",
     )
     assert progress is not None
     assert progress.text.removeprefix("✅ ").startswith(f"{task} · shop")

@@ -45,7 +45,9 @@ async def test_an_outage_is_survived_in_order_and_nothing_is_double(tmp_path: Pa
         for chat in chats:
             await asyncio.wait_for(there.deliverer.drained(ChatRef("telegram", chat)), 60)
         for chat in chats:
-            assert [one.text.split("\n")[0] for one in api.screen(int(chat))] == [f"n{n}" for n in range(250)]
+            assert [message.text.split("\n")[0] for message in api.screen(int(chat))] == [
+                f"n{n}" for n in range(250)
+            ]
         (answer,) = await there.say(ADA, "/help")
         assert answer.text
 
@@ -74,7 +76,7 @@ async def test_patience_is_kept_for_one_chat_while_others_go_on_and_receiving_to
         await api.until(lambda: api.screen(OTTO), "another chat is answered")
         assert api.screen(ADA) == []
         await there.deliverer.drained(here)
-        assert [one.text for one in api.screen(ADA)] == ["a", "b"]
+        assert [message.text for message in api.screen(ADA)] == ["a", "b"]
         assert len(api.called("sendMessage")) == 4, "while Telegram asked for patience, nothing was tried"
 
 

@@ -27,17 +27,17 @@ def api() -> Iterator[BotApi]:
 
 def readable(messages: list[Said]) -> str:
     """What a person reads: breaks have no width."""
-    return "\n".join(one.text for one in messages).replace("\u200b", "")
+    return "\n".join(message.text for message in messages).replace("\u200b", "")
 
 
 async def drawn(there: House, chat: int, command: str) -> Said:
     """A new card in the chat with a button for a command line."""
-    known = {one.id for one in there.api.screen(chat)}
+    known = {message.id for message in there.api.screen(chat)}
     card = Card(line("pick"), actions=(Action("Do it", command),))
     where = ChatRef("telegram", str(chat))
     await there.store.write(lambda tx: there.outbox.open(tx).post(where, card))
     await there.deliverer.drained(where)
-    (shown,) = (one for one in there.api.screen(chat) if one.id not in known)
+    (shown,) = (message for message in there.api.screen(chat) if message.id not in known)
     return shown
 
 

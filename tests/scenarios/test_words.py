@@ -67,15 +67,15 @@ class Words:
 
     def turns(self, task: str) -> list[tuple[str, str]]:
         """Why each turn began, and with what words."""
-        bodies = (one.event.body() for one in self.house.of(task, "turn.started"))
+        bodies = (entry.event.body() for entry in self.house.of(task, "turn.started"))
         return [(body["cause"], body["prompt"]) for body in bodies]
 
     def verdicts(self, task: str) -> list[str]:
-        return [one.event.body()["outcome"] for one in self.house.of(task, "verdict.given")]
+        return [entry.event.body()["outcome"] for entry in self.house.of(task, "verdict.given")]
 
     def heard(self, task: str) -> list[str]:
         """What was said and read, each as its sender wrote it."""
-        return [one.event.body()["text"] for one in self.house.of(task, "person.said")]
+        return [entry.event.body()["text"] for entry in self.house.of(task, "person.said")]
 
 
 def flat(answer: Answer) -> str:

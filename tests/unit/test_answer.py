@@ -36,7 +36,7 @@ async def answered(there: House, *said: str, claim: str = "") -> Flight:
 
 def answers(there: House) -> list[Card]:
     """The messages that bring the answer, in the order in which they came."""
-    put = [one.card for one in there.phone.sent if not one.edits]
+    put = [post.card for post in there.phone.sent if not post.edits]
     first = next(at for at, card in enumerate(put) if any("answers, in" in shown(line) for line in card.lines))
     return put[first:]
 
@@ -66,7 +66,7 @@ async def test_a_short_answer_is_text_and_says_whose_words_it_is(tmp_path: Path)
 async def test_a_program_that_says_its_answer_line_by_line_is_heard_whole(tmp_path: Path) -> None:
     async with house(tmp_path, documents=True) as there:
         await answered(there, "First,", "second,", "third.", claim="third.")
-        (card,) = [one.card for one in there.phone.sent if "in its own words" in everything(one.card)]
+        (card,) = [post.card for post in there.phone.sent if "in its own words" in everything(post.card)]
         assert card.body is not None
         assert card.body.text() == "First,\nsecond,\nthird."
 
@@ -76,7 +76,7 @@ async def test_a_long_answer_is_a_document_without_its_secrets(tmp_path: Path) -
         there.store.redact = lambda text: text.replace("hunter2", "[secret]")
         text = "\n".join(f"{number}. it is slow because of hunter2 \x1b[31m" for number in range(200))
         await answered(there, "cut", claim=text)
-        (card,) = [one.card for one in there.phone.sent if one.card.document]
+        (card,) = [post.card for post in there.phone.sent if post.card.document]
         whole = Path(card.document).read_text(encoding="utf-8")
         assert whole.startswith("0. it is slow because of [secret]")
         assert "199. it is slow" in whole
@@ -89,7 +89,7 @@ async def test_a_long_answer_is_a_document_without_its_secrets(tmp_path: Path) -
 async def test_without_words_that_is_said(tmp_path: Path, said: tuple[str, ...]) -> None:
     async with house(tmp_path) as there:
         await answered(there, *said)
-        (card,) = [one.card for one in there.phone.sent if "finished without a message" in everything(one.card)]
+        (card,) = [post.card for post in there.phone.sent if "finished without a message" in everything(post.card)]
         assert shown(card.lines[0]) == "demo finished without a message."
         assert card.body is None
         assert [action.label for action in card.actions] == ["Log"]

@@ -41,8 +41,8 @@ async def test_the_card_shows_what_where_and_for_whom_and_a_yes_binds_to_it(tmp_
             "Ada",
         ):
             assert piece in told
-        assert [one.label for one in card.actions] == ["Allow once", "Allow for this session", "Deny"]
-        assert {one.digest for one in card.actions} == {asks.binding(asked)}
+        assert [button.label for button in card.actions] == ["Allow once", "Allow for this session", "Deny"]
+        assert {button.digest for button in card.actions} == {asks.binding(asked)}
         await there.store.write(
             lambda tx: tx.connection.execute(update(tables.approvals).values(directory="/somewhere/else"))
         )
@@ -89,7 +89,7 @@ async def test_without_a_place_for_the_document_nothing_says_yes(tmp_path: Path)
         flight = await Flight.begin(there)
         await flight.ask("x" * 5_000)
         (card,) = flight.pinged()
-        assert [one.label for one in card.actions] == ["Deny"]
+        assert [button.label for button in card.actions] == ["Deny"]
 
 
 async def test_a_yes_for_the_session_covers_the_identical_thing_only_and_survives(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def test_an_agents_question_is_answered_by_a_button(tmp_path: Path) -> Non
         (card,) = flight.pinged()
         assert "Which colour?" in everything(card)
         assert "like a fire engine" in everything(card)
-        assert [one.label for one in card.actions] == ["1 · red", "2 · blue", "No answer"]
+        assert [button.label for button in card.actions] == ["1 · red", "2 · blue", "No answer"]
         result, _ = await there.press(card, "2 · blue", OTTO)
         assert result.status == 0
         (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
@@ -161,7 +161,7 @@ async def test_several_options_are_chosen_by_their_numbers_and_one_by_its_button
         flight = await Flight.begin(there)
         await flight.ask("{}", questions=(replace(COLOURS[0], many=True),))
         (card,) = flight.pinged()
-        assert [one.label for one in card.actions] == ["1 · red", "2 · blue", "No answer"]
+        assert [button.label for button in card.actions] == ["1 · red", "2 · blue", "No answer"]
         assert "several numbers (1, 2)" in everything(card)
         await there.hand_over(there.message("1, 2", OTTO, reply_to="m1"))
         (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
@@ -173,7 +173,7 @@ async def test_several_questions_are_answered_a_line_each_and_no_button_says_oth
         flight = await Flight.begin(there)
         await flight.ask("{}", questions=(*COLOURS, Question("Why?")))
         (card,) = flight.pinged()
-        assert [one.label for one in card.actions] == ["No answer"]
+        assert [button.label for button in card.actions] == ["No answer"]
         assert "one line for each" in everything(card) and "Press a button" not in everything(card)
         await there.hand_over(there.message("2\nit fits", OTTO, reply_to="m1"))
         (answer,) = await there.store.write(lambda tx: approvals.take_decided(tx, "t1.1"))
@@ -221,7 +221,7 @@ async def test_unanswered_it_is_denied_and_one_tap_goes_on(tmp_path: Path) -> No
         await flight.decided(asked.ask)
         closed = flight.edits("ask:a1")[-1]
         assert shown(closed.title) == "t1 · a1 · expired, denied"
-        assert [one.label for one in closed.actions] == ["Go on", "Retry"]
+        assert [button.label for button in closed.actions] == ["Go on", "Retry"]
         result, _ = await there.press(closed, "Go on")
         assert result.status == 0
         result, (late,) = await there.say("/approve a1")

@@ -56,9 +56,9 @@ async def test_files_lie_on_the_machine_and_small_pictures_are_shown(tmp_path: P
         await store.write(lambda tx: enclose(tx, number, large, "later.log"))
         newest, by_note = await attachments.of_notes(store, executor, session)
         assert (newest, by_note) == (number, {number: (str(inbox / "3-later.log"),)})
-        assert [one.text for one in await store.write(lambda tx: sessions.take_notes(tx, session.id, newest))] == [
-            "look"
-        ]
+        assert [
+            note.text for note in await store.write(lambda tx: sessions.take_notes(tx, session.id, newest))
+        ] == ["look"]
         assert await attachments.of_notes(store, executor, session) == (0, {})
         await executor.close()
 

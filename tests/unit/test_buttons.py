@@ -23,12 +23,12 @@ def labels(card: Card) -> list[str]:
 
 def now(there: House, key: str) -> Card:
     """What the card of this key shows now."""
-    return [one.card for one in there.phone.sent if one.key == key][-1]
+    return [post.card for post in there.phone.sent if post.key == key][-1]
 
 
 def titled(there: House, title: str) -> Card:
     """The newest form of the message whose title begins so."""
-    return [one.card for one in there.phone.sent if shown(one.card.title).startswith(title)][-1]
+    return [post.card for post in there.phone.sent if shown(post.card.title).startswith(title)][-1]
 
 
 @pytest.mark.parametrize("end", [TaskState.FAILED, TaskState.LANDED, TaskState.STOPPED])

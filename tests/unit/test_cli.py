@@ -86,11 +86,11 @@ def far_end(home: Path, *answers: bytes) -> Iterator[list[bytes]]:
     server.listen()
 
     def answer() -> None:
-        for one in answers:
+        for answer in answers:
             connection, _ = server.accept()
             with connection:
                 asked.append(connection.recv(65_536))
-                connection.sendall(one)
+                connection.sendall(answer)
         server.close()
 
     answering = threading.Thread(target=answer)

@@ -170,9 +170,9 @@ def test_all_problems_at_once_each_with_line_field_and_remedy() -> None:
 def test_each_wrong_value_is_told_apart(old: str, new: str, line: int, field: str, words: str) -> None:
     assert old in GOOD
     told = problems(GOOD.replace(old, new, 1))
-    assert any(one.startswith(f"fleet.toml:{line}: {field} ") and re.search(words, one) for one in told), "\n".join(
-        told
-    )
+    assert any(
+        problem.startswith(f"fleet.toml:{line}: {field} ") and re.search(words, problem) for problem in told
+    ), "\n".join(told)
 
 
 def test_a_password_in_a_url_is_not_repeated() -> None:
@@ -189,12 +189,12 @@ def test_one_shared_login_works_only_under_its_name() -> None:
 
 def test_two_entries_of_one_host_may_not_cross() -> None:
     second = '\n[machines.second]\nexecutor = "local"\nrun_as = "gates"\n'
-    assert any("machines.evo-x2.gate_as is the agents' login of second" in one for one in problems(GOOD + second))
+    assert any("machines.evo-x2.gate_as is the agents' login of second" in line for line in problems(GOOD + second))
 
 
 def test_an_ssh_machine_that_is_this_host_is_no_way_round_the_controllers_login() -> None:
     text = GOOD.replace("macbook.local", "127.0.0.1").replace('user = "agents"', 'user = "boss"')
-    assert any("machines.macbook.user is the controller's own login" in one for one in problems(text))
+    assert any("machines.macbook.user is the controller's own login" in line for line in problems(text))
 
 
 @pytest.mark.parametrize(
@@ -231,12 +231,14 @@ def test_a_repository_file() -> None:
 )
 def test_a_wrong_gate(body: str, line: int, words: str) -> None:
     told = repo_problems(f"[gates.tests]\n{body}\n")
-    assert any(one.startswith(f"shop@main:airboss.toml:{line}: ") and re.search(words, one) for one in told), told
+    assert any(
+        problem.startswith(f"shop@main:airboss.toml:{line}: ") and re.search(words, problem) for problem in told
+    ), told
 
 
 def test_a_strangers_file_cannot_write_into_our_message() -> None:
     told = repo_problems('[gates."a\\u001b[2J\\nb"]\nrun = 1\n')
-    assert all("\x1b" not in one and "\n" not in one for one in told)
+    assert all("\x1b" not in line and "\n" not in line for line in told)
     assert repo_problems(b"[gates]\n\xff")[0].startswith("shop@main:airboss.toml:2: is not UTF-8")
     assert "too long" in repo_problems("#" * (2 << 20))[0]
 

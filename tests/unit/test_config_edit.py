@@ -38,7 +38,7 @@ def test_an_added_machine_leaves_comments_and_order(path: Path) -> None:
     assert all(line in now for line in COMMENTED.splitlines() if line)
     assert load_fleet(path, login="boss").machines["nas"].host == "nas"
     assert path.stat().st_mode & 0o777 == 0o640
-    assert sorted(one.name for one in path.parent.iterdir()) == [".fleet.toml.lock", "fleet.toml"]
+    assert sorted(file.name for file in path.parent.iterdir()) == [".fleet.toml.lock", "fleet.toml"]
 
 
 def test_a_first_machine_in_no_file_at_all(tmp_path: Path) -> None:

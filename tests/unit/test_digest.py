@@ -82,7 +82,7 @@ async def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> No
     card = digest_card(whole, Isolation.UNSAFE_SAME_USER)
     assert f"ledger 1 to {whole.last_seq}" in card.footer
     assert "unsafe-same-user" in card.footer
-    assert "33% err" in " ".join(shown(one.value) for one in card.fields)
+    assert "33% err" in " ".join(shown(field.value) for field in card.fields)
 
 
 async def test_the_picture_is_one_for_a_phone(store: Store) -> None:

@@ -80,7 +80,7 @@ def test_every_event_is_listed_with_its_body() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([a-z.]+)` \| [^|]+ \| (.*) \|$", page, re.MULTILINE))
     assert rows == {
-        kind: ", ".join(f"`{one.name}`" for one in fields(event)) for (kind, _), event in KINDS.items() if kind
+        kind: ", ".join(f"`{field.name}`" for field in fields(event)) for (kind, _), event in KINDS.items() if kind
     }
 
 

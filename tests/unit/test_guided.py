@@ -192,7 +192,12 @@ async def test_files_come_with_the_request_with_later_words_and_with_a_retry(tmp
             newest, late = attachment_rows.waiting(tx, "t1.1", "t1")
             again = attachment_rows.of_note(tx, "t2", attachment_rows.REQUEST)
             first = attachment_rows.of_note(tx, "t1", attachment_rows.REQUEST)
-            return [one.path for one in first], newest, [one.name for one in late], [one.path for one in again]
+            return (
+                [file.path for file in first],
+                newest,
+                [file.name for file in late],
+                [file.path for file in again],
+            )
 
         assert await there.store.read(read) == (["/files/1"], 1, ["shot.png"], ["/files/1"])
 
@@ -227,8 +232,8 @@ async def test_who_floods_is_told_once_and_a_stranger_gets_one_line(tmp_path: Pa
 
 async def held(there: House, task: str) -> list[str]:
     return [
-        one.path
-        for one in await there.store.read(lambda tx: attachment_rows.of_note(tx, task, attachment_rows.REQUEST))
+        file.path
+        for file in await there.store.read(lambda tx: attachment_rows.of_note(tx, task, attachment_rows.REQUEST))
     ]
 
 

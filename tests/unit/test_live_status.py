@@ -21,7 +21,7 @@ def live(there: House) -> LiveStatus:
 
 
 def edits(there: House) -> list[Card]:
-    return [one.card for one in there.phone.sent if one.key == STATUS_KEY and one.edits]
+    return [post.card for post in there.phone.sent if post.key == STATUS_KEY and post.edits]
 
 
 async def test_it_is_edited_when_it_says_something_new_and_not_otherwise(tmp_path: Path) -> None:
@@ -70,10 +70,10 @@ async def test_a_hundred_machines_and_two_hundred_sessions_fit_a_phone(tmp_path:
                     requester="phone::ada", origin=ChatRef("phone", "elsewhere"),
                 )  # fmt: skip
                 unsafe = Isolation.UNSAFE_SAME_USER
-                one = sessions.create_session(
+                session = sessions.create_session(
                     tx, task=task.id, machine=f"box-{number % 98}", agent="demo", base="b" * 40, isolation=unsafe
                 )
-                sessions.update(tx, one.id, seen_us=tx.now_us())
+                sessions.update(tx, session.id, seen_us=tx.now_us())
                 tasks.move(tx, task.id, TaskState.PREPARING, "", "airboss")
 
         await there.store.write(fill)
@@ -82,7 +82,7 @@ async def test_a_hundred_machines_and_two_hundred_sessions_fit_a_phone(tmp_path:
         assert shown(card.title).startswith("fleet: 200 agents active · 100 machines")
         assert "200/298 slots" in everything(card)
         assert "more sessions" in everything(card)
-        assert [one.label for one in card.actions] == ["Sessions", "Machines"]
+        assert [button.label for button in card.actions] == ["Sessions", "Machines"]
         for label in ("Sessions", "Machines"):
             _, (unfolded,) = await there.press(card, label)
             assert len(unfolded.lines) <= 12
@@ -95,6 +95,6 @@ async def test_what_waits_for_a_person_comes_first(tmp_path: Path) -> None:
         for number in range(5):
             await flight.ask(f"make {number}", name=f"q{number}")
         _, (card,) = await there.say("/status")
-        first = [shown(one) for one in card.lines[:3]]
+        first = [shown(row) for row in card.lines[:3]]
         assert first[0].startswith("✋ a1 · t1")
         assert first[2] == "✋ and 3 more waiting for a person"

@@ -38,9 +38,11 @@ async def test_no_card_says_an_id_where_a_person_has_a_name(tmp_path: Path) -> N
         await flight.move(TaskState.STOPPED, why=f"stopped by {ADA}")
         for words in ("/session t1", "/logs t1", "/sessions", "/status", "/waiting", "/gates t1"):
             await there.say(words)
-        assert "stopped by Ada" in "".join(everything(one.card) for one in there.phone.sent if one.key == "task:t1")
-        for one in there.phone.sent:
-            assert "phone::" not in everything(one.card), shown(one.card.title)
+        assert "stopped by Ada" in "".join(
+            everything(post.card) for post in there.phone.sent if post.key == "task:t1"
+        )
+        for post in there.phone.sent:
+            assert "phone::" not in everything(post.card), shown(post.card.title)
 
 
 async def test_the_log_counts_the_lines_that_it_shows(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ async def test_what_is_said_at_each_state_is_told_as_it_is(tmp_path: Path) -> No
         await there.say("/stop t1")
         result, _ = await there.say("/say t1 four")
         assert result.status == 2
-        assert [shown(one.title).removeprefix("t1 · ") for one in (begins, steers, queued)] == [
+        assert [shown(card.title).removeprefix("t1 · ") for card in (begins, steers, queued)] == [
             "queued: the agent reads it when it starts",
             "sent to the running agent",
             "queued: the agent reads it as its next turn",

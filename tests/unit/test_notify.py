@@ -75,7 +75,7 @@ async def test_nobody_hears_of_a_red_after_a_stop_was_asked_for(tmp_path: Path) 
         await flight.move(TaskState.STOPPED, why="stopped by phone::ada")
         assert flight.pings() == []
         assert not any("gate" in title for title in there.phone.titles())
-        (end,) = (one.card for one in there.phone.sent if shown(one.card.title) == "t1 · stopped")
+        (end,) = (post.card for post in there.phone.sent if shown(post.card.title) == "t1 · stopped")
         assert "stopped by Ada" in everything(end), "a name, and no number"
 
 
@@ -91,7 +91,7 @@ async def test_who_said_no_is_not_pinged_for_it(tmp_path: Path, by: PersonId, pi
         await there.say("/deny t1", by)
         await flight.move(TaskState.REFUSED, why=f"{by} denied it")
         assert flight.pings() == [asked, *pings]
-        end = next(one.card for one in there.phone.sent if shown(one.card.title) == "t1 · refused")
+        end = next(post.card for post in there.phone.sent if shown(post.card.title) == "t1 · refused")
         assert f"{'Ada' if by is ADA else 'Anna'} denied it" in everything(end)
 
 
@@ -106,7 +106,7 @@ async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:
         titles = there.phone.titles()
         for title in ("t1 · landed on main", "t1 · receipt", "t1 · your message reached the running turn"):
             assert title in titles
-        assert any(one.card.document == "/r/t1.json" for one in there.phone.sent)
+        assert any(post.card.document == "/r/t1.json" for post in there.phone.sent)
 
 
 async def test_progress_is_one_message_that_edits_itself(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_progress_is_one_message_that_edits_itself(tmp_path: Path) -> None
         flight = await Flight.begin(there)
         for number in range(8):
             await flight.note(ToolCallStarted(f"c{number}", "Bash", f"step {number}\x1b[2J @all"))
-        assert sum(1 for one in there.phone.sent if one.key == "task:t1" and not one.edits) == 1
+        assert sum(1 for post in there.phone.sent if post.key == "task:t1" and not post.edits) == 1
         told = everything(flight.edits("task:t1")[-1])
         assert "step 7" in told
         assert "step 3" in told

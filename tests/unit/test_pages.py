@@ -18,7 +18,7 @@ MANY = FLEET + "".join(f'[machines.box-{n:02}]\nexecutor = "local"\nslots = 3\n'
 
 
 def labels(card: Card) -> list[str]:
-    return [one.label for one in card.actions]
+    return [button.label for button in card.actions]
 
 
 async def turned(there: House, card: Card) -> list[Card]:
@@ -53,8 +53,8 @@ async def test_every_machine_can_be_reached(tmp_path: Path) -> None:
         assert shown(first.title) == "102 machines · 1-10"
         assert "macbook" in shown(first.lines[0]), "what does not answer comes first"
         pages = await turned(there, first)
-        assert all(len(one.lines) + 1 <= 12 for one in pages)
-        found = [shown(row).split()[1] for one in pages for row in one.lines]
+        assert all(len(page.lines) + 1 <= 12 for page in pages)
+        found = [shown(row).split()[1] for page in pages for row in page.lines]
         assert sorted(found) == sorted(there.config.machines)
         assert labels(pages[-1]) == ["Back"]
         _, (typed,) = await there.say("/machines 11")
@@ -71,8 +71,8 @@ async def test_every_session_can_be_reached_and_then_what_ended(tmp_path: Path) 
         _, (first,) = await there.say("/sessions")
         assert shown(first.title) == "23 sessions at work · 1-10"
         pages = await turned(there, first)
-        assert [len(one.lines) for one in pages] == [10, 10, 6]
-        rows = [shown(row) for one in pages for row in one.lines]
+        assert [len(page.lines) for page in pages] == [10, 10, 6]
+        rows = [shown(row) for page in pages for row in page.lines]
         assert sorted(row.split()[1] for row in rows[:23]) == sorted(f"t{n}.1" for n in range(1, 24))
         assert [row.split()[0] for row in rows[23:]] == ["t26", "t25", "t24"]
         _, (second,) = await there.say("/sessions 2")
@@ -86,7 +86,7 @@ async def test_everything_that_waits_can_be_reached(tmp_path: Path) -> None:
             await flight.ask(f"make {number}", name=f"q{number}")
         _, (first,) = await there.say("/waiting")
         pages = await turned(there, first)
-        assert [len(one.lines) for one in pages] == [10, 3]
+        assert [len(page.lines) for page in pages] == [10, 3]
 
 
 async def test_a_short_list_has_no_pages(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_the_guided_choice_reaches_every_machine_and_marks_who_does_not_an
     async with house(tmp_path, fleet_toml=MANY) as there:
         _, (first,) = await there.say("/run")
         pages = await turned(there, first)
-        options = [label for one in pages for label in labels(one) if label not in ("More", "Back")]
+        options = [label for page in pages for label in labels(page) if label not in ("More", "Back")]
         assert options[0] == "any"
         assert options[-1] == "⚠ macbook"
         assert sorted(options[1:-1]) == sorted(there.config.machines.keys() - {"macbook"})
@@ -143,7 +143,7 @@ async def test_a_sessions_line_says_how_its_gates_went(tmp_path: Path) -> None:
 
         async def row() -> str:
             _, (card,) = await there.say("/status")
-            return next(shown(one) for one in card.lines if shown(one).startswith("▸"))
+            return next(shown(row) for row in card.lines if shown(row).startswith("▸"))
 
         assert not set("✗✓…") & set((await row()).partition(" · ")[2])
         await flight.move(TaskState.JUDGING)
@@ -174,6 +174,6 @@ async def test_the_first_line_has_no_sign_even_when_something_waits(tmp_path: Pa
         assert "│ fleet: " in console_render.render(card, lambda _: 1, colour=False)
         (asked,) = flight.pinged()
         drawn = slack_render.draw(asked)
-        heading = next(one["text"]["text"] for one in drawn.blocks if one["type"] == "header")
+        heading = next(block["text"]["text"] for block in drawn.blocks if block["type"] == "header")
         assert heading.startswith("✋ "), "a question mark would read as doubt"
         assert "✋ " in console_render.render(asked, lambda _: 1, colour=False)

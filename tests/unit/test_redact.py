@@ -44,7 +44,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize(("kind", "secret"), [(kind, one) for kind, all_ in SHAPES.items() for one in all_])
+@pytest.mark.parametrize(("kind", "secret"), [(kind, secret) for kind, all_ in SHAPES.items() for secret in all_])
 @pytest.mark.parametrize("around", ["{}", "a {} b", '"{}"', "({})", "KEY={}\nnext"])
 def test_well_known_shapes(kind: str, secret: str, around: str) -> None:
     told = Redactor()(around.replace("{}", secret))
@@ -100,12 +100,12 @@ SECRET = st.text(st.characters(exclude_characters="‹›", exclude_categories=[
 @example(["anthropic", "password"], [""] * 5)
 def test_a_known_value_never_passes(secrets: list[str], between: list[str]) -> None:
     redactor = Redactor(secrets)
-    text = "".join(gap + one for gap, one in zip(between, secrets, strict=False)) + between[-1]
+    text = "".join(gap + secret for gap, secret in zip(between, secrets, strict=False)) + between[-1]
     for written in (text, json.dumps(text), json.dumps(text, ensure_ascii=False), quote(text, safe="")):
         told = redactor(written)
         unmarked = re.sub("‹redacted:[a-z-]+›", "‹›", told)
         assert redactor(told) == told
-        assert not any(one in unmarked for one in secrets)
+        assert not any(secret in unmarked for secret in secrets)
 
 
 @pytest.mark.parametrize("write", [str, quote, quote_plus, json.dumps, lambda value: quote(value, safe="")])
@@ -177,7 +177,7 @@ def test_twice_is_once(text: str) -> None:
 
 # What the prefilter looks for, and letters that a case-insensitive pattern takes for s, i and k.
 PIECES = st.sampled_from(
-    [one for each in SHAPES.values() for one in each]
+    [secret for each in SHAPES.values() for secret in each]
     + [
         "sk-", "ant-", "eyJ", ".", "://", "a:", "p@", "AKIA", "hooks.slack.com/", "services/", "gh", "p_", "12345",
         ":", "Authorızation: ", "AUTHORIZATION=", "bEaReR ", "Bearer\t", "token ", "X-API-KEY: ",
@@ -232,7 +232,7 @@ def logs(tmp_path: Path) -> Iterator[Path]:
     setup_logging(tmp_path, console=False)
     setup_logging(tmp_path, console=False)
     yield tmp_path / "airboss.log"
-    for handler in [one for one in root.handlers if one not in before]:
+    for handler in [handler for handler in root.handlers if handler not in before]:
         root.removeHandler(handler)
         handler.close()
     root.setLevel(level)
@@ -262,7 +262,7 @@ def test_a_log_that_others_could_read_is_closed_to_them_also_after_it_rotates(tm
     root = logging.getLogger()
     before = list(root.handlers)
     setup_logging(tmp_path, console=False)
-    (handler,) = (one for one in root.handlers if one not in before)
+    (handler,) = (handler for handler in root.handlers if handler not in before)
     assert isinstance(handler, RotatingFileHandler)
     assert [path.stat().st_mode & 0o777 for path in (log, older)] == [0o600, 0o600]
     handler.doRollover()

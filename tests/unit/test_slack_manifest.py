@@ -75,26 +75,26 @@ def test_the_kept_manifest_is_made_from_the_commands_there_are() -> None:
 @pytest.mark.parametrize("prefix", ["", "ab", "ab-"])
 def test_slack_would_take_every_command(prefix: str) -> None:
     commands = manifest(COMMANDS, prefix)["features"]["slash_commands"]
-    names = [one["command"] for one in commands]
+    names = [command["command"] for command in commands]
     assert "/fleet" in names and len(set(names)) == len(names) <= MOST_COMMANDS
-    for one in commands:
-        name = one["command"].removeprefix("/")
+    for command in commands:
+        name = command["command"].removeprefix("/")
         assert name not in RESERVED
         assert name.replace("-", "").isalnum() and name == name.lower() and len(name) <= 32
-        assert 1 <= len(one["description"]) <= 2_000 and len(one.get("usage_hint", "")) <= 1_000
-    assert all(f"/ab-{one.verb}" in names for one in free(COMMANDS)) == bool(prefix)
+        assert 1 <= len(command["description"]) <= 2_000 and len(command.get("usage_hint", "")) <= 1_000
+    assert all(f"/ab-{command.verb}" in names for command in free(COMMANDS)) == bool(prefix)
 
 
 @pytest.mark.parametrize("name", ["status", "mute", "who", "topic", "open", "leave", "search", "remind", "me"])
 def test_names_that_slack_keeps_for_itself_are_reached_through_fleet(name: str) -> None:
-    assert f"/{name}" not in [one["command"] for one in manifest(COMMANDS)["features"]["slash_commands"]]
+    assert f"/{name}" not in [command["command"] for command in manifest(COMMANDS)["features"]["slash_commands"]]
     assert dialect(COMMANDS).write(name) == f"/fleet {name}"
 
 
 @pytest.mark.parametrize("prefix", [None, "", "ab-"])
 def test_every_command_that_help_shows_is_understood_when_typed_so(prefix: str | None) -> None:
     write = dialect(COMMANDS, prefix).write
-    made = [one["command"] for one in manifest(COMMANDS, prefix or "")["features"]["slash_commands"]]
+    made = [command["command"] for command in manifest(COMMANDS, prefix or "")["features"]["slash_commands"]]
     for command in COMMANDS:
         assert write(command.verb).split()[0] in made
         name, _, rest = write(command.verb).partition(" ")
@@ -139,7 +139,7 @@ def test_over_http_everything_goes_to_one_address() -> None:
     settings = document["settings"]
     assert settings["socket_mode_enabled"] is False
     assert settings["event_subscriptions"]["request_url"] == settings["interactivity"]["request_url"] == url
-    assert {one["url"] for one in document["features"]["slash_commands"]} == {url}
+    assert {command["url"] for command in document["features"]["slash_commands"]} == {url}
 
 
 @pytest.mark.parametrize(

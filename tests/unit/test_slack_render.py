@@ -46,7 +46,7 @@ CARDS = st.builds(
 
 def texts(blocks: list[dict[str, Any]], kind: str) -> list[str]:
     """Every text object of a kind."""
-    return [one["text"] for one in objects(blocks, kind)]
+    return [block["text"] for block in objects(blocks, kind)]
 
 
 @given(CARDS, st.booleans())
@@ -58,17 +58,17 @@ def test_slack_takes_every_card_and_nothing_in_it_acts(card: Card, again: bool) 
     assert not re.search(r"<|>|&(?!amp;|lt;|gt;)", drawn.text.removeprefix("<@U1PING>"))
     for text in texts(drawn.blocks, "plain_text"):
         assert not re.search(r"<[@!#]|://|www\.|@\w|:[a-z_]+:", text)
-    assert all(one.get("emoji") is False for one in objects(drawn.blocks, "plain_text"))
+    assert all(block.get("emoji") is False for block in objects(drawn.blocks, "plain_text"))
     assert ("shown again" in json.dumps(drawn.blocks)) == again
 
 
 def objects(blocks: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
 
-    def collect(one: dict[str, Any]) -> dict[str, Any]:
-        if one.get("type") == kind:
-            found.append(one)
-        return one
+    def collect(node: dict[str, Any]) -> dict[str, Any]:
+        if node.get("type") == kind:
+            found.append(node)
+        return node
 
     json.loads(json.dumps(blocks), object_hook=collect)
     return found
@@ -76,7 +76,7 @@ def objects(blocks: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def test_what_an_agent_wrote_is_shown_as_it_is() -> None:
     drawn = draw(Card(line("t1 · asks"), body=Untrusted("rm -rf build && echo <@U1> https://x.example :tada:")))
-    (block,) = [one for one in drawn.blocks if one["type"] == "rich_text"]
+    (block,) = [block for block in drawn.blocks if block["type"] == "rich_text"]
     (inside,) = block["elements"]
     assert inside["type"] == "rich_text_preformatted", "which Slack parses for nothing"
     assert inside["elements"] == [{"type": "text", "text": "rm -rf build && echo <@U1> https://x.example :tada:"}]
@@ -112,9 +112,9 @@ def test_pieces_hold_everything_and_none_is_too_long(text: str, size: int) -> No
 
 def test_dangerous_buttons_look_so() -> None:
     card = Card(line("x"), actions=(Action("Yes", "/approve a1", token="1"), Action("No", "/deny a1", token="2")))
-    (actions,) = [one for one in draw(card).blocks if one["type"] == "actions"]
-    assert [one["style"] for one in actions["elements"]] == ["primary", "danger"]
-    assert [one["value"] for one in actions["elements"]] == ["1", "2"]
+    (actions,) = [block for block in draw(card).blocks if block["type"] == "actions"]
+    assert [button["style"] for button in actions["elements"]] == ["primary", "danger"]
+    assert [button["value"] for button in actions["elements"]] == ["1", "2"]
 
 
 def test_a_card_as_text_says_everything() -> None:

@@ -202,9 +202,9 @@ async def test_it_is_seen_where_people_look(tmp_path: Path) -> None:
         assert "a1 · t1 · stalled: You've hit your session limit" in everything(listed)
         _, (status,) = await there.say("/status")
         assert "a1 · t1 stalled: You've hit" in everything(status)
-        _, (one,) = await there.say("/session t1")
-        assert "stalled: You've hit your session limit" in everything(one)
-        assert re.search(r"turn 1 · request · \d+ s · limited", everything(one))
+        _, (card,) = await there.say("/session t1")
+        assert "stalled: You've hit your session limit" in everything(card)
+        assert re.search(r"turn 1 · request · \d+ s · limited", everything(card))
         _, (again,) = await there.say("/waiting a1")
         assert labels(again) == ["Go on", "Judge as it is", "Stop", "Diff"]
 

@@ -23,14 +23,14 @@ def labels(card: Card) -> list[str]:
 
 
 async def waiting(there: House) -> list[str]:
-    return [one.id for one in await there.store.read(approvals.waiting)]
+    return [question.id for question in await there.store.read(approvals.waiting)]
 
 
 async def elsewhere(there: House, text: str) -> tuple[int, Card]:
     """Says it in another chat; the answer's status and the card that came there."""
     result, _ = await there.hand_over(there.message(text, ADA, chat=ELSEWHERE))
     await there.settle(ELSEWHERE)
-    return result.status, [one.card for one in there.phone.sent if one.chat == ELSEWHERE][-1]
+    return result.status, [post.card for post in there.phone.sent if post.chat == ELSEWHERE][-1]
 
 
 async def hold(there: House, flight: Flight) -> None:
@@ -80,8 +80,8 @@ async def test_of_several_the_answered_card_is_meant_else_each_is_told_apart(tmp
             "a2 · t1 · Bash: make deploy",
         ]
         assert labels(which) == ["a1", "a2"]
-        second = next(n for n, one in enumerate(there.phone.sent, 1) if one.key == "ask:a2")
-        edits = sum(bool(one.edits) for one in there.phone.sent[:second])
+        second = next(n for n, post in enumerate(there.phone.sent, 1) if post.key == "ask:a2")
+        edits = sum(bool(post.edits) for post in there.phone.sent[:second])
         result, _ = await there.hand_over(there.message("yes", reply_to=f"m{second - edits}"))
         assert result.status == 0
         assert await waiting(there) == ["a1"]
@@ -129,8 +129,8 @@ async def test_the_list_says_what_each_is_and_brings_it_up_again(tmp_path: Path)
         assert rows[1] == "a2 · t1 · held: changes tests/test_x.py"
         _, (again,) = await there.press(listed, "a1")
         assert labels(again) == ["Allow once", "Allow for this session", "Deny"]
-        old = [one for one in there.phone.sent if one.edits and "Asked again" in everything(one.card)]
-        assert [labels(one.card) for one in old] == [[]]
+        old = [post for post in there.phone.sent if post.edits and "Asked again" in everything(post.card)]
+        assert [labels(post.card) for post in old] == [[]]
         result, (told,) = await there.press(first, "Allow once")
         assert result.status == 2
         assert "too old" in everything(told)
@@ -151,6 +151,6 @@ async def test_a_decision_closes_the_cards_of_every_chat(tmp_path: Path) -> None
         assert result.status == 0
         await there.settle(ELSEWHERE)
         for chat in (ELSEWHERE, there.phone.sent[0].chat):
-            closed = [one.card for one in there.phone.sent if one.chat == chat and one.key == "ask:a1"][-1]
+            closed = [post.card for post in there.phone.sent if post.chat == chat and post.key == "ask:a1"][-1]
             assert "denied" in everything(closed)
             assert labels(closed) == []
