@@ -19,7 +19,7 @@ _TELEGRAM = re.compile(r":[\w-]{35}")
 _GITHUB = re.compile(r"g(?:h[pousr]_|ithub_pat_)")
 
 
-class _Shape(NamedTuple):
+class _SecretShape(NamedTuple):
     """A kind of secret. ``pattern`` cannot match a text that contains none of ``needles`` (lower-cased if
     ``lower``), or no ``hint``. Looking for these first is many times faster than the pattern.
 
@@ -48,8 +48,8 @@ class _Shape(NamedTuple):
 
 
 # Case-insensitive needles avoid i, k and s: these also match letters that ``str.lower`` leaves unchanged.
-_SHAPES: tuple[_Shape, ...] = (
-    _Shape(
+_SHAPES: tuple[_SecretShape, ...] = (
+    _SecretShape(
         "private-key",
         ("-----BEGIN ",),
         re.compile(
@@ -58,39 +58,39 @@ _SHAPES: tuple[_Shape, ...] = (
             r"|(?:[A-Za-z0-9+/=\s]|\\n)*+)"
         ),
     ),
-    _Shape("anthropic-key", ("sk-ant-",), re.compile(r"sk-ant-[\w-]{10,}+")),
-    _Shape("openai-key", ("sk-",), re.compile(r"(?<![\w-])sk-[A-Za-z0-9_-]{20,}+")),
-    _Shape(
+    _SecretShape("anthropic-key", ("sk-ant-",), re.compile(r"sk-ant-[\w-]{10,}+")),
+    _SecretShape("openai-key", ("sk-",), re.compile(r"(?<![\w-])sk-[A-Za-z0-9_-]{20,}+")),
+    _SecretShape(
         "slack-token", ("xox", "xapp-"), re.compile(r"(?:xox[a-z]|xapp)-[\w-]{10,}+|xoxe\.xox[a-z]-[\w-]{10,}+")
     ),
-    _Shape(
+    _SecretShape(
         "slack-webhook",
         ("hooks.slack.com/",),
         re.compile(r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{10,}+"),
     ),
-    _Shape(
+    _SecretShape(
         "telegram-token",
         (),
         re.compile(r"(?<!\d)\d{5,16}:[\w-]{35}[\w-]*+"),
         hint=_TELEGRAM,
     ),
-    _Shape(
+    _SecretShape(
         "github-token",
         ("_",),
         re.compile(r"gh[pousr]_[A-Za-z0-9]{20,}+|github_pat_\w{20,}+"),
         hint=_GITHUB,
     ),
-    _Shape("gitlab-token", ("glpat-",), re.compile(r"glpat-[\w-]{20,}+")),
-    _Shape("aws-key", ("AKIA", "ASIA"), re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])")),
-    _Shape(
+    _SecretShape("gitlab-token", ("glpat-",), re.compile(r"glpat-[\w-]{20,}+")),
+    _SecretShape("aws-key", ("AKIA", "ASIA"), re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])")),
+    _SecretShape(
         "aws-secret",
         ("acce",),
         re.compile(r"(?P<keep>(?i:aws_?secret_?access_?key)[\"']?\s{0,4}[=:]\s{0,4}[\"']?)[A-Za-z0-9/+=]{40}"),
         lower=True,
     ),
-    _Shape("google-key", ("AIza",), re.compile(r"AIza[\w-]{35}")),
-    _Shape("jwt", ("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.eyJ[\w-]{8,}+\.[\w-]*+")),
-    _Shape(
+    _SecretShape("google-key", ("AIza",), re.compile(r"AIza[\w-]{35}")),
+    _SecretShape("jwt", ("eyJ",), re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.eyJ[\w-]{8,}+\.[\w-]*+")),
+    _SecretShape(
         "authorization",
         ("author",),
         re.compile(
@@ -98,19 +98,19 @@ _SHAPES: tuple[_Shape, ...] = (
         ),
         lower=True,
     ),
-    _Shape(
+    _SecretShape(
         "authorization",
         ("bearer",),
         re.compile(r"(?P<keep>\b(?i:bearer)\s{1,4})[A-Za-z0-9._~+/=-]{16,}+"),
         lower=True,
     ),
-    _Shape(
+    _SecretShape(
         "api-key",
         ("x-ap", "x-goog-ap"),
         re.compile(r"(?P<keep>(?i:x-api-key|x-goog-api-key)[\"']?\s{0,4}[:=]\s{0,4}[\"']?)[^\s\"',;]++"),
         lower=True,
     ),
-    _Shape(
+    _SecretShape(
         "password",
         ("://",),
         re.compile(r"(?P<keep>://[^\s/@:\"'<>]{0,256}:)[^\s/\"'<>]{1,1024}(?P<after>@)"),

@@ -198,7 +198,7 @@ class OwnedTasks:
             _log.error("%s ended with an error: %s", task.get_name(), error, exc_info=error)
 
 
-async def through_outages(work: Callable[[], Awaitable[T]], clock: Clock) -> T:
+async def retry_while_store_is_away(work: Callable[[], Awaitable[T]], clock: Clock) -> T:
     """The result of ``work()``; repeated with backoff while the store is unavailable."""
     for failures in itertools.count():
         try:

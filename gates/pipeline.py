@@ -85,12 +85,14 @@ class Pipeline:
         except Misconfigured:
             raise  # a gap in fleet.toml is not a verdict on the change
         except (Refused, Misused) as error:
-            return await self._give(candidate, (), policy.Decision(Outcome.REFUSED, (clean(str(error)),)), 0)
+            return await self._give_verdict(
+                candidate, (), policy.Judgement(Outcome.REFUSED, (clean(str(error)),)), 0
+            )
         if self._isolation(candidate) is Isolation.UNSAFE_SAME_USER and not await self._agent_gone(
             candidate.session
         ):
             why = "the agent's processes may still run, and they share a login with the gates"
-            return await self._give(candidate, (), policy.Decision(Outcome.LOST, (why,)), 0)
+            return await self._give_verdict(candidate, (), policy.Judgement(Outcome.LOST, (why,)), 0)
         # One after another: on a shared login, a gate must not find another gate's checkout.
         results: list[GateResult] = []
         for definition in definitions:
@@ -98,7 +100,7 @@ class Pipeline:
                 results.append(await self._suite.run(candidate, definition, repository))
         if candidate.task.id in self._suite.abandoned:
             why = "abandoned: the task was stopped"
-            return await self._give(candidate, results, policy.Decision(Outcome.LOST, (why,)), 0)
+            return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
         held_by = await self._held_by(candidate, definitions, repository)
         released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
         decision = policy.decide(
@@ -110,7 +112,7 @@ class Pipeline:
         )
         red = {result.gate for result in results if result.outcome is GateOutcome.FAILED}
         turns = min(item.rework_turns for item in definitions if not red or item.name in red)
-        return await self._give(candidate, results, decision, turns)
+        return await self._give_verdict(candidate, results, decision, turns)
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
@@ -170,8 +172,8 @@ class Pipeline:
         found = touched(protected, paths)
         return found + run_by({item.name: item.argv for item in definitions}, paths)
 
-    async def _give(
-        self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Decision, turns: int
+    async def _give_verdict(
+        self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Judgement, turns: int
     ) -> Verdict:
         ran = [result.evidence for result in results if result.outcome in (GateOutcome.PASSED, GateOutcome.FAILED)]
         shared = sorted({seen.machine for seen in ran if seen and not seen.isolation.walled})

@@ -84,7 +84,7 @@ _REASONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Judgement:
     """The content of a verdict."""
 
     outcome: Outcome
@@ -98,7 +98,7 @@ def decide(
     *,
     commit: str,
     released: frozenset[str] = frozenset(),
-) -> Decision:
+) -> Judgement:
     """The outcome for ``commit``, with one line for each reason.
 
     ``released`` are the commits that a person released. A commit names its tree and parent, so a release covers
@@ -109,20 +109,20 @@ def decide(
         reasons = tuple(
             f"{result.gate}: {result.reason}" for result in results if result.outcome is not GateOutcome.PASSED
         )
-        return Decision(Outcome(overall.value), reasons or ("a gate has no result",))
+        return Judgement(Outcome(overall.value), reasons or ("a gate has no result",))
     if held_by and commit not in released:
         by_path: dict[str, list[Touched]] = {}
         for item in held_by:
             by_path.setdefault(item.path, []).append(item)
         lines = [_protected(path, items) for path, items in by_path.items()]
         more = len(lines) - _REASONS
-        return Decision(
+        return Judgement(
             Outcome.HELD, (*lines[:_REASONS], *([f"and {more} more protected paths"] if more > 0 else ()))
         )
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
     if held_by:
         reasons += ("a person released the changes to protected files",)
-    return Decision(Outcome.PASSED, reasons)
+    return Judgement(Outcome.PASSED, reasons)
 
 
 def _protected(path: str, items: Sequence[Touched]) -> str:

@@ -61,7 +61,7 @@ async def say(context: Context, call: Call) -> Effect:
                 note = sessions.add_note(tx, asked[0].session, _WITH_ANSWER, call.actor)
                 keep_files(tx, call, task.id, note)
             return
-        left = notes.leave(tx, task, text, call.actor)
+        left = notes.add(tx, task, text, call.actor)
         keep_files(tx, call, task.id, left.note)
         if left.withdrawn is not None:
             _withdrawn(context, call, posts, task, left.withdrawn)

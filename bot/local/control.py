@@ -60,7 +60,7 @@ from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState, status_of
 from fleet.store import approvals, tasks
 from fleet.store.chat import outbox
 from fleet.store.core import Tx
-from fleet.supervise import OwnedTasks, alongside, first, through_outages
+from fleet.supervise import OwnedTasks, alongside, first, retry_while_store_is_away
 from fleet.untrusted import clean
 from gates.people import console_owner
 
@@ -280,7 +280,7 @@ class ControlServer:
         try:
             while True:
                 waiter.clear()
-                task, status = await through_outages(look, self._clock)
+                task, status = await retry_while_store_is_away(look, self._clock)
                 if status is not None:
                     break
                 await waiter.wait()

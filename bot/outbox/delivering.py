@@ -21,7 +21,7 @@ from fleet.faults import Point, fault
 from fleet.model import ChatRef
 from fleet.store.chat import moves, outbox
 from fleet.store.core import Tx
-from fleet.supervise import Component, OwnedTasks, Supervisor, through_outages
+from fleet.supervise import Component, OwnedTasks, Supervisor, retry_while_store_is_away
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Deliverer:
             return await self._store.read(lambda tx: outbox.backlog(tx, chat))
 
         async with self._settled:
-            while await through_outages(backlog, self._supervisor.clock):
+            while await retry_while_store_is_away(backlog, self._supervisor.clock):
                 await self._settled.wait()
 
     def ring(self, adapter: str, numbers: Collection[int]) -> None:
@@ -145,7 +145,7 @@ class Deliverer:
         claimed = await self._store.write(lambda tx: outbox.in_flight(tx, route.adapter.name))
         lost = [number for number in claimed if number not in route.sending]
         if lost:
-            await self._store.write(lambda tx: outbox.unsettled(tx, route.adapter.name, lost))
+            await self._store.write(lambda tx: outbox.requeue(tx, route.adapter.name, lost))
 
     async def _idle(self, route: _Route) -> None:
         name = route.adapter.name
@@ -188,7 +188,7 @@ class Deliverer:
 
     async def _settle(self, work: Callable[[Tx], None]) -> None:
         """Records the result of a row, however long the store takes: without it, the card could not be edited."""
-        await through_outages(lambda: self._store.write(work), self._supervisor.clock)
+        await retry_while_store_is_away(lambda: self._store.write(work), self._supervisor.clock)
         async with self._settled:
             self._settled.notify_all()
 

@@ -12,7 +12,7 @@ from fleet.model import ENDS, ChatRef, Task
 from fleet.store import tasks
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
-from fleet.store.chat.cards import Shown
+from fleet.store.chat.cards import LiveCard
 from fleet.store.core import Tx
 
 
@@ -82,7 +82,7 @@ def supersede(posts: Posts, key: str, chat: ChatRef) -> None:
         posts.repost(posted.chat, replace(card, lines=lines, actions=rest, tone=Tone.PLAIN), key=aside)
 
 
-def _keep(posts: Posts, posted: Shown, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
+def _keep(posts: Posts, posted: LiveCard, wanted: Callable[[Action], bool], *, soon: bool = False) -> None:
     card = Card.from_json(posted.card_json)
     kept = tuple(action for action in card.actions if wanted(action))
     if kept != card.actions:

@@ -236,7 +236,7 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
 def _decided_by(tx: Tx, task: Task, moved: TaskMoved) -> str:
     """The person who decided this move; empty when nobody did."""
     if moved.new == TaskState.STOPPED:
-        return tasks.stopper(tx, task.id)
+        return tasks.stopped_by(tx, task.id)
     held = recent.last_hold(tx, task.id) if (moved.old, moved.new) == (TaskState.HELD, TaskState.REFUSED) else None
     return held.decided_by if held is not None and held.decision == "deny" else ""
 

@@ -40,7 +40,7 @@ from fleet.store import approvals, ledger, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
 from fleet.store.core import Tx
-from fleet.supervise import Component, Supervisor, through_outages
+from fleet.supervise import Component, Supervisor, retry_while_store_is_away
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class Notifier:
 
     async def caught_up(self) -> None:
         """Waits until everything that is in the ledger now is posted and drawn, however long the store is away."""
-        size = await through_outages(lambda: self._store.read(ledger.size), self._supervisor.clock)
+        size = await retry_while_store_is_away(lambda: self._store.read(ledger.size), self._supervisor.clock)
         async with self._moved:
             await self._moved.wait_for(lambda: self._memory.seq >= size and not self._memory.late)
 

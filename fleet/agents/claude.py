@@ -39,7 +39,7 @@ from fleet.agents.lines import (
     digest,
     mapping,
     one_line,
-    passed_over,
+    oversized_line,
     string,
     unknown,
     with_attachments,
@@ -114,12 +114,12 @@ class ClaudeDriver:
         except NOT_UNDERSTOOD:
             return Step(state, (unknown(line),))
         if not understood:
-            fold.tell(unknown(line))
+            fold.report(unknown(line))
         return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
         """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
-        return Step(state, (passed_over(size),))
+        return Step(state, (oversized_line(size),))
 
     def say(self, state: DriverState, text: str) -> Step:
         """Steers the running turn, or starts the next one. Messages that arrive too late start a turn
@@ -152,7 +152,7 @@ class ClaudeDriver:
         fold = Fold(state)
         if not state["confirmed"]:
             fold.state.update(running=False, waiting=[])
-            fold.tell(TurnEnded("", TurnOutcome.FAILED, "interrupted"))
+            fold.report(TurnEnded("", TurnOutcome.FAILED, "interrupted"))
             return fold.step()
         fold.state["interrupted"] = True
         fold.state["requests"] += 1
@@ -171,7 +171,7 @@ class ClaudeDriver:
         fold = Fold(state)
         fold.state["running"] = False
         error = f"the agent ended before its turn did: {exit}"
-        fold.tell(TurnEnded("", TurnOutcome.FAILED, error, exit))
+        fold.report(TurnEnded("", TurnOutcome.FAILED, error, exit))
         return fold.step()
 
 
@@ -213,7 +213,7 @@ def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
     if fold.state["resume"] != resume:
         fold.state["resume"] = resume
         model = message.get("model")
-        fold.tell(Ready(resume=resume, model=model if isinstance(model, str) else ""))
+        fold.report(Ready(resume=resume, model=model if isinstance(model, str) else ""))
     return True
 
 
@@ -224,12 +224,12 @@ def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
         fold.state["trouble"] = trouble if isinstance(trouble, str) else ""
     for block in message["message"]["content"]:
         if block["type"] == "text" and not of_subagent:
-            fold.tell(Said(string(block["text"])))
+            fold.report(Said(string(block["text"])))
         elif block["type"] == "tool_use":
             call, tool = string(block["id"]), string(block["name"])
             if call not in fold.state["tools"]:
                 fold.state["tools"][call] = tool
-                fold.tell(ToolStarted(call, tool, _summary(tool, mapping(block["input"]))))
+                fold.report(ToolStarted(call, tool, _summary(tool, mapping(block["input"]))))
     return True
 
 
@@ -256,7 +256,7 @@ def _end_tool(fold: Fold, call: str, block: dict[str, Any]) -> None:
     fold.state["allowed"].pop(call, None)
     code = _EXIT_CODE.match(detail) if failed and not denied else None
     outcome = ToolOutcome.DENIED if failed and denied else ToolOutcome.FAILED if failed else ToolOutcome.OK
-    fold.tell(ToolEnded(call, outcome, int(code[1]) if code else None, cut(detail, RAW_LIMIT)))
+    fold.report(ToolEnded(call, outcome, int(code[1]) if code else None, cut(detail, RAW_LIMIT)))
 
 
 def _text(content: Any) -> str:
@@ -277,7 +277,7 @@ def _read_control_response(fold: Fold, message: dict[str, Any]) -> bool:
     fold.state["running"] = False
     fold.eof = True
     error = cut(str(response.get("error", "")), RAW_LIMIT)
-    fold.tell(TurnEnded("", TurnOutcome.FAILED, f"the agent refused the permission hook: {error}"))
+    fold.report(TurnEnded("", TurnOutcome.FAILED, f"the agent refused the permission hook: {error}"))
     return True
 
 
@@ -299,7 +299,7 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     if state["unheard"] and outcome is not TurnOutcome.CONVERSATION_LOST:
         return True  # messages that came too late to steer start another turn themselves
     state["running"] = False
-    fold.tell(TurnEnded(claim, outcome, error))
+    fold.report(TurnEnded(claim, outcome, error))
     return True
 
 
@@ -315,7 +315,7 @@ def _report_usage(fold: Fold, message: dict[str, Any]) -> None:
     used = {name: max(0, now[name] - state[name]) for name in now}
     state.update({name: max(now[name], state[name]) for name in now})
     if any(used.values()):
-        fold.tell(Used(used["input"], used["output"], used["cost"]))
+        fold.report(Used(used["input"], used["output"], used["cost"]))
 
 
 def _micro_dollars(dollars: Any) -> int:

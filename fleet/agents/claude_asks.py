@@ -41,7 +41,7 @@ def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[
     fold.state["asks"][name] = asked
     command = given.get("command") if tool == "Bash" else ""
     paths = (given.get("file_path"), given.get("notebook_path")) if tool in EDITS else ()
-    fold.tell(
+    fold.report(
         Asked(
             ask=name,
             tool=tool,

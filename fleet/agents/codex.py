@@ -20,7 +20,7 @@ from fleet.agents.lines import (
     cut,
     decode,
     mapping,
-    passed_over,
+    oversized_line,
     string,
     unknown,
     with_attachments,
@@ -115,12 +115,12 @@ class CodexDriver:
         except NOT_UNDERSTOOD:
             return Step(state, (unknown(line),))
         if not understood:
-            fold.tell(unknown(line))
+            fold.report(unknown(line))
         return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
         """Reports a skipped line. If it was a question, the agent keeps waiting: silence is not yes."""
-        return Step(state, (passed_over(size),))
+        return Step(state, (oversized_line(size),))
 
     def say(self, state: DriverState, text: str) -> Step:
         """Steers the running turn, or starts the next one."""
@@ -203,7 +203,7 @@ def _send_waiting(fold: Fold) -> None:
 
 def _end_turn(fold: Fold, claim: str, outcome: TurnOutcome, error: str = "", exit: Exit | None = None) -> None:
     fold.state.update(running=False, turn="", starting=False, stopping=False, over=[], claim="")
-    fold.tell(TurnEnded(claim, outcome, error, exit))
+    fold.report(TurnEnded(claim, outcome, error, exit))
 
 
 def _begin_turn(fold: Fold, turn: str) -> None:
@@ -235,7 +235,7 @@ def _read_response(fold: Fold, message: dict[str, Any]) -> bool:
         case "thread/start" | "thread/resume":
             fold.state["thread"] = string(result["thread"]["id"])
             model = result.get("model")
-            fold.tell(Ready(resume=fold.state["thread"], model=model if isinstance(model, str) else ""))
+            fold.report(Ready(resume=fold.state["thread"], model=model if isinstance(model, str) else ""))
             _send_waiting(fold)
         case "turn/start":
             if fold.state["starting"]:
@@ -290,7 +290,7 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
             if item["type"] == "agentMessage" and own:
                 text = string(item["text"])
                 fold.state["claim"] = cut(text, WORDS_LIMIT)
-                fold.tell(Said(text))
+                fold.report(Said(text))
         case "turn/started" if own:
             _begin_turn(fold, string(params["turn"]["id"]))
         case "serverRequest/resolved":
@@ -335,4 +335,4 @@ def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:
     used = {name: max(0, now[name] - state[name]) for name in now}
     state.update({name: max(now[name], state[name]) for name in now})
     if any(used.values()):
-        fold.tell(Used(used["input"], used["output"], 0))
+        fold.report(Used(used["input"], used["output"], 0))

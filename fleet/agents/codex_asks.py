@@ -26,7 +26,7 @@ def read_question(fold: Fold, method: str, params: dict[str, Any], message: dict
     if method == _QUESTIONS:
         kept = {"questions": [string(question["id"]) for question in params["questions"]]}
     fold.state["asks"][ask] = {"id": number, "method": method, "params": kept}
-    fold.tell(_asked(fold, ask, method, params))
+    fold.report(_asked(fold, ask, method, params))
     return True
 
 

@@ -26,7 +26,7 @@ def start_item(fold: Fold, item: dict[str, Any]) -> None:
         fold.state["changes"][call] = item["changes"]
     if kind in _TOOLS and call not in fold.state["tools"]:
         fold.state["tools"][call] = True
-        fold.tell(ToolStarted(call, _name(kind, item), _summary(kind, item)))
+        fold.report(ToolStarted(call, _name(kind, item), _summary(kind, item)))
 
 
 def end_item(fold: Fold, item: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ def end_item(fold: Fold, item: dict[str, Any]) -> None:
     fold.state["changes"].pop(call, None)
     code = item.get("exitCode")
     code = code if type(code) is int else None
-    fold.tell(ToolEnded(call, _outcome(item, code), code, _detail(kind, item)))
+    fold.report(ToolEnded(call, _outcome(item, code), code, _detail(kind, item)))
 
 
 def paths_of(changes: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from fleet.agent_events import Decision, Ready, Said, TurnEnded, TurnOutcome
-from fleet.agents.lines import RAW_LIMIT, Fold, cut, passed_over, with_attachments
+from fleet.agents.lines import RAW_LIMIT, Fold, cut, oversized_line, with_attachments
 from fleet.exits import Exit, succeeded
 from fleet.ports import Brief, DriverState, Launch, Step
 
@@ -46,16 +46,16 @@ class CommandDriver:
         if key or _opens_key(text):
             fold.state["key"] = f"{key}\n{text}" if key else text
             if _KEY_ENDS.search(text) or len(fold.state["key"]) > _KEY_LIMIT:
-                _tell_key(fold)
+                _report_key(fold)
             return fold.step()
         if text.strip():
             fold.state["last"] = cut(text, RAW_LIMIT)
-        fold.tell(Said(text))
+        fold.report(Said(text))
         return fold.step()
 
     def oversized(self, state: DriverState, size: int) -> Step:
         """Reports a skipped line."""
-        return Step(state, (passed_over(size),))
+        return Step(state, (oversized_line(size),))
 
     def say(self, state: DriverState, text: str) -> Step:
         """Nothing: its standard input is closed. The message goes to the next process, in ``open``."""
@@ -78,10 +78,10 @@ class CommandDriver:
         fold = Fold(state)
         if fold.state["running"]:
             fold.state["running"] = False
-            _tell_key(fold)
+            _report_key(fold)
             outcome = TurnOutcome.COMPLETED if succeeded(exit) else TurnOutcome.FAILED
             error = "" if succeeded(exit) else f"the program ended: {exit}"
-            fold.tell(TurnEnded(fold.state["last"], outcome, error, exit))
+            fold.report(TurnEnded(fold.state["last"], outcome, error, exit))
         return fold.step()
 
 
@@ -90,7 +90,7 @@ def _opens_key(text: str) -> bool:
     return bool(begins) and not _KEY_ENDS.search(text, begins[-1])
 
 
-def _tell_key(fold: Fold) -> None:
+def _report_key(fold: Fold) -> None:
     if key := fold.state.pop("key", ""):
         fold.state["last"] = ""
-        fold.tell(Said(key))
+        fold.report(Said(key))

@@ -39,7 +39,7 @@ def decode(line: bytes) -> dict[str, Any]:
     value = json.loads(line.decode("utf-8", "replace"), parse_float=_finite, parse_constant=_refuse)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    whole: dict[str, Any] = _mend(value) if _SURROGATE.search(line) else value
+    whole: dict[str, Any] = _cleaned(value) if _SURROGATE.search(line) else value
     return whole
 
 
@@ -103,7 +103,7 @@ def unknown(line: bytes) -> Unknown:
     return Unknown(line[: RAW_LIMIT * 4].decode("utf-8", "replace")[:RAW_LIMIT])
 
 
-def passed_over(size: int) -> Unknown:
+def oversized_line(size: int) -> Unknown:
     """The event for a line that was too long to decode."""
     return Unknown(f"a line of {size} bytes, too long to decode; it is in the spool")
 
@@ -129,19 +129,19 @@ class Fold:
         self._send: list[dict[str, Any]] = []
         self.eof = False
 
-    def tell(self, *happenings: Happening) -> None:
+    def report(self, *happenings: Happening) -> None:
         """Adds events. Text beyond a turn's limit is only counted, and reported at its end."""
         for item in happenings:
             if isinstance(item, Said) and self.state.get("told", 0) >= WORDS_LIMIT:
-                self._leave_out(item.text)
+                self._omit(item.text)
                 continue
             if isinstance(item, Said):
                 self.state["told"] = self.state.get("told", 0) + len(item.text) + 1
             elif isinstance(item, TurnEnded):
-                self._tell_left_out()
+                self._report_omitted()
             self._happened.append(item)
 
-    def _leave_out(self, text: str) -> None:
+    def _omit(self, text: str) -> None:
         """Keeps only whole texts for the end: a part of one could be half a secret."""
         state, size = self.state, len(text) + 1
         state["left_out"] = state.get("left_out", 0) + size
@@ -151,7 +151,7 @@ class Fold:
         while state["tail_size"] > TAIL_LIMIT:
             state["tail_size"] -= len(tail.pop(0)) + 1
 
-    def _tell_left_out(self) -> None:
+    def _report_omitted(self) -> None:
         kept = {name: self.state.pop(name, 0) for name in ("told", "left_out", "tail_size")}
         tail = self.state.pop("tail", [])
         if kept["left_out"]:
@@ -178,11 +178,11 @@ def _refuse(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-def _mend(value: Any) -> Any:
+def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_mend(name): _mend(item) for name, item in value.items()}
+        return {_cleaned(name): _cleaned(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_mend(item) for item in value]
+        return [_cleaned(item) for item in value]
     return value

@@ -158,7 +158,7 @@ def _host(machine: MachineConfig) -> str:
     return "" if machine.executor == "local" or machine.host in _LOOPBACK else machine.host.lower()
 
 
-def twice_listed(people: Any) -> Iterator[Found]:
+def duplicate_ids(people: Any) -> Iterator[Found]:
     """Ids that occur twice in the raw ``people`` list, however wrong its other values are."""
     seen: dict[str, str] = {}
     for index, person in enumerate(people if isinstance(people, list) else []):

@@ -122,7 +122,9 @@ class AgentProcess:
         if session.resume and not lost:
             return session, text
         prompt, session = self._task.prompt, replace(session, conversation=str(uuid.uuid4()), resume="")
-        return session, prompts.afresh(prompt, turns, text) if lost else prompts.from_the_start(prompt, text)
+        return session, prompts.for_new_conversation(prompt, turns, text) if lost else prompts.with_first_prompt(
+            prompt, text
+        )
 
     async def follow(self, session: Session) -> Follower:
         """Starts the session's process, or finds it running, and follows it."""

@@ -34,7 +34,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Enclosed:
+class SentFiles:
     """Files as the agent finds them: absolute paths on its machine, and which of them are pictures."""
 
     paths: tuple[str, ...] = ()
@@ -63,10 +63,10 @@ def picture_type(data: bytes) -> str:
     return next((kind for magic, kind in _PICTURES if data.startswith(magic)), "")
 
 
-async def of_request(store: Store, executor: Executor, session: Session) -> Enclosed:
+async def of_request(store: Store, executor: Executor, session: Session) -> SentFiles:
     """Sends the files of the task's request. Raises ``Misused`` when a file is missing."""
     kept = await store.read(lambda tx: attachment_rows.of_note(tx, session.task, attachment_rows.REQUEST))
-    return await _hand_over(store, executor, session, kept)
+    return await _send(store, executor, session, kept)
 
 
 async def of_notes(store: Store, executor: Executor, session: Session) -> tuple[int, dict[int, tuple[str, ...]]]:
@@ -86,13 +86,13 @@ async def _of_notes(store: Store, executor: Executor, session: Session) -> tuple
     for number in dict.fromkeys(file.note for file in kept):
         mine = [file for file in kept if file.note == number]
         try:
-            by_note[number] = (await _hand_over(store, executor, session, mine)).paths
+            by_note[number] = (await _send(store, executor, session, mine)).paths
         except Misused as error:
             by_note[number] = (f"{safe_name(error.on)} (lost before it was sent)",)
     return newest, by_note
 
 
-async def _hand_over(store: Store, executor: Executor, session: Session, kept: Iterable[Kept]) -> Enclosed:
+async def _send(store: Store, executor: Executor, session: Session, kept: Iterable[Kept]) -> SentFiles:
     paths: list[str] = []
     images: list[Image] = []
     for file in kept:
@@ -103,7 +103,7 @@ async def _hand_over(store: Store, executor: Executor, session: Session, kept: I
         kind = picture_type(data)
         if kind and len(data) <= IMAGE_LIMIT and len(images) < IMAGES:
             images.append(Image(kind, data, paths[-1]))
-    return Enclosed(tuple(paths), tuple(images))
+    return SentFiles(tuple(paths), tuple(images))
 
 
 def _read(kept: Kept) -> bytes:

@@ -36,7 +36,7 @@ class Reach(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Added:
     """A message that waits for the agent. ``withdrawn``: the question that it closed."""
 
     note: int
@@ -44,7 +44,7 @@ class Left:
     withdrawn: Approval | None = None
 
 
-def leave(tx: Tx, task: Task, text: str, actor: str) -> Left:
+def add(tx: Tx, task: Task, text: str, actor: str) -> Added:
     """Stores a person's message for the task's agent, and returns when the agent reads it.
 
     Raises ``Refused`` if it never would: before the agent is placed, and once the task lands, stops or has ended.
@@ -57,7 +57,7 @@ def leave(tx: Tx, task: Task, text: str, actor: str) -> Left:
         held = approvals.withdraw_hold(tx, task.id, by=actor, why=MORE_WAS_SAID)
     if reach is Reach.GOES_ON:
         held = stalls.withdraw(tx, task.id, by=actor, why=MORE_WAS_SAID)
-    return Left(sessions.add_note(tx, session.id, text, actor), reach, held)
+    return Added(sessions.add_note(tx, session.id, text, actor), reach, held)
 
 
 def _check(tx: Tx, task: Task, *, begun: bool) -> None:
@@ -68,7 +68,7 @@ def _check(tx: Tx, task: Task, *, begun: bool) -> None:
         raise _undeliverable(task, "it is being stopped", again)
     if not begun:
         raise _undeliverable(task, "its agent has not started yet", "Try again soon.")
-    if task.state is TaskState.LANDING and landings.begun(tx, task.id):
+    if task.state is TaskState.LANDING and landings.may_have_landed(tx, task.id):
         raise _undeliverable(task, "it is landing, and its agent has finished", again)
     decided = approvals.hold_decision(tx, task.id)
     if task.state is TaskState.HELD and decided is not None and not decided.allowed:

@@ -46,12 +46,12 @@ def rework(verdict: Verdict) -> str:
     return "\n\n".join(parts)
 
 
-def from_the_start(prompt: str, text: str) -> str:
+def with_first_prompt(prompt: str, text: str) -> str:
     """A later turn's text for an agent that remembers nothing of the first."""
     return f"{prompt}\n\n---\n{text}"
 
 
-def afresh(prompt: str, turns: Sequence[Turn], text: str) -> str:
+def for_new_conversation(prompt: str, turns: Sequence[Turn], text: str) -> str:
     """A later turn's text for an agent whose conversation is lost, or too long to continue."""
     said = [f"- {textwrap.shorten(turn.claim, 500, placeholder='…')}" for turn in turns if turn.claim]
     before = "An earlier conversation about this task cannot be continued. Its changes are in this worktree."

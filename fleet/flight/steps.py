@@ -50,7 +50,7 @@ class Steps:
 
     async def stop(self, task: Task) -> None:
         """Ends the task because a person asked for it."""
-        stopped_by = await self._services.store.read(lambda tx: tasks.stopper(tx, task.id))
+        stopped_by = await self._services.store.read(lambda tx: tasks.stopped_by(tx, task.id))
         await self._agent.interrupt()
         await self._move(task, TaskState.STOPPED, f"stopped by {stopped_by}")
 

@@ -20,7 +20,7 @@ class StopWanted(Exception):
 
 def stop_wanted(tx: Tx, task_id: str) -> bool:
     """Whether to end the task now: a person asked for it, and its change is not landing or landed."""
-    return tasks.stop_requested(tx, task_id) and not landings.begun(tx, task_id)
+    return tasks.stop_requested(tx, task_id) and not landings.may_have_landed(tx, task_id)
 
 
 class Waits:

@@ -291,7 +291,7 @@ def settle(tx: Tx, approval_id: str) -> None:
         raise ValueError(f"the answer to {approval_id} was already acted on")
 
 
-class _Asked(TypedDict, total=False):
+class _QuestionFields(TypedDict, total=False):
     """What a question says beyond its session; anything left out is empty."""
 
     kind: Required[ApprovalKind]
@@ -308,7 +308,7 @@ class _Asked(TypedDict, total=False):
     questions: str
 
 
-def _open(tx: Tx, session: Session, **fields: Unpack[_Asked]) -> Approval:
+def _open(tx: Tx, session: Session, **fields: Unpack[_QuestionFields]) -> Approval:
     number = tx.connection.execute(_LAST).scalar_one() + 1
     row: dict[str, Any] = {
         "number": number,

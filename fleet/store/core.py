@@ -80,7 +80,7 @@ class Tx:
         """
         before = len(self._after)
         try:
-            with self.connection.begin_nested(), self.store.speaking("write to the store"):
+            with self.connection.begin_nested(), self.store.translating_errors("write to the store"):
                 yield
         except BaseException:
             del self._after[before:]
@@ -134,7 +134,7 @@ class _Write(Unit, Generic[T]):
             precondition.check(tx)
         self._result = self._fn(tx)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """On the caller's loop: runs the callbacks of what is committed, then wakes the caller."""
         if self.error is None:
             self._tx._committed()
@@ -155,7 +155,7 @@ class _Shared:
         self.database, self.instance, self.redact = database, instance, redact
         self.observers: tuple[Observer, ...] = ()
         self.lock = WriterLock()
-        self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _tell)
+        self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _notify)
         self.reads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self.reports = ThreadPoolExecutor(1, thread_name_prefix="store-report")
 
@@ -198,9 +198,9 @@ class Store:
         """The observers, called for each event in the appending transaction."""
         return self._shared.observers
 
-    def speaking(self, attempted: str) -> AbstractContextManager[None]:
+    def translating_errors(self, attempted: str) -> AbstractContextManager[None]:
         """Turns the database's own errors into ``StoreUnavailable``; others pass unchanged."""
-        return self._shared.database.speaking(attempted)
+        return self._shared.database.translating_errors(attempted)
 
     def observe(self, observer: Observer) -> None:
         """Calls ``observer(tx, recorded)`` for every event from now on, in the appending transaction."""
@@ -251,7 +251,7 @@ class Store:
         database = self._shared.database
         with (
             self._shared.lock,
-            database.speaking("write to the store"),
+            database.translating_errors("write to the store"),
             database.writer.begin() as connection,
         ):
             databases.take_writer_lock(connection)
@@ -279,18 +279,18 @@ class Store:
 
     def _snapshot(self, fn: Callable[[Tx], T]) -> T:
         database = self._shared.database
-        with database.speaking("read the store", reading=True), database.reader.begin() as connection:
+        with database.translating_errors("read the store", reading=True), database.reader.begin() as connection:
             fault(Point.STORE_READ, lambda: (fn,))
             return fn(Tx(self, connection))
 
 
-def _tell(writes: list[_Write[Any]]) -> None:
+def _notify(writes: list[_Write[Any]]) -> None:
     """Notifies the callers, in one step of each loop."""
     for loop in {write.loop: None for write in writes}:
         with suppress(RuntimeError):  # a closed loop has no callers left
-            loop.call_soon_threadsafe(_tell_here, [write for write in writes if write.loop is loop])
+            loop.call_soon_threadsafe(_notify_here, [write for write in writes if write.loop is loop])
 
 
-def _tell_here(writes: list[_Write[Any]]) -> None:
+def _notify_here(writes: list[_Write[Any]]) -> None:
     for write in writes:
-        write.tell()
+        write.notify()

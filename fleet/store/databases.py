@@ -58,7 +58,7 @@ class Database:
     name: str
 
     @contextmanager
-    def speaking(self, attempted: str, *, reading: bool = False, opening: bool = False) -> Iterator[None]:
+    def translating_errors(self, attempted: str, *, reading: bool = False, opening: bool = False) -> Iterator[None]:
         """Turns the database's own errors into ``StoreUnavailable`` with a hint; bugs pass unchanged.
 
         ``reading``: a refused write is our own bug. ``opening``: a refused login means that the URL is wrong
@@ -111,7 +111,7 @@ def prepare(database: Database) -> str:
 
     Uses one exclusive transaction, so that processes opening a new store together do it once.
     """
-    with database.speaking("open the store", opening=True), database.writer.begin() as connection:
+    with database.translating_errors("open the store", opening=True), database.writer.begin() as connection:
         take_writer_lock(connection)
         found = _revision(connection)
         if found != HEAD:

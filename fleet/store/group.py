@@ -136,7 +136,7 @@ class GroupWriter(Generic[U]):
         try:
             with (
                 self._lock,
-                self._database.speaking(_ATTEMPTED),
+                self._database.translating_errors(_ATTEMPTED),
                 self._database.writer.begin() as connection,
             ):
                 databases.take_writer_lock(connection)
@@ -178,7 +178,7 @@ class GroupWriter(Generic[U]):
 
     def _run(self, unit: U, connection: Connection) -> None:
         try:
-            with self._database.speaking(_ATTEMPTED):
+            with self._database.translating_errors(_ATTEMPTED):
                 unit.run(connection)
             if databases.transaction_of(connection) is not databases.Transaction.OPEN:
                 raise RuntimeError("a write function continued after a database error")

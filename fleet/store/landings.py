@@ -77,7 +77,7 @@ def open_intents(tx: Tx, repo: str) -> list[Intent]:
     return [_intent(row) for row in tx.connection.execute(query)]
 
 
-def begun(tx: Tx, task: str) -> bool:
+def may_have_landed(tx: Tx, task: str) -> bool:
     """Whether a task's change may be on the base branch: an attempt is open or succeeded."""
     return any(intent.outcome is not IntentOutcome.MISSED for intent in of_task(tx, task))
 

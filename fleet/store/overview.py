@@ -81,10 +81,10 @@ def newest_cards(tx: Tx, card_key: str, since_us: int) -> list[Newest]:
         .where(cards.c.card_key == card_key, cards.c.message_id != "", outbox.c.created_us >= since_us)
     )
     living = [Newest(*row) for row in tx.connection.execute(query)]
-    return [card for card in living if not _outdone(tx, card)]
+    return [card for card in living if not _has_newer(tx, card)]
 
 
-def _outdone(tx: Tx, card: Newest) -> bool:
+def _has_newer(tx: Tx, card: Newest) -> bool:
     """Whether a newer message is there. Reads only rows after the card's own, however long the chat is."""
     adapter = func.coalesce(outbox.c.adapter, "")  # keeps SQLite from using an index that walks the whole chat
     newer = select(outbox.c.id).where(

@@ -115,10 +115,10 @@ def request_stop(tx: Tx, task_id: str, by: str) -> bool:
 
 def stop_requested(tx: Tx, task_id: str) -> bool:
     """Whether a person asked to stop this task."""
-    return bool(stopper(tx, task_id))
+    return bool(stopped_by(tx, task_id))
 
 
-def stopper(tx: Tx, task_id: str) -> str:
+def stopped_by(tx: Tx, task_id: str) -> str:
     """Who asked to stop this task; empty when nobody did."""
     return tx.connection.execute(_STOPPER, {"id": task_id}).scalar_one_or_none() or ""
 

@@ -68,7 +68,7 @@ class PublicKey:
             raise Malformed(attempted="read a public key", on=line[:80], cause=str(error)) from error
 
 
-class _Short(ValueError):
+class _Truncated(ValueError):
     """The bytes end before the structure does, or continue after it."""
 
 
@@ -78,10 +78,10 @@ def _string(data: bytes) -> bytes:
 
 def _take(data: bytes) -> tuple[bytes, bytes]:
     if len(data) < 4:
-        raise _Short("a length is truncated")
+        raise _Truncated("a length is truncated")
     (size,) = struct.unpack(">I", data[:4])
     if len(data) - 4 < size:
-        raise _Short("a field is truncated")
+        raise _Truncated("a field is truncated")
     return data[4 : 4 + size], data[4 + size :]
 
 
@@ -89,7 +89,7 @@ def _key_from_blob(blob: bytes) -> PublicKey:
     kind, rest = _take(blob)
     raw, rest = _take(rest)
     if kind != _KEY_TYPE or len(raw) != 32 or rest:
-        raise _Short("not an Ed25519 public key")
+        raise _Truncated("not an Ed25519 public key")
     return PublicKey(raw)
 
 
@@ -144,10 +144,10 @@ def verify(armoured: str, message: bytes, pinned: PublicKey, namespace: str = NA
 def _parse(armoured: str) -> tuple[PublicKey, bytes, bytes, bytes]:
     text = armoured.strip()
     if not text.startswith(_BEGIN) or not text.endswith(_END):
-        raise _Short("it has no SSH SIGNATURE armour")
+        raise _Truncated("it has no SSH SIGNATURE armour")
     blob = base64.b64decode("".join(text[len(_BEGIN) : -len(_END)].split()), validate=True)
     if blob[:6] != _MAGIC or blob[6:10] != struct.pack(">I", 1):
-        raise _Short("it is not an SSHSIG of version 1")
+        raise _Truncated("it is not an SSHSIG of version 1")
     key_blob, rest = _take(blob[10:])
     namespace, rest = _take(rest)
     _reserved, rest = _take(rest)
@@ -156,7 +156,7 @@ def _parse(armoured: str) -> tuple[PublicKey, bytes, bytes, bytes]:
     kind, signature = _take(wrapped)
     raw, more = _take(signature)
     if rest or more or kind != _KEY_TYPE:
-        raise _Short("it is not an Ed25519 signature")
+        raise _Truncated("it is not an Ed25519 signature")
     return _key_from_blob(key_blob), namespace, hash_name, raw
 
 

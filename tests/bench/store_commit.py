@@ -49,7 +49,7 @@ class OneByOne:
         self._database.dispose()
 
     def _run(self, fn: Callable[[Tx], None]) -> None:
-        with self._database.speaking("write to the store"), self._database.writer.begin() as connection:
+        with self._database.translating_errors("write to the store"), self._database.writer.begin() as connection:
             databases.take_writer_lock(connection)
             fn(Tx(self._store, connection))
 

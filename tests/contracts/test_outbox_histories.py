@@ -54,7 +54,7 @@ class Phone:
                     for delivery in self.flying:
                         self.show(delivery)
                 self.flying.clear()
-                outbox.unsettled(tx, self.chat.adapter)
+                outbox.requeue(tx, self.chat.adapter)
             case _ if self.flying:
                 self._settle(tx, self.flying.pop(0), step)
             case _:

@@ -134,7 +134,7 @@ def test_a_card_that_came_back_leaves_in_its_newest_form_and_no_older_one_follow
         if came_back == "refused":
             outbox.retry(tx, card, 0, "429")
         else:
-            outbox.unsettled(tx, "tg")
+            outbox.requeue(tx, "tg")
         outbox.edit(tx, "t1", "answered")
         assert claim(tx) == ["answered"]
         outbox.delivered(tx, card, "m1")
@@ -214,7 +214,7 @@ def test_what_was_in_flight_at_a_crash_comes_back_marked(store: Store, store_url
         put(tx, "one"), put(tx, "two")
         assert claim(tx) == ["one"]
     with Store.open(store_url) as after, after.transaction() as tx:
-        assert outbox.unsettled(tx, "tg") == 1
+        assert outbox.requeue(tx, "tg") == 1
         (delivery,) = outbox.claim(tx, "tg", 10)
         assert (delivery.card_json, delivery.again, delivery.attempts) == ("one", True, 0)
         outbox.retry(tx, delivery.id, 0, "no network")

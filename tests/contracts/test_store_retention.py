@@ -131,7 +131,7 @@ async def test_what_was_said_goes_and_a_reply_to_it_still_finds_its_task(store: 
     assert cards(store) == ["", "", "", "young", "in flight", "waiting"]
     with store.transaction() as tx:
         assert task_of_message(tx, HERE, "m1") == "t1"
-        assert outbox.unsettled(tx, "tg") == 1
+        assert outbox.requeue(tx, "tg") == 1
         assert [delivery.card_json for delivery in outbox.claim(tx, "tg", 10)] == ["in flight"]
 
 

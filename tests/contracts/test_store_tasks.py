@@ -107,7 +107,7 @@ def test_a_stop_is_asked_for_once_and_not_of_what_has_ended(store: Store) -> Non
         assert not tasks.stop_requested(tx, "t1")
         assert tasks.request_stop(tx, "t1", "console:host:ada")
         assert not tasks.request_stop(tx, "t1", "console:host:bob")
-        assert tasks.stopper(tx, "t1") == "console:host:ada"
+        assert tasks.stopped_by(tx, "t1") == "console:host:ada"
         request(tx)
         tasks.move(tx, "t2", TaskState.STOPPED, "", "airboss")
         assert not tasks.request_stop(tx, "t2", "console:host:bob")

@@ -65,7 +65,7 @@ async def test_a_reply_to_a_tasks_card_goes_to_its_agent_or_says_why_not(tmp_pat
         assert result.status == 2  # its agent has not begun
         result, _ = await there.hand_over(there.message("stop", reply_to=card_id))
         assert result.status == 0
-        assert await there.store.read(lambda tx: tasks.stopper(tx, "t1")) == str(ADA)
+        assert await there.store.read(lambda tx: tasks.stopped_by(tx, "t1")) == str(ADA)
         result, _ = await there.hand_over(there.message("hello there"))
         assert result.status == 2
 

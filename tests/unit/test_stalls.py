@@ -178,8 +178,8 @@ async def test_words_after_a_decision_wait_their_turn(tmp_path: Path) -> None:
         await stalled(there)
         await there.say("/judge t1")
 
-        def leave(tx: Tx) -> notes.Left:
-            return notes.leave(tx, tasks.task(tx, "t1"), "wait", str(ADA))
+        def leave(tx: Tx) -> notes.Added:
+            return notes.add(tx, tasks.task(tx, "t1"), "wait", str(ADA))
 
         assert (await there.store.write(leave)).reach is Reach.BEFORE_LANDING
         assert await choice(there) == ApprovalDecision.JUDGE

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from fleet.errors import LeadershipLost, StoreUnavailable
-from fleet.supervise import OnDeath, OwnedTasks, Supervisor, alongside, end, first, own, through_outages
+from fleet.supervise import OnDeath, OwnedTasks, Supervisor, alongside, end, first, own, retry_while_store_is_away
 
 
 class FastClock:
@@ -191,5 +191,5 @@ async def test_work_goes_through_an_outage_of_the_store() -> None:
             raise StoreUnavailable(attempted="read the store")
         return "read"
 
-    assert await through_outages(work, clock) == "read"
+    assert await retry_while_store_is_away(work, clock) == "read"
     assert clock.slept == [0.2, 1.0, 5.0, 15.0, 30.0, 30.0, 30.0]

@@ -13,7 +13,7 @@ from fleet.store.tables import LOOSE, cards, outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class LiveCard:
     """A card that can still be changed. ``put`` is the outbox row that posted it, ``card_json`` its newest content
     (empty when retention removed it), ``message_id`` the platform's id of its message, empty before its
     delivery."""
@@ -30,7 +30,7 @@ def loose_key() -> str:
     return LOOSE + secrets.token_urlsafe(8)
 
 
-def by_put(tx: Tx, put: int) -> Shown | None:
+def by_put(tx: Tx, put: int) -> LiveCard | None:
     """The card that this outbox row posted; ``None`` when it has no key or a newer message has its key."""
     posted = outbox.alias("posted")
     query = select(cards).join(
@@ -45,19 +45,19 @@ def by_put(tx: Tx, put: int) -> Shown | None:
     row = tx.connection.execute(query).one_or_none()
     if row is None:
         return None
-    return Shown(put, row.card_key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, put))
+    return LiveCard(put, row.card_key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, put))
 
 
-def by_key(tx: Tx, key: str) -> list[Shown]:
+def by_key(tx: Tx, key: str) -> list[LiveCard]:
     """All cards with this key, in the order in which they were posted."""
     rows = tx.connection.execute(select(cards).where(cards.c.card_key == key).order_by(cards.c.put)).all()
     return [
-        Shown(row.put, key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, row.put))
+        LiveCard(row.put, key, ChatRef(row.adapter, row.chat, row.thread), row.message_id, _newest(tx, row.put))
         for row in rows
     ]
 
 
-def at(tx: Tx, key: str, chat: ChatRef) -> Shown | None:
+def at(tx: Tx, key: str, chat: ChatRef) -> LiveCard | None:
     """The card with this key in this chat and thread; ``None`` when there is none."""
     here = (
         (cards.c.card_key == key)
@@ -66,10 +66,10 @@ def at(tx: Tx, key: str, chat: ChatRef) -> Shown | None:
         & (cards.c.thread == chat.thread)
     )
     row = tx.connection.execute(select(cards.c.put, cards.c.message_id).where(here)).one_or_none()
-    return None if row is None else Shown(row.put, key, chat, row.message_id, _newest(tx, row.put))
+    return None if row is None else LiveCard(row.put, key, chat, row.message_id, _newest(tx, row.put))
 
 
-def set_aside(tx: Tx, card: Shown) -> str:
+def set_aside(tx: Tx, card: LiveCard) -> str:
     """Gives a card another key, so that a new message can take its key while this card can still be changed."""
     key = loose_key()
     at = (

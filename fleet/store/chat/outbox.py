@@ -186,7 +186,7 @@ def in_flight(tx: Tx, adapter: str) -> list[int]:
     return list(tx.connection.execute(query).scalars())
 
 
-def unsettled(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> int:
+def requeue(tx: Tx, adapter: str, numbers: Collection[int] | None = None) -> int:
     """Returns claimed rows that nobody is sending to the queue, marked ``again``: all, or only these rows.
 
     Returns how many; the next :func:`claim` includes them.
