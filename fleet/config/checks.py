@@ -56,7 +56,7 @@ def _ask_words(config: FleetConfig) -> Iterator[Found]:
                 known = ", ".join(map(str, Act)) + (f"; or a tool: {', '.join(tools)}" if tools else "")
                 yield Found(
                     ("agents", name, "ask", index),
-                    f"is no kind of act, and no tool of an agent in this file ({word!r})",
+                    f"is neither a kind of act nor a tool of an agent in this file ({word!r})",
                     f"write one of: {known}",
                 )
 

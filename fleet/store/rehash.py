@@ -115,7 +115,7 @@ def _difference(seq: int, row: _Row) -> str:
     try:
         said = _DECODE(canonical)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return f"its bytes are no event ({error})"
+        return f"its bytes are not an event ({error})"
     if said.seq != seq:
         return f"its bytes are those of event {said.seq}"
     names = ("kind", "task", "time_us")

@@ -182,7 +182,7 @@ CHANGES = {
     "time": ("time_us = time_us + 1", "its bytes do not agree with its column time_us"),
     "order": ("seq = -2", "it is missing"),
     "text": ("canonical = '{}'", "its bytes are not stored as bytes"),
-    "no event": (f"canonical = x'7b7d', leaf = x'{leaf_hash(b'{}').hex()}'", "its bytes are no event"),
+    "no event": (f"canonical = x'7b7d', leaf = x'{leaf_hash(b'{}').hex()}'", "its bytes are not an event"),
 }
 
 
