@@ -16,6 +16,19 @@ def circles(arrows: Mapping[str, set[str]]) -> Iterator[list[str]]:
             yield sorted(circle)
 
 
+def between_folders(arrows: Mapping[str, set[str]], folders: Mapping[str, str]) -> dict[str, set[str]]:
+    """The arrows between the folders of modules, except those between a folder and one inside it."""
+    found: dict[str, set[str]] = {folder: set() for folder in folders.values()}
+    for module, asked in arrows.items():
+        here = folders[module]
+        found[here] |= {folders[other] for other in asked if not _nested(here, folders[other])}
+    return found
+
+
+def _nested(folder: str, other: str) -> bool:
+    return folder == other or folder.startswith(f"{other}/") or other.startswith(f"{folder}/")
+
+
 def _reach(start: str, arrows: Mapping[str, set[str]]) -> set[str]:
     """Everything that a name points to, directly or through others; itself only when it is in a circle."""
     found: set[str] = set()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tests.circles import circles
+from tests.circles import between_folders, circles
 from tests.file_writes import file_writes
 from tests.plain_names import loop_names, shared_names
 from tests.transaction_functions import breaches
@@ -335,35 +335,16 @@ RULES: tuple[Callable[[Source], Iterator[Finding]], ...] = (
 
 
 def cycles(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Modules that import each other, through whatever others, types and imports inside functions included."""
-    modules = _modules(sources)
-    for circle in circles({module: _asked(module, source, modules) for module, source in modules.items()}):
-        yield Finding(modules[circle[0]].path, "cycles", f"these import each other: {', '.join(circle)}")
-
-
-def folder_cycles(sources: Sequence[Source]) -> Iterator[Finding]:
-    """Folders that import each other, directly or through others. A folder and one inside it are no pair: the files
-    of ``bot/`` itself are both what its folders share and what connects them."""
-    modules = _modules(sources)
-    arrows: dict[str, set[str]] = {_folder(source): set() for source in modules.values()}
-    for module, source in modules.items():
-        here = _folder(source)
-        there = {_folder(modules[asked]) for asked in _asked(module, source, modules)}
-        arrows[here] |= {folder for folder in there if not _nested(here, folder)}
+    """Modules that import each other, through whatever others, types and imports inside functions included; and
+    folders that do. A folder and one inside it are no pair: the files of ``bot/`` itself are both what its folders
+    share and what connects them."""
+    modules = {_module(source.path): source for source in sources if source.package in MAY_IMPORT}
+    arrows = {module: _asked(module, source, modules) for module, source in modules.items()}
     for circle in circles(arrows):
+        yield Finding(modules[circle[0]].path, "cycles", f"these import each other: {', '.join(circle)}")
+    folders = {module: source.path.rsplit("/", 1)[0] for module, source in modules.items()}
+    for circle in circles(between_folders(arrows, folders)):
         yield Finding(circle[0], "folders", f"these import each other: {', '.join(circle)}")
-
-
-def _modules(sources: Sequence[Source]) -> dict[str, Source]:
-    return {_module(source.path): source for source in sources if source.package in MAY_IMPORT}
-
-
-def _folder(source: Source) -> str:
-    return source.path.rsplit("/", 1)[0]
-
-
-def _nested(folder: str, other: str) -> bool:
-    return folder == other or folder.startswith(f"{other}/") or other.startswith(f"{folder}/")
 
 
 def _module(path: str) -> str:
@@ -405,4 +386,4 @@ def check(root: Path, files: list[str], places: tuple[str, ...] = ()) -> list[Fi
             sources.append(source)
             for rule in RULES:
                 found += rule(source)
-    return found + list(cycles(sources)) + list(folder_cycles(sources)) + list(class_names(sources))
+    return found + list(cycles(sources)) + list(class_names(sources))
