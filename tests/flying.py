@@ -172,7 +172,9 @@ class World:
         task = await self.task(TaskState.PREPARING, mode=mode)
         session = replace(await self.session(task), workspace="/w")
         process = AgentProcess(self.services, task)
-        await process.begin(session, TurnCause.REQUEST, task.prompt, partial(to_running, task_id=task.id))
+        await process.begin(
+            session, TurnCause.REQUEST, task.prompt, partial(to_running, task_id=task.id, config=self.config)
+        )
         return await self.now(task)
 
     # --- what stands in the store ---------------------------------------------------------------------

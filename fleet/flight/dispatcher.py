@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass
 
 from fleet.errors import AirbossError
-from fleet.events import ControllerStarted, Recorded, SessionEnded, Source
+from fleet.events import ControllerStarted, Recorded, SessionEnded, Source, TaskMoved
 from fleet.flight.flight import Flight
 from fleet.flight.services import Services
 from fleet.model import AIRBOSS, Task, TaskState
@@ -20,6 +20,7 @@ from fleet.supervise import Component, Supervisor
 
 _LOOK_EVERY_S = 10.0
 _RETENTION_EVERY_S = 3600.0
+_WAIT_FOR_SLOTS = (TaskState.QUEUED, TaskState.STALLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +108,13 @@ class Dispatcher:
 
     def _note(self, tx: Tx, recorded: Recorded) -> None:
         """Wakes the waiting tasks when a slot becomes free."""
-        if isinstance(recorded.event, SessionEnded):
+        event = recorded.event
+        if isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new == TaskState.STALLED):
             tx.after_commit(self._slot_free)
 
     def _slot_free(self) -> None:
         for running in self._flights.values():
-            if running.flight.task.state is TaskState.QUEUED:
+            if running.flight.task.state in _WAIT_FOR_SLOTS:
                 running.flight.wake()
 
     async def _retain(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fleet.config import FleetConfig
 from fleet.events import Source, StallDecided
 from fleet.flight import notes
-from fleet.model import AIRBOSS, ENDS, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, Session, Task, TaskState
 from fleet.store import approvals, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -37,10 +38,26 @@ def settle_stall(tx: Tx, task_id: str) -> None:
     record(tx, word, session, turn=turn.id, source=Source.PERSON, actor=decided.by)
 
 
-def to_running(tx: Tx, task_id: str) -> None:
-    """Part of the transaction that starts a turn. Closes the question that waited for a person's decision."""
+class NoSlot(Exception):
+    """A task that gave its slot back cannot go on yet: all slots of its machine are taken. The text says which."""
+
+
+def take_slot(tx: Tx, session: Session, config: FleetConfig) -> None:
+    """Part of the transaction by which a stalled task goes on. Raises ``NoSlot``, which undoes that transaction."""
+    machine = config.machines.get(session.machine)
+    used = sessions.busy(tx).get(session.machine, 0)
+    if machine is not None and used >= machine.slots:
+        raise NoSlot(f"{session.machine}: {used} of {machine.slots} slots busy")
+
+
+def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:
+    """Part of the transaction that starts a turn. Closes the question that waited for a person's decision.
+
+    Raises ``NoSlot`` for a stalled task whose machine is busy with others.
+    """
     task = tasks.task(tx, task_id)
     if task.state is TaskState.STALLED:
+        take_slot(tx, sessions.of_task(tx, task_id)[-1], config)
         settle_stall(tx, task_id)
     if task.state is TaskState.HELD:
         approvals.withdraw_hold(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)

@@ -12,12 +12,12 @@ from functools import partial
 from fleet.errors import Refused
 from fleet.flight import prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
-from fleet.flight.moves import move, settle_stall, to_running
+from fleet.flight.moves import NoSlot, move, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
 from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
-from fleet.store import approvals, sessions, stalls
+from fleet.store import approvals, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 
@@ -75,7 +75,17 @@ class Stalling:
         return (None if snapshot.empty else snapshot), ""
 
     async def wait(self, task: Task) -> None:
-        """The step of a stalled task: acts on a person's decision or message, or waits for one."""
+        """The step of a stalled task: acts on a person's decision or message once its machine has a free slot, or
+        waits for one."""
+        try:
+            await self._continue(task)
+        except NoSlot as busy:
+            why = f"waiting for a slot: {busy}"
+            if why != task.why:
+                await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
+            await self._waits.wait(30.0)
+
+    async def _continue(self, task: Task) -> None:
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:
@@ -83,7 +93,7 @@ class Stalling:
         elif await self._heard(task, session):
             return
         elif decided is not None:
-            running = partial(to_running, task_id=task.id)
+            running = partial(to_running, task_id=task.id, config=self._services.config())
             await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(turn), running)
         else:
             await self._waits.wait(60.0)
@@ -92,6 +102,7 @@ class Stalling:
         unsafe = session.isolation.unsafe and session.pipe_end is not PipeEnd.GONE
 
         def work(tx: Tx) -> None:
+            take_slot(tx, session, self._services.config())
             settle_stall(tx, task.id)
             if unsafe:
                 move(tx, task.id, TaskState.LOST, NOT_GONE)

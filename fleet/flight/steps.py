@@ -109,7 +109,12 @@ class Steps:
         )
         failpoint("workspace-prepared")
         prepared = replace(session, workspace=workspace)
-        await self._agent.begin(prepared, TurnCause.REQUEST, task.prompt, partial(to_running, task_id=task.id))
+        await self._agent.begin(
+            prepared,
+            TurnCause.REQUEST,
+            task.prompt,
+            partial(to_running, task_id=task.id, config=self._services.config()),
+        )
 
     async def _run(self, task: Task) -> None:
         session = await self._session(task)
@@ -223,7 +228,7 @@ class Steps:
                 if task.state is not TaskState.LANDING:
                     await self._move(task, TaskState.LANDING)
             case Outcome.FAILED if await self._reworks(session) < verdict.rework_turns:
-                running = partial(to_running, task_id=task.id)
+                running = partial(to_running, task_id=task.id, config=self._services.config())
                 await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), running)
             case Outcome.FAILED:
                 await self._move_unless_said(task, TaskState.FAILED, why)
@@ -257,7 +262,13 @@ class Steps:
             return False
         red = verdict is not None and verdict.outcome is Outcome.FAILED
         text = f"{prompts.rework(verdict)}\n\n{words.text}" if verdict is not None and red else words.text
-        await self._agent.go_on(session, TurnCause.SAID, text, partial(to_running, task_id=task.id), words)
+        await self._agent.go_on(
+            session,
+            TurnCause.SAID,
+            text,
+            partial(to_running, task_id=task.id, config=self._services.config()),
+            words,
+        )
         return True
 
     async def _reworks(self, session: Session) -> int:

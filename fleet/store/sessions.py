@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select
 from sqlalchemy import update as update_rows
 
 from fleet.agent_events import TurnOutcome
-from fleet.model import Isolation, PipeEnd, Session, Turn, TurnCause
+from fleet.model import Isolation, PipeEnd, Session, TaskState, Turn, TurnCause
 from fleet.ports import DriverState
 from fleet.store.core import Tx
-from fleet.store.tables import inputs, notes, sessions
+from fleet.store.tables import inputs, notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
@@ -31,9 +31,12 @@ _INPUTS_FROM = _INPUTS.where(
 _NEW_INPUT = insert(inputs)
 _OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
 _ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
+#: No process runs for such a task, and it may wait for days: its slot is free for others meanwhile.
+_SLOTLESS = (TaskState.STALLED.value,)
 _BUSY = (
     select(sessions.c.machine, func.count().label("held"))
-    .where(sessions.c.ended_us == 0)
+    .join(tasks, tasks.c.id == sessions.c.task)
+    .where(sessions.c.ended_us == 0, tasks.c.state.not_in(_SLOTLESS))
     .group_by(sessions.c.machine)
 )
 _TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))

@@ -17,9 +17,10 @@ from fleet.flight.flight import Flight
 from fleet.flight.pipe_reader import LinkDown, PipeReader, Woken
 from fleet.landing.attempt import ChangeToLand, LandingAttempt
 from fleet.landing.queue import LandingQueue
-from fleet.model import Task, TaskState
+from fleet.model import PipeEnd, Task, TaskState
 from fleet.ports import Candidate, Executor, PipeEvent
-from fleet.store import approvals, leases, sessions, tasks
+from fleet.store import approvals, leases, sessions, stalls, tasks
+from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.supervise import Supervisor, alongside, own
 from fleet.verdict import Verdict
@@ -244,3 +245,32 @@ async def test_a_faulty_machine_is_a_broken_link_to_its_reader(there: World) -> 
     assert await reader.next() == LinkDown("faulty answer: no JSON")
     assert await reader.next(0.05) == Woken(), "told once, and tried again"
     await reader.close()
+
+
+async def test_a_stalled_task_gives_its_slot_back_and_takes_one_again_to_go_on(there: World) -> None:
+    there.config = parse_fleet(FLEET.format(url="/nowhere").replace('"local"', '"local"\nslots = 1'), "fleet.toml")
+    stalled = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.STALLED)
+    session = await there.session(stalled)
+    assert await there.store.read(sessions.busy) == {}
+    other = await there.task(TaskState.PREPARING, TaskState.RUNNING)
+    assert await there.store.read(sessions.busy) == {"box": 1}
+
+    def judge_it(tx: Tx) -> None:
+        sessions.update(tx, session.id, pipe_end=PipeEnd.GONE)
+        asked = approvals.open_stall(tx, session=session, commit="c" * 40, tree="d" * 40, reason="x")
+        stalls.decide(tx, asked, ApprovalDecision.JUDGE, PERSON)
+
+    await there.store.write(judge_it)
+    supervisor = Supervisor(there.clock)
+    flight = Flight(there.services, stalled)
+    supervisor.run("flight", flight.run, ends=True)
+    await _until_why(there, stalled, "waiting for a slot: box: 1 of 1 slots busy")
+    assert (await there.now(stalled)).state is TaskState.STALLED
+
+    other_session = await there.session(other)
+    await there.store.write(lambda tx: sessions.update(tx, other_session.id, ended_us=1))
+    while (await there.now(stalled)).state is TaskState.STALLED:
+        flight.wake()
+        await asyncio.sleep(0.01)
+    await supervisor.close()
+    assert "stall.decided" in await there.kinds()
