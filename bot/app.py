@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -26,6 +24,7 @@ from bot.commands import every_command
 from bot.health import ControllerHealth, Serving, StoreWatch, Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
+from bot.home_lock import only_one
 from bot.local.control import ControlServer
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
@@ -38,7 +37,6 @@ from bot.telling import news
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
-from fleet import files
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable, Unavailable
@@ -58,6 +56,7 @@ from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.supervise import OnDeath, Supervisor, Work
+from gates.leaks.search import Leaks
 from gates.locks.service import LockService
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
@@ -105,7 +104,7 @@ class App:
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = MachineWatch(config, base.executors, services.clock)
-            control = _Control(dispatcher, watch, base.repository, health)
+            control = _Control(dispatcher, watch, base.repository, health, Leaks(store, base.env, home))
             registry = Registry(every_command())
             core = ChatCore(
                 Context(store, config, registry, control, home, base.locks, wall_clock()),
@@ -198,7 +197,9 @@ class _Base:
 
     async def services(self) -> Services:
         """What the parts of the dispatcher share."""
-        gatekeeper = _gatekeeper(self.store, self.config, self.executors, self.repository, self.home)
+        gatekeeper = _gatekeeper(
+            self.store, self.config, self.executors, self.repository, home=self.home, env=self.env
+        )
         await gatekeeper.load()
         return Services(
             store=self.store,
@@ -252,7 +253,11 @@ async def gates_alone(
     executors = Executors(config, directory)
     try:
         with Store.open(f"sqlite:///{directory / 'try.db'}") as store:
-            yield store, _gatekeeper(store, lambda: config, executors, lambda _: repository, directory)
+            env = Secrets({})
+            yield (
+                store,
+                _gatekeeper(store, lambda: config, executors, lambda _: repository, home=directory, env=env),
+            )
     finally:
         await executors.close()
 
@@ -262,7 +267,9 @@ def _gatekeeper(
     config: Callable[[], FleetConfig],
     executors: Executors,
     repositories: Callable[[str], Repository],
+    *,
     home: Path,
+    env: Secrets,
 ) -> Pipeline:
     return Pipeline(
         store=store,
@@ -271,6 +278,7 @@ def _gatekeeper(
         workspaces=Workspaces(lambda: config().limits),
         repositories=repositories,
         home=home,
+        leaks=Leaks(store, env, home),
     )
 
 
@@ -294,7 +302,7 @@ async def _base(home: Path, stack: AsyncExitStack) -> _Base:
 
 async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, Secrets]:
     await asyncio.to_thread(home.mkdir, mode=0o700, parents=True, exist_ok=True)
-    stack.enter_context(_only_one(home))
+    stack.enter_context(only_one(home))
     env = Secrets.load(home)
     url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
@@ -312,6 +320,7 @@ class _Control:
     watch: MachineWatch
     repositories: Callable[[str], Repository]
     health: ControllerHealth
+    leaks: Leaks
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
@@ -326,8 +335,9 @@ class _Control:
     def serving(self) -> Serving:
         return self.since
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
-        return await self.repositories(repo).diff(base, commit, limit)
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
+        patch = await self.repositories(repo).diff(base, commit, limit)
+        return await self.leaks.masked(patch.decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,25 +356,6 @@ class _Reloads:
             lambda tx: ledger.append(tx, ConfigReloaded(sha256), actor=AIRBOSS, source=Source.CONTROLLER)
         )
         self.dispatcher.wake()
-
-
-@contextlib.contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """Holds the home's lock. The kernel releases it however this process ends."""
-    lock = files.lock_file(home / "serve.lock")
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(
-                attempted="start a controller",
-                on=str(home),
-                cause="another controller is already running on this AIRBOSS_HOME",
-                hint="Use it (airboss chat), or stop it first.",
-            ) from None
-        yield
-    finally:
-        os.close(lock)
 
 
 async def _lead(store: Store, place: str, holder: str) -> Lease:

@@ -39,8 +39,8 @@ class FleetControl(Protocol):
     def serving(self) -> Serving:
         """Which controller this is, and since when it runs."""
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
-        """The unified diff between two commits of a repository, cut at ``limit`` bytes."""
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
+        """The unified diff between two commits of a repository, cut at ``limit`` bytes, its secrets masked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,5 +210,10 @@ def _longest_first(form: str) -> tuple[int, str]:
     return -len(form), form
 
 
+def mark(kind: str) -> str:
+    """What stands in a secret's place."""
+    return _TEMPLATE.format(kind)
+
+
 def _mark_known(found: re.Match[str]) -> str:
     return found.group() if found.group() in _MARKS else _TEMPLATE.format("secret")

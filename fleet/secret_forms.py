@@ -40,7 +40,7 @@ def squeeze(text: str) -> str:
 
 
 def split_over(text: str, form: str) -> list[tuple[int, int]]:
-    """Where in ``text`` each occurrence of a squeezed form begins and ends, in order."""
+    """Where in ``text`` each occurrence of a squeezed form that goes over lines begins and ends, in order."""
     found, places, at = squeeze(text), [], 0
     while (at := found.find(form, at)) >= 0:
         places.append((at, at + len(form) - 1))
@@ -48,7 +48,8 @@ def split_over(text: str, form: str) -> list[tuple[int, int]]:
     if not places:
         return []
     kept = [index for index, char in enumerate(text) if ord(char) not in _BETWEEN]
-    return [(kept[first], kept[last] + 1) for first, last in places]
+    spans = [(kept[first], kept[last] + 1) for first, last in places]
+    return [(start, end) for start, end in spans if "\n" in text[start:end]]
 
 
 def _encoded(value: str) -> set[str]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from fleet.exits import Exit
 from fleet.isolation import UNWALLED, RunIsolation
+from fleet.leaks import Leak
 from fleet.limits import InForce, Reached
 from fleet.model import Isolation
 
@@ -85,7 +86,8 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The only way out of ``judging``. ``reasons`` are for people, one line each."""
+    """The only way out of ``judging``. ``reasons`` are for people, one line each; ``leaks`` are secrets
+    that hold it."""
 
     commit: str
     tree: str
@@ -95,3 +97,4 @@ class Verdict:
     gates: tuple[GateResult, ...]
     isolation: Isolation
     rework_turns: int
+    leaks: tuple[Leak, ...] = ()

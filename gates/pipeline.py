@@ -17,6 +17,7 @@ from fleet.errors import Misconfigured, Misused, Refused, Unavailable
 from fleet.events import HoldReleased, Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
+from fleet.leaks import Leak
 from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
@@ -25,6 +26,7 @@ from fleet.store.core import Store, Tx
 from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from gates import policy
+from gates.leaks.search import Leaks
 from gates.protected import Touched, run_by, touched
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
@@ -51,10 +53,11 @@ class Pipeline:
         workspaces: Workspaces,
         repositories: Callable[[str], Repository],
         home: Path,
+        leaks: Leaks,
         patience: float = 600.0,
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
-        self._executors = executors
+        self._executors, self._leaks = executors, leaks
         self._suite = Suite(store, config, executors, workspaces, home, patience)
         self._grants = Grants(store)
 
@@ -103,16 +106,22 @@ class Pipeline:
             return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
         held_by = await self._held_by(candidate, definitions, repository)
         released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
+        try:
+            leaks = await self._leaks.unreleased(repository, candidate.base, candidate.commit)
+        except Unavailable as error:
+            unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
+            return await self._give_verdict(candidate, results, unsearched, 0)
         decision = policy.decide(
             policy.every(definition.name for definition in definitions),
             results,
             held_by,
             commit=candidate.commit,
             released=released,
+            leaks=leaks,
         )
         red = {result.gate for result in results if result.outcome is GateOutcome.FAILED}
         turns = min(item.rework_turns for item in definitions if not red or item.name in red)
-        return await self._give_verdict(candidate, results, decision, turns)
+        return await self._give_verdict(candidate, results, decision, turns, leaks)
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
@@ -173,7 +182,12 @@ class Pipeline:
         return found + run_by({item.name: item.argv for item in definitions}, paths)
 
     async def _give_verdict(
-        self, candidate: Candidate, results: Sequence[GateResult], decision: policy.Judgement, turns: int
+        self,
+        candidate: Candidate,
+        results: Sequence[GateResult],
+        decision: policy.Judgement,
+        turns: int,
+        leaks: tuple[Leak, ...] = (),
     ) -> Verdict:
         ran = [result.evidence for result in results if result.outcome in (GateOutcome.PASSED, GateOutcome.FAILED)]
         shared = sorted({seen.machine for seen in ran if seen and not seen.isolation.walled})
@@ -187,6 +201,7 @@ class Pipeline:
             gates=tuple(results),
             isolation=self._isolation(candidate),
             rework_turns=turns,
+            leaks=leaks if decision.outcome is Outcome.HELD else (),
         )
         await self._store.write(lambda tx: _record(tx, candidate, verdict))
         return verdict

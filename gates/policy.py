@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.errors import Refused
+from fleet.leaks import REASON, Leak
 from fleet.verdict import GateOutcome, GateResult, Outcome
 from gates.protected import Touched, one_line
 
@@ -98,11 +99,12 @@ def decide(
     *,
     commit: str,
     released: frozenset[str] = frozenset(),
+    leaks: Sequence[Leak] = (),
 ) -> Judgement:
     """The outcome for ``commit``, with one line for each reason.
 
     ``released`` are the commits that a person released. A commit names its tree and parent, so a release covers
-    exactly what the person saw; it never changes a gate's outcome.
+    exactly what the person saw; it never changes a gate's outcome. ``leaks`` are the secrets that nobody released.
     """
     overall = evaluate(policy, {result.gate: result.outcome for result in results})
     if overall is not GateOutcome.PASSED:
@@ -110,19 +112,22 @@ def decide(
             f"{result.gate}: {result.reason}" for result in results if result.outcome is not GateOutcome.PASSED
         )
         return Judgement(Outcome(overall.value), reasons or ("a gate has no result",))
-    if held_by and commit not in released:
+    if leaks or (held_by and commit not in released):
         by_path: dict[str, list[Touched]] = {}
-        for item in held_by:
+        for item in held_by if commit not in released else ():
             by_path.setdefault(item.path, []).append(item)
-        lines = [_protected(path, items) for path, items in by_path.items()]
-        more = len(lines) - _REASONS
-        return Judgement(
-            Outcome.HELD, (*lines[:_REASONS], *([f"and {more} more protected paths"] if more > 0 else ()))
-        )
+        protected = [_protected(path, items) for path, items in by_path.items()]
+        secrets = [f"{REASON}{leak}" for leak in leaks]
+        return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "protected paths")))
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
     if held_by:
         reasons += ("a person released the changes to protected files",)
     return Judgement(Outcome.PASSED, reasons)
+
+
+def _some(lines: Sequence[str], what: str) -> tuple[str, ...]:
+    more = len(lines) - _REASONS
+    return (*lines[:_REASONS], *([f"and {more} more {what}"] if more > 0 else ()))
 
 
 def _protected(path: str, items: Sequence[Touched]) -> str:

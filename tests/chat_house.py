@@ -81,10 +81,10 @@ class PlayedFleet:
     def serving(self) -> Serving:
         return Serving("0.1.0", 1_764_338_400_000_000)
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         if repo != "shop":
             raise Misused(attempted="read a diff", on=repo)
-        return b"diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-old\n+new\n"
+        return "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-old\n+new\n"
 
 
 class Phone:

@@ -86,8 +86,7 @@ async def diff(context: Context, call: Call) -> Effect:
     session, snapshot = await context.store.read(read)
     if session is None or not snapshot:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
-    data = await context.control.diff(task.repo, session.base, snapshot, _DIFF_LIMIT)
-    text = data.decode("utf-8", "replace")
+    text = await context.control.diff(task.repo, session.base, snapshot, _DIFF_LIMIT)
     path = await _file_if_long(context, f"{task.id}.diff", text)
     title = line(f"{task.id} · {words.short(session.base)} → {words.short(snapshot)}")
     card = Card(

@@ -14,7 +14,7 @@ from typing import Final
 
 from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, field, line, one_line
-from bot.telling import documents
+from bot.telling import documents, leak_card
 from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.model import Task, TaskMode
@@ -135,14 +135,17 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
 
 
 def _hold_card(task: Task, held: Approval, context: AskContext) -> Card:
-    digest = binding(held)
+    digest, leaks = binding(held), bool(held.request)
+    usual = (
+        Action("Approve", f"/approve {held.id}", digest=digest),
+        Action("Deny", f"/deny {held.id}", digest=digest),
+    )
     return Card(
-        title=line(f"{task.id} · {held.id} · held for a person"),
-        lines=(line(one_line(held.reason, 300)),),
+        title=line(f"{task.id} · {held.id} · ", "held: it adds a secret" if leaks else "held for a person"),
+        lines=leak_card.lines(held) if leaks else (line(one_line(held.reason, 300)),),
         fields=(field("Commit", words.short(held.commit)), field("For", context.person or task.requester)),
         actions=(
-            Action("Approve", f"/approve {held.id}", digest=digest),
-            Action("Deny", f"/deny {held.id}", digest=digest),
+            *(leak_card.actions(task, held, digest) if leaks else usual),
             Action("Diff", f"/diff {task.id}", once=False),
         ),
         footer=context.base,

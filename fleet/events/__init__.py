@@ -3,7 +3,15 @@
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
-from fleet.events.gates import GateClosed, GateClosedV2, GateClosedV3, GateOpened, HoldReleased, VerdictGiven
+from fleet.events.gates import (
+    GateClosed,
+    GateClosedV2,
+    GateClosedV3,
+    GateOpened,
+    HoldReleased,
+    SecretsReleased,
+    VerdictGiven,
+)
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
@@ -69,6 +77,7 @@ __all__ = [
     "ScheduleDue",
     "ScheduleMoved",
     "ScheduleSet",
+    "SecretsReleased",
     "SessionEnded",
     "SessionPlaced",
     "SnapshotMade",

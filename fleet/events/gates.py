@@ -77,6 +77,14 @@ class VerdictGiven(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsReleased(Event):
+    KIND: ClassVar[str] = "secrets.released"
+    repo: str
+    commit: str
+    fingerprints: tuple[str, ...]  # keyed hashes of the values
+
+
+@dataclass(frozen=True, slots=True)
 class HoldReleased(Event):
     KIND: ClassVar[str] = "hold.released"
     commit: str

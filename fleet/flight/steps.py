@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
+from fleet import leaks
 from fleet.agent_events import TurnOutcome
 from fleet.errors import Misused
-from fleet.events import HoldReleased, SessionPlaced, Source
+from fleet.events import HoldReleased, SecretsReleased, SessionPlaced, Source
 from fleet.failpoints import failpoint
 from fleet.flight import notes, placement, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
@@ -180,6 +181,11 @@ class Steps:
             approvals.settle(tx, decision.id)
             released = HoldReleased(decision.commit, decision.allowed, decision.reason)
             record(tx, released, session, source=Source.PERSON, actor=decision.by)
+            found = leaks.from_json(approvals.approval(tx, decision.id).request)
+            if decision.allowed and found:
+                fingerprints = tuple(dict.fromkeys(leak.fingerprint for leak in found))
+                known = SecretsReleased(task.repo, decision.commit, fingerprints)
+                record(tx, known, session, source=Source.PERSON, actor=decision.by)
             if decision.allowed:
                 move(tx, task.id, TaskState.LANDING)
             else:
@@ -245,7 +251,14 @@ class Steps:
         def work(tx: Tx) -> None:
             if sessions.words_wait(tx, task.id):
                 return  # a message arrived after the verdict; the next step finds both
-            approvals.open_hold(tx, session=session, commit=verdict.commit, tree=verdict.tree, reason=why)
+            approvals.open_hold(
+                tx,
+                session=session,
+                commit=verdict.commit,
+                tree=verdict.tree,
+                reason=why,
+                leaks=leaks.to_json(verdict.leaks),
+            )
             move(tx, task.id, TaskState.HELD, why)
 
         await self._services.store.write(work)

@@ -210,6 +210,26 @@ class Repository:
         )  # fmt: skip
         return ended.out
 
+    async def additions(self, base: str, commit: str, limit: int) -> GitEnded:
+        """The first ``limit`` bytes of the patch without context, with the bytes of binary files. Untrusted."""
+        return await self._run(
+            "diff-tree", "-p", "-U0", "-M", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
+            "--no-commit-id", "--src-prefix=a/", "--dst-prefix=b/", _id(base), _id(commit), "--",
+            what="read what a change adds", on=commit, limit=limit,
+        )  # fmt: skip
+
+    async def contains(self, commit: str, texts: Sequence[str]) -> frozenset[str]:
+        """Those of ``texts`` (one line each) that are in some file of ``commit``."""
+        wanted = [text for text in texts if text]
+        if not wanted:
+            return frozenset()
+        # The texts may be secrets: they go in by standard input, because other logins can read a command line.
+        ended = await self._run(
+            "grep", "--no-color", "-h", "-o", "-a", "-F", "-f", "-", _id(commit), "--",
+            what="search the base", on=commit, stdin="\n".join(wanted).encode("utf-8", "replace"), expect=(0, 1),
+        )  # fmt: skip
+        return frozenset(ended.out.decode("utf-8", "replace").split("\n"))
+
     async def shortstat(self, base: str, commit: str) -> Stat:
         """Files, lines added and lines removed between two commits or trees."""
         ended = await self._run(

@@ -127,11 +127,10 @@ def open_ask(
     )
 
 
-def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, expires_us: int = 0) -> Approval:
-    """A passed change that a person must release before it lands."""
-    return _open(
-        tx, session, kind=ApprovalKind.HOLD, commit=commit, tree=tree, reason=reason, expires_us=expires_us
-    )
+def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, leaks: str = "") -> Approval:
+    """A passed change that a person must release before it lands. ``leaks`` (JSON) are kept as the request."""
+    held = {"commit": commit, "tree": tree, "reason": reason, "request": leaks}
+    return _open(tx, session, kind=ApprovalKind.HOLD, **held, expires_us=0)
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:

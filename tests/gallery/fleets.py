@@ -80,7 +80,7 @@ ids = ["phone::ada"]
 """
 BASE, COMMIT, TREE, LANDED = "b4a5e" + "0" * 35, "9589d6d926" + "c" * 30, "d" * 40, "7c5d222f0d" + "a" * 30
 ARGV = ("/opt/shop/.venv/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml={junit}")
-DIFF = b"""diff --git a/shop/pricing.py b/shop/pricing.py
+DIFF = """diff --git a/shop/pricing.py b/shop/pricing.py
 index 1f3a0c2..8b2e7d1 100644
 --- a/shop/pricing.py
 +++ b/shop/pricing.py
@@ -115,7 +115,7 @@ class SeenFleet(PlayedFleet):
     def serving(self) -> Serving:
         return Serving("0.1.0", 1_764_338_400_000_000)
 
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> bytes:
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         return DIFF
 
 

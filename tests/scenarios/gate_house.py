@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.config import FleetConfig, Limits, MachineConfig, RepoConfig
+from fleet.config import FleetConfig, Limits, MachineConfig, RepoConfig, Secrets
 from fleet.events import Recorded
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -16,6 +16,7 @@ from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, Tu
 from fleet.ports import Candidate
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
+from gates.leaks.search import Leaks
 from gates.pipeline import Pipeline
 from tests.far_end.repositories import commit, git, make_bare
 from tests.far_end.tools import GATE_TOOLS
@@ -39,6 +40,7 @@ class House:
     machines: dict[str, MachineConfig] = field(default_factory=dict)
     repo: RepoConfig | None = None
     patience: float = 60.0
+    env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bare = make_bare(self.room / "demo.git", self.files)
@@ -68,6 +70,7 @@ class House:
                 workspaces=Workspaces(lambda: self.config.limits),
                 repositories=lambda _: self.repository,
                 home=self.home,
+                leaks=Leaks(store, Secrets(self.env), self.home),
                 patience=self.patience,
             )
             try:

@@ -148,7 +148,7 @@ def test_a_value_that_is_split_over_lines_does_not_pass(text: str) -> None:
 
 def test_what_only_resembles_a_value_in_one_line_or_is_too_short_stays() -> None:
     redactor = Redactor(["correct-horse-battery", "ab-cd-ef-gh"])
-    for text in ("correct horse battery", "ab\ncd\nef\ngh"):
+    for text in ("correct horse battery", "correct horse battery\n", "ab\ncd\nef\ngh"):
         assert redactor(text) == text
 
 

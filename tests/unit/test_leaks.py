@@ -1,0 +1,123 @@
+"""Added lines, and the values of ``.env`` in them, whatever git's patch and the file look like."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from fleet.git.repository import Repository
+from fleet.leaks import Leak, from_json, to_json
+from gates.leaks import known, rules
+from gates.leaks.added import AddedLines, added
+from tests.far_end.repositories import commit, git, make_bare
+
+VALUE = "demo/Key+81ZQ.0123456789_abcdef"
+NAMES = {"DEMO_KEY": VALUE}
+
+
+async def changed(room: Path, base: dict[str, str | bytes], files: dict[str, str | bytes]) -> list[AddedLines]:
+    """What a change to a real repository adds, by the controller's own git."""
+    bare = make_bare(room / "demo.git", base)
+    work = bare.with_suffix(".work")
+    repository = Repository("demo", str(bare), "main", room / "mirror")
+    tip = await repository.fetch()
+    made = commit(work, files)
+    git(work, "push", "--quiet", str(repository.mirror), f"{made}:refs/made/{made}")
+    return added((await repository.additions(tip, made, 1 << 20)).out)
+
+
+def places(files: list[AddedLines], values: dict[str, str] | None = None) -> list[tuple[str, int, str]]:
+    found = [each for file in files for each in known.find(NAMES if values is None else values, file)]
+    return [(each.path, each.line, each.kind) for each in found]
+
+
+FORMS = {
+    "as it is": VALUE,
+    "base64": base64.b64encode(VALUE.encode()).decode(),
+    "base64 of more": base64.b64encode(f"user:{VALUE}".encode()).decode(),
+    "base64 for urls": base64.urlsafe_b64encode(f"a{VALUE}?".encode()).decode(),
+    "hex": VALUE.encode().hex(),
+    "quoted": quote(VALUE, safe=""),
+    "split": f"{VALUE[:15]}' +\n  '{VALUE[15:]}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_a_value_in_an_added_line_is_found_with_its_place(tmp_path: Path, form: str, end: str) -> None:
+    text = f"one\ntwo\nkey = '{form}'\nlast".replace("\n", end)
+    files = await changed(tmp_path, {"a.py": f"one{end}two{end}"}, {"a.py": text})
+    assert places(files) == [("a.py", 3, "DEMO_KEY")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+async def test_files_that_git_calls_binary_are_read_too(tmp_path: Path, encoding: str) -> None:
+    data = b"\x00\xff\xfe\x01\n" if encoding == "latin-1" else b""
+    files = await changed(tmp_path, {"a": "1"}, {"settings.bin": data + f"1\n2\n{VALUE}\n".encode(encoding)})
+    assert places(files) == [("settings.bin", 4 if data else 3, "DEMO_KEY")]
+
+
+async def test_what_was_there_before_is_no_added_line(tmp_path: Path) -> None:
+    body = "".join(f"line {number}\n" for number in range(40))
+    base: dict[str, str | bytes] = {"old.py": f"{body}{VALUE}\n", "kept.py": f"{VALUE}\nx\n"}
+    bare = make_bare(tmp_path / "demo.git", base)
+    work = bare.with_suffix(".work")
+    repository = Repository("demo", str(bare), "main", tmp_path / "mirror")
+    tip = await repository.fetch()
+    git(work, "mv", "old.py", "new.py")
+    made = commit(work, {"kept.py": f"{VALUE}\ny\n"})
+    git(work, "push", "--quiet", str(repository.mirror), f"{made}:refs/made/{made}")
+    files = added((await repository.additions(tip, made, 1 << 20)).out)
+    assert [file.path for file in files] == ["kept.py"] and places(files) == []
+    assert await repository.contains(tip, [VALUE, "never", ""]) & {VALUE, "never"} == {VALUE}
+
+
+async def test_strange_names_and_lines_that_look_like_headers(tmp_path: Path) -> None:
+    text = f"+++ b/other\n--- a/x\n@@ -1 +9 @@\n{VALUE}\n"
+    files = await changed(tmp_path, {"a": "1"}, {'dir ü/"q"\t.py': text, f"{VALUE.replace('/', '')}.txt": "x"})
+    assert places(files) == [('dir ü/"q"\t.py', 4, "DEMO_KEY")]
+    assert places(files, {"NAME": VALUE.replace("/", "")})[-1][1:] == (0, "NAME")
+
+
+def test_a_patch_that_is_cut_anywhere_is_read_as_far_as_it_goes() -> None:
+    patch = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1,2 @@\n+one\n+two\n"
+    for size in range(len(patch)):
+        assert [line for file in added(patch[:size]) for line in file.lines] in (
+            [], [""], ["o"], ["on"], ["one"], ["one", ""], ["one", "t"], ["one", "tw"], ["one", "two"],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "counts"),
+    [
+        ("DEMO_HOME_DIRECTORY", "sixteen-or-more-x", True),
+        ("DB_PASSWORD", "hunter2", True),
+        ("DEBUG_LEVEL", "verbose", False),
+        ("API_TOKEN", "12345", False),
+    ],
+)
+def test_which_values_no_change_may_contain(name: str, value: str, counts: bool) -> None:
+    assert known.secret(name, value) is counts
+
+
+# Put together here, so that no scanner of this repository takes it for a real one.
+TOKEN = "gh" + "p_NqVwYS81VP7Hb1DX8pPd5khxE3pyIgKpaUnA"
+
+
+async def test_the_kept_rules_know_tokens_with_their_lines_and_ignore_exemptions() -> None:
+    text = f"one\nkey = '{TOKEN}'  # kingfisher:ignore gitleaks:allow\nlast"
+    assert [(match.rule, match.line, match.text) for match in await rules.matches(text)] == [
+        ("github-pat", 2, TOKEN)
+    ]
+    ordinary = "import os\n\ndef the_total_is_the_sum_of_all_items(items):\n    return sum(items)\n"
+    assert await rules.matches(ordinary) == []
+
+
+def test_leaks_are_kept_as_json_without_values() -> None:
+    found = (Leak("a.py", 3, "github-pat", "0" * 32), Leak('ü "', 0, "DEMO_KEY", "1" * 32))
+    assert from_json(to_json(found)) == found
+    assert to_json(()) == "" and from_json("") == ()
+    assert str(found[0]) == "a.py:3 ‹redacted:github-pat›"
