@@ -48,7 +48,7 @@ from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import BaseBranch
 from fleet.machines.executors import Executors
 from fleet.machines.watch import MachineSeen, MachineWatch
-from fleet.model import AIRBOSS, Task
+from fleet.model import AIRBOSS, ChatRef, Task
 from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
 from fleet.schedule.timer import Timer
@@ -142,7 +142,7 @@ class App:
             stack.push_async_callback(server.close)
             reloads = _Reloads(config, services, base.executors, dispatcher)
             components: dict[str, Work] = {
-                **_timed(core.context, outbox),
+                **_timed(core.context, outbox, admins),
                 "machines": watch.run,
                 "locks": base.locks.run,
                 "status": live.run,
@@ -161,10 +161,10 @@ class App:
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
 
 
-def _timed(context: Context, outbox: Outbox) -> dict[str, Work]:
+def _timed(context: Context, outbox: Outbox, admins: ChatRef | None) -> dict[str, Work]:
     """The timer, and what it wakes."""
     timer, config = Timer(context.clock), context.config
-    beats = Beats(context, outbox, timer.alarm("schedules"))
+    beats = Beats(context, outbox, timer.alarm("schedules"), admins)
     retention = Retention(context.store, config, timer.clock("retention"), context.home / "files")
     return {"timer": timer.run, "schedules": beats.run, "retention": retention.run}
 

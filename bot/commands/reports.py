@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,14 @@ from pathlib import Path
 from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
 from bot.commands.common import last_session, reply, task_meant
-from bot.digest import Digest, digest_card, make_digest, parse_span
+from bot.commands.daily import DATE, daily_digest, issued_on
+from bot.digest import digest_card, make_digest, over, parse_span
+from bot.parse import tidy
+from bot.parse import words as split
+from bot.pictures import drawn
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import documents, sounds
 from bot.telling.story import story
-from fleet import files
 from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
@@ -25,7 +29,9 @@ from fleet.untrusted import Untrusted, clean
 from gates.people import Right
 from gates.receipts import verify as receipts
 from gates.receipts.sshsig import PublicKey
+from gates.receipts.verify import Check
 
+_EVENTS = re.compile(r"(\d{1,15})-(\d{1,15})")
 _SHOWN_LINES = 24
 _SHOWN_CHARACTERS = 2_400
 _DIFF_LIMIT = 4 << 20
@@ -116,32 +122,27 @@ def _files(text: str) -> list[Line]:
 
 async def digest(context: Context, call: Call) -> Effect:
     """What the fleet did in a period, as figures that anyone can recompute, and a picture."""
-    span = parse_span(call.args)
-    if span is None:
+    if split(call.args.lower())[:1] == ["daily"]:
+        return await daily_digest(context, call)
+    if (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
+        made = await over(context.store, int(events.group(1)), int(events.group(2)))
+    elif (span := parse_span(call.args)) is not None:
+        made = await make_digest(context.store, span)
+    else:
         raise DIGEST.misused(f"{call.args[:20]!r} is not a time span")
-    made = await make_digest(context.store, span)
     call.result.data = made.to_json()
     try:
-        picture, why = await asyncio.to_thread(_draw, context.home / "files", made), ""
+        picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
     card = digest_card(made, context.config().isolation, picture)
     return reply(call, replace(card, lines=(*card.lines, line(why))) if why else card)
 
 
-def _draw(folder: Path, made: Digest) -> str:
-    from bot.plots import digest_picture
-
-    path = folder / f"digest-{made.first_seq}-{made.last_seq}.png"
-    drawn = digest_picture(made)
-    with files.writing("keep the picture", Path(path.name)):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.replace(path, drawn)
-    return str(path)
-
-
 async def receipt(context: Context, call: Call) -> Effect:
     """A landed task's receipt, as a file."""
+    if (given := split(call.args)) and DATE.fullmatch(given[0]):
+        return await _day_receipt(context, call, given[0])
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     call.result.data = {"task": task.id, "commit": issued.commit, "sha256": issued.sha256, "path": issued.path}
@@ -170,32 +171,63 @@ async def _issued(context: Context, task: Task) -> ReceiptIssued:
 
 async def verify(context: Context, call: Call) -> Effect:
     """Checks a receipt: its signature with the pinned key, the repository, and the ledger."""
+    if (given := split(call.args)) and DATE.fullmatch(given[0]):
+        issued_day = await context.store.read(lambda tx: issued_on(tx, given[0]))
+        checks = await _checked(context, Path(issued_day.path), None)
+        return reply(call, _verified(call, given[0], checks, context.config().isolation))
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
-    path = Path(issued.path)
+    checks = await _checked(context, Path(issued.path), context.home / "repos" / f"{task.repo}.git")
+    card = _verified(call, task.id, checks, await _isolation(context, task))
+    assert call.result.data is not None
+    call.result.data["task"] = task.id
+    return reply(call, card, task=task.id)
+
+
+async def _checked(context: Context, path: Path, mirror: Path | None) -> list[Check]:
+    """Every check of a receipt; ``mirror``: the repository where its task landed."""
     data, armoured, keys = await asyncio.to_thread(_read_receipt, context.home, path)
     checks = [receipts.check_signature(data, armoured, keys)]
     shape, statement = receipts.check_shape(data)
     checks.append(shape)
     if shape.ok:
-        mirror = context.home / "repos" / f"{task.repo}.git"
-        checks.append(await receipts.check_repository(statement, mirror))
+        if mirror is not None:
+            checks.append(await receipts.check_repository(statement, mirror))
         checks.append(await receipts.check_ledger(data, statement, context.store))
+    return checks
+
+
+def _verified(call: Call, what: str, checks: list[Check], isolation: Isolation) -> Card:
     good = all(check.ok for check in checks)
     lines = [line("✓ " if check.ok else "✗ ", check.name, ": ", one_line(check.detail, 120)) for check in checks]
-    card = Card(
-        line(f"{task.id} · receipt {'verified' if good else 'NOT verified'}"),
-        tuple(lines),
-        footer=footed(await _isolation(context, task), "unwitnessed"),
-        tone=Tone.GOOD if good else Tone.BAD,
-    )
     call.result.status = 0 if good else 1
     call.result.data = {
-        "task": task.id,
         "verified": good,
         "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
     }
-    return reply(call, card, task=task.id)
+    return Card(
+        line(f"{what} · receipt {'verified' if good else 'NOT verified'}"),
+        tuple(lines),
+        footer=footed(isolation, "unwitnessed"),
+        tone=Tone.GOOD if good else Tone.BAD,
+    )
+
+
+async def _day_receipt(context: Context, call: Call, day: str) -> Effect:
+    issued = await context.store.read(lambda tx: issued_on(tx, day))
+    call.result.data = {"day": day, "root": issued.root_sha256, "sha256": issued.sha256, "path": issued.path}
+    card = Card(
+        line(f"{day} · receipt"),
+        fields=(
+            field("Events", f"{issued.first_seq} to {issued.last_seq}"),
+            field("Root", issued.root_sha256[:16] + "…"),
+        ),
+        actions=(Action("Verify", f"/verify {day}", once=False),),
+        footer=footed(context.config().isolation, "unwitnessed"),
+        document=issued.path,
+        tone=Tone.GOOD,
+    )
+    return reply(call, card)
 
 
 def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, ...]]:
@@ -212,7 +244,13 @@ def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, 
 
 
 DIGEST = Command(
-    "digest", "figures", "figures for a day or another period", "[24h|7d|all]", Right.SEE, digest, Group.LOOK
+    "digest",
+    "figures",
+    "figures for a day or another period",
+    "[24h|7d|all|daily 18:00 ZONE]",
+    Right.SEE,
+    digest,
+    Group.LOOK,
 )
 COMMANDS = (
     Command(
@@ -220,6 +258,6 @@ COMMANDS = (
     ),
     Command("diff", "changes", "what a task changed", "[TASK]", Right.SEE, diff, Group.LOOK),
     DIGEST,
-    Command("receipt", "proof", "a landed task's signed receipt", "[TASK]", Right.SEE, receipt, Group.LOOK),
-    Command("verify", "a receipt", "check a receipt again", "[TASK]", Right.SEE, verify, Group.LOOK),
+    Command("receipt", "proof", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.LOOK),
+    Command("verify", "a receipt", "check a receipt again", "[TASK|DATE]", Right.SEE, verify, Group.LOOK),
 )

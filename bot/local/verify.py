@@ -33,7 +33,7 @@ async def verify(
     data, signature = _read(receipt), _read(receipt.with_name(receipt.name + ".sig"))
     shape, statement = checks.check_shape(data)
     found = [checks.check_signature(data, signature.decode("ascii", "replace"), pinned), shape]
-    if shape.ok and repo is not None:
+    if shape.ok and repo is not None and not checks.is_day(statement):
         found.append(await checks.check_repository(statement, repo))
     if shape.ok and ledger:
         with Store.open(_url(ledger), create=False) as store:
@@ -73,7 +73,8 @@ def as_plain(receipt: Path, found: list[Check], statement: dict[str, Any]) -> di
         "receipt": str(receipt),
         "verified": all(check.ok for check in found),
         "checks": [{"name": check.name, "ok": check.ok, "detail": clean(check.detail)} for check in found],
-        "commit": said["landed"]["commit"] if said else None,
+        "commit": said["landed"]["commit"] if "landed" in said else None,
+        "day": said.get("day"),
         "isolation": said["isolation"] if said else None,
         "witness": said["witness"] if said else None,
     }
@@ -82,7 +83,7 @@ def as_plain(receipt: Path, found: list[Check], statement: dict[str, Any]) -> di
 def _lines(found: list[Check], said: dict[str, Any]) -> str:
     lines = [f"{'ok ' if check.ok else 'NO '} {check.name}: {clean(check.detail)}" for check in found]
     if said["verified"]:
-        lines.append(f"verified: {said['commit']} ({said['isolation']}, {said['witness']})")
+        lines.append(f"verified: {said['commit'] or said['day']} ({said['isolation']}, {said['witness']})")
     else:
         lines.append("NOT verified")
     return "\n".join(lines) + "\n"

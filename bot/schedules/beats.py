@@ -6,6 +6,7 @@ While the last run is open, a slot is skipped or queued, and that is shown. Noth
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,12 +15,14 @@ from bot.cards import Action, Card, Tone, footed, line
 from bot.outbox.posting import Outbox, Posts
 from bot.registry import Context
 from bot.requesting import request_task
-from bot.schedules import cards, rules
-from bot.telling import sounds
+from bot.schedules import cards, daily, rules
+from bot.schedules.daily import Prepared
+from bot.telling import news, sounds
 from bot.telling.sounds import Sound
+from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
 from fleet.failpoints import failpoint
-from fleet.model import AIRBOSS, ENDS, Task, TaskMode, TaskState
+from fleet.model import AIRBOSS, ENDS, ChatRef, Task, TaskMode, TaskState
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome
 from fleet.schedule.spec import MINUTE_US
 from fleet.schedule.timer import Alarm
@@ -27,6 +30,8 @@ from fleet.schedule.times import due_between, next_after
 from fleet.store import schedules, tasks
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
+
+log = logging.getLogger(__name__)
 
 BAD_IN_A_ROW: Final = 3
 _QUEUED: Final = 10
@@ -38,10 +43,14 @@ _LATE_US: Final = 2 * MINUTE_US
 
 
 class Beats:
-    """Looks when the alarm rings: at the next time of any schedule, and after what may change one."""
+    """Looks when the alarm rings: at the next time of any schedule, and after what may change one.
 
-    def __init__(self, context: Context, outbox: Outbox, alarm: Alarm) -> None:
+    ``admins``: where the first admin reads, who has a daily digest from the start.
+    """
+
+    def __init__(self, context: Context, outbox: Outbox, alarm: Alarm, admins: ChatRef | None = None) -> None:
         self._context, self._outbox, self._alarm = context, outbox, alarm
+        self._admins = admins
         self._store, self._clock = context.store, context.clock
         self._store.observe(self._observe)
 
@@ -56,9 +65,18 @@ class Beats:
 
     async def run(self) -> None:
         """Until cancelled; whatever it raises, the supervisor starts it again, from the store."""
+        await self._offer()
         while True:
             self._alarm.set(await self.look())
             await self._alarm.rung()
+
+    async def _offer(self) -> None:
+        config, chat = self._context.config(), self._admins
+        owner = news.first_admin(config, chat)
+        if chat is None or not owner:
+            return
+        now = self._clock.now_us()
+        await self._store.write(lambda tx: daily.offer(tx, owner, chat, sounds.zone_of(tx, config, owner).key, now))
 
     async def look(self) -> int | None:
         """Starts all that is due now; returns when to look again, ``None``: when something changes."""
@@ -66,7 +84,7 @@ class Beats:
         now = self._clock.now_us()
         await self._pause_wrong()
         for schedule in await self._store.read(lambda tx: schedules.due(tx, now)):
-            await self._beat(schedule, now)
+            await self._apart(schedule, now)
         return await self._store.read(schedules.next_due_us)
 
     # --- what a schedule needs is gone --------------------------------------------------------------------
@@ -127,24 +145,45 @@ class Beats:
             counted = schedules.start_queued(tx, counted, waiting[0], task.id)
         return counted
 
+    async def _apart(self, schedule: Schedule, now_us: int) -> None:
+        """One slot; a bug in it pauses its schedule, and the others go on."""
+        try:
+            await self._beat(schedule, now_us)
+        except (StoreUnavailable, LeadershipLost):
+            raise
+        except Exception:
+            log.exception("internal error: %s is paused", schedule.id)
+            why = "an internal error; airboss.log says which"
+            await self._store.write(partial(self._pause, schedule=schedule, why=why))
+
     # --- a slot is due --------------------------------------------------------------------------------------
 
     async def _beat(self, schedule: Schedule, now_us: int) -> None:
         zone = ZoneInfo(schedule.zone)
         following = next_after(schedule.spec, zone, now_us) or 0
         missed = due_between(schedule.spec, zone, schedule.next_us, now_us, _COUNTED)
+        digest = None
+        if schedule.work.job is Job.DIGEST:
+            digest = await daily.prepare(self._context, schedule, missed, now_us)
         failpoint("slot-due")
-        await self._store.write(
-            partial(self._take, schedule=schedule, next_us=following, missed=missed, now_us=now_us)
+        work = partial(
+            self._take, schedule=schedule, next_us=following, missed=missed, now_us=now_us, digest=digest
         )
+        await self._store.write(work)
         failpoint("slot-taken")
 
-    def _take(self, tx: Tx, schedule: Schedule, next_us: int, missed: int, now_us: int) -> None:
+    def _take(
+        self, tx: Tx, *, schedule: Schedule, next_us: int, missed: int, now_us: int, digest: Prepared | None
+    ) -> None:
         found = schedules.get(tx, schedule.id)
         if found != schedule:
             return  # somebody changed it meanwhile: the next look sees it as it is
         posts = self._outbox.open(tx)
         take = partial(schedules.take, tx, next_us=next_us, now_us=now_us, missed=missed)
+        if digest is not None:
+            take(found, SlotOutcome.POSTED)
+            daily.post(posts, found, digest)
+            return
         if found.open_task and (open_task := tasks.task(tx, found.open_task)).state in ENDS:
             found = self._count_end(posts, found, open_task.state)
             if found.state is not ScheduleState.ACTIVE:

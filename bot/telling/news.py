@@ -62,3 +62,13 @@ def direct_chat(config: FleetConfig, adapters: Collection[str]) -> ChatRef | Non
     ids = next((person.ids for person in config.people if Role(person.role) is Role.ADMIN), [])
     known = (PersonId.parse(text) for text in ids)
     return next((ChatRef(person.platform, person.user) for person in known if person.platform in adapters), None)
+
+
+def first_admin(config: FleetConfig, chat: ChatRef | None) -> str:
+    """The id (``str(PersonId)``) by which the first admin reads this chat; empty when they do not."""
+    ids = next((person.ids for person in config.people if Role(person.role) is Role.ADMIN), [])
+    known = (PersonId.parse(text) for text in ids)
+    return next(
+        (str(person) for person in known if chat and (person.platform, person.user) == (chat.adapter, chat.chat)),
+        "",
+    )

@@ -2,6 +2,7 @@
 
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted
+from fleet.events.digests import DayIssued
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import (
     GateClosed,
@@ -51,6 +52,7 @@ __all__ = [
     "AgentUnknown",
     "ConfigReloaded",
     "ControllerStarted",
+    "DayIssued",
     "Event",
     "GateClosed",
     "GateClosedV2",

@@ -55,15 +55,20 @@ def compute(tx: Tx, task: str) -> tuple[bytes, str]:
 
 
 def _write(home: Path, task: str, data: bytes, commit: str) -> Issued:
+    return Issued(write_signed(home, f"{task}.json", data), commit, hashlib.sha256(data).hexdigest())
+
+
+def write_signed(home: Path, name: str, data: bytes) -> Path:
+    """Writes a statement with its signature and the signer's line beside it. Raises ``OSError``."""
     key = sshsig.load_or_create(home)
     folder = home / "receipts"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{task}.json"
+    path = folder / name
     # The signature goes first: then a statement on disk always has its signature.
-    _public(folder / f"{task}.json.sig", sshsig.sign(key, data).encode())
+    _public(folder / f"{name}.sig", sshsig.sign(key, data).encode())
     _public(folder / "allowed_signers", sshsig.allowed_signers_line(sshsig.public_of(key)).encode())
     _public(path, data)
-    return Issued(path, commit, hashlib.sha256(data).hexdigest())
+    return path
 
 
 def _public(path: Path, data: bytes) -> None:

@@ -22,7 +22,7 @@ from fleet.git.command import Git
 from fleet.model import Isolation
 from fleet.store import rehash
 from fleet.store.core import Store
-from gates.receipts import issue, sshsig
+from gates.receipts import day, issue, sshsig
 from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
 
 #: A receipt lists a handful of gates; one with more than this is not a receipt.
@@ -96,12 +96,23 @@ def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:
         canonical = rfc8785.dumps(statement)
     except (ValueError, rfc8785.CanonicalizationError, RecursionError) as error:
         return Check("statement", False, f"not a JSON statement: {error}"), {}
-    problem = "its bytes are not in canonical form" if canonical != data else _problem(statement)
+    of_day = is_day(statement)
+    check = day.problem if of_day else _problem
+    problem = "its bytes are not in canonical form" if canonical != data else check(statement)
     if problem:
         return Check("statement", False, problem), {}
+    if of_day:
+        said, ledger = statement["predicate"], statement["predicate"]["ledger"]
+        range_ = f"events {ledger['first_seq']} to {ledger['last_seq']}"
+        return Check("statement", True, f"{said['day']}, {range_}"), statement
     return Check(
         "statement", True, f"{statement['subject'][0]['name']} by {len(_gates(statement))} gates"
     ), statement
+
+
+def is_day(statement: Any) -> bool:
+    """Whether it says that it is the receipt of a day."""
+    return isinstance(statement, dict) and statement.get("predicateType") == day.DAY_TYPE
 
 
 def _gates(statement: dict[str, Any]) -> list[dict[str, Any]]:
@@ -192,7 +203,8 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
 
     Nothing else in the store is trusted: not the leaves, the indexed columns or the subtree roots.
     """
-    ledger, task = statement["predicate"]["ledger"], statement["predicate"]["task"]["id"]
+    ledger = statement["predicate"]["ledger"]
+    what = statement["predicate"]["day"] if is_day(statement) else statement["predicate"]["task"]["id"]
     frontier, nodes = Frontier(), list[Node]()
     while frontier.size < ledger["size"]:
         upto = min(ledger["size"], frontier.size + _PAGE)
@@ -207,9 +219,12 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
         where = f"by the subtree roots in the store, one of the events {first} to {last} was changed"
         return Check("ledger", False, f"the first {frontier.size} events do not give the receipt's root; {where}")
     try:
-        recomputed, _ = await store.read(lambda tx: issue.compute(tx, task), long=True)
-    except (Refused, Malformed) as error:
+        if is_day(statement):
+            recomputed = await day.again(store, statement)
+        else:
+            recomputed, _ = await store.read(lambda tx: issue.compute(tx, what), long=True)
+    except (Refused, Malformed, ValueError) as error:
         return Check("ledger", False, str(error))
     if recomputed != data:
-        return Check("ledger", False, f"the ledger gives another receipt for {task}")
+        return Check("ledger", False, f"the ledger gives another receipt for {what}")
     return Check("ledger", True, f"{frontier.size} events hashed again, root {ledger['root_sha256'][:16]}…")

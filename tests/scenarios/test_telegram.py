@@ -33,7 +33,7 @@ async def test_help_shows_a_group_in_the_same_message(tmp_path: Path, api: BotAp
     async with telegram_house(tmp_path, api) as there:
         await there.say(ADA, "/help")
         for label, start in (
-            ("Set up", "Set up\n/mute · silence this chat\n"),
+            ("Set up", "Set up\n/zone · show or set your time zone\n"),
             ("Back", "airboss\nWork: /run a change"),
         ):
             (message,) = api.screen(ADA)

@@ -1,0 +1,73 @@
+"""``/digest daily``: a channel's own hour for the digest, or none. And a day's receipt, named by its date."""
+
+from __future__ import annotations
+
+import re
+
+from bot.cards import Card, line
+from bot.commands.common import reply
+from bot.outbox.posting import Posts
+from bot.parse import words as split
+from bot.registry import Call, Context, Effect
+from bot.schedules import cards, daily
+from bot.schedules.words import time_of_day
+from bot.telling import sounds
+from fleet.errors import Misused, Refused
+from fleet.events import DayIssued
+from fleet.schedule.model import ScheduleState
+from fleet.store import schedules
+from fleet.store.core import Tx
+from fleet.store.recent import last_events
+from fleet.zones import known_zone
+from gates.people import Right, demand
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_EXAMPLE = "/digest daily 18:00 Europe/Berlin, or /digest daily off"
+_DAYS = 4_000
+
+
+async def daily_digest(context: Context, call: Call) -> Effect:
+    """Sets the hour of this channel's daily digest, shows it, or switches it off."""
+    given, config, now = split(call.args)[1:], context.config(), context.clock.now_us()
+    channel = call.message.chat
+    if not call.message.private:
+        demand(call.person, Right.RUN, attempted="set the digest of a shared chat")
+    if not given:
+        found = await context.store.read(lambda tx: schedules.digest_in(tx, channel))
+        hint = line(f"Write {_EXAMPLE}.")
+        title = f"{found.id} · daily digest" if found else "No daily digest here"
+        return reply(call, Card(line(title), (hint,)))
+    off = given[0].lower() in ("off", "no", "none")
+    at = None if off else time_of_day(given[0].lower())
+    zone = known_zone(given[1]) if len(given) > 1 else ""
+    if not off and (at is None or (len(given) > 1 and not zone)):
+        raise Misused(
+            attempted="set the daily digest",
+            cause=f"“{' '.join(given)[:40]}” is not understood",
+            hint=f"Write {_EXAMPLE}.",
+        )
+
+    def effect(posts: Posts) -> None:
+        tx = posts.tx
+        mine = sounds.zone_of(tx, config, call.actor)
+        if at is None:
+            found = schedules.digest_in(tx, channel)
+            if found is None:
+                raise Refused(attempted="switch the daily digest off", cause="this chat has none")
+            schedules.move(tx, found, ScheduleState.DELETED, f"by {call.person.name}", call.actor)
+            posts.post(channel, Card(line("No daily digest here any more")))
+            return
+        made = daily.switch_on(tx, call.actor, channel, zone=zone or mine.key, at=(at.hour, at.minute), now_us=now)
+        posts.post(channel, cards.schedule_card(made, "daily digest", mine, now, config.isolation, every=False))
+
+    return effect
+
+
+def issued_on(tx: Tx, day: str) -> DayIssued:
+    """The receipt of a day. Raises ``Refused`` when there is none."""
+    for recorded in reversed(last_events(tx, _DAYS, kinds=(DayIssued.KIND,))):
+        if isinstance(recorded.event, DayIssued) and recorded.event.day == day:
+            return recorded.event
+    raise Refused(
+        attempted=f"show the receipt of {day}", cause="no digest was posted that day", hint=f"Write {_EXAMPLE}."
+    )

@@ -1,0 +1,140 @@
+"""The receipt of a day: an in-toto Statement about a range of the ledger, with the figures that it gives.
+
+It depends on the ledger, the range, the zone of its days and the isolation in force, and on nothing else: whoever
+has the ledger computes the same bytes. The next day's range starts where this one ends, so no event is in none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import rfc8785
+
+from fleet.errors import DiskFull
+from fleet.range_figures import RangeFigures, figures_of
+from fleet.store import ledger, tree
+from fleet.store.core import Store, Tx
+from gates.receipts.issue import write_signed
+from gates.receipts.statement import STATEMENT_TYPE, UNWITNESSED
+
+DAY_TYPE: Final = "urn:airboss:day:v1"
+
+
+@dataclass(frozen=True, slots=True)
+class DayRange:
+    """The events ``first_seq`` to ``last_seq``, both included. ``zone`` says which day a time belongs to."""
+
+    day: str
+    zone: str
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayReceipt:
+    """A statement that is not written yet."""
+
+    data: bytes
+    root_sha256: str
+    figures: RangeFigures
+
+    @property
+    def sha256(self) -> str:
+        """Over the statement's bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+async def compute(store: Store, wanted: DayRange, isolation: str) -> DayReceipt:
+    """The statement of this range. Raises ``ValueError`` when the ledger does not have all of it."""
+    figures = await figures_of(store, wanted.first_seq, wanted.last_seq, ZoneInfo(wanted.zone))
+
+    def read(tx: Tx) -> tuple[str, int, int]:
+        ends = ledger.of_numbers(tx, (wanted.first_seq, wanted.last_seq))
+        if not ends or ends[-1].seq != wanted.last_seq:
+            raise ValueError(f"the ledger has no events {wanted.first_seq} to {wanted.last_seq}")
+        return tree.root_at(tx, wanted.last_seq).hex(), ends[0].time_us, ends[-1].time_us
+
+    root, from_us, upto_us = await store.read(read, long=True)
+    statement: dict[str, Any] = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": f"ledger:{wanted.last_seq}", "digest": {"sha256": root}}],
+        "predicateType": DAY_TYPE,
+        "predicate": {
+            "day": wanted.day,
+            "zone": wanted.zone,
+            "from_us": from_us,
+            "upto_us": upto_us,
+            "isolation": isolation,
+            "figures": figures.plain(),
+            "ledger": {
+                "size": wanted.last_seq,
+                "root_sha256": root,
+                "first_seq": wanted.first_seq,
+                "last_seq": wanted.last_seq,
+            },
+            "witness": UNWITNESSED,
+        },
+    }
+    return DayReceipt(rfc8785.dumps(statement), root, figures)
+
+
+async def again(store: Store, statement: dict[str, Any]) -> bytes:
+    """The statement as the ledger gives it now. Raises as :func:`compute`."""
+    said = statement["predicate"]
+    wanted = DayRange(said["day"], said["zone"], said["ledger"]["first_seq"], said["ledger"]["last_seq"])
+    return (await compute(store, wanted, said["isolation"])).data
+
+
+def problem(statement: Any) -> str:
+    """What is missing in the statement of a day, or contradicts itself; empty: nothing."""
+    match statement:
+        case {
+            "_type": str(kind),
+            "subject": [{"name": str(name), "digest": {"sha256": str(subject)}}],
+            "predicate": {
+                "day": str(),
+                "zone": str(zone),
+                "isolation": str(),
+                "figures": dict(),
+                "ledger": {
+                    "size": int(size),
+                    "root_sha256": str(root),
+                    "first_seq": int(first),
+                    "last_seq": int(last),
+                },
+                "witness": str(),
+            },
+        }:
+            pass
+        case _:
+            return "it lacks a field that every receipt of a day has"
+    if kind != STATEMENT_TYPE:
+        return f"it is of another type ({kind!r})"
+    if subject != root or name != f"ledger:{size}" or size != last or not 1 <= first <= last:
+        return "its subject is not the end of its range"
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        return f"it names an unknown time zone ({zone!r})"
+    return ""
+
+
+async def write(home: Path, wanted: DayRange, receipt: DayReceipt) -> Path:
+    """Signs and writes it under ``receipts``, by its range, so that writing it again changes nothing.
+
+    Raises ``DiskFull`` when it cannot be written.
+    """
+    try:
+        return await asyncio.to_thread(write_signed, home, f"day-{wanted.day}-{wanted.last_seq}.json", receipt.data)
+    except OSError as error:
+        raise DiskFull(
+            attempted="write the receipt of the day",
+            on=str(home / "receipts"),
+            cause=error.strerror or str(error),
+            hint="Free some disk space; the next day's receipt covers this day too.",
+        ) from error

@@ -1,0 +1,172 @@
+"""The daily digest: one post a day with the receipt of its range, also after days without a controller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.cards import Card, shown
+from bot.cli import main
+from bot.schedules import daily
+from fleet.errors import StoreUnavailable
+from fleet.events import DayIssued, PipeEnded, Refs, SessionPlaced, Source, ToolCallEnded, ToolCallStarted
+from fleet.exits import Exited
+from fleet.faults import Fault, Point, injected
+from fleet.schedule.times import local_time
+from fleet.store import ledger, schedules
+from fleet.store.core import Store, Tx
+from gates.receipts import verify as receipts
+from gates.receipts.sshsig import load_or_create, public_of
+from tests.chat_house import ADA, CHAT, House, house
+from tests.schedule_house import UTC, SetClock, look, text
+from tests.schema import load, problems
+
+
+def work(tx: Tx) -> None:
+    """Three calls of one session: ok, failed, without an end."""
+    refs = Refs(task="t1", session="t1.1", machine="evo-x2")
+    placed = SessionPlaced("evo-x2", "demo", "abc", "unsafe-same-user", ())
+    ledger.append(tx, placed, actor="airboss", source=Source.CONTROLLER, refs=refs)
+    for number, outcome in enumerate(("ok", "failed", "")):
+        started = ToolCallStarted(f"c{number}", "Task" if number else "Bash", "x")
+        ledger.append(tx, started, actor="agent", source=Source.AGENT, refs=refs)
+        if outcome:
+            ended = ToolCallEnded(f"c{number}", outcome, None, "")
+            ledger.append(tx, ended, actor="agent", source=Source.AGENT, refs=refs)
+    pipe = PipeEnded("p", Exited(0), 0, True, 0)
+    ledger.append(tx, pipe, actor="airboss", source=Source.SUPERVISOR, refs=refs)
+
+
+async def days(there: House) -> list[DayIssued]:
+    found = await there.store.read(lambda tx: ledger.read(tx, kinds=(DayIssued.KIND,)))
+    return [recorded.event for recorded in found if isinstance(recorded.event, DayIssued)]
+
+
+def pin(home: Path) -> None:
+    (home / "pinned").mkdir(exist_ok=True)
+    (home / "pinned" / "here.pub").write_text(public_of(load_or_create(home)).line + "\n")
+
+
+async def posted(there: House, clock: SetClock, when: str) -> Card:
+    clock.at(when)
+    titles = await look(there)
+    assert len(titles) == 1, titles
+    return there.last()
+
+
+async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        pin(tmp_path)
+        _, cards = await there.say("/digest daily 19:00 UTC")
+        assert "every day at 19:00 · UTC" in text(cards[0])
+        await there.store.write(work)
+        card = await posted(there, clock, "2026-11-28T19:00")
+        rows = text(card).splitlines()
+        assert rows[:3] == [
+            "Digest · Sat 28 Nov",
+            "3 tool calls · 1 session · 2 subagents",
+            "Calls: 1 failed · 1 unfinished · 50% err",
+        ]
+        assert len(card.lines) <= 8
+        assert rows[-2].startswith("Root ") and rows[-2].endswith("unwitnessed")
+        assert [action.label for action in card.actions] == ["More", "Verify"]
+        assert Path(card.picture).read_bytes().startswith(b"\x89PNG")
+        assert await look(there) == []
+        _, cards = await there.press(card, "Verify")
+        assert "2026-11-28 · receipt verified" in text(cards[0])
+        _, cards = await there.press(card, "More")
+        assert shown(cards[0].title) == "Digest"
+        _, cards = await there.say("/receipt 2026-11-28")
+        assert cards[0].document == card.document
+        (issued,) = await days(there)
+        statement = json.loads(Path(issued.path).read_bytes())
+        assert statement["predicate"]["figures"]["by_machine"] == {"evo-x2": 3}
+
+
+async def test_a_range_starts_where_the_last_one_ended_and_missed_days_are_named(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/digest daily 19:00 UTC")
+        await posted(there, clock, "2026-11-28T19:00")
+        await there.store.write(work)
+    async with house(tmp_path, clock=clock) as there:
+        card = await posted(there, clock, "2026-12-01T20:00")
+        assert "Not posted: Sun 29 Nov, Mon 30 Nov. They are in this one." in text(card)
+        first, second = await days(there)
+        assert second.first_seq == first.last_seq + 1
+        assert await look(there) == []
+
+
+async def test_a_failed_commit_posts_nothing_and_a_full_disk_posts_without_a_receipt(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/digest daily 19:00 UTC")
+        clock.at("2026-11-28T19:00")
+        with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
+            await there.beats.look()
+        assert await days(there) == []
+        with injected(Fault(Point.FILE_WRITE, times=50)):
+            assert await look(there) == ["Digest · Sat 28 Nov"]
+        assert "No receipt: No space left on device." in text(there.last())
+        await there.store.write(work)
+        await posted(there, clock, "2026-11-29T19:00")
+        (issued,) = await days(there)
+        assert issued.first_seq == 1
+
+
+async def test_a_changed_receipt_or_ledger_does_not_verify(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/digest daily 19:00 UTC")
+        await there.store.write(work)
+        await posted(there, clock, "2026-11-28T19:00")
+        (issued,) = await days(there)
+        data = Path(issued.path).read_bytes()
+        shape, statement = receipts.check_shape(data)
+        assert shape.ok
+        assert (await receipts.check_ledger(data, statement, there.store)).ok
+        for path, value in (("figures", {"tool_calls": 0}), ("day", "2026-11-27")):
+            said = json.loads(data)
+            said["predicate"][path] = value
+            changed = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+            shape, statement = receipts.check_shape(changed)
+            check = await receipts.check_ledger(changed, statement, there.store)
+            assert not check.ok or path == "day"
+        for cut in ("ledger", "figures", "zone"):
+            said = json.loads(data)
+            del said["predicate"][cut]
+            cut_data = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+            assert not receipts.check_shape(cut_data)[0].ok
+
+
+async def test_it_is_offered_to_the_first_admin_once_and_can_be_switched_off(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with house(tmp_path, clock=clock) as there:
+        for _ in range(2):
+            await there.store.write(lambda tx: daily.offer(tx, str(ADA), CHAT, "Europe/Berlin", clock.now))
+            (made,) = await there.store.read(schedules.listed)
+        assert (made.channel, made.zone, made.owner) == (CHAT, "Europe/Berlin", str(ADA))
+        await there.say("/digest daily off")
+        await there.store.write(lambda tx: daily.offer(tx, str(ADA), CHAT, "Europe/Berlin", clock.now))
+        assert await there.store.read(schedules.listed) == []
+        result, cards = await there.say("/digest daily soon")
+        assert result.status == 2
+        assert "“soon” is not understood" in text(cards[0])
+
+
+def test_figures_of_whole_days_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'airboss.db'}") as store, store.transaction() as tx:
+        work(tx)
+        now = tx.now_us()
+    day = local_time(now, UTC).date().isoformat()
+    command = ["--home", str(tmp_path), "digest", "--from", day, "--to", day, "--json"]
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert problems(said, load("digest-range.json")) == []
+    assert (said["tool_calls"], said["failed"], said["unfinished"], said["subagents"]) == (3, 1, 1, 2)
+    assert (said["error_rate"], said["active_days"], said["peak"]) == (0.5, 1, {"date": day, "calls": 3})
+    assert main([*command[:-1], "--tz", "Nowhere/Land"]) == 2
+    assert main(["--home", str(tmp_path), "digest", "--from", "2020-01-02", "--to", "2020-01-01"]) == 2
