@@ -30,7 +30,7 @@ from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
-from bot.reload import LiveConfig
+from bot.reload import LiveConfig, LiveSecrets
 from bot.retention import Retention
 from bot.schedules.beats import Beats
 from bot.telling import news
@@ -148,6 +148,7 @@ class App:
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
                 "fleet.toml": lambda: config.watch(reloads.changed),
+                ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
             }
             for name, work in components.items():
                 supervisor.run(name, work)

@@ -1,4 +1,4 @@
-"""The current ``fleet.toml``: read once, watched while ``serve`` runs, replaced only by a valid version."""
+"""The current ``fleet.toml`` and ``.env``: watched while ``serve`` runs, replaced only by a valid version."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from fleet.config import FleetConfig, load_fleet
-from fleet.config.home import FLEET_FILE
+from fleet.config import FleetConfig, Secrets, load_fleet
+from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import AirbossError
+from fleet.events import Redact
+from fleet.logs import log_redactors
 from fleet.ports import Clock
+from fleet.redact import Redactor
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +62,45 @@ class LiveConfig:
             self._stamp = stamp  # last: if this fails midway, it is done again
 
     def _look(self) -> tuple[int, int, int]:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+        return _stamp(self.path)
+
+
+class LiveSecrets:
+    """``.env`` while ``serve`` runs: an edit is taken into ``env``, which everybody holds, and into the redactors.
+
+    Agents that start later get the new values; what a chat's connection uses is read at the start only. Values that
+    were in the file stay redacted until this process ends.
+    """
+
+    def __init__(self, home: Path, clock: Clock, env: Secrets, redact: Redact | None) -> None:
+        self._home, self._clock, self._env = home, clock, env
+        self._redactors = [redact] if isinstance(redact, Redactor) else []
+        self._known = set(env.values())
+        self._stamp = _stamp(home / SECRETS_FILE)
+
+    async def watch(self) -> None:
+        """Until cancelled. A file that cannot be read changes nothing, and is logged."""
+        while True:
+            await self._clock.sleep(_EVERY_S)
+            stamp = _stamp(self._home / SECRETS_FILE)
+            if stamp == self._stamp:
+                continue
+            self._stamp = stamp
+            try:
+                read = await asyncio.to_thread(Secrets.load, self._home)
+            except AirbossError as error:
+                _log.error(".env cannot be read; its last values stay in force: %s", error)
+                continue
+            self._known.update(read.values())
+            for redactor in (*self._redactors, *log_redactors()):
+                redactor.know(self._known)
+            self._env.take(read)
+            _log.info(".env was read again; it has: %s", ", ".join(sorted(read)) or "nothing")
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -24,7 +24,7 @@ class RedactingFilter(logging.Filter):
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
-        self._redactor = redactor
+        self.redactor = redactor
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always true: records are changed, never dropped."""
@@ -44,7 +44,13 @@ class RedactingFilter(logging.Filter):
 
     def _safe(self, text: str) -> str:
         # Cleaned first: a terminal code inside a secret would hide it from the redactor.
-        return shortened(self._redactor(clean(text, len(text))), LOG_LIMIT)
+        return shortened(self.redactor(clean(text, len(text))), LOG_LIMIT)
+
+
+def log_redactors() -> list[Redactor]:
+    """The redactors of the log's handlers."""
+    every = [each for handler in logging.getLogger().handlers for each in handler.filters]
+    return [each.redactor for each in every if isinstance(each, RedactingFilter)]
 
 
 #: Their INFO lines contain tokens in URLs, or people's whole messages.

@@ -35,6 +35,10 @@ class Secrets:
             ) from None
         return cls({name: value for name, value in found.items() if value is not None}, path)
 
+    def take(self, other: Secrets) -> None:
+        """Holds what ``other`` holds from now on: the file was edited."""
+        self._values = dict(other._values)
+
     def get(self, name: str) -> str:
         """The value of ``name``; empty when it is not set."""
         return self._values.get(name, "")

@@ -11,6 +11,7 @@ import pytest
 from tests.scenarios.house import House, house
 
 KEY = "demo-Key-81ZQ.0123456789_abcdef"
+NEWER = "newer-Key-17YX.9876543210_fedcba"
 # Put together here, so that no scanner of this repository takes it for a real one.
 TOKEN = "gh" + "p_NqVwYS81VP7Hb1DX8pPd5khxE3pyIgKpaUnA"
 
@@ -79,10 +80,28 @@ def test_a_refused_secret_does_not_land(made: House) -> None:
     assert made.commits()[0] == before
 
 
+def test_an_edit_of_env_counts_at_once(made: House) -> None:
+    replaced = made.home / ".env.new"
+    replaced.write_text(f"DEMO_KEY={NEWER}\nOTHER=x\n")
+    replaced.chmod(0o600)
+    replaced.replace(made.home / ".env")
+    log = made.home / "airboss.log"
+    made.until(lambda: ".env was read again; it has: DEMO_KEY, OTHER" in log.read_text(), ".env is read again")
+    status, shown, task = run(made, "fifth", 'shell printf "GOOD five\\n$DEMO_KEY\\n" > work.txt')
+    assert status == 4, shown
+    assert "work.txt:2 ‹redacted:DEMO_KEY›" in shown, "the agent has the new value, and it is searched for"
+    diff = made.say(f"/diff {task}").shown
+    assert NEWER not in shown + diff and "‹redacted:secret›" in diff
+    assert made.say(f"/deny {task}").status == 0
+    # A value that the file had is redacted as long as this controller runs.
+    said = made.say(f"/run on=evo-x2 agent=keyed chatter 1 {KEY}", wait=True)
+    assert KEY not in said.shown
+
+
 def test_no_secret_is_in_the_ledger_the_log_or_a_document(made: House) -> None:
     ledger = str([recorded.canonical for recorded in made.ledger()])
     files = [path for path in made.home.rglob("*") if path.is_file() and path.name != ".env"]
     texts = {path: path.read_bytes() for path in files if "repos" not in path.parts and ".db" not in path.name}
-    for value in (KEY, TOKEN):
+    for value in (KEY, TOKEN, NEWER):
         assert value not in ledger
         assert [path for path, data in texts.items() if value.encode() in data] == []
