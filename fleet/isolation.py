@@ -22,11 +22,12 @@ class Sharing(StrEnum):
 @dataclass(frozen=True, slots=True)
 class RunIsolation:
     """Processes and files: ``own`` or ``shared`` with other runs of the login. Network: ``none`` (loopback only) or
-    ``shared`` with the machine."""
+    ``shared`` with the machine. Login: the vendor's, ``none`` where no file of it was there."""
 
     processes: Sharing = Sharing.SHARED
     files: Sharing = Sharing.SHARED
     network: Sharing = Sharing.SHARED
+    login: Sharing = Sharing.SHARED
 
     @property
     def walled(self) -> bool:

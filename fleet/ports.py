@@ -46,6 +46,30 @@ class LoginFacts:
     clock_us: int
     contained: bool  # a PID namespace can be made here
     walled: bool  # a run's walls can be built here: namespaces with their own root file system
+    layered: bool = False  # so can a session's walls, with its own layer over the home directory
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWalls:
+    """What an agent's session has instead of a fixed path: its ``workspace`` where it is, and our directory
+    ``root`` empty but for that and the directories ``seen`` in it, which it may read.
+
+    ``layered``: directories that it sees and writes through a layer of its own, the home among them. ``logins``:
+    files of the vendor's login, which all sessions of the login share; ``linked``: such files of an agent that
+    follows a link to one and replaces it by a rename. ``others``: login files hidden from it.
+    ``clone``: the repository that the workspace borrows objects from. ``vault``: a directory that the sessions of
+    this vendor share, for locks beside ``logins``; empty: none.
+    """
+
+    root: str
+    workspace: str
+    clone: str
+    layered: tuple[str, ...]
+    vault: str = ""
+    seen: tuple[str, ...] = ()
+    logins: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,7 @@ class Walls:
     room: str
     read: tuple[str, ...] = ()
     network: bool = False
+    session: SessionWalls | None = None
 
 
 @dataclass(frozen=True, slots=True)

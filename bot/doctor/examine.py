@@ -27,6 +27,10 @@ from fleet.untrusted import clean
 #: The versions that the contract tests run.
 TESTED = {"claude": (2, 1, 197), "codex": (0, 169, 0)}
 _NPM = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
+_NAMESPACES = (
+    "allow user namespaces (Debian: sysctl kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
+    "kernel.apparmor_restrict_unprivileged_userns=0); macOS has none"
+)
 _PROBE = Path(probe.__file__).read_text("utf-8")
 
 
@@ -181,16 +185,25 @@ def _facts(login: _Login) -> list[Finding]:
     if login.config.executor == "ssh":
         findings.append(Finding(Severity.OK, login.subject, "host key matches the pinned key"))
     findings.append(disk(login.subject, facts.disk_free, facts.home))
-    if login.role == "gates" and facts.walled:
+    if login.role == "agents":
+        findings.append(_sessions(login))
+    elif facts.walled:
         findings.append(Finding(Severity.OK, login.subject, "isolates each gate run"))
-    elif login.role == "gates":
+    else:
         what = "cannot isolate gate runs: gates share this login and its files, and run one at a time"
-        remedy = (
-            "allow user namespaces (Debian: sysctl kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
-            "kernel.apparmor_restrict_unprivileged_userns=0); macOS has none"
-        )
-        findings.append(Finding(Severity.WARN, login.subject, what, remedy))
+        findings.append(Finding(Severity.WARN, login.subject, what, _NAMESPACES))
     return findings
+
+
+def _sessions(login: _Login) -> Finding:
+    if not login.config.session_walls:
+        what = "do not isolate sessions: session_walls = false, so sessions share this login and its files"
+        return Finding(Severity.WARN, login.subject, what, "remove `session_walls = false` from fleet.toml")
+    if login.facts.layered:
+        return Finding(Severity.OK, login.subject, "isolate each session")
+    what = "cannot isolate sessions: they share this login and its files"
+    remedy = f"{_NAMESPACES}; sessions also need overlayfs in them (Linux 5.11, not on a container's overlay)"
+    return Finding(Severity.WARN, login.subject, what, remedy)
 
 
 def _git(login: _Login, says: str) -> Finding:

@@ -14,6 +14,7 @@ from fleet.events import (
     GateClosed,
     GateOpened,
     LinkChanged,
+    PipeEndedV2,
     Recorded,
     ScheduleDue,
     SessionPlaced,
@@ -26,6 +27,7 @@ from fleet.events import (
     UsageReported,
     VerdictGiven,
 )
+from fleet.isolation import Sharing
 from fleet.model import ENDS, Isolation, Task, TaskState
 from fleet.verdict import GateOutcome, JUnitCounts
 
@@ -98,6 +100,8 @@ class Progress:
     claim: str = ""
     link_down: str = ""
     schedule: str = ""
+    shares: str = ""  # what the last process of the session shared with others
+    reached: str = ""  # the limits that it reached
     reds: int = 0
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
@@ -132,6 +136,8 @@ class Progress:
                 self.cost_udollar += used.cost_udollar
             case LinkChanged() as link:
                 self.link_down = "" if link.up else link.why or "no answer"
+            case PipeEndedV2() as pipe:
+                self.shares, self.reached = _shares(pipe), pipe.reached
             case SnapshotMade() as made:
                 self.snapshot = made
             case GateOpened() as opened:
@@ -167,10 +173,16 @@ def task_title(task: Task) -> Line:
     return line(f"{task.id} · {task.repo} · ", one_line(task.prompt, 60))
 
 
+def _shares(pipe: PipeEndedV2) -> str:
+    if Sharing.SHARED in (pipe.files, pipe.processes):
+        return "sessions-share-a-login"
+    return "vendor-login: shared" if pipe.vendor_login == Sharing.SHARED else ""
+
+
 def footer(task: Task, progress: Progress, isolation: Isolation) -> str:
     """Which agent, where, and how safe."""
     where = f"{task.agent} on {progress.machine}" if progress.machine else task.agent
-    return footed(progress.isolation or isolation, where)
+    return footed(progress.isolation or isolation, where, progress.shares, progress.reached)
 
 
 def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: int) -> Card:

@@ -116,6 +116,7 @@ Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
 Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
 Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
+InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]
 Program = Annotated[list[str], AfterValidator(_argv)]
 GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]
@@ -201,6 +202,10 @@ class MachineConfig(_Section):
     """Directories put before PATH for gates, which may read them: tools outside the system directories."""
     gate_read: list[Directory] = []
     """More directories that gates may read, for what those tools need."""
+    session_walls: bool = True
+    """Whether an agent's session sees its own workspace only, where the machine can build walls."""
+    agent_read: list[Directory] = []
+    """Directories outside the system's own and the login's home that sessions may read."""
     run_memory: Size = ""
     """Memory of one gate run or session, for example `8G`. Empty: three quarters of the machine's."""
     run_processes: Annotated[int, Field(ge=16, le=1_000_000)] = DEFAULT_PROCESSES
@@ -267,6 +272,8 @@ class AgentConfig(_Section):
     `other`), or an agent's own tools."""
     deny_edits: Patterns = []
     """gitignore patterns of files that the agent is told not to edit."""
+    login: list[InHome] = []
+    """Further files of the vendor's login, relative to the home: sessions share them, none has a copy."""
 
 
 class RepoConfig(_Section):

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from fleet.events.envelope import Event
 from fleet.exits import Exit
+from fleet.limits import InForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,20 @@ class PipeEnded(Event):
     raw_wait_status: int | None
     gone: bool
     spool_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipeEndedV2(PipeEnded):
+    """Also says what kept the session apart, as seen from inside (each a ``fleet.isolation.Sharing``), the limits
+    that its supervisor watched, and one line about those that it reached."""
+
+    V: ClassVar[int] = 2
+    processes: str
+    files: str
+    network: str
+    vendor_login: str
+    limits: InForce | None
+    reached: str
 
 
 #: Prefix of a ``LinkChanged``'s ``why`` when the machine answers but cannot write the agent's output.

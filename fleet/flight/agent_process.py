@@ -15,12 +15,12 @@ from fleet.agent_events import TurnOutcome
 from fleet.errors import Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, Taken, TurnStarted
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, prompts
+from fleet.flight import attachments, prompts, surroundings
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
 from fleet.flight.services import Services
 from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
-from fleet.ports import Brief, PipeSpec
+from fleet.ports import Brief
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -136,15 +136,10 @@ class AgentProcess:
         first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
         launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))
         secrets = {name: self._services.secrets.get(name) for name in agent.env}
-        spec = PipeSpec(
-            id=session.pipe,
-            nonce=session.nonce,
-            argv=launch.argv,
-            cwd=session.workspace,
-            env={**launch.env, **agent.settings, **{name: value for name, value in secrets.items() if value}},
-            stdin=True,
-        )
-        await executor.start(spec)
+        env = {**agent.settings, **{name: value for name, value in secrets.items() if value}}
+        machine = self._services.machine_of(session)
+        site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts())
+        await executor.start(surroundings.process_of(site, session, self._task.repo, launch, env))
         failpoint("pipe-started")
         self._follower = Follower(self._services, executor, self._task, session)
         return self._follower

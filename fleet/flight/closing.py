@@ -6,7 +6,7 @@ import logging
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable
 from fleet.events import SessionEnded
-from fleet.flight import attachments
+from fleet.flight import attachments, surroundings
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.services import Services
 from fleet.model import PipeEnd, Session, Task, TaskState
@@ -50,3 +50,4 @@ async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Se
     await executor.remove_tree(attachments.inbox_of(services.store, session))
     if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
         await services.workspaces.discard(executor, session.workspace)
+        await executor.remove_tree(surroundings.room_of(services.store, session))

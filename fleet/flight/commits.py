@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fleet import questions
 from fleet.agent_events import Allow, Answered, Asked, AskPerson, Decision, Deny, Ruling, TurnEnded, TurnOutcome
 from fleet.agents.lines import with_attachments
-from fleet.events import PermissionDecided, PersonSaid, PipeEnded, Source, Taken
+from fleet.events import PermissionDecided, PersonSaid, PipeEndedV2, Source, Taken
 from fleet.exits import Exited, Lost
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
+from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
 from fleet.store import approvals, sessions
@@ -131,12 +132,18 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
     """Records the end of the process: once in the ledger, however often it is seen."""
     if session.pipe_end is not PipeEnd.NONE:
         return
-    body = PipeEnded(
+    body = PipeEndedV2(
         pipe=session.pipe,
         exit=ended.exit,
         raw_wait_status=ended.raw_wait_status,
         gone=ended.gone,
         spool_bytes=spool_bytes,
+        processes=ended.isolation.processes,
+        files=ended.isolation.files,
+        network=ended.isolation.network,
+        vendor_login=ended.isolation.login,
+        limits=ended.limits,
+        reached=words_for(ended.reached),
     )
     record(tx, body, session, source=Source.SUPERVISOR)
     sessions.update(tx, session.id, pipe_end=_pipe_end(ended))

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from fleet.agent_events import Asked, AskPerson, Happening, TurnEnded
@@ -22,6 +23,7 @@ from fleet.flight import attachments, commits
 from fleet.flight.commits import Ruled
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
+from fleet.limits import Reached, words_for
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
 from fleet.store import sessions, tasks
@@ -308,9 +310,16 @@ class Follower:
             pass
         step = self._driver.ended(state_of(self.session), ended.exit)
         open_turn = self._turn is not None and self._turn.ended_us == 0
-        happened = step.happened if open_turn else ()
+        happened = tuple(_with_limits(item, ended.reached) for item in step.happened) if open_turn else ()
         spool_bytes = self._reader.offset
         await self._apply(
             Step(step.state, happened), also=lambda tx: commits.note_end(tx, self.session, ended, spool_bytes)
         )
         self._ended = ended
+
+
+def _with_limits(item: Happening, reached: Sequence[Reached]) -> Happening:
+    """A turn that ended with its process also says which limits that had reached."""
+    if not isinstance(item, TurnEnded) or not reached:
+        return item
+    return replace(item, error="; ".join(part for part in (item.error, words_for(reached)) if part))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fleet.agents.registry import driver
-from fleet.config import AgentConfig, FleetConfig, Secrets
+from fleet.config import AgentConfig, FleetConfig, MachineConfig, Secrets
 from fleet.errors import Misconfigured
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -61,6 +61,18 @@ class Services:
                 hint="Restore it in fleet.toml, or stop the task.",
             )
         return agent
+
+    def machine_of(self, session: Session) -> MachineConfig:
+        """What ``fleet.toml`` says of the session's machine. Raises ``Misconfigured`` when it no longer does."""
+        machine = self.config().machines.get(session.machine)
+        if machine is None:
+            raise Misconfigured(
+                attempted="use a machine",
+                on=session.machine,
+                cause=f"fleet.toml no longer names machine {session.machine}",
+                hint="Put it back into fleet.toml, or stop the task.",
+            )
+        return machine
 
     def driver_of(self, session: Session) -> AgentDriver:
         """The driver of the session's agent. Raises ``Misconfigured``."""

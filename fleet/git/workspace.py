@@ -60,7 +60,18 @@ if [ $# -gt 4 ]; then
     git update-ref "refs/airboss/base/$base" "$base"
 fi
 if [ -e "$ready" ] || [ -e "$work" ]; then rm -rf -- "$ready" "$work"; fi
-if said=$(git worktree add --quiet --force --detach -- "$work" "$base" 2>&1 < /dev/null); then
+own() {
+    # The workspace's own repository: it borrows objects from the clone, and shares nothing that can be written.
+    export GIT_DIR="$work/.git"
+    mkdir -p "$work"
+    git init --quiet --template= --object-format=sha1
+    mkdir -p "$GIT_DIR/info"
+    printf '%s\n' "$repo/objects" > "$GIT_DIR/objects/info/alternates"
+    printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$GIT_DIR/config"
+    printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
+    git --work-tree="$work" checkout --quiet --force --detach "$base" --
+}
+if said=$(own 2>&1 < /dev/null); then
     : > "$ready"
     echo ready
 elif [ $# -gt 4 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then

@@ -87,6 +87,7 @@ class Facts(_Record, frozen=True):
     clock_us: Micros
     contained: bool
     walled: bool
+    layered: bool = False
 
 
 class RunEnded(_Record, frozen=True):
@@ -161,6 +162,7 @@ class SeenInside(_Record, frozen=True):
     processes: Sharing
     files: Sharing
     network: Sharing
+    login: Sharing = Sharing.SHARED
 
 
 class LimitsSeen(_Record, frozen=True):
@@ -302,7 +304,7 @@ def _lost(why: str) -> Ended:
 
 def _isolation(seen: SeenInside | None) -> RunIsolation:
     """The isolation of a run; a run that was not contained shares everything."""
-    return RunIsolation(seen.processes, seen.files, seen.network) if seen else UNWALLED
+    return RunIsolation(seen.processes, seen.files, seen.network, seen.login) if seen else UNWALLED
 
 
 def _exit(body: ExitRecord) -> Exit:

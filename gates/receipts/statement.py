@@ -23,6 +23,7 @@ from fleet.events import (
     GateOpened,
     HoldReleased,
     LandingDone,
+    PipeEndedV2,
     PipeStarted,
     Recorded,
     SessionPlaced,
@@ -146,12 +147,15 @@ def _sessions(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
             }
         elif session in found and isinstance(event, PipeStarted):
             _once(found[session]["programs"], event.program)
+        elif session in found and isinstance(event, PipeEndedV2):
+            parts = ("processes", "files", "network", "vendor_login")
+            _once(found[session].setdefault("walls", []), {part: getattr(event, part) for part in parts})
         elif session in found and isinstance(event, AgentReady) and event.model:
             _once(found[session]["models"], event.model)
     return list(found.values())
 
 
-def _once(items: list[str], item: str) -> None:
+def _once(items: list[Any], item: object) -> None:
     if item not in items:
         items.append(item)
 

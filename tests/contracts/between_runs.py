@@ -1,4 +1,4 @@
-"""What one run may try against another of the same login.
+"""What one run or session may try against another of the same login.
 
 Each script exits 0 when it crossed over, 1 when it did not. The same scripts run twice: with nothing around them,
 where each must cross (else it would prove nothing), and inside a run's walls, where none may. ``ROOT`` is our
@@ -161,6 +161,47 @@ ATTACKS: Final = (
         _LIBC + "assert libc.unshare(0x10000000) == 0",
     ),
 )
+
+#: What an agent's session may try beside these. ``CONVERSATION`` belongs to the other session.
+ON_SESSIONS: Final = (
+    Attack("another's conversation", "prompts and code of another task", "open(CONVERSATION).read()"),
+    Attack("another's attachments", "files that a person sent", "open(ROOT + '/inbox/victim/note').read()"),
+    Attack("another agent's output", "the spool of a pipe", "os.listdir(ROOT + '/pipes')"),
+    Attack(
+        "hook in the shared clone",
+        "git runs it in every worktree of the clone",
+        "made(ROOT + '/repos/shop.git/hooks')\nopen(ROOT + '/repos/shop.git/hooks/post-checkout', 'w').close()",
+    ),
+    Attack(
+        "configuration of the shared clone",
+        "core.fsmonitor, core.sshCommand",
+        "open(ROOT + '/repos/shop.git/config', 'a').write('x')",
+    ),
+    Attack(
+        "object of the shared clone",
+        "seen here: a rewritten blob",
+        "open(ROOT + '/repos/shop.git/objects/ab', 'a').write('x')",
+    ),
+    Attack(
+        "settings of every agent", "hooks in its settings", "open(HOME + '/.claude/settings.json', 'w').close()"
+    ),
+    Attack("another vendor's login", "tokens of another agent", "assert open(HOME + '/.codex/auth.json').read()"),
+    Attack(
+        "sandbox around the walls",
+        "a user namespace, and in it the right to unmount",
+        _LIBC + "libc.unshare(0x10020000); libc.umount2(ROOT.encode(), 2); libc.umount2(HOME.encode(), 2)\n"
+        "os.listdir(ROOT + '/pipes')",
+    ),
+)
+
+#: They leave something in the login's home. A session may, in its own layer: then nothing of it lies in the home.
+LEFT_AT_HOME: Final = frozenset({
+    ".bashrc", ".zshenv", ".profile", "authorized_keys", "usercustomize", "pip.conf", ".npmrc", ".gitconfig",
+    "systemd user unit", "shared build cache", "settings of every agent",
+})  # fmt: skip
+
+#: Sessions share the machine's network, and their agents make sandboxes of namespaces.
+OPEN_TO_SESSIONS: Final = frozenset({"abstract socket", "loopback service", "namespace of its own"})
 
 PREAMBLE: Final = """
 import os, socket, sys

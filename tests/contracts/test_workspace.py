@@ -207,7 +207,7 @@ async def test_nothing_done_is_an_empty_snapshot(world: World) -> None:
 async def test_an_agent_that_remakes_git_hands_over_its_files_all_the_same(world: World) -> None:
     base = await world.repository.fetch()
     path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
-    (path / ".git").unlink()
+    shutil.rmtree(path / ".git")
     git(path, "init", "--quiet")
     (path / "app.py").write_text("x = 3\n")
     await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")

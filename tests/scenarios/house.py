@@ -98,6 +98,7 @@ class House:
     sshd: Sshd
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     gate_read: list[str] = field(default_factory=lambda: list(GATE_TOOLS["gate_read"]))
+    walls: bool = False
     controller: subprocess.Popen[bytes] | None = None
 
     @property
@@ -115,8 +116,10 @@ class House:
             "gates": False,
             "python": sys.executable,
             "home": str(self.directory / "macbook"),
+            "session_walls": self.walls,
         }
         here = {"executor": "local", "labels": ["linux"], "slots": 4, "python": sys.executable}
+        here |= {"session_walls": self.walls}
         here |= {"gate_path": GATE_TOOLS["gate_path"], "gate_read": self.gate_read}
         return {"evo-x2": {**here, "home": str(self.directory / "evo-x2")}, "macbook": ssh}
 
@@ -250,6 +253,11 @@ class House:
         with Store.open(f"sqlite:///{self.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:
             return Path(sessions.of_task(tx, task)[-1].workspace)
 
+    def room(self, task: str) -> Path:
+        """Where the task's last session keeps what its agent writes outside the worktree."""
+        workspace = self.workspace(task)
+        return workspace.parents[1] / "sessions" / workspace.name
+
     def main(self, path: str = "work.txt") -> str:
         """A file as it is on the base branch."""
         return git(self.bare, "show", f"main:{path}")
@@ -269,8 +277,11 @@ class House:
 
 
 @contextlib.contextmanager
-def house(files: dict[str, str | bytes] | None = None) -> Iterator[House]:
-    """Builds a house, not yet served, in a directory of its own (short, for the socket's path); ends it all."""
+def house(files: dict[str, str | bytes] | None = None, *, walls: bool = False) -> Iterator[House]:
+    """Builds a house, not yet served, in a directory of its own (short, for the socket's path); ends it all.
+
+    ``walls``: around sessions. Without, agents reach files by which a scenario tells them what to do, as on a Mac.
+    """
     directory = Path(tempfile.mkdtemp(prefix="ab-"))
     try:
         with running_sshd(directory / "sshd") as sshd:
@@ -278,7 +289,7 @@ def house(files: dict[str, str | bytes] | None = None) -> Iterator[House]:
             home.mkdir(mode=0o700)
             (directory / "agent.py").write_text(AGENT)
             bare = make_bare(directory / "shop.git", {**FILES, **(files or {})})
-            made = House(directory, home, bare, sshd)
+            made = House(directory, home, bare, sshd, walls=walls)
             made.configure()
             try:
                 yield made

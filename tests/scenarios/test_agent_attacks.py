@@ -58,8 +58,9 @@ BLOB = """\
 import glob, hashlib, os, shutil, struct, subprocess, sys
 def git(*args, stdin=None):
     return subprocess.run(["git", *args], input=stdin, capture_output=True, check=True).stdout
-clone = git("rev-parse", "--path-format=absolute", "--git-common-dir").decode().strip()
+clone = os.path.dirname(open(".git/objects/info/alternates").read().strip())
 target = git("rev-parse", "HEAD:check.py").decode().strip()
+os.environ["GIT_DIR"] = clone
 evil = b"print('1 passed')\\n"
 made = git("hash-object", "-w", "--stdin", stdin=evil).decode().strip()
 for pack in glob.glob(clone + "/objects/pack/*.pack"):
@@ -92,26 +93,31 @@ def git(*args):
     author = ["-c", "user.name=a", "-c", "user.email=a@b"]
     return subprocess.run(["git", *author, *args], capture_output=True, check=True, text=True).stdout.strip()
 base = git("rev-parse", "HEAD")
-refs = git("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", "refs/airboss/base").split()
+clone = os.path.dirname(open(".git/objects/info/alternates").read().strip())
+listing = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", "refs/airboss/base")
+refs = git("--git-dir", clone, *listing).split()
 tip = next(ref for ref in refs if ref != base and "theirs.txt" in git("ls-tree", "--name-only", ref))
 open("mine.txt", "w").write("mine\\n")
 git("add", "--all")
 forged = git("commit-tree", git("write-tree"), "-p", tip, "-m", "mine")
 git("reset", "--quiet", "--hard", forged)
-git("update-ref", "refs/airboss/base/" + base, forged)
+git("--git-dir", clone, "fetch", "--quiet", os.path.abspath(".git"), "HEAD")
+git("--git-dir", clone, "update-ref", "refs/airboss/base/" + base, forged)
 open("../../forged-parent", "w").write(tip)
 """
 #: Everything in a clone's configuration that could run a program of the agent's, and a lie about the base.
 CONFIG = """\
 set -eu
-clone=$(git rev-parse --path-format=absolute --git-common-dir)
+objects=$(cat .git/objects/info/alternates)
+clone=${objects%/objects}
 printf '#!/bin/sh\\necho ran >> "%s"\\nexit 0\\n' "$1" > "$clone/evil"
 chmod +x "$clone/evil"
 mkdir -p "$clone/hooks"
 for hook in pre-commit post-checkout post-index-change reference-transaction post-commit update post-update; do
     cp "$clone/evil" "$clone/hooks/$hook"
 done
-git replace "$(git rev-parse HEAD:check.py)" "$(echo 'print(1)' | git hash-object -w --stdin)"
+export GIT_DIR="$clone"
+git replace "$(GIT_DIR=.git git rev-parse HEAD:check.py)" "$(echo 'print(1)' | git hash-object -w --stdin)"
 printf '* filter=x\\n' > .gitattributes
 for key in core.hooksPath core.fsmonitor core.sshCommand core.pager filter.x.clean uploadpack.packObjectsHook; do
     git config "$key" "$clone/evil"

@@ -79,7 +79,8 @@ class World:
         """Puts another blob's bytes where ``object_id`` lies."""
         other = git(self.clone, "hash-object", "-w", "--stdin", stdin=content)
         target = self.clone / "objects" / object_id[:2] / object_id[2:]
-        target.unlink()
+        target.parent.mkdir(exist_ok=True)
+        target.unlink(missing_ok=True)
         shutil.copy(self.clone / "objects" / other[:2] / other[2:], target)
 
 
@@ -160,6 +161,7 @@ async def test_a_forged_parent_does_not_revert_anothers_work(world: World) -> No
         world.path, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", tree, "-p", current, "-m", "mine"
     )
     git(world.path, "reset", "--quiet", "--hard", forged)
+    git(world.clone, "fetch", "--quiet", str(world.path), "HEAD")
     git(world.clone, "update-ref", f"refs/airboss/base/{world.base}", forged)
     made = await world.snapshot()
     assert git(world.repository.mirror, "rev-list", "--parents", "-1", made.commit) == f"{made.commit} {world.base}"

@@ -10,7 +10,6 @@ import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +80,7 @@ class Pilot:
 
 @pytest.fixture(scope="module")
 def stand() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
-    with AnthropicModel() as claude, ResponsesModel() as codex, house() as made:
+    with AnthropicModel() as claude, ResponsesModel() as codex, house(walls=True) as made:
         models: dict[str, ScriptedModel] = {"claude": claude, "codex": codex}
         for name, model in models.items():
             put = agents.claude_home(model.url) if name == "claude" else agents.codex_home(model.url)
@@ -225,17 +224,14 @@ def test_what_a_person_denies_is_not_run(pilot: Pilot) -> None:
 
 
 def test_stop_leaves_no_process_of_the_agent(pilot: Pilot) -> None:
-    begun = pilot.run("foxtrot", pilot.shell("echo $$ > pid; exec sleep 3600"), say("done"), wait=False)
+    begun = pilot.run("foxtrot", pilot.shell("echo > up; exec sleep 3600"), say("done"), wait=False)
     pilot.house.until(lambda: pilot.house.of(begun.task, "tool.started"), "the command runs")
     workspace = pilot.house.workspace(begun.task)
-    pilot.house.until((workspace / "pid").exists, "the command runs")
-    pid = int((workspace / "pid").read_text())
-    assert Path(f"/proc/{pid}").exists()
+    pilot.house.until((workspace / "up").exists, "the command runs")
     assert living_in(workspace)
     assert pilot.house.say(f"/stop {begun.task}").status == 0
     assert pilot.house.wait(begun.task).status == 2
     pilot.house.until(lambda: pilot.house.of(begun.task, "session.ended"), "the session is closed")
-    assert not Path(f"/proc/{pid}").exists()
     assert living_in(workspace) == {}
     assert pilot.tools(begun.task).unfinished + pilot.tools(begun.task).failed == 1
 
@@ -365,9 +361,10 @@ def test_a_conversation_that_is_gone_is_begun_anew_with_the_task_and_what_was_do
     pilot.model.script(script, when="papa")
     answer = pilot.begin("papa")
     assert answer.status == 4, answer.shown
-    home = pilot.house.directory / f"home-{pilot.name}"
-    for kept in (home / ".claude" / "projects", home / ".codex" / "sessions"):
+    layers = list(pilot.house.room(answer.task).glob("layers/*/upper"))
+    for kept in [layer / place for layer in layers for place in (".claude/projects", ".codex/sessions")]:
         shutil.rmtree(kept, ignore_errors=True)
+    assert layers and not list((pilot.house.directory / f"home-{pilot.name}").glob(".c*/[ps]*s")), "nothing outside"
     better.set()
     pilot.house.say(f"/go {answer.task}")
     pilot.house.until(lambda: len(outcomes(pilot, answer.task)) == 2, "the second turn ends")

@@ -65,6 +65,7 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
             "gate_as": gates_login().pw_name,
             "slots": 4,
             "home": str(machine),
+            "session_walls": False,  # the logins alone must keep agents out
         }
         (made.home / ".env").write_text("TOKEN=very-secret-token\n")
         (made.home / ".env").chmod(0o600)

@@ -12,6 +12,7 @@ from .children import default_signals, high_pipe, wake_on_child
 from .facts import LINUX, signal_group
 from .files import parse, read_all, write_all
 from .libc import Libc
+from .session import SessionWallBuilder
 from .usage import tasks_below
 from .walls import WallBuilder, loopback_up, probe
 
@@ -70,18 +71,21 @@ def set_up_namespace(libc: Libc, walls: Optional[Json], limits: Optional[RunnerL
     """
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
+    built: Optional[WallBuilder] = None
     if walls:
         if not walls["network"]:
             loopback_up()
-        WallBuilder(libc, walls).build()
+        built = SessionWallBuilder(libc, walls) if walls["session"] else WallBuilder(libc, walls)
+        built.build()
     else:
         libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if limits:
         limits.bind_namespace()
     libc.drop_capabilities()
     if walls:
-        seccomp.install(libc)
-    return probe(bool(walls))
+        # Some agents have a sandbox of their own, made of namespaces.
+        seccomp.install(libc, namespaces=bool(walls["session"]))
+    return probe(built)
 
 
 def can_contain(walls: Optional[Json] = None) -> bool:

@@ -51,7 +51,7 @@ class Serve(Link):
         self.image = image
         self.incoming = bytearray()
         self.contained: Optional[bool] = None
-        self.walled = False
+        self.walled = self.layered = False
 
     def pipe(self, name: str) -> str:
         plain = name.replace("-", "").replace("_", "").replace(".", "")
@@ -93,6 +93,7 @@ class Serve(Link):
         if self.contained is None:
             self.contained = can_contain()
             self.walled = self.contained and self.can_build_walls()
+            self.layered = self.walled and self.can_build_walls(self.home)
         disk = os.statvfs(self.root)
         return {
             "user": self.user,
@@ -109,14 +110,19 @@ class Serve(Link):
             "clock_us": now_us(),
             "contained": self.contained,
             "walled": self.walled,
+            "layered": self.layered,
         }
 
-    def can_build_walls(self) -> bool:
-        """Tries once whether a run's walls can be built here."""
+    def can_build_walls(self, home: str = "") -> bool:
+        """Tries once whether a run's walls can be built here; with ``home``, a session's, over that directory."""
         room = os.path.join(self.root, "walls-probe")
         os.makedirs(os.path.join(room, "scratch"), 0o700, exist_ok=True)
+        session = None
+        if home:
+            parts = {"layered": [home], "seen": [], "logins": [], "linked": [], "others": []}
+            session = {"root": self.root, "workspace": room, "clone": room, "vault": "", **parts}
         try:
-            return can_contain({"room": room, "read": [], "network": False})
+            return can_contain({"room": room, "read": [], "network": bool(home), "session": session})
         finally:
             remove(room)
 
@@ -130,6 +136,8 @@ class Serve(Link):
             return {"ok": "found"}
         if not spec.pop("bare_env"):
             spec["env"] = {**self.base_env(request.get("path", [])), **spec["env"]}
+        if spec["walls"] and spec["walls"]["session"]:
+            spec["walls"]["read"] += spec["env"]["PATH"].split(":")
         spec["root"], spec["cwd"] = self.root, self.resolve(spec["cwd"] or self.directory)
         text = json.dumps(spec).encode()
         argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "supervise", spec["id"]]

@@ -13,6 +13,8 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
     from .files import Json
     from .libc import Libc
 
@@ -50,6 +52,7 @@ class WallBuilder:
         self.libc = libc
         self.room: str = os.path.realpath(spec["room"])
         self.network: bool = spec["network"]
+        self.login = "none"  # of a vendor: there is none in a gate run
         # Resolved before the root changes: afterwards a link would lead into the new root.
         self.readable = outermost({os.path.realpath(path) for path in spec["read"] if os.path.isdir(path)})
         resolver = os.path.realpath("/etc/resolv.conf")
@@ -70,13 +73,14 @@ class WallBuilder:
             self.bind(self.resolver, self.resolver)
         if os.path.isdir("%s/%s" % (OLD, CPUS)):
             self.bind("/" + CPUS, "/" + CPUS)
-        self.read_only("/new/")
-        self.bind(self.room, INSIDE)
+        for each in SYSTEM:
+            self.read_only("/new/" + each)
+        self.read_only("/new/" + CPUS)
+        if self.resolver:
+            self.read_only("/new" + self.resolver)
         self.bind(self.room + "/scratch", "/tmp")
         self.bind(self.room + "/scratch", "/var/tmp")
-        for path in self.readable:
-            self.bind(path, path)
-            self.read_only("/new" + path)
+        self.furnish()
         self.devices()
         os.mkdir("/new/proc", 0o755)
         mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -87,6 +91,21 @@ class WallBuilder:
         os.chdir("/")
         mount("none", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
+    def furnish(self) -> None:
+        """What a gate run has of its own, and what it may read."""
+        self.bind(self.room, INSIDE)
+        for path in self.readable:
+            self.show(path)
+
+    def writable(self, path: str) -> bool:
+        """Whether a mount that can be written belongs to it alone."""
+        return bool(WRITABLE.match(path))
+
+    def show(self, path: str, source: str = "") -> None:
+        """Lets it read what is at ``path``, at the same place. ``source``: where that really is."""
+        self.bind(source or path, path)
+        self.read_only("/new" + path)
+
     def mount(self, source: str, target: str, kind: str, flags: int, options: str = "") -> None:
         self.libc.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode() or None)
 
@@ -95,7 +114,7 @@ class WallBuilder:
         inside = "/new" + target
         if os.path.isdir(OLD + source):
             os.makedirs(inside, 0o755, exist_ok=True)
-        else:
+        elif not os.path.lexists(inside):
             os.makedirs(os.path.dirname(inside), 0o755, exist_ok=True)
             os.close(os.open(inside, os.O_WRONLY | os.O_CREAT, 0o644))
         self.mount(OLD + source, inside, "", MS_BIND | MS_REC)
@@ -107,10 +126,10 @@ class WallBuilder:
         elif os.path.isdir(old):
             self.bind("/" + name, "/" + name)
 
-    def read_only(self, beginning: str) -> None:
-        """Makes every mount under this path read-only, including those inside a bound directory."""
+    def read_only(self, place: str) -> None:
+        """Makes the mount at this path and every mount below it read-only."""
         for path, options in mounts():
-            if path.startswith(beginning):
+            if (path + "/").startswith(place + "/"):
                 kept = sum(KEPT.get(option, 0) for option in options)
                 self.mount("none", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | kept)
 
@@ -168,12 +187,12 @@ def loopback_up() -> None:
         fcntl.ioctl(any_socket, set_flags, name + struct.pack("=h", flags | is_up) + bytes(14))
 
 
-def probe(walled: bool) -> Json:
+def probe(walls: Optional[WallBuilder]) -> Json:
     """The isolation in force, seen from inside: processes and files ``own`` or ``shared``, network ``none`` or
     not."""
     others = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
     files = "shared"
-    if walled and all("ro" in options or WRITABLE.match(path) for path, options in mounts()):
+    if walls and all("ro" in options or walls.writable(path) for path, options in mounts()):
         files = "own"
     with open("/proc/net/dev", "rb") as file:
         links = {line.split(b":")[0].strip() for line in file if b":" in line}
@@ -181,4 +200,5 @@ def probe(walled: bool) -> Json:
         "processes": "own" if os.getpid() == 1 and not others else "shared",
         "files": files,
         "network": "none" if links <= {b"lo"} else "shared",
+        "login": walls.login if walls else "shared",
     }

@@ -1,0 +1,77 @@
+"""What stands around an agent's session: its environment, its walls, its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet.agents.logins import login_of
+from fleet.config import AgentConfig, MachineConfig
+from fleet.flight.attachments import inbox_of
+from fleet.model import Session
+from fleet.ports import Executor, Launch, LoginFacts, PipeSpec, SessionWalls, Walls
+from fleet.store.core import Store
+
+
+def room_of(store: Store, session: Session) -> str:
+    """The session's directory for what its agent writes outside the workspace, relative to the login's root."""
+    return f"sessions/{store.instance}-{session.id}"
+
+
+def walls_of_sessions(machine: MachineConfig, facts: LoginFacts) -> bool:
+    """Whether sessions have walls on this login of a machine."""
+    return machine.session_walls and facts.layered
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an agent runs: what ``fleet.toml`` says of both, the login, what answered there, our store."""
+
+    store: Store
+    agent: AgentConfig
+    machine: MachineConfig
+    executor: Executor
+    facts: LoginFacts
+
+
+def process_of(site: Site, session: Session, repo: str, launch: Launch, env: dict[str, str]) -> PipeSpec:
+    """The process of a session, with walls where its machine can build them and ``fleet.toml`` lets it.
+
+    ``env``: what it has beside what ``launch`` says.
+    """
+    agent, machine, facts, root = site.agent, site.machine, site.facts, site.executor.root
+    room, inbox = f"{root}/{room_of(site.store, session)}", f"{root}/{inbox_of(site.store, session)}"
+    env = {**launch.env, **env}
+    walls: Walls | None = None
+    if walls_of_sessions(machine, facts):
+        home = env.get("HOME") or facts.home
+        login = login_of(agent.driver, env, home, tuple(agent.login))
+        vault = f"{root}/login/{agent.driver}" if login.vault_variable else ""
+        if vault:
+            env = {login.vault_variable: vault, **env}
+        walls = Walls(
+            room=room,
+            read=(*(word for word in launch.argv if word.startswith("/")), *machine.agent_read),
+            network=True,
+            session=SessionWalls(
+                root=root,
+                workspace=session.workspace,
+                clone=f"{root}/repos/{repo}.git",
+                layered=(home, *login.directories),
+                seen=(inbox,),
+                logins=login.files,
+                linked=login.linked,
+                others=login.others,
+                vault=vault,
+            ),
+        )
+    return PipeSpec(
+        id=session.pipe,
+        nonce=session.nonce,
+        argv=launch.argv,
+        cwd=session.workspace,
+        env=env,
+        stdin=True,
+        contain=walls is not None,
+        walls=walls,
+        limits=machine.run_limits(*((session.workspace, room) if walls else (session.workspace,))),
+    )
