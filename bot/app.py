@@ -57,6 +57,8 @@ from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.supervise import OnDeath, Supervisor, Work
 from gates.leaks.search import Leaks
+from gates.locks.guard import LockGuard
+from gates.locks.keeping import LockKeeper
 from gates.locks.service import LockService
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
@@ -145,6 +147,7 @@ class App:
                 **_timed(core.context, outbox, admins),
                 "machines": watch.run,
                 "locks": base.locks.run,
+                "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
                 "fleet.toml": lambda: config.watch(reloads.changed),
@@ -211,6 +214,7 @@ class _Base:
             repositories=self.repository,
             base_branches=lambda name: BaseBranch(self.repository(name)),
             gatekeeper=gatekeeper,
+            locks=LockGuard(self.store, self.locks, self.repository),
             issue_receipt=self.receipt,
             clock=SystemClock(),
             holder=self.lease.holder,

@@ -20,6 +20,11 @@ _OPTION = re.compile(
     r"|@([A-Za-z0-9][A-Za-z0-9_.-]*)[,;]?(?=$|\s)",
     re.IGNORECASE,
 )
+_LOCK = re.compile(
+    r"(?:[-‐‑‒–—―−]{1,2}(lock|share)[^\S\n]*[=:]?|(lock|share)=)[^\S\n]*"
+    r"(\"[^\"\n]+\"|'[^'\n]+'|“[^”\n]+”|‘[^’\n]+’|\S+)(?=$|\s)",
+    re.IGNORECASE,
+)
 _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 
@@ -57,6 +62,8 @@ class RunRequest:
     repo: str = ""
     machine: str = ""
     agent: str = ""
+    locks: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
 
 
 def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
@@ -131,13 +138,20 @@ def words(args: str) -> list[str]:
 
 
 def run_request(args: str) -> RunRequest:
-    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] prompt``; the prompt is kept unchanged.
+    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [lock=WHAT]… [share=WHAT]… prompt``; the prompt is kept
+    unchanged.
 
     Options come before the prompt and end at the first word that is not an option, or at ``--``.
     """
     found = {"repo": "", "on": "", "agent": ""}
+    named: dict[str, list[str]] = {"lock": [], "share": []}
     rest = args.strip()
     while rest:
+        locked = _LOCK.match(rest)
+        if locked:
+            named[(locked.group(1) or locked.group(2)).lower()].append(locked.group(3).strip(_AROUND))
+            rest = rest[locked.end() :].strip()
+            continue
         ended = _END_OF_OPTIONS.match(rest)
         if ended:
             rest = rest[ended.end() :].strip()
@@ -150,4 +164,11 @@ def run_request(args: str) -> RunRequest:
             break
         found[key] = tidy(option.group(3) or option.group(2)).strip("\"',;")
         rest = rest[option.end() :].strip()
-    return RunRequest(prompt=rest, repo=found["repo"], machine=found["on"], agent=found["agent"])
+    return RunRequest(
+        prompt=rest,
+        repo=found["repo"],
+        machine=found["on"],
+        agent=found["agent"],
+        locks=tuple(named["lock"]),
+        shares=tuple(named["share"]),
+    )

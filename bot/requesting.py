@@ -6,6 +6,7 @@ from bot.cards import task_key
 from bot.outbox.posting import Posts
 from bot.registry import Context
 from bot.telling.progress import Progress, progress_card
+from fleet.locks import Want
 from fleet.model import ChatRef, Task, TaskMode
 from fleet.store import tasks
 
@@ -22,6 +23,7 @@ def request_task(
     requester: str,
     origin: ChatRef,
     retry_of: str = "",
+    locks: tuple[Want, ...] = (),
     schedule: str = "",
 ) -> Task:
     """The task, queued; the dispatcher hears of it after the commit. ``schedule``: the one that asks for it."""
@@ -36,6 +38,7 @@ def request_task(
         requester=requester,
         origin=origin,
         retry_of=retry_of,
+        locks=locks,
     )
     card = progress_card(task, Progress(schedule=schedule), context.config().isolation, tx.now_us())
     posts.post(origin, card, key=task_key(task.id), task=task.id)

@@ -155,6 +155,14 @@ class Blocked:
 LockAnswer = Granted | Blocked
 
 
+class LocksWanted(Exception):
+    """A step cannot go on before somebody else releases a lock. ``why``: which, and who holds it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 def lease_of(hold: str) -> str:
     """The name of a hold's lease."""
     return f"lock:{hold}"

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
+from fleet.locks import Want
 
 AIRBOSS: Final = "airboss"
 """The ledger's actor for what the controller does automatically."""
@@ -183,6 +184,7 @@ class Task:
     created_us: int
     updated_us: int
     retry_of: str = ""
+    locks: tuple[Want, ...] = ()  # what it declared
 
 
 @dataclass(frozen=True, slots=True)

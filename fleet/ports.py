@@ -5,7 +5,7 @@ Each port has one contract suite in ``tests/contracts/`` that every implementati
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from fleet.exits import Exit
 from fleet.isolation import UNWALLED, RunIsolation
 from fleet.limits import InForce, Reached, RunLimits
 from fleet.model import Isolation, Session, Task, Turn
+from fleet.store.core import Precondition
 from fleet.verdict import Verdict
 
 # --- Executor: one login on one machine ------------------------------------------------------------
@@ -360,6 +361,28 @@ class Gatekeeper(Protocol):
 
     def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
         """Answers an agent's ``Asked`` immediately: allow, deny, or ask a person."""
+
+
+class Locks(Protocol):
+    """Keeps sessions, on whatever machine, off what another one holds."""
+
+    def wakes(self, wake: Callable[[str], None]) -> None:
+        """Sets who is told, on the event loop, that a task may have got what it waits for."""
+
+    async def claim(self, task: Task) -> str:
+        """Takes all that a task declared, or keeps its place in line: why it waits then, else empty."""
+
+    async def edit(self, session: Session, task: Task, asked: Asked) -> Ruling:
+        """Takes what the agent is about to edit: ``Allow``, or ``Deny`` with the holder's name."""
+
+    async def changed(self, session: Session, task: Task, commit: str) -> str:
+        """Takes what a snapshot changed beyond what is held: why it may not count then, else empty."""
+
+    async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
+        """What the intent to land ``commit`` on ``base`` must be written under: all that it changes is held.
+
+        Raises ``LocksWanted`` while another holds some of it.
+        """
 
 
 class Clock(Protocol):

@@ -29,6 +29,8 @@ from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
 from fleet.verdict import Verdict
+from gates.locks.guard import LockGuard
+from gates.locks.service import LockService
 from tests.far_end.machine import Machine
 
 FLEET = """
@@ -122,6 +124,7 @@ class World:
             repositories=lambda _: self.repository,
             base_branches=lambda _: BaseBranch(self.repository),
             gatekeeper=self.judge,
+            locks=LockGuard(self.store, LockService(self.store, self.clock), lambda _: self.repository),
             issue_receipt=self._receipt,
             clock=self.clock,
             holder="me",

@@ -88,22 +88,35 @@ def _question(verb: str, request: RunRequest, what: str, names: list[str], away:
     options = [
         Action(
             "any" if name == ANY else f"⚠ {name}" if name in away else name,
-            _written(verb, replace(request, **{what: name})),
+            _written(verb, _with(request, what, name)),
         )
         for name in names[page.first : page.upto]
     ]
     turns = [
-        replace(turn, command=_written(verb, replace(request, **{what: turn.command})), once=True)
+        replace(turn, command=_written(verb, _with(request, what, turn.command)), once=True)
         for turn in page.actions("?")
     ]
     lines = [line("⚠ not reachable now")] if any(name in away for name in names[page.first : page.upto]) else []
     return Card(line(title + page.span), tuple(lines), actions=(*options, *turns), tone=Tone.WAITING, choice=True)
 
 
+def _with(request: RunRequest, what: str, name: str) -> RunRequest:
+    if what == "repo":
+        return replace(request, repo=name)
+    return replace(request, machine=name) if what == "machine" else replace(request, agent=name)
+
+
 def _written(verb: str, request: RunRequest) -> str:
     chosen = (("repo", request.repo), ("on", request.machine), ("agent", request.agent))
-    options = " ".join(f"{name}={value}" for name, value in chosen if value)
+    locked = [("lock", _quoted(name)) for name in request.locks] + [
+        ("share", _quoted(name)) for name in request.shares
+    ]
+    options = " ".join(f"{name}={value}" for name, value in (*chosen, *locked) if value)
     return f"/{verb} {options} -- {request.prompt}".strip() if request.prompt else f"/{verb} {options}"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name else name
 
 
 def asking(call: Call, card: Card, *, had_words: bool) -> Effect:

@@ -36,10 +36,14 @@ class Draft:
     files: str = ""
     question: int = 0
     prefix: str = ""
+    locks: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
-        options = f"repo={self.repo} on={self.machine} agent={self.agent} -- " if self.repo else ""
+        wanted = [*(f'lock="{name}"' for name in self.locks), *(f'share="{name}"' for name in self.shares)]
+        named = " ".join((f"repo={self.repo}", f"on={self.machine}", f"agent={self.agent}", *wanted))
+        options = f"{named} -- " if self.repo else ""
         return f"{self.prefix} {options}{prompt}".lstrip()
 
 

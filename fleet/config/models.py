@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from fleet.errors import Misused
+from fleet.globs import Glob
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
 from fleet.model import Isolation, PersonId
 
@@ -97,6 +99,17 @@ def _protection(patterns: list[str]) -> list[str]:
     return patterns
 
 
+def _lock_patterns(patterns: list[str]) -> list[str]:
+    for pattern in patterns:
+        try:
+            Glob.parse(pattern)
+        except Misused as error:
+            raise wrong(
+                f"has the pattern {pattern!r}: {error.cause}", 'write patterns such as "src/api/**"'
+            ) from error
+    return patterns
+
+
 def _person_id(text: str) -> str:
     try:
         person = PersonId.parse(text)
@@ -121,6 +134,7 @@ Program = Annotated[list[str], AfterValidator(_argv)]
 GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]
 Protection = Annotated[list[str], AfterValidator(_protection)]
+LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
 Id = Annotated[str, AfterValidator(_person_id)]
 
 
@@ -178,8 +192,20 @@ class GateTightening(_Section):
     """At most the repository's."""
 
 
+class LocksConfig(_Section):
+    """``[locks]`` in ``airboss.toml``: how tasks are kept off each other's files."""
+
+    mode: Literal["touched", "declared"] = "touched"
+    """`touched`: a task locks what it changes, when it changes it. `declared`: it changes what it declared only."""
+    groups: dict[Name, LockPatterns] = {}
+    """Patterns that belong together: whoever touches one path of a group locks all of it."""
+
+
 class RepoFile(_Section):
     """``airboss.toml``, read only from the base branch."""
+
+    locks: LocksConfig = LocksConfig()
+    """How tasks are kept off each other's files."""
 
     gates: dict[Name, GateConfig] = {}
     """The repository's gates by name. Without any, no change can ever pass."""
@@ -321,6 +347,8 @@ class Limits(_Section):
     """How many days chat messages, files and pressed buttons are kept; the ledger is kept permanently."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """How often a lost or unavailable gate run is tried in all."""
+    keep_locks_hours: Annotated[int, Field(ge=0)] = 2
+    """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
     approval_hours: Annotated[int, Field(ge=1)] = 8
     """Hours until an unanswered question counts as no."""
 

@@ -44,6 +44,7 @@ class Dispatcher:
         self._announced = False
         self._woken = asyncio.Event()
         services.store.observe(self._note)
+        services.locks.wakes(self.wake)
 
     def wake(self, task_id: str = "") -> None:
         """A task was requested, or something about one changed; without an id, about any task.

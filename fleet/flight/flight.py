@@ -27,6 +27,7 @@ from fleet.flight.moves import move
 from fleet.flight.services import Services
 from fleet.flight.steps import Steps
 from fleet.flight.waits import StopWanted, Waits, stop_wanted
+from fleet.locks import LocksWanted
 from fleet.model import ENDS, Task, TaskState
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
@@ -103,6 +104,8 @@ class Flight:
             _log.info("task %s was stopped while %s", self.task.id, self.task.state)
         except Misconfigured as error:
             await self._wait_because(f"waiting: {error.cause or error}", _RECONFIGURED_S)
+        except LocksWanted as wanted:
+            await self._wait_because(f"waiting for a lock: {wanted.why}", _AGAIN_S)
         except (Refused, Misused) as error:
             await self._end(TaskState.REFUSED, str(error))
         except Unreachable as error:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from fleet.agent_events import Asked, AskPerson, Happening, TurnEnded
+from fleet.agent_events import Allow, Asked, AskPerson, Happening, TurnEnded
 from fleet.agents.framing import Line, LineFramer, Oversized
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import SPOOL_STALLED, LinkChanged
@@ -218,6 +218,8 @@ class Follower:
                 if not isinstance(asked, Asked):
                     continue
                 ruling = self._services.gatekeeper.rule(self.session, self._task, asked)
+                if isinstance(ruling, Allow) and asked.paths:
+                    ruling = await self._services.locks.edit(self.session, self._task, asked)
                 ruled.append(Ruled(asked, ruling))
                 if not isinstance(ruling, AskPerson):
                     answer = self._driver.decide(state, asked.ask, ruling)

@@ -46,6 +46,14 @@ def rework(verdict: Verdict) -> str:
     return "\n\n".join(parts)
 
 
+def locked(why: str) -> str:
+    """What the agent reads when it changed what another task holds."""
+    return (
+        f"Your change was not taken: {why}. Another task works on it. Undo your change to that path "
+        "(git checkout -- PATH) in this same worktree, keep the rest, and end your turn."
+    )
+
+
 def with_first_prompt(prompt: str, text: str) -> str:
     """A later turn's text for an agent that remembers nothing of the first."""
     return f"{prompt}\n\n---\n{text}"

@@ -17,7 +17,7 @@ from fleet.landing.attempt import LandingContext
 from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
 from fleet.model import Session, Task
-from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper
+from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
 from fleet.store.core import Store
 
 
@@ -43,6 +43,7 @@ class Services:
     repositories: Callable[[str], Repository]
     base_branches: Callable[[str], BaseBranch]
     gatekeeper: Gatekeeper
+    locks: Locks
     issue_receipt: Callable[[Task], Awaitable[None]]
     clock: Clock
     holder: str
@@ -85,6 +86,7 @@ class Services:
             repository=self.repositories(repo),
             base_branch=self.base_branches(repo),
             queue=self.landing_queue,
+            locks=self.locks,
             clock=self.clock,
             holder=self.holder,
         )

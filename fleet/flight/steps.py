@@ -26,6 +26,7 @@ from fleet.store.recording import record
 from fleet.supervise import alongside, first
 from fleet.verdict import Outcome, Verdict
 
+_UNDO_TURNS = 2
 _HEARD_AT = (Outcome.PASSED, Outcome.HELD, Outcome.FAILED)
 
 
@@ -70,6 +71,12 @@ class Steps:
             why = placed.why
             if why != task.why:
                 await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
+            await self._waits.wait(30.0)
+            return
+        locked = await self._services.locks.claim(task)
+        if locked:
+            if locked != task.why:
+                await self._services.store.write(lambda tx: tasks.explain(tx, task.id, locked))
             await self._waits.wait(30.0)
             return
         base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
@@ -153,6 +160,10 @@ class Steps:
         if snapshot.empty:
             await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn))
             return
+        locked = await self._services.locks.changed(session, task, snapshot.commit)
+        if locked:
+            await self._locked(task, session, locked)
+            return
 
         def work(tx: Tx) -> None:
             snapshots.note(tx, session, turn, snapshot)
@@ -160,6 +171,14 @@ class Steps:
 
         await self._services.store.write(work)
         failpoint("snapshot-made")
+
+    async def _locked(self, task: Task, session: Session, why: str) -> None:
+        """What another task holds was changed: the agent is told to undo it, a few times, and nothing lands."""
+        if await self._reworks(session) < _UNDO_TURNS:
+            running = partial(to_running, task_id=task.id)
+            await self._agent.go_on(session, TurnCause.REWORK, prompts.locked(why), running)
+        else:
+            await self._move(task, TaskState.REFUSED, f"its change is locked by another: {why}")
 
     async def _judge(self, task: Task) -> None:
         session = await self._session(task)

@@ -7,7 +7,7 @@ an interrupted attempt is settled by reading the ref.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -20,9 +20,9 @@ from fleet.landing import messages
 from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.queue import LandingQueue
 from fleet.model import Session, Task, Turn
-from fleet.ports import Candidate, Clock
+from fleet.ports import Candidate, Clock, Locks
 from fleet.store import landings, leases, sessions, tasks
-from fleet.store.core import Store, Tx
+from fleet.store.core import Precondition, Store, Tx
 from fleet.store.landings import Intent, IntentOutcome
 from fleet.store.leases import Lease
 from fleet.store.recording import record
@@ -85,6 +85,7 @@ class LandingContext:
     base_branch: BaseBranch
     queue: LandingQueue
     clock: Clock
+    locks: Locks
     holder: str
 
 
@@ -101,7 +102,7 @@ class LandingAttempt:
         """Waits for its turn, then lands. Until the intent is committed, waits run through ``interruptible``.
 
         Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving, ``LeaseLost`` when the lease
-        passed to another holder.
+        passed to another holder, ``LocksWanted`` while another task holds some of what it changes.
         """
         async with AsyncExitStack() as stack:
             turn = stack.enter_context(self._context.queue.place(self._task.repo))
@@ -127,7 +128,8 @@ class LandingAttempt:
                 verdict = await self._judge(candidate)
                 if verdict.outcome is not Outcome.PASSED:
                     return Judged(verdict)
-            intent = await self._intend(lease, current, commit, tree)
+            held = await self._context.locks.landing(self._task, current, commit)
+            intent = await self._intend(lease, held, current, commit, tree)
             if intent is None:
                 return Interrupted()
             failpoint("landing-intended")
@@ -158,7 +160,9 @@ class LandingAttempt:
         )
         return commit, merged.tree
 
-    async def _intend(self, lease: Lease, old: str, new: str, tree: str) -> Intent | None:
+    async def _intend(
+        self, lease: Lease, held: Sequence[Precondition], old: str, new: str, tree: str
+    ) -> Intent | None:
         """Commits the intent: from here on the change may land, whatever a person does."""
 
         def work(tx: Tx) -> Intent | None:
@@ -178,7 +182,7 @@ class LandingAttempt:
                 task=self._task.id,
             )
 
-        return await self._store.write(work)
+        return await self._store.write(work, under=held)
 
     async def _swap(self, intent: Intent) -> bool:
         swapped = await self._context.base_branch.swap(intent.old, intent.new)

@@ -87,6 +87,7 @@ tasks = Table(
     number("updated_us"),
     text("retry_of"),
     text("stop_by"),
+    added_text("locks"),
     UniqueConstraint("id"),
     Index(None, "state"),
     Index(None, "retry_of", "number"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet.errors import Misused
 from fleet.events import Refs, Source, TaskMoved, TaskRequested
+from fleet.locks import LockMode, Resource, Want
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
@@ -38,6 +40,7 @@ def create_task(
     requester: str,
     origin: ChatRef,
     retry_of: str = "",
+    locks: tuple[Want, ...] = (),
 ) -> Task:
     """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``."""
     number = tx.connection.execute(_LAST).scalar_one() + 1
@@ -59,6 +62,7 @@ def create_task(
         "updated_us": tx.now_us(),
         "retry_of": retry_of,
         "stop_by": "",
+        "locks": json.dumps([[str(want.resource), str(want.mode)] for want in locks]) if locks else "",
     }
     tx.connection.execute(_INSERT, row)
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
@@ -168,7 +172,13 @@ def _task(row: Row[Any]) -> Task:
         created_us=row.created_us,
         updated_us=row.updated_us,
         retry_of=row.retry_of,
+        locks=_wants(row.locks),
     )
+
+
+def _wants(text: str) -> tuple[Want, ...]:
+    """What a task declared, as it was written."""
+    return tuple(Want(Resource.parse(name), LockMode(mode)) for name, mode in json.loads(text)) if text else ()
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:

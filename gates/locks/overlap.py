@@ -10,8 +10,8 @@ import bisect
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from fleet.globs import Glob
 from fleet.locks import Lock, LockMode, Resource, Want
-from gates.locks.globs import Glob
 
 Head = tuple[str, ...]
 

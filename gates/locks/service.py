@@ -66,9 +66,7 @@ class LockService:
 
         A caller that is cancelled holds nothing. Raises ``StoreUnavailable``: nothing is granted then.
         """
-        waiter = Waiter(
-            next(self._numbers), request, self._clock.now_us(), asyncio.get_running_loop().create_future()
-        )
+        waiter = Waiter(next(self._numbers), request, self._clock.now_us(), _future())
         self._line.append(waiter)
         try:
             blocked = await self._try(waiter)
@@ -83,10 +81,37 @@ class LockService:
                 self._late.begin(self._give_back(waiter.request, waiter.answer.result()), "give locks back")
             raise
         finally:
-            self._leave(waiter)
+            self.leave(waiter)
         if waiter.answer.cancelled():
             return waiter.blocked or Blocked(())
         return waiter.answer.result()
+
+    async def line_up(self, request: Request, told: Callable[[], None]) -> Waiter:
+        """A place in line, also where everything was granted at once: ``answer`` says which. Leave it in the end.
+
+        ``told`` is called on the event loop once the answer is there.
+        """
+        waiter = Waiter(next(self._numbers), request, self._clock.now_us(), _future())
+        self._line.append(waiter)
+        try:
+            waiter.blocked = await self._try(waiter)
+        except BaseException:
+            self.leave(waiter)
+            raise
+        waiter.answer.add_done_callback(lambda _: told())
+        self._changed.set()
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Gives up a place in line. What was granted stays granted."""
+        if waiter not in self._line:
+            return
+        self._line.remove(waiter)
+        if not waiter.answer.done():
+            waiter.answer.cancel()
+            if self._line:
+                self._left = True
+                self._changed.set()
 
     async def change(self, work: Callable[[Tx], None]) -> None:
         """Does something that may free locks, and serves the line in the same transaction."""
@@ -162,14 +187,6 @@ class LockService:
 
         return await self._store.write(work)
 
-    def _leave(self, waiter: Waiter) -> None:
-        self._line.remove(waiter)
-        if not waiter.answer.done():
-            waiter.answer.cancel()
-            if len(self._line) > 0:
-                self._left = True
-                self._changed.set()
-
     def take(self, waiter: Waiter, answer: Granted) -> None:
         """Tells one in line that it holds what it wanted; gives that back where nobody is there any more."""
         if waiter.answer.cancelled():
@@ -196,6 +213,10 @@ class LockService:
         if not ends:
             return _LOOK_SECONDS
         return min(max((min(ends) - self._clock.now_us()) / 1_000_000, _SOON), _LOOK_SECONDS)
+
+
+def _future() -> asyncio.Future[Granted]:
+    return asyncio.get_running_loop().create_future()
 
 
 def _telling(service: LockService, waiter: Waiter, answer: Granted) -> Callable[[], None]:

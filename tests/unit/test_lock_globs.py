@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import Misused
-from gates.locks.globs import LONGEST, LONGEST_NAME, MOST_DEEP, Glob
+from fleet.globs import LONGEST, LONGEST_NAME, MOST_DEEP, Glob
 
 NAMES = ["".join(letters) for size in (1, 2) for letters in itertools.product("abB", repeat=size)]
 PATHS = ["/".join(parts) for size in (1, 2) for parts in itertools.product(NAMES, repeat=size)] + [

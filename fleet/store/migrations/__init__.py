@@ -1,3 +1,3 @@
-"""The store's schema migrations (Alembic). ``HEAD`` lets an up-to-date store open without loading Alembic."""
+"""The store's schema, step by step (Alembic). ``HEAD`` lets a store that is up to date open without Alembic."""
 
-HEAD = "0009"
+HEAD = "0010"

@@ -1,0 +1,221 @@
+"""Implements ``fleet.ports.Locks``: where a task's locks are taken, and what follows when another task has them.
+
+At the start, all that it declared or a place in line. At the edit, a brake: the agent is told who holds the file.
+At the snapshot and at the landing, walls: what the controller's own diff says was changed is taken, all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from fleet.agent_events import Allow, Asked, Deny, Ruling
+from fleet.config import LocksConfig, RepoFile, parse_repo_file
+from fleet.events import LocksRefused, Recorded, Refs, Source, TaskMoved
+from fleet.git.repository import Repository
+from fleet.globs import Glob
+from fleet.locks import Blocked, Granted, HoldEnd, LockCause, LocksWanted, Resource, Want
+from fleet.model import AIRBOSS, ENDS, Session, Task, TaskMode, TaskState
+from fleet.store import ledger, locks, tasks
+from fleet.store.core import Precondition, Store, Tx
+from fleet.store.locks import LockFence
+from gates.locks import book
+from gates.locks.book import Request
+from gates.locks.overlap import Cover, glob, head_of
+from gates.locks.service import LockService, Waiter
+from gates.rulings.permissions import inside
+from gates.runs.definitions import REPO_FILE
+
+TTL_US: Final = 120_000_000
+"""How long a task's locks last without a controller that renews them."""
+
+_NAMED: Final = 5
+
+
+class LockGuard:
+    """One for a controller. ``wake`` is told of a task that may have got what it waits for."""
+
+    def __init__(
+        self,
+        store: Store,
+        service: LockService,
+        repositories: Callable[[str], Repository],
+    ) -> None:
+        self._store, self._service, self._repositories = store, service, repositories
+        self._waiting: dict[str, Waiter] = {}
+        self._wake: Callable[[str], None] = lambda task: None
+        self._rules = lru_cache(maxsize=64)(_rules)
+        store.observe(self._observe)
+
+    def wakes(self, wake: Callable[[str], None]) -> None:
+        """Sets who is told, on the event loop, that a task may go on."""
+        self._wake = wake
+
+    # --- fleet.ports.Locks ------------------------------------------------------------------------------
+
+    async def claim(self, task: Task) -> str:
+        """Takes all that a task declared, or keeps its place in line: why it waits then, else empty."""
+        if not task.locks:
+            return ""
+        waiter = self._waiting.get(task.id)
+        if waiter is None:
+            request = self._request(task, task.locks, LockCause.DECLARED)
+            waiter = await self._service.line_up(request, lambda: self._wake(task.id))
+            self._waiting[task.id] = waiter
+        if not waiter.answer.done():
+            return f"waiting for a lock: {said(waiter.blocked or Blocked(()))}"
+        self._forget(task.id)
+        return ""
+
+    async def edit(self, session: Session, task: Task, asked: Asked) -> Ruling:
+        """Takes what the agent is about to edit: ``Allow``, or ``Deny`` with the holder's name."""
+        paths = [path for name in asked.paths if (path := inside(name, session.workspace))]
+        if task.mode is TaskMode.ASK or not paths:
+            return Allow()
+        rules = await self._of_base(task, session)
+        wants = _wants(task.repo, paths, rules)
+        if await self._store.read(lambda tx: _holds(tx, task, wants)):
+            return Allow()
+        if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
+            return Deny(f"{undeclared[0]} was not declared for {task.id}: edit only {_declared(task)}")
+        answer = await self._take(session, task, wants, LockCause.TOUCHED)
+        if isinstance(answer, Granted):
+            return Allow()
+        return Deny(f"{said(answer)}. Leave it as it is, and work on other files.")
+
+    async def changed(self, session: Session, task: Task, commit: str) -> str:
+        """Takes what a snapshot changed beyond what is held: why it may not count then, else empty."""
+        paths = await self._paths(task, session.base, commit)
+        rules = await self._of_base(task, session)
+        if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
+            return f"{_some(undeclared)} was not declared; {task.id} may change only {_declared(task)}"
+        answer = await self._take(session, task, _wants(task.repo, paths, rules), LockCause.CHANGED)
+        return "" if isinstance(answer, Granted) else said(answer)
+
+    async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
+        """What the intent to land must be written under. Raises ``LocksWanted`` while another holds some of it."""
+        paths = await self._paths(task, base, commit)
+        if not paths:
+            return ()
+        wants = (*_wants(task.repo, paths, LocksConfig()), *task.locks)
+        answer = await self._service.acquire(self._request(task, wants, LockCause.CHANGED))
+        if isinstance(answer, Blocked):
+            raise LocksWanted(said(answer))
+        return (LockFence.of(answer),)
+
+    # --- parts ------------------------------------------------------------------------------------------
+
+    async def _take(
+        self, session: Session, task: Task, wants: Sequence[Want], cause: LockCause
+    ) -> Granted | Blocked:
+        request = self._request(task, wants, cause, since_us=session.started_us)
+        answer = await self._service.acquire(request)
+        if isinstance(answer, Blocked):
+            event = LocksRefused(
+                holder=request.holder,
+                resources=tuple(str(want.resource)[:500] for want in wants[:_NAMED]),
+                by=answer.by[0].hold.holder if answer.by else answer.ahead,
+                held=str(answer.by[0].lock.resource)[:500] if answer.by else "",
+                cause=str(cause),
+            )
+            refs = Refs(task=task.id, session=session.id, machine=session.machine)
+            await self._store.write(
+                lambda tx: ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)
+            )
+        return answer
+
+    def _request(self, task: Task, wants: Sequence[Want], cause: LockCause, since_us: int = 0) -> Request:
+        return Request(task.id, tuple(wants), TTL_US, cause, task=task.id, had_since_us=since_us)
+
+    async def _paths(self, task: Task, base: str, commit: str) -> list[str]:
+        changes = await self._repositories(task.repo).changed_paths(base, commit)
+        return sorted({path for change in changes for path in (change.path, change.old_path) if path})
+
+    async def _of_base(self, task: Task, session: Session) -> LocksConfig:
+        """The rules of the repository, as the commit has them that the session started from."""
+        repository = self._repositories(task.repo)
+        return self._rules(await repository.show(session.base, REPO_FILE), f"{REPO_FILE} of {task.repo}")
+
+    def _observe(self, tx: Tx, recorded: Recorded) -> None:
+        if isinstance(recorded.event, TaskMoved) and TaskState(recorded.event.new) in ENDS:
+            hold = locks.of_task(tx, recorded.refs.task)
+            if hold is not None:
+                book.release(tx, hold, HoldEnd.DONE)
+                self._service.serve(tx)
+            tx.after_commit(lambda: self._forget(recorded.refs.task))
+
+    def _forget(self, task: str) -> None:
+        waiter = self._waiting.pop(task, None)
+        if waiter is not None:
+            self._service.leave(waiter)
+
+
+def said(blocked: Blocked) -> str:
+    """Who is in the way, for agents and people: what, by whom, since when, until when."""
+    if not blocked.by:
+        return f"{blocked.ahead or 'another task'} has waited longer for the same"
+    first = blocked.by[0]
+    more = f" (and {len(blocked.by) - 1} more)" if len(blocked.by) > 1 else ""
+    since = _hour(first.lock.since_us)
+    if first.hold.end is not HoldEnd.NONE:
+        return f"{first.path} was changed by {first.hold.holder} after this task started{more}"
+    return (
+        f"{first.path} is locked by {first.hold.holder} ({first.lock.resource.name}) "
+        f"since {since}, until {_hour(first.hold.expires_us)} unless renewed{more}"
+    )
+
+
+def _rules(found: bytes | None, where: str) -> LocksConfig:
+    return RepoFile().locks if found is None else parse_repo_file(found, where).locks
+
+
+def _wants(repo: str, paths: Sequence[str], rules: LocksConfig) -> tuple[Want, ...]:
+    """A lock for each path, and with it all of a group that the path belongs to."""
+    wants = [Want(Resource(Glob.path(_printable(path)).text, repo)) for path in paths]
+    for group in rules.groups.values():
+        if any(glob(pattern).covers(_printable(path)) for pattern in group for path in paths):
+            wants += [Want(Resource(pattern, repo)) for pattern in group]
+    return tuple(dict.fromkeys(wants))
+
+
+def _holds(tx: Tx, task: Task, wants: Sequence[Want]) -> bool:
+    hold = locks.of_task(tx, task.id)
+    if hold is None or hold.expires_us <= tx.now_us():
+        return False
+    near = {lock for want in wants for lock in locks.near(tx, want.resource, head_of(want.resource))}
+    cover = Cover(lock for lock in near if lock.hold == hold.id)
+    return all(cover.find(want) is not None for want in wants)
+
+
+def _undeclared(task: Task, paths: Sequence[str]) -> list[str]:
+    declared = [glob(want.resource.name) for want in task.locks if want.resource.repo]
+    return [path for path in paths if not any(pattern.covers(_printable(path)) for pattern in declared)]
+
+
+def _declared(task: Task) -> str:
+    return ", ".join(want.resource.name for want in task.locks if want.resource.repo) or "nothing"
+
+
+def _some(paths: Sequence[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more)"
+
+
+def _printable(path: str) -> str:
+    """A path whose bytes are no UTF-8, in letters: the store keeps text."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _hour(us: int) -> str:
+    return datetime.fromtimestamp(us / 1_000_000, UTC).astimezone().strftime("%H:%M")
+
+
+def waits_since(tx: Tx, task: Task, session: Session | None) -> int:
+    """Since when a task waits for a person or an unreachable machine, epoch microseconds; 0: it does not."""
+    task = tasks.task(tx, task.id)
+    if task.state in (TaskState.HELD, TaskState.STALLED):
+        return task.updated_us
+    if task.state is TaskState.RUNNING and session is not None and session.seen_us:
+        return session.seen_us
+    return 0
