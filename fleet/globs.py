@@ -276,8 +276,8 @@ def _wrong(text: str, parts: list[str]) -> str:
         return f"it is longer than {LONGEST} characters"
     if text.startswith("/"):
         return "it is absolute; write it as seen from the root of the repository"
-    if "\x00" in text or "\n" in text:
-        return "it has a control character in it"
+    if "\x00" in text:
+        return "it has a NUL in it"
     if any(part in ("", ".", "..") for part in parts):
         return "a part of it is empty, '.' or '..'"
     if any(len(part) > LONGEST_NAME for part in parts):

@@ -158,6 +158,29 @@ def test_a_denied_edit_is_not_made_and_every_call_is_counted_once(pilot: Pilot) 
     assert pilot.tools(answer.task) == ToolCalls(ok=2, failed=1, denied=1)
 
 
+def test_an_edit_of_what_another_holds_is_refused_with_the_holders_name(pilot: Pilot) -> None:
+    name = f"held-{pilot.name}.txt"
+    holder = tuple(f"lock acquire path:shop:{name} --holder anna --ttl 600".split())
+    command = [sys.executable, "-m", "bot.cli", "--home", str(pilot.house.home), *holder]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def script(asking: Asking) -> Said:
+        steps = [
+            lambda: pilot.write(asking, name),
+            lambda: pilot.shell(f"echo GOOD beside anna by {pilot.name} > work.txt"),
+            lambda: say("done"),
+        ]
+        return steps[min(asking.step, 2)]()
+
+    pilot.model.script(script, when="hotel")
+    answer = pilot.begin("hotel")
+    assert answer.status == 0, answer.shown
+    heard = pilot.heard("hotel")[-1]
+    assert f"{name} is locked by anna" in heard.heard + "".join(heard.results)
+    with pytest.raises(AssertionError, match="does not exist"):
+        pilot.house.main(name)
+
+
 def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_turn(pilot: Pilot) -> None:
     name = f"one-{pilot.name}.txt"
     begun = pilot.run(

@@ -1,0 +1,253 @@
+"""Where a task locks: at its start, at an edit, at the snapshot, at the landing; on a real repository."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fleet.agent_events import Allow, Asked, Deny
+from fleet.clock import SystemClock
+from fleet.config import parse_fleet
+from fleet.errors import LeaseLost
+from fleet.events import LocksRefused, LocksReleased
+from fleet.git.repository import Repository
+from fleet.locks import HoldEnd, LocksWanted, Resource, Want
+from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
+from fleet.store import ledger, locks, sessions, tasks
+from fleet.store.core import Store, Tx
+from gates.locks import book
+from gates.locks.guard import LockGuard
+from gates.locks.keeping import LockKeeper
+from gates.locks.service import LockService
+from tests.far_end.repositories import commit, git, make_bare, make_work
+
+GROUPS = """\
+[gates.check]
+run = ["true"]
+[locks.groups]
+api = ["src/api/**", "docs/api.md"]
+"""
+FILES: dict[str, str | bytes] = {"airboss.toml": GROUPS, "a.txt": "a\n", "b.txt": "b\n", "src/api/x.py": "1\n"}
+
+
+@dataclass
+class Place:
+    """A guard over a store and a repository; ``base`` is what sessions start from."""
+
+    store: Store
+    guard: LockGuard
+    service: LockService
+    repository: Repository
+    work: Path
+    base: str
+    woken: list[str] = field(default_factory=list)
+
+    async def task(self, *wants: str, mode: TaskMode = TaskMode.CHANGE) -> tuple[Task, Session]:
+        """A new task that runs, and its session."""
+
+        def work(tx: Tx) -> tuple[Task, Session]:
+            task = tasks.create_task(
+                tx, repo="shop", agent="demo", machine="", prompt="x", mode=mode, requester="phone::otto",
+                origin=ChatRef("phone", "c1"), locks=tuple(Want(Resource(want, "shop")) for want in wants),
+            )  # fmt: skip
+            session = sessions.create_session(
+                tx, task=task.id, machine="evo", agent="demo", base=self.base, isolation=Isolation.SEPARATE_LOGINS
+            )
+            session = sessions.update(tx, session.id, workspace="/work/here")
+            for state in (TaskState.PREPARING, TaskState.RUNNING):
+                tasks.move(tx, task.id, state, "", "airboss")
+            return tasks.task(tx, task.id), session
+
+        return await self.store.write(work)
+
+    async def move(self, task: Task, state: TaskState) -> None:
+        await self.store.write(lambda tx: tasks.move(tx, task.id, state, "", "airboss"))
+
+    async def edit(self, of: tuple[Task, Session], path: str) -> object:
+        task, session = of
+        return await self.guard.edit(session, task, Asked("1", "Edit", "{}", paths=(path,)))
+
+    async def snapshot(self, files: dict[str, str | bytes]) -> str:
+        """A commit on the base that changes these files, where the controller's mirror has it."""
+        git(self.work, "checkout", "--quiet", "--detach", self.base)
+        made = commit(self.work, files)
+        git(
+            self.work,
+            "push",
+            "--quiet",
+            "--force",
+            str(self.repository.mirror),
+            f"{made}:refs/heads/try-{made[:8]}",
+        )
+        return made
+
+    async def names(self, task: Task) -> list[str]:
+        def read(tx: Tx) -> list[str]:
+            hold = locks.of_task(tx, task.id)
+            return [] if hold is None else [lock.resource.name for lock in locks.of_hold(tx, hold.id)]
+
+        return await self.store.read(read)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """What is tested here is above the database; ``test_locks.py`` runs on both."""
+    with Store.open(f"sqlite:///{tmp_path / 'airboss.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def place(store: Store, tmp_path: Path) -> AsyncIterator[Place]:
+    work = make_work(tmp_path / "work", FILES)
+    bare = make_bare(tmp_path / "shop.git", FILES)
+    git(work, "push", "--quiet", "--force", str(bare), "HEAD:refs/heads/main")
+    repository = Repository("shop", str(bare), "main", tmp_path / "mirror.git")
+    service = LockService(store, SystemClock())
+    guard = LockGuard(store, service, lambda _: repository)
+    made = Place(store, guard, service, repository, work, await repository.fetch())
+    guard.wakes(made.woken.append)
+    yield made
+    await service.close()
+
+
+async def test_the_second_to_edit_a_file_is_told_who_holds_it(place: Place) -> None:
+    first, second = await place.task(), await place.task()
+    assert await place.edit(first, "/work/here/a.txt") == Allow()
+    assert await place.edit(first, "a.txt") == Allow()
+    refused = await place.edit(second, "a.txt")
+    assert isinstance(refused, Deny)
+    assert "a.txt is locked by t1" in refused.reason
+    assert await place.edit(second, "b.txt") == Allow()
+    refusals = await place.store.read(lambda tx: ledger.read(tx, kinds=(LocksRefused.KIND,), task="t2"))
+    assert [item.event.by for item in refusals if isinstance(item.event, LocksRefused)] == ["t1"]
+
+
+async def test_an_end_frees_the_files_and_a_later_task_may_edit_them(place: Place) -> None:
+    first, older = await place.task(), await place.task()
+    await place.edit(first, "a.txt")
+    await place.move(first[0], TaskState.FAILED)
+    newer = await place.task()
+    assert await place.edit(newer, "a.txt") == Allow()
+    assert isinstance(await place.edit(older, "b.txt"), Allow)
+    ends = await place.store.read(lambda tx: ledger.read(tx, kinds=(LocksReleased.KIND,)))
+    assert [item.event.end for item in ends if isinstance(item.event, LocksReleased)] == ["done"]
+
+
+async def test_what_another_changed_since_this_session_started_is_refused(place: Place) -> None:
+    first, second = await place.task(), await place.task()
+    await place.edit(first, "a.txt")
+    await place.move(first[0], TaskState.FAILED)
+    refused = await place.edit(second, "a.txt")
+    assert isinstance(refused, Deny)
+    assert "a.txt was changed by t1 after this task started" in refused.reason
+    assert "t1" in await place.guard.changed(second[1], second[0], await place.snapshot({"a.txt": "mine\n"}))
+
+
+async def test_one_path_of_a_group_locks_all_of_it(place: Place) -> None:
+    first, second = await place.task(), await place.task()
+    assert await place.edit(first, "src/api/x.py") == Allow()
+    assert sorted(await place.names(first[0])) == ["docs/api.md", "src/api/**", "src/api/x.py"]
+    assert isinstance(await place.edit(second, "docs/api.md"), Deny)
+
+
+async def test_the_snapshot_takes_what_a_shell_changed_all_or_nothing(place: Place) -> None:
+    first, second = await place.task(), await place.task()
+    await place.edit(first, "a.txt")
+    both = await place.snapshot({"a.txt": "mine\n", "b.txt": "mine\n"})
+    why = await place.guard.changed(second[1], second[0], both)
+    assert "a.txt is locked by t1" in why
+    assert await place.names(second[0]) == []
+    assert await place.guard.changed(second[1], second[0], await place.snapshot({"b.txt": "mine\n"})) == ""
+    assert await place.names(second[0]) == ["b.txt"]
+
+
+async def test_strange_names_are_locked_by_their_letters(place: Place) -> None:
+    strange = {"app/[id]/*.tsx": "x", "caf\u00e9.txt": "x", "new\nline": "x", "wei\\rd": "x"}
+    first, second = await place.task(), await place.task()
+    made = await place.snapshot({**strange})
+    assert await place.guard.changed(first[1], first[0], made) == ""
+    assert await place.guard.changed(second[1], second[0], made) != ""
+    assert await place.guard.changed(second[1], second[0], await place.snapshot({"app/i/x.tsx": "x"})) == ""
+
+
+async def test_declared_locks_are_waited_for_in_line(place: Place) -> None:
+    first, second = await place.task("src/**"), await place.task("src/api/x.py")
+    third, other = await place.task("src/**"), await place.task("docs/**")
+    assert await place.guard.claim(first[0]) == ""
+    assert "src/api/x.py is locked by t1" in await place.guard.claim(second[0])
+    assert "t1" in await place.guard.claim(third[0])
+    assert await place.guard.claim(other[0]) == ""
+    await place.move(first[0], TaskState.FAILED)
+    assert place.woken[-1] == "t2"
+    assert await place.guard.claim(second[0]) == ""
+    assert "locked by t2" in await place.guard.claim(third[0])
+    await place.move(second[0], TaskState.STOPPED)
+    assert await place.guard.claim(third[0]) == ""
+
+
+async def test_a_task_that_ends_in_line_leaves_it(place: Place) -> None:
+    first, second, third = await place.task("x"), await place.task("x"), await place.task("x")
+    for task, _ in (first, second, third):
+        await place.guard.claim(task)
+    await place.move(second[0], TaskState.STOPPED)
+    await place.move(first[0], TaskState.STOPPED)
+    assert await place.guard.claim(third[0]) == ""
+
+
+async def test_declared_mode_stops_every_other_path(place: Place) -> None:
+    declared = GROUPS.replace("[locks.groups]", '[locks]\nmode = "declared"\n[locks.groups]')
+    place.base = await place.snapshot({"airboss.toml": declared})
+    task, session = await place.task("a.txt")
+    assert await place.guard.claim(task) == ""
+    assert await place.edit((task, session), "a.txt") == Allow()
+    refused = await place.edit((task, session), "b.txt")
+    assert isinstance(refused, Deny) and "only a.txt" in refused.reason
+    assert "b.txt was not declared" in await place.guard.changed(
+        session, task, await place.snapshot({"b.txt": "x"})
+    )
+
+
+async def test_a_landing_is_written_under_its_locks_and_a_broken_one_stops_it(place: Place) -> None:
+    task, session = await place.task()
+    made = await place.snapshot({"a.txt": "mine\n"})
+    assert await place.guard.changed(session, task, made) == ""
+    under = await place.guard.landing(task, place.base, made)
+    await place.store.write(lambda tx: None, under=under)
+
+    def broken(tx: Tx) -> None:
+        hold = locks.of_task(tx, task.id)
+        assert hold is not None
+        book.release(tx, hold, HoldEnd.BROKEN, actor="phone::ada", reason="stuck")
+
+    await place.service.change(broken)
+    with pytest.raises(LeaseLost):
+        await place.store.write(lambda tx: None, under=under)
+    other = await place.task()
+    assert await place.edit(other, "a.txt") == Allow()
+    with pytest.raises(LocksWanted, match="locked by t2"):
+        await place.guard.landing(task, place.base, made)
+    await place.move(other[0], TaskState.FAILED)
+    await place.store.write(lambda tx: None, under=await place.guard.landing(task, place.base, made))
+
+
+async def test_the_keeper_renews_while_a_task_lives_and_lets_go_of_one_that_waits_too_long(place: Place) -> None:
+    running, held = await place.task(), await place.task()
+    await place.edit(running, "a.txt")
+    await place.edit(held, "b.txt")
+    for state in (TaskState.JUDGING, TaskState.HELD):
+        await place.move(held[0], state)
+    config = parse_fleet("[limits]\nkeep_locks_hours = 1\n", "fleet.toml")
+    await LockKeeper(place.store, place.service, lambda: config, SystemClock()).look()
+    assert await place.names(held[0]) == ["b.txt"]
+    config = parse_fleet("[limits]\nkeep_locks_hours = 0\n", "fleet.toml")
+    await LockKeeper(place.store, place.service, lambda: config, SystemClock()).look()
+    assert (await place.names(running[0]), await place.names(held[0])) == (["a.txt"], [])
+
+
+async def test_a_question_locks_nothing(place: Place) -> None:
+    task, session = await place.task(mode=TaskMode.ASK)
+    assert await place.edit((task, session), "a.txt") == Allow()
+    assert await place.names(task) == []
