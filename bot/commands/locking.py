@@ -20,6 +20,8 @@ from gates.locks.overlap import head_of
 from gates.locks.service import Waiter
 from gates.people import Right
 
+_NAMED = 2
+
 
 async def show_locks(context: Context, call: Call) -> Effect:
     """Who holds what and for how long, and who waits; a page of them."""
@@ -98,8 +100,8 @@ def _meant(tx: Tx, config: FleetConfig, given: str) -> list[tuple[Hold, list[Loc
 
 def _held_line(hold: Hold, some: list[Lock], now: int) -> Line:
     first = some[0] if some else None
-    what = str(first.resource.name) if first else "nothing yet"
-    more = f" and {len(some) - 1:,} more" if len(some) > 1 else ""
+    what = ", ".join(lock.resource.name for lock in some[:_NAMED]) or "nothing yet"
+    more = f" +{len(some) - _NAMED:,}" if len(some) > _NAMED else ""
     notes = []
     if first and first.mode is LockMode.SHARED:
         notes.append("shared")
@@ -107,7 +109,7 @@ def _held_line(hold: Hold, some: list[Lock], now: int) -> Line:
         notes.append("advisory")
     marks = f" ({', '.join(notes)})" if notes else ""
     since, left = words.duration(now - hold.since_us), words.duration(hold.expires_us - now)
-    return line(one_line(what, 40), f"{more}{marks} · ", one_line(hold.holder, 30), f" · {since} · {left} left")
+    return line(one_line(hold.holder, 30), " · ", one_line(what, 40), f"{more}{marks} · {since}, {left} left")
 
 
 def _waiting_line(waiter: Waiter, now: int) -> Line:
