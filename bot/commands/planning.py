@@ -45,6 +45,12 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     if request.job is None:
         return reply(call, _ask_job(request))
     asked = run_request(request.words)
+    if asked.locks or asked.shares:
+        raise Misused(
+            attempted="schedule a task with locks",
+            cause="a schedule cannot declare locks",
+            hint="Leave lock= out: its task locks what it changes.",
+        )
     verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
     question = choose.missing(config, verb, asked, context.control.machines())
     if question is not None:
