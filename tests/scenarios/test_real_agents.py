@@ -161,18 +161,12 @@ def test_a_denied_edit_is_not_made_and_every_call_is_counted_once(pilot: Pilot) 
 
 
 def test_an_edit_of_what_another_holds_is_refused_with_the_holders_name(pilot: Pilot) -> None:
-    name = f"held-{pilot.name}.txt"
-    holder = tuple(f"lock acquire path:shop:{name} --holder anna --ttl 600".split())
-    command = [sys.executable, "-m", "bot.cli", "--home", str(pilot.house.home), *holder]
-    subprocess.run(command, check=True, capture_output=True)
+    name, work = f"held-{pilot.name}.txt", f"echo GOOD beside anna by {pilot.name} > work.txt"
+    words = f"--home {pilot.house.home} lock acquire path:shop:{name} --holder anna --ttl 600"
+    subprocess.run([sys.executable, "-m", "bot.cli", *words.split()], check=True, capture_output=True)
 
     def script(asking: Asking) -> Said:
-        steps = [
-            lambda: pilot.write(asking, name),
-            lambda: pilot.shell(f"echo GOOD beside anna by {pilot.name} > work.txt"),
-            lambda: say("done"),
-        ]
-        return steps[min(asking.step, 2)]()
+        return (pilot.write(asking, name), pilot.shell(work), say("done"))[min(asking.step, 2)]
 
     pilot.model.script(script, when="hotel")
     answer = pilot.begin("hotel")
