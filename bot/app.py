@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from bot.health import ControllerHealth, Serving, StoreWatch, Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.home_lock import only_one
+from bot.leading import TTL_US, lead
 from bot.local.control import ControlServer
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
@@ -33,13 +35,14 @@ from bot.registry import Context, Registry
 from bot.reload import LiveConfig, LiveSecrets
 from bot.retention import Retention
 from bot.schedules.beats import Beats
+from bot.standing import Standing
 from bot.telling import news
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import FleetConfig, Secrets
-from fleet.errors import Misconfigured, StoreUnavailable, Unavailable
+from fleet.errors import Misconfigured, StoreUnavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.services import Services
@@ -60,12 +63,12 @@ from gates.leaks.search import Leaks
 from gates.locks.guard import LockGuard
 from gates.locks.keeping import LockKeeper
 from gates.locks.service import LockService
+from gates.people import Right
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
 
 _log = logging.getLogger(__name__)
 
-_TTL_US: Final = 15_000_000
 _RENEW_S: Final = 4.0
 _STRANGER_SECONDS: Final = 600.0
 
@@ -106,7 +109,9 @@ class App:
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = MachineWatch(config, base.executors, services.clock)
-            control = _Control(dispatcher, watch, base.repository, health, Leaks(store, base.env, home))
+            standing = Standing(store, config, base.executors, base.repository, home)
+            more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
+            control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing)
             registry = Registry(every_command())
             core = ChatCore(
                 Context(store, config, registry, control, home, base.locks, wall_clock()),
@@ -118,13 +123,11 @@ class App:
             console, notifier = ConsoleAdapter(), Notifier(outbox, config, supervisor, files=home / "files")
             adapters: list[Adapter] = [console]
             slack = slack_chat.from_secrets(base.env, home, registry)
-            if slack is not None:
-                core.fetches(slack.name, slack.fetch)
-                adapters.append(slack)
             telegram = telegram_chat.from_secrets(base.env, home, registry)
-            if telegram is not None:
-                core.fetches(telegram.name, telegram.fetch)
-                adapters.append(telegram)
+            for made in (slack, telegram):
+                if made is not None:
+                    core.fetches(made.name, made.fetch)
+                    adapters.append(made)
             deliverer = Deliverer(outbox, adapters, supervisor)
             live = LiveStatus(outbox, config, control, services.clock)
 
@@ -139,18 +142,19 @@ class App:
             stack.push_async_callback(notifier.close)
             await core.start()
             stack.push_async_callback(core.close)
-            server = ControlServer(home, core, console, notifier, deliverer)
+            server = ControlServer(home, core, console, notifier, deliverer, reset=standing.reset)
             await server.start()
+            control.more.append(lambda: server.trouble)
             stack.push_async_callback(server.close)
-            reloads = _Reloads(config, services, base.executors, dispatcher)
             components: dict[str, Work] = {
                 **_timed(core.context, outbox, admins),
                 "machines": watch.run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
+                "traces": standing.run,
                 "status": live.run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files").run,
-                "fleet.toml": lambda: config.watch(reloads.changed),
+                "fleet.toml": _Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
             }
             for name, work in components.items():
@@ -159,9 +163,9 @@ class App:
                 if chat is not None:
                     supervisor.run(f"{chat.name} connection", chat.keep_up)
                     supervisor.run(chat.name, chat.running, OnDeath.FATAL)
-            dispatch = supervisor.run("dispatcher", dispatcher.run, OnDeath.FATAL)
-            stack.push_async_callback(dispatch.end)
-            off = [chat.OFF for chat, made in ((telegram_chat, telegram), (slack_chat, slack)) if made is None]
+            dispatching = partial(standing.while_good, dispatcher.run)
+            stack.push_async_callback(supervisor.run("dispatcher", dispatching, OnDeath.FATAL).end)
+            off = [chat.OFF for chat, own in ((telegram_chat, telegram), (slack_chat, slack)) if own is None]
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
 
 
@@ -237,7 +241,7 @@ class _Base:
         leads."""
 
         def work(tx: Tx) -> None:
-            leases.renew(tx, self.lease, _TTL_US)
+            leases.renew(tx, self.lease, TTL_US)
             away.report(outbox.open(tx))
 
         while True:
@@ -312,7 +316,7 @@ async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, 
     url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
     place = f"{socket.gethostname()}:{home}"
-    lease = await _lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
+    lease = await lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     return store.under(lease.fence), lease, env
 
@@ -326,6 +330,8 @@ class _Control:
     repositories: Callable[[str], Repository]
     health: ControllerHealth
     leaks: Leaks
+    more: list[Callable[[], str]]
+    standing: Standing
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
@@ -335,10 +341,15 @@ class _Control:
         return self.watch.seen
 
     def troubles(self) -> Troubles:
-        return self.health.troubles()
+        troubles = self.health.troubles()
+        more = tuple(filter(None, (trouble() for trouble in self.more)))
+        return Troubles(troubles.store, (*more, *troubles.others)) if more else troubles
 
     def serving(self) -> Serving:
         return self.since
+
+    async def demand(self, right: Right, attempted: str) -> None:
+        await self.standing.demand(right, attempted)
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         patch = await self.repositories(repo).diff(base, commit, limit)
@@ -353,34 +364,20 @@ class _Reloads:
     services: Services
     executors: Executors
     dispatcher: Dispatcher
+    standing: Standing
+    open_console: Callable[[], None]
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self.config.watch(self.changed)
 
     async def changed(self) -> None:
         self.executors.reconfigure(self.config())
+        self.open_console()
+        if self.standing.behind:
+            return  # a store that was restored gets no entry before its reset
         sha256 = self.config.sha256
         await self.services.store.write(
             lambda tx: ledger.append(tx, ConfigReloaded(sha256), actor=AIRBOSS, source=Source.CONTROLLER)
         )
         self.dispatcher.wake()
-
-
-async def _lead(store: Store, place: str, holder: str) -> Lease:
-    """Leadership over the store. An earlier controller of this home is dead, since we hold the home's lock. For any
-    other holder, waits until its lease has expired."""
-
-    def work(tx: Tx) -> Lease | None:
-        held = leases.look(tx, leases.LEADERSHIP)
-        if held is not None and held.holder.startswith(f"{place}:"):
-            return leases.seize(tx, leases.LEADERSHIP, holder, _TTL_US)
-        return leases.acquire(tx, leases.LEADERSHIP, holder, _TTL_US)
-
-    for _ in range(_TTL_US // 1_000_000 + 5):
-        lease = await store.write(work)
-        if lease is not None:
-            return lease
-        await asyncio.sleep(1)
-    raise Unavailable(
-        attempted="lead this fleet",
-        on=store.url,
-        cause="another controller holds the store and keeps renewing its lease",
-        hint="Stop that controller first.",
-    )

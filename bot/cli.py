@@ -9,13 +9,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bot.local.options import home_of, home_path, print_json
+from bot.local.talking import add_keeping, add_talking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 UNAVAILABLE = 3
-_KEY = "a message with the key of an earlier one is the same message: it is handled once"
 _STARTS = "systemctl start airboss, or airboss serve in another terminal"
 
 Run = Callable[[argparse.Namespace], int]
@@ -73,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("serve", help="run the controller")
     add.set_defaults(run=_serve)
-    _talk(commands)
+    add_talking(commands)
     add = commands.add_parser("demo", help="run one task from chat to receipt in a temporary directory")
     add.add_argument(
         "--agent", default="demo", choices=("demo", "claude", "codex"), help="which agent does the work"
@@ -109,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_doctor)
     _admin(commands)
+    add_keeping(commands)
 
     _locks(commands)
     add = commands.add_parser("schedules", help="schedules, their next times and last results")
@@ -125,31 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("task", metavar="TASK")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_receipt)
-    add = commands.add_parser("version", help="this version")
-    add.set_defaults(run=_version)
+    commands.add_parser("version", help="this version").set_defaults(run=_version)
     return parser
-
-
-def _talk(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    add = commands.add_parser("chat", help="talk to the fleet on this terminal")
-    add.add_argument("--say", metavar="TEXT", help="send one message, print the answer, exit")
-    add.add_argument(
-        "--wait", action="store_true", help="with --say: wait until the task ends and exit with its status"
-    )
-    add.add_argument("--json", action="store_true", help="with --say: print the answer's data instead of cards")
-    add.add_argument("--key", default="", help=_KEY)
-    add.add_argument("--embedded", action="store_true", help="run a controller for as long as this chat is open")
-    add.set_defaults(run=_chat)
-    add = commands.add_parser("run", help="ask an agent for a change")
-    add.add_argument("words", nargs="+", metavar="WORDS", help="what it should do")
-    add.add_argument("--repo", default="", help="the repository (default: the only one)")
-    add.add_argument("--on", default="", metavar="MACHINE", help="the machine (default: any that fits)")
-    add.add_argument("--agent", default="", help="the agent (default: the repository's)")
-    add.add_argument("--wait", action="store_true", help="wait until the task ends and exit with its status")
-    add.add_argument("--key", default="", help=_KEY)
-    add.set_defaults(run=_run)
-    add = commands.add_parser("status", help="the fleet on one screen")
-    add.set_defaults(run=_status)
 
 
 def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -185,6 +165,9 @@ def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
     add.add_argument("--id", action="append", required=True, metavar="PLATFORM:WORKSPACE:USER", dest="ids")
     add.set_defaults(run=_admin_command("add_person"))
+    add = verbs.add_parser("revoke", help="end all rights of an id: the phone was lost")
+    add.add_argument("id", metavar="PLATFORM:WORKSPACE:USER")
+    add.set_defaults(run=_admin_command("revoke_person"))
 
 
 def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -219,7 +202,7 @@ def _lock_command(name: str) -> Run:
         from bot.local import lock_cli
 
         command: Callable[[argparse.Namespace, Path], int] = getattr(lock_cli, name)
-        return command(options, _home_path(options))
+        return command(options, home_path(options))
 
     return run
 
@@ -227,9 +210,11 @@ def _lock_command(name: str) -> Run:
 def _admin_command(name: str) -> Run:
     def run(options: argparse.Namespace) -> int:
         from bot.local import admin
+        from bot.local.owner import as_owner
 
+        as_owner(home_path(options))
         command: Callable[[argparse.Namespace, Path], int] = getattr(admin, name)
-        return command(options, _home_path(options))
+        return command(options, home_path(options))
 
     return run
 
@@ -237,60 +222,7 @@ def _admin_command(name: str) -> Run:
 def _machine_setup(options: argparse.Namespace) -> int:
     from bot.local.machine_setup import setup_machine
 
-    return setup_machine(options, _home_path(options))
-
-
-def _home(options: argparse.Namespace) -> str:
-    """As ``fleet.config.airboss_home``, which a quick command does not load."""
-    chosen = options.home or os.environ.get("AIRBOSS_HOME") or "~/.airboss-home"
-    return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111 - pathlib costs its import
-
-
-def _home_path(options: argparse.Namespace) -> Path:
-    from fleet.config.home import airboss_home
-
-    return airboss_home(options.home)
-
-
-def _chat(options: argparse.Namespace) -> int:
-    home = _home(options)
-    if options.say is None and (options.wait or options.json or options.key):
-        sys.stderr.write("airboss chat: --wait, --json and --key require --say TEXT\n")
-        return 2
-    if not options.embedded:
-        return _converse(options, home)
-    from bot.local.serving import embedded
-
-    return embedded(_home_path(options), lambda: _converse(options, home))
-
-
-def _converse(options: argparse.Namespace, home: str) -> int:
-    if options.say is None:
-        from bot.local.terminal import chat
-
-        return chat(home)
-    from bot.local import client
-
-    do = "call" if options.json else "say"
-    last = client.ask(home, do, key=options.key, text=options.say, wait=options.wait, quiet=options.json)
-    if options.json:
-        _print_json({"task": last.get("task"), "status": last["end"], "data": last.get("data")})
-    return int(last["end"])
-
-
-def _run(options: argparse.Namespace) -> int:
-    from bot.local import client
-
-    given = {"repo": options.repo, "on": options.on, "agent": options.agent}
-    chosen = "".join(f"{name}={value} " for name, value in given.items() if value)
-    text = f"/run {chosen}-- {' '.join(options.words)}"
-    return int(client.ask(_home(options), "say", key=options.key, text=text, wait=options.wait)["end"])
-
-
-def _status(options: argparse.Namespace) -> int:
-    from bot.local import client
-
-    return int(client.ask(_home(options), "say", text="/status")["end"])
+    return setup_machine(options, home_path(options))
 
 
 def _schedules(options: argparse.Namespace) -> int:
@@ -312,27 +244,23 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
     from bot.local import client
 
     try:
-        last = client.ask(_home(options), "call", text=text, quiet=options.json)
+        last = client.ask(home_of(options), "call", text=text, quiet=options.json)
     except client.NotServed:
         from bot.local import admin
+        from bot.local.owner import as_owner
 
+        as_owner(home_path(options))
         read: Callable[[argparse.Namespace, Path], int] = getattr(admin, offline)
-        return read(options, _home_path(options))
+        return read(options, home_path(options))
     if options.json and not last["end"]:
-        _print_json(last.get("data"))
+        print_json(last.get("data"))
     return int(last["end"])
-
-
-def _print_json(data: Any) -> None:
-    import json
-
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def _serve(options: argparse.Namespace) -> int:
     from bot.local.serving import serve
 
-    return serve(_home_path(options))
+    return serve(home_path(options))
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -347,8 +275,8 @@ def _gate_try(options: argparse.Namespace) -> int:
 
     from bot.local.gate_try import gate_try
 
-    home = _home_path(options)
-    at = home if (home / "fleet.toml").exists() else None
+    home = home_path(options)
+    at = home if os.access(home / "fleet.toml", os.R_OK) else None
     return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
 
 
@@ -361,7 +289,7 @@ def _verify(options: argparse.Namespace) -> int:
     return asyncio.run(
         verify(
             Path(options.receipt),
-            home=_home_path(options),
+            home=home_path(options),
             allowed_signers=Path(options.allowed_signers) if options.allowed_signers else None,
             key=options.key,
             repo=Path(options.repo) if options.repo else None,
@@ -381,8 +309,10 @@ def _slack_manifest(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     from bot.local.admin import doctor
+    from bot.local.owner import as_owner
 
-    return doctor(options, _home_path(options))
+    as_owner(home_path(options))
+    return doctor(options, home_path(options))
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -39,6 +39,9 @@ class FleetControl(Protocol):
     def serving(self) -> Serving:
         """Which controller this is, and since when it runs."""
 
+    async def demand(self, right: Right, attempted: str) -> None:
+        """Raises ``Refused`` while nothing that takes this right may happen."""
+
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes, its secrets masked."""
 

@@ -58,6 +58,12 @@ def replace_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     _replace(path, data, mode, durable=True)
 
 
+def move(path: Path, target: Path) -> None:
+    """Renames a file or a directory, within one file system."""
+    fault(Point.FILE_WRITE)
+    path.rename(target)
+
+
 def lock_file(path: Path) -> int:
     """A descriptor of a file to lock, which is made if it is missing."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

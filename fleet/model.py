@@ -214,6 +214,11 @@ class Session:
     started_us: int
     ended_us: int  # 0 while it is open
     seen_us: int  # last evidence that its process was alive; 0: none yet
+    mark: str = ""  # 64 random bits, made with its row; empty for a session of an old version
+
+    def outside(self, instance: str) -> str:
+        """Its name on machines and in commits, where another store may know a session of the same id."""
+        return "-".join(part for part in (instance, self.id, self.mark) if part)
 
 
 @dataclass(frozen=True, slots=True)

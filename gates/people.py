@@ -1,8 +1,8 @@
 """Who may do what: three roles, a right for each kind of command, and "no" to everything not listed here.
 
 A person is a platform's own user id (``fleet.model.PersonId``), never a display name or a channel, so renaming
-oneself gains nothing. Anyone who may open the control socket (mode 0600, peer uid checked by the server) owns this
-controller, and is therefore its admin.
+oneself gains nothing. On the console it is ``console:HOST:LOGIN``, by the kernel's word for who opened the control
+socket. While no such person of this machine is listed, the controller's own login is admin.
 """
 
 from __future__ import annotations
@@ -84,9 +84,20 @@ class NamesPeople(Protocol):
         """Everyone whom the operator listed."""
 
 
+def console_person(login: str) -> PersonId:
+    """The id of a login of this machine, on this controller's console."""
+    return PersonId(CONSOLE, socket.gethostname(), login)
+
+
 def console_owner() -> PersonId:
-    """The id of this controller's owner, on its own console."""
-    return PersonId(CONSOLE, socket.gethostname(), pwd.getpwuid(os.getuid()).pw_name)
+    """The id of the login that runs this controller."""
+    return console_person(pwd.getpwuid(os.getuid()).pw_name)
+
+
+def owner_is_admin(config: NamesPeople) -> bool:
+    """Whether the controller's own login is an admin: while no console person of this machine is listed."""
+    here = f"{CONSOLE}:{socket.gethostname()}:"
+    return not any(id_.startswith(here) for entry in config.people for id_ in entry.ids)
 
 
 def who(config: NamesPeople, person: PersonId) -> Person | None:
@@ -95,7 +106,7 @@ def who(config: NamesPeople, person: PersonId) -> Person | None:
     for entry in config.people:
         if wanted in entry.ids:
             return Person(entry.name, Role(entry.role))
-    if person == console_owner():
+    if person == console_owner() and owner_is_admin(config):
         return Person(person.user, Role.ADMIN)
     return None
 

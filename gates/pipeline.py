@@ -142,7 +142,7 @@ class Pipeline:
         asks = ask_rules(agent.driver, agent.ask)
         rules = permissions.PermissionRules(asks, (*repo.deny_edits, *agent.deny_edits))
         ruling = permissions.rule(asked, session.workspace, rules)
-        if isinstance(ruling, AskPerson) and not asked.questions and self._grants.cover(session, asked):
+        if isinstance(ruling, AskPerson) and not asked.questions and self._grants.cover(session, asked, config):
             return Allow()
         return ruling
 

@@ -30,6 +30,7 @@ from fleet.store import tasks
 from fleet.store.core import Store
 from fleet.supervise import Supervisor
 from gates.locks.service import LockService
+from gates.people import Right
 
 FLEET = """
 isolation = "unsafe-same-user"
@@ -80,6 +81,9 @@ class PlayedFleet:
 
     def serving(self) -> Serving:
         return Serving("0.1.0", 1_764_338_400_000_000)
+
+    async def demand(self, right: Right, attempted: str) -> None:
+        """Everything may happen."""
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         if repo != "shop":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bot import words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
@@ -9,12 +11,16 @@ from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
+from bot.revoking import revoked, unlist, without_admin
 from bot.telemetry_view import look, machine_line, session_lines, status_card
 from bot.telling import sounds
 from bot.telling.live import STATUS_KEY
 from bot.telling.notify import folded
 from bot.telling.progress import Progress
 from fleet.agent_events import TurnOutcome
+from fleet.config import load_fleet
+from fleet.config.home import FLEET_FILE
+from fleet.errors import Misused
 from fleet.model import ENDS, Session, Task, Turn
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
@@ -157,6 +163,22 @@ async def people(context: Context, call: Call) -> Effect:
     return reply(call, card)
 
 
+async def revoke(context: Context, call: Call) -> Effect:
+    """Ends every right of an id."""
+    given = call.args.split()
+    if len(given) != 1:
+        raise Misused(attempted="do /revoke", cause="it takes one id", hint="/people shows them all.")
+    name = await asyncio.to_thread(unlist, context.home, given[0])
+    last = without_admin(load_fleet(context.home / FLEET_FILE))
+
+    def effect(posts: Posts) -> None:
+        revoked(posts.tx, given[0], name, call.actor)
+        lines = (line("Its rights, buttons and drafts ended."), *((line(last),) if last else ()))
+        posts.post(call.message.chat, Card(line(f"{name}: {given[0]} revoked"), lines))
+
+    return effect
+
+
 COMMANDS = (
     Command(
         "status", "fleet", "the fleet on one screen", "", Right.SEE, status, Group.LOOK, aliases=("fleet", "st")
@@ -184,4 +206,5 @@ COMMANDS = (
     Command("gates", "results", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.LOOK),
     Command("machines", "load", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
     Command("people", "roles", "who may do what", "", Right.SEE, people, Group.LOOK),
+    Command("revoke", "an id", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),
 )

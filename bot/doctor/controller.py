@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -18,6 +19,7 @@ from fleet.config import FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import Misused
 from fleet.model import Isolation
+from gates.people import console_person, owner_is_admin
 
 DISK_FLOOR = 1 << 30  # bytes
 GIT_NEEDED = (2, 38)  # the first version with `merge-tree --write-tree`
@@ -80,6 +82,8 @@ def _modes(config: FleetConfig, home: Path) -> Iterator[Finding]:
             continue
         wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
         mode = stat.S_IMODE(found.st_mode)
+        if path == home and config.console.group:
+            mode &= ~0o010  # the console's group passes through, and reads nothing
         if found.st_uid != os.geteuid():
             yield Finding(
                 Severity.BAD, _SUBJECT, f"{path} belongs to another login", f"chown {os.geteuid()} {path}"
@@ -146,6 +150,12 @@ def _fleet(config: FleetConfig) -> Iterator[Finding]:
             "unsafe-same-user: agents can reach all the controller can; every card, verdict and receipt says so",
             "give the controller, agents and gates separate logins (docs/configuration.md)",
         )
+    if owner_is_admin(config):
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        what = f"no person of this machine's console is listed, so the login {me} is an admin there"
+        remedy = f"airboss people add NAME --role admin --id {console_person('LOGIN')}"
+        level = Severity.OK if config.isolation is Isolation.UNSAFE_SAME_USER else Severity.WARN
+        yield Finding(level, "console", what, remedy)
     if not any(machine.runs_gates(config.isolation) for machine in config.machines.values()):
         yield Finding(
             Severity.BAD,

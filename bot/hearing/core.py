@@ -372,6 +372,7 @@ class ChatCore:
                 hint=f"Did you mean /{close}?" if close else "/help shows them all.",
             )
         demand_right(person, command.right, registry.write(message.adapter, command.verb))
+        await self._context.control.demand(command.right, f"do /{command.verb}")
         if any(file.source for file in message.files):
             fault(Point.CHAT_CALL)
             message = await self._fetch[message.adapter](message)

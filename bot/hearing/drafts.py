@@ -66,6 +66,13 @@ def drop(tx: Tx, chat: ChatRef, person: PersonId) -> bool:
     return found is not None
 
 
+def drop_all(tx: Tx, person: PersonId) -> None:
+    """Forgets every draft of a person, in all chats."""
+    for key in settings.beginning(tx, "draft:"):
+        if json.loads(key.removeprefix("draft:"))[-1] == str(person):
+            settings.put(tx, key, "")
+
+
 def _found(tx: Tx, chat: ChatRef, person: PersonId) -> tuple[str, Draft] | None:
     """The draft and its key: kept for this thread, or for the chat if this is the thread under its question."""
     draft = _read(tx, key := _key(chat, person))

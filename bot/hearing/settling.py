@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from bot.cards import Card
@@ -34,6 +35,7 @@ def carried_out(tx: Tx, outbox: Outbox, rows: Rows, effect: Effect, result: Resu
     )
     for row in rows:
         inbox.done(tx, row.id, final.to_json())
+    _answered(tx, outbox, rows, posts.numbers)
     posts.leave_at_once(rows[0].adapter)
     return final
 
@@ -66,6 +68,7 @@ def explained(tx: Tx, outbox: Outbox, rows: Rows, chat: ChatRef, card: Card, *, 
     """An error, which is shown to the sender. ``bug``: the internal error; empty for other errors."""
     posts = outbox.open(tx)
     posts.post(chat, card)
+    _answered(tx, outbox, rows, posts.numbers)
     result = Result(status=status, posted=posts.numbers)
     for row in rows:
         if bug:
@@ -73,3 +76,8 @@ def explained(tx: Tx, outbox: Outbox, rows: Rows, chat: ChatRef, card: Card, *, 
         else:
             inbox.done(tx, row.id, result.to_json())
     return result
+
+
+def _answered(tx: Tx, outbox: Outbox, rows: Rows, numbers: Sequence[int]) -> None:
+    for row in rows:
+        tx.after_commit(partial(outbox.answered, row.adapter, row.update_id, numbers))

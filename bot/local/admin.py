@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bot.local.owner import caller
+from bot.revoking import revoked, unlist, without_admin
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets, edit_fleet, load_fleet
 from fleet.config.home import FLEET_FILE
@@ -129,6 +131,19 @@ def add_person(options: argparse.Namespace, home: Path) -> int:
     with edit_fleet(home / FLEET_FILE) as editor:
         editor.add_person(options.name, options.role, options.ids)
     _out(f"{options.name} is {options.role} in {home / FLEET_FILE}. A running controller loads it automatically.")
+    return 0
+
+
+def revoke_person(options: argparse.Namespace, home: Path) -> int:
+    """Ends every right of an id, with or without a running controller."""
+    name = unlist(home, options.id)
+    if (home / "airboss.db").exists() or Secrets.load(home).get("AIRBOSS_STORE"):
+        with _open(home) as store:
+            actor = str(caller())
+            asyncio.run(store.write(lambda tx: revoked(tx, options.id, name, actor)))
+    _out(f"{options.id} ({name}) has no rights any more. A running controller knows it within seconds.")
+    if last := without_admin(load_fleet(home / FLEET_FILE)):
+        _out(last)
     return 0
 
 

@@ -6,6 +6,7 @@ needs a socket and nothing else.
 
 - ``say`` (``text``; ``wait``: until the task ends; ``quiet``: no cards; ``id``: a key that makes repeats harmless)
 - ``press`` (``number``), else like ``say``
+- ``reset`` (``reason``): lets a store that was restored go on
 - ``follow``: every card from now on, until the client disconnects
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
@@ -30,45 +31,46 @@ from typing import Any
 
 from bot import words
 from bot.cards import Card
-from bot.chats.console.adapter import MAIN, ConsoleAdapter
+from bot.chats.console.adapter import ConsoleAdapter
 from bot.explain import explain
+from bot.hearing import drafts
 from bot.hearing.core import ChatCore
 from bot.local import locking
-from bot.local.client import SOCKET
+from bot.local.listening import Listening
 from bot.local.wire import (
-    LINE_LIMIT,
     Peer,
     gone,
     malformed,
     number_of,
-    peer_uid,
     read_line,
     read_request,
-    somebody_answers,
 )
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
-from bot.parse import Spoken, parse
+from bot.parse import Reply, Spoken, parse
 from bot.registry import Result
-from bot.telling import news
+from bot.telling import news, waiting
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
-from fleet.errors import AirbossError, Misused, StoreUnavailable, Unavailable
+from fleet.errors import AirbossError, Misused, Refused, StoreUnavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
-from fleet.model import ENDS, STATUS_OF_STATE, Task, TaskState, status_of
+from fleet.model import ENDS, STATUS_OF_STATE, ChatRef, PersonId, Task, TaskState, status_of
 from fleet.store import approvals, tasks
 from fleet.store.chat import outbox
 from fleet.store.core import Tx
 from fleet.supervise import OwnedTasks, alongside, first, retry_while_store_is_away
 from fleet.untrusted import clean
-from gates.people import console_owner
+from gates.people import Right, console_owner, demand, who
 
 log = logging.getLogger(__name__)
 
+Reset = Callable[[str, str], Awaitable[int]]
+"""Lets a store that was restored go on: who says so, and why; answers how many things were lost."""
+
 
 class ControlServer:
-    """Answers on the socket until closed. ``owner`` is the only uid that may use it, by default our own."""
+    """Answers on the socket until closed: whom ``fleet.toml`` lists, as the login that the kernel names."""
 
     def __init__(
         self,
@@ -78,48 +80,38 @@ class ControlServer:
         notifier: Notifier,
         deliverer: Deliverer,
         *,
-        owner: int | None = None,
+        reset: Reset | None = None,
     ) -> None:
-        self.path = home / SOCKET
+        self._listening = Listening(home)
         self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
         self._store, self._locks = core.context.store, core.context.locks
-        self._owner = os.getuid() if owner is None else owner
-        self._clock = SystemClock()
-        self._server: asyncio.Server | None = None
+        self._clock, self._reset_ledger = SystemClock(), reset
         self._clients = OwnedTasks()
         self._waiters: set[asyncio.Event] = set()
         self._store.observe(self._observe)
+        core.outbox.answers_to(console.name, console.answered)
+
+    @property
+    def path(self) -> Path:
+        """Where the socket is."""
+        return self._listening.path
+
+    @property
+    def trouble(self) -> str:
+        """Why the group that fleet.toml names cannot open the socket; empty when it can."""
+        return self._listening.trouble
 
     async def start(self) -> None:
-        """Raises ``Unavailable`` when another controller answers here; the socket of a dead one is replaced."""
-        if self.path.exists():
-            if somebody_answers(self.path):
-                raise Unavailable(
-                    attempted="open the control socket",
-                    on=str(self.path),
-                    cause="another controller is using it",
-                    hint="Use it (airboss chat), or stop it first.",
-                )
-            self.path.unlink()
-        old = os.umask(0o177)
-        try:
-            self._server = await asyncio.start_unix_server(self._accept, str(self.path), limit=LINE_LIMIT)
-        except OSError as error:
-            raise Misused(
-                attempted="open the control socket",
-                on=str(self.path),
-                cause=str(error),
-                hint="A socket's path is limited to about 100 characters: choose a shorter AIRBOSS_HOME.",
-            ) from error
-        finally:
-            os.umask(old)
-        self.path.chmod(0o600)
+        """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
+        await self._listening.start(self._accept, self._core.context.config().console.group)
+
+    def open(self) -> None:
+        """Opens the socket to the group that fleet.toml names now, and to no other."""
+        self._listening.open_to(self._core.context.config().console.group)
 
     async def close(self) -> None:
-        """Closes the socket and disconnects every client."""
-        if self._server is not None:
-            self._server.close()
-            self.path.unlink(missing_ok=True)
+        """Takes no further clients, and lets every client go."""
+        self._listening.close()
         await self._clients.end()
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
@@ -138,9 +130,6 @@ class ControlServer:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(writer)
         try:
-            if peer_uid(writer.get_extra_info("socket")) != self._owner:
-                await peer.end(2, error="only the owner of this socket may use it")
-                return
             while line := await read_line(reader):
                 await self._serve(line, reader, peer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -161,9 +150,13 @@ class ControlServer:
             "status": self._status,
             "follow": self._follow,
             "lock": self._lock,
+            "reset": self._reset,
         }
         try:
             request = read_request(line)
+            if not self._known(peer) and (request.get("do") != "status" or peer.person != console_owner()):
+                await peer.end(Refused.status, error=_stranger(peer.person))
+                return
             verb = verbs.get(str(request.get("do")))
             if verb is None:
                 raise malformed(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
@@ -172,29 +165,37 @@ class ControlServer:
             explanation = explain(error)
             await peer.end(explanation.status, error=explanation.text())
 
+    def _known(self, peer: Peer) -> bool:
+        """Asked anew for each request and each card: rights may end in the middle of a conversation."""
+        return who(self._core.context.config(), peer.person) is not None
+
     # --- verbs ------------------------------------------------------------------------------------------
 
     async def _say(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
         text, key = str(request.get("text", "")), str(request.get("id") or uuid.uuid4().hex)[:100]
+        text = await self._meant(text, peer)
         message = Message(
             adapter=self._console.name,
             update_id=key,
-            sender=console_owner(),
-            chat=MAIN,
+            sender=peer.person,
+            chat=peer.chat,
             text=text,
-            pressed=await self._pressed(request, key) if request["do"] == "press" else "",
+            pressed=await self._pressed(request, key, peer) if request["do"] == "press" else "",
         )
         quiet, colour, wait = (
             request.get("quiet") is True,
             request.get("colour") is True,
             request.get("wait") is True,
         )
+        # The terminal that shows the answer: one that follows, this connection, or all of this person's.
+        terminal = str(request.get("terminal") or ("" if quiet else key))[:100]
+        self._console.asks(key, terminal)
         asks_status = self._asks_status(text)
         away = self._core.context.control.troubles().store
         if asks_status and away:
             await self._status_without_store(peer, away)
             return
-        with self._console.follow() as cards:
+        with self._console.follow(peer.chat, key) as cards:
             try:
                 result = await self._core.call(message)
             except StoreUnavailable as error:
@@ -211,9 +212,12 @@ class ControlServer:
                     shown.add(card.id)
                     await peer.out(self._console.text(card, colour=colour))
 
+            if terminal not in ("", key):
+                missing.clear()
+                await self._deliverer.drained(peer.chat)
             if result.repeated:
                 missing.clear()
-                for earlier in await self._earlier(result, wait=wait):
+                for earlier in await self._earlier(peer.chat, result, wait=wait):
                     await show(earlier)
             while missing:
                 await show(await cards.get())
@@ -230,10 +234,17 @@ class ControlServer:
         data = result.data if request["do"] == "call" else None
         await peer.end(status, task=result.task, data=data, repeated=result.repeated)
 
-    async def _pressed(self, request: dict[str, Any], key: str) -> str:
+    async def _meant(self, text: str, peer: Peer) -> str:
+        """Words without a command answer the one question that waits here: a terminal has no replies."""
+        if not isinstance(parse(text, self._core.context.registry.names), Reply):
+            return text
+        asked = await self._store.read(lambda tx: _question(tx, peer))
+        return f"/approve {asked} {text}" if asked else text
+
+    async def _pressed(self, request: dict[str, Any], key: str, peer: Peer) -> str:
         """The token of the button that is pressed; empty when this press was received before."""
         token = self._console.token(number_of(request.get("number")))
-        if not token and await self._core.result_of(self._console.name, MAIN.chat, key) is None:
+        if not token and await self._core.result_of(self._console.name, peer.chat.chat, key) is None:
             raise Misused(
                 attempted=f"press button {str(request.get('number'))[:20]}",
                 cause="no card has shown it since this controller started",
@@ -241,14 +252,14 @@ class ControlServer:
             )
         return token
 
-    async def _earlier(self, result: Result, *, wait: bool) -> list[Outgoing]:
+    async def _earlier(self, chat: ChatRef, result: Result, *, wait: bool) -> list[Outgoing]:
         """What was said when the message came before; ``wait``: also what its task said since."""
-        await self._deliverer.drained(MAIN)
+        await self._deliverer.drained(chat)
         task = result.task if wait else ""
-        rows = await self._store.read(lambda tx: outbox.said(tx, MAIN, result.posted, task))
+        rows = await self._store.read(lambda tx: outbox.said(tx, chat, result.posted, task))
         return [
             Outgoing(
-                row.id, MAIN, Card.from_json(row.card_json), "", ping=False, again=False, task=row.task, key=""
+                row.id, chat, Card.from_json(row.card_json), "", ping=False, again=False, task=row.task, key=""
             )
             for row in rows
         ]
@@ -302,6 +313,8 @@ class ControlServer:
         await peer.end(0, **who, pid=os.getpid(), troubles=list(control.troubles().lines))
 
     async def _lock(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
+        right = Right.SEE if request.get("op") == "list" else Right.RUN
+        demand(who(self._core.context.config(), peer.person), right, attempted="use locks")
         async with alongside(locking.answer(self._locks, self._store, request), "answer about locks") as asking:
             if request.get("wait"):
                 await first(asking, gone(reader))  # who goes away leaves the line
@@ -310,14 +323,27 @@ class ControlServer:
             reply = await asking
         await peer.end(reply.status, data=reply.data, text=reply.text)
 
+    async def _reset(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
+        attempted, reason = "reset the ledger", str(request.get("reason", "")).strip()
+        demand(who(self._core.context.config(), peer.person), Right.MANAGE, attempted=attempted)
+        if not reason or self._reset_ledger is None:
+            raise Misused(attempted=attempted, cause="it takes a reason", hint="Say what happened: --reason '…'")
+        lost = await self._reset_ledger(str(peer.person), reason[:500])
+        await peer.out(f"The ledger goes on. Its next entry names {lost} lost and {peer.person}.\n")
+        await peer.end(0)
+
     async def _follow(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         async def show() -> None:
-            with self._console.follow() as cards:
+            with self._console.follow(peer.chat, str(request.get("terminal") or "")[:100]) as cards:
                 await peer.out("")
                 with contextlib.suppress(StoreUnavailable):  # then the next terminal shows it
-                    await self._store.write(lambda tx: news.tell(self._core.outbox.open(tx), MAIN))
+                    await self._store.write(lambda tx: news.tell(self._core.outbox.open(tx), peer.chat))
                 while True:
-                    await peer.out(self._console.text(await cards.get(), colour=request.get("colour") is True))
+                    card = await cards.get()
+                    if not self._known(peer):
+                        await peer.end(Refused.status, error=_stranger(peer.person))
+                        return
+                    await peer.out(self._console.text(card, colour=request.get("colour") is True))
 
         async with alongside(show(), "show the cards") as showing:
             await first(showing, gone(reader))
@@ -334,3 +360,16 @@ def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:
     if tasks.stop_requested(tx, task_id) or not approvals.waiting(tx, task_id):
         return task, None
     return task, status_of(task) if task.state is TaskState.STALLED else STATUS_OF_STATE[TaskState.HELD]
+
+
+def _question(tx: Tx, peer: Peer) -> str:
+    """The only question of an agent that waits for words in this person's conversation; empty: none, or several."""
+    if drafts.kept(tx, peer.chat, peer.person) is not None:
+        return ""
+    here = waiting.asked_in(tx, peer.chat, [asked for asked in approvals.waiting(tx) if asked.questions])
+    return here[0].id if len(here) == 1 else ""
+
+
+def _stranger(person: PersonId) -> str:
+    how = f"airboss people add NAME --role ROLE --id {person}"
+    return f"🚫 {person.user} is not registered here. An admin can add you: {how}"

@@ -32,6 +32,7 @@ class _Terminal:
 
     def __init__(self, home: str) -> None:
         self.interactive, self._home = sys.stdin.isatty(), home
+        self._name = os.urandom(8).hex()
         self._cards: socket.socket
         self._typed, self._told, self._status = b"", b"", 0
 
@@ -39,7 +40,7 @@ class _Terminal:
         """Shows the cards that come over this connection."""
         self._cards, self._told = cards, b""
         try:
-            client.send(cards, "follow", colour=sys.stdout.isatty())
+            client.send(cards, "follow", terminal=self._name, colour=sys.stdout.isatty())
         except OSError as error:
             raise client.ControllerGone from error
 
@@ -70,9 +71,9 @@ class _Terminal:
             return
         pressed = text.strip("[]")
         if pressed.isdigit():
-            last = client.ask(self._home, "press", number=int(pressed), quiet=True)
+            last = client.ask(self._home, "press", number=int(pressed), quiet=True, terminal=self._name)
         else:
-            last = client.ask(self._home, "say", text=text, quiet=True)
+            last = client.ask(self._home, "say", text=text, quiet=True, terminal=self._name)
         self._status = int(last["end"])
 
     def _show(self) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pwd
 import socket
 import struct
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+from bot.chats.console.adapter import chat_of
 from fleet.errors import Misused
+from gates.people import console_person
 
 VERSION: Final = 1
 LINE_LIMIT: Final = 1 << 20
@@ -19,9 +22,12 @@ _XUCRED_DARWIN = struct.Struct("IIh")
 
 
 class Peer:
-    """Writes answers to one client."""
+    """One client: who it is, by the kernel's word, and the way to answer it. ``chat``: that person's own."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
+        login = _login(_uid(writer.get_extra_info("socket")))
+        self.person = console_person(login)
+        self.chat = chat_of(self.person)
         self._writer = writer
         self._last = ""
 
@@ -92,8 +98,15 @@ def somebody_answers(path: Path) -> bool:
         return True
 
 
-def peer_uid(peer: socket.socket) -> int:
-    """The uid of the process at the other end, as the kernel reports it."""
+def _login(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
+
+
+def _uid(peer: socket.socket) -> int:
+    """The uid of whoever is at the other end, by the kernel's word."""
     if sys.platform == "darwin":
         _, uid, _ = _XUCRED_DARWIN.unpack_from(peer.getsockopt(0, 1, 76))  # SOL_LOCAL, LOCAL_PEERCRED, xucred
         return int(uid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from enum import IntEnum
 from typing import Protocol
@@ -33,12 +33,25 @@ class Carrier(Protocol):
         """Claims in ``tx`` what may be sent now, and sends it after the commit."""
 
 
+Answered = Callable[[str, Collection[int]], None]
+
+
 class Outbox:
     """Opens transactions for posting, and notifies the carriers once they are committed."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._carriers: tuple[Carrier, ...] = ()
+        self._listeners: dict[str, Answered] = {}
+
+    def answers_to(self, adapter: str, listener: Answered) -> None:
+        """``listener`` hears which rows answer a message of this adapter, before they leave."""
+        self._listeners[adapter] = listener
+
+    def answered(self, adapter: str, update_id: str, numbers: Collection[int]) -> None:
+        """These rows are committed, and answer that message. Called on the loop."""
+        if adapter in self._listeners:
+            self._listeners[adapter](update_id, numbers)
 
     def carried_by(self, carrier: Carrier) -> None:
         """From now on ``carrier`` is notified of every commit."""

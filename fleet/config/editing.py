@@ -71,6 +71,21 @@ class FleetEditor:
             inline.update(entry)
             people.append(inline)
 
+    def remove_id(self, id_: str) -> str:
+        """Removes an id from its person, and the person with the last one; returns the name, empty for an unknown
+        id."""
+        people = self._document.get("people") or []
+        for person in people:
+            if id_ in person.get("ids", []):
+                name = str(person.get("name"))
+                person["ids"].remove(id_)
+                if not person["ids"]:
+                    people.remove(person)
+                if not people:
+                    del self._document["people"]
+                return name
+        return ""
+
     def text(self) -> str:
         """The document's new text."""
         return tomlkit.dumps(self._document)

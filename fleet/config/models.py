@@ -353,6 +353,14 @@ class Limits(_Section):
     """Hours until an unanswered question counts as no."""
 
 
+class ConsoleConfig(_Section):
+    """Who may open the console on this machine (`airboss chat`)."""
+
+    group: str = ""
+    """A group of logins; its members that `people` lists as `console:HOST:LOGIN` may use it. Empty: only the
+    controller's own login."""
+
+
 class FleetConfig(_Section):
     """``fleet.toml``: machines, agents, repositories and people."""
 
@@ -368,3 +376,5 @@ class FleetConfig(_Section):
     """Who may do what."""
     limits: Limits = Limits()
     """Limits on how much is accepted."""
+    console: ConsoleConfig = ConsoleConfig()
+    """Who may open the console."""

@@ -1,7 +1,7 @@
 """The ledger's events: one envelope, one small class for each kind, one file for each subject, one codec."""
 
 from fleet.events.codec import KINDS, Redact, decode, encode
-from fleet.events.controller import ConfigReloaded, ControllerStarted
+from fleet.events.controller import ConfigReloaded, ControllerStarted, LedgerReset
 from fleet.events.digests import DayIssued
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import (
@@ -15,6 +15,7 @@ from fleet.events.gates import (
 )
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
+from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet
 from fleet.events.sessions import (
@@ -63,6 +64,7 @@ __all__ = [
     "LandingDone",
     "LandingIntended",
     "LandingMissed",
+    "LedgerReset",
     "LinkChanged",
     "LocksGranted",
     "LocksRefused",
@@ -70,6 +72,7 @@ __all__ = [
     "PermissionAsked",
     "PermissionDecided",
     "PermissionGranted",
+    "PersonRevoked",
     "PersonSaid",
     "PipeEnded",
     "PipeEndedV2",

@@ -17,10 +17,22 @@ import msgspec
 from msgspec import Struct
 
 from fleet.errors import Malformed
-from fleet.events import controller, digests, gates, landings, locks, permissions, schedules, sessions, tasks, turns
+from fleet.events import (
+    controller,
+    digests,
+    gates,
+    landings,
+    locks,
+    people,
+    permissions,
+    schedules,
+    sessions,
+    tasks,
+    turns,
+)
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 
-_SUBJECTS = (controller, tasks, sessions, turns, permissions, gates, landings, locks, schedules, digests)
+_SUBJECTS = (controller, tasks, sessions, turns, permissions, people, gates, landings, locks, schedules, digests)
 
 KINDS: dict[tuple[str, int], type[Event]] = {
     (found.KIND, found.V): found

@@ -63,7 +63,7 @@ class AgentProcess:
         launch, step = driver.launch(brief), driver.open(brief)
 
         def work(tx: Tx) -> None:
-            pipe = f"{self._services.store.instance}-{session.id}-p{sessions.next_pipe(tx, session.id)}"
+            pipe = sessions.next_pipe(tx, session.id)
             opened = sessions.update(
                 tx,
                 session.id,

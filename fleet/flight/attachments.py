@@ -43,7 +43,7 @@ class SentFiles:
 
 def inbox_of(store: Store, session: Session) -> str:
     """The session's directory for files, relative to the login's root."""
-    return f"inbox/{store.instance}-{session.id}"
+    return f"inbox/{session.outside(store.instance)}"
 
 
 def safe_name(name: str) -> str:

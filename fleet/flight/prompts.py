@@ -10,6 +10,8 @@ from fleet.agent_events import TurnOutcome
 from fleet.model import Session, Task, Turn
 from fleet.verdict import GateOutcome, Verdict
 
+SESSION_TRAILER: Final = "Airboss-Session"
+
 _STALLS: Final[dict[TurnOutcome | None, str]] = {
     TurnOutcome.FAILED: "the agent failed",
     TurnOutcome.LIMITED: "the agent's usage limit is reached",
@@ -20,14 +22,15 @@ _STALLS: Final[dict[TurnOutcome | None, str]] = {
 }
 
 
-def commit_message(task: Task, session: Session, turn: Turn) -> str:
-    """Subject from the prompt's first line, then the prompt, and trailers that refer to the ledger."""
+def commit_message(task: Task, session: Session, turn: Turn, instance: str) -> str:
+    """Subject from the prompt's first line, the prompt, and trailers that lead back to the ledger."""
     first = " ".join(task.prompt.split("\n", 1)[0].split()) or "(no prompt)"
     subject = textwrap.shorten(first, 72, placeholder="…")
     body = textwrap.fill(task.prompt, 100, replace_whitespace=False) if task.prompt.strip() != subject else ""
     trailers = (
         f"Airboss-Task: {task.id}",
         f"Airboss-Turn: {turn.id}",
+        f"{SESSION_TRAILER}: {session.outside(instance)}",
         f"Airboss-Agent: {task.agent} on {session.machine}",
         f"Airboss-Requester: {task.requester}",
     )

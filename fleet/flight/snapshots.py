@@ -20,7 +20,7 @@ async def take(services: Services, waits: Waits, task: Task, session: Session, t
         services.repositories(task.repo),
         session.base,
         session.workspace,
-        prompts.commit_message(task, session, turn),
+        prompts.commit_message(task, session, turn, services.store.instance),
         turn.ended_us // 1_000_000,
     )
     return await waits.unless_stopped(taking, "take the snapshot")

@@ -111,7 +111,7 @@ class Steps:
         session = await self._session(task)
         executor = self._services.executors.agent(session.machine)
         repository = self._services.repositories(task.repo)
-        name = f"{self._services.store.instance}-{session.id}"
+        name = session.outside(self._services.store.instance)
         workspace = await self._waits.unless_stopped(
             self._services.workspaces.prepare(executor, repository, session.base, name), "prepare the worktree"
         )

@@ -165,6 +165,15 @@ class Repository:
             raise Refused(attempted=f"read {path}", on=commit, cause=f"it is bigger than {limit} bytes")
         return ended.out
 
+    async def trailers(self, commit: str, key: str, limit: int) -> list[tuple[str, str]]:
+        """The newest commits up to ``commit`` whose message has this trailer, each with its value."""
+        ended = await self._run(
+            "log", f"--max-count={limit}", f"--format=%H %(trailers:key={key},valueonly,separator=%x20)",
+            _id(commit), "--", what="read the newest commits", on=commit,
+        )  # fmt: skip
+        pairs = (line.split() for line in ended.out.decode("utf-8", "replace").splitlines())
+        return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+
     async def tree_of(self, commit: str) -> str:
         """The id of the commit's tree."""
         return await self._resolve(f"{_id(commit)}^{{tree}}")

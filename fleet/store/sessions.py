@@ -6,6 +6,7 @@ Ids show the hierarchy: session ``t1.2`` is task t1's second, turn ``t1.2.3`` it
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -89,6 +90,7 @@ def create_session(tx: Tx, *, task: str, machine: str, agent: str, base: str, is
         "started_us": tx.now_us(),
         "ended_us": 0,
         "seen_us": 0,
+        "mark": secrets.token_hex(8),
     }
     tx.connection.execute(insert(sessions), row)
     return session(tx, row["id"])
@@ -153,10 +155,12 @@ def update(
     return session(tx, session_id)
 
 
-def next_pipe(tx: Tx, session_id: str) -> int:
-    """The number of the session's next process, from 1; each call uses up a number."""
+def next_pipe(tx: Tx, session_id: str) -> str:
+    """The name of the session's next process, which no other has had: a store that was restored from a backup
+    counts the same numbers again, and must not find the processes of before."""
     query = update_rows(sessions).where(sessions.c.id == session_id).values(pipes=sessions.c.pipes + 1)
-    return int(tx.connection.execute(query.returning(sessions.c.pipes)).scalar_one())
+    number = tx.connection.execute(query.returning(sessions.c.pipes)).scalar_one()
+    return f"{tx.store.instance}-{session_id}-p{number}-{secrets.token_hex(8)}"
 
 
 def dump_state(state: DriverState) -> str:
@@ -199,6 +203,11 @@ def turn(tx: Tx, turn_id: str) -> Turn:
 def turns(tx: Tx, session_id: str) -> list[Turn]:
     """A session's turns, oldest first."""
     return [_turn(row) for row in tx.connection.execute(_TURNS, {"of": session_id})]
+
+
+def pipes(tx: Tx, session_id: str) -> set[str]:
+    """The processes that carried a session's turns."""
+    return {row.pipe for row in tx.connection.execute(_TURNS, {"of": session_id})}
 
 
 def first_turn_of_pipe(tx: Tx, session_id: str) -> Turn:
@@ -338,6 +347,7 @@ def _session(row: Row[Any]) -> Session:
         started_us=row.started_us,
         ended_us=row.ended_us,
         seen_us=row.seen_us,
+        mark=row.mark,
     )
 
 

@@ -118,6 +118,7 @@ sessions = Table(
     number("started_us"),
     number("ended_us"),
     number("seen_us"),
+    added_text("mark"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
 )
@@ -224,6 +225,7 @@ gate_runs = Table(
     Index(None, "turn", "gate"),
     Index(None, "task"),
     Index(None, "closed_us"),
+    Index(None, "pipe"),
 )
 
 landings = Table(
@@ -335,6 +337,7 @@ actions = Table(
     added_number("put"),
     Index(None, "adapter", "chat", "command"),
     Index(None, "command", "put", "created_us"),
+    Index(None, "person"),
 )
 
 # Files that people sent: with a task's request (note 0) or with a later note.

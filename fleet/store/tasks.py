@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Row, bindparam, cast, func, insert, select, update
 
 from fleet.errors import Misused
 from fleet.events import Refs, Source, TaskMoved, TaskRequested
@@ -13,10 +13,11 @@ from fleet.locks import LockMode, Resource, Want
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
-from fleet.store.tables import sessions, tasks
+from fleet.store.tables import meta, sessions, tasks
 
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
-_LAST = select(func.coalesce(func.max(tasks.c.number), 0))
+_FLOOR = select(cast(meta.c.value, BigInteger)).where(meta.c.key == "task_floor").scalar_subquery()
+_LAST = select(func.coalesce(func.max(tasks.c.number), 0), func.coalesce(_FLOOR, 0))
 _INSERT = insert(tasks)
 _CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
 _STOPPER = select(tasks.c.stop_by).where(tasks.c.id == bindparam("id"))
@@ -43,7 +44,7 @@ def create_task(
     locks: tuple[Want, ...] = (),
 ) -> Task:
     """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``."""
-    number = tx.connection.execute(_LAST).scalar_one() + 1
+    number = last_number(tx) + 1
     row: dict[str, Any] = {
         "number": number,
         "id": f"t{number}",
@@ -68,6 +69,11 @@ def create_task(
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
     ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     return task(tx, row["id"])
+
+
+def last_number(tx: Tx) -> int:
+    """The highest number of a task that was given or, after a restore, is known to have been given."""
+    return int(max(tx.connection.execute(_LAST).one()))
 
 
 def task(tx: Tx, task_id: str) -> Task:

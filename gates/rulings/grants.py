@@ -10,10 +10,11 @@ from typing import Final
 
 from fleet.agent_events import Asked
 from fleet.events import PermissionGranted, Recorded, Refs, Source
-from fleet.model import Session
+from fleet.model import PersonId, Session
 from fleet.store import ledger, sessions
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
+from gates.people import NamesPeople, Right, may, who
 
 _MOST: Final = 10_000
 """The most grants of one task that are loaded again; beyond that, the agent asks again."""
@@ -37,7 +38,7 @@ class Grants:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], set[str]] = {}
         store.observe(self._observe)
 
     async def load(self) -> None:
@@ -45,10 +46,11 @@ class Grants:
         for recorded in await self._store.read(_granted):
             self._take(recorded)
 
-    def cover(self, session: Session, asked: Asked) -> bool:
-        """Whether a person allowed exactly this for the whole session."""
+    def cover(self, session: Session, asked: Asked, config: NamesPeople) -> bool:
+        """Whether somebody who still may allow it allowed exactly this for the whole session."""
         directory = asked.directory or session.workspace
-        return (session.id, scope_of(asked.tool, asked.request, directory)) in self._known
+        actors = self._known.get((session.id, scope_of(asked.tool, asked.request, directory)), set())
+        return any(may(who(config, PersonId.parse(actor)), Right.APPROVE) for actor in actors)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, PermissionGranted):
@@ -56,7 +58,8 @@ class Grants:
 
     def _take(self, recorded: Recorded) -> None:
         if isinstance(recorded.event, PermissionGranted):
-            self._known.add((recorded.refs.session, recorded.event.scope_sha256))
+            key = recorded.refs.session, recorded.event.scope_sha256
+            self._known.setdefault(key, set()).add(recorded.actor)
 
 
 def _granted(tx: Tx) -> list[Recorded]:

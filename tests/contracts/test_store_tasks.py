@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from fleet.errors import Misused
@@ -158,13 +160,14 @@ def test_a_new_process_has_its_own_first_turn_and_its_own_input(store: Store) ->
     with store.transaction() as tx:
         session = begin(tx, request(tx).id)
         for expected in (1, 2):
-            number = sessions.next_pipe(tx, session.id)
-            assert number == expected
-            sessions.update(tx, session.id, pipe=f"p{number}")
+            pipe = sessions.next_pipe(tx, session.id)
+            assert re.fullmatch(rf"{store.instance}-{session.id}-p{expected}-[0-9a-f]{{16}}", pipe)
+            sessions.update(tx, session.id, pipe=pipe)
             first = sessions.create_turn(tx, session, TurnCause.REQUEST, "words")
             sessions.create_turn(tx, session, TurnCause.REWORK, "again")
             assert sessions.first_turn_of_pipe(tx, session.id) == first
-            assert sessions.queue_input(tx, f"p{number}", b"hello") == 0
+            assert sessions.queue_input(tx, pipe, b"hello") == 0
+            assert pipe in sessions.pipes(tx, session.id)
 
 
 def test_input_is_answered_from_any_byte_and_closed_once(store: Store) -> None:

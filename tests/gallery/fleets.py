@@ -40,6 +40,7 @@ from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
 from fleet.verdict import JUnitCounts
 from gates.locks.service import LockService
+from gates.people import Right
 from tests.chat_house import House, Phone, PlayedFleet
 
 FLEET = """
@@ -114,6 +115,9 @@ class SeenFleet(PlayedFleet):
 
     def serving(self) -> Serving:
         return Serving("0.1.0", 1_764_338_400_000_000)
+
+    async def demand(self, right: Right, attempted: str) -> None:
+        """Everything may happen."""
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         return DIFF

@@ -100,19 +100,21 @@ async def test_a_yes_for_the_session_covers_the_identical_thing_only_and_survive
         await flight.ask()
         (card,) = flight.pinged()
         same = Asked("q2", "Bash", "rm -rf build", "rm -rf build", (), "/w/t1")
-        assert not grants.cover(flight.session, same)
+        assert not grants.cover(flight.session, same, there.config)
         result, _ = await there.press(card, "Allow for this session")
         assert result.status == 0
         later = Grants(there.store)
         await later.load()
         for known in (grants, later):
-            assert known.cover(flight.session, same)
+            assert known.cover(flight.session, same, there.config)
             for other in (
                 Asked("q2", "Bash", "rm -rf builds", "rm -rf builds", (), "/w/t1"),
                 Asked("q2", "Shell", "rm -rf build", "rm -rf build", (), "/w/t1"),
                 Asked("q2", "Bash", "rm -rf build", "rm -rf build", (), "/w/t2"),
             ):
-                assert not known.cover(flight.session, other)
+                assert not known.cover(flight.session, other, there.config)
+            revoked = there.config.model_copy(update={"people": []})
+            assert not known.cover(flight.session, same, revoked), "it ends with the rights of who gave it"
         (found,) = await there.store.read(lambda tx: ledger.read(tx, kinds=(PermissionGranted.KIND,)))
         assert (found.actor, found.refs.session) == ("phone::ada", "t1.1")
         assert "approved for this session" in everything(flight.edits("ask:a1")[-1])

@@ -1,11 +1,15 @@
-"""The console chat: one conversation of this controller's owner, seen by every terminal that follows it."""
+"""The console chat: one conversation for each person, seen by the terminals of that person.
+
+An answer goes to the terminal that asked for it; everything else, and answers to a terminal that is gone, go to all
+terminals of that person.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -14,18 +18,27 @@ from bot.cards import Action
 from bot.chats.console.render import render, render_edit
 from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import Unavailable
-from fleet.model import ChatRef
+from fleet.model import ChatRef, PersonId
+from gates.people import console_owner
 
 MAIN = ChatRef("console", "main")
+"""The conversation of the controller's own login."""
+
 BEHIND: Final = 1_000
 """How many cards may wait for a terminal that does not read."""
+
+
+def chat_of(person: PersonId) -> ChatRef:
+    """The conversation of a person on the console."""
+    return MAIN if person == console_owner() else ChatRef("console", f"{person.user}@{person.workspace}")
 
 
 class Following:
     """The cards that wait for one terminal. A terminal that stops reading is dropped before they fill the
     memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, chat: ChatRef, terminal: str) -> None:
+        self.chat, self.terminal = chat, terminal
         self._cards: deque[Outgoing] = deque()
         self._news = asyncio.Event()
         self._behind = False
@@ -72,6 +85,8 @@ class ConsoleAdapter:
         self._followers: set[Following] = set()
         self._numbers: dict[str, int] = {}
         self._tokens: list[str] = []
+        self._asking: dict[str, str] = {}
+        self._terminals: dict[int | str, str] = {}
 
     async def start(self, receive: Receive) -> None:
         """Nothing to do: messages arrive through the control socket."""
@@ -80,20 +95,42 @@ class ConsoleAdapter:
         """Nothing is held."""
 
     async def deliver(self, outgoing: Outgoing) -> str:
-        """Gives the card to every follower. An edit is shown in full when it answers a press with new buttons,
-        since a button needs its number on the screen."""
+        """Gives the card to the terminal that it answers, else to every terminal of its person. An edit is shown
+        in full when it answers a press with new buttons, since a button needs its number on the screen."""
         new_buttons = any(action.token not in self._numbers for action in outgoing.card.actions)
         for action in outgoing.card.actions:
             self.number(action)
         shown = replace(outgoing, edits="") if outgoing.soon and new_buttons else outgoing
-        for follower in self._followers:
+        message = outgoing.edits or uuid.uuid4().hex
+        terminal = self._terminals.pop(outgoing.id, "") or self._terminals.get(message, "")
+        theirs = [one for one in self._followers if one.chat.chat == outgoing.chat.chat]
+        asked = [one for one in theirs if terminal and one.terminal == terminal]
+        if asked:
+            self._remember(message, terminal)
+        for follower in asked or theirs:
             follower.put(shown)
-        return outgoing.edits or uuid.uuid4().hex
+        return message
+
+    def asks(self, update_id: str, terminal: str) -> None:
+        """The answer to this message goes to that terminal."""
+        self._asking[update_id] = terminal
+
+    def answered(self, update_id: str, numbers: Collection[int]) -> None:
+        """These rows of the outbox answer a message. Called before they leave."""
+        terminal = self._asking.pop(update_id, "")
+        for number in numbers:
+            self._remember(number, terminal)
+
+    def _remember(self, key: int | str, terminal: str) -> None:
+        if terminal:
+            self._terminals[key] = terminal
+        while len(self._terminals) > BEHIND:
+            del self._terminals[next(iter(self._terminals))]
 
     @contextmanager
-    def follow(self) -> Iterator[Following]:
-        """Everything delivered from now on."""
-        following = Following()
+    def follow(self, chat: ChatRef = MAIN, terminal: str = "") -> Iterator[Following]:
+        """Everything delivered to this conversation from now on."""
+        following = Following(chat, terminal)
         self._followers.add(following)
         try:
             yield following

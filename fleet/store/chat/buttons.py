@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from fleet.errors import Refused
-from fleet.model import ChatRef
+from fleet.model import ChatRef, PersonId
 from fleet.store.core import Tx
 from fleet.store.tables import actions, cards, outbox
 
@@ -161,3 +161,8 @@ def _on(chat: ChatRef, put: int) -> ColumnElement[bool]:
 
 def _refused(cause: str, hint: str) -> Refused:
     return Refused(attempted="press this button", cause=cause, hint=hint)
+
+
+def drop_all(tx: Tx, person: PersonId) -> None:
+    """Ends the buttons that only this person could press."""
+    tx.connection.execute(delete(actions).where(actions.c.person == str(person)))

@@ -1,0 +1,81 @@
+"""The file of the control socket: who may open it. Only the controller's own login, or also one group."""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from bot.local.client import SOCKET
+from bot.local.wire import LINE_LIMIT, somebody_answers
+from fleet.errors import Misused, Unavailable
+
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+
+
+class Listening:
+    """A home's socket. ``trouble``: why the group cannot open it; empty when it can, or none is named."""
+
+    def __init__(self, home: Path) -> None:
+        self.path, self.trouble = home / SOCKET, ""
+        self._server: asyncio.Server | None = None
+
+    async def start(self, accept: Accept, group: str) -> None:
+        """Raises ``Unavailable`` when another controller answers here; a dead one's socket is replaced."""
+        if self.path.exists():
+            if somebody_answers(self.path):
+                raise Unavailable(
+                    attempted="open the control socket",
+                    on=str(self.path),
+                    cause="another controller is using it",
+                    hint="Use it (airboss chat), or stop it first.",
+                )
+            self.path.unlink()
+        old = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(accept, str(self.path), limit=LINE_LIMIT)
+        except OSError as error:
+            raise Misused(
+                attempted="open the control socket",
+                on=str(self.path),
+                cause=str(error),
+                hint="A socket's path may have about 100 characters: choose a shorter AIRBOSS_HOME.",
+            ) from error
+        finally:
+            os.umask(old)
+        self.open_to(group)
+
+    def open_to(self, group: str) -> None:
+        """Lets ``group`` reach the socket, and nothing else in the home; empty: only our own login."""
+        home = self.path.parent
+        try:
+            if group:
+                number = grp.getgrnam(group).gr_gid
+                os.chown(home, -1, number)
+                home.chmod(0o710)  # to pass through; everything in it stays private
+                os.chown(self.path, -1, number)
+                self.path.chmod(0o660)
+            else:
+                self.path.chmod(0o600)
+                if stat.S_IMODE(home.stat().st_mode) == 0o710:
+                    home.chmod(0o700)
+        except KeyError:
+            self.trouble = f"fleet.toml, [console]: there is no group {group}: groupadd {group}"
+        except PermissionError:
+            login = pwd.getpwuid(os.getuid()).pw_name
+            self.trouble = (
+                f"fleet.toml, [console]: {login} is not in the group {group}: "
+                f"usermod -aG {group} {login}, then restart the controller"
+            )
+        else:
+            self.trouble = ""
+
+    def close(self) -> None:
+        """Takes no further clients."""
+        if self._server is not None:
+            self._server.close()
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""What every command of the command line needs: the home it is about, and JSON for scripts. Quick to import."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def home_of(options: argparse.Namespace) -> str:
+    """As ``fleet.config.airboss_home``, which a quick command need not load."""
+    chosen = options.home or os.environ.get("AIRBOSS_HOME") or "~/.airboss-home"
+    return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111 - pathlib costs its import
+
+
+def home_path(options: argparse.Namespace) -> Path:
+    """The home as a path."""
+    from fleet.config.home import airboss_home
+
+    return airboss_home(options.home)
+
+
+def print_json(data: Any) -> None:
+    """Prints what ``--json`` promises."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,115 @@
+"""Commands that speak to the controller: chat, run and status, and those that keep its home. Quick to import."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bot.local.options import home_of, home_path, print_json
+
+_KEY = "a message with the key of an earlier one is the same message: it is handled once"
+
+
+def add_talking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """``chat``, ``run``, ``status``."""
+    add = commands.add_parser("chat", help="talk to the fleet on this terminal")
+    add.add_argument("--say", metavar="TEXT", help="send one message, print the answer, exit")
+    add.add_argument(
+        "--wait", action="store_true", help="with --say: wait until the task ends and exit with its status"
+    )
+    add.add_argument("--json", action="store_true", help="with --say: print the answer's data instead of cards")
+    add.add_argument("--key", default="", help=_KEY)
+    add.add_argument("--embedded", action="store_true", help="run a controller for as long as this chat is open")
+    add.set_defaults(run=_chat)
+    add = commands.add_parser("run", help="ask an agent for a change")
+    add.add_argument("words", nargs="+", metavar="WORDS", help="what it should do")
+    add.add_argument("--repo", default="", help="the repository (default: the only one)")
+    add.add_argument("--on", default="", metavar="MACHINE", help="the machine (default: any that fits)")
+    add.add_argument("--agent", default="", help="the agent (default: the repository's)")
+    add.add_argument("--wait", action="store_true", help="wait until the task ends and exit with its status")
+    add.add_argument("--key", default="", help=_KEY)
+    add.set_defaults(run=_run)
+    add = commands.add_parser("status", help="the fleet on one screen")
+    add.set_defaults(run=_status)
+
+
+def add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """``ledger reset``, ``backup``, ``restore``."""
+    record = commands.add_parser("ledger", help="the record of everything")
+    verbs = record.add_subparsers(metavar="COMMAND", required=True)
+    add = verbs.add_parser("reset", help="let a store go on that was restored from a backup")
+    add.add_argument("--reason", required=True, help="why, for the signed entry")
+    add.set_defaults(run=_ledger_reset)
+    add = commands.add_parser("backup", help="copy a home into one file, while it is served")
+    add.add_argument("file", metavar="FILE", help="the new file (0600); it contains keys and tokens")
+    add.set_defaults(run=_backup)
+    add = commands.add_parser("restore", help="fill an empty home from a backup")
+    add.add_argument("file", metavar="FILE")
+    add.set_defaults(run=_restore)
+
+
+def _chat(options: argparse.Namespace) -> int:
+    home = home_of(options)
+    if options.say is None and (options.wait or options.json or options.key):
+        sys.stderr.write("airboss chat: --wait, --json and --key require --say TEXT\n")
+        return 2
+    if not options.embedded:
+        return _converse(options, home)
+    from bot.local.serving import embedded
+
+    return embedded(home_path(options), lambda: _converse(options, home))
+
+
+def _converse(options: argparse.Namespace, home: str) -> int:
+    if options.say is None:
+        from bot.local.terminal import chat
+
+        return chat(home)
+    from bot.local import client
+
+    do = "call" if options.json else "say"
+    last = client.ask(home, do, key=options.key, text=options.say, wait=options.wait, quiet=options.json)
+    if options.json:
+        print_json({"task": last.get("task"), "status": last["end"], "data": last.get("data")})
+    return int(last["end"])
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bot.local import client
+
+    given = {"repo": options.repo, "on": options.on, "agent": options.agent}
+    chosen = "".join(f"{name}={value} " for name, value in given.items() if value)
+    text = f"/run {chosen}-- {' '.join(options.words)}"
+    return int(client.ask(home_of(options), "say", key=options.key, text=text, wait=options.wait)["end"])
+
+
+def _status(options: argparse.Namespace) -> int:
+    from bot.local import client
+
+    return int(client.ask(home_of(options), "say", text="/status")["end"])
+
+
+def _ledger_reset(options: argparse.Namespace) -> int:
+    from bot.local import client
+
+    return int(client.ask(home_of(options), "reset", reason=options.reason)["end"])
+
+
+def _backup(options: argparse.Namespace) -> int:
+    import asyncio
+    from pathlib import Path
+
+    from bot.local.backup import backup
+    from bot.local.owner import as_owner
+
+    as_owner(home_path(options))
+    return asyncio.run(backup(home_path(options), Path(options.file)))
+
+
+def _restore(options: argparse.Namespace) -> int:
+    import asyncio
+    from pathlib import Path
+
+    from bot.local.restore import restore
+
+    return asyncio.run(restore(Path(options.file), home_path(options)))

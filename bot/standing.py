@@ -1,0 +1,161 @@
+"""Whether this controller may act: not while its store is older than what machines, branches or receipts know.
+
+Then the store was restored from a backup. ``/status`` works, and nothing starts or lands until a person gives
+``airboss ledger reset --reason '…'``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from fleet.config import FleetConfig
+from fleet.errors import Misused, Refused, Unavailable
+from fleet.events import Source
+from fleet.flight import traces as seeing
+from fleet.git.repository import Repository
+from fleet.machines.executors import Executors
+from fleet.ports import Executor
+from fleet.store import ledger, traces
+from fleet.store.core import Store, Tx
+from fleet.store.traces import Trace
+from fleet.supervise import Work, alongside, first
+from gates.people import Right
+from gates.receipts import reset, sshsig
+
+_log = logging.getLogger(__name__)
+
+COMMAND: Final = "airboss ledger reset --reason '…'"
+_AT_START_S: Final = 30.0
+_AGAIN_S: Final = 30.0
+
+Look = Callable[[], Awaitable[Sequence[Trace]]]
+
+
+class Standing:
+    """What was seen that the store does not know. Each machine, branch and the receipts are looked at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Callable[[], FleetConfig],
+        executors: Executors,
+        repositories: Callable[[str], Repository],
+        home: Path,
+    ) -> None:
+        self._store, self._config, self._executors = store, config, executors
+        self._repositories, self._home = repositories, home
+        self._looked: set[str] = set()
+        self._lost: dict[str, Trace] = {}
+        self._changed, self._ready = asyncio.Event(), asyncio.Event()
+
+    @property
+    def behind(self) -> str:
+        """One line that says what the store lacks and how to go on; empty when it lacks nothing."""
+        if not self._lost:
+            return ""
+        shown = next(iter(self._lost.values())).line
+        more = f" and {len(self._lost) - 1} more" if len(self._lost) > 1 else ""
+        return (
+            f"the store is older than {shown}{more}: it was restored, so nothing starts or lands. "
+            f"To go on: {COMMAND}"
+        )
+
+    async def demand(self, right: Right, attempted: str) -> None:
+        """Raises ``Refused`` for whatever changes something while the store lacks something."""
+        if right is not Right.SEE:
+            await self._ready.wait()
+            if self._lost:
+                raise Refused(attempted=attempted, cause=self.behind)
+
+    async def run(self) -> None:
+        """Until cancelled: looks at everything once, then at what did not answer. Until the first look is over,
+        whatever changes something waits."""
+        if await self._store.read(ledger.size) == 0:
+            self._looked.update(name for name, _ in self._places())  # a new store: nobody knows its names
+        with contextlib.suppress(TimeoutError):  # who does not answer now is looked at later
+            async with asyncio.timeout(_AT_START_S):
+                await self._look()
+        self._ready.set()
+        while True:
+            await asyncio.sleep(_AGAIN_S)
+            await self._look()
+
+    async def while_good(self, work: Work) -> None:
+        """Runs ``work`` for as long as the store lacks nothing."""
+        await self._ready.wait()
+        while True:
+            while self._lost:
+                self._changed.clear()
+                await self._changed.wait()
+            async with alongside(work(), "work of a store that lacks nothing") as running:
+                await first(running, self._turned_bad())
+                if running.done():
+                    return await running
+
+    async def reset(self, person: str, reason: str) -> int:
+        """Lets the store go on; answers how many lost things the signed entry holds."""
+        lost = list(self._lost.values())
+        if not lost:
+            raise Misused(
+                attempted="reset the ledger", cause="the store lacks nothing that was seen", hint="Nothing to do."
+            )
+        key = await asyncio.to_thread(sshsig.load_or_create, self._home)
+
+        def work(tx: Tx) -> None:
+            event = reset.entry(tx, key, person, reason, lost)
+            ledger.append(tx, event, actor=person, source=Source.PERSON)
+            traces.acknowledge(tx, lost)
+
+        await self._store.write(work)
+        for trace in lost:
+            self._lost.pop(trace.line, None)
+        self._changed.set()
+        return len(lost)
+
+    async def _turned_bad(self) -> None:
+        while not self._lost:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _look(self) -> None:
+        todo = [(name, look) for name, look in self._places() if name not in self._looked]
+        await asyncio.gather(*(self._look_at(name, look) for name, look in todo))
+
+    async def _look_at(self, name: str, look: Look) -> None:
+        try:
+            seen = await look()
+        except (Misused, Refused, Unavailable) as error:
+            _log.info("could not look for traces %s: %s", name, error)
+            return
+        lost = await self._store.read(lambda tx: traces.unknown(tx, seen))
+        self._looked.add(name)
+        if lost:
+            self._lost |= {trace.line: trace for trace in lost}
+            self._changed.set()
+
+    def _places(self) -> Iterator[tuple[str, Look]]:
+        config = self._config()
+        agent, gate = self._executors.agent, self._executors.gate
+        for name, machine in config.machines.items():
+            yield f"on {name}", partial(self._on_machine, agent, name)
+            if machine.runs_gates(config.isolation) and machine.gate_login != machine.agent_login:
+                yield f"on {name} (gates)", partial(self._on_machine, gate, name)
+        for name in config.repos:
+            yield f"in {name}", partial(self._on_base, name)
+        yield "in the receipts", self._receipts
+
+    async def _on_machine(self, login: Callable[[str], Executor], name: str) -> list[Trace]:
+        return await seeing.on_machine(login(name), self._store.instance)
+
+    async def _on_base(self, name: str) -> list[Trace]:
+        return await seeing.on_base(self._repositories(name), self._store.instance)
+
+    async def _receipts(self) -> list[Trace]:
+        paths = await asyncio.to_thread(lambda: sorted((self._home / "receipts").glob("t*.json")))
+        return [Trace(path.stem, "its receipt", receipt=True) for path in paths]
