@@ -7,14 +7,11 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from bot.cards import Card, line
-from bot.chats.console.adapter import MAIN, ConsoleAdapter, chat_of
+from bot.chats.console.adapter import ConsoleAdapter
 from bot.health import Troubles
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
@@ -22,13 +19,12 @@ from bot.local import client
 from bot.local.control import ControlServer
 from bot.local.wire import LINE_LIMIT
 from bot.outbox.port import RetryAfter, Undeliverable
-from fleet.config import parse_fleet
 from fleet.errors import Unavailable
 from fleet.model import ChatRef
 from fleet.store import tasks
 from fleet.store.chat import inbox
-from gates.people import console_owner, console_person
-from tests.chat_house import ADA, CHAT, FLEET, OTTO, STRANGER, VERA, House, house
+from tests.chat_house import ADA, CHAT, OTTO, STRANGER, VERA, house
+from tests.console_house import exchange, request, served
 
 
 async def test_an_update_received_before_a_crash_is_handled_after_it_once(tmp_path: Path) -> None:
@@ -179,39 +175,6 @@ async def test_a_status_of_many_fits_a_phone(tmp_path: Path) -> None:
 # --- the control socket ---------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def served(
-    directory: Path, people: str = "", patience: float = 30
-) -> AsyncIterator[tuple[House, ControlServer]]:
-    """``people``: further entries of fleet.toml."""
-    console = ConsoleAdapter()
-    async with house(directory, more=(console,), patience=patience, fleet_toml=FLEET + people) as there:
-        server = ControlServer(directory, there.core, console, there.notifier, there.deliverer)
-        await server.start()
-        try:
-            yield there, server
-        finally:
-            await server.close()
-
-
-async def exchange(directory: Path, *lines: bytes) -> list[dict[str, object]]:
-    """Sends raw lines, and reads answers until the last one's end."""
-    reader, writer = await asyncio.open_unix_connection(str(directory / client.SOCKET), limit=8 << 20)
-    writer.writelines(lines)
-    await writer.drain()
-    answers: list[dict[str, object]] = []
-    while line := await reader.readline():
-        answers.append(json.loads(line))
-        if sum("end" in answer for answer in answers) == len(lines):
-            break
-    writer.close()
-    return answers
-
-
-def request(**fields: object) -> bytes:
-    return json.dumps({"v": 1, **fields}).encode() + b"\n"
-
-
 async def test_say_press_call_and_status_through_the_socket(tmp_path: Path) -> None:
     async with served(tmp_path) as (there, server):
         assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
@@ -303,69 +266,6 @@ async def test_a_bad_request_is_answered_and_harms_nobody(tmp_path: Path, line: 
         assert answer["end"] == 2
         assert answer["error"]
         assert (await exchange(tmp_path, request(do="status")))[-1]["end"] == 0
-
-
-def listed(login: str, role: str) -> str:
-    return f'[[people]]\nname = "Cleo"\nrole = "{role}"\nids = ["{console_person(login)}"]\n'
-
-
-async def test_the_controllers_own_login_is_admin_only_while_no_console_person_is_listed(tmp_path: Path) -> None:
-    me = console_owner()
-    async with served(tmp_path) as (there, _):
-        assert (await exchange(tmp_path, request(do="say", text="/run mend it")))[-1]["end"] == 0
-        assert (await there.tasks())[0].requester == str(me)
-    async with served(tmp_path, people=listed("somebody-else", "admin")) as (there, _):
-        for verb in ("say", "press", "call", "wait", "follow", "lock", "reset"):
-            (answer,) = await exchange(tmp_path, request(do=verb, text="/run mend it", task="t1", op="list"))
-            assert answer["end"] == 2, verb
-            assert str(answer["error"]).startswith(f"🚫 {me.user} is not registered here.")
-            assert str(me) in str(answer["error"]) and str(answer["error"]).count("\n") == 0
-        assert (await exchange(tmp_path, request(do="status")))[-1]["end"] == 0, "doctor asks who serves"
-        assert len(await there.tasks()) == 1
-
-
-async def test_a_listed_login_has_the_rights_of_its_role_until_they_end(tmp_path: Path) -> None:
-    me = console_owner()
-    async with served(tmp_path, people=listed(me.user, "operator")) as (there, _):
-        reader, writer = await asyncio.open_unix_connection(str(tmp_path / client.SOCKET))
-        writer.write(request(do="follow"))
-        assert json.loads(await reader.readline())["out"] == ""
-        assert (await exchange(tmp_path, request(do="say", text="/run mend it")))[-1]["end"] == 0
-        assert (await exchange(tmp_path, request(do="reset", reason="x")))[-1]["end"] == 2
-        there.configured(parse_fleet(FLEET + listed("somebody-else", "admin"), "fleet.toml"))
-        assert (await exchange(tmp_path, request(do="say", text="/status")))[-1]["end"] == 2
-        await there.store.write(lambda tx: there.outbox.open(tx).post(MAIN, Card(line("a secret"))))
-        shown = ""
-        while '"end"' not in shown:
-            shown += (await reader.readline()).decode()
-        assert "a secret" not in shown and "not registered here" in shown
-        writer.close()
-
-
-async def test_an_answer_goes_to_the_terminal_that_asked_and_the_rest_to_all_of_that_person(tmp_path: Path) -> None:
-    async with served(tmp_path) as (there, _):
-        terminals = {}
-        for name in ("left", "right"):
-            reader, writer = await asyncio.open_unix_connection(str(tmp_path / client.SOCKET))
-            writer.write(request(do="follow", terminal=name))
-            await reader.readline()
-            terminals[name] = reader, writer
-        await exchange(tmp_path, request(do="say", text="/people", quiet=True, terminal="left"))
-        await exchange(tmp_path, request(do="say", text="/gates", quiet=True, terminal="right"))
-        alone = await exchange(tmp_path, request(do="say", text="/machines"))
-        assert "macbook" in str(alone[0]["out"])
-        await there.store.write(lambda tx: there.outbox.open(tx).post(MAIN, Card(line("for all"))))
-        other = chat_of(console_person("somebody-else"))
-        await there.store.write(lambda tx: there.outbox.open(tx).post(other, Card(line("for another"))))
-        await there.settle(MAIN)
-        await there.settle(other)
-        for name, (mine, theirs) in {"left": ("viewer:", "No gate"), "right": ("No gate", "viewer:")}.items():
-            reader, writer = terminals[name]
-            seen = ""
-            while "for all" not in seen:
-                seen += json.loads(await reader.readline())["out"]
-            assert mine in seen and theirs not in seen and "2 machines" not in seen and "another" not in seen
-            writer.close()
 
 
 async def test_a_dead_ones_socket_is_replaced_and_a_living_ones_is_not(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ class ConsoleAdapter:
         shown = replace(outgoing, edits="") if outgoing.soon and new_buttons else outgoing
         message = outgoing.edits or uuid.uuid4().hex
         terminal = self._terminals.pop(outgoing.id, "") or self._terminals.get(message, "")
-        theirs = [one for one in self._followers if one.chat.chat == outgoing.chat.chat]
-        asked = [one for one in theirs if terminal and one.terminal == terminal]
+        theirs = [follower for follower in self._followers if follower.chat.chat == outgoing.chat.chat]
+        asked = [follower for follower in theirs if terminal and follower.terminal == terminal]
         if asked:
             self._remember(message, terminal)
         for follower in asked or theirs:
