@@ -93,8 +93,8 @@ def test_a_held_change_that_is_denied_does_not_land(served: House) -> None:
 def test_the_same_message_twice_is_one_task(served: House) -> None:
     first = served.say("/run write GOOD once", wait=True, id_="the-same")
     again = served.say("/run write GOOD once", wait=True, id_="the-same")
-    assert first.task
-    assert not again.task
+    assert (again.status, again.task) == (first.status, first.task)
+    assert sum(event["prompt"] == "write GOOD once" for event in served.bodies("task.requested")) == 1
 
 
 @pytest.mark.parametrize(
