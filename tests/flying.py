@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from fleet.agent_events import AskPerson, Ruling
@@ -31,6 +29,7 @@ from fleet.supervise import Supervisor
 from fleet.verdict import Verdict
 from gates.locks.guard import LockGuard
 from gates.locks.service import LockService
+from tests.empty_store import filled
 from tests.far_end.machine import Machine
 
 FLEET = """
@@ -250,17 +249,7 @@ class World:
         self.store.observe(asked)
 
 
-@cache
-def _empty_store() -> Path:
-    """A store with nothing in it, to be copied: making one takes long."""
-    path = Path(mkdtemp(prefix="ab-empty-")) / "airboss.db"
-    Store.open(f"sqlite:///{path}").close()
-    return path
-
-
 def world(directory: Path, url: str = "/nowhere/shop.git") -> World:
     """A new world in ``directory``. Close its store at the end."""
-    directory.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_empty_store(), directory / "airboss.db")
-    store = Store.open(f"sqlite:///{directory / 'airboss.db'}", create=False)
+    store = Store.open(f"sqlite:///{filled(directory / 'airboss.db')}", create=False)
     return World(directory, store, parse_fleet(FLEET.format(url=url), "fleet.toml"))

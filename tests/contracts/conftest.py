@@ -9,6 +9,7 @@ import pytest
 
 from fleet.store.core import Store
 from tests.contracts.executor_logins import KINDS, Login, far_end, opened
+from tests.empty_store import filled, filled_database
 from tests.far_end.postgres import Postgres, running_postgres
 from tests.far_end.sshd import Sshd
 
@@ -30,8 +31,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, store_url: str, tmp_path: Path) -> Iterator[Store]:
     """A new store."""
+    if store_url.startswith("sqlite"):
+        filled(tmp_path / "airboss.db")
+    else:
+        filled_database(request.getfixturevalue("postgres"), store_url)
     with Store.open(store_url) as opened:
         yield opened
 

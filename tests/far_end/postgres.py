@@ -60,13 +60,30 @@ class Postgres:
 
     def new_database(self) -> str:
         """The URL of a fresh, empty database."""
+        name = f"t{uuid.uuid4().hex}"
+        self._ask(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def databases(self) -> set[str]:
+        """The names of all databases."""
+        return {name for (name,) in self._ask("SELECT datname FROM pg_database")}
+
+    def rename(self, url: str, name: str) -> None:
+        """Renames a database that nobody uses."""
+        self._ask(f"ALTER DATABASE {_name(url)} RENAME TO {name}")
+
+    def copy(self, name: str, url: str) -> None:
+        """Makes the database at ``url`` a copy of another. Nobody uses either."""
+        self._ask(f"DROP DATABASE {_name(url)}")
+        self._ask(f"CREATE DATABASE {_name(url)} TEMPLATE {name}")
+
+    def _ask(self, statement: str) -> list[tuple[str, ...]]:
         import psycopg
 
-        name = f"t{uuid.uuid4().hex}"
         conninfo = f"host={self.directory} user=postgres dbname=postgres"
         with psycopg.connect(conninfo, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return self.url(name)
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
 
 
 @contextlib.contextmanager
@@ -124,6 +141,11 @@ def _run(command: list[str], as_user: int | None, directory: Path) -> None:
     if ended.returncode:
         said = ended.stdout.decode(errors="replace")
         raise RuntimeError(f"{command[0]} failed with status {ended.returncode}; it said:\n{said}")
+
+
+def _name(url: str) -> str:
+    """The database that an URL of :meth:`Postgres.url` names."""
+    return url.split("@/", 1)[1].split("?", 1)[0]
 
 
 def _die_with_parent() -> None:

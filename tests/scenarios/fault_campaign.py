@@ -286,7 +286,7 @@ def _cards(there: Controller, tidy: _Tidy, problems: list[str], *, faulty: bool)
         last[outgoing.key or str(outgoing.id)] = outgoing.card
     kept: dict[str, str] = {}
     for row in there.rows("SELECT * FROM outbox ORDER BY id"):
-        if row["card_key"] == _PINNED and row["state"] == "waiting":
+        if row["card_key"] == _PINNED and row["state"] != "delivered":
             continue  # a newer form of the pinned card, drawn as the controller ended
         kept[row["card_key"]] = row["card_json"]
         if row["state"] != "delivered":

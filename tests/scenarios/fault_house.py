@@ -26,6 +26,7 @@ import tomlkit
 from bot.app import App
 from bot.chats.console.adapter import Following
 from fleet.supervise import first
+from tests.empty_store import filled
 from tests.far_end.repositories import make_bare
 from tests.far_end.tools import GATE_TOOLS
 from tests.scenarios.house import AGENT, FILES, GATE
@@ -223,6 +224,7 @@ def built(pace: float = 1.0) -> Iterator[Controller]:
     directory = Path(tempfile.mkdtemp(prefix="ab-"))
     try:
         (directory / "home").mkdir(mode=0o700)
+        filled(directory / "home" / "airboss.db")
         gate = GATE.replace("rework_turns = 2", "rework_turns = 1")
         bare = make_bare(directory / "shop.git", {**FILES, "airboss.toml": gate})
         for name, text in (("agent.py", AGENT), ("asking.py", _ASKING)):
