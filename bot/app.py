@@ -113,25 +113,26 @@ class App:
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
             control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing)
             registry = Registry(every_command())
+            slack = slack_chat.from_secrets(base.env, home, registry)
+            telegram = telegram_chat.from_secrets(base.env, home, registry)
+            phones = [chat for chat in (slack, telegram) if chat is not None]
+            direct_on = frozenset(chat.name for chat in phones)
             core = ChatCore(
-                Context(store, config, registry, control, home, base.locks, wall_clock()),
+                Context(store, config, registry, control, home, base.locks, wall_clock(), direct_on),
                 outbox,
                 supervisor,
                 rate=ExceptConsole(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
             )
-            console, notifier = ConsoleAdapter(), Notifier(outbox, config, supervisor, files=home / "files")
-            adapters: list[Adapter] = [console]
-            slack = slack_chat.from_secrets(base.env, home, registry)
-            telegram = telegram_chat.from_secrets(base.env, home, registry)
-            for made in (slack, telegram):
-                if made is not None:
-                    core.fetches(made.name, made.fetch)
-                    adapters.append(made)
+            console = ConsoleAdapter()
+            notifier = Notifier(outbox, config, supervisor, files=home / "files", direct=direct_on)
+            adapters: list[Adapter] = [console, *phones]
+            for chat in phones:
+                core.fetches(chat.name, chat.fetch)
             deliverer = Deliverer(outbox, adapters, supervisor)
             live = LiveStatus(outbox, config, control, services.clock)
 
-            admins = news.direct_chat(config(), [adapter.name for adapter in adapters if adapter is not console])
+            admins = news.direct_chat(config(), direct_on)
             await store.write(lambda tx: news.begin(outbox.open(tx), admins))
             deliverer.start()
             stack.push_async_callback(deliverer.close)
@@ -153,16 +154,15 @@ class App:
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "traces": standing.run,
                 "status": live.run,
-                "reminders": Reminders(outbox, config, services.clock, home / "files").run,
+                "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": _Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
             }
             for name, work in components.items():
                 supervisor.run(name, work)
-            for chat in (slack, telegram):
-                if chat is not None:
-                    supervisor.run(f"{chat.name} connection", chat.keep_up)
-                    supervisor.run(chat.name, chat.running, OnDeath.FATAL)
+            for chat in phones:
+                supervisor.run(f"{chat.name} connection", chat.keep_up)
+                supervisor.run(chat.name, chat.running, OnDeath.FATAL)
             dispatching = partial(standing.while_good, dispatcher.run)
             stack.push_async_callback(supervisor.run("dispatcher", dispatching, OnDeath.FATAL).end)
             off = [chat.OFF for chat, own in ((telegram_chat, telegram), (slack_chat, slack)) if own is None]

@@ -16,12 +16,12 @@ from bot.outbox.posting import Posts
 from bot.parse import nearest
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig
-from fleet.errors import Misused
+from fleet.errors import Misused, Refused
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
 from fleet.store.core import Store
 from gates.locks.service import LockService
-from gates.people import Person, Right
+from gates.people import Person, Right, may
 
 
 class FleetControl(Protocol):
@@ -48,7 +48,8 @@ class FleetControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every handler may use. ``config`` returns the current configuration."""
+    """What every handler may use. ``config`` returns the current configuration; ``direct`` are the platforms where
+    a person has a private chat."""
 
     store: Store
     config: Callable[[], FleetConfig]
@@ -57,6 +58,7 @@ class Context:
     home: Path
     locks: LockService
     clock: Clock = field(default_factory=SystemClock)
+    direct: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -119,6 +121,25 @@ all of it and is shown to the person."""
 Handler = Callable[[Context, Call], Awaitable[Effect]]
 
 
+class RefusedForNow(Refused):
+    """Refused, and ``also`` happens in the transaction that says so: a person who may do it is asked."""
+
+    def __init__(self, also: Effect, *, attempted: str, on: str, cause: str, hint: str) -> None:
+        super().__init__(attempted=attempted, on=on, cause=cause, hint=hint)
+        self.also = also
+
+
+def demand_right(person: Person, right: Right, what: str) -> None:
+    """Raises ``Refused`` unless the person has the right. Checked at every press."""
+    if not may(person, right):
+        raise Refused(
+            attempted=f"do {what}",
+            on=person.name,
+            cause=f"this needs the right to {right}; your role is {person.role}",
+            hint="An admin can change that with: airboss people add",
+        )
+
+
 class Group(StrEnum):
     """What a command is for, in the order of the help."""
 
@@ -142,7 +163,7 @@ class Command:
     ``/run a change``.
 
     ``urgent``: it runs however many messages its sender sent before, since somebody who is slowed down must still
-    be able to stop an agent.
+    be able to stop an agent. ``checks_right``: the handler checks the right, since it depends on what is decided.
     """
 
     verb: str
@@ -154,6 +175,7 @@ class Command:
     group: Group
     aliases: tuple[str, ...] = ()
     urgent: bool = False
+    checks_right: bool = False
 
     @property
     def line(self) -> str:

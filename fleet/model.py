@@ -108,6 +108,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _H: frozenset({_L, _R}) | _BAD_ENDS,
     _L: frozenset({_J, _R, _H, TaskState.LANDED}) | _BAD_ENDS,
     **{end: frozenset() for end in ENDS},
+    TaskState.REFUSED: frozenset({_S}),  # a message continues a task whose change a person did not release
 }
 
 #: Exit status of a command that waited for a task, by the task's final or waiting state.

@@ -116,6 +116,12 @@ def may(person: Person | None, right: Right) -> bool:
     return person is not None and right in RIGHTS[person.role]
 
 
+def people(config: NamesPeople, right: Right) -> list[NamedPerson]:
+    """Everyone in ``fleet.toml`` who has a right, each name once."""
+    able = {entry.name: entry for entry in config.people if right in RIGHTS[Role(entry.role)]}
+    return list(able.values())
+
+
 def demand(person: Person | None, right: Right, *, attempted: str) -> Person:
     """Returns the person if they have the right. Otherwise raises ``Refused``, naming the needed role and how to
     get it."""

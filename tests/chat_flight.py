@@ -74,10 +74,16 @@ class Flight:
         await self.there.settle()
 
     async def ago(self, *, minutes: float) -> None:
-        """As if every question had been asked so much earlier."""
+        """As if every question had been asked, and every card posted, so much earlier."""
         back, table = int(minutes * 60_000_000), tables.approvals
         earlier = {"opened_us": table.c.opened_us - back, "expires_us": table.c.expires_us - back}
-        await self.there.store.write(lambda tx: tx.connection.execute(update(table).values(earlier)))
+        posted = update(tables.outbox).values(created_us=tables.outbox.c.created_us - back)
+
+        def work(tx: Tx) -> None:
+            tx.connection.execute(update(table).values(earlier))
+            tx.connection.execute(posted)
+
+        await self.there.store.write(work)
 
     def append(self, tx: Tx, event: Event) -> None:
         """One event of the session, in a transaction of the test's own."""
@@ -91,6 +97,20 @@ class Flight:
             approvals.open_hold(tx, session=self.session, commit=COMMIT, tree=TREE, reason="touches tests/**")
 
         await self.there.store.write(work)
+
+    async def hold(self, *, by_hours: float = 0) -> None:
+        """The gates passed, and a person must release the change. ``by_hours``: when the question ends."""
+        await self.move(TaskState.JUDGING)
+
+        def work(tx: Tx) -> None:
+            expires = tx.now_us() + int(by_hours * 3_600_000_000) if by_hours else 0
+            approvals.open_hold(
+                tx, session=self.session, commit=COMMIT, tree=TREE, reason="touches tests/**", expires_us=expires
+            )
+            tasks.move(tx, "t1", TaskState.HELD, "touches tests/**", "airboss")
+
+        await self.there.store.write(work)
+        await self.there.settle()
 
     async def stall(
         self, outcome: TurnOutcome, error: str, *, exit_: str = "", commit: str = COMMIT, claim: str = ""

@@ -214,11 +214,14 @@ async def house(
             directory,
             LockService(store, SystemClock()),
             clock or SystemClock(),
+            frozenset({Phone.name}),
         )
         core = ChatCore(context, outbox, supervisor)
         beats = Beats(context, outbox, Timer(context.clock).alarm("schedules"))
         files = directory / "files" if documents else None
-        notifier = Notifier(outbox, lambda: in_force[0], supervisor, pause=0, redraw=redraw, files=files)
+        notifier = Notifier(
+            outbox, lambda: in_force[0], supervisor, pause=0, redraw=redraw, files=files, direct=(Phone.name,)
+        )
         deliverer = Deliverer(outbox, (phone, *more), supervisor)
         deliverer.start()
         await notifier.start()

@@ -9,16 +9,16 @@ from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
-from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import asks, buttons, waiting
+from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, demand_right
+from bot.telling import asks, buttons, direct, sounds, waiting
 from bot.telling.progress import Progress, footer
-from fleet.errors import Misused, Refused
+from fleet.errors import AirbossError, Misused, Refused
 from fleet.store import approvals, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import buttons as button_rows
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind, ApprovalScope
-from gates.people import Right, demand
+from gates.people import Right, demand, may, people
 from gates.rulings import grants
 
 _ID = re.compile(r"[aA]\d{1,9}")
@@ -40,8 +40,10 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
     verb = "approve" if allow else "deny"
 
     def effect(posts: Posts) -> None:
-        tx = posts.tx
-        asked = _meant(tx, call, given[0] if given else "")
+        tx, word = posts.tx, given[0] if given else ""
+        if not may(call.person, Right.APPROVE) and not _is_hold(tx, call, word):
+            demand_right(call.person, Right.APPROVE, context.registry.write(call.message.adapter, call.verb))
+        asked = _meant(tx, call, word)
         if isinstance(asked, list):
             _show(context, call, posts, asked)
             return
@@ -52,6 +54,8 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
                 hint=f"/go {asked.task} lets the agent continue, /judge {asked.task} runs the gates on its work "
                 f"as it is, /stop {asked.task} ends the task.",
             )
+        if asked.kind is ApprovalKind.HOLD and not asked.decision and not may(call.person, Right.RELEASE):
+            raise _may_not_release(context, call, tx, asked)
         right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
         _demand_shown(tx, call, asked, allow=allow)
@@ -65,6 +69,38 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         settle(context, call, posts, asked, allow=allow, reason=reason, scope=scope)
 
     return effect
+
+
+def _is_hold(tx: Tx, call: Call, word: str) -> bool:
+    """Whether a held change is meant, which everyone who sees it may ask an admin to release."""
+    try:
+        asked = _meant(tx, call, word)
+    except AirbossError:
+        return False
+    return isinstance(asked, Approval) and asked.kind is ApprovalKind.HOLD
+
+
+def _may_not_release(context: Context, call: Call, tx: Tx, held: Approval) -> RefusedForNow:
+    """The refusal for a person without the right to release; everyone who has it is asked, unless they were."""
+    config, task = context.config(), tasks.task(tx, held.task)
+    known = [person.name for person in people(config, Right.RELEASE)]
+    asked = {person.name for person in direct.besides(tx, config, Right.RELEASE, context.direct, task)}
+    asked |= {sounds.name_of(config, task.requester)} & set(known)
+
+    def ask(posts: Posts) -> None:
+        where = waiting.ask_context(posts.tx, config, task, held, context.home / "files")
+        card = asks.ask_card(posts.tx, task, held, where)
+        direct.ask(posts, config, context.direct, task, card, key=asks.key(held), right=Right.RELEASE)
+
+    return RefusedForNow(
+        ask,
+        attempted=f"{call.verb} {held.id}",
+        on=call.person.name,
+        cause="You cannot release this; an admin was asked."
+        if asked
+        else "You cannot release this, and no admin has a chat here.",
+        hint=f"These people can: {', '.join(known[:6])}." if known else "",
+    )
 
 
 def _demand_shown(tx: Tx, call: Call, asked: Approval, *, allow: bool) -> None:
@@ -175,6 +211,7 @@ COMMANDS = (
         approve,
         Group.DECIDE,
         aliases=("yes",),
+        checks_right=True,
     ),
     Command(
         "deny",
@@ -186,5 +223,6 @@ COMMANDS = (
         Group.DECIDE,
         aliases=("no",),
         urgent=True,
+        checks_right=True,
     ),
 )

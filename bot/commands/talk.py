@@ -40,6 +40,7 @@ _REACHES: Final = {
     Reach.BEFORE_LANDING: "queued: the agent reads it before anything lands",
     Reach.WITHDRAWS: "approval withdrawn; the agent continues",
     Reach.GOES_ON: "the agent continues with your message",
+    Reach.FIXES: "the agent fixes the denied change",
 }
 
 

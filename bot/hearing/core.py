@@ -22,7 +22,7 @@ from bot.hearing.rates import PerPerson, Unlimited
 from bot.message import Message, as_one
 from bot.outbox.posting import Outbox, Posts
 from bot.parse import Ignore, Spoken, parse
-from bot.registry import Call, Context, Effect, FleetControl, Result
+from bot.registry import Call, Context, Effect, FleetControl, RefusedForNow, Result, demand_right
 from bot.telling import buttons, sounds
 from fleet.errors import (
     AirbossError,
@@ -40,7 +40,7 @@ from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
 from fleet.supervise import Component, Supervisor
-from gates.people import Person, Right, may, who
+from gates.people import Person, Right, who
 
 __all__ = ["ChatCore", "FleetControl"]
 
@@ -272,9 +272,9 @@ class ChatCore:
             if bug:
                 log.exception("a command failed")
             why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
-            status = explanation.status
+            status, also = explanation.status, error.also if isinstance(error, RefusedForNow) else None
             return await store.write(
-                lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=status, bug=why)
+                lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=status, bug=why, also=also)
             )
 
     def _background(self, tx: Tx, message: Message) -> Background:
@@ -371,7 +371,8 @@ class ChatCore:
                 cause="there is no such command",
                 hint=f"Did you mean /{close}?" if close else "/help shows them all.",
             )
-        demand_right(person, command.right, registry.write(message.adapter, command.verb))
+        if not command.checks_right:
+            demand_right(person, command.right, registry.write(message.adapter, command.verb))
         await self._context.control.demand(command.right, f"do /{command.verb}")
         if any(file.source for file in message.files):
             fault(Point.CHAT_CALL)
@@ -382,17 +383,6 @@ class ChatCore:
 
 def _same_album(message: Message | None, first: Message) -> bool:
     return message is not None and (message.album, message.sender) == (first.album, first.sender)
-
-
-def demand_right(person: Person, right: Right, what: str) -> None:
-    """Raises ``Refused`` unless the person has the right. Checked at every press."""
-    if not may(person, right):
-        raise Refused(
-            attempted=f"do {what}",
-            on=person.name,
-            cause=f"this needs the right to {right}; your role is {person.role}",
-            hint="An admin can change that with: airboss people add",
-        )
 
 
 def _posted(posts: Posts, message: Message, card: Card) -> None:

@@ -64,12 +64,25 @@ def unreadable(tx: Tx, rows: Rows) -> Result:
     return result
 
 
-def explained(tx: Tx, outbox: Outbox, rows: Rows, chat: ChatRef, card: Card, *, status: int, bug: str) -> Result:
-    """An error, which is shown to the sender. ``bug``: the internal error; empty for other errors."""
+def explained(
+    tx: Tx,
+    outbox: Outbox,
+    rows: Rows,
+    chat: ChatRef,
+    card: Card,
+    *,
+    status: int,
+    bug: str,
+    also: Effect | None = None,
+) -> Result:
+    """An error, which is shown to the sender. ``bug``: the internal error; empty for other errors. ``also``: what
+    happens besides."""
     posts = outbox.open(tx)
     posts.post(chat, card)
     _answered(tx, outbox, rows, posts.numbers)
-    result = Result(status=status, posted=posts.numbers)
+    result = Result(status=status, posted=list(posts.numbers))
+    if also is not None:
+        also(posts)
     for row in rows:
         if bug:
             inbox.failed(tx, row.id, bug, result.to_json())

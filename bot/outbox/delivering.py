@@ -178,7 +178,7 @@ class Deliverer:
             seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
             return _later(delivery, seconds, str(error))
         except ChatMoved as moved:
-            return _moved(delivery, moved.chat)
+            return _moved(delivery, moved)
         except (Undeliverable, AirbossError) as error:
             return _given_up(delivery, str(error))
         except Exception as error:
@@ -201,10 +201,13 @@ def _given_up(delivery: outbox.Delivery, why: str) -> Callable[[Tx], None]:
     return lambda tx: outbox.gave_up(tx, delivery.id, why)
 
 
-def _moved(delivery: outbox.Delivery, chat: str) -> Callable[[Tx], None]:
+def _moved(delivery: outbox.Delivery, to: ChatMoved) -> Callable[[Tx], None]:
     def work(tx: Tx) -> None:
-        moves.moved(tx, delivery.chat.adapter, delivery.chat.chat, chat)
-        outbox.retry(tx, delivery.id, 0, f"the chat is now {chat}")
+        moves.moved(tx, delivery.chat.adapter, delivery.chat.chat, to.chat)
+        if to.message_id:
+            outbox.delivered(tx, delivery.id, to.message_id)
+        else:
+            outbox.retry(tx, delivery.id, 0, str(to))
 
     return work
 

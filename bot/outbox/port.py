@@ -24,11 +24,14 @@ class Undeliverable(Exception):
 
 
 class ChatMoved(Exception):
-    """The chat has a new id, ``chat``: the store is updated, and the card is sent there."""
+    """The chat has a new id, ``chat``: the store is updated, and the card is sent there.
 
-    def __init__(self, chat: str) -> None:
+    ``message_id``: the card has arrived there already, as this message.
+    """
+
+    def __init__(self, chat: str, message_id: str = "") -> None:
         super().__init__(f"the chat is now {chat}")
-        self.chat = chat
+        self.chat, self.message_id = chat, message_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,13 @@ from fleet.agent_events import TurnOutcome
 from fleet.model import Task, TaskMode
 from fleet.questions import Question
 from fleet.store import sessions
-from fleet.store.approvals import EXPIRED, Approval
+from fleet.store.approvals import EXPIRED, Approval, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind, ApprovalScope
 from fleet.untrusted import Untrusted, clean
 
 APPROVES: Final = "Approving covers this command line, not the files it reads"
+FIXES: Final = "Reply to this card, and the agent fixes it in the same conversation."
 SHOWN_CHARACTERS: Final = 2_400
 SHOWN_LINES: Final = 24
 REMIND_US: Final = 30 * 60_000_000
@@ -92,23 +93,26 @@ def ask_card(tx: Tx, task: Task, asked: Approval, context: AskContext) -> Card:
     return _permission_card(tx, task, asked, context)
 
 
-def reminder_card(tx: Tx, task: Task, asked: Approval, context: AskContext) -> Card:
-    """The same card again: it still waits and will soon expire."""
+def reminder_card(tx: Tx, task: Task, asked: Approval, context: AskContext, person: str) -> Card:
+    """The same card again, for ``person``: it still waits."""
     card = ask_card(tx, task, asked, context)
     left = words.duration(asked.expires_us - tx.now_us()) if asked.expires_us else ""
     title = line(f"⏳ {task.id} · {asked.id} is still waiting for you", f": {left} left" if left else "")
-    return replace(card, title=title, lines=(card.title, *card.lines))
+    return replace(card, title=title, lines=(card.title, *card.lines), mention=person)
 
 
 def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
     """A question's card after the decision: without buttons, with who answered and when."""
-    if asked.decision == "deny" and asked.decided_why == EXPIRED:
-        return _expired_card(task, asked, base)
+    if asked.decision is ApprovalDecision.DENY and asked.decided_why == EXPIRED:
+        expired = _expired_hold_card if asked.kind is ApprovalKind.HOLD else _expired_card
+        return expired(task, asked, base)
     verb = _VERBS.get(asked.decision, asked.decision)
     scope = " for this session" if asked.scope is ApprovalScope.SESSION else ""
     said = "“{}”" if asked.decision == "answer" else "{}"
     before, _, after = said.partition("{}")
-    why = (line(before, one_line(asked.decided_why, 300), after),) if asked.decided_why else ()
+    why: tuple[Line, ...] = (line(before, one_line(asked.decided_why, 300), after),) if asked.decided_why else ()
+    if asked.kind is ApprovalKind.HOLD and asked.decision is ApprovalDecision.DENY:
+        why = (*why, line(FIXES))
     return Card(
         title=line(f"{task.id} · {asked.id} · {verb}{scope}"),
         lines=(line(one_line(what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
@@ -128,6 +132,21 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
             Action("Go on", go_on(task)),
             Action("Retry", f"/retry {task.id}"),
         ),
+        footer=base,
+        tone=Tone.BAD,
+        mention=task.requester,
+    )
+
+
+def _expired_hold_card(task: Task, held: Approval, base: str) -> Card:
+    return Card(
+        title=line(f"{task.id} · {held.id} · expired, not released"),
+        lines=(
+            line(one_line(what(held), 120)),
+            line(f"No answer by {words.day(held.expires_us)}. The work is kept."),
+            line(FIXES),
+        ),
+        actions=(Action("Retry", f"/retry {task.id}"),),
         footer=base,
         tone=Tone.BAD,
         mention=task.requester,

@@ -32,12 +32,13 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, recent, stalls, tasks
+from fleet.store import approvals, recent, refusals, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
 from fleet.untrusted import Untrusted
 from fleet.verdict import GateOutcome, Outcome
+from gates.people import Right
 
 _COMMAND_WIDTH = 34
 _MARGIN = re.compile(r"^([E>]) {2,}")
@@ -48,7 +49,8 @@ _TAIL_LINES, _TAIL_WIDTH = 20, 84
 class Notice:
     """A message, or (``edits``) a change of the one that was posted under ``key``.
 
-    ``approval``: the question that it asks a person. ``soon``: a change that answers somebody's press.
+    ``approval``: the question that it asks a person; ``right``: everyone with this right is asked in their own chat
+    too. ``soon``: a change that answers somebody's press.
     """
 
     card: Card
@@ -56,6 +58,7 @@ class Notice:
     sound: Sound = Sound.NONE
     edits: bool = False
     approval: str = ""
+    right: Right | None = None
     soon: bool = False
 
 
@@ -132,7 +135,8 @@ def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
 
 def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, context: NoticeContext) -> Notice:
     card = asks.ask_card(tx, task, asked, context.of_ask(task, progress))
-    return Notice(card, key=asks.key(asked), sound=Sound.WAITS, approval=asked.id)
+    right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else None
+    return Notice(card, key=asks.key(asked), sound=Sound.WAITS, approval=asked.id, right=right)
 
 
 def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> list[Notice]:
@@ -221,6 +225,8 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
             return [_asking(tx, task, stalled, progress, context)] if stalled is not None else []
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
+            if refusals.may_continue(tx, task):
+                why = (*why, line(asks.FIXES))
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
             own = by and context.name(by) == context.name(task.requester)
             return [Notice(card, sound=Sound.NONE if own else Sound.BAD_END)]

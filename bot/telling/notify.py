@@ -14,14 +14,14 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from bot.cards import Card, Tone, line, task_key
 from bot.outbox.posting import Outbox, Posts, Priority
-from bot.telling import buttons, notices, sounds
+from bot.telling import buttons, direct, notices, sounds
 from bot.telling.notices import Notice, NoticeContext
 from bot.telling.progress import Progress, progress_card
 from fleet.config import FleetConfig
@@ -118,7 +118,8 @@ def folded(tx: Tx, task_id: str, upto: int | None = None) -> Progress:
 
 
 class Notifier:
-    """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written.
+    """Follows the ledger and keeps every origin chat informed. ``files`` is where documents are written; ``direct``
+    are the platforms where a person has a private chat.
 
     ``pause``: seconds between two rounds; ``redraw``: the least seconds between two changes of a card.
     """
@@ -132,7 +133,9 @@ class Notifier:
         pause: float = _PAUSE_SECONDS,
         redraw: float = _REDRAW_SECONDS,
         files: Path | None = None,
+        direct: Collection[str] = (),
     ) -> None:
+        self._direct = direct
         self._outbox, self._store, self._supervisor = outbox, outbox.store, supervisor
         self._config, self._pause, self._redraw, self._files = config, pause, redraw, files
         self._wake = asyncio.Event()
@@ -250,6 +253,8 @@ class Notifier:
             approvals.note(tx, notice.approval, pinged=True)
         priority = None if ping else Priority.CARD
         posts.post(chat, card, key=notice.key, ping=ping, task=task.id, priority=priority)
+        if notice.right is not None:
+            direct.ask(posts, config, self._direct, task, notice.card, key=notice.key, right=notice.right)
 
 
 class _Tasks(dict[str, Task | None]):

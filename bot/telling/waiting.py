@@ -81,5 +81,6 @@ def _row(tx: Tx, asked: Approval) -> Line:
         kind = "asks: "
     else:
         kind = f"{Untrusted(asked.tool).one_line(20)}: "
-    until = f" · until {words.clock(asked.expires_us)}" if asked.expires_us else ""
+    shown = words.day if asked.kind is ApprovalKind.HOLD else words.clock
+    until = f" · until {shown(asked.expires_us)}" if asked.expires_us else ""
     return line(f"{asked.id} · {asked.task} · ", one_line(kind + text, 60), until)

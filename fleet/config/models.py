@@ -351,6 +351,8 @@ class Limits(_Section):
     """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
     approval_hours: Annotated[int, Field(ge=1)] = 8
     """Hours until an unanswered question counts as no."""
+    hold_days: Annotated[int, Field(ge=1, le=365)] = 7
+    """Days until a held change that nobody released is refused; its work is kept."""
 
 
 class ConsoleConfig(_Section):

@@ -14,13 +14,13 @@ from fleet.events import ControllerStarted, Recorded, SessionEnded, Source, Task
 from fleet.flight.flight import Flight
 from fleet.flight.services import Services
 from fleet.model import AIRBOSS, Task, TaskState
-from fleet.store import ledger, tasks
+from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Tx
 from fleet.supervise import Component, Supervisor
 
 _LOOK_EVERY_S = 10.0
 _RETENTION_EVERY_S = 3600.0
-_WAIT_FOR_SLOTS = (TaskState.QUEUED, TaskState.STALLED)
+_WAIT_FOR_SLOTS = (TaskState.QUEUED, *sessions.SLOTLESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Dispatcher:
     def _note(self, tx: Tx, recorded: Recorded) -> None:
         """Wakes the waiting tasks when a slot becomes free."""
         event = recorded.event
-        if isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new == TaskState.STALLED):
+        if isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new in sessions.SLOTLESS):
             tx.after_commit(self._slot_free)
 
     def _slot_free(self) -> None:

@@ -23,7 +23,7 @@ from fleet.errors import (
 from fleet.events import LinkChanged
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.closing import close_sessions
-from fleet.flight.moves import move
+from fleet.flight.moves import NoSlot, move
 from fleet.flight.services import Services
 from fleet.flight.steps import Steps
 from fleet.flight.waits import StopWanted, Waits, stop_wanted
@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 _RETRIES = (1.0, 5.0, 15.0)
 _AGAIN_S = 5.0
 _FULL_S = 30.0
+_SLOT_S = 30.0
 _RECONFIGURED_S = 60.0
 
 
@@ -100,6 +101,8 @@ class Flight:
                 await self._steps.step(self.task)
             self._failures = 0
             await self._record_link(up=True, why="")
+        except NoSlot as error:
+            await self._wait_because(f"waiting for a slot: {error}", _SLOT_S)
         except StopWanted:
             _log.info("task %s was stopped while %s", self.task.id, self.task.state)
         except Misconfigured as error:

@@ -43,7 +43,8 @@ class NoSlot(Exception):
 
 
 def take_slot(tx: Tx, session: Session, config: FleetConfig) -> None:
-    """Part of the transaction by which a stalled task goes on. Raises ``NoSlot``, which undoes that transaction."""
+    """Part of the transaction by which a task that waited for a person goes on. Raises ``NoSlot``, which undoes
+    that transaction."""
     machine = config.machines.get(session.machine)
     used = sessions.busy(tx).get(session.machine, 0)
     if machine is not None and used >= machine.slots:
@@ -53,11 +54,12 @@ def take_slot(tx: Tx, session: Session, config: FleetConfig) -> None:
 def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:
     """Part of the transaction that starts a turn. Closes the question that waited for a person's decision.
 
-    Raises ``NoSlot`` for a stalled task whose machine is busy with others.
+    Raises ``NoSlot`` for a task that waited without a slot and whose machine is busy with others.
     """
     task = tasks.task(tx, task_id)
-    if task.state is TaskState.STALLED:
+    if task.state in sessions.SLOTLESS:
         take_slot(tx, sessions.of_task(tx, task_id)[-1], config)
+    if task.state is TaskState.STALLED:
         settle_stall(tx, task_id)
     if task.state is TaskState.HELD:
         approvals.withdraw_hold(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)

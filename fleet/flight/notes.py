@@ -14,7 +14,7 @@ from fleet.errors import Refused, Unreachable
 from fleet.flight import attachments
 from fleet.model import ENDS, Session, Task, TaskState
 from fleet.ports import Executor
-from fleet.store import approvals, landings, sessions, stalls, tasks
+from fleet.store import approvals, landings, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 from fleet.store.sessions import Note
@@ -33,6 +33,7 @@ class Reach(Enum):
     BEFORE_LANDING = auto()
     WITHDRAWS = auto()  # immediately: the held change is withdrawn
     GOES_ON = auto()  # immediately: its turn had stopped early
+    FIXES = auto()  # immediately: its change was denied, and the task continues
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +48,31 @@ class Added:
 def add(tx: Tx, task: Task, text: str, actor: str) -> Added:
     """Stores a person's message for the task's agent, and returns when the agent reads it.
 
-    Raises ``Refused`` if it never would: before the agent is placed, and once the task lands, stops or has ended.
+    A task whose change was denied continues. Raises ``Refused`` if the agent would never read it: before the agent
+    is placed, and once the task lands, stops or has ended otherwise.
     """
+    reopened = refusals.may_continue(tx, task)
+    task = _reopened(tx, task)
     found = sessions.of_task(tx, task.id)
     _check(tx, task, begun=bool(found))
     session = found[-1]
-    reach, held = _reach(tx, task, session), None
+    reach, held = Reach.FIXES if reopened else _reach(tx, task, session), None
     if reach is Reach.WITHDRAWS:
         held = approvals.withdraw_hold(tx, task.id, by=actor, why=MORE_WAS_SAID)
     if reach is Reach.GOES_ON:
         held = stalls.withdraw(tx, task.id, by=actor, why=MORE_WAS_SAID)
     return Added(sessions.add_note(tx, session.id, text, actor), reach, held)
+
+
+def _reopened(tx: Tx, task: Task) -> Task:
+    """The task; open again if its change was denied, since a message lets the agent fix that."""
+    held = refusals.denied(tx, task)
+    if held is None:
+        return task
+    if not refusals.closed(tx, task):
+        raise _undeliverable(task, "its change was denied just now", "Try again in a moment.")
+    refusals.reopen(tx, task, held)
+    return tasks.task(tx, task.id)
 
 
 def _check(tx: Tx, task: Task, *, begun: bool) -> None:

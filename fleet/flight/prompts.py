@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
-from fleet.model import Session, Task, Turn
+from fleet.model import AIRBOSS, Session, Task, Turn
+from fleet.store.approvals import Answer
 from fleet.verdict import GateOutcome, Verdict
 
 SESSION_TRAILER: Final = "Airboss-Session"
@@ -84,6 +85,13 @@ def stalled(turn: Turn) -> str:
     words = textwrap.shorten(turn.error, 300, placeholder="…")
     exit_ = f" ({turn.exit})" if turn.exit and turn.exit not in words else ""
     return (f"{how}: {words}" if words else how) + exit_
+
+
+def denied(decision: Answer) -> str:
+    """Why a held change was not released."""
+    if decision.by == AIRBOSS:
+        return "nobody released it in time; the work is kept"
+    return f"{decision.by} denied it" + (f": {decision.reason}" if decision.reason else "")
 
 
 def nothing_changed(turn: Turn) -> str:

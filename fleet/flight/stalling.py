@@ -12,12 +12,12 @@ from functools import partial
 from fleet.errors import Refused
 from fleet.flight import prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
-from fleet.flight.moves import NoSlot, move, settle_stall, take_slot, to_running
+from fleet.flight.moves import move, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
 from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
-from fleet.store import approvals, sessions, stalls, tasks
+from fleet.store import approvals, sessions, stalls
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 
@@ -75,17 +75,8 @@ class Stalling:
         return (None if snapshot.empty else snapshot), ""
 
     async def wait(self, task: Task) -> None:
-        """The step of a stalled task: acts on a person's decision or message once its machine has a free slot, or
-        waits for one."""
-        try:
-            await self._continue(task)
-        except NoSlot as busy:
-            why = f"waiting for a slot: {busy}"
-            if why != task.why:
-                await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
-            await self._waits.wait(30.0)
-
-    async def _continue(self, task: Task) -> None:
+        """The step of a stalled task: acts on a person's decision or message, or waits for one. Raises ``NoSlot``
+        while its machine has no free slot."""
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
 from fleet import leaks
 from fleet.agent_events import TurnOutcome
-from fleet.errors import Misused
+from fleet.errors import Misused, Unreachable
 from fleet.events import HoldReleased, SecretsReleased, SessionPlaced, Source
 from fleet.failpoints import failpoint
 from fleet.flight import notes, placement, prompts, snapshots
@@ -18,7 +19,7 @@ from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
 from fleet.landing.attempt import ChangeToLand, Interrupted, Judged, Landed, LandingAttempt
-from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, sessions, tasks
 from fleet.store.core import Tx
@@ -117,12 +118,7 @@ class Steps:
         )
         failpoint("workspace-prepared")
         prepared = replace(session, workspace=workspace)
-        await self._agent.begin(
-            prepared,
-            TurnCause.REQUEST,
-            task.prompt,
-            partial(to_running, task_id=task.id, config=self._services.config()),
-        )
+        await self._agent.begin(prepared, TurnCause.REQUEST, task.prompt, self._running(task))
 
     async def _run(self, task: Task) -> None:
         session = await self._session(task)
@@ -193,13 +189,14 @@ class Steps:
         session = await self._session(task)
         if decision is None:
             if not await self._heard(task, session):
-                await self._waits.wait(60.0)
+                await self._wait_for_release(session)
             return
 
         def work(tx: Tx) -> None:
             approvals.settle(tx, decision.id)
             released = HoldReleased(decision.commit, decision.allowed, decision.reason)
-            record(tx, released, session, source=Source.PERSON, actor=decision.by)
+            source = Source.CONTROLLER if decision.by == AIRBOSS else Source.PERSON
+            record(tx, released, session, source=source, actor=decision.by)
             found = leaks.from_json(approvals.approval(tx, decision.id).request)
             if decision.allowed and found:
                 fingerprints = tuple(dict.fromkeys(leak.fingerprint for leak in found))
@@ -208,9 +205,19 @@ class Steps:
             if decision.allowed:
                 move(tx, task.id, TaskState.LANDING)
             else:
-                move(tx, task.id, TaskState.REFUSED, f"{decision.by} denied it")
+                move(tx, task.id, TaskState.REFUSED, prompts.denied(decision))
 
         await self._services.store.write(work)
+
+    async def _wait_for_release(self, session: Session) -> None:
+        """Until a decision, or the question's end. Meanwhile no process of the agent lives, and no slot is held."""
+        if await self._services.store.read(lambda tx: approvals.overdue(tx, session.id)):
+            await self._services.store.write(lambda tx: approvals.expire(tx, session.id))
+            return
+        if session.pipe_end is PipeEnd.NONE:
+            with contextlib.suppress(Unreachable):
+                await self._agent.gone(session)
+        await self._waits.wait(60.0)
 
     async def _land(self, task: Task) -> None:
         session = await self._session(task)
@@ -253,7 +260,7 @@ class Steps:
                 if task.state is not TaskState.LANDING:
                     await self._move(task, TaskState.LANDING)
             case Outcome.FAILED if await self._reworks(session) < verdict.rework_turns:
-                running = partial(to_running, task_id=task.id, config=self._services.config())
+                running = self._running(task)
                 await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), running)
             case Outcome.FAILED:
                 await self._move_unless_said(task, TaskState.FAILED, why)
@@ -277,6 +284,7 @@ class Steps:
                 tree=verdict.tree,
                 reason=why,
                 leaks=leaks.to_json(verdict.leaks),
+                expires_us=tx.now_us() + self._services.config().limits.hold_days * 86_400_000_000,
             )
             move(tx, task.id, TaskState.HELD, why)
 
@@ -294,13 +302,7 @@ class Steps:
             return False
         red = verdict is not None and verdict.outcome is Outcome.FAILED
         text = f"{prompts.rework(verdict)}\n\n{words.text}" if verdict is not None and red else words.text
-        await self._agent.go_on(
-            session,
-            TurnCause.SAID,
-            text,
-            partial(to_running, task_id=task.id, config=self._services.config()),
-            words,
-        )
+        await self._agent.go_on(session, TurnCause.SAID, text, self._running(task), words)
         return True
 
     async def _reworks(self, session: Session) -> int:
@@ -309,6 +311,10 @@ class Steps:
         return sum(turn.cause is TurnCause.REWORK for turn in completed)
 
     # --- helpers ----------------------------------------------------------------------------------------
+
+    def _running(self, task: Task) -> Callable[[Tx], None]:
+        """What the transaction that starts a turn does to the task."""
+        return partial(to_running, task_id=task.id, config=self._services.config())
 
     async def _move(self, task: Task, state: TaskState, why: str = "") -> None:
         await self._services.store.write(lambda tx: move(tx, task.id, state, why))

@@ -127,10 +127,12 @@ def open_ask(
     )
 
 
-def open_hold(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, leaks: str = "") -> Approval:
+def open_hold(
+    tx: Tx, *, session: Session, commit: str, tree: str, reason: str, leaks: str = "", expires_us: int = 0
+) -> Approval:
     """A passed change that a person must release before it lands. ``leaks`` (JSON) are kept as the request."""
     held = {"commit": commit, "tree": tree, "reason": reason, "request": leaks}
-    return _open(tx, session, kind=ApprovalKind.HOLD, **held, expires_us=0)
+    return _open(tx, session, kind=ApprovalKind.HOLD, **held, expires_us=expires_us)
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
@@ -212,6 +214,13 @@ def decide(
     decision = yes if allow else ApprovalDecision.DENY
     _close(tx, approvals.c.id == approval_id, decision, by, reason, scope=scope)
     return approval(tx, approval_id)
+
+
+def overdue(tx: Tx, session_id: str) -> bool:
+    """Whether a question of this session has expired and is still open."""
+    late = (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
+    mine = (approvals.c.session == session_id) & (approvals.c.decision == "")
+    return tx.connection.execute(select(approvals.c.id).where(mine, late).limit(1)).one_or_none() is not None
 
 
 def expire(tx: Tx, session_id: str = "") -> int:

@@ -10,7 +10,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select
 from sqlalchemy import update as update_rows
@@ -32,12 +32,13 @@ _INPUTS_FROM = _INPUTS.where(
 _NEW_INPUT = insert(inputs)
 _OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
 _ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
-#: No process runs for such a task, and it may wait for days: its slot is free for others meanwhile.
-_SLOTLESS = (TaskState.STALLED.value,)
+SLOTLESS: Final = (TaskState.STALLED, TaskState.HELD)
+"""A task in these states waits for a person, perhaps for days. No process runs, and its slot is free for others."""
+
 _BUSY = (
     select(sessions.c.machine, func.count().label("held"))
     .join(tasks, tasks.c.id == sessions.c.task)
-    .where(sessions.c.ended_us == 0, tasks.c.state.not_in(_SLOTLESS))
+    .where(sessions.c.ended_us == 0, tasks.c.state.not_in([str(state) for state in SLOTLESS]))
     .group_by(sessions.c.machine)
 )
 _TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
@@ -153,6 +154,11 @@ def update(
     if changed.rowcount != 1:
         raise KeyError(session_id)
     return session(tx, session_id)
+
+
+def reopen(tx: Tx, session_id: str) -> Session:
+    """Opens a session that has ended. Raises ``KeyError`` when it does not exist."""
+    return update(tx, session_id, ended_us=0)
 
 
 def next_pipe(tx: Tx, session_id: str) -> str:

@@ -90,6 +90,19 @@ def test_a_held_change_that_is_denied_does_not_land(served: House) -> None:
     assert served.commits()[0] == before
 
 
+def test_a_reply_to_a_denied_change_lets_the_same_agent_fix_it(served: House) -> None:
+    answer = served.say('/run write GOOD denied\nshell echo "print(3)" >> check.py', wait=True)
+    assert served.say(f"/deny {answer.task} leave check.py alone").status == 0
+    assert served.wait(answer.task).status == 2
+    task = answer.task
+    served.until(lambda: served.of(task, "session.ended"), "the session is closed")
+    assert served.say(f"/say {task} do so\nshell git checkout HEAD -- check.py").status == 0
+    served.until(lambda: served.state(task) == "landed", "the fixed change has landed")
+    said = [body["prompt"] for body in served.bodies("turn.started")][-1]
+    assert "Your change was not released: leave check.py alone" in said and "do so" in said
+    assert served.main() == "GOOD denied"
+
+
 def test_the_same_message_twice_is_one_task(served: House) -> None:
     first = served.say("/run write GOOD once", wait=True, id_="the-same")
     again = served.say("/run write GOOD once", wait=True, id_="the-same")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.cards import Card, Tone, line
+from bot.cards import Action, Card, Tone, line
+from bot.telling import buttons
 from fleet.events import PermissionAsked, Refs, Source
-from fleet.model import Isolation
+from fleet.model import ChatRef, Isolation
 from fleet.store import approvals, ledger, sessions
+from fleet.store.chat import moves
 from fleet.store.core import Tx
 from tests.far_end.slack import (
     ADA,
@@ -24,7 +27,7 @@ from tests.far_end.slack import (
     button,
     shows,
 )
-from tests.scenarios.slack_house import house, say
+from tests.scenarios.slack_house import House, house, say
 
 # --- the ways to a command ----------------------------------------------------------------------------------
 
@@ -238,3 +241,25 @@ async def test_a_guest_from_another_workspace_is_a_stranger(tmp_path: Path, more
         assert "not registered here" in shows(only)
         assert f"slack:{TEAM}:{ADA}" not in shows(only)
         assert await there.tasks() == []
+
+
+async def test_a_card_for_a_person_arrives_in_their_private_chat_and_its_buttons_and_edits_work_there(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as there:
+        for number in (1, 2):
+            await there.store.write(partial(waits_for_ada, there=there, number=number))
+            await there.settled()
+        assert await there.store.read(lambda tx: moves.now_at(tx, "slack", ADA)) == ADAS_DM
+        first, second = await there.slack.said(ADAS_DM)
+        assert "waits for you 1" in shows(first) and "waits for you 2" in shows(second)
+        await there.slack.press(second, "Status", channel=ADAS_DM)
+        await there.slack.until(lambda said: len(said) == 3, ADAS_DM)
+        edited = Card(line("decided"))
+        await there.store.write(lambda tx: buttons.change(there.outbox.open(tx), "k", edited))
+        await there.slack.until(lambda said: any("decided" in shows(each) for each in said), ADAS_DM)
+
+
+def waits_for_ada(tx: Tx, there: House, number: int) -> None:
+    card = Card(line(f"waits for you {number}"), actions=(Action("Status", "/status", once=False),))
+    there.outbox.open(tx).post(ChatRef("slack", moves.now_at(tx, "slack", ADA)), card, key="k")

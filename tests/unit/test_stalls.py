@@ -210,7 +210,10 @@ async def test_it_is_seen_where_people_look(tmp_path: Path) -> None:
 
 
 def test_only_a_running_task_stalls_and_nothing_lands_from_there() -> None:
-    assert [state for state in TaskState if may_move(state, TaskState.STALLED)] == [TaskState.RUNNING]
+    assert [state for state in TaskState if may_move(state, TaskState.STALLED)] == [
+        TaskState.RUNNING,
+        TaskState.REFUSED,
+    ]
     for state in (TaskState.LANDING, TaskState.LANDED, TaskState.HELD, TaskState.ANSWERED):
         assert not may_move(TaskState.STALLED, state)
     assert STATUS_OF_STATE[TaskState.STALLED] == 4

@@ -24,7 +24,7 @@ from bot.chats.slack.inbox import AppUser
 from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.render import Drawn, bare, draw, escape, plain
 from bot.message import Attachment, Message
-from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter, Undeliverable
+from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
 
@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _BACKOFF: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 _ANSWER_URL_SECONDS: Final = 25 * 60.0  # Slack's own response_url works for 30 minutes
 _TIMEOUT: Final = 30
+_PEOPLE: Final = ("U", "W")  # how the ids of people start
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class SlackAdapter:
         self._connection: Connection | None = None
         self._failed: asyncio.Future[None] | None = None
         self._sent: dict[int, str] = {}
+        self._arrived: dict[int, str] = {}  # the private chat that a message to a person's id came to
         self._unsure: set[int] = set()
         self._answer_urls: dict[str, tuple[str, float]] = {}
 
@@ -260,10 +262,14 @@ class SlackAdapter:
             whole = whole or (plain(outgoing.card) if cut else "")
             ts = str(answer.get("ts", ""))
             self._sent[outgoing.id] = ts
+            if place.startswith(_PEOPLE):
+                self._arrived[outgoing.id] = str(answer.get("channel", "")) or place
         if not outgoing.edits:
-            await self._files(outgoing, whole, thread)
+            await self._files(outgoing, whole, self._arrived.get(outgoing.id, place), thread)
         self._sent.pop(outgoing.id, None)
         self._unsure.discard(outgoing.id)
+        if (arrived := self._arrived.pop(outgoing.id, place)) != place:
+            raise ChatMoved(arrived, ts)
         return ts
 
     async def _message(self, place: str, thread: str, drawn: Drawn, ping: bool) -> Mapping[str, Any]:
@@ -297,7 +303,7 @@ class SlackAdapter:
             _log.warning("Slack refuses a card (%s): sending it shortened, with its text as a file", error.code)
             return await send(draw(bare(card))), True
 
-    async def _files(self, outgoing: Outgoing, whole: str, thread: str) -> None:
+    async def _files(self, outgoing: Outgoing, whole: str, place: str, thread: str) -> None:
         sends: list[tuple[str, str | bytes]] = []
         if whole:
             sends.append((f"{outgoing.task or 'airboss'}.txt", whole))
@@ -305,7 +311,7 @@ class SlackAdapter:
             if path:
                 sends.append((Path(path).name, await asyncio.to_thread(_content, Path(path))))
         for name, content in sends:
-            await self._file(outgoing.chat.chat, thread, name, content)
+            await self._file(place, thread, name, content)
 
     async def _file(self, place: str, thread: str, name: str, content: str | bytes) -> None:
         web, _ = self._ready()

@@ -69,6 +69,15 @@ def at(tx: Tx, key: str, chat: ChatRef) -> LiveCard | None:
     return None if row is None else LiveCard(row.put, key, chat, row.message_id, _newest(tx, row.put))
 
 
+def posted_at(tx: Tx, key: str, chat: ChatRef) -> int:
+    """When the card of this key in this chat was posted; 0 if there is none."""
+    found = at(tx, key, chat)
+    if found is None:
+        return 0
+    query = select(outbox.c.created_us).where(outbox.c.id == found.put)
+    return tx.connection.execute(query).scalar_one_or_none() or 0
+
+
 def set_aside(tx: Tx, card: LiveCard) -> str:
     """Gives a card another key, so that a new message can take its key while this card can still be changed."""
     key = loose_key()

@@ -1,9 +1,11 @@
-"""A chat gets a new id (a Telegram group becomes a supergroup): everything of ours in it moves along."""
+"""A chat gets a new id (a Telegram group becomes a supergroup; Slack names the private chat with a person):
+everything of ours in it moves along."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, select, update
 
+from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.store.schedule_tables import schedules
 from fleet.store.tables import actions, cards, outbox, tasks
@@ -27,3 +29,13 @@ def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
             stale = MOVED if table is cards else ""
             tx.connection.execute(update(table).where(mine, table.c.message_id != ""), {"message_id": stale})
         tx.connection.execute(update(table).where(mine), {"chat": new})
+    settings.put(tx, _key(adapter, old), new)
+
+
+def now_at(tx: Tx, adapter: str, chat: str) -> str:
+    """The id that a chat has now."""
+    return settings.get(tx, _key(adapter, chat), chat)
+
+
+def _key(adapter: str, chat: str) -> str:
+    return f"chat-moved:{adapter}:{chat}"

@@ -1,0 +1,38 @@
+"""A task whose held change a person did not release is refused, but its work and its conversation are kept: a
+message to it lets the agent fix the change.
+"""
+
+from __future__ import annotations
+
+from fleet.model import AIRBOSS, Task, TaskState
+from fleet.store import recent, sessions, tasks
+from fleet.store.approvals import Approval, ApprovalDecision
+from fleet.store.core import Tx
+
+REOPENED = "a person sent a message"
+
+
+def denied(tx: Tx, task: Task) -> Approval | None:
+    """The denied hold that ended this task; ``None`` if something else did, or if it was retried meanwhile."""
+    if task.state is not TaskState.REFUSED or tasks.retried_as(tx, task.id) is not None:
+        return None
+    held = recent.last_hold(tx, task.id)
+    return held if held is not None and held.decision is ApprovalDecision.DENY else None
+
+
+def may_continue(tx: Tx, task: Task) -> bool:
+    """Whether a message lets this ended task continue."""
+    return denied(tx, task) is not None
+
+
+def closed(tx: Tx, task: Task) -> bool:
+    """Whether everything of the ended task is closed: only then can it continue."""
+    return all(session.ended_us for session in sessions.of_task(tx, task.id))
+
+
+def reopen(tx: Tx, task: Task, held: Approval) -> None:
+    """Opens the task again, for a message that the caller adds. The agent first reads why its change was denied."""
+    session = sessions.reopen(tx, sessions.of_task(tx, task.id)[-1].id)
+    tasks.move(tx, task.id, TaskState.STALLED, REOPENED, AIRBOSS)
+    why = f": {held.decided_why}" if held.decided_why else "."
+    sessions.add_note(tx, session.id, f"Your change was not released{why}", held.decided_by)
