@@ -37,6 +37,7 @@ from bot.retention import Retention
 from bot.schedules.beats import Beats
 from bot.standing import Standing
 from bot.telling import news
+from bot.telling.alarms import Alarms, Causes
 from bot.telling.live import LiveStatus
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
@@ -130,6 +131,7 @@ class App:
             for chat in phones:
                 core.fetches(chat.name, chat.fetch)
             deliverer = Deliverer(outbox, adapters, supervisor)
+            causes = Causes(health, control.machines, services.clock, home)
             live = LiveStatus(outbox, config, control, services.clock)
 
             admins = news.direct_chat(config(), direct_on)
@@ -154,6 +156,7 @@ class App:
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "traces": standing.run,
                 "status": live.run,
+                "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": _Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,

@@ -10,6 +10,7 @@ from bot import words
 from bot.cards import Card, Tone, line, one_line
 from bot.outbox.posting import Posts
 from bot.reload import LiveConfig
+from fleet.config.home import FLEET_FILE
 from fleet.errors import StoreUnavailable
 from fleet.ports import Clock
 from fleet.store import tasks
@@ -93,18 +94,24 @@ class ControllerHealth:
 
     def troubles(self) -> Troubles:
         """What a person should know; no lines while nothing is wrong."""
-        found: list[str] = []
-        if self._config.invalid_us:
-            since = words.clock(self._config.invalid_us)
-            found.append(
-                f"fleet.toml: invalid since {since}; running on the last valid version ({self._config.invalid})"
-            )
-        now_us = self._supervisor.clock.now_us()
-        found += [_died(health) for health in self._supervisor.health() if _is_ill(health, now_us)]
         store = ""
         if self._store.since_us:
             store = f"the store has been unavailable since {words.clock(self._store.since_us)}: {self._store.cause}"
-        return Troubles(self._redact(store), tuple(map(self._redact, found)))
+        return Troubles(self._redact(store), tuple(self.causes().values()))
+
+    def causes(self) -> dict[str, str]:
+        """What is wrong besides the store: a line for each cause, by its name."""
+        found: dict[str, str] = {}
+        if self._config.invalid_us:
+            since = words.clock(self._config.invalid_us)
+            found[FLEET_FILE] = self._redact(
+                f"fleet.toml: invalid since {since}; running on the last valid version ({self._config.invalid})"
+            )
+        now_us = self._supervisor.clock.now_us()
+        for health in self._supervisor.health():
+            if _is_ill(health, now_us):
+                found[f"component {health.name}"] = self._redact(_died(health))
+        return found
 
 
 def _is_ill(health: Health, now_us: int) -> bool:

@@ -32,14 +32,14 @@ _FIRST_US: Final = 4 * 3_600_000_000
 _MORNING: Final = 8
 
 
-def next_reminder_us(opened_us: int, last_us: int, zone: str) -> int:
+def next_reminder_us(opened_us: int, last_us: int, zone: ZoneInfo) -> int:
     """When to remind of a held change: four hours after it was asked, then at eight each morning in ``zone``.
 
     ``last_us``: the last reminder, 0 before the first. Two are at least four hours apart.
     """
     if not last_us:
         return opened_us + _FIRST_US
-    after = datetime.fromtimestamp((last_us + _FIRST_US) / 1_000_000, UTC).astimezone(ZoneInfo(zone))
+    after = datetime.fromtimestamp((last_us + _FIRST_US) / 1_000_000, UTC).astimezone(zone)
     morning = after.replace(hour=_MORNING, minute=0, second=0, microsecond=0)
     if morning < after:
         morning = (morning.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=after.tzinfo)
@@ -100,7 +100,7 @@ class Reminders:
         except ValueError:
             wish = sounds.SoundSettings()
         last_us = card_rows.posted_at(tx, asks.reminder_key(asked), chat)
-        due_us = next_reminder_us(asked.opened_us, last_us, wish.zone)
+        due_us = next_reminder_us(asked.opened_us, last_us, sounds.zone_of(tx, self._config(), person))
         return due_us <= tx.now_us() and not wish.quiet(tx.now_us())
 
     def _audible(self, tx: Tx, chat: ChatRef, person: str) -> bool:

@@ -21,7 +21,7 @@ from fleet.flight.waits import Waits
 from fleet.landing.attempt import ChangeToLand, Interrupted, Judged, Landed, LandingAttempt
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
-from fleet.store import approvals, sessions, tasks
+from fleet.store import approvals, refusals, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 from fleet.supervise import alongside, first
@@ -211,7 +211,7 @@ class Steps:
 
     async def _wait_for_release(self, session: Session) -> None:
         """Until a decision, or the question's end. Meanwhile no process of the agent lives, and no slot is held."""
-        if await self._services.store.read(lambda tx: approvals.overdue(tx, session.id)):
+        if await self._services.store.read(lambda tx: refusals.overdue(tx, session.id)):
             await self._services.store.write(lambda tx: approvals.expire(tx, session.id))
             return
         if session.pipe_end is PipeEnd.NONE:

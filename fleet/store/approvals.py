@@ -136,8 +136,7 @@ def open_hold(
 
 
 def open_stall(tx: Tx, *, session: Session, commit: str, tree: str, reason: str, trouble: str = "") -> Approval:
-    """A turn that stopped early. ``commit`` and ``tree`` are its snapshot; empty if no file was changed or no
-    snapshot could be taken: then ``trouble`` says why, and is stored as the request."""
+    """A turn that stopped early. ``commit`` and ``tree``: its snapshot, if any; ``trouble``: why there is none."""
     return _open(
         tx, session, kind=ApprovalKind.STALL, commit=commit, tree=tree, reason=reason, request=trouble, expires_us=0
     )
@@ -214,13 +213,6 @@ def decide(
     decision = yes if allow else ApprovalDecision.DENY
     _close(tx, approvals.c.id == approval_id, decision, by, reason, scope=scope)
     return approval(tx, approval_id)
-
-
-def overdue(tx: Tx, session_id: str) -> bool:
-    """Whether a question of this session has expired and is still open."""
-    late = (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
-    mine = (approvals.c.session == session_id) & (approvals.c.decision == "")
-    return tx.connection.execute(select(approvals.c.id).where(mine, late).limit(1)).one_or_none() is not None
 
 
 def expire(tx: Tx, session_id: str = "") -> int:

@@ -4,12 +4,22 @@ message to it lets the agent fix the change.
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from fleet.model import AIRBOSS, Task, TaskState
 from fleet.store import recent, sessions, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
+from fleet.store.tables import approvals
 
 REOPENED = "a person sent a message"
+
+
+def overdue(tx: Tx, session_id: str) -> bool:
+    """Whether a question of this session has expired and is still open."""
+    late = (approvals.c.expires_us > 0) & (approvals.c.expires_us <= tx.now_us())
+    mine = (approvals.c.session == session_id) & (approvals.c.decision == "")
+    return tx.connection.execute(select(approvals.c.id).where(mine, late).limit(1)).one_or_none() is not None
 
 
 def denied(tx: Tx, task: Task) -> Approval | None:

@@ -16,7 +16,7 @@ from fleet.events import HoldReleased
 from fleet.flight import prompts
 from fleet.flight.moves import NoSlot, to_running
 from fleet.model import ChatRef, Isolation, PersonId, TaskState
-from fleet.store import approvals, sessions, tasks
+from fleet.store import approvals, refusals, sessions, tasks
 from fleet.store.core import Tx
 from tests.chat_flight import Flight, everything
 from tests.chat_house import ADA, CHAT, FLEET, OTTO, VERA, House, house
@@ -38,7 +38,7 @@ async def held(there: House, by: PersonId = OTTO) -> Flight:
     """A change that ``by`` asked for is held."""
     await there.say("/run fix it", by)
     flight = await Flight.begin(there, begun=True)
-    await flight.hold()
+    await flight.hold(by_hours=7 * 24)
     for chat in DIRECT.values():
         await there.deliverer.drained(chat)
     return flight
@@ -181,16 +181,17 @@ NOON = 1_700_049_600_000_000  # 2023-11-15 12:00 UTC
 
 
 def test_reminders_come_after_four_hours_and_then_each_morning_where_the_person_is() -> None:
-    assert next_reminder_us(NOON, 0, "UTC") == NOON + 4 * HOUR
-    assert next_reminder_us(NOON, NOON + 4 * HOUR, "UTC") == NOON + 20 * HOUR
-    assert next_reminder_us(NOON, NOON + 20 * HOUR, "UTC") == NOON + 44 * HOUR
-    assert next_reminder_us(NOON, NOON + 4 * HOUR, "Asia/Tokyo") == NOON + 11 * HOUR
-    assert next_reminder_us(NOON, NOON + 19 * HOUR, "UTC") == NOON + 44 * HOUR, "never two within four hours"
+    assert next_reminder_us(NOON, 0, ZoneInfo("UTC")) == NOON + 4 * HOUR
+    assert next_reminder_us(NOON, NOON + 4 * HOUR, ZoneInfo("UTC")) == NOON + 20 * HOUR
+    assert next_reminder_us(NOON, NOON + 20 * HOUR, ZoneInfo("UTC")) == NOON + 44 * HOUR
+    assert next_reminder_us(NOON, NOON + 4 * HOUR, ZoneInfo("Asia/Tokyo")) == NOON + 11 * HOUR
+    assert next_reminder_us(NOON, NOON + 19 * HOUR, ZoneInfo("UTC")) == NOON + 44 * HOUR, "not twice in four hours"
 
 
 def test_a_morning_stays_a_morning_when_clocks_change() -> None:
-    saturday = int(datetime(2026, 3, 28, 18, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()) * 1_000_000
-    sunday = datetime.fromtimestamp(next_reminder_us(0, saturday, "Europe/Berlin") / 1e6, ZoneInfo("Europe/Berlin"))
+    berlin = ZoneInfo("Europe/Berlin")
+    saturday = int(datetime(2026, 3, 28, 18, tzinfo=berlin).timestamp()) * 1_000_000
+    sunday = datetime.fromtimestamp(next_reminder_us(0, saturday, berlin) / 1e6, berlin)
     assert (sunday.day, sunday.hour) == (29, 8)
 
 
@@ -224,7 +225,7 @@ async def test_after_its_days_the_question_ends_and_the_card_says_that_the_work_
         flight = await Flight.begin(there, begun=True)
         await flight.hold(by_hours=7 * 24)
         await flight.ago(minutes=7 * 24 * 60)
-        assert await there.store.read(lambda tx: approvals.overdue(tx, "t1.1"))
+        assert await there.store.read(lambda tx: refusals.overdue(tx, "t1.1"))
 
         def end(tx: Tx) -> None:
             approvals.expire(tx, "t1.1")

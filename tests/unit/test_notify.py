@@ -24,7 +24,7 @@ from fleet.events import (
     ToolCallStarted,
     TurnStarted,
 )
-from fleet.model import PersonId, TaskState
+from fleet.model import ChatRef, PersonId, TaskState
 from fleet.store import approvals, ledger, tasks
 from fleet.store.chat import settings
 from fleet.store.core import Tx
@@ -87,10 +87,12 @@ async def test_who_said_no_is_not_pinged_for_it(tmp_path: Path, by: PersonId, pi
         await flight.move(TaskState.JUDGING)
         await flight.held()
         await flight.move(TaskState.HELD, why="touches tests/**")
-        (asked,) = flight.pings()
+        await there.deliverer.drained(ChatRef("phone", "anna"))
+        asked = flight.pings()
+        assert set(asked) == {"t1 · a1 · held for a person"} and len(asked) == 2, "Ada here, Anna in her own chat"
         await there.say("/deny t1", by)
         await flight.move(TaskState.REFUSED, why=f"{by} denied it")
-        assert flight.pings() == [asked, *pings]
+        assert flight.pings() == [*asked, *pings]
         end = next(post.card for post in there.phone.sent if shown(post.card.title) == "t1 · refused")
         assert f"{'Ada' if by is ADA else 'Anna'} denied it" in everything(end)
 

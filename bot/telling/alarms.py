@@ -1,0 +1,136 @@
+"""Tells the admins, each in their own chat, what is wrong with the fleet itself. Each cause has one card, which
+changes when it is over.
+
+A cause makes a sound when it begins. One that comes back within an hour changes its card and makes none.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bot import words
+from bot.cards import Card, Tone, line, one_line
+from bot.health import ControllerHealth
+from bot.outbox.posting import Outbox, Posts
+from bot.telling import direct
+from fleet.config import FleetConfig
+from fleet.config.home import FLEET_FILE
+from fleet.machines.watch import MachineSeen
+from fleet.ports import Clock
+from fleet.store.chat import cards as card_rows
+from fleet.store.chat import settings
+from fleet.store.core import Tx
+from gates.people import Right
+
+_EVERY_SECONDS: Final = 20.0
+_AGAIN_US: Final = 3_600_000_000
+_AWAY_US: Final = 60_000_000
+_OPEN: Final = "alarm:"
+"""Prefix of the settings that hold the open alarms, by cause: when each began. Also of their cards' keys."""
+
+_LEAST_FREE: Final = 2 << 30
+"""Bytes of free disk below which the admins are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetAlarm:
+    """Something that is wrong now. ``cause`` is its name: one card each; ``why`` may be empty."""
+
+    cause: str
+    title: str
+    why: str = ""
+
+
+class Causes:
+    """What is wrong now, from everything that the controller knows. ``free``: bytes of free disk."""
+
+    def __init__(
+        self,
+        health: ControllerHealth,
+        machines: Callable[[], Mapping[str, MachineSeen]],
+        clock: Clock,
+        home: Path,
+        free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self._health, self._machines, self._clock, self._home, self._free = health, machines, clock, home, free
+
+    def __call__(self) -> list[FleetAlarm]:
+        """One for each cause."""
+        found = [*self._of_controller(), *self._of_machines()]
+        free = self._free(self._home)
+        if free < _LEAST_FREE:
+            found.append(FleetAlarm("disk", "The controller's disk is almost full", f"{free >> 20:,} MiB are free"))
+        return found
+
+    def _of_controller(self) -> Iterator[FleetAlarm]:
+        for cause, why in self._health.causes().items():
+            yield FleetAlarm(cause, "fleet.toml is invalid" if cause == FLEET_FILE else "A component failed", why)
+
+    def _of_machines(self) -> Iterator[FleetAlarm]:
+        for name, seen in self._machines().items():
+            if seen.state.is_bad and self._clock.now_us() - seen.seen_us >= _AWAY_US:
+                yield FleetAlarm(f"machine {name}", f"{name} is {seen.state.value}", seen.why)
+
+
+class Alarms:
+    """``causes`` returns what is wrong now; ``direct_on`` are the platforms where an admin has a private chat."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        config: Callable[[], FleetConfig],
+        clock: Clock,
+        causes: Callable[[], list[FleetAlarm]],
+        direct_on: Collection[str],
+    ) -> None:
+        self._outbox, self._config, self._clock = outbox, config, clock
+        self._causes, self._direct = causes, direct_on
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.look()
+            await self._clock.sleep(_EVERY_SECONDS)
+
+    async def look(self) -> None:
+        """Posts what began and edits what is over, in one transaction; writes nothing if neither happened."""
+        now = {alarm.cause: alarm for alarm in self._causes()}
+        known = await self._outbox.store.read(_open_alarms)
+        if known.keys() != now.keys():
+            await self._outbox.store.write(lambda tx: self._tell(tx, now))
+
+    def _tell(self, tx: Tx, now: Mapping[str, FleetAlarm]) -> None:
+        posts, known = self._outbox.open(tx), _open_alarms(tx)
+        for cause in now.keys() - known.keys():
+            settings.put(tx, _OPEN + cause, str(tx.now_us()))
+            self._begin(posts, now[cause])
+        for cause in known.keys() - now.keys():
+            settings.put(tx, _OPEN + cause, "")
+            _end(posts, cause)
+
+    def _begin(self, posts: Posts, alarm: FleetAlarm) -> None:
+        tx, key = posts.tx, _OPEN + alarm.cause
+        why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
+        card = Card(line("⚠ ", alarm.title), (*why, line(f"Since {words.day(tx.now_us())}.")), tone=Tone.BAD)
+        for admin in direct.recipients(tx, self._config(), Right.MANAGE, self._direct):
+            if tx.now_us() - card_rows.posted_at(tx, key, admin.chat) < _AGAIN_US:
+                posts.repost(admin.chat, card, key=key)
+            else:
+                direct.post(posts, self._config(), admin, card, key=key)
+
+
+def _end(posts: Posts, cause: str) -> None:
+    for posted in card_rows.by_key(posts.tx, _OPEN + cause):
+        if posted.card_json:
+            card = Card.from_json(posted.card_json)
+            over = line(f"Over since {words.day(posts.tx.now_us())}.")
+            title = line("✓ ", *card.title[1:])
+            posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)
+
+
+def _open_alarms(tx: Tx) -> dict[str, str]:
+    return {key.removeprefix(_OPEN): since for key, since in settings.beginning(tx, _OPEN).items()}

@@ -1,0 +1,108 @@
+"""What is wrong with the fleet itself is told to every admin once, and its card changes when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import update
+
+from bot.cards import shown
+from bot.health import ControllerHealth, StoreWatch
+from bot.outbox.port import Outgoing
+from bot.reload import LiveConfig
+from bot.telling.alarms import Alarms, Causes, FleetAlarm
+from fleet.clock import SystemClock
+from fleet.config.home import FLEET_FILE
+from fleet.machines.watch import MachineSeen, MachineState
+from fleet.model import ChatRef
+from fleet.store import tables
+from fleet.supervise import Supervisor
+from tests.chat_flight import everything
+from tests.chat_house import FLEET, House, house
+
+TWO = FLEET + '\n[[people]]\nname = "Anna"\nrole = "admin"\nids = ["phone::anna"]\n'
+ADMINS = (ChatRef("phone", "ada"), ChatRef("phone", "anna"))
+DISK = FleetAlarm("disk", "The controller's disk is almost full", "3 MiB are free")
+
+
+class Clock:
+    """Stands at one time; waiting takes none of it."""
+
+    us = 1_700_000_000_000_000
+
+    def now_us(self) -> int:
+        return self.us
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+async def told(there: House, wrong: list[FleetAlarm]) -> list[Outgoing]:
+    """What the admins get when this is wrong, looked at twice, the second time by a new controller."""
+    before = len(there.phone.sent)
+    for _ in range(2):
+        await Alarms(there.outbox, lambda: there.config, SystemClock(), lambda: wrong, ("phone",)).look()
+        for chat in ADMINS:
+            await there.deliverer.drained(chat)
+    return there.phone.sent[before:]
+
+
+async def test_every_admin_is_told_once_and_once_when_it_is_over(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=TWO) as there:
+        assert await told(there, []) == []
+        began = await told(there, [DISK])
+        assert {out.chat for out in began} == set(ADMINS) and len(began) == 2
+        assert all(out.ping and "3 MiB are free" in everything(out.card) for out in began)
+        both = await told(there, [DISK, FleetAlarm("machine evo-x2", "evo-x2 is away", "no route to host")])
+        assert [shown(out.card.title) for out in both] == ["⚠ evo-x2 is away"] * 2
+        over = await told(there, [FleetAlarm("machine evo-x2", "evo-x2 is away", "no route to host")])
+        assert len(over) == 2 and all(out.edits and not out.ping for out in over)
+        assert shown(over[0].card.title) == "✓ The controller's disk is almost full"
+        assert "Over since" in everything(over[0].card)
+
+
+async def test_what_comes_back_soon_changes_its_card_and_later_makes_a_sound_again(tmp_path: Path) -> None:
+    async with house(tmp_path, fleet_toml=TWO) as there:
+        await told(there, [DISK])
+        await told(there, [])
+        again = await told(there, [DISK])
+        assert len(again) == 2 and all(out.edits and not out.ping for out in again)
+        await told(there, [])
+        hour = tables.outbox.c.created_us - 3_600_000_001
+        await there.store.write(lambda tx: tx.connection.execute(update(tables.outbox).values(created_us=hour)))
+        later = await told(there, [DISK])
+        assert len(later) == 2 and all(out.ping and not out.edits for out in later)
+
+
+async def test_the_causes_are_what_the_controller_knows(tmp_path: Path) -> None:
+    (tmp_path / FLEET_FILE).write_text(FLEET)
+    clock, gone = Clock(), asyncio.Event()
+    config, supervisor = LiveConfig(tmp_path, clock), Supervisor(clock)
+    health = ControllerHealth(supervisor, StoreWatch(clock), config, None)
+    machines: dict[str, MachineSeen] = {}
+    free = [1 << 40]
+    causes = Causes(health, lambda: machines, clock, tmp_path, lambda _: free[0])
+    assert causes() == []
+    died: list[bool] = []
+
+    async def work() -> None:
+        if died:
+            gone.set()
+            await asyncio.Event().wait()
+        died.append(True)
+        raise KeyError("secretless")
+
+    supervisor.run("reminders", work)
+    await gone.wait()
+    config.invalid_us, config.invalid = clock.us, "line 3: unknown key"
+    machines["evo-x2"] = MachineSeen(MachineState.AWAY, clock.us - 60_000_000, why="no route to host")
+    machines["macbook"] = MachineSeen(MachineState.AWAY, clock.us - 59_000_000, why="a moment ago")
+    machines["mini"] = MachineSeen(MachineState.WELL, clock.us)
+    free[0] = 5 << 20
+    found = {alarm.cause: alarm for alarm in causes()}
+    assert set(found) == {FLEET_FILE, "component reminders", "machine evo-x2", "disk"}
+    assert "line 3: unknown key" in found[FLEET_FILE].why
+    assert found["machine evo-x2"].title == "evo-x2 is away"
+    assert "5 MiB" in found["disk"].why
+    await supervisor.close()
