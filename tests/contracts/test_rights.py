@@ -20,12 +20,21 @@ from tests.chat_house import ADA, OTTO, STRANGER, VERA, House, house
 BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
-    " notify mute cancel locks",
-    Role.OPERATOR: "run ask stop retry go judge approve deny say",
-    Role.ADMIN: "unlock",
+    " notify mute cancel locks schedules zone",
+    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule",
+    Role.ADMIN: "unlock revoke",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
-WORDS = {"run": "mend it", "ask": "why?", "say": "t1 use tabs", "mute": "1h", "notify": "all", "unlock": "t1 stuck"}
+WORDS = {
+    "run": "mend it",
+    "ask": "why?",
+    "say": "t1 use tabs",
+    "mute": "1h",
+    "notify": "all",
+    "unlock": "t1 stuck",
+    "schedule": "every day 9:00 run mend it",
+    "revoke": "phone::mallory",
+}
 WRITTEN = (tables.tasks, tables.notes, tables.approvals, tables.settings, tables.actions, tables.ledger)
 
 
