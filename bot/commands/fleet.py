@@ -195,7 +195,7 @@ COMMANDS = (
     ),
     Command(
         "session",
-        "one task",
+        "task",
         "one task: sessions, turns, cost",
         "[TASK]",
         Right.SEE,
@@ -203,8 +203,8 @@ COMMANDS = (
         Group.LOOK,
         aliases=("task",),
     ),
-    Command("gates", "results", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.LOOK),
+    Command("gates", "runs", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.LOOK),
     Command("machines", "load", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
     Command("people", "roles", "who may do what", "", Right.SEE, people, Group.LOOK),
-    Command("revoke", "an id", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),
+    Command("revoke", "rights", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),
 )

@@ -88,7 +88,7 @@ def _name(dialect: Dialect, command: Command) -> str:
 COMMANDS = (
     Command(
         "help",
-        "a command",
+        "more",
         "list the commands, or explain one",
         "[VERB]",
         Right.SEE,

@@ -119,10 +119,10 @@ def _waiting_line(waiter: Waiter, now: int) -> Line:
 
 
 COMMANDS = (
-    Command("locks", "held now", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
+    Command("locks", "held", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
     Command(
         "unlock",
-        "by force",
+        "force",
         "take a lock away, with a reason",
         "TASK|RESOURCE REASON",
         Right.RELEASE,

@@ -206,7 +206,7 @@ async def zone(context: Context, call: Call) -> Effect:
 
 ZONE = Command(
     "zone",
-    "your clock",
+    "clock",
     "show or set your time zone",
     "[Europe/Berlin]",
     Right.SEE,
@@ -227,7 +227,7 @@ COMMANDS = (
     ),
     Command(
         "schedules",
-        "what comes",
+        "list",
         "schedules: next runs, last results",
         "[SCHEDULE|PAGE]",
         Right.SEE,

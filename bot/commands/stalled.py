@@ -81,5 +81,5 @@ COMMANDS = (
         Group.DECIDE,
         aliases=("continue",),
     ),
-    Command("judge", "run gates", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, Group.DECIDE),
+    Command("judge", "gates", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, Group.DECIDE),
 )

@@ -200,7 +200,7 @@ _HEARS = {
 
 SAY = Command(
     "say",
-    "to an agent",
+    "to agent",
     "send a message to a task's agent",
     "[TASK] WORDS…",
     Right.STEER,
@@ -208,7 +208,7 @@ SAY = Command(
     Group.WORK,
     aliases=("tell",),
 )
-MUTE = Command("mute", "this chat", "silence this chat", "[30m|2h|1d|off]", Right.SEE, mute, Group.SET_UP)
+MUTE = Command("mute", "chat", "silence this chat", "[30m|2h|1d|off]", Right.SEE, mute, Group.SET_UP)
 NOTIFY = Command(
     "notify",
     "sounds",
@@ -218,5 +218,5 @@ NOTIFY = Command(
     notify,
     Group.SET_UP,
 )
-CANCEL = Command("cancel", "a draft", "discard your draft", "", Right.SEE, cancel, Group.WORK)
+CANCEL = Command("cancel", "draft", "discard your draft", "", Right.SEE, cancel, Group.WORK)
 COMMANDS = (SAY, CANCEL, MUTE, NOTIFY)

@@ -188,17 +188,17 @@ async def retry(context: Context, call: Call) -> Effect:
 
 
 _WHERE = "[repo=R] [on=MACHINE] [agent=A]"
-RUN = Command("run", "a change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK)
+RUN = Command("run", "change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK)
 ASK = Command(
-    "ask", "a question", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, Group.WORK
+    "ask", "question", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, Group.WORK
 )
 COMMANDS = (
     RUN,
     ASK,
-    Command("stop", "a task", "end a task", "[TASK]", Right.STOP, stop, Group.WORK, aliases=("kill",), urgent=True),
+    Command("stop", "task", "end a task", "[TASK]", Right.STOP, stop, Group.WORK, aliases=("kill",), urgent=True),
     Command(
         "retry",
-        "a task",
+        "task",
         "run a task again from the start",
         "[TASK]",
         Right.RUN,

@@ -174,7 +174,7 @@ class Steps:
             running = partial(to_running, task_id=task.id)
             await self._agent.go_on(session, TurnCause.REWORK, prompts.locked(why), running)
         else:
-            await self._move(task, TaskState.REFUSED, f"its change is locked by another: {why}")
+            await self._move(task, TaskState.REFUSED, f"{why}; /retry {task.id} when that is over")
 
     async def _judge(self, task: Task) -> None:
         session = await self._session(task)

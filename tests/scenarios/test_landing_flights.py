@@ -78,17 +78,28 @@ def test_two_that_began_together_both_land_and_the_second_is_judged_as_merged(se
     assert git(served.bare, "rev-parse", "main") == done["new"]
 
 
-def test_a_conflict_is_refused_with_its_paths_and_a_retry_lands(served: House) -> None:
+def test_of_two_that_change_one_file_one_lands_and_a_retry_of_the_other_lands(served: House) -> None:
     begun = _together(served, "shell echo one > both.txt", "shell echo two > both.txt")
     ended = {served.wait(task).status: task for task in begun}
     assert set(ended) == {0, 2}
     lost = ended[2]
     assert served.state(lost) == "refused"
     assert "both.txt" in served.why(lost) and "/retry" in served.why(lost)
-    assert _verdicts(served, lost) == ["passed"], "nothing that conflicts is judged"
+    assert _verdicts(served, lost) == [], "what another task holds is not judged"
     again = served.say(f"/retry {lost}", wait=True)
     assert again.status == 0, again.shown
     assert served.main("both.txt") == served.of(lost, "task.requested")[0].event.body()["prompt"].split()[-3]
+
+
+def test_a_conflict_with_somebody_elses_push_is_refused_with_its_paths(served: House) -> None:
+    with _holding(served, 1) as gate:
+        begun = served.say("/run shell echo mine > outside.txt")
+        gate.wait_for(1)
+        advance(served.bare, {"outside.txt": "theirs\n"})
+    assert served.wait(begun.task).status == 2
+    assert "outside.txt" in served.why(begun.task) and "/retry" in served.why(begun.task)
+    assert _verdicts(served, begun.task) == ["passed"], "nothing that conflicts is judged"
+    assert served.main("outside.txt") == "theirs"
 
 
 def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -> None:
