@@ -171,8 +171,7 @@ class Steps:
     async def _locked(self, task: Task, session: Session, why: str) -> None:
         """What another task holds was changed: the agent is told to undo it, a few times, and nothing lands."""
         if await self._reworks(session) < _UNDO_TURNS:
-            running = partial(to_running, task_id=task.id)
-            await self._agent.go_on(session, TurnCause.REWORK, prompts.locked(why), running)
+            await self._agent.go_on(session, TurnCause.REWORK, prompts.locked(why), self._running(task))
         else:
             await self._move(task, TaskState.REFUSED, f"{why}; /retry {task.id} when that is over")
 

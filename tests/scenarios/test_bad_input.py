@@ -253,7 +253,7 @@ def test_a_full_disk_stalls_the_task_and_loses_nothing() -> None:
             "driver": "command",
             "program": [sys.executable, str(built.directory / "count.py")],
         }
-        built.configure(machines={"macbook": {**built.machines["macbook"], "home": str(disk)}})
+        built.configure(machines={"macbook": {**built.machines["macbook"], "home": str(disk), "run_disk": "1G"}})
         built.start()
         result = built.in_background("/run on=macbook agent=count go")
         built.until(lambda: built.of("t1", "link.changed"), "the stall is told", 30)

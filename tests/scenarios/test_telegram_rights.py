@@ -56,8 +56,10 @@ async def test_a_row(tmp_path: Path, api: BotApi, command: Command) -> None:
                     button = await drawn(there, group, f"/{command.verb} {words}") if way == "button" else None
                     before = await there.store.read(written)
                     if button is not None:
+                        earlier = {message.id: message.text for message in api.screen(group)}
                         told = await there.press(user, button, "Do it")
-                        told = told or [m for m in api.screen(group) if m.id == button.id and m.text != button.text]
+                        await there.deliverer.drained(ChatRef("telegram", str(group)))
+                        told = told or [m for m in api.screen(group) if earlier.get(m.id) != m.text]
                     elif way == "group":
                         told = await there.say(user, f"/{name}@{BOT_NAME} {words}", chat=group)
                     else:
