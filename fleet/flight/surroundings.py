@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from fleet.agents.logins import login_of
 from fleet.config import AgentConfig, MachineConfig
@@ -14,7 +15,8 @@ from fleet.store.core import Store
 
 def room_of(store: Store, session: Session) -> str:
     """The session's directory for what its agent writes outside the workspace, relative to the login's root."""
-    return f"sessions/{store.instance}-{session.id}"
+    named = PurePosixPath(session.workspace).name  # with random bits: a restored store never meets an older room
+    return f"sessions/{named or f'{store.instance}-{session.id}'}"
 
 
 def walls_of_sessions(machine: MachineConfig, facts: LoginFacts) -> bool:

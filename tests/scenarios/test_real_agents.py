@@ -168,10 +168,10 @@ def test_an_edit_of_what_another_holds_is_refused_with_the_holders_name(pilot: P
     def script(asking: Asking) -> Said:
         return (pilot.write(asking, name), pilot.shell(work), say("done"))[min(asking.step, 2)]
 
-    pilot.model.script(script, when="hotel")
-    answer = pilot.begin("hotel")
+    pilot.model.script(script, when="yankee")
+    answer = pilot.begin("yankee")
     assert answer.status == 0, answer.shown
-    heard = pilot.heard("hotel")[-1]
+    heard = pilot.heard("yankee")[-1]
     assert f"{name} is locked by anna" in heard.heard + "".join(heard.results)
     with pytest.raises(AssertionError, match="does not exist"):
         pilot.house.main(name)
