@@ -54,7 +54,7 @@ async def test_help_shows_what_can_be_typed_in_slack(tmp_path: Path) -> None:
         await there.slack.command("/fleet", "help mute")
         await there.handled()
         overview, task = map(shows, await there.slack.said())
-        assert "write /fleet and one of:" in overview and "Work: run a change" in overview and "!stop" in overview
+        assert "write /fleet and one of:" in overview and "Work: run change" in overview and "!stop" in overview
         assert "/run" not in overview, "another app may have that name"
         assert "/mute" not in overview.replace("/fleet mute", "")
         assert "/fleet mute [30m" in task

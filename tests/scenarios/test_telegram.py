@@ -34,7 +34,7 @@ async def test_help_shows_a_group_in_the_same_message(tmp_path: Path, api: BotAp
         await there.say(ADA, "/help")
         for label, start in (
             ("Set up", "Set up\n/zone · show or set your time zone\n"),
-            ("Back", "airboss\nWork: /run a change"),
+            ("Back", "airboss\nWork: /run change"),
         ):
             (message,) = api.screen(ADA)
             assert await there.press(ADA, message, label) == []
