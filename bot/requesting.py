@@ -8,7 +8,25 @@ from bot.registry import Context
 from bot.telling.progress import Progress, progress_card
 from fleet.locks import Want
 from fleet.model import ChatRef, Task, TaskMode
+from fleet.schedule.model import Job, Schedule
 from fleet.store import tasks
+
+
+def request_scheduled(context: Context, posts: Posts, schedule: Schedule) -> Task:
+    """The task of a schedule that is due, or that a person starts now."""
+    work = schedule.work
+    return request_task(
+        context,
+        posts,
+        repo=work.repo,
+        agent=work.agent,
+        machine=work.machine,
+        prompt=work.prompt,
+        mode=TaskMode.ASK if work.job is Job.ASK else TaskMode.CHANGE,
+        requester=schedule.owner,
+        origin=schedule.channel,
+        schedule=schedule.id,
+    )
 
 
 def request_task(

@@ -12,6 +12,7 @@ too.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,15 +21,20 @@ from typing import Final
 
 from fleet.errors import Misused
 
-LONGEST: Final = 4_096
-"""Characters of a pattern, as of a path."""
+LONGEST: Final = 16_384
+"""Characters of a pattern that names one path, each of which may be escaped."""
+
+LONGEST_PATTERN: Final = 1_024
+"""Characters of a pattern with a wildcard."""
 
 LONGEST_NAME: Final = 255
-"""Characters of a part between slashes, as of a file's name."""
+"""Characters of a name with a ``*`` in it."""
 
 MOST_DEEP: Final = 8
 """How many ``**`` a pattern may have. With this, comparing two patterns never takes long."""
 
+_WILD: Final = re.compile(r"(?<!\\)(?:\\\\)*[*?\[]")
+_STARRED: Final = re.compile(r"(?<!\\)(?:\\\\)*\*")
 _TOP: Final = 0x10FFFF
 _NUL, _SLASH = 0, ord("/")
 
@@ -127,7 +133,11 @@ class Glob:
     @classmethod
     def path(cls, path: str, *, fold: bool = False) -> Glob:
         """The pattern that names exactly ``path``, whatever characters are in it, and what is below it."""
-        return cls.parse("".join(f"\\{char}" if char in "*?[]\\" else char for char in path), fold=fold)
+        escaped = [f"\\{char}" if char in "*?[]\\" else char for char in path]
+        for at in (0, -1):  # white space at the ends of what people write is not meant, in a file's name it is
+            if path[at].isspace():
+                escaped[at] = f"[{path[at]}]"
+        return cls.parse("".join(escaped), fold=fold)
 
     @property
     def literal(self) -> str | None:
@@ -280,8 +290,10 @@ def _wrong(text: str, parts: list[str]) -> str:
         return "it has a NUL in it"
     if any(part in ("", ".", "..") for part in parts):
         return "a part of it is empty, '.' or '..'"
-    if any(len(part) > LONGEST_NAME for part in parts):
-        return f"a name in it is longer than {LONGEST_NAME} characters"
+    if len(text) > LONGEST_PATTERN and _WILD.search(text):
+        return f"it has a wildcard, and is longer than {LONGEST_PATTERN} characters"
+    if any(len(part) > LONGEST_NAME and _STARRED.search(part) for part in parts):
+        return f"a name with a '*' in it is longer than {LONGEST_NAME} characters"
     if parts.count("**") > MOST_DEEP:
         return f"it has more than {MOST_DEEP} '**'"
     if any("**" in part and part != "**" for part in parts):

@@ -17,12 +17,12 @@ from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.requesting import request_task
+from bot.requesting import request_scheduled
 from bot.schedules import cards, rules
 from bot.schedules.words import EXAMPLE
 from bot.telling import buttons, sounds
 from fleet.errors import Refused
-from fleet.model import ENDS, TaskMode
+from fleet.model import ENDS
 from fleet.schedule.model import Job, Schedule, ScheduleState
 from fleet.schedule.times import next_after
 from fleet.store import schedules, tasks
@@ -95,18 +95,7 @@ async def _now(context: Context, call: Call, named: str) -> Effect:
         work = found.work
         if work.job is Job.DIGEST:
             raise Refused(attempted=attempted, cause="it is a digest", hint="/digest shows one now.")
-        task = request_task(
-            context,
-            posts,
-            repo=work.repo,
-            agent=work.agent,
-            machine=work.machine,
-            prompt=work.prompt,
-            mode=TaskMode.ASK if work.job is Job.ASK else TaskMode.CHANGE,
-            requester=found.owner,
-            origin=found.channel,
-            schedule=found.id,
-        )
+        task = request_scheduled(context, posts, found)
         schedules.started(tx, found, task.id)
         if found.channel != call.message.chat:
             posts.post(call.message.chat, Card(line(f"{found.id} · {task.id} started")), task=task.id)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from bot.cards import Action, Card, Tone, footed, line
 from bot.outbox.posting import Outbox, Posts
 from bot.registry import Context
-from bot.requesting import request_task
+from bot.requesting import request_scheduled
 from bot.schedules import cards, daily, rules
 from bot.schedules.daily import Prepared
 from bot.telling import news, sounds
@@ -22,7 +22,7 @@ from bot.telling.sounds import Sound
 from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
 from fleet.failpoints import failpoint
-from fleet.model import AIRBOSS, ENDS, ChatRef, Task, TaskMode, TaskState
+from fleet.model import AIRBOSS, ENDS, ChatRef, Task, TaskState
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome
 from fleet.schedule.spec import MINUTE_US
 from fleet.schedule.timer import Alarm
@@ -141,7 +141,7 @@ class Beats:
         waiting = schedules.queued(tx, counted.id)
         live = counted.state in (ScheduleState.ACTIVE, ScheduleState.DONE)
         if waiting and live and not rules.wrong(self._context.config(), counted):
-            task = self._start(posts, counted)
+            task = request_scheduled(self._context, posts, counted)
             counted = schedules.start_queued(tx, counted, waiting[0], task.id)
         return counted
 
@@ -193,26 +193,11 @@ class Beats:
             taken = take(found, SlotOutcome.QUEUED if waits else SlotOutcome.SKIPPED)
             self._show_overlap(posts, taken, waits=waits)
         else:
-            task = self._start(posts, found)
+            task = request_scheduled(self._context, posts, found)
             taken = take(found, SlotOutcome.STARTED, task=task.id)
             self._say_late(posts, found, task, missed, now_us)
         if not next_us:
             schedules.move(tx, taken, ScheduleState.DONE, "", AIRBOSS)
-
-    def _start(self, posts: Posts, schedule: Schedule) -> Task:
-        work = schedule.work
-        return request_task(
-            self._context,
-            posts,
-            repo=work.repo,
-            agent=work.agent,
-            machine=work.machine,
-            prompt=work.prompt,
-            mode=TaskMode.ASK if work.job is Job.ASK else TaskMode.CHANGE,
-            requester=schedule.owner,
-            origin=schedule.channel,
-            schedule=schedule.id,
-        )
 
     def _say_late(self, posts: Posts, schedule: Schedule, task: Task, missed: int, now_us: int) -> None:
         """Says that a run is late, and how many times it stands for."""

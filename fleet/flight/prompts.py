@@ -51,10 +51,10 @@ def rework(verdict: Verdict) -> str:
 
 
 def locked(why: str) -> str:
-    """What the agent reads when it changed what another task holds."""
+    """What the agent reads when it changed what it may not: another task's path, or one that was not declared."""
     return (
-        f"Your change was not taken: {why}. Another task works on it. Undo your change to that path "
-        "(git checkout -- PATH) in this same worktree, keep the rest, and end your turn."
+        f"Your change was not taken: {why}. Undo your change to that path (git checkout -- PATH) in this same "
+        "worktree, keep the rest, and end your turn."
     )
 
 

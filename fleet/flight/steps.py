@@ -28,6 +28,8 @@ from fleet.supervise import alongside, first
 from fleet.verdict import Outcome, Verdict
 
 _UNDO_TURNS = 2
+"""How many turns an agent gets to undo a change of what it may not change. Rework turns of gates count too."""
+
 _HEARD_AT = (Outcome.PASSED, Outcome.HELD, Outcome.FAILED)
 
 
@@ -169,11 +171,11 @@ class Steps:
         failpoint("snapshot-made")
 
     async def _locked(self, task: Task, session: Session, why: str) -> None:
-        """What another task holds was changed: the agent is told to undo it, a few times, and nothing lands."""
+        """The change has what this task may not change: the agent is told to undo that, and nothing lands."""
         if await self._reworks(session) < _UNDO_TURNS:
             await self._agent.go_on(session, TurnCause.REWORK, prompts.locked(why), self._running(task))
         else:
-            await self._move(task, TaskState.REFUSED, f"{why}; /retry {task.id} when that is over")
+            await self._move(task, TaskState.REFUSED, f"{why}; /retry {task.id} starts again from the base")
 
     async def _judge(self, task: Task) -> None:
         session = await self._session(task)

@@ -45,7 +45,7 @@ def _reference(pattern: str, path: str, fold: bool) -> bool:
             {"*": "[^/]*", "?": "[^/]"}.get(token, token.replace("[!", "[^/"))
             for token in re.findall(r"\[[^]]*\]|.", part)
         )
-        text += body + "(?:/|$)"
+        text += f"(?=[^/]){body}(?:/|$)"  # no name is empty, whatever its pattern says
     return re.fullmatch(text, path, re.IGNORECASE if fold else 0) is not None
 
 
@@ -90,6 +90,15 @@ def test_overlap_is_exact(first: str, second: str, fold: bool) -> None:
 )
 def test_examples(first: str, second: str, together: bool) -> None:
     assert Glob.parse(first).overlaps(Glob.parse(second)) is together
+
+
+@pytest.mark.parametrize("path", [" a", "a ", "dir/ ", "\ta\n", "*" * 250, "[x" * 100, "\\xff" * 255, "a\\"])
+def test_every_name_that_git_can_have_is_a_path(path: str) -> None:
+    glob = Glob.path(path, fold=True)
+    again = Glob.parse(glob.text, fold=True)
+    assert glob.covers(path) and again.covers(path)
+    assert again.literal == glob.literal == path
+    assert not again.covers(path.strip() + "x")
 
 
 def test_case_counts_unless_the_file_system_folds_it() -> None:

@@ -1,0 +1,72 @@
+"""A landing whose locks are taken away in the last moment writes no intent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleet.locks import HoldEnd
+from fleet.model import Task, TaskState
+from fleet.ports import Locks
+from fleet.store import approvals, landings, locks, sessions
+from fleet.store.core import Precondition, Tx
+from gates.locks import book
+from gates.locks.guard import LockGuard
+from gates.locks.service import LockService
+from tests.far_end.repositories import git, make_bare
+from tests.flying import PERSON, World, world
+
+
+@dataclass
+class Unlocking(LockGuard):
+    """A person takes the locks away between their check and the intent, the first time."""
+
+    there: World
+    landed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__(
+            self.there.store, LockService(self.there.store, self.there.clock), lambda _: self.there.repository
+        )
+
+    async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
+        under = await super().landing(task, base, commit)
+        self.landed += 1
+        if self.landed == 1:
+            await self.there.store.write(lambda tx: _unlock(tx, task))
+        return under
+
+
+def _unlock(tx: Tx, task: Task) -> None:
+    hold = locks.of_task(tx, task.id)
+    assert hold is not None
+    book.release(tx, hold, HoldEnd.BROKEN, actor=PERSON, reason="stuck")
+
+
+async def test_an_unlock_between_the_check_and_the_intent_stops_that_attempt(tmp_path: Path) -> None:
+    there = world(tmp_path, str(make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})))
+    with there.store:
+        guard = Unlocking(there)
+        port: Locks = guard
+        there.services = replace(there.services, locks=port)
+        base = await there.repository.fetch()
+        blob = git(there.repository.mirror, "hash-object", "-w", "--stdin", stdin=b"two\n")
+        tree = git(there.repository.mirror, "mktree", stdin=f"100644 blob {blob}\ta.txt\n".encode())
+        commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
+        task = await there.task(
+            TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base
+        )
+        session = await there.session(task)
+
+        def approved(tx: Tx) -> None:
+            (turn,) = sessions.turns(tx, session.id)
+            sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
+            held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
+            approvals.decide(tx, held.id, True, PERSON, "")
+
+        await there.store.write(approved)
+        await there.fly(task)
+        assert (await there.now(task)).state is TaskState.LANDED
+        assert guard.landed == 2, "the first attempt wrote no intent"
+        assert len(await there.store.read(lambda tx: landings.of_task(tx, task.id))) == 1
