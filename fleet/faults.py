@@ -99,7 +99,7 @@ class Injected:
 
     def visit(self, functions: Functions | None) -> None:
         """Raises where this visit is one that fails."""
-        sites = {_named(function) for function in functions()} if functions else {_way_here()}
+        sites = {site_of(function) for function in functions()} if functions else {_way_here()}
         with self._lock:
             self.visits += 1
             self.sites.update(sites)
@@ -140,7 +140,8 @@ def injected(wanted: Fault, now: Callable[[], float] = time.monotonic) -> Iterat
         del _injected[wanted.point]
 
 
-def _named(function: Callable[..., object]) -> str:
+def site_of(function: Callable[..., object]) -> str:
+    """The site of what a store function does, for :class:`Fault`: that function's commit and no neighbour's."""
     while isinstance(function, partial):
         function = function.func
     code = getattr(function, "__code__", None)

@@ -22,6 +22,7 @@ from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused
+from fleet.faults import Fault, Point, site_of
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, PersonId, Task
 from fleet.ports import Clock
@@ -167,6 +168,10 @@ class House:
     async def press(self, card: Card, label: str, sender: PersonId = ADA) -> tuple[Result, list[Card]]:
         token = next(action.token for action in card.actions if action.label == label)
         return await self.hand_over(self.message(pressed=token, sender=sender))
+
+    def taking_fails(self) -> Fault:
+        """The next commit that takes a slot of a schedule fails, and no other one."""
+        return Fault(Point.STORE_COMMIT, site=site_of(self.beats._take))
 
     async def settle(self, chat: ChatRef = CHAT) -> None:
         """Until everything told has been delivered."""

@@ -105,7 +105,7 @@ async def test_a_failed_commit_posts_nothing_and_a_full_disk_posts_without_a_rec
     async with house(tmp_path, clock=clock) as there:
         await there.say("/digest daily 19:00 UTC")
         clock.at("2026-11-28T19:00")
-        with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
+        with injected(there.taking_fails()), pytest.raises(StoreUnavailable):
             await there.beats.look()
         assert await days(there) == []
         with injected(Fault(Point.FILE_WRITE, times=50)):

@@ -10,7 +10,7 @@ import pytest
 from bot.cards import shown
 from fleet.config import parse_fleet
 from fleet.errors import StoreUnavailable
-from fleet.faults import Fault, Point, injected
+from fleet.faults import injected
 from fleet.model import TaskState
 from fleet.schedule.model import ScheduleState, SlotOutcome
 from fleet.schedule.times import instant
@@ -174,7 +174,7 @@ async def test_a_commit_that_fails_starts_nothing_and_the_next_look_does(tmp_pat
     async with house(tmp_path, clock=clock) as there:
         await there.say("/schedule every hour run x")
         clock.at("2026-11-28T19:00")
-        with injected(Fault(Point.STORE_COMMIT)), pytest.raises(StoreUnavailable):
+        with injected(there.taking_fails()), pytest.raises(StoreUnavailable):
             await there.beats.look()
         assert await there.tasks() == []
         assert await due(there) == []
