@@ -230,7 +230,7 @@ def built(pace: float = 1.0) -> Iterator[Controller]:
         for name, text in (("agent.py", AGENT), ("asking.py", _ASKING)):
             (directory / name).write_text(text)
         machine: dict[str, Any] = {"executor": "local", "slots": 4, "python": sys.executable}
-        machine |= {"home": str(directory / "evo-x2"), **GATE_TOOLS}
+        machine |= {"home": str(directory / "evo-x2"), "agent_read": [str(_ROOT)], **GATE_TOOLS}
         document = {
             "isolation": "unsafe-same-user",
             "machines": {"evo-x2": machine},
