@@ -193,8 +193,11 @@ class Redactor:
         found = squeeze(text)
         for form in self._split:
             if form in found:
-                for start, end in reversed(split_over(text, form)):
-                    text = text[:start] + _TEMPLATE.format("secret") + text[end:]
+                parts, after = list[str](), 0  # joined once: a megabyte may hold a hundred thousand
+                for start, end in split_over(text, form):
+                    parts += text[after:start], _TEMPLATE.format("secret")
+                    after = end
+                text = "".join(parts) + text[after:]
                 found = squeeze(text)
         return text
 

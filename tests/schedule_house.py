@@ -40,6 +40,11 @@ def text(card: Card) -> str:
     return "\n".join([shown(card.title), *map(shown, card.lines), card.footer])
 
 
+def told(there: House, title: str) -> str:
+    """The newest card of that title: a task's card may be redrawn after it at any time."""
+    return next(text(sent.card) for sent in reversed(there.phone.sent) if shown(sent.card.title) == title)
+
+
 async def one(there: House, named: str = "s1") -> Schedule:
     return await there.store.read(lambda tx: schedules.find(tx, named))
 

@@ -86,7 +86,9 @@ async def opened(kind: str, sshd: Sshd | None = None, **options: Any) -> AsyncIt
         finally:
             if (root / "pipes").is_dir():
                 sweeper = login.executor()
-                await asyncio.gather(*(sweeper.stop(pipe.name, 0) for pipe in (root / "pipes").iterdir()))
+                await asyncio.gather(
+                    *(sweeper.stop(pipe.name, 0) for pipe in (root / "pipes").iterdir() if pipe.is_dir())
+                )
             for executor in login.made:
                 await executor.close()
 

@@ -76,7 +76,7 @@ async def site_of(executor: LoginExecutor) -> Site:
         f"{home}/.gitconfig": "[user]\n\tname = Ada\n",
         f"{root}/repos/shop.git/objects/info/packs": "objects",
         f"{root}/repos/shop.git/config": "[core]\n",
-        f"{root}/pipes/p1/out": "spool",
+        f"{root}/pipes/spool": "spool",
         f"{root}/work/one/file": "one",
         f"{root}/work/two/file": "two",
         f"{root}/inbox/one/note.txt": "for one",

@@ -16,7 +16,7 @@ from fleet.schedule.model import ScheduleState, SlotOutcome
 from fleet.schedule.times import instant
 from fleet.store import schedules
 from tests.chat_house import ADA, FLEET, OTTO, house
-from tests.schedule_house import DAY_US, HOUR_US, NIGHTLY, UTC, SetClock, due, end, look, one, text
+from tests.schedule_house import DAY_US, HOUR_US, NIGHTLY, UTC, SetClock, due, end, look, one, text, told
 
 
 async def test_it_starts_when_it_is_due_and_once(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_it_starts_when_it_is_due_and_once(tmp_path: Path) -> None:
         (task,) = await there.tasks()
         assert (task.requester, task.prompt, task.agent) == (str(ADA), "fix the flaky tests", "demo")
         assert there.fleet.woken == ["t1"]
-        assert "by s1" in text(there.last())
+        assert "by s1" in told(there, "t1 · shop · fix the flaky tests")
         assert [(found.outcome, found.missed) for found in await due(there)] == [("started", 0)]
         assert (await one(there)).next_us == instant(datetime.fromisoformat("2026-12-01T01:00"), UTC)
 
@@ -57,8 +57,8 @@ async def test_many_missed_times_are_one_run_that_says_how_many(tmp_path: Path) 
     clock.at("2026-11-29T00:10")
     async with house(tmp_path, clock=clock) as there:
         assert await look(there) == ["t1 · shop · x", "s1 · late"]
-        assert "Sat 28 Nov 19:00" in text(there.last())
-        assert "6 times since then: t1 is the one run for all of them." in text(there.last())
+        assert "Sat 28 Nov 19:00" in told(there, "s1 · late")
+        assert "6 times since then: t1 is the one run for all of them." in told(there, "s1 · late")
         assert [found.missed for found in await due(there)] == [5]
         assert (await one(there)).next_us == instant(datetime.fromisoformat("2026-11-29T01:00"), UTC)
         assert len(await there.tasks()) == 1
@@ -188,7 +188,7 @@ async def test_once_is_over_after_it_ran(tmp_path: Path) -> None:
         await there.say("/schedule in 30 min run x")
         clock.now += DAY_US
         assert await look(there) == ["t1 · shop · x", "s1 · late"]
-        assert "t1 runs now." in text(there.last())
+        assert "t1 runs now." in told(there, "s1 · late")
         assert (await one(there)).state is ScheduleState.DONE
         await end(there, "t1", TaskState.STOPPED)
         await look(there)
