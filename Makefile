@@ -5,7 +5,7 @@ BIN := .venv/bin
 BOOT := $(PYTHON) deploy/bootstrap.py
 export AIRBOSS_AGENTS_DIR ?= $(CURDIR)/.cache/agents/node_modules/.bin
 FIGURES = $(basename $(notdir $(shell grep -l '^def main' tests/bench/*.py)))
-PYTEST := $(BIN)/python3 -m pytest -n 2 --dist worksteal
+PYTEST := $(BIN)/python3 -m pytest -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install agents test lint types unit torture bench pictures lock clean

@@ -16,10 +16,16 @@ LANDED, HELD, RUNNING = "t1", "t2", "t3"
 
 
 @contextmanager
-def old_home(name: str) -> Iterator[House]:
-    """The house of an archived home, not yet served. Nothing in it has changed but where it stands."""
+def old_home(name: str, *, stopped: bool = True) -> Iterator[House]:
+    """The house of an archived home, not yet served. Nothing in it has changed but where it stands.
+
+    ``stopped``: its controller gave up its lease at its end; otherwise it was killed, and the lease runs out first.
+    """
     with house() as made:
         unpack(name, made.directory)
+        if stopped:
+            with closing(sqlite3.connect(made.home / "airboss.db")) as database, database:
+                database.execute("UPDATE leases SET holder = '', expires_us = 0")
         made.configure()
         yield made
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.scenarios.house import House, house
+from tests.scenarios.house import Answer, House, house
 
 #: By name in .env; only the redactor that has read it can know them.
 NAMED = {
@@ -65,11 +65,13 @@ def flown() -> Iterator[tuple[House, str]]:
         env.touch(mode=0o600)
         env.write_text("".join(f"{name}='{value}'\n" for name, value in NAMED.items()))
         made.start()
-        shown: list[str] = []
+        begun: list[Answer] = []
         for secret in KINDS.values():
             name = secret if "/" not in secret else "with no slash in it"
             echo = f"shell printf '%s\\n' '{secret}'; printf '%s\\n' '{secret}' >&2; touch 'file {name}'"
-            shown.append(made.say(f"/run on=evo-x2 {secret}\n{echo}\nwrite GOOD {len(shown)}", wait=True).shown)
+            begun.append(made.say(f"/run on=evo-x2 {secret}\n{echo}\nwrite GOOD {len(begun)}"))
+        shown = [said.shown for said in begun]
+        shown += [made.wait(said.task).shown for said in begun]
         shown.append(made.say(f"/run on=evo-x2 red\nwrite {KINDS['github']}", wait=True).shown)
         shown.append(
             made.say(f"/run on=evo-x2 wrong\nshell printf '%s' '{KINDS['openai']}'\nexit 1", wait=True).shown

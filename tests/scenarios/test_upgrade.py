@@ -58,7 +58,7 @@ def following(made: House) -> Iterator[Iterator[str]]:
 
 
 def test_an_old_home_goes_on_from_where_it_was_left() -> None:
-    with old_home(HOME) as made:
+    with old_home(HOME, stopped=False) as made:
         assert schema(made.home) == "0002"
         before = made.commits()
         made.start()
