@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fleet.excerpts import excerpt
+
 DEFAULT_LIMIT = 4_000  # characters: one chat message
 
 _TERMINAL = re.compile(
@@ -82,39 +84,12 @@ class Untrusted:
 
 
 _LINE_LIMIT = 300
-_TELLING = re.compile(
-    r"""
-    ^E\s{2,}\S                                        # pytest: what went wrong
-    | ^>\s{2,}\S                                      # pytest: the line it went wrong on
-    | ^(?:FAILED|ERROR)\s+\S                          # pytest: short summary
-    | ^(?:FAIL|ERROR):\s                              # unittest
-    | ^\S{1,200}:\d+:\s\w*(?:Error|Exception|Failed)  # pytest: where
-    | ^\s*assert\b
-    | ^[\w.]{0,100}(?:Error|Exception|Interrupt)(?::\s|$)   # the last line of a traceback
-    | (?:^|[\s:])(?:fatal\s)?error(?:\[\w+\]|\s[A-Z]+\d+)?:\s  # gcc, clang, rustc, tsc
-    | ^---\sFAIL | ^FAIL\b | ^panic: | panicked\sat | ^not\sok\b
-    """,
-    re.VERBOSE,
-)
 
 
-def tail_that_matters(text: str, lines: int = 20) -> str:
-    """The lines of a failed gate's output that explain the failure, in order, and its last line; cleaned.
+def tail_that_matters(text: str, lines: int = 60) -> str:
+    """The lines of a failed command's output that explain the failure, at most ``lines``, in order; cleaned.
 
-    Knows pytest, unittest, tracebacks and compilers; from other output it returns the last ``lines`` lines. Lines
-    are cut at 300 characters. If too many match, the first ones stay: later failures often follow from them.
+    Short output is kept whole. Lines are cut at 300 characters, empty ones are left out.
     """
-    every = [line.rstrip()[:_LINE_LIMIT] for line in clean(text, len(text) + 1).split("\n")]
-    kept = [line for line in every if line]
-    if not kept:
-        return ""
-    telling = [at for at, line in enumerate(kept) if _TELLING.search(line)]
-    if not telling:
-        return "\n".join(kept[-lines:])
-    last = len(kept) - 1
-    summary = [at for at in telling if kept[at].startswith(("FAILED ", "ERROR "))]
-    details = [at for at in telling if at not in set(summary) and at != last]
-    room = max(1, lines - 1)
-    named = summary[: max(1, room // 2)] if details else summary[:room]
-    chosen = sorted({*named, *details[: max(0, room - len(named))]} - {last})
-    return "\n".join(kept[at] for at in [*chosen[:room], last][:lines])
+    every = (line.rstrip()[:_LINE_LIMIT] for line in clean(text, len(text) + 1).split("\n"))
+    return "\n".join(excerpt([line for line in every if line], lines))

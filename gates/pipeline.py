@@ -23,7 +23,7 @@ from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
-from fleet.untrusted import clean
+from fleet.untrusted import clean, shortened
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from gates import policy
 from gates.leaks.search import Leaks
@@ -34,7 +34,7 @@ from gates.runs.attempt import Suite
 from gates.runs.definitions import REPO_FILE, Definition, load
 from gates.runs.place import GateLogins, machines_for
 
-_TAIL_LIMIT = 4_000
+_TAIL_LIMIT = 8_000
 
 
 class Pipeline:
@@ -227,7 +227,7 @@ def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:
         gate_runs=tuple(result.run for result in verdict.gates),
         isolation=str(verdict.isolation),
         rework_turns=verdict.rework_turns,
-        tail=tail[-_TAIL_LIMIT:],
+        tail=shortened(tail, _TAIL_LIMIT),
     )
     given = ledger.read(tx, kinds=(VerdictGiven.KIND,), task=candidate.task.id)
     if given and given[-1].event == event:

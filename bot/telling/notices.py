@@ -36,13 +36,13 @@ from fleet.store import approvals, recent, refusals, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
-from fleet.untrusted import Untrusted
+from fleet.untrusted import Untrusted, tail_that_matters
 from fleet.verdict import GateOutcome, Outcome
 from gates.people import Right
 
 _COMMAND_WIDTH = 34
 _MARGIN = re.compile(r"^([E>]) {2,}")
-_TAIL_LINES, _TAIL_WIDTH = 20, 84
+CARD_LINES, _TAIL_WIDTH = 14, 84
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +205,9 @@ def _command(argv: tuple[str, ...]) -> Untrusted:
 
 
 def _tail(text: str) -> Untrusted:
-    """The last lines, each at most two lines on a phone, without the margin that pytest leaves after its marks."""
-    rows = [_MARGIN.sub(r"\1 ", row) for row in Untrusted(text).text(len(text) + 1).splitlines()[-_TAIL_LINES:]]
+    """The lines that matter, each at most two lines on a phone, without the margin that pytest leaves after its
+    marks."""
+    rows = [_MARGIN.sub(r"\1 ", row) for row in tail_that_matters(text, CARD_LINES).splitlines()]
     return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
 
 

@@ -23,7 +23,7 @@ from fleet.ports import Candidate, Executor
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
-from fleet.verdict import GateOutcome, GateResult, JUnitCounts
+from fleet.verdict import GateOutcome, GateResult
 from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
@@ -175,11 +175,13 @@ class Suite:
                 abandoned=lambda: run.candidate.task.id in self.abandoned,
             )
         await asyncio.to_thread(redact_log, log, self.store.redact)
-        counts = None
+        read = None
         if any("{junit}" in word for word in run.definition.argv):
-            counts = await _counts(run.place.executor, report)
+            read = await _report(run.place.executor, report, self.store.redact)
         abandoned = run.candidate.task.id in self.abandoned
-        return result_of(run, ended, seen, counts, abandoned=abandoned, redact=self.store.redact)
+        return await asyncio.to_thread(
+            result_of, run, ended, seen, read, abandoned=abandoned, redact=self.store.redact
+        )
 
     def _alone(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
         """Runs that share a login without walls take turns."""
@@ -202,9 +204,9 @@ class Suite:
         return result
 
 
-async def _counts(executor: Executor, report: str) -> JUnitCounts | None:
+async def _report(executor: Executor, report: str, redact: Callable[[str], str] | None) -> junit.Report | None:
     try:
         data = await executor.read_file(report, junit.SIZE_LIMIT + 1)
     except Unavailable:
         return None
-    return await asyncio.to_thread(junit.counts, data)
+    return await asyncio.to_thread(junit.read, data, redact)

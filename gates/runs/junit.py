@@ -1,19 +1,31 @@
-"""Counts from a JUnit report. The judged code wrote it, so it is only shown and decides nothing."""
+"""Counts and failures from a JUnit report. The judged code wrote it, so it is only shown and decides nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from junitparser import JUnitXml, JUnitXmlError, TestSuite
+from junitparser import Error, Failure, JUnitXml, JUnitXmlError, TestCase, TestSuite
 
+from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import JUnitCounts
 
 SIZE_LIMIT = 8 << 20
 _MOST = 10_000_000
+_FAILURES, _REASON_LINES, _WORDS = 5, 6, 20_000
 
 
-def counts(data: bytes) -> JUnitCounts | None:
-    """The totals of a report; ``None`` when it is not a JUnit report of at most ``SIZE_LIMIT`` bytes."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is shown of a report. ``failures`` is text: each failing test with the first lines of its reason."""
+
+    counts: JUnitCounts
+    failures: str
+
+
+def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | None:
+    """What a report says; ``None`` when it is not a JUnit report of at most ``SIZE_LIMIT`` bytes."""
     # No tool's report declares a document type; one would only serve entity expansion attacks.
     if len(data) > SIZE_LIMIT or b"<!" in data.replace(b"<![CDATA[", b"").replace(b"<!--", b""):
         return None
@@ -29,4 +41,23 @@ def counts(data: bytes) -> JUnitCounts | None:
         if not all(isinstance(number, int) and 0 <= number <= _MOST for number in numbers):
             return None
         totals.append(sum(numbers))
-    return JUnitCounts(*totals)
+    return Report(JUnitCounts(*totals), _failures(suites, redact or str))
+
+
+def _failures(suites: Iterable[TestSuite], redact: Callable[[str], str]) -> str:
+    told: list[str] = []
+    cases: Iterator[TestCase] = (case for suite in suites for case in suite)
+    for case in cases:
+        for result in case.result:
+            if not isinstance(result, Failure | Error):
+                continue
+            if len(told) == _FAILURES:
+                return "\n".join([*told, "… and more failures"])
+            name = ".".join(part for part in (case.classname, case.name) if part)
+            words = f"{name}\n{result.message or ''}\n{result.text or ''}"
+            name, _, reason = redact(clean(words, _WORDS)).partition("\n")
+            reason = tail_that_matters(reason, _REASON_LINES)
+            told.append(
+                "\n".join([f"FAILED {name}", *(f"    {line}" for line in dict.fromkeys(reason.split("\n")))])
+            )
+    return "\n".join(told)

@@ -9,6 +9,7 @@ from fleet.limits import words_for
 from fleet.ports import Ended
 from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
+from gates.runs import junit
 from gates.runs.definitions import Definition
 from gates.runs.place import Run
 from gates.runs.surroundings import network_hint
@@ -19,16 +20,17 @@ def result_of(
     run: Run,
     ended: Ended,
     seen: GateOutput,
-    counts: JUnitCounts | None,
+    report: junit.Report | None,
     *,
     abandoned: bool,
     redact: Callable[[str], str] | None,
 ) -> GateResult:
     """The result of a run. ``abandoned``: its task was stopped, so the run does not count."""
+    counts = report.counts if report else None
     outcome, reason = judge_end(ended, run.candidate.tree, counts)
     if abandoned:
         outcome, reason = GateOutcome.ABANDONED, f"abandoned: the task was stopped ({reason})"
-    text = seen.tail.decode("utf-8", "replace")
+    text = seen.text()
     evidence = Evidence(
         exit=ended.exit,
         raw_wait_status=ended.raw_wait_status,
@@ -46,6 +48,8 @@ def result_of(
     )
     text = clean(text, len(text))  # first, since a terminal code inside a secret would hide it from the redactor
     tail = tail_that_matters(redact(text) if redact else text)
+    if report and report.failures:
+        tail = f"{report.failures}\n\n{tail}"
     if ended.reached:
         reason = f"{reason}; {words_for(ended.reached)}"
         tail = f"{words_for(ended.reached)}\n{tail}"

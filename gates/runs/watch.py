@@ -18,18 +18,19 @@ from fleet.ports import Ended, Executor, Output, PipeSpec
 
 #: How much of a gate's output is kept under ``AIRBOSS_HOME/gates``; the machine's spool has it all.
 LOG_LIMIT = 50 << 20
-TAIL_LIMIT = 256 << 10
+HEAD_LIMIT = TAIL_LIMIT = 512 << 10
 _PAUSE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class GateOutput:
-    """What was read of a gate's output: its last part, and the digest and size of the whole."""
+    """What was read of a gate's output: its first and last part, and the digest and size of the whole."""
 
     log: Sink
     path: Path
     size: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    head: bytearray = field(default_factory=bytearray)
     tail: bytearray = field(default_factory=bytearray)
 
     def take(self, output: Output) -> None:
@@ -43,8 +44,15 @@ class GateOutput:
                 self.log.write(memoryview(data)[: LOG_LIMIT - self.size])
         self.size += len(data)
         self.digest.update(data)
+        self.head += data[: max(0, HEAD_LIMIT - len(self.head))]
         self.tail += data
         del self.tail[:-TAIL_LIMIT]
+
+    def text(self) -> str:
+        """The first and the last part, or all when nothing is between them."""
+        between = self.size - len(self.tail)
+        middle = b"\n...\n" if between > len(self.head) else b""
+        return (bytes(self.head[:between]) + middle + bytes(self.tail)).decode("utf-8", "replace")
 
 
 @contextmanager

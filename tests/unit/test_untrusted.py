@@ -96,21 +96,23 @@ FAILED tests/test_price.py::test_total - assert 2 == 3
 
 
 def test_the_lines_of_pytest_that_say_why() -> None:
-    assert tail_that_matters(PYTEST).splitlines() == [
+    assert tail_that_matters(PYTEST) == "\n".join(line for line in PYTEST.splitlines() if line)
+    told = tail_that_matters("noise\n" * 90 + PYTEST, 8)
+    for line in (
         ">       assert total([1, 2]) == 3",
         "E       assert 2 == 3",
         "E        +  where 2 = total([1, 2])",
-        "tests/test_price.py:5: AssertionError",
         "FAILED tests/test_price.py::test_total - assert 2 == 3",
         "========================= 1 failed, 1 passed in 0.02s ==========================",
-    ]
+    ):
+        assert line in told
 
 
 def test_a_few_lines_name_the_tests_and_the_first_reason() -> None:
     told = tail_that_matters(PYTEST + PYTEST, 4).splitlines()
     assert len(told) == 4
     assert "E       assert 2 == 3" in told
-    assert any(line.startswith("FAILED ") for line in told)
+    assert any("test_total" in line for line in told)
 
 
 @pytest.mark.parametrize(
