@@ -105,9 +105,9 @@ def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:
         said, ledger = statement["predicate"], statement["predicate"]["ledger"]
         range_ = f"events {ledger['first_seq']} to {ledger['last_seq']}"
         return Check("statement", True, f"{said['day']}, {range_}"), statement
-    return Check(
-        "statement", True, f"{statement['subject'][0]['name']} by {len(_gates(statement))} gates"
-    ), statement
+    gates = len(_gates(statement))
+    named = f"{statement['subject'][0]['name']} by {gates} gate{'' if gates == 1 else 's'}"
+    return Check("statement", True, named), statement
 
 
 def is_day(statement: Any) -> bool:

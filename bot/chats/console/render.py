@@ -70,9 +70,9 @@ def render(
 
 
 def render_edit(card: Card, *, colour: bool) -> str:
-    """An edited card in one line: its subject, and its first and last lines."""
-    pieces = [shown(card.title, 60).split(" · ", 1)[0]]
-    lines = [shown(line, 80) for line in card.lines]
+    """An edited card in one line: its subject, and its first and last lines; without lines, its whole title."""
+    title, lines = shown(card.title, 60), [shown(line, 80) for line in card.lines]
+    pieces = [title.split(" · ", 1)[0] if lines else title]
     pieces += lines[:1] + (lines[-1:] if len(lines) > 1 else [])
     text = Text("↻ " + " · ".join(piece for piece in pieces if piece), style=_COLOUR[card.tone])
     text.truncate(WIDTH * 2, overflow="ellipsis")
