@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
@@ -109,11 +110,15 @@ def test_the_command_in_the_readme_checks_a_receipt_and_refuses_a_changed_one(tm
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ssh-keygen -Y verify .*$", text, re.MULTILINE)
     key, data = load_or_create(tmp_path), b'{"_type":"https://in-toto.io/Statement/v1"}\n'
-    (tmp_path / "allowed_signers").write_text(f'airboss namespaces="{NAMESPACE}" {public_of(key).line}\n')
+    (tmp_path / "airboss").mkdir()
+    (tmp_path / "airboss" / "allowed_signers").write_text(
+        f'airboss namespaces="{NAMESPACE}" {public_of(key).line}\n'
+    )
     (tmp_path / "t1.json.sig").write_text(sign(key, data))
+    environment = {**os.environ, "HOME": str(tmp_path)}
     for content, status in ((data, 0), (data + b" ", 255)):
         (tmp_path / "t1.json").write_bytes(content)
-        ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+        ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=False)
         assert ran.returncode == status, ran.stderr
 
 
