@@ -58,6 +58,15 @@ def locked(why: str) -> str:
     )
 
 
+def untakeable(why: str) -> str:
+    """What the agent reads when its worktree cannot be taken as it is."""
+    return (
+        f"Your work could not be taken from this worktree: {why}. Only regular files and links that stay inside "
+        "the tree are taken. Delete what is in the way, move it out of the worktree (to $HOME or /tmp), or "
+        "name it in .gitignore. Keep the rest of your work as it is, and end your turn."
+    )
+
+
 def with_first_prompt(prompt: str, text: str) -> str:
     """A later turn's text for an agent that remembers nothing of the first."""
     return f"{prompt}\n\n---\n{text}"
@@ -71,10 +80,10 @@ def for_new_conversation(prompt: str, turns: Sequence[Turn], text: str) -> str:
     return f"{prompt}\n\n---\n{told}\n\n{text}"
 
 
-def go_on(turn: Turn) -> str:
+def go_on(why: str) -> str:
     """What the agent reads when a person continues a turn that stopped early."""
     return (
-        f"Your last turn stopped before it was done ({stalled(turn)}). Your work so far is still here. "
+        f"Your last turn stopped before it was done ({why}). Your work so far is still here. "
         "Continue from there until the task is done."
     )
 

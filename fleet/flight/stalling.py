@@ -34,9 +34,9 @@ class Stalling:
     def __init__(self, services: Services, agent: AgentProcess, waits: Waits, heard: Heard) -> None:
         self._services, self._agent, self._waits, self._heard = services, agent, waits, heard
 
-    async def stall(self, task: Task, session: Session) -> None:
+    async def stall(self, task: Task, session: Session, why: str = "") -> None:
         """Ends the agent's process, takes the snapshot, and asks a person; waiting messages start a new turn
-        instead."""
+        instead. ``why``: other than how the turn ended."""
         await self._agent.gone(session)
         session, turn = await self._now(task)
         if session.pipe_end is PipeEnd.LOST:
@@ -47,7 +47,7 @@ class Stalling:
         snapshot, trouble = None, ""
         if task.mode is TaskMode.CHANGE:
             snapshot, trouble = await self._work_so_far(task, session, turn)
-        why = prompts.stalled(turn)
+        why = why or prompts.stalled(turn)
 
         def work(tx: Tx) -> None:
             if sessions.words_wait(tx, task.id):
@@ -78,14 +78,15 @@ class Stalling:
         """The step of a stalled task: acts on a person's decision or message, or waits for one. Raises ``NoSlot``
         while its machine has no free slot."""
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
-        session, turn = await self._now(task)
+        session, _ = await self._now(task)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:
             await self._judge_as_it_is(task, session)
         elif await self._heard(task, session):
             return
         elif decided is not None:
             running = partial(to_running, task_id=task.id, config=self._services.config())
-            await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(turn), running)
+            stall = await self._services.store.read(lambda tx: approvals.approval(tx, decided.id))
+            await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(stall.reason), running)
         else:
             await self._waits.wait(60.0)
 

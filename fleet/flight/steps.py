@@ -18,6 +18,7 @@ from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
+from fleet.git.workspace import TreeRefused
 from fleet.landing.attempt import ChangeToLand, Interrupted, Judged, Landed, LandingAttempt
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
@@ -154,7 +155,11 @@ class Steps:
         if session.isolation.unsafe and not await self._agent.gone(session):
             await self._move(task, TaskState.LOST, NOT_GONE)
             return
-        snapshot = await snapshots.take(self._services, self._waits, task, session, turn)
+        try:
+            snapshot = await snapshots.take(self._services, self._waits, task, session, turn)
+        except TreeRefused as error:
+            await self._untakeable(task, session, error.cause)
+            return
         if snapshot.empty:
             await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn))
             return
@@ -169,6 +174,13 @@ class Steps:
 
         await self._services.store.write(work)
         failpoint("snapshot-made")
+
+    async def _untakeable(self, task: Task, session: Session, why: str) -> None:
+        """The worktree cannot be taken: the agent is told why and what to do, then a person is asked."""
+        if await self._reworks(session) < _UNDO_TURNS:
+            await self._agent.go_on(session, TurnCause.REWORK, prompts.untakeable(why), self._running(task))
+        else:
+            await self._stalling.stall(task, session, f"its work could not be taken: {why}")
 
     async def _locked(self, task: Task, session: Session, why: str) -> None:
         """The change has what this task may not change: the agent is told to undo that, and nothing lands."""

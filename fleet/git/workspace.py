@@ -30,6 +30,12 @@ from fleet.ports import Executor, Ran
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 _HEADER = re.compile(rb"airboss-tree ([0-9a-f]{40})\n")
 _HEADER_BYTES = 54
+#: What git says of a file that it cannot add.
+_UNREADABLE = re.compile(
+    rb"'[^\n]*' does not have a commit checked out"
+    rb"|(?:open|readlink|could not open directory)[ (][^\n]*: Permission denied"
+    rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*"
+)
 _TRANSFER_SECONDS = 900.0
 _MACHINE_ENV = {
     **CLEAN_ENV,
@@ -100,6 +106,11 @@ cd -- "$work"
 export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
 git read-tree "$base^{tree}"
 git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m add --all -- . >&2
+# What the agent added although it is ignored counts too: its own index names those files.
+if [ -f "$work/.git/index" ]; then
+    { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
+        2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
+fi
 tree=$(git write-tree)
 printf 'airboss-tree %s\n' "$tree"
 git rev-list --objects "$tree" "^$base" > "$own/wanted"
@@ -142,6 +153,10 @@ class SnapshotLimits(Protocol):
     @property
     def unpack_seconds(self) -> int:
         """Seconds to unpack it, of CPU and of wall-clock time."""
+
+
+class TreeRefused(Refused):
+    """A worktree cannot be taken as it is. Its agent can change that; ``cause`` says what is in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +221,9 @@ class Workspaces:
     ) -> Snapshot:
         """Commits everything in the worktree except ignored files, committed or not, as one commit on ``base``.
 
-        The author is Airboss, ``when`` is seconds since the epoch: the same work gives the same commit. Raises
-        ``Refused`` when a limit or rule forbids it; the error names the limit or path.
+        A file that the agent added although it is ignored is taken too. The author is Airboss, ``when`` is seconds
+        since the epoch: the same work gives the same commit. Raises ``TreeRefused`` when a limit or rule forbids
+        it; the error names the limit or path.
         """
         root = await self._root(executor)
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
@@ -221,8 +237,8 @@ class Workspaces:
                 limit=most + 1 + _HEADER_BYTES,
                 timeout=_TRANSFER_SECONDS,
             )
-            if not succeeded(ran.exit) and b"does not have a commit checked out" in ran.err:
-                raise self._too_much(on, "there is a git repository inside the workspace")
+            if why := unreadable(ran.err):
+                raise self._too_much(on, why)
             _checked(ran, attempted, on)
             if handed.stat().st_size > most + _HEADER_BYTES:
                 raise self._too_much(on, f"more than {most} bytes")
@@ -273,8 +289,8 @@ class Workspaces:
         return self._roots[executor]
 
     @staticmethod
-    def _too_much(on: str, cause: str) -> Refused:
-        return Refused(
+    def _too_much(on: str, cause: str) -> TreeRefused:
+        return TreeRefused(
             attempted="take a snapshot",
             on=on,
             cause=cause,
@@ -325,6 +341,12 @@ class Workspaces:
             raise self._too_much(on, f"unpacking ended at a limit: {words or process.returncode}") from error
         if "refused" in answer:
             raise self._too_much(on, str(answer["refused"]))
+
+
+def unreadable(said: bytes) -> str:
+    """What git says of a file that it could not add; empty when it added all. A directory is only a warning."""
+    found = _UNREADABLE.search(said)
+    return found[0].decode("utf-8", "backslashreplace") if found else ""
 
 
 def _checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:

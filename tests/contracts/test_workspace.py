@@ -14,7 +14,7 @@ import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.repository import Repository
-from fleet.git.workspace import Workspaces
+from fleet.git.workspace import TreeRefused, Workspaces, unreadable
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import Ran
@@ -171,16 +171,20 @@ async def test_everything_but_ignored_files_is_taken(world: World) -> None:
     (path / "build").mkdir()
     (path / "build" / "out").write_text("ignored")
     (path / "junk.pyc").write_text("ignored")
+    for name in ("forced.pyc", "forced and gone.pyc"):
+        (path / name).write_text("ignored, and added all the same")
+        git(path, "add", "--force", name)
+    (path / "forced and gone.pyc").unlink()
     made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "why\n", WHEN)
     changes = {(c.status, c.path) for c in await world.repository.changed_paths(base, made.commit)}
     assert changes == {
         ("A", "committed.py"), ("A", "staged.py"), ("M", "app.py"),
-        ("D", "gone"), ("A", "run.sh"), ("A", "link"),
+        ("D", "gone"), ("A", "run.sh"), ("A", "link"), ("A", "forced.pyc"),
     }  # fmt: skip
     listed = git(world.repository.mirror, "ls-tree", made.commit)
     assert "100755 blob" in next(line for line in listed.splitlines() if line.endswith("run.sh"))
     assert "120000 blob" in next(line for line in listed.splitlines() if line.endswith("link"))
-    assert (made.files, made.deletions, made.empty) == (6, 2, False)
+    assert (made.files, made.deletions, made.empty) == (7, 2, False)
     words = git(world.repository.mirror, "cat-file", "commit", made.commit)
     assert words == (
         f"tree {made.tree}\nparent {base}\nauthor Airboss <airboss@localhost> {WHEN} +0000\n"
@@ -302,6 +306,38 @@ async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> N
         (path / f"again{n}").write_bytes(bytes(3 << 20))
     with pytest.raises(Refused, match="bytes of changed files"):
         await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        ("ln -s /usr/bin/python3 python", "the symbolic link 'python' points out of the repository"),
+        ("git init -q vendor", "'vendor/' does not have a commit checked out"),
+        (
+            "git init -q v && cd v && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x",
+            "'v' is a git repository inside the workspace",
+        ),
+    ],
+)
+async def test_a_tree_that_cannot_be_taken_says_what_is_in_the_way(world: World, make: str, words: str) -> None:
+    base = await world.repository.fetch()
+    path = await world.workspaces.prepare(world.agent, world.repository, base, "t1.1")
+    subprocess.run(["sh", "-c", make], cwd=path, check=True)
+    with pytest.raises(TreeRefused, match=words):
+        await world.workspaces.snapshot(world.agent, world.repository, base, path, "m", WHEN)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b'error: open("a"): Permission denied\nfatal: adding files failed',
+        b"warning: could not open directory 'secret/': Permission denied",
+        b"error: unable to index file 'a'",
+    ],
+)
+def test_what_git_cannot_read_is_named(words: bytes) -> None:
+    """As root every file can be read, so these are git's own words from another login."""
+    assert unreadable(words)
 
 
 async def test_a_worktree_that_is_gone_says_so(world: World) -> None:

@@ -98,6 +98,35 @@ def test_go_on_begins_another_turn_in_the_same_worktree(served: House) -> None:
     assert "stopped before it was done" in prompt and "killed by SIGKILL" in prompt
 
 
+LINK = "ln -s /usr/bin/python3 python"
+
+
+def test_a_tree_that_cannot_be_taken_goes_back_to_the_agent(served: House) -> None:
+    """As a virtual environment makes it. The agent is told what is in the way, and the task lands."""
+    flag = served.directory / "told"
+    answer = run(
+        served, f"shell test -e {flag} && rm python || {{ touch {flag}; {LINK}; }}", "shell echo 1 >> n.txt"
+    )
+    assert answer.status == 0, answer.shown
+    _, second = served.of(answer.task, "turn.started")
+    assert second.event.body()["cause"] == "rework"
+    assert "'python' points out of the repository" in second.event.body()["prompt"]
+    assert ".gitignore" in second.event.body()["prompt"]
+
+
+def test_where_the_agent_does_not_move_it_a_person_is_asked_and_the_work_is_kept(served: House) -> None:
+    flag = served.directory / "person-said"
+    answer = run(served, f"shell test -e {flag} && rm -f python || {LINK}", "shell echo 1 >> n.txt")
+    assert answer.status == 4, answer.shown
+    assert served.state(answer.task) == "stalled"
+    assert "points out of the repository" in served.why(answer.task)
+    assert len(served.of(answer.task, "turn.started")) == 3
+    flag.touch()
+    assert served.say(f"/go {answer.task}").status == 0
+    assert served.wait(answer.task).status == 0
+    assert "points out of the repository" in served.of(answer.task, "turn.started")[-1].event.body()["prompt"]
+
+
 def test_words_go_on_with_it(served: House) -> None:
     flag = served.directory / "said"
     answer = run(served, f"shell test -e {flag} || kill -9 $PPID")
