@@ -71,8 +71,21 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldPlace:
+    """A place in a change that needs a person, and why. ``line`` is 0 where it is about the whole file."""
+
+    path: str
+    line: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateResult:
-    """The result of one gate on one commit. ``tail`` is untrusted output, cut to the lines that matter."""
+    """The result of one gate on one commit. ``tail`` is untrusted output, cut to the lines that matter.
+
+    ``held`` is what its layers hold for a person; ``notes`` are their remarks: which runs it made, and which layers
+    were not available.
+    """
 
     run: str
     gate: str
@@ -82,6 +95,8 @@ class GateResult:
     evidence: Evidence | None
     junit: JUnitCounts | None
     tail: str
+    held: tuple[HeldPlace, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

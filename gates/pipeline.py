@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
@@ -24,8 +25,12 @@ from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
 from fleet.untrusted import clean, shortened
-from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
+from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome, Verdict
 from gates import policy
+from gates.layers.examination import inspect
+from gates.layers.protected import is_free
+from gates.layers.protocol import Change
+from gates.layers.reading import read_change
 from gates.leaks.search import Leaks
 from gates.protected import Touched, run_by, touched
 from gates.rulings import permissions
@@ -104,7 +109,17 @@ class Pipeline:
         if candidate.task.id in self._suite.abandoned:
             why = "abandoned: the task was stopped"
             return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
-        held_by = await self._held_by(candidate, definitions, repository)
+        try:
+            change = await read_change(repository, candidate.base, candidate.commit)
+        except Unavailable as error:
+            unread = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
+            return await self._give_verdict(candidate, results, unread, 0)
+        results = [
+            await _with_layers(result, definition, change)
+            for result, definition in zip(results, definitions, strict=True)
+        ]
+        held_by = _held_by(change, definitions)
+        results = [_with_protected(result, held_by) for result in results]
         released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
         try:
             leaks = await self._leaks.unreleased(repository, candidate.base, candidate.commit)
@@ -169,18 +184,6 @@ class Pipeline:
             else Isolation.SEPARATE_LOGINS
         )
 
-    async def _held_by(
-        self, candidate: Candidate, definitions: Sequence[Definition], repository: Repository
-    ) -> tuple[Touched, ...]:
-        changes = await repository.changed_paths(candidate.base, candidate.commit)
-        paths = {path for change in changes for path in (change.path, change.old_path) if path}
-        protected = {item.name: item.protected for item in definitions}
-        # Changing what defines the gates always needs a person, whether or not a gate lists it.
-        protected.setdefault(definitions[0].name, ())
-        protected[definitions[0].name] += (f"/{REPO_FILE}",)
-        found = touched(protected, paths)
-        return found + run_by({item.name: item.argv for item in definitions}, paths)
-
     async def _give_verdict(
         self,
         candidate: Candidate,
@@ -205,6 +208,30 @@ class Pipeline:
         )
         await self._store.write(lambda tx: _record(tx, candidate, verdict))
         return verdict
+
+
+async def _with_layers(result: GateResult, definition: Definition, change: Change) -> GateResult:
+    found = await inspect(definition, change)
+    return replace(result, held=(*result.held, *found.held), notes=(*result.notes, *found.notes))
+
+
+def _with_protected(result: GateResult, held_by: Sequence[Touched]) -> GateResult:
+    """A result that also lists what its definition protects."""
+    listed = {place.path for place in result.held}
+    paths = {item.path: item.pattern for item in held_by if item.gate == result.gate and item.path not in listed}
+    more = tuple(HeldPlace(path, 0, f"is protected: {pattern}") for path, pattern in paths.items())
+    return replace(result, held=(*result.held, *more))
+
+
+def _held_by(change: Change, definitions: Sequence[Definition]) -> tuple[Touched, ...]:
+    """What the definitions themselves protect."""
+    paths = {each.path for each in change.paths}
+    protected = {item.name: item.protected for item in definitions}
+    free = {each.path for each in change.paths if is_free(change, each)}
+    found = touched(protected, paths - free)
+    # Changing what defines the gates always needs a person, whether or not a gate lists it.
+    found += touched({definitions[0].name: (f"/{REPO_FILE}",)}, paths)
+    return found + run_by({item.name: item.argv for item in definitions}, paths)
 
 
 def released_commits(tx: Tx, task: str) -> frozenset[str]:

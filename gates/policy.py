@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from fleet.errors import Refused
 from fleet.leaks import REASON, Leak
-from fleet.verdict import GateOutcome, GateResult, Outcome
+from fleet.untrusted import clean
+from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome
 from gates.protected import Touched, one_line
 
 
@@ -112,17 +113,25 @@ def decide(
             f"{result.gate}: {result.reason}" for result in results if result.outcome is not GateOutcome.PASSED
         )
         return Judgement(Outcome(overall.value), reasons or ("a gate has no result",))
-    if leaks or (held_by and commit not in released):
+    places = dict.fromkeys(place for result in results for place in result.held)
+    if leaks or ((held_by or places) and commit not in released):
         by_path: dict[str, list[Touched]] = {}
         for item in held_by if commit not in released else ():
             by_path.setdefault(item.path, []).append(item)
         protected = [_protected(path, items) for path, items in by_path.items()]
+        if commit not in released:
+            protected += [_place(place) for place in places if place.line or place.path not in by_path]
         secrets = [f"{REASON}{leak}" for leak in leaks]
-        return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "protected paths")))
+        return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "places")))
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
-    if held_by:
-        reasons += ("a person released the changes to protected files",)
+    if held_by or places:
+        reasons += ("a person released what the gates held",)
     return Judgement(Outcome.PASSED, reasons)
+
+
+def _place(place: HeldPlace) -> str:
+    where = f"{one_line(place.path)}:{place.line}" if place.line else one_line(place.path)
+    return f"{where} {clean(place.why)}" if place.path else clean(place.why)
 
 
 def _some(lines: Sequence[str], what: str) -> tuple[str, ...]:

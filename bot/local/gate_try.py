@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -22,7 +24,7 @@ from fleet.ports import Candidate
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
 from fleet.untrusted import clean
-from fleet.verdict import GateResult, Outcome, Verdict
+from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from gates.people import console_owner
 
 #: The command's exit status for each verdict.
@@ -35,6 +37,7 @@ STATUS: dict[Outcome, int] = {
     Outcome.HELD: 4,
 }
 _MACHINE = "here"
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/")
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
@@ -117,23 +120,49 @@ async def _commit(git: Git, repo: Path, ref: str) -> str:
 def _config(repo: Path, home: Path | None, directory: Path) -> tuple[str, FleetConfig]:
     """The repository's name, and a fleet of this machine alone, where everything runs as one login."""
     name, wanted = "repository", RepoConfig(url=str(repo))
+    path, read = _tools()
     labels = {sys.platform, platform.machine().lower(), *(["macos"] if sys.platform == "darwin" else [])}
     if home is not None and (home / FLEET_FILE).exists():
         fleet = load_fleet(home / FLEET_FILE)
         for machine in fleet.machines.values():
-            labels |= set(machine.labels) if machine.executor == "local" else set()
+            if machine.executor == "local":
+                labels |= set(machine.labels)
+                path, read = [*machine.gate_path, *path], [*machine.gate_read, *read]
         for known, settings in fleet.repos.items():
             if Path(settings.url).expanduser().resolve() == repo:
                 name, wanted = known, settings
-    here = MachineConfig(executor="local", labels=sorted(labels), home=str(directory), python=sys.executable)
+    here = MachineConfig(
+        executor="local",
+        labels=sorted(labels),
+        home=str(directory),
+        python=sys.executable,
+        gate_path=list(dict.fromkeys(path)),
+        gate_read=list(dict.fromkeys(read)),
+    )
     config = FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines={_MACHINE: here}, repos={name: wanted})
     return name, config
+
+
+def _tools() -> tuple[list[str], list[str]]:
+    """The directories of the Python that is found first here, and of our own: for programs, and to read."""
+    first = shutil.which("python3")
+    found = [Path(program) for program in dict.fromkeys([first, sys.executable]) if program]
+    path = [str(program.parent) for program in found if not str(program).startswith(_SYSTEM)]
+    roots = [sys.prefix, sys.base_prefix]
+    if first:
+        asked = subprocess.run(
+            [first, "-I", "-c", "import sys; print(sys.prefix); print(sys.base_prefix)"],
+            capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        roots += asked.stdout.splitlines() if asked.returncode == 0 else []
+    return path, [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
 
 
 def as_plain(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON of the shape in ``docs/schema/gate-try.json``."""
     return {
-        "v": 1,
+        "v": 2,
+        "verdict": str(verdict.outcome),
         "outcome": str(verdict.outcome),
         "status": STATUS[verdict.outcome],
         "reasons": list(verdict.reasons),
@@ -141,13 +170,38 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
         "tree": verdict.tree,
         "base": verdict.base,
         "isolation": str(verdict.isolation),
-        "gates": [_gate(result) for result in verdict.gates],
+        "gates": [_gate(result, verdict.isolation) for result in verdict.gates],
     }
 
 
-def _gate(result: GateResult) -> dict[str, Any]:
+def _gate(result: GateResult, login: Isolation) -> dict[str, Any]:
     seen = result.evidence
+    passed = result.outcome is GateOutcome.PASSED
     return {
+        "name": result.gate,
+        "state": str(Outcome.HELD) if passed and result.held else str(result.outcome),
+        "wait_status": seen.raw_wait_status if seen else None,
+        "reasons": [result.reason, *result.notes],
+        "held": [asdict(place) for place in result.held],
+        "isolation": {
+            "login": str(login),
+            "processes": str(seen.isolation.processes),
+            "files": str(seen.isolation.files),
+            "network": str(seen.isolation.network),
+        }
+        if seen
+        else None,
+        "evidence": {
+            "wait_status": "outside",
+            "tests": "inside" if result.junit else None,
+            "tree": seen.tree,
+            "machine": seen.machine,
+            "output_sha256": seen.output_sha256,
+            "output_bytes": seen.output_bytes,
+            "duration_us": seen.ended_us - seen.started_us,
+        }
+        if seen
+        else None,
         "gate": result.gate,
         "argv": list(result.argv),
         "outcome": str(result.outcome),

@@ -77,6 +77,7 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
             "needs": _union(given.needs, wish.needs or []),
             "protected": _union(given.protected, wish.protected or []),
             "memory": wish.memory or given.memory,
+            "layers": list(dict.fromkeys([*given.layers, *(wish.layers or ())])),
             "network": given.network and wish.network is not False,
             "rework_turns": given.rework_turns if wish.rework_turns is None else wish.rework_turns,
         }

@@ -6,9 +6,10 @@ Checks of a single value are here; checks that need two values are in ``checks.p
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from fleet.errors import Misused
@@ -142,6 +143,19 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
+class LayerName(StrEnum):
+    """The layers against tampering that can be switched off; docs/gates.md says what each does."""
+
+    TOOLS = "tools"
+    PROTECTED = "protected"
+    BASELINE = "baseline"
+    CANARIES = "canaries"
+    SCAN = "scan"
+
+
+Layers = Annotated[list[Annotated[LayerName, Strict(False)]], Field(json_schema_extra={"uniqueItems": True})]
+
+
 class GateConfig(_Section):
     """A check that a change must pass: ``[gates.NAME]`` in ``airboss.toml``."""
 
@@ -161,6 +175,8 @@ class GateConfig(_Section):
     """Whether it may use the machine's network. Otherwise it has loopback only."""
     memory: Size = ""
     """The memory that it may use, for example `4G`; at most the machine's `run_memory`, also the default."""
+    layers: Layers = list(LayerName)
+    """The layers against tampering that are on. All of them, unless the list is shorter."""
 
     @property
     def timeout_us(self) -> int:
@@ -188,6 +204,8 @@ class GateTightening(_Section):
     """For the operator's own gates only: another environment makes it another command."""
     network: bool | None = None
     """False removes the network that the repository asks for."""
+    layers: Layers | None = None
+    """Switched on in addition to the repository's."""
     memory: Size | None = None
     """At most the repository's."""
 

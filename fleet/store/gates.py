@@ -21,7 +21,7 @@ from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.tables import gate_runs
-from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
+from fleet.verdict import Evidence, GateOutcome, GateResult, HeldPlace, JUnitCounts
 
 _BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
 
@@ -212,6 +212,8 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
         evidence=_evidence(evidence) if evidence else None,
         junit=JUnitCounts(**junit) if junit else None,
         tail=body["tail"],
+        held=tuple(HeldPlace(**place) for place in body.get("held", ())),
+        notes=tuple(body.get("notes", ())),
     )
 
 

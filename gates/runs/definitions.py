@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import rfc8785
 
-from fleet.config import GateConfig, RepoConfig, RepoFile, merge_gates, parse_repo_file
+from fleet.config import GateConfig, LayerName, RepoConfig, RepoFile, merge_gates, parse_repo_file
 from fleet.errors import Refused
 
 REPO_FILE = "airboss.toml"
@@ -42,6 +42,7 @@ class Definition:
     sha256: str
     network: bool = False
     memory: str = ""
+    layers: frozenset[LayerName] = frozenset(LayerName)
 
 
 def define(name: str, gate: GateConfig) -> Definition:
@@ -60,6 +61,8 @@ def define(name: str, gate: GateConfig) -> Definition:
         shape["network"] = True
     if gate.memory:
         shape["memory"] = gate.memory
+    if set(gate.layers) != set(LayerName):
+        shape["layers"] = sorted(set(gate.layers))
     canonical = rfc8785.dumps(shape)
     return Definition(
         name=name,
@@ -72,6 +75,7 @@ def define(name: str, gate: GateConfig) -> Definition:
         sha256=hashlib.sha256(canonical).hexdigest(),
         network=gate.network,
         memory=gate.memory,
+        layers=frozenset(gate.layers),
     )
 
 

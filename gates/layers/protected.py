@@ -1,0 +1,40 @@
+"""Layer 3: tests and snapshots that exist on the base stay as they are. Adding tests is free."""
+
+from __future__ import annotations
+
+from fleet.config import LayerName
+from fleet.git.repository import ChangedPath
+from fleet.verdict import HeldPlace
+from gates.layers.additive import only_adds_tests
+from gates.layers.paths import configures, is_test
+from gates.layers.protocol import Case, Change, LayerFinding
+
+_DONE = {"M": "changes", "D": "deletes", "T": "changes the type of"}
+
+
+class Protected:
+    """Holds what changes or deletes a test."""
+
+    number = 3
+    name = LayerName.PROTECTED
+
+    def inspect(self, case: Case) -> LayerFinding:
+        held = [
+            HeldPlace(path.path, 0, f"{_DONE.get(path.status, 'changes')} a test of the base")
+            for path in case.change.paths
+            if path.status != "A" and is_test(path.path) and not is_free(case.change, path)
+        ]
+        return LayerFinding(held=tuple(held))
+
+
+def is_free(change: Change, path: ChangedPath) -> bool:
+    """Whether a changed path only adds tests: a new test file, or more tests in one that exists."""
+    if not is_test(path.path) or configures(path.path):
+        return False
+    if path.status == "A":
+        return True
+    old, new = change.old.get(path.path), change.new.get(path.path)
+    same_mode = path.status == "M" and change.base[path.path].mode == change.head[path.path].mode
+    if old is None or new is None or not same_mode or not path.path.endswith(".py"):
+        return False
+    return only_adds_tests(old, new)

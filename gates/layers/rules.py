@@ -1,0 +1,368 @@
+"""What the scan looks for in added Python code. Pure; every rule reads the syntax tree, none the text."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gates.layers.names import Names
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Where something was seen, and what."""
+
+    node: ast.AST
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """A parsed file. ``ours`` says whether a module belongs to the repository; ``test``: the file is a test."""
+
+    tree: ast.Module
+    names: Names
+    ours: Callable[[str], bool]
+    test: bool
+    parents: dict[ast.AST, ast.AST]
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+def _by_name(table: dict[str, frozenset[str]]) -> dict[str, str]:
+    return {name: why for why, names in table.items() for name in names}
+
+
+#: Names that no change uses without a reason that a person should see, and what they do.
+_ANYWHERE: Final = _by_name(
+    {
+        "ends the process": _set(
+            "os._exit os.abort os.kill os.killpg os.execl os.execle os.execlp os.execlpe os.execv os.execve"
+            " os.execvp os.execvpe os.fork os.forkpty pty.fork os.getppid posix._exit posix.kill posix.fork"
+            " posix.abort posix.execv posix.execve signal.raise_signal signal.pthread_kill pytest.exit"
+            " _thread.interrupt_main"
+        ),
+        "ends or interrupts the process later": _set(
+            "signal.alarm signal.setitimer atexit.register atexit._run_exitfuncs faulthandler.dump_traceback_later"
+            " resource.setrlimit"
+        ),
+        "looks at who calls it": _set(
+            "sys._getframe sys._getframemodulename sys._current_frames inspect.stack inspect.currentframe"
+            " inspect.getouterframes inspect.trace inspect.getframeinfo traceback.extract_stack "
+            " traceback.walk_stack traceback.format_stack traceback.print_stack"
+        ),
+        "watches or finds what others run": _set(
+            "sys.settrace sys.setprofile threading.settrace threading.setprofile sys.addaudithook sys.monitoring"
+            " gc.get_objects gc.get_referrers gc.get_referents bdb.Bdb sys._debugmallocstats"
+        ),
+        "loads code in an unusual way": _set(
+            "ctypes cffi marshal.loads marshal.load types.CodeType types.FunctionType sys.meta_path sys.path_hooks"
+            " sys.path_importer_cache importlib.reload builtins.exec builtins.eval builtins.compile"
+        ),
+        "turns off assertions": _set("builtins.AssertionError"),
+    }
+)
+_ANYWHERE_ATTRIBUTES: Final = _set("f_back f_locals f_globals f_code tb_frame gi_frame cr_frame ag_frame")
+
+_IN_SOURCE: Final = _ANYWHERE | _by_name(
+    {
+        "ends or interrupts the process later": _set("threading.Timer signal.signal faulthandler"),
+        "loads code in an unusual way": _set(
+            "exec eval compile runpy code.InteractiveInterpreter importlib.machinery"
+            " importlib.util.spec_from_file_location importlib.util.module_from_spec site.addsitedir"
+            " sys.path.insert sys.path.append sys.path.extend imp zipimport"
+        ),
+        "reaches into loaded modules": _set("sys.modules builtins __builtins__"),
+        "moves the output of the process": _set("os.dup2 os.closerange os.setsid os.setpgrp"),
+        "reads code": _set("inspect.getsource inspect.getsourcelines inspect.getsourcefile linecache dis"),
+    }
+)
+#: What only tests have a use for.
+_FRAMEWORKS: Final = _set("pytest _pytest pluggy unittest nose nose2 xdist doctest")
+_IN_TESTS: Final = _ANYWHERE | _by_name(
+    {
+        "skips a test": _set("pytest.mark.skip pytest.mark.xfail unittest.skip unittest.expectedFailure"),
+        "reaches into the test framework": _set("_pytest pluggy"),
+    }
+)
+_STANDARD_LIBRARY: Final = sys.stdlib_module_names
+_READS_TESTS: Final = re.compile(
+    r"(?i)(^|[^a-z])(_?pytest|conftest|junit|unittest|airboss)([^a-z]|$)|(^|[/\\])tests?[/\\]|(^|[/\\*])test_\w*"
+    r"|_test\.py|(?-i:PYTHON[A-Z]{3,})|__(eq|ne|bool|instancecheck|subclasscheck|class|builtins|code)__"
+)
+_SHELL: Final = re.compile(r"\b(pkill|killall|kill -\w+)\b")
+_COMPARES: Final = _set(
+    "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__ __instancecheck__ __subclasscheck__"
+)
+_IDENTITY: Final = _set("__class__ __eq__ __code__ __bases__")
+_WELL_KNOWN_ENDS: Final = ("main", "_main", "cli", "run", "test", "cmd", "exit", "quit", "usage")
+_SELF_MADE: Final = _set("AssertionError BaseException Exception isinstance len all any sorted print repr")
+
+
+def sights(source: ParsedFile) -> Iterator[Sight]:
+    """Everything that a person should see in one file."""
+    for node in ast.walk(source.tree):
+        for rule in _RULES:
+            why = rule(source, node)
+            if why:
+                yield Sight(node, why)
+
+
+def _known(source: ParsedFile, node: ast.AST) -> str:
+    if not isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
+        return ""
+    name = source.names.dotted(node)
+    if not name or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
+        return ""
+    why = (_IN_TESTS if source.test else _IN_SOURCE).get(name, "")
+    return f"{why}: {name}" if why and not _excused(source, node, name) else ""
+
+
+def _excused(source: ParsedFile, node: ast.AST, name: str) -> bool:
+    if name == "sys.modules":
+        above = source.parents.get(node)
+        return isinstance(above, ast.Subscript) and ast.unparse(above.slice) == "__name__"
+    if name in {"exec", "eval", "compile", "imp"}:
+        return isinstance(node, ast.Name) and not isinstance(source.parents.get(node), ast.Call)
+    return False
+
+
+def _imports(source: ParsedFile, node: ast.AST) -> str:
+    modules: list[str] = []
+    if isinstance(node, ast.Import):
+        modules = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        start = "." * node.level + (node.module or "")
+        modules = [start, *(f"{start}.{alias.name}" for alias in node.names)]
+    for module in modules:
+        top = module.split(".")[0]
+        if not source.test and top in _FRAMEWORKS:
+            return f"source that imports a test framework: {module}"
+        if source.test and top in {"_pytest", "pluggy"}:
+            return f"reaches into the test framework: {module}"
+        why = (_ANYWHERE if source.test else _IN_SOURCE).get(module, "")
+        if why:
+            return f"{why}: {module}"
+        if not source.test and _of_tests(module):
+            return f"source that imports a test: {module}"
+    return ""
+
+
+def _of_tests(module: str) -> bool:
+    parts = module.split(".")
+    return any(part in {"tests", "conftest", "__tests__"} or part.startswith("test_") for part in parts)
+
+
+def _attributes(source: ParsedFile, node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        if node.attr in _ANYWHERE_ATTRIBUTES:
+            return f"looks at who calls it: .{node.attr}"
+        if node.attr in {"__code__", "__builtins__", "__subclasses__", "__globals__"} and not source.test:
+            return f"reaches into loaded code: .{node.attr}"
+        if isinstance(node.ctx, ast.Store | ast.Del) and node.attr in _IDENTITY:
+            return f"changes what an object is: .{node.attr}"
+    return ""
+
+
+def _patches(source: ParsedFile, node: ast.AST) -> str:
+    """An attribute of a module or class that is not the repository's is replaced."""
+    targets: list[ast.expr] = []
+    match node:
+        case ast.Assign(targets=found) | ast.Delete(targets=found):
+            targets = list(found)
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            targets = [target]
+        case ast.Call(func=func, args=[target, *_]):
+            setters = {"setattr", "delattr", "object.__setattr__", "type.__setattr__"}
+            owner = _replaced(source, target) if source.names.dotted(func) in setters else ""
+            return f"changes another module: {owner}" if owner else ""
+    for part in (part for target in targets for part in ast.walk(target)):
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store | ast.Del):
+            owner = _replaced(source, part.value)
+            if owner:
+                return f"changes another module: {owner}.{part.attr}"
+        elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store | ast.Del):
+            owner = source.names.dotted(part.value)
+            called = source.names.dotted(part.value.func) if isinstance(part.value, ast.Call) else ""
+            if owner == "sys.modules" or owner.endswith("__dict__") or called in {"globals", "vars"}:
+                return f"changes loaded modules: {owner or called}"
+    return ""
+
+
+def _replaced(source: ParsedFile, node: ast.AST) -> str:
+    """The module or class, of others, that an expression names; empty: something else."""
+    root = node
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if isinstance(root, ast.Name) and root.id not in source.names.imported:
+        return ""
+    owner = source.names.dotted(node)
+    if not owner or owner.startswith(".") or source.ours(owner):
+        return ""
+    parts = owner.split(".")
+    named = parts[0] in _STANDARD_LIBRARY or len(parts) == 1 or parts[-1][:1].isupper()
+    return owner if named else ""
+
+
+def _exits(source: ParsedFile, node: ast.AST) -> str:
+    """Ends the process while a module is imported."""
+    name = ""
+    if isinstance(node, ast.Call):
+        name = source.names.dotted(node.func)
+    elif isinstance(node, ast.Raise) and node.exc is not None:
+        raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        name = source.names.dotted(raised)
+    if name not in {"sys.exit", "exit", "quit", "SystemExit", "builtins.SystemExit"}:
+        return ""
+    if isinstance(node, ast.Call) and name == "SystemExit" and isinstance(source.parents.get(node), ast.Raise):
+        return ""
+    above = source.parents.get(node)
+    while above is not None:
+        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef):
+            zero = isinstance(node, ast.Call | ast.Raise) and _status(node) in {"", "0", "None", "False"}
+            expected = above.name.startswith(_WELL_KNOWN_ENDS)
+            return "" if expected or not zero or source.test else f"ends the process with success: {name}"
+        if isinstance(above, ast.If) and "__main__" in ast.unparse(above.test):
+            return ""
+        above = source.parents.get(above)
+    return f"ends the process while it is imported: {name}"
+
+
+def _status(node: ast.Call | ast.Raise) -> str:
+    call = node if isinstance(node, ast.Call) else node.exc
+    return ", ".join(map(ast.unparse, call.args)) if isinstance(call, ast.Call) else ""
+
+
+def _equality(source: ParsedFile, node: ast.AST) -> str:
+    """A comparison whose answer does not depend on what is compared."""
+    match node:
+        case ast.FunctionDef(name=name) if name in _COMPARES:
+            other = node.args.args[1].arg if len(node.args.args) > 1 else ""
+            names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+            reads = {each.id for each in names if isinstance(each.ctx, ast.Load)}
+            answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+            if answers and (not other or other not in reads or all(map(_decided, answers))):
+                return f"{name} gives the same answer whatever it compares"
+        case ast.Assign(targets=[ast.Name(id=name)]) if name in _COMPARES and isinstance(
+            source.parents.get(node), ast.ClassDef
+        ):
+            return f"{name} gives an answer of its own"
+        case ast.FunctionDef(name="__class__") | ast.Assign(targets=[ast.Name(id="__class__")]):
+            return "pretends to be of another class"
+        case ast.Assign(targets=[ast.Name(id="__test__")]):
+            return "takes tests out of the collection: __test__"
+    return ""
+
+
+def _decided(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) or _yes(value)
+
+
+def _yes(value: ast.expr | None) -> bool:
+    match value:
+        case ast.Constant(value=constant):
+            return bool(constant)
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Constant(value=constant)):
+            return not constant
+        case ast.Call(func=ast.Name(id="bool"), args=[ast.Constant(value=constant)]):
+            return bool(constant)
+        case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Name(id="object")]):
+            return True
+        case ast.Compare(ops=[ast.IsNot() | ast.NotEq()], comparators=[ast.Constant(value=None)]):
+            return True
+        case ast.Compare(left=left, ops=[ast.Is() | ast.Eq()], comparators=[right]):
+            return ast.dump(left) == ast.dump(right)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(map(_yes, values))
+    return False
+
+
+def _assertions(source: ParsedFile, node: ast.AST) -> str:
+    """Builtin names that assertions need are replaced, or failed assertions are caught."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) if name in _SELF_MADE and not _local(source, node):
+            return f"replaces a builtin name: {name}"
+        case ast.ClassDef(name="AssertionError") | ast.FunctionDef(name="AssertionError"):
+            return "replaces a builtin name: AssertionError"
+        case ast.Name(id="AssertionError", ctx=ast.Load()) if not source.test:
+            above = source.parents.get(node)
+            called = isinstance(above, ast.Call) and above.func is node
+            raised = isinstance(above, ast.Raise) or (
+                called and above is not None and isinstance(source.parents.get(above), ast.Raise)
+            )
+            return "" if raised else "handles failed assertions: AssertionError"
+        case ast.Global(names=names) if not _SELF_MADE.isdisjoint(names):
+            return "replaces a builtin name"
+    return ""
+
+
+def _local(source: ParsedFile, node: ast.AST) -> bool:
+    above = source.parents.get(node)
+    while above is not None and not isinstance(
+        above, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+    ):
+        above = source.parents.get(above)
+    return above is not None
+
+
+def _dynamic(source: ParsedFile, node: ast.AST) -> str:
+    """Names that are made at run time to reach something."""
+    if source.test or not isinstance(node, ast.Call):
+        return ""
+    name = source.names.dotted(node.func)
+    match node.args:
+        case [ast.Name(id=root), attr, *_] if name in {"getattr", "setattr"} and not isinstance(attr, ast.Constant):
+            owner = source.names.dotted(node.args[0])
+            if root in source.names.modules and not source.ours(owner):
+                return f"reaches a name that is made at run time: {owner}"
+        case [module, *_] if name == "__import__" and not isinstance(module, ast.Constant):
+            return f"imports a name that is made at run time: {name}"
+        case [ast.BinOp() | ast.Call(), *_] if name == "importlib.import_module":
+            return f"imports a name that is made at run time: {name}"
+        case [ast.Name(id=root)] if name == "vars" and root in source.names.modules:
+            return f"reaches into a module: {ast.unparse(node)}"
+    return ""
+
+
+def _strings(source: ParsedFile, node: ast.AST) -> str:
+    """ParsedFile that names tests, test frameworks or what a gate sets."""
+    if source.test or not isinstance(node, ast.Constant) or not isinstance(node.value, str | bytes):
+        return ""
+    if isinstance(source.parents.get(node), ast.Expr):
+        return ""  # a docstring
+    text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+    if _SHELL.search(text):
+        return "ends processes by a command"
+    found = _READS_TESTS.search(text) if len(text) < 4096 else None
+    if found and not (found[0] in {"__class__"} or "\n" in text.strip()):
+        return f"names tests or what runs them: {text.strip()[:60]!r}"
+    return ""
+
+
+def _hooks(source: ParsedFile, node: ast.AST) -> str:
+    match node:
+        case ast.FunctionDef(name=name) if name.startswith("pytest_"):
+            return f"a hook of the test framework: {name}"
+        case ast.Assign(targets=[ast.Name(id="pytest_plugins" | "collect_ignore" | "collect_ignore_glob" as name)]):
+            return f"configures the test framework: {name}"
+    return ""
+
+
+_RULES: Final = (
+    _known,
+    _imports,
+    _attributes,
+    _patches,
+    _exits,
+    _equality,
+    _assertions,
+    _dynamic,
+    _strings,
+    _hooks,
+)

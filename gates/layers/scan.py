@@ -1,0 +1,73 @@
+"""Layer 6: the syntax trees of the Python files that a change touches. Only what it adds is held.
+
+What defeats it: names that are put together at run time from parts that look harmless, and values that only
+happen to be right for the tests. The other layers watch what such code does.
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from fleet.config import LayerName
+from fleet.verdict import HeldPlace
+from gates.layers.names import Names
+from gates.layers.paths import is_test
+from gates.layers.protocol import Case, Change, LayerFinding
+from gates.layers.rules import ParsedFile, sights
+from gates.layers.tools import import_roots
+
+_MOST_BYTES: Final = 2 << 20
+_MOST: Final = 20
+
+
+class Scan:
+    """Holds code that tests rarely need and tampering often does."""
+
+    number = 6
+    name = LayerName.SCAN
+
+    def inspect(self, case: Case) -> LayerFinding:
+        change = case.change
+        ours = _ours(change)
+        held: list[HeldPlace] = []
+        for each in change.paths:
+            if each.status != "D" and each.path.endswith(".py"):
+                held += self._file(each.path, change, ours)
+        return LayerFinding(held=tuple(held[:_MOST]))
+
+    def _file(self, path: str, change: Change, ours: Callable[[str], bool]) -> Iterable[HeldPlace]:
+        data = change.new.get(path)
+        if data is None or len(data) > _MOST_BYTES:
+            return [HeldPlace(path, 0, "is too large to be read")] if path in change.head else []
+        try:
+            tree = ast.parse(data)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return [HeldPlace(path, getattr(error, "lineno", 0) or 0, "is not Python that can be read")]
+        parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        source = ParsedFile(tree, Names(tree), ours, is_test(path), parents)
+        added = change.added.get(path, frozenset())
+        if path not in change.base:
+            added = frozenset(range(1, data.count(b"\n") + 2))
+        found: dict[int, HeldPlace] = {}
+        for sight in sights(source):
+            first = getattr(sight.node, "lineno", 0)
+            last = getattr(sight.node, "end_lineno", first) or first
+            lines = added.intersection(range(first, last + 1))
+            if lines:
+                found.setdefault(first, HeldPlace(path, min(lines), sight.why))
+        return [found[line] for line in sorted(found)]
+
+
+def _ours(change: Change) -> Callable[[str], bool]:
+    """Whether a dotted name belongs to the repository."""
+    own = set()
+    roots = import_roots(change.base)
+    for path in change.head:
+        if path.endswith(".py"):
+            for root in roots:
+                if path.startswith(root):
+                    own.add(posixpath.splitext(path.removeprefix(root).partition("/")[0])[0])
+    return lambda name: name.split(".")[0] in own

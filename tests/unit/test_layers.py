@@ -1,0 +1,274 @@
+"""The tamper layers over changes that are never run: what they hold, what they leave alone, and each one's part."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+
+import pytest
+
+from fleet.config import GateConfig, LayerName
+from fleet.git.repository import ChangedPath
+from fleet.git.trees import TreeEntry
+from gates.layers.additive import only_adds_tests
+from gates.layers.examination import LAYERS, inspect, toolchain_of
+from gates.layers.protocol import Change, Toolchain
+from gates.runs.definitions import define
+from tests.scenarios.gate_house import Files
+from tests.tampering import corpus
+
+PYTEST = ["python3", "-m", "pytest"]
+#: Attempts that show nothing in their text: only the runs can tell.
+BY_RUNS = {
+    "equal in a way that looks like a comparison",
+    "the source rewrites a later test",
+    "a new test file patches the source",
+}
+
+
+def change(before: Files, after: Files) -> Change:
+    """A change as git would show it."""
+    old = {path: text.encode() if isinstance(text, str) else text for path, text in before.items()}
+    new = {path: text.encode() if isinstance(text, str) else text for path, text in after.items()}
+    paths = [
+        ChangedPath("A" if path not in old else "D" if path not in new else "M", path)
+        for path in sorted(old | new)
+        if old.get(path) != new.get(path)
+    ]
+    added = {each.path: _added(old.get(each.path, b""), new.get(each.path, b"")) for each in paths}
+    base, head = (
+        {path: TreeEntry("100644", hashlib.sha1(data).hexdigest()) for path, data in files.items()}
+        for files in (old, new)
+    )
+    return Change(tuple(paths), base, head, old, new, added)
+
+
+def _added(old: bytes, new: bytes) -> frozenset[int]:
+    matcher = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
+    return frozenset(
+        number + 1
+        for tag, _, _, first, last in matcher.get_opcodes()
+        if tag in ("insert", "replace")
+        for number in range(first, last)
+    )
+
+
+def of_corpus(entry: corpus.Change) -> Change:
+    after = {path: text for path, text in (corpus.BASE | entry.files).items() if path not in entry.remove}
+    return change(corpus.BASE, after)
+
+
+async def held(made: Change, *layers: LayerName, run: list[str] | None = None) -> list[str]:
+    gate = define("tests", GateConfig(run=run or PYTEST, layers=list(layers or LayerName)))
+    return [f"{place.path}:{place.line} {place.why}" for place in (await inspect(gate, made)).held]
+
+
+@pytest.mark.parametrize("entry", corpus.attempts(), ids=lambda entry: entry.name)
+async def test_an_attempt_is_held_or_left_to_the_runs(entry: corpus.Change) -> None:
+    if entry.name == "the gate's definition changed":  # held by the pipeline, whatever layers are on
+        return
+    assert bool(await held(of_corpus(entry))) is (entry.name not in BY_RUNS)
+
+
+@pytest.mark.parametrize("entry", corpus.honest(), ids=lambda entry: entry.name)
+async def test_an_honest_change_is_not_held(entry: corpus.Change) -> None:
+    assert bool(await held(of_corpus(entry))) is entry.held
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (LayerName.TOOLS, "pytest.ini deselects"),
+        (LayerName.PROTECTED, "the failing test weakened"),
+        (LayerName.SCAN, "os._exit at import"),
+    ],
+)
+async def test_without_a_layer_an_attempt_is_not_held(layer: LayerName, name: str) -> None:
+    made = of_corpus(next(entry for entry in corpus.attempts() if entry.name == name))
+    assert await held(made)
+    assert not await held(made, *(set(LayerName) - {layer}))
+
+
+def test_layers_are_numbered_and_switched_by_name() -> None:
+    assert sorted(layer.number for layer in LAYERS) == sorted({layer.number for layer in LAYERS})
+    assert len({layer.name for layer in LAYERS}) == len(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("run", "toolchain"),
+    [
+        (["pytest"], Toolchain.PYTEST),
+        (["/opt/venv/bin/py.test", "-q"], Toolchain.PYTEST),
+        (["uv", "run", "pytest", "tests"], Toolchain.PYTEST),
+        (["sh", "-c", "cd api && pytest -q"], Toolchain.PYTEST),
+        (["pytest-watch"], Toolchain.OTHER),
+        (["go", "test", "./..."], Toolchain.OTHER),
+    ],
+)
+def test_a_toolchain_is_known_by_the_command(run: list[str], toolchain: Toolchain) -> None:
+    assert toolchain_of(define("tests", GateConfig(run=run))) is toolchain
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import os as o\no._exit(0)",
+        "from os import _exit as bye\nbye(0)",
+        "import os\nleave = os._exit\nleave(0)",
+        "import os\ngetattr(os, '_exit')(0)",
+        "__import__('os')._exit(0)",
+        "import importlib\nimportlib.import_module('os')._exit(0)",
+        "import sys\nsys.modules['os']._exit(0)",
+        "import os\nos.__dict__['_exit'](0)",
+        "import os\nvars(os)['_exit'](0)",
+        "import json\njson.dumps = lambda *a: ''",
+        "import decimal\ndecimal.Decimal.__eq__ = lambda *a: True",
+        "import json\nsetattr(json, 'dumps', None)",
+        "import sys\ndel sys.modules['json']",
+        "class A:\n    def __eq__(self, other):\n        return other is not None",
+        "class A:\n    def __eq__(self, other):\n        return isinstance(other, object)",
+        "class A:\n    def __eq__(self, other):\n        return self.x == self.x",
+        "class A:\n    def __ne__(self, other):\n        return False",
+        "class A:\n    @property\n    def __class__(self):\n        return int",
+        "try:\n    x\nexcept AssertionError:\n    pass",
+        "AssertionError = ValueError",
+        "def f():\n    global len\n    len = None",
+        "import tests.helpers",
+        "from .tests import helper",
+        "from subprocess import run\nrun(['pkill', 'python'])",
+        "def broken(:\n    pass",
+    ],
+)
+async def test_the_scan_sees_it_in_another_form(line: str) -> None:
+    assert await held(change({"a.py": ""}, {"a.py": line + "\n"}), LayerName.SCAN)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model.eval()",
+        "import re\nre.compile('x')",
+        "def main():\n    raise SystemExit(0)",
+        "import sys\nif __name__ == '__main__':\n    sys.exit(0)",
+        "import sys\nsys.modules[__name__]",
+        "raise AssertionError('unreachable')",
+        '"""Run the tests with pytest."""',
+        "class A:\n    all = 1",
+        "class A:\n    def __eq__(self, other):\n        return isinstance(other, A) and self.x == other.x",
+        "class A:\n    def __eq__(self, other):\n        if not isinstance(other, A):\n            return False"
+        "\n        return self.x == other.x",
+        "class A:\n    def __eq__(self, other):\n        raise NotImplementedError",
+        "import pandas as pd\npd.options.display.max_rows = 5",
+        "import os\nos.environ['TZ'] = 'UTC'",
+        "import a.b\na.b.x = 1",
+    ],
+)
+async def test_the_scan_leaves_ordinary_code_alone(line: str) -> None:
+    assert not await held(change({"a.py": ""}, {"a.py": line + "\n"}), LayerName.SCAN)
+
+
+async def test_the_scan_holds_only_what_is_added() -> None:
+    before = "import os\n\n\ndef leave():\n    os._exit(0)\n"
+    assert not await held(change({"a.py": before}, {"a.py": before + "\n\nX = 1\n"}), LayerName.SCAN)
+
+
+TESTS = """import pytest
+from calc import add
+
+
+def test_add():
+    assert add(1, 1) == 2
+
+
+class TestSum:
+    def test_one(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("after", "free"),
+    [
+        (TESTS + "\n\ndef test_more():\n    assert add(2, 2) == 4\n", True),
+        (TESTS.replace("import add", "import add, sub"), True),
+        (TESTS + "    def test_two(self):\n        pass\n", True),
+        (TESTS + "\n\n@pytest.mark.parametrize('a', [1])\ndef test_p(a):\n    pass\n", True),
+        (TESTS + "\n\n@pytest.fixture\ndef basket():\n    return []\n", True),
+        ("CASES = [1, 2]\n" + TESTS, True),
+        ("# a comment\n" + TESTS, True),
+        (TESTS.replace("== 2", "== 3"), False),
+        (TESTS.replace("    assert add(1, 1) == 2\n", "    pass\n"), False),
+        (TESTS + "\n\ndef test_add():\n    pass\n", False),
+        (TESTS + "\n\ndef add(a, b):\n    return 2\n", False),
+        (TESTS + "\n\n@pytest.fixture(autouse=True)\ndef quiet():\n    pytest.skip()\n", False),
+        (TESTS + "\n\npytestmark = pytest.mark.skip\n", False),
+        (TESTS + "\n\ndef setup_module():\n    pytest.skip()\n", False),
+        (TESTS + "    def setup_method(self):\n        pytest.skip()\n", False),
+        (TESTS + "\n\ndel test_add\n", False),
+        (TESTS + "\n\nfrom evil import add\n", False),
+        (TESTS + "\n\nfrom evil import *\n", False),
+        (TESTS + "\n\n@evil\ndef test_more():\n    pass\n", False),
+        ("", False),
+        ("def broken(:\n", False),
+    ],
+)
+def test_adding_tests_to_a_file_is_free(after: str, free: bool) -> None:
+    assert only_adds_tests(TESTS.encode(), after.encode()) is free
+
+
+@pytest.mark.parametrize(
+    ("path", "is_held"),
+    [
+        ("json.py", True),
+        ("src/random.py", True),
+        ("tests/calc.py", True),
+        ("calc/__init__.py", True),
+        ("calc.cpython-311-x86_64-linux-gnu.so", True),
+        ("plain.py", True),
+        ("pluggy/__init__.py", True),
+        ("hidden.pth", True),
+        ("a/__pycache__/b.cpython-311.pyc", True),
+        ("x.egg-info/entry_points.txt", True),
+        ("shop/json.py", False),
+        ("billing.py", False),
+        ("calc_more.py", False),
+        ("tests/helpers.py", False),
+        ("tests/test_json.py", False),
+        ("test/__init__.py", False),
+    ],
+)
+async def test_a_new_module_that_stands_in_for_another_is_held(path: str, is_held: bool) -> None:
+    before: Files = {"calc.py": "x = 1\n", "plain/part.py": "", "shop/__init__.py": "", "tests/test_calc.py": ""}
+    assert bool(await held(change(before, before | {path: "x = 1\n"}), LayerName.TOOLS)) is is_held
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "is_held"),
+    [
+        ("pyproject.toml", "[project]\nname='a'\n", "[project]\nname='a'\ndependencies=['b']\n", False),
+        ("pyproject.toml", "[tool.ruff]\nx=1\n", "[tool.ruff]\nx=2\n", False),
+        (
+            "pyproject.toml",
+            "[tool.coverage.report]\nfail_under=90\n",
+            "[tool.coverage.report]\nfail_under=1\n",
+            True,
+        ),
+        ("pyproject.toml", "", "[project.entry-points.pytest11]\na='b'\n", True),
+        ("pyproject.toml", "", "not toml", True),
+        ("setup.cfg", "[metadata]\nname=a\n", "[metadata]\nname=b\n", False),
+        ("setup.cfg", "", "[tool:pytest]\naddopts=-x\n", True),
+        ("tox.ini", "", "[pytest]\naddopts=-x\n", True),
+        ("package.json", '{"dependencies": {}}', '{"dependencies": {"a": "1"}}', False),
+        ("package.json", '{"scripts": {"test": "jest"}}', '{"scripts": {"test": "true"}}', True),
+        ("tests/conftest.py", "", "x = 1\n", True),
+        (".coveragerc", "", "[report]\nfail_under=0\n", True),
+    ],
+)
+async def test_what_configures_the_tests_is_held(path: str, before: str, after: str, is_held: bool) -> None:
+    assert bool(await held(change({path: before}, {path: after}), LayerName.TOOLS)) is is_held
+
+
+async def test_what_the_command_reads_is_held() -> None:
+    made = change({"Makefile": "test:\n\tpytest\n"}, {"Makefile": "test:\n\ttrue\n"})
+    assert await held(made, run=["make", "test"])
+    assert not await held(made, run=["sh", "-c", "true"])
