@@ -15,14 +15,14 @@ from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
 from fleet.config import FleetConfig
 from fleet.errors import Misconfigured, Misused, Refused, Unavailable
-from fleet.events import HoldReleased, Refs, Source, VerdictGiven
+from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.leaks import Leak
 from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
-from fleet.store import ledger, sessions
+from fleet.store import ledger, recent, sessions
 from fleet.store.core import Store, Tx
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome, Verdict
@@ -120,7 +120,7 @@ class Pipeline:
         ]
         held_by = _held_by(change, definitions)
         results = [_with_protected(result, held_by) for result in results]
-        released = await self._store.read(lambda tx: released_commits(tx, candidate.task.id))
+        released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
         try:
             leaks = await self._leaks.unreleased(repository, candidate.base, candidate.commit)
         except Unavailable as error:
@@ -232,14 +232,6 @@ def _held_by(change: Change, definitions: Sequence[Definition]) -> tuple[Touched
     # Changing what defines the gates always needs a person, whether or not a gate lists it.
     found += touched({definitions[0].name: (f"/{REPO_FILE}",)}, paths)
     return found + run_by({item.name: item.argv for item in definitions}, paths)
-
-
-def released_commits(tx: Tx, task: str) -> frozenset[str]:
-    """A task's commits that a person released although they change protected files."""
-    found = ledger.read(tx, kinds=(HoldReleased.KIND,), task=task)
-    return frozenset(
-        item.event.commit for item in found if isinstance(item.event, HoldReleased) and item.event.approved
-    )
 
 
 def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:

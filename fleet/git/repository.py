@@ -14,7 +14,7 @@ from fleet.errors import Misused, Refused
 from fleet.git import origin
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
 
-__all__ = ["ChangedPath", "Git", "MergeResult", "Repository", "Stat"]
+__all__ = ["ChangedPath", "Git", "Repository", "Stat"]
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -43,15 +43,6 @@ class Stat:
     files: int
     insertions: int
     deletions: int
-
-
-@dataclass(frozen=True, slots=True)
-class MergeResult:
-    """A merged ``tree``, or the paths in conflict (then ``tree`` is empty). ``notes`` are git's words."""
-
-    tree: str
-    conflicts: tuple[str, ...] = ()
-    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,34 +259,6 @@ class Repository:
             env=_IDENTITY | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
         )
         return ended.line
-
-    async def merge(self, current: str, snapshot: str) -> MergeResult:
-        """Merges two commits without a working tree. A conflict is a result, not an error."""
-        ended = await self._run(
-            "merge-tree",
-            "--write-tree",
-            "-z",
-            "--name-only",
-            "--messages",
-            _id(current),
-            _id(snapshot),
-            what="merge onto the base",
-            on=snapshot,
-            expect=(0, 1),
-        )
-        names, _, rest = ended.out.decode("utf-8", "surrogateescape").partition("\0\0")
-        tree, *conflicts = names.rstrip("\0").split("\0")
-        if ended.code == 0:
-            return MergeResult(tree.strip())
-        notes = " ".join(part for part in rest.split("\0") if part.endswith("\n")).strip()
-        return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
-
-    async def merge_commit(self, tree: str, current: str, snapshot: str, message: str, when: int) -> str:
-        """The commit that lands ``tree``: the snapshot itself if it was made on ``current``, otherwise a merge."""
-        parent = await self._resolve(f"{_id(snapshot)}^1")
-        if parent == current and await self.tree_of(snapshot) == tree:
-            return snapshot
-        return await self.commit_tree(tree, (current, snapshot), message, when)
 
     async def is_ancestor(self, ancestor: str, commit: str) -> bool:
         """Whether ``ancestor`` is in the history of ``commit``."""

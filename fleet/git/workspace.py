@@ -346,7 +346,8 @@ class Workspaces:
 def unreadable(said: bytes) -> str:
     """What git says of a file that it could not add; empty when it added all. A directory is only a warning."""
     found = _UNREADABLE.search(said)
-    return found[0].decode("utf-8", "backslashreplace") if found else ""
+    words = found[0].decode("utf-8", "backslashreplace") if found else ""
+    return words.replace("does not have a commit checked out", "is a git repository inside the workspace")
 
 
 def _checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:

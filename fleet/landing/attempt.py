@@ -15,10 +15,13 @@ from typing import Any, Final, Protocol, TypeVar
 from fleet.errors import Refused, StoreUnavailable, Unavailable
 from fleet.events import LandingDone, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
+from fleet.git import merging
+from fleet.git.merging import MergeResult
 from fleet.git.repository import Repository
 from fleet.landing import messages
 from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.queue import LandingQueue
+from fleet.landing.rewritten import hold, is_rewritten
 from fleet.model import Session, Task, Turn
 from fleet.ports import Candidate, Clock, Locks
 from fleet.store import landings, leases, sessions, tasks
@@ -122,10 +125,14 @@ class LandingAttempt:
             return Landed()
         for round_ in range(2, 2 + _TRIES):
             current = await interruptible(self._repository.fetch(), "fetch the base")
-            commit, tree = await interruptible(self._merged(current), "merge onto the base")
+            moved = await is_rewritten(self._repository, self._session.base, current)
+            merging_ = self._carried(current) if moved else self._merged(current)
+            commit, tree = await interruptible(merging_, "merge onto the base")
             if commit != self._turn.snapshot:
                 candidate = Candidate(self._task, self._session, self._turn, commit, tree, current, round_)
                 verdict = await self._judge(candidate)
+                if moved:
+                    verdict = await hold(self._store, self._repository, self._session, current, verdict)
                 if verdict.outcome is not Outcome.PASSED:
                     return Judged(verdict)
             held = await self._context.locks.landing(self._task, current, commit)
@@ -147,18 +154,27 @@ class LandingAttempt:
         snapshot = self._turn.snapshot
         if current == self._session.base:
             return snapshot, self._turn.tree
-        merged = await self._repository.merge(current, snapshot)
+        tree = self._without_conflict(await merging.merge(self._repository, current, snapshot))
+        message = messages.merge_message(self._task, self._repository.base, snapshot)
+        when = self._turn.ended_us // 1_000_000
+        return await merging.merge_commit(self._repository, tree, current, snapshot, message, when), tree
+
+    async def _carried(self, current: str) -> tuple[str, str]:
+        """The change alone as a commit on a rewritten branch, with nothing of the recorded base's history."""
+        snapshot, base = self._turn.snapshot, self._session.base
+        tree = self._without_conflict(await merging.carry(self._repository, base, current, snapshot))
+        message = await merging.message_of(self._repository, snapshot)
+        when = self._turn.ended_us // 1_000_000
+        return await self._repository.commit_tree(tree, (current,), message, when), tree
+
+    def _without_conflict(self, merged: MergeResult) -> str:
         if merged.conflicts:
             raise Refused(
                 attempted="land the change",
                 on=self._task.id,
                 cause=messages.conflict(merged.conflicts, self._repository.base),
             )
-        message = messages.merge_message(self._task, self._repository.base, snapshot)
-        commit = await self._repository.merge_commit(
-            merged.tree, current, snapshot, message, self._turn.ended_us // 1_000_000
-        )
-        return commit, merged.tree
+        return merged.tree
 
     async def _intend(
         self, lease: Lease, held: Sequence[Precondition], old: str, new: str, tree: str

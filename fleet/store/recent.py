@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, select
 
-from fleet.events import Recorded
+from fleet.events import HoldReleased, Recorded
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
@@ -56,3 +56,11 @@ def _last_approval(tx: Tx, which: ColumnElement[bool]) -> approvals.Approval | N
         select(table.c.id).where(which).order_by(table.c.number.desc()).limit(1)
     ).scalar_one_or_none()
     return None if found is None else approvals.approval(tx, found)
+
+
+def released_commits(tx: Tx, task: str) -> frozenset[str]:
+    """A task's commits whose held change a person released."""
+    found = ledger.read(tx, kinds=(HoldReleased.KIND,), task=task)
+    return frozenset(
+        item.event.commit for item in found if isinstance(item.event, HoldReleased) and item.event.approved
+    )

@@ -6,7 +6,7 @@ At the snapshot and at the landing, walls: what the controller's own diff says w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from fleet.agent_events import Allow, Asked, Deny, Ruling
 from fleet.config import LocksConfig, RepoFile, parse_repo_file
 from fleet.events import LocksRefused, Recorded, Refs, Source, TaskMoved
+from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.globs import Glob
 from fleet.locks import Blocked, Granted, HoldEnd, LockCause, LocksWanted, Resource, Want
@@ -32,6 +33,7 @@ TTL_US: Final = 120_000_000
 """How long a task's locks last without a controller that renews them."""
 
 _NAMED: Final = 5
+_RULES_KEPT: Final = 64
 
 
 class LockGuard:
@@ -45,6 +47,7 @@ class LockGuard:
     ) -> None:
         self._store, self._service, self._repositories = store, service, repositories
         self._waiting: dict[str, Waiter] = {}
+        self._merge_rules: dict[tuple[str, str], Mapping[str, bytes]] = {}
         self._wake: Callable[[str], None] = lambda task: None
         self._rules = lru_cache(maxsize=64)(_rules)
         store.observe(self._observe)
@@ -74,9 +77,10 @@ class LockGuard:
         paths = [path for name in asked.paths if (path := inside(name, session.workspace))]
         if task.mode is TaskMode.ASK or not paths:
             return Allow()
+        paths = await self._without_unions(task, session.base, paths)
         rules = await self._of_base(task, session)
         wants = _wants(task.repo, paths, rules)
-        if await self._store.read(lambda tx: _holds(tx, task, wants)):
+        if not wants or await self._store.read(lambda tx: _holds(tx, task, wants)):
             return Allow()
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
             return Deny(f"{undeclared[0]} was not declared for {task.id}: edit only {_declared(task)}")
@@ -91,12 +95,15 @@ class LockGuard:
         rules = await self._of_base(task, session)
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
             return f"{_some(undeclared)} was not declared; {task.id} may change only {_declared(task)}"
+        paths = await self._without_unions(task, session.base, paths)
+        if not paths:
+            return ""
         answer = await self._take(session, task, _wants(task.repo, paths, rules), LockCause.CHANGED)
         return "" if isinstance(answer, Granted) else said(answer)
 
     async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
         """What the intent to land must be written under. Raises ``LocksWanted`` while another holds some of it."""
-        paths = await self._paths(task, base, commit)
+        paths = await self._without_unions(task, base, await self._paths(task, base, commit))
         if not paths:
             return ()
         wants = (*_wants(task.repo, paths, LocksConfig()), *task.locks)
@@ -132,6 +139,17 @@ class LockGuard:
     async def _paths(self, task: Task, base: str, commit: str) -> list[str]:
         changes = await self._repositories(task.repo).changed_paths(base, commit)
         return sorted({path for change in changes for path in (change.path, change.old_path) if path})
+
+    async def _without_unions(self, task: Task, base: str, paths: list[str]) -> list[str]:
+        """The paths that need a lock: not those of which the base says that git keeps the lines of both sides."""
+        repository = self._repositories(task.repo)
+        key = (task.repo, base)
+        if key not in self._merge_rules:
+            if len(self._merge_rules) >= _RULES_KEPT:
+                self._merge_rules.clear()
+            self._merge_rules[key] = await merging.attributes(repository, base)
+        unions = await merging.unions(repository, self._merge_rules[key], paths)
+        return [path for path in paths if path not in unions]
 
     async def _of_base(self, task: Task, session: Session) -> LocksConfig:
         """The rules of the repository, as the commit has them that the session started from."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import Refused, Unavailable
+from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch, Moved, Swapped
 from tests.far_end.repositories import advance, git, make_bare, make_work
@@ -212,7 +213,7 @@ async def test_a_merge_keeps_what_another_landed(tmp_path: Path) -> None:
     ours = await child(repository, base, "ours")
     current = advance(bare, {"theirs": "2\n"})
     assert await repository.fetch() == current
-    merged = await repository.merge(current, ours)
-    new = await repository.merge_commit(merged.tree, current, ours, "merge", 1_700_000_200)
+    merged = await merging.merge(repository, current, ours)
+    new = await merging.merge_commit(repository, merged.tree, current, ours, "merge", 1_700_000_200)
     assert await BaseBranch(repository).swap(current, new) == Swapped(new)
     assert git(bare, "ls-tree", "--name-only", "main").split() == ["a", "b", "ours", "theirs"]

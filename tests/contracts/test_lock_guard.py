@@ -30,7 +30,8 @@ run = ["true"]
 [locks.groups]
 api = ["src/api/**", "docs/api.md"]
 """
-FILES: dict[str, str | bytes] = {"airboss.toml": GROUPS, "a.txt": "a\n", "b.txt": "b\n", "src/api/x.py": "1\n"}
+FILES: dict[str, str | bytes] = {"airboss.toml": GROUPS, "a.txt": "a\n", "b.txt": "b\n", "src/api/x.py": "1\n",
+    ".gitattributes": "log.md merge=union\n", "log.md": "\n"}  # fmt: skip
 
 
 @dataclass
@@ -144,6 +145,21 @@ async def test_what_another_changed_since_this_session_started_is_refused(place:
     assert isinstance(refused, Deny)
     assert "a.txt was changed by t1 after this task started" in refused.reason
     assert "t1" in await place.guard.changed(second[1], second[0], await place.snapshot({"a.txt": "mine\n"}))
+
+
+async def test_a_file_of_which_git_keeps_both_sides_needs_no_lock(place: Place) -> None:
+    """``merge=union`` in the base's attributes. The other paths of the change are locked all the same."""
+    first, second = await place.task(), await place.task()
+    for of in (first, second):
+        assert await place.edit(of, "log.md") == Allow()
+    for number, (task, session) in enumerate((first, second)):
+        made = await place.snapshot({"log.md": f"{number}\n", f"{number}.txt": ""})
+        assert await place.guard.changed(session, task, made) == ""
+        assert await place.guard.landing(task, place.base, made)
+    assert isinstance(await place.edit(second, "0.txt"), Deny)
+    alone = await place.snapshot({"log.md": "3\n"})
+    assert await place.guard.changed(second[1], second[0], alone) == ""
+    assert await place.guard.landing(second[0], place.base, alone) == ()
 
 
 async def test_one_path_of_a_group_locks_all_of_it(place: Place) -> None:

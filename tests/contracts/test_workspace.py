@@ -312,7 +312,7 @@ async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> N
     ("make", "words"),
     [
         ("ln -s /usr/bin/python3 python", "the symbolic link 'python' points out of the repository"),
-        ("git init -q vendor", "'vendor/' does not have a commit checked out"),
+        ("git init -q vendor", "'vendor/' is a git repository inside the workspace"),
         (
             "git init -q v && cd v && git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x",
             "'v' is a git repository inside the workspace",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fleet.errors import Refused
+from fleet.git import merging
 from fleet.git.command import Git
 from fleet.git.repository import Repository
 from fleet.git.workspace import Snapshot, Workspaces
@@ -165,8 +166,8 @@ async def test_a_forged_parent_does_not_revert_anothers_work(world: World) -> No
     git(world.clone, "update-ref", f"refs/airboss/base/{world.base}", forged)
     made = await world.snapshot()
     assert git(world.repository.mirror, "rev-list", "--parents", "-1", made.commit) == f"{made.commit} {world.base}"
-    merged = await world.repository.merge(current, made.commit)
-    new = await world.repository.merge_commit(merged.tree, current, made.commit, "land", WHEN)
+    merged = await merging.merge(world.repository, current, made.commit)
+    new = await merging.merge_commit(world.repository, merged.tree, current, made.commit, "land", WHEN)
     assert await BaseBranch(world.repository).swap(current, new) == Swapped(new)
     assert git(world.origin, "show", "main:theirs.py") == "their work"
     assert git(world.origin, "show", "main:notes.txt") == "new"

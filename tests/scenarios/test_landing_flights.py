@@ -190,3 +190,30 @@ def test_an_ended_task_whose_session_a_crash_left_open_gives_its_slot_back() -> 
         assert built.bodies("session.ended")[0] == {"why": ""}
         built.until(lambda: len(built.bodies("session.ended")) == 2, "both sessions are closed")
         assert not list((built.directory / "macbook/.airboss/work").glob("[!.]*"))
+
+
+def test_nothing_that_was_purged_from_the_base_comes_back_and_a_person_is_asked_once(served: House) -> None:
+    """A key is taken out of main by force while a task runs; its change alone is carried over, and judged there."""
+    leaked = advance(served.bare, {"leak.txt": "KEY=1234\n"}, "oops a key")
+    gate = served.directory / "go-purge"
+    task = served.say(f"/run shell echo mine > mine.txt; while [ ! -e {gate} ]; do sleep 0.02; done").task
+    served.until(lambda: served.of(task, "pipe.started"), "it works")
+    work = served.bare.with_suffix(".work")
+    git(work, "reset", "--quiet", "--hard", "HEAD~1")
+    git(work, "push", "--quiet", "--force", "origin", "main")
+    advance(served.bare, {"clean.txt": "clean\n"})
+    gate.touch()
+    answer = served.wait(task)
+    assert answer.status == 4
+    assert served.state(task) == "held"
+    assert "main was rewritten while this task ran: 1 commit is no longer in it" in served.why(task)
+    assert "oops a key" in served.why(task)
+    assert "rewritten" in " ".join(served.say(f"/waiting {task}").shown.split())
+    advance(served.bare, {"later.txt": "an ordinary commit does not make it ask again\n"})
+    assert served.say(f"/approve {task}").status == 0
+    assert served.wait(task).status == 0
+    listed = git(served.bare, "ls-tree", "--name-only", "main").split()
+    assert {"mine.txt", "clean.txt", "later.txt"} <= set(listed)
+    assert "leak.txt" not in listed
+    assert leaked not in git(served.bare, "rev-list", "main")
+    assert len(served.of(task, "hold.released")) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
+from fleet.git import merging
 from fleet.git.command import Git, without_credentials
 from fleet.git.repository import ChangedPath, Repository, Stat
 from fleet.supervise import end, own
@@ -159,13 +160,13 @@ async def test_merges_and_conflicts(repository: Repository, origin: Path) -> Non
     clash = await snapshot(repository, base, {"a.txt": "mine\ntwo\n", "d/b.txt": "mine\n"})
     current = advance(origin, {"a.txt": "theirs\ntwo\n", "d/b.txt": "theirs\n"})
     await repository.fetch()
-    merged = await repository.merge(current, clean)
+    merged = await merging.merge(repository, current, clean)
     assert merged.conflicts == ()
     assert await repository.show(merged.tree, "a.txt") == b"theirs\ntwo\n"
     assert await repository.show(merged.tree, "new\nline.txt") == b"x"
-    made = await repository.merge_commit(merged.tree, current, clean, "merge", 1_700_000_000)
+    made = await merging.merge_commit(repository, merged.tree, current, clean, "merge", 1_700_000_000)
     assert git(repository.mirror, "log", "-1", "--format=%P", made).split() == [current, clean]
-    conflict = await repository.merge(current, clash)
+    conflict = await merging.merge(repository, current, clash)
     assert (conflict.tree, conflict.conflicts) == ("", ("a.txt", "d/b.txt"))
     assert "CONFLICT" in conflict.notes
 
@@ -173,8 +174,8 @@ async def test_merges_and_conflicts(repository: Repository, origin: Path) -> Non
 async def test_a_change_made_on_the_current_base_lands_as_it_was_judged(repository: Repository) -> None:
     base = await repository.fetch()
     ours = await snapshot(repository, base, {"new": "x"})
-    merged = await repository.merge(base, ours)
-    assert await repository.merge_commit(merged.tree, base, ours, "merge", 1) == ours
+    merged = await merging.merge(repository, base, ours)
+    assert await merging.merge_commit(repository, merged.tree, base, ours, "merge", 1) == ours
 
 
 async def test_a_commit_is_named_by_its_full_id_only(repository: Repository) -> None:
@@ -261,3 +262,80 @@ async def test_a_command_that_is_cancelled_may_take_its_locks_away(tmp_path: Pat
     await end(running)
     assert running.cancelled()
     assert not lock.exists()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "path"),
+    [
+        ({".gitattributes": "*.md merge=union\n"}, "d/notes.md"),
+        ({"d/.gitattributes": "notes.md merge=union\n"}, "d/notes.md"),
+        ({".gitattributes": "[attr]log merge=union\n/d/** log\n"}, "d/notes.md"),
+    ],
+)
+async def test_the_bases_merge_rules_count_as_in_a_plain_merge(
+    repository: Repository, origin: Path, attributes: dict[str, str | bytes], path: str
+) -> None:
+    base = advance(origin, {**attributes, path: "# Notes\n"})
+    await repository.fetch()
+    ours = await snapshot(repository, base, {path: "# Notes\n- ours\n"})
+    current = advance(origin, {path: "# Notes\n- theirs\n"})
+    await repository.fetch()
+    merged = await merging.merge(repository, current, ours)
+    assert await repository.show(merged.tree, path) == b"# Notes\n- theirs\n- ours\n"
+    rules = await merging.attributes(repository, current)
+    assert await merging.unions(repository, rules, [path, "a.txt", "x\ny.md"]) >= {path}
+    assert not list(repository.mirror.glob("merge-*"))
+
+
+async def test_a_file_that_the_base_says_not_to_merge_is_a_conflict(repository: Repository, origin: Path) -> None:
+    text = "".join(f"{n}\n" for n in range(20))
+    base = advance(origin, {".gitattributes": "*.lock -merge\n", "uv.lock": text})
+    await repository.fetch()
+    ours = await snapshot(repository, base, {"uv.lock": text.replace("19", "ours")})
+    current = advance(origin, {"uv.lock": text.replace("0\n1\n", "theirs\n1\n")})
+    await repository.fetch()
+    assert (await merging.merge(repository, current, ours)).conflicts == ("uv.lock",)
+
+
+async def test_the_changes_own_merge_rules_do_not_count(repository: Repository, origin: Path) -> None:
+    base = await repository.fetch()
+    ours = await snapshot(repository, base, {".gitattributes": "* merge=union\n", "a.txt": "ours\n"})
+    current = advance(origin, {"a.txt": "theirs\n"})
+    await repository.fetch()
+    assert (await merging.merge(repository, current, ours)).conflicts == ("a.txt",)
+
+
+async def test_no_rule_of_the_base_runs_a_program_or_changes_bytes(
+    repository: Repository, origin: Path, tmp_path: Path
+) -> None:
+    rules = f"* filter=x merge=x text eol=crlf ident\n[attr]x filter=touch\n# merge {tmp_path}\n"
+    base = advance(origin, {".gitattributes": rules})
+    await repository.fetch()
+    ours = await snapshot(repository, base, {"new.txt": "$Id$\n"})
+    current = advance(origin, {"a.txt": "theirs\n"})
+    await repository.fetch()
+    merged = await merging.merge(repository, current, ours)
+    assert await repository.show(merged.tree, "new.txt") == b"$Id$\n"
+    assert await repository.show(merged.tree, "a.txt") == b"theirs\n"
+
+
+async def test_a_change_is_carried_onto_a_base_that_shares_no_history(repository: Repository, origin: Path) -> None:
+    """What was purged from the base does not come back with a change that started from it."""
+    base = advance(origin, {"leak.txt": "KEY=1234\n"})
+    await repository.fetch()
+    ours = await snapshot(repository, base, {"new.txt": "ours\n"})
+    work = origin.with_suffix(".work")
+    git(work, "checkout", "--quiet", "--orphan", "fresh")
+    git(work, "rm", "--quiet", "--cached", "leak.txt")
+    (work / "leak.txt").unlink()
+    current = commit(work, {"a.txt": "one\ntwo\nthree\n"}, "history begins anew")
+    git(work, "push", "--quiet", "--force", "origin", "HEAD:main")
+    await repository.fetch()
+    carried = await merging.carry(repository, base, current, ours)
+    paths = {change.path for change in await repository.changed_paths(current, carried.tree)}
+    assert paths == {"new.txt"}
+    gone = await merging.gone(repository, base, current)
+    assert gone.count == 2
+    assert gone.newest[0].endswith(" another's work")
+    clash = await snapshot(repository, base, {"leak.txt": "KEY=5678\n"})
+    assert (await merging.carry(repository, base, current, clash)).conflicts == ("leak.txt",)

@@ -1,0 +1,176 @@
+"""Merges commits in the mirror, without a working tree of the project.
+
+The base branch's own ``.gitattributes`` say how files are merged (``merge=union``, ``-merge``), as with a plain
+``git merge`` there. Nothing else of them counts, and none of the change's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from fleet import files
+from fleet.git.command import GitEnded
+from fleet.git.repository import Repository
+
+ATTRIBUTES: Final = ".gitattributes"
+_ATTRIBUTE_FILES, _ATTRIBUTE_BYTES = 1_000, 1 << 20
+_SUBJECTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """A merged ``tree``, or the paths in conflict (then ``tree`` is empty). ``notes`` are git's words."""
+
+    tree: str
+    conflicts: tuple[str, ...] = ()
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The commits that a rewritten branch no longer has: how many, and the newest as ``id subject``."""
+
+    count: int
+    newest: tuple[str, ...]
+
+
+async def merge(repository: Repository, current: str, snapshot: str) -> MergeResult:
+    """Merges two commits. A conflict is a result, not an error."""
+    with _attributes_only(repository, await attributes(repository, current)) as (env, cwd):
+        ended = await _run(
+            repository, "merge-tree", "--write-tree", "-z", "--name-only", "--messages", current, snapshot,
+            what="merge onto the base", on=snapshot, expect=(0, 1), env=env, cwd=cwd,
+        )  # fmt: skip
+    names, _, rest = ended.out.decode("utf-8", "surrogateescape").partition("\0\0")
+    tree, *conflicts = names.rstrip("\0").split("\0")
+    if ended.code == 0:
+        return MergeResult(tree.strip())
+    notes = " ".join(part for part in rest.split("\0") if part.endswith("\n")).strip()
+    return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
+
+
+async def unions(repository: Repository, rules: Mapping[str, bytes], paths: Sequence[str]) -> frozenset[str]:
+    """Those of ``paths`` that ``rules`` say are merged by union: all lines of both sides, so never in conflict."""
+    if not rules:
+        return frozenset()
+    with _attributes_only(repository, rules) as (env, cwd):
+        ended = await _run(
+            repository, "check-attr", "--stdin", "-z", "merge",
+            what="read the merge rules", on=repository.base, env=env, cwd=cwd,
+            stdin=b"".join(os.fsencode(path) + b"\0" for path in paths),
+        )  # fmt: skip
+    words = iter(ended.out.decode("utf-8", "surrogateescape").split("\0"))
+    return frozenset(path for path, _, value in zip(words, words, words, strict=False) if value == "union")
+
+
+async def carry(repository: Repository, base: str, current: str, snapshot: str) -> MergeResult:
+    """The difference from ``base`` to ``snapshot``, merged into ``current``, whatever their histories.
+
+    Three commits without any of the real history stand in for them: git merges by ancestors.
+    """
+    trees = [await repository.tree_of(commit) for commit in (base, current, snapshot)]
+    root = await repository.commit_tree(trees[0], (), "base\n", 0)
+    ours, theirs = [await repository.commit_tree(tree, (root,), "side\n", 0) for tree in trees[1:]]
+    return await merge(repository, ours, theirs)
+
+
+async def merge_commit(  # noqa: PLR0917 - what to commit on what, and the words and date of the commit
+    repository: Repository, tree: str, current: str, snapshot: str, message: str, when: int
+) -> str:
+    """The commit that lands ``tree``: the snapshot itself if it was made on ``current``, otherwise a merge."""
+    if await parent(repository, snapshot) == current and await repository.tree_of(snapshot) == tree:
+        return snapshot
+    return await repository.commit_tree(tree, (current, snapshot), message, when)
+
+
+async def parent(repository: Repository, commit: str) -> str:
+    """The first parent of a commit; empty when it has none."""
+    ended = await _run(
+        repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^1",
+        what="find the parent", on=commit, expect=(0, 1),
+    )  # fmt: skip
+    return ended.line
+
+
+async def message_of(repository: Repository, commit: str) -> str:
+    """A commit's message."""
+    ended = await _run(repository, "log", "--max-count=1", "--format=%B", commit, "--", what="read", on=commit)
+    return ended.out.decode("utf-8", "replace").rstrip("\n") + "\n"
+
+
+async def gone(repository: Repository, base: str, current: str) -> Gone:
+    """The commits up to ``base`` that ``current`` does not have."""
+    spread = f"{current}..{base}"
+    counted = await _run(repository, "rev-list", "--count", spread, "--", what="count commits", on=base)
+    listed = await _run(
+        repository, "log", f"--max-count={_SUBJECTS}", "--no-show-signature", "--format=%h %s", spread, "--",
+        what="list commits", on=base,
+    )  # fmt: skip
+    return Gone(int(counted.line), tuple(listed.out.decode("utf-8", "replace").splitlines()))
+
+
+async def attributes(repository: Repository, commit: str) -> Mapping[str, bytes]:
+    """The ``.gitattributes`` files of a commit that say something about merging."""
+    listed = await _run(
+        repository, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--",
+        what="look for merge rules", on=commit, limit=256 << 20,
+    )  # fmt: skip
+    paths = (path.decode("utf-8", "surrogateescape") for path in listed.out.split(b"\0"))
+    named = [path for path in paths if PurePosixPath(path).name == ATTRIBUTES][:_ATTRIBUTE_FILES]
+    found = {path: await repository.show(commit, path, _ATTRIBUTE_BYTES) for path in named}
+    return {path: data for path, data in found.items() if data is not None and b"merge" in data}
+
+
+@contextmanager
+def _attributes_only(
+    repository: Repository, attributes: Mapping[str, bytes]
+) -> Iterator[tuple[Mapping[str, str], Path | None]]:
+    """A working tree of these files alone: the environment and directory in which git reads them. Objects go to
+    the mirror. Without such files the mirror itself does."""
+    if not attributes:
+        yield {}, None
+        return
+    with files.writing("read the merge rules", repository.mirror):
+        scratch = tempfile.TemporaryDirectory(dir=repository.mirror, prefix="merge-")
+    with scratch as name, files.writing("read the merge rules", repository.mirror):
+        own, tree = Path(name) / "git", Path(name) / "tree"
+        for made in (own / "objects", own / "refs", tree):
+            made.mkdir(parents=True)
+        (own / "HEAD").write_text("ref: refs/heads/none\n")
+        (own / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n")
+        for path, data in attributes.items():
+            place = tree / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+        objects = str((repository.mirror / "objects").absolute())
+        yield {"GIT_DIR": str(own), "GIT_WORK_TREE": str(tree), "GIT_OBJECT_DIRECTORY": objects}, tree
+
+
+async def _run(
+    repository: Repository,
+    *args: str,
+    what: str,
+    on: str,
+    expect: tuple[int, ...] = (0,),
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    limit: int = 64 << 20,
+    stdin: bytes = b"",
+) -> GitEnded:
+    return await repository.git.run(
+        *args,
+        attempted=what,
+        on=f"{repository.name}: {on}",
+        git_dir=repository.mirror,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        expect=expect,
+        limit=limit,
+    )
