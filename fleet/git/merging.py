@@ -138,16 +138,17 @@ def _attributes_only(
         return
     with files.writing("read the merge rules", repository.mirror):
         scratch = tempfile.TemporaryDirectory(dir=repository.mirror, prefix="merge-")
-    with scratch as name, files.writing("read the merge rules", repository.mirror):
+    with scratch as name:
         own, tree = Path(name) / "git", Path(name) / "tree"
-        for made in (own / "objects", own / "refs", tree):
-            made.mkdir(parents=True)
-        (own / "HEAD").write_text("ref: refs/heads/none\n")
-        (own / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n")
-        for path, data in attributes.items():
-            place = tree / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
+        with files.writing("read the merge rules", repository.mirror):
+            for made in (own / "objects", own / "refs", tree):
+                made.mkdir(parents=True)
+            files.replace(own / "HEAD", b"ref: refs/heads/none\n")
+            files.replace(own / "config", b"[core]\n\trepositoryformatversion = 0\n\tbare = false\n")
+            for path, data in attributes.items():
+                place = tree / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                files.replace(place, data)
         objects = str((repository.mirror / "objects").absolute())
         yield {"GIT_DIR": str(own), "GIT_WORK_TREE": str(tree), "GIT_OBJECT_DIRECTORY": objects}, tree
 
