@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from bot.local.options import home_of, home_path, print_json
@@ -25,6 +26,8 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line, runs the command, and returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        write_what_it_can(stream)
     options = _parser().parse_args(argv)
     run: Run = options.run
     try:
@@ -36,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         return _explained(error)
+
+
+def write_what_it_can(stream: object) -> None:
+    """A terminal that is not UTF-8 shows ``?`` for what it does not know."""
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="replace")
 
 
 def _not_served(error: Exception) -> bool:

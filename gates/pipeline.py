@@ -169,7 +169,15 @@ class Pipeline:
             raise Misconfigured(
                 attempted="find the gates", on=repo, cause=f"fleet.toml no longer names repository {repo}"
             )
-        return await load(self._repositories(repo), base, config)
+        repository = self._repositories(repo)
+        if inside := await repository.submodules(base):
+            raise Refused(
+                attempted="judge changes",
+                on=repo,
+                cause=f"{repository.base} has submodules ({', '.join(inside[:3])}), which are not supported",
+                hint="Put their files into the repository (git subtree), or let the build fetch them",
+            )
+        return await load(repository, base, config)
 
     async def _agent_gone(self, session: Session) -> bool:
         """Whether no process of the agent can be alive: none was started, or its whole tree was seen to end."""

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from bot.local.sockets import short
+
 SOCKET = "control.sock"
 PATIENCE_S: Final = 120.0
 """How long a client waits for a controller that stopped before it had answered."""
@@ -33,7 +35,8 @@ def connect(home: str) -> socket.socket:
     """A connection to the controller of this home. Raises ``NotServed``, also for the socket of a dead one."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        channel.connect(f"{home}/{SOCKET}")
+        with short(f"{home}/{SOCKET}") as path:
+            channel.connect(path)
     except OSError as error:
         channel.close()
         raise NotServed(error.strerror or str(error)) from error

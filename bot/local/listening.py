@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bot.local.client import SOCKET
+from bot.local.sockets import short
 from bot.local.wire import LINE_LIMIT, somebody_answers
 from fleet.errors import Misused, Unavailable
 
@@ -37,13 +38,14 @@ class Listening:
             self.path.unlink()
         old = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(accept, str(self.path), limit=LINE_LIMIT)
+            with short(self.path) as path:
+                self._server = await asyncio.start_unix_server(accept, path, limit=LINE_LIMIT)
         except OSError as error:
             raise Misused(
                 attempted="open the control socket",
                 on=str(self.path),
                 cause=str(error),
-                hint="A socket's path may have about 100 characters: choose a shorter AIRBOSS_HOME.",
+                hint="AIRBOSS_HOME must be a directory on a local file system that takes sockets.",
             ) from error
         finally:
             os.umask(old)

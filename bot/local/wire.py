@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.chats.console.adapter import chat_of
+from bot.local.sockets import short
 from fleet.errors import Misused
 from gates.people import console_person
 
@@ -92,7 +93,8 @@ def somebody_answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
         try:
-            probe.connect(str(path))
+            with short(path) as reachable:
+                probe.connect(reachable)
         except OSError:
             return False
         return True

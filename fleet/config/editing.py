@@ -13,6 +13,7 @@ import tomlkit
 from tomlkit.items import AoT, Table
 
 from fleet import files
+from fleet.config.encoding import decoded
 from fleet.config.reading import parse_fleet
 from fleet.errors import Misused, Unavailable
 
@@ -116,7 +117,7 @@ def edit_fleet(path: Path, *, login: str = "") -> Iterator[FleetEditor]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         data = path.read_bytes() if path.exists() else b""
         try:
-            before = data.decode()
+            before = decoded(data)
             document = tomlkit.parse(before)
         except (UnicodeDecodeError, tomlkit.exceptions.TOMLKitError):
             parse_fleet(data, str(path), login=login)  # raises with the line

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from fleet.config import models
 from fleet.config.checks import Found, check, duplicate_ids
+from fleet.config.encoding import decoded
 from fleet.config.lines import LineMap
 from fleet.config.problems import ConfigProblems, Problem
 from fleet.errors import Misused
@@ -107,7 +108,7 @@ def _toml(text: str | bytes, origin: str) -> tuple[dict[str, Any], LineMap]:
         remedy = f"a configuration is at most {FILE_LIMIT >> 20} MiB"
         raise ConfigProblems(origin, [Problem(origin, 1, "", "is too long", remedy)])
     try:
-        text = (text if isinstance(text, str) else text.decode()).replace("\r\n", "\n")
+        text = (text if isinstance(text, str) else decoded(text)).removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         problem = Problem(origin, line, "", "is not UTF-8", "save the file as UTF-8")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
+from fleet.config.encoding import decoded
 from fleet.config.home import SECRETS_FILE
 from fleet.errors import Misused
 
@@ -24,8 +26,7 @@ class Secrets:
 
         path = Path(home) / SECRETS_FILE
         try:
-            with path.open(encoding="utf-8") as stream:
-                found = dotenv_values(stream=stream, interpolate=False)
+            found = dotenv_values(stream=StringIO(decoded(path.read_bytes())), interpolate=False)
         except FileNotFoundError:
             return cls({}, path)
         except (OSError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ from fleet.git.command import Git, is_object_id, without_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
+_BRANCHES_NAMED = 3
 _NOT_IN_BRANCHES = ("..", "//", "@{", "/.", ".lock/")
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
 
@@ -74,15 +75,61 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
         )  # fmt: skip
         found = next((line.split()[0] for line in ended.line.splitlines() if line.endswith("\t" + ref)), "")
     if not found:
+        others = await _branches(git, where, on)
         raise Refused(
             attempted=attempted,
             on=on,
-            cause=f"it has no branch {base}",
-            hint="commit something to it first, or name another base in fleet.toml",
+            cause=f"it has no branch {base}" + (f"; it has {', '.join(others)}" if others else ""),
+            hint=f'write base = "{others[0]}" under its name in fleet.toml'
+            if others
+            else "commit something to it first",
         )
     if not is_object_id(found):
         raise _other_format(attempted, on, "SHA-256")
     return found
+
+
+async def _branches(git: Git, where: Path | str, on: str) -> list[str]:
+    """The first few branches that a repository has."""
+    ended = await git.run(
+        "ls-remote", "--heads", "--", str(where), attempted="list the branches", on=on, expect=(0, 128)
+    )
+    refs = (line.partition("\t")[2] for line in ended.out.decode("utf-8", "replace").splitlines())
+    return [ref.removeprefix("refs/heads/") for ref in refs][:_BRANCHES_NAMED]
+
+
+async def check_whole(git: Git, path: Path, on: str) -> None:
+    """Raises ``Refused`` for a repository here that lacks part of its history or files: it cannot be copied."""
+    attempted, where = "fetch the base branch", await git_dir(git, path, on)
+    ended = await git.run("rev-parse", "--is-shallow-repository", attempted=attempted, on=on, git_dir=where)
+    if ended.line == "true":
+        raise shallow(on, f"git -C {path} fetch --unshallow")
+    ended = await git.run(
+        "config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$",
+        attempted=attempted, on=on, git_dir=where, expect=(0, 1),
+    )  # fmt: skip
+    if ended.line:
+        raise partial(on)
+
+
+def shallow(on: str, remedy: str) -> Refused:
+    """A repository without its older history."""
+    return Refused(
+        attempted="fetch the base branch",
+        on=on,
+        cause="it is a shallow clone: its older commits are missing",
+        hint=f"Complete it ({remedy}), or name the repository that it was cloned from",
+    )
+
+
+def partial(on: str) -> Refused:
+    """A repository whose files are fetched only when somebody needs them."""
+    return Refused(
+        attempted="fetch the base branch",
+        on=on,
+        cause="it is a partial clone: some of its files are missing",
+        hint="Name the repository that it was cloned from, or clone that one again without --filter",
+    )
 
 
 async def git_dir(git: Git, path: Path, on: str) -> Path:

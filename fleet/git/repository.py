@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet import files
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
 
@@ -22,6 +22,12 @@ _IDENTITY = {
     for what, value in (("NAME", "Airboss"), ("EMAIL", "airboss@localhost"))
 }
 _MANY_PACKS = 50
+#: What git says when its own store lacks or cannot read something that it should have.
+_BROKEN = re.compile(
+    r"bad object|could not read|unable to read|missing (?:blob|tree|commit|necessary)|unresolved deltas|corrupt"
+    r"|did not send all necessary objects|unable to find",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +96,72 @@ class Repository:
         async with self._lock:
             await self._init()
             tip = await self.tip()
-            if not await self.has(tip):
+            if not await self._fetched(tip):
+                if self.path is not None:
+                    await origin.check_whole(self.git, self.path, self._on)
                 await self._tidy()
-                await self.git.run(
-                    "fetch",
-                    "--quiet",
-                    "--no-tags",
-                    "--no-write-fetch-head",
-                    "--no-recurse-submodules",
-                    "--",
-                    self.remote,
-                    f"+{self.ref}:refs/airboss/base/{self.base}",
-                    attempted="fetch the base branch",
-                    on=self._on,
-                    git_dir=self.mirror,
-                    timeout=900.0,
-                )
-                tip = await self._resolve(f"refs/airboss/base/{self.base}")
+                await self._bring()
+                tip = await self._resolve(self._base_ref)
             return tip
+
+    @property
+    def _base_ref(self) -> str:
+        """The mirror's ref for the base branch. It is only there once everything that it reaches is."""
+        return f"refs/airboss/base/{self.base}"
+
+    async def _fetched(self, tip: str) -> bool:
+        """Whether the mirror has the commit with all that it reaches. The commit alone may be left of a failure."""
+        ended = await self._run(
+            "merge-base", "--is-ancestor", tip, self._base_ref, what="look for a commit", expect=(0, 1, 128)
+        )
+        return ended.code == 0
+
+    async def _bring(self) -> None:
+        """Fetches the base branch. What an earlier failure left half done is fetched anew."""
+        known = await self._run(
+            "rev-parse", "--verify", "--quiet", self._base_ref, what="look for the base branch", expect=(0, 1)
+        )
+        try:
+            await self._fetch_from()
+        except Unavailable as error:
+            if "promisor" in error.cause or "lazy fetching" in error.cause:
+                raise origin.partial(self._on) from error
+            if not _BROKEN.search(error.cause):
+                raise
+            await self._run("update-ref", "-d", self._base_ref, what="forget a broken history")
+            await self._fetch_from("--refetch")
+        if known.line:
+            return
+        reached = await self._run(
+            "rev-list", "--count", self._base_ref, "--", what="read the history", expect=(0, 128), timeout=900.0
+        )
+        if reached.code:
+            await self._run("update-ref", "-d", self._base_ref, what="forget an incomplete history")
+            raise origin.shallow(self._on, "git fetch --unshallow, there")
+
+    async def _fetch_from(self, *options: str) -> None:
+        await self.git.run(
+            # As packs, whole or not at all: loose objects of a fetch that was killed would look like fetched ones.
+            "-c", "fetch.unpackLimit=1",
+            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", *options, "--",
+            self.remote, f"+{self.ref}:{self._base_ref}",
+            attempted="fetch the base branch", on=self._on, git_dir=self.mirror, timeout=900.0,
+        )  # fmt: skip
+
+    async def submodules(self, commit: str) -> list[str]:
+        """The paths in ``commit`` at which other repositories belong."""
+        ended = await self._run(
+            "ls-tree",
+            "-r",
+            "-z",
+            "--full-tree",
+            _id(commit),
+            what="look for submodules",
+            on=commit,
+            limit=256 << 20,
+        )
+        entries = (entry.partition(b"\t") for entry in ended.out.split(b"\0"))
+        return [os.fsdecode(path) for mode, _, path in entries if mode.startswith(b"160000")]
 
     async def tip(self) -> str:
         """The base branch's commit, read from the repository itself, never from the mirror."""

@@ -217,3 +217,15 @@ def test_nothing_that_was_purged_from_the_base_comes_back_and_a_person_is_asked_
     assert "leak.txt" not in listed
     assert leaked not in git(served.bare, "rev-list", "main")
     assert len(served.of(task, "hold.released")) == 1
+
+
+def test_a_repository_with_submodules_is_refused_before_an_agent_starts(served: House) -> None:
+    work, tip = served.bare.with_suffix(".work"), git(served.bare, "rev-parse", "main")
+    git(work, "pull", "--quiet", "--ff-only", "origin", "main")
+    git(work, "update-index", "--add", "--cacheinfo", f"160000,{tip},vendor/lib")
+    git(work, "commit", "--quiet", "--message", "a submodule")
+    git(work, "push", "--quiet", "origin", "main")
+    answer = served.say("/run shell echo x > x.txt", wait=True)
+    assert answer.status == 2
+    assert "main has submodules (vendor/lib), which are not supported" in served.why(answer.task)
+    assert served.of(answer.task, "session.placed", "turn.started") == []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,13 @@ def test_a_bad_command_line_is_misuse() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["flly"])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_that_is_not_utf_8_shows_what_it_can(encoding: str) -> None:
+    shown = BytesIO()
+    terminal = TextIOWrapper(shown, encoding=encoding)
+    cli.write_what_it_can(terminal)
+    terminal.write("✓ a │ \udc80")
+    terminal.flush()
+    assert b" a " in shown.getvalue()

@@ -18,6 +18,7 @@ from fleet.config import (
     FleetConfig,
     Secrets,
     airboss_home,
+    edit_fleet,
     load_fleet,
     parse_fleet,
     parse_repo_file,
@@ -332,3 +333,22 @@ def test_every_key_is_documented() -> None:
     schema = FleetConfig.model_json_schema()
     keys = {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", {})}
     assert sorted(key for key in keys if f"`{key}`" not in told) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_files_are_read_as_editors_save_them(tmp_path: Path, encoding: str, newline: str) -> None:
+    """With a byte order mark, in what Notepad calls Unicode, with CRLF."""
+    repo_file = '# für alle\n[gates.tests]\nrun = ["make", "tésts"]\n'.replace("\n", newline).encode(encoding)
+    assert parse_repo_file(repo_file, "airboss.toml").gates["tests"].run == ["make", "tésts"]
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_bytes(GOOD.replace("\n", newline).encode(encoding))
+    assert load_fleet(fleet, login="airboss").repos
+    with edit_fleet(fleet, login="airboss") as editor:
+        editor.add_person("Ben", "operator", ["telegram::2"])
+    assert [person.name for person in load_fleet(fleet, login="airboss").people] == ["Ann", "Ben"]
+    (tmp_path / ".env").write_bytes(
+        f'# für mich{newline}export A="1" # one{newline}B = 2{newline}'.encode(encoding)
+    )
+    secrets = Secrets.load(tmp_path)
+    assert (secrets.get("A"), secrets.get("B")) == ("1", "2")

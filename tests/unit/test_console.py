@@ -13,6 +13,7 @@ from bot.chats.console.adapter import BEHIND, MAIN, ConsoleAdapter
 from bot.chats.console.render import render
 from bot.local import client
 from bot.local.control import ControlServer
+from bot.local.listening import Listening
 from bot.outbox.port import Outgoing
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
@@ -93,3 +94,26 @@ def test_a_long_paragraph_is_shown_to_its_end() -> None:
     rows = drawn("x" * 9_000)
     assert "".join(rows).count("x") + 5_001 == 9_000
     assert "… 5001 more characters" in rows
+
+
+async def test_a_home_may_lie_deeper_than_a_sockets_path_may_be_long(tmp_path: Path) -> None:
+    home = tmp_path / ("a" * 60) / ("ü b" * 30)
+    home.mkdir(parents=True)
+    listening = Listening(home)
+    met = asyncio.Event()
+
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        met.set()
+
+    await listening.start(accept, "")
+    try:
+        channel = await asyncio.to_thread(client.connect, str(home))
+        channel.close()
+        await met.wait()
+        with pytest.raises(Unavailable, match="another controller is using it"):
+            await Listening(home).start(lambda *_: None, "")
+    finally:
+        listening.close()
+    with pytest.raises(client.NotServed):
+        client.connect(str(home))

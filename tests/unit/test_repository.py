@@ -70,7 +70,7 @@ async def test_what_cannot_be_used_says_what_to_do(tmp_path: Path, origin: Path)
     inside = origin.with_suffix(".work") / "d"
     (tmp_path / "plain").mkdir()
     for url, base, words in (
-        (origin, "release", "it has no branch release.*name another base"),
+        (origin, "release", 'it has no branch release; it has main.*base = "main"'),
         (empty, "main", "it has no branch main.*commit something"),
         (tmp_path / "nowhere", "main", "no such directory.*check the path"),
         (tmp_path / "plain", "main", "not a git repository"),
