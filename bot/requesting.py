@@ -42,6 +42,7 @@ def request_task(
     origin: ChatRef,
     retry_of: str = "",
     locks: tuple[Want, ...] = (),
+    after: str = "",
     schedule: str = "",
 ) -> Task:
     """The task, queued; the dispatcher hears of it after the commit. ``schedule``: the one that asks for it."""
@@ -57,6 +58,7 @@ def request_task(
         origin=origin,
         retry_of=retry_of,
         locks=locks,
+        after=after,
     )
     card = progress_card(task, Progress(schedule=schedule), context.config().isolation, tx.now_us())
     posts.post(origin, card, key=task_key(task.id), task=task.id)

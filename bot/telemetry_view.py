@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from bot.health import Serving
+from bot.telling import sounds
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ENDS, Session, TaskState
-from fleet.store import approvals, ledger, rollups
+from fleet.store import approvals, ledger, queue, rollups
 from fleet.store.core import Tx
 from fleet.store.overview import Overview, overview
+from fleet.store.queue import Pause
 from fleet.store.recent import last_events
 from fleet.verdict import Outcome
 
@@ -30,12 +32,14 @@ _WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and the lea
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """What ``/status`` shows, read at one moment. For each task: ``doing``, which is untrusted, and ``gates``, its
-    gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed)."""
+    gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed). ``pauses``: where
+    nothing new starts."""
 
     overview: Overview
     calls: ToolCalls
     doing: Mapping[str, str]
     gates: Mapping[str, str]
+    pauses: Mapping[str, Pause]
 
     @property
     def now_us(self) -> int:
@@ -47,7 +51,7 @@ def look(tx: Tx, skip: int = 0) -> FleetView:
     """Reads it: counts of everything, rows for one screen. ``skip``: how many sessions earlier pages showed."""
     found = overview(tx, MAX_LINES, ACTIVE_US, skip)
     doing, gates = ({task: read(tx, task) for task in found.tasks} for read in (_doing, _gates))
-    return FleetView(found, rollups.window(tx, found.now_us), doing, gates)
+    return FleetView(found, rollups.window(tx, found.now_us), doing, gates, queue.pauses(tx))
 
 
 def _doing(tx: Tx, task: str) -> str:
@@ -94,7 +98,8 @@ def status_card(
 ) -> Card:
     """The whole screen: the headline, what is wrong with the controller, what waits for a person, machines,
     sessions; at most twelve lines."""
-    lines = [*_troubles(troubles), *_waiting(view), *_machines(config, view, seen)]
+    paused = paused_lines(config, view.pauses, view.now_us)
+    lines = [*_troubles(troubles), *paused, *_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview
     if seen_all.queued_count:
@@ -115,6 +120,16 @@ def status_card(
             serving.line if serving else "",
         ),
     )
+
+
+def paused_lines(config: FleetConfig, pauses: Mapping[str, Pause], now_us: int) -> list[Line]:
+    """Where nothing new starts, who said so, and for how long."""
+    lines = []
+    for pause in pauses.values():
+        what = f"{pause.machine} drained" if pause.machine else "paused: nothing new starts"
+        name = sounds.name_of(config, pause.by)
+        lines.append(line(f"⏸ {what} · ", one_line(name, 30), f" · {words.about(now_us - pause.since_us)}"))
+    return lines
 
 
 def _ids(seen_all: Overview) -> str:

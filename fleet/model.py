@@ -186,6 +186,7 @@ class Task:
     updated_us: int
     retry_of: str = ""
     locks: tuple[Want, ...] = ()  # what it declared
+    after: str = ""  # the task that must land before this one starts
 
 
 @dataclass(frozen=True, slots=True)

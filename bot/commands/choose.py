@@ -107,7 +107,7 @@ def _with(request: RunRequest, what: str, name: str) -> RunRequest:
 
 
 def _written(verb: str, request: RunRequest) -> str:
-    chosen = (("repo", request.repo), ("on", request.machine), ("agent", request.agent))
+    chosen = (("repo", request.repo), ("on", request.machine), ("agent", request.agent), ("after", request.after))
     locked = [("lock", _quoted(name)) for name in request.locks] + [
         ("share", _quoted(name)) for name in request.shares
     ]

@@ -51,6 +51,12 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
             cause="a schedule cannot declare locks",
             hint="Leave lock= out: its task locks what it changes.",
         )
+    if asked.after:
+        raise Misused(
+            attempted="schedule a task after another",
+            cause="a schedule starts at a time",
+            hint="Leave after= out, or use /run.",
+        )
     verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
     question = choose.missing(config, verb, asked, context.control.machines())
     if question is not None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
-from bot.cards import Card, Tone, line
+from bot import words
+from bot.cards import Action, Card, Tone, line
 from bot.commands import choose
-from bot.commands.common import task_meant
+from bot.commands.common import reply, task_meant
 from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.message import Attachment
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest, run_request
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import request_task
 from bot.telling import buttons
@@ -24,6 +28,8 @@ from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
 from gates.locks.overlap import head_of
 from gates.people import Right, demand
+
+_NAMED: Final = 12
 
 
 async def run(context: Context, call: Call) -> Effect:
@@ -46,7 +52,9 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     machine = choose.pick_machine(config, request.machine)
     wants = _declared(repo, mode, request)
     if not request.prompt:
-        draft = Draft(call.verb, repo, machine, agent, locks=request.locks, shares=request.shares)
+        draft = Draft(
+            call.verb, repo, machine, agent, locks=request.locks, shares=request.shares, after=request.after
+        )
         return choose.awaiting_words(context, call, draft)
 
     def effect(posts: Posts) -> None:
@@ -62,6 +70,7 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             prompt=request.prompt,
             mode=mode,
             locks=wants,
+            after=tasks.find(tx, request.after).id if request.after else "",
         )
         keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
 
@@ -92,6 +101,7 @@ def _create(
     mode: TaskMode,
     retry_of: str = "",
     locks: tuple[Want, ...] = (),
+    after: str = "",
 ) -> Task:
     task = request_task(
         context,
@@ -105,6 +115,7 @@ def _create(
         origin=call.message.chat,
         retry_of=retry_of,
         locks=locks,
+        after=after,
     )
     call.resulted(posts, task=task.id)
     return task
@@ -119,7 +130,10 @@ def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attac
 
 
 async def stop(context: Context, call: Call) -> Effect:
-    """Ends a task."""
+    """Ends a task, or all of them."""
+    given = split(call.args)
+    if given[:1] == ["all"] and not call.task:
+        return await _ask_stop_all(context, call) if given[1:] != ["yes"] else partial(_stop_all, context, call)
     task = await task_meant(context, call)
 
     def effect(posts: Posts) -> None:
@@ -137,6 +151,32 @@ async def stop(context: Context, call: Call) -> Effect:
         tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
+
+
+async def _ask_stop_all(context: Context, call: Call) -> Effect:
+    found = await context.store.read(tasks.open_tasks)
+    if not found:
+        raise Refused(attempted="stop all tasks", cause="none is open")
+    count = words.count(len(found), "open task")
+    card = Card(
+        line(f"Stop all? {count}"),
+        (line(", ".join(task.id for task in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")),),
+        actions=(Action("Stop all", "/stop all yes"),),
+        footer="/pause starts nothing new and lets these go on",
+        tone=Tone.WAITING,
+    )
+    return reply(call, card)
+
+
+def _stop_all(context: Context, call: Call, posts: Posts) -> None:
+    tx = posts.tx
+    stopping = [task for task in tasks.open_tasks(tx) if tasks.request_stop(tx, task.id, call.actor)]
+    for task in stopping:
+        buttons.withdraw(posts, task.origin, f"/stop {task.id}")
+    title = f"Stopping {words.count(len(stopping), 'task')}" if stopping else "No open task to stop"
+    lines = (line("Each task's card says when its processes are gone."),) if stopping else ()
+    posts.post(call.message.chat, Card(line(title), lines, tone=Tone.WORKING))
+    tx.after_commit(lambda: context.control.wake(""))
 
 
 def _footer(context: Context, task: Task) -> str:
@@ -187,7 +227,7 @@ async def retry(context: Context, call: Call) -> Effect:
     return effect
 
 
-_WHERE = "[repo=R] [on=MACHINE] [agent=A]"
+_WHERE = "[repo=R] [on=MACHINE] [agent=A] [after=TASK]"
 RUN = Command("run", "change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK)
 ASK = Command(
     "ask", "question", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, Group.WORK
@@ -195,7 +235,17 @@ ASK = Command(
 COMMANDS = (
     RUN,
     ASK,
-    Command("stop", "task", "end a task", "[TASK]", Right.STOP, stop, Group.WORK, aliases=("kill",), urgent=True),
+    Command(
+        "stop",
+        "task",
+        "end a task, or all",
+        "[TASK|all]",
+        Right.STOP,
+        stop,
+        Group.WORK,
+        aliases=("kill",),
+        urgent=True,
+    ),
     Command(
         "retry",
         "task",

@@ -17,6 +17,7 @@ from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, R
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
+from fleet.events.queueing import FleetPaused, FleetResumed, TaskBumped, TaskChained
 from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet
 from fleet.events.sessions import (
     SPOOL_STALLED,
@@ -56,6 +57,8 @@ __all__ = [
     "ControllerStarted",
     "DayIssued",
     "Event",
+    "FleetPaused",
+    "FleetResumed",
     "GateClosed",
     "GateClosedV2",
     "GateClosedV3",
@@ -91,6 +94,8 @@ __all__ = [
     "Source",
     "StallDecided",
     "Taken",
+    "TaskBumped",
+    "TaskChained",
     "TaskMoved",
     "TaskRequested",
     "ToolCallEnded",

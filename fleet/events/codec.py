@@ -25,6 +25,7 @@ from fleet.events import (
     locks,
     people,
     permissions,
+    queueing,
     schedules,
     sessions,
     tasks,
@@ -32,7 +33,20 @@ from fleet.events import (
 )
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 
-_SUBJECTS = (controller, tasks, sessions, turns, permissions, people, gates, landings, locks, schedules, digests)
+_SUBJECTS = (
+    controller,
+    tasks,
+    sessions,
+    turns,
+    permissions,
+    people,
+    gates,
+    landings,
+    locks,
+    queueing,
+    schedules,
+    digests,
+)
 
 KINDS: dict[tuple[str, int], type[Event]] = {
     (found.KIND, found.V): found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.config import FleetConfig
@@ -32,11 +33,24 @@ class Impossible:
     hint: str
 
 
-def place(task: Task, config: FleetConfig, busy: Mapping[str, int]) -> Placed | Waiting | Impossible:
+def place(
+    task: Task,
+    config: FleetConfig,
+    busy: Mapping[str, int],
+    *,
+    drained: Collection[str] = (),
+    ahead: Sequence[Task] = (),
+) -> Placed | Waiting | Impossible:
     """Chooses the machine with the most free slots (ties: by name).
 
-    ``busy`` counts the sessions that hold a slot, by machine.
+    ``busy`` counts the sessions that hold a slot, by machine; on ``drained`` machines nothing new starts; the tasks
+    ``ahead`` choose first, in their order.
     """
+    taken = Counter(busy)
+    for earlier in ahead:
+        placed = place(earlier, config, taken, drained=drained)
+        if isinstance(placed, Placed):
+            taken[placed.machine] += 1
     if task.agent not in config.agents:
         return Impossible(f"unknown agent {task.agent!r}", f"Known agents: {_list(config.agents)}.")
     if task.machine and task.machine not in config.machines:
@@ -47,8 +61,12 @@ def place(task: Task, config: FleetConfig, busy: Mapping[str, int]) -> Placed | 
     free: list[tuple[int, str]] = []
     passed_over: list[str] = []
     for name in candidates:
-        slots, used = config.machines[name].slots, busy.get(name, 0)
-        if used >= slots:
+        slots, used = config.machines[name].slots, taken[name]
+        if name in drained:
+            passed_over.append(f"{name}: drained")
+        elif busy.get(name, 0) < slots <= used:
+            passed_over.append(f"{name}: its free slots are for earlier tasks")
+        elif used >= slots:
             passed_over.append(f"{name}: {used} of {slots} slots busy")
         else:
             free.append((used - slots, name))

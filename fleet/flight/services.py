@@ -11,6 +11,7 @@ from typing import Protocol
 from fleet.agents.registry import driver
 from fleet.config import AgentConfig, FleetConfig, MachineConfig, Secrets
 from fleet.errors import Misconfigured
+from fleet.flight.slot_line import SlotLine
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.landing.attempt import LandingContext
@@ -49,6 +50,7 @@ class Services:
     holder: str
     new_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
     landing_queue: LandingQueue = field(default_factory=LandingQueue)
+    slot_line: SlotLine = field(default_factory=SlotLine)
 
     def agent_of(self, session: Session) -> AgentConfig:
         """The configuration of the session's agent. Raises ``Misconfigured`` when ``fleet.toml`` no longer has

@@ -12,7 +12,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.errors import Misused, Unreachable
 from fleet.events import HoldReleased, SecretsReleased, SessionPlaced, Source
 from fleet.failpoints import failpoint
-from fleet.flight import notes, placement, prompts, snapshots
+from fleet.flight import notes, placement, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.services import Services
@@ -22,12 +22,13 @@ from fleet.git.workspace import TreeRefused
 from fleet.landing.attempt import ChangeToLand, Interrupted, Judged, Landed, LandingAttempt
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
-from fleet.store import approvals, refusals, sessions, tasks
+from fleet.store import approvals, queue, refusals, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 from fleet.supervise import alongside, first
 from fleet.verdict import Outcome, Verdict
 
+_LOOK_AGAIN_S = 30.0
 _UNDO_TURNS = 2
 """How many turns an agent gets to undo a change of what it may not change. Rework turns of gates count too."""
 
@@ -67,27 +68,29 @@ class Steps:
         if task.repo not in config.repos:
             known = ", ".join(sorted(config.repos)) or "none"
             raise Misused(attempted="take the task", on=f"repository {task.repo!r}", hint=f"Known: {known}.")
-        busy = await self._services.store.read(sessions.busy)
-        placed = placement.place(task, config, busy)
-        if isinstance(placed, placement.Impossible):
-            raise Misused(attempted="place the task", on=task.id, cause=placed.why, hint=placed.hint)
-        if isinstance(placed, placement.Waiting):
-            why = placed.why
-            if why != task.why:
-                await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
-            await self._waits.wait(30.0)
-            return
+        why = await self._services.store.read(lambda tx: starting.kept_back(tx, config, task))
+        if not why:
+            with self._services.slot_line.trying(task.id, self._waits.wake):
+                why = await self._try_to_place(task)
+        if why:
+            await self._explain(task, why)
+            await self._waits.wait(_LOOK_AGAIN_S)
+
+    async def _try_to_place(self, task: Task) -> str:
+        """Waits in line for a slot and takes it. Answers why it left the line without one, if it did."""
+        placed = await self._slot(task)
+        if placed is None:
+            return ""
         locked = await self._services.locks.claim(task)
         if locked:
-            if locked != task.why:
-                await self._services.store.write(lambda tx: tasks.explain(tx, task.id, locked))
-            await self._waits.wait(30.0)
-            return
+            return locked
+        config = self._services.config()
         base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
 
         def work(tx: Tx) -> None:
-            if sessions.busy(tx).get(placed.machine, 0) >= config.machines[placed.machine].slots:
-                return  # another task took the slot; the next step places it again
+            free = config.machines[placed.machine].slots - sessions.busy(tx).get(placed.machine, 0)
+            if free <= 0 or starting.kept_back(tx, config, task) or placed.machine in queue.pauses(tx):
+                return  # it changed meanwhile; the next step places the task again
             session = sessions.create_session(
                 tx,
                 task=task.id,
@@ -102,6 +105,33 @@ class Steps:
 
         await self._services.store.write(work)
         failpoint("session-placed")
+        return ""
+
+    async def _slot(self, task: Task) -> placement.Placed | None:
+        """A machine with a slot for this task, once it is its turn; ``None``: look at the task anew."""
+        why = task.why
+        while True:
+            self._waits.begin()
+            config = self._services.config()
+            look = await self._services.store.read(partial(starting.look, config=config, task=task))
+            if look.kept_back:
+                return None
+            ahead = self._services.slot_line.ahead(look.queued, task.id)
+            placed = placement.place(task, config, look.busy, drained=look.pauses, ahead=ahead)
+            if isinstance(placed, placement.Impossible):
+                raise Misused(attempted="place the task", on=task.id, cause=placed.why, hint=placed.hint)
+            if isinstance(placed, placement.Placed):
+                return placed
+            if placed.why != why:
+                why = placed.why
+                await self._services.store.write(partial(tasks.explain, task_id=task.id, why=why))
+            await self._waits.wait(_LOOK_AGAIN_S)
+            if await self._waits.stopped():
+                return None
+
+    async def _explain(self, task: Task, why: str) -> None:
+        if why != task.why:
+            await self._services.store.write(lambda tx: tasks.explain(tx, task.id, why))
 
     async def _checked_base(self, task: Task) -> str:
         """The base commit to work from, after checking that a change to it can be judged and landed."""

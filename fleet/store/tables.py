@@ -88,12 +88,18 @@ tasks = Table(
     text("retry_of"),
     text("stop_by"),
     added_text("locks"),
+    added_number("rank"),  # the lowest starts first; people change it
+    added_text("after_task"),
     UniqueConstraint("id"),
     Index(None, "state"),
+    Index(None, "state", "rank", "number"),
     Index(None, "retry_of", "number"),
     Index(None, "adapter", "chat", "number"),
     Index(None, "updated_us"),
 )
+
+# Where nothing new may start; an empty name is the whole fleet.
+pauses = Table("pauses", metadata, key("machine"), text("paused_by"), number("since_us"))
 
 sessions = Table(
     "sessions",

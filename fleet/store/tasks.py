@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Row, bindparam, cast, func, insert, select, update
 
 from fleet.errors import Misused
-from fleet.events import Refs, Source, TaskMoved, TaskRequested
+from fleet.events import Refs, Source, TaskChained, TaskMoved, TaskRequested
 from fleet.locks import LockMode, Resource, Want
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
@@ -42,8 +42,10 @@ def create_task(
     origin: ChatRef,
     retry_of: str = "",
     locks: tuple[Want, ...] = (),
+    after: str = "",
 ) -> Task:
-    """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``."""
+    """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``; ``after`` the task
+    that must land first."""
     number = last_number(tx) + 1
     row: dict[str, Any] = {
         "number": number,
@@ -64,10 +66,13 @@ def create_task(
         "retry_of": retry_of,
         "stop_by": "",
         "locks": json.dumps([[str(want.resource), str(want.mode)] for want in locks]) if locks else "",
+        "after_task": after,
     }
     tx.connection.execute(_INSERT, row)
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
     ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+    if after:
+        ledger.append(tx, TaskChained(after), actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     return task(tx, row["id"])
 
 
@@ -81,7 +86,7 @@ def task(tx: Tx, task_id: str) -> Task:
     row = tx.connection.execute(_BY_ID, {"id": task_id}).one_or_none()
     if row is None:
         raise _unknown(tx, task_id)
-    return _task(row)
+    return read_task(row)
 
 
 def find(tx: Tx, named: str) -> Task:
@@ -90,7 +95,7 @@ def find(tx: Tx, named: str) -> Task:
     for exact in (wanted, f"t{wanted}"):
         row = tx.connection.execute(_BY_ID, {"id": exact}).one_or_none()
         if row is not None:
-            return _task(row)
+            return read_task(row)
     raise _unknown(tx, named)
 
 
@@ -135,35 +140,36 @@ def stopped_by(tx: Tx, task_id: str) -> str:
 
 def open_tasks(tx: Tx) -> list[Task]:
     """Every task that has not ended, oldest first."""
-    return [_task(row) for row in tx.connection.execute(_OPEN)]
+    return [read_task(row) for row in tx.connection.execute(_OPEN)]
 
 
 def retried_as(tx: Tx, task_id: str) -> Task | None:
     """The newest task that repeats this one."""
     query = select(tasks).where(tasks.c.retry_of == task_id).order_by(tasks.c.number.desc()).limit(1)
     row = tx.connection.execute(query).one_or_none()
-    return None if row is None else _task(row)
+    return None if row is None else read_task(row)
 
 
 def newest_in(tx: Tx, adapter: str, chat: str) -> Task | None:
     """The newest task requested in a chat, in any thread."""
     query = select(tasks).where(tasks.c.adapter == adapter, tasks.c.chat == chat)
     row = tx.connection.execute(query.order_by(tasks.c.number.desc()).limit(1)).one_or_none()
-    return None if row is None else _task(row)
+    return None if row is None else read_task(row)
 
 
 def unfinished(tx: Tx) -> list[Task]:
     """Every open task, and every ended one whose session is not closed yet, oldest first."""
-    return [_task(row) for row in tx.connection.execute(_UNFINISHED)]
+    return [read_task(row) for row in tx.connection.execute(_UNFINISHED)]
 
 
 def recent(tx: Tx, n: int) -> list[Task]:
     """The ``n`` newest tasks, newest first."""
     query = select(tasks).order_by(tasks.c.number.desc()).limit(n)
-    return [_task(row) for row in tx.connection.execute(query)]
+    return [read_task(row) for row in tx.connection.execute(query)]
 
 
-def _task(row: Row[Any]) -> Task:
+def read_task(row: Row[Any]) -> Task:
+    """A row of the table as a task."""
     return Task(
         id=row.id,
         repo=row.repo,
@@ -179,6 +185,7 @@ def _task(row: Row[Any]) -> Task:
         updated_us=row.updated_us,
         retry_of=row.retry_of,
         locks=_wants(row.locks),
+        after=row.after_task,
     )
 
 

@@ -20,8 +20,8 @@ from tests.chat_house import ADA, OTTO, STRANGER, VERA, House, house
 BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
-    " notify mute cancel locks schedules zone",
-    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule",
+    " notify mute cancel locks schedules zone queue",
+    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain",
     Role.ADMIN: "unlock revoke",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
@@ -32,6 +32,8 @@ WORDS = {
     "mute": "1h",
     "notify": "all",
     "unlock": "t1 stuck",
+    "drain": "evo-x2",
+    "undrain": "evo-x2",
     "schedule": "every day 9:00 run mend it",
     "revoke": "phone::mallory",
 }

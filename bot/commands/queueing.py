@@ -1,0 +1,142 @@
+"""Commands about what starts, and when: the queue, a pause of the fleet, machines that take nothing new."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bot import words
+from bot.cards import Action, Card, Line, Tone, footed, line, one_line
+from bot.commands.common import reply, task_meant
+from bot.outbox.posting import Posts
+from bot.pages import Page, wanted
+from bot.parse import words as split
+from bot.registry import Call, Command, Context, Effect, Group
+from bot.telemetry_view import paused_lines
+from fleet.errors import Misused, Refused
+from fleet.model import Task
+from fleet.store import queue, sessions
+from fleet.store.core import Tx
+from gates.people import Right
+
+
+async def show_queue(context: Context, call: Call) -> Effect:
+    """The tasks that wait for a slot, the next one first, each with what it waits for."""
+
+    def read(tx: Tx) -> tuple[list[Task], dict[str, queue.Pause], int]:
+        return queue.line(tx), queue.pauses(tx), tx.now_us()
+
+    waiting, pauses, now = await context.store.read(read)
+    page = Page.of(wanted(call.args), len(waiting))
+    config = context.config()
+    lines = [*paused_lines(config, pauses, now)]
+    lines += [_queued(task, page.first + at) for at, task in enumerate(waiting[page.first : page.upto], 1)]
+    pause = Action("Resume", "/resume") if queue.FLEET in pauses else Action("Pause", "/pause")
+    card = Card(
+        line(f"{words.count(len(waiting), 'task')} queued{page.span}"),
+        tuple(lines) or (line("Nothing waits for a slot."),),
+        actions=(pause, *page.actions("/queue ")),
+        footer=footed(config.isolation, "/bump TASK puts one first" if len(waiting) > 1 else ""),
+    )
+    return reply(call, card)
+
+
+def _queued(task: Task, place: int) -> Line:
+    why = (" · ", one_line(task.why, 60)) if task.why else ()
+    return line(f"{place}. {task.id} {task.repo} · ", one_line(task.prompt, 30), *why)
+
+
+async def bump(context: Context, call: Call) -> Effect:
+    """Puts a task first in line."""
+    task = await task_meant(context, call)
+
+    def effect(posts: Posts) -> None:
+        if (now := _current(posts.tx, task)) is None:
+            raise Refused(attempted=f"put {task.id} first", cause="it does not wait for a slot")
+        passed = queue.bump(posts.tx, task.id, call.actor)
+        said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
+        posts.post(call.message.chat, Card(line(f"{task.id} is next"), (line(said), _queued(now, 1))), task=task.id)
+        call.resulted(posts, task=task.id)
+        posts.tx.after_commit(partial(context.control.wake, ""))
+
+    return effect
+
+
+def _current(tx: Tx, task: Task) -> Task | None:
+    return next((queued for queued in queue.line(tx) if queued.id == task.id), None)
+
+
+async def pause(context: Context, call: Call) -> Effect:
+    """Nothing new starts until somebody resumes; what runs goes on."""
+    return partial(_pause, context, call, queue.FLEET)
+
+
+async def drain(context: Context, call: Call) -> Effect:
+    """Nothing new starts on a machine; what runs there goes on."""
+    return partial(_pause, context, call, _machine(context, call))
+
+
+async def resume(context: Context, call: Call) -> Effect:
+    """The end of a pause."""
+    return partial(_resume, context, call, queue.FLEET)
+
+
+async def undrain(context: Context, call: Call) -> Effect:
+    """A drained machine takes work again."""
+    return partial(_resume, context, call, _machine(context, call, gone=True))
+
+
+def _machine(context: Context, call: Call, *, gone: bool = False) -> str:
+    """The machine that is named. ``gone``: ``fleet.toml`` need not have it any more."""
+    given, known = split(call.args), sorted(context.config().machines)
+    if len(given) == 1 and (gone or given[0] in known):
+        return given[0]
+    raise Misused(
+        attempted=f"do /{call.verb}",
+        cause=f"unknown machine {given[0]}" if len(given) == 1 else "it takes one machine",
+        hint=f"Machines: {', '.join(known)}.",
+    )
+
+
+def _pause(context: Context, call: Call, machine: str, posts: Posts) -> None:
+    tx, name = posts.tx, machine or "the fleet"
+    if not queue.pause(tx, machine, call.actor):
+        state = "drained" if machine else "paused"
+        raise Refused(attempted=f"pause {name}", cause=f"it is already {state}", hint="/queue shows it.")
+    busy = sessions.busy(tx)
+    at_work = busy.get(machine, 0) if machine else sum(busy.values())
+    going_on = f"{words.count(at_work, 'session')} at work {'goes' if at_work == 1 else 'go'} on."
+    back = Action("Undrain", f"/undrain {machine}") if machine else Action("Resume", "/resume")
+    lines = (line(going_on), line("New tasks wait in /queue."))
+    title = f"{machine} drained" if machine else "Fleet paused"
+    card = Card(line(f"⏸ {title}: nothing new starts"), lines, actions=(back,), tone=Tone.WAITING)
+    posts.post(call.message.chat, card)
+
+
+def _resume(context: Context, call: Call, machine: str, posts: Posts) -> None:
+    name = machine or "the fleet"
+    if not queue.resume(posts.tx, machine, call.actor):
+        state = "drained" if machine else "paused"
+        raise Refused(attempted=f"resume {name}", cause=f"it is not {state}")
+    waiting = len(queue.line(posts.tx))
+    title = f"{machine} takes work again" if machine else "Fleet resumed"
+    posts.post(call.message.chat, Card(line(title), (line(f"{words.count(waiting, 'task')} in /queue."),)))
+    posts.tx.after_commit(partial(context.control.wake, ""))
+
+
+COMMANDS = (
+    Command("queue", "order", "what waits for a slot, in order", "[PAGE]", Right.SEE, show_queue, Group.WORK),
+    Command("bump", "first", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
+    Command("pause", "all", "start nothing new", "", Right.STOP, pause, Group.SET_UP, urgent=True),
+    Command("resume", "all", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),
+    Command(
+        "drain",
+        "machine",
+        "start nothing new there",
+        "MACHINE",
+        Right.STOP,
+        drain,
+        Group.SET_UP,
+        urgent=True,
+    ),
+    Command("undrain", "machine", "let a machine take work again", "MACHINE", Right.STOP, undrain, Group.SET_UP),
+)
