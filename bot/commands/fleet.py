@@ -195,7 +195,7 @@ COMMANDS = (
     ),
     Command(
         "session",
-        "task",
+        "",
         "one task: sessions, turns, cost",
         "[TASK]",
         Right.SEE,
@@ -204,7 +204,7 @@ COMMANDS = (
         aliases=("task",),
     ),
     Command("gates", "runs", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.LOOK),
-    Command("machines", "load", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
-    Command("people", "roles", "who may do what", "", Right.SEE, people, Group.LOOK),
-    Command("revoke", "rights", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),
+    Command("machines", "", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
+    Command("people", "", "who may do what", "", Right.SEE, people, Group.LOOK),
+    Command("revoke", "", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),
 )

@@ -42,8 +42,9 @@ def _is_help(card_json: str) -> bool:
 def _overview(registry: Registry, dialect: Dialect, call: Call) -> Card:
     lines = []
     for group in Group:
-        commands = [f"{_name(dialect, command)} {command.brief}" for command in _of(registry, group)]
-        lines.append(line(f"{group}: {' · '.join(commands)}"))
+        named = [f"{_name(dialect, command)} {command.brief}" for command in _of(registry, group) if command.brief]
+        rare = " ".join(_name(dialect, command) for command in _of(registry, group) if not command.brief)
+        lines.append(line(f"{group}: {' · '.join([*named, *([rare] if rare else [])])}"))
     lines.append(line(dialect.advice))
     return Card(
         _title("airboss", dialect),

@@ -122,7 +122,7 @@ COMMANDS = (
     Command("locks", "held", "who holds which lock, who waits", "[PAGE]", Right.SEE, show_locks, Group.DECIDE),
     Command(
         "unlock",
-        "force",
+        "",
         "take a lock away, with a reason",
         "TASK|RESOURCE REASON",
         Right.RELEASE,

@@ -125,9 +125,9 @@ def _resume(context: Context, call: Call, machine: str, posts: Posts) -> None:
 
 COMMANDS = (
     Command("queue", "order", "what waits for a slot, in order", "[PAGE]", Right.SEE, show_queue, Group.WORK),
-    Command("bump", "first", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
-    Command("pause", "all", "start nothing new", "", Right.STOP, pause, Group.SET_UP, urgent=True),
-    Command("resume", "all", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),
+    Command("bump", "", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
+    Command("pause", "", "start nothing new", "", Right.STOP, pause, Group.SET_UP, urgent=True),
+    Command("resume", "", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),
     Command(
         "drain",
         "machine",
@@ -138,5 +138,5 @@ COMMANDS = (
         Group.SET_UP,
         urgent=True,
     ),
-    Command("undrain", "machine", "let a machine take work again", "MACHINE", Right.STOP, undrain, Group.SET_UP),
+    Command("undrain", "", "let a machine take work again", "MACHINE", Right.STOP, undrain, Group.SET_UP),
 )

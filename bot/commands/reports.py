@@ -258,6 +258,6 @@ COMMANDS = (
     ),
     Command("diff", "changes", "what a task changed", "[TASK]", Right.SEE, diff, Group.LOOK),
     DIGEST,
-    Command("receipt", "proof", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.LOOK),
-    Command("verify", "check", "check a receipt again", "[TASK|DATE]", Right.SEE, verify, Group.LOOK),
+    Command("receipt", "", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.LOOK),
+    Command("verify", "", "check a receipt again", "[TASK|DATE]", Right.SEE, verify, Group.LOOK),
 )

@@ -195,7 +195,7 @@ async def zone(context: Context, call: Call) -> Effect:
 
 ZONE = Command(
     "zone",
-    "clock",
+    "",
     "show or set your time zone",
     "[Europe/Berlin]",
     Right.SEE,

@@ -218,5 +218,5 @@ NOTIFY = Command(
     notify,
     Group.SET_UP,
 )
-CANCEL = Command("cancel", "draft", "discard your draft", "", Right.SEE, cancel, Group.WORK)
+CANCEL = Command("cancel", "", "discard your draft", "", Right.SEE, cancel, Group.WORK)
 COMMANDS = (SAY, CANCEL, MUTE, NOTIFY)
