@@ -185,7 +185,7 @@ COMMANDS = (
     ),
     Command(
         "sessions",
-        "agents",
+        "",
         "agents at work, tasks that ended",
         "[PAGE]",
         Right.SEE,

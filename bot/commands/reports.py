@@ -256,7 +256,7 @@ COMMANDS = (
     Command(
         "logs", "events", "what the agent did and reported", "[TASK]", Right.SEE, logs, Group.LOOK, aliases=("log",)
     ),
-    Command("diff", "changes", "what a task changed", "[TASK]", Right.SEE, diff, Group.LOOK),
+    Command("diff", "", "what a task changed", "[TASK]", Right.SEE, diff, Group.LOOK),
     DIGEST,
     Command("receipt", "", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.LOOK),
     Command("verify", "", "check a receipt again", "[TASK|DATE]", Right.SEE, verify, Group.LOOK),
