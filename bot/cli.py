@@ -195,8 +195,8 @@ def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         add.add_argument("resources", nargs="+", metavar="RESOURCE", help="path:REPO:PATTERN, or a name: deploy")
         add.add_argument("--repo", default="", help="the repository of paths that name none")
         add.add_argument("--holder", required=verb == "acquire", default="", help="who holds them")
-        if verb != "release":
-            add.add_argument("--ttl", type=float, required=True, metavar="SECONDS", help="how long they last")
+        last = "how long they last" if verb != "release" else "ignored"
+        add.add_argument("--ttl", type=float, required=verb != "release", metavar="SECONDS", help=last)
         if verb == "acquire":
             add.add_argument("--shared", action="store_true", help="beside other shared locks")
             add.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait in line so long")

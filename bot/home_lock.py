@@ -12,6 +12,10 @@ from fleet import files
 from fleet.errors import Unavailable
 
 
+class HomeInUse(Unavailable):
+    """Another process leads this home: a controller, or for a moment a command."""
+
+
 @contextlib.contextmanager
 def only_one(home: Path) -> Iterator[None]:
     """Holds the home's lock. The kernel releases it however this process ends."""
@@ -20,7 +24,7 @@ def only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unavailable(
+            raise HomeInUse(
                 attempted="start a controller",
                 on=str(home),
                 cause="another controller is already running on this AIRBOSS_HOME",

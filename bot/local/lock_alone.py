@@ -8,6 +8,7 @@ from typing import Any
 
 from bot.app import leading
 from bot.explain import explain
+from bot.home_lock import HomeInUse
 from bot.local import locking
 from fleet.clock import SystemClock
 from fleet.errors import AirbossError, Unavailable
@@ -15,7 +16,8 @@ from gates.locks.service import LockService
 
 
 async def ask_alone(home: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """The answer that a controller would give. Raises ``Unavailable`` where this login is not the controller's."""
+    """The answer that a controller would give. Raises ``Unavailable`` where this login is not the controller's, and
+    ``HomeInUse`` while another process leads."""
     if not await asyncio.to_thread(home.is_dir):
         raise Unavailable(
             attempted="handle a lock", on=str(home), cause="no controller is running here", hint="airboss serve"
@@ -34,6 +36,8 @@ async def ask_alone(home: Path, request: dict[str, Any]) -> dict[str, Any]:
             cause=f"no controller is running, and this login may not open its home ({error.strerror})",
             hint="Start the controller: airboss serve",
         ) from error
+    except HomeInUse:
+        raise
     except AirbossError as error:
         told = explain(error)
         return {"end": told.status, "text": told.text() + "\n"}

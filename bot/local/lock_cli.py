@@ -13,6 +13,7 @@ import hashlib
 import json
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,11 @@ from fleet import files
 _KEPT: Final = "locks"
 _US: Final = 1_000_000
 _STANDARD_INPUT: Final = "-"
+
+_PATIENCE_S: Final = 30.0
+"""How long a command waits while another leads a home that no controller serves."""
+
+_AGAIN_S: Final = 0.1
 
 
 def acquire(options: argparse.Namespace, home: Path) -> int:
@@ -40,9 +46,7 @@ def acquire(options: argparse.Namespace, home: Path) -> int:
         hold=secrets.token_hex(8),
         secret_sha256=hashlib.sha256(secret.encode()).hexdigest(),
     )
-    data = last.get("data") or {}
-    for lease in data.get("leases", ()):
-        lease["secret"] = secret
+    data = _with_secret(last, secret)
     if not last["end"]:
         _keep(home, options.holder, [lease["resource"] for lease in data["leases"]], secret)
     return _print(options, last, data)
@@ -69,10 +73,7 @@ def renew(options: argparse.Namespace, home: Path) -> int:
         secret=secret,
         ttl_us=round(options.ttl * _US),
     )
-    data = last.get("data") or {}
-    for lease in data.get("leases", ()):
-        lease["secret"] = secret
-    return _print(options, last, data)
+    return _print(options, last, _with_secret(last, secret))
 
 
 def show(options: argparse.Namespace, home: Path) -> int:
@@ -81,13 +82,32 @@ def show(options: argparse.Namespace, home: Path) -> int:
     return _print(options, last, last.get("data") or {})
 
 
+def _with_secret(last: dict[str, Any], secret: str) -> dict[str, Any]:
+    """The data of an answer; its leases with the secret, which only this side knows."""
+    data: dict[str, Any] = last.get("data") or {}
+    if "leases" in data:
+        data["leases"] = [
+            {"resource": row["resource"], "token": row["token"], "secret": secret, "expires_at": row["expires_at"]}
+            for row in data["leases"]
+        ]
+    return data
+
+
 def _ask(home: Path, **request: Any) -> dict[str, Any]:
-    try:
-        return client.ask(str(home), "lock", quiet=True, **request)
-    except client.NotServed:
+    """Through the controller's socket, else as the leader for a moment; waits while another command does that."""
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        with contextlib.suppress(client.NotServed):
+            return client.ask(str(home), "lock", quiet=True, **request)
+        from bot.home_lock import HomeInUse
         from bot.local.lock_alone import ask_alone
 
-        return asyncio.run(ask_alone(home, request))
+        try:
+            return asyncio.run(ask_alone(home, request))
+        except HomeInUse:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(_AGAIN_S)
 
 
 def _print(options: argparse.Namespace, last: dict[str, Any], data: dict[str, Any]) -> int:
@@ -109,17 +129,7 @@ def _secret(options: argparse.Namespace, home: Path) -> str:
     if given:
         return Path(given).read_text(encoding="utf-8").strip()
     found = {_kept(home, options.holder, name) for name in _names(options)}
-    secret = found.pop() if len(found) == 1 else ""
-    if not secret:
-        from fleet.errors import Misused
-
-        raise Misused(
-            attempted="find the secret of the lock",
-            on=", ".join(options.resources)[:200],
-            cause="no file in the home has it for this holder and these resources",
-            hint="Give --holder as for acquire, or --secret-file FILE (- reads standard input).",
-        )
-    return secret
+    return found.pop() if len(found) == 1 else ""  # an empty secret releases nothing, and the answer says why
 
 
 def _names(options: argparse.Namespace) -> Sequence[str]:

@@ -19,7 +19,7 @@ from fleet.locks import Blocked, Hold, HoldEnd, Lock, LockCause, LockMode, Resou
 from fleet.store import locks
 from fleet.store.core import Store, Tx
 from gates.locks import book
-from gates.locks.book import NotHeld
+from gates.locks.book import NotHeld, NotYours
 from gates.locks.overlap import head_of
 from gates.locks.service import LockService
 
@@ -88,9 +88,12 @@ async def _release(service: LockService, _: Store, request: dict[str, Any]) -> L
     try:
         await service.change(work)
     except NotHeld as error:
-        return LockReply(1, {"released": [], "not_held": error.on}, f"{error.on} is not held.\n")
+        nothing: dict[str, object] = {"leases": [], "released": [], "not_held": error.on}
+        return LockReply(1, nothing, f"{error.on} is not held.\n")
+    except NotYours as error:
+        return _held_by(Blocked((error.held,)), error.hint)
     names = [str(resource) for resource in resources]
-    return LockReply(0, {"released": names}, "".join(f"{name} released\n" for name in names))
+    return LockReply(0, {"leases": [], "released": names}, "".join(f"{name} released\n" for name in names))
 
 
 async def _renew(_: LockService, store: Store, request: dict[str, Any]) -> LockReply:
@@ -104,6 +107,8 @@ async def _renew(_: LockService, store: Store, request: dict[str, Any]) -> LockR
         renewed = await store.write(work)
     except (NotHeld, LeaseLost) as error:
         return LockReply(1, {"leases": [], "not_held": error.on}, f"{error.on} is not held any more.\n")
+    except NotYours as error:
+        return _held_by(Blocked((error.held,)), error.hint)
     data = [_lease(hold, lock) for hold, some in renewed for lock in some]
     return LockReply(0, {"leases": data}, "".join(f"{row['resource']} until {row['expires_at']}\n" for row in data))
 
@@ -153,7 +158,7 @@ def _granted(hold: Hold, some: tuple[Lock, ...]) -> LockReply:
     )
 
 
-def _held_by(blocked: Blocked) -> LockReply:
+def _held_by(blocked: Blocked, hint: str = "") -> LockReply:
     rows = [
         {
             "resource": str(held.lock.resource),
@@ -169,6 +174,8 @@ def _held_by(blocked: Blocked) -> LockReply:
     ]
     if blocked.ahead:
         lines.append(f"{blocked.ahead} has waited longer for it\n")
+    if hint:
+        lines.append(f"{hint}\n")
     return LockReply(1, {"leases": [], "held": rows, "ahead": blocked.ahead}, "".join(lines))
 
 

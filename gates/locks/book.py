@@ -48,6 +48,19 @@ class NotHeld(Exception):
         self.on = on
 
 
+class NotYours(Refused):
+    """Another secret releases and renews a resource. ``held``: by whom."""
+
+    def __init__(self, attempted: str, held: Held) -> None:
+        super().__init__(
+            attempted=attempted,
+            on=str(held.lock.resource),
+            cause=f"{held.hold.holder} holds it, and this is not its secret",
+            hint="Only its secret releases it: give --holder as for acquire, or --secret-file FILE.",
+        )
+        self.held = held
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Who wants what. ``task`` and its hold are one: a further request of a task adds to what it holds.
@@ -137,31 +150,27 @@ def let_go(
 def by_secret(tx: Tx, resources: Iterable[Resource], secret: str, attempted: str) -> list[tuple[Hold, list[Lock]]]:
     """The holds that a secret opens among those that have these resources, with the locks meant.
 
-    Raises ``NotHeld`` when nobody holds a resource, ``Refused`` when another secret opens it: a name alone does
+    Raises ``NotHeld`` when nobody holds a resource, ``NotYours`` when another secret opens it: a name alone does
     nothing.
     """
     sha256 = digest(secret)
     found: dict[str, tuple[Hold, list[Lock]]] = {}
     for resource in resources:
         mine: tuple[Hold, Lock] | None = None
-        another = False
+        another: Held | None = None
         for lock in locks.near(tx, resource, head_of(resource)):
-            if lock.resource != resource:
+            hold = locks.hold(tx, lock.hold) if lock.resource == resource else None
+            if hold is None:
                 continue
-            hold = locks.hold(tx, lock.hold)
-            if hold is not None and hold.secret_sha256 and hmac.compare_digest(hold.secret_sha256, sha256):
+            if hold.secret_sha256 and hmac.compare_digest(hold.secret_sha256, sha256):
                 mine = (hold, lock)
-            another = True
-        if mine is None and not another:
+            another = Held(lock, hold)
+        if mine is not None:
+            found.setdefault(mine[0].id, (mine[0], []))[1].append(mine[1])
+        elif another is not None:
+            raise NotYours(attempted, another)
+        else:
             raise NotHeld(str(resource))
-        if mine is None:
-            raise Refused(
-                attempted=attempted,
-                on=str(resource),
-                cause="this is not the secret of its holder",
-                hint="airboss locks shows who holds it; only the holder's secret releases it.",
-            )
-        found.setdefault(mine[0].id, (mine[0], []))[1].append(mine[1])
     return list(found.values())
 
 

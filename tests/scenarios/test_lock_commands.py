@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.chat_house import FLEET
+from tests.schema import load, problems
 
 
 def home_at(directory: Path) -> Path:
@@ -38,6 +39,7 @@ def airboss(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedPro
 def data(done: subprocess.CompletedProcess[str], status: int = 0) -> dict[str, Any]:
     assert done.returncode == status, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
+    assert not problems(found, load("locks.json" if "locks" in found else "lock.json"))
     return found
 
 
@@ -48,6 +50,7 @@ def acquire(home: Path, holder: str, *resources: str, ttl: str = "60") -> subpro
 def test_without_a_controller_the_command_leads_for_a_moment(tmp_path: Path) -> None:
     home = home_at(tmp_path)
     (lease,) = data(acquire(home, "anna", "deploy"))["leases"]
+    assert list(lease) == ["resource", "token", "secret", "expires_at"]
     assert (lease["resource"], lease["token"]) == ("deploy", 1)
     assert lease["expires_at"].endswith("Z")
     refused = acquire(home, "ben", "deploy", "port:8080")
@@ -58,17 +61,31 @@ def test_without_a_controller_the_command_leads_for_a_moment(tmp_path: Path) -> 
 
     (kept,) = (home / "locks").iterdir()
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert airboss(home, "lock", "release", "deploy").returncode == 2, "a name alone releases nothing"
-    guessed = airboss(home, "lock", "release", "deploy", "--secret-file", "-", stdin="guess\n")
-    assert guessed.returncode == 2
-    assert "secret" in guessed.stderr
+    for stranger in (("--holder", "ben"), (), ("--secret-file", "-")):
+        refused = airboss(home, "lock", "release", "deploy", *stranger, "--ttl", "5", "--json", stdin="guess\n")
+        assert data(refused, 1)["held"][0]["holder"] == "anna", "a name alone releases nothing"
+        assert "secret" in refused.stderr
     renewed = airboss(home, "lock", "renew", "deploy", "--holder", "anna", "--ttl", "90", "--json")
     assert data(renewed)["leases"][0]["token"] == 1
     by_file = airboss(home, "lock", "release", "deploy", "--secret-file", "-", "--json", stdin=lease["secret"])
-    assert data(by_file) == {"released": ["deploy"]}
+    assert data(by_file) == {"leases": [], "released": ["deploy"]}
     assert airboss(home, "lock", "release", "deploy", "--secret-file", "-", stdin=lease["secret"]).returncode == 1
     assert data(acquire(home, "ben", "deploy"))["leases"][0]["token"] == 2
     assert lease["secret"].encode() not in (home / "airboss.db").read_bytes()
+
+
+def test_commands_at_once_on_a_quiet_home_take_turns(tmp_path: Path) -> None:
+    home = home_at(tmp_path)
+    words = ("lock", "acquire", "deploy", "--ttl", "60", "--holder")
+    asking = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bot.cli", "--home", str(home), *words, holder],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for holder in ("anna", "ben", "cara")
+    ]
+    assert sorted(process.wait(timeout=100) for process in asking) == [0, 1, 1]
 
 
 def test_what_is_malformed_is_said(tmp_path: Path) -> None:
@@ -108,7 +125,7 @@ async def test_through_the_controller_waiters_are_served_and_overlaps_are_named(
     while not (await asyncio.to_thread(_listed, home))["waiting"]:
         await asyncio.sleep(0.05)
     released = airboss(home, "lock", "release", "path:shop:src/**", "--holder", "anna", "--json")
-    assert data(released) == {"released": ["path:shop:src/**"]}
+    assert data(released) == {"leases": [], "released": ["path:shop:src/**"]}
     (granted,) = data(await waiting)["leases"]
     assert granted["token"] == first["token"] + 1
 
