@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "length" in metafunc.fixturenames:
         lengths = [Length.ONCE, Length.THRICE, Length.MINUTE, Length.REAL_MINUTE]
         parts = [(flight, point, length) for flight in FLIGHTS for point in Point for length in lengths]
-        metafunc.parametrize(("flight", "point", "length"), parts, ids="-".join)
+        metafunc.parametrize(("flight", "point", "length"), parts, ids=["-".join(part) for part in parts])
 
 
 def each_site(flight: str, point: Point, length: Length) -> None:
