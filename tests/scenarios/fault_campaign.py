@@ -292,6 +292,8 @@ def _cards(there: Controller, tidy: _Tidy, problems: list[str], *, faulty: bool)
             kept.setdefault(_PINNED, set()).add(row["card_json"])
         else:
             problems.append(f"outbox row {row['id']} is {row['state']}: {row['why']}")
+    if _PINNED not in last:
+        kept.pop(_PINNED, None)  # an answer is shown where it was asked for; only its changes are shown to all
     for key, cards in kept.items():
         if key and (key not in last or last[key].to_json() not in cards):
             problems.append(f"card {key} does not show its last state")
