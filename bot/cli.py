@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
+from bot.local.evidence import add_evidence
 from bot.local.options import home_of, home_path, print_json
 from bot.local.talking import add_keeping, add_talking
 
@@ -99,15 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_gate_try)
 
-    add = commands.add_parser("verify", help="check a receipt against a pinned key")
-    add.add_argument("receipt", metavar="RECEIPT.json")
-    add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
-    add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, in ssh-keygen's format")
-    add.add_argument("--repo", metavar="DIR", help="also check the landed commit in this repository")
-    add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_verify)
-
     slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)
     add = slack.add_parser("manifest", help="print the manifest that creates the app")
     add.add_argument("--prefix", default="", help="put this before each command, as in /PREFIX-run")
@@ -121,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(run=_doctor)
     _admin(commands)
     add_keeping(commands)
+    add_evidence(commands)
 
     _locks(commands)
     add = commands.add_parser("schedules", help="schedules, their next times and last results")
@@ -287,25 +280,6 @@ def _gate_try(options: argparse.Namespace) -> int:
     home = home_path(options)
     at = home if os.access(home / "fleet.toml", os.R_OK) else None
     return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
-
-
-def _verify(options: argparse.Namespace) -> int:
-    import asyncio
-    from pathlib import Path
-
-    from bot.local.verify import verify
-
-    return asyncio.run(
-        verify(
-            Path(options.receipt),
-            home=home_path(options),
-            allowed_signers=Path(options.allowed_signers) if options.allowed_signers else None,
-            key=options.key,
-            repo=Path(options.repo) if options.repo else None,
-            ledger=options.ledger,
-            as_json=options.json,
-        )
-    )
 
 
 def _slack_manifest(options: argparse.Namespace) -> int:

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from bot import words
 from bot.cards import Card, footed, line
 from bot.cards import field as card_field
+from bot.days import days_of
 from bot.parse import tidy
 from fleet.events import (
     GateClosed,
@@ -23,11 +25,12 @@ from fleet.events import (
     ToolCallStarted,
     UsageReported,
 )
-from fleet.figures import ToolCallCounter, ToolCalls
+from fleet.figures import ToolCalls
 from fleet.model import ENDS, Isolation, TaskState
+from fleet.range_figures import Period, RangeFigures
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
-from fleet.store.recent import first_seq_since
+from fleet.store.recent import numbers_in
 
 HOUR_US = 3_600_000_000
 KINDS = (
@@ -39,9 +42,12 @@ KINDS = (
     PipeEnded.KIND,
     UsageReported.KIND,
 )
-_SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?)?$")
-_UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US}
+_SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
+_UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
+_DAYS = re.compile(r"(\d{4}-\d{2}-\d{2})\s*\.\.\s*(\d{4}-\d{2}-\d{2})")
+_EVER = Period(-(2**53), 2**53)
 _PAGE = 2_000
+UTC = ZoneInfo("UTC")
 
 
 @dataclass(slots=True)
@@ -88,44 +94,60 @@ class Digest:
 
 
 def parse_span(args: str) -> int | None:
-    """Microseconds of ``24h``, ``7d``, ``2w``, ``all`` (0), or a day when empty; ``None`` for anything else."""
+    """Microseconds of ``24h``, ``7d``, ``2w``, ``month`` (30 days), ``all`` (0), or a day when empty; ``None`` for
+    anything else."""
     given = tidy(args).lower()
     if given in ("", "today", "day"):
         return 24 * HOUR_US
     if given in ("all", "ever"):
         return 0
-    if given == "week":
-        return _UNIT_US["w"]
+    if given in ("week", "month"):
+        return _UNIT_US[given[0]]
     found = _SPAN.match(given)
     if found is None or int(found.group(1)) == 0:
         return None
     return int(found.group(1)) * _UNIT_US[(found.group(2) or "d")[0]]
 
 
+def parse_days(args: str, zone: str) -> Period | None:
+    """The days of ``2026-11-01..2026-11-30``, both included; ``None`` for anything else. Raises ``Misused`` for
+    dates that do not exist."""
+    found = _DAYS.fullmatch(tidy(args))
+    hint = "Write /digest 2026-11-01..2026-11-30."
+    return days_of(found.group(1), found.group(2), zone, hint=hint).period if found else None
+
+
 async def make_digest(store: Store, span_us: int) -> Digest:
     """The figures of the last ``span_us`` microseconds; 0: of everything."""
+    now_us = await store.read(Tx.now_us)
+    return await in_period(store, Period(now_us - span_us, _EVER.upto_us) if span_us else _EVER)
+
+
+async def in_period(store: Store, period: Period) -> Digest:
+    """The figures of a period, with what was imported."""
 
     def bounds(tx: Tx) -> tuple[int, int]:
-        return (first_seq_since(tx, tx.now_us() - span_us) if span_us else 1), ledger.size(tx)
+        return numbers_in(tx, period.from_us, period.upto_us) or (ledger.size(tx) + 1, ledger.size(tx))
 
-    return await over(store, *await store.read(bounds))
+    return await over(store, *await store.read(bounds, long=True), period)
 
 
-async def over(store: Store, first_seq: int, last_seq: int) -> Digest:
-    """The figures of exactly this range, both ends included.
+async def over(store: Store, first_seq: int, last_seq: int, period: Period | None = None) -> Digest:
+    """The figures of exactly this range, both ends included; with ``period``, only of what happened in it.
 
     The ledger only grows, so the range is read in pages, each in its own transaction: other readers do not wait.
     """
-    digest, calls, asked = Digest(first_seq, last_seq), ToolCallCounter(), dict[str, int]()
+    digest, figures, asked = Digest(first_seq, last_seq), RangeFigures(UTC, period), dict[str, int]()
     for after in range(first_seq - 1, last_seq, _PAGE):
         read = partial(ledger.read, after=after, upto=min(after + _PAGE, last_seq), limit=_PAGE, kinds=KINDS)
         page = await store.read(read, long=True)
-        calls.fold(page)
-        _fold(digest, page, asked)
-    digest.calls = calls.total()
+        figures.fold(page)
+        _fold(digest, filter(figures.counts, page), asked)
+    digest.calls, digest.cost_udollar = figures.calls, figures.cost_udollar
     if first_seq <= last_seq:
         bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
-        digest.from_us, digest.upto_us = bounds[0].time_us, bounds[-1].time_us
+        times = [recorded.time_us for recorded in bounds]
+        digest.from_us, digest.upto_us = min(times), max(times)
     return digest
 
 
@@ -143,8 +165,6 @@ def _fold(digest: Digest, events: Iterable[Recorded], asked: dict[str, int]) -> 
                     digest.to_land_us.append(at - asked[task])
             case GateClosed(outcome=outcome):
                 digest.gates[outcome] += 1
-            case UsageReported(cost_udollar=cost):
-                digest.cost_udollar += cost
             case _:
                 pass
 

@@ -2,8 +2,11 @@
 
 The rules, by event. A tool call is counted on the local day it ended, as its driver says: ok, failed or denied; one
 whose process ended first is unfinished. ``tool_calls`` is all of them, the error rate ``failed / (ok + failed)``.
-An active day has a tool call. A session counts when it was placed, started a turn or made a call in the range. A
-subagent is a call of the tool ``Task`` or ``Agent``, with which Claude starts one. Cost is what agents report.
+An active day has a tool call. A session counts when it was placed, imported, started a turn or made a call in the
+range. A subagent is a call of the tool with which an agent starts one. Cost is what agents report.
+
+Days contain what was imported from agents' session files, at the times that the files give; there, a call without
+an end is unfinished, and counted on the day it started. A range of numbers contains no imported events.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from fleet.events import (
     GateClosed,
     PipeEnded,
     Recorded,
+    SessionImported,
     SessionPlaced,
+    Source,
     TaskMoved,
     TaskRequested,
     ToolCallEnded,
@@ -32,27 +37,39 @@ from fleet.model import ENDS
 from fleet.schedule.times import local_time
 from fleet.store import ledger
 from fleet.store.core import Store
+from fleet.store.recent import numbers_in
 
 KINDS: Final = (
     TaskRequested.KIND,
     TaskMoved.KIND,
     GateClosed.KIND,
     SessionPlaced.KIND,
+    SessionImported.KIND,
     TurnStarted.KIND,
     ToolCallStarted.KIND,
     ToolCallEnded.KIND,
     PipeEnded.KIND,
     UsageReported.KIND,
 )
-_SUBAGENT: Final = frozenset({"Task", "Agent"})
+_SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
 _PAGE: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole days: from ``from_us``, up to and not including ``upto_us``."""
+
+    from_us: int
+    upto_us: int
 
 
 @dataclass(slots=True)
 class RangeFigures:
-    """Folds events in their order; ``zone`` says which day a time belongs to."""
+    """Folds events in their order; ``zone`` says which day a time belongs to. With a ``period``, only what
+    happened in it is counted, and imported events too."""
 
     zone: ZoneInfo
+    period: Period | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
     by_day: Counter[str] = field(default_factory=Counter)
     by_machine: Counter[str] = field(default_factory=Counter)
@@ -62,25 +79,23 @@ class RangeFigures:
     ends: Counter[str] = field(default_factory=Counter)
     gates: Counter[str] = field(default_factory=Counter)
     cost_udollar: int = 0
-    open_calls: dict[str, set[str]] = field(default_factory=dict)
+    open_calls: dict[str, dict[str, Recorded]] = field(default_factory=dict)
 
     def fold(self, events: Iterable[Recorded]) -> None:
         """Counts these events."""
         for recorded in events:
-            session = recorded.refs.session
+            self._follow_calls(recorded)
+            if not self.counts(recorded):
+                continue
             match recorded.event:
-                case SessionPlaced() | TurnStarted():
-                    self.sessions.add(session)
-                case ToolCallStarted(call=call, tool=tool):
-                    self.sessions.add(session)
-                    self.open_calls.setdefault(session, set()).add(call)
+                case SessionPlaced() | SessionImported() | TurnStarted():
+                    self.sessions.add(recorded.refs.session)
+                case ToolCallStarted(tool=tool):
+                    self.sessions.add(recorded.refs.session)
                     self.subagents += tool in _SUBAGENT
-                case ToolCallEnded(call=call, outcome=outcome):
-                    self.sessions.add(session)
-                    self.open_calls.get(session, set()).discard(call)
+                case ToolCallEnded(outcome=outcome):
+                    self.sessions.add(recorded.refs.session)
                     self._count(recorded, outcome, 1)
-                case PipeEnded():
-                    self._count(recorded, UNFINISHED, len(self.open_calls.pop(session, ())))
                 case TaskRequested():
                     self.asked += 1
                 case TaskMoved(new=new) if new in ENDS:
@@ -92,11 +107,41 @@ class RangeFigures:
                 case _:
                     pass
 
+    def _follow_calls(self, recorded: Recorded) -> None:
+        """Which calls have no end. Nothing says that an imported process ended: its calls count when they start."""
+        calls = self.open_calls.setdefault(recorded.refs.session, {})
+        match recorded.event:
+            case ToolCallStarted(call=call):
+                if recorded.source is Source.IMPORT and call not in calls and self.counts(recorded):
+                    self._count(recorded, UNFINISHED, 1)
+                calls.setdefault(call, recorded)
+            case ToolCallEnded(call=call):
+                started = calls.pop(call, None)
+                if started and started.source is Source.IMPORT and self.counts(started):
+                    self._count(started, UNFINISHED, -1)
+            case PipeEnded():
+                unfinished = self.open_calls.pop(recorded.refs.session)
+                if self.counts(recorded):
+                    self._count(recorded, UNFINISHED, len(unfinished))
+
+    def counts(self, recorded: Recorded) -> bool:
+        """Whether an event is in what is counted."""
+        if self.period is None:
+            return recorded.source is not Source.IMPORT
+        return self.period.from_us <= recorded.time_us < self.period.upto_us
+
     def _count(self, recorded: Recorded, outcome: str, calls: int) -> None:
-        if calls:
-            self.outcomes[outcome] += calls
-            self.by_day[local_time(recorded.time_us, self.zone).date().isoformat()] += calls
-            self.by_machine[recorded.refs.machine] += calls
+        if not calls:
+            return
+        day = local_time(recorded.time_us, self.zone).date().isoformat()
+        for counter, name in (
+            (self.outcomes, outcome),
+            (self.by_day, day),
+            (self.by_machine, recorded.refs.machine),
+        ):
+            counter[name] += calls
+            if not counter[name]:
+                del counter[name]
 
     @property
     def calls(self) -> ToolCalls:
@@ -144,9 +189,11 @@ class RangeFigures:
         }
 
 
-async def figures_of(store: Store, first_seq: int, last_seq: int, zone: ZoneInfo) -> RangeFigures:
+async def figures_of(
+    store: Store, first_seq: int, last_seq: int, zone: ZoneInfo, period: Period | None = None
+) -> RangeFigures:
     """The figures of exactly this range, both ends included; read in pages, so that others can read between."""
-    found = RangeFigures(zone)
+    found = RangeFigures(zone, period)
     async for page in _pages(store, first_seq, last_seq):
         found.fold(page)
     return found
@@ -156,3 +203,9 @@ async def _pages(store: Store, first_seq: int, last_seq: int) -> AsyncIterator[l
     for after in range(first_seq - 1, last_seq, _PAGE):
         read = partial(ledger.read, after=after, upto=min(after + _PAGE, last_seq), limit=_PAGE, kinds=KINDS)
         yield await store.read(read, long=True)
+
+
+async def figures_of_days(store: Store, period: Period, zone: ZoneInfo) -> RangeFigures:
+    """The figures of whole days."""
+    numbers = await store.read(lambda tx: numbers_in(tx, period.from_us, period.upto_us), long=True)
+    return await figures_of(store, *(numbers or (1, 0)), zone, period)

@@ -12,7 +12,7 @@ from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
 from bot.commands.common import last_session, reply, task_meant
 from bot.commands.daily import DATE, daily_digest, issued_on
-from bot.digest import digest_card, make_digest, over, parse_span
+from bot.digest import digest_card, in_period, make_digest, over, parse_days, parse_span
 from bot.parse import tidy
 from bot.parse import words as split
 from bot.pictures import drawn
@@ -22,6 +22,7 @@ from bot.telling.story import story
 from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
+from fleet.range_figures import Period
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
@@ -126,6 +127,8 @@ async def digest(context: Context, call: Call) -> Effect:
         return await daily_digest(context, call)
     if (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
         made = await over(context.store, int(events.group(1)), int(events.group(2)))
+    elif (period := await _days(context, call)) is not None:
+        made = await in_period(context.store, period)
     elif (span := parse_span(call.args)) is not None:
         made = await make_digest(context.store, span)
     else:
@@ -137,6 +140,14 @@ async def digest(context: Context, call: Call) -> Effect:
         picture, why = "", str(error)
     card = digest_card(made, context.config().isolation, picture)
     return reply(call, replace(card, lines=(*card.lines, line(why))) if why else card)
+
+
+async def _days(context: Context, call: Call) -> Period | None:
+    """The days that are asked for, in the person's own zone."""
+    if ".." not in call.args:
+        return None
+    zone = await context.store.read(lambda tx: sounds.zone_of(tx, context.config(), call.actor))
+    return parse_days(call.args, zone.key)
 
 
 async def receipt(context: Context, call: Call) -> Effect:
@@ -247,7 +258,7 @@ DIGEST = Command(
     "digest",
     "figures",
     "figures for a day or another period",
-    "[24h|7d|all|daily 18:00 ZONE]",
+    "[24h|7d|month|all|FROM..TO|daily 18:00 ZONE]",
     Right.SEE,
     digest,
     Group.LOOK,

@@ -9,7 +9,6 @@ import json
 import re
 import subprocess
 import sys
-from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -209,26 +208,13 @@ def digest(options: argparse.Namespace, home: Path) -> int:
 
 def digest_days(options: argparse.Namespace, home: Path) -> int:
     """Prints the figures of whole days, straight from the store."""
-    from fleet.range_figures import figures_of
-    from fleet.schedule.times import instant
-    from fleet.store.recent import first_seq_since
-    from fleet.zones import known_zone
+    from bot.days import days_of
+    from fleet.range_figures import figures_of_days
 
-    try:
-        first, last = (datetime.fromisoformat(text) for text in (options.first, options.last))
-        zone = ZoneInfo(known_zone(options.tz))
-        bounds = instant(first, zone), instant(last + timedelta(days=1), zone)
-    except (ValueError, OverflowError) as error:
-        hint = "Write --from 2026-11-01 --to 2026-11-30, and --tz Europe/Berlin for other days than UTC's."
-        raise Misused(
-            attempted="read the days", cause=str(error) or "a date or the zone is wrong", hint=hint
-        ) from error
-    if bounds[0] >= bounds[1]:
-        raise Misused(attempted="read the days", cause=f"{options.last} is before {options.first}")
+    days = days_of(options.first, options.last, options.tz)
     with _open(home) as store:
-        begin, end = asyncio.run(store.read(lambda tx: tuple(first_seq_since(tx, bound) for bound in bounds)))
-        figures = asyncio.run(figures_of(store, begin, end - 1, zone))
-    plain = {"v": 1, "from": options.first, "to": options.last, "tz": zone.key, **figures.to_json()}
+        figures = asyncio.run(figures_of_days(store, days.period, days.zone))
+    plain = {"v": 1, **days.to_json(), **figures.to_json()}
     if options.json:
         _json(plain)
     else:

@@ -10,7 +10,7 @@ needs a socket and nothing else.
 - ``follow``: every card from now on, until the client disconnects
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
-- ``lock``: as ``bot/local/locking.py`` says
+- ``lock``: as ``bot/local/locking.py`` says; ``import``: as ``bot/local/import_intake.py`` says
 - ``status``: which controller serves here (``version``, ``since_us``, ``pid``), and ``troubles``: what is not
   well with it, one line each
 
@@ -35,7 +35,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.explain import explain
 from bot.hearing import drafts
 from bot.hearing.core import ChatCore
-from bot.local import locking
+from bot.local import import_intake, locking
 from bot.local.listening import Listening
 from bot.local.wire import (
     Peer,
@@ -150,6 +150,7 @@ class ControlServer:
             "status": self._status,
             "follow": self._follow,
             "lock": self._lock,
+            "import": self._import,
             "reset": self._reset,
         }
         try:
@@ -322,6 +323,11 @@ class ControlServer:
                     return
             reply = await asking
         await peer.end(reply.status, data=reply.data, text=reply.text)
+
+    async def _import(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
+        demand(who(self._core.context.config(), peer.person), Right.RUN, attempted="import sessions")
+        data = await import_intake.answer(self._store, request, str(peer.person))
+        await peer.end(0, data=data or {"done": True})
 
     async def _reset(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
         attempted, reason = "reset the ledger", str(request.get("reason", "")).strip()

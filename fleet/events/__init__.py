@@ -13,6 +13,7 @@ from fleet.events.gates import (
     SecretsReleased,
     VerdictGiven,
 )
+from fleet.events.imports import ImportDone, SessionImported
 from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.people import PersonRevoked
@@ -64,6 +65,7 @@ __all__ = [
     "GateClosedV3",
     "GateOpened",
     "HoldReleased",
+    "ImportDone",
     "LandingDone",
     "LandingIntended",
     "LandingMissed",
@@ -89,6 +91,7 @@ __all__ = [
     "ScheduleSet",
     "SecretsReleased",
     "SessionEnded",
+    "SessionImported",
     "SessionPlaced",
     "SnapshotMade",
     "Source",

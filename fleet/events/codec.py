@@ -21,6 +21,7 @@ from fleet.events import (
     controller,
     digests,
     gates,
+    imports,
     landings,
     locks,
     people,
@@ -46,6 +47,7 @@ _SUBJECTS = (
     queueing,
     schedules,
     digests,
+    imports,
 )
 
 KINDS: dict[tuple[str, int], type[Event]] = {

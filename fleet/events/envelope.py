@@ -12,12 +12,16 @@ from msgspec import Struct
 
 
 class Source(StrEnum):
-    """Who reported an event. Only the controller's and a supervisor's reports are evidence."""
+    """Who reported an event. Only the controller's and a supervisor's reports are evidence.
+
+    ``IMPORT`` is an agent's own session file, read later: such an event has the time that its file gives.
+    """
 
     CONTROLLER = "controller"
     SUPERVISOR = "supervisor"
     AGENT = "agent"
     PERSON = "person"
+    IMPORT = "import"
 
 
 class Refs(Struct, frozen=True):

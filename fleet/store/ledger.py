@@ -27,12 +27,13 @@ _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event to append, for :func:`append_all`."""
+    """An event to append, for :func:`append_all`. ``time_us`` is the time of something imported; 0: now."""
 
     event: Event
     actor: str
     source: Source
     refs: Refs = _NOTHING
+    time_us: int = 0
 
 
 def append(tx: Tx, event: Event, *, actor: str, source: Source, refs: Refs = _NOTHING) -> Recorded:
@@ -94,7 +95,7 @@ def line(seq: int, time_us: int, entry: Entry, redact: Redact | None) -> Recorde
     return encode(
         seq=seq,
         id_=uuid.uuid4().hex,
-        time_us=time_us,
+        time_us=entry.time_us or time_us,
         actor=entry.actor,
         refs=entry.refs,
         source=entry.source,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 
-from fleet.events import HoldReleased, Recorded
+from fleet.events import HoldReleased, Recorded, Source, ToolCallEnded, ToolCallStarted
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 from fleet.store.tables import ledger as rows
+
+_NATIVE = rows.c.source != str(Source.IMPORT)
 
 
 def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = "") -> list[Recorded]:
@@ -26,17 +28,38 @@ def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = ""
 
 
 def first_seq_since(tx: Tx, time_us: int) -> int:
-    """The first event at or after a time; one past the end when there is none.
+    """The first event at or after a time; one past the end when there is none. What was imported does not count.
 
     If the store's clock was set back, it is the first of the consecutive events around that time.
     """
-    earliest = select(rows.c.seq).where(rows.c.time_us >= time_us).order_by(rows.c.time_us, rows.c.seq).limit(1)
-    found = tx.connection.execute(earliest).scalar_one_or_none()
+    earliest = select(rows.c.seq).where(rows.c.time_us >= time_us, _NATIVE).order_by(rows.c.time_us, rows.c.seq)
+    found = tx.connection.execute(earliest.limit(1)).scalar_one_or_none()
     if found is None:
         return ledger.size(tx) + 1
-    before = select(rows.c.seq).where(rows.c.seq < found, rows.c.time_us < time_us)
+    before = select(rows.c.seq).where(rows.c.seq < found, rows.c.time_us < time_us, _NATIVE)
     older = tx.connection.execute(before.order_by(rows.c.seq.desc()).limit(1)).scalar_one_or_none()
     return int(older or 0) + 1
+
+
+def numbers_in(tx: Tx, from_us: int, upto_us: int) -> tuple[int, int] | None:
+    """The first and the last event with a time in this period, imported or not; ``None`` when it has none.
+
+    A call that was imported is complete: its end is the event after its start.
+    """
+    found = select(func.min(rows.c.seq), func.max(rows.c.seq)).where(
+        rows.c.time_us >= from_us, rows.c.time_us < upto_us
+    )
+    first, last = tx.connection.execute(found).one()
+    if first is None:
+        return None
+    after = ledger.of_numbers(tx, (last, last + 1))
+    match [(each.source, each.refs.session, each.event) for each in after]:
+        case [
+            (Source.IMPORT, session, ToolCallStarted(call=call)),
+            (Source.IMPORT, same, ToolCallEnded(call=ended)),
+        ] if (session, call) == (same, ended):
+            last += 1
+    return int(first), int(last)
 
 
 def approval_of_ask(tx: Tx, session: str, ask: str) -> approvals.Approval | None:

@@ -6,7 +6,7 @@ Nothing is nullable: the empty string and 0 mean "nothing", so readers need not 
 
 from __future__ import annotations
 
-from sqlalchemy import Index, Table, UniqueConstraint
+from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
 from fleet.store import lock_tables, schedule_tables
 from fleet.store.columns import (
@@ -53,6 +53,12 @@ ledger = Table(
     Index(None, "task", "seq"),
     Index(None, "task", "kind", "seq"),
     Index(None, "time_us", "seq"),
+    Index(
+        "ix_ledger_imported_time_us",
+        "time_us",
+        sqlite_where=literal_column("source = 'import'"),
+        postgresql_where=literal_column("source = 'import'"),
+    ),
 )
 
 # The ledger's Merkle tree, one row: how many leaves, and the roots of its complete subtrees, largest first.
@@ -66,6 +72,9 @@ tool_calls = Table("tool_calls", metadata, counted("day"), key("outcome"), numbe
 
 # Tool calls that began and did not end yet; ``call`` is the SHA-256 of the agent's id of it.
 open_calls = Table("open_calls", metadata, key("session"), key("call"))
+
+# The keys of what was imported from agents' session files (``fleet.imports.Fact``).
+imported = Table("imported", metadata, key("key"))
 
 tasks = Table(
     "tasks",
@@ -127,6 +136,7 @@ sessions = Table(
     added_text("mark"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
+    Index(None, "resume"),
 )
 
 turns = Table(

@@ -1,0 +1,43 @@
+"""Whole days that a person names: the first and the last, both included, in a time zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from fleet.errors import Misused
+from fleet.range_figures import Period
+from fleet.schedule.times import instant
+from fleet.zones import known_zone
+
+HINT = "Write --from 2026-11-01 --to 2026-11-30, and --tz Europe/Berlin for other days than UTC's."
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The days ``first`` to ``last`` as ISO dates."""
+
+    first: str
+    last: str
+    zone: ZoneInfo
+    period: Period
+
+    def to_json(self) -> dict[str, str]:
+        """For scripts."""
+        return {"from": self.first, "to": self.last, "tz": self.zone.key}
+
+
+def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
+    """Reads the days. Raises ``Misused`` for what is no date or no zone, and for days in the wrong order."""
+    try:
+        ends = [date.fromisoformat(text.strip()) for text in (first, last)]
+        known = ZoneInfo(known_zone(zone))
+        begin, end = (datetime.combine(day, time()) for day in (ends[0], ends[1] + timedelta(days=1)))
+        period = Period(instant(begin, known), instant(end, known))
+    except (ValueError, OverflowError) as error:
+        cause = str(error) or "a date or the zone is wrong"
+        raise Misused(attempted="read the days", cause=cause, hint=hint) from error
+    if ends[0] > ends[1]:
+        raise Misused(attempted="read the days", cause=f"{last} is before {first}")
+    return Days(ends[0].isoformat(), ends[1].isoformat(), known, period)

@@ -1,0 +1,54 @@
+"""The commands about figures and their proof that need no controller: import and export. Quick to import."""
+
+from __future__ import annotations
+
+import argparse
+
+from bot.local.options import home_path
+
+
+def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the commands."""
+    verbs = commands.add_parser("import", help="an agent's own session files, as figures").add_subparsers(
+        metavar="AGENT", required=True, dest="agent"
+    )
+    for agent, folder in (("claude", "~/.claude/projects"), ("codex", "~/.codex/sessions")):
+        add = verbs.add_parser(agent, help=f"the session files in {folder}")
+        add.add_argument("directory", metavar="DIR", help=f"usually {folder}; read again, it adds what is new")
+        add.add_argument("--machine", default="", metavar="NAME", help="where they ran (default: this machine)")
+        add.add_argument("--json", action="store_true")
+        add.set_defaults(run=_import)
+
+    add = commands.add_parser("verify", help="check a receipt against a pinned key")
+    add.add_argument("receipt", metavar="RECEIPT.json")
+    add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
+    add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, in ssh-keygen's format")
+    add.add_argument("--repo", metavar="DIR", help="also check the landed commit in this repository")
+    add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_verify)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from bot.local.importing import run
+
+    return run(options, home_path(options))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    import asyncio
+    from pathlib import Path
+
+    from bot.local.verify import verify
+
+    return asyncio.run(
+        verify(
+            Path(options.receipt),
+            home=home_path(options),
+            allowed_signers=Path(options.allowed_signers) if options.allowed_signers else None,
+            key=options.key,
+            repo=Path(options.repo) if options.repo else None,
+            ledger=options.ledger,
+            as_json=options.json,
+        )
+    )

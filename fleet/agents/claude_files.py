@@ -1,0 +1,111 @@
+"""Claude Code's session files: ``projects/*/SESSION.jsonl``, and ``agent-*.jsonl`` of its subagents.
+
+A call failed when its result has ``is_error``, and was denied when the result has the agent's own words for a
+refused permission. A hook that denies in words of its own looks like a failure. A subagent's calls belong to the
+session that started it.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any, Final
+
+from fleet.agent_events import ToolOutcome
+from fleet.agents.lines import count, decode, mapping, string
+from fleet.agents.session_files import Calls, Ending
+from fleet.events import UsageReported
+from fleet.imports import Fact, ImportedAgent, key_of, micros, plain
+
+_DENIED: Final = re.compile(
+    r"\s*(?:<tool_use_error>)?\s*(?:Error: )?(?:"
+    r"The user doesn't want to (?:proceed with this tool use|take this action right now)"
+    r"|User rejected tool use"
+    r"|Claude requested permissions to "
+    r"|Permission to (?:use|read|edit|write|run) .{1,2000}has been denied"
+    r"|Permission for this action (?:has been|was) denied"
+    r"|Permission denied by "
+    r"|File is in a directory that is denied by your permission settings"
+    r"|Agent type '.{1,200}' has been denied by permission rule)",
+    re.DOTALL,
+)
+_EXIT_CODE: Final = re.compile(r"(?:Error: )?Exit code (\d{1,3})\b")
+_MESSAGES: Final = 32
+"""So many answers of the model may be read in turns; a longer one is counted when its next line comes."""
+
+
+class ClaudeFile:
+    """One file. ``name`` is the session's id for lines that give none."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls = Calls(ImportedAgent.CLAUDE)
+        self._usage: dict[str, Fact] = {}
+
+    def feed(self, line: bytes) -> list[Fact]:
+        """What a line reports. The lines of one answer repeat its usage; it is counted once."""
+        message = decode(line)
+        if message.get("type") not in ("user", "assistant"):
+            return []
+        given = mapping(message["message"])
+        session = plain(string(message.get("sessionId") or self._name))
+        time_us = micros(message["timestamp"])
+        uuid = message.get("uuid") if isinstance(message.get("uuid"), str) else ""
+        facts = self._calls.session(session, time_us)
+        content = given.get("content")
+        for block in content if isinstance(content, list) else ():
+            match mapping(block).get("type"):
+                case "tool_use":
+                    call, tool = string(block["id"]), string(block["name"])
+                    facts += self._calls.start(session, call, tool, time_us, f"{uuid}")
+                case "tool_result":
+                    call = string(block["tool_use_id"])
+                    facts += self._calls.end(session, call, _ending(block), time_us, f"{uuid}")
+        if message["type"] == "assistant":
+            facts += self._used(session, time_us, message, given)
+        return facts
+
+    def close(self) -> list[Fact]:
+        """Calls without an end, and the usage of the last answers."""
+        used = list(self._usage.values())
+        self._usage.clear()
+        return [*self._calls.close(), *used]
+
+    def _used(self, session: str, time_us: int, message: dict[str, Any], given: dict[str, Any]) -> list[Fact]:
+        usage = given.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        read = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+        cost = _micro_dollars(message.get("costUSD"))
+        used = UsageReported(sum(count(usage.get(name)) for name in read), count(usage.get("output_tokens")), cost)
+        if not (used.input_tokens or used.output_tokens or used.cost_udollar):
+            return []
+        answer = str(given.get("id") or message.get("uuid") or time_us)
+        before = self._usage.pop(answer, None)
+        key, at = key_of("claude", "usage", session, message.get("agentId"), answer, time_us), time_us
+        if before is not None and isinstance(before.event, UsageReported):
+            key, at = before.key, before.time_us
+            used = UsageReported(used.input_tokens, used.output_tokens, cost + before.event.cost_udollar)
+        self._usage[answer] = Fact(key, at, session, used)
+        return [self._usage.pop(next(iter(self._usage)))] if len(self._usage) > _MESSAGES else []
+
+
+def _ending(block: dict[str, Any]) -> Ending:
+    if block.get("is_error") is not True:
+        return Ending(ToolOutcome.OK)
+    words = _text(block.get("content"))
+    if _DENIED.match(words):
+        return Ending(ToolOutcome.DENIED)
+    code = _EXIT_CODE.match(words)
+    return Ending(ToolOutcome.FAILED, int(code[1]) if code else None)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _micro_dollars(dollars: Any) -> int:
+    return count(int(Decimal(str(dollars)) * 1_000_000)) if type(dollars) in (int, float) else 0

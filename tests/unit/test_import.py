@@ -1,0 +1,187 @@
+"""``airboss import`` and the figures of the days that it fills, by the commands that people give."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli import main
+from bot.local import importing
+from fleet.events import Source
+from fleet.store import ledger, recount
+from fleet.store.core import Store
+from tests import session_files
+from tests.schema import load, problems
+from tests.session_files import MONTH, ClaudeSession, codex_line, reference_month
+
+AT = datetime(2026, 11, 3, 23, 59, 59, tzinfo=UTC)
+
+
+class Home:
+    """A home without a controller, and commands on it."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path, self._capsys = path, capsys
+
+    def run(self, *words: str, status: int = 0) -> Any:
+        assert main(["--home", str(self.path), *words, "--json"]) == status
+        return json.loads(self._capsys.readouterr().out)
+
+    def load(self, directory: Path, agent: str = "claude", status: int = 0) -> Any:
+        return self.run("import", agent, str(directory), "--machine", "laptop", status=status)
+
+    def days(self, first: str, last: str, *more: str) -> Any:
+        return self.run("digest", "--from", first, "--to", last, *more)
+
+    def store(self) -> Store:
+        return Store.open(f"sqlite:///{self.path / 'airboss.db'}", create=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Home:
+    return Home(tmp_path / "home", capsys)
+
+
+def kept(home: Home) -> list[bytes]:
+    with home.store() as store, store.transaction() as tx:
+        return [recorded.canonical for recorded in ledger.read(tx, limit=100_000)]
+
+
+def test_the_reference_month_is_imported_once_and_counted_exactly(home: Home, tmp_path: Path) -> None:
+    reference_month(tmp_path / "projects")
+    first = home.load(tmp_path / "projects")
+    assert not problems(first, load("import.json"))
+    assert (first["sessions"], first["known"], first["malformed"]) == (session_files.SESSIONS, 0, 0)
+    assert first["added"] > 2 * session_files.CALLS + session_files.SESSIONS
+    figures = home.days(*MONTH)
+    assert figures["tool_calls"] == session_files.CALLS
+    assert figures["active_days"] == session_files.DAYS
+    assert figures["sessions"] == session_files.SESSIONS
+    assert figures["peak"] == {"date": "2026-11-03", "calls": session_files.PEAK}
+    assert figures["failed"] == session_files.FAILED
+    assert figures["subagents"] == session_files.SUBAGENTS
+    assert figures["error_rate"] == session_files.FAILED / session_files.CALLS
+    assert (figures["denied"], figures["unfinished"]) == (0, 0)
+    assert figures["by_machine"] == {"laptop": session_files.CALLS}
+    with home.store() as store, store.transaction() as tx:
+        assert recount.kept(tx) == recount.computed(tx)
+
+
+def test_twice_is_once_and_a_grown_file_adds_only_what_is_new(home: Home, tmp_path: Path) -> None:
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    session.call(2, end=False)
+    path = session.write(tmp_path)
+    home.load(tmp_path)
+    before = kept(home)
+    assert home.load(tmp_path)["added"] == 0
+    assert kept(home) == before
+    assert home.days("2026-11-03", "2026-11-03")["unfinished"] == 1
+    session.lines.append({**session.lines[1], "uuid": "x", "timestamp": "2026-11-04T00:01:00.000Z"})
+    result = {"type": "tool_result", "tool_use_id": "toolu_2", "content": "ok", "is_error": False}
+    session.lines[-1]["message"] = {"role": "user", "content": [result]}
+    session.call(3)
+    path.write_text(session.text())
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "-home-ada-shop").rename(moved)  # it is the same session wherever its file is
+    assert home.load(moved)["added"] == 4
+    assert kept(home)[: len(before)] == before
+    assert home.days("2026-11-03", "2026-11-04")["unfinished"] == 0
+    assert home.days("2026-11-03", "2026-11-04")["tool_calls"] == 3
+
+
+def test_events_are_marked_and_lie_on_their_own_days(home: Home, tmp_path: Path) -> None:
+    session = ClaudeSession("s1", AT)  # its first call ends before midnight, its second after
+    session.call(1)
+    session.at += timedelta(seconds=2)
+    session.call(2, failed="Exit code 1")
+    session.write(tmp_path)
+    home.load(tmp_path)
+    first, second = (home.days(day, day) for day in ("2026-11-03", "2026-11-04"))
+    assert (first["tool_calls"], first["failed"], first["sessions"]) == (1, 0, 1)
+    assert (second["tool_calls"], second["failed"], second["sessions"]) == (1, 1, 1)
+    assert home.days("2026-11-04", "2026-11-04", "--tz", "Europe/Berlin")["tool_calls"] == 2
+    with home.store() as store, store.transaction() as tx:
+        found = ledger.read(tx)
+    assert {recorded.source for recorded in found[:-1]} == {Source.IMPORT}
+    assert found[-1].event.KIND == "import.done"
+
+
+def test_a_call_over_midnight_is_counted_once(home: Home, tmp_path: Path) -> None:
+    session = ClaudeSession("s1", AT + timedelta(milliseconds=600))
+    session.call(1)
+    session.write(tmp_path)
+    home.load(tmp_path)
+    first, second = (home.days(day, day) for day in ("2026-11-03", "2026-11-04"))
+    assert (first["tool_calls"], first["unfinished"]) == (0, 0)
+    assert second["tool_calls"] == 1
+
+
+def test_bad_lines_are_counted_and_never_fatal(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    path = session.write(tmp_path)
+    huge = json.dumps({"type": "user", "text": "x" * (importing.LINE_LIMIT + 10)})
+    half = session.text().splitlines()[0][:-20]
+    path.write_bytes(b"\xff\xfe{\n\n" + huge.encode() + b"\nnot json\n" + session.text().encode() + half.encode())
+    said = home.load(tmp_path)
+    assert (said["malformed"], said["half"], said["huge"]) == (2, 1, 1)
+    assert said["added"] == 4
+
+
+def test_a_file_that_cannot_be_read_is_said_and_the_others_are_imported(home: Home, tmp_path: Path) -> None:
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    session.write(tmp_path)
+    os.mkfifo(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
+    said = home.load(tmp_path, status=3)
+    assert (said["unreadable"], said["added"]) == (2, 4)
+
+
+def test_a_directory_that_is_none_is_refused(home: Home, tmp_path: Path) -> None:
+    assert main(["--home", str(home.path), "import", "claude", str(tmp_path / "gone")]) == 2
+    assert not home.path.exists()
+
+
+def test_the_same_ids_in_two_sessions_are_two_calls_and_a_copied_history_is_one(home: Home, tmp_path: Path) -> None:
+    for name in ("s1", "s2"):  # a vendor's ids are unique; others need not be
+        session = ClaudeSession(name, AT)
+        session.call(1)
+        session.call("01AbCdEfGhIjKlMnOpQrStUv")
+        session.write(tmp_path)
+    home.load(tmp_path)
+    assert home.days(*MONTH)["tool_calls"] == 3
+
+
+def test_codex_files_are_imported_too(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "sessions/2026/11/03"
+    folder.mkdir(parents=True)
+    lines = [
+        codex_line("session_meta", AT, id="c1"),
+        codex_line("response_item", AT, type="function_call", name="spawn_agent", call_id="c1"),
+        codex_line("response_item", AT, type="function_call_output", call_id="c1", output="ok"),
+    ]
+    (folder / "rollout-2026-11-03T23-59-59-c1.jsonl").write_text("".join(lines))
+    (tmp_path / "history.jsonl").write_text("not a session\n")
+    said = home.load(tmp_path, "codex")
+    assert (said["files"], said["malformed"], said["added"]) == (1, 0, 3)
+    figures = home.days(*MONTH)
+    assert (figures["tool_calls"], figures["sessions"], figures["subagents"]) == (1, 1, 1)
+
+
+def test_ranges_by_number_and_spans_know_what_is_imported(home: Home, tmp_path: Path) -> None:
+    """An import is no work of today: the last day's figures leave it out, all figures have it."""
+    session = ClaudeSession("s1", datetime.now(UTC) - timedelta(days=40))
+    session.call(1)
+    session.write(tmp_path)
+    home.load(tmp_path)
+    (home.path / "fleet.toml").write_text('isolation = "unsafe-same-user"\n')
+    assert home.run("digest", "24h")["tool_calls"]["ok"] == 0
+    assert home.run("digest", "60d")["tool_calls"]["ok"] == 1
+    assert home.run("digest", "all")["tool_calls"]["ok"] == 1
