@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from fleet.errors import Malformed
 from fleet.model import ChatRef, PersonId
@@ -29,6 +29,15 @@ class Attachment:
             object.__setattr__(self, name, storable(getattr(self, name)))
 
 
+class Cut(StrEnum):
+    """Where a client may have split a text that was too long for one message: nowhere, where white space was (which
+    it removed), or inside a word."""
+
+    NOT = ""
+    AT_SPACE = "space"
+    IN_WORD = "word"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One update from a chat.
@@ -39,7 +48,12 @@ class Message:
     (a direct message or a mention), so the slash is optional; ``private``: nobody else is in the chat, so every
     plain message there is for us. ``album`` is the platform's id of several files that were sent together, where
     each arrives as its own message. ``unreadable``: it contains something that we cannot use, such as a voice
-    message or a video; its text alone is not what the sender meant.
+    message or a video; its text alone is not what the sender meant. ``ignored`` names what that is.
+
+    ``beside`` is what stands beside the typed text and is never a command, such as a quote or a forwarded text.
+    ``own`` is the platform's id of this message; ``edited``: it replaces that earlier message. The next three are
+    set by platforms that send one act as several messages (``bot/hearing/acts.py``): when it was sent, where the
+    client may have split its text, whether it is a forward.
     """
 
     adapter: str
@@ -54,9 +68,16 @@ class Message:
     album: str = ""
     private: bool = True
     unreadable: bool = False
+    ignored: tuple[str, ...] = ()
+    beside: str = ""
+    own: str = ""
+    edited: bool = False
+    sent_s: int = 0
+    cut: Cut = Cut.NOT
+    forwarded: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("text", "pressed", "reply_to", "album"):
+        for name in ("text", "pressed", "reply_to", "album", "beside"):
             object.__setattr__(self, name, storable(getattr(self, name)))
 
     def to_bytes(self) -> bytes:
@@ -82,15 +103,16 @@ class Message:
                 album=raw.get("album", ""),
                 private=raw.get("private", True),
                 unreadable=raw.get("unreadable", False),
+                ignored=tuple(raw.get("ignored", ())),
+                beside=raw.get("beside", ""),
+                own=raw.get("own", ""),
+                edited=raw.get("edited", False),
+                sent_s=raw.get("sent_s", 0),
+                cut=Cut(raw.get("cut", Cut.NOT)),
+                forwarded=raw.get("forwarded", False),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error
-
-
-def as_one(album: Sequence[Message]) -> Message:
-    """The messages of an album as the one message that its sender wrote: the text of any of them, all files."""
-    with_text = next((message for message in album if message.text), album[0])
-    return replace(with_text, files=tuple(file for message in album for file in message.files))
 
 
 def storable(text: str) -> str:

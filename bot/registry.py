@@ -164,6 +164,7 @@ class Command:
 
     ``urgent``: it runs however many messages its sender sent before, since somebody who is slowed down must still
     be able to stop an agent. ``checks_right``: the handler checks the right, since it depends on what is decided.
+    ``takes_words``: its arguments end with words for an agent, so it also gets what stands beside the typed text.
     """
 
     verb: str
@@ -176,6 +177,7 @@ class Command:
     aliases: tuple[str, ...] = ()
     urgent: bool = False
     checks_right: bool = False
+    takes_words: bool = False
 
     @property
     def line(self) -> str:

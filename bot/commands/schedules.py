@@ -213,6 +213,7 @@ COMMANDS = (
         schedule,
         Group.WORK,
         aliases=("cron",),
+        takes_words=True,
     ),
     Command(
         "schedules",

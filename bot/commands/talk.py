@@ -207,6 +207,7 @@ SAY = Command(
     say,
     Group.WORK,
     aliases=("tell",),
+    takes_words=True,
 )
 MUTE = Command("mute", "chat", "silence this chat", "[30m|2h|1d|off]", Right.SEE, mute, Group.SET_UP)
 NOTIFY = Command(

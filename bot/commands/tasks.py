@@ -228,9 +228,18 @@ async def retry(context: Context, call: Call) -> Effect:
 
 
 _WHERE = "[repo=R] [on=MACHINE] [agent=A] [after=TASK]"
-RUN = Command("run", "change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK)
+RUN = Command(
+    "run", "change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK, takes_words=True
+)
 ASK = Command(
-    "ask", "question", "ask an agent a question; nothing lands", f"{_WHERE} WORDS…", Right.RUN, ask, Group.WORK
+    "ask",
+    "question",
+    "ask an agent a question; nothing lands",
+    f"{_WHERE} WORDS…",
+    Right.RUN,
+    ask,
+    Group.WORK,
+    takes_words=True,
 )
 COMMANDS = (
     RUN,

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from bot.cards import Card, line
 from bot.explain import explain
-from bot.hearing import drafts, settling
+from bot.hearing import drafts, edits, settling
+from bot.hearing.acts import as_one
+from bot.hearing.lanes import Lane, Waiting
 from bot.hearing.meaning import Background, Doubt, DraftWords, background, doubting, hear, unknown, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
-from bot.message import Message, as_one
+from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
 from bot.parse import Ignore, Spoken, parse
 from bot.registry import Call, Context, Effect, FleetControl, RefusedForNow, Result, demand_right
@@ -39,7 +40,7 @@ from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import inbox
 from fleet.store.core import Tx
-from fleet.supervise import Component, Supervisor
+from fleet.supervise import Supervisor
 from gates.people import Person, Right, who
 
 __all__ = ["ChatCore", "FleetControl"]
@@ -53,36 +54,8 @@ RateLimit = Callable[[PersonId], bool]
 """Whether this person may get an answer now; called once for each message."""
 
 
-_ALBUM_SECONDS = 0.7
-"""An album is complete when nothing more arrived for so long; a platform sends its messages together."""
-
-_ALBUM_MESSAGES = 10
-"""No album has more, so a busy chat delays it by at most so many messages."""
-
-
 class _TooOften(Exception):
     """Somebody keeps sending although they were told to wait."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A committed message; ``None`` for a message that cannot be read, or a background not looked up yet."""
-
-    row: inbox.Received
-    message: Message | None
-    background: Background | None
-
-
-@dataclass(slots=True)
-class _Lane:
-    """The waiting messages of one chat, in order of arrival. ``started``: the first of them was started before, and
-    it is unknown whether its commit succeeded."""
-
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    worker: Component | None = None
-    coming: int = 0
-    started: bool = False
-    came: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ChatCore:
@@ -105,7 +78,7 @@ class ChatCore:
         self._rate = rate or Unlimited()
         self._strangers = strangers or Unlimited()
         self._refusals = PerPerson(limit=1)
-        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
         self._results: dict[int, asyncio.Future[Result]] = {}
         self._closing = False
         self._fetch: dict[str, Fetch] = {}
@@ -122,7 +95,7 @@ class ChatCore:
     async def start(self) -> None:
         """Handles what was received before this process started."""
         for row in await self._context.store.read(inbox.pending):
-            self._enqueue(row)
+            self._enqueue(row, recovered=True)
 
     async def close(self) -> None:
         """Stops handling. A message whose effect is not committed is handled after the next start."""
@@ -181,8 +154,13 @@ class ChatCore:
         lane.coming += 1
         try:
             number, found = await self._context.store.write(work)
+        except Exception:
+            lane.missed.add(update)
+            raise
         finally:
             lane.coming -= 1
+            lane.came.set()
+        lane.missed.discard(update)
         if number is None:
             return None
         row = inbox.Received(number, adapter, update, payload)
@@ -191,11 +169,16 @@ class ChatCore:
         self._enqueue(row, message, found)
         return row
 
-    def _lane(self, adapter: str, chat: str) -> _Lane:
-        return self._lanes.setdefault((adapter, chat), _Lane())
+    def _lane(self, adapter: str, chat: str) -> Lane:
+        return self._lanes.setdefault((adapter, chat), Lane())
 
     def _enqueue(
-        self, row: inbox.Received, message: Message | None = None, found: Background | None = None
+        self,
+        row: inbox.Received,
+        message: Message | None = None,
+        found: Background | None = None,
+        *,
+        recovered: bool = False,
     ) -> None:
         if self._closing:
             return
@@ -204,58 +187,50 @@ class ChatCore:
                 message = Message.from_bytes(row.payload)
         chat = message.chat.chat if message else ""
         lane = self._lane(row.adapter, chat)
-        lane.waiting.append(_Waiting(row, message, found))
+        lane.waiting.append(Waiting(row, message, found, recovered))
         lane.came.set()
         if lane.worker is None or lane.worker.done:
             name = f"chat {row.adapter} {chat}".strip()
             lane.worker = self._supervisor.run(name, partial(self._work, lane), ends=True)
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
         """Until nothing waits. When the store is unavailable, the supervisor starts it again with the same
         message."""
         while lane.waiting:
-            together = await self._together(lane)
-            again, lane.started = lane.started, True
-            result = await self._handle(together, again=again)
-            lane.started = False
+            result = await self._settled(lane.acting) if lane.acting else None
+            if result is None:
+                lane.acting = await lane.next_act(self._context.registry)
+                result = await self._handle(lane.acting)
+            together, lane.acting = lane.acting, []
             for handled in together:
                 lane.waiting.remove(handled)
                 future = self._results.get(handled.row.id)
                 if future is not None and not future.done():
                     future.set_result(result)
 
-    async def _together(self, lane: _Lane) -> list[_Waiting]:
-        """The next message, or all messages of an album."""
-        first = lane.waiting[0].message
-        if first is None or not first.album:
-            return [lane.waiting[0]]
-        with contextlib.suppress(TimeoutError):
-            for _ in range(_ALBUM_MESSAGES):
-                lane.came.clear()
-                async with asyncio.timeout(_ALBUM_SECONDS):
-                    await lane.came.wait()
-        return [waiting for waiting in lane.waiting if _same_album(waiting.message, first)]
+    async def _settled(self, together: list[Waiting]) -> Result | None:
+        """What the act came to, if it was done and only its result was lost."""
+        first = together[0].row
+        known = await self._context.store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
+        return Result.again(known.outcome) if known is not None and not known.pending else None
 
     # --- one message ------------------------------------------------------------------------------------
 
-    async def _handle(self, together: list[_Waiting], *, again: bool) -> Result:
+    async def _handle(self, together: list[Waiting]) -> Result:
         """The result is always written into the inbox rows. Raises only when nothing can be written now."""
         rows, store = [waiting.row for waiting in together], self._context.store
-        if again:
-            first = rows[0]
-            known = await store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
-            if known is not None and not known.pending:
-                return Result.again(known.outcome)  # it was done: only its result was lost
         messages = [waiting.message for waiting in together if waiting.message is not None]
         if not messages:
             return await store.write(lambda tx: settling.unreadable(tx, rows))
         message = as_one(messages)
+        found = together[0].background if len(together) == 1 else None
         try:
-            call, effect = await self._prepare(message, together[0].background)
+            call, effect = await self._prepare(message, found)
             if isinstance(effect, str):
                 return await store.write(partial(settling.ignored, rows=rows, why=effect))
             result = call.result if call is not None else Result()
-            return await store.write(lambda tx: settling.carried_out(tx, self.outbox, rows, effect, result))
+            handled = settling.Handled(rows, messages if call is not None else ())
+            return await store.write(lambda tx: settling.carried_out(tx, self.outbox, handled, effect, result))
         except _TooOften:
             return await store.write(lambda tx: settling.too_often(tx, rows))
         except (StoreUnavailable, LeaseLost, LeadershipLost):
@@ -288,6 +263,8 @@ class ChatCore:
         said = None if message.pressed or message.unreadable else hear(message, found, registry)
         if isinstance(said, Ignore):
             return None, said.why
+        if message.edited and (ignored := edits.ignored(message, found.before, registry)):
+            return None, ignored
         if person is None:
             return None, self._to_stranger(message) if message.direct else "a message from a stranger to others"
         if message.pressed:
@@ -298,6 +275,8 @@ class ChatCore:
             raise Refused(
                 attempted="handle this message", cause="you sent too many in a short time", hint="Wait a minute."
             )
+        if message.edited:
+            return await self._edited(message, person, said, found)
         match said:
             case Doubt():
                 card = doubting(said, partial(registry.write, message.adapter))
@@ -353,6 +332,16 @@ class ChatCore:
 
         return call, instead
 
+    async def _edited(
+        self, message: Message, person: Person, said: object, found: Background
+    ) -> tuple[Call | None, Effect]:
+        """An edited message: its task, if it has not started, is replaced by the task that it asks for now."""
+        before = edits.demand_known(found.before)
+        if isinstance(said, Spoken) and found.unstarted and said.verb in edits.REPLACE:
+            call, effect = await self._spoken(message, person, said, found)
+            return call, edits.replacing(call, effect, before, self._context.control)
+        return None, edits.told(message, before, self._context.registry)
+
     def _to_stranger(self, message: Message) -> Effect | str:
         """A stranger gets a card with their id, at a limited rate."""
         if not self._strangers(message.sender):
@@ -374,15 +363,11 @@ class ChatCore:
         if not command.checks_right:
             demand_right(person, command.right, registry.write(message.adapter, command.verb))
         await self._context.control.demand(command.right, f"do /{command.verb}")
-        if any(file.source for file in message.files):
+        if command.takes_words and any(file.source for file in message.files):
             fault(Point.CHAT_CALL)
             message = await self._fetch[message.adapter](message)
         call = Call(message, person, command.verb, said.args, task=task, digest=digest, put=put)
         return call, await command.handler(self._context, call)
-
-
-def _same_album(message: Message | None, first: Message) -> bool:
-    return message is not None and (message.album, message.sender) == (first.album, first.sender)
 
 
 def _posted(posts: Posts, message: Message, card: Card) -> None:

@@ -6,11 +6,11 @@ In a group most messages are for others: there we handle commands, mentions of u
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.cards import Action, Card, Tone, line, one_line
-from bot.hearing import drafts
+from bot.hearing import drafts, edits, sent
 from bot.message import Message
 from bot.parse import Ignore, Reply, Spoken, lone_word, parse, slip_of
 from bot.registry import Registry
@@ -27,11 +27,18 @@ _SLIP_WORDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What the store knows about a message: its task and whether that has ended, and its sender's draft."""
+    """What the store knows about a message: its task and whether that has ended, and its sender's draft.
+
+    ``rest_of``: the task that an earlier part of the same act came to. ``before``: what a message came to that this
+    one edits, and whether its task has not started.
+    """
 
     task: str = ""
     over: bool = False
     draft: drafts.Draft | None = None
+    rest_of: str = ""
+    before: sent.Sent | None = None
+    unstarted: bool = False
 
     def draft_for(self, message: Message) -> drafts.Draft | None:
         """The draft, unless the message is a reply to a task's card: then it is about that task."""
@@ -62,28 +69,56 @@ Heard = Spoken | Reply | Ignore | Doubt | DraftWords
 def background(tx: Tx, message: Message, *, known: bool) -> Background:
     """Looks up what :func:`hear` needs; a draft only for people we know."""
     task = threads.task_of_message(tx, message.chat, message.reply_to)
+    before = sent.before_edit(tx, message) if message.edited else None
     return Background(
         task,
         over=bool(task) and not message.direct and tasks.task(tx, task).state in ENDS,
-        draft=drafts.kept(tx, message.chat, message.sender) if known else None,
+        draft=drafts.kept(tx, message.chat, message.sender) if known and not message.edited else None,
+        rest_of=sent.rest_of(tx, message) if known else "",
+        before=before,
+        unstarted=before is not None and edits.unstarted(tx, before.task),
     )
 
 
 def hear(message: Message, found: Background, registry: Registry) -> Heard:
-    """What a typed message means. ``Reply``: text to us that is for no task and no draft."""
-    text = message.text or (FILES_ALONE if message.files else "")
+    """What a typed message means. ``Reply``: text to us that is for no task and no draft.
+
+    What stands beside the text is never a command: it follows the words that a command takes.
+    """
+    heard = _typed(message, found, registry)
+    beside = message.beside
+    match heard:
+        case Spoken(verb, args) if beside and (command := registry.get(verb)) and command.takes_words:
+            return replace(heard, args=_joined(args, beside))
+        case Reply(text) if beside:
+            return Reply(_joined(text, beside))
+        case DraftWords(_, text) if beside:
+            return replace(heard, text=_joined(text, beside))
+    return heard
+
+
+def _joined(text: str, beside: str) -> str:
+    return f"{text}\n\n{beside}".strip()
+
+
+def _typed(message: Message, found: Background, registry: Registry) -> Heard:
+    text = message.text or (FILES_ALONE if message.files and not message.beside else "")
     draft = found.draft_for(message)
-    said = parse(
-        text,
-        registry.names,
-        direct=message.direct or bool(found.task),
-        threaded=bool(found.task or draft),
-    )
+    said: Spoken | Reply | Ignore = Reply("")
+    if text or not message.beside:
+        said = parse(
+            text,
+            registry.names,
+            direct=message.direct or bool(found.task),
+            threaded=bool(found.task or draft),
+        )
     if isinstance(said, Ignore):
         return said
     if isinstance(said, Spoken) and not said.plain:
         ours = message.direct or found.task or registry.get(said.verb) is not None
         return said if ours else Ignore("not for us")
+    if found.rest_of:
+        return Spoken("say", f"{found.rest_of} {text}")
     if draft is not None:
         return _for_draft(text.strip(), said, draft, registry)
     if isinstance(said, Spoken):
@@ -109,7 +144,7 @@ def unmeant(message: Message, registry: Registry) -> Misused:
     """The reply to a message that is for no task and no draft; one or two words may be a mistyped verb."""
     if message.unreadable:
         return Misused(
-            attempted="read this",
+            attempted=f"read {' and '.join(message.ignored) or 'this'}",
             cause="only text, pictures and files can be read here",
             hint="Write it as text, or send it as a file.",
         )

@@ -6,11 +6,14 @@ The result is kept with its row, so a client that sends the same message again g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from bot.cards import Card
+from bot.cards import Card, line
+from bot.hearing import sent
+from bot.hearing.acts import as_one
+from bot.message import Message
 from bot.outbox.posting import Outbox
 from bot.registry import Effect, Result
 from fleet.errors import Misused, Refused
@@ -19,20 +22,34 @@ from fleet.store.chat import inbox
 from fleet.store.core import Tx
 
 UNREADABLE: Final = "it cannot be read"
+ONLY_READABLE: Final = "Only text, pictures and files can be read here."
 
 Rows = Sequence[inbox.Received]
 
 
-def carried_out(tx: Tx, outbox: Outbox, rows: Rows, effect: Effect, result: Result) -> Result:
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """The rows of one act, and its messages if they were a command."""
+
+    rows: Rows
+    parts: Sequence[Message]
+
+
+def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result: Result) -> Result:
     """Applies the effect; returns ``result`` with what the effect set and posted."""
+    rows, parts = handled.rows, handled.parts
     posts = outbox.open(tx)
     effect(posts)
+    if parts and (left_out := as_one(parts).ignored):
+        posts.post(parts[0].chat, Card(line("Left out: ", ", ".join(left_out)), (line(ONLY_READABLE),)))
     final = replace(
         result,
         task=posts.task or result.task,
         status=posts.status or result.status,
         posted=posts.numbers,
     )
+    if parts and final.task:
+        sent.remember(tx, parts, final.task)
     for row in rows:
         inbox.done(tx, row.id, final.to_json())
     _answered(tx, outbox, rows, posts.numbers)

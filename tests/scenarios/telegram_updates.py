@@ -144,7 +144,7 @@ def _user(number: int, bot: bool = False) -> st.SearchStrategy[Json]:
 
 crowds = {"all": (*KNOWN, OTTO, ADA, OTTO, ADA, *STRANGERS), "viewers": (VERA, *STRANGERS), "strangers": STRANGERS}
 
-#: Kinds that nobody asked for, and one that nobody has heard of; ``{who}`` and ``{chat}`` are filled in.
+#: Edits, kinds that nobody asked for, and one that nobody has heard of; ``{who}`` and ``{chat}`` are filled in.
 OTHERS = (
     "edited_message", "channel_post", "edited_channel_post", "business_message", "inline_query", "my_chat_member",
     "message_reaction", "poll_answer", "chat_join_request", "of_tomorrow", "",
@@ -216,7 +216,7 @@ class Forge:
 
     def voice(self, plan: Plan) -> int:
         """Whose word it must be taken for; 0: nobody's."""
-        mute = plan.sender["is_bot"] or plan.how not in ("says", "presses")
+        mute = plan.sender["is_bot"] or plan.how not in ("says", "presses", "edited_message")
         if plan.how == "presses":
             return 0 if mute or plan.under == "inline" or plan.token == "none" else int(plan.sender["id"])
         return 0 if mute or plan.hidden or plan.where == "channel" else int(plan.sender["id"])

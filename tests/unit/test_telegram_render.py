@@ -15,7 +15,8 @@ from fleet.untrusted import Untrusted
 from tests.far_end.bot_api_text import read, utf16
 
 WORDS = (
-    "<b> </b> &lt; & < > @durov #tag /stop $TON https://a.example/x a.example x@a.example tg://user?id=1 🚀 ` a ."
+    "<b> </b> &lt; & < > @durov #tag /stop $TON https://a.example/x a.example x@a.example tg://user?id=1 🚀 ` a . "
+    "evil~.com/login get.💩.la/x é.example ~.la ton://x 4111111111111111 12:30 .com"
 )
 NASTY = st.lists(
     st.sampled_from([*WORDS.split(" "), " ", "\n", '"', "+49 171 1234567", "\x1b[31m", "\u202e"]), max_size=60
@@ -65,6 +66,19 @@ def test_strangers_words_are_dead_and_read_the_same(words: str) -> None:
     shown = read(page.html, "HTML")
     assert shown.live() == []
     assert hostile.one_line(400).rstrip() in shown.text.replace("\u200b", "")
+
+
+@pytest.mark.parametrize("text", ["evil~.com/login", "get.💩.la/x", "a.é.example", "-.com"])
+def test_a_domain_by_tdlibs_rules_is_dead(text: str) -> None:
+    assert read(text, None).live(), "as a link, it would be live"
+    assert read(render(Card(line("t1 ", Untrusted(text)))).html, "HTML").live() == []
+
+
+@pytest.mark.parametrize(
+    "pieces", [("see shop.", Untrusted("example")), (Untrusted("evil."), "example"), ("/", Untrusted("stop"))]
+)
+def test_no_link_forms_where_our_text_and_a_strangers_meet(pieces: tuple[Text, ...]) -> None:
+    assert read(render(Card(line("t1 ", *pieces))).html, "HTML").live() == []
 
 
 def test_what_we_write_ourselves_stays_alive() -> None:

@@ -9,7 +9,7 @@ import html
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ _REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 _SUBTYPES = ("", "file_share", "thread_broadcast")
 _TEXT_LIMIT = 100_000
 _FILES = 10
+_EDITED: Final = "message_changed"
+_NAME_LIMIT: Final = 100
+_LINK_LIMIT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,14 @@ def _event(
     """A message. Slack reports a mention twice, as a message and as ``app_mention``: the key is channel and
     time."""
     user, channel, ts = _string(event, "user"), _string(event, "channel"), _string(event, "ts")
+    if _string(event, "subtype") == _EDITED:
+        return _edit(body, event, me, verbs)
     if _string(event, "type") not in ("message", "app_mention") or not (user and channel and ts):
         return None
     if _string(event, "subtype") not in _SUBTYPES or _string(event, "bot_id") or user == me.user:
         return None
-    raw = _string(event, "text")[:_TEXT_LIMIT]
+    shared = _shared(event)
+    raw, files = _string(event, "text")[:_TEXT_LIMIT], _files(event, *shared)
     mentioned = f"<@{me.user}>" in raw or f"<@{me.user}|" in raw
     private = _string(event, "channel_type") == "im" or _private(channel)
     direct = mentioned or private
@@ -72,10 +78,54 @@ def _event(
         sender=PersonId(NAME, _team(body, event), user),
         chat=ChatRef(NAME, channel, thread),
         text=text,
-        files=_files(event),
+        files=files,
         direct=direct,
         private=private,
+        beside="\n\n".join(filter(None, (_spoken(message, me) for message in shared))),
+        own=ts,
     )
+
+
+def _edit(body: Mapping[str, Any], event: Mapping[str, Any], me: AppUser, verbs: Collection[str]) -> Message | None:
+    """A message as a person changed it. Slack also reports previews of links and new replies as changes."""
+    now, before = _dict(event, "message"), _dict(event, "previous_message")
+    when = _string(_dict(now, "edited"), "ts")
+    if not when or _string(now, "text") == _string(before, "text") or _string(now, "subtype") == _EDITED:
+        return None
+    inside = {**now, "type": "message", "channel": event.get("channel"), "channel_type": event.get("channel_type")}
+    found = _event(body, inside, me, verbs)
+    if found is None:
+        return None
+    return replace(found, update_id=f"e:{found.chat.chat}:{found.own}:{when}"[:200], files=(), edited=True)
+
+
+def _shared(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The messages that came with this one, as attachments: forwarded or shared. Previews of links are none."""
+    found = event.get("attachments")
+    every = [shared for shared in found[:_FILES] if isinstance(shared, dict)] if isinstance(found, list) else []
+    return [message for message in every if _is_message(message)]
+
+
+def _is_message(attachment: Mapping[str, Any]) -> bool:
+    if attachment.get("is_share") is True or attachment.get("is_msg_unfurl") is True:
+        return True
+    return not (_string(attachment, "original_url") or _string(attachment, "service_name"))
+
+
+def _spoken(shared: Mapping[str, Any], me: AppUser) -> str:
+    """A shared message: who wrote it, what it says, where it is. Empty without words, such as a file alone."""
+    parts = [_string(shared, name)[:_TEXT_LIMIT] for name in ("pretext", "title", "text")]
+    fields = shared.get("fields")
+    for field in fields[:_FILES] if isinstance(fields, list) else ():
+        if isinstance(field, dict):
+            parts.append(f"{_string(field, 'title')}: {_string(field, 'value')}"[:_TEXT_LIMIT])
+    text = "\n".join(words(part, me) for part in parts if part.strip())
+    text = text or words(_string(shared, "fallback")[:_TEXT_LIMIT], me)
+    if not text:
+        return ""
+    name = " ".join((_string(shared, "author_name") or _string(shared, "author_subname")).split())[:_NAME_LIMIT]
+    where = _string(shared, "from_url")[:_LINK_LIMIT]
+    return f"Forwarded from {name or 'somebody'}{f' ({where})' if where else ''}:\n{text}"
 
 
 def _private(channel: str) -> bool:
@@ -158,11 +208,12 @@ def words(raw: str, me: AppUser) -> str:
     return text.replace("\0", "@airboss").strip()
 
 
-def _files(event: Mapping[str, Any]) -> tuple[Attachment, ...]:
-    found = event.get("files")
+def _files(*sources: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    """The files of a message and of those that it shares."""
+    listed = [files for source in sources if isinstance(files := source.get("files"), list)]
     made = []
-    for file in found[:_FILES] if isinstance(found, list) else ():
-        if not isinstance(file, dict) or not _string(file, "id"):
+    for file in [file for files in listed for file in files if isinstance(file, dict)][:_FILES]:
+        if not _string(file, "id"):
             continue
         size = file.get("size")
         made.append(

@@ -21,7 +21,7 @@ from telegram.ext import Updater
 from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest
-from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, BotUser, CommittingQueue, read, unread
+from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, Addressed, BotUser, CommittingQueue, read, unread
 from bot.chats.telegram.post import Post
 from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
@@ -75,6 +75,7 @@ class TelegramAdapter:
         self._server: WebhookServer | None = None
         self._receive: Receive | None = None
         self._me = BotUser(0, "")
+        self._addressed = Addressed()
         self._maybe: set[int] = set()
         self._asides = OwnedTasks()
         self._connected = False
@@ -217,7 +218,7 @@ class TelegramAdapter:
 
     async def _take(self, update: Update) -> None:
         """Stores an update; the library confirms it afterwards."""
-        said = read(update, self._bot, self._me)
+        said = read(update, self._bot, self._me, self._addressed)
         if said is None or self._receive is None:
             return
         message, pressed = said

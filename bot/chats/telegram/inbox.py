@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,16 +15,18 @@ import telegram
 from telegram import Bot, CallbackQuery, Update
 from telegram.error import NetworkError
 
-from bot.message import Attachment, Message, storable
+from bot.chats.telegram.beside import cut_of, forward_of, kind_of, quote_of, spelled
+from bot.message import Attachment, Cut, Message, storable
 from fleet.model import ChatRef, PersonId
 
 log = logging.getLogger(__name__)
 
 NAME = "telegram"
-ALLOWED_UPDATES = ("message", "callback_query")
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query")
 _ADDRESSED = re.compile(r"/\w+@(\w+)")
 _UNREAD: Final = "unread"
 _TOKEN_LIMIT: Final = 200
+_REMEMBERED: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,32 @@ class BotUser:
 
     id: int
     username: str
+
+
+class Addressed:
+    """Who addressed us last, and when: the rest of what they sent in that second is for us too, in a group as well.
+
+    Not stored: after a restart, a group's messages without a mention are other people's.
+    """
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[int, int, int], tuple[int, bool]] = OrderedDict()
+
+    def note(self, said: telegram.Message, *, split: bool) -> None:
+        """This message is for us. ``split``: its text may go on in the next one."""
+        self._last[self._key(said)] = (int(said.date.timestamp()), split)
+        while len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
+
+    def followed_by(self, said: telegram.Message) -> bool:
+        """Whether this one was sent with a message that was for us: a forward with its comment, more of a text."""
+        sent_s, split = self._last.get(self._key(said), (0, False))
+        at_once = 0 <= said.date.timestamp() - sent_s <= 1
+        return at_once and (split or said.forward_origin is not None)
+
+    @staticmethod
+    def _key(said: telegram.Message) -> tuple[int, int, int]:
+        return said.chat.id, said.message_thread_id or 0, said.from_user.id if said.from_user else 0
 
 
 class CommittingQueue(asyncio.Queue[object]):
@@ -62,12 +91,12 @@ def unread(raw: dict[str, Any]) -> dict[str, Any]:
     return {"update_id": raw["update_id"], _UNREAD: raw}
 
 
-def read(update: Update, bot: Bot, me: BotUser) -> tuple[Message, str] | None:
+def read(update: Update, bot: Bot, me: BotUser, addressed: Addressed) -> tuple[Message, str] | None:
     """The message in an ``unread`` update, and the id of the button press to answer, if it is one. ``None`` if it
     is not for us or cannot be parsed: the latter is logged, and not asked for again."""
     try:
         opened = Update.de_json(update.api_kwargs[_UNREAD], bot)
-        message = to_message(opened, me)
+        message = to_message(opened, me, addressed)
     except Exception as error:  # of any kind: the library did not expect this update
         log.warning("update %s from Telegram cannot be read: %s", update.update_id, type(error).__name__)
         return None
@@ -87,35 +116,51 @@ def parts(stored: str) -> tuple[int, int]:
     return (int(thread or 0), int(number)) if (thread or "0").isdigit() and number.isdigit() else (0, 0)
 
 
-def to_message(update: Update, me: BotUser) -> Message | None:
+def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | None:
     """The message in an update; ``None`` if it is not for us, or not from a person (channels, bots, hidden
     admins)."""
     if update.callback_query is not None:
         return _pressed(update.update_id, update.callback_query)
-    said = update.message
+    said = update.message or update.edited_message
     if said is None or said.sender_chat is not None or said.from_user is None or said.from_user.is_bot:
         return None
-    text, files = storable(said.text or said.caption or ""), _files(said)
+    forwarded = said.forward_origin is not None
+    plain = storable(said.text or said.caption or "")
+    own_files = _files(said)
+    files = own_files or _files_answered(said, me)
     private = said.chat.type == "private"
-    unreadable = not files and said.effective_attachment is not None
-    if not text and not files and not (unreadable and private):
+    ignored = () if own_files or said.effective_attachment is None else (kind_of(said),)
+    if not plain and not files and not (ignored and (private or forwarded)):
         return None  # a service message, or a voice message in a group; in a private chat it needs an answer
-    direct = _direct(said, text, me)
-    if direct is None:
+    direct = _direct(said, plain, me)
+    follows = direct is None and addressed.followed_by(said)
+    if direct is None and not follows:
         return None
+    if direct or follows or plain.startswith("/"):
+        addressed.note(said, split=cut_of(plain) is not Cut.NOT)
+    direct = bool(direct)
+    text = spelled(plain, said.entities or said.caption_entities)
+    text = _without_mention(text, me) if direct else text
     thread = said.message_thread_id if said.is_topic_message else None
     return Message(
         adapter=NAME,
         update_id=str(update.update_id),
         sender=_person(said.from_user.id),
         chat=ChatRef(NAME, str(said.chat.id), str(thread or "")),
-        text=_without_mention(text, me) if direct else text,
+        text="" if forwarded else text,
         reply_to=_answered(said, thread),
         files=files,
         direct=direct,
         album=said.media_group_id or "",
         private=private,
-        unreadable=unreadable and direct,
+        unreadable=bool(ignored) and direct,
+        ignored=ignored,
+        beside=forward_of(said, text) if forwarded else quote_of(said, me.id),
+        own=message_id(thread, said.message_id),
+        edited=update.edited_message is not None,
+        sent_s=int(said.date.timestamp()),
+        cut=cut_of(plain),
+        forwarded=forwarded,
     )
 
 
@@ -181,6 +226,13 @@ def _without_mention(text: str, me: BotUser) -> str:
         text = text[mention.end() :]
     # No regex for the end: one that starts with white space takes seconds on a page of white space.
     return text[: -len(name)].rstrip() if text.lower().endswith(name.lower()) else text
+
+
+def _files_answered(said: telegram.Message, me: BotUser) -> tuple[Attachment, ...]:
+    """The files of another person's message that this one replies to."""
+    answered = said.reply_to_message
+    ours = answered is None or answered.from_user is None or answered.from_user.id == me.id
+    return () if answered is None or ours else _files(answered)
 
 
 def _files(said: telegram.Message) -> tuple[Attachment, ...]:

@@ -29,7 +29,14 @@ _PIECE_LIMIT: Final = 400
 _NAME_LIMIT: Final = 40
 _BREAK: Final = "\u200b"
 _SIGN = {Tone.GOOD: "✅ ", Tone.BAD: "❌ ", Tone.WAITING: "✋ ", Tone.PLAIN: "", Tone.WORKING: ""}
-_LIVE = re.compile(r"[@#$+](?=\S)|(?<![\w/])/(?=\w)|:(?=//)|(?<=\w)\.(?=\w)")
+_LIVE = re.compile(
+    r"[@#$+.](?=\S)"  # mentions, tags, phone numbers; every link has a dot, and most letters may precede it
+    r"|(?<![\w/])/(?=\w)"  # commands
+    r"|:(?=//|\d)"  # links to apps; times, which are links to a place in a video
+    r"|\d(?=(?:[ -]?\d){12})"  # bank cards
+)
+
+_JOINTS: Final = tuple("@#$+./:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,17 @@ def disarm(text: str) -> str:
 
 
 def plain(pieces: Line) -> str:
-    """A line without markup: untrusted text on one line and disarmed."""
-    return "".join(
-        disarm(piece.one_line(_PIECE_LIMIT)) if isinstance(piece, Untrusted) else piece for piece in pieces
-    )
+    """A line without markup: untrusted text on one line and disarmed, also where it touches our own text."""
+    made = ""
+    for piece in pieces:
+        if not isinstance(piece, Untrusted):
+            made += piece
+            continue
+        text = disarm(piece.one_line(_PIECE_LIMIT))
+        made += _BREAK + text if text and made.endswith(_JOINTS) else text
+        if text.endswith(_JOINTS):
+            made += _BREAK
+    return made
 
 
 def render(

@@ -87,7 +87,7 @@ def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "") -> P
     row = tx.connection.execute(select(actions).where(actions.c.token == token)).one_or_none()
     if row is None or (row.adapter, row.chat) != (chat.adapter, chat.chat):
         raise _refused("it is not a button of this chat", "Use the newest card.")
-    if message and row.put and message not in (known := _messages(tx, row.put)) and known:
+    if message and row.put and (known := _messages(tx, row.put)) and not _among(message, known):
         raise _refused("it belongs to another message", "Use the newest card.")
     if row.person and row.person != person:
         raise _refused("it is for somebody else", "Only they may press it.")
@@ -151,6 +151,11 @@ def _messages(tx: Tx, put: int) -> set[str]:
     rows = select(outbox.c.message_id).where((outbox.c.id == put) | (outbox.c.put == put))
     lives = select(cards.c.message_id).where(cards.c.put == put)
     return {found for found in tx.connection.execute(rows.union(lives)).scalars() if found}
+
+
+def _among(message: str, known: set[str]) -> bool:
+    """Whether it is one of these messages. A platform does not always say which thread a message is in."""
+    return message in known or (":" not in message and any(stored.endswith(f":{message}") for stored in known))
 
 
 def _on(chat: ChatRef, put: int) -> ColumnElement[bool]:

@@ -1,0 +1,38 @@
+"""Nothing of a stranger's text is live: 300 texts by the fake's rules; 60,000 by TDLib's in ``make torture``."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bot.chats.telegram.render import plain
+from fleet.untrusted import Untrusted
+from tests.far_end.bot_api_text import read
+from tests.far_end.tdlib import Tdlib
+
+FULL: Final = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
+TEXTS: Final = 60_000 if FULL else 300
+CACHE: Final = Path(__file__).parents[2] / ".cache" / "tdlib"
+PIECES: Final = (
+    *"ab1Z-_~.:/@#$+ \n\"'()[]<>,;!?&=%*|\t",
+    *"💩éß。．\u200c\u00ad٠例рф\u2011\u2014\u2024\ufe52\u00b7\u0300",
+    *["com", "http", "https", "://", "tg://", "ton://", "www.", "la", "t.me/", "4111", "12:30", "1:02:03"],
+    *["@user", "/start", "mailto:", "xn--", "evil~.com/login", "get.💩.la/x", "a@b.co", "tel:+491511234567"],
+    *["#tag", "$USD", "http://localhost", "1.2.3.4:80", "4111 1111 1111 1111"],
+)
+
+
+def by_the_fake(text: str) -> list[str]:
+    return read(text, None).live()
+
+
+def test_no_text_of_a_stranger_is_live() -> None:
+    live: Callable[[str], list[str]] = Tdlib(CACHE).live if FULL else by_the_fake
+    chance = random.Random(7)
+    texts = ["".join(chance.choices(PIECES, k=chance.randint(1, 14))) for _ in range(TEXTS)]
+    lines = [(Untrusted(text).one_line(400), plain(("t1.", Untrusted(text), "com"))) for text in texts]
+    assert sum(bool(live(text)) for text, _ in lines) > TEXTS // 5, "most of them would be live"
+    assert [shown for text, shown in lines if text and live(shown)] == []
