@@ -24,8 +24,18 @@ _COMMENT_SECONDS: Final = 0.3
 """The same after words that may be the comment of a forward: nobody should notice this wait."""
 
 
-def patience(last: Message, registry: Registry) -> float:
-    """Seconds to wait for the next message of the act; 0 for a message that is complete, such as ``/status``."""
+_RESTART_SECONDS: Final = 2.0
+"""The same after a restart: the rest comes once the chat is connected again."""
+
+
+def patience(last: Message, registry: Registry, *, recovered: bool = False) -> float:
+    """Seconds to wait for the next message of the act; 0 for a message that is complete, such as ``/status``.
+    ``recovered``: an earlier process received it."""
+    seconds = _patience(last, registry)
+    return max(seconds, _RESTART_SECONDS) if seconds and recovered else seconds
+
+
+def _patience(last: Message, registry: Registry) -> float:
     if last.album:
         return _MORE_SECONDS
     if not last.sent_s or last.pressed or last.edited:

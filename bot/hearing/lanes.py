@@ -21,9 +21,6 @@ _LONGEST_SECONDS: Final = 5.0
 _MISSED_SECONDS: Final = 15.0
 """The same while a message of the chat could not be committed: the platform sends it again."""
 
-_RESTART_SECONDS: Final = 2.0
-"""After a restart, the rest of an act comes only once the chat is connected."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
@@ -55,10 +52,9 @@ class Lane:
         while True:
             found, complete = self._gathered(registry)
             last, recovered = found[-1].message, found[0].recovered
-            patience = acts.patience(last, registry) if last is not None and not complete else 0.0
-            if not patience:
+            quiet = acts.patience(last, registry, recovered=recovered) if last and not complete else 0.0
+            if not quiet:
                 return found
-            quiet = max(patience, _RESTART_SECONDS) if recovered else patience
             longest = _MISSED_SECONDS if self.missed else _LONGEST_SECONDS
             self.came.clear()
             with contextlib.suppress(TimeoutError):

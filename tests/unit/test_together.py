@@ -66,6 +66,8 @@ def test_a_complete_message_waits_for_nothing() -> None:
     assert patience(replace(HEAD, text="", pressed="x"), REGISTRY) == 0.0
     assert patience(replace(HEAD, sent_s=0), REGISTRY) == 0.0, "a console, and Slack"
     assert 0 < patience(HEAD, REGISTRY) < patience(LONG, REGISTRY) < 1
+    assert patience(HEAD, REGISTRY, recovered=True) > 1, "after a restart, the chat must connect first"
+    assert patience(replace(HEAD, text="/status"), REGISTRY, recovered=True) == 0.0
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), st.data())
