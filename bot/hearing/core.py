@@ -17,7 +17,7 @@ from bot.cards import Card, line
 from bot.explain import explain
 from bot.hearing import drafts, edits, settling
 from bot.hearing.acts import as_one
-from bot.hearing.lanes import Lane, Waiting
+from bot.hearing.lanes import Lane, WaitingMessage
 from bot.hearing.meaning import Background, Doubt, DraftWords, background, doubting, hear, unknown, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
 from bot.message import Message
@@ -187,7 +187,7 @@ class ChatCore:
                 message = Message.from_bytes(row.payload)
         chat = message.chat.chat if message else ""
         lane = self._lane(row.adapter, chat)
-        lane.waiting.append(Waiting(row, message, found, recovered))
+        lane.waiting.append(WaitingMessage(row, message, found, recovered))
         lane.came.set()
         if lane.worker is None or lane.worker.done:
             name = f"chat {row.adapter} {chat}".strip()
@@ -208,7 +208,7 @@ class ChatCore:
                 if future is not None and not future.done():
                     future.set_result(result)
 
-    async def _settled(self, together: list[Waiting]) -> Result | None:
+    async def _settled(self, together: list[WaitingMessage]) -> Result | None:
         """What the act came to, if it was done and only its result was lost."""
         first = together[0].row
         known = await self._context.store.read(lambda tx: inbox.known(tx, first.adapter, first.update_id))
@@ -216,7 +216,7 @@ class ChatCore:
 
     # --- one message ------------------------------------------------------------------------------------
 
-    async def _handle(self, together: list[Waiting]) -> Result:
+    async def _handle(self, together: list[WaitingMessage]) -> Result:
         """The result is always written into the inbox rows. Raises only when nothing can be written now."""
         rows, store = [waiting.row for waiting in together], self._context.store
         messages = [waiting.message for waiting in together if waiting.message is not None]

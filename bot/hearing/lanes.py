@@ -23,7 +23,7 @@ _MISSED_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
+class WaitingMessage:
     """A committed message; ``None`` for a message that cannot be read, or a background not looked up yet.
     ``recovered``: an earlier process received it."""
 
@@ -38,14 +38,14 @@ class Lane:
     """``coming``: messages that are being committed; ``missed``: those that could not be, by their update.
     ``acting``: the act that was started; after an error it is unknown whether its commit succeeded."""
 
-    waiting: deque[Waiting] = field(default_factory=deque)
+    waiting: deque[WaitingMessage] = field(default_factory=deque)
     worker: Component | None = None
     coming: int = 0
     missed: set[str] = field(default_factory=set)
-    acting: list[Waiting] = field(default_factory=list)
+    acting: list[WaitingMessage] = field(default_factory=list)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def next_act(self, registry: Registry) -> list[Waiting]:
+    async def next_act(self, registry: Registry) -> list[WaitingMessage]:
         """The next message, with those that its sender sent with it. Waits for them, if there may be some."""
         loop = asyncio.get_running_loop()
         start = loop.time()
@@ -64,7 +64,7 @@ class Lane:
             if late or not (self.came.is_set() or self.coming or self.missed):
                 return self._gathered(registry)[0]
 
-    def _gathered(self, registry: Registry) -> tuple[list[Waiting], bool]:
+    def _gathered(self, registry: Registry) -> tuple[list[WaitingMessage], bool]:
         """The act that is here, and whether a later message of its sender shows that it is complete."""
         first = self.waiting[0]
         found = [first]
