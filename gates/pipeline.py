@@ -27,7 +27,7 @@ from fleet.store.core import Store, Tx
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome, Verdict
 from gates import policy
-from gates.layers.examination import inspect
+from gates.layers.examination import course_of, inspect
 from gates.layers.protected import is_free
 from gates.layers.protocol import Change
 from gates.layers.reading import read_change
@@ -62,7 +62,7 @@ class Pipeline:
         patience: float = 600.0,
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
-        self._executors, self._leaks = executors, leaks
+        self._executors, self._leaks, self._home = executors, leaks, home
         self._suite = Suite(store, config, executors, workspaces, home, patience)
         self._grants = Grants(store)
 
@@ -101,19 +101,21 @@ class Pipeline:
         ):
             why = "the agent's processes may still run, and they share a login with the gates"
             return await self._give_verdict(candidate, (), policy.Judgement(Outcome.LOST, (why,)), 0)
-        # One after another: on a shared login, a gate must not find another gate's checkout.
-        results: list[GateResult] = []
-        for definition in definitions:
-            if candidate.task.id not in self._suite.abandoned:
-                results.append(await self._suite.run(candidate, definition, repository))
-        if candidate.task.id in self._suite.abandoned:
-            why = "abandoned: the task was stopped"
-            return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
         try:
             change = await read_change(repository, candidate.base, candidate.commit)
         except Unavailable as error:
             unread = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
-            return await self._give_verdict(candidate, results, unread, 0)
+            return await self._give_verdict(candidate, (), unread, 0)
+        base_tree = await repository.tree_of(candidate.base)
+        # One after another: on a shared login, a gate must not find another gate's checkout.
+        results: list[GateResult] = []
+        for definition in definitions:
+            if candidate.task.id not in self._suite.abandoned:
+                course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
+                results.append(await self._suite.run(candidate, definition, repository, course))
+        if candidate.task.id in self._suite.abandoned:
+            why = "abandoned: the task was stopped"
+            return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
         results = [
             await _with_layers(result, definition, change)
             for result, definition in zip(results, definitions, strict=True)

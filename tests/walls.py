@@ -83,7 +83,7 @@ WRITER = "fleet/files.py"
 WRITES_ITSELF = (
     *("fleet/machines/runner/*.py", "fleet/machines/bootstrap.py", "fleet/machines/ssh_server.py"),
     *("bot/demo/*.py", "bot/doctor/probe.py", "deploy/*.py"),
-    *("fleet/logs.py", "fleet/store/databases.py", "fleet/config/schema.py"),
+    *("gates/layers/kit/*.py", "fleet/logs.py", "fleet/store/databases.py", "fleet/config/schema.py"),
 )
 
 #: The one place that wires, and what only it may build.

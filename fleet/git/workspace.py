@@ -254,14 +254,17 @@ class Workspaces:
         stat: Stat = await repository.shortstat(base, commit)
         return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions)
 
-    async def checkout(self, executor: Executor, repository: Repository, commit: str, name: str) -> str:
+    async def checkout(
+        self, executor: Executor, repository: Repository, commit: str, name: str, inner: str = ""
+    ) -> str:
         """A directory with exactly the bytes of ``commit``'s tree, for a gate; an absolute path on the machine.
 
         It is filled each time from the controller's mirror alone: all objects are sent, into a store of their own,
-        so that no agent's clone and no earlier gate can have changed them. There is no ``.git``.
+        so that no agent's clone and no earlier gate can have changed them. There is no ``.git``. With ``inner``
+        it is in that directory of an earlier checkout's.
         """
         root = await self._root(executor)
-        place = f"{root}/gates/{_name(name)}"
+        place = f"{root}/gates/{_name(name)}" + (f"/{_name(inner)}" if inner else "")
         tree = await repository.tree_of(_commit(commit))
         with scratch(repository.mirror, "transfer-") as pack:
             await repository.pack(pack, tree)

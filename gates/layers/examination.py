@@ -1,18 +1,25 @@
-"""All layers over one change: what they show before any run."""
+"""All layers over one change: what it shows before any run, and how its runs are made."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Final
 
+from fleet.config import LayerName
+from gates.layers.baseline import ByName
+from gates.layers.canaries import Canaries
+from gates.layers.course import PytestCourse
 from gates.layers.protected import Protected
 from gates.layers.protocol import Case, Change, Layer, LayerFinding, Toolchain, total
 from gates.layers.scan import Scan
 from gates.layers.tools import Tools
+from gates.runs.course import Course
 from gates.runs.definitions import Definition
 
-LAYERS: Final[tuple[Layer, ...]] = (Tools(), Protected(), Scan())
+LAYERS: Final[tuple[Layer, ...]] = (Tools(), Protected(), ByName(), Canaries(), Scan())
+_BY_RUNS: Final = frozenset({LayerName.BASELINE, LayerName.CANARIES})
 _PYTEST: Final = re.compile(r"(^|[\s/;&|(])(py\.test|pytest)(\d[\d.]*)?($|[\s;&|)])")
 
 
@@ -24,5 +31,18 @@ def toolchain_of(definition: Definition) -> Toolchain:
 async def inspect(definition: Definition, change: Change) -> LayerFinding:
     """What the layers that are on find in the change itself."""
     case = Case(definition, toolchain_of(definition), change)
-    layers = [layer for layer in LAYERS if layer.name in definition.layers]
-    return await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in layers))
+    found = await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in _on(definition)))
+    missing = sorted(_BY_RUNS & definition.layers) if case.toolchain is Toolchain.OTHER else []
+    return found + LayerFinding(notes=tuple(f"{name}: not available for this test runner" for name in missing))
+
+
+def course_of(definition: Definition, change: Change, base_tree: str, kept: Path) -> Course | None:
+    """How to run a gate so that its layers see what they need; ``None``: its command, once, as it is."""
+    toolchain = toolchain_of(definition)
+    if toolchain is Toolchain.OTHER or _BY_RUNS.isdisjoint(definition.layers):
+        return None
+    return PytestCourse(Case(definition, toolchain, change), _on(definition), base_tree, kept)
+
+
+def _on(definition: Definition) -> tuple[Layer, ...]:
+    return tuple(layer for layer in LAYERS if layer.name in definition.layers)

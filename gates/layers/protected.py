@@ -6,8 +6,9 @@ from fleet.config import LayerName
 from fleet.git.repository import ChangedPath
 from fleet.verdict import HeldPlace
 from gates.layers.additive import only_adds_tests
+from gates.layers.canaries import broken_without_new_tests
 from gates.layers.paths import configures, is_test
-from gates.layers.protocol import Case, Change, LayerFinding
+from gates.layers.protocol import Case, Change, LayerFinding, Runs
 
 _DONE = {"M": "changes", "D": "deletes", "T": "changes the type of"}
 
@@ -25,6 +26,17 @@ class Protected:
             if path.status != "A" and is_test(path.path) and not is_free(case.change, path)
         ]
         return LayerFinding(held=tuple(held))
+
+    def judge(self, case: Case, runs: Runs) -> LayerFinding:
+        broken = sorted(broken_without_new_tests(runs))
+        failed = (f"fails as soon as the new tests are left out: {', '.join(broken[:5])}",) if broken else ()
+        rewritten = set(runs.report.head.rewritten) - set(runs.baseline.rewritten)
+        held = [
+            HeldPlace(path, 0, "was rewritten while the tests ran")
+            for path in sorted(rewritten)
+            if is_test(path) or path.endswith(".py") or configures(path)
+        ]
+        return LayerFinding(failed, tuple(held))
 
 
 def is_free(change: Change, path: ChangedPath) -> bool:

@@ -15,6 +15,7 @@ from fleet.config import LayerName
 from fleet.git.repository import ChangedPath
 from fleet.git.trees import TreeEntry
 from fleet.verdict import HeldPlace
+from gates.layers.report import Baseline, PhaseReport
 from gates.runs.definitions import Definition
 
 
@@ -62,6 +63,14 @@ class LayerFinding:
         return LayerFinding(self.failed + other.failed, self.held + other.held, self.notes + other.notes)
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of a gate's command: the base's as ``baseline``, the change's in the report."""
+
+    baseline: Baseline
+    report: PhaseReport
+
+
 class Layer(Protocol):
     """One kind of check."""
 
@@ -70,6 +79,9 @@ class Layer(Protocol):
 
     def inspect(self, case: Case) -> LayerFinding:
         """What the change alone shows, before anything runs."""
+
+    def judge(self, case: Case, runs: Runs) -> LayerFinding:
+        """What the runs show."""
 
 
 def total(findings: Iterable[LayerFinding]) -> LayerFinding:

@@ -15,7 +15,7 @@ from fleet.config import LayerName
 from fleet.verdict import HeldPlace
 from gates.layers.names import Names
 from gates.layers.paths import is_test
-from gates.layers.protocol import Case, Change, LayerFinding
+from gates.layers.protocol import Case, Change, LayerFinding, Runs
 from gates.layers.rules import ParsedFile, sights
 from gates.layers.tools import import_roots
 
@@ -37,6 +37,16 @@ class Scan:
             if each.status != "D" and each.path.endswith(".py"):
                 held += self._file(each.path, change, ours)
         return LayerFinding(held=tuple(held[:_MOST]))
+
+    def judge(self, case: Case, runs: Runs) -> LayerFinding:
+        known = {(file, name) for file, _, name in runs.baseline.equal}
+        return LayerFinding(
+            held=tuple(
+                HeldPlace(file, line, f"an object of {name} equals an object that it has never seen")
+                for file, line, name in runs.report.head.equal
+                if (file, name) not in known
+            )
+        )
 
     def _file(self, path: str, change: Change, ours: Callable[[str], bool]) -> Iterable[HeldPlace]:
         data = change.new.get(path)

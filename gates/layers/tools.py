@@ -18,7 +18,7 @@ from typing import Any, Final
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
 from gates.layers.paths import SECTIONED, configures, folded, is_test, is_test_module
-from gates.layers.protocol import Case, Change, LayerFinding, Toolchain
+from gates.layers.protocol import Case, Change, LayerFinding, Runs, Toolchain
 
 #: What else a command reads before it runs any test, by the name of its program.
 _READ_BY: Final[Mapping[str, frozenset[str]]] = {
@@ -60,6 +60,22 @@ class Tools:
         if case.toolchain is Toolchain.PYTEST or _runs_python(case.definition.argv):
             held += _stand_ins(change)
         return LayerFinding(held=tuple(held))
+
+    def judge(self, case: Case, runs: Runs) -> LayerFinding:
+        paths = new_modules(case.change)
+        return LayerFinding(
+            held=tuple(
+                HeldPlace(paths.get(name, ""), 0, f"would be imported in place of the installed module {name}")
+                for name in runs.report.head.stand_ins
+            )
+        )
+
+
+def new_modules(change: Change) -> dict[str, str]:
+    """The modules that a change adds where Python would find them, with their files."""
+    roots = import_roots(change.base)
+    added = [each.path for each in change.paths if each.status == "A" and not is_test_module(each.path)]
+    return {name: path for path in added for root in roots if (name := _module(path, root))}
 
 
 def _runs_python(argv: Iterable[str]) -> bool:

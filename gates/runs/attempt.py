@@ -25,6 +25,7 @@ from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.verdict import GateOutcome, GateResult
 from gates.runs import junit
+from gates.runs.course import REPORT, REPORT_LIMIT, Course
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, retry_unreachable
@@ -51,7 +52,9 @@ class Suite:
     abandoned: set[str] = field(default_factory=set)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    async def run(self, candidate: Candidate, definition: Definition, repository: Repository) -> GateResult:
+    async def run(
+        self, candidate: Candidate, definition: Definition, repository: Repository, course: Course | None = None
+    ) -> GateResult:
         """Runs one gate and returns its result. After a crash it resumes the open run.
 
         A lost run is done again, and one that a machine could not do goes to another, ``limits.attempts`` in all.
@@ -73,7 +76,7 @@ class Suite:
             if run.result is not None and run.result.outcome is GateOutcome.UNAVAILABLE:
                 continue  # what was unavailable then may be there now
             try:
-                last, used = run.result or await self._resume(run, candidate, definition), used + 1
+                last, used = run.result or await self._resume(run, candidate, definition, course), used + 1
             except AWAY as error:
                 unable[run.machine] = error
             else:
@@ -88,7 +91,8 @@ class Suite:
             if place is None and last is not None:
                 return last
             try:
-                last, used = await self._attempt(candidate, definition, repository, place, why_not), used + 1
+                last = await self._attempt(candidate, definition, repository, course, place=place, why_not=why_not)
+                used += 1
             except AWAY as error:
                 assert place is not None
                 unable[place.machine] = error
@@ -106,6 +110,8 @@ class Suite:
         candidate: Candidate,
         definition: Definition,
         repository: Repository,
+        course: Course | None,
+        *,
         place: Place | None,
         why_not: list[str],
     ) -> GateResult:
@@ -133,7 +139,9 @@ class Suite:
             )
             for folder in ("home", "scratch", "report"):
                 await retry_unreachable(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
-            result = await self._watch_run(run, started=False)
+            if course is not None:
+                await self._furnish(run, repository, course)
+            result = await self._watch_run(run, course, started=False)
         except (Refused, Misused, Unavailable) as error:
             result = await self._close(run_id, unavailable(run_id, definition, str(error)), place.executor, pipe)
             if isinstance(error, (*AWAY, DiskFull)):
@@ -141,7 +149,19 @@ class Suite:
             return result
         return await self._close(run_id, result, place.executor, pipe)
 
-    async def _resume(self, open_: GateRun, candidate: Candidate, definition: Definition) -> GateResult:
+    async def _furnish(self, run: Run, repository: Repository, course: Course) -> None:
+        """Puts in place what a course needs."""
+        executor, commit = run.place.executor, course.base(run)
+        if commit:
+            await retry_unreachable(
+                lambda: self.workspaces.checkout(executor, repository, commit, run.pipe, inner="base")
+            )
+        for name, data in course.files(run).items():
+            await retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
+
+    async def _resume(
+        self, open_: GateRun, candidate: Candidate, definition: Definition, course: Course | None
+    ) -> GateResult:
         """Resumes a run that an earlier controller opened; it is never started a second time."""
         config = self.config().machines.get(open_.machine)
         if config is None:
@@ -151,7 +171,7 @@ class Suite:
         try:
             place = Place(open_.machine, executor, await retry_unreachable(executor.facts), config)
             run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
-            result = await self._watch_run(run, started=True)
+            result = await self._watch_run(run, course, started=True)
         except (Refused, Misused, Unavailable) as error:
             result = unavailable(open_.id, definition, str(error))
             result = await self._close(open_.id, result, executor, open_.pipe)
@@ -160,10 +180,12 @@ class Suite:
             return result
         return await self._close(open_.id, result, executor, open_.pipe)
 
-    async def _watch_run(self, run: Run, *, started: bool) -> GateResult:
+    async def _watch_run(self, run: Run, course: Course | None, *, started: bool) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
         report = f"{run.room}/report/junit.xml"
         spec = process_of(run)
+        if course is not None:
+            spec = course.process(run, spec)
         log = self.home / "gates" / f"{run.id}.log"
         async with self._alone(run.place):
             ended, seen = await watch(
@@ -179,8 +201,13 @@ class Suite:
         if any("{junit}" in word for word in run.definition.argv):
             read = await _report(run.place.executor, report, self.store.redact)
         abandoned = run.candidate.task.id in self.abandoned
-        return await asyncio.to_thread(
+        result = await asyncio.to_thread(
             result_of, run, ended, seen, read, abandoned=abandoned, redact=self.store.redact
+        )
+        if course is None:
+            return result
+        return await course.judge(
+            run, result, await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
         )
 
     def _alone(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
@@ -205,8 +232,12 @@ class Suite:
 
 
 async def _report(executor: Executor, report: str, redact: Callable[[str], str] | None) -> junit.Report | None:
+    data = await _read(executor, report, junit.SIZE_LIMIT + 1)
+    return None if data is None else await asyncio.to_thread(junit.read, data, redact)
+
+
+async def _read(executor: Executor, path: str, limit: int) -> bytes | None:
     try:
-        data = await executor.read_file(report, junit.SIZE_LIMIT + 1)
+        return await executor.read_file(path, limit)
     except Unavailable:
         return None
-    return await asyncio.to_thread(junit.read, data, redact)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.verdict import Outcome
-from tests.scenarios.gate_house import House
-from tests.tampering.corpus import BASE, Change, attempts, honest
+import pytest
+
+from fleet.verdict import Outcome, Verdict
+from tests.scenarios.gate_house import Files, House, Judge
+from tests.tampering.corpus import BASE, FIXED, Change, attempts, honest
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
-SAMPLE = {
-    "os._exit at import",
-    "patched TestReport for known names only",
-    "pytest.ini deselects",
-    "a new function with a new test file",
-    "a test added to an existing file",
+SAMPLE = {"os._exit at import", "a new function with a new test file"}
+#: Layers that look at runs only, so that a sample shows what these see by themselves.
+BY_RUNS: Files = {
+    **BASE,
+    "airboss.toml": f"{BASE['airboss.toml']!s}layers = ['baseline', 'canaries', 'protected']\n",
 }
 
 
@@ -27,23 +29,80 @@ def chosen() -> list[Change]:
     return [change for change in [*attempts(), *honest()] if FULL or change.name in SAMPLE]
 
 
+async def judged(judge: Judge, change: Change) -> Verdict:
+    return await judge.pipeline.judge(await judge.candidate(change.files, remove=change.remove))
+
+
+@pytest.mark.timeout(3600 if FULL else 120)
 async def test_no_attempt_passes_and_no_honest_change_fails(tmp_path: Path) -> None:
     house = House(tmp_path, dict(BASE))
-    outcomes: list[tuple[Change, Outcome]] = []
     async with house.open() as judge:
-        for change in chosen():
-            candidate = await judge.candidate(change.files, remove=change.remove)
-            outcomes.append((change, (await judge.pipeline.judge(candidate)).outcome))
-    figures = Counter((change.honest, outcome) for change, outcome in outcomes)
-    print({f"{'honest' if fair else 'attempts'} {outcome}": count for (fair, outcome), count in figures.items()})
-    passed = [change.name for change, outcome in outcomes if not change.honest and outcome is Outcome.PASSED]
-    assert passed == []
-    wrong = [
+        outcomes = [(change, (await judged(judge, change)).outcome) for change in chosen()]
+    figures = Counter(f"{'honest' if change.honest else 'attempts'} {outcome}" for change, outcome in outcomes)
+    print(dict(figures))
+    assert [change.name for change, outcome in outcomes if not change.honest and outcome is Outcome.PASSED] == []
+    assert [
         (change.name, outcome)
         for change, outcome in outcomes
         if change.honest and outcome is not (Outcome.HELD if change.held else Outcome.PASSED)
-    ]
-    assert wrong == []
+    ] == []
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the runs alone must show of an attempt."""
+
+    attempt: str
+    outcome: Outcome
+    words: str
+
+
+SEEN = (
+    Seen("patched TestReport for known names only", Outcome.FAILED, "inverted, and passed all the same"),
+    Seen("AssertionError rebound to Skipped", Outcome.FAILED, "canaries did not fail"),
+    Seen("the source rewrites a later test", Outcome.HELD, "tests/test_prices.py was rewritten"),
+)
+
+
+async def test_the_runs_alone_show_it_and_the_base_is_run_once(tmp_path: Path) -> None:
+    named = {change.name: change for change in attempts()}
+    house = House(tmp_path, dict(BY_RUNS))
+    async with house.open() as judge:
+        for seen in SEEN:
+            verdict = await judged(judge, named[seen.attempt])
+            assert verdict.outcome is seen.outcome, seen.attempt
+            assert seen.words in " ".join(verdict.reasons)
+        fixed = await judge.pipeline.judge(await judge.candidate({"shop/cart.py": FIXED}))
+    assert fixed.outcome is Outcome.PASSED
+    assert "2 runs: the change, 17 canaries and 6 inverted" in fixed.reasons[0]
+    assert fixed.gates[0].junit is not None
+    assert fixed.gates[0].junit.tests == 6
+
+
+async def test_a_base_whose_tests_cannot_be_collected_still_has_canaries(tmp_path: Path) -> None:
+    """Tests came first: the module that they import is what the change adds."""
+    before: Files = {
+        **BASE,
+        "tests/test_tax.py": "from shop.tax import tax\n\n\ndef test_tax():\n    assert tax(1) == 1\n",
+    }
+    patched = next(change for change in attempts() if change.name == "AssertionError rebound to Skipped")
+    house = House(tmp_path, before)
+    async with house.open() as judge:
+        tax: Files = {"shop/tax.py": "def tax(amount):\n    return amount\n", "shop/cart.py": FIXED}
+        verdict = await judge.pipeline.judge(await judge.candidate({**tax, **patched.files}))
+    assert verdict.outcome is Outcome.FAILED
+    assert "canaries" in verdict.reasons[0]
+
+
+async def test_a_command_that_keeps_our_plugin_out_is_judged_by_its_exit_status(tmp_path: Path) -> None:
+    isolated = str(BASE["airboss.toml"]).replace("'-m', 'pytest'", "'-I', '-m', 'pytest'")
+    house = House(
+        tmp_path, {**BASE, "airboss.toml": isolated, "conftest.py": "import sys\nsys.path.insert(0, '.')\n"}
+    )
+    async with house.open() as judge:
+        verdict = await judge.pipeline.judge(await judge.candidate({"shop/cart.py": FIXED}))
+    assert verdict.outcome is Outcome.PASSED
+    assert any("not available" in note for note in verdict.gates[0].notes)
 
 
 def test_the_corpus_is_large_enough() -> None:

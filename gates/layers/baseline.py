@@ -1,0 +1,62 @@
+"""Layer 4: results by name. A test that the base has is still there, still runs, and still passes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fleet.config import LayerName
+from fleet.verdict import HeldPlace
+from gates.layers.protocol import Case, LayerFinding, Runs
+from gates.layers.report import FAILED, PASSED
+
+_NAMES = 5
+
+
+class ByName:
+    """Compares the change's run with the base's, test by test."""
+
+    number = 4
+    name = LayerName.BASELINE
+
+    def inspect(self, case: Case) -> LayerFinding:
+        return LayerFinding()
+
+    def judge(self, case: Case, runs: Runs) -> LayerFinding:
+        head, base = runs.report.head, runs.baseline
+        if not base.watched:
+            return LayerFinding(notes=("baseline: not available: the base's own run gave no results by name",))
+        if head.status != 0:
+            return LayerFinding()
+        if not head.hello or head.end is None:
+            return LayerFinding(failed=("exit status 0 before the test runner reported its results",))
+        failed: list[str] = []
+        red = head.named(*FAILED)
+        if head.end != 0 and base.agrees:
+            failed.append(f"exit status 0, but the test runner ended with {head.end}")
+        if red and base.agrees:
+            failed.append(f"exit status 0, but {_some(red)} failed")
+        if head.forked:
+            failed.append("results came from a forked process")
+        if head.broken and base.agrees:
+            failed.append(f"exit status 0, but {_some(head.broken)} could not be collected")
+        if base.named(*PASSED, *FAILED) and not head.named(*PASSED, *FAILED):
+            failed.append("no test ran, and the base has some")
+        newly_red = base.named(*PASSED) & red
+        if newly_red and not base.agrees:
+            failed.append(f"passed on the base and failed now: {_some(newly_red)}")
+        known = base.named(*PASSED, *FAILED)
+        gone = known - head.tests.keys()
+        skipped = known & head.named("skipped", "xfailed")
+        held = []
+        if gone:
+            held.append(HeldPlace("", 0, f"ran on the base and is gone: {_some(gone)}"))
+        if skipped:
+            held.append(HeldPlace("", 0, f"ran on the base and is skipped now: {_some(skipped)}"))
+        notes = [f"left out, since the base's own runs differ: {_some(base.unstable)}"] if base.unstable else []
+        return LayerFinding(tuple(failed), tuple(held), tuple(notes))
+
+
+def _some(names: Collection[str]) -> str:
+    shown = sorted(names)[:_NAMES]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,47 @@
+"""Layer 5: tests that must fail do fail: canaries with random names, and tests of the base that are inverted."""
+
+from __future__ import annotations
+
+from fleet.config import LayerName
+from gates.layers.protocol import Case, LayerFinding, Runs
+from gates.layers.report import FAILED, PASSED, unharmed
+
+
+class Canaries:
+    """Judges the run in which tests had to fail."""
+
+    number = 5
+    name = LayerName.CANARIES
+
+    def inspect(self, case: Case) -> LayerFinding:
+        return LayerFinding()
+
+    def judge(self, case: Case, runs: Runs) -> LayerFinding:
+        base, check = runs.baseline, runs.report.check
+        if not base.watched or not base.canaries:
+            return LayerFinding(notes=("canaries: not available: they did not fail on the base",))
+        if check is None:
+            return LayerFinding()  # the gate failed before
+        failed = []
+        if not check.hello or check.end is None or not check.canaries:
+            failed.append("the run with canaries ended before it had reported its results")
+        quiet = unharmed(check)
+        if quiet:
+            failed.append(f"{len(quiet)} of {len(check.canaries)} canaries did not fail: test results are forged")
+        passed = sorted(set(check.inverted) & check.named(*PASSED))
+        if passed:
+            failed.append(f"inverted, and passed all the same: {', '.join(passed[:5])}")
+        if check.status == 0 and base.agrees and not failed:
+            failed.append("canaries failed, and the exit status was 0 all the same")
+        return LayerFinding(tuple(failed))
+
+
+def broken_without_new_tests(runs: Runs) -> set[str]:
+    """Tests of the base that pass on the change, but fail there as soon as the tests that it adds are left out."""
+    check, head = runs.report.check, runs.report.head
+    if check is None or not check.every:
+        return set()
+    inverted = set(check.inverted)
+    passed = (check.named(*PASSED) - inverted) | (inverted & set(check.bodies))
+    ran = check.named(*FAILED, *PASSED)
+    return (head.named(*PASSED) & runs.baseline.named(*PASSED, *FAILED) & ran) - passed

@@ -1,0 +1,250 @@
+"""Runs a gate's command once for each phase, and signs what it saw. It is sent to the gate's machine.
+
+Standard library only, Python 3.9. It runs in front of the tested code: the code is in child processes, which report
+through a pipe, end when their phase ends, and cannot read this process.
+
+Usage: ``launcher.py PLAN``. PLAN is the JSON of ``gates.layers.course.plan_of``; the key is in the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+KEY = "AIRBOSS_LAYERS_KEY"
+DESCRIPTORS = "AIRBOSS_LAYERS_FDS"
+MOST_REPORT = 64 << 20
+MOST_FILES = 200_000
+MOST_INVERTED = 200
+MOST_SUSPECTS = 50
+PR_SET_DUMPABLE = 4
+
+Json = dict[str, Any]
+
+
+def hide() -> None:
+    """Makes this process unreadable for others of its login. Linux only."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
+class Phases:
+    """One gate run: its plan, and the phases that have ended."""
+
+    def __init__(self, plan: Json) -> None:
+        self.plan = plan
+        self.dice = random.SystemRandom()
+        self.environment = {name: value for name, value in os.environ.items() if name != KEY}
+        with open(plan["plugin"]) as file:
+            self.plugin = file.read()
+        with open(plan["canaries"]) as file:
+            self.canaries = file.read()
+        shutil.rmtree(os.path.dirname(plan["plugin"]), ignore_errors=True)
+
+    def run(self, tree: str, extra: Json, shown: bool, watched: bool = True) -> Json:
+        """Runs the command in ``tree`` to its end. ``extra`` is for the plugin; ``shown``: keeps its output.
+
+        ``watched``: with our plugin.
+        """
+        token = "%x" % self.dice.getrandbits(64)
+        kit = tempfile.mkdtemp(prefix="kit-")
+        plugin, canary = "p" + token, "test_" + token
+        for name, text in ((plugin, self.plugin), (canary, self.canaries.replace("CANARY", token))):
+            with open(os.path.join(kit, name + ".py"), "w") as file:
+                file.write(text)
+        asked = dict(extra, canary=os.path.join(kit, canary + ".py"), kit=kit, tree=tree)
+        before = stamps(tree)
+        with tempfile.TemporaryFile() as order:
+            order.write(json.dumps(asked).encode())
+            order.flush()
+            seen = self._watch(tree, kit, plugin if watched else "", order.fileno(), shown)
+        shutil.rmtree(kit, ignore_errors=True)
+        after = stamps(tree)
+        seen["rewritten"] = sorted(path for path in before if after.get(path) != before[path])[:1000]
+        return split(seen, token)
+
+    def _watch(self, tree: str, kit: str, plugin: str, order: int, shown: bool) -> Json:
+        ours, theirs = os.pipe()
+        argv = list(self.plan["argv"])
+        if not shown:
+            argv = [word.replace(self.plan["junit"], self.plan["junit"] + ".other") for word in argv]
+        environment = dict(self.environment)
+        added = (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", plugin, ",")) if plugin else ()
+        environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
+        for name, value, joint in added:
+            environment[name] = joint.join(part for part in (value, environment.get(name, "")) if part)
+        started = time.monotonic()
+        try:
+            process = subprocess.Popen(
+                argv,
+                cwd=tree,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=None if shown else subprocess.DEVNULL,
+                stderr=None if shown else subprocess.DEVNULL,
+                pass_fds=(order, theirs),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(ours)
+            return {"missing": "%s: %s" % (argv[0], error.strerror), "lines": []}
+        finally:
+            os.close(theirs)
+        data, late = follow(process, ours, started + self.plan["timeout"])
+        os.close(ours)
+        return {
+            "status": process.returncode,
+            "late": late,
+            "seconds": time.monotonic() - started,
+            "lines": data.split(b"\n")[:-1],
+        }
+
+    def inverted(self, baseline: Json) -> list[str]:
+        """The tests to invert: those that failed on the base first, then others as long as they are quick."""
+        suspects = [name for name, (outcome, _) in baseline.items() if outcome in ("failed", "error")]
+        others = [name for name, (outcome, _) in baseline.items() if outcome == "passed"]
+        self.dice.shuffle(suspects)
+        self.dice.shuffle(others)
+        chosen = suspects[:MOST_SUSPECTS]
+        left = max(1000.0, sum(took for _, took in baseline.values()) / 10)
+        for name in others:
+            left -= baseline[name][1]
+            if len(chosen) >= MOST_INVERTED or (left < 0 and chosen):
+                break
+            chosen.append(name)
+        return chosen
+
+
+def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float) -> tuple[bytes, bool]:
+    """What the process reports until it ends, or the time is up; then all that it started is ended."""
+    data = bytearray()
+    os.set_blocking(pipe, False)
+    late = False
+    while process.poll() is None and not late:
+        late = time.monotonic() > deadline
+        select.select([pipe], [], [], 0.05)
+        take(pipe, data)
+        if len(data) > MOST_REPORT:
+            break
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    take(pipe, data)
+    return bytes(data), late
+
+
+def take(pipe: int, data: bytearray) -> None:
+    """Adds what is there to be read. The end of the pipe is no news: the process has to end, too."""
+    while True:
+        try:
+            piece = os.read(pipe, 1 << 16)
+        except BlockingIOError:
+            return
+        if not piece:
+            time.sleep(0.005)
+            return
+        data += piece
+        if len(data) > MOST_REPORT:
+            return
+
+
+def stamps(tree: str) -> dict[str, tuple[int, int]]:
+    """Inode and change time of each file: no program can set them back."""
+    found: dict[str, tuple[int, int]] = {}
+    for directory, _, names in os.walk(tree):
+        for name in names:
+            path = os.path.join(directory, name)
+            try:
+                about = os.lstat(path)
+            except OSError:
+                continue
+            found[os.path.relpath(path, tree)] = (about.st_ino, about.st_ctime_ns)
+        if len(found) > MOST_FILES:
+            break
+    return found
+
+
+def split(seen: Json, token: str) -> Json:
+    """The phase's result from the lines of its plugin: canaries apart from tests."""
+    tests: Json = {}
+    canaries: Json = {}
+    result: Json = {
+        **{name: value for name, value in seen.items() if name != "lines"},
+        "hello": False, "end": None, "forked": False, "equal": [], "stand_ins": [], "bodies": [], "broken": [],
+        "tests": tests, "canaries": canaries,
+    }  # fmt: skip
+    for line in seen["lines"]:
+        try:
+            said = json.loads(line)
+            kind = said["k"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if said.get("forked"):
+            result["forked"] = True
+        if kind == "hello":
+            result["hello"] = True
+        elif kind == "test":
+            (canaries if token in said["id"] else tests)[said["id"]] = (said["outcome"], said["ms"])
+        elif kind == "end":
+            result["end"] = said["status"] or result["end"] or 0
+        elif kind in ("equal", "stand_ins", "bodies", "broken"):
+            result[kind].append(said["what"])
+    return result
+
+
+def main() -> int:
+    """Runs the phases that the plan asks for; its exit status is the head's."""
+    hide()
+    key = os.environ.get(KEY, "").encode()
+    with open(sys.argv[1]) as file:
+        plan: Json = json.load(file)
+    phases = Phases(plan)
+    report: Json = {}
+    baseline: Json | None = plan["baseline"]
+    watched = plan["watched"]
+    if plan["base"]:
+        report["base"] = phases.run(plan["base"], {"base": True}, shown=False)
+        if report["base"]["hello"]:
+            report["again"] = phases.run(plan["base"], {"check": True, "invert": []}, shown=False)
+        baseline = report["base"]["tests"]
+        watched = report["base"]["hello"]
+        shutil.rmtree(plan["base"], ignore_errors=True)
+    report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
+    if head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
+        invert = phases.inverted(baseline)
+        only = sorted(baseline) if plan["every"] else invert
+        extra = {"check": True, "invert": invert, "only": only, "ignore": plan["ignore"]}
+        report["check"] = phases.run(plan["tree"], extra, shown=False)
+        report["check"]["inverted"] = invert
+        report["check"]["every"] = plan["every"]
+    body = json.dumps(report).encode()
+    seal = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
+    with open(plan["report"] + ".new", "wb") as out:
+        out.write(seal + b"\n" + body)
+    os.replace(plan["report"] + ".new", plan["report"])
+    status = head.get("status", 127)
+    if head.get("late"):
+        return 124
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""What the layers make of a gate's runs, and that nothing but the launcher's sealed report counts."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import hmac
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleet.config import GateConfig, LayerName
+from gates.layers import kit
+from gates.layers.examination import LAYERS
+from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain, total
+from gates.layers.report import Phase, PhaseReport, baseline_of, unseal
+from gates.runs.definitions import define
+from tests.unit.test_layers import change
+
+TESTS = {"t::a": ("passed", 1.0), "t::b": ("passed", 1.0), "t::c": ("failed", 1.0)}
+CANARIES = {"c::1": ("failed", 1.0), "c::2": ("error", 1.0)}
+BASE = Phase(status=1, hello=True, end=1, tests=TESTS)
+AGAIN = Phase(status=1, hello=True, end=1, tests=TESTS, canaries=CANARIES)
+GREEN = dict.fromkeys(TESTS, ("passed", 1.0))
+HEAD = Phase(status=0, hello=True, end=0, tests=GREEN)
+CHECK = Phase(
+    status=1,
+    hello=True,
+    end=1,
+    tests={"t::a": ("failed", 1.0)},
+    canaries=CANARIES,
+    inverted=["t::a"],
+    bodies=["t::a"],
+)
+
+
+def judged(
+    head: Phase,
+    check: Phase | None = CHECK,
+    *,
+    base: Phase = BASE,
+    again: Phase = AGAIN,
+    without: LayerName | None = None,
+) -> LayerFinding:
+    case = Case(define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, change({}, {"plain.py": ""}))
+    runs = Runs(baseline_of(base, again), PhaseReport(head=head, check=check))
+    return total(layer.judge(case, runs) for layer in LAYERS if layer.name is not without)
+
+
+def but(phase: Phase, **fields: object) -> Phase:
+    return msgspec.structs.replace(phase, **fields)
+
+
+def test_an_honest_run_gives_nothing_to_say() -> None:
+    assert judged(HEAD) == LayerFinding()
+    more = but(HEAD, tests=GREEN | {"t::new": ("passed", 1.0)})
+    every = but(CHECK, every=True, tests=GREEN | {"t::a": ("failed", 1.0)})
+    assert judged(more, every) == LayerFinding()
+
+
+@pytest.mark.parametrize(
+    ("head", "layer"),
+    [
+        (but(HEAD, hello=False), LayerName.BASELINE),
+        (but(HEAD, end=None), LayerName.BASELINE),
+        (but(HEAD, end=1), LayerName.BASELINE),
+        (but(HEAD, forked=True), LayerName.BASELINE),
+        (but(HEAD, broken=["t"]), LayerName.BASELINE),
+        (but(HEAD, tests={}), LayerName.BASELINE),
+        (but(HEAD, tests=GREEN | {"t::a": ("failed", 1.0)}), LayerName.BASELINE),
+        (but(HEAD, tests=dict.fromkeys(TESTS, ("skipped", 1.0))), LayerName.BASELINE),
+    ],
+)
+def test_a_run_that_contradicts_its_exit_status_fails(head: Phase, layer: LayerName) -> None:
+    assert judged(head).failed
+    assert not judged(head, without=layer).failed
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        but(CHECK, hello=False),
+        but(CHECK, end=None),
+        but(CHECK, canaries={}),
+        but(CHECK, canaries=CANARIES | {"c::1": ("passed", 1.0)}),
+        but(CHECK, canaries=CANARIES | {"c::1": ("skipped", 1.0)}),
+        but(CHECK, tests={"t::a": ("passed", 1.0)}),
+        but(CHECK, status=0),
+    ],
+)
+def test_a_test_that_must_fail_and_does_not_fails_the_gate(check: Phase) -> None:
+    assert judged(HEAD, check).failed
+    assert not judged(HEAD, check, without=LayerName.CANARIES).failed
+
+
+@pytest.mark.parametrize(
+    ("head", "layer"),
+    [
+        (but(HEAD, tests={"t::a": ("passed", 1.0), "t::b": ("passed", 1.0)}), LayerName.BASELINE),
+        (but(HEAD, tests=GREEN | {"t::c": ("skipped", 1.0)}), LayerName.BASELINE),
+        (but(HEAD, tests=GREEN | {"t::a": ("xfailed", 1.0)}), LayerName.BASELINE),
+        (but(HEAD, rewritten=["tests/test_a.py"]), LayerName.PROTECTED),
+        (but(HEAD, stand_ins=["plain"]), LayerName.TOOLS),
+        (but(HEAD, equal=[("a.py", 3, "Answer")]), LayerName.SCAN),
+    ],
+)
+def test_what_a_person_must_see_is_held(head: Phase, layer: LayerName) -> None:
+    assert judged(head).held
+    assert not judged(head).failed
+    assert not judged(head, without=layer).held
+
+
+def test_tests_that_need_the_new_ones_to_pass_fail_the_gate() -> None:
+    """A new test file that patches the source or the framework: without it, a test of the base is red."""
+    check = but(
+        CHECK, every=True, tests={"t::a": ("failed", 1.0), "t::b": ("failed", 1.0), "t::c": ("passed", 1.0)}
+    )
+    assert "t::b" in judged(HEAD, check).failed[0]
+    assert not judged(HEAD, check, without=LayerName.PROTECTED).failed
+    inverted = but(check, inverted=["t::a", "t::b"], bodies=["t::a", "t::b"])
+    assert not judged(HEAD, inverted).failed
+
+
+def test_what_differs_between_two_runs_of_the_base_is_left_out_and_named() -> None:
+    again = but(AGAIN, tests=TESTS | {"t::b": ("failed", 1.0)})
+    found = judged(but(HEAD, tests={"t::a": ("passed", 1.0), "t::c": ("passed", 1.0)}), again=again)
+    assert (found.failed, found.held) == ((), ())
+    assert "t::b" in found.notes[0]
+
+
+def test_what_the_base_does_itself_is_not_held_against_the_change() -> None:
+    known = but(BASE, equal=[("a.py", 3, "Any")], rewritten=["tests/snap.py"], status=0)
+    head = but(
+        HEAD, equal=[("a.py", 9, "Any")], rewritten=["tests/snap.py"], tests=GREEN | {"t::c": ("failed", 1.0)}
+    )
+    assert judged(head, base=known) == LayerFinding()
+
+
+def test_a_base_without_names_leaves_the_layers_not_available() -> None:
+    found = judged(but(HEAD, hello=False, end=None), None, base=Phase(status=1))
+    assert found.failed == ()
+    assert [note.split(":")[0] for note in found.notes] == ["baseline", "canaries"]
+
+
+def test_canaries_that_pass_on_the_base_are_not_available() -> None:
+    found = judged(HEAD, but(CHECK, canaries={}), again=but(AGAIN, canaries=CANARIES | {"c::1": ("passed", 1.0)}))
+    assert (found.failed, len(found.notes)) == ((), 1)
+
+
+def sealed(body: bytes, key: str) -> bytes:
+    return hmac.new(key.encode(), body, hashlib.sha256).hexdigest().encode() + b"\n" + body
+
+
+def test_only_a_sealed_report_counts() -> None:
+    body = msgspec.json.encode(PhaseReport(head=HEAD))
+    assert unseal(sealed(body, "key"), "key") == PhaseReport(head=HEAD)
+    for forged in (b"", body, sealed(body, "other"), sealed(body, "key") + b" ", sealed(b"{}", "key"), b"x" * 100):
+        assert unseal(forged, "key") is None
+
+
+@pytest.mark.parametrize("name", ["launcher.py", "pytest_plugin.py"])
+def test_what_is_sent_to_machines_is_python_3_9(name: str) -> None:
+    ast.parse((Path(kit.__path__[0]) / name).read_text(), feature_version=(3, 9))
