@@ -84,7 +84,8 @@ class Asked:
     ``ask`` is the agent's request id. ``command`` is the exact command line of a shell tool, ``paths`` the files
     that an edit names, ``request`` the whole input as JSON text (what an approval binds to), ``directory`` where it
     would act, empty when the agent does not say. With ``questions`` it wants an answer, not permission.
-    ``act`` is the kind of act that the driver assigns.
+    ``act`` is the kind of act that the driver assigns. ``person``: why only a person may say yes, whatever the
+    rules; empty otherwise.
     """
 
     ask: str
@@ -95,6 +96,7 @@ class Asked:
     directory: str = ""
     questions: tuple[Question, ...] = ()
     act: Act = Act.OTHER
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,8 @@ class Pipeline:
         asks = ask_rules(agent.driver, agent.ask)
         rules = permissions.PermissionRules(asks, (*repo.deny_edits, *agent.deny_edits))
         ruling = permissions.rule(asked, session.workspace, rules)
-        if isinstance(ruling, AskPerson) and not asked.questions and self._grants.cover(session, asked, config):
+        by_rule = not asked.questions and not asked.person
+        if isinstance(ruling, AskPerson) and by_rule and self._grants.cover(session, asked, config):
             return Allow()
         return ruling
 

@@ -26,8 +26,10 @@ from fleet.agent_events import (
     Used,
 )
 from fleet.agents.acts import CLAUDE, ask_rules
-from fleet.agents.claude_asks import EDITS, answer, read_cancel, read_question
+from fleet.agents.claude_asks import EDITS, PLAN, answer, read_cancel, read_question
+from fleet.agents.claude_background import hold_back, read_task
 from fleet.agents.lines import (
+    HELD_BACK,
     NOT_UNDERSTOOD,
     RAW_LIMIT,
     WORDS_LIMIT,
@@ -37,6 +39,7 @@ from fleet.agents.lines import (
     cut,
     decode,
     digest,
+    left_open,
     mapping,
     one_line,
     oversized_line,
@@ -48,7 +51,7 @@ from fleet.agents.refusals import of_claude
 from fleet.exits import Exit
 from fleet.ports import Brief, DriverState, Launch, Step
 
-_HOOKED = (*EDITS, "Bash", "mcp__.*")
+_HOOKED = (*EDITS, "Bash", "mcp__.*", PLAN)
 """What the hook always asks about; the operator's rules add to it."""
 _HOOK = "airboss"
 _HOOK_SECONDS = 7 * 24 * 3600  # the agent denies when a hook times out, and people may be slow
@@ -126,7 +129,8 @@ class ClaudeDriver:
         themselves."""
         fold = Fold(state)
         fold.state["running"] = True
-        fold.state["waiting"].append(text)
+        fold.state[HELD_BACK] = {}
+        fold.state["waiting"].append(as_words(text))
         _send_waiting(fold)
         return fold.step()
 
@@ -170,6 +174,9 @@ class ClaudeDriver:
             return Step(state)
         fold = Fold(state)
         fold.state["running"] = False
+        if left_open(state):  # it was done, but for its background work, which has ended with it
+            fold.report(TurnEnded(state[HELD_BACK]["claim"], TurnOutcome.COMPLETED, "", exit))
+            return fold.step()
         error = f"the agent ended before its turn did: {exit}"
         fold.report(TurnEnded("", TurnOutcome.FAILED, error, exit))
         return fold.step()
@@ -180,9 +187,14 @@ def _hooked(words: tuple[str, ...]) -> str:
     return "|".join(dict.fromkeys((*_HOOKED, *(tool for tool, act in CLAUDE.items() if rules.cover(act, tool)))))
 
 
+def as_words(text: str) -> str:
+    """Text that the agent passes on to its model. What begins with a slash would be a command of its own."""
+    return f"The task:\n{text}" if text.lstrip().startswith("/") else text
+
+
 def _first_words(brief: Brief) -> str | list[dict[str, Any]]:
     """The prompt as text, or as a list of blocks when there are pictures."""
-    text = with_attachments(brief.prompt, brief.attachments)
+    text = as_words(with_attachments(brief.prompt, brief.attachments))
     if not brief.images:
         return text
     sources = (
@@ -204,12 +216,13 @@ def _send_waiting(fold: Fold) -> None:
 
 def _read_system(fold: Fold, message: dict[str, Any]) -> bool:
     if message.get("subtype") != "init":
-        return False
+        return read_task(fold, message)
     resume = string(message["session_id"])
     if not fold.state["begun"]:
         fold.state["begun"] = True
-        # A message that starts a turn may not be echoed (a slash command is not).
-        fold.state["unheard"] = fold.state["unheard"][1:]
+        # The agent takes up a message when it starts a turn, unless it starts one for something of its own.
+        fold.state["assumed"] = [] if fold.state.get("notified") else fold.state["unheard"][:1]
+        fold.state["unheard"] = fold.state["unheard"][len(fold.state["assumed"]) :]
     if fold.state["resume"] != resume:
         fold.state["resume"] = resume
         model = message.get("model")
@@ -237,6 +250,7 @@ def _read_user(fold: Fold, message: dict[str, Any]) -> bool:
     content = message["message"]["content"]
     if message.get("isReplay") is True:
         heard = digest(content)
+        fold.state["assumed"] = []
         if heard in fold.state["unheard"]:
             fold.state["unheard"].remove(heard)
         return True
@@ -288,7 +302,9 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     claim = cut(claim, WORDS_LIMIT) if isinstance(claim, str) else ""
     interrupted, state["interrupted"] = state["interrupted"], False
     trouble, state["trouble"] = state.get("trouble", ""), ""
-    state["begun"] = False
+    state["begun"], state["notified"] = False, False
+    assumed = state.get("assumed", [])
+    state["assumed"] = []
     outcome, error = TurnOutcome.COMPLETED, ""
     if message.get("is_error") is True or trouble:
         outcome, error = of_claude(message, claim, trouble)
@@ -296,8 +312,13 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
         outcome, error = TurnOutcome.FAILED, "interrupted"
     if not state["running"]:
         return True
+    if message.get("num_turns") == 0 and outcome is TurnOutcome.COMPLETED:
+        state["unheard"] = [*assumed, *state["unheard"]]
+        return True  # of something that was pending when the conversation was resumed; our words come next
     if state["unheard"] and outcome is not TurnOutcome.CONVERSATION_LOST:
         return True  # messages that came too late to steer start another turn themselves
+    if hold_back(fold, claim, outcome, error):
+        return True
     state["running"] = False
     fold.report(TurnEnded(claim, outcome, error))
     return True

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.agent_events import Allow, Answered, Asked, Decision, Deny
-from fleet.agents.acts import act_of
+from fleet.agent_events import Act, Allow, Answered, Asked, Decision, Deny
+from fleet.agents.acts import TOOLS, act_of
 from fleet.agents.lines import Fold, canonical, digest, mapping, string
 from fleet.questions import Option, Question, answers
 
 EDITS = ("Edit", "MultiEdit", "NotebookEdit", "Write")
 """Tools that change a file themselves."""
+
+PLAN = "ExitPlanMode"
+"""The agent shows its plan, and starts to work once it is approved."""
 
 _QUESTION = "AskUserQuestion"
 
@@ -45,14 +48,32 @@ def _ask(fold: Fold, name: str, tool: str, given: dict[str, Any], request: dict[
         Asked(
             ask=name,
             tool=tool,
-            request=canonical(given),
+            request=_shown(tool, given),
             command=command if isinstance(command, str) else "",
             paths=tuple(path for path in paths if isinstance(path, str)),
             directory=where if isinstance(where := request.get("cwd"), str) else "",
             questions=_questions(given) if tool == _QUESTION else (),
             act=act_of("claude", tool),
+            person=_person(tool, hook=hook),
         )
     )
+
+
+def _shown(tool: str, given: dict[str, Any]) -> str:
+    """What a person approves: all of the input; of a plan its words, and then the rest."""
+    plan = given.get("plan")
+    if tool != PLAN or not isinstance(plan, str):
+        return canonical(given)
+    rest = {name: value for name, value in given.items() if name != "plan"}
+    return f"{plan}\n\n{canonical(rest)}" if rest else plan
+
+
+def _person(tool: str, *, hook: bool) -> str:
+    """Why only a person may say yes: to a plan, and to what no rule of ours knows but the agent asks about."""
+    if tool == PLAN:
+        return "the agent shows its plan, and works by it after your yes"
+    unknown = tool != _QUESTION and tool not in TOOLS["claude"] and act_of("claude", tool) is Act.OTHER
+    return f"no rule covers {tool}" if unknown and not hook else ""
 
 
 def _questions(given: dict[str, Any]) -> tuple[Question, ...]:

@@ -19,6 +19,8 @@ WORDS_LIMIT = 1_000_000
 turn's."""
 
 TAIL_LIMIT = 4_000
+HELD_BACK = "held_back"
+"""The key of a driver's state under which it keeps a result that came too early. :func:`left_open` reads it."""
 """The most characters of that end."""
 
 SUMMARY_LIMIT = 200
@@ -113,6 +115,12 @@ def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
     if not attachments:
         return prompt
     return "\n".join([prompt, "", "Attached files:", *(f"- {path}" for path in attachments)])
+
+
+def left_open(state: DriverState) -> tuple[str, ...]:
+    """The background work for which a turn's result is held back; empty when none is."""
+    held = state.get(HELD_BACK) or {}
+    return tuple(str(words) or "a command" for words in held.get("open", ()))
 
 
 class Fold:

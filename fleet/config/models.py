@@ -369,6 +369,8 @@ class Limits(_Section):
     """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
     approval_hours: Annotated[int, Field(ge=1)] = 8
     """Hours until an unanswered question counts as no."""
+    background_seconds: Annotated[int, Field(ge=1)] = 60
+    """Seconds that a finished turn waits for its background commands; then the agent is asked to end them."""
     hold_days: Annotated[int, Field(ge=1, le=365)] = 7
     """Days until a held change that nobody released is refused; its work is kept."""
 

@@ -16,10 +16,11 @@ from typing import Final
 
 from fleet.agent_events import Allow, Asked, AskPerson, Happening, TurnEnded
 from fleet.agents.framing import Line, LineFramer, Oversized
+from fleet.agents.lines import left_open
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import SPOOL_STALLED, LinkChanged
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, commits
+from fleet.flight import attachments, commits, prompts
 from fleet.flight.commits import Ruled
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
@@ -66,6 +67,7 @@ class Follower:
         self._linked = True
         self._heard_of = False  # whether the process or its link reported anything yet
         self._stalled = False
+        self._left_since, self._asked_to_end = 0.0, False
         self._committed = 0.0  # when output was last committed, by the loop's clock
         self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
@@ -87,6 +89,7 @@ class Follower:
         The end of the process also ends the turn. The store has the turn's outcome.
         """
         self._turn, self._over = turn, False
+        self._left_since, self._asked_to_end = 0.0, False
         await self._take_from_people()
         while True:
             if await self._read_lines():
@@ -96,6 +99,7 @@ class Follower:
             if self._ended is not None:
                 return True
             await self._handle(await self._reader.next(_AGAIN if self._unsent else _IDLE))
+            await self._end_background()
             if self._news:
                 await self._take_from_people()
 
@@ -154,6 +158,28 @@ class Follower:
     async def close(self) -> None:
         """Stops following. The process continues."""
         await self._reader.close()
+
+    async def _end_background(self) -> None:
+        """A turn whose agent is done waits for its background work a while. Then the agent is asked to end that,
+        and at last its process ends, and the work with it."""
+        work = left_open(state_of(self.session))
+        now = asyncio.get_running_loop().time()
+        if not work:
+            self._left_since = 0.0
+            return
+        if not self._left_since:
+            self._left_since = now
+            words = f"waiting for background work: {'; '.join(work)[:200]}"
+            await self._services.store.write(lambda tx: tasks.explain(tx, self._task.id, words))
+        if now - self._left_since < self._services.config().limits.background_seconds:
+            return
+        self._left_since = 0.0
+        if self._asked_to_end:
+            await self._apply(self._driver.finish(state_of(self.session)))
+        else:
+            self._asked_to_end = True
+            await self._apply(self._driver.say(state_of(self.session), prompts.background(work)))
+        await self._send_inputs()
 
     # --- reading --------------------------------------------------------------------------------------
 

@@ -58,6 +58,16 @@ def locked(why: str) -> str:
     )
 
 
+def background(work: Sequence[str]) -> str:
+    """What the agent reads when it is done but its background commands are not."""
+    listed = "\n".join(f"- {words}" for words in work)
+    return (
+        f"You ended your turn, and these background commands still run:\n{listed}\n"
+        "If you need a result, wait for it. Stop everything else, servers too: your work is taken once nothing "
+        "runs any more. Then end your turn."
+    )
+
+
 def untakeable(why: str) -> str:
     """What the agent reads when its worktree cannot be taken as it is."""
     return (

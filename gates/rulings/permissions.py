@@ -73,6 +73,8 @@ def rule(asked: Asked, workspace: str, rules: PermissionRules) -> Ruling:
             return Deny(f"{relative} may not be edited: the operator's rule {pattern!r} forbids it")
     if asked.questions:
         return AskPerson("the agent has a question")
+    if asked.person:
+        return AskPerson(asked.person)
     if rules.ask.cover(asked.act, asked.tool):
         return AskPerson(f"{asked.tool} needs a person's permission")
     return Allow()
