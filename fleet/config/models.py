@@ -9,9 +9,10 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, StringConstraints
+from pydantic import AfterValidator, Field, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from fleet.config.limits import SECTION, Limits
 from fleet.errors import Misused
 from fleet.globs import Glob
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
@@ -140,7 +141,7 @@ Id = Annotated[str, AfterValidator(_person_id)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = SECTION
 
 
 class LayerName(StrEnum):
@@ -344,35 +345,6 @@ class PersonConfig(_Section):
     """What they may do."""
     ids: list[Id]
     """Their ids on each platform: `platform:workspace:user`."""
-
-
-class Limits(_Section):
-    """Limits on how much is accepted."""
-
-    decode_cap: Annotated[int, Field(ge=65536)] = 8 << 20
-    """The longest agent line, in bytes, that is decoded; the rest is only in the spool."""
-    snapshot_bytes: Annotated[int, Field(ge=1)] = 512 << 20
-    """Bytes of objects in a snapshot."""
-    snapshot_objects: Annotated[int, Field(ge=1)] = 200_000
-    """Objects in a snapshot."""
-    snapshot_paths: Annotated[int, Field(ge=1)] = 100_000
-    """Paths in a snapshot."""
-    unpack_seconds: Annotated[int, Field(ge=1)] = 120
-    """The most seconds that unpacking a snapshot may take."""
-    spool_retention_days: Annotated[int, Field(ge=1)] = 14
-    """How many days a machine keeps an agent's output."""
-    chat_retention_days: Annotated[int, Field(ge=1)] = 30
-    """How many days chat messages, files and pressed buttons are kept; the ledger is kept permanently."""
-    attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often a lost or unavailable gate run is tried in all."""
-    keep_locks_hours: Annotated[int, Field(ge=0)] = 2
-    """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
-    approval_hours: Annotated[int, Field(ge=1)] = 8
-    """Hours until an unanswered question counts as no."""
-    background_seconds: Annotated[int, Field(ge=1)] = 60
-    """Seconds that a finished turn waits for its background commands; then the agent is asked to end them."""
-    hold_days: Annotated[int, Field(ge=1, le=365)] = 7
-    """Days until a held change that nobody released is refused; its work is kept."""
 
 
 class ConsoleConfig(_Section):

@@ -1,0 +1,41 @@
+"""``[limits]`` of ``fleet.toml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: What every table of the two files has in common: unknown keys and wrong types are problems.
+SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Limits(BaseModel):
+    """Limits on how much is accepted."""
+
+    model_config = SECTION
+
+    decode_cap: Annotated[int, Field(ge=65536)] = 8 << 20
+    """The longest agent line, in bytes, that is decoded; the rest is only in the spool."""
+    snapshot_bytes: Annotated[int, Field(ge=1)] = 512 << 20
+    """Bytes of objects in a snapshot."""
+    snapshot_objects: Annotated[int, Field(ge=1)] = 200_000
+    """Objects in a snapshot."""
+    snapshot_paths: Annotated[int, Field(ge=1)] = 100_000
+    """Paths in a snapshot."""
+    unpack_seconds: Annotated[int, Field(ge=1)] = 120
+    """The most seconds that unpacking a snapshot may take."""
+    spool_retention_days: Annotated[int, Field(ge=1)] = 14
+    """How many days a machine keeps an agent's output."""
+    chat_retention_days: Annotated[int, Field(ge=1)] = 30
+    """How many days chat messages, files and pressed buttons are kept; the ledger is kept permanently."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """How often a lost or unavailable gate run is tried in all."""
+    keep_locks_hours: Annotated[int, Field(ge=0)] = 2
+    """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
+    approval_hours: Annotated[int, Field(ge=1)] = 8
+    """Hours until an unanswered question counts as no."""
+    background_seconds: Annotated[int, Field(ge=1)] = 60
+    """Seconds that a finished turn waits for its background commands; then the agent is asked to end them."""
+    hold_days: Annotated[int, Field(ge=1, le=365)] = 7
+    """Days until a held change that nobody released is refused; its work is kept."""
