@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fleet.config.editing import FleetEditor, edit_fleet
     from fleet.config.home import airboss_home
+    from fleet.config.limits import Limits
     from fleet.config.merging import merge_gates
     from fleet.config.models import (
         AgentConfig,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         GateConfig,
         GateTightening,
         LayerName,
-        Limits,
         LocksConfig,
         MachineConfig,
         PersonConfig,
@@ -37,7 +37,7 @@ _WHERE = {
     "GateConfig": "models",
     "GateTightening": "models",
     "LayerName": "models",
-    "Limits": "models",
+    "Limits": "limits",
     "LocksConfig": "models",
     "MachineConfig": "models",
     "PersonConfig": "models",

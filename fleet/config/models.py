@@ -9,7 +9,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from fleet.config.limits import SECTION, Limits
