@@ -144,8 +144,9 @@ class Standing:
         agent, gate = self._executors.agent, self._executors.gate
         for name, machine in config.machines.items():
             yield f"on {name}", partial(self._on_machine, agent, name)
-            if machine.runs_gates(config.isolation) and machine.gate_login != machine.agent_login:
-                yield f"on {name} (gates)", partial(self._on_machine, gate, name)
+            if machine.runs_gates(config.isolation):
+                for login in machine.gates_alone:
+                    yield f"on {name} ({login})", partial(self._on_machine, partial(gate, login=login), name)
         for name in config.repos:
             yield f"in {name}", partial(self._on_base, name)
         yield "in the receipts", self._receipts

@@ -1,4 +1,4 @@
-"""How a run was isolated from others, as seen from inside it."""
+"""How a run is isolated from others: what is asked for, and what was in force as seen from inside it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,81 @@ class Sharing(StrEnum):
 @dataclass(frozen=True, slots=True)
 class RunIsolation:
     """Processes and files: ``own`` or ``shared`` with other runs of the login. Network: ``none`` (loopback only) or
-    ``shared`` with the machine. Login: the vendor's, ``none`` where no file of it was there."""
+    ``shared`` with the machine. Login: the vendor's, ``none`` where no file of it was there. Account: the system's
+    login, ``own`` when nothing else ran as it. Supervisor: ``own`` when the run could not reach the process that
+    saw its end."""
 
     processes: Sharing = Sharing.SHARED
     files: Sharing = Sharing.SHARED
     network: Sharing = Sharing.SHARED
     login: Sharing = Sharing.SHARED
+    account: Sharing = Sharing.SHARED
+    supervisor: Sharing = Sharing.SHARED
 
     @property
     def walled(self) -> bool:
         """Whether no other run can be seen or written to."""
         return self.processes is Sharing.OWN and self.files is Sharing.OWN
 
+    @property
+    def shares_a_login(self) -> bool:
+        """Other runs of the login could be reached."""
+        return not self.walled and self.account is not Sharing.OWN
+
+    @property
+    def shares_its_supervisors_login(self) -> bool:
+        """Code of the run could reach its supervisor."""
+        return not self.walled and self.supervisor is not Sharing.OWN
+
 
 UNWALLED: Final = RunIsolation()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWalls:
+    """What an agent's session has instead of a fixed path: its ``workspace`` where it is, and our directory
+    ``root`` empty but for that and the directories ``seen`` in it, which it may read.
+
+    ``layered``: directories that it sees and writes through a layer of its own, the home among them. ``logins``:
+    files of the vendor's login, which all sessions of the login share; ``linked``: such files of an agent that
+    follows a link to one and replaces it by a rename. ``others``: login files hidden from it.
+    ``clone``: the repository that the workspace borrows objects from. ``vault``: a directory that the sessions of
+    this vendor share, for locks beside ``logins``; empty: none.
+    """
+
+    root: str
+    workspace: str
+    clone: str
+    layered: tuple[str, ...]
+    vault: str = ""
+    seen: tuple[str, ...] = ()
+    logins: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """Namespaces with their own root file system around a process. It sees its ``room`` as :data:`INSIDE`,
+    the system's directories read-only, and nothing else of the machine.
+
+    ``room`` is a directory on the machine with ``scratch`` in it, which becomes ``/tmp``. ``read``: further
+    directories that it may read. ``network``: share the machine's network instead of loopback only.
+    """
+
+    room: str
+    read: tuple[str, ...] = ()
+    network: bool = False
+    session: SessionWalls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A login that one run has to itself: the supervisor ends whatever else runs as it, before the start and after
+    the end, and removes what the run leaves outside its ``room``, the directory that it was given.
+
+    ``login``: its name where it is not the supervisor's own, which must be able to become it by sudo.
+    """
+
+    room: str
+    login: str = ""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from fleet.agent_events import Asked, Decision, Happening, Ruling
 from fleet.exits import Exit
-from fleet.isolation import UNWALLED, RunIsolation
+from fleet.isolation import UNWALLED, Alone, RunIsolation, Walls
 from fleet.limits import InForce, Reached, RunLimits
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.store.core import Precondition
@@ -51,44 +51,6 @@ class LoginFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionWalls:
-    """What an agent's session has instead of a fixed path: its ``workspace`` where it is, and our directory
-    ``root`` empty but for that and the directories ``seen`` in it, which it may read.
-
-    ``layered``: directories that it sees and writes through a layer of its own, the home among them. ``logins``:
-    files of the vendor's login, which all sessions of the login share; ``linked``: such files of an agent that
-    follows a link to one and replaces it by a rename. ``others``: login files hidden from it.
-    ``clone``: the repository that the workspace borrows objects from. ``vault``: a directory that the sessions of
-    this vendor share, for locks beside ``logins``; empty: none.
-    """
-
-    root: str
-    workspace: str
-    clone: str
-    layered: tuple[str, ...]
-    vault: str = ""
-    seen: tuple[str, ...] = ()
-    logins: tuple[str, ...] = ()
-    linked: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Walls:
-    """Namespaces with their own root file system around a process. It sees its ``room`` as ``isolation.INSIDE``,
-    the system's directories read-only, and nothing else of the machine.
-
-    ``room`` is a directory on the machine with ``scratch`` in it, which becomes ``/tmp``. ``read``: further
-    directories that it may read. ``network``: share the machine's network instead of loopback only.
-    """
-
-    room: str
-    read: tuple[str, ...] = ()
-    network: bool = False
-    session: SessionWalls | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PipeSpec:
     """A process to run behind a durable pipe. Nothing in it may appear in a process list.
 
@@ -100,7 +62,7 @@ class PipeSpec:
     ``contain`` asks for a PID namespace where the machine has one. With ``walls`` (``cwd``, ``argv`` and ``env``
     then use their paths) it does not start where they cannot be built. ``expect_tree`` is (directory, git tree id):
     the supervisor hashes the directory just before the start, and does not start when the id differs. ``limits``:
-    see ``RunLimits``.
+    see ``RunLimits``. ``alone``: it has its login to itself.
     """
 
     id: str
@@ -114,6 +76,7 @@ class PipeSpec:
     contain: bool = False
     walls: Walls | None = None
     limits: RunLimits | None = None
+    alone: Alone | None = None
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
     expect_tree: tuple[str, str] | None = None
@@ -154,6 +117,7 @@ class Ended:
 
     ``unavailable`` says why the command was never started (program missing, wrong tree); empty when it was.
     ``gone``: the supervisor saw the whole process tree end.
+    ``login`` is the one it ran as, seen from inside; ``left`` are lines about what it left behind there.
     """
 
     exit: Exit
@@ -163,6 +127,8 @@ class Ended:
     contained: bool
     gone: bool
     isolation: RunIsolation = UNWALLED
+    login: str = ""
+    left: tuple[str, ...] = ()
     limits: InForce | None = None
     reached: tuple[Reached, ...] = ()
     tree: str = ""

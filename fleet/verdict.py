@@ -52,7 +52,7 @@ class Evidence:
 
     ``tree`` is the tree that the supervisor hashed in the checkout just before the command ran; ``contained``: the
     command had its own PID namespace; ``isolation`` is what was seen from inside it. ``reached``: the ``limits``
-    that it reached. Times are microseconds since the epoch.
+    that it reached. ``left``: what it left in a login of its own. Times are microseconds since the epoch.
     """
 
     exit: Exit
@@ -68,6 +68,7 @@ class Evidence:
     isolation: RunIsolation = UNWALLED
     limits: InForce | None = None
     reached: tuple[Reached, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

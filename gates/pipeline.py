@@ -146,7 +146,7 @@ class Pipeline:
         for run in await self._store.read(lambda tx: gate_runs.of_task(tx, task)):
             if run.result is None and run.machine:
                 with contextlib.suppress(Unavailable, Misconfigured):
-                    await self._executors.gate(run.machine).stop(run.pipe)
+                    await self._executors.gate(run.machine, run.supervisor or run.login).stop(run.pipe)
 
     def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
         """The answer to an agent's request; denied when no rules are configured for it."""
@@ -204,8 +204,13 @@ class Pipeline:
         leaks: tuple[Leak, ...] = (),
     ) -> Verdict:
         ran = [result.evidence for result in results if result.outcome in (GateOutcome.PASSED, GateOutcome.FAILED)]
-        shared = sorted({seen.machine for seen in ran if seen and not seen.isolation.walled})
-        unwalled = tuple(f"gates-share-a-login: {machine} cannot build walls around a run" for machine in shared)
+        seen = [evidence for evidence in ran if evidence]
+        shared = sorted({each.machine for each in seen if each.isolation.shares_a_login})
+        reachable = sorted({each.machine for each in seen if each.isolation.shares_its_supervisors_login})
+        unwalled = (
+            *(f"gates-share-a-login: {machine} cannot build walls around a run" for machine in shared),
+            *(f"supervisor-shares-login: on {machine} a run could reach its supervisor" for machine in reachable),
+        )
         verdict = Verdict(
             commit=candidate.commit,
             tree=candidate.tree,

@@ -101,7 +101,7 @@ class _Logins:
         Executors(self.world.config, self.world.directory).agent(machine)
         return self.world.machine
 
-    def gate(self, machine: str) -> Machine:
+    def gate(self, machine: str, login: str = "") -> Machine:
         return self.agent(machine)
 
 

@@ -82,7 +82,7 @@ MAKES_TASKS = {
 WRITER = "fleet/files.py"
 WRITES_ITSELF = (
     *("fleet/machines/runner/*.py", "fleet/machines/bootstrap.py", "fleet/machines/ssh_server.py"),
-    *("bot/demo/*.py", "bot/doctor/probe.py", "deploy/*.py"),
+    *("bot/demo/*.py", "bot/doctor/planting.py", "bot/doctor/probe.py", "deploy/*.py"),
     *("gates/layers/kit/*.py", "fleet/logs.py", "fleet/store/databases.py", "fleet/config/schema.py"),
 )
 

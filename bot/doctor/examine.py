@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bot.doctor import probe
 from bot.doctor.controller import check_controller, clock, disk, version_in
 from bot.doctor.findings import Finding, Severity
+from bot.doctor.inside import GateLogin, from_inside
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
 from fleet.config import FleetConfig, MachineConfig
@@ -40,8 +41,8 @@ class LoginExecutors(Protocol):
     def agent(self, machine: str) -> Executor:
         """The login that agents run as."""
 
-    def gate(self, machine: str) -> Executor:
-        """The login that gates run as."""
+    def gate(self, machine: str, login: str = "") -> Executor:
+        """The login that gates run as: the first one, or the one named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,11 @@ async def examine(
     What cannot be examined is a finding too; nothing is raised for a machine that does not respond.
     """
     findings = list(await asyncio.to_thread(lambda: list(check_controller(config, home))))
-    asked = [(name, machine, "agents") for name, machine in config.machines.items()]
-    asked += [(name, m, "gates") for name, m in config.machines.items() if m.runs_gates(config.isolation)]
-    connected = await asyncio.gather(*(_connect(name, machine, role, logins) for name, machine, role in asked))
+    asked = [(name, machine, "agents", "") for name, machine in config.machines.items()]
+    for name, machine in config.machines.items():
+        if machine.runs_gates(config.isolation):
+            asked += [(name, machine, "gates", login) for login in machine.gate_as or [""]]
+    connected = await asyncio.gather(*(_connect(*each, logins) for each in asked))
     present = [login for login in connected if isinstance(login, _Login)]
     findings += [finding for finding in connected if isinstance(finding, Finding)]
     findings += _overlaps(present, config)
@@ -77,12 +80,32 @@ async def examine(
         *(_examine_login(login, config, _walls_for(login, present, walls, here)) for login in present)
     ):
         findings += login_findings
+    for machine_findings in await asyncio.gather(*(_from_inside(name, present) for name in config.machines)):
+        findings += machine_findings
     return findings + _on_no_machine(config, findings, present)
 
 
-async def _connect(name: str, machine: MachineConfig, role: str, logins: LoginExecutors) -> _Login | Finding:
+async def _from_inside(name: str, present: list[_Login]) -> list[Finding]:
+    """Of each gates' login of a machine, and whether the one that supervises can do so."""
+    gates = [
+        GateLogin(login.machine, login.config, login.executor, login.facts)
+        for login in present
+        if (login.machine, login.role) == (name, "gates")
+    ]
+    findings = []
+    for at, gate in enumerate(gates):
+        try:
+            findings += await from_inside(gate, gates[at - 1])
+        except AirbossError as error:
+            findings.append(_failed(gate.subject, error))
+    return findings
+
+
+async def _connect(
+    name: str, machine: MachineConfig, role: str, login: str, logins: LoginExecutors
+) -> _Login | Finding:
     try:
-        executor = logins.agent(name) if role == "agents" else logins.gate(name)
+        executor = logins.agent(name) if role == "agents" else logins.gate(name, login)
         return _Login(name, machine, role, executor, await executor.facts())
     except AirbossError as error:
         return _failed(f"{role} on {name}", error)
@@ -190,8 +213,15 @@ def _facts(login: _Login) -> list[Finding]:
     elif facts.walled:
         findings.append(Finding(Severity.OK, login.subject, "isolates each gate run"))
     else:
-        what = "cannot isolate gate runs: gates share this login and its files, and run one at a time"
-        findings.append(Finding(Severity.WARN, login.subject, what, _NAMESPACES))
+        what = "cannot build walls around a gate run"
+        if not login.config.has_gate_pool:
+            what += ": gates share this login and its files, and run one at a time"
+        remedy = (
+            "give gate_as a list of logins, or allow user namespaces (Debian: sysctl "
+            "kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
+            "kernel.apparmor_restrict_unprivileged_userns=0); a Mac has none"
+        )
+        findings.append(Finding(Severity.WARN, login.subject, what, remedy))
     return findings
 
 

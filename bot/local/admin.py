@@ -43,7 +43,9 @@ def list_machines(options: argparse.Namespace, home: Path) -> int:
         return 0
     for name, machine in config.machines.items():
         where = f"{machine.user}@{machine.host}:{machine.port}" if machine.executor == "ssh" else "this machine"
-        gates = machine.gate_as or ("no gates" if not machine.runs_gates(config.isolation) else "the same login")
+        gates = ", ".join(machine.gate_as) or (
+            "no gates" if not machine.runs_gates(config.isolation) else "the same login"
+        )
         agents = machine.agent_login or "the controller's own login"
         _out(f"{name}: {where}, {machine.slots} slots, agents as {agents}, gates as {gates}")
     return 0

@@ -35,6 +35,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
             yield from _separate(name, machine, controller_login)
     if config.isolation is Isolation.SEPARATE_LOGINS:
         yield from _shared_hosts(config)
+    yield from _pools(config, controller_login)
     yield from _ask_words(config)
     for name, repo in config.repos.items():
         if repo.agent and repo.agent not in agents:
@@ -113,7 +114,8 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
             "is missing: agents would run as the controller and could read its keys",
             f"create a login for agents and name it here (and another in gate_as), {_OR_UNSAFE}",
         )
-    for field, login in ((agents_field, agents), ("gate_as", gates)):
+    named = [(agents_field, agents), *(("gate_as", gate) for gate in gates), ("supervise_as", machine.supervise_as)]
+    for field, login in named:
         if login and login == "root":
             yield Found(
                 (*here, field), "is root, which can become any login", f"name a login of its own, {_OR_UNSAFE}"
@@ -124,18 +126,41 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
                 f"is the controller's own login ({controller})",
                 f"name another login here, {_OR_UNSAFE}",
             )
-    if gates and gates == agents:
-        yield Found(
-            (*here, "gate_as"),
-            f"is also the agents' login ({gates}): an agent could change the gates that judge it",
-            f"name another login for gates, {_OR_UNSAFE}",
-        )
+    for field, login in named[1:]:
+        if login and login == agents:
+            yield Found(
+                (*here, field),
+                f"is also the agents' login ({login}): an agent could change the gates that judge it",
+                f"name another login for gates, {_OR_UNSAFE}",
+            )
     if not gates and "gates" in machine.model_fields_set and machine.gates:
         yield Found(
             (*here, "gates"),
             "is true, but there is no login for gates",
             f"set gate_as to a login other than the agents', {_OR_UNSAFE}",
         )
+
+
+def _pools(config: FleetConfig, controller: str) -> Iterator[Found]:
+    """A run ends every process of its own login: nothing else may use it."""
+    uses: dict[tuple[str, str], int] = {}
+    for machine in config.machines.values():
+        for login in (*machine.gate_as, machine.supervise_as, machine.agent_login):
+            uses[_host(machine), login] = uses.get((_host(machine), login), 0) + 1
+    for name, machine in config.machines.items():
+        for login in dict.fromkeys(machine.gate_as if machine.has_gate_pool else ()):
+            if login == "root" or (login == controller and not _host(machine)):
+                yield Found(
+                    ("machines", name, "gate_as"),
+                    f"lists {login}, which is used for other things",
+                    "name logins that nothing else uses: each run ends every process of its own",
+                )
+            elif uses[_host(machine), login] > 1:
+                yield Found(
+                    ("machines", name, "gate_as"),
+                    f"lists {login}, which has another use on the same host",
+                    "name logins that nothing else uses: each run ends every process of its own",
+                )
 
 
 def _shared_hosts(config: FleetConfig) -> Iterator[Found]:
@@ -145,13 +170,14 @@ def _shared_hosts(config: FleetConfig) -> Iterator[Found]:
         if machine.agent_login:
             agents.setdefault((_host(machine), machine.agent_login), name)
     for name, machine in config.machines.items():
-        other = agents.get((_host(machine), machine.gate_as))
-        if machine.gate_as and other is not None and other != name and machine.gate_as != machine.agent_login:
-            yield Found(
-                ("machines", name, "gate_as"),
-                f"is the agents' login of {other}, on the same host ({machine.gate_as})",
-                f"name a login that no agent uses, {_OR_UNSAFE}",
-            )
+        for gate in machine.gate_as:
+            other = agents.get((_host(machine), gate))
+            if other is not None and other != name and gate != machine.agent_login:
+                yield Found(
+                    ("machines", name, "gate_as"),
+                    f"is the agents' login of {other}, on the same host ({gate})",
+                    f"name a login that no agent uses, {_OR_UNSAFE}",
+                )
 
 
 def _host(machine: MachineConfig) -> str:

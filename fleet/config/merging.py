@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleet.config.models import GateConfig, GateTightening, RepoConfig, RepoFile, duration_us, size_bytes
+from fleet.config.models import GateConfig, GateTightening, RepoConfig, RepoFile
+from fleet.config.values import duration_us, size_bytes
 from fleet.errors import Misused
 
 

@@ -1,143 +1,39 @@
 """The structure of ``fleet.toml`` and ``airboss.toml``. Uses pydantic, since files come from outside.
 
-Checks of a single value are here; checks that need two values are in ``checks.py``.
+Checks of a single value are in ``values.py``; checks that need two values are in ``checks.py``.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, Strict, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, Strict, StringConstraints
 
 from fleet.config.limits import SECTION, Limits
-from fleet.errors import Misused
-from fleet.globs import Glob
+from fleet.config.values import (
+    HOST_PATTERN,
+    Branch,
+    Directory,
+    Duration,
+    GateArgv,
+    GitUrl,
+    Id,
+    InHome,
+    LockPatterns,
+    Login,
+    Logins,
+    Name,
+    Patterns,
+    Program,
+    Protection,
+    Size,
+    Variable,
+    duration_us,
+    size_bytes,
+)
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
-from fleet.model import Isolation, PersonId
-
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
-LOGIN_PATTERN = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]*$"
-HOST_PATTERN = r"^$|^[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*$"
-VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
-DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h)$"
-SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
-
-_UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
-_UNIT_BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_ALLOWED_URL = re.compile(r"^(https|ssh|file)://[^-\s]")
-_SCP_LIKE = re.compile(r"^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:[^:-]")
-_BRANCH = re.compile(r"^(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.))[A-Za-z0-9_][^\x00-\x20~^:?*\[\\\x7f]*(?<![./])$")
-
-
-def wrong(what: str, remedy: str) -> PydanticCustomError:
-    """A problem, in the words shown to the person."""
-    return PydanticCustomError("airboss", "{what}", {"what": what, "remedy": remedy})
-
-
-def duration_us(text: str) -> int:
-    """Microseconds in ``90s``, ``10m`` or ``1h`` (already validated)."""
-    return int(text[:-1]) * _UNIT_US[text[-1]]
-
-
-def size_bytes(text: str) -> int:
-    """Bytes in ``500M``, ``4G`` or ``1T`` (already validated text); 0 for none."""
-    return int(text[:-1]) * _UNIT_BYTES[text[-1]] if text else 0
-
-
-def _argv(argv: list[str]) -> list[str]:
-    if not argv or not argv[0]:
-        raise wrong("is empty", 'give the program and its arguments, for example ["python3", "-m", "pytest"]')
-    if argv[0].startswith("-"):
-        raise wrong(f"starts with an option ({argv[0]!r})", "the first item is the program")
-    if any("\0" in item for item in argv):
-        raise wrong("contains a NUL byte", "remove it: arguments cannot contain one")
-    return argv
-
-
-def _gate_argv(argv: list[str]) -> list[str]:
-    for item in _argv(argv):
-        for found in _PLACEHOLDER.findall(item):
-            if found != "junit":
-                raise wrong(
-                    f"has the unknown placeholder {{{found}}}",
-                    "{junit} is the only one; put other braces into a script in the repository",
-                )
-    return argv
-
-
-def _url(url: str) -> str:
-    if not url or url.startswith("-") or any(ch < " " for ch in url):
-        raise wrong(f"is not a repository address ({url!r})", "give a path, or an ssh:// or https:// URL")
-    if re.match(r"^[a-z+]+://[^/@]*:[^/@]*@", url):
-        raise wrong("contains a password", "remove it: use an SSH key, or git's credential helper")
-    if "::" in url or ("://" in url and not _ALLOWED_URL.match(url)):
-        raise wrong("uses a transport that could run commands or is not encrypted", "use ssh, https or a path")
-    if "://" not in url and not url.startswith(("/", "~", ".")) and ":" in url and not _SCP_LIKE.match(url):
-        raise wrong(f"is not a repository address ({url!r})", "give a path, or an ssh:// or https:// URL")
-    return url
-
-
-def _branch(name: str) -> str:
-    if not _BRANCH.match(name):
-        raise wrong(f"is not a branch name ({name!r})", 'write the short name, for example "main"')
-    return name
-
-
-def _patterns(patterns: list[str]) -> list[str]:
-    for pattern in patterns:
-        if not pattern.strip() or pattern.startswith("#") or "\n" in pattern or "\0" in pattern:
-            raise wrong(f"contains the empty pattern {pattern!r}", 'write gitignore patterns, such as "tests/**"')
-    return patterns
-
-
-def _protection(patterns: list[str]) -> list[str]:
-    for pattern in _patterns(patterns):
-        if pattern.startswith("!"):
-            raise wrong(f"removes protection ({pattern!r})", "list what is protected, without exceptions")
-    return patterns
-
-
-def _lock_patterns(patterns: list[str]) -> list[str]:
-    for pattern in patterns:
-        try:
-            Glob.parse(pattern)
-        except Misused as error:
-            raise wrong(
-                f"has the pattern {pattern!r}: {error.cause}", 'write patterns such as "src/api/**"'
-            ) from error
-    return patterns
-
-
-def _person_id(text: str) -> str:
-    try:
-        person = PersonId.parse(text)
-    except ValueError:
-        person = PersonId("", "", "")
-    if not person.platform or not person.user:
-        raise wrong(
-            f"is not an id ({text!r})",
-            'write "platform:workspace:user", for example "slack:T024BE7LD:U02JPF3AB" or "telegram::12345"',
-        )
-    return text
-
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
-Login = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN, max_length=64)]
-Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=200)]
-Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
-Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
-Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
-InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]
-Program = Annotated[list[str], AfterValidator(_argv)]
-GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
-Patterns = Annotated[list[str], AfterValidator(_patterns)]
-Protection = Annotated[list[str], AfterValidator(_protection)]
-LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
-Id = Annotated[str, AfterValidator(_person_id)]
+from fleet.model import Isolation
 
 
 class _Section(BaseModel):
@@ -241,8 +137,12 @@ class MachineConfig(_Section):
     """How many sessions it runs at once."""
     run_as: Login = ""
     """local only: the agents' login. Empty: the controller's own (unsafe-same-user only)."""
-    gate_as: Login = ""
-    """The gates' login. Empty: no gates here; with unsafe-same-user, the agents' login."""
+    gate_as: Logins = []
+    """The gates' login; or a list of logins: each run then has one to itself, and as many run at once.
+    None: no gates here; with unsafe-same-user, the agents' login."""
+    supervise_as: Login = ""
+    """With gate_as: the login that supervises runs without walls; it may become each of them by sudo.
+    Empty: the run's own login, and the verdict says so."""
     gate_path: list[Directory] = []
     """Directories put before PATH for gates, which may read them: tools outside the system directories."""
     gate_read: list[Directory] = []
@@ -292,9 +192,20 @@ class MachineConfig(_Section):
         return self.user if self.executor == "ssh" else self.run_as
 
     @property
-    def gate_login(self) -> str:
-        """The gates' login, or else the agents'. Check ``runs_gates`` first."""
-        return self.gate_as or self.agent_login
+    def gate_logins(self) -> tuple[str, ...]:
+        """The gates' logins, or else the agents' (empty: the controller's own). Check ``runs_gates`` first."""
+        return tuple(self.gate_as) or (self.agent_login,)
+
+    @property
+    def gates_alone(self) -> tuple[str, ...]:
+        """Every login of the gates that the agents do not have, the supervising one too."""
+        every = (*self.gate_as, *filter(None, [self.supervise_as]))
+        return tuple(login for login in every if login != self.agent_login)
+
+    @property
+    def has_gate_pool(self) -> bool:
+        """Each gate run has a login to itself."""
+        return len(self.gate_as) > 1 or bool(self.gate_as and self.supervise_as)
 
 
 class AgentConfig(_Section):
@@ -324,9 +235,9 @@ class AgentConfig(_Section):
 class RepoConfig(_Section):
     """A repository that changes may land in."""
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: GitUrl
     """A path or a URL (ssh or https)."""
-    base: Annotated[str, AfterValidator(_branch)] = "main"
+    base: Branch = "main"
     """The branch that changes land on."""
     agent: str = ""
     """The agent for tasks that name none."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fleet.config import models
+from fleet.config import models, values
 from fleet.config.checks import Found, check, duplicate_ids
 from fleet.config.encoding import decoded
 from fleet.config.lines import LineMap
@@ -25,14 +25,14 @@ FILE_LIMIT = 1 << 20  # bytes; a repository's file is not trusted
 _Model = TypeVar("_Model", bound=BaseModel)
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 _PATTERN_WORDS = {
-    models.NAME_PATTERN: (
+    values.NAME_PATTERN: (
         "is not a valid name",
         "use lower-case letters, digits, dot, dash and underscore; start with a letter or digit",
     ),
-    models.LOGIN_PATTERN: ("is not a login name", "use letters, digits, dot, dash and underscore, no leading dash"),
-    models.HOST_PATTERN: ("is not a host name or address", "give a host name or an address, no leading dash"),
-    models.VARIABLE_PATTERN: ("is not a variable name", "use letters, digits and underscore"),
-    models.DURATION_PATTERN: (
+    values.LOGIN_PATTERN: ("is not a login name", "use letters, digits, dot, dash and underscore, no leading dash"),
+    values.HOST_PATTERN: ("is not a host name or address", "give a host name or an address, no leading dash"),
+    values.VARIABLE_PATTERN: ("is not a variable name", "use letters, digits and underscore"),
+    values.DURATION_PATTERN: (
         "is not a duration",
         'write a number followed by s, m or h: "90s", "10m", "1h"',
     ),

@@ -63,6 +63,17 @@ class GateClosedV3(GateClosedV2):
 
 
 @dataclass(frozen=True, slots=True)
+class GateClosedV4(GateClosedV3):
+    """Also says whose the login was and whether the run could reach its supervisor, each a ``Sharing``; and lines
+    about what the run left in a login of its own."""
+
+    V: ClassVar[int] = 4
+    login_sharing: str
+    supervisor: str
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven(Event):
     KIND: ClassVar[str] = "verdict.given"
     commit: str

@@ -125,10 +125,11 @@ class Dispatcher:
             config = self._services.config()
             older_than = config.limits.spool_retention_days * 86_400_000_000
             for name, machine in config.machines.items():
-                logins = [self._services.executors.agent]
-                if machine.runs_gates(config.isolation) and machine.gate_login != machine.agent_login:
-                    logins.append(self._services.executors.gate)
+                executors = self._services.executors
+                logins = [executors.agent(name)]
+                if machine.runs_gates(config.isolation):
+                    logins += [executors.gate(name, login) for login in machine.gates_alone]
                 for login in logins:
                     with contextlib.suppress(AirbossError):
-                        await login(name).forget(older_than)
+                        await login.forget(older_than)
             await self._services.clock.sleep(_RETENTION_EVERY_S)

@@ -28,8 +28,8 @@ class MachineLogins(Protocol):
     def agent(self, machine: str) -> Executor:
         """The agents' login. Raises ``Misconfigured`` for an unknown machine."""
 
-    def gate(self, machine: str) -> Executor:
-        """The gates' login. Raises ``Misconfigured`` for an unknown machine."""
+    def gate(self, machine: str, login: str = "") -> Executor:
+        """The gates' login: the first one, or the one named. Raises ``Misconfigured`` for an unknown machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from fleet.agents.logins import login_of
 from fleet.config import AgentConfig, MachineConfig
 from fleet.flight.attachments import inbox_of
+from fleet.isolation import SessionWalls, Walls
 from fleet.model import Session
-from fleet.ports import Executor, Launch, LoginFacts, PipeSpec, SessionWalls, Walls
+from fleet.ports import Executor, Launch, LoginFacts, PipeSpec
 from fleet.store.core import Store
 
 

@@ -162,7 +162,11 @@ class SeenInside(_Record, frozen=True):
     processes: Sharing
     files: Sharing
     network: Sharing
+    # A supervisor of an earlier version does not say these.
     login: Sharing = Sharing.SHARED
+    account: Sharing = Sharing.SHARED
+    supervisor: Sharing = Sharing.SHARED
+    user: Words = ""
 
 
 class LimitsSeen(_Record, frozen=True):
@@ -198,6 +202,7 @@ class ExitRecord(_Record, frozen=True):
     walls: SeenInside | None = None
     limits: LimitsSeen | None = None
     reached: tuple[LimitReached, ...] = ()
+    left: tuple[Words, ...] = ()
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
@@ -289,6 +294,8 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
         contained=body.contained,
         gone=body.gone,
         isolation=_isolation(body.walls),
+        login=Untrusted(body.walls.user).one_line(_NAME_LIMIT) if body.walls else "",
+        left=tuple(Untrusted(line).one_line(REASON_LIMIT) for line in body.left),
         limits=InForce(body.limits.memory, body.limits.processes, body.limits.disk) if body.limits else None,
         reached=tuple(
             Reached(hit.resource, hit.limit, Untrusted(hit.process).one_line(_NAME_LIMIT)) for hit in body.reached
@@ -304,7 +311,9 @@ def _lost(why: str) -> Ended:
 
 def _isolation(seen: SeenInside | None) -> RunIsolation:
     """The isolation of a run; a run that was not contained shares everything."""
-    return RunIsolation(seen.processes, seen.files, seen.network, seen.login) if seen else UNWALLED
+    if seen is None:
+        return UNWALLED
+    return RunIsolation(seen.processes, seen.files, seen.network, seen.login, seen.account, seen.supervisor)
 
 
 def _exit(body: ExitRecord) -> Exit:

@@ -27,14 +27,18 @@ class Executors:
     def agent(self, machine: str) -> Executor:
         """The login that agents use on ``machine``. Raises ``Misconfigured`` for an unknown machine."""
         settings = self._settings(machine)
-        return self._login(machine, self._agent_login(settings), "agent")
+        return self._login(machine, self._agent_login(settings), ".airboss")
 
-    def gate(self, machine: str) -> Executor:
-        """The login that gates use on ``machine``; the agents' login when no other is configured."""
+    def gate(self, machine: str, login: str = "") -> Executor:
+        """The first login that gates use on ``machine``, or the one named: of a pool, or of its supervisor.
+
+        It is the agents' login when no other is configured.
+        """
         settings = self._settings(machine)
-        agent = self._agent_login(settings)
-        gate = settings.gate_as or agent
-        return self._login(machine, gate, "agent" if gate == agent else "gate")
+        gate = login or settings.gate_logins[0]
+        if gate == self._agent_login(settings):
+            return self._login(machine, gate, ".airboss")
+        return self._login(machine, gate, f".airboss-{gate}" if settings.has_gate_pool else ".airboss-gate")
 
     def reconfigure(self, config: FleetConfig) -> None:
         """Applies a new configuration; links to unchanged machines stay up."""
@@ -62,22 +66,21 @@ class Executors:
     def _agent_login(settings: MachineConfig) -> str:
         return settings.run_as if settings.executor == "local" else settings.user
 
-    def _login(self, machine: str, login: str, part: str) -> Executor:
+    def _login(self, machine: str, login: str, folder: str) -> Executor:
         settings = self._settings(machine)
         known = self._made.get((machine, login))
         if known is not None and known[0] == settings:
             return known[1]
         if known is not None:
             self._retired.append(known[1])
-        executor = self._make(machine, settings, login, part)
+        executor = self._make(machine, settings, login, folder)
         self._made[machine, login] = settings, executor
         return executor
 
-    def _make(self, machine: str, settings: MachineConfig, login: str, part: str) -> Executor:
+    def _make(self, machine: str, settings: MachineConfig, login: str, folder: str) -> Executor:
         # Two logins cannot share one private directory.
-        folder = ".airboss" if part == "agent" else ".airboss-gate"
         root = str(Path(settings.home).expanduser() / folder) if settings.home else ""
-        path = settings.path if part == "agent" else []
+        path = settings.path if folder == ".airboss" else []
         if settings.executor == "local":
             return LocalExecutor(machine, run_as=login, root=root, python=settings.python, path=path)
         from fleet.machines.ssh import SshExecutor

@@ -233,6 +233,7 @@ class LoginExecutor(ABC):
             "contain": spec.contain,
             "walls": asdict(spec.walls) if spec.walls else None,
             "limits": asdict(spec.limits) if spec.limits else None,
+            "alone": asdict(spec.alone) if spec.alone else None,
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
             "expect_tree": list(spec.expect_tree) if spec.expect_tree else None,

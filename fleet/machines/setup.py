@@ -37,7 +37,7 @@ class Setup:
         """The script, for ``/bin/sh``."""
         machine = self.machine
         agents = [machine.agent_login] if machine.agent_login else []
-        gates = [machine.gate_as] if machine.gate_as else []
+        gates = [*machine.gate_as, *filter(None, [machine.supervise_as])]
         over_ssh = machine.executor == "ssh"
         parts = [_HEAD, _variables(self), _LOGINS]
         parts += [f"agents_login {login}\n" for login in agents]
@@ -48,6 +48,11 @@ class Setup:
         rules = []
         if not over_ssh and self.controller not in {"", "root"} and [*agents, *gates]:
             rules.append(f"{self.controller} ALL=({','.join([*agents, *gates])}) NOPASSWD: ALL")
+        if machine.supervise_as:
+            rules += [
+                f"Defaults:{machine.supervise_as} !requiretty,!use_pty",
+                f"{machine.supervise_as} ALL=({','.join(machine.gate_as)}) NOPASSWD: ALL",
+            ]
         if rules:
             parts.append(_SUDO + f"allow_sudo {shlex.join(rules)}\n")
         return "".join(parts) + 'echo "done: check it with airboss doctor"\n'

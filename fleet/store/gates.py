@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
-from fleet.events import GateClosedV3, GateOpened, Refs, Source
+from fleet.events import GateClosedV4, GateOpened, Refs, Source
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
@@ -44,6 +44,8 @@ class GateRun:
     machine: str
     nonce: str
     pipe: str
+    login: str
+    supervisor: str
     opened_us: int
     closed_us: int
     result: GateResult | None
@@ -59,6 +61,8 @@ def open_run(
     machine: str,
     nonce: str,
     pipe: str = "",
+    login: str = "",
+    supervisor: str = "",
 ) -> str:
     """Records a run before it starts, with its ``GateOpened`` event, and returns its id.
 
@@ -80,6 +84,8 @@ def open_run(
         "machine": machine,
         "nonce": nonce,
         "pipe": pipe or f"{tx.store.instance}-{run_id}",
+        "login": login,
+        "supervisor": supervisor,
         "opened_us": tx.now_us(),
         "closed_us": 0,
         "result": "",
@@ -107,7 +113,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
     tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
     seen = result.evidence
     isolation = seen.isolation if seen else UNWALLED
-    event = GateClosedV3(
+    event = GateClosedV4(
         gate=opened.gate,
         outcome=str(result.outcome),
         reason=result.reason,
@@ -124,6 +130,9 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         processes=isolation.processes,
         files=isolation.files,
         network=isolation.network,
+        login_sharing=isolation.account,
+        supervisor=isolation.supervisor,
+        left=seen.left if seen else (),
         limits=seen.limits if seen else None,
         reached=words_for(seen.reached) if seen else "",
     )
@@ -149,6 +158,12 @@ def of_task(tx: Tx, task: str) -> list[GateRun]:
     """All runs for a task, in the order in which they were opened."""
     query = select(gate_runs).where(gate_runs.c.task == task).order_by(gate_runs.c.opened_us, gate_runs.c.id)
     return [_run(row) for row in tx.connection.execute(query)]
+
+
+def open_logins(tx: Tx, machine: str) -> frozenset[str]:
+    """The logins of runs on a machine that are not closed."""
+    query = select(gate_runs.c.login).where(gate_runs.c.closed_us == 0, gate_runs.c.machine == machine)
+    return frozenset(tx.connection.execute(query).scalars())
 
 
 def _free_id(tx: Tx, turn: str, gate: str) -> str:
@@ -188,6 +203,8 @@ def _run(row: Row[Any]) -> GateRun:
         machine=row.machine,
         nonce=row.nonce,
         pipe=row.pipe,
+        login=row.login,
+        supervisor=row.supervisor,
         opened_us=row.opened_us,
         closed_us=row.closed_us,
         result=_result_from_json(json.loads(row.result)) if row.result else None,
@@ -227,6 +244,7 @@ def _evidence(body: dict[str, Any]) -> Evidence:
             "exit": exits.from_json(body["exit"]),
             "isolation": RunIsolation(**{part: Sharing(value) for part, value in isolation.items()}),
             "limits": InForce(**limits) if limits else None,
+            "left": tuple(body.get("left", ())),
             "reached": tuple(
                 Reached(LimitedResource(hit["resource"]), hit["limit"], hit["process"])
                 for hit in body.get("reached", ())

@@ -234,6 +234,8 @@ gate_runs = Table(
     text("machine"),
     text("nonce"),
     text("pipe"),
+    text("login"),
+    text("supervisor"),
     number("opened_us"),
     number("closed_us"),
     text("result"),

@@ -20,6 +20,7 @@ from fleet.events import (
     GateClosed,
     GateClosedV2,
     GateClosedV3,
+    GateClosedV4,
     GateOpened,
     HoldReleased,
     LandingDone,
@@ -184,6 +185,8 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
     isolation = {}
     if isinstance(end, GateClosedV2):
         isolation = {"isolation": {"processes": end.processes, "files": end.files, "network": end.network}}
+    if isinstance(end, GateClosedV4):
+        isolation["isolation"] |= {"login": end.login_sharing, "supervisor": end.supervisor}
     limits = {}
     if isinstance(end, GateClosedV3) and end.limits:
         limits = {"limits": {**asdict(end.limits), "reached": end.reached}}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ from gates.runs import junit
 from gates.runs.course import REPORT, REPORT_LIMIT, Course
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
-from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, retry_unreachable
+from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
+from gates.runs.pool import LoginPool
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 
@@ -51,6 +52,7 @@ class Suite:
     patience: float = 600.0
     abandoned: set[str] = field(default_factory=set)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+    _pool: LoginPool = field(default_factory=LoginPool)
 
     async def run(
         self, candidate: Candidate, definition: Definition, repository: Repository, course: Course | None = None
@@ -115,6 +117,27 @@ class Suite:
         place: Place | None,
         why_not: list[str],
     ) -> GateResult:
+        async with self._own_login(place, candidate) as login:
+            if place is not None and place.config.has_gate_pool:
+                machine = place.machine
+                try:
+                    place = await own_place(place, login, self.executors) if login else None
+                except AWAY:
+                    raise
+                except (Refused, Misused, Unavailable) as error:
+                    place, why_not = None, [*why_not, f"{machine}: {error}"]
+            return await self._attempt_at(candidate, definition, repository, course, place=place, why_not=why_not)
+
+    async def _attempt_at(
+        self,
+        candidate: Candidate,
+        definition: Definition,
+        repository: Repository,
+        course: Course | None,
+        *,
+        place: Place | None,
+        why_not: list[str],
+    ) -> GateResult:
         nonce, pipe = secrets.token_hex(16), f"{self.store.instance}-gate-{secrets.token_hex(8)}"
         run_id = await self.store.write(
             lambda tx: gate_runs.open_run(
@@ -126,6 +149,8 @@ class Suite:
                 machine=place.machine if place else "",
                 nonce=nonce,
                 pipe=pipe,
+                login=place.own if place else "",
+                supervisor=place.supervisor if place else "",
             )
         )
         failpoint("gate-opened")
@@ -143,11 +168,25 @@ class Suite:
                 await self._furnish(run, repository, course)
             result = await self._watch_run(run, course, started=False)
         except (Refused, Misused, Unavailable) as error:
-            result = await self._close(run_id, unavailable(run_id, definition, str(error)), place.executor, pipe)
+            result = await self._close(run_id, unavailable(run_id, definition, str(error)), place, pipe)
             if isinstance(error, (*AWAY, DiskFull)):
                 raise
             return result
-        return await self._close(run_id, result, place.executor, pipe)
+        return await self._close(run_id, result, place, pipe)
+
+    @contextlib.asynccontextmanager
+    async def _own_login(self, place: Place | None, candidate: Candidate) -> AsyncIterator[str]:
+        """A login of the machine's pool; empty where it has none, or once the task was stopped."""
+        if place is None or not place.config.has_gate_pool:
+            yield ""
+            return
+        machine, logins = place.machine, place.config.gate_as
+        in_use = await self.store.read(lambda tx: gate_runs.open_logins(tx, machine))
+        async with self._pool.lease(machine, logins, self._given_up(candidate), in_use) as login:
+            yield login
+
+    def _given_up(self, candidate: Candidate) -> Callable[[], bool]:
+        return lambda: candidate.task.id in self.abandoned
 
     async def _furnish(self, run: Run, repository: Repository, course: Course) -> None:
         """Puts in place what a course needs."""
@@ -167,18 +206,25 @@ class Suite:
         if config is None:
             reason = f"the machine {open_.machine or '(none)'} is not in fleet.toml"
             return await self._close(open_.id, unavailable(open_.id, definition, reason))
-        executor = self.executors.gate(open_.machine)
-        try:
-            place = Place(open_.machine, executor, await retry_unreachable(executor.facts), config)
-            run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
-            result = await self._watch_run(run, course, started=True)
-        except (Refused, Misused, Unavailable) as error:
-            result = unavailable(open_.id, definition, str(error))
-            result = await self._close(open_.id, result, executor, open_.pipe)
-            if isinstance(error, (*AWAY, DiskFull)):
-                raise
-            return result
-        return await self._close(open_.id, result, executor, open_.pipe)
+        async with contextlib.AsyncExitStack() as held:
+            if open_.login:
+                lease = self._pool.lease(open_.machine, [open_.login], self._given_up(candidate))
+                await held.enter_async_context(lease)
+            executor = self.executors.gate(open_.machine, open_.login)
+            supervising = self.executors.gate(open_.machine, open_.supervisor) if open_.supervisor else None
+            place = None
+            try:
+                facts = await retry_unreachable(executor.facts)
+                place = Place(open_.machine, executor, facts, config, open_.login, open_.supervisor, supervising)
+                run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
+                result = await self._watch_run(run, course, started=True)
+            except (Refused, Misused, Unavailable) as error:
+                result = unavailable(open_.id, definition, str(error))
+                result = await self._close(open_.id, result, place, open_.pipe)
+                if isinstance(error, (*AWAY, DiskFull)):
+                    raise
+                return result
+            return await self._close(open_.id, result, place, open_.pipe)
 
     async def _watch_run(self, run: Run, course: Course | None, *, started: bool) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
@@ -187,9 +233,11 @@ class Suite:
         if course is not None:
             spec = course.process(run, spec)
         log = self.home / "gates" / f"{run.id}.log"
-        async with self._alone(run.place):
+        if run.place.supervising is not None and not started:
+            await run.place.executor.close()  # nothing else runs as the run's own login
+        async with self._turn(run.place):
             ended, seen = await watch(
-                run.place.executor,
+                run.place.runner,
                 spec,
                 log,
                 started=started,
@@ -210,24 +258,24 @@ class Suite:
             run, result, await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
         )
 
-    def _alone(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
+    def _turn(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
         """Runs that share a login without walls take turns."""
-        if place.facts.walled:
+        if place.facts.walled or place.own:
             return contextlib.nullcontext()
         return self._turns.setdefault(place.login, asyncio.Lock())
 
     async def _close(
-        self, run_id: str, result: GateResult, executor: Executor | None = None, pipe: str = ""
+        self, run_id: str, result: GateResult, place: Place | None = None, pipe: str = ""
     ) -> GateResult:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
-        if executor is not None:
+        if place is not None:
             # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome in _MAY_RUN_ON:
                     async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
-                        await executor.stop(pipe, 1.0)
-                await self.workspaces.discard(executor, f"{executor.root}/gates/{pipe}")
+                        await place.runner.stop(pipe, 1.0)
+                await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{pipe}")
         return result
 
 
@@ -238,6 +286,6 @@ async def _report(executor: Executor, report: str, redact: Callable[[str], str] 
 
 async def _read(executor: Executor, path: str, limit: int) -> bytes | None:
     try:
-        return await executor.read_file(path, limit)
+        return await retry_unreachable(lambda: executor.read_file(path, limit))
     except Unavailable:
         return None

@@ -36,7 +36,7 @@ def result_of(
         raw_wait_status=ended.raw_wait_status,
         tree=ended.tree,
         machine=run.place.machine,
-        login=run.place.facts.user,
+        login=ended.login or run.place.facts.user,
         contained=ended.contained,
         output_sha256=seen.digest.hexdigest(),
         output_bytes=seen.size,
@@ -45,6 +45,7 @@ def result_of(
         isolation=ended.isolation,
         limits=ended.limits,
         reached=ended.reached,
+        left=ended.left,
     )
     text = clean(text, len(text))  # first, since a terminal code inside a secret would hide it from the redactor
     tail = tail_that_matters(redact(text) if redact else text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import MachineFaulty, Unavailable, Unreachable
+from fleet.exits import succeeded
 from fleet.model import Isolation
 from fleet.ports import Candidate, Executor, LoginFacts
 from gates.runs.definitions import Definition
@@ -39,18 +40,30 @@ def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str]
 class GateLogins(Protocol):
     """Finds gate logins; implemented by ``fleet.machines.executors.Executors``."""
 
-    def gate(self, machine: str) -> Executor:
-        """The login for gates on a machine of ``fleet.toml``."""
+    def gate(self, machine: str, login: str = "") -> Executor:
+        """The login for gates on a machine of ``fleet.toml``: the first one, or the one named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A machine for a gate, its gate login, its facts, and its configuration."""
+    """A machine for a gate, its gate login, its facts, and its configuration.
+
+    ``own``: of a pool, the login that the run has to itself. ``supervisor``: the login that starts and follows the
+    run, where it is another.
+    """
 
     machine: str
     executor: Executor
     facts: LoginFacts
     config: MachineConfig
+    own: str = ""
+    supervisor: str = ""
+    supervising: Executor | None = None
+
+    @property
+    def runner(self) -> Executor:
+        """Starts, follows and stops the run; ``executor`` does what is about its files."""
+        return self.supervising or self.executor
 
     @property
     def login(self) -> str:
@@ -83,6 +96,21 @@ async def retry_unreachable(call: Callable[[], Awaitable[T]]) -> T:
         except Unreachable:
             await asyncio.sleep(pause)
     return await call()
+
+
+async def own_place(place: Place, login: str, executors: GateLogins) -> Place:
+    """The place with a login of its pool. Another login supervises where there are no walls and it can do so."""
+    executor = executors.gate(place.machine, login)
+    facts = await retry_unreachable(executor.facts)
+    own = replace(place, executor=executor, facts=facts, own=login)
+    if facts.walled or not place.config.supervise_as:
+        return own
+    name = place.config.supervise_as
+    supervising = executors.gate(place.machine, name)
+    tried = await retry_unreachable(
+        lambda: supervising.run(["sudo", "-n", "-H", "-u", login, "--", "true"], cwd="/")
+    )
+    return replace(own, supervisor=name, supervising=supervising) if succeeded(tried.exit) else own
 
 
 async def find_place(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from fleet.isolation import INSIDE
-from fleet.ports import PipeSpec, Walls
+from fleet.isolation import INSIDE, Alone, Walls
+from fleet.ports import PipeSpec
 from gates.runs.place import Run
 
 #: System directories only: programs that an agent's login can write must not be found first.
@@ -52,6 +52,7 @@ def process_of(run: Run) -> PipeSpec:
         merge=True,
         contain=True,
         walls=Walls(run.room, read, definition.network) if walled else None,
+        alone=Alone(run.room, place.own if place.supervisor else "") if place.own else None,
         limits=place.config.run_limits(run.room, memory=definition.memory),
         timeout_us=definition.timeout_us,
         expect_tree=(f"{run.room}/tree", run.candidate.tree),

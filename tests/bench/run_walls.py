@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from fleet.isolation import Walls
 from fleet.machines.local import LocalExecutor
-from fleet.ports import Ended, PipeSpec, Walls
+from fleet.ports import Ended, PipeSpec
 from tests.bench.harness import compare, report
 
 ALLOWANCE_S = 0.030

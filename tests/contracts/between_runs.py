@@ -22,6 +22,8 @@ class Attack:
     name: str
     source: str
     script: str
+    over_network: bool = False
+    """Only a network of the run's own stops it: with a login of its own the run says ``network: shared``."""
 
 
 ATTACKS: Final = (
@@ -130,6 +132,7 @@ ATTACKS: Final = (
         "abstract socket",
         "no file, no mode: network namespaces only",
         "socket.socket(socket.AF_UNIX).connect('\\0' + NAME)",
+        over_network=True,
     ),
     Attack(
         "socket in /tmp",
@@ -137,11 +140,24 @@ ATTACKS: Final = (
         "socket.socket(socket.AF_UNIX).connect('/tmp/' + NAME)",
     ),
     Attack(
-        "loopback service", "a test database of another run", "socket.create_connection(('127.0.0.1', PORT), 5)"
+        "loopback service",
+        "a test database of another run",
+        "socket.create_connection(('127.0.0.1', PORT), 5)",
+        over_network=True,
     ),
     Attack("POSIX shared memory", "/dev/shm", "open('/dev/shm/' + NAME).read()"),
-    Attack("System V shared memory", "shmget(2) by a known key", _LIBC + "assert libc.shmget(KEY, 0, 0) >= 0"),
-    Attack("System V message queue", "msgget(2) by a known key", _LIBC + "assert libc.msgget(KEY, 0) >= 0"),
+    Attack(
+        "System V shared memory",
+        "shmget(2) by a known key",
+        _LIBC + "libc.shmat.restype = ctypes.c_ssize_t\n"
+        "number = libc.shmget(KEY, 0, 0); assert number >= 0 and libc.shmat(number, None, 0) != -1",
+    ),
+    Attack(
+        "System V message queue",
+        "msgget(2) by a known key",
+        _LIBC + "number = libc.msgget(KEY, 0); assert number >= 0\n"
+        "assert libc.msgsnd(number, (ctypes.c_long * 2)(1, 0), 1, 0o4000) == 0",
+    ),
     Attack("file in /var/tmp", "survives reboots, shared by all", "open('/var/tmp/' + NAME).read()"),
     Attack(
         "watch another run's files",

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fleet.exits import Exited, Signalled
+from fleet.isolation import Walls
 from fleet.limits import InForce, LimitedResource, Reached, RunLimits
 from fleet.machines.login import LoginExecutor
-from fleet.ports import PipeSpec, Walls
+from fleet.ports import PipeSpec
 from tests.contracts.executor_logins import Life, Login, opened, pipe_spec, run_pipe
 from tests.contracts.test_executor_walls import room_of
 

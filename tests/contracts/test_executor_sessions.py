@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from fleet.exits import Exited
-from fleet.isolation import RunIsolation, Sharing
+from fleet.isolation import RunIsolation, SessionWalls, Sharing, Walls
 from fleet.machines.login import LoginExecutor
-from fleet.ports import PipeSpec, SessionWalls, Walls
+from fleet.ports import PipeSpec
 from tests.contracts.between_runs import ATTACKS, LEFT_AT_HOME, ON_SESSIONS, OPEN_TO_SESSIONS, program
 from tests.contracts.executor_logins import Life, Login, opened, pipe_spec, run_pipe
 from tests.contracts.victim import victim
 from tests.far_end import agents
 
-OWN = RunIsolation(Sharing.OWN, Sharing.OWN, Sharing.SHARED, Sharing.SHARED)
+OWN = RunIsolation(Sharing.OWN, Sharing.OWN, Sharing.SHARED, Sharing.SHARED, supervisor=Sharing.OWN)
 
 
 @dataclass

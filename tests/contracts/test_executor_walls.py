@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import pytest
 
 from fleet.exits import Exited
-from fleet.isolation import UNWALLED, RunIsolation, Sharing
+from fleet.isolation import UNWALLED, RunIsolation, Sharing, Walls
 from fleet.machines.login import LoginExecutor
-from fleet.ports import PipeSpec, Walls
+from fleet.ports import PipeSpec
 from tests.contracts.between_runs import ATTACKS, Attack, program
 from tests.contracts.executor_logins import Life, Login, pipe_spec, run_pipe
 from tests.contracts.victim import victim
 
-OWN = RunIsolation(Sharing.OWN, Sharing.OWN, Sharing.NONE, Sharing.NONE)
+OWN = RunIsolation(Sharing.OWN, Sharing.OWN, Sharing.NONE, Sharing.NONE, supervisor=Sharing.OWN)
 
 
 @dataclass

@@ -20,9 +20,9 @@ import pytest
 
 from fleet.config import MachineConfig
 from fleet.exits import Exited
+from fleet.isolation import Walls
 from fleet.machines.login import LoginExecutor
 from fleet.machines.setup import Setup
-from fleet.ports import Walls
 from tests.contracts.executor_logins import pipe_spec, run_pipe, ssh_executor
 from tests.far_end.logins import homes_of_logins, login_name
 from tests.far_end.sshd import Sshd, new_key, running_sshd
@@ -117,7 +117,7 @@ def far(directory: Path, shell: str, *, setup: bool) -> Iterator[Far]:
             directory.mkdir()
         marks.chmod(0o1777)
         key = new_key(homes / "sshd" / "client_key")
-        machine = MachineConfig(executor="ssh", host="far", user=login_name("agents"), gate_as=name)
+        machine = MachineConfig(executor="ssh", host="far", user=login_name("agents"), gate_as=[name])
         script = Setup("far", machine, public_key=key, etc=str(etc), homes=str(homes)).script()
         for _ in range(2):
             subprocess.run(["sh", "-s"], input=script.encode(), check=True, stdout=subprocess.DEVNULL)

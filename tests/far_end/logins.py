@@ -62,6 +62,7 @@ def throwaway_login(role: str, *, twin_of: pwd.struct_passwd | None = None) -> I
         _account(
             "useradd", "--system", *uid, "--no-create-home", "--home-dir", str(home), "--shell", "/bin/sh", name
         )
+        _account("usermod", "--password", "*", name)  # no password; sshd refuses a locked login's key too
         made = pwd.getpwnam(name)
         os.chown(home, made.pw_uid, made.pw_gid)
         yield made

@@ -150,5 +150,5 @@ class Machines:
     def agent(self, machine: str) -> Machine:
         return self.machine
 
-    def gate(self, machine: str) -> Machine:
+    def gate(self, machine: str, login: str = "") -> Machine:
         return self.machine

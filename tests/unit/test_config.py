@@ -352,3 +352,30 @@ def test_files_are_read_as_editors_save_them(tmp_path: Path, encoding: str, newl
     )
     secrets = Secrets.load(tmp_path)
     assert (secrets.get("A"), secrets.get("B")) == ("1", "2")
+
+
+POOL = GOOD.replace('gate_as = "gates"', 'gate_as = ["gates1", "gates2"]\nsupervise_as = "gates"', 1)
+
+
+def test_a_pool_of_gate_logins() -> None:
+    machine = parse_fleet(POOL, "fleet.toml").machines["evo-x2"]
+    assert machine.gate_as == ["gates1", "gates2"] and machine.has_gate_pool
+    assert parse_fleet(GOOD, "fleet.toml").machines["evo-x2"].gate_as == ["gates"]
+    assert not parse_fleet(GOOD, "fleet.toml").machines["evo-x2"].has_gate_pool
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"gates2"', '"gates1"', "lists gates1, which has another use"),
+        ('supervise_as = "gates"', 'supervise_as = "gates1"', "lists gates1, which has another use"),
+        ('"gates2"', '"root"', "root"),
+        ('"gates2"', '"boss"', "boss"),
+        ('"gates2"', '"agents"', "agents"),
+        ('supervise_as = "gates"', 'supervise_as = "agents"', "is also the agents' login"),
+        ('"gates2"', '"-x"', "gate_as"),
+        ('"gates2"', '""', "gate_as"),
+    ],
+)
+def test_a_pool_login_has_no_other_use(old: str, new: str, words: str) -> None:
+    assert any(words in problem for problem in problems(POOL.replace(old, new, 1)))

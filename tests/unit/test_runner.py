@@ -22,6 +22,7 @@ from fleet.machines.bootstrap import pack, serve_command, shipment
 from fleet.machines.channel import Channel
 from fleet.machines.runner.frames import frame, whole_frames
 from fleet.machines.runner.image import build
+from fleet.machines.runner.other_login import KILL
 from fleet.machines.runner.start import START
 
 PACKAGE = Path(__file__).parents[2] / "fleet/machines/runner"
@@ -53,7 +54,7 @@ def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:
         "cwd": "/",
         "env": {},
     }
-    spec |= {"stdin": False, "merge": False, "contain": False, "walls": None, "limits": None}
+    spec |= {"stdin": False, "merge": False, "contain": False, "walls": None, "limits": None, "alone": None}
     spec |= {"timeout_us": 0, "grace_us": 0, "expect_tree": None}
     text = json.dumps(spec).encode()
     started = subprocess.run(
@@ -137,6 +138,10 @@ def test_nothing_signals_everybody_outside_a_namespace() -> None:
                 for call in calls(function):
                     if ast.unparse(call.func) in ("os.kill", "attempt") and "-1" in map(ast.unparse, call.args):
                         everybody[module.name, function.name] = (function, call)
+    alone, freeze = everybody.pop(("alone.py", "end_others"))
+    assert ast.unparse(freeze) == "attempt(os.kill, -1, signal.SIGSTOP)"
+    assert f"me != 0 and {ast.unparse(freeze)}" in ast.unparse(alone), "root is never the login of one run"
+    assert "os.getuid() and os.kill(-1" in KILL
     ((where, (function, call)),) = everybody.items()
     assert where == ("containment.py", "contain")
     (guard,) = (

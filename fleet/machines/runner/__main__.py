@@ -1,4 +1,4 @@
-"""Entry point: ``serve ROOT`` or ``supervise ID``; each imports only what it needs."""
+"""Entry point: ``serve ROOT``, ``supervise ID``; ``begin`` and ``clear`` as a run's own login."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def main(image: bytes) -> None:
     elif sys.argv[1:2] == ["supervise"] and len(sys.argv) == 3:
         from .supervise import supervise
 
-        supervise(sys.argv[2])
+        supervise(sys.argv[2], image)
+    elif sys.argv[1:] == ["begin"]:
+        from .begin import begin
+
+        begin()
+    elif sys.argv[1:] == ["clear"]:
+        from .begin import clear_here
+
+        clear_here()
     else:
-        sys.exit("usage: runner serve ROOT | supervise ID")
+        sys.exit("usage: runner serve ROOT | supervise ID | begin | clear")

@@ -42,13 +42,13 @@ def wake_on_child() -> int:
     return reader
 
 
-def exec_command(
-    argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int], report: int
+def exec_command(  # noqa: PLR0917 - what is run, where, with which streams
+    argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int], report: int, umask: int = 0o022
 ) -> NoReturn:
     """In a fresh child: execs the command, or reports why it cannot as one line of JSON."""
     try:
         default_signals()
-        os.umask(0o022)
+        os.umask(umask)
         for target, fd in enumerate(stdio):
             # dup2 onto itself would leave close-on-exec set; stdio descriptors are always above 2 here.
             os.dup2(fd, target)

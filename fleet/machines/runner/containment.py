@@ -9,7 +9,7 @@ import signal
 
 from . import seccomp
 from .children import default_signals, high_pipe, wake_on_child
-from .facts import LINUX, signal_group
+from .facts import LINUX, login_name, signal_group
 from .files import parse, read_all, write_all
 from .libc import Libc
 from .session import SessionWallBuilder
@@ -69,6 +69,7 @@ def set_up_namespace(libc: Libc, walls: Optional[Json], limits: Optional[RunnerL
 
     Returns the isolation in force, as seen from inside.
     """
+    user = login_name()  # while the machine's own user database is in sight
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
     built: Optional[WallBuilder] = None
@@ -85,7 +86,7 @@ def set_up_namespace(libc: Libc, walls: Optional[Json], limits: Optional[RunnerL
     if walls:
         # Some agents have a sandbox of their own, made of namespaces.
         seccomp.install(libc, namespaces=bool(walls["session"]))
-    return probe(built)
+    return {**probe(built), "user": user}
 
 
 def can_contain(walls: Optional[Json] = None) -> bool:

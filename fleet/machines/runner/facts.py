@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import sys
 
@@ -11,6 +12,14 @@ from .files import attempt, read_path
 LINUX = sys.platform.startswith("linux")
 MARK = "AIRBOSS_PIPE"  # in the environment of every process of a pipe: the pipe's id
 LONGEST_ENVIRONMENT = 1 << 22
+
+
+def login_name() -> str:
+    """Whose login this process has, by its effective uid."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def boot() -> str:

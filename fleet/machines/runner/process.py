@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import time
 
+from .alone import inside
+from .begin import UMASK, seal
 from .children import exec_command, high_pipe
 from .containment import PR_SET_PDEATHSIG, contain
 from .facts import MARK, signal_group
-from .files import CHUNK, attempt, now_us, parse
+from .files import CHUNK, attempt, now_us, parse, write_all
 from .limits import RunnerLimits, lower_priority
+from .other_login import as_login, ordered, packed, signal_all, start_env
 from .spool import Feed, Spool
 
 TYPE_CHECKING = False
@@ -26,11 +30,15 @@ if TYPE_CHECKING:
 class Process:
     """One command behind a pipe, contained or not. ``main`` is 0 before it is launched.
 
-    Contained, ``main`` is the parent of the namespace, and the wait status comes from its process 1.
+    Contained, ``main`` is the parent of the namespace, and the wait status comes from its process 1. As another
+    login, ``main`` is sudo, which passes the status on; signals go through sudo too.
     """
 
-    def __init__(self, spec: Json, directory: Directory, libc: Optional[Libc]) -> None:
-        self.spec, self.directory, self.libc = spec, directory, libc
+    def __init__(self, spec: Json, directory: Directory, libc: Optional[Libc], image: bytes) -> None:
+        self.spec, self.directory, self.libc, self.image = spec, directory, libc, image
+        self.alone: Json = spec["alone"] or {}
+        self.login: str = self.alone.get("login", "")
+        self.tree = ""
         self.main = 0
         self.contained = False
         self.walls: Json = {}
@@ -51,13 +59,14 @@ class Process:
     def launch(self, contained: bool) -> None:
         """Forks the process. Its memory holds no secret yet except its environment."""
         spec = self.spec
+        contained = contained and not self.login
         out, out_writer = high_pipe()
         err, err_writer = high_pipe()
         if spec["merge"]:
             os.close(err_writer)
             err_writer = os.dup(out_writer)
         stdin = -1
-        if spec["stdin"]:
+        if spec["stdin"] or self.login:
             stdin_reader, stdin = high_pipe()
         else:
             stdin_reader = fcntl.fcntl(os.open(os.devnull, os.O_RDONLY), fcntl.F_DUPFD_CLOEXEC, 3)
@@ -67,10 +76,7 @@ class Process:
         env = {**spec["env"], MARK: spec["id"]}
 
         def start(report: int) -> NoReturn:
-            lower_priority()
-            if self.limits:
-                self.limits.bind(contained)
-            exec_command(spec["argv"], env, spec["cwd"], theirs, report)
+            self.exec_first(env, theirs, report, contained)
 
         self.main = os.fork()
         if self.main == 0:
@@ -92,12 +98,40 @@ class Process:
         for fd in (*theirs, report_writer, control):
             os.close(fd)
         self.contained = contained
+        if self.login:
+            self.give_order(stdin, out, {**spec, "env": env})
         self.spools = [Spool(out, self.directory.at("out")), Spool(err, self.directory.at("err"))]
         if spec["stdin"]:
             self.feed = Feed(stdin, self.directory.at("in"), self.directory.at("eof"))
         self.started_us = now_us()
         self.write_status()
         self.read_report(wait=True)
+
+    def exec_first(
+        self, env: dict[str, str], stdio: tuple[int, int, int], report: int, contained: bool
+    ) -> NoReturn:
+        """In the run's first process. As another login, that is sudo."""
+        spec = self.spec
+        if self.login:
+            exec_command(as_login(self.login, "begin"), start_env(), "/", stdio, report)
+        lower_priority()
+        if self.limits:
+            self.limits.bind(contained)
+        if not contained:
+            write_all(report, json.dumps({"walls": inside(self.alone.get("links", []))}).encode() + b"\n")
+        if self.alone:
+            seal()
+        exec_command(spec["argv"], env, spec["cwd"], stdio, report, UMASK if self.alone else 0o022)
+
+    def give_order(self, stdin: int, out: int, spec: Json) -> None:
+        """Tells the process that runs as another login what to become, and hears what is in force there."""
+        order = {name: spec[name] for name in ("argv", "env", "cwd", "limits", "expect_tree")}
+        answer = ordered(packed(self.image, order), stdin, out)
+        self.tree, self.walls = answer.get("tree", ""), answer.get("walls", {})
+        if not self.walls:
+            self.unavailable = "as %s: %s" % (self.login, answer["failed"])
+        if not spec["stdin"]:
+            os.close(stdin)
 
     def launch_uncontained(self, why: str) -> None:
         """Launches it uncontained, unless it needs walls: its paths exist only inside them."""
@@ -133,7 +167,7 @@ class Process:
                     self.status = message["status"]
                     if self.limits:
                         self.limits.at_the_end(message["tasks"])
-            if lines or not wait:
+            if not wait or (lines and self.contained):
                 return None
         return None
 
@@ -150,13 +184,17 @@ class Process:
             self.feed.close()
 
     def terminate(self) -> None:
-        if self.contained:
+        if self.login:
+            signal_all(self.login, signal.SIGTERM)
+        elif self.contained:
             attempt(os.write, self.control, b"T")
         else:
             signal_group(self.main, signal.SIGTERM)
 
     def kill(self) -> None:
-        if self.contained:
+        if self.login:
+            signal_all(self.login, signal.SIGKILL)
+        elif self.contained:
             attempt(os.write, self.control, b"K")
         else:
             signal_group(self.main, signal.SIGKILL)

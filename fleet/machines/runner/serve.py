@@ -13,7 +13,7 @@ import time
 from .children import wake_on_child
 from .commands import AnswerJob, RunJob
 from .containment import can_contain, harden
-from .facts import LINUX, boot
+from .facts import LINUX, boot, start_time
 from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
 from .frames import RequestError, whole_frames
@@ -138,6 +138,8 @@ class Serve(Link):
             spec["env"] = {**self.base_env(request.get("path", [])), **spec["env"]}
         if spec["walls"] and spec["walls"]["session"]:
             spec["walls"]["read"] += spec["env"]["PATH"].split(":")
+        if spec["alone"]:
+            spec["alone"]["links"] = [[os.getpid(), start_time(os.getpid())]] if not spec["alone"]["login"] else []
         spec["root"], spec["cwd"] = self.root, self.resolve(spec["cwd"] or self.directory)
         text = json.dumps(spec).encode()
         argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "supervise", spec["id"]]

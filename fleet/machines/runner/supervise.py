@@ -8,10 +8,12 @@ import select
 import struct
 import time
 
+from .alone import clear
 from .children import high_pipe, wake_on_child
 from .containment import PR_SET_CHILD_SUBREAPER, harden
-from .facts import LINUX, kill_each, processes, tree_of
+from .facts import LINUX, kill_each, login_name, processes, tree_of
 from .files import now_us, read_all, read_exactly, write_all
+from .other_login import clear_as
 from .pipes import Directory
 from .process import Process
 
@@ -26,16 +28,25 @@ if TYPE_CHECKING:
 class PipeSupervisor:
     """Starts one process, moves its output and input, ends its whole tree, and signs how it ended."""
 
-    def __init__(self, root: str, spec: Json, libc: Optional[Libc]) -> None:
-        self.spec = spec
+    def __init__(self, root: str, spec: Json, libc: Optional[Libc], image: bytes) -> None:
+        self.spec, self.libc, self.image = spec, libc, image
         self.directory = Directory(root, spec["id"])
-        self.process = Process(spec, self.directory, libc)
+        self.process = Process(spec, self.directory, libc, image)
+        self.alone: Json = spec["alone"] or {}
+        self.left: list[str] = []
         self.how = "ended"
         self.tree = ""
         self.ended_us = 0
         self.kill_at = 0.0
         self.main_ended = False
         self.gone = True
+
+    def clear_login(self, since: float) -> bool:
+        """Ends what else runs as the run's own login and removes what is left of it; whether it is alone now."""
+        order = {**self.alone, "since": since}
+        answer = clear_as(order, self.image) if self.alone["login"] else clear(order, self.libc)
+        self.left += answer["left"]
+        return bool(answer["alone"])
 
     def check_tree(self) -> None:
         from .trees import tree_id
@@ -103,7 +114,8 @@ class PipeSupervisor:
             self.reap()
         self.ended_us = now_us()
         self.process.close_stdin()
-        self.gone = self.sweep(wake)
+        alone = self.clear_login(self.process.started_us / 1e6 - 1) if self.alone else True
+        self.gone = self.sweep(wake) and alone
         quiet_at, spools = time.monotonic() + 2, self.process.spools
         while not all(spool.ended and not spool.pending for spool in spools):
             before = [spool.size() for spool in spools]
@@ -167,6 +179,15 @@ class PipeSupervisor:
             time.sleep(0.05)
         return False
 
+    def apart(self) -> Json:
+        """Whose the login is, and whether the run could reach this supervisor."""
+        walled = self.process.contained and bool(self.spec["walls"])
+        account = (
+            "own" if self.alone and (self.process.contained or self.process.walls["account"] == "own") else "shared"
+        )
+        own = walled or self.process.walls.get("user", login_name()) != login_name()
+        return {"account": account, "supervisor": "own" if own else "shared"}
+
     def record(self, nonce: bytes) -> None:
         """Signs and writes the exit record; waits for disk space rather than give up."""
         import hashlib
@@ -181,7 +202,8 @@ class PipeSupervisor:
             "ended_us": self.ended_us or now_us(),
             "timeout_us": self.spec["timeout_us"],
             "contained": process.contained,
-            "walls": process.walls or None,
+            "walls": {**process.walls, **self.apart()} if process.walls else None,
+            "left": self.left,
             "limits": process.limits.in_force() if process.limits else None,
             "reached": process.limits.reached if process.limits else [],
             "gone": self.gone,
@@ -202,7 +224,7 @@ class PipeSupervisor:
                 pause = min(1.0, pause * 2)
 
 
-def supervise(pipe: str) -> NoReturn:
+def supervise(pipe: str, image: bytes) -> NoReturn:
     """Reads ``length, spec, nonce`` from standard input and detaches; the first output line reports the result.
 
     ``pipe`` only makes the process list readable; the spec has the id too.
@@ -219,7 +241,7 @@ def supervise(pipe: str) -> NoReturn:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     (size,) = struct.unpack(">I", read_exactly(0, 4))
     spec = json.loads(read_exactly(0, size))
-    supervisor = PipeSupervisor(spec.pop("root"), spec, libc)
+    supervisor = PipeSupervisor(spec.pop("root"), spec, libc, image)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -233,7 +255,9 @@ def supervise(pipe: str) -> NoReturn:
         os._exit(0)
     write_all(answer_writer, b'{"ok": "started"}')
     os.close(answer_writer)
-    if spec["expect_tree"]:
+    if spec["alone"] and not supervisor.clear_login(0.0):
+        supervisor.process.unavailable = "its login could not be cleared: " + "; ".join(supervisor.left)
+    elif spec["expect_tree"] and not supervisor.process.login:
         supervisor.check_tree()
     if not supervisor.process.unavailable:
         supervisor.process.launch(spec["contain"])
@@ -241,5 +265,6 @@ def supervise(pipe: str) -> NoReturn:
     os.dup2(null, 0)
     if supervisor.process.main:
         supervisor.run()
+    supervisor.tree = supervisor.process.tree or supervisor.tree
     supervisor.record(nonce)
     os._exit(0)

@@ -1,0 +1,149 @@
+"""What a run left behind in a login of its own, outside its directory: found, removed, and told."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+
+from .facts import LINUX, command_output
+from .files import attempt, read_path, remove
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Optional
+
+    from .libc import Libc
+
+SHARED_PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue")
+DARWIN_TEMPORARY = 65537  # _CS_DARWIN_USER_TEMP_DIR
+#: What a shell, sshd or a login's own service manager reads without being asked to.
+STARTUP = (
+    ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile", ".zshenv", ".zprofile", ".zshrc",
+    ".zlogin", ".zlogout", ".cshrc", ".tcshrc", ".login", ".kshrc", ".mkshrc", ".pam_environment", ".ssh",
+    ".config", ".local", "Library/LaunchAgents",
+)  # fmt: skip
+TOLD = 20  # lines at most
+KEYCTL = {"x86_64": 250, "aarch64": 219}
+KEYCTL_CLEAR, USER_KEYRING = 7, -4
+IPC_RMID = 0
+
+
+class Leavings:
+    """What a run left behind, apart from its own directory. Each removal is told in one line."""
+
+    def __init__(self, room: str, since: float) -> None:
+        import pwd
+
+        self.room, self.since = room, since
+        self.gates = os.path.dirname(room)
+        self.root = os.path.dirname(self.gates)
+        self.home = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+        self.uid = os.getuid()
+        self.told: list[str] = []
+
+    def clear(self, libc: Optional[Libc]) -> list[str]:
+        """Removes them; answers the lines."""
+        self.scheduled()
+        if libc:
+            self.shared_memory(libc)
+        for place in places():
+            for path in self.mine(place):
+                self.drop(path)
+        for path in self.planted() if self.since else []:
+            self.drop(path)
+        for name in os.listdir(self.gates) if os.path.isdir(self.gates) else []:
+            if name != os.path.basename(self.room):
+                self.drop(os.path.join(self.gates, name))
+        return self.told[:TOLD] + (["and %d more" % (len(self.told) - TOLD)] if len(self.told) > TOLD else [])
+
+    def say(self, line: str) -> None:
+        self.told.append(line.encode("utf-8", "replace").decode()[:200])
+
+    def drop(self, path: str) -> None:
+        try:
+            removed = "error" not in remove(path)
+        except OSError:
+            removed = False
+        if removed or not os.path.lexists(path):
+            self.say("removed " + path)
+        else:
+            self.say("could not remove " + path)
+
+    def scheduled(self) -> None:
+        """Cron and at."""
+        if shutil.which("crontab") and command_output(["crontab", "-l"]):
+            command_output(["crontab", "-r"])
+            self.say(
+                "removed its crontab" if not command_output(["crontab", "-l"]) else "could not remove its crontab"
+            )
+        for line in command_output(["atq"]).splitlines() if shutil.which("atrm") else []:
+            command_output(["atrm", line.split()[0]])
+            self.say("removed the at job " + line.split()[0])
+
+    def shared_memory(self, libc: Libc) -> None:
+        """System V objects, and the keyring that all processes of the login share."""
+        for kind, call, owner_field in (("shm", "shmctl", 7), ("msg", "msgctl", 7), ("sem", "semctl", 4)):
+            for line in (read_path("/proc/sysvipc/" + kind, 1 << 20) or b"").splitlines()[1:]:
+                fields = line.split()
+                if int(fields[owner_field]) == self.uid:
+                    number = int(fields[1])
+                    if kind == "sem":
+                        attempt(libc.call, call, number, 0, IPC_RMID)
+                    else:
+                        attempt(libc.call, call, number, IPC_RMID, None)
+                    self.say("removed System V %s %d" % (kind, number))
+        keyctl = KEYCTL.get(os.uname().machine)
+        if keyctl:
+            libc.library.syscall(keyctl, KEYCTL_CLEAR, USER_KEYRING)
+
+    def mine(self, place: str) -> Iterator[str]:
+        """What of this login lies in a directory that others use too; its home and our own directory apart."""
+        pending = [place]
+        while pending:
+            directory = pending.pop()
+            try:
+                entries = list(os.scandir(directory))
+            except OSError:
+                continue
+            for entry in entries:
+                try:
+                    info = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+                holds = [kept for kept in (self.root, self.home) if (kept + "/").startswith(entry.path + "/")]
+                inside = any(entry.path == kept for kept in (self.root, self.home))
+                if inside:
+                    continue
+                if holds:
+                    pending.append(entry.path)
+                elif info.st_uid == self.uid:
+                    yield entry.path
+                elif stat.S_ISDIR(info.st_mode) and os.access(entry.path, os.W_OK | os.X_OK):
+                    pending.append(entry.path)
+
+    def planted(self) -> Iterator[str]:
+        """Start-up files of the login that were changed since the run began. Nobody but root can set that time."""
+        for name in STARTUP:
+            top = os.path.join(self.home, name)
+            found = [top]
+            if os.path.isdir(top) and not os.path.islink(top):
+                found = [os.path.join(folder, each) for folder, _, files in os.walk(top) for each in files]
+            for path in found:
+                try:
+                    if os.lstat(path).st_ctime >= self.since:
+                        yield path
+                except OSError as error:
+                    if error.errno != errno.ENOENT:
+                        self.say("could not look at " + path)
+
+
+def places() -> list[str]:
+    """Directories where every login may write."""
+    found = list(SHARED_PLACES)
+    if not LINUX:
+        with contextlib.suppress(ValueError, OSError):
+            found.append(os.confstr(DARWIN_TEMPORARY) or "/tmp")
+    return sorted({os.path.realpath(place) for place in found if os.path.isdir(place)})

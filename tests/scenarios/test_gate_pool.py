@@ -1,0 +1,122 @@
+"""A pool of gates' logins where no walls can be built: each run has one to itself, and evidence says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleet.config import MachineConfig
+from fleet.events import GateClosedV4
+from fleet.isolation import Sharing
+from fleet.store import gates as gate_runs
+from fleet.verdict import Outcome
+from tests.contracts.executor_logins import private_directory
+from tests.far_end.logins import throwaway_login
+from tests.far_end.sshd import Sshd, running_sshd
+from tests.far_end.sudo import python_with_sudo
+from tests.scenarios.gate_house import House, airboss_toml
+
+pytestmark = pytest.mark.needs_root
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Two logins for runs, one that may become them, and a directory in which all of them can write."""
+
+    sshd: Sshd
+    logins: tuple[str, str]
+    boss: str
+    python: Path
+    shared: Path
+
+    def house(self, room: Path, script: str, *, supervised: bool) -> House:
+        """A repository whose gate is that script."""
+        machine = MachineConfig(
+            executor="ssh",
+            host="127.0.0.1",
+            port=self.sshd.port,
+            user=self.sshd.user,
+            host_key=self.sshd.host_key,
+            identity=str(self.sshd.identity),
+            python=str(self.python),
+            gate_as=list(self.logins),
+            supervise_as=self.boss if supervised else "",
+        )
+        return House(room, {"airboss.toml": airboss_toml("/bin/sh", "-c", script)}, machines={"far": machine})
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with contextlib.ExitStack() as stack:
+        one, two = (stack.enter_context(throwaway_login("gates")).pw_name for _ in range(2))
+        boss = stack.enter_context(throwaway_login("boss"))
+        private = stack.enter_context(private_directory(boss))
+        private.chmod(0o711)
+        sshd = stack.enter_context(running_sshd(private / "sshd", namespaces=False))
+        (private / "sshd").chmod(0o711)
+        shared = private / "shared"
+        shared.mkdir()
+        shared.chmod(0o1777)
+        yield Pool(
+            sshd, (one, two), boss.pw_name, python_with_sudo(private / "bin", boss.pw_name, [one, two]), shared
+        )
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+async def test_as_many_gates_run_at_once_as_there_are_logins(pool: Pool, tmp_path: Path, supervised: bool) -> None:
+    busy = f"{pool.shared}/$(id -un)"
+    script = f"id -un; mkdir {busy} || exit 1; sleep 0.3; echo x > /tmp/{tmp_path.name}-$(id -un); rmdir {busy}"
+    async with pool.house(tmp_path, script, supervised=supervised).open() as judge:
+        candidates = [await judge.candidate({"change.txt": f"{number}\n"}) for number in range(4)]
+        verdicts = await asyncio.gather(*(judge.pipeline.judge(candidate) for candidate in candidates))
+        closed = [item.event for item in await judge.events("gate.closed")]
+        runs = await judge.store.read(lambda tx: gate_runs.of_task(tx, candidates[0].task.id))
+        assert [run.supervisor for run in runs] == [pool.boss if supervised else ""]
+    used = set()
+    for verdict in verdicts:
+        assert verdict.outcome is Outcome.PASSED, verdict.gates
+        (result,) = verdict.gates
+        assert result.evidence is not None
+        assert result.tail.strip() == result.evidence.login
+        assert result.evidence.isolation.account is Sharing.OWN and not result.evidence.isolation.walled
+        words = [reason.partition(":")[0] for reason in verdict.reasons]
+        assert "gates-share-a-login" not in words
+        assert ("supervisor-shares-login" in words) is not supervised
+        assert any(f"removed /tmp/{tmp_path.name}" in line for line in result.evidence.left)
+        used.add(result.evidence.login)
+    assert used == set(pool.logins)
+    for event in closed:
+        assert isinstance(event, GateClosedV4)
+        assert (event.login_sharing, event.supervisor) == ("own", "own" if supervised else "shared")
+    for login in pool.logins:
+        left = Path(pwd.getpwnam(login).pw_dir) / ".airboss" / "gates"
+        assert os.listdir(left) == []
+
+
+async def test_a_run_is_taken_up_in_its_login_by_the_next_controller(pool: Pool, tmp_path: Path) -> None:
+    go, begun = pool.shared / f"{tmp_path.name}.go", pool.shared / f"{tmp_path.name}.begun"
+    script = f"echo begun >> {begun}; while [ ! -e {go} ]; do sleep 0.05; done"
+    house = pool.house(tmp_path, script, supervised=True)
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+
+        async def cut() -> None:
+            while not begun.exists():  # the far side tells nobody that it begins
+                await asyncio.sleep(0.02)
+            raise ConnectionAbortedError
+
+        with contextlib.suppress(ConnectionAbortedError):
+            await asyncio.gather(judge.pipeline.judge(candidate), cut())
+    async with house.open() as judge:
+        go.touch()
+        verdict = await judge.pipeline.judge(candidate)
+        opened = await judge.events("gate.opened")
+    assert verdict.outcome is Outcome.PASSED, verdict.gates
+    assert len(opened) == 1 and begun.read_text() == "begun\n"
