@@ -2,7 +2,8 @@
 its call and its return, must be one that a single lock with leases could have had.
 
 Times are seconds of one clock that all recording processes share. An operation whose answer was lost may have
-happened or not, at any time after its call. The lock's own clock is not recorded: a lease may have run out by an
+happened or not, between its call and the moment when its caller knew that no answer comes (``returned`` before
+``called``: nobody knew). The lock's own clock is not recorded: a lease may have run out by an
 operation's return if the earliest time of its grant and the lease's length allow it, and cannot have run out before
 its call if the latest time does not.
 """
@@ -21,6 +22,7 @@ class Kind(StrEnum):
     ACQUIRE = "acquire"
     RENEW = "renew"
     RELEASE = "release"
+    EFFECT = "effect"
 
 
 class Answer(StrEnum):
@@ -33,7 +35,8 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call. ``hold`` names what an acquire would create, and what the others are about."""
+    """One call. ``hold`` names what an acquire would create, and what the others are about. ``waits``: an acquire
+    that stands in line. ``behind``: one that was refused because another has waited longer."""
 
     kind: Kind
     hold: str
@@ -41,6 +44,8 @@ class Operation:
     called: float
     returned: float
     token: int = 0
+    waits: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,11 @@ class Lock:
 def linearizable(history: Sequence[Operation], lease: float) -> bool:
     """Whether one lock whose leases last ``lease`` seconds could have given these answers."""
     operations = sorted(
-        (replace(op, returned=math.inf) if op.answer is Answer.LOST else op for op in history),
+        (replace(op, returned=math.inf) if op.returned < op.called else op for op in history),
         key=lambda op: op.called,
     )
+    if not all(_overtakes_nobody(op, operations) for op in operations if op.behind):
+        return False
     everything = (1 << len(operations)) - 1
     lost = sum(1 << at for at, op in enumerate(operations) if op.answer is Answer.LOST)
     seen: set[tuple[int, Lock]] = set()
@@ -71,11 +78,13 @@ def linearizable(history: Sequence[Operation], lease: float) -> bool:
             continue
         seen.add((done, lock))
         open_ = [at for at in range(len(operations)) if not done >> at & 1]
-        first_return = min(operations[at].returned for at in open_)
+        first_return = min(operations[at].returned for at in open_ if not lost >> at & 1)
         for at in open_:
-            if operations[at].called > first_return:
+            called = operations[at].called
+            if called > first_return:
                 break
-            todo += [(done | 1 << at, after) for after in _after(lock, operations[at], lease)]
+            over = sum(1 << other for other in open_ if lost >> other & 1 and operations[other].returned < called)
+            todo += [(done | over | 1 << at, after) for after in _after(lock, operations[at], lease)]
     return False
 
 
@@ -97,6 +106,8 @@ def _yes(lock: Lock, op: Operation, lease: float) -> list[Lock]:
             right = op.answer is Answer.LOST or op.token == token
             free = not lock.hold or _may_be_over(lock, op, lease)
             return [replace(granted, token=token)] if right and free else []
+        case Kind.EFFECT:
+            return [lock] if lock.hold == op.hold else []
         case Kind.RENEW:
             return [granted] if lock.hold == op.hold else []
         case Kind.RELEASE:
@@ -105,7 +116,7 @@ def _yes(lock: Lock, op: Operation, lease: float) -> list[Lock]:
 
 def _no(lock: Lock, op: Operation, lease: float) -> list[Lock]:
     if op.kind is Kind.ACQUIRE:
-        return [lock] if lock.hold and op.called < lock.latest + lease else []
+        return [lock] if op.behind or (lock.hold and op.called < lock.latest + lease) else []
     if lock.hold != op.hold:
         return [lock]
     return [Lock(token=lock.token)] if _may_be_over(lock, op, lease) else []
@@ -113,3 +124,11 @@ def _no(lock: Lock, op: Operation, lease: float) -> list[Lock]:
 
 def _may_be_over(lock: Lock, op: Operation, lease: float) -> bool:
     return op.returned >= lock.earliest + lease
+
+
+def _overtakes_nobody(op: Operation, operations: Sequence[Operation]) -> bool:
+    """Whether somebody really stood in line while ``op`` was refused for that."""
+    return any(
+        other.waits and other is not op and other.called < op.returned and op.called < other.returned
+        for other in operations
+    )

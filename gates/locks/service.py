@@ -67,15 +67,18 @@ class LockService:
         A caller that is cancelled holds nothing. Raises ``StoreUnavailable``: nothing is granted then.
         """
         waiter = Waiter(next(self._numbers), request, self._clock.now_us(), _future())
-        self._line.append(waiter)
+        if wait_seconds > 0:
+            self._line.append(waiter)
         try:
-            blocked = await self._try(waiter)
-            if blocked is not None:
-                waiter.blocked = blocked
+            waiter.blocked = await self._try(waiter)
+            if waiter.blocked is not None and wait_seconds > 0:
                 self._changed.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(wait_seconds, 0.0)):
-                    await asyncio.shield(waiter.answer)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_seconds):
+                        await asyncio.shield(waiter.answer)
+                self._drop(waiter)
+                if not waiter.answer.done():
+                    await self._store.write(_nothing)  # a grant that was on its way is known after this
         except asyncio.CancelledError:
             if waiter.answer.done():
                 self._late.begin(self._give_back(waiter.request, waiter.answer.result()), "give locks back")
@@ -104,12 +107,15 @@ class LockService:
 
     def leave(self, waiter: Waiter) -> None:
         """Gives up a place in line. What was granted stays granted."""
-        if waiter not in self._line:
-            return
-        self._line.remove(waiter)
+        self._drop(waiter)
         if not waiter.answer.done():
             waiter.answer.cancel()
-            if self._line:
+
+    def _drop(self, waiter: Waiter) -> None:
+        """Takes a waiter out of the line; those behind it are looked at where it got nothing."""
+        if waiter in self._line:
+            self._line.remove(waiter)
+            if self._line and not waiter.answer.done():
                 self._left = True
                 self._changed.set()
 
@@ -213,6 +219,10 @@ class LockService:
         if not ends:
             return _LOOK_SECONDS
         return min(max((min(ends) - self._clock.now_us()) / 1_000_000, _SOON), _LOOK_SECONDS)
+
+
+def _nothing(_: Tx) -> None:
+    """A write that only waits for those before it."""
 
 
 def _future() -> asyncio.Future[Granted]:

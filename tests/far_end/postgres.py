@@ -77,6 +77,10 @@ class Postgres:
         self._ask(f"DROP DATABASE {_name(url)}")
         self._ask(f"CREATE DATABASE {_name(url)} TEMPLATE {name}")
 
+    def disconnect(self, url: str) -> None:
+        """Ends every connection to a database."""
+        self._ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name(url)}'")
+
     def _ask(self, statement: str) -> list[tuple[str, ...]]:
         import psycopg
 

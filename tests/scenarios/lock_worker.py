@@ -22,19 +22,34 @@ _TOGETHER: Final = 3
 _AWAY_S: Final = 0.1
 
 
-def call(home: str, request: dict[str, Any]) -> int | None:
-    """The exit status of one request, and ``None`` where no answer came. The token is put into the request."""
-    try:
-        with socket.socket(socket.AF_UNIX) as channel:
-            channel.settimeout(20)
+def reach(home: str) -> socket.socket:
+    """A connection to the controller, once one answers: what was never sent is no call."""
+    while True:
+        channel = socket.socket(socket.AF_UNIX)
+        channel.settimeout(20)
+        try:
             channel.connect(f"{home}/control.sock")
+        except OSError:
+            channel.close()
+            time.sleep(_AWAY_S)
+        else:
+            return channel
+
+
+def call(channel: socket.socket, request: dict[str, Any]) -> int | None:
+    """The exit status of one request, and ``None`` where no answer came. ``token`` and ``behind`` are put into the
+    request."""
+    try:
+        with channel:
             channel.sendall(json.dumps({"v": 1, "do": "lock", **request}).encode() + b"\n")
             with channel.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
     except (OSError, ValueError):
         return None
-    for lease in (answer.get("data") or {}).get("leases", ()):
+    data = answer.get("data") or {}
+    for lease in data.get("leases", ()):
         request["token"] = lease["token"]
+    request["behind"] = bool(data.get("ahead"))
     status: int | None = answer.get("end")
     return status if status in (0, 1, 2) else None
 
@@ -59,8 +74,9 @@ def main(home: str, out: str, seed: str, calls: str, lease_s: str, *keys: str) -
             else:
                 hold, secret = held[key]
                 request["secret"] = secret
+            channel = reach(home)
             called = time.monotonic()
-            status = call(home, request)
+            status = call(channel, request)
             answer = Answer.LOST if status is None else Answer.YES if status == 0 else Answer.NO
             row = {
                 "key": key,
@@ -70,6 +86,8 @@ def main(home: str, out: str, seed: str, calls: str, lease_s: str, *keys: str) -
                 "called": called,
                 "returned": time.monotonic(),
                 "token": request.get("token", 0),
+                "waits": request.get("wait", 0) > 0,
+                "behind": request.get("behind", False),
             }
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -78,7 +96,6 @@ def main(home: str, out: str, seed: str, calls: str, lease_s: str, *keys: str) -
             elif kind is Kind.RELEASE or answer is not Answer.YES:
                 held.pop(key, None)
             if answer is Answer.LOST:
-                time.sleep(_AWAY_S)
                 continue
             answered += 1
             time.sleep(chance.choice([0, 0.002, 0.005, 0.015]))
