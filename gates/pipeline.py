@@ -14,7 +14,7 @@ from pathlib import Path
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
 from fleet.config import FleetConfig
-from fleet.errors import Misconfigured, Misused, Refused, Unavailable
+from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -85,7 +85,7 @@ class Pipeline:
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs every gate that applies and gives the verdict. A repeated call resumes existing runs.
 
-        Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository.
+        Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository, and ``DiskFull``.
         """
         repository = self._repositories(candidate.task.repo)
         try:
@@ -103,6 +103,8 @@ class Pipeline:
             return await self._give_verdict(candidate, (), policy.Judgement(Outcome.LOST, (why,)), 0)
         try:
             change = await read_change(repository, candidate.base, candidate.commit)
+        except DiskFull:
+            raise  # the controller's own disk says nothing about the change: it is judged once there is room
         except Unavailable as error:
             unread = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
             return await self._give_verdict(candidate, (), unread, 0)
@@ -125,6 +127,8 @@ class Pipeline:
         released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
         try:
             leaks = await self._leaks.unreleased(repository, candidate.base, candidate.commit)
+        except DiskFull:
+            raise
         except Unavailable as error:
             unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
             return await self._give_verdict(candidate, results, unsearched, 0)

@@ -201,7 +201,8 @@ def cases(flight: str, point: Point, length: Length, seed: int) -> list[Case]:
     for site, visits in sorted(steady_sites(flight)[point].items()):
         having = [name for name in FLIGHTS if steady_sites(name)[point][site]]
         if Random(f"{seed} {site}").choice(having) == flight:
-            chosen = [1, *([chance.randint(2, visits)] if visits > 1 else [])]
+            # A site that is visited by the clock is visited less often on a busy machine: not its last visits.
+            chosen = [1, *([chance.randint(2, visits // 2)] if visits > 3 else [])]
             found += [Case(flight, length, length.at(point, site, visit)) for visit in chosen]
     return found
 

@@ -10,6 +10,7 @@ import pytest
 from bot.outbox.delivering import Deliverer
 from fleet.faults import Point
 from fleet.flight.follower import Follower
+from gates.leaks.search import Leaks
 from gates.runs.place import find_place
 from gates.runs.watch import GateOutput
 from tests.conftest import SEED
@@ -27,6 +28,7 @@ _SAMPLE = {
     ),
     "the deliverer survives a read that failed": ("permitted", Point.STORE_READ, Deliverer._idle, Length.ONCE),
     "a gate's log meets a full disk": ("permitted", Point.FILE_WRITE, GateOutput.take, Length.ONCE),
+    "the key that masks secrets meets a full disk": ("permitted", Point.FILE_WRITE, Leaks._key, Length.ONCE),
     "the only machine for a gate is away for a minute": (
         *("permitted", Point.MACHINE_CALL, find_place, Length.MINUTE),
     ),
