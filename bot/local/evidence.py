@@ -19,8 +19,16 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         add.add_argument("--json", action="store_true")
         add.set_defaults(run=_import)
 
-    add = commands.add_parser("verify", help="check a receipt against a pinned key")
-    add.add_argument("receipt", metavar="RECEIPT.json")
+    add = commands.add_parser("export", help="the events of some days in one file that anybody can check")
+    add.add_argument("--from", required=True, metavar="DATE", dest="first", help="the first day, as 2026-11-01")
+    add.add_argument("--to", required=True, metavar="DATE", dest="last", help="the last day, included")
+    add.add_argument("--tz", default="UTC", metavar="ZONE", help="whose days these are (default: UTC)")
+    add.add_argument("-o", "--output", required=True, metavar="FILE")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_export)
+
+    add = commands.add_parser("verify", help="check a receipt or an export against a pinned key")
+    add.add_argument("receipt", metavar="FILE", help="a receipt (RECEIPT.json) or what airboss export wrote")
     add.add_argument("--key", default="", metavar="LINE", help="the pinned public key: 'ssh-ed25519 AAAA…'")
     add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, in ssh-keygen's format")
     add.add_argument("--repo", metavar="DIR", help="also check the landed commit in this repository")
@@ -32,6 +40,14 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _import(options: argparse.Namespace) -> int:
     from bot.local.importing import run
 
+    return run(options, home_path(options))
+
+
+def _export(options: argparse.Namespace) -> int:
+    from bot.local.exporting import run
+    from bot.local.owner import as_owner
+
+    as_owner(home_path(options))
     return run(options, home_path(options))
 
 

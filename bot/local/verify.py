@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fleet.errors import Misused
+from fleet.errors import Misused, Unavailable
 from fleet.store.core import Store
 from fleet.untrusted import clean
+from gates.receipts import bundle_check
 from gates.receipts import verify as checks
+from gates.receipts.sshsig import BUNDLE_NAMESPACES, NAMESPACE, PublicKey
 from gates.receipts.verify import Check
 
 
@@ -29,7 +33,11 @@ async def verify(
     ``ledger`` is a store's URL or the path of an SQLite file. Raises ``Misused`` (2) without a pinned key or a
     receipt, and ``Unavailable`` (3) when the repository or the ledger cannot be read.
     """
-    pinned = checks.pinned_keys(home, allowed_signers, key, receipt)
+    exported = bundle_check.is_bundle(receipt)
+    namespaces = BUNDLE_NAMESPACES if exported else (NAMESPACE,)
+    pinned = checks.pinned_keys(home, allowed_signers, key, receipt, namespaces)
+    if exported:
+        return await asyncio.to_thread(_verify_bundle, receipt, pinned, as_json)
     data, signature = _read(receipt), _read(receipt.with_name(receipt.name + ".sig"))
     shape, statement = checks.check_shape(data)
     found = [checks.check_signature(data, signature.decode("ascii", "replace"), pinned), shape]
@@ -40,8 +48,27 @@ async def verify(
             found.append(await checks.check_ledger(data, statement, store))
     verified = all(check.ok for check in found)
     said = as_plain(receipt, found, statement if verified else {})
-    sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, said))
+    name = f"{said['commit'] or said['day']} ({said['isolation']}, {said['witness']})" if verified else ""
+    sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, name))
     return 0 if verified else 1
+
+
+def _verify_bundle(path: Path, pinned: Sequence[PublicKey], as_json: bool) -> int:
+    try:
+        checked = bundle_check.check(path, pinned)
+    except OSError as error:
+        raise Unavailable(attempted="read the export", on=str(path), cause=error.strerror or str(error)) from error
+    header, found = checked.header, list(checked.checks)
+    said = {
+        **as_plain(path, found, {}),
+        "from": header.get("from"),
+        "to": header.get("to"),
+        "witness": header.get("witness"),
+        "figures": header.get("figures"),
+    }
+    name = f"{header['from']} to {header['to']} ({header['witness']})" if header else ""
+    sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, name))
+    return 0 if header else 1
 
 
 def _url(ledger: str) -> str:
@@ -80,10 +107,6 @@ def as_plain(receipt: Path, found: list[Check], statement: dict[str, Any]) -> di
     }
 
 
-def _lines(found: list[Check], said: dict[str, Any]) -> str:
+def _lines(found: list[Check], verified: str) -> str:
     lines = [f"{'ok ' if check.ok else 'NO '} {check.name}: {clean(check.detail)}" for check in found]
-    if said["verified"]:
-        lines.append(f"verified: {said['commit'] or said['day']} ({said['isolation']}, {said['witness']})")
-    else:
-        lines.append("NOT verified")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, f"verified: {verified}" if verified else "NOT verified"]) + "\n"

@@ -64,6 +64,11 @@ def leaves(tx: Tx, after: int, upto: int) -> list[bytes]:
 
 def root_at(tx: Tx, size: int) -> bytes:
     """The root of the first ``size`` events. Raises ``ValueError`` when the ledger has fewer."""
+    return frontier_at(tx, size).root()
+
+
+def frontier_at(tx: Tx, size: int) -> Frontier:
+    """The tree over the first ``size`` events. Raises ``ValueError`` when the ledger has fewer."""
     built, level = Frontier(), size.bit_length() // STEP * STEP
     while level >= STEP:
         first, last = built.size >> level, size >> level
@@ -76,4 +81,4 @@ def root_at(tx: Tx, size: int) -> bytes:
         level -= STEP
     for leaf in leaves(tx, built.size, size):
         built.add(leaf)
-    return built.root()
+    return built

@@ -13,6 +13,7 @@ import os
 import re
 import struct
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from fleet import files
 from fleet.errors import Malformed, Unavailable
 
 NAMESPACE = "airboss-receipt-v1"
+BUNDLE_NAMESPACES = ("airboss-bundle-v1", "airboss-checkpoint-v1")
+"""Of an export: its header, and its checkpoint."""
+
 PRINCIPAL = "airboss"
 _MAGIC = b"SSHSIG"
 _KEY_TYPE = b"ssh-ed25519"
@@ -166,15 +170,15 @@ def public_of(key: Ed25519PrivateKey) -> PublicKey:
 
 
 def allowed_signers_line(key: PublicKey) -> str:
-    """A line for ``ssh-keygen -Y verify -f``, bound to our namespace."""
-    return f'{PRINCIPAL} namespaces="{NAMESPACE}" {key.line}\n'
+    """A line for ``ssh-keygen -Y verify -f``, bound to our namespaces."""
+    return f'{PRINCIPAL} namespaces="{",".join((NAMESPACE, *BUNDLE_NAMESPACES))}" {key.line}\n'
 
 
 _SIGNER = re.compile(r'\S+\s+(?:namespaces="(?P<namespaces>[^"]*)"\s+)?(?P<key>ssh-ed25519\s+\S+)(?:\s.*)?')
 
 
-def from_allowed_signers(text: str) -> tuple[PublicKey, ...]:
-    """The Ed25519 keys of an allowed-signers file that may sign receipts.
+def from_allowed_signers(text: str, namespaces: Collection[str] = (NAMESPACE,)) -> tuple[PublicKey, ...]:
+    """The Ed25519 keys of an allowed-signers file that may sign in all of these namespaces.
 
     Raises ``Malformed`` when there is none, or when a line has options other than ``namespaces``: options that are
     not understood (an expiry, a certificate authority) must not be ignored.
@@ -190,14 +194,14 @@ def from_allowed_signers(text: str) -> tuple[PublicKey, ...]:
                 on=f"allowed signers, line {number}",
                 cause='it is not: PRINCIPAL [namespaces="…"] ssh-ed25519 AAAA…',
             )
-        namespaces = match["namespaces"]
-        if namespaces is None or NAMESPACE in namespaces.split(","):
+        named = match["namespaces"]
+        if named is None or set(namespaces) <= set(named.split(",")):
             found.append(PublicKey.parse(match["key"]))
     if not found:
         raise Malformed(
             attempted="read the pinned key",
             on="the allowed-signers file",
-            cause=f"it has no key for {NAMESPACE}",
+            cause=f"it has no key for {' and '.join(namespaces)}",
             hint="it needs a line: airboss ssh-ed25519 AAAA…",
         )
     return tuple(found)

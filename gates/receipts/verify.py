@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,13 @@ class Check:
     detail: str
 
 
-def pinned_keys(home: Path, allowed_signers: Path | None, key: str, receipt: Path) -> tuple[sshsig.PublicKey, ...]:
+def pinned_keys(
+    home: Path,
+    allowed_signers: Path | None,
+    key: str,
+    receipt: Path,
+    namespaces: Collection[str] = (sshsig.NAMESPACE,),
+) -> tuple[sshsig.PublicKey, ...]:
     """The keys that the reader trusts: from the options, or else from ``AIRBOSS_HOME/pinned``.
 
     Raises ``Misused`` when there is none, or when the given file is beside the receipt.
@@ -51,7 +57,7 @@ def pinned_keys(home: Path, allowed_signers: Path | None, key: str, receipt: Pat
     if allowed_signers is not None:
         if allowed_signers.resolve().parent == receipt.resolve().parent:
             raise _unpinned(f"{allowed_signers} is beside the receipt, so it proves nothing")
-        return sshsig.from_allowed_signers(_text(allowed_signers))
+        return sshsig.from_allowed_signers(_text(allowed_signers), namespaces)
     folder = home / "pinned"
     files = sorted(folder.glob("*.pub")) if folder.resolve() != receipt.resolve().parent else []
     if not files:

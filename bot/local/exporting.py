@@ -1,0 +1,44 @@
+"""``airboss export``: the events of some days in one file that a stranger can check (``docs/verify.md``)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from bot.days import days_of
+from bot.local.options import print_json
+from fleet import files
+from fleet.config import Secrets
+from fleet.store.core import Store
+from gates.receipts import bundle, sshsig
+from gates.receipts.bundle import Plan, Wanted
+
+
+def run(options: argparse.Namespace, home: Path) -> int:
+    """Writes the bundle. Raises ``Misused`` for days that are none, ``Unavailable`` where it cannot be written."""
+    days = days_of(options.first, options.last, options.tz)
+    wanted = Wanted(days.first, days.last, days.zone.key, days.period)
+    target = Path(options.output).absolute()
+    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    with Store.open(url, create=False) as store:
+        written = asyncio.run(_write(store, home, wanted, target))
+    events = written.size - written.first_seq + 1
+    if options.json:
+        print_json({"v": 1, **days.to_json(), "file": str(target), "events": events, "size": written.size})
+    else:
+        sys.stdout.write(f"{target}: {events:,} events. Check it with: airboss verify {target}\n")
+    return 0
+
+
+async def _write(store: Store, home: Path, wanted: Wanted, target: Path) -> Plan:
+    key = sshsig.load_or_create(home)
+    planned = await bundle.plan(store, wanted)
+    with files.scratch(target.parent, ".airboss-export-") as partial:
+        with files.writing("write the bundle", target), files.Sink(partial) as sink:
+            async for part in bundle.parts(store, planned, key):
+                sink.write(part)
+        with files.writing("write the bundle", target):
+            files.move(partial, target)
+    return planned

@@ -1,0 +1,211 @@
+"""Checks a bundle against a pinned key, from the file alone: signatures, every event, the root, the figures.
+
+Every check is reported. The first event that differs is named.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from fleet.errors import AirbossError
+from fleet.events import GateClosed, GateOpened, Recorded, decode
+from fleet.events.merkle import Frontier
+from fleet.range_figures import KINDS, Period, RangeFigures
+from gates.receipts import bundle, sshsig
+from gates.receipts.checkpoint import Checkpoint
+from gates.receipts.verify import Check
+
+HEADER_LIMIT: Final = 4 << 20
+LINE_LIMIT: Final = 16 << 20
+_COUNTED: Final = frozenset((*KINDS, GateOpened.KIND))
+_RUN: Final = 256
+
+
+class _Numbered(msgspec.Struct, gc=False):
+    seq: int
+    kind: str
+
+
+_DECODE = msgspec.json.Decoder(_Numbered).decode
+_BAD = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, KeyError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The checks, and the header where all of them hold."""
+
+    checks: tuple[Check, ...]
+    header: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Runs of gates: numbered without gaps, and each opening with its close."""
+
+    last: dict[str, int] = field(default_factory=dict)
+    runs: set[str] = field(default_factory=set)
+    open_runs: dict[str, int] = field(default_factory=dict)
+    gap: str = ""
+
+    def add(self, recorded: Recorded, *, whole: bool) -> None:
+        """``whole``: the ledger is there from its start, so the first attempt must be too."""
+        run, turn = recorded.refs.gate_run, recorded.refs.turn
+        match recorded.event:
+            case GateOpened(gate=gate):
+                name = f"{turn}-{gate}"
+                rest = run.removeprefix(name)
+                number = int(rest[1:]) if rest[:1] == "-" and rest[1:].isdecimal() else 1
+                if not self._follows(name, number) and (whole or name in self.last) and not self.gap:
+                    self.gap = f"event {recorded.seq}: an attempt before {run} is missing"
+                self.last[name] = number
+                self.runs.add(run)
+                self.open_runs[run] = recorded.seq
+            case GateClosed():
+                self.open_runs.pop(run, None)
+
+    def _follows(self, name: str, number: int) -> bool:
+        """Whether this attempt is the next one. A number is left out when another gate's run has that name."""
+        before = self.last.get(name, 0)
+        between = (f"{name}-{left_out}" if left_out > 1 else name for left_out in range(before + 1, number))
+        return number > before and all(run in self.runs for run in between)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether the file says that it is a bundle."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(bundle.START)) == bundle.START
+    except OSError:
+        return False
+
+
+def check(path: Path, pinned: Sequence[sshsig.PublicKey]) -> Checked:
+    """All checks of a bundle. Raises ``OSError`` when it cannot be read."""
+    with path.open("rb") as file:
+        raw = file.readline(HEADER_LIMIT)
+        try:
+            header = json.loads(raw)
+            problem = bundle.problem(header)
+        except (ValueError, RecursionError) as error:
+            problem = f"it is no JSON: {error}"
+        if problem:
+            return Checked((Check("header", False, problem),), {})
+        try:
+            leaves = base64.b64decode(json.loads(file.readline())["leaves"], validate=True)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            leaves = b""
+        trusted = hashlib.sha256(leaves).hexdigest() == header["leaves_sha256"]
+        reading = _Reading(header, leaves if trusted else b"")
+        damage = reading.read(file)
+        found = [
+            Check("header", True, f"{header['from']} to {header['to']}, {header['tz']}"),
+            *_signatures(file, raw.rstrip(b"\n"), header["checkpoint"], pinned, damaged=bool(damage)),
+            Check("leaves", trusted, "the hash in the header" if trusted else "the list of hashes was changed"),
+            Check("events", not damage, damage or f"{header['first_seq']} to {header['size']}"),
+        ]
+    found += reading.checks() if not damage else ()
+    return Checked(tuple(found), header if all(each.ok for each in found) else {})
+
+
+class _Reading:
+    """Folds the events of one file."""
+
+    def __init__(self, header: dict[str, Any], leaves: bytes) -> None:
+        self._header, self._leaves = header, leaves
+        self._first, self._size = header["first_seq"], header["size"]
+        self._tree = Frontier(self._first - 1, [bytes.fromhex(found) for found in header["before"]])
+        self._figures = RangeFigures(ZoneInfo(header["tz"]), Period(header["from_us"], header["upto_us"]))
+        self._attempts = Attempts()
+
+    def read(self, file: IO[bytes]) -> str:
+        """What is wrong with the first event that differs; empty: nothing."""
+        run: list[bytes] = []
+        for seq in range(self._first, self._size + 1):
+            line = file.readline(LINE_LIMIT)
+            leaf = hashlib.sha256(b"\x00" + line[:-1]).digest()
+            at = (seq - self._first) * 32
+            if self._leaves and leaf != self._leaves[at : at + 32]:
+                return _difference(seq, line)
+            try:
+                said = _DECODE(line)
+                if said.seq != seq or not line.endswith(b"\n"):
+                    return _difference(seq, line)
+                if said.kind in _COUNTED:
+                    recorded = decode(line[:-1])
+                    self._figures.fold((recorded,))
+                    self._attempts.add(recorded, whole=self._first == 1)
+            except (*_BAD, AirbossError):
+                return _difference(seq, line)
+            run.append(leaf)
+            if len(run) == _RUN:
+                self._tree.add_all(run)
+                run.clear()
+        self._tree.add_all(run)
+        return ""
+
+    def checks(self) -> Iterator[Check]:
+        """What the events give together."""
+        root, point = self._tree.root(), Checkpoint.parse(self._header["checkpoint"])
+        ok = root == point.root
+        where = f"{root.hex()[:16]}… of {self._size:,} events"
+        yield Check("root", ok, where if ok else f"the events give the root {where}, not the checkpoint's")
+        still_open = ", ".join(f"{run} (event {seq})" for run, seq in list(self._attempts.open_runs.items())[:10])
+        fine = "numbered without gaps" + (f"; opened and never closed: {still_open}" if still_open else "")
+        yield Check("attempts", not self._attempts.gap, self._attempts.gap or fine)
+        figures, said = self._figures.plain(), self._header["figures"]
+        wrong = next((name for name in sorted({*figures, *said}) if figures.get(name) != said.get(name)), "")
+        detail = f"{wrong} is {figures.get(wrong)}, not {said.get(wrong)}" if wrong else "all of them, again"
+        yield Check("figures", not wrong, detail)
+
+
+def _signatures(
+    file: IO[bytes], header: bytes, point: str, pinned: Sequence[sshsig.PublicKey], *, damaged: bool
+) -> Iterator[Check]:
+    """Both signatures. Behind a damaged event the last line of the file is looked for."""
+    rest = file.read().splitlines()
+    last = rest[-1:] if damaged else rest
+    try:
+        (line,) = last
+        given = json.loads(line)
+        signed = [
+            ("header", header, str(given["bundle_sig"]), bundle.HEADER_SIGNATURE),
+            ("checkpoint", point.encode(), str(given["checkpoint_sig"]), bundle.CHECKPOINT_SIGNATURE),
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        yield Check("signature", False, "the file does not end with its signatures")
+        return
+    for name, message, armoured, namespace in signed:
+        reasons = []
+        for key in pinned:
+            reason = sshsig.verify(armoured, message, key, namespace)
+            if not reason:
+                yield Check("signature", True, f"of the {name}, by the pinned key {key.fingerprint}")
+                break
+            reasons.append(reason)
+        else:
+            yield Check("signature", False, f"of the {name}: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def _difference(seq: int, line: bytes) -> str:
+    if not line:
+        return f"event {seq} is missing: the file ends before it"
+    if not line.endswith(b"\n"):
+        return f"event {seq} is cut off"
+    try:
+        said = _DECODE(line).seq
+    except _BAD:
+        return f"event {seq} is missing, or its bytes were changed"
+    if said > seq:
+        return f"event {seq} is missing: event {said} is in its place"
+    if said < seq:
+        return f"event {seq}: event {said} is in its place, which was inserted or moved"
+    return f"event {seq}: its bytes were changed"
