@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.app import App
-from bot.demo import world
+from bot.demo import proof, world
 from bot.local.client import ask
 from bot.local.verify import verify
 from gates.receipts.sshsig import load_or_create, public_of
@@ -67,6 +67,8 @@ async def _run(made: world.World, agent: str) -> int:
         del checks[_REFUSED]  # a real agent may succeed at the first attempt
     _print("Verify the receipt against the pinned key and the repository:")
     checks["the receipt is verified"] = await _verified(made) == 0
+    _print("The day: its figures, its receipt, and the same figures by forty lines that import nothing of ours:")
+    checks |= await proof.day_agrees(made.home, made.directory)
     _print("What this run showed", heading=True)
     for what, true in checks.items():
         sys.stdout.write(f"  {'✅' if true else '❌'} {what}\n")

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from bot.days import days_of
+from bot.days import Days, days_of
 from bot.local.options import print_json
 from fleet import files
 from fleet.config import Secrets
@@ -19,11 +19,10 @@ from gates.receipts.bundle import Plan, Wanted
 def run(options: argparse.Namespace, home: Path) -> int:
     """Writes the bundle. Raises ``Misused`` for days that are none, ``Unavailable`` where it cannot be written."""
     days = days_of(options.first, options.last, options.tz)
-    wanted = Wanted(days.first, days.last, days.zone.key, days.period)
     target = Path(options.output).absolute()
     url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     with Store.open(url, create=False) as store:
-        written = asyncio.run(_write(store, home, wanted, target))
+        written = asyncio.run(write(store, home, days, target))
     events = written.size - written.first_seq + 1
     if options.json:
         print_json({"v": 1, **days.to_json(), "file": str(target), "events": events, "size": written.size})
@@ -32,9 +31,10 @@ def run(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-async def _write(store: Store, home: Path, wanted: Wanted, target: Path) -> Plan:
+async def write(store: Store, home: Path, days: Days, target: Path) -> Plan:
+    """Writes the bundle of these days, signed with the key of this home."""
     key = sshsig.load_or_create(home)
-    planned = await bundle.plan(store, wanted)
+    planned = await bundle.plan(store, Wanted(days.first, days.last, days.zone.key, days.period))
     with files.scratch(target.parent, ".airboss-export-") as partial:
         with files.writing("write the bundle", target), files.Sink(partial) as sink:
             async for part in bundle.parts(store, planned, key):

@@ -16,7 +16,8 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
         [sys.executable, "-m", "bot.cli", "demo"], capture_output=True, text=True, timeout=110, check=False
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
-    for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", "Continue by hand"):
+    ends = ("✅ the day's receipt", "✅ forty lines", "Continue by hand")
+    for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", *ends):
         assert said in ran.stdout, ran.stdout[-3000:]
     assert ran.stdout.count("unsafe-same-user") > 5
     assert "❌" not in ran.stdout
