@@ -23,7 +23,8 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import func, select
 
-from bot.chats.slack.adapter import Settings, SlackAdapter
+from bot.chats.slack.adapter import SlackAdapter
+from bot.chats.slack.settings import Settings
 from fleet.store.core import Store
 from fleet.store.tables import inbox
 from tests.bench.harness import Trial, compare, report

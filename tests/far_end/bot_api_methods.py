@@ -177,6 +177,11 @@ class Methods:
         thread, buttons = given.number("message_thread_id"), _buttons(given)
         if thread and thread not in chat.topics:
             raise refusals.thread_not_found()
+        if thread in chat.closed:
+            raise refusals.topic_closed()
+        what = "photos" if photo else "documents" if name else "text messages"
+        if what in chat.forbidden:
+            raise refusals.no_right_to_send(what)
         reply = given.json("reply_parameters") or {}
         answered = int(reply.get("message_id", 0))
         if answered and (answered not in chat.messages or chat.messages[answered].deleted):

@@ -207,3 +207,13 @@ def secret_invalid() -> Refusal:
 def webhook_needs_https() -> Refusal:
     """setWebhook.url: "HTTPS URL to send updates to" (plain HTTP only to loopback, as a local API server may)."""
     return bad("bad webhook: An HTTPS URL must be provided for webhook")
+
+
+def topic_closed() -> Refusal:
+    """closeForumTopic and closeGeneralForumTopic: in a closed topic only administrators may write."""
+    return bad("TOPIC_CLOSED")
+
+
+def no_right_to_send(what: str) -> Refusal:
+    """ChatPermissions.can_send_documents, can_send_photos, can_send_messages: an administrator may forbid each."""
+    return bad(f"not enough rights to send {what} to the chat")

@@ -69,7 +69,8 @@ class Said:
 
 @dataclass
 class Chat:
-    """A conversation. ``gone``: "", "blocked" or "kicked"; ``moved_to``: the supergroup it became."""
+    """A conversation. ``gone``: "", "blocked" or "kicked"; ``moved_to``: the supergroup it became. ``closed``: its
+    closed topics, 0 for General; ``forbidden``: what members may not send: documents, photos, text messages."""
 
     id: int
     kind: str
@@ -79,6 +80,8 @@ class Chat:
     gone: str = ""
     moved_to: int = 0
     topics: dict[int, str] = field(default_factory=dict)
+    closed: set[int] = field(default_factory=set)
+    forbidden: set[str] = field(default_factory=set)
     messages: dict[int, Said] = field(default_factory=dict)
 
     @property

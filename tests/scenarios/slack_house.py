@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.cards import Card
-from bot.chats.slack.adapter import Settings, SlackAdapter
+from bot.chats.slack.adapter import SlackAdapter
 from bot.chats.slack.connection import SocketConnection, Take
 from bot.chats.slack.manifest import dialect, learn
 from bot.chats.slack.pace import RateLimiter
+from bot.chats.slack.settings import Settings
 from bot.commands import every_command
 from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from fleet.untrusted import Untrusted
 from tests.far_end.slack import (
     APP_TOKEN,
     BOT_TOKEN,
+    OTTO,
     SIGNING,
+    TEAM,
     button,
     running_slack,
     shows,
@@ -97,6 +100,44 @@ async def test_a_card_that_slack_finds_too_large_still_arrives_with_its_buttons(
         short, file = await there.slack.said()
         assert button(short, "Deny")["value"] and "rm -rf" not in shows(short)
         assert file["files"]
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+async def test_a_card_that_slack_refuses_keeps_its_mention_and_all_its_words(tmp_path: Path, refusals: int) -> None:
+    async with house(tmp_path) as there:
+        for _ in range(refusals):
+            there.proxy.fail("chat.postMessage", error="msg_blocks_too_long")
+        card = Card(
+            line("t1 · landed"), (line("All tests pass."),), mention=f"slack:{TEAM}:{OTTO}", mentioned="Otto"
+        )
+        await there.store.write(lambda tx: there.outbox.open(tx).post(HERE, card, ping=True))
+        await there.settled()
+        short, file = await there.slack.said()
+        assert f"<@{OTTO}>" in short["text"] and "t1 · landed" in short["text"]
+        assert ("it is in a file" in shows(short)) is (refusals == 1)
+        (shared,) = file["files"]
+        async with there.slack.session.get(
+            shared["url_private"], headers={"Authorization": f"Bearer {BOT_TOKEN}"}
+        ) as answer:
+            assert "All tests pass." in await answer.text()
+
+
+async def test_a_locked_threads_card_goes_to_the_channel_and_a_closed_channels_to_the_person(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as there:
+        thread = replace(HERE, thread="1.1")
+        card = Card(line("t1 · landed"), mention=f"slack:{TEAM}:{OTTO}", mentioned="Otto")
+        there.proxy.fail("chat.postMessage", error="restricted_action_thread_locked")
+        await there.store.write(lambda tx: there.outbox.open(tx).post(thread, card, ping=True))
+        await there.settled()
+        (moved,) = await there.slack.said()
+        assert "thread_ts" not in moved
+        there.proxy.fail("chat.postMessage", error="is_archived")
+        await there.store.write(lambda tx: there.outbox.open(tx).post(HERE, card, ping=True))
+        await there.settled()
+        sent = [said["channel"] for said in there.proxy.called("chat.postMessage")]
+        assert sent[-2:] == [HERE.chat, OTTO]
 
 
 async def test_an_edit_of_a_deleted_message_comes_anew_and_lives_on(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +15,15 @@ import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.cards import Card
 from bot.chats.slack import files as slack_files
 from bot.chats.slack import inbox as slack_inbox
 from bot.chats.slack.connection import Connection, HttpConnection, SocketConnection, Take
-from bot.chats.slack.errors import GONE, NOT_HERE, TOO_LARGE, Rejected, Unsure, WrongToken, raised_by, undeliverable
+from bot.chats.slack.errors import GONE, NOT_HERE, Rejected, Unsure, WrongToken, raised_by, undeliverable
 from bot.chats.slack.inbox import AppUser
+from bot.chats.slack.ladder import ELSEWHERE, Place, forms, is_closed, other_place
 from bot.chats.slack.pace import RateLimiter
-from bot.chats.slack.render import Drawn, bare, draw, escape, plain
+from bot.chats.slack.render import Drawn, escape
+from bot.chats.slack.settings import Settings
 from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Unavailable
@@ -37,15 +38,12 @@ _PEOPLE: Final = ("U", "W")  # how the ids of people start
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The Slack settings of ``.env``. One of ``app_token`` and ``signing_secret`` is empty."""
+class _Sent:
+    """A message whose files are still to be sent: its id, where it is, the words that go into a file."""
 
-    bot_token: str
-    app_token: str
-    signing_secret: str
-    api: str
-    listen: tuple[str, int]
-    files: Path
+    ts: str
+    place: Place
+    whole: str
 
 
 class SlackAdapter:
@@ -76,7 +74,7 @@ class SlackAdapter:
         self._web: AsyncWebClient | None = None
         self._connection: Connection | None = None
         self._failed: asyncio.Future[None] | None = None
-        self._sent: dict[int, str] = {}
+        self._sent: dict[int, _Sent] = {}
         self._arrived: dict[int, str] = {}  # the private chat that a message to a person's id came to
         self._unsure: set[int] = set()
         self._answer_urls: dict[str, tuple[str, float]] = {}
@@ -201,11 +199,12 @@ class SlackAdapter:
     async def deliver(self, outgoing: Outgoing) -> str:
         """Sends the card, or edits its message. A message that is gone is sent again."""
         again = outgoing.again or outgoing.id in self._unsure
-        drawn = draw(outgoing.card, user=self._pinged(outgoing), again=again)
+        if outgoing.edits == ELSEWHERE:
+            return ELSEWHERE
         try:
             if outgoing.edits:
-                return await self._edit(outgoing, drawn)
-            return await self._post(outgoing, drawn)
+                return await self._edit(outgoing, again)
+            return await self._post(outgoing, again)
         except Unsure:
             if not outgoing.edits:
                 self._unsure.add(outgoing.id)
@@ -230,47 +229,66 @@ class SlackAdapter:
             return ""
         return person.user if (person.platform, person.workspace) == (self.name, self._me.team) else ""
 
-    async def _edit(self, outgoing: Outgoing, drawn: Drawn) -> str:
+    async def _edit(self, outgoing: Outgoing, again: bool) -> str:
         web, _ = self._ready()
         place, ts = outgoing.chat.chat, outgoing.edits
-        try:
-            await self._sized(
-                outgoing.card,
-                drawn,
-                lambda now: self._paced(
-                    self._edits,
-                    "chat.update",
-                    "",
-                    lambda: web.chat_update(channel=place, ts=ts, text=now.text, blocks=now.blocks, parse="none"),
-                ),
+
+        async def send(now: Drawn) -> Mapping[str, Any]:
+            return await self._paced(
+                self._edits,
+                "chat.update",
+                "",
+                lambda: web.chat_update(channel=place, ts=ts, text=now.text, blocks=now.blocks, parse="none"),
             )
+
+        try:
+            await self._accepted(forms(outgoing.card, user="", again=again), send)
         except Rejected as error:
             if error.code not in GONE:
                 raise
-            return await self._post(outgoing, drawn)
+            return await self._post(outgoing, again)
         return ts
 
-    async def _post(self, outgoing: Outgoing, drawn: Drawn) -> str:
+    async def _post(self, outgoing: Outgoing, again: bool) -> str:
         """The message, then its files. A retry after the message was sent continues with the files."""
-        place, thread = outgoing.chat.chat, outgoing.chat.thread or outgoing.root
-        whole = drawn.whole
-        ts = self._sent.get(outgoing.id, "")
-        if not ts:
-            answer, cut = await self._sized(
-                outgoing.card, drawn, lambda now: self._message(place, thread, now, outgoing.ping)
-            )
-            whole = whole or (plain(outgoing.card) if cut else "")
-            ts = str(answer.get("ts", ""))
-            self._sent[outgoing.id] = ts
-            if place.startswith(_PEOPLE):
-                self._arrived[outgoing.id] = str(answer.get("channel", "")) or place
+        sent = self._sent.get(outgoing.id)
+        if sent is None:
+            answer, drawn, place = await self._placed(outgoing, again)
+            sent = self._sent[outgoing.id] = _Sent(str(answer.get("ts", "")), place, drawn.whole)
+            if place.channel.startswith(_PEOPLE):
+                self._arrived[outgoing.id] = str(answer.get("channel", "")) or place.channel
+        place = sent.place
         if not outgoing.edits:
-            await self._files(outgoing, whole, self._arrived.get(outgoing.id, place), thread)
+            await self._files(outgoing, sent.whole, self._arrived.get(outgoing.id, place.channel), place.thread)
         self._sent.pop(outgoing.id, None)
         self._unsure.discard(outgoing.id)
-        if (arrived := self._arrived.pop(outgoing.id, place)) != place:
-            raise ChatMoved(arrived, ts)
-        return ts
+        arrived = self._arrived.pop(outgoing.id, place.channel)
+        if place.elsewhere:
+            return ELSEWHERE
+        if arrived != place.channel:
+            raise ChatMoved(arrived, sent.ts)
+        return sent.ts
+
+    async def _placed(self, outgoing: Outgoing, again: bool) -> tuple[Mapping[str, Any], Drawn, Place]:
+        """Sends it where Slack takes it; returns what was sent, and where."""
+        place, user = Place(outgoing.chat.chat, outgoing.chat.thread or outgoing.root), self._pinged(outgoing)
+        while True:
+            here = place
+
+            async def send(now: Drawn, here: Place = here) -> Mapping[str, Any]:
+                return await self._message(here.channel, here.thread, now, outgoing.ping)
+
+            try:
+                answer, drawn = await self._accepted(forms(outgoing.card, user=user, again=again), send)
+            except Rejected as error:
+                other = other_place(place, error.code, user)
+                if other is None:
+                    raise
+                _log.warning("Slack takes nothing in %s (%s): sending it elsewhere", place.channel, error.code)
+                await self._say_why(place.channel)
+                place = other
+            else:
+                return answer, drawn, place
 
     async def _message(self, place: str, thread: str, drawn: Drawn, ping: bool) -> Mapping[str, Any]:
         web, _ = self._ready()
@@ -291,17 +309,20 @@ class SlackAdapter:
             ),
         )
 
-    async def _sized(
-        self, card: Card, drawn: Drawn, send: Callable[[Drawn], Awaitable[Mapping[str, Any]]]
-    ) -> tuple[Mapping[str, Any], bool]:
-        """Sends it. What is too large for Slack is sent without its text; the second value is then true."""
-        try:
-            return await send(drawn), False
-        except Rejected as error:
-            if error.code not in TOO_LARGE:
-                raise
-            _log.warning("Slack refuses a card (%s): sending it shortened, with its text as a file", error.code)
-            return await send(draw(bare(card))), True
+    async def _accepted(
+        self, offered: Iterable[Drawn], send: Callable[[Drawn], Awaitable[Mapping[str, Any]]]
+    ) -> tuple[Mapping[str, Any], Drawn]:
+        """Sends the strongest form that Slack takes. Raises ``Rejected`` when it takes none."""
+        refused = Rejected("no_text")
+        for drawn in offered:
+            try:
+                return await send(drawn), drawn
+            except Rejected as error:
+                if error.code in GONE or is_closed(error.code):
+                    raise
+                _log.warning("Slack refuses a card (%s): sending it in another form", error.code)
+                refused = error
+        raise refused
 
     async def _files(self, outgoing: Outgoing, whole: str, place: str, thread: str) -> None:
         sends: list[tuple[str, str | bytes]] = []
@@ -309,7 +330,7 @@ class SlackAdapter:
             sends.append((f"{outgoing.task or 'airboss'}.txt", whole))
         for path in (outgoing.card.picture, outgoing.card.document):
             if path:
-                sends.append((Path(path).name, await asyncio.to_thread(_content, Path(path))))
+                sends.append((Path(path).name, await asyncio.to_thread(slack_files.content, Path(path))))
         for name, content in sends:
             await self._file(place, thread, name, content)
 
@@ -368,10 +389,3 @@ class SlackAdapter:
         if self._web is None or self._session is None or not self._me.user:
             raise Unavailable(attempted="reach Slack", cause="not connected yet")
         return self._web, self._session
-
-
-def _content(path: Path) -> str | bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        return f"{path.name} cannot be read on the controller: {error.strerror}"

@@ -44,7 +44,8 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> SlackAdapter |
             cause="SLACK_BOT_TOKEN is set, but neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is",
             hint="Add SLACK_APP_TOKEN=xapp-… for Socket Mode (docs/slack.md), or SLACK_SIGNING_SECRET for HTTP.",
         )
-    from bot.chats.slack.adapter import Settings, SlackAdapter
+    from bot.chats.slack.adapter import SlackAdapter
+    from bot.chats.slack.settings import Settings
 
     host, _, port = (env.get("SLACK_LISTEN") or LISTEN).rpartition(":")
     if not port.isdigit():

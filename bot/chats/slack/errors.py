@@ -14,9 +14,6 @@ from fleet.errors import Misused, Unavailable
 WRONG_TOKEN: Final = frozenset(
     ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type")
 )
-TOO_LARGE: Final = frozenset(
-    ("msg_too_long", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments")
-)
 GONE: Final = frozenset(("message_not_found", "cant_update_message", "edit_window_closed", "cant_edit"))
 NOT_HERE: Final = frozenset(("not_in_channel", "channel_not_found"))
 _PATIENCE = frozenset(("ratelimited", "rate_limited", "message_limit_exceeded"))

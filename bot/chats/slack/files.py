@@ -45,6 +45,14 @@ async def fetch(
     return replace(file, path=str(place), size=length, source="")
 
 
+def content(path: Path) -> str | bytes:
+    """The file, or a text that says why there is none."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return f"{path.name} cannot be read on the controller: {error.strerror}"
+
+
 async def _download(session: aiohttp.ClientSession, token: str, url: str, file: Attachment, place: Path) -> None:
     part = place.with_name(f".{place.name}.part")
     try:

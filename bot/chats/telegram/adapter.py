@@ -20,6 +20,7 @@ from telegram.ext import Updater
 
 from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
+from bot.chats.telegram.answers import NoSuchMethod
 from bot.chats.telegram.http import AiohttpRequest, NotSent, PollRequest
 from bot.chats.telegram.inbox import ALLOWED_UPDATES, NAME, Addressed, BotUser, CommittingQueue, read, unread
 from bot.chats.telegram.post import Post
@@ -135,7 +136,7 @@ class TelegramAdapter:
         await self._updater.initialize()
         me = self._bot.bot
         self._me = BotUser(me.id, me.username or "")
-        await self._show_menu()
+        self._asides.begin(self._show_menu(), "set the command menu")
         if self._webhook is None:
             await self._updater.start_polling(
                 timeout=timedelta(seconds=_POLL_SECONDS),
@@ -178,7 +179,7 @@ class TelegramAdapter:
             return
         try:
             await self._bot.set_my_commands(commands)
-        except (BadRequest, telegram.error.RetryAfter) as error:
+        except TelegramError as error:
             log.warning("the command menu could not be set: %s", error)
 
     def _poll_failed(self, error: TelegramError) -> None:
@@ -248,6 +249,8 @@ class TelegramAdapter:
             raise RetryAfter(seconds) from None
         except ChatMigrated as error:
             raise ChatMoved(str(error.new_chat_id)) from None
+        except NoSuchMethod as error:
+            raise _unavailable(error.message) from None
         except (BadRequest, Forbidden) as error:
             self._post.forget(outgoing)
             raise Undeliverable(error.message) from None
@@ -262,6 +265,7 @@ class TelegramAdapter:
             self._maybe.add(outgoing.id)  # it may be on the phone, so the next try is marked
             raise _unavailable(error.message) from None
         except TelegramError as error:
+            self._maybe.add(outgoing.id)  # an answer that cannot be read: it may have been accepted
             raise _unavailable(error.message) from None
         self._maybe.discard(outgoing.id)
         return sent

@@ -16,6 +16,7 @@ import aiohttp
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
+from bot.chats.telegram.answers import readable
 from bot.chats.telegram.inbox import unread
 
 _CONNECT_SECONDS: Final = 10.0
@@ -74,7 +75,7 @@ class AiohttpRequest(BaseRequest):
         connect_timeout: object = BaseRequest.DEFAULT_NONE,
         pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
-        """Status and body. Raises ``NotSent``, ``TimedOut`` or ``NetworkError``, the last for 5xx too."""
+        """Status and body. Raises ``NotSent``, ``TimedOut``, ``NoSuchMethod`` or ``NetworkError`` (5xx too)."""
         if self._pause:
             await asyncio.sleep(self._pause)
         if self._session is None:
@@ -90,7 +91,7 @@ class AiohttpRequest(BaseRequest):
                 if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     # A broken server sends no JSON; the library would log each such page with a traceback.
                     raise NetworkError(f"Telegram answers {found.status}")
-                return found.status, await found.read()
+                return readable(url, found.status, await found.read())
         except aiohttp.ClientConnectorError as error:
             raise NotSent(f"no connection to {error.host}:{error.port} ({type(error).__name__})") from None
         except (TimeoutError, aiohttp.ServerTimeoutError):

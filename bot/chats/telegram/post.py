@@ -10,32 +10,29 @@ from typing import Final
 
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions, ReplyParameters
 from telegram.constants import ParseMode
-from telegram.error import BadRequest
+from telegram.error import BadRequest, Forbidden, NetworkError
 
 from bot.cards import Card, shown, task_key
 from bot.chats.telegram import files as telegram_files
 from bot.chats.telegram import render as telegram_render
+from bot.chats.telegram.answers import NoSuchMethod
 from bot.chats.telegram.files import Enclosure
 from bot.chats.telegram.inbox import NAME, message_id, parts
+from bot.chats.telegram.ladder import LONGEST, Attempt, Destination, weaker
 from bot.chats.telegram.rates import Budget
-from bot.chats.telegram.render import CAPTION_LIMIT, Rendered
+from bot.chats.telegram.render import CAPTION_LIMIT
 from bot.outbox.port import Outgoing, RetryAfter
 
 log = logging.getLogger(__name__)
 
 _TOPIC_NAME: Final = 128
 _REMEMBERED: Final = 2_000
+_GONE: Final = ("not found", "can't be edited", "message_id_invalid", "topic_closed", "topic_deleted")
+ELSEWHERE: Final = "0"
+"""The stored id of a card that went to a person, since its group takes nothing: it is not edited there."""
+
 _Markup = InlineKeyboardMarkup | None
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Destination:
-    """Where in a chat: a topic (0: none), and the message that is answered (0: none)."""
-
-    chat: str
-    thread: int = 0
-    answers: int = 0
 
 
 @dataclass(slots=True)
@@ -43,7 +40,7 @@ class _Half:
     """A card of several messages that was interrupted: the first one's id, and how many files were sent."""
 
     first: int
-    place: _Destination
+    place: Destination
     files: int = 0
 
 
@@ -63,6 +60,8 @@ class Post:
 
     async def carry(self, outgoing: Outgoing, *, again: bool) -> str:
         """Sends or edits, and returns the id of the message in our store."""
+        if outgoing.edits == ELSEWHERE:
+            return ELSEWHERE
         thread, number = parts(outgoing.edits)
         if number:
             self._spend(outgoing, edit=not outgoing.soon)
@@ -78,83 +77,104 @@ class Post:
     # --- edits --------------------------------------------------------------------------------------------
 
     async def _edited(self, outgoing: Outgoing, number: int) -> bool:
-        """Whether the message still exists; it then shows the card."""
-        chat, markup = outgoing.chat.chat, _markup(outgoing.card)
+        """Whether the message still exists; it then shows the card, or as much of it as Telegram takes."""
+        card = outgoing.card
+        refused = await self._changed(outgoing, number, telegram_render.render(card).html)
+        if "no text in the message" in refused:
+            return await self._captioned(outgoing, number)
+        if _is_gone(refused):
+            return False
+        if refused:
+            log.warning("Telegram refuses an edit (%s): showing its title", refused)
+            refused = await self._changed(outgoing, number, telegram_render.plain_page(card).html)
+        if refused and not _is_gone(refused):
+            raise BadRequest(refused)
+        return not refused
+
+    async def _changed(self, outgoing: Outgoing, number: int, html: str) -> str:
+        """Why Telegram refuses this text; empty when it is shown."""
         try:
-            page = telegram_render.render(outgoing.card)
             await self.bot.edit_message_text(
-                page.html,
-                chat,
+                html,
+                outgoing.chat.chat,
                 number,
                 parse_mode=ParseMode.HTML,
                 link_preview_options=_NO_PREVIEW,
-                reply_markup=markup,
+                reply_markup=_markup(outgoing.card),
             )
         except BadRequest as error:
-            said = error.message.lower()
-            if "no text in the message" not in said:
-                return _unchanged(said, error)
-            page = telegram_render.render(outgoing.card, limit=CAPTION_LIMIT)
-            try:
-                await self.bot.edit_message_caption(
-                    chat, number, caption=page.html, parse_mode=ParseMode.HTML, reply_markup=markup
-                )
-            except BadRequest as other:
-                return _unchanged(other.message.lower(), other)
+            return _refusal(error)
+        return ""
+
+    async def _captioned(self, outgoing: Outgoing, number: int) -> bool:
+        page = telegram_render.render(outgoing.card, limit=CAPTION_LIMIT)
+        try:
+            await self.bot.edit_message_caption(
+                outgoing.chat.chat,
+                number,
+                caption=page.html,
+                parse_mode=ParseMode.HTML,
+                reply_markup=_markup(outgoing.card),
+            )
+        except BadRequest as error:
+            if (refused := _refusal(error)) and not _is_gone(refused):
+                raise
+            return not refused
         return True
 
     # --- new messages -------------------------------------------------------------------------------------
 
     async def _sent(self, outgoing: Outgoing, again: bool, thread: int) -> str:
         card, files = await telegram_files.enclosed(outgoing.card)
-        user = _mentioned(card) if outgoing.ping else ""
-        page = telegram_render.render(card, user=user, again=again)
+        person = _mentioned(card)
+        page = telegram_render.render(card, user=person if outgoing.ping else "", again=again)
         if page.rest:
             files.append(Enclosure(f"{outgoing.task or 'message'}.{page.suffix}", page.rest.encode()))
         half = self._halves.get(outgoing.id)
         if half is None:
             if not outgoing.edits:
                 self._spend(outgoing)
-            place = await self._place(outgoing, thread)
-            if len(files) == 1:
-                caption = telegram_render.render(
-                    card, limit=CAPTION_LIMIT, user=user, again=again, excerpt=page.excerpt
-                )
-                if caption.whole and caption.excerpt == page.excerpt:
-                    return await self._first(outgoing, place, caption, files[0])
-            first = await self._first(outgoing, place, page, None)
+            first = Attempt(
+                await self._place(outgoing, thread),
+                card,
+                user=person if outgoing.ping else "",
+                person=person,
+                again=again,
+                silent=not outgoing.ping,
+                excerpt=page.excerpt,
+            )
+            captioned = replace(first, file=files[0]) if len(files) == 1 else first
+            caption = captioned.page()
+            if captioned.file and caption and caption.whole and caption.excerpt == page.excerpt:
+                place, number = await self._climb(captioned)
+                return _stored(place, number)
+            place, number = await self._climb(first)
             if not files:
-                return first
-            thread, number = parts(first)
-            half = self._halves[outgoing.id] = _Half(number, replace(place, thread=thread, answers=number))
+                return _stored(place, number)
+            half = self._halves[outgoing.id] = _Half(number, replace(place, answers=number))
         for file in files[half.files :]:
             self._spend(outgoing)
-            await self._message(half.place, None, file, markup=None, silent=True)
+            await self._climb(Attempt(half.place, card, person=person, words=False, file=file, buttons=False))
             half.files += 1
         del self._halves[outgoing.id]
-        return message_id(half.place.thread, half.first)
+        return _stored(half.place, half.first)
 
-    async def _first(self, outgoing: Outgoing, place: _Destination, page: Rendered, file: Enclosure | None) -> str:
-        markup, silent = _markup(outgoing.card), not outgoing.ping
-        try:
-            number = await self._message(place, page, file, markup=markup, silent=silent)
-        except BadRequest as error:
-            if not place.thread or "thread not found" not in error.message.lower():
-                raise
-            # Somebody deleted the topic: send to General rather than nowhere.
-            place = replace(place, thread=0)
-            number = await self._message(place, page, file, markup=markup, silent=silent)
-        return message_id(place.thread, number)
+    async def _climb(self, attempt: Attempt) -> tuple[Destination, int]:
+        """Sends it, in the strongest form that Telegram takes; returns where it is, and its number."""
+        for _ in range(LONGEST):
+            try:
+                return attempt.place, await self._message(attempt)
+            except (BadRequest, Forbidden, NetworkError) as error:
+                too_large = "entity too large" in error.message.lower()
+                other = weaker(attempt, error.message)
+                if other is None or not (too_large or isinstance(error, BadRequest | Forbidden)):
+                    raise
+                log.warning("Telegram refuses a message (%s): sending it in another form", error.message)
+                attempt = other
+        raise BadRequest("no form of the message is accepted")
 
-    async def _message(
-        self,
-        place: _Destination,
-        page: Rendered | None,
-        file: Enclosure | None,
-        *,
-        markup: _Markup,
-        silent: bool,
-    ) -> int:
+    async def _message(self, attempt: Attempt) -> int:
+        place, file, page = attempt.place, attempt.file, attempt.page()
         html, mode = (page.html, ParseMode.HTML) if page is not None else (None, None)
         reply = ReplyParameters(place.answers, allow_sending_without_reply=True) if place.answers else None
         if file is not None and file.photo:
@@ -166,38 +186,35 @@ class Post:
             )
         else:
             send = partial(self.bot.send_message, text=html or "", link_preview_options=_NO_PREVIEW)
-        try:
-            sent = await send(
-                place.chat,
-                parse_mode=mode,
-                disable_notification=silent,
-                reply_markup=markup,
-                reply_parameters=reply,
-                message_thread_id=place.thread or None,
-            )
-        except BadRequest as error:
-            if file is None or not file.photo or "photo" not in error.message.lower():
-                raise
-            # Telegram refuses very large or very long pictures as photos, but takes them as files.
-            return await self._message(place, page, replace(file, photo=False), markup=markup, silent=silent)
+        sent = await send(
+            place.chat,
+            parse_mode=mode,
+            disable_notification=attempt.silent,
+            reply_markup=_markup(attempt.card) if attempt.buttons else None,
+            reply_parameters=reply,
+            message_thread_id=place.thread or None,
+        )
         return sent.message_id
 
-    async def _place(self, outgoing: Outgoing, thread: int) -> _Destination:
+    async def _place(self, outgoing: Outgoing, thread: int) -> Destination:
         chat, task = outgoing.chat.chat, outgoing.task
         if outgoing.chat.thread or thread:
-            return _Destination(chat, thread or int(outgoing.chat.thread))
+            return Destination(chat, thread or int(outgoing.chat.thread))
         root_thread, root = parts(outgoing.root)
         if root_thread or not task:
-            return _Destination(chat, root_thread)
+            return Destination(chat, root_thread)
         if not root and outgoing.key == task_key(task) and await self._is_forum(chat):
-            return _Destination(chat, await self._topic(chat, task, outgoing.card))
-        return _Destination(chat, answers=root)
+            return Destination(chat, await self._topic(chat, task, outgoing.card))
+        return Destination(chat, answers=root)
 
     async def _is_forum(self, chat: str) -> bool:
         if not chat.startswith("-100"):
             return False
         if chat not in self.forums:
-            self.forums[chat] = bool((await self.bot.get_chat(chat)).is_forum)
+            try:
+                self.forums[chat] = bool((await self.bot.get_chat(chat)).is_forum)
+            except NoSuchMethod:
+                self.forums[chat] = False
         return self.forums[chat]
 
     async def _topic(self, chat: str, task: str, card: Card) -> int:
@@ -216,13 +233,20 @@ class Post:
         return made.message_thread_id
 
 
-def _unchanged(said: str, error: BadRequest) -> bool:
-    """What a refused edit means: True if nothing had to change, False if the message is gone."""
-    if "not modified" in said:
-        return True
-    if "not found" in said or "can't be edited" in said:
-        return False
-    raise error
+def _refusal(error: BadRequest) -> str:
+    """Why an edit was refused; empty when nothing had to change."""
+    said = error.message.lower()
+    return "" if "not modified" in said else said
+
+
+def _is_gone(refused: str) -> bool:
+    """Whether the message cannot be changed any more: it is sent anew."""
+    return any(words in refused for words in _GONE)
+
+
+def _stored(place: Destination, number: int) -> str:
+    """The message's id in our store; of a message in another chat, one that is never edited."""
+    return ELSEWHERE if place.elsewhere else message_id(place.thread, number)
 
 
 def _mentioned(card: Card) -> str:

@@ -110,6 +110,12 @@ def render(
     return Rendered("".join(page.parts), limit - page.room, not page.cut, rest, suffix, not whole_body)
 
 
+def plain_page(card: Card) -> Rendered:
+    """The title alone, without markup."""
+    title = _cut(plain(card.title), TEXT_LIMIT)
+    return Rendered(escape(title, quote=False), units(title), whole=False)
+
+
 def keyboard(actions: tuple[Action, ...]) -> list[list[tuple[str, str]]]:
     """The buttons as (label, token), in rows as wide as a phone."""
     rows: list[list[tuple[str, str]]] = []
