@@ -20,7 +20,7 @@ from bot.chats.slack import inbox as slack_inbox
 from bot.chats.slack.connection import Connection, HttpConnection, SocketConnection, Take
 from bot.chats.slack.errors import GONE, NOT_HERE, Rejected, Unsure, WrongToken, raised_by, undeliverable
 from bot.chats.slack.inbox import AppUser
-from bot.chats.slack.ladder import ELSEWHERE, Place, forms, is_closed, other_place
+from bot.chats.slack.ladder import ELSEWHERE, Target, forms, is_closed, other_place
 from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.render import Drawn, escape
 from bot.chats.slack.settings import Settings
@@ -42,7 +42,7 @@ class _Sent:
     """A message whose files are still to be sent: its id, where it is, the words that go into a file."""
 
     ts: str
-    place: Place
+    place: Target
     whole: str
 
 
@@ -269,13 +269,13 @@ class SlackAdapter:
             raise ChatMoved(arrived, sent.ts)
         return sent.ts
 
-    async def _placed(self, outgoing: Outgoing, again: bool) -> tuple[Mapping[str, Any], Drawn, Place]:
+    async def _placed(self, outgoing: Outgoing, again: bool) -> tuple[Mapping[str, Any], Drawn, Target]:
         """Sends it where Slack takes it; returns what was sent, and where."""
-        place, user = Place(outgoing.chat.chat, outgoing.chat.thread or outgoing.root), self._pinged(outgoing)
+        place, user = Target(outgoing.chat.chat, outgoing.chat.thread or outgoing.root), self._pinged(outgoing)
         while True:
             here = place
 
-            async def send(now: Drawn, here: Place = here) -> Mapping[str, Any]:
+            async def send(now: Drawn, here: Target = here) -> Mapping[str, Any]:
                 return await self._message(here.channel, here.thread, now, outgoing.ping)
 
             try:

@@ -33,7 +33,7 @@ _CLOSED: Final = NOT_HERE | frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Target:
     """Where a message goes. ``elsewhere``: not in the card's own channel."""
 
     channel: str
@@ -51,13 +51,13 @@ def forms(card: Card, *, user: str, again: bool) -> Iterator[Drawn]:
     yield Drawn([], whole.text, text)
 
 
-def other_place(place: Place, code: str, user: str) -> Place | None:
+def other_place(place: Target, code: str, user: str) -> Target | None:
     """Where to try next: a closed thread's card goes to its channel, a closed channel's to the person it is for.
     ``None``: nowhere, or another form may help."""
     if place.thread and code in _THREAD_CLOSED:
         return replace(place, thread="")
     if code in _CLOSED and user and not place.elsewhere:
-        return Place(user, elsewhere=True)
+        return Target(user, elsewhere=True)
     return None
 
 
