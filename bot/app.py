@@ -291,6 +291,7 @@ def _gatekeeper(
         repositories=repositories,
         home=home,
         leaks=Leaks(store, env, home),
+        secrets=env,
     )
 
 

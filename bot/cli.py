@@ -100,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_gate_try)
 
+    review = commands.add_parser("review", help="the independent reviewers")
+    add = review.add_subparsers(metavar="COMMAND", required=True).add_parser(
+        "try", help="ask a reviewer of fleet.toml about a change with planted defects"
+    )
+    add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
+    add.add_argument("--rounds", type=int, default=3, choices=range(1, 21), metavar="1-20")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_review_try)
+
     slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)
     add = slack.add_parser("manifest", help="print the manifest that creates the app")
     add.add_argument("--prefix", default="", help="put this before each command, as in /PREFIX-run")
@@ -280,6 +289,16 @@ def _gate_try(options: argparse.Namespace) -> int:
     home = home_path(options)
     at = home if os.access(home / "fleet.toml", os.R_OK) else None
     return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
+
+
+def _review_try(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from bot.local.owner import as_owner
+    from bot.local.review_try import review_try
+
+    as_owner(home_path(options))
+    return asyncio.run(review_try(home_path(options), options.name, options.rounds, options.json))
 
 
 def _slack_manifest(options: argparse.Namespace) -> int:

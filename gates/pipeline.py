@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
-from fleet.config import FleetConfig
+from fleet.config import FleetConfig, GateKind, Secrets
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
@@ -33,6 +33,7 @@ from gates.layers.protocol import Change
 from gates.layers.reading import read_change
 from gates.leaks.search import Leaks
 from gates.protected import Touched, run_by, touched
+from gates.review.service import Reviews
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
@@ -46,7 +47,8 @@ class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
     ``config`` gives the current configuration, ``repositories`` a repository by its name in ``fleet.toml``.
-    ``home`` is where gate logs are kept, ``patience`` how many seconds past a gate's timeout to wait for its end.
+    ``home`` is where gate logs are kept, ``secrets`` have the reviewers' keys, ``patience`` is how many seconds
+    past a gate's timeout to wait for its end.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Pipeline:
         repositories: Callable[[str], Repository],
         home: Path,
         leaks: Leaks,
+        secrets: Secrets,
         patience: float = 600.0,
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
         self._executors, self._leaks, self._home = executors, leaks, home
         self._suite = Suite(store, config, executors, workspaces, home, patience)
+        self._reviews = Reviews(store, config, secrets, home, self._suite.abandoned.__contains__)
         self._grants = Grants(store)
 
     async def load(self) -> None:
@@ -73,6 +77,9 @@ class Pipeline:
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository can currently be judged."""
         for definition in await self._definitions(repo, base):
+            if definition.kind is GateKind.REVIEW:
+                self._reviews.preflight(definition)
+                continue
             fitting, why_not = machines_for(definition, self._config())
             if not fitting:
                 raise Refused(
@@ -89,7 +96,7 @@ class Pipeline:
         """
         repository = self._repositories(candidate.task.repo)
         try:
-            definitions = await self._definitions(candidate.task.repo, candidate.base)
+            defined = await self._definitions(candidate.task.repo, candidate.base)
         except Misconfigured:
             raise  # a gap in fleet.toml is not a verdict on the change
         except (Refused, Misused) as error:
@@ -101,6 +108,7 @@ class Pipeline:
         ):
             why = "the agent's processes may still run, and they share a login with the gates"
             return await self._give_verdict(candidate, (), policy.Judgement(Outcome.LOST, (why,)), 0)
+        definitions = [each for each in defined if each.kind is GateKind.COMMAND]
         try:
             change = await read_change(repository, candidate.base, candidate.commit)
         except DiskFull:
@@ -122,9 +130,6 @@ class Pipeline:
             await _with_layers(result, definition, change)
             for result, definition in zip(results, definitions, strict=True)
         ]
-        held_by = _held_by(change, definitions)
-        results = [_with_protected(result, held_by) for result in results]
-        released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
         try:
             leaks = await self._leaks.unreleased(repository, candidate.base, candidate.commit)
         except DiskFull:
@@ -132,6 +137,16 @@ class Pipeline:
         except Unavailable as error:
             unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
             return await self._give_verdict(candidate, results, unsearched, 0)
+        if all(result.outcome is GateOutcome.PASSED for result in results):
+            reviewing = [each for each in defined if each.kind is GateKind.REVIEW]
+            results += [await self._reviews.run(candidate, each, repository, results, leaks) for each in reviewing]
+            if candidate.task.id in self._suite.abandoned:
+                why = "abandoned: the task was stopped"
+                return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
+            definitions += reviewing
+        held_by = _held_by(change, defined)
+        results = [_with_protected(result, held_by) for result in results]
+        released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
         decision = policy.decide(
             policy.every(definition.name for definition in definitions),
             results,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         AgentConfig,
         FleetConfig,
         GateConfig,
+        GateKind,
         GateTightening,
         LayerName,
         LocksConfig,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         PersonConfig,
         RepoConfig,
         RepoFile,
+        ReviewerConfig,
     )
     from fleet.config.problems import ConfigProblems, Problem
     from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
@@ -35,6 +37,8 @@ _WHERE = {
     "FleetConfig": "models",
     "FleetEditor": "editing",
     "GateConfig": "models",
+    "GateKind": "models",
+    "ReviewerConfig": "models",
     "GateTightening": "models",
     "LayerName": "models",
     "Limits": "limits",
@@ -59,6 +63,7 @@ __all__ = [
     "FleetConfig",
     "FleetEditor",
     "GateConfig",
+    "GateKind",
     "GateTightening",
     "LayerName",
     "Limits",
@@ -68,6 +73,7 @@ __all__ = [
     "Problem",
     "RepoConfig",
     "RepoFile",
+    "ReviewerConfig",
     "Secrets",
     "airboss_home",
     "edit_fleet",

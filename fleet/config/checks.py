@@ -7,9 +7,11 @@ import binascii
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from fleet.agent_events import Act
 from fleet.agents.acts import TOOLS, meaning
+from fleet.agents.families import FAMILIES, named
 from fleet.config.models import FleetConfig, MachineConfig
 from fleet.model import Isolation
 
@@ -37,6 +39,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
         yield from _shared_hosts(config)
     yield from _pools(config, controller_login)
     yield from _ask_words(config)
+    yield from _reviewers(config)
     for name, repo in config.repos.items():
         if repo.agent and repo.agent not in agents:
             known = ", ".join(sorted(agents)) or "none"
@@ -60,6 +63,21 @@ def _ask_words(config: FleetConfig) -> Iterator[Found]:
                     f"is neither a kind of act nor a tool of an agent in this file ({word!r})",
                     f"write one of: {known}",
                 )
+
+
+def _reviewers(config: FleetConfig) -> Iterator[Found]:
+    """A reviewer whose family nobody knows, or whose key a network could read, could never be used."""
+    for name, reviewer in config.reviewers.items():
+        here = ("reviewers", name)
+        if len(named(reviewer.model)) != 1:
+            yield Found(
+                (*here, "model"),
+                f"belongs to no single known family ({reviewer.model!r})",
+                f"name a model of one of: {', '.join(FAMILIES)}",
+            )
+        address = urlsplit(reviewer.url)
+        if reviewer.key and address.scheme == "http" and address.hostname not in _LOOPBACK:
+            yield Found((*here, "url"), "would send the key in clear text", "use https, or remove `key`")
 
 
 def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:

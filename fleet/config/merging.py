@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.config.models import GateConfig, GateTightening, RepoConfig, RepoFile
+from fleet.config.models import GateConfig, GateKind, GateTightening, RepoConfig, RepoFile
 from fleet.config.values import duration_us, size_bytes
 from fleet.errors import Misused
 
@@ -35,16 +35,24 @@ class _Merging:
 
 
 def _own(wish: GateTightening, here: _Merging) -> GateConfig:
-    if wish.run is None:
+    if wish.run is None and wish.kind is not GateKind.REVIEW:
         raise here.refuse(
             "airboss.toml on the base branch defines no such gate, and fleet.toml gives no `run`",
             "correct the name, or set `run` in fleet.toml to define your own gate",
         )
+    if wish.run is not None and wish.kind is GateKind.REVIEW:
+        raise here.refuse("a reviewer runs nothing, but `run` is given", "remove `run` or `kind`")
     return GateConfig.model_validate(wish.model_dump(exclude_none=True))
 
 
 def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateConfig:
     loosens = "fleet.toml may tighten a repository's gate, never loosen it"
+    if wish.kind is not None and wish.kind is not given.kind:
+        raise here.refuse(f"another `kind`; {loosens}", "remove `kind`, or define a gate with another name")
+    if wish.reviewer and given.reviewer and wish.reviewer != given.reviewer:
+        raise here.refuse("another `reviewer` than the repository's", "remove `reviewer` from one of the files")
+    if wish.allow_asserted and not given.allow_asserted:
+        raise here.refuse(f"`allow_asserted = true`, which the repository refuses; {loosens}", "remove it")
     if wish.run is not None and wish.run != given.run:
         raise here.refuse(f"a different `run`; {loosens}", "remove `run`, or define a gate with another name")
     if wish.env is not None and wish.env != given.env:
@@ -79,6 +87,8 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
             "protected": _union(given.protected, wish.protected or []),
             "memory": wish.memory or given.memory,
             "layers": list(dict.fromkeys([*given.layers, *(wish.layers or ())])),
+            "reviewer": given.reviewer or wish.reviewer or "",
+            "allow_asserted": given.allow_asserted and wish.allow_asserted is not False,
             "network": given.network and wish.network is not False,
             "rework_turns": given.rework_turns if wish.rework_turns is None else wish.rework_turns,
         }

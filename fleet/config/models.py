@@ -1,4 +1,4 @@
-"""The structure of ``fleet.toml`` and ``airboss.toml``. Uses pydantic, since files come from outside.
+"""The structure of ``fleet.toml`` and ``airboss.toml``.
 
 Checks of a single value are in ``values.py``; checks that need two values are in ``checks.py``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, Strict, StringConstraints
+from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo, field_validator
 
 from fleet.config.limits import SECTION, Limits
 from fleet.config.values import (
@@ -16,6 +16,7 @@ from fleet.config.values import (
     Branch,
     Directory,
     Duration,
+    EndpointUrl,
     GateArgv,
     GitUrl,
     Id,
@@ -31,6 +32,7 @@ from fleet.config.values import (
     Variable,
     duration_us,
     size_bytes,
+    wrong,
 )
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
 from fleet.model import Isolation
@@ -38,6 +40,15 @@ from fleet.model import Isolation
 
 class _Section(BaseModel):
     model_config = SECTION
+
+
+class GateKind(StrEnum):
+    """What decides a gate."""
+
+    COMMAND = "command"
+    """The exit status of `run`."""
+    REVIEW = "review"
+    """A model of another family than the change's author. It can only object."""
 
 
 class LayerName(StrEnum):
@@ -56,8 +67,14 @@ Layers = Annotated[list[Annotated[LayerName, Strict(False)]], Field(json_schema_
 class GateConfig(_Section):
     """A check that a change must pass: ``[gates.NAME]`` in ``airboss.toml``."""
 
-    run: GateArgv
+    kind: Annotated[GateKind, Strict(False)] = GateKind.COMMAND
+    """`command`: the exit status of `run` decides. `review`: a reviewer of `fleet.toml` may object."""
+    run: Annotated[GateArgv | None, Field(validate_default=True)] = None
     """The command as an argv list, never a shell line. `{junit}` becomes a path outside the checkout."""
+    reviewer: Name | Literal[""] = ""
+    """review only: a reviewer by its name in `fleet.toml`. Empty: the first one of another family."""
+    allow_asserted: bool = True
+    """review only: whether a reviewer counts whose model is known by its own word, not by a digest."""
     timeout: Duration = "10m"
     """How long it may run: a whole number followed by `s`, `m` or `h`."""
     needs: list[Name] = []
@@ -75,6 +92,15 @@ class GateConfig(_Section):
     layers: Layers = list(LayerName)
     """The layers against tampering that are on. All of them, unless the list is shorter."""
 
+    @field_validator("run")
+    @classmethod
+    def _fits_kind(cls, run: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if info.data.get("kind") is GateKind.COMMAND and run is None:
+            raise wrong("is missing", "give the program and its arguments")
+        if info.data.get("kind") is GateKind.REVIEW and run is not None:
+            raise wrong("is for gates of kind command only", "remove it: a reviewer runs nothing")
+        return run
+
     @property
     def timeout_us(self) -> int:
         """``timeout`` in microseconds."""
@@ -87,8 +113,14 @@ class GateTightening(_Section):
     All fields are optional for a gate that the repository defines; any other gate needs ``run``.
     """
 
+    kind: Annotated[GateKind, Strict(False)] | None = None
+    """As in `airboss.toml`. Leave it out for a gate that the repository defines."""
     run: GateArgv | None = None
     """As in `airboss.toml`. Leave it out for a gate that the repository defines."""
+    reviewer: Name | None = None
+    """review only: which reviewer, where the repository names none."""
+    allow_asserted: bool | None = None
+    """review only: false refuses a reviewer whose model no digest pins."""
     timeout: Duration | None = None
     """At most the repository's."""
     needs: list[Name] | None = None
@@ -232,6 +264,29 @@ class AgentConfig(_Section):
     """Further files of the vendor's login, relative to the home: sessions share them, none has a copy."""
 
 
+class ReviewerConfig(_Section):
+    """A model that reviews changes: any endpoint that speaks OpenAI's protocol (Ollama, llama.cpp, vLLM, …)."""
+
+    url: EndpointUrl
+    """The endpoint's address, up to and including `/v1`."""
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
+    """The model to ask for. Its family must be known by its name, and must not be the author's."""
+    key: Variable | Literal[""] = ""
+    """The name of a variable in `.env` with the key. Sent to https addresses and to this machine only."""
+    digest: Annotated[str, StringConstraints(pattern=r"^$|^(sha256:)?[0-9a-f]{12,64}$")] = ""
+    """The model's digest, which `airboss review try` prints where the endpoint has one (Ollama). Empty: the model
+    is known by the endpoint's word only."""
+    timeout: Duration = "5m"
+    """How long an answer may take."""
+    diff_bytes: Annotated[int, Field(ge=1_000, le=2_000_000)] = 100_000
+    """The longest change that this model can read whole. A longer one gets no review."""
+
+    @property
+    def timeout_us(self) -> int:
+        """``timeout`` in microseconds."""
+        return duration_us(self.timeout)
+
+
 class RepoConfig(_Section):
     """A repository that changes may land in."""
 
@@ -277,6 +332,8 @@ class FleetConfig(_Section):
     """Agents by name."""
     repos: dict[Name, RepoConfig] = {}
     """Repositories by name."""
+    reviewers: dict[Name, ReviewerConfig] = {}
+    """Models that review changes, by name."""
     people: list[PersonConfig] = []
     """Who may do what."""
     limits: Limits = Limits()

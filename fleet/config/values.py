@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -75,6 +76,15 @@ def _url(url: str) -> str:
     return url
 
 
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(ch <= " " for ch in url):
+        raise wrong(f"is not the address of an endpoint ({url!r})", 'for example "http://127.0.0.1:11434/v1"')
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise wrong("contains more than an address", "name the variable of .env with the key in `key`")
+    return url.rstrip("/")
+
+
 def _branch(name: str) -> str:
     if not _BRANCH.match(name):
         raise wrong(f"is not a branch name ({name!r})", 'write the short name, for example "main"')
@@ -143,3 +153,4 @@ LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
 Id = Annotated[str, AfterValidator(_person_id)]
 GitUrl = Annotated[str, AfterValidator(_url)]
 Branch = Annotated[str, AfterValidator(_branch)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint)]

@@ -20,6 +20,7 @@ from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.queueing import FleetPaused, FleetResumed, TaskBumped, TaskChained
+from fleet.events.reviews import ReviewAnswered, ReviewAsked, ReviewFinding
 from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet
 from fleet.events.sessions import (
     SPOOL_STALLED,
@@ -88,6 +89,9 @@ __all__ = [
     "Recorded",
     "Redact",
     "Refs",
+    "ReviewAnswered",
+    "ReviewAsked",
+    "ReviewFinding",
     "ScheduleDue",
     "ScheduleMoved",
     "ScheduleSet",

@@ -44,8 +44,8 @@ def rework(verdict: Verdict) -> str:
     for result in verdict.gates:
         if result.outcome is not GateOutcome.FAILED:
             continue
-        command = " ".join(result.argv)
-        parts.append(f"Gate {result.gate!r} ran `{command}`: {result.reason}.\n\n{result.tail}")
+        ran = f" ran `{' '.join(result.argv)}`" if result.argv else ""
+        parts.append(f"Gate {result.gate!r}{ran}: {result.reason}.\n\n{result.tail}")
     parts.append("Fix it in this worktree. The gates run again when you end your turn.")
     return "\n\n".join(parts)
 

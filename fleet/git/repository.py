@@ -264,10 +264,11 @@ class Repository:
         )  # fmt: skip
         return ended.out
 
-    async def additions(self, base: str, commit: str, limit: int) -> GitEnded:
-        """The first ``limit`` bytes of the patch without context, with the bytes of binary files. Untrusted."""
+    async def additions(self, base: str, commit: str, limit: int, *, context: int = 0) -> GitEnded:
+        """The first ``limit`` bytes of the patch, with ``context`` unchanged lines around each change, and with the
+        bytes of binary files. Untrusted."""
         return await self._run(
-            "diff-tree", "-p", "-U0", "-M", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
+            "diff-tree", "-p", f"-U{context}", "-M", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
             "--no-commit-id", "--src-prefix=a/", "--dst-prefix=b/", _id(base), _id(commit), "--",
             what="read what a change adds", on=commit, limit=limit,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import rfc8785
 
-from fleet.config import GateConfig, LayerName, RepoConfig, RepoFile, merge_gates, parse_repo_file
+from fleet.config import GateConfig, GateKind, LayerName, RepoConfig, RepoFile, merge_gates, parse_repo_file
 from fleet.errors import Refused
 
 REPO_FILE = "airboss.toml"
@@ -43,13 +43,16 @@ class Definition:
     network: bool = False
     memory: str = ""
     layers: frozenset[LayerName] = frozenset(LayerName)
+    kind: GateKind = GateKind.COMMAND
+    reviewer: str = ""
+    allow_asserted: bool = True
 
 
 def define(name: str, gate: GateConfig) -> Definition:
     """The definition from a merged configuration."""
     shape: dict[str, Any] = {
         "name": name,
-        "run": list(gate.run),
+        "run": list(gate.run or ()),
         "timeout_us": gate.timeout_us,
         "needs": list(gate.needs),
         "protected": list(gate.protected),
@@ -63,10 +66,12 @@ def define(name: str, gate: GateConfig) -> Definition:
         shape["memory"] = gate.memory
     if set(gate.layers) != set(LayerName):
         shape["layers"] = sorted(set(gate.layers))
+    if gate.kind is GateKind.REVIEW:
+        shape |= {"kind": str(gate.kind), "reviewer": gate.reviewer, "allow_asserted": gate.allow_asserted}
     canonical = rfc8785.dumps(shape)
     return Definition(
         name=name,
-        argv=tuple(gate.run),
+        argv=tuple(gate.run or ()),
         timeout_us=gate.timeout_us,
         needs=tuple(gate.needs),
         protected=tuple(gate.protected),
@@ -76,14 +81,17 @@ def define(name: str, gate: GateConfig) -> Definition:
         network=gate.network,
         memory=gate.memory,
         layers=frozenset(gate.layers),
+        kind=gate.kind,
+        reviewer=gate.reviewer,
+        allow_asserted=gate.allow_asserted,
     )
 
 
 async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[Definition, ...]:
     """The gates that apply to changes on top of the base-branch commit ``base``, in order of name.
 
-    Raises ``Refused`` when neither the repository nor the operator defines any, and ``Misused`` for a file that
-    cannot be read or that conflicts with the operator's settings.
+    Raises ``Refused`` when neither the repository nor the operator defines any that can pass a change, and
+    ``Misused`` for a file that cannot be read or that conflicts with the operator's settings.
     """
     found = await repository.show(base, REPO_FILE)
     where = f"{REPO_FILE} of {repository.name} at {base[:12]}"
@@ -96,5 +104,12 @@ async def load(repository: ShowsFiles, base: str, config: RepoConfig) -> tuple[D
             cause="the file does not exist" if found is None else "it defines no gate",
             hint=f"commit an {REPO_FILE} with [gates.tests] and `run = [...]` to the base branch; "
             "a change that no gate checks never passes",
+        )
+    if all(gate.kind is GateKind.REVIEW for gate in gates.values()):
+        raise Refused(
+            attempted="find the gates",
+            on=where,
+            cause="every gate is a review, and a reviewer can only object",
+            hint="add a [gates.tests] with `run = [...]` beside it",
         )
     return tuple(define(name, gates[name]) for name in sorted(gates))

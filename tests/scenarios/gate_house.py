@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.config import FleetConfig, Limits, MachineConfig, RepoConfig, Secrets
+from fleet.config import AgentConfig, FleetConfig, Limits, MachineConfig, RepoConfig, ReviewerConfig, Secrets
 from fleet.events import Recorded
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Candidate
+from fleet.redact import Redactor
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from gates.leaks.search import Leaks
@@ -41,6 +42,8 @@ class House:
     repo: RepoConfig | None = None
     patience: float = 60.0
     env: dict[str, str] = field(default_factory=dict)
+    agents: dict[str, AgentConfig] = field(default_factory=dict)
+    reviewers: dict[str, ReviewerConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.bare = make_bare(self.room / "demo.git", self.files)
@@ -54,6 +57,8 @@ class House:
             machines=self.machines or {"here": here},
             repos={"demo": self.repo or RepoConfig(url=str(self.bare))},
             limits=Limits(attempts=self.attempts),
+            agents=self.agents,
+            reviewers=self.reviewers,
         )
         self.home = self.room / "home"
 
@@ -62,7 +67,7 @@ class House:
         """A controller's judging half; opening it again is what a restart finds."""
         executors = Executors(self.config, self.home)
         self.home.mkdir(exist_ok=True)
-        with Store.open(f"sqlite:///{self.home / 'airboss.db'}") as store:
+        with Store.open(f"sqlite:///{self.home / 'airboss.db'}", redact=Redactor(self.env.values())) as store:
             pipeline = Pipeline(
                 store=store,
                 config=lambda: self.config,
@@ -71,6 +76,7 @@ class House:
                 repositories=lambda _: self.repository,
                 home=self.home,
                 leaks=Leaks(store, Secrets(self.env), self.home),
+                secrets=Secrets(self.env),
                 patience=self.patience,
             )
             try:

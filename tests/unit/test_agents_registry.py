@@ -29,8 +29,10 @@ def test_an_unknown_driver_says_which_there_are() -> None:
         ("codex", "gpt-5.1-codex", "openai"),
         ("claude", "deepseek-v3", "deepseek"),
         ("codex", "anthropic/claude-sonnet-5", "anthropic"),
-        ("command", "qwen3-coder", "alibaba"),
+        ("command", "qwen3-coder", "qwen"),
         ("command", "", ""),
+        ("command", "meta/CodeLlama-13b.gguf", "meta"),
+        ("command", "deepseek-r1-distill-qwen-7b", ""),
         ("command", "house-model", ""),
     ],
 )

@@ -20,6 +20,7 @@ from fleet.events import (
     PipeEnded,
     Recorded,
     Refs,
+    ReviewFinding,
     Source,
     Taken,
     TaskMoved,
@@ -49,6 +50,10 @@ OF_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     Taken: st.sampled_from(Taken),
     int | None: st.none() | SAFE,
+    bool | None: st.none() | st.booleans(),
+    tuple[ReviewFinding, ...]: st.lists(
+        st.builds(ReviewFinding, file=TEXT, line=SAFE, severity=TEXT, reason=TEXT), max_size=2
+    ).map(tuple),
     tuple[str, ...]: st.lists(TEXT, max_size=3).map(tuple),
     tuple[int, ...]: st.lists(SAFE, max_size=3).map(tuple),
     Exit: EXITS,

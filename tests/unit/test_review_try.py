@@ -1,0 +1,88 @@
+"""``airboss review try`` against an endpoint over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from bot.cli import main
+from bot.local.review_try import SAMPLE
+from tests.far_end.reviewer import FakeReviewer, attentive, obedient
+from tests.schema import load, problems
+
+LISTED = {"name": "qwen3-coder:30b", "digest": "ab" * 32, "details": {"family": "qwen3moe"}}
+KEY = "k-0123456789abcdef"
+
+
+def home(directory: Path, server: FakeReviewer, more: str = "") -> str:
+    (directory / "fleet.toml").write_text(
+        f'[reviewers.local]\nurl = "{server.url}"\nmodel = "qwen3-coder:30b"\nkey = "KEY"\n{more}'
+    )
+    (directory / ".env").write_text(f"KEY={KEY}\n")
+    return str(directory)
+
+
+async def tried(*argv: str) -> int:
+    return await asyncio.to_thread(main, list(argv))
+
+
+async def test_it_shows_who_answers_and_what_it_catches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with FakeReviewer(attentive(SAMPLE), listing=[LISTED]).serving() as server:
+        where = home(tmp_path, server)
+        assert await tried("--home", where, "review", "try", "--json") == 0
+        said = capsys.readouterr().out
+        body = json.loads(said)
+        assert problems(body, load("review-try.json")) == []
+        (found,) = body["reviewers"]
+        assert (found["families"], found["identity"], found["digest"]) == (["qwen"], "asserted", "ab" * 32)
+        assert (found["caught"], found["rounds"], found["objections"]) == (3, 3, 0)
+        assert await tried("--home", where, "review", "try", "local", "--rounds", "1") == 0
+        assert "defects caught  1 of 1" in capsys.readouterr().out
+        assert KEY not in said + caplog.text
+
+
+async def test_a_reviewer_that_misses_defects_is_no_yes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeReviewer(obedient).serving() as server:
+        assert await tried("--home", home(tmp_path, server), "review", "try") == 1
+    assert "defects caught  0 of 3" in capsys.readouterr().out
+
+
+async def test_a_reviewer_that_nobody_reaches_is_unavailable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with FakeReviewer(obedient).serving() as server:
+        pass
+    assert await tried("--home", home(tmp_path, server), "review", "try") == 3
+    assert "nobody" in capsys.readouterr().out
+
+
+async def test_a_reviewer_that_is_not_configured_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = FakeReviewer(url="http://127.0.0.1:1/v1")
+    assert await tried("--home", home(tmp_path, server), "review", "try", "other") == 2
+    assert "[reviewers.other]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('url = "http://example.com/v1"\nmodel = "qwen3"\nkey = "KEY"', "clear text"),
+        ('url = "https://a:b@example.com/v1"\nmodel = "qwen3"', "more than an address"),
+        ('url = "https://example.com/v1"\nmodel = "house-model"', "no single known family"),
+        ('url = "ftp://example.com/v1"\nmodel = "qwen3"', "not the address"),
+    ],
+)
+async def test_a_reviewer_that_could_not_be_trusted_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, words: str
+) -> None:
+    (tmp_path / "fleet.toml").write_text(f"[reviewers.x]\n{line}\n")
+    assert await tried("--home", str(tmp_path), "review", "try") == 2
+    assert words in capsys.readouterr().err
