@@ -19,6 +19,7 @@ from fleet.events import (
     GateClosed,
     PipeEnded,
     Recorded,
+    ReviewAnswered,
     TaskMoved,
     TaskRequested,
     ToolCallEnded,
@@ -37,6 +38,7 @@ KINDS = (
     TaskRequested.KIND,
     TaskMoved.KIND,
     GateClosed.KIND,
+    ReviewAnswered.KIND,
     ToolCallStarted.KIND,
     ToolCallEnded.KIND,
     PipeEnded.KIND,
@@ -52,8 +54,11 @@ UTC = ZoneInfo("UTC")
 
 @dataclass(slots=True)
 class Digest:
-    """Figures over the events ``first_seq`` to ``last_seq``. ``to_land_us`` has an entry for each task that was
-    requested and landed inside the range; ``ends_by_hour`` counts task ends by hour since the epoch."""
+    """Figures over the events ``first_seq`` to ``last_seq``.
+
+    ``to_land_us`` has an entry for each task that was requested and landed inside the range; ``planted`` counts the
+    planted defects that a reviewer caught or missed; ``ends_by_hour`` counts task ends by hour since the epoch.
+    """
 
     first_seq: int
     last_seq: int
@@ -62,6 +67,8 @@ class Digest:
     asked: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     gates: Counter[str] = field(default_factory=Counter)
+    reviews: Counter[str] = field(default_factory=Counter)
+    planted: Counter[bool] = field(default_factory=Counter)
     calls: ToolCalls = field(default_factory=ToolCalls)
     cost_udollar: int = 0
     to_land_us: list[int] = field(default_factory=list)
@@ -82,6 +89,8 @@ class Digest:
             "tasks_asked": self.asked,
             "tasks_ended": dict(sorted(self.ends.items())),
             "gates": dict(sorted(self.gates.items())),
+            "reviews": dict(sorted(self.reviews.items())),
+            "planted_defects": {"caught": self.planted[True], "missed": self.planted[False]},
             "tool_calls": {
                 "ok": self.calls.ok,
                 "failed": self.calls.failed,
@@ -165,8 +174,19 @@ def _fold(digest: Digest, events: Iterable[Recorded], asked: dict[str, int]) -> 
                     digest.to_land_us.append(at - asked[task])
             case GateClosed(outcome=outcome):
                 digest.gates[outcome] += 1
+            case ReviewAnswered() as answered:
+                digest.reviews[_how(answered)] += 1
+                if answered.caught is not None:
+                    digest.planted[answered.caught] += 1
             case _:
                 pass
+
+
+def _how(answered: ReviewAnswered) -> str:
+    if answered.none:
+        return "no review"
+    objections = any(finding.severity == "blocking" for finding in answered.findings)
+    return "objection" if objections else "no objection"
 
 
 def digest_card(digest: Digest, isolation: Isolation, picture: str = "") -> Card:
@@ -181,6 +201,10 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "") -> Card
         card_field("Not counted", f"{calls.denied} denied, {calls.unfinished} unfinished"),
         card_field("Cost", words.money(digest.cost_udollar)),
     ]
+    if digest.reviews:
+        ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
+        caught, planted = digest.planted[True], digest.planted.total()
+        fields.append(card_field("Reviews", f"{ended} · {caught} of {planted} planted defects caught"))
     if digest.median_to_land_us is not None:
         fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
     when = words.span(digest.from_us, digest.upto_us) if digest.upto_us else "nothing happened"

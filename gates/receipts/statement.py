@@ -33,6 +33,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import to_json
+from gates.receipts.reviews import review, review_runs
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:airboss:receipt:v1"
@@ -70,6 +71,7 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
     if requested is None:
         raise _refuse(task, "the ledger has no request for it")
     assert isinstance(requested.event, TaskRequested)
+    reviewed = review_runs(mine)
     return rfc8785.dumps(
         {
             "_type": STATEMENT_TYPE,
@@ -96,7 +98,8 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
                     "fencing_token": done.fencing_token,
                     "landed_us": landing.time_us,
                 },
-                "gates": [_gate(task, mine, run) for run in verdict.gate_runs],
+                "gates": [_gate(task, mine, run) for run in verdict.gate_runs if run not in reviewed],
+                **_reviews(task, mine, [run for run in verdict.gate_runs if run in reviewed], done.tree),
                 "failed_rounds": _failed_rounds(mine),
                 "unfinished_gate_runs": _unfinished(mine),
                 "hold": _hold(mine, verdict),
@@ -210,6 +213,17 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         "started_us": end.started_us,
         "ended_us": end.ended_us,
     }
+
+
+def _reviews(task: str, mine: Sequence[Recorded], runs: Sequence[str], tree: str) -> dict[str, Any]:
+    """The reviews, where there are any: receipts of versions without them stay the same."""
+    found = []
+    for run in runs:
+        seen = review(mine, run, tree)
+        if isinstance(seen, str):
+            raise _refuse(task, seen)
+        found.append(seen)
+    return {"reviews": found} if found else {}
 
 
 def _failed_rounds(mine: Sequence[Recorded]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,20 +12,23 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from bot.digest import digest_card, over
 from fleet.config import AgentConfig, GateConfig, GateKind, Secrets
 from fleet.errors import Refused, StoreUnavailable
-from fleet.events import AgentReady, GateClosed, Refs, ReviewAnswered, ReviewAsked, Source
+from fleet.events import AgentReady, GateClosed, LandingDone, Refs, ReviewAnswered, ReviewAsked, Source
 from fleet.faults import Fault, Point, injected
 from fleet.flight.prompts import rework
-from fleet.model import AIRBOSS
+from fleet.model import AIRBOSS, Isolation
 from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.supervise import end, own
 from fleet.verdict import GateOutcome, Outcome, Verdict
+from gates.receipts import statement
 from gates.review.service import Reviews
 from gates.runs.definitions import define
 from tests.far_end.reviewer import Asked, FakeReviewer, Think, attentive, blocking, obedient
 from tests.scenarios.gate_house import Files, House, Judge, airboss_toml
+from tests.schema import load, problems
 
 REVIEW = '[gates.review]\nkind = "review"\n'
 CHANGE = "def price(net):\n    return net * 2\n"
@@ -82,6 +86,28 @@ async def test_a_review_without_objection_lets_a_change_pass(tmp_path: Path) -> 
         kept = "".join(path.read_text() for path in (judge.house.home / "gates").iterdir())
         assert "k-0123456789abcdef" not in kept + repr(events)
         assert "first word" in kept
+
+        landed = LandingDone("refs/heads/main", candidate.base, candidate.commit, candidate.tree, 1)
+        refs = Refs(task=candidate.task.id, session=candidate.session.id)
+        await judge.store.write(
+            lambda tx: ledger.append(tx, landed, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)
+        )
+        events = await judge.store.read(ledger.read)
+        receipt = json.loads(statement.build(candidate.task.id, events, bytes(32)))
+        assert problems(receipt, load("receipt.json")) == []
+        (seen,) = receipt["predicate"]["reviews"]
+        assert (seen["outcome"], seen["families"], seen["tree"]) == ("no objection", ["qwen"], candidate.tree)
+        assert [gate["gate"] for gate in receipt["predicate"]["gates"]] == ["tests"]
+
+        missed = [event for event in events if not isinstance(event.event, ReviewAnswered)]
+        with pytest.raises(Refused, match="no whole record"):
+            statement.build(candidate.task.id, missed, bytes(32))
+
+        digest = await over(judge.store, 1, len(events))
+        assert digest.to_json()["planted_defects"] == {"caught": 1, "missed": 0}
+        assert "1 no objection · 1 of 1 planted defects caught" in repr(
+            digest_card(digest, Isolation.SEPARATE_LOGINS)
+        )
 
 
 def objecting(asked: Asked) -> str:
