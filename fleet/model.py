@@ -42,6 +42,7 @@ class TaskState(StrEnum):
     PREPARING = "preparing"
     RUNNING = "running"
     STALLED = "stalled"  # its turn stopped early: a person decides what follows
+    PARKED = "parked"  # a provider's usage limit stopped its turn: it waits for the reset hour, or a person
     JUDGING = "judging"
     HELD = "held"
     LANDING = "landing"
@@ -71,6 +72,7 @@ class TurnCause(StrEnum):
     REWORK = "rework"
     SAID = "said"
     GO_ON = "go-on"  # a person continued a turn that stopped early
+    RETRY = "retry"  # the last turn stopped early for a reason that passes: it is tried again without a person
 
 
 ENDS = frozenset(
@@ -85,11 +87,15 @@ ENDS = frozenset(
     }
 )
 
-_Q, _P, _R, _S, _J, _H, _L = (
+#: Its turn stopped early, and its agent's process is gone.
+STOPPED_EARLY = (TaskState.STALLED, TaskState.PARKED)
+
+_Q, _P, _R, _S, _W, _J, _H, _L = (
     TaskState.QUEUED,
     TaskState.PREPARING,
     TaskState.RUNNING,
     TaskState.STALLED,
+    TaskState.PARKED,
     TaskState.JUDGING,
     TaskState.HELD,
     TaskState.LANDING,
@@ -102,8 +108,9 @@ _BAD_ENDS = frozenset(
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _Q: frozenset({_P}) | _BAD_ENDS,
     _P: frozenset({_R}) | _BAD_ENDS,
-    _R: frozenset({_S, _J, TaskState.ANSWERED}) | _BAD_ENDS,
+    _R: frozenset({_S, _W, _J, TaskState.ANSWERED}) | _BAD_ENDS,
     _S: frozenset({_R, _J}) | _BAD_ENDS,
+    _W: frozenset({_R, _J}) | _BAD_ENDS,
     _J: frozenset({_R, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,
     _L: frozenset({_J, _R, _H, TaskState.LANDED}) | _BAD_ENDS,
@@ -121,6 +128,7 @@ STATUS_OF_STATE: dict[TaskState, int] = {
     TaskState.UNAVAILABLE: 3,
     TaskState.LOST: 3,
     TaskState.STALLED: 4,
+    TaskState.PARKED: 4,
     TaskState.HELD: 4,
 }
 
@@ -128,7 +136,7 @@ STATUS_OF_STATE: dict[TaskState, int] = {
 def status_of(task: Task) -> int:
     """Exit status of a command that waited for the task: 3 for a question whose turn stopped early, since it has no
     answer."""
-    if task.mode is TaskMode.ASK and task.state is TaskState.STALLED:
+    if task.mode is TaskMode.ASK and task.state in STOPPED_EARLY:
         return STATUS_OF_STATE[TaskState.UNAVAILABLE]
     return STATUS_OF_STATE[task.state]
 

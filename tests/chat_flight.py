@@ -113,7 +113,14 @@ class Flight:
         await self.there.settle()
 
     async def stall(
-        self, outcome: TurnOutcome, error: str, *, exit_: str = "", commit: str = COMMIT, claim: str = ""
+        self,
+        outcome: TurnOutcome,
+        error: str,
+        *,
+        exit_: str = "",
+        commit: str = COMMIT,
+        claim: str = "",
+        state: TaskState = TaskState.STALLED,
     ) -> None:
         """The turn stops short, as the flight puts it into the store."""
 
@@ -124,7 +131,7 @@ class Flight:
             )
             tree = TREE if commit else ""
             approvals.open_stall(tx, session=self.session, commit=commit, tree=tree, reason=error)
-            tasks.move(tx, "t1", TaskState.STALLED, error, "airboss")
+            tasks.move(tx, "t1", state, error, "airboss")
 
         await self.there.store.write(work)
         await self.there.settle()

@@ -12,7 +12,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
-from fleet.model import Task
+from fleet.model import Task, TaskState
 from fleet.store import approvals, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
@@ -51,12 +51,18 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
                 cause="the task's turn stopped early again after this button was shown",
                 hint=f"/waiting {stall.id} shows it as it is now.",
             )
-        decided = stalls.decide(tx, stall, choice, call.actor)
+        later = choice is ApprovalDecision.GO_ON and given[1:2] == ["later"]
+        if later and task.state is not TaskState.PARKED:
+            raise Refused(
+                attempted=attempted, cause="no usage limit parked it", hint=f"/go {task.id} continues it now."
+            )
+        decided = stalls.decide(tx, stall, choice, call.actor, stalls.AT_RESET if later else "")
         base = footer(task, Progress(), context.config().isolation)
         card = asks.decided_card(task, decided, call.person.name, base)
         for key in (asks.key(stall), asks.reminder_key(stall)):
             buttons.change(posts, key, card)
-        title = line(f"{task.id} · {_CONFIRMED[choice]}")
+        when = f" {stalls.AT_RESET}" if later else ""
+        title = line(f"{task.id} · {_CONFIRMED[choice]}{when}")
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
         call.resulted(posts, task=task.id)
         tx.after_commit(lambda: context.control.wake(task.id))
@@ -75,7 +81,7 @@ COMMANDS = (
         "go",
         "continue",
         "let an agent continue after it stopped early",
-        "[TASK]",
+        "[TASK] [later]",
         Right.STEER,
         go,
         Group.DECIDE,

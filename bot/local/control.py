@@ -55,7 +55,7 @@ from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
 from fleet.errors import AirbossError, Misused, Refused, StoreUnavailable
 from fleet.events import PermissionAsked, Recorded, TaskMoved
-from fleet.model import ENDS, STATUS_OF_STATE, ChatRef, PersonId, Task, TaskState, status_of
+from fleet.model import ENDS, STATUS_OF_STATE, STOPPED_EARLY, ChatRef, PersonId, Task, TaskState, status_of
 from fleet.store import approvals, tasks
 from fleet.store.chat import outbox
 from fleet.store.core import Tx
@@ -365,7 +365,7 @@ def _at_rest(tx: Tx, task_id: str) -> tuple[Task, int | None]:
         return task, status_of(task)
     if tasks.stop_requested(tx, task_id) or not approvals.waiting(tx, task_id):
         return task, None
-    return task, status_of(task) if task.state is TaskState.STALLED else STATUS_OF_STATE[TaskState.HELD]
+    return task, status_of(task) if task.state in STOPPED_EARLY else STATUS_OF_STATE[TaskState.HELD]
 
 
 def _question(tx: Tx, peer: Peer) -> str:

@@ -17,7 +17,8 @@ from bot.cards import Action, Card, Field, Line, Tone, field, line, one_line
 from bot.telling import documents, leak_card
 from fleet import questions
 from fleet.agent_events import TurnOutcome
-from fleet.model import Task, TaskMode
+from fleet.agents.resets import clock_of, limit_ends_us
+from fleet.model import Task, TaskMode, TaskState
 from fleet.questions import Question
 from fleet.store import sessions
 from fleet.store.approvals import EXPIRED, Approval, ApprovalDecision
@@ -193,6 +194,10 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
         fields.append(field("On", context.machine))
     if stall.commit:
         fields.append(field("Commit", words.short(stall.commit)))
+    until = limit_ends_us(turn) if task.state is TaskState.PARKED else 0
+    later = (Action(f"Resume {clock_of(until)}", f"/go {task.id} later", digest=digest),) if until else ()
+    if until:
+        lines.insert(0, line(f"Parked until {clock_of(until)}."))
     judge = (Action("Judge as it is", f"/judge {task.id}", digest=digest),) if stall.commit else ()
     diff = (Action("Diff", f"/diff {task.id}", once=False),) if stall.commit else ()
     return Card(
@@ -201,6 +206,7 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
         fields=tuple(fields),
         actions=(
             Action("Go on", f"/go {task.id}", digest=digest),
+            *later,
             *judge,
             Action("Stop", f"/stop {task.id}"),
             *diff,

@@ -13,6 +13,7 @@ from bot.telling import asks
 from bot.telling.answers import answer_cards
 from bot.telling.progress import GateSeen, Progress, footer
 from bot.telling.sounds import Sound
+from fleet.agent_events import TurnOutcome
 from fleet.events import (
     SPOOL_STALLED,
     HoldReleased,
@@ -32,7 +33,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, recent, refusals, stalls, tasks
+from fleet.store import approvals, recent, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
@@ -95,6 +96,8 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
         case TurnStarted(cause="rework", number=number):
             title = line(f"↩ {task.id} · sent back to {task.agent} with the output")
             return [Notice(Card(title, (line(f"Turn {number} started."),), footer=base, tone=Tone.WORKING))]
+        case TurnStarted(cause="retry", number=number):
+            return [Notice(_tried_again(tx, task, recorded.refs.session, number, base))]
         case TaskMoved() as moved:
             return _moved(tx, task, moved, progress, context)
         case LandingDone() as landed:
@@ -120,6 +123,17 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
             return [Notice(_away(task, why, progress, base))]
         case _:
             return []
+
+
+def _tried_again(tx: Tx, task: Task, session: str, number: int, base: str) -> Card:
+    """A turn that stopped early for a reason that passes is tried again without a person."""
+    before = {turn.number: turn.outcome for turn in sessions.turns(tx, session)}.get(number - 1)
+    why = {
+        TurnOutcome.CONVERSATION_LOST: "The conversation was lost. A new one has the task and the work so far.",
+        TurnOutcome.LIMITED: "The usage limit was reset.",
+    }.get(before or TurnOutcome.FAILED, "The model was overloaded.")
+    lines = (line(why), line(f"Turn {number} started."))
+    return Card(line(f"↻ {task.id} · {task.agent} tries again"), lines, footer=base, tone=Tone.WORKING)
 
 
 def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
@@ -221,7 +235,7 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
         case TaskState.HELD:
             holds = [approval for approval in approvals.waiting(tx, task.id) if approval.kind is ApprovalKind.HOLD]
             return [_asking(tx, task, hold, progress, context) for hold in holds]
-        case TaskState.STALLED:
+        case TaskState.STALLED | TaskState.PARKED:
             stalled = stalls.waiting(tx, task.id)
             return [_asking(tx, task, stalled, progress, context)] if stalled is not None else []
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:

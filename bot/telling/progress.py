@@ -43,6 +43,7 @@ _TONE = {
     TaskState.UNAVAILABLE: Tone.BAD,
     TaskState.LOST: Tone.BAD,
     TaskState.STALLED: Tone.WAITING,
+    TaskState.PARKED: Tone.WAITING,
     TaskState.HELD: Tone.WAITING,
     TaskState.STOPPED: Tone.PLAIN,
 }

@@ -308,6 +308,8 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     outcome, error = TurnOutcome.COMPLETED, ""
     if message.get("is_error") is True or trouble:
         outcome, error = of_claude(message, claim, trouble)
+    if outcome is TurnOutcome.LIMITED and state.get("resets") and "reset" not in error:
+        error = f"{error} · resets at {state['resets']}"
     if interrupted and outcome is not TurnOutcome.COMPLETED:
         outcome, error = TurnOutcome.FAILED, "interrupted"
     if not state["running"]:
@@ -321,6 +323,14 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
         return True
     state["running"] = False
     fold.report(TurnEnded(claim, outcome, error))
+    return True
+
+
+def _read_limit(fold: Fold, message: dict[str, Any]) -> bool:
+    """Keeps the reset hour of a limit that is reached: a result may not say it."""
+    info = mapping(message["rate_limit_info"])
+    at = info.get("resetsAt")
+    fold.state["resets"] = at if info.get("status") == "rejected" and type(at) is int else 0
     return True
 
 
@@ -360,4 +370,5 @@ _READERS = {
     "control_cancel_request": read_cancel,
     "control_response": _read_control_response,
     "result": _read_result,
+    "rate_limit_event": _read_limit,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleet.config import FleetConfig
 from fleet.events import Source, StallDecided
 from fleet.flight import notes
-from fleet.model import AIRBOSS, ENDS, Session, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskState
 from fleet.store import approvals, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -59,7 +59,7 @@ def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:
     task = tasks.task(tx, task_id)
     if task.state in sessions.SLOTLESS:
         take_slot(tx, sessions.of_task(tx, task_id)[-1], config)
-    if task.state is TaskState.STALLED:
+    if task.state in STOPPED_EARLY:
         settle_stall(tx, task_id)
     if task.state is TaskState.HELD:
         approvals.withdraw_hold(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)

@@ -100,7 +100,7 @@ def _reach(tx: Tx, task: Task, session: Session) -> Reach:
         case TaskState.HELD:
             waits = any(approval.kind is ApprovalKind.HOLD for approval in approvals.waiting(tx, task.id))
             return Reach.WITHDRAWS if waits else Reach.BEFORE_LANDING
-        case TaskState.STALLED:
+        case TaskState.STALLED | TaskState.PARKED:
             return Reach.GOES_ON if stalls.waiting(tx, task.id) is not None else Reach.BEFORE_LANDING
         case _:
             return Reach.AT_ITS_START

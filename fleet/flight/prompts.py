@@ -90,6 +90,12 @@ def for_new_conversation(prompt: str, turns: Sequence[Turn], text: str) -> str:
     return f"{prompt}\n\n---\n{told}\n\n{text}"
 
 
+def with_work(text: str, patch: str, *, cut: bool) -> str:
+    """A turn's text for a new conversation, with the work so far as a patch."""
+    more = "\n… (git diff in the worktree shows the rest)" if cut else ""
+    return f"{text}\n\nThe work so far, as a patch:\n\n{patch}{more}"
+
+
 def go_on(why: str) -> str:
     """What the agent reads when a person continues a turn that stopped early."""
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.errors import Refused
 from fleet.flight import prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
@@ -16,9 +17,9 @@ from fleet.flight.moves import move, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
-from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.store import approvals, sessions, stalls
-from fleet.store.approvals import ApprovalDecision
+from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 
 NOT_GONE = "the agent shares the gates' login, and its processes may still run"
@@ -48,6 +49,10 @@ class Stalling:
         if task.mode is TaskMode.CHANGE:
             snapshot, trouble = await self._work_so_far(task, session, turn)
         why = why or prompts.stalled(turn)
+        until = limit_ends_us(turn)
+        state = TaskState.PARKED if until else TaskState.STALLED
+        if until:
+            why = f"parked until {clock_of(until)}: {why}"
 
         def work(tx: Tx) -> None:
             if sessions.words_wait(tx, task.id):
@@ -62,7 +67,7 @@ class Stalling:
                 reason=why,
                 trouble=trouble,
             )
-            move(tx, task.id, TaskState.STALLED, why)
+            move(tx, task.id, state, why)
 
         await self._services.store.write(work)
 
@@ -78,17 +83,38 @@ class Stalling:
         """The step of a stalled task: acts on a person's decision or message, or waits for one. Raises ``NoSlot``
         while its machine has no free slot."""
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
-        session, _ = await self._now(task)
+        session, turn = await self._now(task)
+        until = self._waits_until(task, turn, decided)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:
             await self._judge_as_it_is(task, session)
         elif await self._heard(task, session):
             return
+        elif until > self._services.clock.now_us():
+            await self._waits.wait(min(60.0, (until - self._services.clock.now_us()) / 1_000_000))
+        elif decided is None and until:
+            await self._agent.go_on(
+                session, TurnCause.RETRY, prompts.go_on(prompts.stalled(turn)), self._resumed(task)
+            )
         elif decided is not None:
             running = partial(to_running, task_id=task.id, config=self._services.config())
             stall = await self._services.store.read(lambda tx: approvals.approval(tx, decided.id))
             await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(stall.reason), running)
         else:
             await self._waits.wait(60.0)
+
+    def _waits_until(self, task: Task, turn: Turn, decided: Answer | None) -> int:
+        """When a parked task goes on without a further word, epoch microseconds; 0: nobody wants it to wait."""
+        if task.state is not TaskState.PARKED:
+            return 0
+        by_itself = decided is None and self._services.config().limits.resume_after_limit
+        return limit_ends_us(turn) if by_itself or (decided and decided.reason == stalls.AT_RESET) else 0
+
+    def _resumed(self, task: Task) -> Callable[[Tx], None]:
+        def work(tx: Tx) -> None:
+            stalls.withdraw(tx, task.id, by=AIRBOSS, why="the limit was reset")
+            to_running(tx, task.id, self._services.config())
+
+        return work
 
     async def _judge_as_it_is(self, task: Task, session: Session) -> None:
         unsafe = session.isolation.unsafe and session.pipe_end is not PipeEnd.GONE

@@ -15,6 +15,7 @@ from fleet.failpoints import failpoint
 from fleet.flight import notes, placement, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, move_unless_said, to_running
+from fleet.flight.retrying import Retrying
 from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
@@ -41,11 +42,13 @@ class Steps:
     def __init__(self, services: Services, agent: AgentProcess, waits: Waits) -> None:
         self._services, self._agent, self._waits = services, agent, waits
         self._stalling = Stalling(services, agent, waits, self._heard)
+        self._retrying = Retrying(services, agent, waits, self._heard)
         self._steps: dict[TaskState, Callable[[Task], Awaitable[None]]] = {
             TaskState.QUEUED: self._place,
             TaskState.PREPARING: self._prepare,
             TaskState.RUNNING: self._run,
             TaskState.STALLED: self._stalling.wait,
+            TaskState.PARKED: self._stalling.wait,
             TaskState.JUDGING: self._judge,
             TaskState.HELD: self._hold,
             TaskState.LANDING: self._land,
@@ -172,7 +175,8 @@ class Steps:
             return
         turn = await self._turn(session)
         if turn.outcome is not TurnOutcome.COMPLETED:
-            await self._stalling.stall(task, session)
+            if not await self._retrying.retried(task, session, turn):
+                await self._stalling.stall(task, session)
             return
         if await self._heard(task, session):
             return

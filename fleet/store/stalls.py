@@ -15,6 +15,7 @@ from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 
+AT_RESET = "at the reset hour"
 _DECISIONS = (ApprovalDecision.GO_ON, ApprovalDecision.JUDGE)
 
 
@@ -23,16 +24,18 @@ def waiting(tx: Tx, task: str) -> Approval | None:
     return next((asked for asked in approvals.waiting(tx, task) if asked.kind is ApprovalKind.STALL), None)
 
 
-def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str) -> Approval:
-    """Stores a person's decision, once: ``GO_ON`` or ``JUDGE``. Raises ``Refused`` when there is no work to
-    judge."""
+def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str, why: str = "") -> Approval:
+    """Stores a person's decision, once: ``GO_ON`` (with ``AT_RESET`` as ``why``: at that hour) or ``JUDGE``.
+
+    Raises ``Refused`` when there is no work to judge.
+    """
     if decision is ApprovalDecision.JUDGE and not stall.commit:
         raise Refused(
             attempted=f"judge {stall.task} as it is",
             cause="its agent has not changed a file",
             hint=f"/go {stall.task} continues it; /stop {stall.task} ends it.",
         )
-    return _close(tx, stall, decision, by, "")
+    return _close(tx, stall, decision, by, why)
 
 
 def decision(tx: Tx, task: str) -> Answer | None:

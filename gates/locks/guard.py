@@ -18,7 +18,7 @@ from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.globs import Glob
 from fleet.locks import Blocked, Granted, HoldEnd, LockCause, LocksWanted, Resource, Want
-from fleet.model import AIRBOSS, ENDS, Session, Task, TaskMode, TaskState
+from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
 from fleet.store import ledger, locks, tasks
 from fleet.store.core import Precondition, Store, Tx
 from fleet.store.locks import LockFence
@@ -232,7 +232,7 @@ def _hour(us: int) -> str:
 def waits_since(tx: Tx, task: Task, session: Session | None) -> int:
     """Since when a task waits for a person or an unreachable machine, epoch microseconds; 0: it does not."""
     task = tasks.task(tx, task.id)
-    if task.state in (TaskState.HELD, TaskState.STALLED):
+    if task.state in (TaskState.HELD, *STOPPED_EARLY):
         return task.updated_us
     if task.state is TaskState.RUNNING and session is not None and session.seen_us:
         return session.seen_us

@@ -209,6 +209,28 @@ async def test_it_is_seen_where_people_look(tmp_path: Path) -> None:
         assert labels(again) == ["Go on", "Judge as it is", "Stop", "Diff"]
 
 
+async def test_a_limit_with_an_hour_parks_the_task_and_a_person_may_let_it_go_on_then(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.stall(TurnOutcome.LIMITED, LIMIT, state=TaskState.PARKED)
+        (card,) = flight.pinged()
+        assert "Parked until " in everything(card)
+        resume = next(label for label in labels(card) if label.startswith("Resume "))
+        assert labels(card) == ["Go on", resume, "Judge as it is", "Stop", "Diff"]
+        assert status_of(await task(there)) == 4
+        _, (said,) = await there.say("/go t1 later")
+        assert "the agent continues at the reset hour" in everything(said)
+        decided = await there.store.read(lambda tx: stalls.decision(tx, "t1"))
+        assert decided is not None and decided.reason == stalls.AT_RESET
+
+
+async def test_only_what_a_limit_parked_goes_on_later(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await stalled(there)
+        _, (said,) = await there.say("/go t1 later")
+        assert "no usage limit parked it" in everything(said)
+
+
 def test_only_a_running_task_stalls_and_nothing_lands_from_there() -> None:
     assert [state for state in TaskState if may_move(state, TaskState.STALLED)] == [
         TaskState.RUNNING,
