@@ -6,6 +6,7 @@ from functools import partial
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
+from bot.commands import colliding
 from bot.commands.common import reply, task_meant
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
@@ -16,11 +17,18 @@ from fleet.errors import Misused, Refused
 from fleet.model import Task
 from fleet.store import queue, sessions
 from fleet.store.core import Tx
-from gates.people import Right
+from gates.people import Right, demand
 
 
 async def show_queue(context: Context, call: Call) -> Effect:
-    """The tasks that wait for a slot, the next one first, each with what it waits for."""
+    """The tasks that wait for a slot, the next one first, each with what it waits for.
+
+    ``anyway TASK`` and ``behind TASK`` decide about one that would collide with another.
+    """
+    given = split(call.args)
+    if len(given) == 2:
+        demand(call.person, Right.RUN, attempted="decide what a task waits for")
+        return await colliding.decide(context, call, given[0].lower(), given[1])
 
     def read(tx: Tx) -> tuple[list[Task], dict[str, queue.Pause], int]:
         return queue.line(tx), queue.pauses(tx), tx.now_us()

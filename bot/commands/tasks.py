@@ -8,7 +8,7 @@ from typing import Final
 
 from bot import words
 from bot.cards import Action, Card, Tone, line
-from bot.commands import choose
+from bot.commands import choose, colliding
 from bot.commands.common import reply, task_meant
 from bot.hearing import held_files
 from bot.hearing.drafts import Draft
@@ -60,6 +60,8 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     def effect(posts: Posts) -> None:
         tx = posts.tx
         wanted = "" if machine == choose.ANY else machine
+        changes = mode is TaskMode.CHANGE
+        met = colliding.ahead(tx, context.locks.line, wants, repo=repo, words=request.prompt) if changes else ()
         task = _create(
             context,
             call,
@@ -69,9 +71,11 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             machine=wanted,
             prompt=request.prompt,
             mode=mode,
-            locks=wants,
+            locks=tuple(dict.fromkeys((*wants, *(collision.want for collision in met)))),
             after=tasks.find(tx, request.after).id if request.after else "",
         )
+        if met:
+            posts.post(call.message.chat, colliding.warning(tx, task, met), task=task.id)
         keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
 
     return effect

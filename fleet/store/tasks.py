@@ -65,7 +65,7 @@ def create_task(
         "updated_us": tx.now_us(),
         "retry_of": retry_of,
         "stop_by": "",
-        "locks": json.dumps([[str(want.resource), str(want.mode)] for want in locks]) if locks else "",
+        "locks": _declared(locks),
         "after_task": after,
     }
     tx.connection.execute(_INSERT, row)
@@ -74,6 +74,15 @@ def create_task(
     if after:
         ledger.append(tx, TaskChained(after), actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     return task(tx, row["id"])
+
+
+def declare(tx: Tx, task_id: str, locks: tuple[Want, ...]) -> None:
+    """Changes what a queued task takes before it starts."""
+    tx.connection.execute(_CHANGE, {"key": task_id, "locks": _declared(locks)})
+
+
+def _declared(locks: tuple[Want, ...]) -> str:
+    return json.dumps([[str(want.resource), str(want.mode)] for want in locks]) if locks else ""
 
 
 def last_number(tx: Tx) -> int:

@@ -60,9 +60,12 @@ class LockGuard:
 
     async def claim(self, task: Task) -> str:
         """Takes all that a task declared, or keeps its place in line: why it waits then, else empty."""
+        waiter = self._waiting.get(task.id)
+        if waiter is not None and waiter.request.wants != task.locks:
+            self._forget(task.id)  # a person said to run it anyway
+            waiter = None
         if not task.locks:
             return ""
-        waiter = self._waiting.get(task.id)
         if waiter is None:
             request = self._request(task, task.locks, LockCause.DECLARED)
             waiter = await self._service.line_up(request, lambda: self._wake(task.id))

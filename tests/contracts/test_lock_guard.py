@@ -213,6 +213,20 @@ async def test_a_task_that_ends_in_line_leaves_it(place: Place) -> None:
     assert await place.guard.claim(third[0]) == ""
 
 
+async def test_a_task_that_is_to_run_anyway_leaves_the_line(place: Place) -> None:
+    first, second = await place.task("x"), await place.task("x", "y")
+    await place.guard.claim(first[0])
+    assert "x is locked by t1" in await place.guard.claim(second[0])
+
+    def less(tx: Tx) -> Task:
+        tasks.declare(tx, second[0].id, second[0].locks[1:])
+        return tasks.task(tx, second[0].id)
+
+    now = await place.store.write(less)
+    assert await place.guard.claim(now) == ""
+    assert (await place.names(now), place.service.line) == (["y"], ())
+
+
 async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     declared = GROUPS.replace("[locks.groups]", '[locks]\nmode = "declared"\n[locks.groups]')
     place.base = await place.snapshot({"airboss.toml": declared})
