@@ -7,6 +7,7 @@ it finds the real fault. It reads its prompt from standard input and works in th
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -50,11 +51,22 @@ def _note(prompt: str) -> None:
     _say("Added a note to README.md. This is the demo's agent; a real agent would do the work.")
 
 
+def _leave(prompt: str) -> None:
+    """Somebody else has the file: undoes the edit of it."""
+    told = re.search(r"(\S+) is locked by (\S+)", prompt)
+    path, holder = told.groups() if told else ("README.md", "another task")
+    _say(f"🔒 {path} is locked by {holder}")
+    subprocess.run(["git", "checkout", "--", path], check=True)
+    _say("Undone. I changed nothing: the file is taken.")
+
+
 def main() -> int:
     """Reads the prompt, makes one attempt, and returns 0 whether or not it succeeded."""
     prompt = sys.stdin.read()
     source = Path("shop/pricing.py")
-    if _FAULT not in source.read_text() and "did not accept your change" not in prompt:
+    if "is locked by" in prompt:
+        _leave(prompt)
+    elif _FAULT not in source.read_text() and "did not accept your change" not in prompt:
         _note(prompt)
     elif "did not accept your change" in prompt:
         _second_attempt(source, prompt)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,17 @@ from bot.app import App
 from bot.demo import proof, world
 from bot.local.client import ask
 from bot.local.verify import verify
+from fleet.events import LocksRefused
+from fleet.store import ledger
+from fleet.store.core import Tx
 from gates.receipts.sshsig import load_or_create, public_of
 
 _WIDTH: Final = 76
 _TASK: Final = "t1"
 _REFUSED: Final = "the gate failed the agent's first attempt"
+_LOCKED: Final = "an edit of a locked file was refused, with its holder named"
+_EDIT: Final = "Say hello in README.md"
+_EDITING: Final = "t2"
 _MACHINES: Final = 2
 _LOOKS: Final = 100
 
@@ -62,8 +69,11 @@ async def _run(made: world.World, agent: str) -> int:
             return await _not_landed(app, agent)
         await _say(app, "/digest", "The day's figures, all recomputable from the ledger, and a picture.")
         await _say(app, f"/receipt {_TASK}", "The receipt: what was tested, by which command, and what landed.")
+        refused = agent == "demo" and await _locked(app)  # a real agent would cost its owner's tokens
     checks = results(made, ended=int(ran["end"]))
-    if agent != "demo":
+    if agent == "demo":
+        checks[_LOCKED] = refused
+    else:
         del checks[_REFUSED]  # a real agent may succeed at the first attempt
     _print("Verify the receipt against the pinned key and the repository:")
     checks["the receipt is verified"] = await _verified(made) == 0
@@ -73,6 +83,31 @@ async def _run(made: world.World, agent: str) -> int:
     for what, true in checks.items():
         sys.stdout.write(f"  {'✅' if true else '❌'} {what}\n")
     return 0 if all(checks.values()) else 1
+
+
+async def _locked(app: App) -> bool:
+    """A person locks a file, and a task edits it all the same. Whether the refusal named the person."""
+    _print("Locks: anna takes README.md, and another task is asked to edit it.")
+    words = ("lock", "acquire", "path:shop:README.md", "--holder", "anna", "--ttl", "600")
+    sys.stdout.write(f"\n  $ airboss {' '.join(words)}\n")
+    taken = await asyncio.to_thread(airboss_lock, app.home, words)
+    await _say(app, f"/run on=evo-x2 {_EDIT}", "You are told before it starts, and it queues:")
+    await _say(
+        app, f"/queue anyway {_EDITING}", "Run it anyway. Its edit is refused, and says who holds it:", wait=True
+    )
+    await _say(app, "/locks", "Who holds what, and for how long:")
+
+    def told(tx: Tx) -> bool:
+        turns = ledger.read(tx, kinds=(LocksRefused.KIND,), task=_EDITING)
+        return any(isinstance(item.event, LocksRefused) and item.event.by == "anna" for item in turns)
+
+    return taken and await app.core.context.store.read(told)
+
+
+def airboss_lock(home: Path, words: Sequence[str]) -> bool:
+    """Runs the command as a person would."""
+    command = [sys.executable, "-m", "bot.cli", "--home", str(home), *words]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def results(made: world.World, *, ended: int) -> dict[str, bool]:

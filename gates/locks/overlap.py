@@ -10,7 +10,7 @@ import bisect
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from fleet.globs import Glob
+from fleet.globs import Glob, normal
 from fleet.locks import Lock, LockMode, Resource, Want
 
 Head = tuple[str, ...]
@@ -31,7 +31,17 @@ def shared_path(mine: Resource, other: Resource) -> str | None:
     """What two resources have in common, ``None`` where nothing: a path, or the name of the thing."""
     if mine.scope != other.scope:
         return None
-    return glob(mine.name).common(glob(other.name)) if mine.repo else mine.name
+    if not mine.repo:
+        return mine.name
+    path = glob(mine.name).common(glob(other.name))
+    spelled = (_spelled(resource.name) for resource in (mine, other))
+    return next((name for name in spelled if path is not None and normal(name, fold=True) == path), path)
+
+
+@lru_cache(maxsize=16_384)
+def _spelled(pattern: str) -> str:
+    """The path that a pattern names, in its own upper and lower case; empty when it names several."""
+    return Glob.parse(pattern).literal or ""
 
 
 def conflict(want: Want, lock: Lock | Want) -> str | None:

@@ -167,6 +167,8 @@ async def test_one_path_of_a_group_locks_all_of_it(place: Place) -> None:
     assert await place.edit(first, "src/api/x.py") == Allow()
     assert sorted(await place.names(first[0])) == ["docs/api.md", "src/api/**", "src/api/x.py"]
     assert isinstance(await place.edit(second, "docs/api.md"), Deny)
+    other = await place.edit(second, "src/API/Y.py")
+    assert isinstance(other, Deny) and other.reason.startswith("src/API/Y.py is locked by t1"), "as it is written"
 
 
 async def test_the_snapshot_takes_what_a_shell_changed_all_or_nothing(place: Place) -> None:

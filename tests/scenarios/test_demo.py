@@ -19,6 +19,7 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
     ends = ("✅ the day's receipt", "✅ forty lines", "Continue by hand")
     for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", *ends):
         assert said in ran.stdout, ran.stdout[-3000:]
+    assert "README.md is locked by anna" in ran.stdout
     assert ran.stdout.count("unsafe-same-user") > 5
     assert "❌" not in ran.stdout
 
