@@ -38,6 +38,12 @@ STATUS: dict[Outcome, int] = {
 }
 _MACHINE = "here"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/")
+_ASK = """
+import importlib.util, json, sys
+has = importlib.util.find_spec("pytest") is not None
+about = {"program": sys.executable, "prefix": sys.prefix, "base": sys.base_prefix, "pytest": "1" if has else ""}
+print(json.dumps(about))
+"""
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
@@ -144,18 +150,28 @@ def _config(repo: Path, home: Path | None, directory: Path) -> tuple[str, FleetC
 
 
 def _tools() -> tuple[list[str], list[str]]:
-    """The directories of the Python that is found first here, and of our own: for programs, and to read."""
-    first = shutil.which("python3")
-    found = [Path(program) for program in dict.fromkeys([first, sys.executable]) if program]
-    path = [str(program.parent) for program in found if not str(program).startswith(_SYSTEM)]
-    roots = [sys.prefix, sys.base_prefix]
-    if first:
-        asked = subprocess.run(
-            [first, "-I", "-c", "import sys; print(sys.prefix); print(sys.base_prefix)"],
-            capture_output=True, text=True, check=False, timeout=30,
-        )  # fmt: skip
-        roots += asked.stdout.splitlines() if asked.returncode == 0 else []
-    return path, [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
+    """The directories of a Python for the gates: for programs, and to read.
+
+    It is the one that the shell finds, unless only our own has pytest.
+    """
+    found = [facts for program in ("python3", sys.executable) if (facts := _facts_of(program))]
+    chosen = next((facts for facts in found if facts["pytest"]), found[0] if found else None)
+    if chosen is None or chosen["program"].startswith(_SYSTEM):
+        return [], []
+    roots = [chosen["prefix"], chosen["base"]]
+    return [str(Path(chosen["program"]).parent)], [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
+
+
+def _facts_of(program: str) -> dict[str, str] | None:
+    """Where a Python really is, and whether it has pytest; ``None`` when it does not run."""
+    at = shutil.which(program)
+    if at is None:
+        return None
+    asked = subprocess.run(
+        [at, "-I", "-c", _ASK], capture_output=True, text=True, check=False, timeout=30
+    )  # fmt: skip
+    facts: dict[str, str] | None = json.loads(asked.stdout) if asked.returncode == 0 else None
+    return facts
 
 
 def as_plain(verdict: Verdict) -> dict[str, Any]:

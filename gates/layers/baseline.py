@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
-from gates.layers.protocol import Case, LayerFinding, Runs
+from gates.layers.protocol import Case, LayerFinding, Runs, some
 from gates.layers.report import FAILED, PASSED
-
-_NAMES = 5
 
 
 class ByName:
@@ -34,29 +30,23 @@ class ByName:
         if head.end != 0 and base.agrees:
             failed.append(f"exit status 0, but the test runner ended with {head.end}")
         if red and base.agrees:
-            failed.append(f"exit status 0, but {_some(red)} failed")
+            failed.append(f"exit status 0, but {some(red)} failed")
         if head.forked:
             failed.append("results came from a forked process")
         if head.broken and base.agrees:
-            failed.append(f"exit status 0, but {_some(head.broken)} could not be collected")
+            failed.append(f"exit status 0, but {some(head.broken)} could not be collected")
         if base.named(*PASSED, *FAILED) and not head.named(*PASSED, *FAILED):
             failed.append("no test ran, and the base has some")
         newly_red = base.named(*PASSED) & red
         if newly_red and not base.agrees:
-            failed.append(f"passed on the base and failed now: {_some(newly_red)}")
+            failed.append(f"passed on the base and failed now: {some(newly_red)}")
         known = base.named(*PASSED, *FAILED)
         gone = known - head.tests.keys()
         skipped = known & head.named("skipped", "xfailed")
         held = []
         if gone:
-            held.append(HeldPlace("", 0, f"ran on the base and is gone: {_some(gone)}"))
+            held.append(HeldPlace("", 0, f"ran on the base and is gone: {some(gone)}"))
         if skipped:
-            held.append(HeldPlace("", 0, f"ran on the base and is skipped now: {_some(skipped)}"))
-        notes = [f"left out, since the base's own runs differ: {_some(base.unstable)}"] if base.unstable else []
+            held.append(HeldPlace("", 0, f"ran on the base and is skipped now: {some(skipped)}"))
+        notes = [f"left out, since the base's own runs differ: {some(base.unstable)}"] if base.unstable else []
         return LayerFinding(tuple(failed), tuple(held), tuple(notes))
-
-
-def _some(names: Collection[str]) -> str:
-    shown = sorted(names)[:_NAMES]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")

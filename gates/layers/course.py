@@ -7,6 +7,7 @@ code can read. The base's results are kept in ``AIRBOSS_HOME/gates/baselines``, 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -26,7 +27,7 @@ from fleet.exits import TimedOut
 from fleet.isolation import INSIDE
 from fleet.ports import PipeSpec
 from fleet.verdict import GateOutcome, GateResult, JUnitCounts
-from gates.layers.paths import is_test_module
+from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
 from gates.layers.report import Baseline, PhaseReport, baseline_of, unseal
 from gates.layers.tools import new_modules
@@ -82,9 +83,7 @@ class PytestCourse:
 
     def _plan(self, run: Run) -> dict[str, object]:
         root, baseline = _seen_as(run), self._baseline(run)
-        added = [each.path for each in self.case.change.paths if each.status != "D"]
-        new = [path for path in added if path not in self.case.change.base and is_test_module(path)]
-        grown = [path for path in added if path in self.case.change.base and is_test_module(path)]
+        remove, restore = self._tests()
         junit = f"{root}/report/junit.xml"
         return {
             "argv": [word.replace("{junit}", junit) for word in run.definition.argv],
@@ -93,15 +92,25 @@ class PytestCourse:
             "timeout": run.definition.timeout_us / 1_000_000,
             "report": f"{root}/{REPORT}",
             "junit": junit,
+            "alone": run.place.facts.walled,
             "plugin": f"{root}/kit/pytest_plugin.py",
             "canaries": f"{root}/kit/canaries.py.txt",
             "baseline": baseline.tests if baseline else None,
             "watched": baseline is None or baseline.watched,
             "names": sorted(new_modules(self.case.change)),
             "check": not _BY_RUNS.isdisjoint(run.definition.layers),
-            "ignore": new,
-            "every": bool(new or grown),
+            "remove": remove,
+            "restore": restore,
+            "every": bool(remove or restore),
         }
+
+    def _tests(self) -> tuple[list[str], dict[str, str]]:
+        """The tests that the change adds, and the base's bytes of those that it changes or deletes."""
+        change = self.case.change
+        tests = [each.path for each in change.paths if is_test(each.path)]
+        added = [path for path in tests if path not in change.base]
+        old = {path: change.old[path] for path in tests if path in change.old}
+        return added, {path: base64.b64encode(data).decode() for path, data in old.items()}
 
     def _path(self, run: Run) -> Path:
         """Where the base's results on this kind of machine are kept."""

@@ -8,7 +8,7 @@ from fleet.verdict import HeldPlace
 from gates.layers.additive import only_adds_tests
 from gates.layers.canaries import broken_without_new_tests
 from gates.layers.paths import configures, is_test
-from gates.layers.protocol import Case, Change, LayerFinding, Runs
+from gates.layers.protocol import Case, Change, LayerFinding, Runs, some
 
 _DONE = {"M": "changes", "D": "deletes", "T": "changes the type of"}
 
@@ -28,15 +28,21 @@ class Protected:
         return LayerFinding(held=tuple(held))
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
-        broken = sorted(broken_without_new_tests(runs))
-        failed = (f"fails as soon as the new tests are left out: {', '.join(broken[:5])}",) if broken else ()
+        changed = tuple(
+            each.path for each in case.change.paths if each.status != "A" and not is_free(case.change, each)
+        )
+        broken = broken_without_new_tests(runs)
+        old = {name for name in broken if name.split("::")[0].endswith(changed)}
+        failed = [f"fails with the base's tests alone: {some(broken - old)}"] if broken - old else []
         rewritten = set(runs.report.head.rewritten) - set(runs.baseline.rewritten)
         held = [
             HeldPlace(path, 0, "was rewritten while the tests ran")
             for path in sorted(rewritten)
             if is_test(path) or path.endswith(".py") or configures(path)
         ]
-        return LayerFinding(failed, tuple(held))
+        if old:
+            held.append(HeldPlace("", 0, f"fails as it was on the base, passes as it is changed: {some(old)}"))
+        return LayerFinding(tuple(failed), tuple(held))
 
 
 def is_free(change: Change, path: ChangedPath) -> bool:

@@ -6,10 +6,10 @@ what a person should look at is held, with the place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from fleet.config import LayerName
 from fleet.git.repository import ChangedPath
@@ -82,6 +82,16 @@ class Layer(Protocol):
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         """What the runs show."""
+
+
+_NAMES: Final = 5
+
+
+def some(names: Collection[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = sorted(names)[:_NAMES]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def total(findings: Iterable[LayerFinding]) -> LayerFinding:

@@ -31,6 +31,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     tests: Outcomes = {}
     canaries: Outcomes = {}
     equal: list[tuple[str, int, str]] = []
+    reads: list[tuple[str, int]] = []
     stand_ins: list[str] = []
     bodies: list[str] = []
     broken: list[str] = []
@@ -56,6 +57,7 @@ class Baseline(msgspec.Struct, frozen=True):
     tests: Outcomes
     unstable: list[str]
     equal: list[tuple[str, int, str]]
+    reads: list[tuple[str, int]]
     rewritten: list[str]
 
     def named(self, *outcomes: str) -> set[str]:
@@ -100,7 +102,8 @@ def baseline_of(base: Phase, again: Phase | None) -> Baseline:
         agrees=base.status != 0 or not (base.end or base.broken or base.named(*FAILED)),
         tests=base.tests,
         unstable=unstable,
-        equal=base.equal,
+        equal=[*base.equal, *(again.equal if again else ())],
+        reads=base.reads,
         rewritten=sorted(rewritten),
     )
 

@@ -62,7 +62,7 @@ _ANYWHERE: Final = _by_name(
             " gc.get_objects gc.get_referrers gc.get_referents bdb.Bdb sys._debugmallocstats"
         ),
         "loads code in an unusual way": _set(
-            "ctypes cffi marshal.loads marshal.load types.CodeType types.FunctionType sys.meta_path sys.path_hooks"
+            "marshal.loads marshal.load types.CodeType types.FunctionType sys.meta_path sys.path_hooks"
             " sys.path_importer_cache importlib.reload builtins.exec builtins.eval builtins.compile"
         ),
         "turns off assertions": _set("builtins.AssertionError"),
@@ -74,7 +74,7 @@ _IN_SOURCE: Final = _ANYWHERE | _by_name(
     {
         "ends or interrupts the process later": _set("threading.Timer signal.signal faulthandler"),
         "loads code in an unusual way": _set(
-            "exec eval compile runpy code.InteractiveInterpreter importlib.machinery"
+            "ctypes cffi exec eval compile runpy code.InteractiveInterpreter importlib.machinery"
             " importlib.util.spec_from_file_location importlib.util.module_from_spec site.addsitedir"
             " sys.path.insert sys.path.append sys.path.extend imp zipimport"
         ),
@@ -93,8 +93,8 @@ _IN_TESTS: Final = _ANYWHERE | _by_name(
 )
 _STANDARD_LIBRARY: Final = sys.stdlib_module_names
 _READS_TESTS: Final = re.compile(
-    r"(?i)(^|[^a-z])(_?pytest|conftest|junit|unittest|airboss)([^a-z]|$)|(^|[/\\])tests?[/\\]|(^|[/\\*])test_\w*"
-    r"|_test\.py|(?-i:PYTHON[A-Z]{3,})|__(eq|ne|bool|instancecheck|subclasscheck|class|builtins|code)__"
+    r"(?i)(^|[^a-z])(_?pytest|conftest|junit|unittest)([^a-z]|$)|(^|[/\\])tests?[/\\]|(^|[/\\*])test_\w*"
+    r"|_test\.py|/airboss/|AIRBOSS_(GATE|PIPE|LAYERS)|(?-i:PYTHON[A-Z]{3,})|__(eq|ne|bool|instancecheck|subclasscheck|class|builtins|code)__"
 )
 _SHELL: Final = re.compile(r"\b(pkill|killall|kill -\w+)\b")
 _COMPARES: Final = _set(
@@ -244,11 +244,14 @@ def _equality(source: ParsedFile, node: ast.AST) -> str:
     match node:
         case ast.FunctionDef(name=name) if name in _COMPARES:
             other = node.args.args[1].arg if len(node.args.args) > 1 else ""
-            names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
-            reads = {each.id for each in names if isinstance(each.ctx, ast.Load)}
+            reads = {
+                each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+            }
             answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
             if answers and (not other or other not in reads or all(map(_decided, answers))):
                 return f"{name} gives the same answer whatever it compares"
+            if answers and name == "__eq__" and not _compares(node, node.args.args[0].arg, other):
+                return f"{name} does not compare the two objects"
         case ast.Assign(targets=[ast.Name(id=name)]) if name in _COMPARES and isinstance(
             source.parents.get(node), ast.ClassDef
         ):
@@ -258,6 +261,18 @@ def _equality(source: ParsedFile, node: ast.AST) -> str:
         case ast.Assign(targets=[ast.Name(id="__test__")]):
             return "takes tests out of the collection: __test__"
     return ""
+
+
+def _compares(function: ast.FunctionDef, own: str, other: str) -> bool:
+    """Whether some comparison or call in an ``__eq__`` has both objects in it, or leaves the answer to another."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Compare | ast.Call):
+            names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+            if isinstance(node, ast.Compare) and {own, other} <= names:
+                return True
+            if isinstance(node, ast.Call) and ("super" in names or (own in names and other in names)):
+                return True
+    return False
 
 
 def _decided(value: ast.expr | None) -> bool:
@@ -347,7 +362,7 @@ def _strings(source: ParsedFile, node: ast.AST) -> str:
 
 def _hooks(source: ParsedFile, node: ast.AST) -> str:
     match node:
-        case ast.FunctionDef(name=name) if name.startswith("pytest_"):
+        case ast.FunctionDef(name=name) if name.startswith("pytest_") and name != "pytest_generate_tests":
             return f"a hook of the test framework: {name}"
         case ast.Assign(targets=[ast.Name(id="pytest_plugins" | "collect_ignore" | "collect_ignore_glob" as name)]):
             return f"configures the test framework: {name}"

@@ -40,13 +40,19 @@ class Scan:
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         known = {(file, name) for file, _, name in runs.baseline.equal}
-        return LayerFinding(
-            held=tuple(
-                HeldPlace(file, line, f"an object of {name} equals an object that it has never seen")
-                for file, line, name in runs.report.head.equal
-                if (file, name) not in known
-            )
-        )
+        seen = [*runs.report.head.equal, *(runs.report.check.equal if runs.report.check else ())]
+        readers = {file for file, _ in runs.baseline.reads}
+        held = [
+            HeldPlace(file, line, f"an object of {name} equals an object that it has never seen")
+            for file, line, name in seen
+            if (file, name) not in known
+        ]
+        held += [
+            HeldPlace(file, line, "reads the tests while they run")
+            for file, line in runs.report.head.reads
+            if file not in readers
+        ]
+        return LayerFinding(held=tuple(held))
 
     def _file(self, path: str, change: Change, ours: Callable[[str], bool]) -> Iterable[HeldPlace]:
         data = change.new.get(path)

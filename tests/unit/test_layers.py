@@ -20,9 +20,14 @@ from tests.tampering import corpus
 PYTEST = ["python3", "-m", "pytest"]
 #: Attempts that show nothing in their text: only the runs can tell.
 BY_RUNS = {
-    "equal in a way that looks like a comparison",
+    "equal by a state that grows",
+    "a local class that is equal to everything",
+    "a new stand-in for an installed module",
+    "the answer from the tests' text",
     "the source rewrites a later test",
     "a new test file patches the source",
+    "a new __init__ of the tests patches the source",
+    "a test file grows by an import that patches the source",
 }
 
 
@@ -128,6 +133,7 @@ def test_a_toolchain_is_known_by_the_command(run: list[str], toolchain: Toolchai
         "class A:\n    def __eq__(self, other):\n        return other is not None",
         "class A:\n    def __eq__(self, other):\n        return isinstance(other, object)",
         "class A:\n    def __eq__(self, other):\n        return self.x == self.x",
+        "class A:\n    def __eq__(self, other):\n        x = getattr(other, 'x', 0)\n        return x is None",
         "class A:\n    def __ne__(self, other):\n        return False",
         "class A:\n    @property\n    def __class__(self):\n        return int",
         "try:\n    x\nexcept AssertionError:\n    pass",
@@ -160,6 +166,8 @@ async def test_the_scan_sees_it_in_another_form(line: str) -> None:
         "class A:\n    def __eq__(self, other):\n        raise NotImplementedError",
         "import pandas as pd\npd.options.display.max_rows = 5",
         "import os\nos.environ['TZ'] = 'UTC'",
+        "class A:\n    def __eq__(self, other):\n        return super().__eq__(other) and self.x == other.x",
+        "class A:\n    def __eq__(self, other):\n        return self.key() == other.key()",
         "import a.b\na.b.x = 1",
     ],
 )

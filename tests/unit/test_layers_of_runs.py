@@ -103,6 +103,7 @@ def test_a_test_that_must_fail_and_does_not_fails_the_gate(check: Phase) -> None
         (but(HEAD, rewritten=["tests/test_a.py"]), LayerName.PROTECTED),
         (but(HEAD, stand_ins=["plain"]), LayerName.TOOLS),
         (but(HEAD, equal=[("a.py", 3, "Answer")]), LayerName.SCAN),
+        (but(HEAD, reads=[("a.py", 3)]), LayerName.SCAN),
     ],
 )
 def test_what_a_person_must_see_is_held(head: Phase, layer: LayerName) -> None:
@@ -130,9 +131,13 @@ def test_what_differs_between_two_runs_of_the_base_is_left_out_and_named() -> No
 
 
 def test_what_the_base_does_itself_is_not_held_against_the_change() -> None:
-    known = but(BASE, equal=[("a.py", 3, "Any")], rewritten=["tests/snap.py"], status=0)
+    known = but(BASE, equal=[("a.py", 3, "Any")], reads=[("a.py", 3)], rewritten=["tests/snap.py"], status=0)
     head = but(
-        HEAD, equal=[("a.py", 9, "Any")], rewritten=["tests/snap.py"], tests=GREEN | {"t::c": ("failed", 1.0)}
+        HEAD,
+        equal=[("a.py", 9, "Any")],
+        reads=[("a.py", 4)],
+        rewritten=["tests/snap.py"],
+        tests=GREEN | {"t::c": ("failed", 1.0)},
     )
     assert judged(head, base=known) == LayerFinding()
 

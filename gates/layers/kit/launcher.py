@@ -8,6 +8,7 @@ Usage: ``launcher.py PLAN``. PLAN is the JSON of ``gates.layers.course.plan_of``
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -30,6 +31,7 @@ MOST_FILES = 200_000
 MOST_INVERTED = 200
 MOST_SUSPECTS = 50
 PR_SET_DUMPABLE = 4
+KEPT = {"tree", "base", "home", "scratch", "report"}
 
 Json = dict[str, Any]
 
@@ -50,6 +52,7 @@ class Phases:
     def __init__(self, plan: Json) -> None:
         self.plan = plan
         self.dice = random.SystemRandom()
+        self.new: list[str] = []
         self.environment = {name: value for name, value in os.environ.items() if name != KEY}
         with open(plan["plugin"]) as file:
             self.plugin = file.read()
@@ -76,8 +79,28 @@ class Phases:
             seen = self._watch(tree, kit, plugin if watched else "", order.fileno(), shown)
         shutil.rmtree(kit, ignore_errors=True)
         after = stamps(tree)
+        self.new = [os.path.join(tree, path) for path in after.keys() - before.keys()]
         seen["rewritten"] = sorted(path for path in before if after.get(path) != before[path])[:1000]
         return split(seen, token)
+
+    def clean(self) -> None:
+        """Ends what the last phase left running, and removes what it left behind, so that the next one cannot know
+        that it is not the first. Only inside walls: there, no process and no directory is another's."""
+        room = os.path.dirname(self.plan["tree"])
+        if not self.plan["alone"] or os.getppid() != 1 or room != "/airboss" or not os.path.isdir(room):
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+        left = list(self.new)
+        left += [os.path.join(room, name) for name in os.listdir(room) if name not in KEPT]
+        for place in (os.environ["HOME"], os.environ["TMPDIR"], "/dev/shm"):
+            left += [os.path.join(place, name) for name in os.listdir(place)] if os.path.isdir(place) else []
+        for path in left:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
     def _watch(self, tree: str, kit: str, plugin: str, order: int, shown: bool) -> Json:
         ours, theirs = os.pipe()
@@ -186,7 +209,8 @@ def split(seen: Json, token: str) -> Json:
     canaries: Json = {}
     result: Json = {
         **{name: value for name, value in seen.items() if name != "lines"},
-        "hello": False, "end": None, "forked": False, "equal": [], "stand_ins": [], "bodies": [], "broken": [],
+        "hello": False, "end": None, "forked": False, "equal": [], "reads": [], "stand_ins": [], "bodies": [],
+        "broken": [],
         "tests": tests, "canaries": canaries,
     }  # fmt: skip
     for line in seen["lines"]:
@@ -203,9 +227,24 @@ def split(seen: Json, token: str) -> Json:
             (canaries if token in said["id"] else tests)[said["id"]] = (said["outcome"], said["ms"])
         elif kind == "end":
             result["end"] = said["status"] or result["end"] or 0
-        elif kind in ("equal", "stand_ins", "bodies", "broken"):
+        elif kind in ("equal", "reads", "stand_ins", "bodies", "broken"):
             result[kind].append(said["what"])
     return result
+
+
+def restore(plan: Json) -> None:
+    """Gives the tree the base's tests: what the change adds to them is removed, what it changed is as it was."""
+    tree = os.path.realpath(plan["tree"])
+    for path, text in [*((path, None) for path in plan["remove"]), *plan["restore"].items()]:
+        whole = os.path.join(tree, path)
+        if not (os.path.realpath(os.path.dirname(whole)) + os.sep).startswith(tree + os.sep):
+            continue
+        with contextlib.suppress(OSError):
+            os.unlink(whole)
+        if text is not None:
+            os.makedirs(os.path.dirname(whole), exist_ok=True)
+            with open(whole, "wb") as file:
+                file.write(base64.b64decode(text))
 
 
 def main() -> int:
@@ -227,9 +266,10 @@ def main() -> int:
         shutil.rmtree(plan["base"], ignore_errors=True)
     report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
     if head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
+        phases.clean()
+        restore(plan)
         invert = phases.inverted(baseline)
-        only = sorted(baseline) if plan["every"] else invert
-        extra = {"check": True, "invert": invert, "only": only, "ignore": plan["ignore"]}
+        extra = {"check": True, "invert": invert, "only": None if plan["every"] else invert}
         report["check"] = phases.run(plan["tree"], extra, shown=False)
         report["check"]["inverted"] = invert
         report["check"]["every"] = plan["every"]

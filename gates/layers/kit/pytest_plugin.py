@@ -6,6 +6,9 @@ the tests find nothing. Without them it does nothing.
 
 from __future__ import annotations
 
+import builtins
+import contextlib
+import functools
 import importlib.machinery
 import json
 import os
@@ -20,6 +23,7 @@ DESCRIPTORS = "AIRBOSS_LAYERS_FDS"
 _Failure = AssertionError
 _write, _getpid, _dumps = os.write, os.getpid, json.dumps
 _PID = os.getpid()
+_READERS = ("linecache.py", "tokenize.py", "traceback.py")
 _BUILTIN = (int, float, str, bytes, tuple, list, dict, set, frozenset, complex, bytearray, BaseException)
 
 
@@ -67,6 +71,71 @@ if _asked:
     _stand_ins()
 
 
+def _probed(build: Any) -> Any:
+    """Builds classes as Python does; an ``__eq__`` of the tested code is also asked about a stranger, each time."""
+
+    def build_class(function: Any, name: str, *bases: Any, **words: Any) -> Any:
+        cls = build(function, name, *bases, **words)
+        file = os.path.relpath(function.__code__.co_filename, _asked["tree"])
+        compare = cls.__dict__.get("__eq__") if isinstance(cls, type) else None
+        if compare is None or file.startswith("..") or "test" in file or not hasattr(compare, "__code__"):
+            return cls
+
+        @functools.wraps(compare)
+        def probing(self: Any, other: Any) -> Any:
+            answer = compare(self, other)
+            if _yes(answer):
+                try:
+                    stranger = compare(self, _Stranger())
+                except Exception:
+                    return answer
+                if _yes(stranger):
+                    _say("equal", what=[file, compare.__code__.co_firstlineno, cls.__qualname__])
+            return answer
+
+        with contextlib.suppress(AttributeError, TypeError):
+            cls.__eq__ = probing
+        return cls
+
+    return build_class
+
+
+def _watch_reads() -> None:
+    """Reports where the tested code, tests aside, opens a Python file of the tests."""
+    tree, told = _asked["tree"] + os.sep, set()
+
+    def hook(event: str, arguments: Any) -> None:
+        if event != "open" or not isinstance(arguments[0], (str, bytes)):
+            return
+        name = os.fsdecode(arguments[0])
+        if not name.endswith(".py") or "test" not in name:
+            return
+        frame = sys._getframe(1)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file.endswith(_READERS) or "importlib" in file:
+                return
+            if file.startswith(tree):
+                place = (os.path.relpath(file, tree), frame.f_lineno)
+                if "test" not in place[0] and place not in told:
+                    told.add(place)
+                    _say("reads", what=place)
+                return
+            frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+
+    sys.addaudithook(hook)
+
+
+if _asked and not _asked.get("check"):
+    _watch_reads()
+if _asked.get("check"):
+    builtins.__build_class__ = _probed(builtins.__build_class__)
+
+
+def _yes(answer: object) -> bool:
+    return answer is True or (type(answer) is int and answer != 0)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     if _asked.get("base") or _asked.get("check"):
@@ -76,17 +145,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         for name, value in (("numprocesses", 0), ("tx", []), ("dist", "no"), ("lf", False), ("failedfirst", False)):
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
-
-
-def pytest_ignore_collect(collection_path: pathlib.Path) -> bool | None:
-    ignored = _asked.get("ignore")
-    if not ignored:
-        return None
-    try:
-        path = str(collection_path.relative_to(_asked["tree"]))
-    except ValueError:
-        return None
-    return True if path in ignored else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -178,8 +236,9 @@ def _equal_to_everything() -> list[list[Any]]:
             if compare is None or relative.startswith("..") or "test" in relative:
                 continue
             answer = compare(_instance(cls), _Stranger())
-            if answer is True or (type(answer) is int and answer):
-                line = getattr(getattr(compare, "__code__", None), "co_firstlineno", 0)
+            if _yes(answer):
+                written = getattr(compare, "__wrapped__", compare)
+                line = getattr(getattr(written, "__code__", None), "co_firstlineno", 0)
                 found.append([relative, line, cls.__qualname__])
         except BaseException:
             continue
