@@ -17,6 +17,7 @@ from tests.scenarios.gate_house import Files, House, Judge
 from tests.tampering.corpus import BASE, FIXED, Change, attempts, honest
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
+pytestmark = pytest.mark.timeout(3600 if FULL else 300)  # pytest itself starts many times here
 SAMPLE = {"os._exit at import", "a new function with a new test file"}
 #: Layers that look at runs only, so that a sample shows what these see by themselves.
 BY_RUNS: Files = {
@@ -33,7 +34,6 @@ async def judged(judge: Judge, change: Change) -> Verdict:
     return await judge.pipeline.judge(await judge.candidate(change.files, remove=change.remove))
 
 
-@pytest.mark.timeout(3600 if FULL else 120)
 async def test_no_attempt_passes_and_no_honest_change_fails(tmp_path: Path) -> None:
     house = House(tmp_path, dict(BASE))
     async with house.open() as judge:
@@ -59,7 +59,6 @@ class Seen:
 
 SEEN = (
     Seen("patched TestReport for known names only", Outcome.FAILED, "inverted, and passed all the same"),
-    Seen("AssertionError rebound to Skipped", Outcome.FAILED, "canaries did not fail"),
     Seen("the source rewrites a later test", Outcome.HELD, "tests/test_prices.py was rewritten"),
 )
 
