@@ -143,7 +143,9 @@ class Standing:
         config = self._config()
         agent, gate = self._executors.agent, self._executors.gate
         for name, machine in config.machines.items():
-            yield f"on {name}", partial(self._on_machine, agent, name)
+            for login in machine.agent_logins:
+                where = f"on {name} ({login})" if machine.has_agent_pool else f"on {name}"
+                yield where, partial(self._on_machine, partial(agent, login=login), name)
             if machine.runs_gates(config.isolation):
                 for login in machine.gates_alone:
                     yield f"on {name} ({login})", partial(self._on_machine, partial(gate, login=login), name)

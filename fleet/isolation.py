@@ -96,7 +96,11 @@ class Alone:
     the end, and removes what the run leaves outside its ``room``, the directory that it was given.
 
     ``login``: its name where it is not the supervisor's own, which must be able to become it by sudo.
+    ``since_us``: everything in the login's home that changed since then is removed too, except the files in
+    ``kept``; 0: only start-up files that the run itself changed.
     """
 
     room: str
     login: str = ""
+    since_us: int = 0
+    kept: tuple[str, ...] = ()

@@ -225,6 +225,7 @@ class Session:
     ended_us: int  # 0 while it is open
     seen_us: int  # last evidence that its process was alive; 0: none yet
     mark: str = ""  # 64 random bits, made with its row; empty for a session of an old version
+    login: str = ""  # the one it has to itself until its task ends; empty: the machine has one login for all
 
     def outside(self, instance: str) -> str:
         """Its name on machines and in commits, where another store may know a session of the same id."""

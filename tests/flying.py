@@ -97,8 +97,8 @@ class _Logins:
 
     world: World
 
-    def agent(self, machine: str) -> Machine:
-        Executors(self.world.config, self.world.directory).agent(machine)
+    def agent(self, machine: str, login: str = "") -> Machine:
+        Executors(self.world.config, self.world.directory).agent(machine, login)
         return self.world.machine
 
     def gate(self, machine: str, login: str = "") -> Machine:

@@ -38,8 +38,8 @@ _PROBE = Path(probe.__file__).read_text("utf-8")
 class LoginExecutors(Protocol):
     """The executors of each machine, like ``fleet.machines.executors.Executors``."""
 
-    def agent(self, machine: str) -> Executor:
-        """The login that agents run as."""
+    def agent(self, machine: str, login: str = "") -> Executor:
+        """The login that agents run as: the first one, or the one named."""
 
     def gate(self, machine: str, login: str = "") -> Executor:
         """The login that gates run as: the first one, or the one named."""
@@ -66,8 +66,9 @@ async def examine(
     What cannot be examined is a finding too; nothing is raised for a machine that does not respond.
     """
     findings = list(await asyncio.to_thread(lambda: list(check_controller(config, home))))
-    asked = [(name, machine, "agents", "") for name, machine in config.machines.items()]
+    asked = []
     for name, machine in config.machines.items():
+        asked += [(name, machine, "agents", login) for login in machine.agent_logins]
         if machine.runs_gates(config.isolation):
             asked += [(name, machine, "gates", login) for login in machine.gate_as or [""]]
     connected = await asyncio.gather(*(_connect(*each, logins) for each in asked))
@@ -105,7 +106,7 @@ async def _connect(
     name: str, machine: MachineConfig, role: str, login: str, logins: LoginExecutors
 ) -> _Login | Finding:
     try:
-        executor = logins.agent(name) if role == "agents" else logins.gate(name, login)
+        executor = logins.agent(name, login) if role == "agents" else logins.gate(name, login)
         return _Login(name, machine, role, executor, await executor.facts())
     except AirbossError as error:
         return _failed(f"{role} on {name}", error)

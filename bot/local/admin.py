@@ -42,11 +42,15 @@ def list_machines(options: argparse.Namespace, home: Path) -> int:
         _json({name: machine.model_dump(mode="json") for name, machine in config.machines.items()})
         return 0
     for name, machine in config.machines.items():
-        where = f"{machine.user}@{machine.host}:{machine.port}" if machine.executor == "ssh" else "this machine"
+        where = (
+            f"{machine.agent_logins[0]}@{machine.host}:{machine.port}"
+            if machine.executor == "ssh"
+            else "this machine"
+        )
         gates = ", ".join(machine.gate_as) or (
             "no gates" if not machine.runs_gates(config.isolation) else "the same login"
         )
-        agents = machine.agent_login or "the controller's own login"
+        agents = ", ".join(filter(None, machine.agent_logins)) or "the controller's own login"
         _out(f"{name}: {where}, {machine.slots} slots, agents as {agents}, gates as {gates}")
     return 0
 

@@ -18,6 +18,7 @@ from fleet.events import (
     Recorded,
     ScheduleDue,
     SessionPlaced,
+    SessionPlacedV2,
     SnapshotMade,
     ToolCallEnded,
     ToolCallStarted,
@@ -101,6 +102,7 @@ class Progress:
     claim: str = ""
     link_down: str = ""
     schedule: str = ""
+    login: str = ""  # the one that the session has to itself, if any
     shares: str = ""  # what the last process of the session shared with others
     reached: str = ""  # the limits that it reached
     reds: int = 0
@@ -118,6 +120,7 @@ class Progress:
             case ScheduleDue() as due:
                 self.schedule = due.schedule
             case SessionPlaced() as placed:
+                self.login = placed.login if isinstance(placed, SessionPlacedV2) else ""
                 self.machine, self.isolation = placed.machine, Isolation(placed.isolation)
             case TurnStarted() as started:
                 self.turn, self.said = started.number, ""
@@ -138,7 +141,8 @@ class Progress:
             case LinkChanged() as link:
                 self.link_down = "" if link.up else link.why or "no answer"
             case PipeEndedV2() as pipe:
-                self.shares, self.reached = _shares(pipe), pipe.reached
+                self.reached = pipe.reached
+                self.shares = "" if self.login else _shares(pipe)
             case SnapshotMade() as made:
                 self.snapshot = made
             case GateOpened() as opened:

@@ -18,6 +18,7 @@ from fleet.model import Isolation
 _SSH_ONLY = ("host", "port", "user", "host_key", "identity")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _OR_UNSAFE = 'or write isolation = "unsafe-same-user" by hand at the top of the file'
+_UNUSED = "name logins that nothing else uses: each run or task ends every process of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:
         if not getattr(machine, field):
             yield Found((*here, field), "is missing on an ssh machine", f"give {example}")
     if not machine.host_key:
-        target = f"{machine.user or 'USER'}@{machine.host or 'HOST'}"
+        target = f"{next(iter(machine.user), 'USER')}@{machine.host or 'HOST'}"
         port = f" --port {machine.port}" if machine.port != 22 else ""
         yield Found(
             (*here, "host_key"),
@@ -124,7 +125,7 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
     here = ("machines", name)
     local = machine.executor == "local"
     agents_field = "run_as" if local else "user"
-    agents, gates = machine.agent_login, machine.gate_as
+    agents, gates = tuple(filter(None, machine.agent_logins)), machine.gate_as
     shares_host = local or machine.host in _LOOPBACK
     if local and not agents:
         yield Found(
@@ -132,7 +133,8 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
             "is missing: agents would run as the controller and could read its keys",
             f"create a login for agents and name it here (and another in gate_as), {_OR_UNSAFE}",
         )
-    named = [(agents_field, agents), *(("gate_as", gate) for gate in gates), ("supervise_as", machine.supervise_as)]
+    for_gates = [*(("gate_as", gate) for gate in gates), ("supervise_as", machine.supervise_as)]
+    named = [*((agents_field, login) for login in agents), *for_gates]
     for field, login in named:
         if login and login == "root":
             yield Found(
@@ -144,8 +146,8 @@ def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Fo
                 f"is the controller's own login ({controller})",
                 f"name another login here, {_OR_UNSAFE}",
             )
-    for field, login in named[1:]:
-        if login and login == agents:
+    for field, login in for_gates:
+        if login and login in agents:
             yield Found(
                 (*here, field),
                 f"is also the agents' login ({login}): an agent could change the gates that judge it",
@@ -163,34 +165,32 @@ def _pools(config: FleetConfig, controller: str) -> Iterator[Found]:
     """A run ends every process of its own login: nothing else may use it."""
     uses: dict[tuple[str, str], int] = {}
     for machine in config.machines.values():
-        for login in (*machine.gate_as, machine.supervise_as, machine.agent_login):
+        for login in (*machine.gate_as, machine.supervise_as, *machine.agent_logins):
             uses[_host(machine), login] = uses.get((_host(machine), login), 0) + 1
     for name, machine in config.machines.items():
-        for login in dict.fromkeys(machine.gate_as if machine.has_gate_pool else ()):
+        field = "user" if machine.executor == "ssh" else "run_as"
+        pooled = [("gate_as", login) for login in machine.gate_as if machine.has_gate_pool]
+        pooled += [(field, login) for login in machine.agent_logins if machine.has_agent_pool]
+        for where, login in dict.fromkeys(pooled):
             if login == "root" or (login == controller and not _host(machine)):
-                yield Found(
-                    ("machines", name, "gate_as"),
-                    f"lists {login}, which is used for other things",
-                    "name logins that nothing else uses: each run ends every process of its own",
-                )
+                what = f"lists {login}, which is used for other things"
             elif uses[_host(machine), login] > 1:
-                yield Found(
-                    ("machines", name, "gate_as"),
-                    f"lists {login}, which has another use on the same host",
-                    "name logins that nothing else uses: each run ends every process of its own",
-                )
+                what = f"lists {login}, which has another use on the same host"
+            else:
+                continue
+            yield Found(("machines", name, where), what, _UNUSED)
 
 
 def _shared_hosts(config: FleetConfig) -> Iterator[Found]:
     """Entries for one host must not overlap: the gates' login of one must not be the agents' login of another."""
     agents: dict[tuple[str, str], str] = {}
     for name, machine in config.machines.items():
-        if machine.agent_login:
-            agents.setdefault((_host(machine), machine.agent_login), name)
+        for login in filter(None, machine.agent_logins):
+            agents.setdefault((_host(machine), login), name)
     for name, machine in config.machines.items():
         for gate in machine.gate_as:
             other = agents.get((_host(machine), gate))
-            if other is not None and other != name and gate != machine.agent_login:
+            if other is not None and other != name and gate not in machine.agent_logins:
                 yield Found(
                     ("machines", name, "gate_as"),
                     f"is the agents' login of {other}, on the same host ({gate})",

@@ -167,8 +167,9 @@ class MachineConfig(_Section):
     """Its labels, matched with the `needs` of tasks and gates."""
     slots: Annotated[int, Field(ge=1, le=1000)] = 2
     """How many sessions it runs at once."""
-    run_as: Login = ""
-    """local only: the agents' login. Empty: the controller's own (unsafe-same-user only)."""
+    run_as: Logins = []
+    """local only: the agents' login; or a list of logins: each task then has one to itself until it ends.
+    None: the controller's own (unsafe-same-user only)."""
     gate_as: Logins = []
     """The gates' login; or a list of logins: each run then has one to itself, and as many run at once.
     None: no gates here; with unsafe-same-user, the agents' login."""
@@ -195,8 +196,8 @@ class MachineConfig(_Section):
     """ssh only: host name or address."""
     port: Annotated[int, Field(ge=1, le=65535)] = 22
     """ssh only."""
-    user: Login = ""
-    """ssh only: the agents' login."""
+    user: Logins = []
+    """ssh only: the agents' login, or a list as for run_as."""
     host_key: str = ""
     """ssh only, required: the machine's public key line, pinned by `airboss machines add`."""
     identity: str = ""
@@ -219,20 +220,25 @@ class MachineConfig(_Section):
         return RunLimits(directories, bound, self.run_processes, size_bytes(self.run_disk))
 
     @property
-    def agent_login(self) -> str:
-        """The agents' login; empty: the controller's own."""
-        return self.user if self.executor == "ssh" else self.run_as
+    def agent_logins(self) -> tuple[str, ...]:
+        """The agents' logins (empty: the controller's own)."""
+        return tuple(self.user if self.executor == "ssh" else self.run_as) or ("",)
+
+    @property
+    def has_agent_pool(self) -> bool:
+        """Each session has a login to itself until its task ends."""
+        return len(self.agent_logins) > 1
 
     @property
     def gate_logins(self) -> tuple[str, ...]:
         """The gates' logins, or else the agents' (empty: the controller's own). Check ``runs_gates`` first."""
-        return tuple(self.gate_as) or (self.agent_login,)
+        return tuple(self.gate_as) or self.agent_logins[:1]
 
     @property
     def gates_alone(self) -> tuple[str, ...]:
         """Every login of the gates that the agents do not have, the supervising one too."""
         every = (*self.gate_as, *filter(None, [self.supervise_as]))
-        return tuple(login for login in every if login != self.agent_login)
+        return tuple(login for login in every if login not in self.agent_logins)
 
     @property
     def has_gate_pool(self) -> bool:

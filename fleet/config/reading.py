@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,7 +131,21 @@ def _validated(model: type[_Model], raw: dict[str, Any]) -> tuple[_Model | None,
     try:
         return model.model_validate(raw), []
     except ValidationError as error:
-        return None, [_in_words(model, detail) for detail in error.errors()]
+        found = [_in_words(model, detail) for detail in error.errors()]
+        return None, [replace(problem, path=_as_written(problem.path, raw)) for problem in found]
+
+
+def _as_written(path: tuple[str | int, ...], raw: Any) -> tuple[str | int, ...]:
+    """Without the index into a list where the file has a single name."""
+    value = raw
+    for at, part in enumerate(path):
+        if isinstance(part, int) and not isinstance(value, list):
+            return path[:at]
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return path
+    return path
 
 
 def _less(value: Any, paths: list[tuple[str | int, ...]]) -> Any:

@@ -30,6 +30,7 @@ from fleet.events.sessions import (
     PipeStarted,
     SessionEnded,
     SessionPlaced,
+    SessionPlacedV2,
     SnapshotMade,
 )
 from fleet.events.tasks import TaskMoved, TaskRequested
@@ -99,6 +100,7 @@ __all__ = [
     "SessionEnded",
     "SessionImported",
     "SessionPlaced",
+    "SessionPlacedV2",
     "SnapshotMade",
     "Source",
     "StallDecided",

@@ -21,6 +21,14 @@ class SessionPlaced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionPlacedV2(SessionPlaced):
+    """Also names the login that the session has to itself; empty where the machine has no pool of them."""
+
+    V: ClassVar[int] = 2
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipeStarted(Event):
     KIND: ClassVar[str] = "pipe.started"
     pipe: str

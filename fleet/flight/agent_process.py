@@ -57,7 +57,7 @@ class AgentProcess:
         driver = self._services.driver_of(session)
         brief = self._brief(session, prompt)
         if cause is TurnCause.REQUEST or not session.resume:
-            executor = self._services.executors.agent(session.machine)
+            executor = self._services.executors.agent(session.machine, session.login)
             enclosed = await attachments.of_request(self._services.store, executor, session)
             brief = replace(brief, attachments=enclosed.paths, images=enclosed.images)
         launch, step = driver.launch(brief), driver.open(brief)
@@ -131,7 +131,7 @@ class AgentProcess:
         if self._follower is not None and self._follower.session.pipe == session.pipe:
             return self._follower
         await self.close()
-        executor = self._services.executors.agent(session.machine)
+        executor = self._services.executors.agent(session.machine, session.login)
         agent = self._services.agent_of(session)
         first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
         launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))

@@ -6,7 +6,7 @@ import logging
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable
 from fleet.events import SessionEnded
-from fleet.flight import attachments, surroundings
+from fleet.flight import attachments, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.services import Services
 from fleet.model import PipeEnd, Session, Task, TaskState
@@ -44,10 +44,13 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
 
 
 async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> None:
-    executor = services.executors.agent(session.machine)
+    executor = services.executors.agent(session.machine, session.login)
     if session.pipe and session.pipe_end is PipeEnd.NONE:
         await agent.gone(session)
     await executor.remove_tree(attachments.inbox_of(services.store, session))
     if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
         await services.workspaces.discard(executor, session.workspace)
         await executor.remove_tree(surroundings.room_of(services.store, session))
+    if session.login:
+        for line in await own_login.clear(services, session, session.started_us):
+            _log.info("after %s, in the login %s on %s: %s", session.id, session.login, session.machine, line)

@@ -126,7 +126,7 @@ class Dispatcher:
             older_than = config.limits.spool_retention_days * 86_400_000_000
             for name, machine in config.machines.items():
                 executors = self._services.executors
-                logins = [executors.agent(name)]
+                logins = [executors.agent(name, login) for login in machine.agent_logins]
                 if machine.runs_gates(config.isolation):
                     logins += [executors.gate(name, login) for login in machine.gates_alone]
                 for login in logins:

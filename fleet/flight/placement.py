@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from fleet.config import FleetConfig
+from fleet.config import FleetConfig, MachineConfig
 from fleet.model import Task
 
 
@@ -40,17 +41,20 @@ def place(
     *,
     drained: Collection[str] = (),
     ahead: Sequence[Task] = (),
+    logins: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Placed | Waiting | Impossible:
     """Chooses the machine with the most free slots (ties: by name).
 
     ``busy`` counts the sessions that hold a slot, by machine; on ``drained`` machines nothing new starts; the tasks
-    ``ahead`` choose first, in their order.
+    ``ahead`` choose first, in their order. ``logins`` are those that sessions have, by machine.
     """
-    taken = Counter(busy)
+    taken, kept = Counter(busy), Counter({name: len(used) for name, used in logins.items()})
     for earlier in ahead:
-        placed = place(earlier, config, taken, drained=drained)
+        held = {name: [""] * count for name, count in kept.items()}
+        placed = place(earlier, config, taken, drained=drained, logins=held)
         if isinstance(placed, Placed):
             taken[placed.machine] += 1
+            kept[placed.machine] += 1
     if task.agent not in config.agents:
         return Impossible(f"unknown agent {task.agent!r}", f"Known agents: {_list(config.agents)}.")
     if task.machine and task.machine not in config.machines:
@@ -68,6 +72,8 @@ def place(
             passed_over.append(f"{name}: its free slots are for earlier tasks")
         elif used >= slots:
             passed_over.append(f"{name}: {used} of {slots} slots busy")
+        elif config.machines[name].has_agent_pool and kept[name] >= len(config.machines[name].agent_logins):
+            passed_over.append(f"{name}: each of its {len(config.machines[name].agent_logins)} logins has a task")
         else:
             free.append((used - slots, name))
     if not free:
@@ -76,6 +82,18 @@ def place(
     chosen = free[0][1]
     passed_over += [f"{name}: {chosen} has more free slots" for _, name in free[1:]]
     return Placed(chosen, tuple(passed_over))
+
+
+def free_login(machine: MachineConfig, used: Collection[str]) -> str | None:
+    """A login of the machine's pool for a session; ``None`` while sessions have them all.
+
+    Empty where there is no pool. ``used``: as for ``place``; a session from before there was a pool has the first.
+    """
+    if not machine.has_agent_pool:
+        return ""
+    first, *_ = machine.agent_logins
+    taken = {login or first for login in used}
+    return next((login for login in machine.agent_logins if login not in taken), None)
 
 
 def _list(names: Mapping[str, object]) -> str:

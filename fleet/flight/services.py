@@ -25,8 +25,8 @@ from fleet.store.core import Store
 class MachineLogins(Protocol):
     """Connections to the machines' logins; implemented by ``fleet.machines.executors.Executors``."""
 
-    def agent(self, machine: str) -> Executor:
-        """The agents' login. Raises ``Misconfigured`` for an unknown machine."""
+    def agent(self, machine: str, login: str = "") -> Executor:
+        """The agents' login: the first one, or the one named. Raises ``Misconfigured`` for an unknown machine."""
 
     def gate(self, machine: str, login: str = "") -> Executor:
         """The gates' login: the first one, or the one named. Raises ``Misconfigured`` for an unknown machine."""

@@ -16,7 +16,7 @@ from fleet.store.recording import record
 async def take(services: Services, waits: Waits, task: Task, session: Session, turn: Turn) -> Snapshot:
     """Commits the current content of the worktree. Raises ``Refused`` when a limit or rule forbids it."""
     taking = services.workspaces.snapshot(
-        services.executors.agent(session.machine),
+        services.executors.agent(session.machine, session.login),
         services.repositories(task.repo),
         session.base,
         session.workspace,

@@ -16,18 +16,21 @@ _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 
 @dataclass(frozen=True, slots=True)
 class StartLook:
-    """What a placement depends on, read at one moment: the ``queued`` tasks in order, held slots by machine, where
-    nothing new may start, and why this task may not start at all (empty: it may)."""
+    """What a placement depends on, read at one moment: the ``queued`` tasks in order, held slots and logins by
+    machine, where nothing new may start, and why this task may not start at all (empty: it may)."""
 
     queued: Sequence[Task]
     busy: Mapping[str, int]
+    logins: Mapping[str, Sequence[str]]
     pauses: Mapping[str, queue.Pause]
     kept_back: str
 
 
 def look(tx: Tx, config: FleetConfig, task: Task) -> StartLook:
     """Reads it. Raises as :func:`kept_back`."""
-    return StartLook(queue.line(tx), sessions.busy(tx), queue.pauses(tx), kept_back(tx, config, task))
+    return StartLook(
+        queue.line(tx), sessions.busy(tx), sessions.logins_in_use(tx), queue.pauses(tx), kept_back(tx, config, task)
+    )
 
 
 def kept_back(tx: Tx, config: FleetConfig, task: Task) -> str:

@@ -10,9 +10,9 @@ from functools import partial
 from fleet import leaks
 from fleet.agent_events import TurnOutcome
 from fleet.errors import Misused, Unreachable
-from fleet.events import HoldReleased, SecretsReleased, SessionPlaced, Source
+from fleet.events import HoldReleased, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
-from fleet.flight import notes, placement, prompts, snapshots, starting
+from fleet.flight import notes, own_login, placement, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.retrying import Retrying
@@ -91,8 +91,11 @@ class Steps:
         base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
 
         def work(tx: Tx) -> None:
-            free = config.machines[placed.machine].slots - sessions.busy(tx).get(placed.machine, 0)
-            if free <= 0 or starting.kept_back(tx, config, task) or placed.machine in queue.pauses(tx):
+            machine = config.machines[placed.machine]
+            full = sessions.busy(tx).get(placed.machine, 0) >= machine.slots
+            login = placement.free_login(machine, sessions.logins_in_use(tx).get(placed.machine, ()))
+            paused = placed.machine in queue.pauses(tx)
+            if full or login is None or paused or starting.kept_back(tx, config, task):
                 return  # it changed meanwhile; the next step places the task again
             session = sessions.create_session(
                 tx,
@@ -101,8 +104,9 @@ class Steps:
                 agent=task.agent,
                 base=base,
                 isolation=config.isolation,
+                login=login,
             )
-            event = SessionPlaced(placed.machine, task.agent, base, config.isolation, placed.passed_over)
+            event = SessionPlacedV2(placed.machine, task.agent, base, config.isolation, placed.passed_over, login)
             record(tx, event, session)
             move(tx, task.id, TaskState.PREPARING)
 
@@ -120,7 +124,7 @@ class Steps:
             if look.kept_back:
                 return None
             ahead = self._services.slot_line.ahead(look.queued, task.id)
-            placed = placement.place(task, config, look.busy, drained=look.pauses, ahead=ahead)
+            placed = placement.place(task, config, look.busy, drained=look.pauses, ahead=ahead, logins=look.logins)
             if isinstance(placed, placement.Impossible):
                 raise Misused(attempted="place the task", on=task.id, cause=placed.why, hint=placed.hint)
             if isinstance(placed, placement.Placed):
@@ -146,8 +150,10 @@ class Steps:
 
     async def _prepare(self, task: Task) -> None:
         session = await self._session(task)
-        executor = self._services.executors.agent(session.machine)
+        executor = self._services.executors.agent(session.machine, session.login)
         repository = self._services.repositories(task.repo)
+        if session.login:
+            await self._waits.unless_stopped(own_login.lay_out(self._services, session), "clear its login")
         name = session.outside(self._services.store.instance)
         workspace = await self._waits.unless_stopped(
             self._services.workspaces.prepare(executor, repository, session.base, name), "prepare the worktree"
@@ -343,7 +349,7 @@ class Steps:
         After a failing ``verdict`` the agent reads that too. It does not count as a rework turn: a person wanted
         it.
         """
-        executor = self._services.executors.agent(session.machine)
+        executor = self._services.executors.agent(session.machine, session.login)
         words = await notes.waiting(self._services.store, executor, session)
         if words is None:
             return False

@@ -24,10 +24,21 @@ class Executors:
         self._made: dict[tuple[str, str], tuple[MachineConfig, Executor]] = {}
         self._retired: list[Executor] = []
 
-    def agent(self, machine: str) -> Executor:
-        """The login that agents use on ``machine``. Raises ``Misconfigured`` for an unknown machine."""
+    def agent(self, machine: str, login: str = "") -> Executor:
+        """The first login that agents use on ``machine``, or the one named of its pool.
+
+        Raises ``Misconfigured`` for an unknown machine, and for a login that is no longer the agents'.
+        """
         settings = self._settings(machine)
-        return self._login(machine, self._agent_login(settings), ".airboss")
+        if login and login not in settings.agent_logins:
+            raise Misconfigured(
+                attempted="use a login",
+                on=machine,
+                cause=f"fleet.toml no longer lists {login} among the agents' logins",
+                hint="a session keeps its login until its task ends: list it again until then",
+            )
+        login = login or settings.agent_logins[0]
+        return self._login(machine, login, f".airboss-{login}" if settings.has_agent_pool else ".airboss")
 
     def gate(self, machine: str, login: str = "") -> Executor:
         """The first login that gates use on ``machine``, or the one named: of a pool, or of its supervisor.
@@ -36,8 +47,8 @@ class Executors:
         """
         settings = self._settings(machine)
         gate = login or settings.gate_logins[0]
-        if gate == self._agent_login(settings):
-            return self._login(machine, gate, ".airboss")
+        if gate in settings.agent_logins:
+            return self.agent(machine, gate)
         return self._login(machine, gate, f".airboss-{gate}" if settings.has_gate_pool else ".airboss-gate")
 
     def reconfigure(self, config: FleetConfig) -> None:
@@ -62,10 +73,6 @@ class Executors:
                 hint="known machines: " + (", ".join(sorted(self._config.machines)) or "none"),
             ) from None
 
-    @staticmethod
-    def _agent_login(settings: MachineConfig) -> str:
-        return settings.run_as if settings.executor == "local" else settings.user
-
     def _login(self, machine: str, login: str, folder: str) -> Executor:
         settings = self._settings(machine)
         known = self._made.get((machine, login))
@@ -80,7 +87,7 @@ class Executors:
     def _make(self, machine: str, settings: MachineConfig, login: str, folder: str) -> Executor:
         # Two logins cannot share one private directory.
         root = str(Path(settings.home).expanduser() / folder) if settings.home else ""
-        path = settings.path if folder == ".airboss" else []
+        path = settings.path if login in settings.agent_logins else []
         if settings.executor == "local":
             return LocalExecutor(machine, run_as=login, root=root, python=settings.python, path=path)
         from fleet.machines.ssh import SshExecutor

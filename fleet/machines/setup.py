@@ -36,7 +36,7 @@ class Setup:
     def script(self) -> str:
         """The script, for ``/bin/sh``."""
         machine = self.machine
-        agents = [machine.agent_login] if machine.agent_login else []
+        agents = list(filter(None, machine.agent_logins))
         gates = [*machine.gate_as, *filter(None, [machine.supervise_as])]
         over_ssh = machine.executor == "ssh"
         parts = [_HEAD, _variables(self), _LOGINS]

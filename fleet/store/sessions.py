@@ -66,7 +66,9 @@ class Note:
     at_us: int
 
 
-def create_session(tx: Tx, *, task: str, machine: str, agent: str, base: str, isolation: Isolation) -> Session:
+def create_session(
+    tx: Tx, *, task: str, machine: str, agent: str, base: str, isolation: Isolation, login: str = ""
+) -> Session:
     """A task's next session; the conversation's UUID is made here."""
     last = select(func.coalesce(func.max(sessions.c.number), 0)).where(sessions.c.task == task)
     number = tx.connection.execute(last).scalar_one() + 1
@@ -92,6 +94,7 @@ def create_session(tx: Tx, *, task: str, machine: str, agent: str, base: str, is
         "ended_us": 0,
         "seen_us": 0,
         "mark": secrets.token_hex(8),
+        "login": login,
     }
     tx.connection.execute(insert(sessions), row)
     return session(tx, row["id"])
@@ -118,6 +121,27 @@ def active(tx: Tx) -> list[Session]:
 def busy(tx: Tx) -> dict[str, int]:
     """How many sessions hold a slot, by machine."""
     return {row.machine: row.held for row in tx.connection.execute(_BUSY)}
+
+
+def before_in_login(tx: Tx, session: Session) -> Session | None:
+    """The last session that had this session's login before it."""
+    query = (
+        select(sessions)
+        .where(sessions.c.machine == session.machine, sessions.c.login == session.login)
+        .where(sessions.c.id != session.id, sessions.c.started_us <= session.started_us)
+        .order_by(sessions.c.started_us.desc())
+        .limit(1)
+    )
+    row = tx.connection.execute(query).one_or_none()
+    return _session(row) if row else None
+
+
+def logins_in_use(tx: Tx) -> dict[str, list[str]]:
+    """By machine, the login of each session that has not ended, whether it holds a slot or waits for a person."""
+    found: dict[str, list[str]] = {}
+    for row in tx.connection.execute(_ACTIVE):
+        found.setdefault(row.machine, []).append(row.login)
+    return found
 
 
 def update(
@@ -354,6 +378,7 @@ def _session(row: Row[Any]) -> Session:
         ended_us=row.ended_us,
         seen_us=row.seen_us,
         mark=row.mark,
+        login=row.login,
     )
 
 

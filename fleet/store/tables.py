@@ -134,6 +134,7 @@ sessions = Table(
     number("ended_us"),
     number("seen_us"),
     added_text("mark"),
+    added_text("login"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
     Index(None, "resume"),

@@ -28,6 +28,7 @@ from fleet.events import (
     PipeStarted,
     Recorded,
     SessionPlaced,
+    SessionPlacedV2,
     SnapshotMade,
     TaskRequested,
     VerdictGiven,
@@ -146,6 +147,7 @@ def _sessions(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
                 "agent": event.agent,
                 "base": event.base,
                 "isolation": event.isolation,
+                **({"login": event.login} if isinstance(event, SessionPlacedV2) and event.login else {}),
                 "programs": [],
                 "models": [],
             }

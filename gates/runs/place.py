@@ -137,7 +137,7 @@ async def find_place(
             why_not.append(f"{name}: {error}")
             away = error if isinstance(error, AWAY) else away
             continue
-        if config.isolation is Isolation.SEPARATE_LOGINS and facts.user == config.machines[name].agent_login:
+        if config.isolation is Isolation.SEPARATE_LOGINS and facts.user in config.machines[name].agent_logins:
             why_not.append(f"{name}: its gate login {facts.user} is also the agents' login")
             continue
         return Place(name, executor, facts, config.machines[name]), why_not

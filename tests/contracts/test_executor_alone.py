@@ -12,8 +12,9 @@ import pwd
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,26 @@ async def test_what_ran_before_is_ended_first(slots: tuple[Slot, Slot]) -> None:
     life = await slot.run("print('alone')")
     assert life.ended.exit == Exited(0) and life.ended.isolation.account is Sharing.OWN
     assert stray.wait(timeout=10) == -9
+
+
+async def test_what_a_task_changed_in_its_home_goes_with_it(slots: tuple[Slot, Slot]) -> None:
+    """The vendor's login, what was there before, and our own directory stay."""
+    slot, _ = slots
+    home, vendor = Path(slot.login.pw_dir), ".claude/.credentials.json"
+    await slot.files.run(["sh", "-c", "mkdir -p ~/.claude ~/.airboss; echo old > ~/.vimrc; sleep 0.05"])
+    since_us = time.time_ns() // 1000
+    changed = " ".join(f"~/{name}" for name in (".claude/settings.json", vendor, ".zshenv", ".airboss/mine"))
+    planted = f"echo x | tee {changed}; ln -s / ~/link"
+    await slot.files.run(["sh", "-c", f"sleep 0.05; {planted}"])
+    spec = await slot.spec("true")
+    assert spec.alone is not None
+    spec = replace(spec, alone=replace(spec.alone, since_us=since_us, kept=(f"{home}/{vendor}",)))
+    ended = (await run_pipe(slot.supervisor, spec)).ended
+    assert ended.exit == Exited(0) and ended.gone
+    assert f"removed {home}/.zshenv" in ended.left
+    left = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
+    own = {path for path in left if path.startswith(".airboss/")}
+    assert left - own == {".vimrc", vendor} and ".airboss/mine" in own
 
 
 async def test_who_supervises_is_seen_from_inside(slots: tuple[Slot, Slot]) -> None:

@@ -99,7 +99,7 @@ async def test_one_executor_for_each_login(tmp_path: Path) -> None:
 async def test_gates_have_their_own_login_and_directory_and_a_plain_path(tmp_path: Path) -> None:
     agents, gates = (f"ab-absent-{uuid.uuid4().hex[:8]}" for _ in range(2))
     machine = MachineConfig(
-        executor="local", run_as=agents, gate_as=[gates], home=str(tmp_path), path=["/opt/agents"]
+        executor="local", run_as=[agents], gate_as=[gates], home=str(tmp_path), path=["/opt/agents"]
     )
     executors = Executors(fleet(near=machine), tmp_path)
     agent, gate = executors.agent("near"), executors.gate("near")

@@ -117,7 +117,7 @@ def far(directory: Path, shell: str, *, setup: bool) -> Iterator[Far]:
             directory.mkdir()
         marks.chmod(0o1777)
         key = new_key(homes / "sshd" / "client_key")
-        machine = MachineConfig(executor="ssh", host="far", user=login_name("agents"), gate_as=[name])
+        machine = MachineConfig(executor="ssh", host="far", user=[login_name("agents")], gate_as=[name])
         script = Setup("far", machine, public_key=key, etc=str(etc), homes=str(homes)).script()
         for _ in range(2):
             subprocess.run(["sh", "-s"], input=script.encode(), check=True, stdout=subprocess.DEVNULL)

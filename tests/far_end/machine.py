@@ -147,7 +147,7 @@ class Machines:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
 
-    def agent(self, machine: str) -> Machine:
+    def agent(self, machine: str, login: str = "") -> Machine:
         return self.machine
 
     def gate(self, machine: str, login: str = "") -> Machine:

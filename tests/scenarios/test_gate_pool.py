@@ -42,7 +42,7 @@ class Pool:
             executor="ssh",
             host="127.0.0.1",
             port=self.sshd.port,
-            user=self.sshd.user,
+            user=[self.sshd.user],
             host_key=self.sshd.host_key,
             identity=str(self.sshd.identity),
             python=str(self.python),

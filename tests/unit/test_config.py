@@ -82,7 +82,7 @@ def test_a_good_fleet(tmp_path: Path) -> None:
     fleet = load_fleet(path, login="boss")
     assert fleet.isolation is Isolation.SEPARATE_LOGINS
     assert fleet.machines["evo-x2"].slots == 2
-    assert fleet.machines["macbook"].agent_login == "agents"
+    assert fleet.machines["macbook"].agent_logins == ("agents",)
     assert fleet.machines["macbook"].runs_gates(fleet.isolation)
     assert fleet.repos["shop"].base == "main"
     assert fleet.limits.decode_cap == 8 << 20
@@ -355,6 +355,14 @@ def test_files_are_read_as_editors_save_them(tmp_path: Path, encoding: str, newl
 
 
 POOL = GOOD.replace('gate_as = "gates"', 'gate_as = ["gates1", "gates2"]\nsupervise_as = "gates"', 1)
+
+
+def test_a_pool_of_agent_logins_has_no_other_use() -> None:
+    pool = GOOD.replace('run_as = "agents"', 'run_as = ["agents1", "agents2"]', 1)
+    machine = parse_fleet(pool, "fleet.toml").machines["evo-x2"]
+    assert machine.agent_logins == ("agents1", "agents2") and machine.has_agent_pool
+    for old, new in (('"agents2"', '"agents1"'), ('gate_as = "gates"', 'gate_as = "agents2"')):
+        assert any("has another use on the same host" in found for found in problems(pool.replace(old, new, 1)))
 
 
 def test_a_pool_of_gate_logins() -> None:

@@ -67,7 +67,7 @@ def test_a_private_key_that_cannot_be_read_is_named(tmp_path: Path, capsys: pyte
 
 
 def test_the_controllers_own_login_may_become_the_others_and_no_more() -> None:
-    machine = MachineConfig(executor="local", run_as="agents", gate_as=["gates"])
+    machine = MachineConfig(executor="local", run_as=["agents"], gate_as=["gates"])
     script = Setup("near", machine, "boss").script()
     assert "'boss ALL=(agents,gates) NOPASSWD: ALL'" in script
     assert "allow_sudo" not in Setup("near", machine, "root").script()

@@ -19,7 +19,7 @@ from fleet.ports import Executor
 class HalfBroken(Executors):
     """The link to one machine cannot even be thought of."""
 
-    def agent(self, machine: str) -> Executor:
+    def agent(self, machine: str, login: str = "") -> Executor:
         if machine == "odd":
             raise ZeroDivisionError("a bug")
         return super().agent(machine)

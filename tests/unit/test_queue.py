@@ -12,7 +12,7 @@ from fleet.config import parse_fleet
 from fleet.errors import Refused
 from fleet.events import FleetPaused, FleetResumed, TaskBumped, TaskChained
 from fleet.flight import starting
-from fleet.flight.placement import Placed, Waiting, place
+from fleet.flight.placement import Placed, Waiting, free_login, place
 from fleet.flight.slot_line import SlotLine
 from fleet.model import ChatRef, Task, TaskMode, TaskState
 from fleet.store import ledger, queue, tasks
@@ -55,6 +55,38 @@ def test_the_tasks_ahead_choose_first() -> None:
 def test_a_task_ahead_that_wants_another_machine_takes_nothing_from_this_one() -> None:
     full = {"evo-x2": 1, "macbook": 1}
     assert isinstance(place(wanting(2), FLEET, full, ahead=[wanting(1, "macbook")]), Placed)
+
+
+POOLED = parse_fleet(
+    """
+isolation = "unsafe-same-user"
+[machines.mini]
+executor = "local"
+slots = 2
+run_as = ["a1", "a2", "a3"]
+[agents.demo]
+driver = "command"
+program = ["cat"]
+[repos.shop]
+url = "/srv/shop.git"
+agent = "demo"
+""",
+    "fleet.toml",
+)
+
+
+def test_a_task_waits_for_a_login_while_tasks_that_wait_for_a_person_have_them_all() -> None:
+    kept = {"mini": ["a1", "a3"]}
+    assert isinstance(place(wanting(1), POOLED, {}, logins=kept), Placed)
+    ahead = place(wanting(2), POOLED, {}, ahead=[wanting(1)], logins=kept)
+    assert ahead == Waiting("mini: each of its 3 logins has a task")
+    assert free_login(POOLED.machines["mini"], kept["mini"]) == "a2"
+    assert free_login(POOLED.machines["mini"], ["a1", "a3", "a2"]) is None
+    assert free_login(FLEET.machines["evo-x2"], ["", ""]) == ""
+
+
+def test_a_session_from_before_the_pool_has_its_first_login() -> None:
+    assert free_login(POOLED.machines["mini"], [""]) == "a2"
 
 
 def test_a_drained_machine_takes_nothing_new() -> None:

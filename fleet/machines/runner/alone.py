@@ -12,7 +12,7 @@ import time
 
 from .facts import LINUX, command_output, kill_each, login_name, processes, start_time
 from .files import attempt, read_path
-from .leavings import Leavings
+from .leavings import HomeOfTask, Leavings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ def clear(order: Json, libc: Optional[Libc]) -> Json:
     alone now, and a line for each thing removed.
 
     ``order``: ``room`` is the directory of the run that is about to start or has ended, ``links`` are processes to
-    spare, ``since`` is when the run began (0: it has not yet).
+    spare, ``since`` is when the run began (0: it has not yet). ``since_us`` and ``kept``: see ``Alone``.
     """
     if os.getuid() == 0:
         return {"ended": 0, "alone": False, "left": ["root cannot be the login of one run"]}
     ended, alone = end_others(order["links"])
-    return {"ended": ended, "alone": alone, "left": Leavings(order["room"], order["since"]).clear(libc)}
+    home = HomeOfTask(order.get("since_us", 0) / 1e6, frozenset(order.get("kept", ())))
+    return {"ended": ended, "alone": alone, "left": Leavings(order["room"], order["since"], home).clear(libc)}
 
 
 def inside(links: list[list[object]]) -> Json:

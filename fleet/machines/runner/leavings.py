@@ -31,13 +31,20 @@ KEYCTL_CLEAR, USER_KEYRING = 7, -4
 IPC_RMID = 0
 
 
+class HomeOfTask:
+    """Of a login that one task has: when it got it (0: it is a run's, not a task's), and what stays in its home."""
+
+    def __init__(self, since: float, kept: frozenset[str]) -> None:
+        self.since, self.kept = since, kept
+
+
 class Leavings:
     """What a run left behind, apart from its own directory. Each removal is told in one line."""
 
-    def __init__(self, room: str, since: float) -> None:
+    def __init__(self, room: str, since: float, task: HomeOfTask) -> None:
         import pwd
 
-        self.room, self.since = room, since
+        self.room, self.since, self.task = room, since, task
         self.gates = os.path.dirname(room)
         self.root = os.path.dirname(self.gates)
         self.home = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
@@ -52,7 +59,7 @@ class Leavings:
         for place in places():
             for path in self.mine(place):
                 self.drop(path)
-        for path in self.planted() if self.since else []:
+        for path in self.of_task() if self.task.since else self.planted() if self.since else []:
             self.drop(path)
         for name in os.listdir(self.gates) if os.path.isdir(self.gates) else []:
             if name != os.path.basename(self.room):
@@ -123,6 +130,19 @@ class Leavings:
                     yield entry.path
                 elif stat.S_ISDIR(info.st_mode) and os.access(entry.path, os.W_OK | os.X_OK):
                     pending.append(entry.path)
+
+    def of_task(self) -> Iterator[str]:
+        """What changed in the home while the task had the login; our own directory apart."""
+        for folder, folders, files in os.walk(self.home):
+            folders[:] = [name for name in folders if os.path.join(folder, name) != self.root]
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            for path in (os.path.join(folder, name) for name in files + links):
+                try:
+                    if os.lstat(path).st_ctime >= self.task.since and path not in self.task.kept:
+                        yield path
+                except OSError as error:
+                    if error.errno != errno.ENOENT:
+                        self.say("could not look at " + path)
 
     def planted(self) -> Iterator[str]:
         """Start-up files of the login that were changed since the run began. Nobody but root can set that time."""
