@@ -161,6 +161,7 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
+    from bot.doctor.reviewers import check_reviewers
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
 
@@ -172,6 +173,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
     finally:
         await executors.close()
+    findings += await check_reviewers(config, Secrets.load(home))
     findings += running(served, version("airboss"), home)
     if as_json:
         _json(to_json(findings))

@@ -173,7 +173,9 @@ async def _half(request: web.Request) -> web.StreamResponse:
 
 
 async def _redirect(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPTemporaryRedirect("http://127.0.0.1:1/v1/chat/completions")
+    if request.query:
+        return web.Response(status=429)  # it was followed
+    raise web.HTTPTemporaryRedirect(f"{request.path}?moved=1")
 
 
 async def _busy(request: web.Request) -> web.StreamResponse:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from bot.cli import main
-from bot.local.review_try import SAMPLE
-from tests.far_end.reviewer import FakeReviewer, attentive, obedient
+from bot.doctor.reviewers import check_reviewers
+from fleet.config import Secrets, load_fleet
+from gates.review.trial import SAMPLE
+from tests.far_end.reviewer import FakeReviewer, Think, attentive, obedient
 from tests.schema import load, problems
 
 LISTED = {"name": "qwen3-coder:30b", "digest": "ab" * 32, "details": {"family": "qwen3moe"}}
@@ -86,3 +88,27 @@ async def test_a_reviewer_that_could_not_be_trusted_is_a_problem(
     (tmp_path / "fleet.toml").write_text(f"[reviewers.x]\n{line}\n")
     assert await tried("--home", str(tmp_path), "review", "try") == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("think", "level", "words"),
+    [
+        (attentive(SAMPLE), "ok", "qwen3-coder:30b (qwen, asserted) answered in"),
+        (obedient, "warn", "missed a planted defect"),
+        (lambda _: "hello", "bad", "not in the required form"),
+    ],
+)
+async def test_doctor_asks_each_reviewer_once(tmp_path: Path, think: Think, level: str, words: str) -> None:
+    async with FakeReviewer(think).serving() as server:
+        config = load_fleet(Path(home(tmp_path, server)) / "fleet.toml")
+        (found,) = await check_reviewers(config, Secrets.load(tmp_path))
+    assert str(found.level) == level
+    assert words in found.what
+    assert len(server.asked) == 1
+
+
+async def test_doctor_sees_that_a_key_is_missing(tmp_path: Path) -> None:
+    server = FakeReviewer(url="http://127.0.0.1:1/v1")
+    config = load_fleet(Path(home(tmp_path, server)) / "fleet.toml")
+    (found,) = await check_reviewers(config, Secrets({}))
+    assert found.what == ".env has no KEY"
