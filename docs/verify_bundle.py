@@ -9,17 +9,17 @@ for name, data in ("bundle", lines[0]), ("checkpoint", head["checkpoint"].encode
         print(signatures.get(f"{name}_sig", ""), end="", file=file, flush=True)
         command = f"ssh-keygen -Y verify -I airboss -n airboss-{name}-v1 -s {file.name} -f".split() + [sys.argv[2]]
         must(subprocess.run(command, input=data, stdout=subprocess.DEVNULL).returncode == 0, f"signature of the {name}")
-first, failed, subagents, zone = head["first_seq"], 0, 0, zoneinfo.ZoneInfo(head["tz"])
-days, calls, tries, runs, sessions = collections.Counter(), collections.defaultdict(dict), {}, {}, set()
-tree = [bytes.fromhex(root) for root in head["before"]]  # the roots of the complete subtrees before the first event
+first, tree, zone = head["first_seq"], [bytes.fromhex(root) for root in head["before"]], zoneinfo.ZoneInfo(head["tz"])
+date, sessions = functools.lru_cache(lambda quarter: str(datetime.datetime.fromtimestamp(quarter * 900, zone).date())), set()
+days, calls, failed, subagents, tries, runs = collections.Counter(), collections.defaultdict(dict), 0, 0, {}, {}
 for number, line in enumerate(events, first):
     event, node, place = json.loads(line), sha(b"\0" + line), number - 1
     must(event["seq"] == number, f"event {number} is missing, moved or changed")
     while place & 1: node, place = sha(b"\1" + tree.pop() + node), place >> 1
     tree, kind, body, session = [*tree, node], event["kind"], event["body"], event["session"]
     late = (inside := head["from_us"] <= event["time_us"] < head["upto_us"]) and event["source"] == "import"
-    day = str(datetime.datetime.fromtimestamp(event["time_us"] // 10**6, zone).date())
-    if inside and kind in ["session.placed", "session.imported", "turn.started", "tool.started", "tool.ended"]: sessions.add(session)
+    day = date(event["time_us"] // 900_000_000)  # the same for a quarter of an hour, in every zone
+    if inside and kind in {"session.placed", "session.imported", "turn.started", "tool.started", "tool.ended"}: sessions.add(session)
     if kind == "tool.started":
         subagents += inside and body["tool"] in ("Task", "Agent", "spawn_agent", "spawnAgent")
         days[day] += late and body["call"] not in calls[session]  # an imported call is unfinished until its end comes

@@ -12,7 +12,7 @@ an end is unfinished, and counted on the day it started. A range of numbers cont
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -30,6 +30,7 @@ from fleet.events import (
     ToolCallEnded,
     ToolCallStarted,
     TurnStarted,
+    UnknownEvent,
     UsageReported,
 )
 from fleet.figures import UNFINISHED, ToolCalls
@@ -53,6 +54,8 @@ KINDS: Final = (
 )
 _SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
 _PAGE: Final = 2_000
+_QUARTER_US: Final = 15 * 60 * 1_000_000
+_SESSIONS: Final = frozenset({SessionPlaced.KIND, SessionImported.KIND, TurnStarted.KIND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,63 +69,71 @@ class Period:
 @dataclass(slots=True)
 class RangeFigures:
     """Folds events in their order; ``zone`` says which day a time belongs to. With a ``period``, only what
-    happened in it is counted, and imported events too."""
+    happened in it is counted, and imported events too.
+
+    ``ended`` counts calls by day, machine and outcome. ``open_calls`` have no end yet; an imported one has its
+    day and machine.
+    """
 
     zone: ZoneInfo
     period: Period | None = None
-    outcomes: Counter[str] = field(default_factory=Counter)
-    by_day: Counter[str] = field(default_factory=Counter)
-    by_machine: Counter[str] = field(default_factory=Counter)
+    ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     sessions: set[str] = field(default_factory=set)
     subagents: int = 0
     asked: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     gates: Counter[str] = field(default_factory=Counter)
     cost_udollar: int = 0
-    open_calls: dict[str, dict[str, Recorded]] = field(default_factory=dict)
+    open_calls: dict[str, dict[str, tuple[str, str] | None]] = field(default_factory=dict)
+    _days: dict[int, str] = field(default_factory=dict)
 
     def fold(self, events: Iterable[Recorded]) -> None:
         """Counts these events."""
         for recorded in events:
-            self._follow_calls(recorded)
-            if not self.counts(recorded):
-                continue
-            match recorded.event:
-                case SessionPlaced() | SessionImported() | TurnStarted():
-                    self.sessions.add(recorded.refs.session)
-                case ToolCallStarted(tool=tool):
-                    self.sessions.add(recorded.refs.session)
-                    self.subagents += tool in _SUBAGENT
-                case ToolCallEnded(outcome=outcome):
-                    self.sessions.add(recorded.refs.session)
-                    self._count(recorded, outcome, 1)
-                case TaskRequested():
-                    self.asked += 1
-                case TaskMoved(new=new) if new in ENDS:
-                    self.ends[new] += 1
-                case GateClosed(outcome=outcome):
-                    self.gates[outcome] += 1
-                case UsageReported(cost_udollar=cost):
-                    self.cost_udollar += cost
-                case _:
-                    pass
+            event, refs = recorded.event, recorded.refs
+            if not isinstance(event, UnknownEvent):
+                imported = recorded.source is Source.IMPORT
+                self.add(event.KIND, event, recorded.time_us, refs.session, refs.machine, imported=imported)
 
-    def _follow_calls(self, recorded: Recorded) -> None:
-        """Which calls have no end. Nothing says that an imported process ended: its calls count when they start."""
-        calls = self.open_calls.setdefault(recorded.refs.session, {})
-        match recorded.event:
-            case ToolCallStarted(call=call):
-                if recorded.source is Source.IMPORT and call not in calls and self.counts(recorded):
-                    self._count(recorded, UNFINISHED, 1)
-                calls.setdefault(call, recorded)
-            case ToolCallEnded(call=call):
-                started = calls.pop(call, None)
-                if started and started.source is Source.IMPORT and self.counts(started):
-                    self._count(started, UNFINISHED, -1)
-            case PipeEnded():
-                unfinished = self.open_calls.pop(recorded.refs.session)
-                if self.counts(recorded):
-                    self._count(recorded, UNFINISHED, len(unfinished))
+    def add(self, kind: str, event: Any, time_us: int, session: str, machine: str, *, imported: bool) -> None:
+        """Counts one event. ``event`` has the fields of its kind: the ledger's own, or the body of a line.
+
+        Nothing says that an imported process ended: its calls count as unfinished when they start.
+        """
+        period = self.period
+        inside = not imported if period is None else period.from_us <= time_us < period.upto_us
+        if kind == ToolCallEnded.KIND:
+            if (calls := self.open_calls.get(session)) is not None:
+                calls.pop(event.call, None)
+            if inside:
+                self.sessions.add(session)
+                self.ended[self._day(time_us), machine, event.outcome] += 1
+        elif kind == ToolCallStarted.KIND:
+            calls = self.open_calls.setdefault(session, {})
+            if event.call not in calls:
+                calls[event.call] = (self._day(time_us), machine) if inside and imported else None
+            if inside:
+                self.sessions.add(session)
+                self.subagents += event.tool in _SUBAGENT
+        elif kind == PipeEnded.KIND:
+            unfinished = len(self.open_calls.pop(session, ()))
+            if inside and unfinished:
+                self.ended[self._day(time_us), machine, UNFINISHED] += unfinished
+        elif inside:
+            self._add_other(kind, event, session)
+
+    def _add_other(self, kind: str, event: Any, session: str) -> None:
+        if kind == UsageReported.KIND:
+            self.cost_udollar += event.cost_udollar
+        elif kind in _SESSIONS:
+            self.sessions.add(session)
+        elif kind == TaskRequested.KIND:
+            self.asked += 1
+        elif kind == TaskMoved.KIND:
+            if event.new in ENDS:
+                self.ends[event.new] += 1
+        elif kind == GateClosed.KIND:
+            self.gates[event.outcome] += 1
 
     def counts(self, recorded: Recorded) -> bool:
         """Whether an event is in what is counted."""
@@ -130,18 +141,38 @@ class RangeFigures:
             return recorded.source is not Source.IMPORT
         return self.period.from_us <= recorded.time_us < self.period.upto_us
 
-    def _count(self, recorded: Recorded, outcome: str, calls: int) -> None:
-        if not calls:
-            return
-        day = local_time(recorded.time_us, self.zone).date().isoformat()
-        for counter, name in (
-            (self.outcomes, outcome),
-            (self.by_day, day),
-            (self.by_machine, recorded.refs.machine),
-        ):
-            counter[name] += calls
-            if not counter[name]:
-                del counter[name]
+    def _day(self, time_us: int) -> str:
+        """The day of a time. It is the same for a quarter of an hour: all zones change on one."""
+        quarter = time_us // _QUARTER_US
+        day = self._days.get(quarter)
+        if day is None:
+            day = self._days[quarter] = local_time(time_us, self.zone).date().isoformat()
+        return day
+
+    def _by(self, name: Callable[[str, str, str], str]) -> Counter[str]:
+        """Calls by a part of what is known of each: its day, its machine, its outcome."""
+        found = Counter[str]()
+        for known, calls in self.ended.items():
+            found[name(*known)] += calls
+        for started in self.open_calls.values():
+            for place in filter(None, started.values()):
+                found[name(*place, UNFINISHED)] += 1
+        return found
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Calls by outcome."""
+        return self._by(lambda day, machine, outcome: outcome)
+
+    @property
+    def by_day(self) -> Counter[str]:
+        """Calls by day."""
+        return self._by(lambda day, machine, outcome: day)
+
+    @property
+    def by_machine(self) -> Counter[str]:
+        """Calls by machine."""
+        return self._by(lambda day, machine, outcome: machine)
 
     @property
     def calls(self) -> ToolCalls:

@@ -16,8 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from fleet.errors import AirbossError
-from fleet.events import GateClosed, GateOpened, Recorded, decode
+from fleet.events import GateClosed, GateOpened, Source
 from fleet.events.merkle import Frontier
 from fleet.range_figures import KINDS, Period, RangeFigures
 from gates.receipts import bundle, sshsig
@@ -27,15 +26,40 @@ from gates.receipts.verify import Check
 HEADER_LIMIT: Final = 4 << 20
 LINE_LIMIT: Final = 16 << 20
 _COUNTED: Final = frozenset((*KINDS, GateOpened.KIND))
+_GATES: Final = frozenset((GateOpened.KIND, GateClosed.KIND))
 _RUN: Final = 256
+
+
+class _Body(msgspec.Struct, gc=False):
+    """The fields of a body that a figure is made of."""
+
+    call: str = ""
+    tool: str = ""
+    outcome: str = ""
+    new: str = ""
+    gate: str = ""
+    cost_udollar: int = 0
 
 
 class _Numbered(msgspec.Struct, gc=False):
     seq: int
     kind: str
+    time_us: int
+    session: str
+    machine: str
+    source: str
+    turn: str
+    gate_run: str
 
 
-_DECODE = msgspec.json.Decoder(_Numbered).decode
+class _Counted(_Numbered, gc=False):
+    body: _Body
+
+
+_NOTHING: Final = _Numbered(0, "", 0, "", "", "", "", "")
+_IMPORT: Final = str(Source.IMPORT)
+_NUMBERED = msgspec.json.Decoder(_Numbered).decode
+_COUNT = msgspec.json.Decoder(_Counted).decode
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, KeyError, RecursionError)
 
 
@@ -56,21 +80,20 @@ class Attempts:
     open_runs: dict[str, int] = field(default_factory=dict)
     gap: str = ""
 
-    def add(self, recorded: Recorded, *, whole: bool) -> None:
+    def add(self, said: _Counted, *, whole: bool) -> None:
         """``whole``: the ledger is there from its start, so the first attempt must be too."""
-        run, turn = recorded.refs.gate_run, recorded.refs.turn
-        match recorded.event:
-            case GateOpened(gate=gate):
-                name = f"{turn}-{gate}"
-                rest = run.removeprefix(name)
-                number = int(rest[1:]) if rest[:1] == "-" and rest[1:].isdecimal() else 1
-                if not self._follows(name, number) and (whole or name in self.last) and not self.gap:
-                    self.gap = f"event {recorded.seq}: an attempt before {run} is missing"
-                self.last[name] = number
-                self.runs.add(run)
-                self.open_runs[run] = recorded.seq
-            case GateClosed():
-                self.open_runs.pop(run, None)
+        run = said.gate_run
+        if said.kind == GateClosed.KIND:
+            self.open_runs.pop(run, None)
+            return
+        name = f"{said.turn}-{said.body.gate}"
+        rest = run.removeprefix(name)
+        number = int(rest[1:]) if rest[:1] == "-" and rest[1:].isdecimal() else 1
+        if not self._follows(name, number) and (whole or name in self.last) and not self.gap:
+            self.gap = f"event {said.seq}: an attempt before {run} is missing"
+        self.last[name] = number
+        self.runs.add(run)
+        self.open_runs[run] = said.seq
 
     def _follows(self, name: str, number: int) -> bool:
         """Whether this attempt is the next one. A number is left out when another gate's run has that name."""
@@ -129,22 +152,24 @@ class _Reading:
     def read(self, file: IO[bytes]) -> str:
         """What is wrong with the first event that differs; empty: nothing."""
         run: list[bytes] = []
+        leaves, sha256, readline, add = self._leaves, hashlib.sha256, file.readline, self._figures.add
         for seq in range(self._first, self._size + 1):
-            line = file.readline(LINE_LIMIT)
-            leaf = hashlib.sha256(b"\x00" + line[:-1]).digest()
+            line = readline(LINE_LIMIT)
+            leaf = sha256(b"\x00" + line[:-1]).digest()
             at = (seq - self._first) * 32
-            if self._leaves and leaf != self._leaves[at : at + 32]:
+            if leaves and leaf != leaves[at : at + 32]:
                 return _difference(seq, line)
             try:
-                said = _DECODE(line)
-                if said.seq != seq or not line.endswith(b"\n"):
-                    return _difference(seq, line)
-                if said.kind in _COUNTED:
-                    recorded = decode(line[:-1])
-                    self._figures.fold((recorded,))
-                    self._attempts.add(recorded, whole=self._first == 1)
-            except (*_BAD, AirbossError):
+                said: _Numbered = _COUNT(line)
+            except _BAD:
+                said = _uncounted(line)
+            if said.seq != seq or line[-1:] != b"\n":
                 return _difference(seq, line)
+            if isinstance(said, _Counted):
+                imported = said.source == _IMPORT
+                add(said.kind, said.body, said.time_us, said.session, said.machine, imported=imported)
+                if said.kind in _GATES:
+                    self._attempts.add(said, whole=self._first == 1)
             run.append(leaf)
             if len(run) == _RUN:
                 self._tree.add_all(run)
@@ -195,13 +220,22 @@ def _signatures(
             yield Check("signature", False, f"of the {name}: {'; '.join(dict.fromkeys(reasons))}")
 
 
+def _uncounted(line: bytes) -> _Numbered:
+    """An event of a kind that no figure is made of, whose body has other fields of these names; else number 0."""
+    try:
+        said = _NUMBERED(line)
+    except _BAD:
+        return _NOTHING
+    return _NOTHING if said.kind in _COUNTED else said
+
+
 def _difference(seq: int, line: bytes) -> str:
     if not line:
         return f"event {seq} is missing: the file ends before it"
     if not line.endswith(b"\n"):
         return f"event {seq} is cut off"
     try:
-        said = _DECODE(line).seq
+        said = _NUMBERED(line).seq
     except _BAD:
         return f"event {seq} is missing, or its bytes were changed"
     if said > seq:

@@ -66,7 +66,7 @@ def gate_run(run: str, *, closed: bool = True) -> list[Entry]:
     return made + ([entry(ended, source=Source.CONTROLLER, **refs)] if closed else [])
 
 
-def work(size: int) -> list[Entry]:
+def work(size: int, step_us: int = 3_600_000_000) -> list[Entry]:
     """Calls of live sessions (today) and of imported ones (November), attempts of a gate, and calls left open."""
     placed = SessionPlaced("evo-x2", "demo", "abc", "unsafe-same-user", ())
     made = [
@@ -79,7 +79,7 @@ def work(size: int) -> list[Entry]:
     number = 0
     while len(made) < size:
         number += 1
-        at, session = NOVEMBER + number * 3_600_000_000, f"claude:s{number % 7}"
+        at, session = NOVEMBER + number * step_us, f"claude:s{number % 7}"
         tool = "Task" if number % 10 == 0 else "Bash"
         made.append(past(ToolCallStarted(f"c{number}", tool, ""), session, at))
         outcome = ("ok", "failed", "denied")[number % 3]
