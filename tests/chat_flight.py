@@ -156,9 +156,11 @@ class Flight:
             await self.there.store.write(partial(tasks.move, task_id="t1", new=state, why=why, actor="airboss"))
         await self.there.settle()
 
-    async def red(self, tail: str = "E   assert 1 == 2") -> None:
+    async def red(self, tail: str = "E   assert 1 == 2", *, code: int = 1, reason: str = "") -> None:
         argv, counts = ("python3", "-m", "pytest"), JUnitCounts(tests=3, failures=1, errors=0, skipped=0)
-        closed = GateClosed("tests", "failed", "", Exited(1), 256, TREE, "gate", True, "", 9, 1, 2, counts)
+        closed = GateClosed(
+            "tests", "failed", reason, Exited(code), code << 8, TREE, "gate", True, "", 9, 1, 2, counts
+        )
         reasons = ("tests: exit status 1",)
         await self.note(
             GateOpened("tests", COMMIT, TREE, "b" * 40, argv, "", 1),

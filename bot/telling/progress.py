@@ -28,6 +28,7 @@ from fleet.events import (
     UsageReported,
     VerdictGiven,
 )
+from fleet.exits import succeeded
 from fleet.isolation import Sharing
 from fleet.model import ENDS, Isolation, Task, TaskState
 from fleet.verdict import GateOutcome, JUnitCounts
@@ -169,8 +170,13 @@ class Progress:
     def _end_gate(self, recorded: Recorded, closed: GateClosed) -> None:
         seen = self.gates.setdefault(recorded.refs.gate_run, GateSeen(closed.gate, (), recorded.refs.machine, ""))
         seen.outcome, seen.reason, seen.junit = closed.outcome, closed.reason, closed.junit
-        seen.exit = str(closed.exit or "")
+        seen.exit = "" if closed.exit is None or _failed_all_the_same(closed) else str(closed.exit)
         seen.took_us = max(0, closed.ended_us - closed.started_us)
+
+
+def _failed_all_the_same(closed: GateClosed) -> bool:
+    """Whether a gate failed although its command ended well: its reason says why."""
+    return closed.outcome == GateOutcome.FAILED and closed.exit is not None and succeeded(closed.exit)
 
 
 def task_title(task: Task) -> Line:

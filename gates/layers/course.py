@@ -157,7 +157,7 @@ class PytestCourse:
         found: LayerFinding = total(layer.judge(self.case, Runs(baseline, seen)) for layer in self.layers)
         notes = (*result.notes, *found.notes)
         if found.failed and result.outcome is GateOutcome.PASSED:
-            reason = f"{result.reason}; tampering: {'; '.join(found.failed)}"
+            reason = f"tampering: {'; '.join(found.failed)}"
             tail = "\n".join([*found.failed, result.tail])
             result = replace(result, outcome=GateOutcome.FAILED, reason=reason, tail=tail)
         elif result.outcome is GateOutcome.PASSED:

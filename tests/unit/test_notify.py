@@ -34,6 +34,15 @@ from tests.chat_house import ADA, FLEET, OTTO, house
 ANNA = PersonId("phone", "", "anna")
 
 
+async def test_a_gate_that_failed_although_its_command_ended_well_says_why(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.red(code=0, reason="tampering: 17 of 17 canaries did not fail")
+        (card,) = flight.pinged()
+        assert "gate tests failed: tampering: 17 of 17 canaries did not fail" in everything(card)
+        assert "exit status 0" not in everything(card)
+
+
 async def test_the_first_red_pings_with_all_that_matters_and_the_next_one_edits_it(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         flight = await Flight.begin(there)
