@@ -15,6 +15,7 @@ from bot.doctor import probe
 from bot.doctor.controller import check_controller, clock, disk, version_in
 from bot.doctor.findings import Finding, Severity
 from bot.doctor.inside import GateLogin, from_inside
+from bot.doctor.session import AgentLogin, from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
 from fleet.config import FleetConfig, MachineConfig
@@ -87,13 +88,23 @@ async def examine(
 
 
 async def _from_inside(name: str, present: list[_Login]) -> list[Finding]:
-    """Of each gates' login of a machine, and whether the one that supervises can do so."""
+    """What a session and a gate run reach, in each login of a machine."""
     gates = [
         GateLogin(login.machine, login.config, login.executor, login.facts)
         for login in present
         if (login.machine, login.role) == (name, "gates")
     ]
     findings = []
+    agents = [
+        AgentLogin(login.machine, login.config, login.executor, login.facts)
+        for login in present
+        if (login.machine, login.role) == (name, "agents")
+    ]
+    for at, agent in enumerate(agents):
+        try:
+            findings += await from_session(agent, agents[at - 1])
+        except AirbossError as error:
+            findings.append(_failed(agent.subject, error))
     for at, gate in enumerate(gates):
         try:
             findings += await from_inside(gate, gates[at - 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pwd
 import shutil
 import subprocess
@@ -106,6 +107,17 @@ def logins() -> Iterator[Logins]:
         yield Logins(agents.pw_name, gates.pw_name)
 
 
+def vendor_login(login: str, path: str) -> None:
+    """As after a person logged in an agent there."""
+    owner = pwd.getpwnam(login)
+    file = Path(owner.pw_dir) / path
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    file.write_text("token")
+    file.chmod(0o600)
+    for made in (file.parent, file):
+        os.chown(made, owner.pw_uid, owner.pw_gid)
+
+
 def leave_open(world: World, *, key: bool = False) -> None:
     world.home.chmod(0o711)
     if key:
@@ -167,6 +179,7 @@ OPENINGS: list[tuple[Callable[[World, Logins], None], set[tuple[str, str]]]] = [
 @pytest.mark.needs_root
 class TestSeparateLogins:
     async def test_walls_that_stand(self, world: World, logins: Logins) -> None:
+        vendor_login(logins.agents, ".codex/auth.json")
         findings = await doctor(world, world.fleet(logins.machine, isolation="separate-logins"))
         assert opened(findings) == set()
         assert status_of(findings) == 0, told(findings)
@@ -183,8 +196,30 @@ class TestSeparateLogins:
             "become root",
         ):
             assert rows[deed] == ("closed", "closed"), deed
+        assert rows["change another session's worktree, from inside a session"] == ("closed", "")
+        assert rows["read another agent's login, from inside a session"] == ("closed", "")
         assert rows["read the directory of gates"] == ("closed", "")
         assert rows["read the directory of agents"] == ("", "closed")
+
+    async def test_sessions_without_walls_reach_each_other_unless_each_has_a_login(
+        self, world: World, logins: Logins
+    ) -> None:
+        machine = logins.machine + "session_walls = false\n"
+        vendor_login(logins.agents, ".codex/auth.json")
+        findings = await doctor(world, world.fleet(machine, isolation="separate-logins"))
+        inside = {
+            ("agents", "change", "another session's worktree, from inside a session"),
+            ("agents", "read", "another agent's login, from inside a session"),
+        }
+        assert opened(findings) == inside
+        assert status_of(findings) == 0, "the cards say so too"
+        with throwaway_login("agents") as second:
+            vendor_login(second.pw_name, ".claude/.credentials.json")
+            pool = machine.replace(f'"{logins.agents}"', f'["{logins.agents}", "{second.pw_name}"]')
+            findings = await doctor(world, world.fleet(pool, isolation="separate-logins"))
+        assert opened(findings) == set()
+        tried = {(finding.crossing.deed, finding.crossing.target) for finding in findings if finding.crossing}
+        assert {crossing[1:] for crossing in inside} <= tried
 
     @pytest.mark.parametrize(("opening", "found"), OPENINGS, ids=[opening.__name__ for opening, _ in OPENINGS])
     async def test_a_wall_that_was_opened_is_found(
