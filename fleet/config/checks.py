@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from urllib.parse import urlsplit
 from fleet.agent_events import Act
 from fleet.agents.acts import TOOLS, meaning
 from fleet.agents.families import FAMILIES, named
+from fleet.config.hostkeys import pinned
 from fleet.config.models import FleetConfig, MachineConfig
 from fleet.model import Isolation
 
@@ -101,24 +100,12 @@ def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:
             "is missing: without a pinned key, anyone on the network could impersonate this machine",
             f"pin it with: airboss machines add {name} {target}{port}",
         )
-    elif not _is_public_key(machine.host_key):
+    elif not pinned(machine.host_key):
         yield Found(
             (*here, "host_key"),
             "is not an OpenSSH public key",
-            'write "TYPE BASE64", as in /etc/ssh/ssh_host_ed25519_key.pub on the machine',
+            'write "TYPE BASE64", as in /etc/ssh/ssh_host_ed25519_key.pub on the machine, or a line of ssh-keyscan',
         )
-
-
-def _is_public_key(line: str) -> bool:
-    words = line.split()
-    if len(words) < 2 or "\n" in line:
-        return False
-    try:
-        blob = base64.b64decode(words[1], validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    kind = words[0].encode()
-    return blob[:4] == len(kind).to_bytes(4, "big") and blob[4 : 4 + len(kind)] == kind
 
 
 def _separate(name: str, machine: MachineConfig, controller: str) -> Iterator[Found]:

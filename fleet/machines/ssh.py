@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncssh
 
+from fleet.config.hostkeys import pinned
 from fleet.errors import Misused, Refused, Unavailable, Unreachable
 from fleet.machines.away import why_away
 from fleet.machines.bootstrap import serve_command
@@ -23,6 +24,7 @@ _HOST = re.compile(r"[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 #: Tried before asyncssh's own choice: the post-quantum default costs four times as much.
+_USUAL_PORT = 22
 _KEX = "^curve25519-sha256,curve25519-sha256@libssh.org"
 
 
@@ -30,8 +32,9 @@ class SshExecutor(LoginExecutor):
     """One login on one machine reached over SSH.
 
     ``host_key`` is the machine's public key as ``TYPE BASE64``; any other key is ``Refused``. ``identity`` is
-    the path of our private key; empty means the key agent and the usual files. Raises ``Misused`` for names
-    that a command line could take for options.
+    the path of our private key; empty means the key agent and the usual files. ``~/.ssh/config`` of the
+    controller's login applies to the rest: an alias's HostName, its Port unless another is given, ProxyJump,
+    Include. Raises ``Misused`` for names that a command line could take for options.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class SshExecutor(LoginExecutor):
             if not pattern.fullmatch(value):
                 raise Misused(attempted="use a machine", on=machine, cause=f"{value!r} is not a valid {what} name")
         try:
-            self._key = asyncssh.import_public_key(host_key)
+            self._key = asyncssh.import_public_key(pinned(host_key) or host_key)
         except (asyncssh.KeyImportError, ValueError) as error:
             raise Misused(
                 attempted="use a machine",
@@ -97,14 +100,13 @@ class SshExecutor(LoginExecutor):
         try:
             self._connection = await asyncssh.connect(
                 host,
-                self._port,
+                () if self._port == _USUAL_PORT else self._port,
                 username=self._user,
                 known_hosts=([self._key], [], []),
                 server_host_key_algs=_host_key_algorithms(self._key),
                 client_keys=[self._identity] if self._identity else (),
                 agent_path=None if self._identity else (),
                 kex_algs=_KEX,
-                config=None,
                 agent_forwarding=False,
                 x509_trusted_certs=None,
                 compression_algs=None,
@@ -131,11 +133,22 @@ class SshExecutor(LoginExecutor):
                 hint=f"put the public half of {self._identity or 'your key'} into that login's authorized_keys",
             ) from error
         except (asyncssh.KeyImportError, FileNotFoundError, PermissionError) as error:
+            locked = "passphrase" in str(error).lower()
             raise Misused(
                 attempted="read the private key",
                 on=self._identity,
+                cause="it is encrypted" if locked else str(error),
+                hint=f"load it into the controller's key agent (ssh-add {self._identity}) and remove `identity` of "
+                f"{self.machine} in fleet.toml"
+                if locked
+                else f"correct `identity` of {self.machine} in fleet.toml",
+            ) from error
+        except asyncssh.ConfigParseError as error:
+            raise Misused(
+                attempted="read ~/.ssh/config",
+                on=self.where,
                 cause=str(error),
-                hint=f"correct `identity` of {self.machine} in fleet.toml",
+                hint="correct it; ssh -G HOST shows what it comes to",
             ) from error
         except asyncssh.KeyExchangeFailed as error:
             raise Refused(
