@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bot.local.evidence import add_evidence
 from bot.local.options import home_of, home_path, print_json
+from bot.local.reviewing import add_reviewing
 from bot.local.talking import add_keeping, add_talking
 
 if TYPE_CHECKING:
@@ -100,14 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_gate_try)
 
-    review = commands.add_parser("review", help="the independent reviewers")
-    add = review.add_subparsers(metavar="COMMAND", required=True).add_parser(
-        "try", help="ask a reviewer of fleet.toml about a change with planted defects"
-    )
-    add.add_argument("name", nargs="?", default="", metavar="REVIEWER")
-    add.add_argument("--rounds", type=int, default=3, choices=range(1, 21), metavar="1-20")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_review_try)
+    add_reviewing(commands)
 
     slack = commands.add_parser("slack", help="the Slack app").add_subparsers(metavar="COMMAND", required=True)
     add = slack.add_parser("manifest", help="print the manifest that creates the app")
@@ -289,16 +283,6 @@ def _gate_try(options: argparse.Namespace) -> int:
     home = home_path(options)
     at = home if os.access(home / "fleet.toml", os.R_OK) else None
     return asyncio.run(gate_try(Path(options.repo), options.base, options.head, options.json, at))
-
-
-def _review_try(options: argparse.Namespace) -> int:
-    import asyncio
-
-    from bot.local.owner import as_owner
-    from bot.local.review_try import review_try
-
-    as_owner(home_path(options))
-    return asyncio.run(review_try(home_path(options), options.name, options.rounds, options.json))
 
 
 def _slack_manifest(options: argparse.Namespace) -> int:

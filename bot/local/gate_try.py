@@ -76,7 +76,7 @@ def _directory(home: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 async def _judge(repo: Path, base: str, head: str, home: Path | None, directory: Path) -> Verdict:
     git = Git()
-    base_commit, head_commit = await _commit(git, repo, base), await _commit(git, repo, head)
+    base_commit, head_commit = await commit_of(git, repo, base), await commit_of(git, repo, head)
     mirror = directory / "mirror.git"
     await git.run(
         "clone", "--quiet", "--mirror", "--", str(repo), str(mirror), attempted="copy the repository", on=str(repo)
@@ -110,16 +110,15 @@ def _task(tx: Tx, repo: str, owner: PersonId) -> Task:
     )
 
 
-async def _commit(git: Git, repo: Path, ref: str) -> str:
+async def commit_of(git: Git, repo: Path, ref: str, attempted: str = "try the gates") -> str:
+    """The commit that a ref of this repository names. Raises ``Misused`` when there is none."""
     found = await git.run(
         "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}",
         attempted="read a ref", on=f"{ref} in {repo}", cwd=repo, expect=(0, 1, 128),
     )  # fmt: skip
     if found.code or not is_object_id(found.line):
         cause = found.err or "there is no such commit"
-        raise Misused(
-            attempted="try the gates", on=f"{ref} in {repo}", cause=cause, hint="git log lists the commits."
-        )
+        raise Misused(attempted=attempted, on=f"{ref} in {repo}", cause=cause, hint="git log lists the commits.")
     return found.line
 
 

@@ -79,12 +79,14 @@ def obedient(asked: Asked) -> str:
 class FakeReviewer:
     """``think`` gives the text of the answer. ``model`` answers; empty: the one that was asked.
 
-    ``respond`` replaces the whole answer. ``listing`` is what ``/api/tags`` says of models; ``None``: not found.
+    ``pad`` is how many spaces come before it. ``respond`` replaces the whole answer. ``listing`` is what
+    ``/api/tags`` says of models; ``None``: not found.
     """
 
     think: Think = obedient
     model: str = ""
     finish: str = "stop"
+    pad: int = 0
     respond: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
     listing: list[dict[str, Any]] | None = None
     asked: list[Asked] = field(default_factory=list)
@@ -119,7 +121,8 @@ class FakeReviewer:
             "finish_reason": self.finish,
             "message": {"role": "assistant", "content": self.think(asked)},
         }
-        return web.json_response({"id": "1", "model": self.model or asked.body["model"], "choices": [choice]})
+        body = {"id": "1", "model": self.model or asked.body["model"], "choices": [choice]}
+        return web.Response(text=" " * self.pad + json.dumps(body), content_type="application/json")
 
     async def _tags(self, request: web.Request) -> web.Response:
         if self.listing is None:

@@ -154,10 +154,6 @@ def test_more_findings_than_a_person_reads_are_no_review() -> None:
         read_answer(many, ("a", "b"))
 
 
-async def _huge(request: web.Request) -> web.StreamResponse:
-    return web.Response(body=b"x" * (5 << 20))
-
-
 async def _slow(request: web.Request) -> web.StreamResponse:
     await asyncio.sleep(30)
     return web.Response()
@@ -197,7 +193,6 @@ async def _compressed(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize(
     ("respond", "why"),
     [
-        (_huge, WhyNone.MALFORMED),
         (_slow, WhyNone.UNREACHABLE),
         (_half, WhyNone.UNREACHABLE),
         (_redirect, WhyNone.UNREACHABLE),
@@ -222,6 +217,13 @@ async def test_an_unreachable_reviewer_is_no_review() -> None:
     done = await review(server)
     assert done.none is not None
     assert done.none.why is WhyNone.UNREACHABLE
+
+
+async def test_a_huge_answer_is_no_review() -> None:
+    async with FakeReviewer(attentive(ADDED), pad=5 << 20).serving() as server:
+        done = await review(server)
+    assert done.none is not None
+    assert done.none.why is WhyNone.MALFORMED
 
 
 async def test_a_cut_answer_is_no_review() -> None:

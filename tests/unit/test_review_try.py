@@ -13,6 +13,7 @@ from bot.cli import main
 from bot.doctor.reviewers import check_reviewers
 from fleet.config import Secrets, load_fleet
 from gates.review.trial import SAMPLE
+from tests.far_end.repositories import commit, make_bare
 from tests.far_end.reviewer import FakeReviewer, Think, attentive, obedient
 from tests.schema import load, problems
 
@@ -112,3 +113,40 @@ async def test_doctor_sees_that_a_key_is_missing(tmp_path: Path) -> None:
     config = load_fleet(Path(home(tmp_path, server)) / "fleet.toml")
     (found,) = await check_reviewers(config, Secrets({}))
     assert found.what == ".env has no KEY"
+
+
+def branch(directory: Path) -> str:
+    """A repository whose ``HEAD`` adds a file to ``HEAD~1``."""
+    bare = make_bare(directory / "demo.git", {"a.txt": "a\n"})
+    commit(bare.with_suffix(".work"), {"shop/price.py": SAMPLE})
+    return str(bare.with_suffix(".work"))
+
+
+async def asked(where: str, repo: str, *more: str) -> int:
+    change = ("--repo", repo, "--base", "HEAD~1", "--head", "HEAD")
+    return await tried("--home", where, "review", "ask", *change, *more)
+
+
+async def test_a_reviewer_is_asked_about_any_branch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeReviewer(attentive(SAMPLE)).serving() as server:
+        where, repo = home(tmp_path, server), branch(tmp_path)
+        assert await asked(where, repo, "--author", "anthropic") == 0
+        assert capsys.readouterr().out == "no objection from qwen3-coder:30b (qwen, asserted)\n"
+        assert await asked(where, repo, "--author", "qwen") == 3
+        assert len(server.asked) == 1
+        server.think = attentive(SAMPLE.replace("TAX = ", ""))
+        capsys.readouterr()
+        assert await asked(where, repo, "--json") == 1
+        body = json.loads(capsys.readouterr().out)
+        assert problems(body, load("review-ask.json")) == []
+        assert [(each["file"], each["line"]) for each in body["findings"]] == [("shop/price.py", 3)]
+        server.think = obedient
+        assert await asked(where, repo) == 3
+        assert capsys.readouterr().out.startswith("no review: the reviewer missed the planted defect")
+
+
+async def test_a_branch_that_does_not_exist_is_a_mistake(tmp_path: Path) -> None:
+    async with FakeReviewer().serving() as server:
+        where, repo = home(tmp_path, server), branch(tmp_path)
+        assert await tried("--home", where, "review", "ask", "--repo", repo, "--base", "x", "--head", "HEAD") == 2
+        assert await asked(where, str(tmp_path / "nowhere")) == 2

@@ -1,0 +1,95 @@
+"""``airboss review ask``: what a reviewer says of any branch. It decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from bot.local.gate_try import commit_of
+from bot.local.options import print_json
+from fleet.config import Secrets, load_fleet
+from fleet.config.home import FLEET_FILE
+from fleet.errors import Misused, Unavailable
+from fleet.git.command import Git
+from fleet.git.repository import Repository
+from fleet.redact import Redactor
+from fleet.untrusted import clean
+from gates.review.asking import Review, ask, prepare
+from gates.review.exchange import NoReview, RemarkSeverity
+from gates.review.independence import choose
+from gates.review.service import changed_files
+
+_ATTEMPTED = "ask a reviewer"
+
+
+async def review_ask(
+    home: Path, repo: Path, base: str, head: str, *, name: str, author: str, about: str, as_json: bool
+) -> int:
+    """Asks about ``head`` on ``base`` and prints the answer: 0 without objection, 1 with one, 3 for no review.
+
+    ``author`` is the family of who wrote it; empty: not compared. Raises ``Misused`` for a ref or a reviewer that
+    does not exist, and ``NoReview`` where the change cannot be shown whole.
+    """
+    where = _existing(repo)
+    env, reviewers = Secrets.load(home), load_fleet(home / FLEET_FILE).reviewers
+    reviewer = reviewers[choose(reviewers, name, author)]
+    key = env.require(reviewer.key, _ATTEMPTED) if reviewer.key else ""
+    redact, git = Redactor(env.values()), Git()
+    found = await git.run(
+        "rev-parse", "--absolute-git-dir", cwd=repo, attempted=_ATTEMPTED, on=str(repo), expect=(0, 128)
+    )
+    if found.code:
+        raise Misused(attempted=_ATTEMPTED, on=str(repo), cause="it is not a git repository")
+    old, new = await commit_of(git, repo, base, _ATTEMPTED), await commit_of(git, repo, head, _ATTEMPTED)
+    repository = Repository("repository", str(where), "main", Path(found.line))
+    shown = await changed_files(repository, old, new, reviewer, redact=redact)
+    prepared = prepare(reviewer, shown, redact(about), "(not run)")
+    review = await ask(reviewer, key, prepared, author=author, redact=redact)
+    if as_json:
+        print_json(_plain(review))
+    else:
+        sys.stdout.write(_text(review, author))
+    return _status(review)
+
+
+def _existing(repo: Path) -> Path:
+    if not repo.is_dir():
+        raise Misused(
+            attempted=_ATTEMPTED, on=str(repo), cause="there is no such directory", hint="Pass --repo DIR."
+        )
+    return repo.resolve()
+
+
+def _status(review: Review) -> int:
+    if review.none is not None:
+        return Unavailable.status
+    return int(any(each.severity is RemarkSeverity.BLOCKING for each in review.findings))
+
+
+def _plain(review: Review) -> dict[str, object]:
+    who = review.answered
+    return {
+        "v": 1,
+        "status": _status(review),
+        "none": _why(review.none),
+        "model": who.model if who else "",
+        "families": list(who.families) if who else [],
+        "identity": str(who.identity) if who else "",
+        "findings": [asdict(each) for each in review.findings],
+    }
+
+
+def _text(review: Review, author: str) -> str:
+    if review.none is not None:
+        return f"no review: {_why(review.none)}\n"
+    objections = sum(each.severity is RemarkSeverity.BLOCKING for each in review.findings)
+    first = f"{objections or 'no'} objection{'s' if objections > 1 else ''} from {review.answered}"
+    unknown = [] if author else ["(the author's family was not compared: pass --author FAMILY)"]
+    return (
+        "\n".join([first, *(f"{each.severity}: {clean(str(each))}" for each in review.findings), *unknown]) + "\n"
+    )
+
+
+def _why(none: NoReview | None) -> str:
+    return "" if none is None else f"{none.cause}. {none.hint}" if none.hint else none.cause
