@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -112,7 +112,7 @@ class App:
             watch = MachineWatch(config, base.executors, services.clock)
             standing = Standing(store, config, base.executors, base.repository, home)
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
-            control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing)
+            control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing, base.env)
             registry = Registry(every_command())
             slack = slack_chat.from_secrets(base.env, home, registry)
             telegram = telegram_chat.from_secrets(base.env, home, registry)
@@ -336,6 +336,7 @@ class _Control:
     leaks: Leaks
     more: list[Callable[[], str]]
     standing: Standing
+    env: Secrets
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
@@ -350,7 +351,7 @@ class _Control:
         return Troubles(troubles.store, (*more, *troubles.others)) if more else troubles
 
     def serving(self) -> Serving:
-        return self.since
+        return replace(self.since, secrets=tuple(sorted(self.env)))
 
     async def demand(self, right: Right, attempted: str) -> None:
         await self.standing.demand(right, attempted)

@@ -24,10 +24,11 @@ _WORTH_REPORTING_US: Final = 30_000_000
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The controller that runs here: its version, and since when."""
+    """The controller that runs here: its version, since when, and the names that it has from ``.env``."""
 
     version: str
     since_us: int
+    secrets: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:

@@ -51,8 +51,21 @@ def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding
         yield Finding(Severity.WARN, _SUBJECT, old, "restart it: systemctl restart airboss")
     else:
         yield Finding(Severity.OK, _SUBJECT, what)
+    if "secrets" in served:  # a controller of an earlier version does not say
+        yield from _read_secrets(frozenset(served["secrets"]), frozenset(Secrets.load(home)))
     for trouble in served.get("troubles", ()):
         yield Finding(Severity.BAD, _SUBJECT, trouble, f"see {home}/airboss.log")
+
+
+def _read_secrets(has: frozenset[str], written: frozenset[str]) -> Iterator[Finding]:
+    """Which names the running controller has from ``.env``, and whether those are the file's."""
+    yield Finding(Severity.OK, _SUBJECT, f"has from .env: {', '.join(sorted(has)) or 'nothing'}")
+    if has != written:
+        names = ", ".join(sorted(has ^ written))
+        what = f"has not read the last edit of .env ({names})"
+        yield Finding(
+            Severity.WARN, _SUBJECT, what, "an edit counts within seconds: see airboss.log, or restart it"
+        )
 
 
 def disk(subject: str, free: int, where: str) -> Finding:

@@ -11,8 +11,8 @@ needs a socket and nothing else.
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
 - ``lock``: as ``bot/local/locking.py`` says; ``import``: as ``bot/local/import_intake.py`` says
-- ``status``: which controller serves here (``version``, ``since_us``, ``pid``), and ``troubles``: what is not
-  well with it, one line each
+- ``status``: which controller serves here (``version``, ``since_us``, ``pid``), ``secrets``: the names that it
+  has from ``.env``, and ``troubles``: what is not well with it, one line each
 
 A client that lost its connection sends the same request with the same ``id`` again: it is handled once, and
 answered as the first one was.
@@ -311,7 +311,8 @@ class ControlServer:
         control = self._core.context.control
         serving = control.serving()
         who = {"version": serving.version, "since_us": serving.since_us, "home": str(self.path.parent)}
-        await peer.end(0, **who, pid=os.getpid(), troubles=list(control.troubles().lines))
+        names, troubles = list(serving.secrets), list(control.troubles().lines)
+        await peer.end(0, **who, pid=os.getpid(), secrets=names, troubles=troubles)
 
     async def _lock(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         right = Right.SEE if request.get("op") == "list" else Right.RUN

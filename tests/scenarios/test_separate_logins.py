@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bot.local.client import ask
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.logins import agents_login, gates_login
@@ -81,6 +82,12 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
 @pytest.fixture
 def served(stand: tuple[House, AnthropicModel]) -> House:
     return stand[0]
+
+
+def test_the_controller_names_what_it_has_from_env_and_no_value(served: House) -> None:
+    status = ask(str(served.home), "status")
+    assert status["secrets"] == ["TOKEN"]
+    assert "very-secret-token" not in str(status)
 
 
 def test_three_logins_fly_to_landed_and_nothing_calls_it_unsafe(served: House) -> None:
