@@ -148,6 +148,12 @@ def unmeant(message: Message, registry: Registry) -> Misused:
             cause="only text, pictures and files can be read here",
             hint="Write it as text, or send it as a file.",
         )
+    if message.forwarded:
+        return Misused(
+            attempted="use what you forwarded",
+            cause="it came without words of your own, and forwarded words are no command",
+            hint="Forward it again with a comment, such as /run fix this.",
+        )
     given = message.text.split()
     word = lone_word(given[0].rstrip(",:;")) if 0 < len(given) <= _SLIP_WORDS else ""
     close = registry.get(slip_of(word, registry.names))

@@ -105,6 +105,7 @@ async def test_a_strangers_words_are_no_command_when_they_are_forwarded(tmp_path
         api.say(STRANGER, "/stop t1", **origin("Ada"), date=DATE)
         await there.handled()
         assert not await there.stopping("t1")
+        assert "Forward it again with a comment, such as /run" in api.screen(ADA)[-1].text.replace("\u200b", "")
 
 
 async def test_a_quote_and_the_message_that_is_replied_to_are_part_of_the_prompt(
