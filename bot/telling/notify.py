@@ -252,9 +252,11 @@ class Notifier:
         if notice.approval and ping:
             approvals.note(tx, notice.approval, pinged=True)
         priority = None if ping else Priority.CARD
+        card = sounds.titled(task, card) if ping else card
         posts.post(chat, card, key=notice.key, ping=ping, task=task.id, priority=priority)
         if notice.right is not None:
-            direct.ask(posts, config, self._direct, task, notice.card, key=notice.key, right=notice.right)
+            asked = sounds.titled(task, notice.card)
+            direct.ask(posts, config, self._direct, task, asked, key=notice.key, right=notice.right)
 
 
 class _Tasks(dict[str, Task | None]):

@@ -119,7 +119,7 @@ class Reminders:
     def _post(self, posts: Posts, task: Task, asked: Approval, chat: ChatRef, person: str, *, ping: bool) -> None:
         config, key = self._config(), asks.reminder_key(asked)
         context = waiting.ask_context(posts.tx, config, task, asked, self._files)
-        card = asks.reminder_card(posts.tx, task, asked, context, person)
+        card = sounds.titled(task, asks.reminder_card(posts.tx, task, asked, context, person))
         buttons.supersede(posts, key, chat)
         priority = None if ping else Priority.CARD
         posts.post(chat, sounds.addressed(config, card), key=key, ping=ping, task=task.id, priority=priority)

@@ -14,16 +14,17 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from bot.cards import Card
+from bot.cards import Card, line, one_line, shown
 from bot.telling.mutes import muted
 from fleet.config import FleetConfig
-from fleet.model import ChatRef, PersonId
+from fleet.model import ChatRef, PersonId, Task
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.zones import known_zone, machine_zone
 from gates.people import console_owner, who
 
 DAY_MINUTES: Final = 24 * 60
+_TITLE, _SAME = 40, 30  # characters of a task's title, and of one that a card shows already
 
 
 class Sound(StrEnum):
@@ -135,6 +136,15 @@ def addressed(config: FleetConfig, card: Card) -> Card:
     """The card with the name of the person it mentions; without one if fleet.toml does not name them."""
     name = name_of(config, card.mention)
     return replace(card, mentioned="" if name == card.mention else name)
+
+
+def titled(task: Task, card: Card) -> Card:
+    """The card with the task's repository and title: ``t4`` alone says nothing. Not if it shows them, or if a body
+    leaves no room on a phone."""
+    title = one_line(task.prompt, _TITLE)
+    if card.body is not None or any(title.raw[:_SAME] in shown(row) for row in (card.title, *card.lines[:1])):
+        return card
+    return replace(card, lines=(line(f"{task.repo} · ", title), *card.lines))
 
 
 def _key(config: FleetConfig, person: PersonId) -> str:

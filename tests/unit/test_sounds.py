@@ -7,11 +7,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot.cards import Card, line, shown
 from bot.telling.reminders import Reminders
-from bot.telling.sounds import Level, Sound, SoundSettings
+from bot.telling.sounds import Level, Sound, SoundSettings, titled
 from fleet.clock import SystemClock
 from fleet.events import LandingDone
 from fleet.model import TaskState
+from fleet.store import tasks
+from fleet.untrusted import Untrusted
 from tests.chat_flight import COMMIT, TREE, Flight
 from tests.chat_house import OTTO, VERA, house
 
@@ -96,3 +99,15 @@ async def test_a_wish_that_makes_no_sense_changes_nothing(tmp_path: Path, words:
         assert result.status == 2
         _, (card,) = await there.say("/notify", VERA)
         assert card.title == ("You hear: final",)
+
+
+async def test_what_makes_a_sound_names_the_repository_and_the_title(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run fix the discount", OTTO)
+        task = await there.store.read(lambda tx: tasks.task(tx, "t1"))
+        alone = Card(line("t1 · a1 · Bash asks to run"), (line("rm -rf build"),))
+        assert [shown(row) for row in titled(task, alone).lines] == ["shop · fix the discount", "rm -rf build"]
+        for named in (Card(line("t1 · shop · fix the discount")), Card(line("t1"), (line("fix the discount"),))):
+            assert titled(task, named) == named, "said once"
+        long = Card(line("t1 · gate check failed"), body=Untrusted("row\n" * 14))
+        assert titled(task, long) == long, "there is no room"
