@@ -70,4 +70,4 @@ class ReviewQuestion:
 
 
 def _part(title: str, mark: str, text: str) -> str:
-    return f"<<< {title} {mark}\n{text.replace(mark, '')}\n>>> {title} {mark}"
+    return f"<<< {title} {mark}\n{text}\n>>> {title} {mark}"
