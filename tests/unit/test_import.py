@@ -12,8 +12,9 @@ import pytest
 
 from bot.cli import main
 from bot.local import importing
-from fleet.events import Source
-from fleet.store import ledger, recount
+from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
+from fleet.model import ChatRef, Isolation, TaskMode
+from fleet.store import ledger, recount, sessions, tasks
 from fleet.store.core import Store
 from tests import session_files
 from tests.schema import load, problems
@@ -185,3 +186,33 @@ def test_ranges_by_number_and_spans_know_what_is_imported(home: Home, tmp_path: 
     assert home.run("digest", "24h")["tool_calls"]["ok"] == 0
     assert home.run("digest", "60d")["tool_calls"]["ok"] == 1
     assert home.run("digest", "all")["tool_calls"]["ok"] == 1
+
+
+def test_a_session_that_airboss_ran_is_not_counted_twice(home: Home, tmp_path: Path) -> None:
+    """Its file has the calls that the controller saw, and one that a person made later by hand."""
+    home.path.mkdir()
+    with Store.open(f"sqlite:///{home.path / 'airboss.db'}") as store, store.transaction() as tx:
+        task = tasks.create_task(
+            tx,
+            repo="shop",
+            agent="claude",
+            machine="m",
+            prompt="x",
+            mode=TaskMode.CHANGE,
+            requester="console:h:ada",
+            origin=ChatRef("console", "c"),
+        )
+        ran = sessions.create_session(
+            tx, task=task.id, machine="m", agent="claude", base="b", isolation=Isolation("unsafe-same-user")
+        )
+        sessions.update(tx, ran.id, resume="its-own-id")
+        refs = Refs(task=task.id, session=ran.id, machine="m")
+        for event in (ToolCallStarted("toolu_1", "Bash", ""), ToolCallEnded("toolu_1", "ok", None, "")):
+            ledger.append(tx, event, actor="agent", source=Source.AGENT, refs=refs)
+    session = ClaudeSession("its-own-id", datetime.now(UTC))
+    session.call(1)
+    session.call(2)
+    session.write(tmp_path)
+    assert home.load(tmp_path)["added"] == 2
+    today = datetime.now(UTC).date()
+    assert home.days(str(today - timedelta(days=1)), str(today + timedelta(days=1)))["tool_calls"] == 2
