@@ -84,7 +84,7 @@ class ClaudeFile:
         key, at = key_of("claude", "usage", session, message.get("agentId"), answer, time_us), time_us
         if before is not None and isinstance(before.event, UsageReported):
             key, at = before.key, before.time_us
-            used = UsageReported(used.input_tokens, used.output_tokens, cost + before.event.cost_udollar)
+            used = UsageReported(used.input_tokens, used.output_tokens, max(cost, before.event.cost_udollar))
         self._usage[answer] = Fact(key, at, session, used)
         return [self._usage.pop(next(iter(self._usage)))] if len(self._usage) > _MESSAGES else []
 

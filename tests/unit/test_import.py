@@ -115,7 +115,7 @@ def test_events_are_marked_and_lie_on_their_own_days(home: Home, tmp_path: Path)
 
 def test_a_call_over_midnight_is_counted_once(home: Home, tmp_path: Path) -> None:
     session = ClaudeSession("s1", AT + timedelta(milliseconds=600))
-    session.call(1)
+    session.call(1, usage=False)
     session.write(tmp_path)
     home.load(tmp_path)
     first, second = (home.days(day, day) for day in ("2026-11-03", "2026-11-04"))

@@ -83,6 +83,8 @@ def test_the_lines_of_one_answer_count_their_usage_once() -> None:
         session.line("assistant", message)
     session.line("assistant", {"id": "msg_2", "role": "assistant", "content": [], "usage": usage}, costUSD=0.25)
     assert used(claude(session)) == [UsageReported(12, 40, 0), UsageReported(12, 1, 250_000)]
+    early = facts_of(ClaudeFile("name"), session.text().splitlines()[:1])  # the file was read while it was written
+    assert early[-1].key in {fact.key for fact in claude(session)}
 
 
 def test_nothing_of_the_contents_is_kept() -> None:
