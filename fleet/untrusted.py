@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from fleet.excerpts import excerpt
 
@@ -77,10 +78,20 @@ class Untrusted:
     def one_line(self, limit: int = 80) -> str:
         """The cleaned text on one line."""
         flat = " ".join(clean(self.raw[: limit * 32], limit * 32).split())
-        return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+        return flat if len(flat) <= limit else flat[: whole_until(flat, limit - 1)] + "…"
 
     def __str__(self) -> str:
         return self.text()
+
+
+_CUT_WORD: Final = 12
+
+
+def whole_until(text: str, limit: int) -> int:
+    """Where to cut a text, at ``limit`` or before: of a word that is cut, only its start stays, because the
+    redactor does not recognize half a secret."""
+    begins = max(text.rfind(sign, 0, limit) for sign in " \n") + 1
+    return min(limit, begins + _CUT_WORD)
 
 
 _LINE_LIMIT = 300

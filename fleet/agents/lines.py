@@ -10,6 +10,7 @@ from typing import Any
 
 from fleet.agent_events import Happening, Said, TurnEnded, Unknown
 from fleet.ports import DriverState, Step
+from fleet.untrusted import whole_until
 
 RAW_LIMIT = 2_000
 """The most characters kept of an unknown line, and of a tool's output."""
@@ -87,7 +88,7 @@ def cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     end = max(text.rfind(sign, limit // 2, limit) for sign in " \n")
-    end = end if end > 0 else limit
+    end = end if end > 0 else whole_until(text, limit)
     return f"{text[:end]}… ({len(text) - end} more characters)"
 
 
@@ -97,7 +98,7 @@ def one_line(text: str) -> str:
     if len(line) <= SUMMARY_LIMIT:
         return line
     end = line.rfind(" ", SUMMARY_LIMIT // 2, SUMMARY_LIMIT)
-    return f"{line[: end if end > 0 else SUMMARY_LIMIT - 1]}…"
+    return f"{line[: end if end > 0 else whole_until(line, SUMMARY_LIMIT - 1)]}…"
 
 
 def unknown(line: bytes) -> Unknown:

@@ -1,6 +1,6 @@
 """The ``Executor`` for a login behind SSH: one pooled connection and one channel for everything.
 
-Uses asyncssh with a pinned host key, and ignores the user's SSH configuration.
+Uses asyncssh with a pinned host key; the rest is as in the user's SSH configuration.
 """
 
 from __future__ import annotations

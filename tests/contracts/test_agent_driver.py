@@ -350,10 +350,11 @@ async def test_a_question_to_the_person_waits_for_the_persons_words(stand: Stand
 
 
 @claude_only
-async def test_a_slash_command_ends_its_turn_though_no_model_is_asked(stand: Stand) -> None:
-    async with stand.session("/help") as session:
-        assert "/help" in (await session.turn()).claim
-    assert stand.model.asked == []
+async def test_words_that_begin_with_a_slash_reach_the_model(stand: Stand) -> None:
+    stand.model.script([say("done")])
+    async with stand.session("/help me with /src") as session:
+        assert (await session.turn()).claim == "done"
+    assert "/help me with /src" in stand.model.asked[-1].heard
 
 
 @claude_only

@@ -221,18 +221,6 @@ async def test_names_that_could_be_options_are_refused(sshd: Sshd, field: str, v
         ssh_executor(sshd, **{field: value})
 
 
-async def test_the_persons_own_ssh_configuration_changes_nothing(
-    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh/config").write_text("Host *\n  ProxyCommand /bin/false\n")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with private_directory() as directory:
-        executor = ssh_executor(sshd, root=str(directory / "root"))
-        assert (await executor.run(["true"])).exit == Exited(0)
-        await executor.close()
-
-
 async def test_a_login_that_talks_at_start_up_is_told_apart() -> None:
     """The channel is binary: a greeting from a shell start-up file would corrupt it."""
     with private_directory() as directory:

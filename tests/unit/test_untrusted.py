@@ -142,3 +142,10 @@ def test_without_a_telling_line_the_last_ones_are_shown() -> None:
 @given(ANY, st.integers(1, 30))
 def test_never_more_than_asked_for(text: str, lines: int) -> None:
     assert len(tail_that_matters(text, lines).splitlines()) <= lines
+
+
+def test_of_a_word_that_is_cut_too_little_is_left_to_be_half_a_secret() -> None:
+    token = "123456789:Canary0123456789abcdefghijklmnop"
+    assert Untrusted(f"use {token}").one_line(40) == "use 123456789:Ca…"
+    assert Untrusted(token).one_line(40) == "123456789:Ca…"
+    assert Untrusted("some words that are cut between two").one_line(20) == "some words that are…"
