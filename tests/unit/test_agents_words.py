@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from fleet.agent_events import Happening, Said, TurnEnded, TurnOutcome
-from fleet.agents.lines import SUMMARY_LIMIT, TAIL_LIMIT, WORDS_LIMIT, cut, one_line
+from fleet.agents.lines import TAIL_LIMIT, WORDS_LIMIT, cut, one_line
 from fleet.agents.registry import driver
 from fleet.exits import Exited
 from fleet.flight.testimony import events_of
@@ -140,4 +140,4 @@ def test_a_text_is_cut_between_words_so_that_no_half_of_a_secret_is_left(between
     assert cut(text, len(text)) == text
     assert cut("x" * 30, 20) == f"{'x' * 12}… (18 more characters)"
     assert one_line("word " * 38 + "sk-ant-0123456789abcdef") == "word " * 37 + "word…"
-    assert one_line("x" * 300) == "x" * (SUMMARY_LIMIT - 1) + "…"
+    assert one_line("x" * 300) == "x" * 12 + "…"
