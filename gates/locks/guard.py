@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 from fleet.agent_events import Allow, Asked, Deny, Ruling
@@ -49,7 +48,7 @@ class LockGuard:
         self._waiting: dict[str, Waiter] = {}
         self._merge_rules: dict[tuple[str, str], Mapping[str, bytes]] = {}
         self._wake: Callable[[str], None] = lambda task: None
-        self._rules = lru_cache(maxsize=64)(_rules)
+        self._rules: dict[tuple[str, str], LocksConfig] = {}
         store.observe(self._observe)
 
     def wakes(self, wake: Callable[[str], None]) -> None:
@@ -80,10 +79,13 @@ class LockGuard:
         paths = [path for name in asked.paths if (path := inside(name, session.workspace))]
         if task.mode is TaskMode.ASK or not paths:
             return Allow()
-        paths = await self._without_unions(task, session.base, paths)
         rules = await self._of_base(task, session)
         wants = _wants(task.repo, paths, rules)
-        if not wants or await self._store.read(lambda tx: _holds(tx, task, wants)):
+        if await self._store.read(lambda tx: _holds(tx, task, wants)):
+            return Allow()  # at once: nothing but the store was asked
+        paths = await self._without_unions(task, session.base, paths)
+        wants = _wants(task.repo, paths, rules)
+        if not wants:
             return Allow()
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
             return Deny(f"{undeclared[0]} was not declared for {task.id}: edit only {_declared(task)}")
@@ -156,8 +158,13 @@ class LockGuard:
 
     async def _of_base(self, task: Task, session: Session) -> LocksConfig:
         """The rules of the repository, as the commit has them that the session started from."""
-        repository = self._repositories(task.repo)
-        return self._rules(await repository.show(session.base, REPO_FILE), f"{REPO_FILE} of {task.repo}")
+        key = (task.repo, session.base)
+        if key not in self._rules:
+            found = await self._repositories(task.repo).show(session.base, REPO_FILE)
+            if len(self._rules) >= _RULES_KEPT:
+                self._rules.clear()
+            self._rules[key] = _rules(found, f"{REPO_FILE} of {task.repo}")
+        return self._rules[key]
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, TaskMoved) and TaskState(recorded.event.new) in ENDS:

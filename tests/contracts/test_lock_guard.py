@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,13 @@ async def test_the_second_to_edit_a_file_is_told_who_holds_it(place: Place) -> N
     assert await place.edit(second, "b.txt") == Allow()
     refusals = await place.store.read(lambda tx: ledger.read(tx, kinds=(LocksRefused.KIND,), task="t2"))
     assert [item.event.by for item in refusals if isinstance(item.event, LocksRefused)] == ["t1"]
+
+
+async def test_an_edit_of_what_is_held_asks_nothing_but_the_store(place: Place) -> None:
+    first = await place.task()
+    assert await place.edit(first, "a.txt") == Allow()
+    shutil.rmtree(place.repository.mirror)
+    assert await place.edit(first, "a.txt") == Allow()
 
 
 async def test_an_end_frees_the_files_and_a_later_task_may_edit_them(place: Place) -> None:
