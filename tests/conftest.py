@@ -12,15 +12,18 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.far_end.logins import remove_kept_logins
 from tests.plans import Watch, watching
+
+T = TypeVar("T")
 
 settings.register_profile(
     "quick", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -30,6 +33,18 @@ settings.load_profile(os.environ.get("AIRBOSS_CAMPAIGN", "quick"))
 
 #: What all random choices of a run come from, so that a run can be repeated. Workers of pytest-xdist inherit it.
 SEED = int(os.environ.setdefault("AIRBOSS_SEED", str(secrets.randbelow(2**32))))
+
+FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
+
+
+def sampled(values: Iterable[T], most: int) -> list[T]:
+    """So many of the values, in order and chosen by the seed; all of them in a full campaign (``make torture``)."""
+    every = list(values)
+    if FULL or len(every) <= most:
+        return every
+    chosen = Random(SEED).sample(range(len(every)), most)
+    return [every[at] for at in sorted(chosen)]
+
 
 #: How long a process may take to die after the test that started it ended.
 GRACE_SECONDS = 5.0

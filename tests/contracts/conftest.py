@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fleet.store.core import Store
-from tests.contracts.executor_logins import KINDS, Login, far_end, opened
+from tests.conftest import FULL
+from tests.contracts.executor_logins import KINDS, QUICK_KINDS, Login, far_end, opened
 from tests.empty_store import filled, filled_database
 from tests.far_end.postgres import Postgres, running_postgres
 from tests.far_end.sshd import Sshd
@@ -47,7 +48,7 @@ def sshd() -> Iterator[Sshd]:
         yield server
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KINDS if FULL else QUICK_KINDS)
 async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
     async with opened(request.param, sshd) as made:
         yield made

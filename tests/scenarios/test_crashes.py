@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from fleet.failpoints import NAMES
+from tests.conftest import sampled
 from tests.far_end.repositories import git
 from tests.scenarios.house import House, house
 
@@ -37,7 +38,7 @@ def _whole(built: House, task: str, lines: int) -> None:
     assert moves[-1][1] == "landed"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES, 6))
 def test_a_controller_killed_anywhere_goes_on_where_it_stood(built: House, name: str) -> None:
     built.start(failpoint=name)
     built.say("/run on=macbook chatter 20\nwrite BAD\nthen-write GOOD after the crash")

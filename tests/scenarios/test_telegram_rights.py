@@ -12,6 +12,7 @@ from bot.commands import every_command
 from bot.registry import Command
 from fleet.model import ChatRef
 from gates.people import RIGHTS, Right
+from tests.conftest import sampled
 from tests.contracts.test_rights import WORDS, allowed, written
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import BOT_NAME, Said
@@ -41,7 +42,7 @@ async def drawn(there: House, chat: int, command: str) -> Said:
     return shown
 
 
-@pytest.mark.parametrize("command", every_command(), ids=lambda command: command.verb)
+@pytest.mark.parametrize("command", sampled(every_command(), 10), ids=lambda command: command.verb)
 async def test_a_row(tmp_path: Path, api: BotApi, command: Command) -> None:
     """Typed in private, typed in a group and pressed: who may not, changes nothing and is told why once."""
     async with telegram_house(tmp_path, api) as there:

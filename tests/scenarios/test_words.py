@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from fleet.store import sessions, tables
 from fleet.store.core import Store
+from tests.conftest import sampled
 from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance
 from tests.scenarios.house import Answer, House, house
@@ -212,7 +213,7 @@ def test_a_question_is_not_answered_over_words_that_wait(served: Words) -> None:
     assert served.heard(task) == ["and why?"]
 
 
-@pytest.mark.parametrize("name", ["snapshot-made", "gate-closed", "verdict-taken"])
+@pytest.mark.parametrize("name", sampled(["snapshot-made", "gate-closed", "verdict-taken"], 1))
 def test_words_left_while_the_controller_was_dead_are_read_before_anything_lands(fresh: Words, name: str) -> None:
     fresh.house.start(failpoint=name)
     task = fresh.house.say("/run write GOOD early").task or "t1"
