@@ -11,9 +11,27 @@ its call if the latest time does not.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from fleet.events import Event, LocksGranted, LocksReleased
+
+
+def check_grants(events: Iterable[Event]) -> None:
+    """What the ledger says of locks: tokens without a gap, and never two holders of one thing at one store time."""
+    last: dict[str, int] = {}
+    held: dict[str, str] = {}
+    for event in events:
+        if isinstance(event, LocksGranted):
+            for resource, token in zip(event.resources, event.tokens, strict=True):
+                assert resource not in held, f"{resource} was granted while {held.get(resource)} had it"
+                assert token == last.get(resource, 0) + 1
+                last[resource], held[resource] = token, event.hold
+        elif isinstance(event, LocksReleased):
+            for resource in event.resources:
+                assert held.pop(resource) == event.hold
+    assert last
 
 
 class Kind(StrEnum):

@@ -13,6 +13,8 @@ from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telemetry_view import paused_lines
+from bot.telling import sounds
+from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.model import Task
 from fleet.store import queue, sessions
@@ -37,7 +39,7 @@ async def show_queue(context: Context, call: Call) -> Effect:
     page = Page.of(wanted(call.args), len(waiting))
     config = context.config()
     lines = [*paused_lines(config, pauses, now)]
-    lines += [_queued(task, page.first + at) for at, task in enumerate(waiting[page.first : page.upto], 1)]
+    lines += [_queued(config, task, page.first + at) for at, task in enumerate(waiting[page.first : page.upto], 1)]
     pause = Action("Resume", "/resume") if queue.FLEET in pauses else Action("Pause", "/pause")
     card = Card(
         line(f"{words.count(len(waiting), 'task')} queued{page.span}"),
@@ -48,8 +50,8 @@ async def show_queue(context: Context, call: Call) -> Effect:
     return reply(call, card)
 
 
-def _queued(task: Task, place: int) -> Line:
-    why = (" · ", one_line(task.why, 60)) if task.why else ()
+def _queued(config: FleetConfig, task: Task, place: int) -> Line:
+    why = (" · ", one_line(sounds.named(config, task.why), 60)) if task.why else ()
     return line(f"{place}. {task.id} {task.repo} · ", one_line(task.prompt, 30), *why)
 
 
@@ -62,7 +64,8 @@ async def bump(context: Context, call: Call) -> Effect:
             raise Refused(attempted=f"put {task.id} first", cause="it does not wait for a slot")
         passed = queue.bump(posts.tx, task.id, call.actor)
         said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
-        posts.post(call.message.chat, Card(line(f"{task.id} is next"), (line(said), _queued(now, 1))), task=task.id)
+        card = Card(line(f"{task.id} is next"), (line(said), _queued(context.config(), now, 1)))
+        posts.post(call.message.chat, card, task=task.id)
         call.resulted(posts, task=task.id)
         posts.tx.after_commit(partial(context.control.wake, ""))
 
@@ -136,15 +139,6 @@ COMMANDS = (
     Command("bump", "", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
     Command("pause", "", "start nothing new", "", Right.STOP, pause, Group.SET_UP, urgent=True),
     Command("resume", "", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),
-    Command(
-        "drain",
-        "machine",
-        "start nothing new there",
-        "MACHINE",
-        Right.STOP,
-        drain,
-        Group.SET_UP,
-        urgent=True,
-    ),
+    Command("drain", "", "start nothing new there", "MACHINE", Right.STOP, drain, Group.SET_UP, urgent=True),
     Command("undrain", "", "let a machine take work again", "MACHINE", Right.STOP, undrain, Group.SET_UP),
 )

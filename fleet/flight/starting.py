@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fleet.config import FleetConfig
 from fleet.errors import Refused
 from fleet.model import ENDS, Task, TaskState
 from fleet.store import queue, sessions, tasks
@@ -26,14 +25,14 @@ class StartLook:
     kept_back: str
 
 
-def look(tx: Tx, config: FleetConfig, task: Task) -> StartLook:
+def look(tx: Tx, task: Task) -> StartLook:
     """Reads it. Raises as :func:`kept_back`."""
     return StartLook(
-        queue.line(tx), sessions.busy(tx), sessions.logins_in_use(tx), queue.pauses(tx), kept_back(tx, config, task)
+        queue.line(tx), sessions.busy(tx), sessions.logins_in_use(tx), queue.pauses(tx), kept_back(tx, task)
     )
 
 
-def kept_back(tx: Tx, config: FleetConfig, task: Task) -> str:
+def kept_back(tx: Tx, task: Task) -> str:
     """Why this task may not start now, wherever a slot is free; empty: it may.
 
     Raises ``Refused`` if the task that it waits for ended without landing.
@@ -49,8 +48,4 @@ def kept_back(tx: Tx, config: FleetConfig, task: Task) -> str:
         if first.state not in _DONE:
             return f"starts after {first.id} has landed"
     paused = queue.pauses(tx).get(queue.FLEET)
-    return f"the fleet is paused by {_name(config, paused.by)}" if paused else ""
-
-
-def _name(config: FleetConfig, by: str) -> str:
-    return next((person.name for person in config.people if by in person.ids), by)
+    return f"the fleet is paused by {paused.by}" if paused else ""

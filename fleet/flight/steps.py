@@ -71,7 +71,7 @@ class Steps:
         if task.repo not in config.repos:
             known = ", ".join(sorted(config.repos)) or "none"
             raise Misused(attempted="take the task", on=f"repository {task.repo!r}", hint=f"Known: {known}.")
-        why = await self._services.store.read(lambda tx: starting.kept_back(tx, config, task))
+        why = await self._services.store.read(lambda tx: starting.kept_back(tx, task))
         if not why:
             with self._services.slot_line.trying(task.id, self._waits.wake):
                 why = await self._try_to_place(task)
@@ -87,15 +87,17 @@ class Steps:
         locked = await self._services.locks.claim(task)
         if locked:
             return locked
-        config = self._services.config()
         base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
+        config = self._services.config()
 
         def work(tx: Tx) -> None:
-            machine = config.machines[placed.machine]
+            machine = config.machines.get(placed.machine)
+            if machine is None:
+                return  # so did fleet.toml
             full = sessions.busy(tx).get(placed.machine, 0) >= machine.slots
             login = placement.free_login(machine, sessions.logins_in_use(tx).get(placed.machine, ()))
             paused = placed.machine in queue.pauses(tx)
-            if full or login is None or paused or starting.kept_back(tx, config, task):
+            if full or login is None or paused or starting.kept_back(tx, task):
                 return  # it changed meanwhile; the next step places the task again
             session = sessions.create_session(
                 tx,
@@ -120,7 +122,7 @@ class Steps:
         while True:
             self._waits.begin()
             config = self._services.config()
-            look = await self._services.store.read(partial(starting.look, config=config, task=task))
+            look = await self._services.store.read(partial(starting.look, task=task))
             if look.kept_back:
                 return None
             ahead = self._services.slot_line.ahead(look.queued, task.id)

@@ -10,18 +10,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from fleet.events import LocksGranted, LocksReleased
+from fleet.events import Event, LocksGranted, LocksReleased
 from fleet.store import ledger
-from fleet.store.core import Store
+from fleet.store.core import Store, Tx
 from tests.conftest import SEED
 from tests.contracts.lock_recorder import CLIENTS
 from tests.far_end.postgres import Postgres
-from tests.lock_history import Answer, Kind, Operation, linearizable
+from tests.lock_history import Answer, Kind, Operation, check_grants, linearizable
 
 FULL: Final = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 LEASE_S: Final = 0.2
@@ -96,20 +97,12 @@ def read(outs: list[Path]) -> dict[str, list[Operation]]:
 
 
 def check_ledger(store: Store) -> None:
-    """The ledger says the same: tokens without a gap, and never two holders of one thing at one store time."""
-    last: dict[str, int] = {}
-    held: dict[str, str] = {}
     with store.transaction() as tx:
-        seq = 0
-        while batch := ledger.read(tx, after=seq, kinds=(LocksGranted.KIND, LocksReleased.KIND)):
-            seq = batch[-1].seq
-            for event in (item.event for item in batch):
-                if isinstance(event, LocksGranted):
-                    for resource, token in zip(event.resources, event.tokens, strict=True):
-                        assert resource not in held, f"{resource} was granted while {held.get(resource)} had it"
-                        assert token == last.get(resource, 0) + 1
-                        last[resource], held[resource] = token, event.hold
-                elif isinstance(event, LocksReleased):
-                    for resource in event.resources:
-                        assert held.pop(resource) == event.hold
-    assert last
+        check_grants(_grants(tx))
+
+
+def _grants(tx: Tx) -> Iterator[Event]:
+    seq = 0
+    while batch := ledger.read(tx, after=seq, kinds=(LocksGranted.KIND, LocksReleased.KIND)):
+        seq = batch[-1].seq
+        yield from (item.event for item in batch)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet.events import LocksGranted, LocksReleased
-from tests.lock_history import Answer, Kind, Operation, linearizable
+from tests.lock_history import Answer, Kind, Operation, check_grants, linearizable
 from tests.scenarios.house import House, house
 
 SEED: Final = int(os.environ["AIRBOSS_SEED"])
@@ -38,7 +38,7 @@ def every_history_is_one_that_a_single_lock_could_have_had() -> None:
         answers = {operation.answer for history in histories.values() for operation in history}
         assert answers == set(Answer), "there were grants, refusals and lost answers"
         print(f"{checked} histories, {calls} calls")
-        check_tokens(made)
+        check_grants(item.event for item in made.ledger(LocksGranted.KIND, LocksReleased.KIND))
 
 
 def recorded(made: House, chance: random.Random, number: int) -> dict[str, list[Operation]]:
@@ -85,23 +85,6 @@ def read(outs: list[Path]) -> dict[str, list[Operation]]:
             )
             found.setdefault(row["key"], []).append(operation)
     return found
-
-
-def check_tokens(made: House) -> None:
-    """The ledger says the same: tokens without a gap, and never two holders of one thing at once."""
-    last: dict[str, int] = {}
-    held: dict[str, str] = {}
-    for recorded_ in made.ledger(LocksGranted.KIND, LocksReleased.KIND):
-        event = recorded_.event
-        if isinstance(event, LocksGranted):
-            for resource, token in zip(event.resources, event.tokens, strict=True):
-                assert resource not in held, f"{resource} was granted while {held.get(resource)} had it"
-                assert token == last.get(resource, 0) + 1
-                last[resource], held[resource] = token, event.hold
-        elif isinstance(event, LocksReleased):
-            for resource in event.resources:
-                assert held.pop(resource) == event.hold
-    assert last
 
 
 if FULL:  # make torture: the rounds take minutes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
 from fleet.flight.pipe_reader import LinkDown, PipeReader, Woken
+from fleet.git.repository import Repository
 from fleet.landing.attempt import ChangeToLand, LandingAttempt
 from fleet.landing.queue import LandingQueue
-from fleet.model import PipeEnd, Task, TaskState
+from fleet.model import PipeEnd, Task, TaskMode, TaskState
 from fleet.ports import Candidate, Executor, PipeEvent
 from fleet.store import approvals, leases, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
@@ -68,6 +70,23 @@ async def test_a_task_waits_for_what_fleet_toml_no_longer_names(there: World, go
         dispatcher.wake()
         await _answer(there, task)
     await supervisor.close()
+
+
+async def test_a_machine_that_leaves_fleet_toml_while_the_base_is_fetched_costs_no_task(there: World) -> None:
+    def edited(_: str) -> Repository:
+        there.config = parse_fleet(
+            FLEET.format(url=there.repository.url).replace("machines.box", "machines.other"), "fleet.toml"
+        )
+        return there.repository
+
+    there.services = replace(there.services, repositories=edited)
+    task = await there.task(mode=TaskMode.ASK)
+    supervisor = Supervisor(there.clock)
+    supervisor.run("dispatch", Dispatcher(there.services, supervisor, "1").run)
+    while (await there.now(task)).state is TaskState.QUEUED:
+        await asyncio.sleep(0.01)
+    await supervisor.close()
+    assert (await there.session(task)).machine == "other"
 
 
 async def _answer(there: World, task: Task) -> None:

@@ -134,13 +134,13 @@ async def test_a_paused_fleet_says_so_and_starts_nothing_until_it_is_resumed(tmp
         assert "nothing new starts" in await told(there, "/pause")
         assert "it is already paused" in await told(there, "/pause")
         (task,) = await there.tasks()
-        assert "paused by Ada" in await there.store.read(lambda tx: starting.kept_back(tx, there.config, task))
+        assert f"paused by {ADA}" in await there.store.read(lambda tx: starting.kept_back(tx, task))
         assert "⏸ paused: nothing new starts · Ada" in await told(there, "/status")
         there.fleet.woken.clear()
         assert "Fleet resumed\n1 task in /queue." in await told(there, "/resume")
         assert there.fleet.woken == [""]
         assert "it is not paused" in await told(there, "/resume")
-        assert await there.store.read(lambda tx: starting.kept_back(tx, there.config, task)) == ""
+        assert await there.store.read(lambda tx: starting.kept_back(tx, task)) == ""
         assert await events(there, FleetPaused.KIND, FleetResumed.KIND) == [FleetPaused(""), FleetResumed("")]
 
 
@@ -165,7 +165,7 @@ async def test_a_task_starts_after_another_has_landed(tmp_path: Path) -> None:
         assert await events(there, TaskChained.KIND) == [TaskChained("t1")]
 
         def kept_back(tx: Tx) -> str:
-            return starting.kept_back(tx, there.config, second)
+            return starting.kept_back(tx, second)
 
         assert await there.store.read(kept_back) == "starts after t1 has landed"
         await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.STOPPED, "", "airboss"))
