@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fleet.config.editing import FleetEditor, edit_fleet
     from fleet.config.home import airboss_home
     from fleet.config.limits import Limits
-    from fleet.config.merging import merge_gates
+    from fleet.config.merging import merge_gates, merge_setups
     from fleet.config.models import (
         AgentConfig,
         FleetConfig,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fleet.config.problems import ConfigProblems, Problem
     from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
     from fleet.config.secrets import Secrets
+    from fleet.config.setups import SetupConfig
 
 _WHERE = {
     "AgentConfig": "models",
@@ -49,10 +50,12 @@ _WHERE = {
     "RepoConfig": "models",
     "RepoFile": "models",
     "Secrets": "secrets",
+    "SetupConfig": "setups",
     "airboss_home": "home",
     "edit_fleet": "editing",
     "load_fleet": "reading",
     "merge_gates": "merging",
+    "merge_setups": "merging",
     "parse_fleet": "reading",
     "parse_repo_file": "reading",
 }
@@ -75,10 +78,12 @@ __all__ = [
     "RepoFile",
     "ReviewerConfig",
     "Secrets",
+    "SetupConfig",
     "airboss_home",
     "edit_fleet",
     "load_fleet",
     "merge_gates",
+    "merge_setups",
     "parse_fleet",
     "parse_repo_file",
 ]

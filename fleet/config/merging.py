@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fleet.config.models import GateConfig, GateKind, GateTightening, RepoConfig, RepoFile
-from fleet.config.values import duration_us, size_bytes
+from fleet.config.setups import SetupConfig
+from fleet.config.values import duration_us, overlapping, size_bytes
 from fleet.errors import Misused
 
 
@@ -18,6 +19,29 @@ def merge_gates(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "")
         here = _Merging(name, repo)
         given = repo_file.gates.get(name)
         merged[name] = _own(wish, here) if given is None else _tightened(given, wish, here)
+    return merged
+
+
+def merge_setups(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "") -> dict[str, SetupConfig]:
+    """The setups that apply, by name. The operator may add some.
+
+    Raises ``Misused`` where two have one name, or provide one directory.
+    """
+    files = f"fleet.toml [repos.{repo or 'NAME'}.setup] and airboss.toml [setup]"
+    attempted = "combine the setups"
+    if both := sorted(repo_file.setup.keys() & repo_config.setup.keys()):
+        cause, hint = f"both define {both[0]}", "give one of them another name"
+        raise Misused(attempted=attempted, on=files, cause=cause, hint=hint)
+    merged = {**repo_file.setup, **repo_config.setup}
+    provided = [path for name in sorted(merged) for path in merged[name].provides]
+    if found := overlapping(provided):
+        cause, hint = (
+            f"{found[1]} is inside {found[0]}",
+            "let one setup provide a directory, with all that is in it",
+        )
+        if found[0].lower() == found[1].lower():
+            cause = f"two setups provide {found[1]}"
+        raise Misused(attempted=attempted, on=files, cause=cause, hint=hint)
     return merged
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo, field_validator
 
 from fleet.config.limits import SECTION, Limits
+from fleet.config.setups import SetupConfig
 from fleet.config.values import (
     HOST_PATTERN,
     Branch,
@@ -156,6 +157,9 @@ class RepoFile(_Section):
 
     gates: dict[Name, GateConfig] = {}
     """The repository's gates by name. Without any, no change can ever pass."""
+
+    setup: dict[Name, SetupConfig] = {}
+    """What gates and agents need to be installed, by name."""
 
 
 class MachineConfig(_Section):
@@ -306,6 +310,8 @@ class RepoConfig(_Section):
     """The operator's own gates, and stricter forms of the repository's."""
     deny_edits: Patterns = []
     """gitignore patterns of files that no agent may edit here."""
+    setup: dict[Name, SetupConfig] = {}
+    """More of what gates and agents need to be installed, beside the repository's own."""
 
 
 class PersonConfig(_Section):

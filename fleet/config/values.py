@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -43,6 +44,15 @@ def size_bytes(text: str) -> int:
     return int(text[:-1]) * _UNIT_BYTES[text[-1]] if text else 0
 
 
+def overlapping(paths: list[str]) -> tuple[str, str] | None:
+    """Two of these paths of which one is, or is inside, the other. Case is ignored, as some file systems do."""
+    ordered = sorted(paths, key=lambda path: (path.lower().split("/"), path))
+    for outer, inner in itertools.pairwise(ordered):
+        if f"{inner.lower()}/".startswith(f"{outer.lower()}/"):
+            return outer, inner
+    return None
+
+
 def _argv(argv: list[str]) -> list[str]:
     if not argv or not argv[0]:
         raise wrong("is empty", 'give the program and its arguments, for example ["python3", "-m", "pytest"]')
@@ -51,6 +61,25 @@ def _argv(argv: list[str]) -> list[str]:
     if any("\0" in item for item in argv):
         raise wrong("contains a NUL byte", "remove it: arguments cannot contain one")
     return argv
+
+
+def _steps(steps: list[list[str]]) -> list[list[str]]:
+    if not steps:
+        raise wrong("is empty", 'give a program and its arguments, for example ["uv", "sync", "--frozen"]')
+    return [_argv(step) for step in steps]
+
+
+def _as_steps(value: Any) -> Any:
+    """One command as a list of one."""
+    single = isinstance(value, list) and bool(value) and not any(isinstance(item, list) for item in value)
+    return [value] if single else value
+
+
+def _provided(path: str) -> str:
+    parts = path.removesuffix("/").split("/")
+    if any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts):
+        raise wrong(f"is not a directory inside the tree ({path!r})", 'write its path, for example ".venv"')
+    return "/".join(parts)
 
 
 def _gate_argv(argv: list[str]) -> list[str]:
@@ -147,7 +176,15 @@ Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
 InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]
 Program = Annotated[list[str], AfterValidator(_argv)]
 GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
+Steps = Annotated[
+    list[list[str]],
+    BeforeValidator(_as_steps, json_schema_input_type=list[str] | list[list[str]]),
+    AfterValidator(_steps),
+]
 Patterns = Annotated[list[str], AfterValidator(_patterns)]
+Provided = Annotated[
+    str, StringConstraints(pattern=r"^[^\\\x00-\x1f\x7f:]+$", max_length=512), AfterValidator(_provided)
+]
 Protection = Annotated[list[str], AfterValidator(_protection)]
 LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
 Id = Annotated[str, AfterValidator(_person_id)]
