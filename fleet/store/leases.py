@@ -131,6 +131,14 @@ def look(tx: Tx, name: str) -> Lease | None:
     return Lease(name, row.holder, row.token, row.expires_us)
 
 
+def left_us(tx: Tx, name: str) -> int:
+    """How long a lease still lasts unless it is renewed; 0 when it is free, expired, or from another boot."""
+    row, now = _row(tx, name), _now(tx)
+    if row is None or not _held(row, now) or not _counted(row, now):
+        return 0
+    return int(row.since_us + row.lasts_us - now.us)
+
+
 def held(tx: Tx, name: str) -> bool:
     """Whether somebody holds a lease now. As :func:`look`, in a write transaction: a lease from another boot, seen
     for the first time, begins its full time here."""

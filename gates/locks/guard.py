@@ -16,14 +16,14 @@ from fleet.events import LocksRefused, Recorded, Refs, Source, TaskMoved
 from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.globs import Glob
-from fleet.locks import Blocked, Granted, HoldEnd, LockCause, LocksWanted, Resource, Want
+from fleet.locks import Blocked, Granted, Hold, HoldEnd, Lock, LockCause, LocksWanted, Resource, Want
 from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
-from fleet.store import ledger, locks, tasks
+from fleet.store import boot, leases, ledger, locks, tasks
 from fleet.store.core import Precondition, Store, Tx
 from fleet.store.locks import LockFence
 from gates.locks import book
 from gates.locks.book import Request
-from gates.locks.overlap import Cover, glob, head_of
+from gates.locks.overlap import glob
 from gates.locks.service import LockService, Waiter
 from gates.rulings.permissions import inside
 from gates.runs.definitions import REPO_FILE
@@ -81,8 +81,11 @@ class LockGuard:
             return Allow()
         rules = await self._of_base(task, session)
         wants = _wants(task.repo, paths, rules)
-        if await self._store.read(lambda tx: _holds(tx, task, wants)):
-            return Allow()  # at once: nothing but the store was asked
+        remembered = self._service.remembered
+        if not remembered.knows(task.id):
+            await self._remember(task)
+        if remembered.covers(task.id, wants):
+            return Allow()  # at once: neither the store nor git was asked
         paths = await self._without_unions(task, session.base, paths)
         wants = _wants(task.repo, paths, rules)
         if not wants:
@@ -137,6 +140,13 @@ class LockGuard:
                 lambda tx: ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)
             )
         return answer
+
+    async def _remember(self, task: Task) -> None:
+        ends, now_us = self._service.remembered.ends, boot.now().us
+        found = await self._store.read(lambda tx: _held(tx, task))
+        if found is not None:
+            hold, held, left_us = found
+            self._service.remembered.keep(hold, held, until_us=now_us + left_us, ends=ends)
 
     def _request(self, task: Task, wants: Sequence[Want], cause: LockCause, since_us: int = 0) -> Request:
         return Request(task.id, tuple(wants), TTL_US, cause, task=task.id, had_since_us=since_us)
@@ -208,13 +218,11 @@ def _wants(repo: str, paths: Sequence[str], rules: LocksConfig) -> tuple[Want, .
     return tuple(dict.fromkeys(wants))
 
 
-def _holds(tx: Tx, task: Task, wants: Sequence[Want]) -> bool:
+def _held(tx: Tx, task: Task) -> tuple[Hold, list[Lock], int] | None:
+    """The task's hold, all of its locks, and how long they last; ``None`` when it holds nothing."""
     hold = locks.of_task(tx, task.id)
-    if hold is None or hold.expires_us <= tx.now_us():
-        return False
-    near = {lock for want in wants for lock in locks.near(tx, want.resource, head_of(want.resource))}
-    cover = Cover(lock for lock in near if lock.hold == hold.id)
-    return all(cover.find(want) is not None for want in wants)
+    left_us = leases.left_us(tx, hold.lease) if hold is not None else 0
+    return (hold, locks.of_hold(tx, hold.id), left_us) if hold is not None and left_us else None
 
 
 def _undeclared(task: Task, paths: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from fleet.store import leases, locks, sessions, tasks
 from fleet.store.core import Store, Tx
 from gates.locks import book
 from gates.locks.guard import TTL_US, waits_since
+from gates.locks.remembered import Remembered
 from gates.locks.service import LockService
 
 _EVERY_S: Final = 20.0
@@ -36,14 +37,15 @@ class LockKeeper:
         keep_us = self._config().limits.keep_locks_hours * _HOUR_US
 
         def work(tx: Tx) -> None:
-            ended = [hold for hold in locks.open_holds(tx) if hold.task and not _kept(tx, hold, keep_us)]
+            held = [hold for hold in locks.open_holds(tx) if hold.task]
+            ended = [hold for hold in held if not _kept(tx, hold, keep_us, self._service.remembered)]
             if ended:
                 self._service.serve(tx)
 
         await self._store.write(work)
 
 
-def _kept(tx: Tx, hold: Hold, keep_us: int) -> bool:
+def _kept(tx: Tx, hold: Hold, keep_us: int, remembered: Remembered) -> bool:
     """Renews a hold, or ends it."""
     task = tasks.task(tx, hold.task)
     if task.state in ENDS:
@@ -57,5 +59,5 @@ def _kept(tx: Tx, hold: Hold, keep_us: int) -> bool:
     if not leases.held(tx, hold.lease):
         book.expire(tx, hold)
         return False
-    book.renew(tx, hold, TTL_US)
+    remembered.renewed(tx, book.renew(tx, hold, TTL_US), TTL_US)
     return True

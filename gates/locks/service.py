@@ -24,6 +24,7 @@ from fleet.supervise import OwnedTasks, first
 from gates.locks import book
 from gates.locks.book import Request
 from gates.locks.overlap import conflict
+from gates.locks.remembered import Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class LockService:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
+        self.remembered = Remembered(store)
         self._line: list[Waiter] = []
         self._numbers = itertools.count(1)
         self._changed, self._left = asyncio.Event(), False
@@ -195,6 +197,7 @@ class LockService:
 
     def take(self, waiter: Waiter, answer: Granted) -> None:
         """Tells one in line that it holds what it wanted; gives that back where nobody is there any more."""
+        self.remembered.granted(answer)
         if waiter.answer.cancelled():
             self._late.begin(self._give_back(waiter.request, answer), "give locks back")
         elif not waiter.answer.done():

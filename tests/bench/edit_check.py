@@ -6,11 +6,12 @@ The base starts ``/bin/true``: less than any hook that is a program of its own.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
-from fleet.agent_events import Asked
+from fleet.agent_events import Allow, Asked
 from fleet.clock import SystemClock
 from fleet.git.repository import Repository
 from fleet.locks import LockCause, Resource, Want
@@ -20,7 +21,7 @@ from fleet.store.core import Store, Tx
 from gates.locks import book
 from gates.locks.guard import LockGuard
 from gates.locks.service import LockService
-from tests.bench.harness import Trial, command, compare, report, timed
+from tests.bench.harness import command, compare, report, timed
 from tests.far_end.repositories import make_bare
 
 HELD = 10_000
@@ -54,16 +55,21 @@ def main() -> int:
         guard = LockGuard(store, LockService(store, SystemClock()), lambda _: repository)
         task, session = loop.run_until_complete(store.write(lambda tx: filled(tx, base)))
 
-        def edit(path: str) -> Trial:
-            asked = Asked("1", "Edit", "{}", paths=(path,))
-            return timed(lambda: loop.run_until_complete(guard.edit(session, task, asked)))
+        number = itertools.count()
+
+        def edit() -> object:
+            path = f"/work/src/d{HOLDERS - 1}/f{next(number)}.py"
+            ruling = loop.run_until_complete(guard.edit(session, task, Asked("1", "Edit", "{}", paths=(path,))))
+            if not isinstance(ruling, Allow):
+                sys.exit(f"bench: the edit of {path} was refused")
+            return ruling
 
         base_side = ("start /bin/true", command(["/bin/true"]))
         return report(
             [
                 compare(
                     f"edit of a held file, {HELD:,} locks",
-                    ("ask the controller", edit(f"src/d{HOLDERS - 1}/f7.py")),
+                    ("ask the controller", timed(edit)),
                     base_side,
                     bar=BAR,
                 )

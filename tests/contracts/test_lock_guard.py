@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,11 @@ import pytest
 from fleet.agent_events import Allow, Asked, Deny
 from fleet.clock import SystemClock
 from fleet.config import parse_fleet
-from fleet.errors import LeaseLost
+from fleet.errors import LeaseLost, StoreUnavailable
 from fleet.events import LocksRefused, LocksReleased
+from fleet.faults import Fault, Point, injected
 from fleet.git.repository import Repository
-from fleet.locks import HoldEnd, LocksWanted, Resource, Want
+from fleet.locks import Hold, HoldEnd, LocksWanted, Resource, Want
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
 from fleet.store import ledger, locks, sessions, tasks
 from fleet.store.core import Store, Tx
@@ -127,11 +127,65 @@ async def test_the_second_to_edit_a_file_is_told_who_holds_it(place: Place) -> N
     assert [item.event.by for item in refusals if isinstance(item.event, LocksRefused)] == ["t1"]
 
 
-async def test_an_edit_of_what_is_held_asks_nothing_but_the_store(place: Place) -> None:
+async def test_without_the_store_a_task_edits_what_it_holds_and_nothing_is_granted_or_lands(place: Place) -> None:
+    first, second = await place.task(), await place.task()
+    made = await place.snapshot({"a.txt": "mine\n"})
+    for path in ("a.txt", "docs/one.md", "a.txt"):
+        assert await place.edit(first, path) == Allow()
+    with injected(Fault(Point.STORE_READ, times=100)), injected(Fault(Point.STORE_COMMIT, times=100)):
+        with pytest.raises(StoreUnavailable):
+            await place.guard.landing(first[0], place.base, made)
+        for of, path in ((first, "b.txt"), (second, "b.txt"), (second, "a.txt")):
+            with pytest.raises(StoreUnavailable):
+                await place.edit(of, path)
+        place.repository.mirror.rename(place.work.parent / "away")
+        assert await place.edit(first, "a.txt") == Allow(), "neither the store nor git was asked"
+        assert await place.edit(first, "/work/here/docs/one.md") == Allow()
+        await expired(place, first[0])
+        with pytest.raises(StoreUnavailable):
+            await place.edit(first, "a.txt")
+
+
+async def expired(place: Place, task: Task) -> None:
+    """What is remembered of a task's hold is over."""
+    hold = Hold("1", task.id, task.id, "", 0, 0)
+    place.service.remembered.keep(hold, (), until_us=0, ends=place.service.remembered.ends)
+
+
+async def test_what_is_remembered_ends_in_the_commit_that_ends_the_lock(place: Place) -> None:
     first = await place.task()
-    assert await place.edit(first, "a.txt") == Allow()
-    shutil.rmtree(place.repository.mirror)
-    assert await place.edit(first, "a.txt") == Allow()
+    remembered, want = place.service.remembered, Want(Resource("a.txt", "shop"))
+    for _ in range(2):
+        assert await place.edit(first, "a.txt") == Allow()
+    assert remembered.covers(first[0].id, [want])
+    ends, hold = remembered.ends, await place.store.read(lambda tx: locks.of_task(tx, first[0].id))
+    assert hold is not None
+    seen: list[bool] = []
+
+    def broken(tx: Tx) -> None:
+        book.release(tx, hold, HoldEnd.BROKEN, actor="phone::ada", reason="stuck")
+        tx.after_commit(lambda: seen.append(remembered.covers(first[0].id, [want])))
+
+    await place.service.change(broken)
+    assert seen == [False]
+    remembered.keep(hold, [], until_us=1 << 60, ends=ends)
+    assert not remembered.knows(first[0].id), "a read that the end overtook is not kept"
+    newer = await place.task()
+    assert await place.edit(newer, "a.txt") == Allow()
+    assert isinstance(await place.edit(first, "a.txt"), Deny)
+
+
+async def test_a_renewal_lengthens_what_is_remembered(place: Place) -> None:
+    first = await place.task()
+    for _ in range(2):
+        await place.edit(first, "a.txt")
+    hold = await place.store.read(lambda tx: locks.of_task(tx, first[0].id))
+    assert hold is not None
+    remembered = place.service.remembered
+    remembered.keep(hold, (), until_us=0, ends=remembered.ends)
+    assert not remembered.knows(first[0].id)
+    await LockKeeper(place.store, place.service, lambda: parse_fleet("", "fleet.toml"), SystemClock()).look()
+    assert remembered.knows(first[0].id)
 
 
 async def test_an_end_frees_the_files_and_a_later_task_may_edit_them(place: Place) -> None:
