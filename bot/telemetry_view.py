@@ -13,7 +13,7 @@ from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.model import ENDS, Session, TaskState
+from fleet.model import ENDS, Session, Task, TaskState
 from fleet.store import approvals, ledger, queue, rollups
 from fleet.store.core import Tx
 from fleet.store.overview import Overview, overview
@@ -26,7 +26,7 @@ _NAMED_MACHINES = 3
 _WAITING_SHOWN = 3
 _KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
-_WIDTH, _SHORTEST_DOING = 42, 16  # characters: one line of a phone, and the least for a session's activity
+_TITLE_WIDTH, _DOING_WIDTH = 24, 20  # characters: two lines of a phone at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +211,21 @@ def session_lines(view: FleetView) -> list[Line]:
 
 
 def session_line(session: Session, view: FleetView) -> Line:
-    """One session: where it runs, for how long, its gate results (``…``: gates are running), and what it does."""
+    """``▸ t12 shop · fix the discount · evo-x2 · 4 min ✗1 · Bash pytest``.
+
+    The task, where it runs, for how long, its gate results (``…``: gates are running), and what it does.
+    """
     task = view.overview.tasks[session.task]
     state = "ending" if task.state in ENDS else str(task.state)
     took = words.about(view.now_us - session.started_us)
     gates = view.gates.get(session.task, "") + ("…" if state == TaskState.JUDGING else "")
-    what = f"▸ {session.id} {session.machine} · " + (took if state == TaskState.RUNNING else f"{state} {took}")
-    what += f" {gates}" if gates else ""
+    where = f"{session.machine} · " + (took if state == TaskState.RUNNING else f"{state} {took}")
+    where += f" {gates}" if gates else ""
     doing = view.doing.get(session.task, "")
-    room = max(_SHORTEST_DOING, _WIDTH - len(what))
-    return line(what, *((" · ", one_line(doing, room)) if doing else ()))
+    acts = (" · ", one_line(doing, _DOING_WIDTH)) if doing else ()
+    return line(f"▸ {task.id} {task.repo} · ", one_line(task.prompt, _TITLE_WIDTH), f" · {where}", *acts)
+
+
+def ended_line(task: Task) -> Line:
+    """``t11 shop · landed · fix the discount``."""
+    return line(f"{task.id} {task.repo} · {task.state} · ", one_line(task.prompt, 40))

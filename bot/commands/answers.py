@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bot import plain
 from bot.cards import Card, line
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
@@ -189,9 +190,11 @@ async def show_waiting(context: Context, call: Call) -> Effect:
                 raise Refused(
                     attempted=f"show {asked.id}", cause=f"it is no longer waiting: {asked.decision or 'expired'}"
                 )
+            posts.data = {"waiting": [plain.approval(asked)]}
             waiting.bring_up(posts, context.config(), call.message.chat, asked, context.home / "files")
             return
         every = approvals.waiting(tx)
+        posts.data = {"waiting": [plain.approval(asked) for asked in every]}
         card = waiting.list_card(tx, "Waiting for a person", every, Page.of(wanted(call.args), len(every)))
         posts.post(call.message.chat, card)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import asdict
 
-from bot import words
+from bot import plain, words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
 from bot.outbox.posting import Posts
@@ -12,7 +14,7 @@ from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.revoking import revoked, unlist, without_admin
-from bot.telemetry_view import look, machine_line, session_lines, status_card
+from bot.telemetry_view import FleetView, ended_line, look, machine_line, session_lines, status_card
 from bot.telling import sounds
 from bot.telling.live import STATUS_KEY
 from bot.telling.notify import folded
@@ -27,13 +29,17 @@ from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
 
 _ENDED_SHOWN = 8
+_TASK = re.compile(r"[tT]\d{1,18}(?:\.\d+)*")
 
 
 async def status(context: Context, call: Call) -> Effect:
-    """The fleet on one screen."""
-    view, control = await context.store.read(look), context.control
-    troubles = control.troubles().lines
-    card = status_card(context.config(), view, control.machines(), troubles, serving=control.serving())
+    """The fleet on one screen; or the task that is named."""
+    if split(call.args):
+        return await show_session(context, call)
+    view, control, config = await context.store.read(look), context.control, context.config()
+    troubles, seen = control.troubles().lines, control.machines()
+    card = status_card(config, view, seen, troubles, serving=control.serving())
+    call.result.data = plain.fleet(config, view, seen, troubles)
     return lambda posts: _live(posts, call, card)
 
 
@@ -51,30 +57,46 @@ async def machines(context: Context, call: Call) -> Effect:
         machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now)
         for name in names[page.first : page.upto]
     )
+    call.result.data = {
+        "machines": [
+            plain.machine(name, config.machines[name], busy.get(name, 0), seen.get(name)) for name in names
+        ]
+    }
     title = line(words.count(len(names), "machine") + page.span)
     return reply(call, Card(title, lines, actions=page.actions("/machines "), footer=footed(config.isolation)))
 
 
 async def show_sessions(context: Context, call: Call) -> Effect:
-    """A page of the sessions at work, then of the tasks that ended last."""
+    """A page of the sessions at work, then of the tasks that ended last; or the task that is named.
 
-    def read(tx: Tx) -> tuple[list[Line], int, Page]:
+    A number is a page; without such a page, it is a task.
+    """
+
+    def read(tx: Tx) -> tuple[FleetView, list[Task], int, Page]:
         live = sum(sessions.busy(tx).values())
         ended = [task for task in tasks.recent(tx, _ENDED_SHOWN) if task.state in ENDS]
         page = Page.of(wanted(call.args), live + len(ended))
-        view = look(tx, skip=page.first)
-        lines = session_lines(view)[: max(0, min(page.upto, live) - page.first)]
         on_page = ended[max(0, page.first - live) : max(0, page.upto - live)]
-        lines += [line(f"{task.id} {task.repo} · {task.state} · ", one_line(task.prompt, 40)) for task in on_page]
-        return lines, live, page
+        return look(tx, skip=page.first), on_page, live, page
 
-    lines, live, page = await context.store.read(read)
+    named = split(call.args)[:1]
+    if named and not named[0].isdigit() and _TASK.fullmatch(named[0]):
+        return await show_session(context, call)
+    view, ended, live, page = await context.store.read(read)
+    if page.number == 1 < wanted(call.args) <= await context.store.read(tasks.last_number):
+        return await show_session(context, call)
+    lines = session_lines(view)[: max(0, min(page.upto, live) - page.first)] + [ended_line(task) for task in ended]
     card = Card(
         line(f"{words.count(live, 'session')} at work{page.span}"),
         tuple(lines) or (line("No tasks yet: /run starts one."),),
         actions=page.actions("/sessions "),
         footer=footed(context.config().isolation),
     )
+    call.result.data = {
+        "sessions": plain.working(view),
+        "sessions_count": live,
+        "ended": [plain.task(task) for task in ended],
+    }
     return reply(call, card)
 
 
@@ -87,6 +109,13 @@ async def show_session(context: Context, call: Call) -> Effect:
         return folded(tx, task.id), [(session, sessions.turns(tx, session.id)) for session in every]
 
     progress, found = await context.store.read(read)
+    call.result.data = {
+        "task": plain.task(task),
+        "sessions": [
+            {**plain.session(session), "turns": [plain.turn(turn) for turn in turns]} for session, turns in found
+        ],
+        "cost_udollar": progress.cost_udollar,
+    }
     return reply(call, _session_card(context, task, progress, found), task=task.id)
 
 
@@ -136,13 +165,15 @@ async def gates(context: Context, call: Call) -> Effect:
         return [(task, folded(tx, task.id)) for task in chosen]
 
     lines: list[Line] = []
-    isolation = context.config().isolation
+    isolation, runs = context.config().isolation, list[plain.Plain]()
     for task, progress in await context.store.read(read):
+        runs += [{"task": task.id, "run": run, **asdict(seen)} for run, seen in progress.gates.items()]
         isolation = progress.isolation or isolation
         for run, seen in progress.gates.items():
             took = f" · {words.duration(seen.took_us)}" if seen.outcome else ""
             tests = f" · {seen.tests()}" if seen.tests() else ""
             lines.append(line(f"{run or task.id} · {seen.summary()}{took}{tests} · {words.short(seen.commit)}"))
+    call.result.data = {"runs": runs}
     title = line(f"{chosen[0].id} · gates" if len(chosen) == 1 else "Gates of the last tasks")
     newest = lines[-11:]
     if len(lines) > len(newest):
@@ -155,6 +186,10 @@ async def people(context: Context, call: Call) -> Effect:
     config = context.config()
     lines = [line(f"{person.name} · {person.role} · {', '.join(person.ids)}") for person in config.people]
     lines += [line(f"{role}: {', '.join(sorted(RIGHTS[role]))}") for role in Role]
+    call.result.data = {
+        "people": [person.model_dump(mode="json") for person in config.people],
+        "rights": {str(role): sorted(RIGHTS[role]) for role in Role},
+    }
     card = Card(
         line(words.count(len(config.people), "person", "people")),
         capped(lines, "and {n} more"),
@@ -181,13 +216,20 @@ async def revoke(context: Context, call: Call) -> Effect:
 
 COMMANDS = (
     Command(
-        "status", "fleet", "the fleet on one screen", "", Right.SEE, status, Group.LOOK, aliases=("fleet", "st")
+        "status",
+        "fleet",
+        "the fleet on one screen",
+        "[TASK]",
+        Right.SEE,
+        status,
+        Group.LOOK,
+        aliases=("fleet", "st"),
     ),
     Command(
         "sessions",
         "",
         "agents at work, tasks that ended",
-        "[PAGE]",
+        "[PAGE|TASK]",
         Right.SEE,
         show_sessions,
         Group.LOOK,

@@ -18,6 +18,7 @@ async def show_help(context: Context, call: Call) -> Effect:
     dialect = registry.dialects.get(call.message.adapter, Dialect())
     given = words(call.args)
     group = Group.named(" ".join(given))
+    call.result.data = {"commands": [_data(command) for command in registry]}
     if given and group is None:
         return reply(call, _command_card(registry, dialect, given[0].lstrip("/").lower(), call.person))
     card = _overview(registry, dialect, call) if group is None else _group_card(registry, dialect, group)
@@ -30,6 +31,17 @@ async def show_help(context: Context, call: Call) -> Effect:
             posts.repost(pressed.chat, card, key=pressed.key, soon=True)
 
     return effect
+
+
+def _data(command: Command) -> dict[str, object]:
+    return {
+        "verb": command.verb,
+        "usage": command.usage,
+        "summary": command.summary,
+        "right": str(command.right),
+        "group": str(command.group),
+        "aliases": list(command.aliases),
+    }
 
 
 def _is_help(card_json: str) -> bool:

@@ -35,6 +35,26 @@ async def show_locks(context: Context, call: Call) -> Effect:
     waiting = context.locks.line
     rows = [_held_line(hold, some, now) for hold, some in held]
     rows += [_waiting_line(waiter, now) for waiter in waiting]
+    call.result.data = {
+        "held": [
+            {
+                "holder": hold.holder,
+                "task": hold.task,
+                "since_us": hold.since_us,
+                "expires_us": hold.expires_us,
+                "locks": [{"resource": str(lock.resource), "mode": str(lock.mode)} for lock in some],
+            }
+            for hold, some in held
+        ],
+        "waiting": [
+            {
+                "holder": waiter.request.holder,
+                "wants": [str(want.resource) for want in waiter.request.wants],
+                "since_us": waiter.since_us,
+            }
+            for waiter in waiting
+        ],
+    }
     page = Page.of(wanted(call.args), len(rows))
     lines = tuple(rows[page.first : page.upto]) or (line("Nothing is locked."),)
     title = line(f"{words.count(len(held), 'holder')} · {len(waiting)} waiting{page.span}")

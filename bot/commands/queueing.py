@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bot import words
+from bot import plain, words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
 from bot.commands import colliding
 from bot.commands.common import reply, task_meant
@@ -40,6 +40,10 @@ async def show_queue(context: Context, call: Call) -> Effect:
     config = context.config()
     lines = [*paused_lines(config, pauses, now)]
     lines += [_queued(config, task, page.first + at) for at, task in enumerate(waiting[page.first : page.upto], 1)]
+    call.result.data = {
+        "queued": [plain.task(task) for task in waiting],
+        "pauses": [plain.pause(each) for each in pauses.values()],
+    }
     pause = Action("Resume", "/resume") if queue.FLEET in pauses else Action("Pause", "/pause")
     card = Card(
         line(f"{words.count(len(waiting), 'task')} queued{page.span}"),

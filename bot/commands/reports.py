@@ -36,6 +36,7 @@ _EVENTS = re.compile(r"(\d{1,15})-(\d{1,15})")
 _SHOWN_LINES = 24
 _SHOWN_CHARACTERS = 2_400
 _DIFF_LIMIT = 4 << 20
+_DATA_LINES = 200
 
 
 async def logs(context: Context, call: Call) -> Effect:
@@ -46,6 +47,7 @@ async def logs(context: Context, call: Call) -> Effect:
     lines = text.splitlines()
     path = await _file_if_long(context, f"{task.id}-log.txt", text)
     tail = _tail(lines)
+    call.result.data = {"task": task.id, "lines": lines[-_DATA_LINES:], "count": len(lines), "document": path}
     card = Card(
         line(f"{task.id} · log"),
         (line(f"{words.count(len(lines), 'line')}; the last {len(tail)}:"),)
@@ -95,6 +97,13 @@ async def diff(context: Context, call: Call) -> Effect:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
     text = await context.control.diff(task.repo, session.base, snapshot, _DIFF_LIMIT)
     path = await _file_if_long(context, f"{task.id}.diff", text)
+    call.result.data = {
+        "task": task.id,
+        "base": session.base,
+        "snapshot": snapshot,
+        "files": [{"path": name, "added": plus, "removed": minus} for name, (plus, minus) in _counts(text).items()],
+        "document": path,
+    }
     title = line(f"{task.id} · {words.short(session.base)} → {words.short(snapshot)}")
     card = Card(
         title,
@@ -108,6 +117,11 @@ async def diff(context: Context, call: Call) -> Effect:
 
 def _files(text: str) -> list[Line]:
     """One line for each changed file, with the lines added and removed: the part of a diff that fits a phone."""
+    return [line(one_line(file, 60), f" +{plus} −{minus}") for file, (plus, minus) in _counts(text).items()]
+
+
+def _counts(text: str) -> dict[str, list[int]]:
+    """Lines added and removed, by file."""
     counts: dict[str, list[int]] = {}
     name = ""
     for row in text.splitlines():
@@ -118,7 +132,7 @@ def _files(text: str) -> list[Line]:
             counts[name][0] += 1
         elif name and row.startswith("-") and not row.startswith("---"):
             counts[name][1] += 1
-    return [line(one_line(file, 60), f" +{plus} −{minus}") for file, (plus, minus) in counts.items()]
+    return counts
 
 
 async def digest(context: Context, call: Call) -> Effect:

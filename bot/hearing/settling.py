@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from bot import plain
 from bot.cards import Card, line
 from bot.hearing import sent
 from bot.hearing.acts import as_one
@@ -46,6 +47,7 @@ def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result
         result,
         task=posts.task or result.task,
         status=posts.status or result.status,
+        data=plain.without_secrets(posts.data or result.data, tx.store.redact),
         posted=posts.numbers,
     )
     if parts and final.task:

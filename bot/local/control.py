@@ -9,7 +9,8 @@ needs a socket and nothing else.
 - ``reset`` (``reason``): lets a store that was restored go on
 - ``follow``: every card from now on, until the client disconnects
 - ``wait`` (``task``): until the task ends or waits for a person
-- ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts
+- ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts: the words of its cards, where
+  the result is nothing but a message
 - ``lock``: as ``bot/local/locking.py`` says; ``import``: as ``bot/local/import_intake.py`` says
 - ``status``: which controller serves here (``version``, ``since_us``, ``pid``), ``secrets``: the names that it
   has from ``.env``, and ``troubles``: what is not well with it, one line each
@@ -29,7 +30,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bot import words
+from bot import plain, words
 from bot.cards import Card
 from bot.chats.console.adapter import ConsoleAdapter
 from bot.explain import explain
@@ -194,7 +195,7 @@ class ControlServer:
         asks_status = self._asks_status(text)
         away = self._core.context.control.troubles().store
         if asks_status and away:
-            await self._status_without_store(peer, away)
+            await self._status_without_store(peer, away, quiet=quiet)
             return
         with self._console.follow(peer.chat, key) as cards:
             try:
@@ -202,7 +203,7 @@ class ControlServer:
             except StoreUnavailable as error:
                 if not asks_status:
                     raise
-                await self._status_without_store(peer, f"the store is unavailable: {error.cause}")
+                await self._status_without_store(peer, f"the store is unavailable: {error.cause}", quiet=quiet)
                 return
             missing, status, shown = set(result.posted), result.status, set[int]()
 
@@ -232,7 +233,10 @@ class ControlServer:
                     status = await ended
                 while not cards.empty():
                     await show(cards.get_nowait())
-        data = result.data if request["do"] == "call" else None
+        data = None
+        if request["do"] == "call":
+            said = [] if result.data else await self._earlier(peer.chat, result, wait=False)
+            data = result.data or {"cards": [plain.card(card.card) for card in said]}
         await peer.end(status, task=result.task, data=data, repeated=result.repeated)
 
     async def _meant(self, text: str, peer: Peer) -> str:
@@ -271,15 +275,17 @@ class ControlServer:
         command = registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.verb == "status"
 
-    async def _status_without_store(self, peer: Peer, away: str) -> None:
+    async def _status_without_store(self, peer: Peer, away: str, *, quiet: bool) -> None:
         """The status without the store: why it is unavailable, what else is wrong, and the machines."""
         control = self._core.context.control
         lines = [control.serving().line, *(f"⚠ {trouble}" for trouble in (away, *control.troubles().others))]
         for name, seen in sorted(control.machines().items()):
             when = f"last seen {words.clock(seen.seen_us)}" if seen.seen_us else "not seen yet"
             lines.append(f"⚠ {name} · {when} · {seen.why}" if seen.why else f"● {name} · {when}")
-        await peer.out("".join(f"{clean(row, 200)}\n" for row in lines))
-        await peer.end(StoreUnavailable.status)
+        rows = [clean(row, 200) for row in lines]
+        if not quiet:
+            await peer.out("".join(f"{row}\n" for row in rows))
+        await peer.end(StoreUnavailable.status, data={"troubles": rows})
 
     async def _ended(self, task_id: str) -> int:
         """The exit status of a task, once it has ended (or waits for a person) and all its cards are shown."""

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Final
 
 from bot.local.options import home_of, home_path, print_json
 
 _KEY = "a message with the key of an earlier one is the same message: it is handled once"
 
 
+#: The chat's commands that are also commands of the command line: their arguments, and what they do.
+_CHAT_COMMANDS: Final = {
+    "status": ("TASK", "the fleet on one screen, or one task"),
+    "sessions": ("PAGE", "agents at work, tasks that ended"),
+    "queue": ("PAGE", "what waits for a slot"),
+    "waiting": ("ID", "requests that wait for a person"),
+    "gates": ("TASK", "gate runs and how they ended"),
+    "logs": ("TASK", "what a task's agent did"),
+    "diff": ("TASK", "what a task changed"),
+}
+
+
 def add_talking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """``chat``, ``run``, ``status``."""
+    """``chat``, ``run``, and the chat's commands that are also commands here."""
     add = commands.add_parser("chat", help="talk to the fleet on this terminal")
     add.add_argument("--say", metavar="TEXT", help="send one message, print the answer, exit")
     add.add_argument(
@@ -29,8 +42,11 @@ def add_talking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.add_argument("--wait", action="store_true", help="wait until the task ends and exit with its status")
     add.add_argument("--key", default="", help=_KEY)
     add.set_defaults(run=_run)
-    add = commands.add_parser("status", help="the fleet on one screen")
-    add.set_defaults(run=_status)
+    for verb, (metavar, text) in _CHAT_COMMANDS.items():
+        add = commands.add_parser(verb, help=text)
+        add.add_argument("words", nargs="*", metavar=metavar)
+        add.add_argument("--json", action="store_true", help="print the data instead of a card")
+        add.set_defaults(run=_chat_command, verb=verb)
 
 
 def add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,7 +86,7 @@ def _converse(options: argparse.Namespace, home: str) -> int:
     do = "call" if options.json else "say"
     last = client.ask(home, do, key=options.key, text=options.say, wait=options.wait, quiet=options.json)
     if options.json:
-        print_json({"task": last.get("task"), "status": last["end"], "data": last.get("data")})
+        print_json({"task": last.get("task", ""), "status": last["end"], "data": last.get("data")})
     return int(last["end"])
 
 
@@ -83,10 +99,14 @@ def _run(options: argparse.Namespace) -> int:
     return int(client.ask(home_of(options), "say", key=options.key, text=text, wait=options.wait)["end"])
 
 
-def _status(options: argparse.Namespace) -> int:
+def _chat_command(options: argparse.Namespace) -> int:
     from bot.local import client
 
-    return int(client.ask(home_of(options), "say", text="/status")["end"])
+    text = " ".join([f"/{options.verb}", *options.words])
+    last = client.ask(home_of(options), "call", text=text, quiet=options.json)
+    if options.json:
+        print_json(last.get("data"))
+    return int(last["end"])
 
 
 def _ledger_reset(options: argparse.Namespace) -> int:

@@ -79,13 +79,14 @@ class Outbox:
 class Posts:
     """What one transaction posts to chats. ``numbers``: the outbox rows of its new messages, in order.
 
-    ``task``, ``status``: the result of the call that posts, as its handler set it.
+    ``task``, ``status``, ``data``: the result of the call that posts, as its handler set it.
     """
 
     def __init__(self, tx: Tx, outbox_: Outbox) -> None:
         self.tx = tx
         self.numbers: list[int] = []
         self.task, self.status = "", 0
+        self.data: dict[str, object] | None = None
         self._outbox = outbox_
         self._news: dict[str, list[int]] = {}
         tx.after_commit(self._ring)

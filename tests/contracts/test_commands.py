@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from bot import plain
 from bot.cards import MAX_LINES, Card, shown
 from bot.commands import every_command
 from bot.registry import Command, Group, Registry
 from fleet.errors import Misused
 from fleet.store.chat import inbox
 from gates.people import RIGHTS, Right, Role
+from tests.chat_flight import Flight
 from tests.chat_house import ADA, OTTO, STRANGER, VERA, house
+from tests.schema import load, problems
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
 COMMANDS = every_command()
+ANSWER = load("answer.json")
 BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 HOSTILE = (
     "",
@@ -154,6 +159,28 @@ async def test_hostile_words_get_an_answer_and_never_an_accident(tmp_path: Path)
         assert not [text for text in there.phone.titles() if "bug of ours" in text]
         assert {post.id for post in there.phone.sent} >= answers
         assert await there.store.read(inbox.pending) == []
+
+
+async def test_every_answer_has_data_for_scripts(tmp_path: Path) -> None:
+    """What only shows something has data of its own; for the rest, the words of the cards are the data."""
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.ask()
+        for command in COMMANDS:
+            result, cards = await there.say(f"/{command.verb}{' t1' if 'TASK' in command.usage else ''}")
+            shows = command.right is Right.SEE and command.verb not in {"mute", "notify", "cancel", "zone"}
+            assert result.data or not shows or result.status, f"/{command.verb} has no data"
+            data = result.data or {"cards": [plain.card(card) for card in cards]}
+            assert not problems({"task": result.task, "status": result.status, "data": data}, ANSWER), command.verb
+            assert json.loads(json.dumps(data)), command.verb
+
+
+def test_data_for_scripts_is_redacted() -> None:
+    secret = "hunter2-hunter2"
+    found = plain.without_secrets(
+        {"a": [{"b": f"x {secret}", "n": 1}], "c": (secret,)}, lambda text: text.replace(secret, "•••")
+    )
+    assert found == {"a": [{"b": "x •••", "n": 1}], "c": ["•••"]}
 
 
 @every

@@ -197,6 +197,10 @@ async def test_say_press_call_and_status_through_the_socket(tmp_path: Path) -> N
         data = (await exchange(tmp_path, request(do="call", text="/digest all", quiet=True)))[-1]["data"]
         assert isinstance(data, dict)
         assert data["tasks_asked"] == 1
+        for text, title in (("/mute off", "Sound is on again"), ("/nonsense", "Cannot do /nonsense")):
+            data = (await exchange(tmp_path, request(do="call", text=text, quiet=True)))[-1]["data"]
+            assert isinstance(data, dict)
+            assert title in json.dumps(data["cards"]), "a message alone, and an error, have its words"
         assert (await exchange(tmp_path, request(do="status")))[-1]["pid"] == os.getpid()
 
 

@@ -73,10 +73,25 @@ async def test_every_session_can_be_reached_and_then_what_ended(tmp_path: Path) 
         pages = await turned(there, first)
         assert [len(page.lines) for page in pages] == [10, 10, 6]
         rows = [shown(row) for page in pages for row in page.lines]
-        assert sorted(row.split()[1] for row in rows[:23]) == sorted(f"t{n}.1" for n in range(1, 24))
+        assert sorted(row.split()[1] for row in rows[:23]) == sorted(f"t{n}" for n in range(1, 24))
         assert [row.split()[0] for row in rows[23:]] == ["t26", "t25", "t24"]
         _, (second,) = await there.say("/sessions 2")
         assert second.lines == pages[1].lines
+
+
+async def test_a_task_is_named_where_its_line_is_shown(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.store.write(lambda tx: fill(tx, live=2, ended=1))
+        for text, task in (("/status t3", "t3"), ("/sessions t1", "t1"), ("/sessions 2", "t2")):
+            _, (card,) = await there.say(text)
+            assert shown(card.title).startswith(f"{task} · shop · number "), text
+        _, (rows,) = await there.say("/sessions 9")
+        assert shown(rows.title) == "2 sessions at work", "no such page and no such task"
+        assert [shown(row) for row in rows.lines] == [
+            "▸ t1 shop · number 0 · macbook · preparing 0 s",
+            "▸ t2 shop · number 1 · macbook · preparing 0 s",
+            "t3 shop · stopped · number 2",
+        ]
 
 
 async def test_everything_that_waits_can_be_reached(tmp_path: Path) -> None:
