@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bot.cards import task_key
 from bot.outbox.posting import Posts
+from bot.parse import RunRequest
 from bot.registry import Context
 from bot.telling.progress import Progress, progress_card
-from fleet.locks import Want
+from fleet.errors import Misused
+from fleet.locks import LockMode, Resource, Want
 from fleet.model import ChatRef, Task, TaskMode
 from fleet.schedule.model import Job, Schedule
 from fleet.store import tasks
+from gates.locks.overlap import head_of
 
 
 def request_scheduled(context: Context, posts: Posts, schedule: Schedule) -> Task:
@@ -25,6 +28,7 @@ def request_scheduled(context: Context, posts: Posts, schedule: Schedule) -> Tas
         mode=TaskMode.ASK if work.job is Job.ASK else TaskMode.CHANGE,
         requester=schedule.owner,
         origin=schedule.channel,
+        locks=work.locks,
         schedule=schedule.id,
     )
 
@@ -64,3 +68,15 @@ def request_task(
     posts.post(origin, card, key=task_key(task.id), task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
     return task
+
+
+def declared(repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
+    """What the task is to lock before it starts. Raises ``Misused`` for what is malformed, and for a question."""
+    named = [(name, LockMode.EXCLUSIVE) for name in request.locks]
+    named += [(name, LockMode.SHARED) for name in request.shares]
+    if named and mode is TaskMode.ASK:
+        raise Misused(attempted="lock files", cause="a question changes nothing", hint="Leave lock= out.")
+    wants = tuple(dict.fromkeys(Want(Resource.parse(name, repo), mode_) for name, mode_ in named))
+    for want in wants:
+        head_of(want.resource)
+    return wants

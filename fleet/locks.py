@@ -6,6 +6,8 @@ fencing token of its resource. Releasing, renewing and expiry act on the hold as
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -92,6 +94,25 @@ class Want:
 
     resource: Resource
     mode: LockMode = LockMode.EXCLUSIVE
+
+    @property
+    def text(self) -> str:
+        """For people, who know which repository is meant."""
+        return self.resource.name if self.mode is LockMode.EXCLUSIVE else f"{self.resource.name} (shared)"
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.resource}"
+
+
+def dump_wants(wants: Iterable[Want]) -> str:
+    """What somebody declared, as a row keeps it; empty for nothing."""
+    rows = [[str(want.resource), str(want.mode)] for want in wants]
+    return json.dumps(rows) if rows else ""
+
+
+def load_wants(text: str) -> tuple[Want, ...]:
+    """What :func:`dump_wants` wrote."""
+    return tuple(Want(Resource.parse(name), LockMode(mode)) for name, mode in json.loads(text)) if text else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@ from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
 from bot.parse import run_request
 from bot.registry import Call, Context, Effect
+from bot.requesting import declared
 from bot.schedules import cards, rules
 from bot.schedules.words import EXAMPLE, Need, ScheduleRequest, read
 from bot.telling import sounds
 from fleet.errors import Misused, Refused
+from fleet.locks import LockMode
+from fleet.model import TaskMode
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.times import next_after
 from fleet.store import schedules
@@ -45,12 +48,6 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     if request.job is None:
         return reply(call, _ask_job(request))
     asked = run_request(request.words)
-    if asked.locks or asked.shares:
-        raise Misused(
-            attempted="schedule a task with locks",
-            cause="a schedule cannot declare locks",
-            hint="Leave lock= out: its task locks what it changes.",
-        )
     if asked.after:
         raise Misused(
             attempted="schedule a task after another",
@@ -64,10 +61,12 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     repo = choose.pick("repository", "repo=", asked.repo, sorted(config.repos))
     agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, asked.machine)
+    locks = declared(repo, TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE, asked)
     if not asked.prompt:
-        draft = Draft("schedule", repo, machine, agent, prefix=verb.removeprefix("schedule "))
+        prefix = verb.removeprefix("schedule ")
+        draft = Draft("schedule", repo, machine, agent, prefix=prefix, locks=asked.locks, shares=asked.shares)
         return choose.awaiting_words(context, call, draft)
-    work = Work(request.job, repo, agent, "" if machine == choose.ANY else machine, asked.prompt)
+    work = Work(request.job, repo, agent, "" if machine == choose.ANY else machine, asked.prompt, locks)
     assert request.spec is not None
     named = request.zone or (old.zone if old else zone.key)
     if request.job is Job.RUN and not request.yes:
@@ -115,8 +114,16 @@ def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
     """What new words leave out stays as it was."""
     work = old.work
     if request.job is None:
-        options = f"repo={work.repo} on={work.machine or choose.ANY} agent={work.agent} -- {work.prompt}"
-        request = replace(request, job=work.job, words=options)
+        named = {mode: tuple(str(want.resource) for want in work.locks if want.mode is mode) for mode in LockMode}
+        kept = Draft(
+            "schedule",
+            work.repo,
+            work.machine or choose.ANY,
+            work.agent,
+            locks=named[LockMode.EXCLUSIVE],
+            shares=named[LockMode.SHARED],
+        )
+        request = replace(request, job=work.job, words=kept.arguments(work.prompt))
     if request.need is Need.WHEN and request.words:
         request = replace(request, spec=old.spec, need=Need.NOTHING, zone=request.zone or old.zone)
     return replace(request, overlap=request.overlap if request.overlap is Overlap.QUEUE else old.overlap)

@@ -14,19 +14,18 @@ from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.message import Attachment
 from bot.outbox.posting import Posts
-from bot.parse import RunRequest, run_request
+from bot.parse import run_request
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.requesting import request_task
+from bot.requesting import declared, request_task
 from bot.telling import buttons
 from bot.telling.progress import Progress, footer
-from fleet.errors import Misused, Refused
-from fleet.locks import LockMode, Resource, Want
+from fleet.errors import Refused
+from fleet.locks import Want
 from fleet.model import ENDS, Task, TaskMode
 from fleet.store import tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
-from gates.locks.overlap import head_of
 from gates.people import Right, demand
 
 _NAMED: Final = 12
@@ -50,7 +49,7 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     repo = choose.pick("repository", "repo=", request.repo, sorted(config.repos))
     agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, request.machine)
-    wants = _declared(repo, mode, request)
+    wants = declared(repo, mode, request)
     if not request.prompt:
         draft = Draft(
             call.verb, repo, machine, agent, locks=request.locks, shares=request.shares, after=request.after
@@ -79,18 +78,6 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
         keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
 
     return effect
-
-
-def _declared(repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:
-    """What the task is to lock before it starts. Raises ``Misused`` for what is malformed, and for a question."""
-    named = [(name, LockMode.EXCLUSIVE) for name in request.locks]
-    named += [(name, LockMode.SHARED) for name in request.shares]
-    if named and mode is TaskMode.ASK:
-        raise Misused(attempted="lock files", cause="a question changes nothing", hint="Leave lock= out.")
-    wants = tuple(dict.fromkeys(Want(Resource.parse(name, repo), mode_) for name, mode_ in named))
-    for want in wants:
-        head_of(want.resource)
-    return wants
 
 
 def _create(

@@ -96,6 +96,8 @@ def schedule_card(
     zone = ZoneInfo(schedule.zone)
     when = f"{described(schedule.spec, zone, now_us)} · {schedule.zone}"
     lines = [line(when), what_line(schedule), next_line(schedule, mine, now_us)]
+    if schedule.work.locks:
+        lines.append(line("Locks first: ", one_line(", ".join(want.text for want in schedule.work.locks), 80)))
     if schedule.overlap is Overlap.QUEUE:
         lines.append(line("A run that is due while the last one is open waits for it."))
     if last := last_run(schedule):
@@ -179,6 +181,7 @@ def plain(schedule: Schedule, now_us: int) -> dict[str, object]:
         "agent": work.agent,
         "machine": work.machine,
         "prompt": work.prompt,
+        "locks": [str(want) for want in work.locks],
         "overlap": str(schedule.overlap),
         "open_task": schedule.open_task,
         "last_task": schedule.last_task,

@@ -21,7 +21,7 @@ from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.queueing import FleetPaused, FleetResumed, TaskBumped, TaskChained
 from fleet.events.reviews import ReviewAnswered, ReviewAsked, ReviewFinding
-from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet
+from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet, ScheduleSetV2
 from fleet.events.sessions import (
     SPOOL_STALLED,
     LinkChanged,
@@ -96,6 +96,7 @@ __all__ = [
     "ScheduleDue",
     "ScheduleMoved",
     "ScheduleSet",
+    "ScheduleSetV2",
     "SecretsReleased",
     "SessionEnded",
     "SessionImported",

@@ -25,6 +25,14 @@ class ScheduleSet(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleSetV2(ScheduleSet):
+    """Also says what each of its tasks locks before it starts: "exclusive path:shop:src/**"."""
+
+    V: ClassVar[int] = 2
+    locks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleMoved(Event):
     KIND: ClassVar[str] = "schedule.moved"
     schedule: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.locks import Want
 from fleet.model import ChatRef
 from fleet.schedule.spec import Spec
 
@@ -44,13 +45,17 @@ class SlotOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a schedule does: the job and, for a task, what ``/run`` would be told. ``machine`` is empty for any."""
+    """What a schedule does: the job and, for a task, what ``/run`` would be told. ``machine`` is empty for any.
+
+    ``locks``: what each of its tasks locks before it starts.
+    """
 
     job: Job
     repo: str = ""
     agent: str = ""
     machine: str = ""
     prompt: str = ""
+    locks: tuple[Want, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint
 
-from fleet.store.columns import counted, key, metadata, number, text
+from fleet.store.columns import added_text, counted, key, metadata, number, text
 
 schedules = Table(
     "schedules",
@@ -32,6 +32,7 @@ schedules = Table(
     number("bad_ends"),
     number("skipped"),
     number("created_us"),
+    added_text("locks"),
     UniqueConstraint("id"),
     Index(None, "state", "next_us"),
     Index(None, "owner", "state"),

@@ -12,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
 from fleet.errors import Misused
-from fleet.events import Refs, ScheduleDue, ScheduleMoved, ScheduleSet, Source
+from fleet.events import Refs, ScheduleDue, ScheduleMoved, ScheduleSetV2, Source
+from fleet.locks import dump_wants, load_wants
 from fleet.model import AIRBOSS, ENDS, ChatRef, TaskState
 from fleet.schedule import spec as specs
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Slot, SlotOutcome, Work
@@ -70,7 +71,7 @@ def create(
     next_us: int,
     actor: str = "",
 ) -> Schedule:
-    """A new schedule, active, with its ``ScheduleSet`` event. ``actor``: who made it, by default its owner."""
+    """A new schedule, active, with its ``ScheduleSetV2`` event. ``actor``: who made it, by default its owner."""
     number = tx.connection.execute(_LAST).scalar_one() + 1
     made = Schedule(
         id=f"s{number}",
@@ -248,7 +249,7 @@ def of_owners(tx: Tx, owners: Collection[str]) -> list[Schedule]:
 
 def _record_set(tx: Tx, made: Schedule, actor: str) -> None:
     work = made.work
-    event = ScheduleSet(
+    event = ScheduleSetV2(
         schedule=made.id,
         spec=specs.dump(made.spec),
         zone=made.zone,
@@ -258,6 +259,7 @@ def _record_set(tx: Tx, made: Schedule, actor: str) -> None:
         machine=work.machine,
         prompt=work.prompt,
         overlap=str(made.overlap),
+        locks=tuple(map(str, work.locks)),
     )
     ledger.append(tx, event, actor=actor, source=Source.CONTROLLER if actor == AIRBOSS else Source.PERSON)
 
@@ -282,6 +284,7 @@ def _row(schedule: Schedule) -> dict[str, Any]:
         "agent": work.agent,
         "machine": work.machine,
         "prompt": work.prompt,
+        "locks": dump_wants(work.locks),
         "overlap": str(schedule.overlap),
         "state": str(schedule.state),
         "why": schedule.why,
@@ -302,7 +305,7 @@ def _schedule(row: Row[Any]) -> Schedule:
         channel=ChatRef(row.adapter, row.chat, row.thread),
         spec=specs.load(row.spec),
         zone=row.zone,
-        work=Work(Job(row.job), row.repo, row.agent, row.machine, row.prompt),
+        work=Work(Job(row.job), row.repo, row.agent, row.machine, row.prompt, load_wants(row.locks)),
         overlap=Overlap(row.overlap),
         state=ScheduleState(row.state),
         why=row.why,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sqlalchemy import BigInteger, Row, bindparam, cast, func, insert, select, update
 
 from fleet.errors import Misused
 from fleet.events import Refs, Source, TaskChained, TaskMoved, TaskRequested
-from fleet.locks import LockMode, Resource, Want
+from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
@@ -65,7 +64,7 @@ def create_task(
         "updated_us": tx.now_us(),
         "retry_of": retry_of,
         "stop_by": "",
-        "locks": _declared(locks),
+        "locks": dump_wants(locks),
         "after_task": after,
     }
     tx.connection.execute(_INSERT, row)
@@ -78,11 +77,7 @@ def create_task(
 
 def declare(tx: Tx, task_id: str, locks: tuple[Want, ...]) -> None:
     """Changes what a queued task takes before it starts."""
-    tx.connection.execute(_CHANGE, {"key": task_id, "locks": _declared(locks)})
-
-
-def _declared(locks: tuple[Want, ...]) -> str:
-    return json.dumps([[str(want.resource), str(want.mode)] for want in locks]) if locks else ""
+    tx.connection.execute(_CHANGE, {"key": task_id, "locks": dump_wants(locks)})
 
 
 def last_number(tx: Tx) -> int:
@@ -193,14 +188,9 @@ def read_task(row: Row[Any]) -> Task:
         created_us=row.created_us,
         updated_us=row.updated_us,
         retry_of=row.retry_of,
-        locks=_wants(row.locks),
+        locks=load_wants(row.locks),
         after=row.after_task,
     )
-
-
-def _wants(text: str) -> tuple[Want, ...]:
-    """What a task declared, as it was written."""
-    return tuple(Want(Resource.parse(name), LockMode(mode)) for name, mode in json.loads(text)) if text else ()
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:

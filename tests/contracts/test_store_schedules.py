@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fleet.errors import Misused
-from fleet.events import ScheduleDue, ScheduleMoved, ScheduleSet
+from fleet.events import ScheduleDue, ScheduleMoved, ScheduleSetV2
+from fleet.locks import LockMode, Resource, Want
 from fleet.model import ChatRef, TaskMode, TaskState
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome, Work
 from fleet.schedule.spec import Calendar, Weekday
@@ -15,6 +16,7 @@ from fleet.store.core import Store, Tx
 
 CHANNEL = ChatRef("telegram", "7", "3")
 SPEC = Calendar((0,), (2,), weekdays=(Weekday.MONDAY, Weekday.SUNDAY))
+WANTS = (Want(Resource("src/**", "shop")), Want(Resource("deploy"), LockMode.SHARED))
 ADA, OTTO = "telegram::ada", "telegram::otto"
 
 
@@ -25,7 +27,7 @@ def made(tx: Tx, owner: str = ADA, next_us: int = 100) -> Schedule:
         channel=CHANNEL,
         spec=SPEC,
         zone="Europe/Berlin",
-        work=Work(Job.RUN, "shop", "claude", "", "fix the “flaky” tests\n"),
+        work=Work(Job.RUN, "shop", "claude", "", "fix the “flaky” tests\n", WANTS),
         overlap=Overlap.QUEUE,
         next_us=next_us,
     )
@@ -42,7 +44,10 @@ def test_a_schedule_is_kept_as_it_was_made(store: Store) -> None:
         first = made(tx)
         assert schedules.find(tx, "1") == schedules.find(tx, " S1 ") == first
         assert (first.id, first.state, first.spec) == ("s1", ScheduleState.ACTIVE, SPEC)
-        assert isinstance(ledger.read(tx)[-1].event, ScheduleSet)
+        assert first.work.locks == WANTS
+        event = ledger.read(tx)[-1].event
+        assert isinstance(event, ScheduleSetV2)
+        assert event.locks == ("exclusive path:shop:src/**", "shared deploy")
     with pytest.raises(Misused, match="There are: s1"), store.transaction() as tx:
         schedules.find(tx, "s2")
 

@@ -49,6 +49,18 @@ async def test_when_is_said_in_words(tmp_path: Path) -> None:
             assert shown(cards[0].lines[0]) == f"{when} · UTC"
 
 
+async def test_its_tasks_lock_what_it_names_also_after_an_edit_of_the_time(tmp_path: Path) -> None:
+    async with house(tmp_path, clock=SetClock()) as there:
+        refused, _ = await there.say("/schedule every hour ask lock=src/** why")
+        assert refused.status == 2
+        _, cards = await there.say("/schedule every hour run lock=src/** share='my docs/**' tidy")
+        assert "Locks first: src/**, my docs/** (shared)" in text(cards[0])
+        await there.say("/schedule edit s1 every day 7:00")
+        await there.say("/schedule now s1")
+        (task,) = await there.tasks()
+        assert [str(want) for want in task.locks] == ["exclusive path:shop:src/**", "shared path:shop:my docs/**"]
+
+
 async def test_it_is_paused_run_now_edited_and_deleted(tmp_path: Path) -> None:
     clock = SetClock()
     async with house(tmp_path, clock=clock) as there:
