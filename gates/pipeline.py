@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
-from fleet.config import FleetConfig, GateKind, Secrets
+from fleet.config import FleetConfig, GateKind, LayerName, Secrets
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
@@ -31,6 +31,7 @@ from gates.layers.examination import course_of, inspect
 from gates.layers.protected import is_free
 from gates.layers.protocol import Change
 from gates.layers.reading import read_change
+from gates.layers.tools import CONFIGURES, configuration
 from gates.leaks.search import Leaks
 from gates.protected import Touched, run_by, touched
 from gates.review.service import Reviews
@@ -266,6 +267,10 @@ def _held_by(change: Change, definitions: Sequence[Definition]) -> tuple[Touched
     found = touched(protected, paths - free)
     # Changing what defines the gates always needs a person, whether or not a gate lists it.
     found += touched({definitions[0].name: (f"/{REPO_FILE}",)}, paths)
+    # So does changing what the tests are configured by, where the layer that says so is switched off.
+    for item in definitions:
+        if item.kind is GateKind.COMMAND and LayerName.TOOLS not in item.layers:
+            found += tuple(Touched(path, CONFIGURES, item.name) for path in configuration(change, item.argv))
     return found + run_by({item.name: item.argv for item in definitions}, paths)
 
 

@@ -81,7 +81,8 @@ class GateConfig(_Section):
     needs: list[Name] = []
     """Labels that a machine needs to run it."""
     protected: Protection = []
-    """gitignore patterns of files that a change may not touch."""
+    """gitignore patterns of files that a change may not touch, besides `airboss.toml`, tests of the base and what
+    configures tests, which are always held."""
     rework_turns: Annotated[int, Field(ge=0, le=20)] = 3
     """How many turns the agent gets to fix a failure."""
     env: dict[Variable, str] = {}

@@ -6,21 +6,16 @@ import posixpath
 import re
 from typing import Final
 
+from gates.layers.configuration import is_configuration
+
 _TEST_DIRECTORIES: Final = frozenset({"test", "tests", "__tests__", "spec", "specs", "__snapshots__"})
 _TEST_NAME: Final = re.compile(
     r"test_.*\.pyi?|.*_test\.(py|go|rs|cc|cpp|c|dart|exs|rb)|tests?\.py|.*[.-](test|spec)\.[cm]?[jt]sx?"
     r"|.*Tests?\.(java|kt|swift|cs|scala)|.*_spec\.rb|.*\.(snap|ambr)"
 )
 _WORDS: Final = re.compile(r".*\.(md|rst)")
-_CONFIGURATION: Final = re.compile(
-    r"conftest\.py|\.?pytest\.(ini|toml)|(site|user)customize\.py|\.coveragerc|noxfile\.py|pyvenv\.cfg|\.?python-version"
-    r"|\.mocharc\..*|(jest|vitest|vite|babel|ava|karma|playwright)\.config\..*|\.c8rc.*|\.nycrc.*|\.npmrc"
-)
 _COMPILED: Final = re.compile(r".*\.(py[cod]|so|pth|egg-link|egg|dylib)")
 _METADATA: Final = re.compile(r".*\.(dist|egg)-info")
-
-#: Files of which only some sections configure the tests.
-SECTIONED: Final = frozenset({"pyproject.toml", "setup.cfg", "tox.ini", "package.json"})
 
 
 def folded(path: str) -> str:
@@ -45,9 +40,10 @@ def is_test_module(path: str) -> bool:
 
 def configures(path: str) -> bool:
     """Whether a file configures a test runner or Python itself, whatever is in it."""
-    *directories, name = folded(path).split("/")
+    whole = folded(path)
+    *directories, name = whole.split("/")
     return bool(
-        _CONFIGURATION.fullmatch(name)
+        is_configuration(whole)
         or _COMPILED.fullmatch(name)
         or any(_METADATA.fullmatch(part) or part == "__pycache__" for part in (*directories, name))
     )

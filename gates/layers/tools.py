@@ -6,35 +6,18 @@ others: of the standard library, of a tool, or of the repository itself.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import sys
-import tomllib
-from collections.abc import Iterable, Mapping
-from configparser import Error as IniError
-from configparser import RawConfigParser
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
-from gates.layers.paths import SECTIONED, configures, folded, is_test, is_test_module
+from gates.layers.configuration import Runner, applying, is_configuration, partly_read, parts_differ
+from gates.layers.paths import configures, folded, is_test, is_test_module
 from gates.layers.protocol import Case, Change, LayerFinding, Runs, Toolchain
 
-#: What else a command reads before it runs any test, by the name of its program.
-_READ_BY: Final[Mapping[str, frozenset[str]]] = {
-    "make": frozenset({"makefile", "gnumakefile"}),
-    "just": frozenset({"justfile", ".justfile"}),
-    "tox": frozenset({"tox.ini", "tox.toml"}),
-    "go": frozenset({"go.work", "vendor/modules.txt"}),
-    "cargo": frozenset({"build.rs", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml"}),
-}
-#: Sections of ``pyproject.toml``'s ``tool`` that have no part in running tests.
-_OTHER_TOOLS: Final = frozenset(
-    {"poetry", "uv", "pdm", "hatch", "flit", "setuptools", "setuptools_scm", "ruff", "black", "isort", "mypy"}
-    | {"pyright", "pylint", "flake8", "bandit", "towncrier", "commitizen", "semantic_release", "cibuildwheel"}
-)
-_INI_SECTIONS: Final = ("tool:pytest", "pytest", "coverage:", "testenv", "tox", "options.entry_points", "aliases")
-_OF_PACKAGE: Final = ("scripts", "jest", "mocha", "ava", "type", "imports")
+CONFIGURES: Final = "configures how tests run"
 _TOOLS: Final = frozenset(
     {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "xdist", "execnet", "coverage", "pytest_cov"}
     | {"hypothesis", "attr", "attrs", "exceptiongroup", "tomli", "colorama", "pygments", "setuptools", "mock"}
@@ -52,8 +35,7 @@ class Tools:
 
     def inspect(self, case: Case) -> LayerFinding:
         change = case.change
-        held = [HeldPlace(path, 0, "configures how tests run") for path in _configuration(change)]
-        held += [HeldPlace(path, 0, "is read by the gate's command") for path in _read_by(case)]
+        held = [HeldPlace(path, 0, CONFIGURES) for path in configuration(change, case.definition.argv)]
         held += [
             HeldPlace(path, 0, "is a link or a submodule that tests could go through") for path in _links(change)
         ]
@@ -82,50 +64,20 @@ def _runs_python(argv: Iterable[str]) -> bool:
     return any("python" in word for word in argv)
 
 
-def _configuration(change: Change) -> list[str]:
-    return [each.path for each in change.paths if configures(each.path) or _sections_differ(change, each.path)]
+def configuration(change: Change, argv: Sequence[str]) -> list[str]:
+    """The changed files that configure Python, or that what a gate's command runs reads as configuration."""
+    tools = applying(argv)
+    return [path for path in (each.path for each in change.paths) if _shapes_tests(change, path, tools)]
 
 
-def _sections_differ(change: Change, path: str) -> bool:
-    name = posixpath.basename(folded(path))
-    old, new = change.old.get(path), change.new.get(path)
-    return name in SECTIONED and _test_sections(name, old) != _test_sections(name, new)
-
-
-def _test_sections(name: str, data: bytes | None) -> object:
-    """The part of a file that shapes how tests run; a file that cannot be read equals only itself."""
-    if data is None:
-        return {}
-    try:
-        text = data.decode("utf-8-sig")
-        if name == "pyproject.toml":
-            return _of_pyproject(tomllib.loads(text))
-        if name == "package.json":
-            package = json.loads(text)
-            return {key: package[key] for key in _OF_PACKAGE if key in package}
-        parser = RawConfigParser(strict=False, allow_no_value=True)
-        parser.read_string(text)
-        return {each: dict(parser[each]) for each in parser.sections() if each.startswith(_INI_SECTIONS)}
-    except (ValueError, TypeError, IniError, tomllib.TOMLDecodeError, RecursionError):
-        return data
-
-
-def _of_pyproject(document: dict[str, Any]) -> dict[str, object]:
-    tools = document.get("tool", {})
-    shapes: dict[str, object] = {key: value for key, value in tools.items() if key not in _OTHER_TOOLS}
-    entry_points = document.get("project", {}).get("entry-points", {})
-    if entry_points:
-        shapes["entry-points"] = entry_points
-    poetry = tools.get("poetry", {})
-    if isinstance(poetry, dict) and "plugins" in poetry:
-        shapes["plugins"] = poetry["plugins"]
-    return {key: value for key, value in shapes.items() if value != {}}
-
-
-def _read_by(case: Case) -> list[str]:
-    program = posixpath.basename(case.definition.argv[0])
-    wanted = _READ_BY.get(program, frozenset())
-    return [each.path for each in case.change.paths if folded(each.path) in wanted]
+def _shapes_tests(change: Change, path: str, tools: Sequence[Runner]) -> bool:
+    name = folded(path)
+    if configures(path) or is_configuration(name, tools):
+        return True
+    if posixpath.basename(name) not in partly_read():
+        return False
+    unread = (path in change.base and path not in change.old) or (path in change.head and path not in change.new)
+    return unread or parts_differ(name, change.old.get(path), change.new.get(path), tools)
 
 
 def _links(change: Change) -> list[str]:

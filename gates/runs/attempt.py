@@ -24,7 +24,7 @@ from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.verdict import GateOutcome, GateResult
-from gates.runs import junit
+from gates.runs.counting import BaseRun, read_report, reports
 from gates.runs.course import REPORT, REPORT_LIMIT, Course
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
@@ -78,7 +78,8 @@ class Suite:
             if run.result is not None and run.result.outcome is GateOutcome.UNAVAILABLE:
                 continue  # what was unavailable then may be there now
             try:
-                last, used = run.result or await self._resume(run, candidate, definition, course), used + 1
+                last = run.result or await self._resume(run, candidate, definition, repository, course)
+                used += 1
             except AWAY as error:
                 unable[run.machine] = error
             else:
@@ -166,7 +167,7 @@ class Suite:
                 await retry_unreachable(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
             if course is not None:
                 await self._furnish(run, repository, course)
-            result = await self._watch_run(run, course, started=False)
+            result = await self._watch_run(run, repository, course, started=False)
         except (Refused, Misused, Unavailable) as error:
             result = await self._close(run_id, unavailable(run_id, definition, str(error)), place, pipe)
             if isinstance(error, (*AWAY, DiskFull)):
@@ -199,7 +200,12 @@ class Suite:
             await retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
 
     async def _resume(
-        self, open_: GateRun, candidate: Candidate, definition: Definition, course: Course | None
+        self,
+        open_: GateRun,
+        candidate: Candidate,
+        definition: Definition,
+        repository: Repository,
+        course: Course | None,
     ) -> GateResult:
         """Resumes a run that an earlier controller opened; it is never started a second time."""
         config = self.config().machines.get(open_.machine)
@@ -217,7 +223,7 @@ class Suite:
                 facts = await retry_unreachable(executor.facts)
                 place = Place(open_.machine, executor, facts, config, open_.login, open_.supervisor, supervising)
                 run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
-                result = await self._watch_run(run, course, started=True)
+                result = await self._watch_run(run, repository, course, started=True)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(open_.id, definition, str(error))
                 result = await self._close(open_.id, result, place, open_.pipe)
@@ -226,9 +232,10 @@ class Suite:
                 return result
             return await self._close(open_.id, result, place, open_.pipe)
 
-    async def _watch_run(self, run: Run, course: Course | None, *, started: bool) -> GateResult:
+    async def _watch_run(
+        self, run: Run, repository: Repository, course: Course | None, *, started: bool
+    ) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
-        report = f"{run.room}/report/junit.xml"
         spec = process_of(run)
         if course is not None:
             spec = course.process(run, spec)
@@ -242,21 +249,22 @@ class Suite:
                 log,
                 started=started,
                 patience=self.patience,
-                abandoned=lambda: run.candidate.task.id in self.abandoned,
+                abandoned=self._given_up(run.candidate),
             )
         await asyncio.to_thread(redact_log, log, self.store.redact)
         read = None
-        if any("{junit}" in word for word in run.definition.argv):
-            read = await _report(run.place.executor, report, self.store.redact)
+        if reports(run):
+            read = await read_report(run.place.executor, f"{run.room}/report/junit.xml", self.store.redact)
         abandoned = run.candidate.task.id in self.abandoned
         result = await asyncio.to_thread(
             result_of, run, ended, seen, read, abandoned=abandoned, redact=self.store.redact
         )
-        if course is None:
-            return result
-        return await course.judge(
-            run, result, await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
-        )
+        if course is not None:
+            sealed = await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
+            result = await course.judge(run, result, sealed)
+        base = BaseRun(self.workspaces, repository, self.home, self.patience, self._given_up(run.candidate))
+        async with self._turn(run.place):
+            return await base.checked(run, result, read)
 
     def _turn(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
         """Runs that share a login without walls take turns."""
@@ -277,11 +285,6 @@ class Suite:
                         await place.runner.stop(pipe, 1.0)
                 await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{pipe}")
         return result
-
-
-async def _report(executor: Executor, report: str, redact: Callable[[str], str] | None) -> junit.Report | None:
-    data = await _read(executor, report, junit.SIZE_LIMIT + 1)
-    return None if data is None else await asyncio.to_thread(junit.read, data, redact)
 
 
 async def _read(executor: Executor, path: str, limit: int) -> bytes | None:

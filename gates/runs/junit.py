@@ -18,10 +18,12 @@ _FAILURES, _REASON_LINES, _WORDS = 5, 6, 20_000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is shown of a report. ``failures`` is text: each failing test with the first lines of its reason."""
+    """What a report says. ``failures`` is text: each failing test with the first lines of its reason. ``ran``
+    counts the tests that it lists as not skipped."""
 
     counts: JUnitCounts
     failures: str
+    ran: int
 
 
 def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | None:
@@ -32,6 +34,7 @@ def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | No
     try:
         data.decode("utf-8")
         report: Any = JUnitXml.fromstring(data)
+        ran = _ran(report)
     except (JUnitXmlError, SyntaxError, ValueError, LookupError, RecursionError):
         return None
     suites = [report] if isinstance(report, TestSuite) else list(report)
@@ -41,7 +44,13 @@ def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | No
         if not all(isinstance(number, int) and 0 <= number <= _MOST for number in numbers):
             return None
         totals.append(sum(numbers))
-    return Report(JUnitCounts(*totals), _failures(suites, redact or str))
+    return Report(JUnitCounts(*totals), _failures(suites, redact or str), ran)
+
+
+def _ran(element: Any) -> int:
+    """The tests in a report or suite that were not skipped, those of suites inside it included."""
+    cases = sum(not case.is_skipped for case in element.iterchildren(TestCase))
+    return cases + sum(map(_ran, element.iterchildren(TestSuite)))
 
 
 def _failures(suites: Iterable[TestSuite], redact: Callable[[str], str]) -> str:

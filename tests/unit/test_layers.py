@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -270,6 +271,14 @@ async def test_a_new_module_that_stands_in_for_another_is_held(path: str, is_hel
         ("package.json", '{"scripts": {"test": "jest"}}', '{"scripts": {"test": "true"}}', True),
         ("tests/conftest.py", "", "x = 1\n", True),
         (".coveragerc", "", "[report]\nfail_under=0\n", True),
+        ("packages/a/vitest.config.mts", "", "x", True),
+        ("app/.cargo/config.toml", "", "[build]\nrunner='true'\n", True),
+        (".config/nextest.toml", "", "[profile.default]\ndefault-filter='none()'\n", True),
+        ("docs/nextest.txt", "", "x", False),
+        (".rspec", "", "--dry-run\n", True),
+        ("src/Directory.Build.props", "", "<Project/>", True),
+        ("Tests/All.runsettings", "", "<RunSettings/>", True),
+        ("pom.xml", "<a/>", "<b/>", False),
     ],
 )
 async def test_what_configures_the_tests_is_held(path: str, before: str, after: str, is_held: bool) -> None:
@@ -279,4 +288,50 @@ async def test_what_configures_the_tests_is_held(path: str, before: str, after: 
 async def test_what_the_command_reads_is_held() -> None:
     made = change({"Makefile": "test:\n\tpytest\n"}, {"Makefile": "test:\n\ttrue\n"})
     assert await held(made, run=["make", "test"])
-    assert not await held(made, run=["sh", "-c", "true"])
+    assert await held(made, run=["sh", "check.sh"]), "it could run anything"
+    assert not await held(made, run=["python3", "-m", "pytest"])
+
+
+@pytest.mark.parametrize(
+    ("run", "path", "before", "after", "is_held"),
+    [
+        (["cargo", "nextest", "run"], "Cargo.toml", "[dependencies]\n", "[dependencies]\nserde='1'\n", False),
+        (["cargo", "test"], "Cargo.toml", "[package]\nname='a'\n", "[package]\nname='a'\nautotests=false\n", True),
+        (["cargo", "test"], "Cargo.toml", "[lib]\nname='a'\n", "[lib]\nname='a'\ntest=false\n", True),
+        (["cargo", "test"], "crates/a/build.rs", "", "fn main() {}", True),
+        (["go", "test", "./..."], "go.mod", "module a\n", "module a\nrequire b v1\n", False),
+        (["go", "test", "./..."], "go.mod", "module a\n", "module a\nreplace (\n\tb => ./c\n)\n", True),
+        (["go", "test", "./..."], "go.work", "", "go 1.22\n", True),
+        (["ctest"], "CMakeLists.txt", "add_library(a a.c)\n", "add_library(a a.c b.c)\n", False),
+        (["ctest"], "CMakeLists.txt", "add_test(NAME a\n COMMAND a)\n", "add_test(NAME a\n COMMAND true)\n", True),
+        (["ctest"], "t/CMakeLists.txt", "", "set_tests_properties(a PROPERTIES\n DISABLED TRUE)\n", True),
+        (["./gradlew", "test"], "app/build.gradle.kts", "a", "b", True),
+        (["mvn", "-q", "verify"], "pom.xml", "<a/>", "<b/>", True),
+        (["bundle", "exec", "rspec"], "Rakefile", "a", "b", True),
+        (["vendor/bin/phpunit"], "composer.json", '{"require": {}}', '{"require": {"a/b": "1"}}', False),
+        (
+            ["composer", "test"],
+            "composer.json",
+            '{"scripts": {"test": "phpunit"}}',
+            '{"scripts": {"test": "true"}}',
+            True,
+        ),
+        (["dotnet", "test"], "src/App/App.csproj", "<a/>", "<b/>", True),
+        (["swift", "test"], "Package.swift", "a", "b", True),
+        (["npm", "test"], "Makefile", "a", "b", True),
+        (["npx", "vitest", "run"], "tsconfig.json", "{}", '{"compilerOptions": {"paths": {}}}', True),
+        (["python3", "-m", "pytest"], "build.gradle", "a", "b", False),
+        (["./check.sh"], "build.gradle", "a", "b", True),
+    ],
+)
+async def test_a_gates_own_tools_say_what_configures_it(
+    run: list[str], path: str, before: str, after: str, is_held: bool
+) -> None:
+    made = change({path: before} if before else {}, {path: after})
+    assert bool(await held(made, LayerName.TOOLS, run=run)) is is_held
+
+
+async def test_a_configuration_file_that_is_too_large_to_read_is_held() -> None:
+    made = change({"package.json": "{}"}, {"package.json": '{"a": 1}'})
+    assert not await held(made, LayerName.TOOLS)
+    assert await held(replace(made, new={}), LayerName.TOOLS)

@@ -1,0 +1,114 @@
+"""Zero tests is never a pass where the base had some: for every gate that writes a JUnit report.
+
+The report is the judged code's own claim, so a good one proves nothing. One without tests speaks against the
+change. Only then is the base's own run made, in a directory of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from fleet.errors import DiskFull, Misused, Refused, Unavailable
+from fleet.exits import Exited
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
+from fleet.ports import Executor
+from fleet.verdict import GateOutcome, GateResult, HeldPlace
+from gates.runs import junit
+from gates.runs.place import AWAY, Run, retry_unreachable
+from gates.runs.surroundings import process_of
+from gates.runs.watch import watch
+
+NO_TEST = "no test ran, and the base has"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRun:
+    """Runs a gate on the base of a change, and counts the tests in its report."""
+
+    workspaces: Workspaces
+    repository: Repository
+    home: Path
+    patience: float
+    abandoned: Callable[[], bool]
+
+    async def checked(self, run: Run, result: GateResult, report: junit.Report | None) -> GateResult:
+        """The result, unless the gate passed without a test where the base has some."""
+        if result.outcome is not GateOutcome.PASSED or not reports(run) or (report is not None and report.ran):
+            return result
+        try:
+            base = await self._report(run)
+        except AWAY:
+            raise
+        except (Refused, Misused, Unavailable) as error:
+            if isinstance(error, DiskFull):
+                raise
+            return _unknown(result, str(error))
+        if isinstance(base, str):
+            return result if report is None else _unknown(result, base)
+        if not base.ran:
+            return result
+        why = f"{NO_TEST} {base.ran}"
+        return replace(
+            result, outcome=GateOutcome.FAILED, reason=f"{result.reason}; {why}", tail=f"{why}\n{result.tail}"
+        )
+
+    async def _report(self, run: Run) -> junit.Report | str:
+        """What the base's own run reports; or why there is no report."""
+        candidate = run.candidate
+        tree = await self.repository.tree_of(candidate.base)
+        base = replace(
+            run,
+            pipe=f"{run.pipe}-{secrets.token_hex(4)}",
+            nonce=secrets.token_hex(16),
+            candidate=replace(candidate, commit=candidate.base, tree=tree),
+        )
+        executor = run.place.executor
+        try:
+            await retry_unreachable(
+                lambda: self.workspaces.checkout(executor, self.repository, candidate.base, base.pipe)
+            )
+            for folder in ("home", "scratch", "report"):
+                await retry_unreachable(partial(executor.write_file, f"{base.room}/{folder}/.keep", b""))
+            if run.place.supervising is not None:
+                await executor.close()  # nothing else runs as the run's own login
+            log = self.home / "gates" / f"{run.id}.base.log"
+            spec = process_of(base)
+            ended, _ = await watch(
+                run.place.runner, spec, log, started=False, patience=self.patience, abandoned=self.abandoned
+            )
+            log.unlink(missing_ok=True)
+            if not isinstance(ended.exit, Exited) or ended.tree != tree:
+                return f"the base's own run ended otherwise ({ended.unavailable or ended.exit})"
+            return (
+                await read_report(executor, f"{base.room}/report/junit.xml") or "the base's own run left no report"
+            )
+        finally:
+            with contextlib.suppress(Unavailable):
+                await self.workspaces.discard(executor, f"{executor.root}/gates/{base.pipe}")
+
+
+def reports(run: Run) -> bool:
+    """Whether a gate is told where to write a JUnit report."""
+    return any("{junit}" in word for word in run.definition.argv)
+
+
+async def read_report(
+    executor: Executor, path: str, redact: Callable[[str], str] | None = None
+) -> junit.Report | None:
+    """The JUnit report at a path; ``None`` when there is none that can be read."""
+    try:
+        data = await retry_unreachable(lambda: executor.read_file(path, junit.SIZE_LIMIT + 1))
+    except Unavailable:
+        return None
+    return junit.read(data, redact)
+
+
+def _unknown(result: GateResult, why: str) -> GateResult:
+    place = HeldPlace("", 0, f"no test ran, and how many the base has is not known: {why}")
+    return replace(result, held=(*result.held, place))
