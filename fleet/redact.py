@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fleet.secret_forms import SHORTEST, split_over, squeeze, squeezed, written
+from fleet.secret_forms import SHORTEST, beginnings, split_over, squeeze, squeezed, written
 
 _TEMPLATE = "‹redacted:{}›"
 
@@ -151,10 +151,10 @@ def _suspicious(text: str) -> bool:
 class Redactor:
     """Callable: takes a text, returns it without secrets. ``secrets`` are values, for example of ``.env``.
 
-    A value is known in each form of ``fleet/secret_forms.py``, also where it is split over lines.
+    A value is known in each form of ``fleet/secret_forms.py``, also where it is split over lines, or cut.
     """
 
-    __slots__ = ("_forms", "_known", "_split")
+    __slots__ = ("_beginnings", "_forms", "_known", "_split")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.know(secrets)
@@ -165,6 +165,8 @@ class Redactor:
         forms = {form for value in values for form in written(value)}
         split = {form for value in values for form in squeezed(value)}
         longest_first = sorted(forms, key=_longest_first)
+        starts = sorted({start for value in values for start in beginnings(value)}, key=_longest_first)
+        self._beginnings = re.compile(f"(?:{'|'.join(map(re.escape, starts))})(?=…)") if starts else None
         # Our own marks match first and stay, so that a secret such as "password" does not split one.
         self._known = re.compile("|".join(map(re.escape, [*_MARKS, *longest_first])))
         self._split = tuple(form for form in sorted(split, key=_longest_first) if form not in _SQUEEZED_MARKS)
@@ -179,6 +181,8 @@ class Redactor:
             if form in text:
                 text = self._known.sub(_mark_known, text)
                 break
+        if self._beginnings is not None and "…" in text:
+            text = self._beginnings.sub(mark("secret"), text)
         if self._split and "\n" in text:
             text = self._joined(text)
         if not _suspicious(text):

@@ -8,12 +8,16 @@ import re
 from typing import Final
 from urllib.parse import quote, quote_plus
 
+from fleet.untrusted import SPACELESS
+
 SHORTEST: Final = 6  # characters: a shorter value (a port, a flag) is in too many innocent places
 _ENCODED: Final = 8  # characters: the encodings of a shorter value are in too many, too
 _SPLIT: Final = 12  # letters and digits: fewer are found by chance when everything between them is left out
 _LINE: Final = 16  # characters of a value's line that count as a secret alone
 
 _BETWEEN: Final = {point: None for point in range(128) if not chr(point).isalnum()}
+_BEGINNING: Final = 3  # characters
+_SPACELESS: Final = re.compile(f"[{SPACELESS}]")
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 _FIRST_OWN: Final = (0, 2, 3)  # by alignment: the first character of Base64 that no byte before has a part in
 
@@ -25,6 +29,12 @@ def written(value: str) -> set[str]:
     forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     forms |= {line.strip() for line in value.splitlines() if len(line.strip()) >= _LINE}
     return {form for form in forms | _encoded(value) if len(form) >= SHORTEST}
+
+
+def beginnings(value: str) -> set[str]:
+    """The starts of a value that a text may end with where it was cut: of one in a script without spaces, whose
+    words are cut anywhere."""
+    return {value[:end] for end in range(_BEGINNING, len(value))} if _SPACELESS.search(value) else set()
 
 
 def squeezed(value: str) -> set[str]:

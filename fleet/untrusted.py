@@ -86,12 +86,18 @@ class Untrusted:
 
 _CUT_WORD: Final = 12
 
+SPACELESS: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff"
+"""Scripts that are written without spaces, such as Han, Kana and Thai, as the inside of a character class."""
+
+_START_OF_WORD = re.compile(f"(?:.*[ \n{SPACELESS}])?", re.DOTALL)
+
 
 def whole_until(text: str, limit: int) -> int:
     """Where to cut a text, at ``limit`` or before: of a word that is cut, only its start stays, because the
-    redactor does not recognize half a secret."""
-    begins = max(text.rfind(sign, 0, limit) for sign in " \n") + 1
-    return min(limit, begins + _CUT_WORD)
+    redactor does not recognize half a secret. In a script without spaces each character is a word; the redactor
+    knows the starts of secrets that are written so."""
+    found = _START_OF_WORD.match(text, 0, limit)
+    return min(limit, (found.end() if found else 0) + _CUT_WORD)
 
 
 _LINE_LIMIT = 300

@@ -6,7 +6,7 @@ What its words name is matched with what others hold: a path, or the name of a f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,18 +39,29 @@ class Collision:
 
 
 def ahead(
-    tx: Tx, line_up: Sequence[Waiter], declared: Sequence[Want], *, repo: str, words: str = "", task: str = ""
+    tx: Tx,
+    line_up: Sequence[Waiter],
+    declared: Sequence[Want],
+    *,
+    repo: str,
+    words: str = "",
+    task: str = "",
+    after: str = "",
 ) -> tuple[Collision, ...]:
-    """What a task in ``repo`` would collide with: others' locks, and what others wait for. ``task``: itself."""
+    """What a task in ``repo`` would collide with: others' locks, and what others wait for. ``task``: itself;
+    ``after``: the task that it starts after, which has landed by then."""
+    over = {task, *_chain(tx, after)} - {""}
     held = [lock for lock in locks.near(tx, Resource("**", repo), ()) if lock.resource.repo]
     for want in declared:
         if not want.resource.repo:
             held += locks.near(tx, want.resource, ())
-    found = list(_held(tx, held, [*declared, *_named(words, repo, held)], task))
+    found = list(_held(tx, held, [*declared, *_named(words, repo, held)], over))
     met = {collision.want for collision in found}
     for request in (waiter.request for waiter in line_up):
         if task and request.task == task:
             break  # those behind it
+        if request.task in over:
+            continue
         for want in declared:
             path = next(filter(None, (conflict(want, other) for other in request.wants)), None)
             if path is not None and want not in met:
@@ -58,18 +69,20 @@ def ahead(
     return tuple(found)
 
 
-def _held(tx: Tx, held: Sequence[Lock], wants: Sequence[Want], task: str) -> Iterator[Collision]:
+def _chain(tx: Tx, task: str) -> Iterator[str]:
+    """The task, and those that it starts after in turn."""
+    while task:
+        yield task
+        task = tasks.task(tx, task).after
+
+
+def _held(tx: Tx, held: Sequence[Lock], wants: Sequence[Want], over: Collection[str]) -> Iterator[Collision]:
     near = Nearby(held)
     for want in dict.fromkeys(wants):
         for lock in near.of(want.resource):
             path = conflict(want, lock)
             hold = locks.hold(tx, lock.hold) if path is not None else None
-            if (
-                path is not None
-                and hold is not None
-                and hold.expires_us > tx.now_us()
-                and hold.task != (task or "-")
-            ):
+            if path is not None and hold is not None and hold.expires_us > tx.now_us() and hold.task not in over:
                 yield Collision(want, path, hold.holder, hold.task)
                 break
 
@@ -125,7 +138,10 @@ async def decide(context: Context, call: Call, answer: str, named: str) -> Effec
             raise Refused(attempted=f"change how {now.id} waits", cause=f"it is {now.state}")
         if answer == "anyway":
             met = {
-                collision.want for collision in ahead(tx, context.locks.line, now.locks, repo=now.repo, task=now.id)
+                collision.want
+                for collision in ahead(
+                    tx, context.locks.line, now.locks, repo=now.repo, task=now.id, after=now.after
+                )
             }
             tasks.declare(tx, now.id, tuple(want for want in now.locks if want not in met))
             tx.after_commit(lambda: context.control.wake(now.id))

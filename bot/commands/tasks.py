@@ -60,7 +60,12 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
         tx = posts.tx
         wanted = "" if machine == choose.ANY else machine
         changes = mode is TaskMode.CHANGE
-        met = colliding.ahead(tx, context.locks.line, wants, repo=repo, words=request.prompt) if changes else ()
+        after = tasks.find(tx, request.after).id if request.after else ""
+        met = (
+            colliding.ahead(tx, context.locks.line, wants, repo=repo, words=request.prompt, after=after)
+            if changes
+            else ()
+        )
         task = _create(
             context,
             call,
@@ -71,7 +76,7 @@ def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             prompt=request.prompt,
             mode=mode,
             locks=tuple(dict.fromkeys((*wants, *(collision.want for collision in met)))),
-            after=tasks.find(tx, request.after).id if request.after else "",
+            after=after,
         )
         if met:
             posts.post(call.message.chat, colliding.warning(tx, task, met), task=task.id)
@@ -123,7 +128,7 @@ def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attac
 async def stop(context: Context, call: Call) -> Effect:
     """Ends a task, or all of them."""
     given = split(call.args)
-    if given[:1] == ["all"] and not call.task:
+    if given[:1] == ["all"]:
         return await _ask_stop_all(context, call) if given[1:] != ["yes"] else partial(_stop_all, context, call)
     task = await task_meant(context, call)
 
@@ -152,7 +157,7 @@ async def _ask_stop_all(context: Context, call: Call) -> Effect:
     card = Card(
         line(f"Stop all? {count}"),
         (line(", ".join(task.id for task in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")),),
-        actions=(Action("Stop all", "/stop all yes"),),
+        actions=(Action("Stop all", "/stop all yes", digest=str(max(_number(task) for task in found))),),
         footer="/pause starts nothing new and lets these go on",
         tone=Tone.WAITING,
     )
@@ -160,14 +165,22 @@ async def _ask_stop_all(context: Context, call: Call) -> Effect:
 
 
 def _stop_all(context: Context, call: Call, posts: Posts) -> None:
-    tx = posts.tx
-    stopping = [task for task in tasks.open_tasks(tx) if tasks.request_stop(tx, task.id, call.actor)]
+    tx, found = posts.tx, tasks.open_tasks(posts.tx)
+    newest = int(call.digest) if call.digest else max((_number(task) for task in found), default=0)
+    stopping = [task for task in found if _number(task) <= newest and tasks.request_stop(tx, task.id, call.actor)]
+    newer = [task.id for task in found if _number(task) > newest]
     for task in stopping:
         buttons.withdraw(posts, task.origin, f"/stop {task.id}")
     title = f"Stopping {words.count(len(stopping), 'task')}" if stopping else "No open task to stop"
-    lines = (line("Each task's card says when its processes are gone."),) if stopping else ()
-    posts.post(call.message.chat, Card(line(title), lines, tone=Tone.WORKING))
+    lines = [line("Each task's card says when its processes are gone.")] if stopping else []
+    if newer:
+        lines.append(line(f"Started since you asked, not stopped: {', '.join(newer[:_NAMED])}"))
+    posts.post(call.message.chat, Card(line(title), tuple(lines), tone=Tone.WORKING))
     tx.after_commit(lambda: context.control.wake(""))
+
+
+def _number(task: Task) -> int:
+    return int(task.id[1:])
 
 
 def _footer(context: Context, task: Task) -> str:

@@ -14,7 +14,7 @@ from bot.message import Cut, Message
 from bot.parse import Reply, Spoken, parse
 from bot.registry import Registry
 
-_SAME_ACT_S: Final = 1
+SAME_ACT_S: Final = 1
 """Seconds between two messages of one act: platforms give whole seconds."""
 
 _MORE_SECONDS: Final = 0.7
@@ -63,16 +63,26 @@ def continues(parts: Sequence[Message], following: Message, registry: Registry) 
     if not at_once(last.sent_s, following) or following.reply_to not in ("", first.reply_to):
         return False
     if following.forwarded:
-        return True
+        return not _takes_no_words(parts, registry)
     worded = any(part.text or part.forwarded for part in parts)
     if is_command(following, registry):
         return bool(last.files) and not worded
+    if following.files and _takes_no_words(parts, registry):
+        return False
     return bool(last.cut or following.files or (last.files and not worded))
+
+
+def _takes_no_words(parts: Sequence[Message], registry: Registry) -> bool:
+    """Whether the parts are a command that has no use for what follows, such as ``/status``."""
+    typed = next((part for part in parts if part.text), None)
+    said = parse(typed.text, registry.names, direct=typed.direct) if typed else None
+    command = registry.get(said.verb) if isinstance(said, Spoken) else None
+    return command is not None and not command.takes_words
 
 
 def at_once(sent_s: int, following: Message) -> bool:
     """Whether a message was sent in the second of an earlier one, or in the next."""
-    return bool(sent_s and following.sent_s) and 0 <= following.sent_s - sent_s <= _SAME_ACT_S
+    return bool(sent_s and following.sent_s) and 0 <= following.sent_s - sent_s <= SAME_ACT_S
 
 
 def is_command(message: Message, registry: Registry) -> bool:

@@ -187,7 +187,7 @@ class ChatCore:
                 message = Message.from_bytes(row.payload)
         chat = message.chat.chat if message else ""
         lane = self._lane(row.adapter, chat)
-        lane.waiting.append(WaitingMessage(row, message, found, recovered))
+        lane.waiting.append(WaitingMessage(row, message, found, recovered, asyncio.get_running_loop().time()))
         lane.came.set()
         if lane.worker is None or lane.worker.done:
             name = f"chat {row.adapter} {chat}".strip()
@@ -229,7 +229,7 @@ class ChatCore:
             if isinstance(effect, str):
                 return await store.write(partial(settling.ignored, rows=rows, why=effect))
             result = call.result if call is not None else Result()
-            handled = settling.Handled(rows, messages if call is not None else ())
+            handled = self._handled(rows, messages, call)
             return await store.write(lambda tx: settling.carried_out(tx, self.outbox, handled, effect, result))
         except _TooOften:
             return await store.write(lambda tx: settling.too_often(tx, rows))
@@ -251,6 +251,12 @@ class ChatCore:
             return await store.write(
                 lambda tx: settling.explained(tx, self.outbox, rows, chat, card, status=status, bug=why, also=also)
             )
+
+    def _handled(self, rows: settling.Rows, messages: list[Message], call: Call | None) -> settling.Handled:
+        command = self._context.registry.get(call.verb) if call is not None else None
+        if command is None:
+            return settling.Handled(rows, ())
+        return settling.Handled(rows, messages, words=command.takes_words, prompt=command.verb in edits.REPLACE)
 
     def _background(self, tx: Tx, message: Message) -> Background:
         return background(tx, message, known=who(self._context.config(), message.sender) is not None)
@@ -296,7 +302,7 @@ class ChatCore:
         """A button: not limited, and it discards a draft only if it starts a task or asks for one."""
         token, chat, sender = message.pressed, message.chat, str(message.sender)
         button = await self._context.store.read(
-            lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to)
+            lambda tx: button_rows.look(tx, token, chat, sender, message.reply_to, private=message.private)
         )
         said = parse(button.command, self._context.registry.names)
         if not isinstance(said, Spoken):
@@ -337,7 +343,7 @@ class ChatCore:
     ) -> tuple[Call | None, Effect]:
         """An edited message: its task, if it has not started, is replaced by the task that it asks for now."""
         before = edits.demand_known(found.before)
-        if isinstance(said, Spoken) and found.unstarted and said.verb in edits.REPLACE:
+        if isinstance(said, Spoken) and found.unstarted and before.whole and said.verb in edits.REPLACE:
             call, effect = await self._spoken(message, person, said, found)
             return call, edits.replacing(call, effect, before, self._context.control)
         return None, edits.told(message, before, self._context.registry)

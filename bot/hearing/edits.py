@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bot.cards import Action, Card, Tone, line
-from bot.hearing import acts, drafts
-from bot.hearing.sent import Sent
+from bot.hearing import acts, drafts, sent
 from bot.message import Message
 from bot.outbox.posting import Posts
 from bot.registry import Call, Effect, FleetControl, Registry
@@ -14,20 +13,21 @@ from bot.telling import buttons
 from fleet.errors import Misused, Refused
 from fleet.model import ENDS
 from fleet.store import sessions, tasks
+from fleet.store.chat.sent import SentMessage
 from fleet.store.core import Tx
 
 REPLACE: Final = drafts.VERBS - {"schedule"}
 """The commands whose task an edit replaces."""
 
 
-def ignored(message: Message, before: Sent | None, registry: Registry) -> str:
+def ignored(message: Message, before: SentMessage | None, registry: Registry) -> str:
     """Why nothing is done; empty: something is. A chat also reports edits that change no text."""
     if before is not None:
-        return "the text did not change" if before.unchanged else ""
+        return "the text did not change" if sent.unchanged(message, before) else ""
     return "" if message.private and acts.is_command(message, registry) else "an edit of a message without a task"
 
 
-def demand_known(before: Sent | None) -> Sent:
+def demand_known(before: SentMessage | None) -> SentMessage:
     """What the message came to before. Raises ``Misused`` when that was no task."""
     if before is None:
         raise Misused(
@@ -43,29 +43,37 @@ def unstarted(tx: Tx, task: str) -> bool:
     return tasks.task(tx, task).state not in ENDS and not sessions.of_task(tx, task)
 
 
-def replacing(call: Call, effect: Effect, before: Sent, control: FleetControl) -> Effect:
-    """The new task instead of the old one. Raises ``Refused`` when the old one has started meanwhile."""
+def replacing(call: Call, effect: Effect, before: SentMessage, control: FleetControl) -> Effect:
+    """The new task instead of the old one, which goes on when the edit leads to a question. Raises ``Refused`` when
+    the old one has started meanwhile."""
 
     def instead(posts: Posts) -> None:
-        tx = posts.tx
-        if not unstarted(tx, before.task) or not tasks.request_stop(tx, before.task, call.actor):
+        tx, chat = posts.tx, call.message.chat
+        if not unstarted(tx, before.task) or tasks.stop_requested(tx, before.task):
             raise Refused(
                 attempted="use your edited message",
                 on=before.task,
-                cause="it has just started with your first text",
+                cause="it has started with your first text, or is being stopped",
                 hint=f"Reply to its card, or write: /say {before.task} WORDS",
             )
-        buttons.withdraw(posts, tasks.task(tx, before.task).origin, f"/stop {before.task}")
         effect(posts)
-        if posts.task:
-            title = f"{posts.task} replaces {before.task}: you edited the message"
-            posts.post(call.message.chat, Card(line(title)), task=posts.task)
+        if not posts.task:
+            sent.reworded(tx, call.message)
+            stop = Action(f"Stop {before.task}", f"/stop {before.task}")
+            card = Card(line(f"{before.task} keeps your first text"), actions=(stop,), tone=Tone.WAITING)
+            posts.post(chat, card, task=before.task)
+            return
+        tasks.request_stop(tx, before.task, call.actor)
+        buttons.withdraw(posts, tasks.task(tx, before.task).origin, f"/stop {before.task}")
+        posts.post(
+            chat, Card(line(f"{posts.task} replaces {before.task}: you edited the message")), task=posts.task
+        )
         tx.after_commit(lambda: control.wake(before.task))
 
     return instead
 
 
-def told(message: Message, before: Sent, registry: Registry) -> Effect:
+def told(message: Message, before: SentMessage, registry: Registry) -> Effect:
     """Says that the agent has the first text, with a button that sends the new one."""
     new = "\n\n".join(part for part in (message.text, message.beside) if part)
     offer = Action("Send the new text", f"/say {before.task} I edited my message. It now reads:\n{new}")
@@ -77,6 +85,7 @@ def told(message: Message, before: Sent, registry: Registry) -> Effect:
     )
 
     def effect(posts: Posts) -> None:
+        sent.reworded(posts.tx, message)
         posts.post(message.chat, card, task=before.task)
 
     return effect

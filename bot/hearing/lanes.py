@@ -31,6 +31,7 @@ class WaitingMessage:
     message: Message | None
     background: Background | None
     recovered: bool = False
+    came_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -47,22 +48,24 @@ class Lane:
 
     async def next_act(self, registry: Registry) -> list[WaitingMessage]:
         """The next message, with those that its sender sent with it. Waits for them, if there may be some."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+        now = asyncio.get_running_loop().time
         while True:
             found, complete = self._gathered(registry)
-            last, recovered = found[-1].message, found[0].recovered
-            quiet = acts.patience(last, registry, recovered=recovered) if last and not complete else 0.0
-            if not quiet:
+            first, last = found[0], found[-1]
+            quiet = (
+                acts.patience(last.message, registry, recovered=first.recovered)
+                if last.message and not complete
+                else 0.0
+            )
+            until = first.came_s + (_MISSED_SECONDS if self.missed else _LONGEST_SECONDS)
+            if not (self.coming or self.missed):
+                until = min(until, last.came_s + quiet)
+            if not quiet or (left := until - now()) <= 0:
                 return found
-            longest = _MISSED_SECONDS if self.missed else _LONGEST_SECONDS
             self.came.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(quiet, max(0.0, start + longest - loop.time()))):
+                async with asyncio.timeout(left):
                     await self.came.wait()
-            late = loop.time() > start + (_MISSED_SECONDS if self.missed else _LONGEST_SECONDS)
-            if late or not (self.came.is_set() or self.coming or self.missed):
-                return self._gathered(registry)[0]
 
     def _gathered(self, registry: Registry) -> tuple[list[WaitingMessage], bool]:
         """The act that is here, and whether a later message of its sender shows that it is complete."""

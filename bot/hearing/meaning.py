@@ -18,6 +18,7 @@ from fleet.errors import Misused
 from fleet.model import ENDS
 from fleet.store import tasks
 from fleet.store.chat import threads
+from fleet.store.chat.sent import SentMessage
 from fleet.store.core import Tx
 from gates.people import Right
 
@@ -37,7 +38,7 @@ class Background:
     over: bool = False
     draft: drafts.Draft | None = None
     rest_of: str = ""
-    before: sent.Sent | None = None
+    before: SentMessage | None = None
     unstarted: bool = False
 
     def draft_for(self, message: Message) -> drafts.Draft | None:

@@ -30,10 +30,13 @@ Rows = Sequence[inbox.Received]
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """The rows of one act, and its messages if they were a command."""
+    """The rows of one act, and its messages if they were a command. ``words``: they have words for an agent;
+    ``prompt``: these are a new task's prompt."""
 
     rows: Rows
     parts: Sequence[Message]
+    words: bool = False
+    prompt: bool = False
 
 
 def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result: Result) -> Result:
@@ -50,8 +53,8 @@ def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result
         data=plain.without_secrets(posts.data or result.data, tx.store.redact),
         posted=posts.numbers,
     )
-    if parts and final.task:
-        sent.remember(tx, parts, final.task)
+    if handled.words and final.task:
+        sent.remember(tx, parts, final.task, prompt=handled.prompt)
     for row in rows:
         inbox.done(tx, row.id, final.to_json())
     _answered(tx, outbox, rows, posts.numbers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
-from fleet.store import lock_tables, schedule_tables
+from fleet.store import chat_tables, lock_tables, schedule_tables
 from fleet.store.columns import (
     added_number,
     added_text,
@@ -25,7 +25,7 @@ from fleet.store.columns import (
 )
 from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState
 
-__all__ = ["lock_tables", "metadata", "schedule_tables"]
+__all__ = ["chat_tables", "lock_tables", "metadata", "schedule_tables"]
 
 meta = Table("meta", metadata, key("key"), text("value"))
 

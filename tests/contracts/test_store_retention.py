@@ -7,11 +7,12 @@ from sqlalchemy import select, update
 
 from fleet.errors import LeadershipLost, Refused
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState
-from fleet.store import approvals, leases, ledger, sessions, tables, tasks, tree
+from fleet.store import approvals, chat_tables, leases, ledger, sessions, tables, tasks, tree
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.chat import buttons as button_rows
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import inbox, outbox, retention
+from fleet.store.chat import sent as sent_rows
 from fleet.store.chat.threads import task_of_message
 from fleet.store.core import Store, Tx
 
@@ -112,6 +113,21 @@ async def test_a_settled_update_loses_its_words_and_is_still_known(store: Store)
     assert receive(store, "u1", "u2", "u3", "u4", "u5") == [0] * 5
     with store.transaction() as tx:
         assert [(update.update_id, update.payload) for update in inbox.pending(tx)] == [("u4", b"words")]
+
+
+async def test_a_message_that_can_no_longer_be_edited_is_forgotten(store: Store) -> None:
+    with store.transaction() as tx:
+        for number in range(5):
+            sent_rows.keep(tx, sent_rows.SentMessage(HERE, str(number), "tg::ada", "t1", "d", sent_s=7))
+    await prune(store)
+    table = chat_tables.sent_messages
+    with store.transaction() as tx:
+        assert sent_rows.find(tx, HERE, "0", "tg::ada")
+        tx.connection.execute(update(table).where(table.c.message != "4").values(until_us=tx.now_us()))
+        assert sent_rows.find(tx, HERE, "0", "tg::ada") is None
+    await prune(store)
+    with store.transaction() as tx:
+        assert list(tx.connection.execute(select(table.c.message)).scalars()) == ["4"]
 
 
 async def test_what_was_said_goes_and_a_reply_to_it_still_finds_its_task(store: Store) -> None:

@@ -16,7 +16,7 @@ from bot.hearing.core import ChatCore
 from bot.hearing.rates import PerPerson
 from bot.registry import Registry
 from fleet.model import ChatRef, TaskState
-from fleet.store import tasks
+from fleet.store import queue, tasks
 from fleet.store.chat import attachments as attachment_rows
 from tests.chat_flight import everything
 from tests.chat_house import ADA, OTTO, STRANGER, House, house
@@ -71,6 +71,8 @@ async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> 
             there.message(pressed=log, sender=OTTO),
             there.message("No.", OTTO),
             there.message("/kill t1", OTTO),
+            there.message("/pause"),
+            there.message("/drain evo-x2"),
         ):
             result = await core.call(message)
             assert result is not None
@@ -80,6 +82,7 @@ async def test_a_flood_never_swallows_a_stop_a_no_or_a_press(tmp_path: Path) -> 
         assert told[1].startswith("t1 ·"), "the log, by its button"
         assert "nothing is waiting for a person" in told[2]
         assert await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+        assert set(await there.store.read(queue.pauses)) == {"", "evo-x2"}
         await core.close()
 
 

@@ -23,6 +23,8 @@ from fleet.errors import AirbossError, Misused, Refused
 from fleet.faults import Fault, Point, injected
 from fleet.untrusted import Untrusted
 from tests.far_end.slack import (
+    ADA,
+    ADAS_DM,
     APP_TOKEN,
     BOT_TOKEN,
     OTTO,
@@ -138,6 +140,12 @@ async def test_a_locked_threads_card_goes_to_the_channel_and_a_closed_channels_t
         await there.settled()
         sent = [said["channel"] for said in there.proxy.called("chat.postMessage")]
         assert sent[-2:] == [HERE.chat, OTTO]
+        there.proxy.fail("chat.postMessage", error="is_archived")
+        pinged = replace(card, mention=f"slack:{TEAM}:{ADA}", actions=(Action("Pause", "/pause"),))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(HERE, pinged, ping=True))
+        await there.settled()
+        await there.slack.press((await there.slack.said(ADAS_DM))[-1], "Pause", channel=ADAS_DM)
+        await there.slack.until(lambda said: any("Fleet paused" in shows(each) for each in said), ADAS_DM)
 
 
 async def test_an_edit_of_a_deleted_message_comes_anew_and_lives_on(tmp_path: Path) -> None:

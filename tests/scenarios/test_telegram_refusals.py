@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from bot.cards import Action, Card, line
 from fleet.untrusted import Untrusted
 from tests.far_end.bot_api import BotApi
-from tests.far_end.bot_api_world import Chat, Said
+from tests.far_end.bot_api_world import BOT_NAME, Chat, Said
 from tests.scenarios.telegram_house import ADA, House, telegram_house
 
 
@@ -98,7 +99,24 @@ async def test_a_group_where_we_may_not_write_does_not_swallow_what_mentions_a_p
         api.world.person(ADA)
         await there.send(card(tmp_path), chat=group.id, ping=True)
         await there.send(card(tmp_path), chat=group.id)
-        assert ["t1 · landed" in message.text for message in api.screen(ADA)] == [True], "only what mentions them"
+        (message,) = api.screen(ADA)
+        assert "t1 · landed" in message.text, "only what mentions them"
+
+
+async def test_the_buttons_of_a_card_work_where_the_card_was_sent(tmp_path: Path, api: BotApi) -> None:
+    async with telegram_house(tmp_path, api) as there:
+        group, other = api.group(), api.group()
+        await there.say(ADA, f"/run@{BOT_NAME} fix it", chat=group.id)
+        group.forbidden = {"text messages"}
+        stop = replace(card(tmp_path, picture=""), actions=(Action("Stop", "/stop t1"),))
+        await there.send(stop, chat=group.id, ping=True)
+        message = api.screen(ADA)[-1]
+        (refused,) = await there.press(ADA, replace(message, chat=other.id), "Stop")
+        assert "not a button of this chat" in refused.text
+        assert not await there.stopping("t1")
+        answers = await there.press(ADA, message, "Stop")
+        assert "t1 · stopping" in answers[0].text
+        assert await there.stopping("t1")
 
 
 # --- answers that the library cannot parse ----------------------------------------------------------------------

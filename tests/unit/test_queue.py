@@ -181,9 +181,15 @@ async def test_all_tasks_are_stopped_after_one_question(tmp_path: Path) -> None:
         _, (card,) = await there.say("/stop all")
         assert shown(card.title) == "Stop all? 2 open tasks"
         assert await there.store.read(lambda tx: tasks.stopped_by(tx, "t1")) == ""
-        await there.press(card, "Stop all")
+        await there.say("/run three")
+        _, (done,) = await there.press(card, "Stop all")
         for task in ("t1", "t2"):
             assert await there.store.read(partial(tasks.stopped_by, task_id=task)) == str(ADA)
+        assert await there.store.read(partial(tasks.stopped_by, task_id="t3")) == "", "the question did not show it"
+        assert shown(done.title) == "Stopping 2 tasks"
+        assert "not stopped: t3" in shown(done.lines[-1])
+        in_reply = there.message("/stop all", reply_to="m1")
+        assert shown((await there.hand_over(in_reply))[1][0].title) == "Stop all? 3 open tasks"
 
 
 async def test_a_schedule_cannot_wait_for_a_task(tmp_path: Path) -> None:

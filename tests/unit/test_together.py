@@ -42,6 +42,8 @@ TOGETHER = {
     "a file and its text": (ALONE, NEXT, True),
     "a file and its command": (ALONE, replace(NEXT, text="/run read this"), True),
     "a short text and a short text": (HEAD, NEXT, False),
+    "a command without words and a forward": (replace(HEAD, text="/status"), FORWARD, False),
+    "a command without words and a file": (replace(HEAD, text="/stop t4"), ALONE, False),
     "a paste and a command of its own": (LONG, replace(NEXT, text="/stop t4"), False),
     "a paste and a later message": (LONG, replace(NEXT, sent_s=102), False),
     "a paste and an earlier message": (LONG, replace(NEXT, sent_s=99), False),

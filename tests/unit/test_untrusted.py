@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.redact import Redactor
 from fleet.untrusted import Untrusted, clean, tail_that_matters
 
 ANY = st.text(st.characters(), max_size=400)
@@ -148,4 +149,14 @@ def test_of_a_word_that_is_cut_too_little_is_left_to_be_half_a_secret() -> None:
     token = "123456789:Canary0123456789abcdefghijklmnop"
     assert Untrusted(f"use {token}").one_line(40) == "use 123456789:Ca…"
     assert Untrusted(token).one_line(40) == "123456789:Ca…"
+    assert Untrusted(f"修复{token}").one_line(40) == "修复123456789:Ca…"
+
+
+def test_a_title_in_a_script_without_spaces_is_not_cut_short() -> None:
+    title = "修复购物车的折扣计算错误并且添加测试用例然后运行所有的测试"
+    assert Untrusted(title).one_line(20) == title[:19] + "…"
+    secret = "密码是芝麻开门吧朋友"
+    cut = Untrusted(f"用 {secret}").one_line(9)
+    assert cut == f"用 {secret[:6]}…"
+    assert secret[:3] not in Redactor([secret])(cut)
     assert Untrusted("some words that are cut between two").one_line(20) == "some words that are…"

@@ -20,7 +20,7 @@ from bot.chats.slack import inbox as slack_inbox
 from bot.chats.slack.connection import Connection, HttpConnection, SocketConnection, Take
 from bot.chats.slack.errors import GONE, NOT_HERE, Rejected, Unsure, WrongToken, raised_by, undeliverable
 from bot.chats.slack.inbox import AppUser
-from bot.chats.slack.ladder import ELSEWHERE, Target, forms, is_closed, other_place
+from bot.chats.slack.ladder import Target, forms, is_closed, other_place
 from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.render import Drawn, escape
 from bot.chats.slack.settings import Settings
@@ -28,6 +28,7 @@ from bot.message import Attachment, Message
 from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
+from fleet.store.chat.moves import ELSEWHERE
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,6 @@ from bot.cards import Card, line
 from bot.chats.slack.errors import NOT_HERE
 from bot.chats.slack.render import Drawn, bare, draw, plain
 
-ELSEWHERE: Final = "0"
-"""The stored id of a card that went to a person, since its channel takes nothing: it is not edited there."""
-
 _THREAD_CLOSED: Final = frozenset(
     ("cannot_reply_to_message", "thread_not_found", "restricted_action_thread_locked", "invalid_thread_ts")
 )

@@ -22,15 +22,13 @@ from bot.chats.telegram.ladder import LONGEST, Attempt, Destination, weaker
 from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.render import CAPTION_LIMIT
 from bot.outbox.port import Outgoing, RetryAfter
+from fleet.store.chat.moves import ELSEWHERE
 
 log = logging.getLogger(__name__)
 
 _TOPIC_NAME: Final = 128
 _REMEMBERED: Final = 2_000
 _GONE: Final = ("not found", "can't be edited", "message_id_invalid", "topic_closed", "topic_deleted")
-ELSEWHERE: Final = "0"
-"""The stored id of a card that went to a person, since its group takes nothing: it is not edited there."""
-
 _Markup = InlineKeyboardMarkup | None
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from fleet.errors import Refused
 from fleet.model import ChatRef, PersonId
+from fleet.store.chat.moves import ELSEWHERE
 from fleet.store.core import Tx
 from fleet.store.tables import actions, cards, outbox
 
@@ -81,13 +82,16 @@ def mint(
     return token
 
 
-def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "") -> Pressable:
+def look(tx: Tx, token: str, chat: ChatRef, person: str, message: str = "", *, private: bool = False) -> Pressable:
     """What pressing this button here means. ``message``: the platform's id of the message it was pressed on, if
-    known. Raises ``Refused`` when it may not be pressed."""
+    known. ``private``: nobody else is in the chat. Raises ``Refused`` when it may not be pressed."""
     row = tx.connection.execute(select(actions).where(actions.c.token == token)).one_or_none()
-    if row is None or (row.adapter, row.chat) != (chat.adapter, chat.chat):
+    known = _messages(tx, row.put) if row is not None and row.put else set()
+    here = row is not None and (row.adapter, row.chat) == (chat.adapter, chat.chat)
+    elsewhere = row is not None and private and row.adapter == chat.adapter and ELSEWHERE in known
+    if row is None or not (here or elsewhere):
         raise _refused("it is not a button of this chat", "Use the newest card.")
-    if message and row.put and (known := _messages(tx, row.put)) and not _among(message, known):
+    if here and message and known and not _among(message, known):
         raise _refused("it belongs to another message", "Use the newest card.")
     if row.person and row.person != person:
         raise _refused("it is for somebody else", "Only they may press it.")

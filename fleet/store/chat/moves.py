@@ -10,6 +10,10 @@ from fleet.store.core import Tx
 from fleet.store.schedule_tables import schedules
 from fleet.store.tables import actions, cards, outbox, tasks
 
+ELSEWHERE = "0"
+"""The message id of a card that went to a person's private chat, since its own chat takes nothing: it is not edited
+there, and its buttons work there."""
+
 MOVED = "moved"
 """Replaces the message id of a card that stayed behind: the platform does not know that message in the new chat."""
 

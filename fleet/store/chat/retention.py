@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Column, and_, delete, func, or_, select, update
 
 from fleet.model import ENDS, TaskState
+from fleet.store.chat import sent
 from fleet.store.core import Store, Tx
 from fleet.store.states import InboxState, OutboxKind, OutboxState
 from fleet.store.tables import LOOSE, actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
@@ -32,13 +33,16 @@ _LIVE = (
 
 
 async def prune_rows(store: Store, age_us: int, *, stretch: int = STRETCH) -> None:
-    """Prunes inbox, outbox and buttons that were settled, used or expired longer than ``age_us`` ago.
+    """Prunes inbox, outbox and buttons that were settled, used or expired longer than ``age_us`` ago, and the
+    messages that can no longer be edited.
 
     Raises what ``Store.write`` raises; what was already pruned stays pruned.
     """
     await _walk(store, partial(inbox_payloads, age_us=age_us, stretch=stretch), 0)
     await _walk(store, partial(outbox_cards, age_us=age_us, stretch=stretch), 0)
     await _walk(store, partial(dead_buttons, age_us=age_us, stretch=stretch), "")
+    while await store.write(lambda tx: sent.forget_old(tx, stretch)):
+        pass
 
 
 def inbox_payloads(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
