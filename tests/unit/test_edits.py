@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bot.cards import Card, shown
 from bot.commands import every_command
@@ -29,8 +30,8 @@ class Typist:
     def __init__(self, there: House) -> None:
         self.there, self.ids = there, itertools.count(1)
 
-    async def send(self, text: str, **more: object) -> list[Card]:
-        message = replace(self.there.message(text), own=f"p{next(self.ids)}", **more)  # type: ignore[arg-type]
+    async def send(self, text: str, **more: Any) -> list[Card]:
+        message = replace(self.there.message(text), own=f"p{next(self.ids)}", **more)
         return (await self.there.hand_over(message))[1]
 
     async def edit(self, own: str, text: str) -> list[Card]:
