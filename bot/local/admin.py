@@ -161,6 +161,7 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
+    from bot.doctor.gates import check_gate_network
     from bot.doctor.reviewers import check_reviewers
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
@@ -174,7 +175,10 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     finally:
         await executors.close()
     findings += await check_reviewers(config, Secrets.load(home))
-    findings += running(served, version("airboss"), home)
+    own = version("airboss")
+    if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs
+        findings += await check_gate_network(config, lambda: _open(home))
+    findings += running(served, own, home)
     if as_json:
         _json(to_json(findings))
         return status_of(findings)

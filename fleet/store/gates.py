@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
@@ -20,10 +20,11 @@ from fleet.model import AIRBOSS
 from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.store.core import Tx
-from fleet.store.tables import gate_runs
+from fleet.store.tables import gate_runs, tasks
 from fleet.verdict import Evidence, GateOutcome, GateResult, HeldPlace, JUnitCounts
 
 _BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
+_RECENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,18 @@ class GateRun:
     opened_us: int
     closed_us: int
     result: GateResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last run of a repository's gate that ran at all. ``isolation_known``: it says how it was isolated, as
+    every run does since gates have walls."""
+
+    repo: str
+    gate: str
+    reason: str
+    closed_us: int
+    isolation_known: bool
 
 
 def open_run(
@@ -164,6 +177,25 @@ def open_logins(tx: Tx, machine: str) -> frozenset[str]:
     """The logins of runs on a machine that are not closed."""
     query = select(gate_runs.c.login).where(gate_runs.c.closed_us == 0, gate_runs.c.machine == machine)
     return frozenset(tx.connection.execute(query).scalars())
+
+
+def last_of_each(tx: Tx) -> list[LastRun]:
+    """The last run of each gate of each repository, among the newest 500 runs; by repository and gate."""
+    query = (
+        select(tasks.c.repo, gate_runs.c.gate, gate_runs.c.closed_us, gate_runs.c.result)
+        .join(tasks, tasks.c.id == gate_runs.c.task)
+        .where(gate_runs.c.closed_us > 0)
+        .order_by(gate_runs.c.closed_us.desc())
+        .limit(_RECENT)
+    )
+    found: dict[tuple[str, str], LastRun] = {}
+    for row in tx.connection.execute(query):
+        result = json.loads(row.result)
+        if result["evidence"]:
+            known = bool(result["evidence"].get("isolation"))
+            run = LastRun(row.repo, row.gate, result["reason"], row.closed_us, known)
+            found.setdefault((row.repo, row.gate), run)
+    return [found[key] for key in sorted(found)]
 
 
 def _free_id(tx: Tx, turn: str, gate: str) -> str:

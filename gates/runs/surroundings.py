@@ -12,8 +12,10 @@ from gates.runs.place import Run
 #: System directories only: programs that an agent's login can write must not be found first.
 _PATH: Final = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+NO_NETWORK: Final = "this gate has no network"
+
 #: What programs print without a network: messages of C libraries, git, curl, pip, npm and Go.
-_NO_NETWORK: Final = (
+_SIGNS: Final = (
     "Temporary failure in name resolution",
     "Name or service not known",
     "Could not resolve host",
@@ -63,5 +65,5 @@ def network_hint(run: Run, output: Sequence[str]) -> str:
     """A line for people and the agent when a run without network printed network errors; otherwise empty."""
     if run.definition.network or not run.place.facts.walled:
         return ""
-    missed = any(sign in line for line in output for sign in _NO_NETWORK)
-    return "this gate has no network; `network = true` in its definition allows it" if missed else ""
+    missed = any(sign in line for line in output for sign in _SIGNS)
+    return f"{NO_NETWORK}; `network = true` in its definition allows it" if missed else ""
