@@ -41,6 +41,7 @@ class TurnOutcome(StrEnum):
     OVERLOADED = "overloaded"
     CONVERSATION_LOST = "conversation_lost"
     CONTEXT_FULL = "context_full"
+    ASKED = "asked"  # we ended its process, because nobody answered its question for a while
 
 
 @dataclass(frozen=True, slots=True)

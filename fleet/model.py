@@ -43,6 +43,7 @@ class TaskState(StrEnum):
     RUNNING = "running"
     STALLED = "stalled"  # its turn stopped early: a person decides what follows
     PARKED = "parked"  # a provider's usage limit stopped its turn: it waits for the reset hour, or a person
+    ASKING = "asking"  # nobody has answered its agent's question for a while: it goes on with the answer
     JUDGING = "judging"
     HELD = "held"
     LANDING = "landing"
@@ -72,6 +73,7 @@ class TurnCause(StrEnum):
     REWORK = "rework"
     SAID = "said"
     GO_ON = "go-on"  # a person continued a turn that stopped early
+    ANSWERED = "answered"  # a person answered what the agent had asked before its process ended
     RETRY = "retry"  # the last turn stopped early for a reason that passes: it is tried again without a person
 
 
@@ -90,12 +92,13 @@ ENDS = frozenset(
 #: Its turn stopped early, and its agent's process is gone.
 STOPPED_EARLY = (TaskState.STALLED, TaskState.PARKED)
 
-_Q, _P, _R, _S, _W, _J, _H, _L = (
+_Q, _P, _R, _S, _W, _A, _J, _H, _L = (
     TaskState.QUEUED,
     TaskState.PREPARING,
     TaskState.RUNNING,
     TaskState.STALLED,
     TaskState.PARKED,
+    TaskState.ASKING,
     TaskState.JUDGING,
     TaskState.HELD,
     TaskState.LANDING,
@@ -108,9 +111,10 @@ _BAD_ENDS = frozenset(
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _Q: frozenset({_P}) | _BAD_ENDS,
     _P: frozenset({_R}) | _BAD_ENDS,
-    _R: frozenset({_S, _W, _J, TaskState.ANSWERED}) | _BAD_ENDS,
+    _R: frozenset({_S, _W, _A, _J, TaskState.ANSWERED}) | _BAD_ENDS,
     _S: frozenset({_R, _J}) | _BAD_ENDS,
     _W: frozenset({_R, _J}) | _BAD_ENDS,
+    _A: frozenset({_R}) | _BAD_ENDS,
     _J: frozenset({_R, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,
     _L: frozenset({_J, _R, _H, TaskState.LANDED}) | _BAD_ENDS,
@@ -129,6 +133,7 @@ STATUS_OF_STATE: dict[TaskState, int] = {
     TaskState.LOST: 3,
     TaskState.STALLED: 4,
     TaskState.PARKED: 4,
+    TaskState.ASKING: 4,
     TaskState.HELD: 4,
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from fleet.agent_events import AskPerson, Ruling
 from fleet.config import FleetConfig, Secrets, parse_fleet
 from fleet.errors import DiskFull, StoreUnavailable
-from fleet.events import PermissionAsked, Recorded
+from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
 from fleet.flight.moves import to_running
@@ -118,6 +118,7 @@ class World:
     clock: FastClock = field(default_factory=FastClock)
     receipts: list[str] = field(default_factory=list)
     full: int = 0  # how often a receipt finds the disk full
+    late: bool = False  # a person answers only once the question has given its slot back
 
     def __post_init__(self) -> None:
         self.repository = Repository(
@@ -212,7 +213,7 @@ class World:
     async def fly(self, task: Task) -> Flight:
         """Flies a task to its end as the dispatcher does: as a component, begun again when the store was away.
 
-        A person says yes to each question of its agent as soon as that is committed.
+        A person says yes to each question of its agent as soon as that is committed, or ``late``.
         """
         flight, landed = Flight(self.services, task), asyncio.Event()
         self._answering(flight)
@@ -247,7 +248,9 @@ class World:
             flight.wake()
 
         def asked(tx: Tx, recorded: Recorded) -> None:
-            if isinstance(recorded.event, PermissionAsked):
+            event = recorded.event
+            asks = isinstance(event, TaskMoved) and event.new == TaskState.ASKING
+            if asks if self.late else isinstance(event, PermissionAsked):
                 tx.after_commit(lambda: answers.add(loop.create_task(say_yes())))
 
         self.store.observe(asked)

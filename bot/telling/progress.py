@@ -46,6 +46,7 @@ _TONE = {
     TaskState.LOST: Tone.BAD,
     TaskState.STALLED: Tone.WAITING,
     TaskState.PARKED: Tone.WAITING,
+    TaskState.ASKING: Tone.WAITING,
     TaskState.HELD: Tone.WAITING,
     TaskState.STOPPED: Tone.PLAIN,
 }

@@ -35,6 +35,9 @@ class Limits(BaseModel):
     """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
     approval_hours: Annotated[int, Field(ge=1)] = 8
     """Hours until an unanswered question counts as no."""
+    question_seconds: Annotated[int, Field(ge=1)] = 1_800
+    """Seconds that an agent's unanswered question keeps its slot. Then its process ends, and the answer continues
+    the conversation."""
     background_seconds: Annotated[int, Field(ge=1)] = 60
     """Seconds that a finished turn waits for its background commands; then the agent is asked to end them."""
     overloaded_retries: Annotated[int, Field(ge=0, le=20)] = 4

@@ -154,6 +154,14 @@ class AgentProcess:
             follower.set_turn(turns[-1])
         return await follower.gone()
 
+    async def cut_short(self, session: Session) -> None:
+        """Ends the session's process in the middle of its turn, whoever followed it before."""
+        follower = await self.follow(session)
+        turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
+        if turns and not turns[-1].ended_us:
+            follower.set_turn(turns[-1])
+        await follower.interrupt()
+
     async def interrupt(self) -> None:
         """Ends the process in the middle of its turn, if one is followed."""
         if self._follower is not None and self._follower.ended is None:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet import questions
-from fleet.agent_events import Allow, Answered, Asked, AskPerson, Decision, Deny, Ruling, TurnEnded, TurnOutcome
+from fleet.agent_events import (
+    Allow,
+    Answered,
+    Asked,
+    AskPerson,
+    Decision,
+    Deny,
+    Happening,
+    Ruling,
+    TurnEnded,
+    TurnOutcome,
+)
 from fleet.agents.lines import with_attachments
 from fleet.events import PermissionDecided, PersonSaid, PipeEndedV2, Source, Taken
 from fleet.exits import Exited, Lost
@@ -15,18 +26,26 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, sessions
-from fleet.store.approvals import ApprovalDecision
+from fleet.store import approvals, kept_answers, sessions
+from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """An agent's question, and the gatekeeper's ruling."""
+    """An agent's question, and the gatekeeper's ruling; or a person's answer to the same question, asked before."""
 
     asked: Asked
     ruling: Ruling
+    kept: Answer | None = None
+
+    @property
+    def decision(self) -> Decision | None:
+        """What the agent is told now; ``None``: a person must decide."""
+        if self.kept is not None:
+            return decision_of(self.kept)
+        return None if isinstance(self.ruling, AskPerson) else self.ruling
 
 
 def save(tx: Tx, session: Session, step: Step, offset: int | None = None) -> Session:
@@ -59,9 +78,12 @@ def take_step(
     """Commits a driver's step and what follows from it."""
     turn_id = turn.id if turn else ""
     redact = tx.store.redact
-    for event in events_of(step.happened, redact):
+    over = any(isinstance(item, TurnEnded) for item in step.happened)
+    asking = over and kept_answers.outlives_its_process(tx, session)
+    happened = [_cut_short(item) for item in step.happened] if asking else step.happened
+    for event in events_of(happened, redact):
         record(tx, event, session, turn=turn_id, source=Source.AGENT)
-    for item in step.happened:
+    for item in happened:
         if isinstance(item, TurnEnded) and turn is not None:
             sessions.update_turn(
                 tx,
@@ -72,17 +94,24 @@ def take_step(
                 error=error_of(item, redact),
                 exit=str(item.exit) if item.exit else "",
             )
-            approvals.withdraw(tx, session=session.id, why="the turn ended without an answer")
+            kept_answers.drop(tx, session.id)
+            if not asking:
+                approvals.withdraw(tx, session=session.id, why="the turn ended without an answer")
     for question in ruled:
         _rule(tx, session, turn_id, question, approval_hours)
     return save(tx, session, step, offset)
+
+
+def _cut_short(item: Happening) -> Happening:
+    """However its agent puts it, we ended a turn that waited for an answer."""
+    return TurnEnded(item.claim, TurnOutcome.ASKED) if isinstance(item, TurnEnded) else item
 
 
 def _rule(tx: Tx, session: Session, turn_id: str, ruled: Ruled, approval_hours: int) -> None:
     asked, ruling = ruled.asked, ruled.ruling
     reason = "" if isinstance(ruling, Allow) else ruling.reason
     record(tx, permission_asked(asked, reason), session, turn=turn_id, source=Source.AGENT)
-    if isinstance(ruling, AskPerson):
+    if isinstance(ruling, AskPerson) and ruled.kept is None:
         approvals.open_ask(
             tx,
             session=session,
@@ -97,6 +126,10 @@ def _rule(tx: Tx, session: Session, turn_id: str, ruled: Ruled, approval_hours: 
             questions=questions.to_json(asked.questions),
         )
         return
+    if ruled.kept is not None:
+        kept_answers.use(tx, ruled.kept.id)
+        record_answer(tx, session, turn_id, replace(ruled.kept, ask=asked.ask))
+        return
     decision = ApprovalDecision.ALLOW if isinstance(ruling, Allow) else ApprovalDecision.DENY
     decided = PermissionDecided(asked.ask, asked.tool, str(decision), reason, sha256_of(asked.request))
     record(tx, decided, session, turn=turn_id)
@@ -106,14 +139,19 @@ def take_answers(tx: Tx, session: Session, turn: Turn | None, driver: AgentDrive
     """Sends the agent each answer of a person that it has not received."""
     approvals.expire(tx, session.id)
     for answer in approvals.take_decided(tx, session.id):
-        asked = approvals.approval(tx, answer.id)
-        decided = PermissionDecided(
-            answer.ask, asked.tool, str(answer.decision), answer.reason, sha256_of(asked.request)
-        )
-        source = Source.CONTROLLER if answer.by == AIRBOSS else Source.PERSON
-        record(tx, decided, session, turn=turn.id if turn else "", source=source, actor=answer.by)
-        session = save(tx, session, driver.decide(state_of(session), answer.ask, _decision(answer)))
+        record_answer(tx, session, turn.id if turn else "", answer)
+        session = save(tx, session, driver.decide(state_of(session), answer.ask, decision_of(answer)))
     return session
+
+
+def record_answer(tx: Tx, session: Session, turn_id: str, answer: Answer) -> None:
+    """Records a person's answer, or that nobody gave one in time."""
+    asked = approvals.approval(tx, answer.id)
+    decided = PermissionDecided(
+        answer.ask, asked.tool, str(answer.decision), answer.reason, sha256_of(asked.request)
+    )
+    source = Source.CONTROLLER if answer.by == AIRBOSS else Source.PERSON
+    record(tx, decided, session, turn=turn_id, source=source, actor=answer.by)
 
 
 def take_words(
@@ -147,14 +185,16 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
     )
     record(tx, body, session, source=Source.SUPERVISOR)
     sessions.update(tx, session.id, pipe_end=_pipe_end(ended))
-    approvals.withdraw(tx, session=session.id, why="the process that asked has ended")
+    if not kept_answers.outlives_its_process(tx, session):
+        approvals.withdraw(tx, session=session.id, why="the process that asked has ended")
     for turn in sessions.turns(tx, session.id)[-1:]:
-        stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED)
+        stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED, TurnOutcome.ASKED)
         if stopped_short and not turn.exit and isinstance(ended.exit, Exited) and ended.exit.code:
             sessions.update_turn(tx, turn.id, exit=str(ended.exit))
 
 
-def _decision(answer: approvals.Answer) -> Decision:
+def decision_of(answer: Answer) -> Decision:
+    """A person's answer in the form that drivers take."""
     if answer.decision is ApprovalDecision.ANSWER:
         return Answered(answer.reason)
     return Allow() if answer.allowed else Deny(answer.reason or "denied by a person")

@@ -12,6 +12,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Final
 
 from fleet.agent_events import Allow, Asked, AskPerson, Happening, TurnEnded
@@ -27,7 +28,7 @@ from fleet.flight.services import Services, state_of
 from fleet.limits import Reached, words_for
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
-from fleet.store import sessions, tasks
+from fleet.store import kept_answers, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
@@ -42,6 +43,14 @@ _AT_ONCE: Final = 1 << 18
 
 _STREAM_SECONDS: Final = 0.1
 """Output this soon after the last is a stream: its commit waits briefly to share one with other sessions."""
+
+
+class TurnWait(Enum):
+    """Why waiting for the end of a turn ended."""
+
+    OVER = auto()  # the turn, or its process, has ended; the store has the turn's outcome
+    STOPPED = auto()  # a person asked for a stop
+    UNANSWERED = auto()  # the agent only waits, and nobody has answered it for a while
 
 
 class Follower:
@@ -68,6 +77,7 @@ class Follower:
         self._heard_of = False  # whether the process or its link reported anything yet
         self._stalled = False
         self._left_since, self._asked_to_end = 0.0, False
+        self._asks, self._output_at = True, asyncio.get_running_loop().time()
         self._committed = 0.0  # when output was last committed, by the loop's clock
         self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
@@ -83,21 +93,20 @@ class Follower:
         """How the process ended, once known."""
         return self._ended
 
-    async def turn_end(self, turn: Turn) -> bool:
-        """Works until the agent says its turn is over (True), or a person's stop is seen (False).
-
-        The end of the process also ends the turn. The store has the turn's outcome.
-        """
+    async def turn_end(self, turn: Turn) -> TurnWait:
+        """Works until the turn is over, a person's stop is seen, or the agent waits too long for an answer."""
         self._turn, self._over = turn, False
         self._left_since, self._asked_to_end = 0.0, False
         await self._take_from_people()
         while True:
             if await self._read_lines():
-                return True
+                return TurnWait.OVER
             if self._stopping:
-                return False
+                return TurnWait.STOPPED
             if self._ended is not None:
-                return True
+                return TurnWait.OVER
+            if await self._unanswered():
+                return TurnWait.UNANSWERED
             await self._handle(await self._reader.next(_AGAIN if self._unsent else _IDLE))
             await self._end_background()
             if self._news:
@@ -159,6 +168,14 @@ class Follower:
         """Stops following. The process continues."""
         await self._reader.close()
 
+    async def _unanswered(self) -> bool:
+        """Whether the agent has asked and said nothing since, for longer than a question keeps its slot."""
+        patience = self._services.config().limits.question_seconds
+        if not self._asks or asyncio.get_running_loop().time() - self._output_at < patience:
+            return False
+        self._asks = bool(await self._services.store.read(lambda tx: kept_answers.unanswered(tx, self.session.id)))
+        return self._asks
+
     async def _end_background(self) -> None:
         """A turn whose agent is done waits for its background work a while. Then the agent is asked to end that,
         and at last its process ends, and the work with it."""
@@ -197,6 +214,7 @@ class Follower:
         match event:
             case Output(_, data):
                 failpoint("output-read")
+                self._output_at = asyncio.get_running_loop().time()
                 self._lines.extend(self._framer.feed(data))
                 size = len(data)
                 while size < _AT_ONCE and (more := self._reader.output()) is not None:
@@ -243,12 +261,9 @@ class Follower:
             for asked in step.happened:
                 if not isinstance(asked, Asked):
                     continue
-                ruling = self._services.gatekeeper.rule(self.session, self._task, asked)
-                if isinstance(ruling, Allow) and asked.paths:
-                    ruling = await self._services.locks.edit(self.session, self._task, asked)
-                ruled.append(Ruled(asked, ruling))
-                if not isinstance(ruling, AskPerson):
-                    answer = self._driver.decide(state, asked.ask, ruling)
+                ruled.append(await self._ruled(asked))
+                if (decision := ruled[-1].decision) is not None:
+                    answer = self._driver.decide(state, asked.ask, decision)
                     state, send = answer.state, send + answer.send
             over = any(isinstance(item, TurnEnded) for item in step.happened)
             if over:
@@ -263,6 +278,17 @@ class Follower:
         failpoint("output-committed")
         await self._send_inputs()
         return over
+
+    async def _ruled(self, asked: Asked) -> Ruled:
+        """The ruling. What goes to a person may have been answered before the agent's last process ended."""
+        ruling = self._services.gatekeeper.rule(self.session, self._task, asked)
+        if isinstance(ruling, Allow) and asked.paths:
+            ruling = await self._services.locks.edit(self.session, self._task, asked)
+        kept = None
+        if isinstance(ruling, AskPerson):
+            kept = await self._services.store.read(lambda tx: kept_answers.kept(tx, self.session, asked))
+            self._asks = self._asks or kept is None
+        return Ruled(asked, ruling, kept)
 
     # --- committing -----------------------------------------------------------------------------------
 
@@ -297,6 +323,8 @@ class Follower:
         newest, files = await attachments.of_notes(self._services.store, self._executor, self.session)
 
         def work(tx: Tx) -> tuple[Session, bool]:
+            if kept_answers.outlives_its_process(tx, self.session):
+                return self.session, tasks.stop_requested(tx, self._task.id)  # it is being ended
             session = commits.take_answers(tx, self.session, self._turn, self._driver)
             if self._turn is not None and not self._over and not session.one_turn:
                 session = commits.take_words(tx, session, self._turn, self._driver, newest=newest, files=files)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fleet.config import FleetConfig
 from fleet.events import Source, StallDecided
-from fleet.flight import notes
+from fleet.flight import commits, notes
 from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskState
-from fleet.store import approvals, sessions, stalls, tasks
+from fleet.store import approvals, kept_answers, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
@@ -38,6 +38,17 @@ def settle_stall(tx: Tx, task_id: str) -> None:
     record(tx, word, session, turn=turn.id, source=Source.PERSON, actor=decided.by)
 
 
+def settle_questions(tx: Tx, task_id: str) -> None:
+    """Part of the transaction by which an asking task goes on: what was answered is kept for its agent, the rest is
+    withdrawn."""
+    session = sessions.of_task(tx, task_id)[-1]
+    answers = approvals.take_decided(tx, session.id)
+    for answer in answers:
+        commits.record_answer(tx, session, "", answer)
+    kept_answers.keep(tx, [answer.id for answer in answers])
+    approvals.withdraw(tx, session=session.id, why="the agent goes on without an answer")
+
+
 class NoSlot(Exception):
     """A task that gave its slot back cannot go on yet: all slots of its machine are taken. The text says which."""
 
@@ -61,6 +72,8 @@ def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:
         take_slot(tx, sessions.of_task(tx, task_id)[-1], config)
     if task.state in STOPPED_EARLY:
         settle_stall(tx, task_id)
+    if task.state is TaskState.ASKING:
+        settle_questions(tx, task_id)
     if task.state is TaskState.HELD:
         approvals.withdraw_hold(tx, task_id, by=AIRBOSS, why=notes.MORE_WAS_SAID)
     if task.state is not TaskState.RUNNING:

@@ -102,6 +102,8 @@ def _reach(tx: Tx, task: Task, session: Session) -> Reach:
             return Reach.WITHDRAWS if waits else Reach.BEFORE_LANDING
         case TaskState.STALLED | TaskState.PARKED:
             return Reach.GOES_ON if stalls.waiting(tx, task.id) is not None else Reach.BEFORE_LANDING
+        case TaskState.ASKING:
+            return Reach.GOES_ON
         case _:
             return Reach.AT_ITS_START
 

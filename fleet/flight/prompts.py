@@ -6,10 +6,18 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
+from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.model import AIRBOSS, Session, Task, Turn
-from fleet.store.approvals import Answer
+from fleet.store.approvals import Answer, Approval, ApprovalDecision
 from fleet.verdict import GateOutcome, Verdict
+
+_REQUEST_CHARACTERS: Final = 4_000
+_ANSWERED: Final = {
+    ApprovalDecision.ALLOW: "{0}: allowed, once. Make exactly this call again: {1}",
+    ApprovalDecision.ANSWER: "{0}: {1}\nThe answer: {2}",
+    ApprovalDecision.DENY: "{0}: denied. {2}\nIt was: {1}",
+}
 
 SESSION_TRAILER: Final = "Airboss-Session"
 
@@ -102,6 +110,25 @@ def go_on(why: str) -> str:
         f"Your last turn stopped before it was done ({why}). Your work so far is still here. "
         "Continue from there until the task is done."
     )
+
+
+def answered(answers: Sequence[Approval]) -> str:
+    """What the agent reads when a person answers what it asked before its process ended."""
+    told = [_ANSWERED[asked.decision].format(asked.tool, _exactly(asked), asked.decided_why) for asked in answers]
+    return "\n\n".join(
+        [
+            "You asked a person, and your process was ended while you waited: what you asked for has not run.",
+            *told,
+            "If you still need something else that you asked for, ask again. Continue until the task is done.",
+        ]
+    )
+
+
+def _exactly(asked: Approval) -> str:
+    if asked.questions:
+        return " / ".join(question.text for question in questions.from_json(asked.questions))
+    short = len(asked.request) <= _REQUEST_CHARACTERS
+    return asked.request if short else "(as in your last message; it is too long to repeat here)"
 
 
 def stalled(turn: Turn) -> str:

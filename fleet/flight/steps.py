@@ -14,6 +14,8 @@ from fleet.events import HoldReleased, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
 from fleet.flight import notes, own_login, placement, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
+from fleet.flight.asking import Asking
+from fleet.flight.follower import TurnWait
 from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.retrying import Retrying
 from fleet.flight.services import Services
@@ -43,12 +45,14 @@ class Steps:
         self._services, self._agent, self._waits = services, agent, waits
         self._stalling = Stalling(services, agent, waits, self._heard)
         self._retrying = Retrying(services, agent, waits, self._heard)
+        self._asking = Asking(services, agent, waits, self._heard)
         self._steps: dict[TaskState, Callable[[Task], Awaitable[None]]] = {
             TaskState.QUEUED: self._place,
             TaskState.PREPARING: self._prepare,
             TaskState.RUNNING: self._run,
             TaskState.STALLED: self._stalling.wait,
             TaskState.PARKED: self._stalling.wait,
+            TaskState.ASKING: self._asking.wait,
             TaskState.JUDGING: self._judge,
             TaskState.HELD: self._hold,
             TaskState.LANDING: self._land,
@@ -169,8 +173,12 @@ class Steps:
         turn = await self._turn(session)
         if turn.ended_us == 0:
             follower = await self._waits.unless_stopped(self._agent.follow(session), "start the agent")
-            if not await follower.turn_end(turn):
-                return  # a person asked for a stop; the next step sees it
+            match await follower.turn_end(turn):
+                case TurnWait.STOPPED:
+                    return  # the next step sees it
+                case TurnWait.UNANSWERED:
+                    await self._asking.give_slot_back(task, follower.session)
+                    return
             session = follower.session
         if session.pipe_end is PipeEnd.LOST:
             await self._move(task, TaskState.LOST, NO_RECORD)

@@ -225,8 +225,7 @@ def expire(tx: Tx, session_id: str = "") -> int:
 
 def note(tx: Tx, approval_id: str, *, pinged: bool = False, reminded: bool = False) -> None:
     """Records that the question notified people, or that a reminder was sent."""
-    values = {name: tx.now_us() for name, so in (("pinged_us", pinged), ("reminded_us", reminded)) if so}
-    if values:
+    if values := {name: tx.now_us() for name, so in (("pinged_us", pinged), ("reminded_us", reminded)) if so}:
         tx.connection.execute(update(approvals).where(approvals.c.id == approval_id), values)
 
 
@@ -265,8 +264,8 @@ def take_decided(tx: Tx, session_id: str) -> list[Answer]:
         & (approvals.c.taken_us == 0)
         & approvals.c.decision.in_([str(decision) for decision in _WORDS])
     )
-    rows = tx.connection.execute(select(approvals).where(told).order_by(approvals.c.decided_us, approvals.c.number))
-    found = [_answer(row) for row in rows]
+    query = select(approvals).where(told).order_by(approvals.c.decided_us, approvals.c.number)
+    found = [answer_of(_approval(row)) for row in tx.connection.execute(query)]
     if found:
         tx.connection.execute(update(approvals).where(told), {"taken_us": tx.now_us()})
     return found
@@ -281,7 +280,7 @@ def hold_decision(tx: Tx, task: str) -> Answer | None:
         approvals.c.decision.in_([str(ApprovalDecision.ALLOW), str(ApprovalDecision.DENY)]),
     )
     row = tx.connection.execute(query.order_by(approvals.c.number.desc()).limit(1)).one_or_none()
-    return _answer(row) if row is not None else None
+    return answer_of(_approval(row)) if row is not None else None
 
 
 def settle(tx: Tx, approval_id: str) -> None:
@@ -390,8 +389,9 @@ def _approval(row: Row[Any]) -> Approval:
     )
 
 
-def _answer(row: Row[Any]) -> Answer:
-    return Answer(row.id, row.ask, row.commit, ApprovalDecision(row.decision), row.decided_by, row.decided_why)
+def answer_of(asked: Approval) -> Answer:
+    """The answer to a question that was decided."""
+    return Answer(asked.id, asked.ask, asked.commit, asked.decision, asked.decided_by, asked.decided_why)
 
 
 def _unknown(tx: Tx, wanted: str) -> Misused:

@@ -32,7 +32,7 @@ _INPUTS_FROM = _INPUTS.where(
 _NEW_INPUT = insert(inputs)
 _OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
 _ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
-SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.HELD)
+SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD)
 """A task in these states waits for a person, perhaps for days. No process runs, and its slot is free for others."""
 
 _BUSY = (

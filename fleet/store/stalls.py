@@ -49,8 +49,7 @@ def decision(tx: Tx, task: str) -> Answer | None:
     found = tx.connection.execute(query.order_by(table.c.number.desc()).limit(1)).scalar_one_or_none()
     if found is None:
         return None
-    stall = approvals.approval(tx, found)
-    return Answer(stall.id, stall.ask, stall.commit, stall.decision, stall.decided_by, stall.decided_why)
+    return approvals.answer_of(approvals.approval(tx, found))
 
 
 def withdraw(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:

@@ -212,6 +212,7 @@ approvals = Table(
     added_text("scope"),
     added_number("pinged_us"),
     added_number("reminded_us"),
+    added_number("kept_us"),
     UniqueConstraint("id"),
     Index(None, "decision"),
     Index(None, "session", "taken_us"),

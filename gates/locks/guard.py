@@ -250,7 +250,7 @@ def _hour(us: int) -> str:
 def waits_since(tx: Tx, task: Task, session: Session | None) -> int:
     """Since when a task waits for a person or an unreachable machine, epoch microseconds; 0: it does not."""
     task = tasks.task(tx, task.id)
-    if task.state in (TaskState.HELD, *STOPPED_EARLY):
+    if task.state in (TaskState.HELD, TaskState.ASKING, *STOPPED_EARLY):
         return task.updated_us
     if task.state is TaskState.RUNNING and session is not None and session.seen_us:
         return session.seen_us

@@ -96,6 +96,7 @@ class Machine:
         self._reach()
         if spec.id not in self.started:
             self.started.append(spec.id)
+            self._spool, self._input, self._read, self._over = b"", b"", 0, False
 
     async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
         """A line at a time, so that each is a commit of its own."""

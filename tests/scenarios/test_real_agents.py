@@ -5,79 +5,25 @@ Each script is what the model says; the tools, the questions and the processes a
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from fleet.figures import ToolCallCounter, ToolCalls
-from tests.conftest import living_in
+from fleet.figures import ToolCalls
+from tests.conftest import living_in, sampled
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import Answer as Said
-from tests.far_end.scripted_model import Asking, Refusal, Reply, ScriptedModel, call, say
-from tests.scenarios.house import Answer, House, house
+from tests.far_end.scripted_model import Asking, Refusal, ScriptedModel, say
+from tests.scenarios.house import House, house
+from tests.scenarios.pilot import Pilot
 
 AGENTS = ("claude", "codex")
-
-
-@dataclass
-class Pilot:
-    """One real agent in the house. Scripts go by a word of the prompt, so that many flights share one model."""
-
-    name: str
-    house: House
-    model: ScriptedModel
-
-    def shell(self, command: str) -> Reply:
-        """The model runs a command."""
-        if self.name == "claude":
-            return call("Bash", command=command, description="run it")
-        return call("exec_command", cmd=command)
-
-    def write(self, asking: Asking, name: str) -> Reply:
-        """The model makes a file with its edit tool."""
-        if self.name == "claude":
-            work = re.search(r"(/[^\s\"\\]+/\.airboss/work/[A-Za-z0-9._-]+)", str(asking.body))
-            assert work is not None
-            return call("Write", file_path=f"{work[1]}/{name}", content="hello\n")
-        patch = f"*** Begin Patch\n*** Add File: {name}\n+hello\n*** End Patch\n"
-        return call("exec_command", cmd=f"apply_patch <<'EOF'\n{patch}EOF\n")
-
-    @property
-    def shell_tool(self) -> str:
-        return {"claude": "Bash", "codex": "exec_command"}[self.name]
-
-    def run(self, word: str, *script: Said, agent: str = "", verb: str = "run", wait: bool = True) -> Answer:
-        """Scripts a conversation and asks for it."""
-        self.model.script(script, when=word)
-        return self.begin(word, agent=agent, verb=verb, wait=wait)
-
-    def begin(self, word: str, *, agent: str = "", verb: str = "run", wait: bool = True) -> Answer:
-        return self.house.say(f"/{verb} on=macbook agent={self.name}{agent} please see to {word}", wait=wait)
-
-    def heard(self, word: str) -> list[Asking]:
-        """The requests of a conversation."""
-        return [asking for asking in self.model.asked if word in asking.heard]
-
-    def tools(self, task: str) -> ToolCalls:
-        """A task's tool calls, counted as the digest counts them."""
-        counter = ToolCallCounter()
-        counter.fold(self.house.of(task))
-        return counter.total()
-
-    def asked(self, task: str) -> dict[str, Any]:
-        """Waits for a task's first question to a person."""
-        waits = "task waits for a person"
-        self.house.until(lambda: self.house.of(task, "permission.asked"), waits)
-        return self.house.of(task, "permission.asked")[0].event.body()
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +151,39 @@ def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_tu
     assert answer.status == 0, answer.shown
     assert pilot.house.main(name) == "one"
     assert len(pilot.house.of(begun.task, "turn.started")) == 1
+
+
+@pytest.mark.parametrize("pilot", sampled(AGENTS, 1), indirect=True)
+def test_an_unanswered_question_gives_its_slot_back_and_the_answer_continues_the_conversation(pilot: Pilot) -> None:
+    name = f"late-{pilot.name}.txt"
+    once = pilot.shell(f"echo GOOD late {pilot.name} | tee -a work.txt {name}")
+
+    def script(asking: Asking) -> Said:
+        return say("done") if any("GOOD late" in result for result in asking.results) else once
+
+    pilot.model.script(script, when="quebec")
+    fleet = pilot.house.home / "fleet.toml"
+    before = fleet.read_text()
+    fleet.write_text(before.replace("[limits]", "[limits]\nquestion_seconds = 1"))
+    try:
+        begun = pilot.begin("quebec", agent="-asks", wait=False)
+        pilot.house.until(lambda: pilot.house.state(begun.task) == "asking", "the question gives its slot back")
+        pilot.house.until(lambda: pilot.house.of(begun.task, "pipe.ended"), "its process has ended")
+        assert living_in(pilot.house.workspace(begun.task)) == {}
+        assert "0/" in pilot.house.say("/status").shown, "the slot is free"
+        assert pilot.house.wait(begun.task).status == 4
+        assert pilot.house.say(f"/approve {begun.task}").status == 0
+        answer = pilot.house.wait(begun.task)
+    finally:
+        fleet.write_text(before)
+    assert answer.status == 0, answer.shown
+    assert pilot.house.main(name) == f"GOOD late {pilot.name}", "it ran once"
+    closed = [recorded.event.body()["outcome"] for recorded in pilot.house.of(begun.task, "turn.closed")]
+    assert closed == ["asked", "completed"]
+    assert [item.event.body()["decision"] for item in pilot.house.of(begun.task, "permission.decided")] == [
+        "allow"
+    ] * 2
+    assert "quebec" in pilot.heard("quebec")[-1].heard, "the same conversation"
 
 
 def test_a_rule_about_edits_asks_about_edits_alone(pilot: Pilot) -> None:

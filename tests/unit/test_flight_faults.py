@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from fleet.agent_events import TurnOutcome
 from fleet.faults import Fault, Point, injected
 from fleet.model import Task, TaskMode, TaskState
-from fleet.store import approvals, landings, sessions
+from fleet.store import approvals, landings, sessions, tables
 from fleet.store.core import Tx
 from fleet.store.landings import IntentOutcome
 from tests.conftest import sampled
@@ -30,6 +32,23 @@ async def _question(there: World, fly: Fly) -> None:
     answers = [message for message in there.machine.heard if message["type"] == "control_response"]
     assert len(answers) == 1, "the agent hears the answer once"
     assert len(there.machine.started) == 1
+
+
+async def _late_answer(there: World, fly: Fly) -> None:
+    """An agent whose question gives its slot back, is answered later, and is asked again in a new process."""
+    there.late = True
+    limits = there.config.limits.model_copy(update={"question_seconds": 0})
+    there.config = there.config.model_copy(update={"limits": limits})
+    task = await there.running(TaskMode.ASK)
+    await fly(task)
+    assert (await there.now(task)).state is TaskState.ANSWERED
+    assert len(there.machine.started) == 2
+    (told,) = [str(message) for message in there.machine.heard if "exactly this call again" in str(message)]
+    assert '"command":"ls"' in told
+    turns = await there.store.read(lambda tx: sessions.turns(tx, f"{task.id}.1"))
+    assert [turn.outcome for turn in turns] == [TurnOutcome.ASKED, TurnOutcome.COMPLETED]
+    asked = await there.store.read(lambda tx: tx.connection.execute(select(tables.approvals)).all())
+    assert [(row.decision, bool(row.taken_us), row.kept_us) for row in asked] == [("allow", True, 0)], "asked once"
 
 
 async def _approved(there: World) -> tuple[Task, str]:
@@ -95,7 +114,7 @@ async def test_a_machine_that_fails_at_each_call_in_turn_costs_nothing(tmp_path:
     assert 5 < visit < 99
 
 
-@pytest.mark.parametrize("play", [_question, _landing], ids=["question", "landing"])
+@pytest.mark.parametrize("play", [*sampled([_question, _late_answer], 1), _landing])
 @pytest.mark.parametrize("point", [Point.STORE_READ, Point.STORE_COMMIT])
 @pytest.mark.parametrize("times", sampled([1, 3], 1))
 async def test_the_ledger_is_the_undisturbed_one(tmp_path: Path, play: Played, point: Point, times: int) -> None:
