@@ -60,9 +60,9 @@ class PipeSpec:
     marks every process of the tree so that ``stop`` finds those that left it. ``stdin`` keeps standard input open
     for ``send``; otherwise the process reads end of file. ``merge`` also sends standard error to the output spool.
     ``contain`` asks for a PID namespace where the machine has one. With ``walls`` (``cwd``, ``argv`` and ``env``
-    then use their paths) it does not start where they cannot be built. ``expect_tree`` is (directory, git tree id):
-    the supervisor hashes the directory just before the start, and does not start when the id differs. ``limits``:
-    see ``RunLimits``. ``alone``: it has its login to itself.
+    then use their paths) it does not start where they cannot be built. ``expect_trees`` are (directory, git tree
+    id): the supervisor hashes each just before the start, does not start when an id differs, and records the first.
+    ``limits``: see ``RunLimits``. ``alone``: it has its login to itself.
     """
 
     id: str
@@ -79,7 +79,7 @@ class PipeSpec:
     alone: Alone | None = None
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
-    expect_tree: tuple[str, str] | None = None
+    expect_trees: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,12 +231,14 @@ class Pipeline:
             *(f"gates-share-a-login: {machine} cannot build walls around a run" for machine in shared),
             *(f"supervisor-shares-login: on {machine} a run could reach its supervisor" for machine in reachable),
         )
+        opens = decision.outcome in (Outcome.PASSED, Outcome.HELD)
+        notes = [f"{each.gate}: {note}" for each in results for note in each.notes] if opens else []
         verdict = Verdict(
             commit=candidate.commit,
             tree=candidate.tree,
             base=candidate.base,
             outcome=decision.outcome,
-            reasons=(*decision.reasons, *unwalled),
+            reasons=(*decision.reasons, *unwalled, *map(clean, notes)),
             gates=tuple(results),
             isolation=self._isolation(candidate),
             rework_turns=turns,

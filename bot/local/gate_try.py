@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bot.app import gates_alone
 from fleet import exits
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
@@ -166,11 +168,11 @@ def _facts_of(program: str) -> dict[str, str] | None:
     at = shutil.which(program)
     if at is None:
         return None
-    asked = subprocess.run(
-        [at, "-I", "-c", _ASK], capture_output=True, text=True, check=False, timeout=30
-    )  # fmt: skip
-    facts: dict[str, str] | None = json.loads(asked.stdout) if asked.returncode == 0 else None
-    return facts
+    try:
+        asked = subprocess.run([at, "-I", "-c", _ASK], capture_output=True, check=True, timeout=30)
+        return msgspec.json.decode(asked.stdout, type=dict[str, str])
+    except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
+        return None
 
 
 def as_plain(verdict: Verdict) -> dict[str, Any]:

@@ -168,7 +168,9 @@ def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base
     if verdict.outcome == Outcome.PASSED:
         gates = tuple(line(seen.summary() + _tests(seen)) for seen in _gates(verdict, progress))
         title = line(f"{task.id} · passed at {words.short(verdict.commit)}")
-        return [Notice(Card(title, capped(gates, "and {n} more gates"), footer=base, tone=Tone.GOOD))]
+        more = tuple(line(one_line(reason, 140)) for reason in verdict.reasons[len(verdict.gate_runs) :])
+        lines = (*capped(gates, "and {n} more gates"), *capped(more, "and {n} more remarks"))
+        return [Notice(Card(title, lines, footer=base, tone=Tone.GOOD))]
     if verdict.outcome != Outcome.FAILED:
         return []  # the task moves to held, refused, unavailable or lost, which has its own notice
     if tasks.stop_requested(tx, task.id):

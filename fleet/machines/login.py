@@ -236,7 +236,7 @@ class LoginExecutor(ABC):
             "alone": asdict(spec.alone) if spec.alone else None,
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
-            "expect_tree": list(spec.expect_tree) if spec.expect_tree else None,
+            "expect_trees": [list(each) for each in spec.expect_trees],
         }
         attempted = f"start {spec.id}"
         await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)

@@ -50,9 +50,9 @@ def _new_test(node: ast.stmt, taken: set[str], *, tests_only: bool) -> bool:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             fits = node.name.startswith("test") or (not tests_only and not node.name.startswith(_HOOKS))
-            return fits and node.name not in taken and all(map(_harmless, node.decorator_list))
+            return fits and node.name not in taken and _quiet_head(node)
         case ast.ClassDef() if not tests_only:
-            return node.name not in taken and all(map(_harmless, node.decorator_list))
+            return node.name not in taken and _quiet_head(node) and all(map(_in_new_class, node.body))
         case ast.Import() | ast.ImportFrom() if not tests_only:
             return _unused(node.names, taken)
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if not tests_only:
@@ -60,8 +60,39 @@ def _new_test(node: ast.stmt, taken: set[str], *, tests_only: bool) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
+def _in_new_class(node: ast.stmt) -> bool:
+    """Whether a statement of a new class runs nothing when the class is made."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return _quiet_head(node)
+        case ast.ClassDef():
+            return _quiet_head(node) and all(map(_in_new_class, node.body))
+        case ast.Assign(targets=[ast.Name()], value=value):
+            return _literal(value)
+        case ast.AnnAssign(target=ast.Name(), annotation=annotation, value=value):
+            return _calls_nothing(annotation) and (value is None or _literal(value))
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def _quiet_head(node: _Function | ast.ClassDef) -> bool:
+    """Whether a head runs nothing when it is read: decorators, bases, defaults, annotations."""
+    if not all(map(_harmless, node.decorator_list)):
+        return False
+    if isinstance(node, ast.ClassDef):
+        return not node.keywords and all(map(_calls_nothing, node.bases))
+    return _calls_nothing(node.args) and (node.returns is None or _calls_nothing(node.returns))
+
+
+def _calls_nothing(tree: ast.AST) -> bool:
+    return not any(isinstance(node, ast.Call | ast.NamedExpr | ast.comprehension) for node in ast.walk(tree))
+
+
 def _harmless(decorator: ast.expr) -> bool:
-    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    called = decorator
+    if isinstance(decorator, ast.Call):
+        called = decorator.func
+        if any(keyword.arg is None for keyword in decorator.keywords):
+            return False  # its words are known only when it runs
     words = ast.unparse(called)
     fixture = words == "pytest.fixture" and "autouse" not in ast.unparse(decorator)
     return fixture or words.startswith("pytest.mark.") or words in {"staticmethod", "classmethod", "dataclass"}

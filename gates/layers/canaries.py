@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet.config import LayerName
+from fleet.verdict import HeldPlace
 from gates.layers.protocol import Case, LayerFinding, Runs
 from gates.layers.report import FAILED, PASSED, unharmed
 
@@ -23,6 +24,9 @@ class Canaries:
         if check is None:
             return LayerFinding()  # the gate failed before
         failed = []
+        if check.late:
+            took = f"the run with canaries took longer than {check.seconds:.0f} s, and was ended"
+            return LayerFinding(held=(HeldPlace("", 0, took),))
         if not check.hello or check.end is None or not check.canaries:
             failed.append("the run with canaries ended before it had reported its results")
         quiet = unharmed(check)

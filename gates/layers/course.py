@@ -13,31 +13,36 @@ import hmac
 import json
 import posixpath
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from fleet import files
 from fleet.config import LayerName
-from fleet.exits import TimedOut
+from fleet.exits import Exited, TimedOut
 from fleet.isolation import INSIDE
 from fleet.ports import PipeSpec
 from fleet.verdict import GateOutcome, GateResult, JUnitCounts
+from gates.layers.kept import KeptBaselines
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
 from gates.layers.report import Baseline, PhaseReport, baseline_of, unseal
 from gates.layers.tools import new_modules
-from gates.runs.course import REPORT
+from gates.runs.course import REPORT, Equipped
 from gates.runs.place import Run
 
 _KEY: Final = "AIRBOSS_LAYERS_KEY"
 _PYTHON: Final = re.compile(r"(pypy|python)[\d.]*")
 _BY_RUNS: Final = frozenset({LayerName.BASELINE, LayerName.CANARIES})
-_PHASES: Final = 4
+_PLAN: Final = "plan.json"
+_FILES: Final = ("launcher.py", "pytest_plugin.py", "canaries.py.txt")
+#: The exit status of a launcher that could not do its own part; it then leaves no report.
+_LAUNCHER_FAILED: Final = 125
+#: How much longer a run with canaries may take: it does not use several processes.
+SLOWER: Final = 4
+_QUICK_PHASES: Final = 2
+_SLOW_PHASES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +54,24 @@ class PytestCourse:
     base_tree: str
     kept: Path
 
-    def base(self, run: Run) -> str:
-        return "" if self._baseline(run) else run.candidate.base
-
-    def files(self, run: Run) -> Mapping[str, bytes]:
-        kit = {f"kit/{name}": data for name, data in _kit().items() if name != "launcher.py"}
-        plan = json.dumps(self._plan(run)).encode()
-        return {"launcher.py": _kit()["launcher.py"], "plan.json": plan, **kit}
-
-    def process(self, run: Run, spec: PipeSpec) -> PipeSpec:
-        program = spec.argv[0]
+    def equip(self, run: Run, spec: PipeSpec) -> Equipped:
+        program, root = spec.argv[0], _seen_as(run)
         known = _PYTHON.fullmatch(posixpath.basename(program)) and (program.startswith("/") or "/" not in program)
-        root = _seen_as(run)
-        return replace(
-            spec,
-            argv=(program if known else "python3", "-I", "-S", f"{root}/launcher.py", f"{root}/plan.json"),
-            env={**spec.env, _KEY: _key(run)},
-            timeout_us=spec.timeout_us * _PHASES,
+        baseline = self._kept().get(self._depends_on(run))
+        plan = json.dumps(self._plan(run, baseline)).encode()
+        # The code comes with the command, and the digest of its plan: no file of the login can replace them.
+        argv = ("-I", "-S", "-c", _kit("launcher.py"), f"{root}/{_PLAN}", hashlib.sha256(plan).hexdigest())
+        base = () if baseline else ((f"{run.room}/base/tree", self.base_tree),)
+        return Equipped(
+            base="" if baseline else run.candidate.base,
+            files={_PLAN: plan},
+            spec=replace(
+                spec,
+                argv=(program if known else "python3", *argv),
+                env={**spec.env, _KEY: _key(run)},
+                timeout_us=spec.timeout_us * (_QUICK_PHASES + _SLOW_PHASES * SLOWER),
+                expect_trees=(*spec.expect_trees, *base),
+            ),
         )
 
     async def judge(self, run: Run, result: GateResult, report: bytes | None) -> GateResult:
@@ -73,16 +79,15 @@ class PytestCourse:
             return result
         seen = unseal(report, _key(run)) if report is not None else None
         if seen is None:
-            if result.outcome is GateOutcome.FAILED:
-                return result
-            return replace(result, outcome=GateOutcome.LOST, reason="lost: no trusted report of the test results")
-        baseline = await asyncio.to_thread(self._keep, run, seen) or await asyncio.to_thread(self._baseline, run)
+            return _without_report(result)
+        baseline = await asyncio.to_thread(self._keep, run, seen)
+        baseline = baseline or await asyncio.to_thread(self._kept().get, self._depends_on(run))
         return await asyncio.to_thread(self._judged, result, seen, baseline)
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    def _plan(self, run: Run) -> dict[str, object]:
-        root, baseline = _seen_as(run), self._baseline(run)
+    def _plan(self, run: Run, baseline: Baseline | None) -> dict[str, object]:
+        root = _seen_as(run)
         remove, restore = self._tests()
         junit = f"{root}/report/junit.xml"
         return {
@@ -90,11 +95,12 @@ class PytestCourse:
             "tree": f"{root}/tree",
             "base": "" if baseline else f"{root}/base/tree",
             "timeout": run.definition.timeout_us / 1_000_000,
+            "slower": SLOWER,
             "report": f"{root}/{REPORT}",
             "junit": junit,
             "alone": run.place.facts.walled,
-            "plugin": f"{root}/kit/pytest_plugin.py",
-            "canaries": f"{root}/kit/canaries.py.txt",
+            "plugin": _kit("pytest_plugin.py"),
+            "canaries": _kit("canaries.py.txt"),
             "baseline": baseline.tests if baseline else None,
             "watched": baseline is None or baseline.watched,
             "names": sorted(new_modules(self.case.change)),
@@ -104,41 +110,43 @@ class PytestCourse:
             "every": bool(remove or restore),
         }
 
-    def _tests(self) -> tuple[list[str], dict[str, str]]:
-        """The tests that the change adds, and the base's bytes of those that it changes or deletes."""
+    def _tests(self) -> tuple[list[str], dict[str, tuple[str, bool]]]:
+        """The tests that the change adds; the base's bytes of those that it changes or deletes, and whether they
+        can be executed."""
         change = self.case.change
         tests = [each.path for each in change.paths if is_test(each.path)]
         added = [path for path in tests if path not in change.base]
         old = {path: change.old[path] for path in tests if path in change.old}
-        return added, {path: base64.b64encode(data).decode() for path, data in old.items()}
+        restore = {
+            path: (base64.b64encode(data).decode(), change.base[path].mode == "100755")
+            for path, data in old.items()
+        }
+        return added, restore
 
-    def _path(self, run: Run) -> Path:
-        """Where the base's results on this kind of machine are kept."""
-        facts = run.place.facts
-        parts = (
+    def _kept(self) -> KeptBaselines:
+        return KeptBaselines(self.kept)
+
+    def _depends_on(self, run: Run) -> tuple[str, ...]:
+        """What the base's results depend on."""
+        facts, config = run.place.facts, run.place.config
+        return (
             self.base_tree,
             run.definition.sha256,
             run.place.machine,
             facts.system,
+            facts.python,
             str(facts.walled),
-            *(hashlib.sha256(data).hexdigest() for data in _kit().values()),
+            ":".join(config.gate_path),
+            *map(_kit, _FILES),
         )
-        return self.kept / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}.json"
-
-    def _baseline(self, run: Run) -> Baseline | None:
-        try:
-            return msgspec.json.decode(self._path(run).read_bytes(), type=Baseline)
-        except (OSError, msgspec.DecodeError):
-            return None
 
     def _keep(self, run: Run, seen: PhaseReport) -> Baseline | None:
         if seen.base is None:
             return None
         baseline = baseline_of(seen.base, seen.again)
-        path = self._path(run)
-        with files.writing("keep the base's test results", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(path, msgspec.json.encode(baseline))
+        # How a run was cut short says nothing about the base: the next change asks again.
+        if seen.base.whole and (seen.again is None or seen.again.whole):
+            self._kept().put(self._depends_on(run), baseline)
         return baseline
 
     def _judged(self, result: GateResult, seen: PhaseReport, baseline: Baseline | None) -> GateResult:
@@ -161,7 +169,7 @@ class PytestCourse:
             tail = "\n".join([*found.failed, result.tail])
             result = replace(result, outcome=GateOutcome.FAILED, reason=reason, tail=tail)
         elif result.outcome is GateOutcome.PASSED:
-            result = replace(result, reason=f"{result.reason}; {_made(seen)}")
+            notes = (_made(seen), *notes)
         return replace(result, held=(*result.held, *found.held), notes=notes)
 
 
@@ -190,6 +198,15 @@ def _key(run: Run) -> str:
     return hmac.new(run.nonce.encode(), b"layers", hashlib.sha256).hexdigest()
 
 
-def _kit() -> dict[str, bytes]:
-    room = package_files("gates.layers.kit")
-    return {name: (room / name).read_bytes() for name in ("launcher.py", "pytest_plugin.py", "canaries.py.txt")}
+@cache
+def _kit(name: str) -> str:
+    return (package_files("gates.layers.kit") / name).read_text("utf-8")
+
+
+def _without_report(result: GateResult) -> GateResult:
+    """Without a sealed report nothing passes. A launcher that failed says nothing about the change."""
+    ended = result.evidence.exit if result.evidence else None
+    if result.outcome is GateOutcome.PASSED or ended == Exited(_LAUNCHER_FAILED):
+        why = "lost: no trusted report of the test results"
+        return replace(result, outcome=GateOutcome.LOST, reason=why)
+    return replace(result, reason=f"{result.reason}; there is no trusted report of the test results")

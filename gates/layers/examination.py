@@ -33,7 +33,8 @@ async def inspect(definition: Definition, change: Change) -> LayerFinding:
     case = Case(definition, toolchain_of(definition), change)
     found = await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in _on(definition)))
     missing = sorted(_BY_RUNS & definition.layers) if case.toolchain is Toolchain.OTHER else []
-    return found + LayerFinding(notes=tuple(f"{name}: not available for this test runner" for name in missing))
+    words = f"{' and '.join(missing)}: not available for this test runner"
+    return found + LayerFinding(notes=(words,) if missing else ())
 
 
 def course_of(definition: Definition, change: Change, base_tree: str, kept: Path) -> Course | None:

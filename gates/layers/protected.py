@@ -7,7 +7,7 @@ from fleet.git.repository import ChangedPath
 from fleet.verdict import HeldPlace
 from gates.layers.additive import only_adds_tests
 from gates.layers.canaries import broken_without_new_tests
-from gates.layers.paths import configures, is_test
+from gates.layers.paths import configures, is_test, is_test_module
 from gates.layers.protocol import Case, Change, LayerFinding, Runs, some
 
 _DONE = {"M": "changes", "D": "deletes", "T": "changes the type of"}
@@ -28,20 +28,24 @@ class Protected:
         return LayerFinding(held=tuple(held))
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
-        changed = tuple(
-            each.path for each in case.change.paths if each.status != "A" and not is_free(case.change, each)
-        )
         broken = broken_without_new_tests(runs)
-        old = {name for name in broken if name.split("::")[0].endswith(changed)}
-        failed = [f"fails with the base's tests alone: {some(broken - old)}"] if broken - old else []
+        tests = [each for each in case.change.paths if is_test(each.path)]
+        sure = all(is_test_module(each.path) and is_free(case.change, each) for each in tests)
+        failed = [f"fails with the base's tests alone: {some(broken)}"] if broken and sure else []
         rewritten = set(runs.report.head.rewritten) - set(runs.baseline.rewritten)
         held = [
             HeldPlace(path, 0, "was rewritten while the tests ran")
             for path in sorted(rewritten)
             if is_test(path) or path.endswith(".py") or configures(path)
         ]
-        if old:
-            held.append(HeldPlace("", 0, f"fails as it was on the base, passes as it is changed: {some(old)}"))
+        if broken and not sure:
+            held.append(
+                HeldPlace(
+                    "",
+                    0,
+                    f"fails with the base's tests and their data, passes with the changed ones: {some(broken)}",
+                )
+            )
         return LayerFinding(tuple(failed), tuple(held))
 
 

@@ -39,6 +39,12 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     inverted: list[str] = []
     every: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether it ended on its own, and the test runner with it."""
+        ended = self.end is not None if self.hello else (self.status or 0) >= 0
+        return ended and not self.late
+
     def named(self, *outcomes: str) -> set[str]:
         """The tests with one of these outcomes."""
         return {name for name, (outcome, _) in self.tests.items() if outcome in outcomes}
@@ -89,7 +95,7 @@ def unseal(data: bytes, key: str) -> PhaseReport | None:
 
 def baseline_of(base: Phase, again: Phase | None) -> Baseline:
     """The baseline from the base's runs."""
-    second = again.tests if again else base.tests
+    second = again.tests if again and again.whole else base.tests
     unstable = [
         name
         for name in sorted(base.tests.keys() | second.keys())

@@ -19,13 +19,13 @@ from fleet.errors import DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.ports import Candidate, Executor
+from fleet.ports import Candidate, Executor, PipeSpec
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.verdict import GateOutcome, GateResult
 from gates.runs.counting import BaseRun, read_report, reports
-from gates.runs.course import REPORT, REPORT_LIMIT, Course
+from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
 from gates.runs.outcome import result_of, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
@@ -34,6 +34,7 @@ from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 
 _STOP_SECONDS = 15.0
+_FOLDERS = ("home", "scratch", "report")
 _FINAL = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
 #: The run was closed before its end was seen: the process may still run.
 _MAY_RUN_ON = (GateOutcome.LOST, GateOutcome.ABANDONED, GateOutcome.UNAVAILABLE)
@@ -159,21 +160,16 @@ class Suite:
             reason = "no machine can run it: " + "; ".join(why_not)
             return await self._close(run_id, unavailable(run_id, definition, reason))
         run = Run(run_id, nonce, pipe, definition, candidate, place)
-        try:
-            await retry_unreachable(
-                lambda: self.workspaces.checkout(place.executor, repository, candidate.commit, pipe)
-            )
-            for folder in ("home", "scratch", "report"):
-                await retry_unreachable(partial(place.executor.write_file, f"{run.room}/{folder}/.keep", b""))
-            if course is not None:
-                await self._furnish(run, repository, course)
-            result = await self._watch_run(run, repository, course, started=False)
-        except (Refused, Misused, Unavailable) as error:
-            result = await self._close(run_id, unavailable(run_id, definition, str(error)), place, pipe)
-            if isinstance(error, (*AWAY, DiskFull)):
-                raise
-            return result
-        return await self._close(run_id, result, place, pipe)
+        async with self._turn(place):  # from the checkout on: the run before could change what it finds
+            try:
+                spec = await self._furnish(run, repository, course)
+                result = await self._watch_run(run, repository, spec, course, started=False)
+            except (Refused, Misused, Unavailable) as error:
+                result = await self._close(run_id, unavailable(run_id, definition, str(error)), place, pipe)
+                if isinstance(error, (*AWAY, DiskFull)):
+                    raise
+                return result
+            return await self._close(run_id, result, place, pipe)
 
     @contextlib.asynccontextmanager
     async def _own_login(self, place: Place | None, candidate: Candidate) -> AsyncIterator[str]:
@@ -189,15 +185,16 @@ class Suite:
     def _given_up(self, candidate: Candidate) -> Callable[[], bool]:
         return lambda: candidate.task.id in self.abandoned
 
-    async def _furnish(self, run: Run, repository: Repository, course: Course) -> None:
-        """Puts in place what a course needs."""
-        executor, commit = run.place.executor, course.base(run)
-        if commit:
-            await retry_unreachable(
-                lambda: self.workspaces.checkout(executor, repository, commit, run.pipe, inner="base")
-            )
-        for name, data in course.files(run).items():
+    async def _furnish(self, run: Run, repository: Repository, course: Course | None) -> PipeSpec:
+        """Puts in place what a run needs, and returns what to start."""
+        executor, checkout = run.place.executor, self.workspaces.checkout
+        await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
+        equipped = await _equipped(run, course)
+        if equipped.base:
+            await retry_unreachable(lambda: checkout(executor, repository, equipped.base, run.pipe, inner="base"))
+        for name, data in {**{f"{folder}/.keep": b"" for folder in _FOLDERS}, **equipped.files}.items():
             await retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
+        return equipped.spec
 
     async def _resume(
         self,
@@ -223,7 +220,9 @@ class Suite:
                 facts = await retry_unreachable(executor.facts)
                 place = Place(open_.machine, executor, facts, config, open_.login, open_.supervisor, supervising)
                 run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
-                result = await self._watch_run(run, repository, course, started=True)
+                await held.enter_async_context(self._turn(place))
+                spec = (await _equipped(run, course)).spec
+                result = await self._watch_run(run, repository, spec, course, started=True)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(open_.id, definition, str(error))
                 result = await self._close(open_.id, result, place, open_.pipe)
@@ -233,24 +232,20 @@ class Suite:
             return await self._close(open_.id, result, place, open_.pipe)
 
     async def _watch_run(
-        self, run: Run, repository: Repository, course: Course | None, *, started: bool
+        self, run: Run, repository: Repository, spec: PipeSpec, course: Course | None, *, started: bool
     ) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
-        spec = process_of(run)
-        if course is not None:
-            spec = course.process(run, spec)
         log = self.home / "gates" / f"{run.id}.log"
         if run.place.supervising is not None and not started:
             await run.place.executor.close()  # nothing else runs as the run's own login
-        async with self._turn(run.place):
-            ended, seen = await watch(
-                run.place.runner,
-                spec,
-                log,
-                started=started,
-                patience=self.patience,
-                abandoned=self._given_up(run.candidate),
-            )
+        ended, seen = await watch(
+            run.place.runner,
+            spec,
+            log,
+            started=started,
+            patience=self.patience,
+            abandoned=self._given_up(run.candidate),
+        )
         await asyncio.to_thread(redact_log, log, self.store.redact)
         read = None
         if reports(run):
@@ -263,8 +258,7 @@ class Suite:
             sealed = await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
             result = await course.judge(run, result, sealed)
         base = BaseRun(self.workspaces, repository, self.home, self.patience, self._given_up(run.candidate))
-        async with self._turn(run.place):
-            return await base.checked(run, result, read)
+        return await base.checked(run, result, read)
 
     def _turn(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
         """Runs that share a login without walls take turns."""
@@ -285,6 +279,11 @@ class Suite:
                         await place.runner.stop(pipe, 1.0)
                 await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{pipe}")
         return result
+
+
+async def _equipped(run: Run, course: Course | None) -> Equipped:
+    spec = process_of(run)
+    return Equipped("", {}, spec) if course is None else await asyncio.to_thread(course.equip, run, spec)
 
 
 async def _read(executor: Executor, path: str, limit: int) -> bytes | None:

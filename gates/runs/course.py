@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.ports import PipeSpec
@@ -10,18 +11,22 @@ from fleet.verdict import GateResult
 from gates.runs.place import Run
 
 
+@dataclass(frozen=True, slots=True)
+class Equipped:
+    """What a run needs: the commit to check out as ``base`` beside the tree (empty: none), the files to write into
+    the run's directory, and the process that makes all its runs."""
+
+    base: str
+    files: Mapping[str, bytes]
+    spec: PipeSpec
+
+
 class Course(Protocol):
     """Several runs of one command, as one process. Nothing is remembered between the calls: after a crash, the same
     change gives the same course."""
 
-    def base(self, run: Run) -> str:
-        """The commit to check out as ``base`` beside the tree; empty: none."""
-
-    def files(self, run: Run) -> Mapping[str, bytes]:
-        """Files to write into the run's directory before it starts."""
-
-    def process(self, run: Run, spec: PipeSpec) -> PipeSpec:
-        """The process that runs them all."""
+    def equip(self, run: Run, spec: PipeSpec) -> Equipped:
+        """What to put in place, and what to start instead of ``spec``. Called once for each run."""
 
     async def judge(self, run: Run, result: GateResult, report: bytes | None) -> GateResult:
         """The gate's result. ``report`` is what the process left at ``REPORT``; ``None``: nothing."""

@@ -57,7 +57,7 @@ def process_of(run: Run) -> PipeSpec:
         alone=Alone(run.room, place.own if place.supervisor else "") if place.own else None,
         limits=place.config.run_limits(run.room, memory=definition.memory),
         timeout_us=definition.timeout_us,
-        expect_tree=(f"{run.room}/tree", run.candidate.tree),
+        expect_trees=((f"{run.room}/tree", run.candidate.tree),),
     )
 
 

@@ -256,10 +256,10 @@ async def test_the_tree_is_checked_in_a_login_that_is_alone(slots: tuple[Slot, S
     room = await slot.room()
     await slot.files.write_file(f"{room}/tree/a.txt", b"a\n", 0o644)
     right = "b2c5e9d7ea6b0dd0c0a5d6a9a7d2a6d6e4f1a0b1"
-    spec = await slot.spec(PYTHON, "-c", "pass", expect_tree=(f"{room}/tree", right))
+    spec = await slot.spec(PYTHON, "-c", "pass", expect_trees=((f"{room}/tree", right),))
     life = await run_pipe(slot.supervisor, spec)
     assert right in life.ended.unavailable and life.ended.tree != right
-    spec = await slot.spec(PYTHON, "-c", "pass", expect_tree=(f"{room}/tree", life.ended.tree))
+    spec = await slot.spec(PYTHON, "-c", "pass", expect_trees=((f"{room}/tree", life.ended.tree),))
     again = await run_pipe(slot.supervisor, spec)
     assert again.ended.exit == Exited(0) and again.ended.tree == life.ended.tree
 

@@ -175,12 +175,15 @@ async def test_a_checkout_is_hashed_as_git_does_and_must_be_the_expected_tree(lo
     ran = await executor.run(["sh", "-c", script])
     tree = ran.out.decode().strip()
     assert ran.exit == Exited(0), ran.err
-    right = await run_pipe(executor, pipe_spec("./run", cwd=str(place), expect_tree=(str(place), tree)))
+    right = await run_pipe(executor, pipe_spec("./run", cwd=str(place), expect_trees=((str(place), tree),)))
     assert (right.ended.exit, right.ended.tree) == (Exited(0), tree)
     for change in ("chmod -x run", "echo more >> a", "ln -sf elsewhere link", "mkfifo pipe", "rm dir0"):
         await executor.run(["sh", "-c", f"cp -a {place} {place}.new && cd {place}.new && {change}"])
-        wrong = await run_pipe(executor, pipe_spec("true", cwd="/", expect_tree=(f"{place}.new", tree)))
-        assert "tree" in wrong.ended.unavailable and isinstance(wrong.ended.exit, Lost), change
+        for before in ((), ((str(place), tree),)):  # alone, and after one that is as it should be
+            wrong = await run_pipe(
+                executor, pipe_spec("true", cwd="/", expect_trees=(*before, (f"{place}.new", tree)))
+            )
+            assert "tree" in wrong.ended.unavailable and isinstance(wrong.ended.exit, Lost), change
         await executor.remove_tree(f"{place}.new")
 
 

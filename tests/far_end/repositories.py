@@ -27,11 +27,14 @@ def git(where: Path | str, *args: str, stdin: bytes = b"") -> str:
 
 
 def commit(work: Path, files: dict[str, str | bytes], message: str = "change") -> str:
-    """Writes ``files`` into a working tree, commits all of it, and answers the commit."""
+    """Writes ``files`` into a working tree (scripts can be executed), commits all of it, and returns the commit."""
     for name, content in files.items():
         path = work / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        data = content.encode() if isinstance(content, str) else content
+        path.write_bytes(data)
+        if data.startswith(b"#!"):
+            path.chmod(0o755)
     git(work, "add", "--all")
     git(work, "commit", "--quiet", "--message", message)
     return git(work, "rev-parse", "HEAD")

@@ -22,7 +22,8 @@ async def test_gates_without_walls_take_turns_and_say_so(tmp_path: Path) -> None
     python = tmp_path / "python3"
     python.write_text(PYTHON)
     python.chmod(0o755)
-    alone = f"mkdir {tmp_path}/busy || exit 1; sleep 1; rmdir {tmp_path}/busy"
+    checkouts = "test $(ls ../.. | wc -l) = 1"  # nor is another's put in place meanwhile
+    alone = f"mkdir {tmp_path}/busy && sleep 1 && {checkouts} && rmdir {tmp_path}/busy"
     machine = MachineConfig(executor="local", python=str(python), home=str(tmp_path / "machine"))
     house = House(tmp_path, {"airboss.toml": airboss_toml("/bin/sh", "-c", alone)}, machines={"here": machine})
     async with house.open() as judge:

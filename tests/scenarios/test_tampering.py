@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,10 @@ async def judged(judge: Judge, change: Change) -> Verdict:
 
 
 async def test_no_attempt_passes_and_no_honest_change_fails(tmp_path: Path) -> None:
-    house = House(tmp_path, dict(BASE))
-    async with house.open() as judge:
-        outcomes = [(change, (await judged(judge, change)).outcome) for change in chosen()]
+    outcomes = []
+    for number, (base, changes) in enumerate(groupby(chosen(), key=lambda change: change.base)):
+        async with House(tmp_path / str(number), {**BASE, **base}).open() as judge:
+            outcomes += [(change, (await judged(judge, change)).outcome) for change in changes]
     figures = Counter(f"{'honest' if change.honest else 'attempts'} {outcome}" for change, outcome in outcomes)
     print(dict(figures))
     assert [change.name for change, outcome in outcomes if not change.honest and outcome is Outcome.PASSED] == []
@@ -73,9 +75,18 @@ async def test_the_runs_alone_show_it_and_the_base_is_run_once(tmp_path: Path) -
             assert seen.words in " ".join(verdict.reasons)
         fixed = await judge.pipeline.judge(await judge.candidate({"shop/cart.py": FIXED}))
     assert fixed.outcome is Outcome.PASSED
-    assert "2 runs: the change, 17 canaries and 6 inverted" in fixed.reasons[0]
+    assert "tests: 2 runs: the change, 17 canaries and 6 inverted" in fixed.reasons
     assert fixed.gates[0].junit is not None
     assert fixed.gates[0].junit.tests == 6
+
+
+#: Passes only where no run was before.
+FIRST = """from pathlib import Path
+
+
+def test_first():
+    Path('/tmp/left').touch(exist_ok=False)
+"""
 
 
 async def test_a_base_whose_tests_cannot_be_collected_still_has_canaries(tmp_path: Path) -> None:
@@ -83,6 +94,7 @@ async def test_a_base_whose_tests_cannot_be_collected_still_has_canaries(tmp_pat
     before: Files = {
         **BASE,
         "tests/test_tax.py": "from shop.tax import tax\n\n\ndef test_tax():\n    assert tax(1) == 1\n",
+        "tests/test_first.py": FIRST,
     }
     patched = next(change for change in attempts() if change.name == "AssertionError rebound to Skipped")
     house = House(tmp_path, before)
@@ -101,11 +113,13 @@ async def test_a_command_that_keeps_our_plugin_out_is_judged_by_its_exit_status(
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate({"shop/cart.py": FIXED}))
     assert verdict.outcome is Outcome.PASSED
-    assert any("not available" in note for note in verdict.gates[0].notes)
+    assert any("not available" in reason for reason in verdict.reasons)
 
 
 def test_the_corpus_is_large_enough() -> None:
     assert len(attempts()) >= 50
     assert len(honest()) >= 30
     assert all(change.source for change in attempts())
-    assert sum(change.held for change in honest()) * 10 <= len(honest())
+    free = [change for change in honest() if not change.protected]
+    assert len(free) >= 30
+    assert sum(change.held for change in free) * 10 < len(free)

@@ -74,13 +74,16 @@ def test_title():
 
 @dataclass(frozen=True)
 class Change:
-    """One change to the base. ``held``: a person should see it, although it is honest."""
+    """One change to the base, which has the files in ``base`` too. ``held``: a person should see it, although it is
+    honest; ``protected``: because it changes a test of the base."""
 
     name: str
     honest: bool
     files: Files
     remove: tuple[str, ...] = ()
     held: bool = False
+    protected: bool = False
+    base: Files = field(default_factory=dict)
     source: str = field(default="", compare=False)
 
 
@@ -105,4 +108,14 @@ def _change(entry: dict[str, Any], cart: str, *, honest: bool) -> Change:
     if top or end or honest:
         files.setdefault("shop/cart.py", f"{top}{cart}\n\n{end}")
     remove = tuple(path for path in entry.get("remove", ()) if path not in files)
-    return Change(entry["name"], honest, files, remove, entry.get("held", False), entry.get("source", ""))
+    base: Files = {path: text.replace("{python}", sys.executable) for path, text in entry.get("base", {}).items()}
+    return Change(
+        entry["name"],
+        honest,
+        files,
+        remove,
+        held=entry.get("held", False),
+        protected=entry.get("protected", False),
+        base=base,
+        source=entry.get("source", ""),
+    )

@@ -19,7 +19,7 @@ from tests.scenarios.gate_house import Files
 from tests.tampering import corpus
 
 PYTEST = ["python3", "-m", "pytest"]
-#: Attempts that show nothing in their text: only the runs can tell.
+#: Changes that show nothing in their text: only the runs can tell.
 BY_RUNS = {
     "equal by a state that grows",
     "a local class that is equal to everything",
@@ -29,6 +29,7 @@ BY_RUNS = {
     "a new test file patches the source",
     "a new __init__ of the tests patches the source",
     "a test file grows by an import that patches the source",
+    "a new product file under spec",
 }
 
 
@@ -60,8 +61,8 @@ def _added(old: bytes, new: bytes) -> frozenset[int]:
 
 
 def of_corpus(entry: corpus.Change) -> Change:
-    after = {path: text for path, text in (corpus.BASE | entry.files).items() if path not in entry.remove}
-    return change(corpus.BASE, after)
+    before = corpus.BASE | entry.base
+    return change(before, {path: text for path, text in (before | entry.files).items() if path not in entry.remove})
 
 
 async def held(made: Change, *layers: LayerName, run: list[str] | None = None) -> list[str]:
@@ -78,7 +79,7 @@ async def test_an_attempt_is_held_or_left_to_the_runs(entry: corpus.Change) -> N
 
 @pytest.mark.parametrize("entry", corpus.honest(), ids=lambda entry: entry.name)
 async def test_an_honest_change_is_not_held(entry: corpus.Change) -> None:
-    assert bool(await held(of_corpus(entry))) is entry.held
+    assert bool(await held(of_corpus(entry))) is (entry.held and entry.name not in BY_RUNS)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,18 @@ class TestSum:
         (TESTS + "\n\nfrom evil import add\n", False),
         (TESTS + "\n\nfrom evil import *\n", False),
         (TESTS + "\n\n@evil\ndef test_more():\n    pass\n", False),
+        (TESTS + "\n\nclass TestMore:\n    size = 2\n\n    def test_it(self):\n        pass\n", True),
+        (TESTS + "\n\n@dataclass\nclass Row:\n    name: str\n    size: int = 1\n", True),
+        (TESTS + "\n\n@pytest.mark.parametrize('a', [date(2020, 1, 1)])\ndef test_p(a):\n    pass\n", True),
+        (TESTS + "\n\nclass TestMore:\n    evil()\n", False),
+        (TESTS + "\n\nclass TestMore:\n    import evil\n", False),
+        (TESTS + "\n\nclass TestMore:\n    class Inner:\n        x: evil() = 1\n", False),
+        (TESTS + "\n\nclass TestMore(evil()):\n    pass\n", False),
+        (TESTS + "\n\nclass TestMore(metaclass=evil):\n    pass\n", False),
+        (TESTS + "\n\ndef test_more(a=evil()):\n    pass\n", False),
+        (TESTS + "\n\ndef test_more(a: evil()):\n    pass\n", False),
+        (TESTS + "\n\ndef test_more() -> [x for x in evil]:\n    pass\n", False),
+        (TESTS + "\n\n@pytest.fixture(**{'auto' + 'use': True})\ndef quiet():\n    pytest.skip()\n", False),
         ("", False),
         ("def broken(:\n", False),
     ],

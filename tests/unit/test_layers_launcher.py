@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+from gates.layers import kit
 from gates.layers.kit.launcher import Phases, restore, split, stamps
+
+LAUNCHER = (Path(kit.__path__[0]) / "launcher.py").read_text()
+KEY = "a" * 64
 
 
 def test_the_tree_gets_the_tests_of_the_base(tmp_path: Path) -> None:
@@ -13,6 +23,8 @@ def test_the_tree_gets_the_tests_of_the_base(tmp_path: Path) -> None:
     (tree / "tests").mkdir(parents=True)
     (tree / "tests" / "test_new.py").write_text("new")
     (tree / "tests" / "test_old.py").write_text("changed")
+    (tree / "was").write_text("a directory on the base")
+    (tree / "tests" / "show.sh").mkdir()
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "kept").write_text("kept")
     (tree / "link").symlink_to(tmp_path / "outside")
@@ -21,12 +33,21 @@ def test_the_tree_gets_the_tests_of_the_base(tmp_path: Path) -> None:
         {
             "tree": str(tree),
             "remove": ["tests/test_new.py", "tests/gone.py", "link/kept", "../outside/kept"],
-            "restore": {"tests/test_old.py": was, "other/test_deleted.py": was, "link/kept": was},
+            "restore": {
+                "tests/test_old.py": (was, False),
+                "other/test_deleted.py": (was, False),
+                "was/deep/test_a.py": (was, False),
+                "tests/show.sh": (was, True),
+                "link/kept": (was, False),
+            },
         }
     )
     assert not (tree / "tests" / "test_new.py").exists()
     assert (tree / "tests" / "test_old.py").read_text() == "was"
     assert (tree / "other" / "test_deleted.py").read_text() == "was"
+    assert (tree / "was" / "deep" / "test_a.py").read_text() == "was"
+    assert (tree / "tests" / "show.sh").stat().st_mode & 0o777 == 0o755
+    assert (tree / "tests" / "test_old.py").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "outside" / "kept").read_text() == "kept"
 
 
@@ -45,6 +66,9 @@ def test_lines_that_no_plugin_writes_say_nothing() -> None:
         b"\xff",
         b"[]",
         b"{}",
+        b'{"k": "test"}',
+        b'{"k": "test", "id": 3}',
+        b"[" * 100_000,
         b'{"k": "hello", "pid": 1}',
         b'{"k": "test", "id": "t::a", "outcome": "passed", "ms": 1}',
         b'{"k": "test", "id": "test_abc.py::x", "outcome": "failed", "ms": 1}',
@@ -58,10 +82,8 @@ def test_lines_that_no_plugin_writes_say_nothing() -> None:
     )
 
 
-def test_tests_that_failed_on_the_base_are_inverted_first(tmp_path: Path) -> None:
-    for name in ("plugin.py", "canaries.py"):
-        (tmp_path / name).write_text("")
-    phases = Phases({"plugin": str(tmp_path / "plugin.py"), "canaries": str(tmp_path / "canaries.py")})
+def test_tests_that_failed_on_the_base_are_inverted_first() -> None:
+    phases = Phases({})
     slow = {f"t::{number}": ("passed", 60_000.0) for number in range(500)}
     chosen = phases.inverted({**slow, "t::red": ("failed", 1.0)})
     assert chosen[0] == "t::red"
@@ -70,3 +92,44 @@ def test_tests_that_failed_on_the_base_are_inverted_first(tmp_path: Path) -> Non
     quick = {f"t::{number}": ("passed", 0.1) for number in range(50)}
     assert sorted(phases.inverted(quick)) == sorted(quick)
     assert phases.inverted({}) == []
+
+
+def launched(room: Path, *argv: str, plan: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    """The launcher, run for a change whose gate is ``argv``. ``plan``: what its file holds instead."""
+    (room / "tree").mkdir()
+    ours = {
+        "argv": argv, "tree": f"{room}/tree", "base": "", "timeout": 30, "slower": 4, "report": f"{room}/report",
+        "junit": f"{room}/junit", "alone": False, "plugin": "", "canaries": "", "baseline": {}, "watched": False,
+        "names": [], "check": False, "remove": [], "restore": {}, "every": False,
+    }  # fmt: skip
+    text = json.dumps(ours).encode()
+    (room / "plan.json").write_bytes(text if plan is None else plan)
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, f"{room}/plan.json", hashlib.sha256(text).hexdigest()]
+    env = {"AIRBOSS_LAYERS_KEY": KEY, "HOME": str(room), "TMPDIR": str(room), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+def test_the_command_never_finds_the_key_and_its_report_is_sealed(tmp_path: Path) -> None:
+    look = "env; cat /proc/$PPID/environ; exit 3"  # whoever may not read it does not find it either
+    ended = launched(tmp_path, "sh", "-c", look)
+    assert ended.returncode == 3
+    assert "TMPDIR" in ended.stdout and KEY not in ended.stdout + ended.stderr
+    seal, _, body = (tmp_path / "report").read_bytes().partition(b"\n")
+    assert seal.decode() == hmac.new(KEY.encode(), body, hashlib.sha256).hexdigest()
+    report: dict[str, Any] = json.loads(body)
+    assert report["head"]["status"] == 3
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_a_plan_that_another_process_changed_is_not_followed(tmp_path: Path) -> None:
+    ended = launched(tmp_path, "touch", "ran", plan=b'{"argv": ["true"]}')
+    assert ended.returncode == 125
+    assert "was changed by another process" in ended.stderr
+    assert not (tmp_path / "report").exists() and not (tmp_path / "tree" / "ran").exists()
+
+
+def test_others_of_the_login_cannot_read_the_launcher() -> None:
+    look = "import ctypes; print(take_key().decode(), getattr(ctypes.CDLL(None), 'prctl', lambda _: 0)(3))"
+    asked = [sys.executable, "-c", LAUNCHER.replace("sys.exit(main())", look)]
+    ended = subprocess.run(asked, env={"AIRBOSS_LAYERS_KEY": KEY}, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [KEY, "0"]

@@ -13,6 +13,7 @@ import pytest
 from fleet.config import GateConfig, LayerName
 from gates.layers import kit
 from gates.layers.examination import LAYERS
+from gates.layers.protected import Protected
 from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain, total
 from gates.layers.report import Phase, PhaseReport, baseline_of, unseal
 from gates.runs.definitions import define
@@ -112,6 +113,27 @@ def test_what_a_person_must_see_is_held(head: Phase, layer: LayerName) -> None:
     assert not judged(head, without=layer).held
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "sure"),
+    [
+        ({}, {"tests/test_new.py": ""}, True),
+        ({"tests/golden.txt": "a"}, {"tests/golden.txt": "b", "tests/test_new.py": ""}, False),
+        ({"tests/conftest.py": "a = 1"}, {"tests/conftest.py": "b = 1"}, False),
+        ({"api/tests/test_a.py": "a = 1"}, {"api/tests/test_a.py": "b = 1"}, False),
+        ({}, {"spec/rules.json": "{}"}, False),
+        ({"tests/test_a.py": ""}, {}, False),
+    ],
+)
+def test_only_what_new_test_modules_alone_can_explain_fails_the_gate(
+    before: dict[str, str | bytes], after: dict[str, str | bytes], sure: bool
+) -> None:
+    case = Case(define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, change(before, after))
+    red = but(CHECK, every=True, tests={"t::a": ("failed", 1.0), "t::b": ("failed", 1.0), "t::c": ("passed", 1.0)})
+    runs = Runs(baseline_of(BASE, AGAIN), PhaseReport(head=HEAD, check=red))
+    found = Protected().judge(case, runs)
+    assert (bool(found.failed), bool(found.held)) == (sure, not sure)
+
+
 def test_tests_that_need_the_new_ones_to_pass_fail_the_gate() -> None:
     """A new test file that patches the source or the framework: without it, a test of the base is red."""
     check = but(
@@ -121,6 +143,12 @@ def test_tests_that_need_the_new_ones_to_pass_fail_the_gate() -> None:
     assert not judged(HEAD, check, without=LayerName.PROTECTED).failed
     inverted = but(check, inverted=["t::a", "t::b"], bodies=["t::a", "t::b"])
     assert not judged(HEAD, inverted).failed
+
+
+def test_a_run_with_canaries_that_takes_too_long_is_held() -> None:
+    late = judged(HEAD, but(CHECK, late=True, seconds=40.0, end=None, canaries={}, tests={}))
+    assert late.failed == ()
+    assert late.held[0].why == "the run with canaries took longer than 40 s, and was ended"
 
 
 def test_what_differs_between_two_runs_of_the_base_is_left_out_and_named() -> None:

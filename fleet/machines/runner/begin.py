@@ -16,7 +16,7 @@ from .facts import LINUX
 from .files import attempt, read_exactly, write_all
 from .libc import Libc
 from .limits import RunnerLimits, lower_priority
-from .trees import tree_id
+from .trees import check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,15 +54,7 @@ def missing(program: str, cwd: str, path: Optional[str]) -> str:
 def begin() -> NoReturn:
     """Reads the order, says in the first line of output what is in force or failed, becomes the command."""
     wanted = order()
-    cause, tree = "", ""
-    if wanted["expect_tree"]:
-        directory, expected = wanted["expect_tree"]
-        try:
-            tree = tree_id(directory, len(expected))
-        except OSError as error:
-            cause = "the tree could not be read: %s" % error
-        if not cause and tree != expected:
-            cause = "the directory holds tree %s, not %s" % (tree or "(empty)", expected)
+    tree, cause = check(wanted["expect_trees"])
     if not cause:
         cause = missing(wanted["argv"][0], wanted["cwd"], wanted["env"].get("PATH"))
     answer = {"failed": cause, "tree": tree} if cause else {"walls": inside([]), "tree": tree}

@@ -48,17 +48,10 @@ class PipeSupervisor:
         self.left += answer["left"]
         return bool(answer["alone"])
 
-    def check_tree(self) -> None:
-        from .trees import tree_id
+    def check_trees(self) -> None:
+        from .trees import check
 
-        directory, expected = self.spec["expect_tree"]
-        try:
-            self.tree = tree_id(directory, len(expected))
-        except OSError as error:
-            self.process.unavailable = "the tree could not be read: %s" % error
-            return
-        if self.tree != expected:
-            self.process.unavailable = "the directory holds tree %s, not %s" % (self.tree or "(empty)", expected)
+        self.tree, self.process.unavailable = check(self.spec["expect_trees"])
 
     def read_control(self) -> None:
         try:
@@ -257,8 +250,8 @@ def supervise(pipe: str, image: bytes) -> NoReturn:
     os.close(answer_writer)
     if spec["alone"] and not supervisor.clear_login(0.0):
         supervisor.process.unavailable = "its login could not be cleared: " + "; ".join(supervisor.left)
-    elif spec["expect_tree"] and not supervisor.process.login:
-        supervisor.check_tree()
+    elif spec["expect_trees"] and not supervisor.process.login:
+        supervisor.check_trees()
     if not supervisor.process.unavailable:
         supervisor.process.launch(spec["contain"])
     nonce = read_all(0)

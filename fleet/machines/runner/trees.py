@@ -5,6 +5,24 @@ from __future__ import annotations
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def check(expected: Sequence[Sequence[str]]) -> tuple[str, str]:
+    """The first directory's tree id, and why one of them is not what it should be; empty where all are."""
+    first = ""
+    for number, (directory, wanted) in enumerate(expected):
+        try:
+            found = tree_id(directory, len(wanted))
+        except OSError as error:
+            return first, "the tree could not be read: %s" % error
+        first = found if number == 0 else first
+        if found != wanted:
+            return first, "the directory holds tree %s, not %s" % (found or "(empty)", wanted)
+    return first, ""
+
 
 def tree_id(directory: str, length: int, top: bool = True) -> str:
     """The git tree id of a directory on disk, unfiltered; "" when it has no files."""

@@ -3,7 +3,8 @@
 Standard library only, Python 3.9. It runs in front of the tested code: the code is in child processes, which report
 through a pipe, end when their phase ends, and cannot read this process.
 
-Usage: ``launcher.py PLAN``. PLAN is the JSON of ``gates.layers.course.plan_of``; the key is in the environment.
+Usage: ``python3 -c CODE PLAN SHA256``. PLAN is the JSON file of ``gates.layers.course``; the key is in the
+environment. It exits as the change's run did, or with 125 and without a report when it cannot do its own part.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from typing import Any
 
+FAILED = 125
 KEY = "AIRBOSS_LAYERS_KEY"
 DESCRIPTORS = "AIRBOSS_LAYERS_FDS"
 MOST_REPORT = 64 << 20
@@ -36,14 +39,30 @@ KEPT = {"tree", "base", "home", "scratch", "report"}
 Json = dict[str, Any]
 
 
-def hide() -> None:
-    """Makes this process unreadable for others of its login. Linux only."""
-    try:
-        import ctypes
+def take_key() -> bytes:
+    """The key. After that, the environment does not show it to others of this login; on Linux, nor does memory."""
+    import ctypes
 
-        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    except (ImportError, OSError, AttributeError):
-        pass
+    libc = ctypes.CDLL(None)
+    if sys.platform == "linux":
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    key = os.environ[KEY].encode()
+    libc.getenv.restype = ctypes.c_void_p
+    at = libc.getenv(KEY.encode())
+    ctypes.memset(at, ord("x"), len(key))  # where the kernel looks for the environment
+    del os.environ[KEY]
+    return key
+
+
+def read_plan(path: str, sha256: str) -> Json:
+    """The plan, when it is the controller's."""
+    with open(path, "rb") as file:
+        text = file.read()
+    os.unlink(path)
+    if hashlib.sha256(text).hexdigest() != sha256:
+        raise ValueError("the plan of this run was changed by another process of its login")
+    plan: Json = json.loads(text)
+    return plan
 
 
 class Phases:
@@ -53,12 +72,7 @@ class Phases:
         self.plan = plan
         self.dice = random.SystemRandom()
         self.new: list[str] = []
-        self.environment = {name: value for name, value in os.environ.items() if name != KEY}
-        with open(plan["plugin"]) as file:
-            self.plugin = file.read()
-        with open(plan["canaries"]) as file:
-            self.canaries = file.read()
-        shutil.rmtree(os.path.dirname(plan["plugin"]), ignore_errors=True)
+        self.environment = dict(os.environ)
 
     def run(self, tree: str, extra: Json, shown: bool, watched: bool = True) -> Json:
         """Runs the command in ``tree`` to its end. ``extra`` is for the plugin; ``shown``: keeps its output.
@@ -68,7 +82,10 @@ class Phases:
         token = "%x" % self.dice.getrandbits(64)
         kit = tempfile.mkdtemp(prefix="kit-")
         plugin, canary = "p" + token, "test_" + token
-        for name, text in ((plugin, self.plugin), (canary, self.canaries.replace("CANARY", token))):
+        for name, text in (
+            (plugin, self.plan["plugin"]),
+            (canary, self.plan["canaries"].replace("CANARY", token)),
+        ):
             with open(os.path.join(kit, name + ".py"), "w") as file:
                 file.write(text)
         asked = dict(extra, canary=os.path.join(kit, canary + ".py"), kit=kit, tree=tree)
@@ -76,7 +93,8 @@ class Phases:
         with tempfile.TemporaryFile() as order:
             order.write(json.dumps(asked).encode())
             order.flush()
-            seen = self._watch(tree, kit, plugin if watched else "", order.fileno(), shown)
+            seconds = self.plan["timeout"] * (self.plan["slower"] if extra.get("check") else 1)
+            seen = self._watch(tree, kit, plugin if watched else "", order.fileno(), shown=shown, seconds=seconds)
         shutil.rmtree(kit, ignore_errors=True)
         after = stamps(tree)
         self.new = [os.path.join(tree, path) for path in after.keys() - before.keys()]
@@ -96,13 +114,9 @@ class Phases:
         for place in (os.environ["HOME"], os.environ["TMPDIR"], "/dev/shm"):
             left += [os.path.join(place, name) for name in os.listdir(place)] if os.path.isdir(place) else []
         for path in left:
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+            remove(path)
 
-    def _watch(self, tree: str, kit: str, plugin: str, order: int, shown: bool) -> Json:
+    def _watch(self, tree: str, kit: str, plugin: str, order: int, *, shown: bool, seconds: float) -> Json:
         ours, theirs = os.pipe()
         argv = list(self.plan["argv"])
         if not shown:
@@ -129,7 +143,7 @@ class Phases:
             return {"missing": "%s: %s" % (argv[0], error.strerror), "lines": []}
         finally:
             os.close(theirs)
-        data, late = follow(process, ours, started + self.plan["timeout"])
+        data, late = follow(process, ours, started + seconds)
         os.close(ours)
         return {
             "status": process.returncode,
@@ -152,6 +166,15 @@ class Phases:
                 break
             chosen.append(name)
         return chosen
+
+
+def remove(path: str) -> None:
+    """Removes what is at a path, if it can."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float) -> tuple[bytes, bool]:
@@ -214,56 +237,60 @@ def split(seen: Json, token: str) -> Json:
         "tests": tests, "canaries": canaries,
     }  # fmt: skip
     for line in seen["lines"]:
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             said = json.loads(line)
             kind = said["k"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if said.get("forked"):
-            result["forked"] = True
-        if kind == "hello":
-            result["hello"] = True
-        elif kind == "test":
-            (canaries if token in said["id"] else tests)[said["id"]] = (said["outcome"], said["ms"])
-        elif kind == "end":
-            result["end"] = said["status"] or result["end"] or 0
-        elif kind in ("equal", "reads", "stand_ins", "bodies", "broken"):
-            result[kind].append(said["what"])
+            if said.get("forked"):
+                result["forked"] = True
+            if kind == "hello":
+                result["hello"] = True
+            elif kind == "test":
+                (canaries if token in said["id"] else tests)[said["id"]] = (said["outcome"], said["ms"])
+            elif kind == "end":
+                result["end"] = said["status"] or result["end"] or 0
+            elif kind in ("equal", "reads", "stand_ins", "bodies", "broken"):
+                result[kind].append(said["what"])
     return result
 
 
 def restore(plan: Json) -> None:
     """Gives the tree the base's tests: what the change adds to them is removed, what it changed is as it was."""
     tree = os.path.realpath(plan["tree"])
-    for path, text in [*((path, None) for path in plan["remove"]), *plan["restore"].items()]:
+    old = [(path, text, runs) for path, (text, runs) in plan["restore"].items()]
+    for path, text, runs in [*((path, None, False) for path in plan["remove"]), *old]:
         whole = os.path.join(tree, path)
         if not (os.path.realpath(os.path.dirname(whole)) + os.sep).startswith(tree + os.sep):
             continue
-        with contextlib.suppress(OSError):
-            os.unlink(whole)
+        remove(whole)
         if text is not None:
+            above = os.path.dirname(whole)
+            while not os.path.lexists(above):
+                above = os.path.dirname(above)
+            if not os.path.isdir(above):
+                remove(above)
             os.makedirs(os.path.dirname(whole), exist_ok=True)
             with open(whole, "wb") as file:
                 file.write(base64.b64decode(text))
+            os.chmod(whole, 0o755 if runs else 0o644)
 
 
 def main() -> int:
     """Runs the phases that the plan asks for; its exit status is the head's."""
-    hide()
-    key = os.environ.get(KEY, "").encode()
-    with open(sys.argv[1]) as file:
-        plan: Json = json.load(file)
+    key = take_key()
+    plan = read_plan(sys.argv[1], sys.argv[2])
     phases = Phases(plan)
     report: Json = {}
     baseline: Json | None = plan["baseline"]
     watched = plan["watched"]
     if plan["base"]:
         report["base"] = phases.run(plan["base"], {"base": True}, shown=False)
+        phases.clean()
         if report["base"]["hello"]:
             report["again"] = phases.run(plan["base"], {"check": True, "invert": []}, shown=False)
         baseline = report["base"]["tests"]
         watched = report["base"]["hello"]
         shutil.rmtree(plan["base"], ignore_errors=True)
+        phases.clean()
     report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
     if head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
         phases.clean()
@@ -287,4 +314,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Exception:
+        traceback.print_exc()
+        sys.exit(FAILED)
