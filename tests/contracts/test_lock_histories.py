@@ -1,5 +1,5 @@
-"""Histories of locks, recorded from real processes that share a store while some are frozen, some are killed, and
-connections are cut: each is one that a single lock could have had."""
+"""Histories of locks, recorded from real processes that share a store while some are frozen, some are killed,
+connections are cut, and the wall clocks of some are wrong: each is one that a single lock could have had."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fleet.store import ledger
 from fleet.store.core import Store, Tx
 from tests.conftest import SEED
 from tests.contracts.lock_recorder import CLIENTS
+from tests.far_end.clocks import wall_clock
 from tests.far_end.postgres import Postgres
 from tests.lock_history import Answer, Kind, Operation, check_grants, linearizable
 
@@ -29,6 +30,9 @@ LEASE_S: Final = 0.2
 PROCESSES: Final = 4
 KEYS: Final = {"sqlite": 70, "postgresql": 30} if FULL else {"sqlite": 85, "postgresql": 15}
 LEAST: Final = 60
+CLOCKS: Final = ("", "+3600", "-3600", "+0 x1.5")
+"""What is wrong with the wall clock of each process: an hour ahead, an hour behind, too fast."""
+
 ROUNDS: Final = 100 if FULL else 1
 
 
@@ -58,7 +62,10 @@ def recorded(
     program = (sys.executable, "-m", "tests.contracts.lock_recorder", url)
     calls = (LEAST // (PROCESSES - 1) // CLIENTS + 1) * (len(keys) + 2)
     running = [
-        subprocess.Popen([*program, str(out), f"{SEED}-{keys[0]}-{at}", str(calls), str(LEASE_S), *keys])
+        subprocess.Popen(
+            [*program, str(out), f"{SEED}-{keys[0]}-{at}", str(calls), str(LEASE_S), *keys],
+            env={**os.environ, **(wall_clock(CLOCKS[at], directory) if CLOCKS[at] else {})},
+        )
         for at, out in enumerate(outs)
     ]
     victim, rounds = running[0], 0

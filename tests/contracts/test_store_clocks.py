@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from fleet.store import leases
 from fleet.store.core import Store
+from tests.far_end.clocks import wall_clock
 
 ROOT = Path(__file__).resolve().parents[2]
 HOUR = 3_600_000_000
@@ -44,19 +44,6 @@ def said(*arguments: str, under: Sequence[str] = (), environ: Mapping[str, str] 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
-
-
-def wall_clock(offset: str, directory: Path) -> dict[str, str]:
-    """An environment whose wall clock is off by ``offset``, such as ``+3600``; the other clocks are right."""
-    found = find_spec("libfaketime")
-    assert found is not None and found.origin is not None
-    stamp = directory / f"clock{offset}"
-    stamp.write_text(f"{offset}\n")
-    return {
-        "LD_PRELOAD": str(Path(found.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"),
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_TIMESTAMP_FILE": str(stamp),
-    }
 
 
 def up(seconds: int) -> tuple[str, ...]:
