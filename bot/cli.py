@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evidence(commands)
 
     _locks(commands)
+    _hooks(commands)
     add = commands.add_parser("schedules", help="schedules, their next times and last results")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_schedules)
@@ -200,6 +201,28 @@ def _locks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             add.add_argument("--secret-file", default="", metavar="FILE", help="the secret; - reads standard input")
         add.add_argument("--json", action="store_true")
         add.set_defaults(run=_lock_command(verb))
+
+
+def _hooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verbs = commands.add_parser("hook", help="the hook that checks fencing tokens").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    add = verbs.add_parser("install", help="write it into a bare repository on this machine")
+    add.add_argument("repo", metavar="REPO")
+    add.add_argument("--reset", action="store_true", help="forget the tokens it saw, after the store was restored")
+    add.set_defaults(run=_hook_command("install"))
+    add = verbs.add_parser("show", help="print it, for a bare repository on another host")
+    add.set_defaults(run=_hook_command("show"))
+
+
+def _hook_command(name: str) -> Run:
+    def run(options: argparse.Namespace) -> int:
+        from bot.local import hooking
+
+        command: Callable[[argparse.Namespace, Path], int] = getattr(hooking, name)
+        return command(options, home_path(options))
+
+    return run
 
 
 def _lock_command(name: str) -> Run:

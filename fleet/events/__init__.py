@@ -15,7 +15,14 @@ from fleet.events.gates import (
     VerdictGiven,
 )
 from fleet.events.imports import ImportDone, SessionImported
-from fleet.events.landings import LandingDone, LandingIntended, LandingMissed, ReceiptIssued
+from fleet.events.landings import (
+    FencedBy,
+    LandingDone,
+    LandingDoneV2,
+    LandingIntended,
+    LandingMissed,
+    ReceiptIssued,
+)
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
@@ -61,6 +68,7 @@ __all__ = [
     "ControllerStarted",
     "DayIssued",
     "Event",
+    "FencedBy",
     "FleetPaused",
     "FleetResumed",
     "GateClosed",
@@ -71,6 +79,7 @@ __all__ = [
     "HoldReleased",
     "ImportDone",
     "LandingDone",
+    "LandingDoneV2",
     "LandingIntended",
     "LandingMissed",
     "LedgerReset",

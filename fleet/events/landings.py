@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from fleet.events.envelope import Event
+
+
+class FencedBy(StrEnum):
+    """What refuses a landing that another overtook: the hook that checks the fencing token, or only the commit
+    that the branch moves from."""
+
+    HOOK = "token"
+    BASE_SHA = "base sha"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,14 @@ class LandingDone(Event):
     new: str
     tree: str
     fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class LandingDoneV2(LandingDone):
+    """Also says what kept a stale landing out (a ``FencedBy``)."""
+
+    V: ClassVar[int] = 2
+    fenced_by: str
 
 
 @dataclass(frozen=True, slots=True)

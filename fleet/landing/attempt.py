@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from fleet.errors import Refused, StoreUnavailable, Unavailable
-from fleet.events import LandingDone, LandingIntended, LandingMissed
+from fleet.events import FencedBy, LandingDoneV2, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
 from fleet.git import merging
 from fleet.git.merging import MergeResult
 from fleet.git.repository import Repository
 from fleet.landing import messages
 from fleet.landing.base_branch import BaseBranch, Moved
+from fleet.landing.fence_hook import FenceToken
 from fleet.landing.queue import LandingQueue
 from fleet.landing.rewritten import hold, is_rewritten
 from fleet.model import Session, Task, Turn
@@ -201,12 +202,13 @@ class LandingAttempt:
         return await self._store.write(work, under=held)
 
     async def _swap(self, intent: Intent) -> bool:
-        swapped = await self._context.base_branch.swap(intent.old, intent.new)
+        token = FenceToken(self._store.instance, intent.repo, intent.token)
+        swapped = await self._context.base_branch.swap(intent.old, intent.new, token)
         failpoint("landing-swapped")
         if isinstance(swapped, Moved):
             await self._missed(intent, swapped.found)
             return False
-        await self._done(intent)
+        await self._done(intent, swapped.fenced_by)
         return True
 
     async def _settle_earlier_intents(self) -> bool:
@@ -220,15 +222,15 @@ class LandingAttempt:
             found = await self._context.base_branch.current()
             await self._repository.fetch()
             if found == intent.new or await self._repository.is_ancestor(intent.new, found):
-                await self._done(intent)
+                await self._done(intent, FencedBy.BASE_SHA)
                 return True
             await self._missed(intent, found)
         return False
 
-    async def _done(self, intent: Intent) -> None:
+    async def _done(self, intent: Intent, fenced_by: FencedBy) -> None:
         def work(tx: Tx) -> None:
             landings.finish(tx, intent.id, IntentOutcome.DONE)
-            event = LandingDone(intent.ref, intent.old, intent.new, intent.tree, intent.token)
+            event = LandingDoneV2(intent.ref, intent.old, intent.new, intent.tree, intent.token, str(fenced_by))
             record(tx, event, self._session, turn=self._turn.id)
 
         await self._store.write(work)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.errors import AirbossError, Refused, Unavailable
+from fleet.events import FencedBy
 from fleet.git.command import without_credentials
 from fleet.git.repository import Repository
+from fleet.landing import fence_hook
+from fleet.landing.fence_hook import FenceToken
 
 _DURABLE = ("-c", "core.fsync=committed")
+_NO_OPTIONS = "does not support push options"
 
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """The base branch is now at ``new``."""
+    """The base branch is now at ``new``. ``fenced_by``: what would have kept a stale landing out."""
 
     new: str
+    fenced_by: FencedBy = FencedBy.BASE_SHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,14 @@ class Moved:
 class BaseBranch:
     """One repository's base branch.
 
-    A bare repository on this machine is changed with ``update-ref``; a remote one, or one with a working tree, with
-    a push that names the old value. The ref itself is the only record of whether a swap happened.
+    A bare repository on this machine is changed with ``update-ref``; a remote one, or one with a working tree or
+    with our hook, with a push that names the old value, and the fencing token for the hook. The ref itself is the
+    only record of whether a swap happened.
     """
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._takes_options = True
         self._on = f"{repository.base} of {repository.name} ({without_credentials(repository.url)})"
 
     async def current(self) -> str:
@@ -67,7 +74,7 @@ class BaseBranch:
         if status.out:
             raise self._dirty(holder)
 
-    async def swap(self, old: str, new: str) -> Swapped | Moved:
+    async def swap(self, old: str, new: str, token: FenceToken | None = None) -> Swapped | Moved:
         """Moves the base branch from ``old`` to ``new``, or finds that it is already at ``new``.
 
         Raises ``Refused`` when ``new`` does not descend from ``old`` or the repository rejects it, and
@@ -82,9 +89,10 @@ class BaseBranch:
         await self.check_landable()
         if self._repository.path is not None:
             git_dir = await self._repository.git_dir()
-            if await self._setting(git_dir, "core.bare") == "true":
+            hooked = token is not None and fence_hook.installed(git_dir)
+            if not hooked and await self._setting(git_dir, "core.bare") == "true":
                 return await self._update_ref(git_dir, old, new)
-        return await self._push(old, new)
+        return await self._push(old, new, token)
 
     async def _update_ref(self, git_dir: Path, old: str, new: str) -> Swapped | Moved:
         repository, git = self._repository, self._repository.git
@@ -106,11 +114,12 @@ class BaseBranch:
         )  # fmt: skip
         return await self._seen(ended.code == 0, old, new, ended.err)
 
-    async def _push(self, old: str, new: str) -> Swapped | Moved:
+    async def _push(self, old: str, new: str, token: FenceToken | None) -> Swapped | Moved:
         repository = self._repository
+        options = [f"--push-option={token.option}"] if token is not None and self._takes_options else []
         try:
             ended = await repository.git.run(
-                "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
+                "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *options,
                 f"--force-with-lease={repository.ref}:{old}", "--", repository.remote, f"{new}:{repository.ref}",
                 attempted="push the new commit", on=self._on, git_dir=repository.mirror, expect=(0, 1, 128),
                 timeout=900.0,
@@ -118,7 +127,13 @@ class BaseBranch:
             worked, words = ended.code == 0, f"{ended.out.decode('utf-8', 'replace')}\n{ended.err}"
         except Unavailable as error:
             worked, words = False, error.cause
-        return await self._seen(worked, old, new, words)
+        if options and not worked and _NO_OPTIONS in words:
+            self._takes_options = False
+            return await self._push(old, new, token)
+        seen = await self._seen(worked, old, new, words)
+        if isinstance(seen, Swapped) and worked and token is not None and token.accepted(words):
+            return replace(seen, fenced_by=FencedBy.HOOK)
+        return seen
 
     async def _seen(self, worked: bool, old: str, new: str, words: str) -> Swapped | Moved:
         """The result of an attempt, from the ref; git's own status does not know what happened behind a cut

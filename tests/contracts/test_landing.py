@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from fleet.errors import Refused, Unavailable
+from bot.local import hooking
+from fleet.errors import Misused, Refused, Unavailable
+from fleet.events import FencedBy
 from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch, Moved, Swapped
+from fleet.landing.fence_hook import FenceToken
 from tests.far_end.repositories import advance, git, make_bare, make_work
 
 _SSH = """#!/bin/sh
@@ -217,3 +221,66 @@ async def test_a_merge_keeps_what_another_landed(tmp_path: Path) -> None:
     new = await merging.merge_commit(repository, merged.tree, current, ours, "merge", 1_700_000_200)
     assert await BaseBranch(repository).swap(current, new) == Swapped(new)
     assert git(bare, "ls-tree", "--name-only", "main").split() == ["a", "b", "ours", "theirs"]
+
+
+@pytest.fixture(params=["bare path", "ssh url"])
+def hooked(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A bare repository with the hook, on this machine and behind SSH."""
+    bare = make_bare(tmp_path / "origin.git", {"a.txt": "one\n"})
+    if request.param == "ssh url":
+        fake = tmp_path / "ssh"
+        fake.write_text(_SSH)
+        fake.chmod(0o700)
+        monkeypatch.setenv("GIT_SSH_COMMAND", str(fake))
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "fleet.toml").write_text(f'isolation = "unsafe-same-user"\n[repos.p]\nurl = "{bare}"\n')
+    _install(home, "p")
+    url = str(bare) if request.param == "bare path" else f"ssh://far.example{bare}"
+    return Repository("p", url, "main", home / "p.git")
+
+
+def _install(home: Path, repo: str, *, reset: bool = False) -> None:
+    hooking.install(argparse.Namespace(repo=repo, reset=reset), home)
+
+
+async def test_a_repository_with_the_hook_refuses_a_stale_token(hooked: Repository, tmp_path: Path) -> None:
+    """A controller was frozen before its push; another took over, and landed nothing yet."""
+    landing, frozen, base = BaseBranch(hooked), BaseBranch(hooked), await hooked.fetch()
+    first = await child(hooked, base)
+    fenced = Swapped(first, FencedBy.HOOK)
+    assert await landing.swap(base, first, FenceToken("store", "p", 9)) == fenced
+    second = await child(hooked, first, "second.txt")
+    with pytest.raises(Refused, match="token 8 is stale, 9 was seen"):
+        await frozen.swap(first, second, FenceToken("store", "p", 8))
+    assert await landing.current() == first
+    assert await landing.swap(first, second, FenceToken("store", "p", 10)) == Swapped(second, FencedBy.HOOK)
+    third = await child(hooked, second, "third.txt")
+    assert isinstance(await landing.swap(second, third, FenceToken("another store", "p", 1)), Swapped)
+    work = make_work(tmp_path / "person", {"a.txt": "x"})
+    git(work, "fetch", "--quiet", str(real(hooked)), "main")
+    git(work, "checkout", "--quiet", "-B", "main", "FETCH_HEAD")
+    git(work, "commit", "--quiet", "--allow-empty", "-m", "a person's own")
+    git(work, "push", "--quiet", str(real(hooked)), "main")
+    _install(tmp_path / "home", "p", reset=True)
+    base = await hooked.fetch()
+    fourth = await child(hooked, base, "fourth.txt")
+    assert await landing.swap(base, fourth, FenceToken("store", "p", 2)) == Swapped(fourth, FencedBy.HOOK)
+
+
+async def test_where_no_hook_is_only_the_commit_fences(repository: Repository) -> None:
+    base = await repository.fetch()
+    new = await child(repository, base)
+    assert await BaseBranch(repository).swap(base, new, FenceToken("store", "p", 9)) == Swapped(new)
+
+
+def test_the_hook_is_written_into_a_bare_repository_alone_and_over_no_other(tmp_path: Path) -> None:
+    bare, work = make_bare(tmp_path / "bare.git", {"a": "1"}), make_work(tmp_path / "work", {"a": "1"})
+    (tmp_path / "fleet.toml").write_text(
+        f'isolation = "unsafe-same-user"\n[repos.bare]\nurl = "{bare}"\n[repos.work]\nurl = "{work}"\n'
+    )
+    (bare / "hooks").mkdir(exist_ok=True)
+    (bare / "hooks" / "pre-receive").write_text("#!/bin/sh\n")
+    for repo, cause in (("bare", "has another hooks/pre-receive"), ("work", "not a bare"), ("x", "Known: bare")):
+        with pytest.raises(Misused, match=cause):
+            _install(tmp_path, repo)

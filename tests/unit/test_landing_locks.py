@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fleet.events import FencedBy, LandingDoneV2
+from fleet.landing import fence_hook
 from fleet.locks import HoldEnd
 from fleet.model import Task, TaskState
 from fleet.ports import Locks
-from fleet.store import approvals, landings, locks, sessions
+from fleet.store import approvals, landings, ledger, locks, sessions
 from fleet.store.core import Precondition, Tx
 from gates.locks import book
 from gates.locks.guard import LockGuard
@@ -45,7 +47,10 @@ def _unlock(tx: Tx, task: Task) -> None:
 
 
 async def test_an_unlock_between_the_check_and_the_intent_stops_that_attempt(tmp_path: Path) -> None:
-    there = world(tmp_path, str(make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})))
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
+    fence_hook.write(bare)
+    git(bare, "config", "receive.advertisePushOptions", "true")
+    there = world(tmp_path, str(bare))
     with there.store:
         guard = Unlocking(there)
         port: Locks = guard
@@ -70,3 +75,6 @@ async def test_an_unlock_between_the_check_and_the_intent_stops_that_attempt(tmp
         assert (await there.now(task)).state is TaskState.LANDED
         assert guard.landed == 2, "the first attempt wrote no intent"
         assert len(await there.store.read(lambda tx: landings.of_task(tx, task.id))) == 1
+        (done,) = await there.store.read(lambda tx: ledger.read(tx, kinds=(LandingDoneV2.KIND,)))
+        assert isinstance(done.event, LandingDoneV2)
+        assert done.event.fenced_by == FencedBy.HOOK
