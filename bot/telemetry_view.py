@@ -10,15 +10,14 @@ from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from bot.health import Serving
 from bot.telling import sounds
 from fleet.config import FleetConfig, MachineConfig
-from fleet.events import AgentSaid, GateOpened, ToolCallStarted, VerdictGiven
+from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
-from fleet.store import approvals, ledger, queue, rollups
+from fleet.store import approvals, queue, recent, rollups
 from fleet.store.core import Tx
 from fleet.store.overview import Overview, overview
 from fleet.store.queue import Pause
-from fleet.store.recent import last_events
 from fleet.verdict import Outcome
 
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
@@ -50,30 +49,25 @@ class FleetView:
 def look(tx: Tx, skip: int = 0) -> FleetView:
     """Reads it: counts of everything, rows for one screen. ``skip``: how many sessions earlier pages showed."""
     found = overview(tx, MAX_LINES, ACTIVE_US, skip)
-    doing, gates = ({task: read(tx, task) for task in found.tasks} for read in (_doing, _gates))
+    doing = {task: _doing(newest) for task, newest in recent.newest_of_each(tx, found.tasks, _DOING).items()}
+    gates = {task: _gates(given) for task, given in recent.of_each(tx, found.tasks, VerdictGiven.KIND).items()}
     return FleetView(found, rollups.window(tx, found.now_us), doing, gates, queue.pauses(tx))
 
 
-def _doing(tx: Tx, task: str) -> str:
-    for recorded in last_events(tx, 1, kinds=_DOING, task=task):
-        match recorded.event:
-            case ToolCallStarted(tool=tool, summary=summary):
-                return f"{tool} {summary}"
-            case AgentSaid(text=text):
-                return text.strip().splitlines()[-1] if text.strip() else ""
-            case GateOpened(gate=gate):
-                return f"gate {gate}"
-            case _:
-                return ""
-    return ""
+def _doing(newest: Recorded) -> str:
+    match newest.event:
+        case ToolCallStarted(tool=tool, summary=summary):
+            return f"{tool} {summary}"
+        case AgentSaid(text=text):
+            return text.strip().splitlines()[-1] if text.strip() else ""
+        case GateOpened(gate=gate):
+            return f"gate {gate}"
+        case _:
+            return ""
 
 
-def _gates(tx: Tx, task: str) -> str:
-    outcomes = [
-        recorded.event.outcome
-        for recorded in ledger.read(tx, kinds=(VerdictGiven.KIND,), task=task)
-        if isinstance(recorded.event, VerdictGiven)
-    ]
+def _gates(given: Sequence[Recorded]) -> str:
+    outcomes = [each.event.outcome for each in given if isinstance(each.event, VerdictGiven)]
     if outcomes and outcomes[-1] == Outcome.PASSED:
         return "✓"
     reds = outcomes.count(Outcome.FAILED)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum, auto
+from itertools import islice
 from typing import Final
 
 from fleet.agent_events import Allow, Asked, AskPerson, Happening, TurnEnded
@@ -23,6 +25,7 @@ from fleet.events import SPOOL_STALLED, LinkChanged
 from fleet.failpoints import failpoint
 from fleet.flight import attachments, commits, prompts
 from fleet.flight.commits import Ruled
+from fleet.flight.line_batch import LineBatch
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
 from fleet.limits import Reached, words_for
@@ -42,7 +45,8 @@ _AT_ONCE: Final = 1 << 18
 """Bytes of output after which a commit takes no more of the waiting output."""
 
 _STREAM_SECONDS: Final = 0.1
-"""Output this soon after the last is a stream: its commit waits briefly to share one with other sessions."""
+"""Output this soon after the last commit is a stream: it is committed once in this time, and that commit waits
+briefly to be shared with other sessions."""
 
 
 class TurnWait(Enum):
@@ -78,6 +82,7 @@ class Follower:
         self._stalled = False
         self._left_since, self._asked_to_end = 0.0, False
         self._asks, self._output_at = True, asyncio.get_running_loop().time()
+        self._batch: LineBatch | None = None
         self._committed = 0.0  # when output was last committed, by the loop's clock
         self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
 
@@ -99,7 +104,7 @@ class Follower:
         self._left_since, self._asked_to_end = 0.0, False
         await self._take_from_people()
         while True:
-            if await self._read_lines():
+            if await self._read_lines(lazily=True):
                 return TurnWait.OVER
             if self._stopping:
                 return TurnWait.STOPPED
@@ -107,7 +112,11 @@ class Follower:
                 return TurnWait.OVER
             if await self._unanswered():
                 return TurnWait.UNANSWERED
-            await self._handle(await self._reader.next(_AGAIN if self._unsent else _IDLE))
+            due = self._due()
+            event = await self._reader.next(min(_AGAIN if self._unsent else _IDLE, due))
+            if isinstance(event, Woken) and due < math.inf and not self._news:
+                continue
+            await self._handle(event)
             await self._end_background()
             if self._news:
                 await self._take_from_people()
@@ -241,43 +250,47 @@ class Follower:
             case Ended():
                 await self._end(event)
 
-    async def _read_lines(self) -> bool:
-        """Commits complete lines, up to the end of a turn; True when a turn ended."""
+    async def _read_lines(self, *, lazily: bool = False) -> bool:
+        """Commits complete lines, up to the end of a turn; True when a turn ended.
+
+        ``lazily``: of a stream, only every ``_STREAM_SECONDS``. What is read in between is not lost: it stays among
+        the lines until it is committed. What somebody waits for is committed at once: an answer, an input, the end.
+        """
         if not self._lines:
             return False
-        state, offset = state_of(self.session), self.session.spool_offset
-        happened: list[Happening] = []
-        send, eof, over, read = b"", False, False, 0
-        ruled: list[Ruled] = []
-        for line in self._lines:
-            if isinstance(line, Oversized):
-                step = self._driver.oversized(state, line.size)
-            else:
-                step = self._driver.feed(state, line.data)
-            offset, state = line.end, step.state
-            send, eof = send + step.send, eof or step.eof
-            happened += step.happened
-            read += 1
-            for asked in step.happened:
-                if not isinstance(asked, Asked):
-                    continue
-                ruled.append(await self._ruled(asked))
-                if (decision := ruled[-1].decision) is not None:
-                    answer = self._driver.decide(state, asked.ask, decision)
-                    state, send = answer.state, send + answer.send
-            over = any(isinstance(item, TurnEnded) for item in step.happened)
-            if over:
+        kept, self._batch = self._batch, None
+        batch = kept if kept and kept.session is self.session else LineBatch(self.session)
+        for line in islice(self._lines, batch.read, None):
+            for asked in batch.add(self._driver, line):
+                await self._rule(batch, asked)
+            if batch.over:
                 break
-        # People wait for an answer or the turn's end, and for the first message; a stream can wait.
         now = asyncio.get_running_loop().time()
-        patient = not (send or eof or ruled or over) and now - self._committed < _STREAM_SECONDS
-        await self._apply(Step(state, tuple(happened), send, eof), ruled=ruled, offset=offset, patient=patient)
+        streaming = not batch.urgent and now - self._committed < _STREAM_SECONDS
+        if streaming and lazily and batch.size < _AT_ONCE:
+            self._batch = batch
+            return False
+        patient = streaming or (kept is not None and not batch.urgent)
+        await self._apply(batch.step(), ruled=batch.ruled, offset=batch.offset, patient=patient)
         self._committed = now
-        for _ in range(read):
+        for _ in range(batch.read):
             self._lines.popleft()
         failpoint("output-committed")
-        await self._send_inputs()
-        return over
+        if batch.send or batch.eof or self._unsent:
+            await self._send_inputs()
+        return batch.over
+
+    async def _rule(self, batch: LineBatch, asked: Asked) -> None:
+        ruled = await self._ruled(asked)
+        batch.ruled.append(ruled)
+        if (decision := ruled.decision) is not None:
+            batch.take(self._driver.decide(batch.state, asked.ask, decision))
+
+    def _due(self) -> float:
+        """Seconds until what was read lazily is to be committed; ``inf`` when there is none."""
+        if not self._lines:
+            return math.inf
+        return max(0.0, self._committed + _STREAM_SECONDS - asyncio.get_running_loop().time())
 
     async def _ruled(self, asked: Asked) -> Ruled:
         """The ruling. What goes to a person may have been answered before the agent's last process ended."""

@@ -41,8 +41,7 @@ def overview(tx: Tx, limit: int, alive_us: int, skip: int = 0) -> Overview:
     # With equal times, t2.1 comes before t10.1
     by_age = (sessions.c.started_us, func.length(sessions.c.id), sessions.c.id)
     oldest = select(sessions.c.id).where(open_).order_by(*by_age)
-    ids = connection.execute(oldest.limit(limit).offset(skip)).scalars()
-    shown = tuple(rooms.session(tx, session) for session in ids)
+    shown = rooms.of_ids(tx, connection.execute(oldest.limit(limit).offset(skip)).scalars().all())
     active = select(func.count()).select_from(sessions).where(open_, sessions.c.seen_us >= max(1, now - alive_us))
     queued = tasks.c.state == str(TaskState.QUEUED)
     first = select(tasks.c.id).where(queued).order_by(tasks.c.number).limit(limit)
@@ -51,7 +50,7 @@ def overview(tx: Tx, limit: int, alive_us: int, skip: int = 0) -> Overview:
     return Overview(
         now_us=now,
         sessions=shown,
-        tasks={session.task: asked.task(tx, session.task) for session in shown},
+        tasks=asked.of_ids(tx, {session.task for session in shown}),
         busy=rooms.busy(tx),
         active=int(connection.execute(active).scalar_one()),
         waiting=tuple(asks.approval(tx, approval) for approval in connection.execute(waiting).scalars().all()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, func, select
 
@@ -12,6 +12,7 @@ from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 from fleet.store.tables import ledger as rows
+from fleet.store.tables import tasks
 
 _NATIVE = rows.c.source != str(Source.IMPORT)
 
@@ -25,6 +26,26 @@ def last_events(tx: Tx, count: int, *, kinds: Sequence[str] = (), task: str = ""
     queries = [mine.where(rows.c.kind == kind) for kind in kinds] or [mine]
     found = sorted(seq for query in queries for seq in tx.connection.execute(query).scalars())
     return ledger.of_numbers(tx, found[-count:])
+
+
+def newest_of_each(tx: Tx, of_tasks: Iterable[str], kinds: Sequence[str]) -> dict[str, Recorded]:
+    """The last event of these kinds of each of these tasks, by task; two statements in all."""
+    newest = [
+        select(func.max(rows.c.seq)).where(rows.c.task == tasks.c.id, rows.c.kind == kind).scalar_subquery()
+        for kind in kinds
+    ]
+    found = tx.connection.execute(select(*newest).where(tasks.c.id.in_(list(of_tasks))))
+    seqs = [max(given) for row in found if (given := [seq for seq in row if seq is not None])]
+    return {each.refs.task: each for each in ledger.of_numbers(tx, seqs)}
+
+
+def of_each(tx: Tx, of_tasks: Iterable[str], kind: str) -> dict[str, list[Recorded]]:
+    """The events of one rare kind of these tasks, by task, oldest first."""
+    query = select(rows.c.seq).where(rows.c.task.in_(list(of_tasks)), rows.c.kind == kind)
+    grouped: dict[str, list[Recorded]] = {}
+    for each in ledger.of_numbers(tx, tx.connection.execute(query).scalars().all()):
+        grouped.setdefault(each.refs.task, []).append(each)
+    return grouped
 
 
 def first_seq_since(tx: Tx, time_us: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -23,7 +24,7 @@ from fleet.store.tables import inputs, notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
-_CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key"))
+_CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c)
 _INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
 _LAST_INPUT = _INPUTS.order_by(inputs.c.position.desc(), inputs.c.id.desc()).limit(1)
 _INPUTS_FROM = _INPUTS.where(
@@ -108,6 +109,12 @@ def session(tx: Tx, session_id: str) -> Session:
     return _session(row)
 
 
+def of_ids(tx: Tx, ids: Sequence[str]) -> tuple[Session, ...]:
+    """The sessions with these ids, in the ids' order; one that does not exist is left out."""
+    found = {row.id: row for row in tx.connection.execute(select(sessions).where(sessions.c.id.in_(ids)))}
+    return tuple(_session(found[session_id]) for session_id in ids if session_id in found)
+
+
 def of_task(tx: Tx, task: str) -> list[Session]:
     """A task's sessions, oldest first."""
     return [_session(row) for row in tx.connection.execute(_OF_TASK, {"of": task})]
@@ -174,10 +181,10 @@ def update(
         "ended_us": ended_us,
         "seen_us": seen_us,
     }
-    changed = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)})
-    if changed.rowcount != 1:
+    row = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)}).one_or_none()
+    if row is None:
         raise KeyError(session_id)
-    return session(tx, session_id)
+    return _session(row)
 
 
 def reopen(tx: Tx, session_id: str) -> Session:

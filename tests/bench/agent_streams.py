@@ -19,7 +19,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from typing import Any
 from bot.telemetry_view import look, status_card
 from fleet.config import FleetConfig, parse_fleet
 from fleet.events import AgentSaid, Recorded
+from fleet.exits import Exited
 from fleet.flight.follower import Follower
+from fleet.ports import Ended, Output, PipeEvent
 from fleet.redact import Redactor
 from fleet.store import sessions
 from fleet.store.core import Store, Tx
@@ -65,11 +68,28 @@ Say = Callable[[int, bytes], None]
 
 
 class Speaker(Machine):
-    """A machine whose agent says what it is told to, and needs no input."""
+    """A machine whose agent says what it is told to, and needs no input. It costs little beside what is measured:
+    a spool that is copied for each line would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[bytes] = deque()
 
     def speak(self, line: bytes) -> None:
-        self._spool += line
+        self._lines.append(line)
         self._news()
+
+    async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
+        while True:
+            moved = self._moved
+            while self._lines:
+                line = self._lines.popleft()
+                yield Output(offset, line)
+                offset += len(line)
+            if self._over:
+                yield Ended(Exited(0), 0, 1, 2, contained=False, gone=True)
+                return
+            await moved.wait()
 
     async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
         """Takes the prompt."""
