@@ -21,7 +21,7 @@ from fleet.flight.notes import Words
 from fleet.flight.services import Services
 from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Brief
-from fleet.store import sessions
+from fleet.store import inputs, sessions
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
@@ -77,7 +77,7 @@ class AgentProcess:
                 spool_offset=0,
                 driver_state=sessions.dump_state(step.state),
             )
-            sessions.queue_input(tx, pipe, step.send, eof=step.eof)
+            inputs.queue(tx, pipe, step.send, eof=step.eof)
             _open_turn(tx, opened, cause, prompt, words)
             record(tx, PipeStarted(pipe, launch.argv[0]), opened)
             also(tx)

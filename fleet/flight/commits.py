@@ -26,7 +26,7 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, kept_answers, sessions
+from fleet.store import approvals, inputs, kept_answers, sessions
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -53,8 +53,8 @@ def save(tx: Tx, session: Session, step: Step, offset: int | None = None) -> Ses
 
     Once its input is closed, a process is sent nothing more; ending it twice is fine.
     """
-    if (step.send or step.eof) and not sessions.input_closed(tx, session.pipe):
-        sessions.queue_input(tx, session.pipe, step.send, eof=step.eof)
+    if (step.send or step.eof) and not inputs.closed(tx, session.pipe):
+        inputs.queue(tx, session.pipe, step.send, eof=step.eof)
     resume = next((item.resume for item in step.happened if hasattr(item, "resume")), session.resume)
     return sessions.update(
         tx,

@@ -31,7 +31,7 @@ from fleet.flight.services import Services, state_of
 from fleet.limits import Reached, words_for
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
-from fleet.store import kept_answers, sessions, tasks
+from fleet.store import inputs, kept_answers, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
@@ -349,7 +349,7 @@ class Follower:
     async def _send_inputs(self) -> None:
         """Sends every committed input byte that the runner does not have; safe to repeat."""
         pipe, sent = self.session.pipe, self._sent
-        for item in await self._services.store.read(lambda tx: sessions.inputs_from(tx, pipe, sent)):
+        for item in await self._services.store.read(lambda tx: inputs.after(tx, pipe, sent)):
             try:
                 await self._executor.send(pipe, item.position, item.data, eof=item.eof)
             except Unavailable:

@@ -20,17 +20,11 @@ from fleet.agent_events import TurnOutcome
 from fleet.model import Isolation, PipeEnd, Session, TaskState, Turn, TurnCause
 from fleet.ports import DriverState
 from fleet.store.core import Tx
-from fleet.store.tables import inputs, notes, sessions, tasks
+from fleet.store.tables import notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
 _CHANGE = update_rows(sessions).where(sessions.c.id == bindparam("key")).returning(*sessions.c)
-_INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
-_LAST_INPUT = _INPUTS.order_by(inputs.c.position.desc(), inputs.c.id.desc()).limit(1)
-_INPUTS_FROM = _INPUTS.where(
-    (inputs.c.position + func.length(inputs.c.data) > bindparam("given")) | inputs.c.eof
-).order_by(inputs.c.position, inputs.c.id)
-_NEW_INPUT = insert(inputs)
 _OF_TASK = select(sessions).where(sessions.c.task == bindparam("of")).order_by(sessions.c.number)
 _ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.started_us, sessions.c.id)
 SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD)
@@ -46,15 +40,6 @@ _TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
 _TURNS = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
 _NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
 _NOTES_UPTO = _NOTES.where(notes.c.id <= bindparam("upto"))
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """Bytes for a process's standard input that start at byte ``position``; ``eof``: nothing follows."""
-
-    position: int
-    data: bytes
-    eof: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,38 +271,6 @@ def update_turn(
     if tx.connection.execute(update_rows(turns_table).where(turns_table.c.id == turn_id), fields).rowcount != 1:
         raise KeyError(turn_id)
     return turn(tx, turn_id)
-
-
-def queue_input(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
-    """Queues ``data`` for a process, and returns the byte position where it starts.
-
-    Once committed, the bytes are sent even if the controller dies. Raises ``ValueError`` after end of file.
-    """
-    last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
-    if last is not None and last.eof:
-        raise ValueError(f"the input of pipe {pipe} is closed")
-    position = last.position + len(last.data) if last is not None else 0
-    row = {"pipe": pipe, "position": position, "data": data, "eof": eof}
-    tx.connection.execute(_NEW_INPUT, row)
-    return position
-
-
-def input_closed(tx: Tx, pipe: str) -> bool:
-    """Whether the end of a process's input is queued."""
-    last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
-    return last is not None and bool(last.eof)
-
-
-def inputs_from(tx: Tx, pipe: str, position: int) -> list[Input]:
-    """What must still be sent to a process that has its first ``position`` bytes, in order.
-
-    The end of file is returned every time, because no byte shows that it was sent.
-    """
-    found = []
-    for row in tx.connection.execute(_INPUTS_FROM, {"pipe": pipe, "given": position}):
-        done = min(max(position - row.position, 0), len(row.data))
-        found.append(Input(row.position + done, bytes(row.data[done:]), row.eof))
-    return found
 
 
 def add_note(tx: Tx, session_id: str, text: str, actor: str) -> int:

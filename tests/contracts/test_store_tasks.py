@@ -9,10 +9,10 @@ import pytest
 from fleet.errors import Misused
 from fleet.events import Source, TaskMoved, TaskRequested
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState, TurnCause
-from fleet.store import approvals, ledger, sessions, tasks
+from fleet.store import approvals, inputs, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
+from fleet.store.inputs import Input
 from fleet.store.overview import overview
-from fleet.store.sessions import Input
 
 ORIGIN = ChatRef("console", "7", "top")
 
@@ -166,26 +166,26 @@ def test_a_new_process_has_its_own_first_turn_and_its_own_input(store: Store) ->
             first = sessions.create_turn(tx, session, TurnCause.REQUEST, "words")
             sessions.create_turn(tx, session, TurnCause.REWORK, "again")
             assert sessions.first_turn_of_pipe(tx, session.id) == first
-            assert sessions.queue_input(tx, pipe, b"hello") == 0
+            assert inputs.queue(tx, pipe, b"hello") == 0
             assert pipe in sessions.pipes(tx, session.id)
 
 
 def test_input_is_answered_from_any_byte_and_closed_once(store: Store) -> None:
     with store.transaction() as tx:
-        assert [sessions.queue_input(tx, "p", data) for data in (b"abc", b"\xff\x00", b"de")] == [0, 3, 5]
-        assert sessions.queue_input(tx, "p", b"", eof=True) == 7
+        assert [inputs.queue(tx, "p", data) for data in (b"abc", b"\xff\x00", b"de")] == [0, 3, 5]
+        assert inputs.queue(tx, "p", b"", eof=True) == 7
         with pytest.raises(ValueError, match="closed"):
-            sessions.queue_input(tx, "p", b"more")
+            inputs.queue(tx, "p", b"more")
         end = Input(7, b"", True)
-        assert sessions.inputs_from(tx, "p", 0) == [
+        assert inputs.after(tx, "p", 0) == [
             Input(0, b"abc", False),
             Input(3, b"\xff\x00", False),
             Input(5, b"de", False),
             end,
         ]
-        assert sessions.inputs_from(tx, "p", 4) == [Input(4, b"\x00", False), Input(5, b"de", False), end]
-        assert sessions.inputs_from(tx, "p", 7) == [end]
-        assert sessions.inputs_from(tx, "other", 0) == []
+        assert inputs.after(tx, "p", 4) == [Input(4, b"\x00", False), Input(5, b"de", False), end]
+        assert inputs.after(tx, "p", 7) == [end]
+        assert inputs.after(tx, "other", 0) == []
 
 
 def test_words_that_wait_are_given_out_once_and_come_back_after_a_rollback(store: Store) -> None:

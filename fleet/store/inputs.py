@@ -1,0 +1,58 @@
+"""What is written to the standard input of a session's process: committed first, sent afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, func, insert, select
+
+from fleet.store.core import Tx
+from fleet.store.tables import inputs
+
+_INPUTS = select(inputs.c.position, inputs.c.data, inputs.c.eof).where(inputs.c.pipe == bindparam("pipe"))
+_LAST_INPUT = _INPUTS.order_by(inputs.c.position.desc(), inputs.c.id.desc()).limit(1)
+_INPUTS_FROM = _INPUTS.where(
+    (inputs.c.position + func.length(inputs.c.data) > bindparam("given")) | inputs.c.eof
+).order_by(inputs.c.position, inputs.c.id)
+_NEW_INPUT = insert(inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Bytes for a process's standard input that start at byte ``position``; ``eof``: nothing follows."""
+
+    position: int
+    data: bytes
+    eof: bool
+
+
+def queue(tx: Tx, pipe: str, data: bytes, *, eof: bool = False) -> int:
+    """Queues ``data`` for a process, and returns the byte position where it starts.
+
+    Once committed, the bytes are sent even if the controller dies. Raises ``ValueError`` after end of file.
+    """
+    last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
+    if last is not None and last.eof:
+        raise ValueError(f"the input of pipe {pipe} is closed")
+    position = last.position + len(last.data) if last is not None else 0
+    row = {"pipe": pipe, "position": position, "data": data, "eof": eof}
+    tx.connection.execute(_NEW_INPUT, row)
+    return position
+
+
+def closed(tx: Tx, pipe: str) -> bool:
+    """Whether the end of a process's input is queued."""
+    last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
+    return last is not None and bool(last.eof)
+
+
+def after(tx: Tx, pipe: str, position: int) -> list[Input]:
+    """What must still be sent to a process that has its first ``position`` bytes, in order.
+
+    The end of file is returned every time, because no byte shows that it was sent.
+    """
+    found = []
+    for row in tx.connection.execute(_INPUTS_FROM, {"pipe": pipe, "given": position}):
+        done = min(max(position - row.position, 0), len(row.data))
+        found.append(Input(row.position + done, bytes(row.data[done:]), row.eof))
+    return found
