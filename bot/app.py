@@ -39,6 +39,7 @@ from bot.standing import Standing
 from bot.telling import news
 from bot.telling.alarms import Alarms, Causes
 from bot.telling.live import LiveStatus
+from bot.telling.locked import StuckLocks
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock, wall_clock
@@ -157,6 +158,7 @@ class App:
                 "traces": standing.run,
                 "status": live.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
+                "stuck locks": StuckLocks(outbox, config, services.clock).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": _Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bot import words
 from bot.cards import Card, Line, footed, line, one_line
 from bot.commands.common import reply
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
+from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
+from bot.telling import locked, sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.locks import Hold, HoldEnd, Lock, LockMode, Resource
+from fleet.model import ENDS
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
 from gates.locks import book
 from gates.locks.overlap import head_of
 from gates.locks.service import Waiter
-from gates.people import Right
+from gates.people import Right, demand
 
 _NAMED = 2
 
 
 async def show_locks(context: Context, call: Call) -> Effect:
-    """Who holds what and for how long, and who waits; a page of them."""
+    """Who holds what and for how long, and who waits; a page of them. ``ask``: asks for what a task holds."""
+    given = split(call.args)
+    if given[:1] == ["ask"] and len(given) == 3:
+        demand(call.person, Right.RUN, attempted="ask for a lock")
+        return partial(_ask, context, call, given[1], given[2])
 
     def read(tx: Tx) -> tuple[int, list[tuple[Hold, list[Lock]]]]:
         now = tx.now_us()
@@ -61,6 +69,19 @@ async def show_locks(context: Context, call: Call) -> Effect:
     return reply(
         call, Card(title, lines, actions=page.actions("/locks "), footer=footed(context.config().isolation))
     )
+
+
+def _ask(context: Context, call: Call, asking: str, holding: str, posts: Posts) -> None:
+    """Tells whoever asked for the holder that another task needs what it holds."""
+    tx = posts.tx
+    task, holder = tasks.find(tx, asking), tasks.find(tx, holding)
+    if holder.state in ENDS:
+        raise Refused(attempted=f"ask for what {holder.id} holds", cause=f"it has ended: {holder.state}")
+    config = context.config()
+    card = locked.asked_card(task, holder, locked.last_refusal(tx, task.id), call.person.name)
+    ping = sounds.audible(tx, config, holder.origin, holder.requester, sounds.Sound.WAITS)
+    posts.post(holder.origin, sounds.addressed(config, sounds.titled(holder, card)), ping=ping, task=holder.id)
+    posts.post(call.message.chat, Card(line(f"Asked in {holder.id}'s chat"), footer=footed(config.isolation)))
 
 
 async def unlock(context: Context, call: Call) -> Effect:

@@ -18,7 +18,7 @@ from bot.parse import run_request
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import declared, request_task
-from bot.telling import buttons
+from bot.telling import buttons, locked
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
 from fleet.locks import Want
@@ -190,9 +190,11 @@ def _footer(context: Context, task: Task) -> str:
 async def retry(context: Context, call: Call) -> Effect:
     """Starts the same task again, from the base as it is now. A task that is still open is stopped.
 
+    With ``behind`` it first waits for what it was refused, and locks that.
     Refuses while an earlier retry is open; a button refuses if there was any.
     """
     task = await task_meant(context, call, newest=True)
+    behind = split(call.args)[1:2] == ["behind"]
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
@@ -223,7 +225,7 @@ async def retry(context: Context, call: Call) -> Effect:
             prompt=now.prompt,
             mode=now.mode,
             retry_of=now.id,
-            locks=now.locks,
+            locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
         )
         attachment_rows.copy(tx, now.id, again.id)
         buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")

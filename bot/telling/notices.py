@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot import words
 from bot.cards import Action, Card, Tone, capped, field, line, one_line
-from bot.telling import asks
+from bot.telling import asks, locked
 from bot.telling.answers import answer_cards
 from bot.telling.progress import GateSeen, Progress, footer
 from bot.telling.sounds import Sound
@@ -19,6 +19,7 @@ from fleet.events import (
     HoldReleased,
     LandingDone,
     LinkChanged,
+    LocksRefused,
     PermissionAsked,
     PermissionDecided,
     PersonSaid,
@@ -119,6 +120,9 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
             how = "reached the running turn" if taken is Taken.STEERED else "starts the agent's next turn"
             title = line(f"{task.id} · your message {how}")
             return [Notice(Card(title, (line(one_line(text, 120)),), footer=base))]
+        case LocksRefused() as refused:
+            card = locked.refused_card(tx, task, refused, context.name, base)
+            return [Notice(card, key=locked.key(task.id, refused), edits=not locked.is_first(tx, recorded))]
         case LinkChanged(up=False, why=why):
             return [Notice(_away(task, why, progress, base))]
         case _:
@@ -229,7 +233,10 @@ def _tail(text: str) -> Untrusted:
 
 def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: NoticeContext) -> list[Notice]:
     base = footer(task, progress, context.isolation)
-    retry = (Action("Retry", f"/retry {task.id}"), Action("Log", f"/logs {task.id}", once=False))
+    retry: tuple[Action, ...] = (
+        Action("Retry", f"/retry {task.id}"),
+        Action("Log", f"/logs {task.id}", once=False),
+    )
     by = _decided_by(tx, task, moved)
     reason = moved.why.replace(by, context.name(by)) if by else moved.why
     why = (line(one_line(reason, 300)),) if reason else ()
@@ -242,6 +249,9 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
             return [_asking(tx, task, stalled, progress, context)] if stalled is not None else []
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
+            refused = locked.last_refusal(tx, task.id) if moved.new == TaskState.REFUSED else None
+            if refused is not None and refused.by in moved.why:
+                retry = (*locked.ways_out(tx, task, refused, context.name), *retry)
             if refusals.may_continue(tx, task):
                 why = (*why, line(asks.FIXES))
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
