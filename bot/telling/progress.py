@@ -12,11 +12,13 @@ from fleet.events import (
     AgentContinued,
     AgentSaid,
     GateClosed,
+    GateClosedV4,
     GateOpened,
     LinkChanged,
     PipeEndedV2,
     Recorded,
     ScheduleDue,
+    SessionEndedV2,
     SessionPlaced,
     SessionPlacedV2,
     SnapshotMade,
@@ -107,6 +109,7 @@ class Progress:
     login: str = ""  # the one that the session has to itself, if any
     shares: str = ""  # what the last process of the session shared with others
     reached: str = ""  # the limits that it reached
+    left: tuple[str, ...] = ()  # what its runs and its session left in their logins
     reds: int = 0
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
@@ -145,6 +148,8 @@ class Progress:
             case PipeEndedV2() as pipe:
                 self.reached = pipe.reached
                 self.shares = "" if self.login else _shares(pipe)
+            case SessionEndedV2(left=left):
+                self.left += left
             case SnapshotMade() as made:
                 self.snapshot = made
             case GateOpened() as opened:
@@ -172,6 +177,8 @@ class Progress:
         seen = self.gates.setdefault(recorded.refs.gate_run, GateSeen(closed.gate, (), recorded.refs.machine, ""))
         seen.outcome, seen.reason, seen.junit = closed.outcome, closed.reason, closed.junit
         seen.exit = "" if closed.exit is None or _failed_all_the_same(closed) else str(closed.exit)
+        if isinstance(closed, GateClosedV4):
+            self.left += closed.left
         seen.took_us = max(0, closed.ended_us - closed.started_us)
 
 
@@ -208,6 +215,9 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
         lines.append(line(one_line(task.why, 160)))
     if progress.link_down and not ended:
         lines.append(line("no link to the machine: ", one_line(progress.link_down, 60)))
+    if progress.left:
+        more = f" (and {len(progress.left) - 1} more)" if len(progress.left) > 1 else ""
+        lines.append(line("left behind: ", one_line(progress.left[0], 80), more))
     for _, tool in progress.tools:
         lines.append(line(f"{_SIGN.get(tool.outcome, '?')} ", one_line(f"{tool.tool} {tool.summary}", _TOOL_WIDTH)))
     if not progress.tools and progress.said and not ended:

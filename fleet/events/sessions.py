@@ -79,6 +79,14 @@ class SessionEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionEndedV2(SessionEnded):
+    """Also has lines about what the session left on its machine: removed, or only seen."""
+
+    V: ClassVar[int] = 2
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotMade(Event):
     KIND: ClassVar[str] = "snapshot.made"
     commit: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable
-from fleet.events import SessionEnded
-from fleet.flight import attachments, own_login, surroundings
+from fleet.events import SessionEndedV2
+from fleet.flight import attachments, leftovers, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.services import Services
 from fleet.model import PipeEnd, Session, Task, TaskState
@@ -26,8 +26,9 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
     for session in await services.store.read(lambda tx: sessions.of_task(tx, task.id)):
         if session.ended_us:
             continue
+        left: tuple[str, ...] = ()
         try:
-            await _tidy(services, task, agent, session)
+            left = await _tidy(services, task, agent, session)
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
@@ -37,20 +38,26 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
         else:
             why = ""
 
-        def work(tx: Tx, session_id: str = session.id, why: str = why) -> None:
-            record(tx, SessionEnded(why), sessions.update(tx, session_id, ended_us=tx.now_us()))
+        def work(tx: Tx, session_id: str = session.id, why: str = why, left: tuple[str, ...] = left) -> None:
+            record(tx, SessionEndedV2(why, left), sessions.update(tx, session_id, ended_us=tx.now_us()))
 
         await services.store.write(work)
 
 
-async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> None:
+async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> tuple[str, ...]:
+    """Returns lines about what the session left on its machine."""
     executor = services.executors.agent(session.machine, session.login)
     if session.pipe and session.pipe_end is PipeEnd.NONE:
         await agent.gone(session)
+        session = await services.store.read(lambda tx: sessions.session(tx, session.id))
     await executor.remove_tree(attachments.inbox_of(services.store, session))
     if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
         await services.workspaces.discard(executor, session.workspace)
         await executor.remove_tree(surroundings.room_of(services.store, session))
     if session.login:
-        for line in await own_login.clear(services, session, session.started_us):
-            _log.info("after %s, in the login %s on %s: %s", session.id, session.login, session.machine, line)
+        return await own_login.clear(services, session, session.started_us)
+    facts = await executor.facts()
+    left = leftovers.of_processes(session, facts)
+    if session.pipe and not surroundings.walls_of_sessions(services.machine_of(session), facts):
+        left += await leftovers.of_shared_login(services, executor, session, facts)
+    return left

@@ -187,7 +187,7 @@ def test_an_ended_task_whose_session_a_crash_left_open_gives_its_slot_back() -> 
         assert not built.bodies("session.ended")
         built.start()
         assert built.say("/run on=macbook write GOOD second", wait=True).status == 0
-        assert built.bodies("session.ended")[0] == {"why": ""}
+        assert built.bodies("session.ended")[0]["why"] == ""
         built.until(lambda: len(built.bodies("session.ended")) == 2, "both sessions are closed")
         assert not list((built.directory / "macbook/.airboss/work").glob("[!.]*"))
 

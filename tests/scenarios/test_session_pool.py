@@ -81,6 +81,8 @@ def test_a_held_task_keeps_its_login_and_its_conversation_while_others_use_the_s
     assert "sessions-share-a-login" not in other.shown
     served.until(lambda: served.of(other.task, "session.ended"), "the other task's login is cleared")
     assert [recorded.event.body()["why"] for recorded in served.of(other.task, "session.ended")] == [""]
+    (ended,) = [recorded.event.body() for recorded in served.of(other.task, "session.ended")]
+    assert f"removed {second.pw_dir}/.bashrc" in ended["left"]
     assert not (Path(second.pw_dir) / ".bashrc").exists()
     assert not Path(f"/tmp/left-{second.pw_name}").exists()
     running = subprocess.run(
