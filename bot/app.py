@@ -47,6 +47,7 @@ from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable
 from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.keeping import Keeper
 from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -103,7 +104,7 @@ class App:
         async with AsyncExitStack() as stack:
             base = await _base(home, stack)
             config, store, outbox = base.config, base.store, Outbox(base.store)
-            supervisor = Supervisor(SystemClock())
+            supervisor, timer = Supervisor(SystemClock()), Timer(wall_clock())
             stack.push_async_callback(supervisor.close)
             away = StoreWatch(supervisor.clock)
             supervisor.run("leadership", lambda: base.renew(away, outbox), OnDeath.FATAL)
@@ -113,10 +114,10 @@ class App:
             watch = MachineWatch(config, base.executors, services.clock)
             standing = Standing(store, config, base.executors, base.repository, home)
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
-            control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing, base.env)
+            keeper = Keeper(services, timer.clock("work that did not land"))
+            control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing, base.env, keeper)
             registry = Registry(every_command())
-            slack = slack_chat.from_secrets(base.env, home, registry)
-            telegram = telegram_chat.from_secrets(base.env, home, registry)
+            slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))
             phones = [chat for chat in (slack, telegram) if chat is not None]
             direct_on = frozenset(chat.name for chat in phones)
             core = ChatCore(
@@ -151,7 +152,8 @@ class App:
             control.more.append(lambda: server.trouble)
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
-                **_timed(core.context, outbox, admins),
+                **_timed(timer, core.context, outbox, admins),
+                "work that did not land": partial(standing.while_good, keeper.run),
                 "machines": watch.run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
@@ -174,11 +176,11 @@ class App:
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
 
 
-def _timed(context: Context, outbox: Outbox, admins: ChatRef | None) -> dict[str, Work]:
+def _timed(timer: Timer, context: Context, outbox: Outbox, admins: ChatRef | None) -> dict[str, Work]:
     """The timer, and what it wakes."""
-    timer, config = Timer(context.clock), context.config
+    config = context.config
     beats = Beats(context, outbox, timer.alarm("schedules"), admins)
-    retention = Retention(context.store, config, timer.clock("retention"), context.home / "files")
+    retention = Retention(context.store, config, timer.clock("retention"), context.home)
     return {"timer": timer.run, "schedules": beats.run, "retention": retention.run}
 
 
@@ -225,7 +227,7 @@ class _Base:
             gatekeeper=gatekeeper,
             locks=LockGuard(self.store, self.locks, self.repository),
             issue_receipt=self.receipt,
-            clock=SystemClock(),
+            clock=wall_clock(),
             holder=self.lease.holder,
         )
 
@@ -339,6 +341,7 @@ class _Control:
     more: list[Callable[[], str]]
     standing: Standing
     env: Secrets
+    keeper: Keeper
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
@@ -357,6 +360,12 @@ class _Control:
 
     async def demand(self, right: Right, attempted: str) -> None:
         await self.standing.demand(right, attempted)
+
+    async def save_work(self, task_id: str) -> None:
+        await self.keeper.save_now(task_id)
+
+    def tend_work(self) -> None:
+        self.keeper.wake()
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         patch = await self.repositories(repo).diff(base, commit, limit)

@@ -123,6 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("schedules", help="schedules, their next times and last results")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_schedules)
+    add = commands.add_parser("unlanded", help="changes that did not land, and where they are")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_unlanded)
     add = commands.add_parser("digest", help="figures for a period")
     add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
     add.add_argument("--json", action="store_true")
@@ -255,6 +258,10 @@ def _machine_setup(options: argparse.Namespace) -> int:
 
 def _schedules(options: argparse.Namespace) -> int:
     return _called(options, "/schedules", "schedules")
+
+
+def _unlanded(options: argparse.Namespace) -> int:
+    return _called(options, "/unlanded", "unlanded")
 
 
 def _digest(options: argparse.Namespace) -> int:

@@ -42,6 +42,12 @@ class FleetControl(Protocol):
     async def demand(self, right: Right, attempted: str) -> None:
         """Raises ``Refused`` while nothing that takes this right may happen."""
 
+    async def save_work(self, task_id: str) -> None:
+        """Takes a snapshot of what an ended task left in its worktree. Raises ``Refused`` and ``Unavailable``."""
+
+    def tend_work(self) -> None:
+        """Something was decided about work that did not land. Called on the event loop, after the commit."""
+
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes, its secrets masked."""
 

@@ -23,6 +23,8 @@ from bot.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock
+from fleet.store import gates as gate_runs
+from fleet.store import trees
 from fleet.store.chat import inbox, retention
 from fleet.store.core import Store, Tx
 
@@ -38,10 +40,12 @@ _OWNER = re.compile(r"[at]\d+(?=[-.])")
 
 
 class Retention:
-    """``files`` is the directory of what people sent and of the documents we wrote for cards."""
+    """``home``: its ``files`` are what people sent and the documents we wrote for cards, its ``gates`` what gates
+    wrote."""
 
-    def __init__(self, store: Store, config: Callable[[], FleetConfig], clock: Clock, files: Path) -> None:
-        self._store, self._config, self._clock, self._files = store, config, clock, files
+    def __init__(self, store: Store, config: Callable[[], FleetConfig], clock: Clock, home: Path) -> None:
+        self._store, self._config, self._clock = store, config, clock
+        self._files, self._gates = home / "files", home / "gates"
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -56,11 +60,23 @@ class Retention:
         """Removes what is too old. Safe to interrupt and to repeat."""
         age_us = self._config().limits.chat_retention_days * _DAY_US
         await retention.prune_rows(self._store, age_us)
+        await retention.prune_inputs(self._store, self._config().limits.spool_retention_days * _DAY_US)
         before_us = self._clock.now_us() - age_us
         for found in (_old_files, _empty_directories):
             every = iter(await asyncio.to_thread(list, found(self._files, before_us)))
             while batch := list(itertools.islice(every, _BATCH)):
                 await self._store.write(partial(self._remove, batch, age_us, before_us))
+        await self._prune_gates(self._clock.now_us() - self._config().limits.gate_log_days * _DAY_US)
+
+    async def _prune_gates(self, before_us: int) -> None:
+        """Removes old output of gates; that of open tasks and of work that did not land stays."""
+        logs = await asyncio.to_thread(lambda: [*_old(self._gates.glob("*.log"), before_us)])
+        runs = iter(logs)
+        while batch := list(itertools.islice(runs, _BATCH)):
+            over = await self._store.read(partial(_of_nobody, batch))
+            await asyncio.to_thread(_unlink, over)
+        stale = await asyncio.to_thread(lambda: [*_old((self._gates / "baselines").rglob("*"), before_us)])
+        await asyncio.to_thread(_unlink, stale)
 
     def _remove(self, batch: list[Path], age_us: int, before_us: int, tx: Tx) -> None:
         kept = {os.path.realpath(path) for path in retention.attached(tx, age_us)}
@@ -108,6 +124,25 @@ def _arriving(pending: Iterable[inbox.Received]) -> tuple[set[str], set[str]]:
             else:
                 sent.add(file.path)
     return fetching, sent
+
+
+def _of_nobody(logs: list[Path], tx: Tx) -> list[Path]:
+    """Those of the logs whose task is over and has no work that did not land."""
+    owners = gate_runs.tasks_of(tx, [log.name.removesuffix(".log") for log in logs])
+    over = trees.without_work(tx, set(owners.values()))
+    return [log for log in logs if (task := owners.get(log.name.removesuffix(".log"))) is None or task in over]
+
+
+def _old(paths: Iterable[Path], before_us: int) -> Iterator[Path]:
+    return (path for path in paths if _is_old(path, before_us))
+
+
+def _unlink(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s has expired but cannot be removed: %s", path, error.strerror)
 
 
 def _old_files(files: Path, before_us: int) -> Iterator[Path]:

@@ -9,20 +9,23 @@ from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from bot.health import Serving
 from bot.telling import sounds
+from fleet.agents.resets import clock_of
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
-from fleet.store import approvals, queue, recent, rollups
+from fleet.store import approvals, queue, recent, rollups, windows
 from fleet.store.core import Tx
 from fleet.store.overview import Overview, overview
 from fleet.store.queue import Pause
+from fleet.store.windows import AccountWindow
 from fleet.verdict import Outcome
 
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
 _NAMED_MACHINES = 3
 _WAITING_SHOWN = 3
+_WINDOWS_SHOWN = 2
 _KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
 _TITLE_WIDTH, _DOING_WIDTH = 24, 20  # characters: two lines of a phone at most
@@ -32,13 +35,14 @@ _TITLE_WIDTH, _DOING_WIDTH = 24, 20  # characters: two lines of a phone at most
 class FleetView:
     """What ``/status`` shows, read at one moment. For each task: ``doing``, which is untrusted, and ``gates``, its
     gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed). ``pauses``: where
-    nothing new starts."""
+    nothing new starts; ``windows``: accounts of which little is left."""
 
     overview: Overview
     calls: ToolCalls
     doing: Mapping[str, str]
     gates: Mapping[str, str]
     pauses: Mapping[str, Pause]
+    windows: Sequence[AccountWindow] = ()
 
     @property
     def now_us(self) -> int:
@@ -51,7 +55,7 @@ def look(tx: Tx, skip: int = 0) -> FleetView:
     found = overview(tx, MAX_LINES, ACTIVE_US, skip)
     doing = {task: _doing(newest) for task, newest in recent.newest_of_each(tx, found.tasks, _DOING).items()}
     gates = {task: _gates(given) for task, given in recent.of_each(tx, found.tasks, VerdictGiven.KIND).items()}
-    return FleetView(found, rollups.window(tx, found.now_us), doing, gates, queue.pauses(tx))
+    return FleetView(found, rollups.window(tx, found.now_us), doing, gates, queue.pauses(tx), windows.low(tx))
 
 
 def _doing(newest: Recorded) -> str:
@@ -93,7 +97,7 @@ def status_card(
     """The whole screen: the headline, what is wrong with the controller, what waits for a person, machines,
     sessions; at most twelve lines."""
     paused = paused_lines(config, view.pauses, view.now_us)
-    lines = [*_troubles(troubles), *paused, *_waiting(view), *_machines(config, view, seen)]
+    lines = [*_troubles(troubles), *paused, *_windows(view), *_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview
     if seen_all.queued_count:
@@ -123,6 +127,21 @@ def paused_lines(config: FleetConfig, pauses: Mapping[str, Pause], now_us: int) 
         what = f"{pause.machine} drained" if pause.machine else "paused: nothing new starts"
         name = sounds.name_of(config, pause.by)
         lines.append(line(f"⏸ {what} · ", one_line(name, 30), f" · {words.about(now_us - pause.since_us)}"))
+    return lines
+
+
+def _windows(view: FleetView) -> list[Line]:
+    """Accounts of which little is left; the lowest ones."""
+    lines = []
+    for low in view.windows[:_WINDOWS_SHOWN]:
+        until = f" · resets {clock_of(low.resets_us)}" if low.resets_us else ""
+        lines.append(
+            line(
+                f"⏳ {low.agent} on {low.machine}: {low.left_percent} % of ",
+                one_line(low.name, 16),
+                f" left{until}",
+            )
+        )
     return lines
 
 

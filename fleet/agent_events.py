@@ -110,6 +110,15 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """How much of one limit of the account is used. ``name`` is its length, ``resets_us`` 0 when not reported."""
+
+    name: str
+    used_percent: int
+    resets_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The turn ended. ``claim`` is the agent's closing message, ``error`` the vendor's words for what went wrong.
 
@@ -134,7 +143,7 @@ class Unknown:
     raw: str
 
 
-Happening = Ready | Said | ToolStarted | ToolEnded | Asked | Used | TurnEnded | Unknown
+Happening = Ready | Said | ToolStarted | ToolEnded | Asked | Used | Window | TurnEnded | Unknown
 
 
 @dataclass(frozen=True, slots=True)

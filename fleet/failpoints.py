@@ -34,6 +34,9 @@ NAMES = (
 #: Those that only a schedule's run meets.
 OF_SCHEDULES = ("slot-due", "slot-taken")
 
+#: Those that only work meets that did not land.
+OF_TREES = ("tree-decided", "tree-removed", "tree-restored")
+
 _visits: dict[str, int] = {}
 
 

@@ -118,8 +118,9 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _J: frozenset({_R, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,
     _L: frozenset({_J, _R, _H, TaskState.LANDED}) | _BAD_ENDS,
-    **{end: frozenset() for end in ENDS},
-    TaskState.REFUSED: frozenset({_S}),  # a message continues a task whose change a person did not release
+    TaskState.LANDED: frozenset(),
+    TaskState.ANSWERED: frozenset(),
+    **{end: frozenset({_S}) for end in _BAD_ENDS},  # a person continues a task that did not land
 }
 
 #: Exit status of a command that waited for a task, by the task's final or waiting state.

@@ -5,7 +5,7 @@ Each port has one contract suite in ``tests/contracts/`` that every implementati
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -203,8 +203,8 @@ class Executor(Protocol):
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
         """The last ``limit`` bytes of the ``out`` or ``err`` spool."""
 
-    async def forget(self, older_than_us: int) -> int:
-        """Retention: removes pipes that ended before that time; returns how many."""
+    async def forget(self, older_than_us: int, keep: Collection[str] = ()) -> int:
+        """Retention: removes pipes that ended before that time, except ``keep``; returns how many."""
 
     async def close(self) -> None:
         """Closes the link; what runs on the machine continues."""

@@ -28,6 +28,7 @@ class Right(StrEnum):
     RUN = "run"  # start a task, retry one
     STEER = "steer"  # send messages to a running agent
     STOP = "stop"  # end a session
+    DELETE = "delete"  # remove work that did not land
     APPROVE = "approve"  # answer an agent's in-band question
     RELEASE = "release"  # let a held change land
     MANAGE = "manage"  # change machines and people
@@ -42,7 +43,7 @@ class Role(StrEnum):
 
 
 _VIEWER = frozenset({Right.SEE})
-_OPERATOR = _VIEWER | {Right.RUN, Right.STEER, Right.STOP, Right.APPROVE}
+_OPERATOR = _VIEWER | {Right.RUN, Right.STEER, Right.STOP, Right.DELETE, Right.APPROVE}
 
 #: Releasing a hold may change the gates themselves, so it takes an admin, not an operator.
 RIGHTS: dict[Role, frozenset[Right]] = {

@@ -86,6 +86,12 @@ class PlayedFleet:
     async def demand(self, right: Right, attempted: str) -> None:
         """Everything may happen."""
 
+    async def save_work(self, task_id: str) -> None:
+        """Nothing is in a worktree."""
+
+    def tend_work(self) -> None:
+        """Nothing is to be removed."""
+
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         if repo != "shop":
             raise Misused(attempted="read a diff", on=repo)

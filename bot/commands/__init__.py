@@ -10,7 +10,19 @@ if TYPE_CHECKING:
 
 def every_command() -> tuple[Command, ...]:
     """All commands, in the order of the help. Imported here: the command line does not need them."""
-    from bot.commands import answers, fleet, help, locking, queueing, reports, schedules, stalled, talk, tasks
+    from bot.commands import (
+        answers,
+        fleet,
+        help,
+        locking,
+        queueing,
+        reports,
+        schedules,
+        stalled,
+        talk,
+        tasks,
+        unlanded,
+    )
 
-    modules = (tasks, schedules, answers, stalled, talk, fleet, locking, queueing, reports, help)
+    modules = (tasks, schedules, answers, stalled, unlanded, talk, fleet, locking, queueing, reports, help)
     return tuple(command for module in modules for command in module.COMMANDS)

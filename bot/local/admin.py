@@ -253,6 +253,21 @@ def schedules(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
+def unlanded(options: argparse.Namespace, home: Path) -> int:
+    """The changes that did not land, without a controller."""
+    from bot.unlanded import plain, where
+    from fleet.store import trees
+
+    with _open(home) as store:
+        found = asyncio.run(store.read(lambda tx: [(tree, plain(tx, tree)) for tree in trees.unlanded(tx)]))
+    if options.json:
+        _json({"v": 1, "unlanded": [data for _, data in found]})
+        return 0
+    for tree, _ in found:
+        _out(f"{tree.task.id} {tree.task.repo} {tree.task.state}: {where(tree)}")
+    return 0
+
+
 def receipt(options: argparse.Namespace, home: Path) -> int:
     """Prints where a receipt is, without a controller."""
     from fleet.events import ReceiptIssued

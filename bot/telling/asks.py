@@ -18,7 +18,7 @@ from bot.telling import documents, leak_card
 from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.agents.resets import clock_of, limit_ends_us
-from fleet.model import Task, TaskMode, TaskState
+from fleet.model import Task, TaskMode, TaskState, Turn
 from fleet.questions import Question
 from fleet.store import sessions
 from fleet.store.approvals import EXPIRED, Approval, ApprovalDecision
@@ -178,6 +178,8 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
     """How the turn ended, in the vendor's words, and what a person can do about it."""
     turn = sessions.turns(tx, stall.session)[-1]
     digest = binding(stall)
+    if not turn.ended_us:
+        return _silent_card(task, stall, turn, context)
     lines = [line("“", one_line(turn.error, 300), "”")] if turn.error else []
     if turn.claim and turn.claim != turn.error:
         lines.append(line("Last message: “", one_line(turn.claim, 120), "”"))
@@ -210,6 +212,25 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
             *judge,
             Action("Stop", f"/stop {task.id}"),
             *diff,
+        ),
+        footer=context.base,
+        tone=Tone.WAITING,
+        mention=task.requester,
+    )
+
+
+def _silent_card(task: Task, silent: Approval, turn: Turn, context: AskContext) -> Card:
+    """A running agent that may hang: what it did last, and what a person can do about it."""
+    last = (line("Last: ", one_line(silent.request, 160)),) if silent.request else ()
+    where = [field("On", context.machine)] if context.machine else []
+    return Card(
+        title=line(f"{task.id} · {silent.id} · {task.agent} may hang: {silent.reason}"),
+        lines=(*last, line("Go on ends its process and continues the conversation in a new one.")),
+        fields=(field("Turn", str(turn.number)), *where, field("For", context.person or task.requester)),
+        actions=(
+            Action("Go on", f"/go {task.id}", digest=binding(silent)),
+            Action("Log", f"/logs {task.id}", once=False),
+            Action("Stop", f"/stop {task.id}"),
         ),
         footer=context.base,
         tone=Tone.WAITING,

@@ -16,6 +16,7 @@ from bot.telling.sounds import Sound
 from fleet.agent_events import TurnOutcome
 from fleet.events import (
     SPOOL_STALLED,
+    AgentSilent,
     HoldReleased,
     LandingDone,
     LinkChanged,
@@ -82,7 +83,7 @@ class NoticeContext:
 def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: NoticeContext) -> list[Notice]:
     """The messages for this event. ``progress`` is folded up to and including it."""
     notices = _of(tx, task, recorded, progress, context)
-    if isinstance(recorded.event, TurnClosed | TurnClosedV1 | TaskMoved | PipeEnded):
+    if isinstance(recorded.event, TurnClosed | TurnClosedV1 | TaskMoved | PipeEnded | AgentSilent):
         base = footer(task, progress, context.isolation)
         for asked in approvals.withdrawn_at(tx, task.id, recorded.time_us):
             notices += _closed(task, asked, context, base)
@@ -123,6 +124,9 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
         case LocksRefused() as refused:
             card = locked.refused_card(tx, task, refused, context.name, base)
             return [Notice(card, key=locked.key(task.id, refused), edits=not locked.is_first(tx, recorded))]
+        case AgentSilent(silent=True):
+            silent = stalls.waiting(tx, task.id)
+            return [_asking(tx, task, silent, progress, context)] if silent is not None else []
         case LinkChanged(up=False, why=why):
             return [Notice(_away(task, why, progress, base))]
         case _:

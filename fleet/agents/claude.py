@@ -45,6 +45,7 @@ from fleet.agents.lines import (
     oversized_line,
     string,
     unknown,
+    window,
     with_attachments,
 )
 from fleet.agents.refusals import of_claude
@@ -53,6 +54,7 @@ from fleet.ports import Brief, DriverState, Launch, Step
 
 _HOOKED = (*EDITS, "Bash", "mcp__.*", PLAN)
 """What the hook always asks about; the operator's rules add to it."""
+_WINDOWS = {"five_hour": "5 h", "seven_day": "7 d", "seven_day_opus": "7 d Opus", "seven_day_sonnet": "7 d Sonnet"}
 _HOOK = "airboss"
 _HOOK_SECONDS = 7 * 24 * 3600  # the agent denies when a hook times out, and people may be slow
 _INITIALIZE = "airboss-initialize"
@@ -327,9 +329,14 @@ def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
 
 
 def _read_limit(fold: Fold, message: dict[str, Any]) -> bool:
-    """Keeps the reset hour of a limit that is reached: a result may not say it."""
+    """Keeps the reset hour of a limit that is reached: a result may not say it. Reports what is left."""
     info = mapping(message["rate_limit_info"])
     at = info.get("resetsAt")
+    share, kind = info.get("utilization"), info.get("rateLimitType")
+    rejected = info.get("status") == "rejected"
+    used = 100 if rejected else share * 100 if isinstance(share, int | float) else None
+    if isinstance(kind, str) and used is not None:
+        fold.report(window(_WINDOWS.get(kind, kind[:40]), used, at))
     fold.state["resets"] = at if info.get("status") == "rejected" and type(at) is int else 0
     return True
 

@@ -6,6 +6,7 @@ sandboxed: there, answering yes would lift the sandbox, so nothing is asked (doc
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome, Used
@@ -23,6 +24,7 @@ from fleet.agents.lines import (
     oversized_line,
     string,
     unknown,
+    window,
     with_attachments,
 )
 from fleet.agents.refusals import by_words, of_codex
@@ -41,13 +43,13 @@ _SUPPRESSED = (
     "item/mcpToolCall/progress",
     "turn/diff/updated",
     "turn/plan/updated",
-    "account/rateLimits/updated",
     "remoteControl/status/changed",
     "thread/status/changed",
     "thread/started",
 )
 """Notifications that add nothing to later ones; the agent is asked to leave them out."""
 
+_NAMES_HOUR = re.compile(r"resets?\b|try again", re.IGNORECASE)
 _ASKING = {"approvalPolicy": "untrusted", "sandbox": "danger-full-access", "approvalsReviewer": "user"}
 _READING = {"approvalPolicy": "never", "sandbox": "read-only"}
 
@@ -301,6 +303,8 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
         case "thread/tokenUsage/updated":
             if own:
                 _report_usage(fold, mapping(params["tokenUsage"]))
+        case "account/rateLimits/updated":
+            _read_limits(fold, mapping(params["rateLimits"]))
         case "error":
             pass  # it is either retried, or the turn's end reports it
         case "turn/started" | "turn/completed":
@@ -316,11 +320,31 @@ def _read_turn_end(fold: Fold, turn: dict[str, Any]) -> None:
     claim, outcome, words = state["claim"], TurnOutcome.COMPLETED, ""
     if status != "completed":
         outcome, words = of_codex(turn.get("error"), status)
+    if outcome is TurnOutcome.LIMITED and state.get("resets") and not _NAMES_HOUR.search(words):
+        words = f"{words} · resets at {state['resets']}"
     state.update(turn="", starting=False, claim="", changes={})
     if not state["running"]:
         return
     state["over"] = [claim, str(outcome), words]
     _close_turn(fold)
+
+
+def _read_limits(fold: Fold, limits: dict[str, Any]) -> None:
+    """Reports what is left of the account, and keeps the reset hour of a limit that is reached: the turn's end may
+    not say it. An update may leave windows out."""
+    for name in ("primary", "secondary"):
+        if not isinstance(found := limits.get(name), dict):
+            continue
+        seen = window(_length(count(found.get("windowDurationMins"))), found["usedPercent"], found.get("resetsAt"))
+        fold.report(seen)
+        if seen.used_percent >= 100 and seen.resets_us:
+            fold.state["resets"] = max(fold.state.get("resets", 0), seen.resets_us // 1_000_000)
+
+
+def _length(minutes: int) -> str:
+    if minutes and minutes % 1_440 == 0:
+        return f"{minutes // 1_440} d"
+    return f"{minutes // 60} h" if minutes >= 60 else f"{minutes} min" if minutes else "limit"
 
 
 def _report_usage(fold: Fold, usage: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-from fleet.agent_events import Happening, Said, TurnEnded, Unknown
+from fleet.agent_events import Happening, Said, TurnEnded, Unknown, Window
 from fleet.ports import DriverState, Step
 from fleet.untrusted import whole_until
 
@@ -116,6 +116,12 @@ def with_attachments(prompt: str, attachments: tuple[str, ...]) -> str:
     if not attachments:
         return prompt
     return "\n".join([prompt, "", "Attached files:", *(f"- {path}" for path in attachments)])
+
+
+def window(name: str, used_percent: Any, resets_s: Any) -> Window:
+    """A window from untrusted figures: a share of it in percent, and the seconds since the epoch of its reset."""
+    share = used_percent if type(used_percent) in (int, float) else 0
+    return Window(name, max(0, min(100, int(share))), count(resets_s) * 1_000_000 if count(resets_s) < 2**33 else 0)
 
 
 def left_open(state: DriverState) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleet.config.values import LongDuration
+
 #: What every table of the two files has in common: unknown keys and wrong types are problems.
 SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
@@ -29,6 +31,10 @@ class Limits(BaseModel):
     """How many days a machine keeps an agent's output."""
     chat_retention_days: Annotated[int, Field(ge=1)] = 30
     """How many days chat messages, files and pressed buttons are kept; the ledger is kept permanently."""
+    gate_log_days: Annotated[int, Field(ge=1)] = 30
+    """How many days the output of gates is kept here; the ledger has its digest permanently."""
+    workspace_retention: LongDuration = "14d"
+    """How long the worktree of a task that did not land stays once its work is safe as a snapshot here."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """How often a lost or unavailable gate run is tried in all."""
     keep_locks_hours: Annotated[int, Field(ge=0)] = 2
@@ -38,6 +44,8 @@ class Limits(BaseModel):
     question_seconds: Annotated[int, Field(ge=1)] = 1_800
     """Seconds that an agent's unanswered question keeps its slot. Then its process ends, and the answer continues
     the conversation."""
+    stalled_after: LongDuration = "10m"
+    """How long a running agent may be silent, without an open tool call, before a person is asked."""
     background_seconds: Annotated[int, Field(ge=1)] = 60
     """Seconds that a finished turn waits for its background commands; then the agent is asked to end them."""
     overloaded_retries: Annotated[int, Field(ge=0, le=20)] = 4

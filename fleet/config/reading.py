@@ -37,6 +37,10 @@ _PATTERN_WORDS = {
         "is not a duration",
         'write a number followed by s, m or h: "90s", "10m", "1h"',
     ),
+    values.LONG_DURATION_PATTERN: (
+        "is not a duration",
+        'write a number followed by s, m, h or d: "10m", "12h", "14d"',
+    ),
 }
 _KINDS = {
     "string_type": ("must be text", "put it in quotes"),

@@ -21,7 +21,9 @@ VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h)$"
 SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
 
-_UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+LONG_DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h|d)$"
+
+_UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _UNIT_BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ALLOWED_URL = re.compile(r"^(https|ssh|file)://[^-\s]")
@@ -35,7 +37,7 @@ def wrong(what: str, remedy: str) -> PydanticCustomError:
 
 
 def duration_us(text: str) -> int:
-    """Microseconds in ``90s``, ``10m`` or ``1h`` (already validated)."""
+    """Microseconds in ``90s``, ``10m``, ``1h`` or ``14d`` (already validated)."""
     return int(text[:-1]) * _UNIT_US[text[-1]]
 
 
@@ -171,6 +173,7 @@ Logins = Annotated[
 ]
 Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=200)]
 Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN)]
+LongDuration = Annotated[str, StringConstraints(pattern=LONG_DURATION_PATTERN)]
 Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
 Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
 InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]

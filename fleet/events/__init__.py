@@ -42,10 +42,12 @@ from fleet.events.sessions import (
     SnapshotMade,
 )
 from fleet.events.tasks import TaskMoved, TaskRequested
+from fleet.events.trees import TreeDecided, TreeDecision, TreeRemoved
 from fleet.events.turns import (
     AgentContinued,
     AgentReady,
     AgentSaid,
+    AgentSilent,
     AgentUnknown,
     PersonSaid,
     StallDecided,
@@ -64,6 +66,7 @@ __all__ = [
     "AgentContinued",
     "AgentReady",
     "AgentSaid",
+    "AgentSilent",
     "AgentUnknown",
     "ConfigReloaded",
     "ControllerStarted",
@@ -123,6 +126,9 @@ __all__ = [
     "TaskRequested",
     "ToolCallEnded",
     "ToolCallStarted",
+    "TreeDecided",
+    "TreeDecision",
+    "TreeRemoved",
     "TurnClosed",
     "TurnClosedV1",
     "TurnStarted",

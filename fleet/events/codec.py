@@ -31,6 +31,7 @@ from fleet.events import (
     schedules,
     sessions,
     tasks,
+    trees,
     turns,
 )
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
@@ -50,6 +51,7 @@ _SUBJECTS = (
     schedules,
     digests,
     imports,
+    trees,
 )
 
 KINDS: dict[tuple[str, int], type[Event]] = {

@@ -52,6 +52,16 @@ class StallDecided(Event):
     commit: str
 
 
+@dataclass(frozen=True, slots=True)
+class AgentSilent(Event):
+    """No output and no open tool call for so long (``silent``), or output again. ``last``: what it did last."""
+
+    KIND: ClassVar[str] = "agent.silent"
+    silent: bool
+    seconds: int
+    last: str
+
+
 class Taken(StrEnum):
     """How the agent got a message: in its running turn, or with its next one."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable
+from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable
 from fleet.events import SessionEndedV2
-from fleet.flight import attachments, leftovers, own_login, surroundings
+from fleet.flight import attachments, keeping, leftovers, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.services import Services
-from fleet.model import PipeEnd, Session, Task, TaskState
+from fleet.git import kept
+from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -44,6 +45,18 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
         await services.store.write(work)
 
 
+async def _keep_work(services: Services, task: Task, session: Session) -> None:
+    """The work of a task that did not land: saved here, whatever becomes of its machine. What cannot be saved stays
+    in its worktree."""
+    try:
+        await keeping.save(services, task, session)
+    except (Refused, Misused) as error:
+        _log.info("the work of %s is only in its worktree: %s", task.id, error)
+        return
+    if session.login and session.workspace:  # the next task of this login gets it as if it were new
+        await keeping.reclaim_at_end(services, session)
+
+
 async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> tuple[str, ...]:
     """Returns lines about what the session left on its machine."""
     executor = services.executors.agent(session.machine, session.login)
@@ -52,8 +65,11 @@ async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Se
         session = await services.store.read(lambda tx: sessions.session(tx, session.id))
     await executor.remove_tree(attachments.inbox_of(services.store, session))
     if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
+        await kept.release(services.repositories(task.repo), keeping.ref_of(services, session))
         await services.workspaces.discard(executor, session.workspace)
         await executor.remove_tree(surroundings.room_of(services.store, session))
+    elif task.mode is TaskMode.CHANGE:
+        await _keep_work(services, task, session)
     if session.login:
         return await own_login.clear(services, session, session.started_us)
     facts = await executor.facts()

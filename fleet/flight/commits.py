@@ -17,6 +17,7 @@ from fleet.agent_events import (
     Ruling,
     TurnEnded,
     TurnOutcome,
+    Window,
 )
 from fleet.agents.lines import with_attachments
 from fleet.events import PermissionDecided, PersonSaid, PipeEndedV2, Source, Taken
@@ -26,7 +27,7 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, inputs, kept_answers, sessions
+from fleet.store import approvals, inputs, kept_answers, sessions, stalls, windows
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -97,6 +98,10 @@ def take_step(
             kept_answers.drop(tx, session.id)
             if not asking:
                 approvals.withdraw(tx, session=session.id, why="the turn ended without an answer")
+            if item.completed:
+                stalls.outdated(tx, session.id)
+        if isinstance(item, Window):
+            windows.note(tx, session, item)
     for question in ruled:
         _rule(tx, session, turn_id, question, approval_hours)
     return save(tx, session, step, offset)

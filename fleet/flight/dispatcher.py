@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from fleet.errors import AirbossError
 from fleet.events import ControllerStarted, Recorded, SessionEnded, Source, TaskMoved
 from fleet.flight.flight import Flight
 from fleet.flight.services import Services
@@ -19,7 +18,6 @@ from fleet.store.core import Tx
 from fleet.supervise import Component, Supervisor
 
 _LOOK_EVERY_S = 10.0
-_RETENTION_EVERY_S = 3600.0
 _WAIT_FOR_SLOTS = (TaskState.QUEUED, *sessions.SLOTLESS)
 
 
@@ -40,7 +38,6 @@ class Dispatcher:
     def __init__(self, services: Services, supervisor: Supervisor, version: str) -> None:
         self._services, self._supervisor, self._version = services, supervisor, version
         self._flights: dict[str, _RunningFlight] = {}
-        self._retention: Component | None = None
         self._announced = False
         self._woken = asyncio.Event()
         services.store.observe(self._note)
@@ -61,8 +58,6 @@ class Dispatcher:
         ``StoreUnavailable``: call it again, and it continues without disturbing the running flights."""
         try:
             await self._announce()
-            if self._retention is None:
-                self._retention = self._supervisor.run("spool retention", self._retain)
             while True:
                 self._woken.clear()
                 for task in await self._services.store.read(tasks.unfinished):
@@ -101,9 +96,6 @@ class Dispatcher:
     async def _end_flights(self) -> None:
         components = [running.component for running in self._flights.values()]
         self._flights.clear()
-        if self._retention is not None:
-            components.append(self._retention)
-            self._retention = None
         for component in components:
             await component.end()
 
@@ -117,19 +109,3 @@ class Dispatcher:
         for running in self._flights.values():
             if running.flight.task.state in _WAIT_FOR_SLOTS:
                 running.flight.wake()
-
-    async def _retain(self) -> None:
-        """Removes the spools of processes that ended long ago; a machine that is away is cleaned when it is
-        back."""
-        while True:
-            config = self._services.config()
-            older_than = config.limits.spool_retention_days * 86_400_000_000
-            for name, machine in config.machines.items():
-                executors = self._services.executors
-                logins = [executors.agent(name, login) for login in machine.agent_logins]
-                if machine.runs_gates(config.isolation):
-                    logins += [executors.gate(name, login) for login in machine.gates_alone]
-                for login in logins:
-                    with contextlib.suppress(AirbossError):
-                        await login.forget(older_than)
-            await self._services.clock.sleep(_RETENTION_EVERY_S)

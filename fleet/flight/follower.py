@@ -12,12 +12,11 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
-from fleet.agent_events import Allow, Asked, AskPerson, Happening, TurnEnded
+from fleet.agent_events import Allow, Asked, AskPerson, TurnEnded
 from fleet.agents.framing import Line, LineFramer, Oversized
 from fleet.agents.lines import left_open
 from fleet.errors import Unavailable, Unreachable
@@ -28,10 +27,11 @@ from fleet.flight.commits import Ruled
 from fleet.flight.line_batch import LineBatch
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
-from fleet.limits import Reached, words_for
+from fleet.flight.silence import Silence
+from fleet.flight.testimony import with_limits
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
-from fleet.store import inputs, kept_answers, sessions, tasks
+from fleet.store import inputs, kept_answers, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
@@ -54,6 +54,7 @@ class TurnWait(Enum):
 
     OVER = auto()  # the turn, or its process, has ended; the store has the turn's outcome
     STOPPED = auto()  # a person asked for a stop
+    ANEW = auto()  # it was silent, and a person wants it to go on in a new process
     UNANSWERED = auto()  # the agent only waits, and nobody has answered it for a while
 
 
@@ -67,7 +68,8 @@ class Follower:
     def __init__(self, services: Services, executor: Executor, task: Task, session: Session) -> None:
         self._services, self._executor, self._task = services, executor, task
         self._driver = services.driver_of(session)
-        self._stopping = self._news = False
+        self._stopping = self._news = self._anew = False
+        self._silence = Silence(services)
         self.session = session
         self._turn: Turn | None = None
         self._over = False  # the turn has ended: messages from now on are for the next one
@@ -99,15 +101,19 @@ class Follower:
         return self._ended
 
     async def turn_end(self, turn: Turn) -> TurnWait:
-        """Works until the turn is over, a person's stop is seen, or the agent waits too long for an answer."""
+        """Works until the turn is over, a person's stop is seen, the agent waits too long for an answer, or was
+        silent and is wanted to go on anew."""
         self._turn, self._over = turn, False
         self._left_since, self._asked_to_end = 0.0, False
+        await self._silence.begin(self.session)
         await self._take_from_people()
         while True:
             if await self._read_lines(lazily=True):
                 return TurnWait.OVER
             if self._stopping:
                 return TurnWait.STOPPED
+            if self._anew:
+                return TurnWait.ANEW
             if self._ended is not None:
                 return TurnWait.OVER
             if await self._unanswered():
@@ -118,6 +124,8 @@ class Follower:
                 continue
             await self._handle(event)
             await self._end_background()
+            if self._linked:
+                await self._silence.look(self.session, turn)
             if self._news:
                 await self._take_from_people()
 
@@ -224,6 +232,7 @@ class Follower:
             case Output(_, data):
                 failpoint("output-read")
                 self._output_at = asyncio.get_running_loop().time()
+                self._silence.heard()
                 self._lines.extend(self._framer.feed(data))
                 size = len(data)
                 while size < _AT_ONCE and (more := self._reader.output()) is not None:
@@ -335,15 +344,16 @@ class Follower:
         self._news = False
         newest, files = await attachments.of_notes(self._services.store, self._executor, self.session)
 
-        def work(tx: Tx) -> tuple[Session, bool]:
+        def work(tx: Tx) -> tuple[Session, bool, bool]:
             if kept_answers.outlives_its_process(tx, self.session):
-                return self.session, tasks.stop_requested(tx, self._task.id)  # it is being ended
+                return self.session, tasks.stop_requested(tx, self._task.id), False  # it is being ended
             session = commits.take_answers(tx, self.session, self._turn, self._driver)
             if self._turn is not None and not self._over and not session.one_turn:
                 session = commits.take_words(tx, session, self._turn, self._driver, newest=newest, files=files)
-            return session, tasks.stop_requested(tx, self._task.id)
+            anew = self._turn is not None and not self._over and stalls.decision(tx, self._task.id) is not None
+            return session, tasks.stop_requested(tx, self._task.id), anew
 
-        self.session, self._stopping = await self._services.store.write(work)
+        self.session, self._stopping, self._anew = await self._services.store.write(work)
         await self._send_inputs()
 
     async def _send_inputs(self) -> None:
@@ -379,16 +389,9 @@ class Follower:
             pass
         step = self._driver.ended(state_of(self.session), ended.exit)
         open_turn = self._turn is not None and self._turn.ended_us == 0
-        happened = tuple(_with_limits(item, ended.reached) for item in step.happened) if open_turn else ()
+        happened = tuple(with_limits(item, ended.reached) for item in step.happened) if open_turn else ()
         spool_bytes = self._reader.offset
         await self._apply(
             Step(step.state, happened), also=lambda tx: commits.note_end(tx, self.session, ended, spool_bytes)
         )
         self._ended = ended
-
-
-def _with_limits(item: Happening, reached: Sequence[Reached]) -> Happening:
-    """A turn that ended with its process also says which limits that had reached."""
-    if not isinstance(item, TurnEnded) or not reached:
-        return item
-    return replace(item, error="; ".join(part for part in (item.error, words_for(reached)) if part))

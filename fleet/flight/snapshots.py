@@ -6,6 +6,7 @@ from fleet.events import SnapshotMade
 from fleet.flight import prompts
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
+from fleet.git import kept
 from fleet.git.workspace import Snapshot
 from fleet.model import Session, Task, Turn
 from fleet.store import sessions
@@ -14,16 +15,25 @@ from fleet.store.recording import record
 
 
 async def take(services: Services, waits: Waits, task: Task, session: Session, turn: Turn) -> Snapshot:
-    """Commits the current content of the worktree. Raises ``Refused`` when a limit or rule forbids it."""
-    taking = services.workspaces.snapshot(
+    """As :func:`made`; a person's stop interrupts it."""
+    return await waits.unless_stopped(made(services, task, session, turn), "take the snapshot")
+
+
+async def made(services: Services, task: Task, session: Session, turn: Turn) -> Snapshot:
+    """Commits the current content of the worktree. A ref of ours keeps the commit until the work lands or a person
+    deletes it. Raises ``Refused`` when a limit or rule forbids it."""
+    repository, instance = services.repositories(task.repo), services.store.instance
+    snapshot = await services.workspaces.snapshot(
         services.executors.agent(session.machine, session.login),
-        services.repositories(task.repo),
+        repository,
         session.base,
         session.workspace,
-        prompts.commit_message(task, session, turn, services.store.instance),
-        turn.ended_us // 1_000_000,
+        prompts.commit_message(task, session, turn, instance),
+        (turn.ended_us or turn.started_us) // 1_000_000,
     )
-    return await waits.unless_stopped(taking, "take the snapshot")
+    if not snapshot.empty:
+        await kept.keep(repository, session.outside(instance), snapshot.commit)
+    return snapshot
 
 
 def note(tx: Tx, session: Session, turn: Turn, snapshot: Snapshot) -> None:

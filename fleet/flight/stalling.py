@@ -11,7 +11,7 @@ from functools import partial
 
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.errors import Refused
-from fleet.flight import prompts, snapshots
+from fleet.flight import keeping, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
@@ -59,14 +59,15 @@ class Stalling:
                 return  # a message arrived; the next step continues with it
             if snapshot is not None:
                 snapshots.note(tx, session, turn, snapshot)
-            approvals.open_stall(
-                tx,
-                session=session,
-                commit=snapshot.commit if snapshot else "",
-                tree=snapshot.tree if snapshot else "",
-                reason=why,
-                trouble=trouble,
-            )
+            if stalls.decision(tx, task.id) is None:  # else a person has decided already: it was silent
+                approvals.open_stall(
+                    tx,
+                    session=session,
+                    commit=snapshot.commit if snapshot else "",
+                    tree=snapshot.tree if snapshot else "",
+                    reason=why,
+                    trouble=trouble,
+                )
             move(tx, task.id, state, why)
 
         await self._services.store.write(work)
@@ -82,6 +83,7 @@ class Stalling:
     async def wait(self, task: Task) -> None:
         """The step of a stalled task: acts on a person's decision or message, or waits for one. Raises ``NoSlot``
         while its machine has no free slot."""
+        await keeping.restore(self._services, task, (await self._now(task))[0])
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
         until = self._waits_until(task, turn, decided)

@@ -179,6 +179,8 @@ class Steps:
                 case TurnWait.UNANSWERED:
                     await self._asking.give_slot_back(task, follower.session)
                     return
+                case TurnWait.ANEW:
+                    await self._agent.interrupt()
             session = follower.session
         if session.pipe_end is PipeEnd.LOST:
             await self._move(task, TaskState.LOST, NO_RECORD)

@@ -7,7 +7,8 @@ Text is redacted before it is cut or split: a redactor does not recognize half a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from fleet import agent_events as h
 from fleet.agents.lines import WORDS_LIMIT
@@ -23,6 +24,7 @@ from fleet.events import (
     TurnClosed,
     UsageReported,
 )
+from fleet.limits import Reached, words_for
 from fleet.untrusted import clean, shortened
 
 TEXT_LIMIT = 4_000
@@ -112,7 +114,14 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
                 events.append(TurnClosed(short(claim, TEXT_LIMIT), str(outcome), error_of(item, redact), how))
             case h.Unknown(raw):
                 events.append(AgentUnknown(shortened(raw, 2_000)))
-            case h.Asked():
+            case h.Asked() | h.Window():
                 pass
     flush()
     return events
+
+
+def with_limits(item: h.Happening, reached: Sequence[Reached]) -> h.Happening:
+    """A turn that ended with its process also says which limits that had reached."""
+    if not isinstance(item, h.TurnEnded) or not reached:
+        return item
+    return replace(item, error="; ".join(part for part in (item.error, words_for(reached)) if part))

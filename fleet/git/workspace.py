@@ -51,7 +51,7 @@ _SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.
 
 _WORKTREE = r"""
 set -eu
-repo=$1 work=$2 base=$3 ready=$4
+repo=$1 work=$2 base=$3 ready=$4 head=$5
 if [ -e "$ready" ] && [ -d "$work" ]; then echo ready; exit 0; fi
 if [ ! -e "$repo/info/attributes" ]; then
     mkdir -p "${repo%/*}" "${work%/*}" "${ready%/*}"
@@ -61,7 +61,7 @@ if [ ! -e "$repo/info/attributes" ]; then
     printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$repo/info/attributes"
 fi
 export GIT_DIR="$repo"
-if [ $# -gt 4 ]; then
+if [ $# -gt 5 ]; then
     git index-pack --stdin --fix-thin > /dev/null
     git update-ref "refs/airboss/base/$base" "$base"
 fi
@@ -76,11 +76,12 @@ own() {
     printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$GIT_DIR/config"
     printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
     git --work-tree="$work" checkout --quiet --force --detach "$base" --
+    [ "$head" = "$base" ] || git update-ref --no-deref HEAD "$head"
 }
 if said=$(own 2>&1 < /dev/null); then
     : > "$ready"
     echo ready
-elif [ $# -gt 4 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
+elif [ $# -gt 5 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
     printf '%s\n' "$said" >&2
     exit 1
 else
@@ -113,6 +114,7 @@ if [ -f "$work/.git/index" ]; then
 fi
 tree=$(git write-tree)
 printf 'airboss-tree %s\n' "$tree"
+[ "$most" -gt 0 ] || exit 0
 git rev-list --objects "$tree" "^$base" > "$own/wanted"
 { printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
     head -c "$most"
@@ -183,15 +185,20 @@ class Workspaces:
         self._limits = limits
         self._roots: WeakKeyDictionary[Executor, str] = WeakKeyDictionary()
 
-    async def prepare(self, executor: Executor, repository: Repository, base: str, session: str) -> str:
-        """The session's worktree, detached at ``base``: an absolute path on the machine.
+    async def prepare(
+        self, executor: Executor, repository: Repository, base: str, session: str, *, work_of: str = ""
+    ) -> str:
+        """The session's worktree, detached at ``base``: an absolute path on the machine. ``work_of``: a snapshot on
+        ``base`` whose work it has, staged and not committed.
 
         A worktree that was prepared before is returned as it is, with all the agent's work. Raises ``Unavailable``
         when the machine cannot create it.
         """
         root = await self._root(executor)
         work = f"{root}/work/{_name(session)}"
-        where = (f"{root}/repos/{repository.name}.git", work, _commit(base), f"{root}/work/.ready/{session}")
+        start = work_of or base
+        ready = f"{root}/work/.ready/{session}"
+        where = (f"{root}/repos/{repository.name}.git", work, _commit(start), ready, _commit(base))
         attempted, on = "prepare a workspace", f"{session} on {executor.machine}"
         ran = await executor.run(
             ["sh", "-c", _WORKTREE, "prepare", *where], env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS
@@ -202,7 +209,7 @@ class Workspaces:
         haves = await repository.known(answer[1:])
         for attempt in [haves, []] if haves else [[]]:
             with scratch(repository.mirror, "transfer-") as pack:
-                await repository.pack(pack, base, attempt)
+                await repository.pack(pack, start, attempt)
                 ran = await executor.run(
                     ["sh", "-c", _WORKTREE, "prepare", *where, "receive"],
                     env=_MACHINE_ENV,
@@ -253,6 +260,24 @@ class Workspaces:
         commit = await repository.commit_tree(tree, (base,), message, when)
         stat: Stat = await repository.shortstat(base, commit)
         return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions)
+
+    async def tree_now(self, executor: Executor, repository: Repository, base: str, workspace: str) -> str:
+        """The id of the tree that a snapshot of the worktree would have now, as the machine computes it.
+
+        Raises ``Refused`` or ``Unavailable`` when some of it cannot be read.
+        """
+        root = await self._root(executor)
+        attempted, on = "read the worktree", f"{workspace} on {executor.machine}"
+        where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
+        argv = ["sh", "-c", _SNAPSHOT, "snapshot", *where]
+        ran = await executor.run(argv, env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS)
+        if why := unreadable(ran.err):
+            raise self._too_much(on, why)
+        _checked(ran, attempted, on)
+        header = _HEADER.fullmatch(ran.out)
+        if header is None:
+            raise Unavailable(attempted=attempted, on=on, cause="the machine did not return a tree")
+        return header[1].decode()
 
     async def checkout(
         self, executor: Executor, repository: Repository, commit: str, name: str, inner: str = ""

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -282,9 +282,10 @@ class LoginExecutor(ABC):
         """The last ``limit`` bytes of the ``out`` or ``err`` spool."""
         return await self._stream("tail", limit, attempted=f"read {pipe}", pipe=pipe, stream=stream)
 
-    async def forget(self, older_than_us: int) -> int:
-        """Retention: removes pipes that ended before that time; returns how many."""
-        answer = await self._ask("forget", answers.Forgotten, attempted="clean up", older_than_us=older_than_us)
+    async def forget(self, older_than_us: int, keep: Collection[str] = ()) -> int:
+        """Retention: removes pipes that ended before that time, except ``keep``; returns how many."""
+        arguments: dict[str, Any] = {"older_than_us": older_than_us, "keep": sorted(keep)}
+        answer = await self._ask("forget", answers.Forgotten, attempted="clean up", **arguments)
         return answer.count
 
     async def _ask(

@@ -6,7 +6,7 @@ Ids are ``TURN-GATE``, for example ``t1.1.1-tests``, and ``t1.1.1-tests-2`` when
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -171,6 +171,12 @@ def of_task(tx: Tx, task: str) -> list[GateRun]:
     """All runs for a task, in the order in which they were opened."""
     query = select(gate_runs).where(gate_runs.c.task == task).order_by(gate_runs.c.opened_us, gate_runs.c.id)
     return [_run(row) for row in tx.connection.execute(query)]
+
+
+def tasks_of(tx: Tx, runs: Collection[str]) -> dict[str, str]:
+    """The task of each of these runs."""
+    query = select(gate_runs.c.id, gate_runs.c.task).where(gate_runs.c.id.in_(runs))
+    return {row.id: row.task for row in tx.connection.execute(query)}
 
 
 def open_logins(tx: Tx, machine: str) -> frozenset[str]:

@@ -35,6 +35,11 @@ _WINDOW = (
 )
 
 
+def has_open_call(tx: Tx, session: str) -> bool:
+    """Whether a tool call of the session has started and not ended."""
+    return bool(tx.connection.execute(_LEFT, {"whose": session}).scalar_one())
+
+
 def call_key(call: str) -> str:
     """A hash for an agent's call id, which may be long or contain what a database's text cannot hold."""
     return hashlib.sha256(call.encode("utf-8", "surrogatepass")).hexdigest()

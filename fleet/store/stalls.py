@@ -52,6 +52,12 @@ def decision(tx: Tx, task: str) -> Answer | None:
     return approvals.answer_of(approvals.approval(tx, found))
 
 
+def outdated(tx: Tx, session: str) -> None:
+    """The turn was completed after all: nobody acts on what a person decided meanwhile."""
+    mine = (table.c.session == session) & (table.c.kind == ApprovalKind.STALL) & (table.c.taken_us == 0)
+    tx.connection.execute(update(table).where(mine, table.c.decision != ""), {"taken_us": tx.now_us()})
+
+
 def withdraw(tx: Tx, task: str, *, by: str, why: str) -> Approval | None:
     """Closes the stall because the agent continues without a decision; returns it, ``None`` when none waited."""
     stall = waiting(tx, task)

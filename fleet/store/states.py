@@ -20,6 +20,17 @@ class ApprovalScope(StrEnum):
     SESSION = "session"
 
 
+class TreeState(StrEnum):
+    """Where the work of a task that did not land is. Each step of a removal is a state, so that it can go on."""
+
+    HERE = "here"  # in its worktree, as the task left it
+    EMPTY = "empty"  # the worktree is proven to equal its base
+    RECLAIMING = "reclaiming"
+    RECLAIMED = "reclaimed"  # only the controller's snapshot is left
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
 class InboxState(StrEnum):
     """Whether an update's effect is committed, and how it ended."""
 

@@ -23,7 +23,7 @@ from fleet.store.columns import (
     serial,
     text,
 )
-from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState
+from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState, TreeState
 
 __all__ = ["chat_tables", "lock_tables", "metadata", "schedule_tables"]
 
@@ -138,6 +138,18 @@ sessions = Table(
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
     Index(None, "resume"),
+)
+
+# What became of a session's worktree after its task ended without landing; no row: nothing yet.
+trees = Table(
+    "trees",
+    metadata,
+    key("session"),
+    choice("state", TreeState),
+    text("decided_by"),
+    number("kept_us"),
+    number("changed_us"),
+    Index(None, "state"),
 )
 
 turns = Table(

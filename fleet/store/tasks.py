@@ -139,6 +139,11 @@ def request_stop(tx: Tx, task_id: str, by: str) -> bool:
     return tx.connection.execute(query, {"stop_by": by}).rowcount == 1
 
 
+def forget_stop(tx: Tx, task_id: str) -> None:
+    """An earlier request to stop ends nothing more: a person continues the ended task."""
+    tx.connection.execute(_CHANGE, {"key": task_id, "stop_by": ""})
+
+
 def stop_requested(tx: Tx, task_id: str) -> bool:
     """Whether a person asked to stop this task."""
     return bool(stopped_by(tx, task_id))

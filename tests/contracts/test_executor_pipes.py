@@ -254,6 +254,7 @@ async def test_retention_forgets_what_ended_long_ago_and_only_that(login: Login)
     await run_pipe(executor, done)
     await executor.start(running)
     assert await executor.forget(3_600_000_000) == 0
+    assert await executor.forget(0, [done.id, "no-such-pipe"]) == 0
     assert await executor.forget(0) == 1
     assert [path.name for path in (login.root / "pipes").iterdir()] == [running.id]
     ended = (await follow(executor, done.id)).ended

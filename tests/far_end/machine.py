@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ class Machine:
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
         return self._spool[-limit:]
 
-    async def forget(self, older_than_us: int) -> int:
+    async def forget(self, older_than_us: int, keep: Collection[str] = ()) -> int:
         return 0
 
     async def close(self) -> None:

@@ -136,7 +136,7 @@ class House:
             "repos": {"shop": {"url": str(self.bare), "agent": "plain"}},
         }
         for name, value in more.items():
-            merged = {**document[name], **value} if isinstance(value, dict) else value
+            merged = {**document.get(name, {}), **value} if isinstance(value, dict) else value
             document[name] = {k: v for k, v in merged.items() if v} if isinstance(merged, dict) else merged
         written = self.home / "fleet.toml.new"
         written.write_text(tomlkit.dumps(document))

@@ -53,7 +53,7 @@ def make_older(path: Path, days: int) -> None:
 
 
 async def prune(there: House) -> None:
-    await Retention(there.store, lambda: there.config, SystemClock(), there.home / "files").prune()
+    await Retention(there.store, lambda: there.config, SystemClock(), there.home).prune()
 
 
 def files(there: House) -> list[Path]:
@@ -251,7 +251,7 @@ async def test_what_is_written_anew_or_filled_meanwhile_stays_and_the_rest_goes(
                     (folder / "phone" / "two" / "filled.txt").write_text("new")
 
         store = there.store.under(Meanwhile())
-        await Retention(store, lambda: there.config, clock, folder).prune()
+        await Retention(store, lambda: there.config, clock, there.home).prune()
         assert names(there) == ["filled.txt", "t1-log.txt"]
         assert [path.name for path in (folder / "phone").iterdir()] == ["two"]
 
@@ -270,7 +270,7 @@ async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
                     raise StoreUnavailable(attempted="write to the store")
 
         store = there.store.under(Away())
-        running = asyncio.create_task(Retention(store, lambda: there.config, clock, there.home / "files").run())
+        running = asyncio.create_task(Retention(store, lambda: there.config, clock, there.home).run())
         async with asyncio.timeout(60):
             while clock.slept < 2 and not running.done():
                 await asyncio.sleep(0)

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from bot.cli import _parser, main
+from bot.kept import KEPT
+from fleet.config.limits import Limits
 from fleet.events import KINDS
+from fleet.store.tables import metadata
 from gates.receipts.sshsig import NAMESPACE, load_or_create, public_of, sign
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,3 +129,22 @@ def test_the_pictures_stay_small() -> None:
     pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
     assert len(pictures) >= 21
     assert all(picture.stat().st_size <= 80_000 for picture in pictures)
+
+
+def test_the_table_of_what_is_kept_is_the_code() -> None:
+    page = (ROOT / "docs" / "retention.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| (`.+?`) \| (.+?) \| (.*?) \|$", page, re.MULTILINE)
+    shown = [(what, tuple(re.findall(r"`([^`]+)`", places)), limit, but) for what, places, limit, but in rows]
+    limits = set(Limits.model_fields)
+    assert shown == [
+        (
+            each.what,
+            each.places,
+            f"[`{each.limit}`](configuration.md#limits)" if each.limit in limits else each.limit,
+            each.but,
+        )
+        for each in KEPT
+    ]
+    assert {each.limit for each in KEPT if re.fullmatch(r"[a-z_]+_[a-z_]+", each.limit)} <= limits
+    tables = [place for each in KEPT for place in each.places if re.fullmatch("[a-z_]+", place)]
+    assert sorted(tables) == sorted(metadata.tables), "each table is in the list once"

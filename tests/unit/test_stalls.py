@@ -234,7 +234,7 @@ async def test_only_what_a_limit_parked_goes_on_later(tmp_path: Path) -> None:
 def test_only_a_running_task_stalls_and_nothing_lands_from_there() -> None:
     assert [state for state in TaskState if may_move(state, TaskState.STALLED)] == [
         TaskState.RUNNING,
-        TaskState.REFUSED,
+        *(TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST, TaskState.STOPPED),
     ]
     for state in (TaskState.LANDING, TaskState.LANDED, TaskState.HELD, TaskState.ANSWERED):
         assert not may_move(TaskState.STALLED, state)

@@ -115,13 +115,13 @@ def notify(directory: str, order: bytes) -> bool:
         os.close(fd)
 
 
-def forget(root: str, older_than_us: int) -> Json:
-    """Retention: removes pipes that ended before that time."""
-    count = 0
+def forget(root: str, older_than_us: int, keep: list[str]) -> Json:
+    """Retention: removes pipes that ended before that time, except those in ``keep``."""
+    count, kept = 0, frozenset(keep)
     pipes = os.path.join(root, "pipes")
     for name in os.listdir(pipes) if os.path.isdir(pipes) else []:
         directory = os.path.join(pipes, name)
-        if alive(directory):
+        if name in kept or alive(directory):
             continue
         ended = parse((read_path(os.path.join(directory, "exit")) or b"").split(b"\n")[0]).get("ended_us")
         try:

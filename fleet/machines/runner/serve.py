@@ -204,8 +204,8 @@ class Serve(Link):
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: remove(path))
 
     def do_forget(self, request: Json, payload: bytes) -> RunnerJob:
-        age = request["older_than_us"]
-        return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: forget(self.root, age))
+        age, keep = request["older_than_us"], request["keep"]
+        return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: forget(self.root, age, keep))
 
     def receive(self) -> bool:
         """Reads and handles input; false at the end of the link."""

@@ -14,10 +14,23 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Column, and_, delete, func, or_, select, update
 
 from fleet.model import ENDS, TaskState
+from fleet.store import trees
 from fleet.store.chat import sent
 from fleet.store.core import Store, Tx
 from fleet.store.states import InboxState, OutboxKind, OutboxState
-from fleet.store.tables import LOOSE, actions, approvals, attachments, cards, inbox, outbox, sessions, tasks
+from fleet.store.tables import (
+    LOOSE,
+    actions,
+    approvals,
+    attachments,
+    cards,
+    inbox,
+    inputs,
+    outbox,
+    sessions,
+    tasks,
+    turns,
+)
 
 STRETCH: Final = 500
 """The number of rows that one transaction looks at."""
@@ -85,6 +98,25 @@ def outbox_cards(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> 
     return last
 
 
+def sent_inputs(tx: Tx, after: int, *, age_us: int, stretch: int = STRETCH) -> int | None:
+    """Deletes what was sent to processes of sessions that were closed before that age, unless their work has not
+    landed. Walks like :func:`inbox_payloads`."""
+    last = _last(tx, inputs.c.id, after, stretch)
+    if last is not None:
+        of_pipes = (
+            select(inputs.c.id, sessions.c.task)
+            .join(turns, turns.c.pipe == inputs.c.pipe)
+            .join(sessions, sessions.c.id == turns.c.session)
+            .where(inputs.c.id > after, inputs.c.id <= last)
+            .where(sessions.c.ended_us > 0, sessions.c.ended_us <= tx.now_us() - age_us)
+        )
+        old = [(row.id, row.task) for row in tx.connection.execute(of_pipes)]
+        over = trees.without_work(tx, {task for _, task in old})
+        gone = {number for number, task in old if task in over}
+        tx.connection.execute(delete(inputs).where(inputs.c.id.in_(gone)))
+    return last
+
+
 def dead_buttons(tx: Tx, after: str, *, age_us: int, stretch: int = STRETCH) -> str | None:
     """Deletes buttons that nobody could press since before that age: pressed once, or expired.
 
@@ -126,6 +158,11 @@ def live_among(tx: Tx, ids: Collection[str]) -> set[str]:
     mine = select(tasks.c.id).where(tasks.c.id.in_(ids), tasks.c.id.in_(_LIVE))
     asked = select(approvals.c.id).where(approvals.c.id.in_(ids), approvals.c.task.in_(_LIVE))
     return set(tx.connection.execute(mine.union(asked)).scalars())
+
+
+async def prune_inputs(store: Store, age_us: int, *, stretch: int = STRETCH) -> None:
+    """As :func:`prune_rows`, for what was sent to processes."""
+    await _walk(store, partial(sent_inputs, age_us=age_us, stretch=stretch), 0)
 
 
 async def _walk(store: Store, stretch: Callable[[Tx, _Key], _Key | None], first: _Key) -> None:

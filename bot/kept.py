@@ -1,0 +1,90 @@
+"""What Airboss keeps, where, and for how long. ``docs/retention.md`` shows this table; a test compares the two, and
+compares it with the store's tables and the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+PERMANENT: Final = "permanently"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """``places``: tables of the store, and paths under AIRBOSS_HOME or (with ``~/.airboss``) on a machine.
+    ``limit``: the setting in ``[limits]`` that ends it, or ``PERMANENT``, or words. ``but``: what stays longer."""
+
+    what: str
+    places: tuple[str, ...]
+    limit: str
+    but: str = ""
+
+
+KEPT: Final = (
+    Retained(
+        "The ledger: all events, their tree, their figures",
+        ("ledger", "ledger_frontier", "ledger_nodes", "tool_calls", "open_calls", "imported"),
+        PERMANENT,
+    ),
+    Retained(
+        "Tasks, sessions, turns, questions, messages to agents, gate runs, landings",
+        ("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings", "trees"),
+        PERMANENT,
+    ),
+    Retained("Schedules, pauses, settings", ("schedules", "slots", "pauses", "settings", "meta"), PERMANENT),
+    Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
+    Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),
+    Retained(
+        "Messages received: their text",
+        ("inbox", "sent_messages"),
+        "chat_retention_days",
+        "the message's id stays, so that a redelivery does nothing",
+    ),
+    Retained(
+        "Cards sent: their text",
+        ("outbox", "cards"),
+        "chat_retention_days",
+        "live cards, open tasks; message ids stay, so that replies find their task",
+    ),
+    Retained("Buttons that nobody can press any more", ("actions",), "chat_retention_days"),
+    Retained(
+        "Files that people sent, and our documents",
+        ("attachments", "files/"),
+        "chat_retention_days",
+        "open tasks, unsent and unhandled messages",
+    ),
+    Retained(
+        "Input that was sent to agents' processes",
+        ("inputs",),
+        "spool_retention_days",
+        "open tasks, work that did not land",
+    ),
+    Retained(
+        "What agents and gates wrote",
+        ("~/.airboss/pipes/",),
+        "spool_retention_days",
+        "open tasks, work that did not land",
+    ),
+    Retained(
+        "Output of gates, and results of the base to compare with",
+        ("gates/RUN.log", "gates/baselines/"),
+        "gate_log_days",
+        "open tasks, work that did not land (logs)",
+    ),
+    Retained(
+        "What a reviewer read and answered", ("gates/RUN.review.json",), PERMANENT, "a receipt names its digest"
+    ),
+    Retained(
+        "Worktrees of tasks that did not land",
+        ("~/.airboss/work/",),
+        "workspace_retention",
+        "work that is not safe as a snapshot, open tasks",
+    ),
+    Retained(
+        "Snapshots of work that did not land",
+        ("repos/NAME.git: refs/airboss/kept/",),
+        "until it lands or a person deletes it",
+    ),
+    Retained("Objects of a repository", ("repos/",), PERMANENT, "receipts verify against them"),
+    Retained("The log", ("airboss.log",), "at most four files of 5 MB"),
+)

@@ -1,0 +1,51 @@
+"""What is left of the accounts that agents use, as they last reported it: a window for each of the vendor's limits.
+
+An account is an agent of ``fleet.toml`` on a machine: that is where its login is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from fleet.agent_events import Window
+from fleet.model import Session
+from fleet.store.chat import settings
+from fleet.store.core import Tx
+
+LOW_PERCENT: Final = 20
+_PREFIX: Final = "window:"
+_UNKNOWN_LASTS_US: Final = 5 * 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWindow:
+    """``used_percent`` of the window ``name`` was used at ``seen_us``. ``resets_us`` is 0 when it was not said."""
+
+    agent: str
+    machine: str
+    name: str
+    used_percent: int
+    resets_us: int
+    seen_us: int
+
+    @property
+    def left_percent(self) -> int:
+        """What is left."""
+        return max(0, 100 - self.used_percent)
+
+
+def note(tx: Tx, session: Session, seen: Window) -> None:
+    """Keeps what an agent reported."""
+    found = AccountWindow(session.agent, session.machine, seen.name, seen.used_percent, seen.resets_us, tx.now_us())
+    key = f"{_PREFIX}{found.agent}:{found.machine}:{found.name}"
+    settings.put(tx, key, json.dumps(asdict(found), separators=(",", ":")))
+
+
+def low(tx: Tx) -> list[AccountWindow]:
+    """The windows of which less than a fifth is left, until they are reset; the lowest first."""
+    every = [AccountWindow(**json.loads(text)) for text in settings.beginning(tx, _PREFIX).values()]
+    now = tx.now_us()
+    open_ = [each for each in every if (each.resets_us or each.seen_us + _UNKNOWN_LASTS_US) > now]
+    return sorted((each for each in open_ if each.left_percent < LOW_PERCENT), key=lambda each: each.left_percent)
