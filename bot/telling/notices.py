@@ -284,6 +284,8 @@ def _landed(task: Task, landed: LandingDone, progress: Progress, base: str) -> C
     if progress.snapshot:
         made = progress.snapshot
         fields.append(field("Change", f"{words.count(made.files, 'file')} +{made.insertions} −{made.deletions}"))
+    if progress.left_out:
+        fields.append(field("Left out", progress.left_out))
     if progress.cost_udollar:
         fields.append(field("Cost", words.money(progress.cost_udollar)))
     return Card(

@@ -22,6 +22,7 @@ from fleet.events import (
     SessionPlaced,
     SessionPlacedV2,
     SnapshotMade,
+    SnapshotMadeV2,
     ToolCallEnded,
     ToolCallStarted,
     TurnClosed,
@@ -168,6 +169,11 @@ class Progress:
         tools = deque(((call, replace(tool)) for call, tool in self.tools), maxlen=SHOWN_ACTIONS)
         return replace(self, gates=gates, tools=tools)
 
+    @property
+    def left_out(self) -> str:
+        """The kinds of litter that the last snapshot left out."""
+        return ", ".join(self.snapshot.left_out) if isinstance(self.snapshot, SnapshotMadeV2) else ""
+
     def _end_tool(self, ended: ToolCallEnded) -> None:
         for call, tool in self.tools:
             if call == ended.call:
@@ -213,6 +219,8 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
     lines = [line(state)]
     if task.why:
         lines.append(line(one_line(task.why, 160)))
+    if progress.left_out:
+        lines.append(line(f"left out: {progress.left_out}"))
     if progress.link_down and not ended:
         lines.append(line("no link to the machine: ", one_line(progress.link_down, 60)))
     if progress.left:

@@ -311,6 +311,9 @@ class RepoConfig(_Section):
     """The operator's own gates, and stricter forms of the repository's."""
     deny_edits: Patterns = []
     """gitignore patterns of files that no agent may edit here."""
+    raw_filters: list[Annotated[str, StringConstraints(pattern=r"^[^\s\x00]+$", max_length=64)]] = []
+    """Filters of `.gitattributes`, such as `nbstripout`, whose files are taken as they are. A change to a file of
+    any other filter goes back to the agent, since no filter runs here."""
     setup: dict[Name, SetupConfig] = {}
     """More of what gates and agents need to be installed, beside the repository's own."""
 

@@ -40,6 +40,7 @@ from fleet.events.sessions import (
     SessionPlaced,
     SessionPlacedV2,
     SnapshotMade,
+    SnapshotMadeV2,
 )
 from fleet.events.tasks import TaskMoved, TaskRequested
 from fleet.events.trees import TreeDecided, TreeDecision, TreeRemoved
@@ -117,6 +118,7 @@ __all__ = [
     "SessionPlaced",
     "SessionPlacedV2",
     "SnapshotMade",
+    "SnapshotMadeV2",
     "Source",
     "StallDecided",
     "Taken",

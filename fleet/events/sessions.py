@@ -95,3 +95,11 @@ class SnapshotMade(Event):
     files: int
     insertions: int
     deletions: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMadeV2(SnapshotMade):
+    """Also says which kinds of litter in the worktree were left out."""
+
+    V: ClassVar[int] = 2
+    left_out: tuple[str, ...]

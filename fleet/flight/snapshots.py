@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fleet.events import SnapshotMade
+from fleet.events import SnapshotMadeV2
 from fleet.flight import prompts
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import kept
-from fleet.git.workspace import Snapshot
+from fleet.git.workspace import Exceptions, Snapshot
 from fleet.model import Session, Task, Turn
 from fleet.store import sessions
 from fleet.store.core import Tx
@@ -30,21 +30,29 @@ async def made(services: Services, task: Task, session: Session, turn: Turn) -> 
         session.workspace,
         prompts.commit_message(task, session, turn, instance),
         (turn.ended_us or turn.started_us) // 1_000_000,
+        _exceptions(services, task.repo),
     )
     if not snapshot.empty:
         await kept.keep(repository, session.outside(instance), snapshot.commit)
     return snapshot
 
 
+def _exceptions(services: Services, repo: str) -> Exceptions:
+    """What ``fleet.toml`` wants otherwise for this repository."""
+    config = services.config().repos.get(repo)
+    return Exceptions(raw_filters=tuple(config.raw_filters)) if config else Exceptions()
+
+
 def note(tx: Tx, session: Session, turn: Turn, snapshot: Snapshot) -> None:
     """Part of the transaction that acts on the snapshot."""
     sessions.update_turn(tx, turn.id, snapshot=snapshot.commit, tree=snapshot.tree)
-    made = SnapshotMade(
+    made = SnapshotMadeV2(
         snapshot.commit,
         snapshot.tree,
         session.base,
         snapshot.files,
         snapshot.insertions,
         snapshot.deletions,
+        snapshot.left_out,
     )
     record(tx, made, session, turn=turn.id)

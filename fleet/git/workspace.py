@@ -23,19 +23,22 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
 from fleet.git import unpack
+from fleet.git.attributes import unfiltered
 from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES, is_object_id
 from fleet.git.repository import Repository, Stat
+from fleet.git.taking import (
+    EOL_ATTRIBUTES,
+    HEADER_BYTES,
+    LIST_LIMIT,
+    LITTER,
+    SNAPSHOT,
+    Taken,
+    read_header,
+    unreadable,
+)
 from fleet.ports import Executor, Ran
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
-_HEADER = re.compile(rb"airboss-tree ([0-9a-f]{40})\n")
-_HEADER_BYTES = 54
-#: What git says of a file that it cannot add.
-_UNREADABLE = re.compile(
-    rb"'[^\n]*' does not have a commit checked out"
-    rb"|(?:open|readlink|could not open directory)[ (][^\n]*: Permission denied"
-    rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*"
-)
 _TRANSFER_SECONDS = 900.0
 _MACHINE_ENV = {
     **CLEAN_ENV,
@@ -43,6 +46,8 @@ _MACHINE_ENV = {
     **{f"GIT_CONFIG_KEY_{n}": setting.partition("=")[0] for n, setting in enumerate(CLEAN_CONFIG)},
     **{f"GIT_CONFIG_VALUE_{n}": setting.partition("=")[2] for n, setting in enumerate(CLEAN_CONFIG)},
     "AIRBOSS_ATTRIBUTES": RAW_ATTRIBUTES.strip(),
+    "AIRBOSS_EOL": EOL_ATTRIBUTES,
+    "AIRBOSS_LITTER": "\n".join(LITTER),
 }
 #: Limits git's memory while it reads what an agent's login packed.
 _SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
@@ -75,6 +80,7 @@ own() {
     printf '%s\n' "$repo/objects" > "$GIT_DIR/objects/info/alternates"
     printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$GIT_DIR/config"
     printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
+    printf '%s\n' "$AIRBOSS_LITTER" > "$GIT_DIR/info/exclude"
     git --work-tree="$work" checkout --quiet --force --detach "$base" --
     [ "$head" = "$base" ] || git update-ref --no-deref HEAD "$head"
 }
@@ -88,36 +94,6 @@ else
     echo missing
     git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
 fi
-"""
-
-_SNAPSHOT = r"""
-set -eu
-umask 077
-repo=$1 work=$2 base=$3 root=$4 most=$5
-mkdir -p "$root/tmp"
-own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
-trap 'rm -rf -- "$own"' EXIT
-trap 'exit 1' HUP INT TERM
-mkdir -p "$own/objects/info" "$own/refs" "$own/info"
-echo 'ref: refs/heads/none' > "$own/HEAD"
-printf '[core]\n\trepositoryformatversion = 0\n\tbare = false\n' > "$own/config"
-printf '%s\n' "$repo/objects" > "$own/objects/info/alternates"
-printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$own/info/attributes"
-cd -- "$work"
-export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
-git read-tree "$base^{tree}"
-git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m add --all -- . >&2
-# What the agent added although it is ignored counts too: its own index names those files.
-if [ -f "$work/.git/index" ]; then
-    { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
-        2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
-fi
-tree=$(git write-tree)
-printf 'airboss-tree %s\n' "$tree"
-[ "$most" -gt 0 ] || exit 0
-git rev-list --objects "$tree" "^$base" > "$own/wanted"
-{ printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
-    head -c "$most"
 """
 
 _CHECKOUT = r"""
@@ -162,8 +138,23 @@ class TreeRefused(Refused):
 
 
 @dataclass(frozen=True, slots=True)
+class Exceptions:
+    """What the operator wants otherwise in a repository's snapshots.
+
+    ``kept_out`` are paths that are never taken from a worktree: they stay as the base has them. ``raw_filters`` are
+    filters of ``.gitattributes`` whose files are taken as they are.
+    """
+
+    kept_out: tuple[str, ...] = ()
+    raw_filters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The work of a turn, as a commit by the controller. When nothing changed, ``commit`` is the base."""
+    """The work of a turn, as a commit by the controller. When nothing changed, ``commit`` is the base.
+
+    ``left_out`` are the kinds of litter in the worktree that were not taken.
+    """
 
     commit: str
     tree: str
@@ -171,6 +162,7 @@ class Snapshot:
     files: int
     insertions: int
     deletions: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -224,13 +216,20 @@ class Workspaces:
         return work
 
     async def snapshot(  # noqa: PLR0917 - what to take from where, and the words and date of the commit
-        self, executor: Executor, repository: Repository, base: str, workspace: str, message: str, when: int
+        self,
+        executor: Executor,
+        repository: Repository,
+        base: str,
+        workspace: str,
+        message: str,
+        when: int,
+        exceptions: Exceptions = Exceptions(),
     ) -> Snapshot:
         """Commits everything in the worktree except ignored files, committed or not, as one commit on ``base``.
 
-        A file that the agent added although it is ignored is taken too. The author is Airboss, ``when`` is seconds
-        since the epoch: the same work gives the same commit. Raises ``TreeRefused`` when a limit or rule forbids
-        it; the error names the limit or path.
+        A file that the agent added although it is ignored is taken too. Ends of lines are stored as ``git add``
+        would. The author is Airboss, ``when`` is seconds since the epoch: the same work gives the same commit.
+        Raises ``TreeRefused`` when a limit or rule forbids it; the error names the limit or path.
         """
         root = await self._root(executor)
         attempted, on = "take a snapshot", f"{workspace} on {executor.machine}"
@@ -238,28 +237,36 @@ class Workspaces:
         most = self._limits().snapshot_bytes
         with scratch(repository.mirror, "transfer-") as handed:
             ran = await executor.run(
-                ["sh", "-c", _SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)],
+                [
+                    *("sh", "-c", SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)),
+                    *exceptions.kept_out,
+                ],
                 env=_MACHINE_ENV,
                 stdout=handed,
-                limit=most + 1 + _HEADER_BYTES,
+                limit=most + 1 + HEADER_BYTES + LIST_LIMIT,
                 timeout=_TRANSFER_SECONDS,
             )
             if why := unreadable(ran.err):
                 raise self._too_much(on, why)
             _checked(ran, attempted, on)
-            if handed.stat().st_size > most + _HEADER_BYTES:
-                raise self._too_much(on, f"more than {most} bytes")
             with handed.open("rb") as start:
-                header = _HEADER.fullmatch(start.read(_HEADER_BYTES))
-            if header is None:
+                taken = read_header(start.read(HEADER_BYTES + LIST_LIMIT))
+            if taken is None:
                 raise self._too_much(on, "the machine did not return a tree")
-            tree, base_tree = header[1].decode(), await repository.tree_of(base)
+            if handed.stat().st_size > most + taken.offset:
+                raise self._too_much(on, f"more than {most} bytes")
+            tree, base_tree = taken.tree, await repository.tree_of(base)
             if tree == base_tree:
-                return Snapshot(base, tree, base, 0, 0, 0)
-            await self._unpack(repository, handed, tree, base_tree, on)
+                return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
+            await self._unpack(repository, handed, taken, base_tree, on)
         commit = await repository.commit_tree(tree, (base,), message, when)
+        changed = [each.path for each in await repository.changed_paths(base, commit)]
+        if inside := sorted(set(changed).intersection(exceptions.kept_out)):
+            raise self._too_much(on, f"{inside[0]!r} is the operator's file, and never part of a change")
+        if why := await unfiltered(repository, commit, changed, exceptions.raw_filters):
+            raise self._too_much(on, why)
         stat: Stat = await repository.shortstat(base, commit)
-        return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions)
+        return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out)
 
     async def tree_now(self, executor: Executor, repository: Repository, base: str, workspace: str) -> str:
         """The id of the tree that a snapshot of the worktree would have now, as the machine computes it.
@@ -269,15 +276,15 @@ class Workspaces:
         root = await self._root(executor)
         attempted, on = "read the worktree", f"{workspace} on {executor.machine}"
         where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
-        argv = ["sh", "-c", _SNAPSHOT, "snapshot", *where]
+        argv = ["sh", "-c", SNAPSHOT, "snapshot", *where]
         ran = await executor.run(argv, env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS)
         if why := unreadable(ran.err):
             raise self._too_much(on, why)
         _checked(ran, attempted, on)
-        header = _HEADER.fullmatch(ran.out)
-        if header is None:
+        taken = read_header(ran.out)
+        if taken is None:
             raise Unavailable(attempted=attempted, on=on, cause="the machine did not return a tree")
-        return header[1].decode()
+        return taken.tree
 
     async def checkout(
         self, executor: Executor, repository: Repository, commit: str, name: str, inner: str = ""
@@ -325,7 +332,7 @@ class Workspaces:
             hint="Ask the agent to remove it, or raise the limit in [limits].",
         )
 
-    async def _unpack(self, repository: Repository, handed: Path, tree: str, base_tree: str, on: str) -> None:
+    async def _unpack(self, repository: Repository, handed: Path, taken: Taken, base_tree: str, on: str) -> None:
         """Lets the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
         limits = self._limits()
         asked = {
@@ -333,8 +340,8 @@ class Workspaces:
             "env": dict(repository.git.env),
             "mirror": str(repository.mirror),
             "pack": str(handed),
-            "offset": _HEADER_BYTES,
-            "tree": tree,
+            "offset": taken.offset,
+            "tree": taken.tree,
             "base_tree": base_tree,
             "limits": {
                 "bytes": limits.snapshot_bytes,
@@ -369,13 +376,6 @@ class Workspaces:
             raise self._too_much(on, f"unpacking ended at a limit: {words or process.returncode}") from error
         if "refused" in answer:
             raise self._too_much(on, str(answer["refused"]))
-
-
-def unreadable(said: bytes) -> str:
-    """What git says of a file that it could not add; empty when it added all. A directory is only a warning."""
-    found = _UNREADABLE.search(said)
-    words = found[0].decode("utf-8", "backslashreplace") if found else ""
-    return words.replace("does not have a commit checked out", "is a git repository inside the workspace")
 
 
 def _checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:

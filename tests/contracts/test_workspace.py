@@ -14,7 +14,8 @@ import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.repository import Repository
-from fleet.git.workspace import TreeRefused, Workspaces, unreadable
+from fleet.git.taking import unreadable
+from fleet.git.workspace import TreeRefused, Workspaces
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import Ran
@@ -223,7 +224,8 @@ async def test_a_gate_gets_the_trees_bytes_and_no_git(world: World, tmp_path: Pa
     base = await world.repository.fetch()
     path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
     (path / "crlf.txt").write_bytes(b"a\r\nb\n$Id$ $Format:%H$\n")
-    (path / ".gitattributes").write_text("* text=auto eol=lf ident export-subst\nsecret export-ignore\n")
+    (path / "lf.bat").write_bytes(b"a\nb\n")
+    (path / ".gitattributes").write_text("* ident export-subst\nsecret export-ignore\n*.bat eol=crlf\n")
     (path / "secret").write_text("s")
     (path / "run.sh").write_text("#!/bin/sh\n")
     (path / "run.sh").chmod(0o755)
@@ -231,6 +233,7 @@ async def test_a_gate_gets_the_trees_bytes_and_no_git(world: World, tmp_path: Pa
     made = await world.workspaces.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)
     place = Path(await world.workspaces.checkout(world.gate, world.repository, made.commit, "t1.1.1-tests"))
     assert (place / "crlf.txt").read_bytes() == b"a\r\nb\n$Id$ $Format:%H$\n"
+    assert (place / "lf.bat").read_bytes() == b"a\nb\n"
     assert (place / "secret").exists()
     assert not (place / ".git").exists()
     assert tree_of_directory(place, tmp_path / "scratch") == made.tree

@@ -1,0 +1,127 @@
+"""How a worktree becomes a tree on its machine: what is taken, and what is left out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+#: What tools leave behind and nobody means to keep, as gitignore patterns. It is taken only where the base has it,
+#: or where the agent added it with ``git add --force``.
+LITTER: Final = (
+    "__pycache__/",
+    ".pytest_cache/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".tox/",
+    ".nox/",
+    "*.egg-info/",
+    ".ipynb_checkpoints/",
+    ".coverage",
+    ".phpunit.result.cache",
+    "node_modules",
+    ".gradle/",
+    ".dart_tool/",
+    ".DS_Store",
+    "Thumbs.db",
+)
+#: What git says of a file that it cannot add.
+_UNREADABLE = re.compile(
+    rb"'[^\n]*' does not have a commit checked out"
+    rb"|(?:open|readlink|could not open directory)[ (][^\n]*: Permission denied"
+    rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*"
+)
+_HEADER: Final = re.compile(rb"airboss-tree ([0-9a-f]{40}) ([0-9]{8})\n")
+HEADER_BYTES: Final = 63
+LIST_LIMIT: Final = 1 << 16
+
+#: Applies end-of-line attributes, and unsets every other one that would change bytes or run a program.
+EOL_ATTRIBUTES: Final = "* !filter !ident !working-tree-encoding !export-ignore !export-subst !merge !diff"
+
+# Parameters reach this script only as positional arguments, never as part of its text.
+SNAPSHOT: Final = r"""
+set -eu
+umask 077
+repo=$1 work=$2 base=$3 root=$4 most=$5
+shift 5
+mkdir -p "$root/tmp"
+own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
+trap 'rm -rf -- "$own"' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p "$own/objects/info" "$own/refs" "$own/info"
+echo 'ref: refs/heads/none' > "$own/HEAD"
+printf '[core]\n\trepositoryformatversion = 0\n\tbare = false\n' > "$own/config"
+printf '%s\n' "$repo/objects" > "$own/objects/info/alternates"
+printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$own/info/attributes"
+printf '%s\n' "$AIRBOSS_LITTER" > "$own/info/exclude"
+cd -- "$work"
+export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
+git read-tree "$base^{tree}"
+git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m add --all -- . >&2
+# What the agent added although it is ignored counts too: its own index names those files.
+if [ -f "$work/.git/index" ]; then
+    { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
+        2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
+fi
+if git ls-files -z | tr '\0' '\n' | grep -q '\(^\|/\)\.gitattributes$'; then
+    # What differs is added again by the end-of-line rules of .gitattributes. All else stays as the base has it.
+    git diff-index --cached --name-only --no-renames -z "$base" > "$own/changed"
+    printf '%s\n' "$AIRBOSS_EOL" > "$own/info/attributes"
+    export GIT_INDEX_FILE="$own/clean"
+    git read-tree "$base^{tree}"
+    git -c core.safecrlf=false update-index --add --replace --remove -z --stdin < "$own/changed" >&2
+fi
+for path in "$@"; do
+    git update-index --force-remove -- "$path" >&2
+    git ls-tree -z "$base" -- "$path" | git update-index -z --index-info >&2
+done
+tree=$(git write-tree)
+git ls-files -z --others --ignored --exclude-standard --directory > "$own/ignored"
+{ GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" 2> /dev/null || :; } |
+    head -c 65536 > "$own/left"
+printf 'airboss-tree %s %08d\n' "$tree" "$(($(wc -c < "$own/left")))"
+cat "$own/left"
+[ "$most" -gt 0 ] || exit 0
+git rev-list --objects "$tree" "^$base" > "$own/wanted"
+{ printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
+    head -c "$most"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a machine says that it took: the tree's id, where its pack begins, and the litter that it left out."""
+
+    tree: str
+    offset: int
+    left_out: tuple[str, ...]
+
+
+def read_header(data: bytes) -> Taken | None:
+    """Reads the first ``HEADER_BYTES`` + ``LIST_LIMIT`` bytes that the script prints; ``None``: something else."""
+    found = _HEADER.match(data)
+    if found is None or int(found[2]) > LIST_LIMIT:
+        return None
+    offset = HEADER_BYTES + int(found[2])
+    return Taken(found[1].decode(), offset, _litter(data[HEADER_BYTES:offset]))
+
+
+def _litter(listed: bytes) -> tuple[str, ...]:
+    """The kinds of litter in the output of ``git check-ignore``, in our own words, each with its number."""
+    fields = listed.split(b"\0")
+    records = zip(fields[0::4], fields[2::4], strict=False)
+    found = Counter(
+        pattern.decode()
+        for source, pattern in records
+        if source.endswith(b"/info/exclude") and pattern.decode("utf-8", "replace") in LITTER
+    )
+    return tuple(f"{name.rstrip('/')}" + (f" ({count})" if count > 1 else "") for name, count in found.items())
+
+
+def unreadable(said: bytes) -> str:
+    """What git says of a file that it could not add; empty when it added all. A directory is only a warning."""
+    found = _UNREADABLE.search(said)
+    words = found[0].decode("utf-8", "backslashreplace") if found else ""
+    return words.replace("does not have a commit checked out", "is a git repository inside the workspace")

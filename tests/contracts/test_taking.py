@@ -1,0 +1,183 @@
+"""What a snapshot takes: no litter, ends of lines as ``git add`` stores them, nothing that a filter rewrites."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleet.git.repository import Repository
+from fleet.git.taking import LITTER, read_header
+from fleet.git.workspace import Exceptions, Snapshot, TreeRefused, Workspaces
+from fleet.machines.local import LocalExecutor
+from tests.contracts.test_workspace import WHEN, Limits
+from tests.far_end.repositories import git, make_bare
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 4\n"
+BASE: dict[str, str | bytes] = {
+    "app.py": "x = 1\n",
+    "old.txt": b"a\r\nb\r\n",
+    "dos.txt": "a\nb\n",
+    "raw.bin": b"a\r\n",
+    "tracked/__pycache__/kept.pyc": "1",
+    "thing": "a file\n",
+    "place/inside": "a file\n",
+    "sealed.key": "sealed\n",
+    "note.ipynb": "{}\n",
+    ".env.test": "A=base\n",
+    ".gitattributes": "*.txt text eol=crlf\n*.bin -text\n*.png filter=lfs diff=lfs merge=lfs -text\n"
+    "*.key filter=git-crypt\n*.ipynb filter=nbstripout\n",
+}
+
+
+@dataclass
+class Ground:
+    repository: Repository
+    machine: LocalExecutor
+    path: Path
+    base: str
+
+    async def taken(self, exceptions: Exceptions | None = None) -> Snapshot:
+        return await Workspaces(Limits).snapshot(
+            self.machine, self.repository, self.base, str(self.path), "m", WHEN, exceptions or Exceptions()
+        )
+
+    async def changes(self, made: Snapshot) -> set[tuple[str, str]]:
+        return {(each.status, each.path) for each in await self.repository.changed_paths(self.base, made.commit)}
+
+    async def bytes_of(self, made: Snapshot, path: str) -> bytes | None:
+        return await self.repository.show(made.commit, path)
+
+    def write(self, files: dict[str, str | bytes]) -> None:
+        for name, data in files.items():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@pytest.fixture
+async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
+    bare = make_bare(tmp_path / "origin.git", BASE)
+    repository = Repository("p", str(bare), "main", tmp_path / "home" / "p.git")
+    machine = LocalExecutor("near", root=str(tmp_path / "agent"))
+    base = await repository.fetch()
+    yield Ground(
+        repository, machine, Path(await Workspaces(Limits).prepare(machine, repository, base, "t1.1")), base
+    )
+    await machine.close()
+
+
+async def test_litter_is_left_out_and_named(ground: Ground) -> None:
+    ground.write(
+        {
+            "app.py": "x = 2\n",
+            "tests/__pycache__/test_app.pyc": "1",
+            "src/__pycache__/app.pyc": "1",
+            ".pytest_cache/v/cache": "1",
+            "web/node_modules/left-pad/index.js": "1",
+            ".DS_Store": "1",
+            "shop.egg-info/PKG-INFO": "1",
+            "tracked/__pycache__/kept.pyc": "2",
+        }
+    )
+    git(ground.path, "add", "--all")
+    made = await ground.taken()
+    assert await ground.changes(made) == {("M", "app.py"), ("M", "tracked/__pycache__/kept.pyc")}
+    assert set(made.left_out) == {
+        "__pycache__ (2)", ".pytest_cache", "node_modules", ".DS_Store", "*.egg-info"
+    }  # fmt: skip
+
+
+async def test_litter_that_the_agent_forces_or_the_repository_wants_is_taken(ground: Ground) -> None:
+    ground.write({"a/__pycache__/forced.pyc": "1", "b/__pycache__/other.pyc": "1", ".coverage": "1"})
+    git(ground.path, "add", "--force", "a/__pycache__/forced.pyc")
+    git(ground.path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "mine")
+    ground.write({".gitignore": "!.coverage\n"})
+    made = await ground.taken()
+    assert await ground.changes(made) == {
+        ("A", "a/__pycache__/forced.pyc"),
+        ("A", ".gitignore"),
+        ("A", ".coverage"),
+    }
+    assert made.left_out == ("__pycache__",)
+
+
+async def test_litter_alone_is_no_change_and_what_the_repository_ignores_is_not_named(ground: Ground) -> None:
+    ground.write({"a/__pycache__/a.pyc": "1"})
+    made = await ground.taken()
+    assert made.empty
+    assert made.left_out == ("__pycache__",)
+    ground.write({".gitignore": "__pycache__/\nbuild/\n", "build/b": "1"})
+    assert (await ground.taken()).left_out == ()
+
+
+async def test_ends_of_lines_are_stored_as_git_add_stores_them(ground: Ground) -> None:
+    """What the agent did not touch stays as it is, however it is stored."""
+    (ground.path / "thing").unlink()
+    (ground.path / "place" / "inside").unlink()
+    (ground.path / "place").rmdir()
+    ground.write({"thing/inside": "1", "place": "1"})
+    ground.write({"dos.txt": "a\r\nB\r\n", "new.txt": "n\r\n", "raw.bin": b"b\r\n", "other": "o\r\n"})
+    ground.write({"sub/.gitattributes": "* text=auto\n", "sub/x": "x\r\n", "sub/y": b"\0\r\n"})
+    made = await ground.taken()
+    assert ("M", "old.txt") not in await ground.changes(made)
+    stored = {
+        path: await ground.bytes_of(made, path) for path in ("dos.txt", "new.txt", "raw.bin", "other", "sub/x")
+    }
+    assert stored == {
+        "dos.txt": b"a\nB\n", "new.txt": b"n\n", "raw.bin": b"b\r\n", "other": b"o\r\n", "sub/x": b"x\n"
+    }  # fmt: skip
+    assert await ground.bytes_of(made, "sub/y") == b"\0\r\n"
+    assert {("D", "thing"), ("A", "thing/inside"), ("D", "place/inside"), ("A", "place")} <= await ground.changes(
+        made
+    )
+
+
+FILTERED: list[tuple[str, bytes, str]] = [
+    ("sub/logo.png", b"\x89PNG\r\n", "'sub/logo.png' belongs into Git LFS"),
+    ("sealed.key", b"plain\n", "'sealed.key' goes through the filter 'git-crypt'"),
+    ("new/x.sh", b"x\n", "'new/x.sh' goes through the filter 'evil'"),
+    ("logo.png", POINTER.encode(), ""),
+]
+
+
+async def test_what_a_filter_would_store_otherwise_goes_back_and_no_filter_runs(
+    ground: Ground, tmp_path: Path
+) -> None:
+    ground.write({"new/.gitattributes": "*.sh filter=evil\n"})
+    git(ground.path, "config", "filter.evil.clean", f"touch {tmp_path / 'ran'}; cat")
+    for path, data, words in FILTERED:
+        ground.write({path: data})
+        if words:
+            with pytest.raises(TreeRefused, match=re.escape(words)):
+                await ground.taken()
+        made = await ground.taken(
+            Exceptions(raw_filters=("lfs", "git-crypt", "nbstripout", "evil") if words else ())
+        )
+        assert await ground.bytes_of(made, path) == data
+        git(ground.path, "clean", "--quiet", "-f", "--", path)
+        git(ground.path, "checkout", "--quiet", "--force", "HEAD")
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_the_operators_files_never_enter(ground: Ground) -> None:
+    ground.write({".env.test": "A=secret\n", "web/.env.local": "B=secret\n", "app.py": "x = 2\n"})
+    git(ground.path, "add", "--force", ".env.test", "web/.env.local")
+    made = await ground.taken(Exceptions(kept_out=(".env.test", "web/.env.local")))
+    assert await ground.changes(made) == {("M", "app.py")}
+
+
+def test_a_header_is_read_whatever_the_machine_sends() -> None:
+    header = b"airboss-tree " + b"a" * 40 + b" 00000021\n"
+    good = b"/x/info/exclude\x001\0.DS_Store\0evil\n/.DS_Store\0"
+    taken = read_header(header.replace(b"00000021", b"%08d" % len(good)) + good + b"PACK")
+    assert taken is not None
+    assert (taken.left_out, taken.offset) == ((".DS_Store",), 63 + len(good))
+    assert read_header(header.replace(b"00000021", b"99999999")) is None
+    assert read_header(header[:-1]) is None
+    odd = read_header(header + b"\0\0\xff\0\0\0a\0\xfe\0\0\0\0\0\0\0\0\0\0")
+    assert odd is not None
+    assert odd.left_out == ()
+    assert all(pattern == pattern.strip() for pattern in LITTER)
