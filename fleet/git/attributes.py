@@ -23,13 +23,15 @@ _LIMIT: Final = 8 << 20
 
 
 async def unfiltered(
-    repository: Repository, commit: str, changed: Collection[str], allowed: Collection[str]
+    repository: Repository, base: str, commit: str, changed: Collection[str], allowed: Collection[str]
 ) -> str:
     """Why a commit cannot land as it is: a changed file that git would have stored in another form. Empty: none.
 
-    ``allowed`` are filters whose files the operator wants as they are. A pointer of Git LFS is what git stores.
+    The base's ``.gitattributes`` count, and the commit's own for Git LFS, of which a pointer is what git stores.
+    ``allowed`` are filters whose files the operator wants as they are.
     """
-    filters = await _filters(repository, commit, changed)
+    own = await _filters(repository, commit, changed)
+    filters = {path: name for path, name in own.items() if name == LFS} | await _filters(repository, base, changed)
     for path, name in sorted(filters.items()):
         if name in allowed or (name == LFS and await _is_pointer(repository, commit, path)):
             continue

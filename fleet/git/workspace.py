@@ -263,7 +263,7 @@ class Workspaces:
         changed = [each.path for each in await repository.changed_paths(base, commit)]
         if inside := sorted(set(changed).intersection(exceptions.kept_out)):
             raise self._too_much(on, f"{inside[0]!r} is the operator's file, and never part of a change")
-        if why := await unfiltered(repository, commit, changed, exceptions.raw_filters):
+        if why := await unfiltered(repository, base, commit, changed, exceptions.raw_filters):
             raise self._too_much(on, why)
         stat: Stat = await repository.shortstat(base, commit)
         return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out)

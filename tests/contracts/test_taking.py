@@ -26,10 +26,9 @@ BASE: dict[str, str | bytes] = {
     "thing": "a file\n",
     "place/inside": "a file\n",
     "sealed.key": "sealed\n",
-    "note.ipynb": "{}\n",
     ".env.test": "A=base\n",
     ".gitattributes": "*.txt text eol=crlf\n*.bin -text\n*.png filter=lfs diff=lfs merge=lfs -text\n"
-    "*.key filter=git-crypt\n*.ipynb filter=nbstripout\n",
+    "*.key filter=git-crypt\n/*.sh filter=evil\n",
 }
 
 
@@ -138,7 +137,9 @@ async def test_ends_of_lines_are_stored_as_git_add_stores_them(ground: Ground) -
 FILTERED: list[tuple[str, bytes, str]] = [
     ("sub/logo.png", b"\x89PNG\r\n", "'sub/logo.png' belongs into Git LFS"),
     ("sealed.key", b"plain\n", "'sealed.key' goes through the filter 'git-crypt'"),
-    ("new/x.sh", b"x\n", "'new/x.sh' goes through the filter 'evil'"),
+    ("new/logo.gif", b"GIF", "'new/logo.gif' belongs into Git LFS"),
+    ("run.sh", b"x\n", "'run.sh' goes through the filter 'evil'"),
+    ("new/x.sh", b"x\n", ""),
     ("logo.png", POINTER.encode(), ""),
 ]
 
@@ -146,16 +147,14 @@ FILTERED: list[tuple[str, bytes, str]] = [
 async def test_what_a_filter_would_store_otherwise_goes_back_and_no_filter_runs(
     ground: Ground, tmp_path: Path
 ) -> None:
-    ground.write({"new/.gitattributes": "*.sh filter=evil\n"})
+    ground.write({"new/.gitattributes": "*.sh filter=other\n*.gif filter=lfs\n"})
     git(ground.path, "config", "filter.evil.clean", f"touch {tmp_path / 'ran'}; cat")
     for path, data, words in FILTERED:
         ground.write({path: data})
         if words:
             with pytest.raises(TreeRefused, match=re.escape(words)):
                 await ground.taken()
-        made = await ground.taken(
-            Exceptions(raw_filters=("lfs", "git-crypt", "nbstripout", "evil") if words else ())
-        )
+        made = await ground.taken(Exceptions(raw_filters=("lfs", "git-crypt", "evil") if words else ()))
         assert await ground.bytes_of(made, path) == data
         git(ground.path, "clean", "--quiet", "-f", "--", path)
         git(ground.path, "checkout", "--quiet", "--force", "HEAD")

@@ -195,6 +195,7 @@ async def test_attributes_do_not_come_between_the_tree_and_its_bytes(world: Worl
         (world.path / name).write_bytes(content)
     made = await world.snapshot()
     place = await world.checkout(made.commit)
+    contents["crlf.txt"] = b"one\ntwo\n"  # the one conversion that there is: what `git add` would store
     for name, content in contents.items():
         assert await world.repository.show(made.commit, name) == content
         assert (place / name).read_bytes() == content
@@ -374,10 +375,11 @@ class ForgingMachine(LocalExecutor):
     [
         b"",
         b"airboss-tree",
-        b"airboss-tree " + b"0" * 40 + b"\n",
-        b"airboss-tree ../../../../../../../../etc/passwd00000000\nPACK",
-        b"airboss-tree " + b"1" * 40 + b"\nPACK\0\0\0\x02\0\0\0\0" + b"\0" * 20,
-        b"airboss-tree -" + b"1" * 39 + b"\nPACK",
+        b"airboss-tree " + b"0" * 40 + b" 00000000\n",
+        b"airboss-tree " + b"1" * 40 + b" 99999999\nPACK",
+        b"airboss-tree ../../../../../../../../etc/passwd00000000 00000000\nPACK",
+        b"airboss-tree " + b"1" * 40 + b" 00000000\nPACK\0\0\0\x02\0\0\0\0" + b"\0" * 20,
+        b"airboss-tree -" + b"1" * 39 + b" 00000000\nPACK",
     ],
 )
 async def test_a_forged_answer_is_refused(world: World, tmp_path: Path, forged: bytes) -> None:
