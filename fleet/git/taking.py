@@ -91,7 +91,7 @@ git rev-list --objects "$tree" "^$base" > "$own/wanted"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenTree:
     """What a machine says that it took: the tree's id, where its pack begins, and the litter that it left out."""
 
     tree: str
@@ -99,13 +99,13 @@ class Taken:
     left_out: tuple[str, ...]
 
 
-def read_header(data: bytes) -> Taken | None:
+def read_header(data: bytes) -> TakenTree | None:
     """Reads the first ``HEADER_BYTES`` + ``LIST_LIMIT`` bytes that the script prints; ``None``: something else."""
     found = _HEADER.match(data)
     if found is None or int(found[2]) > LIST_LIMIT:
         return None
     offset = HEADER_BYTES + int(found[2])
-    return Taken(found[1].decode(), offset, _litter(data[HEADER_BYTES:offset]))
+    return TakenTree(found[1].decode(), offset, _litter(data[HEADER_BYTES:offset]))
 
 
 def _litter(listed: bytes) -> tuple[str, ...]:

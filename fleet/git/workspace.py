@@ -32,7 +32,7 @@ from fleet.git.taking import (
     LIST_LIMIT,
     LITTER,
     SNAPSHOT,
-    Taken,
+    TakenTree,
     read_header,
     unreadable,
 )
@@ -332,7 +332,9 @@ class Workspaces:
             hint="Ask the agent to remove it, or raise the limit in [limits].",
         )
 
-    async def _unpack(self, repository: Repository, handed: Path, taken: Taken, base_tree: str, on: str) -> None:
+    async def _unpack(
+        self, repository: Repository, handed: Path, taken: TakenTree, base_tree: str, on: str
+    ) -> None:
         """Lets the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
         limits = self._limits()
         asked = {
