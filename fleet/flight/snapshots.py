@@ -7,7 +7,8 @@ from fleet.flight import prompts
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import kept
-from fleet.git.workspace import Exceptions, Snapshot
+from fleet.git.taking import Exceptions
+from fleet.git.workspace import Snapshot
 from fleet.model import Session, Task, Turn
 from fleet.store import sessions
 from fleet.store.core import Tx

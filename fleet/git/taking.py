@@ -91,6 +91,18 @@ git rev-list --objects "$tree" "^$base" > "$own/wanted"
 
 
 @dataclass(frozen=True, slots=True)
+class Exceptions:
+    """What the operator wants otherwise in a repository's snapshots.
+
+    ``kept_out`` are paths that are never taken from a worktree: they stay as the base has them. ``raw_filters`` are
+    filters of ``.gitattributes`` whose files are taken as they are.
+    """
+
+    kept_out: tuple[str, ...] = ()
+    raw_filters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TakenTree:
     """What a machine says that it took: the tree's id, where its pack begins, and the litter that it left out."""
 

@@ -32,6 +32,7 @@ from fleet.git.taking import (
     LIST_LIMIT,
     LITTER,
     SNAPSHOT,
+    Exceptions,
     TakenTree,
     read_header,
     unreadable,
@@ -135,18 +136,6 @@ class SnapshotLimits(Protocol):
 
 class TreeRefused(Refused):
     """A worktree cannot be taken as it is. Its agent can change that; ``cause`` says what is in the way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exceptions:
-    """What the operator wants otherwise in a repository's snapshots.
-
-    ``kept_out`` are paths that are never taken from a worktree: they stay as the base has them. ``raw_filters`` are
-    filters of ``.gitattributes`` whose files are taken as they are.
-    """
-
-    kept_out: tuple[str, ...] = ()
-    raw_filters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

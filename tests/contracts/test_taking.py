@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fleet.git.repository import Repository
-from fleet.git.taking import LITTER, read_header
-from fleet.git.workspace import Exceptions, Snapshot, TreeRefused, Workspaces
+from fleet.git.taking import LITTER, Exceptions, read_header
+from fleet.git.workspace import Snapshot, TreeRefused, Workspaces
 from fleet.machines.local import LocalExecutor
 from tests.contracts.test_workspace import WHEN, Limits
 from tests.far_end.repositories import git, make_bare
