@@ -102,6 +102,10 @@ class Exceptions:
     raw_filters: tuple[str, ...] = ()
 
 
+#: Nothing otherwise.
+NO_EXCEPTIONS: Final = Exceptions()
+
+
 @dataclass(frozen=True, slots=True)
 class TakenTree:
     """What a machine says that it took: the tree's id, where its pack begins, and the litter that it left out."""

@@ -31,6 +31,7 @@ from fleet.git.taking import (
     HEADER_BYTES,
     LIST_LIMIT,
     LITTER,
+    NO_EXCEPTIONS,
     SNAPSHOT,
     Exceptions,
     TakenTree,
@@ -212,7 +213,7 @@ class Workspaces:
         workspace: str,
         message: str,
         when: int,
-        exceptions: Exceptions = Exceptions(),
+        exceptions: Exceptions = NO_EXCEPTIONS,
     ) -> Snapshot:
         """Commits everything in the worktree except ignored files, committed or not, as one commit on ``base``.
 
