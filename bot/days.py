@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from zoneinfo import ZoneInfo
 
 from fleet.errors import Misused
 from fleet.range_figures import Period
-from fleet.schedule.times import instant
 from fleet.zones import known_zone
 
 HINT = "Write --from 2026-11-01 --to 2026-11-30, and --tz Europe/Berlin for other days than UTC's."
@@ -33,8 +32,7 @@ def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
     try:
         ends = [date.fromisoformat(text.strip()) for text in (first, last)]
         known = ZoneInfo(known_zone(zone))
-        begin, end = (datetime.combine(day, time()) for day in (ends[0], ends[1] + timedelta(days=1)))
-        period = Period(instant(begin, known), instant(end, known))
+        period = Period.of(ends[0], ends[1], known)
     except (ValueError, OverflowError) as error:
         cause = str(error) or "a date or the zone is wrong"
         raise Misused(attempted="read the days", cause=cause, hint=hint) from error

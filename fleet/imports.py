@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import msgspec
+import rfc8785
 
 from fleet.events import SessionImported, ToolCallEnded, ToolCallStarted, UsageReported
 
@@ -28,6 +29,7 @@ _KINDS: Final[dict[str, type[ImportedEvent]]] = {
     ToolCallEnded.KIND: ToolCallEnded,
     UsageReported.KIND: UsageReported,
 }
+_END_US: Final = 2**53  # the first integer that canonical JSON does not have
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,7 +64,13 @@ class Fact:
     def from_json(cls, raw: Any) -> Fact:
         """The inverse. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for anything else."""
         event: ImportedEvent = msgspec.convert(raw["body"], _KINDS[raw["kind"]])
-        whole = type(raw["time_us"]) is int and isinstance(raw["key"], str) and isinstance(raw["of"], str)
+        rfc8785.dumps(event.body())  # else it could not be appended
+        whole = (
+            type(raw["time_us"]) is int
+            and 0 <= raw["time_us"] < _END_US
+            and isinstance(raw["key"], str)
+            and isinstance(raw["of"], str)
+        )
         if not whole or len(raw["key"]) > NAME_LIMIT or raw["of"] != plain(raw["of"]):
             raise ValueError("a field of a fact is of another type")
         return cls(raw["key"], raw["time_us"], raw["of"], event)
@@ -99,4 +107,7 @@ def micros(text: Any) -> int:
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     past = found - _EPOCH
-    return (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
+    us = (past.days * 86_400 + past.seconds) * 1_000_000 + past.microseconds
+    if not 0 <= us < _END_US:
+        raise ValueError("a time before 1970 or after 2250")
+    return us

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -35,7 +36,7 @@ from fleet.events import (
 )
 from fleet.figures import UNFINISHED, ToolCalls
 from fleet.model import ENDS
-from fleet.schedule.times import local_time
+from fleet.schedule.times import instant, local_time
 from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.store.recent import numbers_in
@@ -64,6 +65,12 @@ class Period:
 
     from_us: int
     upto_us: int
+
+    @classmethod
+    def of(cls, first: date, last: date, zone: ZoneInfo) -> Period:
+        """Both days and all between. Raises ``OverflowError`` or ``ValueError`` at the ends of the calendar."""
+        begin, end = (datetime.combine(day, time()) for day in (first, last + timedelta(days=1)))
+        return cls(instant(begin, zone), instant(end, zone))
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ HELD_BACK = "held_back"
 
 SUMMARY_LIMIT = 200
 
-_MOST = 2**53  # the largest integer in canonical JSON
+_MOST = 2**50  # the largest count: the sum of eight is still an integer of canonical JSON
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from fleet.git.patches import unquoted
+
 _HUNK: Final = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _NEW: Final = b"+++ "
 _NOWHERE: Final = "/dev/null"
@@ -56,15 +58,5 @@ def _take(rows: Iterator[bytes], hunk: re.Match[bytes], file: AddedLines) -> Non
 
 def _path(name: bytes) -> str:
     """A path as git writes it in a patch: quoted in C's way where it has unusual characters."""
-    name = name.rstrip(b"\t\r")
-    if name.startswith(b'"') and name.endswith(b'"'):
-        name = re.sub(rb"\\([0-7]{3}|.)", _unescaped, name[1:-1])
-    text = name.decode("utf-8", "surrogateescape")
+    text = unquoted(name.rstrip(b"\t\r")).decode("utf-8", "surrogateescape")
     return text if text == _NOWHERE else text.removeprefix("b/")
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    code = found[1]
-    if len(code) == 3:
-        return bytes([int(code, 8) & 0xFF])
-    return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(code, code)

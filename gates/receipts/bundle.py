@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ from zoneinfo import ZoneInfo
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fleet.errors import Malformed
 from fleet.range_figures import Period, figures_of
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
@@ -128,11 +130,11 @@ def problem(header: Any) -> str:
         case {
             "airboss": "bundle",
             "v": 1,
-            "from": str(),
-            "to": str(),
+            "from": str(start),
+            "to": str(end),
             "tz": str(zone),
-            "from_us": int(),
-            "upto_us": int(),
+            "from_us": int(from_us),
+            "upto_us": int(upto_us),
             "first_seq": int(first),
             "size": int(size),
             "before": list(before),
@@ -149,9 +151,11 @@ def problem(header: Any) -> str:
     if not all(isinstance(found, str) and len(found) == 64 for found in before):
         return "a root before its first event is malformed"
     try:
-        ZoneInfo(zone)
+        days = Period.of(date.fromisoformat(start), date.fromisoformat(end), ZoneInfo(zone))
         [bytes.fromhex(found) for found in before]
         point = Checkpoint.parse(text)
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, OverflowError, Malformed) as error:
         return f"it is malformed: {error}"
+    if days != Period(from_us, upto_us):
+        return "its times are not those of its days"
     return "" if point.size == size else "its checkpoint is about another size"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,9 @@ from gates.receipts.verify import Check
 
 HEADER_LIMIT: Final = 4 << 20
 LINE_LIMIT: Final = 16 << 20
+LEAVES_LIMIT: Final = 1 << 30  # of 24 million events
+SIGNATURES_LIMIT: Final = 64 << 10
+_ATTEMPT: Final = re.compile(r"-(\d{1,9})\d*", re.ASCII)
 _COUNTED: Final = frozenset((*KINDS, GateOpened.KIND))
 _GATES: Final = frozenset((GateOpened.KIND, GateClosed.KIND))
 _RUN: Final = 256
@@ -88,7 +93,8 @@ class Attempts:
             return
         name = f"{said.turn}-{said.body.gate}"
         rest = run.removeprefix(name)
-        number = int(rest[1:]) if rest[:1] == "-" and rest[1:].isdecimal() else 1
+        named = _ATTEMPT.fullmatch(rest)
+        number = int(named[1]) if named else 1
         if not self._follows(name, number) and (whole or name in self.last) and not self.gap:
             self.gap = f"event {said.seq}: an attempt before {run} is missing"
         self.last[name] = number
@@ -123,7 +129,7 @@ def check(path: Path, pinned: Sequence[sshsig.PublicKey]) -> Checked:
         if problem:
             return Checked((Check("header", False, problem),), {})
         try:
-            leaves = base64.b64decode(json.loads(file.readline())["leaves"], validate=True)
+            leaves = base64.b64decode(json.loads(file.readline(LEAVES_LIMIT))["leaves"], validate=True)
         except (ValueError, TypeError, KeyError, RecursionError):
             leaves = b""
         trusted = hashlib.sha256(leaves).hexdigest() == header["leaves_sha256"]
@@ -196,7 +202,9 @@ def _signatures(
     file: IO[bytes], header: bytes, point: str, pinned: Sequence[sshsig.PublicKey], *, damaged: bool
 ) -> Iterator[Check]:
     """Both signatures. Behind a damaged event the last line of the file is looked for."""
-    rest = file.read().splitlines()
+    if damaged:
+        file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - SIGNATURES_LIMIT))
+    rest = file.read(SIGNATURES_LIMIT + 1).splitlines()
     last = rest[-1:] if damaged else rest
     try:
         (line,) = last

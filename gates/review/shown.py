@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
+from fleet.git.patches import unquoted
 from gates.review.exchange import NoReview, WhyNone
 
 Redact = Callable[[str], str]
 
 _HUNK: Final = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _FILE: Final = b"diff --git "
+_NEW: Final = b"+++ "
+_GONE: Final = b"+++ /dev/null"
 _HIDDEN: Final = "‹redacted›"
 
 
@@ -66,6 +69,7 @@ def read_patch(
 
     Raises ``NoReview`` for binary content, which no reviewer can read.
     """
+    hidden = frozenset((_visible(path.encode("utf-8", "surrogateescape")), line) for path, line in hidden)
     files: list[ShownFile] = []
     rows = iter(patch.split(b"\n"))
     for row in rows:
@@ -73,6 +77,8 @@ def read_patch(
             files.append(ShownFile(_visible(_path(row))))
         elif (hunk := _HUNK.match(row)) and files:
             files[-1].hunks.append(list(_lines(rows, hunk, files[-1].path)))
+        elif row.startswith(_NEW) and row != _GONE and files:
+            files[-1].path = _visible(unquoted(row.removeprefix(_NEW).rstrip(b"\t")).removeprefix(b"b/"))
         elif row and files and not row.startswith((b"index ", b"--- ", b"+++ ")):
             files[-1].remarks.append(_visible(row))
     for file in files:
@@ -115,11 +121,10 @@ def _visible(row: bytes) -> str:
 
 
 def _path(row: bytes) -> bytes:
-    """The new path in ``diff --git a/… b/…``, as git writes it: quoted where it has unusual characters."""
+    """The new path in ``diff --git a/… b/…``, for a file without lines: with them, ``+++`` names it."""
     names = row[len(_FILE) :]
-    if names.endswith(b'"'):
-        return names[names.rindex(b' "b/') + 4 : -1] if b' "b/' in names else names
-    return names[names.rindex(b" b/") + 3 :] if b" b/" in names else names
+    start = b' "b/' if names.endswith(b'"') else b" b/"
+    return unquoted(names[names.rindex(start) + 1 :]).removeprefix(b"b/") if start in names else names
 
 
 def _redacted(file: ShownFile, redact: Redact) -> ShownFile:

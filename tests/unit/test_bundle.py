@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -36,7 +38,7 @@ from fleet.store.core import Store
 from fleet.store.ledger import Entry
 from gates.receipts import bundle, bundle_check, sshsig
 from gates.receipts.bundle import Wanted
-from gates.receipts.bundle_check import Checked
+from gates.receipts.bundle_check import Attempts, Checked
 from tests.schema import load, problems
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(letter * 32) for letter in (b"k", b"o"))
@@ -238,6 +240,37 @@ def test_what_stands_beside_the_lines_is_found(log: Export) -> None:
     ):
         assert named(log.check(lines))
     assert log.forty_lines(log.lines[:-1]).returncode != 0
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 2**53, 10**20, "x", "", [], {}, "9" * 5_000, "\0"])
+@pytest.mark.parametrize(
+    "name", ["v", "from", "tz", "from_us", "first_seq", "size", "before", "checkpoint", "figures"]
+)
+def test_a_header_of_any_form_is_only_not_verified(log: Export, name: str, value: object) -> None:
+    header = json.dumps({**json.loads(log.lines[0]), name: value}, separators=(",", ":")).encode()
+    checked = log.check([header + b"\n", *log.lines[1:4]])
+    assert named(checked) and not checked.header
+
+
+def test_the_times_are_those_of_the_days_that_the_header_names(log: Export) -> None:
+    """A signer could name November and count December."""
+    header = json.loads(log.lines[0])
+    for name, value in (("from", "2026-10-01"), ("to", "2026-11-30"), ("tz", "Asia/Tokyo"), ("upto_us", 2**60)):
+        raw = json.dumps({**header, name: value}, separators=(",", ":")).encode()
+        assert "not those of its days" in named(log.check([raw + b"\n", *log.lines[1:]]))
+
+
+@pytest.mark.parametrize("run", ["t1.1.1-tests-" + "9" * 5_000, "t1.1.1-tests-٣", "t1.1.1-tests-0", "x"])
+def test_a_gate_run_of_any_name_is_only_not_the_next(run: str) -> None:
+    attempts = Attempts()
+    attempts.add(_opened(run), whole=True)
+    assert (attempts.gap == "") is (run in {"x", "t1.1.1-tests-٣"})
+
+
+def _opened(run: str) -> Any:
+    body = {"gate": "tests"}
+    said = {"seq": 1, "kind": "gate.opened", "time_us": 1, "session": "", "machine": "", "source": "", "body": body}
+    return msgspec.convert({**said, "turn": "t1.1.1", "gate_run": run}, bundle_check._Counted)
 
 
 def test_another_key_verifies_nothing(log: Export) -> None:

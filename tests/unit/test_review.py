@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gates.leaks.added import added
 from gates.review.asking import Review, ask, prepare
 from gates.review.exchange import NoReview, WhyNone, read_answer
 from gates.review.independence import Identity
@@ -93,6 +94,27 @@ def test_a_secret_over_several_lines_hides_them_and_moves_none() -> None:
     shown = redact_lines(lines, lambda text: text.replace("-----BEGIN\nSECRET\n-----END", "‹redacted:key›"))
     assert (shown[0], shown[-1], len(shown)) == ("a", "b", 5)
     assert "SECRET" not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        (b'"b/\\303\\244 b/x.py"', "ä b/x.py"),
+        (b"b/a b/x.py\t", "a b/x.py"),
+        (b'"b/tab\\there.py"', "tab\there.py"),
+    ],
+)
+def test_a_secret_is_hidden_in_a_file_of_any_name(written: bytes, path: str) -> None:
+    head = b"diff --git " + written.replace(b"b/", b"a/", 1).rstrip() + b" " + written.rstrip()
+    patch = head + b"\n--- /dev/null\n+++ " + written + b"\n@@ -0,0 +1,2 @@\n+a\n+token\n"
+    assert added(patch)[0].path == path
+    (file,) = read_patch(patch, None, {(path, 2)})
+    assert [line.text for line in file.hunks[0]] == ["a", "‹redacted›"]
+
+
+def test_a_file_that_is_gone_keeps_its_name() -> None:
+    patch = b"diff --git a/x b/x\ndeleted file mode 100644\n--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n"
+    assert [file.path for file in read_patch(patch, None)] == ["x"]
 
 
 # --- the exchange --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from fleet.agents.claude_files import ClaudeFile
 from fleet.agents.codex_files import CodexFile
-from fleet.agents.lines import NOT_UNDERSTOOD
+from fleet.agents.lines import NOT_UNDERSTOOD, count
 from fleet.agents.session_files import OPEN_LIMIT
 from fleet.events import SessionImported, ToolCallEnded, ToolCallStarted, UsageReported
 from fleet.imports import Fact, SessionFile, micros, plain
@@ -208,6 +208,9 @@ def test_a_fact_goes_over_the_socket_and_nothing_else_does() -> None:
         {"kind": "landing.done"},
         {"time_us": 1.5},
         {"time_us": True},
+        {"time_us": -1},
+        {"time_us": 2**53},
+        {"kind": "usage.reported", "body": {"input_tokens": 2**53, "output_tokens": 0, "cost_udollar": 0}},
         {"key": "k" * 121},
         {"of": "a\nb"},
         {"body": {"agent": 3}},
@@ -216,3 +219,16 @@ def test_a_fact_goes_over_the_socket_and_nothing_else_does() -> None:
     for wrong in wrongs:
         with pytest.raises((KeyError, TypeError, ValueError)):
             Fact.from_json({**raw, **wrong})
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59.999999-23:59", "2256-01-01"]
+)
+def test_a_time_that_no_ledger_could_keep_is_malformed(text: str) -> None:
+    with pytest.raises(ValueError, match="a time before 1970"):
+        micros(text)
+
+
+def test_counts_of_any_size_add_up_to_what_the_ledger_can_keep() -> None:
+    for huge in (2**50, 2**53, 2**64):
+        assert 4 * count(huge) < 2**53
