@@ -10,9 +10,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
-from bot.health import ControllerHealth, Serving, StoreWatch, Troubles
+from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.home_lock import only_one
@@ -34,6 +34,7 @@ from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.reload import LiveConfig, LiveSecrets
 from bot.retention import Retention
+from bot.running_fleet import RunningFleet
 from bot.schedules.beats import Beats
 from bot.standing import Standing
 from bot.telling import news
@@ -52,8 +53,9 @@ from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import BaseBranch
+from fleet.machines.disks import Disks
 from fleet.machines.executors import Executors
-from fleet.machines.watch import MachineSeen, MachineWatch
+from fleet.machines.watch import MachineWatch
 from fleet.model import AIRBOSS, ChatRef, Task
 from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
@@ -66,7 +68,6 @@ from gates.leaks.search import Leaks
 from gates.locks.guard import LockGuard
 from gates.locks.keeping import LockKeeper
 from gates.locks.service import LockService
-from gates.people import Right
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
 
@@ -114,8 +115,10 @@ class App:
             watch = MachineWatch(config, base.executors, services.clock)
             standing = Standing(store, config, base.executors, base.repository, home)
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
-            keeper = Keeper(services, timer.clock("work that did not land"))
-            control = _Control(dispatcher, watch, base.repository, health, leaks, more, standing, base.env, keeper)
+            keeper, disks = _tending(base, services, timer)
+            control = RunningFleet(
+                dispatcher, watch, base.repository, health, leaks, more, standing, base.env, keeper, disks
+            )
             registry = Registry(every_command())
             slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))
             phones = [chat for chat in (slack, telegram) if chat is not None]
@@ -133,7 +136,7 @@ class App:
             for chat in phones:
                 core.fetches(chat.name, chat.fetch)
             deliverer = Deliverer(outbox, adapters, supervisor)
-            causes = Causes(health, control.machines, services.clock, home)
+            causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
             live = LiveStatus(outbox, config, control, services.clock)
 
             admins = news.direct_chat(config(), direct_on)
@@ -155,6 +158,7 @@ class App:
                 **_timed(timer, core.context, outbox, admins),
                 "work that did not land": partial(standing.while_good, keeper.run),
                 "machines": watch.run,
+                "disks": disks.run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "traces": standing.run,
@@ -174,6 +178,14 @@ class App:
             stack.push_async_callback(supervisor.run("dispatcher", dispatching, OnDeath.FATAL).end)
             off = [chat.OFF for chat, own in ((telegram_chat, telegram), (slack_chat, slack)) if own is None]
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
+
+
+def _tending(base: _Base, services: Services, timer: Timer) -> tuple[Keeper, Disks]:
+    """What keeps work that did not land, and the disks from being full."""
+    keeper = Keeper(services, timer.clock("work that did not land"))
+    disks = Disks(base.config, base.executors, services.clock, keeper.reclaim_all)
+    disks.full = services.full_disks
+    return keeper, disks
 
 
 def _timed(timer: Timer, context: Context, outbox: Outbox, admins: ChatRef | None) -> dict[str, Work]:
@@ -327,49 +339,6 @@ async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, 
     lease = await lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     return store.under(lease.fence), lease, env
-
-
-@dataclass(frozen=True, slots=True)
-class _Control:
-    """What commands can ask of the running fleet."""
-
-    dispatcher: Dispatcher
-    watch: MachineWatch
-    repositories: Callable[[str], Repository]
-    health: ControllerHealth
-    leaks: Leaks
-    more: list[Callable[[], str]]
-    standing: Standing
-    env: Secrets
-    keeper: Keeper
-    since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
-
-    def wake(self, task_id: str) -> None:
-        self.dispatcher.wake(task_id)
-
-    def machines(self) -> Mapping[str, MachineSeen]:
-        return self.watch.seen
-
-    def troubles(self) -> Troubles:
-        troubles = self.health.troubles()
-        more = tuple(filter(None, (trouble() for trouble in self.more)))
-        return Troubles(troubles.store, (*more, *troubles.others)) if more else troubles
-
-    def serving(self) -> Serving:
-        return replace(self.since, secrets=tuple(sorted(self.env)))
-
-    async def demand(self, right: Right, attempted: str) -> None:
-        await self.standing.demand(right, attempted)
-
-    async def save_work(self, task_id: str) -> None:
-        await self.keeper.save_now(task_id)
-
-    def tend_work(self) -> None:
-        self.keeper.wake()
-
-    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
-        patch = await self.repositories(repo).diff(base, commit, limit)
-        return await self.leaks.masked(patch.decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,9 @@ def machine(name: str, config: MachineConfig, busy: int, seen: MachineSeen | Non
         "busy": busy,
         "seen_us": found.seen_us,
         "load_milli": found.load_milli,
+        "disk_free": found.disk.free if found.disk else None,
+        "disk_used": found.disk.used if found.disk and found.disk.measured_us else None,
+        "disk_full": bool(found.disk and found.disk.full),
     }
 
 

@@ -13,7 +13,7 @@ from fleet.agents.resets import clock_of
 from fleet.config import FleetConfig, MachineConfig
 from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, VerdictGiven
 from fleet.figures import ACTIVE_US, ToolCalls
-from fleet.machines.watch import MachineSeen, MachineState
+from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
 from fleet.store import approvals, queue, recent, rollups, windows
 from fleet.store.core import Tx
@@ -197,14 +197,25 @@ def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSe
     return lines
 
 
-def machine_line(name: str, machine: MachineConfig, busy: int, seen: MachineSeen | None, now_us: int) -> Line:
-    """Name, labels, slots, load, and how long ago it last answered."""
+def disk_line(disk: DiskSeen) -> str:
+    """``disk: 1.2 GB ours, 20.1 GB free``."""
+    ours = f"{words.size(disk.used)} ours, " if disk.measured_us else ""
+    return f"disk: {ours}{words.size(disk.free)} free" + (", almost full: nothing new starts" if disk.full else "")
+
+
+def machine_line(
+    name: str, machine: MachineConfig, busy: int, seen: MachineSeen | None, now_us: int, *, disk: bool = False
+) -> Line:
+    """Name, labels, slots, load, and how long ago it last answered. ``disk``: also its disk, which is otherwise
+    only named when it is full."""
     what = " ".join([name, *machine.labels, f"{busy}/{machine.slots}"])
     seen = seen or MachineSeen(MachineState.NEVER)
     ago = f"{words.about(now_us - seen.seen_us)} ago" if seen.seen_us else str(MachineState.NEVER.value)
     load = f" load {seen.load_milli / 1000:.1f}" if seen.state is MachineState.WELL else ""
     if not seen.state.is_bad:
-        return line("● ", what, f"{load} · {ago}")
+        shown = seen.disk is not None and (disk or seen.disk.full)
+        space = f" · {disk_line(seen.disk)}" if seen.disk is not None and shown else ""
+        return line("⚠ " if seen.disk is not None and seen.disk.full else "● ", what, f"{load} · {ago}{space}")
     faulty = " faulty" if seen.state is MachineState.FAULTY else ""
     named = name if seen.seen_us else what
     return line("⚠ ", named, f"{faulty} · {ago}", " · ", one_line(seen.why, 60))

@@ -29,6 +29,13 @@ def money(udollar: int) -> str:
     return f"${udollar / 1_000_000:.2f}"
 
 
+def size(count: int) -> str:
+    """``640 MB``, ``1.2 GB``."""
+    if count < 1 << 30:
+        return f"{count >> 20} MB"
+    return f"{count / (1 << 30):.1f} GB"
+
+
 def clock(us: int) -> str:
     """Hour and minute, UTC."""
     return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%H:%M UTC")

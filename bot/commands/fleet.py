@@ -54,7 +54,7 @@ async def machines(context: Context, call: Call) -> Effect:
     names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
     page = Page.of(wanted(call.args), len(names))
     lines = tuple(
-        machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now)
+        machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now, disk=True)
         for name in names[page.first : page.upto]
     )
     call.result.data = {

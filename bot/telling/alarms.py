@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from bot import words
@@ -46,7 +47,8 @@ class FleetAlarm:
 
 
 class Causes:
-    """What is wrong now, from everything that the controller knows. ``free``: bytes of free disk."""
+    """What is wrong now, from everything that the controller knows. ``free``: bytes of free disk; ``full``: those
+    of machines where nothing new starts."""
 
     def __init__(
         self,
@@ -54,8 +56,11 @@ class Causes:
         machines: Callable[[], Mapping[str, MachineSeen]],
         clock: Clock,
         home: Path,
+        *,
         free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        full: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        self._full = full
         self._health, self._machines, self._clock, self._home, self._free = health, machines, clock, home, free
 
     def __call__(self) -> list[FleetAlarm]:
@@ -74,6 +79,9 @@ class Causes:
         for name, seen in self._machines().items():
             if seen.state.is_bad and self._clock.now_us() - seen.seen_us >= _AWAY_US:
                 yield FleetAlarm(f"machine {name}", f"{name} is {seen.state.value}", seen.why)
+        for name, free in self._full.items():
+            why = f"{free >> 20:,} MiB are free. All safe worktrees were reclaimed. Nothing new starts there."
+            yield FleetAlarm(f"disk {name}", f"The disk of {name} is almost full", why)
 
 
 class Alarms:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleet.config.values import LongDuration
+from fleet.config.values import LongDuration, Size
 
 #: What every table of the two files has in common: unknown keys and wrong types are problems.
 SECTION: Final = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -31,6 +31,8 @@ class Limits(BaseModel):
     """How many days a machine keeps an agent's output."""
     chat_retention_days: Annotated[int, Field(ge=1)] = 30
     """How many days chat messages, files and pressed buttons are kept; the ledger is kept permanently."""
+    low_disk: Annotated[Size, Field(min_length=2)] = "2G"
+    """Free disk below which a machine's safe worktrees are reclaimed and then no new task starts there."""
     gate_log_days: Annotated[int, Field(ge=1)] = 30
     """How many days the output of gates is kept here; the ledger has its digest permanently."""
     workspace_retention: LongDuration = "14d"

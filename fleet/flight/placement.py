@@ -42,16 +42,18 @@ def place(
     drained: Collection[str] = (),
     ahead: Sequence[Task] = (),
     logins: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    full: Collection[str] = (),
 ) -> Placed | Waiting | Impossible:
     """Chooses the machine with the most free slots (ties: by name).
 
-    ``busy`` counts the sessions that hold a slot, by machine; on ``drained`` machines nothing new starts; the tasks
-    ``ahead`` choose first, in their order. ``logins`` are those that sessions have, by machine.
+    ``busy`` counts the sessions that hold a slot, by machine; on ``drained`` machines nothing new starts, nor where
+    the disk is ``full``; the tasks ``ahead`` choose first, in their order. ``logins`` are those that sessions have,
+    by machine.
     """
     taken, kept = Counter(busy), Counter({name: len(used) for name, used in logins.items()})
     for earlier in ahead:
         held = {name: [""] * count for name, count in kept.items()}
-        placed = place(earlier, config, taken, drained=drained, logins=held)
+        placed = place(earlier, config, taken, drained=drained, logins=held, full=full)
         if isinstance(placed, Placed):
             taken[placed.machine] += 1
             kept[placed.machine] += 1
@@ -68,6 +70,8 @@ def place(
         slots, used = config.machines[name].slots, taken[name]
         if name in drained:
             passed_over.append(f"{name}: drained")
+        elif name in full:
+            passed_over.append(f"{name}: its disk is almost full")
         elif busy.get(name, 0) < slots <= used:
             passed_over.append(f"{name}: its free slots are for earlier tasks")
         elif used >= slots:

@@ -51,6 +51,7 @@ class Services:
     new_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
     landing_queue: LandingQueue = field(default_factory=LandingQueue)
     slot_line: SlotLine = field(default_factory=SlotLine)
+    full_disks: dict[str, int] = field(default_factory=dict)  # free bytes of machines where nothing new starts
 
     def agent_of(self, session: Session) -> AgentConfig:
         """The configuration of the session's agent. Raises ``Misconfigured`` when ``fleet.toml`` no longer has

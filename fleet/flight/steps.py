@@ -130,7 +130,10 @@ class Steps:
             if look.kept_back:
                 return None
             ahead = self._services.slot_line.ahead(look.queued, task.id)
-            placed = placement.place(task, config, look.busy, drained=look.pauses, ahead=ahead, logins=look.logins)
+            full = self._services.full_disks
+            placed = placement.place(
+                task, config, look.busy, drained=look.pauses, ahead=ahead, logins=look.logins, full=full
+            )
             if isinstance(placed, placement.Impossible):
                 raise Misused(attempted="place the task", on=task.id, cause=placed.why, hint=placed.hint)
             if isinstance(placed, placement.Placed):

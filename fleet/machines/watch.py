@@ -36,15 +36,27 @@ class MachineState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class DiskSeen:
+    """Bytes, as last seen. ``used``: what we use, over all logins of the machine; ``measured_us`` 0: not measured.
+    ``full``: nothing new starts there."""
+
+    free: int
+    used: int = 0
+    measured_us: int = 0
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSeen:
     """The last known state of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``: what is
-    wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000."""
+    wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000. ``disk``: if known."""
 
     state: MachineState
     seen_us: int = 0
     load_milli: int = 0
     cpus: int = 0
     why: str = ""
+    disk: DiskSeen | None = None
 
 
 class MachineWatch:

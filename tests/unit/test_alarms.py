@@ -82,7 +82,8 @@ async def test_the_causes_are_what_the_controller_knows(tmp_path: Path) -> None:
     health = ControllerHealth(supervisor, StoreWatch(clock), config, None)
     machines: dict[str, MachineSeen] = {}
     free = [1 << 40]
-    causes = Causes(health, lambda: machines, clock, tmp_path, lambda _: free[0])
+    full: dict[str, int] = {}
+    causes = Causes(health, lambda: machines, clock, tmp_path, free=lambda _: free[0], full=full)
     assert causes() == []
     died: list[bool] = []
 
@@ -99,9 +100,10 @@ async def test_the_causes_are_what_the_controller_knows(tmp_path: Path) -> None:
     machines["evo-x2"] = MachineSeen(MachineState.AWAY, clock.us - 60_000_000, why="no route to host")
     machines["macbook"] = MachineSeen(MachineState.AWAY, clock.us - 59_000_000, why="a moment ago")
     machines["mini"] = MachineSeen(MachineState.WELL, clock.us)
-    free[0] = 5 << 20
+    free[0], full["mini"] = 5 << 20, 7 << 20
     found = {alarm.cause: alarm for alarm in causes()}
-    assert set(found) == {FLEET_FILE, "component reminders", "machine evo-x2", "disk"}
+    assert set(found) == {FLEET_FILE, "component reminders", "machine evo-x2", "disk", "disk mini"}
+    assert "Nothing new starts there" in found["disk mini"].why
     assert "line 3: unknown key" in found[FLEET_FILE].why
     assert found["machine evo-x2"].title == "evo-x2 is away"
     assert "5 MiB" in found["disk"].why

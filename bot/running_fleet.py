@@ -1,0 +1,63 @@
+"""The running fleet, as commands and cards see it: what ``bot.registry.FleetControl`` promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+from bot.health import ControllerHealth, Serving, Troubles
+from bot.standing import Standing
+from fleet.clock import SystemClock
+from fleet.config import Secrets
+from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.keeping import Keeper
+from fleet.git.repository import Repository
+from fleet.machines.disks import Disks
+from fleet.machines.watch import MachineSeen, MachineWatch
+from gates.leaks.search import Leaks
+from gates.people import Right
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFleet:
+    """What commands can ask of the running fleet."""
+
+    dispatcher: Dispatcher
+    watch: MachineWatch
+    repositories: Callable[[str], Repository]
+    health: ControllerHealth
+    leaks: Leaks
+    more: list[Callable[[], str]]
+    standing: Standing
+    env: Secrets
+    keeper: Keeper
+    disks: Disks
+    since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
+
+    def wake(self, task_id: str) -> None:
+        self.dispatcher.wake(task_id)
+
+    def machines(self) -> Mapping[str, MachineSeen]:
+        return {name: replace(seen, disk=self.disks.seen.get(name)) for name, seen in self.watch.seen.items()}
+
+    def troubles(self) -> Troubles:
+        troubles = self.health.troubles()
+        more = tuple(filter(None, (trouble() for trouble in self.more)))
+        return Troubles(troubles.store, (*more, *troubles.others)) if more else troubles
+
+    def serving(self) -> Serving:
+        return replace(self.since, secrets=tuple(sorted(self.env)))
+
+    async def demand(self, right: Right, attempted: str) -> None:
+        await self.standing.demand(right, attempted)
+
+    async def save_work(self, task_id: str) -> None:
+        await self.keeper.save_now(task_id)
+
+    def tend_work(self) -> None:
+        self.keeper.wake()
+
+    async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
+        patch = await self.repositories(repo).diff(base, commit, limit)
+        return await self.leaks.masked(patch.decode("utf-8", "replace"))
