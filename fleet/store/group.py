@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from fleet.errors import StoreUnavailable
 from fleet.faults import Point, fault
 from fleet.store import databases
+from fleet.store.statements import plain
 
 PATIENCE_SECONDS: Final = 0.02
 """How long a patient unit may wait to share a commit."""
@@ -167,14 +168,14 @@ class GroupWriter(Generic[U]):
 
     def _protected(self, unit: U, connection: Connection) -> None:
         """Runs a unit after others. If it fails, the others stay, unless its error ended the transaction."""
-        connection.exec_driver_sql("SAVEPOINT unit")
+        plain(connection, "SAVEPOINT unit")
         self._run(unit, connection)
         if unit.error is not None:
             if databases.transaction_of(connection) is databases.Transaction.GONE:
                 cause = f"an error in another write ended the transaction: {unit.error}"
                 raise StoreUnavailable(attempted=_ATTEMPTED, on=self._database.name, cause=cause)
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
-        connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+            plain(connection, "ROLLBACK TO SAVEPOINT unit")
+        plain(connection, "RELEASE SAVEPOINT unit")
 
     def _run(self, unit: U, connection: Connection) -> None:
         try:

@@ -19,15 +19,16 @@ from fleet.errors import LeadershipLost, LeaseLost
 from fleet.store import boot
 from fleet.store.boot import Moment
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import leases
 
 LEADERSHIP: Final = "controller"
 """The lease of the controller that leads the fleet."""
 
-_BY_NAME = select(leases).where(leases.c.name == bindparam("wanted"))
-_CHANGE = update(leases).where(leases.c.name == bindparam("wanted"))
-_INSERT = insert(leases)
-_DELETE = delete(leases).where(leases.c.name == bindparam("wanted"))
+_BY_NAME = Statement(select(leases).where(leases.c.name == bindparam("wanted")))
+_CHANGE = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
+_INSERT = Statement(insert(leases))
+_DELETE = Statement(delete(leases).where(leases.c.name == bindparam("wanted")))
 _SERVER: Final = "server"
 """Used as the boot id when the time is the database server's."""
 
@@ -67,7 +68,7 @@ def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
     row, now = _row(tx, name), _now(tx)
     lease = Lease(name, holder, row.token + 1 if row else 1, tx.now_us() + ttl_us)
     if row is None:
-        tx.connection.execute(_INSERT, {"name": name, **_values(lease, now, ttl_us)})
+        _INSERT.run(tx.connection, {"name": name, **_values(lease, now, ttl_us)})
         return lease
     if _held(row, now):
         if not _counted(row, now):
@@ -152,7 +153,7 @@ def held(tx: Tx, name: str) -> bool:
 
 def forget(tx: Tx, name: str) -> None:
     """Removes a lease whose name is never used again: only such a name may lose its token."""
-    tx.connection.execute(_DELETE, {"wanted": name})
+    _DELETE.run(tx.connection, {"wanted": name})
 
 
 def _now(tx: Tx) -> Moment:
@@ -173,11 +174,12 @@ def _counted(row: Row[Any], now: Moment) -> bool:
 
 
 def _row(tx: Tx, name: str) -> Row[Any] | None:
-    return tx.connection.execute(_BY_NAME, {"wanted": name}).one_or_none()
+    row: Row[Any] | None = _BY_NAME.one(tx.connection, {"wanted": name})
+    return row
 
 
 def _write(tx: Tx, lease: Lease, lasts_us: int) -> None:
-    tx.connection.execute(_CHANGE, {"wanted": lease.name, **_values(lease, _now(tx), lasts_us)})
+    _CHANGE.run(tx.connection, {"wanted": lease.name, **_values(lease, _now(tx), lasts_us)})
 
 
 def _values(lease: Lease, now: Moment, lasts_us: int) -> dict[str, Any]:

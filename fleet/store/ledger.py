@@ -16,11 +16,12 @@ from fleet.errors import Malformed
 from fleet.events import Event, Recorded, Redact, Refs, Source, decode, encode, kind_of, leaf_hash
 from fleet.store import rollups, tree
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import ledger
 
 _NOTHING = Refs()
 _SIZE = select(func.coalesce(func.max(ledger.c.seq), 0))
-_INSERT = insert(ledger)
+_INSERT = Statement(insert(ledger))
 _THESE = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).order_by(ledger.c.seq)
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
@@ -47,7 +48,7 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     recorded = [line(seq, time_us, entry, redact) for seq, entry in enumerate(entries, start=frontier.size + 1)]
     if not recorded:
         return []
-    tx.connection.execute(_INSERT, [row(each) for each in recorded])
+    _INSERT.many(tx.connection, [row(each) for each in recorded])
     nodes = [node for each in recorded for node in frontier.add(each.leaf)]
     tree.keep(tx, frontier, nodes)
     rollups.count(tx, recorded)

@@ -19,6 +19,7 @@ from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence
 from fleet.store.lock_tables import holds, lock_tokens, locks
+from fleet.store.statements import Statement
 from fleet.store.tables import leases as leases_table
 
 _SEPARATOR: Final = "\x1f"
@@ -27,21 +28,25 @@ _SEPARATOR: Final = "\x1f"
 _ABOVE: Final = "\x20"
 _AT_ONCE: Final = 500
 
-_HOLD = select(holds).where(holds.c.id == bindparam("wanted"))
-_OPEN_OF_TASK = select(holds).where(holds.c.task == bindparam("wanted"), holds.c.ended_us == 0)
+_HOLD = Statement(select(holds).where(holds.c.id == bindparam("wanted")))
+_OPEN_OF_TASK = Statement(select(holds).where(holds.c.task == bindparam("wanted"), holds.c.ended_us == 0))
 _OPEN_HOLDS = (
     select(holds, leases_table.c.expires_us)
     .join(leases_table, leases_table.c.name == literal("lock:").concat(holds.c.id))
     .where(holds.c.ended_us == 0)
 )
-_LOCKS = select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0)
-_NAMED = select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0)
-_TOKEN = select(lock_tokens.c.token).where(lock_tokens.c.scope == bindparam("wanted"))
-_FIRST_TOKEN = insert(lock_tokens)
-_NEXT_TOKEN = update(lock_tokens).where(lock_tokens.c.scope == bindparam("wanted"))
-_ADD_HOLD, _ADD_LOCK = insert(holds), insert(locks)
-_END_HOLD = update(holds).where(holds.c.id == bindparam("wanted"))
-_END_LOCK = update(locks).where(locks.c.scope == bindparam("within"), locks.c.token == bindparam("wanted"))
+_LOCKS = Statement(select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0))
+_NAMED = Statement(select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0))
+_TOKEN = Statement(select(lock_tokens.c.token).where(lock_tokens.c.scope == bindparam("wanted")))
+_FIRST_TOKEN = Statement(insert(lock_tokens))
+_NEXT_TOKEN = Statement(update(lock_tokens).where(lock_tokens.c.scope == bindparam("wanted")))
+_ADD_HOLD, _ADD_LOCK = Statement(insert(holds)), Statement(insert(locks))
+_DELETE_HOLD = Statement(delete(holds).where(holds.c.id == bindparam("wanted")))
+_DELETE_LOCKS = Statement(delete(locks).where(locks.c.hold == bindparam("wanted")))
+_END_HOLD = Statement(update(holds).where(holds.c.id == bindparam("wanted")))
+_END_LOCK = Statement(
+    update(locks).where(locks.c.scope == bindparam("within"), locks.c.token == bindparam("wanted"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def open_hold(tx: Tx, name: str, *, holder: str, task: str, secret_sha256: str, 
         "ended_us": 0,
         "end": "",
     }
-    tx.connection.execute(_ADD_HOLD, row)
+    _ADD_HOLD.run(tx.connection, row)
     return Hold(name, holder, task, secret_sha256, tx.now_us(), lease.expires_us)
 
 
@@ -118,14 +123,14 @@ def add(tx: Tx, hold: Hold, wants: Sequence[tuple[Want, Sequence[str]]], cause: 
             }
         )
     if rows:
-        tx.connection.execute(_ADD_LOCK, rows)
+        _ADD_LOCK.many(tx.connection, rows)
     return added
 
 
 def near(tx: Tx, resource: Resource, head: Sequence[str]) -> list[Lock]:
     """The locks held now that may overlap with a resource: its scope's, whose head is above or below ``head``."""
     if not resource.repo:
-        return [_lock(row) for row in tx.connection.execute(_NAMED, {"wanted": resource.scope})]
+        return [_lock(row) for row in _NAMED.all(tx.connection, {"wanted": resource.scope})]
     return _of_scope(tx, resource, head, locks.c.ended_us == 0)
 
 
@@ -146,19 +151,19 @@ def _of_scope(tx: Tx, resource: Resource, head: Sequence[str], when: ColumnEleme
 
 def hold(tx: Tx, wanted: str) -> Hold | None:
     """A hold by its id, also one that is over."""
-    row = tx.connection.execute(_HOLD, {"wanted": wanted}).one_or_none()
+    row = _HOLD.one(tx.connection, {"wanted": wanted})
     return None if row is None else _hold(tx, row)
 
 
 def of_task(tx: Tx, task: str) -> Hold | None:
     """The hold of a task that is not over."""
-    row = tx.connection.execute(_OPEN_OF_TASK, {"wanted": task}).one_or_none()
+    row = _OPEN_OF_TASK.one(tx.connection, {"wanted": task})
     return None if row is None else _hold(tx, row)
 
 
 def of_hold(tx: Tx, wanted: str) -> list[Lock]:
     """What a hold has, by scope and token."""
-    held = [_lock(row) for row in tx.connection.execute(_LOCKS, {"wanted": wanted})]
+    held = [_lock(row) for row in _LOCKS.all(tx.connection, {"wanted": wanted})]
     return sorted(held, key=lambda lock: (lock.resource.scope, lock.token))
 
 
@@ -172,11 +177,11 @@ def end(tx: Tx, over: Hold, why: HoldEnd) -> list[Lock]:
     had = of_hold(tx, over.id)
     leases.forget(tx, over.lease)
     if over.task:
-        tx.connection.execute(_END_HOLD, {"wanted": over.id, "ended_us": tx.now_us(), "end": str(why)})
+        _END_HOLD.run(tx.connection, {"wanted": over.id, "ended_us": tx.now_us(), "end": str(why)})
         end_locks(tx, had)
     else:
-        tx.connection.execute(delete(locks).where(locks.c.hold == over.id))
-        tx.connection.execute(delete(holds).where(holds.c.id == over.id))
+        _DELETE_LOCKS.run(tx.connection, {"wanted": over.id})
+        _DELETE_HOLD.run(tx.connection, {"wanted": over.id})
     return had
 
 
@@ -184,7 +189,7 @@ def end_locks(tx: Tx, over: Iterable[Lock]) -> None:
     """Ends single locks; their hold goes on."""
     rows = [{"within": lock.resource.scope, "wanted": lock.token, "ended_us": tx.now_us()} for lock in over]
     if rows:
-        tx.connection.execute(_END_LOCK, rows)
+        _END_LOCK.many(tx.connection, rows)
 
 
 def forget_ended(tx: Tx, before_us: int) -> int:
@@ -198,11 +203,12 @@ def forget_ended(tx: Tx, before_us: int) -> int:
 
 
 def _next_tokens(tx: Tx, scope: str, count: int) -> Iterator[int]:
-    last = tx.connection.execute(_TOKEN, {"wanted": scope}).scalar_one_or_none()
-    if last is None:
-        tx.connection.execute(_FIRST_TOKEN, {"scope": scope, "token": count})
+    row = _TOKEN.one(tx.connection, {"wanted": scope})
+    if row is None:
+        _FIRST_TOKEN.run(tx.connection, {"scope": scope, "token": count})
         return iter(range(1, count + 1))
-    tx.connection.execute(_NEXT_TOKEN, {"wanted": scope, "token": last + count})
+    last: int = row.token
+    _NEXT_TOKEN.run(tx.connection, {"wanted": scope, "token": last + count})
     return iter(range(last + 1, last + count + 1))
 
 

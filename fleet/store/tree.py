@@ -12,12 +12,13 @@ from sqlalchemy import bindparam, insert, select, update
 
 from fleet.events.merkle import STEP, Frontier, Node
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import ledger, ledger_frontier, ledger_nodes
 
 _ONE = 1
-_FRONTIER = select(ledger_frontier.c.size, ledger_frontier.c.hashes)
-_KEEP = update(ledger_frontier).values(size=bindparam("now"), hashes=bindparam("data"))
-_FIRST = insert(ledger_frontier)
+_FRONTIER = Statement(select(ledger_frontier.c.size, ledger_frontier.c.hashes))
+_KEEP = Statement(update(ledger_frontier).values(size=bindparam("now"), hashes=bindparam("data")))
+_FIRST = Statement(insert(ledger_frontier))
 _ADD = insert(ledger_nodes)
 _LEAVES = (
     select(ledger.c.leaf)
@@ -37,15 +38,15 @@ _NODES = (
 
 def frontier(tx: Tx) -> Frontier:
     """The tree over the whole ledger."""
-    row = tx.connection.execute(_FRONTIER).one_or_none()
+    row = _FRONTIER.one(tx.connection, {})
     return Frontier() if row is None else Frontier.load(row.size, bytes(row.hashes))
 
 
 def keep(tx: Tx, grown: Frontier, nodes: list[Node]) -> None:
     """Stores the tree after an append, and the subtrees that the append completed."""
     values: dict[str, Any] = {"now": grown.size, "data": grown.dump()}
-    if tx.connection.execute(_KEEP, values).rowcount == 0:
-        tx.connection.execute(_FIRST, {"id": _ONE, "size": grown.size, "hashes": grown.dump()})
+    if _KEEP.run(tx.connection, values) == 0:
+        _FIRST.run(tx.connection, {"id": _ONE, "size": grown.size, "hashes": grown.dump()})
     if nodes:
         rows = [{"level": node.level, "position": node.position, "hash": node.hash} for node in nodes]
         tx.connection.execute(_ADD, rows)

@@ -1,0 +1,89 @@
+"""Statements that run many times a second. On SQLite they go to the driver itself: SQLAlchemy's own part costs ten
+times what the database does. Elsewhere they run as usual, since a round trip to the server costs more than both."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Delete, Insert, Select, Update
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Values = Mapping[str, Any]
+
+_SQLITE: Final = "sqlite"
+
+
+class Statement:
+    """One statement without an expanding ``IN``. Every run gives the same names of values.
+
+    A row has its columns as attributes.
+    """
+
+    __slots__ = ("_make", "_order", "_sql", "_statement", "_usual")
+
+    def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
+        self._statement = statement
+        self._sql = ""
+        self._order: tuple[str, ...] = ()
+        self._usual: Values = {}
+        self._make: Callable[[Sequence[Any]], Any] = tuple
+
+    def one(self, connection: Connection, values: Values) -> Any:
+        """The only row, ``None`` when there is none."""
+        rows = self.all(connection, values)
+        if len(rows) > 1:
+            raise ValueError("more than one row")
+        return rows[0] if rows else None
+
+    def all(self, connection: Connection, values: Values) -> list[Any]:
+        """The rows."""
+        if connection.dialect.name != _SQLITE:
+            return list(connection.execute(self._statement, values))
+        found = self._driven(connection, values)
+        return [self._make(row) for row in found]
+
+    def run(self, connection: Connection, values: Values) -> int:
+        """Changes rows; returns how many."""
+        if connection.dialect.name != _SQLITE:
+            return connection.execute(self._statement, values).rowcount
+        count: int = self._driven(connection, values).rowcount
+        return count
+
+    def many(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """The same for each of these."""
+        if connection.dialect.name != _SQLITE:
+            connection.execute(self._statement, rows)
+            return
+        for values in rows:
+            self._driven(connection, values)
+
+    def _driven(self, connection: Connection, values: Values) -> Any:
+        if not self._sql:
+            self._compile(connection, values)
+        usual = self._usual
+        bound = [values[name] if name in values else usual[name] for name in self._order]
+        return driver(connection).execute(self._sql, bound)
+
+    def _compile(self, connection: Connection, values: Values) -> None:
+        compiled = self._statement.compile(dialect=connection.dialect, column_keys=list(values))
+        assert isinstance(compiled, SQLCompiler)
+        self._order, self._usual = tuple(compiled.positiontup or ()), dict(compiled.params)
+        columns = [column.keyname for column in compiled._result_columns]
+        if columns:
+            self._make = getattr(namedtuple("Row", columns), "_make")  # noqa: B009 - made here, so mypy has no name for it
+        self._sql = str(compiled)
+
+
+def plain(connection: Connection, sql: str) -> None:
+    """Runs a statement without values."""
+    if connection.dialect.name == _SQLITE:
+        driver(connection).execute(sql)
+    else:
+        connection.exec_driver_sql(sql)
+
+
+def driver(connection: Connection) -> Any:
+    """The driver's own connection, in the transaction that is open."""
+    return connection.connection.dbapi_connection
