@@ -117,7 +117,18 @@ class App:
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
             keeper, disks = _tending(base, services, timer)
             control = RunningFleet(
-                dispatcher, watch, base.repository, health, leaks, more, standing, base.env, keeper, disks
+                config,
+                home,
+                dispatcher,
+                watch,
+                base.repository,
+                health,
+                leaks,
+                more,
+                standing,
+                base.env,
+                keeper,
+                disks,
             )
             registry = Registry(every_command())
             slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))

@@ -6,6 +6,10 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
+
+FLEET: Final = "fleet"
+"""The verb before every other one, for what a chat's menu does not list: ``/fleet retry t1`` is ``/retry t1``."""
 
 _QUOTES = str.maketrans("“”„‟«»‘’‚‛", '""""""\'\'\'\'')
 _DASHES = re.compile("[‐‑‒–—―−]+")
@@ -87,17 +91,24 @@ def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: b
     found = _VERB.match(rest)
     if found is None:
         return Ignore("a slash alone") if slashed and not rest else Reply(text.strip())
-    verb = found.group(1).lower().replace("_", "-")
-    if slashed or (direct and verb in verbs and _addressed(rest[found.end() :], threaded)):
-        return Spoken(verb, rest[found.end() :].strip(), plain=not slashed)
+    verb, after = _verb(found), rest[found.end() :]
+    inner = _VERB.match(after.lstrip()) if verb == FLEET else None
+    if inner and _verb(inner) in verbs:
+        verb, after = _verb(inner), after.lstrip()[inner.end() :]
+    if slashed or (direct and verb in verbs and _addressed(after, threaded)):
+        return Spoken(verb, after.strip(), plain=not slashed)
     return Reply(text.strip())
+
+
+def _verb(found: re.Match[str]) -> str:
+    return found.group(1).lower().replace("_", "-")
 
 
 def lone_word(text: str) -> str:
     """A message of one word, in lower case, as a verb would be written; empty for other messages."""
     word = _alone(text.strip().strip(_INVISIBLE)).lstrip(_SLASHES).strip()
     found = _VERB.fullmatch(word)
-    return found.group(1).lower().replace("_", "-") if found else ""
+    return _verb(found) if found else ""
 
 
 def _alone(text: str) -> str:

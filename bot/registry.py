@@ -10,10 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from bot.doctor.findings import Finding
 from bot.health import Serving, Troubles
 from bot.message import Message
 from bot.outbox.posting import Posts
 from bot.parse import nearest
+from bot.repositories import RepoSeen
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
@@ -47,6 +49,12 @@ class FleetControl(Protocol):
 
     def tend_work(self) -> None:
         """Something was decided about work that did not land. Called on the event loop, after the commit."""
+
+    async def repository(self, name: str) -> RepoSeen:
+        """A repository of ``fleet.toml`` as it is now."""
+
+    async def examine(self) -> list[Finding]:
+        """What a short examination finds; crossing walls and logging in to machines is left to the command line."""
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes, its secrets masked."""
@@ -152,6 +160,7 @@ class Group(StrEnum):
     WORK = "Work"
     DECIDE = "Decide"
     LOOK = "Look"
+    REPORTS = "Reports"
     SET_UP = "Set up"
 
     @classmethod
@@ -166,7 +175,7 @@ class Command:
     """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other names for it.
 
     ``summary`` says on one line what it does. ``brief`` says it in a word or two that follow the verb:
-    ``/run a change``. Rare commands have none: the overview only names them.
+    ``/run a change``. Rare commands have none: the overview only names them, and no menu lists them.
 
     ``urgent``: it runs however many messages its sender sent before, since somebody who is slowed down must still
     be able to stop an agent. ``checks_right``: the handler checks the right, since it depends on what is decided.
@@ -250,6 +259,11 @@ class Registry:
             return self.write(adapter, verb) if verb in self._commands else found.group()
 
         return _SLASHED.sub(typed, text)
+
+    @property
+    def menu(self) -> tuple[Command, ...]:
+        """The commands that a chat's own menu lists: the frequent ones. ``/fleet VERB`` is any command."""
+        return tuple(command for command in self if command.brief)
 
     @property
     def names(self) -> frozenset[str]:

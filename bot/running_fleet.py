@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 
+from bot.doctor.findings import Finding
+from bot.doctor.quick import examine_quickly
 from bot.health import ControllerHealth, Serving, Troubles
+from bot.repositories import RepoSeen, look_at
 from bot.standing import Standing
 from fleet.clock import SystemClock
-from fleet.config import Secrets
+from fleet.config import FleetConfig, Secrets
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.keeping import Keeper
 from fleet.git.repository import Repository
@@ -23,6 +27,8 @@ from gates.people import Right
 class RunningFleet:
     """What commands can ask of the running fleet."""
 
+    config: Callable[[], FleetConfig]
+    home: Path
     dispatcher: Dispatcher
     watch: MachineWatch
     repositories: Callable[[str], Repository]
@@ -57,6 +63,13 @@ class RunningFleet:
 
     def tend_work(self) -> None:
         self.keeper.wake()
+
+    async def repository(self, name: str) -> RepoSeen:
+        return await look_at(self.repositories(name), self.config().repos[name])
+
+    async def examine(self) -> list[Finding]:
+        troubles = self.troubles().lines
+        return await examine_quickly(self.config(), self.home, self.repositories, self.watch.seen, troubles)
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         patch = await self.repositories(repo).diff(base, commit, limit)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.cards import Card, shown
 from bot.commands import every_command
+from bot.doctor.findings import Finding
 from bot.health import Serving, Troubles
 from bot.hearing.core import ChatCore
 from bot.message import Attachment, Message
@@ -17,10 +18,11 @@ from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry, Result
+from bot.repositories import RepoSeen
 from bot.schedules.beats import Beats
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
-from fleet.config import FleetConfig, parse_fleet
+from fleet.config import FleetConfig, GateConfig, RepoConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.faults import Fault, Point, site_of
 from fleet.machines.watch import MachineSeen, MachineState
@@ -32,6 +34,7 @@ from fleet.store.core import Store
 from fleet.supervise import Supervisor
 from gates.locks.service import LockService
 from gates.people import Right
+from gates.runs.definitions import define
 
 FLEET = """
 isolation = "unsafe-same-user"
@@ -70,6 +73,7 @@ class PlayedFleet:
 
     woken: list[str] = field(default_factory=list)
     wrong: Troubles = field(default_factory=Troubles)
+    found: list[Finding] = field(default_factory=list)
 
     def wake(self, task_id: str) -> None:
         self.woken.append(task_id)
@@ -91,6 +95,16 @@ class PlayedFleet:
 
     def tend_work(self) -> None:
         """Nothing is to be removed."""
+
+    async def repository(self, name: str) -> RepoSeen:
+        config = RepoConfig(url=f"/srv/{name}.git")
+        if name != "shop":
+            return RepoSeen(name, config, trouble="no answer", remedy="look")
+        gates = tuple(define(gate, GateConfig(run=["true"], needs=["linux"])) for gate in ("lint", "tests"))
+        return RepoSeen(name, config, "a" * 40, gates)
+
+    async def examine(self) -> list[Finding]:
+        return self.found
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         if repo != "shop":

@@ -11,18 +11,25 @@ if TYPE_CHECKING:
 def every_command() -> tuple[Command, ...]:
     """All commands, in the order of the help. Imported here: the command line does not need them."""
     from bot.commands import (
+        about,
         answers,
         fleet,
         help,
         locking,
+        past,
         queueing,
         reports,
         schedules,
         stalled,
         talk,
         tasks,
+        undo,
         unlanded,
+        usual,
     )
 
-    modules = (tasks, schedules, answers, stalled, unlanded, talk, fleet, locking, queueing, reports, help)
+    modules = (
+        *(tasks, undo, schedules, answers, stalled, unlanded, talk, fleet, about, locking, queueing, reports, past),
+        *(usual, help),
+    )
     return tuple(command for module in modules for command in module.COMMANDS)

@@ -29,12 +29,12 @@ from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
 
 _ENDED_SHOWN = 8
-_TASK = re.compile(r"[tT]\d{1,18}(?:\.\d+)*")
+_TASK = re.compile(r"[tT]?\d{1,18}(?:\.\d+)*")
 
 
 async def status(context: Context, call: Call) -> Effect:
     """The fleet on one screen; or the task that is named."""
-    if split(call.args):
+    if any(_TASK.fullmatch(word) for word in split(call.args)[:1]):
         return await show_session(context, call)
     view, control, config = await context.store.read(look), context.control, context.config()
     troubles, seen = control.troubles().lines, control.machines()
@@ -245,7 +245,7 @@ COMMANDS = (
         Group.LOOK,
         aliases=("task",),
     ),
-    Command("gates", "runs", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.LOOK),
+    Command("gates", "runs", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.REPORTS),
     Command("machines", "", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
     Command("people", "", "who may do what", "", Right.SEE, people, Group.LOOK),
     Command("revoke", "", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),

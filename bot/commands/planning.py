@@ -10,6 +10,7 @@ from bot import words as phrases
 from bot.cards import Action, Card, Tone, line
 from bot.commands import choose
 from bot.commands.common import reply
+from bot.commands.usual import with_usual
 from bot.hearing.drafts import Draft
 from bot.outbox.posting import Posts
 from bot.parse import run_request
@@ -47,7 +48,7 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
         return reply(call, _ask_when(request))
     if request.job is None:
         return reply(call, _ask_job(request))
-    asked = run_request(request.words)
+    asked = await with_usual(context, call, run_request(request.words))
     if asked.after:
         raise Misused(
             attempted="schedule a task after another",

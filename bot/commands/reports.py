@@ -275,14 +275,21 @@ DIGEST = Command(
     "[24h|7d|month|all|FROM..TO|daily 18:00 ZONE]",
     Right.SEE,
     digest,
-    Group.LOOK,
+    Group.REPORTS,
 )
 COMMANDS = (
     Command(
-        "logs", "events", "what the agent did and reported", "[TASK]", Right.SEE, logs, Group.LOOK, aliases=("log",)
+        "logs",
+        "events",
+        "what the agent did and reported",
+        "[TASK]",
+        Right.SEE,
+        logs,
+        Group.REPORTS,
+        aliases=("log",),
     ),
-    Command("diff", "", "what a task changed", "[TASK]", Right.SEE, diff, Group.LOOK),
+    Command("diff", "", "what a task changed", "[TASK]", Right.SEE, diff, Group.REPORTS),
     DIGEST,
-    Command("receipt", "", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.LOOK),
-    Command("verify", "", "check a receipt again", "[TASK|DATE]", Right.SEE, verify, Group.LOOK),
+    Command("receipt", "", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.REPORTS),
+    Command("verify", "", "check a receipt again", "[TASK|DATE]", Right.SEE, verify, Group.REPORTS),
 )

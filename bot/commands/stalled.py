@@ -87,5 +87,5 @@ COMMANDS = (
         Group.DECIDE,
         aliases=("continue",),
     ),
-    Command("judge", "gates", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, Group.DECIDE),
+    Command("judge", "", "run the gates on what an agent left", "[TASK]", Right.RUN, judge, Group.DECIDE),
 )

@@ -10,6 +10,7 @@ from bot import words
 from bot.cards import Action, Card, Tone, line
 from bot.commands import choose, colliding
 from bot.commands.common import reply, task_meant
+from bot.commands.usual import with_usual
 from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.message import Attachment
@@ -33,16 +34,17 @@ _NAMED: Final = 12
 
 async def run(context: Context, call: Call) -> Effect:
     """Starts a task that changes the repository."""
-    return _start(context, call, TaskMode.CHANGE)
+    return await _start(context, call, TaskMode.CHANGE)
 
 
 async def ask(context: Context, call: Call) -> Effect:
     """Starts a task that answers a question; nothing is committed and nothing lands."""
-    return _start(context, call, TaskMode.ASK)
+    return await _start(context, call, TaskMode.ASK)
 
 
-def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
-    config, request = context.config(), run_request(call.args)
+async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
+    config = context.config()
+    request = await with_usual(context, call, run_request(call.args))
     question = choose.missing(config, call.verb, request, context.control.machines())
     if question is not None:
         return choose.asking(call, question, had_words=bool(request.prompt))

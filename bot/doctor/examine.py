@@ -18,6 +18,7 @@ from bot.doctor.inside import GateLogin, from_inside
 from bot.doctor.session import AgentLogin, from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
+from bot.logins import kept_in, typed
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
@@ -157,20 +158,26 @@ def _walls_for(login: _Login, present: list[_Login], controller: list[Wall], her
 
 async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) -> list[Finding]:
     agents = list(config.agents.items()) if login.role == "agents" else []
+    kept = [kept_in(agent, login.facts) for _, agent in agents]
     programs: list[tuple[str, list[str]]] = [("git", ["--version"])]
     for _, agent in agents:
         programs.append((agent.program[0], ["--version"] if agent.driver in TESTED else []))
     try:
-        answer, before_us, after_us = await _ask(login, walls, programs)
+        answer, before_us, after_us = await _ask(login, walls, programs, [path for path in kept if path])
     except AirbossError as error:
         return [_failed(login.subject, error)]
     findings = [*_facts(login), clock(login.subject, answer["clock_us"], before_us, after_us)]
     findings.append(_git(login, answer["programs"][0]["says"]))
-    for (name, agent), seen in zip(agents, answer["programs"][1:], strict=True):
+    readable = iter(answer["attempts"][len(walls) :])
+    for (name, agent), path, seen in zip(agents, kept, answer["programs"][1:], strict=True):
         findings.append(_agent(login, name, agent.driver, agent.program[0], seen))
+        if path and not next(readable)[0] and seen["path"]:
+            what = f"{name} is not logged in: {login.facts.user} has no {path}"
+            remedy = f"log in: {typed(login.config, login.facts.user, agent)}"
+            findings.append(Finding(Severity.WARN, login.subject, what, remedy))
     return findings + judged(
         walls,
-        [(bool(crossed), clean(str(how), 80)) for crossed, how in answer["attempts"]],
+        [(bool(crossed), clean(str(how), 80)) for crossed, how in answer["attempts"][: len(walls)]],
         machine=login.machine,
         role=login.role,
         login=login.facts.user,
@@ -179,10 +186,10 @@ async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) 
 
 
 async def _ask(
-    login: _Login, walls: list[Wall], programs: list[tuple[str, list[str]]]
+    login: _Login, walls: list[Wall], programs: list[tuple[str, list[str]]], reads: list[str]
 ) -> tuple[dict[str, Any], int, int]:
     question = {
-        "attempts": [[wall.attempt, wall.path] for wall in walls],
+        "attempts": [*([wall.attempt, wall.path] for wall in walls), *(["read", path] for path in reads)],
         "programs": programs,
         "path": login.config.path if login.role == "agents" else [],
     }
@@ -197,7 +204,11 @@ async def _ask(
         answer = json.loads(ran.out)
     except ValueError:
         answer = None
-    if not succeeded(ran.exit) or not isinstance(answer, dict) or len(answer.get("attempts", ())) != len(walls):
+    if (
+        not succeeded(ran.exit)
+        or not isinstance(answer, dict)
+        or len(answer.get("attempts", ())) != len(walls) + len(reads)
+    ):
         raise Unavailable(
             attempted="examine the login",
             on=login.subject,

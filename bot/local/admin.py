@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
     from bot.doctor.gates import check_gate_network
+    from bot.doctor.repositories import apart, check_repositories
     from bot.doctor.reviewers import check_reviewers
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
@@ -174,6 +176,8 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
     finally:
         await executors.close()
+    with tempfile.TemporaryDirectory(prefix="airboss-doctor-") as scratch:
+        findings += await check_repositories(config, lambda name: apart(config, home, name, Path(scratch)))
     findings += await check_reviewers(config, Secrets.load(home))
     own = version("airboss")
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs

@@ -20,6 +20,12 @@ _CHAT_COMMANDS: Final = {
     "gates": ("TASK", "gate runs and how they ended"),
     "logs": ("TASK", "what a task's agent did"),
     "diff": ("TASK", "what a task changed"),
+    "history": ("REPO|PAGE", "all tasks, page by page"),
+    "repos": ("PAGE", "repositories with their gates"),
+    "cost": ("", "cost of today and of seven days, by agent"),
+    "whoami": ("", "your id, role, rights and time zone"),
+    "login": ("MACHINE|AGENT", "what to type to log an agent in with its vendor"),
+    "undo": ("TASK", "a new task that takes back what a task landed"),
 }
 
 
@@ -44,9 +50,10 @@ def add_talking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.set_defaults(run=_run)
     for verb, (metavar, text) in _CHAT_COMMANDS.items():
         add = commands.add_parser(verb, help=text)
-        add.add_argument("words", nargs="*", metavar=metavar)
+        if metavar:
+            add.add_argument("words", nargs="*", metavar=metavar)
         add.add_argument("--json", action="store_true", help="print the data instead of a card")
-        add.set_defaults(run=_chat_command, verb=verb)
+        add.set_defaults(run=_chat_command, verb=verb, words=[])
 
 
 def add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

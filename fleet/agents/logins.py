@@ -10,13 +10,14 @@ from dataclasses import dataclass
 class Keeping:
     """``folder`` under the home holds an agent's settings and ``file`` its login, unless ``variable`` names another
     folder. ``vault_variable`` tells the agent where the file and the lock around its renewal are. ``linked``: it
-    follows a link to the file, and renews the login by a rename there."""
+    follows a link to the file, and renews the login by a rename there. ``log_in``: its arguments to log in."""
 
     folder: str
     file: str
     variable: str
     vault_variable: str = ""
     linked: bool = False
+    log_in: tuple[str, ...] = ()
 
     def directory(self, env: Mapping[str, str], home: str) -> str:
         """The folder, absolute."""
@@ -26,7 +27,7 @@ class Keeping:
 #: By driver.
 KEEPINGS = {
     "claude": Keeping(".claude", ".credentials.json", "CLAUDE_CONFIG_DIR", "CLAUDE_SECURESTORAGE_CONFIG_DIR"),
-    "codex": Keeping(".codex", "auth.json", "CODEX_HOME", linked=True),
+    "codex": Keeping(".codex", "auth.json", "CODEX_HOME", linked=True, log_in=("login",)),
 }
 
 

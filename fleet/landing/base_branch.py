@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,6 +75,28 @@ class BaseBranch:
         )  # fmt: skip
         if status.out:
             raise self._dirty(holder)
+
+    async def check_rights(self, tip: str) -> None:
+        """Raises ``Refused`` when this login may not move the branch, and ``Unavailable`` when that is not known.
+        ``tip`` is where the branch is; nothing is changed."""
+        if self._repository.path is not None:
+            git_dir = await self._repository.git_dir()
+            closed = [place for place in ("objects", "refs/heads") if not os.access(git_dir / place, os.W_OK)]
+            if closed:
+                raise self._refused(
+                    f"the controller's login may not write in {git_dir / closed[0]}",
+                    f"Make the repository its own: chown -R {pwd.getpwuid(os.geteuid()).pw_name} {git_dir}",
+                )
+            return
+        ended = await self._repository.git.run(
+            "push", "--dry-run", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", "--",
+            self._repository.remote, f"{tip}:{self._repository.ref}",
+            attempted="ask for the right to push", on=self._on, git_dir=self._repository.mirror,
+            expect=(0, 1, 128), timeout=60.0,
+        )  # fmt: skip
+        if ended.code:
+            cause = f"{ended.out.decode('utf-8', 'replace')}\n{ended.err}".strip()[-400:]
+            raise self._refused(cause, "Give the controller's key the right to push there.")
 
     async def swap(self, old: str, new: str, token: FenceToken | None = None) -> Swapped | Moved:
         """Moves the base branch from ``old`` to ``new``, or finds that it is already at ``new``.

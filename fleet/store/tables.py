@@ -103,6 +103,7 @@ tasks = Table(
     Index(None, "state"),
     Index(None, "state", "rank", "number"),
     Index(None, "retry_of", "number"),
+    Index(None, "repo", "number"),
     Index(None, "adapter", "chat", "number"),
     Index(None, "updated_us"),
 )

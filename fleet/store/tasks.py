@@ -184,6 +184,13 @@ def recent(tx: Tx, n: int) -> list[Task]:
     return [read_task(row) for row in tx.connection.execute(query)]
 
 
+def page(tx: Tx, limit: int, skip: int = 0, repo: str = "") -> list[Task]:
+    """Tasks, newest first; only those of a repository, if it is named."""
+    query = select(tasks).where(tasks.c.repo == repo) if repo else select(tasks)
+    found = tx.connection.execute(query.order_by(tasks.c.number.desc()).limit(limit).offset(skip))
+    return [read_task(row) for row in found]
+
+
 def read_task(row: Row[Any]) -> Task:
     """A row of the table as a task."""
     return Task(

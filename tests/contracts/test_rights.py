@@ -20,8 +20,9 @@ from tests.chat_house import ADA, OTTO, STRANGER, VERA, House, house
 BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
-    " notify mute cancel locks schedules zone queue unlanded",
-    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain",
+    " notify mute cancel locks schedules zone queue unlanded"
+    " repos doctor whoami version login history cost",
+    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use",
     Role.ADMIN: "unlock revoke",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
@@ -36,6 +37,7 @@ WORDS = {
     "undrain": "evo-x2",
     "schedule": "every day 9:00 run mend it",
     "revoke": "phone::mallory",
+    "use": "shop",
 }
 WRITTEN = (tables.tasks, tables.notes, tables.approvals, tables.settings, tables.actions, tables.ledger)
 

@@ -118,7 +118,7 @@ async def telegram_house(
         context = Context(store, lambda: config, registry, fleet, directory, locks)
         core = ChatCore(context, outbox, supervisor)
         notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=directory / "files")
-        menu = [(command.verb, command.summary) for command in registry]
+        menu = [(command.verb, command.summary) for command in registry.menu]
         adapter = TelegramAdapter(
             api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()
         )

@@ -309,6 +309,8 @@ async def test_agents_and_their_versions(world: World) -> None:
     agents = (
         '[agents.claude]\ndriver = "claude"\nprogram = ["claude"]\nenv = ["NOT_THERE"]\n'
         '[agents.codex]\ndriver = "codex"\nprogram = ["no-such-codex"]\n'
+        '[agents.second]\ndriver = "claude"\nprogram = ["claude"]\n'
+        f'[agents.second.settings]\nCLAUDE_CONFIG_DIR = "{tools}"\n'
     )
     findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user", agents=agents))
     lines = told(findings)
@@ -319,6 +321,10 @@ async def test_agents_and_their_versions(world: World) -> None:
     assert "warn agents on here: has no no-such-codex, so the agent codex cannot work here" in lines
     assert "bad agent codex: is not installed on any machine" in lines
     assert "warn controller: the agent claude needs NOT_THERE, which .env does not set" in lines
+    assert f"second is not logged in: {pwd.getpwuid(os.getuid()).pw_name} has no {tools}/.credentials.json" in lines
+    (tools / ".credentials.json").write_text("{}")
+    findings = await doctor(world, world.fleet(machine, isolation="unsafe-same-user", agents=agents))
+    assert "second is not logged in" not in told(findings)
 
 
 async def test_modes_of_the_controllers_files(world: World) -> None:

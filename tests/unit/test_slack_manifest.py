@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from bot.chats.slack.manifest import (
     manifest,
 )
 from bot.commands import every_command
-from bot.registry import Registry
+from bot.registry import Command, Registry
 from fleet.errors import Misused
 
 KEPT = Path(__file__).parents[2] / "deploy" / "slack-manifest.yaml"
@@ -65,6 +67,23 @@ def read_yaml(text: str) -> Any:
 def test_the_text_says_what_the_document_says(arguments: dict[str, str]) -> None:
     document = manifest(COMMANDS, **arguments)
     assert read_yaml(as_yaml(document)) == document
+
+
+def test_a_menu_drops_nothing_silently() -> None:
+    """A person looks for a verb among at most 25; the rest is under ``/fleet`` and buttons."""
+    registry = Registry(COMMANDS)
+    assert 10 < len(registry.menu) <= MOST_COMMANDS
+    for prefix in ("", "ab"):
+        listed = {row["command"].split("-")[-1].strip("/") for row in _slash_commands(COMMANDS, prefix)}
+        assert listed == {command.verb for command in registry.menu} - RESERVED | {"fleet"}
+    more = [replace(command, brief="often", verb=f"verb{number}") for number, command in enumerate(COMMANDS)]
+    with pytest.raises(ValueError, match="at most 25"):
+        manifest(more)
+
+
+def _slash_commands(commands: Sequence[Command], prefix: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = manifest(commands, prefix)["features"]["slash_commands"]
+    return found
 
 
 def test_the_kept_manifest_is_made_from_the_commands_there_are() -> None:

@@ -14,12 +14,11 @@ from hashlib import sha256
 from typing import Any, Final
 
 from bot.message import Attachment, Message
+from bot.parse import FLEET
 from fleet.model import ChatRef, PersonId
 from fleet.untrusted import clean
 
 NAME: Final = "slack"
-FLEET: Final = "fleet"
-"""The slash command that takes every verb as its first word."""
 
 _REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 _SUBTYPES = ("", "file_share", "thread_broadcast")

@@ -1,7 +1,7 @@
 """The manifest that creates the Slack app, and how commands are written in Slack.
 
 Slack rejects a whole manifest for one reserved name, and a name belongs to one app in a workspace. So ``/fleet``
-takes every verb, and the names that Slack does not reserve are added, with a prefix if wanted.
+takes every verb, and the frequent ones that Slack does not reserve have their own names, with a prefix if wanted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from bot.chats.slack.inbox import FLEET, NAME
+from bot.chats.slack.inbox import NAME
+from bot.parse import FLEET
 from bot.registry import Command, Dialect, Registry
 from fleet.errors import Misused
 
@@ -83,18 +84,20 @@ SCOPES: Final = (
 )
 EVENTS: Final = ("app_mention", "message.channels", "message.groups", "message.im", "message.mpim")
 
-MOST_COMMANDS: Final = 50
+MOST_COMMANDS: Final = 25
+"""More do not help a person who looks for one; Slack itself takes 50."""
 _PREFIX = re.compile(r"[a-z0-9]{1,12}-?")
 
 
 def free(registry: Iterable[Command]) -> Iterator[Command]:
-    """The commands whose names Slack does not reserve."""
-    return (command for command in registry if command.verb not in RESERVED and command.verb != FLEET)
+    """The frequent commands whose names Slack does not reserve."""
+    return (command for command in registry if command.brief and command.verb not in RESERVED | {FLEET})
 
 
 def dialect(registry: Iterable[Command], prefix: str | None = None) -> Dialect:
     """How commands are written in Slack. ``prefix`` is the prefix of our names there, such as ``ab-``: then each
-    command has its own name if Slack does not reserve it. ``None``: not known yet; ``/fleet VERB`` always works."""
+    frequent command has its own name if Slack does not reserve it. ``None``: not known yet. ``/fleet VERB`` always
+    works."""
     native = frozenset(command.verb for command in free(registry)) if prefix is not None else frozenset()
     before = prefix or ""
     return Dialect(
@@ -142,6 +145,8 @@ def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> di
     if before:
         commands.append(_slash(before + FLEET, "the same as /fleet", "VERB …", url))
     commands += [_slash(before + command.verb, command.summary, command.usage, url) for command in free(registry)]
+    if len(commands) > MOST_COMMANDS:
+        raise ValueError(f"{len(commands)} slash commands; a menu has at most {MOST_COMMANDS}")
     return {
         "_metadata": {"major_version": 1, "minor_version": 1},
         "display_information": {
@@ -156,7 +161,7 @@ def manifest(registry: Iterable[Command], prefix: str = "", url: str = "") -> di
                 "messages_tab_read_only_enabled": False,
             },
             "bot_user": {"display_name": "airboss", "always_online": True},
-            "slash_commands": commands[:MOST_COMMANDS],
+            "slash_commands": commands,
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},
         "settings": {

@@ -40,7 +40,6 @@ _CLOSE_SECONDS: Final = 5.0
 _RECONNECT_SECONDS: Final = (1, 2, 5, 10, 30)
 _CONFLICTS: Final = 3
 _CONFLICT_WINDOW: Final = 60.0
-_MENU_LIMIT: Final = 100
 _GROUP_TEXT_LIMIT: Final = 256
 
 
@@ -171,10 +170,7 @@ class TelegramAdapter:
         return None
 
     async def _show_menu(self) -> None:
-        commands = [
-            BotCommand(verb.replace("-", "_"), summary[:_GROUP_TEXT_LIMIT])
-            for verb, summary in self._menu[:_MENU_LIMIT]
-        ]
+        commands = [BotCommand(verb.replace("-", "_"), summary[:_GROUP_TEXT_LIMIT]) for verb, summary in self._menu]
         if not commands:
             return
         try:

@@ -21,7 +21,7 @@ OFF: Final = f"Telegram is off: .env has no {TOKEN} (docs/telegram.md says how t
 def from_secrets(env: Secrets, home: Path, registry: Registry) -> TelegramAdapter | None:
     """The adapter that ``.env`` configures; without a token ``None``, and a line in the log.
 
-    The commands of ``registry`` become the bot's menu. Raises ``Misused`` for an invalid webhook address.
+    The frequent commands of ``registry`` become the bot's menu. Raises ``Misused`` for an invalid webhook address.
     """
     token = env.get(TOKEN)
     if not token:
@@ -34,5 +34,5 @@ def from_secrets(env: Secrets, home: Path, registry: Registry) -> TelegramAdapte
         home=home,
         api=env.get("AIRBOSS_TELEGRAM_API") or OFFICIAL,
         webhook=Webhook.from_secrets(env),
-        menu=[(command.verb, command.summary) for command in registry],
+        menu=[(command.verb, command.summary) for command in registry.menu],
     )
