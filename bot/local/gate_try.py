@@ -55,17 +55,23 @@ async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path |
     adds the operator's gates and the local machines' labels; its store and ledger are not used.
     Raises ``Misused`` for a ref that does not exist.
     """
-    where = _existing(repo)
-    with _directory(home) as directory:
-        verdict = await _judge(where, base, head, home, Path(directory))
-    sys.stdout.write(json.dumps(as_plain(verdict), indent=2) + "\n" if as_json else _table(verdict))
+    verdict = await judge(repo, base, head, home)
+    sys.stdout.write(json.dumps(as_plain(verdict), indent=2) + "\n" if as_json else as_table(verdict))
     return STATUS[verdict.outcome]
 
 
-def _existing(repo: Path) -> Path:
+async def judge(repo: Path, base: str, head: str, home: Path | None) -> Verdict:
+    """The verdict on ``head`` by the gates of ``base``."""
+    where = existing(repo, "try the gates")
+    with _directory(home) as directory:
+        return await _judge(where, base, head, home, Path(directory))
+
+
+def existing(repo: Path, attempted: str) -> Path:
+    """The directory's full path. Raises ``Misused`` when there is none."""
     if not repo.is_dir():
         raise Misused(
-            attempted="try the gates", on=str(repo), cause="there is no such directory", hint="Pass --repo DIR."
+            attempted=attempted, on=str(repo), cause="there is no such directory", hint="Pass --repo DIR."
         )
     return repo.resolve()
 
@@ -234,7 +240,8 @@ def _gate(result: GateResult, login: Isolation) -> dict[str, Any]:
     }
 
 
-def _table(verdict: Verdict) -> str:
+def as_table(verdict: Verdict) -> str:
+    """The verdict for a terminal."""
     rows = [("gate", "outcome", "exit", "seconds")]
     for result in verdict.gates:
         seen = result.evidence

@@ -1,0 +1,213 @@
+"""``airboss init``: looks at a repository, writes its ``airboss.toml``, and tries it on the last commit."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.init.detect import Proposal, Proposed, propose
+from bot.init.render import render
+from bot.local.gate_try import STATUS, as_plain, as_table, existing, judge
+from bot.local.options import print_json
+from fleet import files
+from fleet.config import parse_repo_file
+from fleet.errors import Misused
+from fleet.git.command import Git
+from fleet.untrusted import clean
+from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
+from gates.runs.definitions import REPO_FILE
+
+_ATTEMPTED = "set up the repository"
+_READ_LIMIT = 1 << 20
+_NOTHING = """\
+Nothing was recognised that says how this repository is tested. Write airboss.toml by hand:
+
+[gates.tests]
+run = ["sh", "check.sh"]    # any command; exit status 0 passes
+"""
+_SIGNS = (
+    ("No module named", "the Python that gates find lacks a module"),
+    ("command not found", "a program is missing where the gate runs"),
+    ("not found", "something that the gate needs is not there"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    repo: Path
+    force: bool
+    dry_run: bool
+    as_json: bool
+    home: Path | None
+
+
+async def init(repo: Path, *, force: bool, dry_run: bool, as_json: bool, home: Path | None) -> int:
+    """Writes ``airboss.toml`` and tries it; returns the exit status of the trial.
+
+    Nothing is overwritten without ``force``; with ``dry_run`` nothing is written or tried. Only what is committed
+    is tried. Raises ``Misused`` for a directory that is no repository, or that has the file.
+    """
+    git = Git()
+    top = await _top(git, repo)
+    target = top / REPO_FILE
+    if not force and not dry_run:
+        _refuse_to_overwrite(target)
+    proposal = propose(await _paths(git, top), _reader(top))
+    text = render(proposal) if proposal.gates else ""
+    asked = _Asked(top, force, dry_run, as_json, home)
+    if not text:
+        return _shown(asked, proposal, text, None, [])
+    parse_repo_file(text.encode(), REPO_FILE)
+    if dry_run:
+        return _shown(asked, proposal, text, None, [])
+    with files.writing("write the gates", target):
+        files.replace(target, text.encode(), mode=0o644)
+    if not as_json:
+        sys.stdout.write(f"{target}\n\n{_indented(text)}\nTrying it on the last commit …\n")
+        sys.stdout.flush()
+    verdict, why = await _tried(git, top, text, home)
+    return _shown(asked, proposal, text, verdict, why)
+
+
+def _refuse_to_overwrite(target: Path) -> None:
+    if target.exists() or target.is_symlink():
+        raise Misused(
+            attempted=_ATTEMPTED,
+            on=str(target),
+            cause="the file is there",
+            hint="`airboss init --dry-run` shows what would be written, `--force` overwrites it",
+        )
+
+
+async def _top(git: Git, repo: Path) -> Path:
+    existing(repo, _ATTEMPTED)
+    ended = await git.run(
+        "rev-parse", "--show-toplevel", attempted=_ATTEMPTED, on=str(repo), cwd=repo, expect=(0, 128)
+    )
+    if ended.code:
+        raise Misused(
+            attempted=_ATTEMPTED,
+            on=str(repo),
+            cause=ended.err or "it is no git repository with files",
+            hint="git init",
+        )
+    return Path(ended.line)
+
+
+async def _paths(git: Git, top: Path) -> list[str]:
+    ended = await git.run(
+        "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+        attempted=_ATTEMPTED, on=str(top), cwd=top, limit=256 << 20,
+    )  # fmt: skip
+    return [path for path in ended.out.decode("utf-8", "surrogateescape").split("\0") if path]
+
+
+def _reader(top: Path) -> Any:
+    def read(path: str) -> str:
+        place = top / path
+        if place.is_symlink() or not place.is_file() or place.stat().st_size > _READ_LIMIT:
+            return ""
+        return place.read_bytes().decode("utf-8", "replace")
+
+    return read
+
+
+async def _tried(git: Git, top: Path, text: str, home: Path | None) -> tuple[Verdict | None, list[str]]:
+    """The verdict on the last commit, by the proposed file, in a copy; and in words what is missing."""
+    head = await git.run(
+        "rev-parse", "--verify", "HEAD", attempted=_ATTEMPTED, on=str(top), cwd=top, expect=(0, 128)
+    )
+    if head.code:
+        return None, ["nothing is committed yet, so nothing was tried"]
+    with tempfile.TemporaryDirectory(prefix="airboss-init-") as directory:
+        copy = Path(directory) / "copy"
+        await git.run(
+            "clone",
+            "--quiet",
+            "--no-local",
+            "--no-tags",
+            "--",
+            str(top),
+            str(copy),
+            attempted=_ATTEMPTED,
+            on=str(top),
+        )
+        (copy / REPO_FILE).unlink(missing_ok=True)
+        files.replace(copy / REPO_FILE, text.encode(), mode=0o644)
+        person = ("-c", "user.name=airboss init", "-c", "user.email=airboss@localhost")
+        for command in (
+            ("add", "--force", "--", REPO_FILE),
+            (*person, "commit", "--quiet", "--allow-empty", "-m", "gates"),
+            (*person, "commit", "--quiet", "--allow-empty", "-m", "nothing"),
+        ):
+            await git.run(*command, attempted=_ATTEMPTED, on=str(copy), cwd=copy)
+        verdict = await judge(copy, "HEAD~1", "HEAD", home)
+    return verdict, [words for result in verdict.gates for words in _lacks(result)]
+
+
+def _lacks(result: GateResult) -> list[str]:
+    if result.outcome is GateOutcome.PASSED:
+        return []
+    told = f"{result.reason}\n{result.tail}"
+    line = next(
+        (f"{why}: {row.strip()}" for row in told.splitlines() for sign, why in _SIGNS if sign in row), result.reason
+    )
+    return [f"gate {result.gate}: {clean(line, 200)}"]
+
+
+def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None, why: list[str]) -> int:
+    absent = [
+        f"{tool} is not installed here; machines need it" for tool in proposal.tools if shutil.which(tool) is None
+    ]
+    missing = [*proposal.missing, *absent, *why]
+    written = bool(text) and not asked.dry_run
+    status = STATUS[verdict.outcome] if verdict else 0 if text else 1
+    if asked.as_json:
+        print_json(
+            {
+                "v": 1,
+                "path": str(asked.repo / REPO_FILE),
+                "written": written,
+                "file": text,
+                "gates": [_plain(gate) for gate in proposal.gates],
+                "setup": [_plain(setup) for setup in proposal.setups],
+                "missing": missing,
+                "tried": as_plain(verdict) if verdict else None,
+                "status": status,
+            }
+        )
+        return status
+    if not text:
+        sys.stdout.write(_NOTHING)
+    elif verdict is not None:
+        sys.stdout.write(f"\n{as_table(verdict)}")
+    else:
+        sys.stdout.write(text)
+    if missing:
+        sys.stdout.write("\nMissing, or good to know:\n" + "".join(f"- {words}\n" for words in missing))
+    if written and verdict is not None and verdict.outcome is Outcome.PASSED:
+        sys.stdout.write(f"\nCommit {REPO_FILE} to the base branch: gates are read from there.\n")
+    return status
+
+
+def _plain(proposed: Proposed) -> dict[str, Any]:
+    run: Any = [list(argv) for argv in proposed.argv]
+    found = {
+        "name": proposed.name,
+        "ecosystem": proposed.ecosystem,
+        "directory": proposed.directory,
+        "run": run,
+        "env": dict(proposed.env),
+        "network": proposed.network,
+    }
+    if proposed.provides:
+        found |= {"inputs": list(proposed.inputs), "provides": list(proposed.provides)}
+    return found
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
