@@ -323,12 +323,14 @@ class ControlServer:
     async def _lock(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         right = Right.SEE if request.get("op") == "list" else Right.RUN
         demand(who(self._core.context.config(), peer.person), right, attempted="use locks")
-        async with alongside(locking.answer(self._locks, self._store, request), "answer about locks") as asking:
-            if request.get("wait"):
+        if not request.get("wait"):
+            reply = await locking.answer(self._locks, self._store, request)
+        else:
+            async with alongside(locking.answer(self._locks, self._store, request), "answer about locks") as asking:
                 await first(asking, gone(reader))  # who goes away leaves the line
                 if not asking.done():
                     return
-            reply = await asking
+                reply = await asking
         await peer.end(reply.status, data=reply.data, text=reply.text)
 
     async def _import(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
