@@ -12,7 +12,7 @@ from bot.telling import sounds
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.errors import Misused
-from fleet.events import LocksRefused, Recorded
+from fleet.events import LocksRefused, LocksReleased, Recorded
 from fleet.locks import Hold, Lock, LockCause, Resource, Want
 from fleet.model import ENDS, Task, TaskState
 from fleet.ports import Clock
@@ -52,6 +52,17 @@ def refused_card(tx: Tx, task: Task, refused: LocksRefused, name: Callable[[str]
         line(f"{task.id} · ", one_line(refused.by, 30), " holds ", one_line(_path(refused), 60)),
         (*doing, line(then)),
         actions=ways_out(tx, task, refused, name),
+        footer=base,
+        tone=Tone.WAITING,
+    )
+
+
+def waited_card(task: Task, ended: LocksReleased, base: str) -> Card:
+    """A task waited for so long that others may change what it changed."""
+    named = ", ".join(Resource.parse(name).name for name in ended.resources[:_NAMED])
+    return Card(
+        line(f"{task.id} · its locks were released: it waits too long"),
+        (line(one_line(named, 80)), line("They are taken again before it lands; what changed is judged again.")),
         footer=base,
         tone=Tone.WAITING,
     )

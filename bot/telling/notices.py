@@ -21,6 +21,7 @@ from fleet.events import (
     LandingDone,
     LinkChanged,
     LocksRefused,
+    LocksReleased,
     PermissionAsked,
     PermissionDecided,
     PersonSaid,
@@ -34,6 +35,7 @@ from fleet.events import (
     TurnStarted,
     VerdictGiven,
 )
+from fleet.locks import HoldEnd
 from fleet.model import Isolation, Task, TaskState
 from fleet.store import approvals, recent, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
@@ -127,6 +129,8 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
         case AgentSilent(silent=True):
             silent = stalls.waiting(tx, task.id)
             return [_asking(tx, task, silent, progress, context)] if silent is not None else []
+        case LocksReleased(end=HoldEnd.WAITED) as ended:
+            return [Notice(locked.waited_card(task, ended, base))]
         case LinkChanged(up=False, why=why):
             return [Notice(_away(task, why, progress, base))]
         case _:

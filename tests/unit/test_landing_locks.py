@@ -10,13 +10,14 @@ from fleet.events import FencedBy, LandingDoneV2
 from fleet.landing import fence_hook
 from fleet.locks import HoldEnd
 from fleet.model import Task, TaskState
-from fleet.ports import Locks
+from fleet.ports import Candidate, Locks
 from fleet.store import approvals, landings, ledger, locks, sessions
 from fleet.store.core import Precondition, Tx
+from fleet.verdict import Outcome, Verdict
 from gates.locks import book
 from gates.locks.guard import LockGuard
 from gates.locks.service import LockService
-from tests.far_end.repositories import git, make_bare
+from tests.far_end.repositories import advance, git, make_bare
 from tests.flying import PERSON, World, world
 
 
@@ -46,6 +47,63 @@ def _unlock(tx: Tx, task: Task) -> None:
     book.release(tx, hold, HoldEnd.BROKEN, actor=PERSON, reason="stuck")
 
 
+async def released(there: World, text: bytes) -> tuple[Task, str]:
+    """A held task that changed ``a.txt`` and that a person has just released, with the change's commit."""
+    base = await there.repository.fetch()
+    blob = git(there.repository.mirror, "hash-object", "-w", "--stdin", stdin=text)
+    tree = git(there.repository.mirror, "mktree", stdin=f"100644 blob {blob}\ta.txt\n".encode())
+    commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
+    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base)
+    session = await there.session(task)
+
+    def approved(tx: Tx) -> None:
+        (turn,) = sessions.turns(tx, session.id)
+        sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
+        held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
+        approvals.decide(tx, held.id, True, PERSON, "")
+
+    await there.store.write(approved)
+    return task, commit
+
+
+async def test_locks_that_a_wait_cost_are_taken_anew_and_a_changed_path_is_merged_and_judged_again(
+    tmp_path: Path,
+) -> None:
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "1\n2\n3\n4\n5\n"})
+    there = world(tmp_path, str(bare))
+    with there.store:
+        task, commit = await released(there, b"mine\n2\n3\n4\n5\n")
+        base = await there.repository.fetch()
+        assert isinstance(there.services.locks, LockGuard)
+        await there.services.locks.landing(task, base, commit)
+
+        def waited(tx: Tx) -> None:
+            hold = locks.of_task(tx, task.id)
+            assert hold is not None
+            book.release(tx, hold, HoldEnd.WAITED)
+
+        await there.store.write(waited)
+        theirs = advance(bare, {"a.txt": "1\n2\n3\n4\ntheirs\n"})
+        judged: list[Candidate] = []
+
+        async def passes(candidate: Candidate) -> Verdict:
+            judged.append(candidate)
+            session = await there.session(task)
+            return Verdict(
+                candidate.commit, candidate.tree, candidate.base, Outcome.PASSED, (), (), session.isolation, 0
+            )
+
+        there.judge.judging = passes
+        await there.fly(task)
+        assert (await there.now(task)).state is TaskState.LANDED
+        assert [candidate.base for candidate in judged] == [theirs]
+        assert git(bare, "show", "main:a.txt") == "mine\n2\n3\n4\ntheirs"
+        kinds = [
+            kind for kind in await there.kinds() if kind in ("locks.granted", "locks.released", "landing.done")
+        ]
+        assert kinds == ["locks.granted", "locks.released", "locks.granted", "landing.done", "locks.released"]
+
+
 async def test_an_unlock_between_the_check_and_the_intent_stops_that_attempt(tmp_path: Path) -> None:
     bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
     fence_hook.write(bare)
@@ -55,22 +113,7 @@ async def test_an_unlock_between_the_check_and_the_intent_stops_that_attempt(tmp
         guard = Unlocking(there)
         port: Locks = guard
         there.services = replace(there.services, locks=port)
-        base = await there.repository.fetch()
-        blob = git(there.repository.mirror, "hash-object", "-w", "--stdin", stdin=b"two\n")
-        tree = git(there.repository.mirror, "mktree", stdin=f"100644 blob {blob}\ta.txt\n".encode())
-        commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
-        task = await there.task(
-            TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base
-        )
-        session = await there.session(task)
-
-        def approved(tx: Tx) -> None:
-            (turn,) = sessions.turns(tx, session.id)
-            sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
-            held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
-            approvals.decide(tx, held.id, True, PERSON, "")
-
-        await there.store.write(approved)
+        task, _ = await released(there, b"two\n")
         await there.fly(task)
         assert (await there.now(task)).state is TaskState.LANDED
         assert guard.landed == 2, "the first attempt wrote no intent"

@@ -7,7 +7,7 @@ from pathlib import Path
 from bot.cards import shown
 from bot.telling.locked import StuckLocks
 from fleet.clock import SystemClock
-from fleet.events import LocksRefused
+from fleet.events import LocksRefused, LocksReleased
 from fleet.locks import LockCause, Resource, Want
 from fleet.model import TaskState
 from fleet.store import tasks
@@ -57,6 +57,15 @@ async def test_an_end_by_a_lock_offers_the_same(tmp_path: Path) -> None:
         await there.settle()
         (end,) = [post.card for post in there.phone.sent if shown(post.card.title) == "t1 · refused"]
         assert [action.label for action in end.actions] == ["Ask Otto", "Queue behind t2", "Retry", "Log"]
+
+
+async def test_a_wait_that_costs_the_locks_is_said(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.note(LocksReleased("h", "t1", ("path:shop:src/pay.py",), "done"))
+        before = there.phone.titles()
+        await flight.note(LocksReleased("h", "t1", ("path:shop:src/pay.py",), "waited"))
+        assert there.phone.titles()[len(before) :] == ["t1 · its locks were released: it waits too long"]
 
 
 async def test_a_lock_held_without_progress_is_shown_once(tmp_path: Path) -> None:
