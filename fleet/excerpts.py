@@ -84,6 +84,25 @@ class _Tells(IntEnum):
     NOTHING = 3
 
 
+#: What programs print without a network: messages of C libraries, git, curl, pip, npm and Go.
+_NO_NETWORK: Final = (
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Could not resolve host",
+    "Network is unreachable",
+    "ENETUNREACH",
+    "EAI_AGAIN",
+    "ENOTFOUND",
+    "dial tcp: lookup",
+    "getaddrinfo failed",
+)
+
+
+def lacks_network(lines: Iterable[str]) -> bool:
+    """Whether a line says that there was no network."""
+    return any(sign in line for line in lines for sign in _NO_NETWORK)
+
+
 def excerpt(lines: Sequence[str], most: int) -> list[str]:
     """At most ``most`` of ``lines`` (none empty), in order: all of a short output; of a long one the failures with
     the lines around them, the runner's summary, and the end.

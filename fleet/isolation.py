@@ -81,13 +81,15 @@ class Walls:
     the system's directories read-only, and nothing else of the machine.
 
     ``room`` is a directory on the machine with ``scratch`` in it, which becomes ``/tmp``. ``read``: further
-    directories that it may read. ``network``: share the machine's network instead of loopback only.
+    directories that it may read. ``network``: share the machine's network instead of loopback only. ``given``:
+    directories of the machine that it sees read-only at a place inside: (directory, place).
     """
 
     room: str
     read: tuple[str, ...] = ()
     network: bool = False
     session: SessionWalls | None = None
+    given: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ class PipeSpec:
     ``contain`` asks for a PID namespace where the machine has one. With ``walls`` (``cwd``, ``argv`` and ``env``
     then use their paths) it does not start where they cannot be built. ``expect_trees`` are (directory, git tree
     id): the supervisor hashes each just before the start, does not start when an id differs, and records the first.
-    ``limits``: see ``RunLimits``. ``alone``: it has its login to itself.
+    ``beside``: paths in them that a setup made, which are no part of the trees. ``limits``: see ``RunLimits``.
+    ``alone``: it has its login to itself.
     """
 
     id: str
@@ -80,6 +81,7 @@ class PipeSpec:
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
     expect_trees: tuple[tuple[str, str], ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

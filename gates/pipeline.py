@@ -21,12 +21,15 @@ from fleet.git.workspace import Workspaces
 from fleet.leaks import Leak
 from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
 from fleet.ports import Candidate
+from fleet.setup.definitions import Setup
+from fleet.setup.definitions import load as load_setups
+from fleet.setup.environments import Environments
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, recent, sessions
 from fleet.store.core import Store, Tx
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome, Verdict
-from gates import policy
+from gates import dependencies, policy
 from gates.layers.examination import course_of, inspect
 from gates.layers.protected import is_free
 from gates.layers.protocol import Change
@@ -40,6 +43,8 @@ from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
 from gates.runs.definitions import REPO_FILE, Definition, load
 from gates.runs.place import GateLogins, machines_for
+from gates.runs.plan import SetupPlan, plan_of
+from gates.runs.work import GateWork
 
 _TAIL_LIMIT = 8_000
 
@@ -67,7 +72,8 @@ class Pipeline:
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
         self._executors, self._leaks, self._home = executors, leaks, home
-        self._suite = Suite(store, config, executors, workspaces, home, patience)
+        self._environments = Environments(store, workspaces)
+        self._suite = Suite(store, config, executors, workspaces, home, self._environments, patience)
         self._reviews = Reviews(store, config, secrets, home, self._suite.abandoned.__contains__)
         self._grants = Grants(store)
 
@@ -77,7 +83,7 @@ class Pipeline:
 
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository can currently be judged."""
-        for definition in await self._definitions(repo, base):
+        for definition in (await self._definitions(repo, base))[0]:
             if definition.kind is GateKind.REVIEW:
                 self._reviews.preflight(definition)
                 continue
@@ -97,7 +103,7 @@ class Pipeline:
         """
         repository = self._repositories(candidate.task.repo)
         try:
-            defined = await self._definitions(candidate.task.repo, candidate.base)
+            defined, setups = await self._definitions(candidate.task.repo, candidate.base)
         except Misconfigured:
             raise  # a gap in fleet.toml is not a verdict on the change
         except (Refused, Misused) as error:
@@ -112,18 +118,22 @@ class Pipeline:
         definitions = [each for each in defined if each.kind is GateKind.COMMAND]
         try:
             change = await read_change(repository, candidate.base, candidate.commit)
+            plan = await plan_of(repository, setups, (candidate.base, change.base), (candidate.commit, change.head))
         except DiskFull:
             raise  # the controller's own disk says nothing about the change: it is judged once there is room
         except Unavailable as error:
             unread = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
             return await self._give_verdict(candidate, (), unread, 0)
+        except Refused as error:
+            refused = policy.Judgement(Outcome.REFUSED, (clean(str(error)),))
+            return await self._give_verdict(candidate, (), refused, 0)
         base_tree = await repository.tree_of(candidate.base)
         # One after another: on a shared login, a gate must not find another gate's checkout.
         results: list[GateResult] = []
         for definition in definitions:
             if candidate.task.id not in self._suite.abandoned:
                 course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
-                results.append(await self._suite.run(candidate, definition, repository, course))
+                results.append(await self._suite.run(GateWork(candidate, definition, repository, course, plan)))
         if candidate.task.id in self._suite.abandoned:
             why = "abandoned: the task was stopped"
             return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
@@ -147,6 +157,8 @@ class Pipeline:
             definitions += reviewing
         held_by = _held_by(change, defined)
         results = [_with_protected(result, held_by) for result in results]
+        installs = await self._installs(candidate, repository, change, plan)
+        results[0] = replace(results[0], held=(*results[0].held, *installs))
         released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
         decision = policy.decide(
             policy.every(definition.name for definition in definitions),
@@ -186,7 +198,7 @@ class Pipeline:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    async def _definitions(self, repo: str, base: str) -> tuple[Definition, ...]:
+    async def _definitions(self, repo: str, base: str) -> tuple[tuple[Definition, ...], tuple[Setup, ...]]:
         config = self._config().repos.get(repo)
         if config is None:
             raise Misconfigured(
@@ -200,12 +212,23 @@ class Pipeline:
                 cause=f"{repository.base} has submodules ({', '.join(inside[:3])}), which are not supported",
                 hint="Put their files into the repository (git subtree), or let the build fetch them",
             )
-        return await load(repository, base, config)
+        return await load(repository, base, config), await load_setups(repository, base, config)
 
     async def _agent_gone(self, session: Session) -> bool:
         """Whether no process of the agent can be alive: none was started, or its whole tree was seen to end."""
         now = await self._store.read(lambda tx: sessions.session(tx, session.id))
         return not now.pipe or now.pipe_end in (PipeEnd.GONE, PipeEnd.UNAVAILABLE)
+
+    async def _installs(
+        self, candidate: Candidate, repository: Repository, change: Change, plan: SetupPlan
+    ) -> tuple[HeldPlace, ...]:
+        """What a person must see of changed inputs of setups, unless a person released just these inputs before."""
+        if not plan.changed:
+            return ()
+        known = await self._store.read(lambda tx: dependencies.released(tx, candidate.task.repo))
+        asked = [each for each in plan.changed if (each.setup.sha256, each.inputs_sha256) not in known]
+        await self._store.write(lambda tx: dependencies.record(tx, candidate, asked))
+        return await dependencies.held_places(repository, change, asked)
 
     def _isolation(self, candidate: Candidate) -> Isolation:
         unsafe = Isolation.UNSAFE_SAME_USER

@@ -42,6 +42,7 @@ from fleet.events.sessions import (
     SnapshotMade,
     SnapshotMadeV2,
 )
+from fleet.events.setups import SetupBroke, SetupBuilt, SetupChanged
 from fleet.events.tasks import TaskMoved, TaskRequested
 from fleet.events.trees import TreeDecided, TreeDecision, TreeRemoved
 from fleet.events.turns import (
@@ -117,6 +118,9 @@ __all__ = [
     "SessionImported",
     "SessionPlaced",
     "SessionPlacedV2",
+    "SetupBroke",
+    "SetupBuilt",
+    "SetupChanged",
     "SnapshotMade",
     "SnapshotMadeV2",
     "Source",

@@ -237,6 +237,7 @@ class LoginExecutor(ABC):
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
             "expect_trees": [list(each) for each in spec.expect_trees],
+            "beside": list(spec.beside),
         }
         attempted = f"start {spec.id}"
         await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)

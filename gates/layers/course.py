@@ -30,7 +30,7 @@ from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
 from gates.layers.report import Baseline, PhaseReport, baseline_of, unseal
 from gates.layers.tools import new_modules
 from gates.runs.course import REPORT, Equipped
-from gates.runs.place import Run
+from gates.runs.place import Run, bare_path
 
 _KEY: Final = "AIRBOSS_LAYERS_KEY"
 _PYTHON: Final = re.compile(r"(pypy|python)[\d.]*")
@@ -62,13 +62,18 @@ class PytestCourse:
         # The code comes with the command, and the digest of its plan: no file of the login can replace them.
         argv = ("-I", "-S", "-c", _kit("launcher.py"), f"{root}/{_PLAN}", hashlib.sha256(plan).hexdigest())
         base = () if baseline else ((f"{run.room}/base/tree", self.base_tree),)
+        walls = spec.walls
+        if walls is not None and base:
+            walls = replace(walls, given=(*walls.given, *run.environment.base_mounts))
         return Equipped(
             base="" if baseline else run.candidate.base,
             files={_PLAN: plan},
             spec=replace(
                 spec,
                 argv=(program if known else "python3", *argv),
-                env={**spec.env, _KEY: _key(run)},
+                # The launcher's own Python is the machine's, never one that a change may have chosen.
+                env={**spec.env, "PATH": bare_path(run.place.config), _KEY: _key(run)},
+                walls=walls,
                 timeout_us=spec.timeout_us * (_QUICK_PHASES + _SLOW_PHASES * SLOWER),
                 expect_trees=(*spec.expect_trees, *base),
             ),
@@ -92,6 +97,8 @@ class PytestCourse:
         junit = f"{root}/report/junit.xml"
         return {
             "argv": [word.replace("{junit}", junit) for word in run.definition.argv],
+            "path": run.environment.path(f"{root}/tree"),
+            "provided": sorted(each.path for each in run.environment.tree),
             "tree": f"{root}/tree",
             "base": "" if baseline else f"{root}/base/tree",
             "timeout": run.definition.timeout_us / 1_000_000,
@@ -132,6 +139,7 @@ class PytestCourse:
         return (
             self.base_tree,
             run.definition.sha256,
+            run.plan.base_sha256,
             run.place.machine,
             facts.system,
             facts.python,

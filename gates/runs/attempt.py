@@ -10,28 +10,31 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from fleet.config import FleetConfig
-from fleet.errors import DiskFull, Misused, Refused, Unavailable
+from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
-from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.ports import Candidate, Executor, PipeSpec
+from fleet.setup.environments import Environments
+from fleet.setup.site import SetupFailed
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.verdict import GateOutcome, GateResult
-from gates.runs.counting import BaseRun, read_report, reports
+from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
-from gates.runs.definitions import Definition
-from gates.runs.outcome import result_of, unavailable
+from gates.runs.environment import GateSetups, room_of
+from gates.runs.outcome import result_of, setup_failed, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
+from gates.runs.plan import NOTHING_MADE, GateEnvironment
 from gates.runs.pool import LoginPool
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
+from gates.runs.work import GateWork
 
 _STOP_SECONDS = 15.0
 _FOLDERS = ("home", "scratch", "report")
@@ -50,14 +53,13 @@ class Suite:
     executors: GateLogins
     workspaces: Workspaces
     home: Path
+    environments: Environments
     patience: float = 600.0
     abandoned: set[str] = field(default_factory=set)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
     _pool: LoginPool = field(default_factory=LoginPool)
 
-    async def run(
-        self, candidate: Candidate, definition: Definition, repository: Repository, course: Course | None = None
-    ) -> GateResult:
+    async def run(self, work: GateWork) -> GateResult:
         """Runs one gate and returns its result. After a crash it resumes the open run.
 
         A lost run is done again, and one that a machine could not do goes to another, ``limits.attempts`` in all.
@@ -65,6 +67,7 @@ class Suite:
         and ``DiskFull`` when its output cannot be kept here: judge again then. Such a run is closed as
         unavailable, and counts no more.
         """
+        candidate, definition = work.candidate, work.definition
         earlier = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
         last: GateResult | None = None
         unable: dict[str, Unavailable | str] = {}
@@ -79,7 +82,7 @@ class Suite:
             if run.result is not None and run.result.outcome is GateOutcome.UNAVAILABLE:
                 continue  # what was unavailable then may be there now
             try:
-                last = run.result or await self._resume(run, candidate, definition, repository, course)
+                last = run.result or await self._resume(run, work)
                 used += 1
             except AWAY as error:
                 unable[run.machine] = error
@@ -95,7 +98,7 @@ class Suite:
             if place is None and last is not None:
                 return last
             try:
-                last = await self._attempt(candidate, definition, repository, course, place=place, why_not=why_not)
+                last = await self._attempt(work, place, why_not)
                 used += 1
             except AWAY as error:
                 assert place is not None
@@ -109,17 +112,8 @@ class Suite:
 
     # --- one run --------------------------------------------------------------------------------------
 
-    async def _attempt(
-        self,
-        candidate: Candidate,
-        definition: Definition,
-        repository: Repository,
-        course: Course | None,
-        *,
-        place: Place | None,
-        why_not: list[str],
-    ) -> GateResult:
-        async with self._own_login(place, candidate) as login:
+    async def _attempt(self, work: GateWork, place: Place | None, why_not: list[str]) -> GateResult:
+        async with self._own_login(place, work.candidate) as login:
             if place is not None and place.config.has_gate_pool:
                 machine = place.machine
                 try:
@@ -128,18 +122,24 @@ class Suite:
                     raise
                 except (Refused, Misused, Unavailable) as error:
                     place, why_not = None, [*why_not, f"{machine}: {error}"]
-            return await self._attempt_at(candidate, definition, repository, course, place=place, why_not=why_not)
+            environment, trouble = NOTHING_MADE, None
+            if place is not None:
+                try:
+                    environment = await self._setups.of_base(place, work)
+                except (Refused, Misused, Unavailable) as error:
+                    trouble = error
+            return await self._attempt_at(work, place, why_not, environment, trouble)
 
     async def _attempt_at(
         self,
-        candidate: Candidate,
-        definition: Definition,
-        repository: Repository,
-        course: Course | None,
-        *,
+        work: GateWork,
         place: Place | None,
         why_not: list[str],
+        environment: GateEnvironment,
+        trouble: AirbossError | None,
     ) -> GateResult:
+        """Opens the run, and does it. ``trouble``: why it cannot be done after all."""
+        candidate, definition = work.candidate, work.definition
         nonce, pipe = secrets.token_hex(16), f"{self.store.instance}-gate-{secrets.token_hex(8)}"
         run_id = await self.store.write(
             lambda tx: gate_runs.open_run(
@@ -159,11 +159,15 @@ class Suite:
         if place is None:
             reason = "no machine can run it: " + "; ".join(why_not)
             return await self._close(run_id, unavailable(run_id, definition, reason))
-        run = Run(run_id, nonce, pipe, definition, candidate, place)
+        run = Run(run_id, nonce, pipe, definition, candidate, place, environment, work.plan)
         async with self._turn(place):  # from the checkout on: the run before could change what it finds
             try:
-                spec = await self._furnish(run, repository, course)
-                result = await self._watch_run(run, repository, spec, course, started=False)
+                if trouble is not None:
+                    raise trouble
+                run, spec = await self._furnish(run, work)
+                result = await self._watch_run(run, work, spec, started=False)
+            except SetupFailed as failed:
+                result = setup_failed(run, failed)
             except (Refused, Misused, Unavailable) as error:
                 result = await self._close(run_id, unavailable(run_id, definition, str(error)), place, pipe)
                 if isinstance(error, (*AWAY, DiskFull)):
@@ -185,26 +189,22 @@ class Suite:
     def _given_up(self, candidate: Candidate) -> Callable[[], bool]:
         return lambda: candidate.task.id in self.abandoned
 
-    async def _furnish(self, run: Run, repository: Repository, course: Course | None) -> PipeSpec:
-        """Puts in place what a run needs, and returns what to start."""
-        executor, checkout = run.place.executor, self.workspaces.checkout
+    async def _furnish(self, run: Run, work: GateWork) -> tuple[Run, PipeSpec]:
+        """Puts in place what a run needs. Returns the run with all that it sees, and what to start."""
+        executor, checkout, repository = run.place.executor, self.workspaces.checkout, work.repository
+        aside = await self._setups.in_place(run)
         await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
-        equipped = await _equipped(run, course)
+        run = replace(run, environment=await self._setups.of_change(run, aside))
+        equipped = await _equipped(run, work.course)
         if equipped.base:
             await retry_unreachable(lambda: checkout(executor, repository, equipped.base, run.pipe, inner="base"))
         for name, data in {**{f"{folder}/.keep": b"" for folder in _FOLDERS}, **equipped.files}.items():
             await retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
-        return equipped.spec
+        return run, equipped.spec
 
-    async def _resume(
-        self,
-        open_: GateRun,
-        candidate: Candidate,
-        definition: Definition,
-        repository: Repository,
-        course: Course | None,
-    ) -> GateResult:
+    async def _resume(self, open_: GateRun, work: GateWork) -> GateResult:
         """Resumes a run that an earlier controller opened; it is never started a second time."""
+        candidate, definition = work.candidate, work.definition
         config = self.config().machines.get(open_.machine)
         if config is None:
             reason = f"the machine {open_.machine or '(none)'} is not in fleet.toml"
@@ -219,10 +219,10 @@ class Suite:
             try:
                 facts = await retry_unreachable(executor.facts)
                 place = Place(open_.machine, executor, facts, config, open_.login, open_.supervisor, supervising)
-                run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place)
+                run = Run(open_.id, open_.nonce, open_.pipe, definition, candidate, place, plan=work.plan)
                 await held.enter_async_context(self._turn(place))
-                spec = (await _equipped(run, course)).spec
-                result = await self._watch_run(run, repository, spec, course, started=True)
+                spec = (await _equipped(run, work.course)).spec
+                result = await self._watch_run(run, work, spec, started=True)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(open_.id, definition, str(error))
                 result = await self._close(open_.id, result, place, open_.pipe)
@@ -231,9 +231,7 @@ class Suite:
                 return result
             return await self._close(open_.id, result, place, open_.pipe)
 
-    async def _watch_run(
-        self, run: Run, repository: Repository, spec: PipeSpec, course: Course | None, *, started: bool
-    ) -> GateResult:
+    async def _watch_run(self, run: Run, work: GateWork, spec: PipeSpec, *, started: bool) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
         log = self.home / "gates" / f"{run.id}.log"
         if run.place.supervising is not None and not started:
@@ -248,17 +246,21 @@ class Suite:
         )
         await asyncio.to_thread(redact_log, log, self.store.redact)
         read = None
-        if reports(run):
+        if run.definition.reports:
             read = await read_report(run.place.executor, f"{run.room}/report/junit.xml", self.store.redact)
         abandoned = run.candidate.task.id in self.abandoned
         result = await asyncio.to_thread(
             result_of, run, ended, seen, read, abandoned=abandoned, redact=self.store.redact
         )
-        if course is not None:
+        if work.course is not None:
             sealed = await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
-            result = await course.judge(run, result, sealed)
-        base = BaseRun(self.workspaces, repository, self.home, self.patience, self._given_up(run.candidate))
+            result = await work.course.judge(run, result, sealed)
+        base = BaseRun(self.workspaces, work.repository, self.home, self.patience, self._given_up(run.candidate))
         return await base.checked(run, result, read)
+
+    @property
+    def _setups(self) -> GateSetups:
+        return GateSetups(self.environments, self.abandoned.__contains__)
 
     def _turn(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
         """Runs that share a login without walls take turns."""
@@ -277,7 +279,8 @@ class Suite:
                 if result.outcome in _MAY_RUN_ON:
                     async with asyncio.timeout(min(_STOP_SECONDS, self.patience)):
                         await place.runner.stop(pipe, 1.0)
-                await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{pipe}")
+                for room in (pipe, room_of(pipe)):
+                    await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{room}")
         return result
 
 

@@ -21,6 +21,7 @@ from fleet.ports import Executor
 from fleet.verdict import GateOutcome, GateResult, HeldPlace
 from gates.runs import junit
 from gates.runs.place import AWAY, Run, retry_unreachable
+from gates.runs.plan import GateEnvironment
 from gates.runs.surroundings import process_of
 from gates.runs.watch import watch
 
@@ -39,7 +40,11 @@ class BaseRun:
 
     async def checked(self, run: Run, result: GateResult, report: junit.Report | None) -> GateResult:
         """The result, unless the gate passed without a test where the base has some."""
-        if result.outcome is not GateOutcome.PASSED or not reports(run) or (report is not None and report.ran):
+        if (
+            result.outcome is not GateOutcome.PASSED
+            or not run.definition.reports
+            or (report is not None and report.ran)
+        ):
             return result
         try:
             base = await self._report(run)
@@ -67,6 +72,7 @@ class BaseRun:
             pipe=f"{run.pipe}-{secrets.token_hex(4)}",
             nonce=secrets.token_hex(16),
             candidate=replace(candidate, commit=candidate.base, tree=tree),
+            environment=GateEnvironment(run.environment.base),
         )
         executor = run.place.executor
         try:
@@ -91,11 +97,6 @@ class BaseRun:
         finally:
             with contextlib.suppress(Unavailable):
                 await self.workspaces.discard(executor, f"{executor.root}/gates/{base.pipe}")
-
-
-def reports(run: Run) -> bool:
-    """Whether a gate is told where to write a JUnit report."""
-    return any("{junit}" in word for word in run.definition.argv)
 
 
 async def read_report(

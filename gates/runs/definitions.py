@@ -47,6 +47,11 @@ class Definition:
     reviewer: str = ""
     allow_asserted: bool = True
 
+    @property
+    def reports(self) -> bool:
+        """Whether it is told where to write a JUnit report."""
+        return any("{junit}" in word for word in self.argv)
+
 
 def define(name: str, gate: GateConfig) -> Definition:
     """The definition from a merged configuration."""

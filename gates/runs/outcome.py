@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fleet.exits import Lost, succeeded
 from fleet.limits import words_for
 from fleet.ports import Ended
+from fleet.setup.site import SetupFailed
 from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
 from gates.runs import junit
@@ -64,6 +65,14 @@ def unavailable(run_id: str, definition: Definition, reason: str) -> GateResult:
     """The result of a run that could not be done; ``reason`` is shown to people."""
     outcome, words = GateOutcome.UNAVAILABLE, clean(reason)
     return GateResult(run_id, definition.name, definition.argv, outcome, words, None, None, "")
+
+
+def setup_failed(run: Run, failed: SetupFailed) -> GateResult:
+    """The result of a run whose setup failed: about the change where it changed what that setup reads."""
+    changed = failed.setup in {each.setup.name for each in run.plan.changed}
+    outcome = GateOutcome.FAILED if changed else GateOutcome.UNAVAILABLE
+    reason = clean(f"{failed} (with what this change gives it)" if changed else str(failed))
+    return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, None, None, failed.lines)
 
 
 def judge_end(ended: Ended, tree: str, counts: JUnitCounts | None) -> tuple[GateOutcome, str]:

@@ -13,12 +13,20 @@ from fleet.exits import succeeded
 from fleet.model import Isolation
 from fleet.ports import Candidate, Executor, LoginFacts
 from gates.runs.definitions import Definition
+from gates.runs.plan import NO_SETUPS, NOTHING_MADE, GateEnvironment, SetupPlan
 
 T = TypeVar("T")
 
 #: A machine with such an error may be there again later, unchanged.
 AWAY: Final = (Unreachable, MachineFaulty)
+#: System directories only: programs that an agent's login can write must not be found first.
+_SYSTEM_PATH: Final = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PAUSES: Final = (0.5, 1.0, 2.0)
+
+
+def bare_path(config: MachineConfig) -> str:
+    """Where gates look programs up, apart from what setups made."""
+    return ":".join([*config.gate_path, _SYSTEM_PATH])
 
 
 def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
@@ -73,7 +81,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One opened run: what it judges, where, and through which pipe."""
+    """One opened run: what it judges, where, and through which pipe.
+
+    ``environment`` is what setups made for it, by the ``plan``.
+    """
 
     id: str
     nonce: str
@@ -81,6 +92,8 @@ class Run:
     definition: Definition
     candidate: Candidate
     place: Place
+    environment: GateEnvironment = NOTHING_MADE
+    plan: SetupPlan = NO_SETUPS
 
     @property
     def room(self) -> str:

@@ -5,27 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from fleet.excerpts import lacks_network
 from fleet.isolation import INSIDE, Alone, Walls
 from fleet.ports import PipeSpec
-from gates.runs.place import Run
-
-#: System directories only: programs that an agent's login can write must not be found first.
-_PATH: Final = "/opt/homebrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from gates.runs.place import Run, bare_path
 
 NO_NETWORK: Final = "this gate has no network"
-
-#: What programs print without a network: messages of C libraries, git, curl, pip, npm and Go.
-_SIGNS: Final = (
-    "Temporary failure in name resolution",
-    "Name or service not known",
-    "Could not resolve host",
-    "Network is unreachable",
-    "ENETUNREACH",
-    "EAI_AGAIN",
-    "ENOTFOUND",
-    "dial tcp: lookup",
-    "getaddrinfo failed",
-)
 
 
 def process_of(run: Run) -> PipeSpec:
@@ -42,7 +27,7 @@ def process_of(run: Run) -> PipeSpec:
         argv=tuple(word.replace("{junit}", report) for word in definition.argv),
         cwd=f"{seen_as}/tree",
         env={
-            "PATH": ":".join([*place.config.gate_path, _PATH]),
+            "PATH": run.environment.path(f"{seen_as}/tree") + bare_path(place.config),
             "HOME": f"{seen_as}/home",
             "TMPDIR": "/tmp" if walled else f"{run.room}/scratch",  # noqa: S108 - the run's own, inside its walls
             "LANG": "C.UTF-8",
@@ -53,11 +38,12 @@ def process_of(run: Run) -> PipeSpec:
         bare_env=True,
         merge=True,
         contain=True,
-        walls=Walls(run.room, read, definition.network) if walled else None,
+        walls=Walls(run.room, read, definition.network, given=run.environment.mounts) if walled else None,
         alone=Alone(run.room, place.own if place.supervisor else "") if place.own else None,
         limits=place.config.run_limits(run.room, memory=definition.memory),
         timeout_us=definition.timeout_us,
         expect_trees=((f"{run.room}/tree", run.candidate.tree),),
+        beside=() if walled else tuple(each.path for each in run.environment.tree),
     )
 
 
@@ -65,5 +51,4 @@ def network_hint(run: Run, output: Sequence[str]) -> str:
     """A line for people and the agent when a run without network printed network errors; otherwise empty."""
     if run.definition.network or not run.place.facts.walled:
         return ""
-    missed = any(sign in line for line in output for sign in _SIGNS)
-    return f"{NO_NETWORK}; `network = true` in its definition allows it" if missed else ""
+    return f"{NO_NETWORK}; `network = true` in its definition allows it" if lacks_network(output) else ""

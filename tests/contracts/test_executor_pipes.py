@@ -177,6 +177,13 @@ async def test_a_checkout_is_hashed_as_git_does_and_must_be_the_expected_tree(lo
     assert ran.exit == Exited(0), ran.err
     right = await run_pipe(executor, pipe_spec("./run", cwd=str(place), expect_trees=((str(place), tree),)))
     assert (right.ended.exit, right.ended.tree) == (Exited(0), tree)
+    await executor.run(["sh", "-c", f"mkdir -p {place}/dir/made && echo made > {place}/dir/made/by-a-setup"])
+    for beside, passes in ((("dir/made",), True), (("made",), False), ((), False)):
+        spec = pipe_spec("./run", cwd=str(place), expect_tree=(str(place), tree), beside=beside)
+        assert (not (await run_pipe(executor, spec)).ended.unavailable) is passes, beside
+    hidden = pipe_spec("./run", cwd=str(place), expect_tree=(str(place), tree), beside=("dir/made", "a"))
+    assert "tree" in (await run_pipe(executor, hidden)).ended.unavailable, "a file of the tree is never left out"
+    await executor.remove_tree(f"{place}/dir/made")
     for change in ("chmod -x run", "echo more >> a", "ln -sf elsewhere link", "mkfifo pipe", "rm dir0"):
         await executor.run(["sh", "-c", f"cp -a {place} {place}.new && cd {place}.new && {change}"])
         for before in ((), ((str(place), tree),)):  # alone, and after one that is as it should be

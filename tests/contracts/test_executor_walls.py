@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -71,6 +71,24 @@ async def test_no_run_reaches_another(ground: Ground) -> None:
         life = await run_pipe(ground.executor, ground.spec(attack, walls=False))
         assert life.ended.exit == Exited(0), (attack.name, life.output)
         assert life.ended.isolation == UNWALLED
+
+
+async def test_what_a_setup_made_is_seen_at_its_place_and_never_behind_a_link(login: Login) -> None:
+    executor = login.executor()
+    room = await room_of(executor, "run")
+    made, tree = f"{executor.root}/setup/0", f"{room}/tree"
+    script = f"mkdir -p {made} {tree}/web && echo one > {made}/file && ln -s ../scratch {tree}/linked"
+    assert (await executor.run(["sh", "-c", script])).exit == Exited(0)
+    spec = walled(
+        room, "/bin/sh", "-c", "cat /airboss/tree/web/made/file; ! echo two > /airboss/tree/web/made/file"
+    )
+    walls = spec.walls
+    assert walls is not None
+    good = replace(spec, walls=replace(walls, given=((made, "/airboss/tree/web/made"),)))
+    life = await run_pipe(executor, good)
+    assert (life.ended.exit, life.output[:4], life.ended.isolation) == (Exited(0), b"one\n", OWN)
+    led = replace(walled(room, "true"), walls=replace(walls, given=((made, "/airboss/tree/linked/made"),)))
+    assert "behind a link" in (await run_pipe(executor, led)).ended.unavailable
 
 
 def stayed(life: Life) -> bool:

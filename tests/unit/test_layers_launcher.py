@@ -54,9 +54,9 @@ def test_the_tree_gets_the_tests_of_the_base(tmp_path: Path) -> None:
 def test_a_file_that_is_rewritten_and_put_back_is_seen(tmp_path: Path) -> None:
     file = tmp_path / "test_a.py"
     file.write_text("assert True")
-    before = stamps(str(tmp_path))
+    before = stamps(str(tmp_path), [])
     file.write_text("assert True")
-    assert stamps(str(tmp_path)) != before
+    assert stamps(str(tmp_path), []) != before
 
 
 def test_lines_that_no_plugin_writes_say_nothing() -> None:

@@ -51,7 +51,7 @@ class PipeSupervisor:
     def check_trees(self) -> None:
         from .trees import check
 
-        self.tree, self.process.unavailable = check(self.spec["expect_trees"])
+        self.tree, self.process.unavailable = check(self.spec["expect_trees"], self.spec["beside"])
 
     def read_control(self) -> None:
         try:

@@ -7,15 +7,18 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
-def check(expected: Sequence[Sequence[str]]) -> tuple[str, str]:
-    """The first directory's tree id, and why one of them is not what it should be; empty where all are."""
+def check(expected: Sequence[Sequence[str]], beside: Collection[str] = ()) -> tuple[str, str]:
+    """The first directory's tree id, and why one of them is not what it should be; empty where all are.
+
+    ``beside``: paths in them that are left out.
+    """
     first = ""
     for number, (directory, wanted) in enumerate(expected):
         try:
-            found = tree_id(directory, len(wanted))
+            found = tree_id(directory, len(wanted), beside)
         except OSError as error:
             return first, "the tree could not be read: %s" % error
         first = found if number == 0 else first
@@ -24,20 +27,24 @@ def check(expected: Sequence[Sequence[str]]) -> tuple[str, str]:
     return first, ""
 
 
-def tree_id(directory: str, length: int, top: bool = True) -> str:
-    """The git tree id of a directory on disk, unfiltered; "" when it has no files."""
+def tree_id(directory: str, length: int, beside: Collection[str] = (), at: str = "") -> str:
+    """The git tree id of a directory on disk, unfiltered; "" when it has no files.
+
+    ``beside``: paths in it that are left out. ``at``: where it is in the whole tree, with a slash at the end.
+    """
     import hashlib
 
     new = hashlib.sha1 if length == 40 else hashlib.sha256
     entries = []
     with os.scandir(os.fsencode(directory)) as listing:
         for entry in listing:
-            if top and entry.name == b".git":
+            path = at + os.fsdecode(entry.name)
+            if path == ".git" or path in beside:
                 continue
             info = entry.stat(follow_symlinks=False)
             sort_name = entry.name
             if stat.S_ISDIR(info.st_mode):
-                mode, name = b"40000", tree_id(os.fsdecode(entry.path), length, False)
+                mode, name = b"40000", tree_id(os.fsdecode(entry.path), length, beside, path + "/")
                 if not name:
                     continue
                 sort_name += b"/"
@@ -55,7 +62,7 @@ def tree_id(directory: str, length: int, top: bool = True) -> str:
                 # A device or socket: not possible in a git tree, so the ids must differ
                 mode, name = b"0", "0" * length
             entries.append((sort_name, mode + b" " + entry.name + b"\0" + bytes.fromhex(name)))
-    if not entries and not top:
+    if not entries and at:
         return ""
     body = b"".join(line for _, line in sorted(entries))
     return str(new(b"tree %d\0" % len(body) + body).hexdigest())

@@ -55,6 +55,7 @@ class WallBuilder:
         self.login = "none"  # of a vendor: there is none in a gate run
         # Resolved before the root changes: afterwards a link would lead into the new root.
         self.readable = outermost({os.path.realpath(path) for path in spec["read"] if os.path.isdir(path)})
+        self.given = [(os.path.realpath(directory), place) for directory, place in spec.get("given", ())]
         resolver = os.path.realpath("/etc/resolv.conf")
         self.resolver = resolver if self.network and os.path.isfile(resolver) else ""
 
@@ -96,6 +97,14 @@ class WallBuilder:
         self.bind(self.room, INSIDE)
         for path in self.readable:
             self.show(path)
+        for directory, place in self.given:
+            self.lay_in(directory, place)
+
+    def lay_in(self, directory: str, place: str) -> None:
+        """Shows a directory at a place inside, which may be missing. No part of the way there may be a link."""
+        if os.path.realpath("/new" + place) != "/new" + place:
+            raise OSError("%s is behind a link" % place)
+        self.show(place, directory)
 
     def writable(self, path: str) -> bool:
         """Whether a mount that can be written belongs to it alone."""

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 FAILED = 125
@@ -89,17 +90,29 @@ class Phases:
             with open(os.path.join(kit, name + ".py"), "w") as file:
                 file.write(text)
         asked = dict(extra, canary=os.path.join(kit, canary + ".py"), kit=kit, tree=tree)
-        before = stamps(tree)
+        before = stamps(tree, self.plan["provided"])
         with tempfile.TemporaryFile() as order:
             order.write(json.dumps(asked).encode())
             order.flush()
             seconds = self.plan["timeout"] * (self.plan["slower"] if extra.get("check") else 1)
             seen = self._watch(tree, kit, plugin if watched else "", order.fileno(), shown=shown, seconds=seconds)
         shutil.rmtree(kit, ignore_errors=True)
-        after = stamps(tree)
+        after = stamps(tree, self.plan["provided"])
         self.new = [os.path.join(tree, path) for path in after.keys() - before.keys()]
         seen["rewritten"] = sorted(path for path in before if after.get(path) != before[path])[:1000]
         return split(seen, token)
+
+    def run_base(self, extra: Json) -> Json:
+        """Runs it in the base's tree, at the path of the change's: what setups made refers to that path."""
+        tree, base, aside = self.plan["tree"], self.plan["base"], self.plan["tree"] + ".head"
+        os.rename(tree, aside)
+        os.rename(base, tree)
+        try:
+            return self.run(tree, extra, shown=False)
+        finally:
+            os.rename(tree, base)
+            os.rename(aside, tree)
+            self.new = [base + path[len(tree) :] for path in self.new]
 
     def clean(self) -> None:
         """Ends what the last phase left running, and removes what it left behind, so that the next one cannot know
@@ -123,6 +136,7 @@ class Phases:
             argv = [word.replace(self.plan["junit"], self.plan["junit"] + ".other") for word in argv]
         environment = dict(self.environment)
         added = (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", plugin, ",")) if plugin else ()
+        environment["PATH"] = self.plan["path"] + environment["PATH"]
         environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
         for name, value, joint in added:
             environment[name] = joint.join(part for part in (value, environment.get(name, "")) if part)
@@ -210,20 +224,34 @@ def take(pipe: int, data: bytearray) -> None:
             return
 
 
-def stamps(tree: str) -> dict[str, tuple[int, int]]:
+def files_of(tree: str, provided: list[str]) -> Iterator[tuple[str, str]]:
+    """The path and the name within the tree of each file, without what setups made."""
+    for directory, below, names in os.walk(tree):
+        within = os.path.relpath(directory, tree)
+        below[:] = [name for name in below if os.path.normpath(os.path.join(within, name)) not in provided]
+        for name in names:
+            yield os.path.join(directory, name), os.path.normpath(os.path.join(within, name))
+
+
+def stamps(tree: str, provided: list[str]) -> dict[str, tuple[int, int]]:
     """Inode and change time of each file: no program can set them back."""
     found: dict[str, tuple[int, int]] = {}
-    for directory, _, names in os.walk(tree):
-        for name in names:
-            path = os.path.join(directory, name)
-            try:
-                about = os.lstat(path)
-            except OSError:
-                continue
-            found[os.path.relpath(path, tree)] = (about.st_ino, about.st_ctime_ns)
+    for path, name in files_of(tree, provided):
+        with contextlib.suppress(OSError):
+            about = os.lstat(path)
+            found[name] = (about.st_ino, about.st_ctime_ns)
         if len(found) > MOST_FILES:
             break
     return found
+
+
+def empty(tree: str, provided: list[str]) -> None:
+    """Removes all files of a tree, except what setups made: that is mounted, and cannot be removed."""
+    for path, _ in list(files_of(tree, provided)):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    if not provided:
+        shutil.rmtree(tree, ignore_errors=True)
 
 
 def split(seen: Json, token: str) -> Json:
@@ -283,13 +311,13 @@ def main() -> int:
     baseline: Json | None = plan["baseline"]
     watched = plan["watched"]
     if plan["base"]:
-        report["base"] = phases.run(plan["base"], {"base": True}, shown=False)
+        report["base"] = phases.run_base({"base": True})
         phases.clean()
         if report["base"]["hello"]:
-            report["again"] = phases.run(plan["base"], {"check": True, "invert": []}, shown=False)
+            report["again"] = phases.run_base({"check": True, "invert": []})
         baseline = report["base"]["tests"]
         watched = report["base"]["hello"]
-        shutil.rmtree(plan["base"], ignore_errors=True)
+        empty(plan["base"], plan["provided"])
         phases.clean()
     report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
     if head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:

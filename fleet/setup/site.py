@@ -1,0 +1,79 @@
+"""Where a setup runs, what it is wanted for, and what it makes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.errors import Unavailable
+from fleet.events import Refs
+from fleet.git.repository import Repository
+from fleet.limits import RunLimits
+from fleet.ports import Executor, LoginFacts
+from fleet.setup.definitions import Setup
+
+
+class SetupFailed(Unavailable):
+    """A setup ended badly. ``lines`` are those of its output that matter, cleaned and redacted."""
+
+    retry = False
+
+    def __init__(self, setup: str, where: str, cause: str, lines: str) -> None:
+        super().__init__(attempted=f"run [setup.{setup}]", on=where, cause=cause)
+        self.setup, self.lines = setup, lines
+
+    def __str__(self) -> str:
+        return f"setup failed: {self.setup} on {self.on}: {self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetupSite:
+    """A login of a machine, and what a setup finds there.
+
+    ``path``: where programs are looked up. ``read``: directories outside the system's that it may read.
+    """
+
+    executor: Executor
+    facts: LoginFacts
+    path: str
+    read: tuple[str, ...]
+    limits: RunLimits
+
+    @property
+    def where(self) -> str:
+        """The login and machine, for people."""
+        return f"{self.facts.user}@{self.executor.machine}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A setup to be used on the inputs of a commit."""
+
+    setup: Setup
+    repository: Repository
+    commit: str
+    inputs_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetupCaller:
+    """Who waits for it: what the ledger's events refer to, and whether nobody waits any more."""
+
+    refs: Refs
+    given_up: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A new directory among the gates' checkouts, or one inside of it."""
+
+    name: str
+    inner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidedDirectory:
+    """A directory that a setup made: its ``path`` in the tree, and where it is on the machine."""
+
+    path: str
+    source: str

@@ -1,0 +1,85 @@
+"""What setups made, for one gate run: found or built, and where the run sees it.
+
+What the base branch has is built once and trusted. Where a change has other inputs, what they make is built for
+this run alone, from the change, and thrown away with it: others use nothing that a person has not seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.events import Refs
+from fleet.ports import Candidate
+from fleet.setup.environments import Environments
+from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite
+from gates.runs.place import Place, Run, bare_path
+from gates.runs.plan import GateEnvironment
+from gates.runs.work import GateWork
+
+
+def room_of(pipe: str) -> str:
+    """The directory among the checkouts for what is made for one run alone."""
+    return f"{pipe}.setup"
+
+
+def site_of(place: Place) -> SetupSite:
+    """A gate's place as one for setups."""
+    config = place.config
+    read = (*config.gate_path, *config.gate_read)
+    return SetupSite(place.executor, place.facts, bare_path(config), read, config.run_limits())
+
+
+@dataclass(frozen=True, slots=True)
+class GateSetups:
+    """Finds and builds environments for gate runs. ``abandoned``: whether a task was stopped."""
+
+    environments: Environments
+    abandoned: Callable[[str], bool]
+
+    async def of_base(self, place: Place, work: GateWork) -> GateEnvironment:
+        """What the base's inputs make, as far as this gate uses it: kept, where the machine can build walls.
+
+        Raises ``SetupFailed``.
+        """
+        if not place.facts.walled:
+            return GateEnvironment()
+        caller, site = self._caller(work.candidate), site_of(place)
+        tree: list[ProvidedDirectory] = []
+        for wanted in work.plan.unchanged:
+            tree += await self.environments.kept(site, wanted, caller)
+        base = list(tree)
+        for wanted in work.plan.replaced if work.runs_base else ():
+            with contextlib.suppress(SetupFailed):  # the change may be what repairs it
+                base += await self.environments.kept(site, wanted, caller)
+        return GateEnvironment(tuple(tree), tuple(base))
+
+    async def in_place(self, run: Run) -> tuple[ProvidedDirectory, ...]:
+        """Without walls: builds all of it in the run's own directory, where it will be used, and puts it aside
+        until the checkout is there. Raises ``SetupFailed``."""
+        if run.place.facts.walled:
+            return ()
+        caller, site = self._caller(run.candidate), site_of(run.place)
+        found: list[ProvidedDirectory] = []
+        for number, wanted in enumerate((*run.plan.unchanged, *run.plan.changed)):
+            made = await self.environments.once(site, wanted, Room(run.pipe), f"{run.pipe}-{number}", caller)
+            aside = f"{run.place.executor.root}/gates/{room_of(run.pipe)}/{number}"
+            found += await self.environments.put(site, made, aside)
+        return tuple(found)
+
+    async def of_change(self, run: Run, aside: tuple[ProvidedDirectory, ...]) -> GateEnvironment:
+        """All that a run sees, once its checkout is there. Raises ``SetupFailed`` where the change's inputs make
+        nothing that can be used."""
+        caller, site = self._caller(run.candidate), site_of(run.place)
+        if not run.place.facts.walled:
+            return GateEnvironment(await self.environments.put(site, aside, f"{run.room}/tree"))
+        tree = list(run.environment.tree)
+        for number, wanted in enumerate(run.plan.changed):
+            room = Room(room_of(run.pipe), str(number))
+            tree += await self.environments.once(site, wanted, room, f"{run.pipe}-{number}", caller)
+        return GateEnvironment(tuple(tree), run.environment.base)
+
+    def _caller(self, candidate: Candidate) -> SetupCaller:
+        refs = Refs(task=candidate.task.id, session=candidate.session.id, turn=candidate.turn.id)
+        return SetupCaller(refs, lambda: self.abandoned(candidate.task.id))
