@@ -321,6 +321,10 @@ class Gatekeeper(Protocol):
     async def preflight(self, repo: str, base: str) -> None:
         """Raises ``Refused`` when no change to this repository can ever be judged (no gates defined)."""
 
+    async def set_up(self, task: Task, session: Session) -> None:
+        """Builds what the gates of the session's base need, where that can be done before there is a change. Raises
+        ``SetupFailed``, so that a person is told before an agent starts."""
+
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs the gates that the base branch and the operator require. Safe to repeat after a crash."""
 

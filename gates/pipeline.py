@@ -17,6 +17,7 @@ from fleet.config import FleetConfig, GateKind, LayerName, Secrets
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
+from fleet.git.trees import entries
 from fleet.git.workspace import Workspaces
 from fleet.leaks import Leak
 from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
@@ -24,6 +25,7 @@ from fleet.ports import Candidate
 from fleet.setup.definitions import Setup
 from fleet.setup.definitions import load as load_setups
 from fleet.setup.environments import Environments
+from fleet.setup.site import SetupCaller
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, recent, sessions
 from fleet.store.core import Store, Tx
@@ -95,6 +97,19 @@ class Pipeline:
                     cause="; ".join(why_not) or "fleet.toml has no machines",
                     hint="give a machine the labels that the gate needs, and a gate_as login",
                 )
+
+    async def set_up(self, task: Task, session: Session) -> None:
+        """Builds what the gates of the session's base need, where that can be done now. Raises ``SetupFailed``."""
+        repository = self._repositories(task.repo)
+        defined, setups = await self._definitions(task.repo, session.base)
+        if not setups:
+            return
+        base = (session.base, await entries(repository, session.base))
+        plan = await plan_of(repository, setups, base, base)
+        caller = SetupCaller(Refs(task=task.id, session=session.id), lambda: task.id in self._suite.abandoned)
+        for definition in defined:
+            if definition.kind is GateKind.COMMAND:
+                await self._suite.set_up(caller, definition, plan)
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs every gate that applies and gives the verdict. A repeated call resumes existing runs.

@@ -76,6 +76,9 @@ class Judge:
         self.judging: Callable[[Candidate], Any] | None = None
         self.abandoned: list[str] = []
 
+    async def set_up(self, task: Task, session: Session) -> None:
+        pass
+
     async def preflight(self, repo: str, base: str) -> None:
         pass
 

@@ -28,6 +28,7 @@ from fleet.events import (
     PipeEnded,
     ReceiptIssued,
     Recorded,
+    SetupBroke,
     Taken,
     TaskMoved,
     TurnClosed,
@@ -37,7 +38,8 @@ from fleet.events import (
 )
 from fleet.locks import HoldEnd
 from fleet.model import Isolation, Task, TaskState
-from fleet.store import approvals, recent, refusals, sessions, stalls, tasks
+from fleet.setup.site import SETUP_FAILED
+from fleet.store import approvals, ledger, recent, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
@@ -255,6 +257,8 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
         case TaskState.STALLED | TaskState.PARKED:
             stalled = stalls.waiting(tx, task.id)
             return [_asking(tx, task, stalled, progress, context)] if stalled is not None else []
+        case TaskState.UNAVAILABLE if (broke := _setup_that_failed(tx, task, moved)) is not None:
+            return [Notice(setup_card(task, broke, base), sound=Sound.BAD_END)]
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
             title = line(f"{task.id} · {moved.new}")
             refused = locked.last_refusal(tx, task.id) if moved.new == TaskState.REFUSED else None
@@ -272,6 +276,28 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
             return [Notice(first, sound=Sound.GOOD_END), *map(Notice, others)]
         case _:
             return []
+
+
+def _setup_that_failed(tx: Tx, task: Task, moved: TaskMoved) -> Recorded | None:
+    """The setup because of which a task became unavailable."""
+    found = ledger.read(tx, kinds=(SetupBroke.KIND,), task=task.id) if SETUP_FAILED in moved.why else []
+    return found[-1] if found else None
+
+
+def setup_card(task: Task, recorded: Recorded, base: str) -> Card:
+    """A setup failed: which one, where, how it ended, and the lines that matter."""
+    broke = recorded.event
+    assert isinstance(broke, SetupBroke)
+    return Card(
+        title=line(f"{task.id} · setup failed: {broke.setup}"),
+        lines=(line(one_line(broke.reason, 140)),),
+        fields=(field("On", f"{broke.login}@{recorded.refs.machine} · ", words.short(broke.commit)),),
+        body=_tail(broke.tail) if broke.tail else None,
+        actions=(Action("Retry", f"/retry {task.id}"),),
+        footer=base,
+        tone=Tone.BAD,
+        mention=task.requester,
+    )
 
 
 def _decided_by(tx: Tx, task: Task, moved: TaskMoved) -> str:

@@ -168,6 +168,9 @@ class Steps:
             self._services.workspaces.prepare(executor, repository, session.base, name), "prepare the worktree"
         )
         failpoint("workspace-prepared")
+        if task.mode is TaskMode.CHANGE:
+            gates_ready = self._services.gatekeeper.set_up(task, session)
+            await self._waits.unless_stopped(gates_ready, "build what the gates need")
         prepared = replace(session, workspace=workspace)
         await self._agent.begin(prepared, TurnCause.REQUEST, task.prompt, self._running(task))
 

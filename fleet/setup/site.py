@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from fleet.errors import Unavailable
 from fleet.events import Refs
@@ -11,6 +12,9 @@ from fleet.git.repository import Repository
 from fleet.limits import RunLimits
 from fleet.ports import Executor, LoginFacts
 from fleet.setup.definitions import Setup
+
+SETUP_FAILED: Final = "setup failed: "
+"""How a person recognises such an error among others."""
 
 
 class SetupFailed(Unavailable):
@@ -23,7 +27,7 @@ class SetupFailed(Unavailable):
         self.setup, self.lines = setup, lines
 
     def __str__(self) -> str:
-        return f"setup failed: {self.setup} on {self.on}: {self.cause}"
+        return f"{SETUP_FAILED}{self.setup} on {self.on}: {self.cause}"
 
 
 @dataclass(frozen=True, slots=True)

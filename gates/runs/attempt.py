@@ -20,17 +20,18 @@ from fleet.failpoints import failpoint
 from fleet.git.workspace import Workspaces
 from fleet.ports import Candidate, Executor, PipeSpec
 from fleet.setup.environments import Environments
-from fleet.setup.site import SetupFailed
+from fleet.setup.site import SetupCaller, SetupFailed
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.verdict import GateOutcome, GateResult
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
+from gates.runs.definitions import Definition
 from gates.runs.environment import GateSetups, room_of
 from gates.runs.outcome import result_of, setup_failed, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
-from gates.runs.plan import NOTHING_MADE, GateEnvironment
+from gates.runs.plan import NOTHING_MADE, GateEnvironment, SetupPlan
 from gates.runs.pool import LoginPool
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
@@ -110,6 +111,17 @@ class Suite:
                 unable[place.machine] = last.reason
         return last
 
+    async def set_up(self, caller: SetupCaller, definition: Definition, plan: SetupPlan) -> None:
+        """Builds a gate's environment before there is a change, where it is known which login will use it. A
+        machine that is away is no reason to wait. Raises ``SetupFailed``."""
+        try:
+            place, _ = await find_place(definition, self.config(), self.executors, {})
+        except AWAY:
+            return
+        if place is not None and not place.config.has_gate_pool:
+            with contextlib.suppress(*AWAY):
+                await self._setups.of_base(place, caller, plan)
+
     # --- one run --------------------------------------------------------------------------------------
 
     async def _attempt(self, work: GateWork, place: Place | None, why_not: list[str]) -> GateResult:
@@ -125,7 +137,9 @@ class Suite:
             environment, trouble = NOTHING_MADE, None
             if place is not None:
                 try:
-                    environment = await self._setups.of_base(place, work)
+                    environment = await self._setups.of_base(
+                        place, self._setups.caller(work.candidate), work.plan, runs_base=work.runs_base
+                    )
                 except (Refused, Misused, Unavailable) as error:
                     trouble = error
             return await self._attempt_at(work, place, why_not, environment, trouble)

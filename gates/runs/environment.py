@@ -15,8 +15,7 @@ from fleet.ports import Candidate
 from fleet.setup.environments import Environments
 from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite
 from gates.runs.place import Place, Run, bare_path
-from gates.runs.plan import GateEnvironment
-from gates.runs.work import GateWork
+from gates.runs.plan import GateEnvironment, SetupPlan
 
 
 def room_of(pipe: str) -> str:
@@ -38,19 +37,21 @@ class GateSetups:
     environments: Environments
     abandoned: Callable[[str], bool]
 
-    async def of_base(self, place: Place, work: GateWork) -> GateEnvironment:
-        """What the base's inputs make, as far as this gate uses it: kept, where the machine can build walls.
+    async def of_base(
+        self, place: Place, caller: SetupCaller, plan: SetupPlan, *, runs_base: bool = False
+    ) -> GateEnvironment:
+        """What the base's inputs make, as far as it is used: kept, where the machine can build walls.
 
-        Raises ``SetupFailed``.
+        ``runs_base``: the base may be run, too. Raises ``SetupFailed``.
         """
         if not place.facts.walled:
             return GateEnvironment()
-        caller, site = self._caller(work.candidate), site_of(place)
+        site = site_of(place)
         tree: list[ProvidedDirectory] = []
-        for wanted in work.plan.unchanged:
+        for wanted in plan.unchanged:
             tree += await self.environments.kept(site, wanted, caller)
         base = list(tree)
-        for wanted in work.plan.replaced if work.runs_base else ():
+        for wanted in plan.replaced if runs_base else ():
             with contextlib.suppress(SetupFailed):  # the change may be what repairs it
                 base += await self.environments.kept(site, wanted, caller)
         return GateEnvironment(tuple(tree), tuple(base))
@@ -60,7 +61,7 @@ class GateSetups:
         until the checkout is there. Raises ``SetupFailed``."""
         if run.place.facts.walled:
             return ()
-        caller, site = self._caller(run.candidate), site_of(run.place)
+        caller, site = self.caller(run.candidate), site_of(run.place)
         found: list[ProvidedDirectory] = []
         for number, wanted in enumerate((*run.plan.unchanged, *run.plan.changed)):
             made = await self.environments.once(site, wanted, Room(run.pipe), f"{run.pipe}-{number}", caller)
@@ -71,7 +72,7 @@ class GateSetups:
     async def of_change(self, run: Run, aside: tuple[ProvidedDirectory, ...]) -> GateEnvironment:
         """All that a run sees, once its checkout is there. Raises ``SetupFailed`` where the change's inputs make
         nothing that can be used."""
-        caller, site = self._caller(run.candidate), site_of(run.place)
+        caller, site = self.caller(run.candidate), site_of(run.place)
         if not run.place.facts.walled:
             return GateEnvironment(await self.environments.put(site, aside, f"{run.room}/tree"))
         tree = list(run.environment.tree)
@@ -80,6 +81,7 @@ class GateSetups:
             tree += await self.environments.once(site, wanted, room, f"{run.pipe}-{number}", caller)
         return GateEnvironment(tuple(tree), run.environment.base)
 
-    def _caller(self, candidate: Candidate) -> SetupCaller:
+    def caller(self, candidate: Candidate) -> SetupCaller:
+        """Who waits for a change's environment: its task, until it is stopped."""
         refs = Refs(task=candidate.task.id, session=candidate.session.id, turn=candidate.turn.id)
         return SetupCaller(refs, lambda: self.abandoned(candidate.task.id))

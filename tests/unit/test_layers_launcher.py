@@ -98,7 +98,8 @@ def launched(room: Path, *argv: str, plan: bytes | None = None) -> subprocess.Co
     """The launcher, run for a change whose gate is ``argv``. ``plan``: what its file holds instead."""
     (room / "tree").mkdir()
     ours = {
-        "argv": argv, "tree": f"{room}/tree", "base": "", "timeout": 30, "slower": 4, "report": f"{room}/report",
+        "argv": argv, "tree": f"{room}/tree", "base": "", "path": "", "provided": [],
+        "timeout": 30, "slower": 4, "report": f"{room}/report",
         "junit": f"{room}/junit", "alone": False, "plugin": "", "canaries": "", "baseline": {}, "watched": False,
         "names": [], "check": False, "remove": [], "restore": {}, "every": False,
     }  # fmt: skip
