@@ -60,6 +60,7 @@ from fleet.model import AIRBOSS, ChatRef, Task
 from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
 from fleet.schedule.timer import Timer
+from fleet.setup.environments import Environments
 from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
@@ -239,12 +240,14 @@ class _Base:
             self.store, self.config, self.executors, self.repository, home=self.home, env=self.env
         )
         await gatekeeper.load()
+        workspaces = Workspaces(lambda: self.config().limits)
         return Services(
             store=self.store,
             config=self.config,
             secrets=self.env,
             executors=self.executors,
-            workspaces=Workspaces(lambda: self.config().limits),
+            workspaces=workspaces,
+            environments=Environments(self.store, workspaces),
             repositories=self.repository,
             base_branches=lambda name: BaseBranch(self.repository(name)),
             gatekeeper=gatekeeper,

@@ -23,6 +23,7 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.machines.executors import Executors
 from fleet.model import ChatRef, Isolation, Session, Task, TaskMode, TaskState, TurnCause
 from fleet.ports import Candidate
+from fleet.setup.environments import Environments
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
@@ -132,7 +133,8 @@ class World:
             config=lambda: self.config,
             secrets=Secrets({}),
             executors=_Logins(self),
-            workspaces=Workspaces(lambda: self.config.limits),
+            workspaces=(workspaces := Workspaces(lambda: self.config.limits)),
+            environments=Environments(self.store, workspaces),
             repositories=lambda _: self.repository,
             base_branches=lambda _: BaseBranch(self.repository),
             gatekeeper=self.judge,

@@ -163,6 +163,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
     from bot.doctor.gates import check_gate_network
+    from bot.doctor.programs import check_programs
     from bot.doctor.repositories import apart, check_repositories
     from bot.doctor.reviewers import check_reviewers
     from bot.local.client import NotServed, ask
@@ -174,6 +175,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     executors = Executors(config, home)
     try:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
+        findings += await check_programs(config, home, executors)
     finally:
         await executors.close()
     with tempfile.TemporaryDirectory(prefix="airboss-doctor-") as scratch:

@@ -15,7 +15,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.errors import Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, Taken, TurnStarted
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, prompts, surroundings
+from fleet.flight import attachments, installing, prompts, surroundings
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
 from fleet.flight.services import Services
@@ -139,7 +139,8 @@ class AgentProcess:
         env = {**agent.settings, **{name: value for name, value in secrets.items() if value}}
         machine = self._services.machine_of(session)
         site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts())
-        await executor.start(surroundings.process_of(site, session, self._task.repo, launch, env))
+        given = await installing.mounts(self._services, self._task, session)
+        await executor.start(surroundings.process_of(site, session, self._task.repo, launch, env, given))
         failpoint("pipe-started")
         self._follower = Follower(self._services, executor, self._task, session)
         return self._follower

@@ -16,7 +16,7 @@ from fleet.config.values import duration_us
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable, Unavailable
 from fleet.events import TreeDecision
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, own_login, snapshots, surroundings
+from fleet.flight import attachments, installing, own_login, snapshots, surroundings
 from fleet.flight.services import Services
 from fleet.git import kept
 from fleet.model import AIRBOSS, Session, Task
@@ -73,6 +73,7 @@ async def restore(services: Services, task: Task, session: Session) -> None:
     await services.workspaces.discard(executor, session.workspace)
     work_of = saved.snapshot if saved else ""
     await services.workspaces.prepare(executor, repository, session.base, name, work_of=work_of)
+    await installing.install(services, task, session)
     failpoint("tree-restored")
     back = TreeRow(session.id, TreeState.HERE, row.decided_by, row.kept_us)
     await services.store.write(lambda tx: trees.put(tx, back))
@@ -89,7 +90,8 @@ async def is_safe(services: Services, tree: Unlanded) -> bool:
                 return False
             await kept.keep(repository, name, held)  # of a version that kept no refs
     executor = services.executors.agent(session.machine, session.login)
-    now = await services.workspaces.tree_now(executor, repository, session.base, session.workspace)
+    without = await snapshots.exceptions(services, session, tree.task.repo)
+    now = await services.workspaces.tree_now(executor, repository, session.base, session.workspace, without)
     return now == await repository.tree_of(held)
 
 

@@ -19,6 +19,7 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
 from fleet.model import Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
+from fleet.setup.environments import Environments
 from fleet.store.core import Store
 
 
@@ -45,6 +46,7 @@ class Services:
     base_branches: Callable[[str], BaseBranch]
     gatekeeper: Gatekeeper
     locks: Locks
+    environments: Environments
     issue_receipt: Callable[[Task], Awaitable[None]]
     clock: Clock
     holder: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.events import SnapshotMadeV2
-from fleet.flight import prompts
+from fleet.flight import installing, prompts
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import kept
@@ -31,17 +31,21 @@ async def made(services: Services, task: Task, session: Session, turn: Turn) -> 
         session.workspace,
         prompts.commit_message(task, session, turn, instance),
         (turn.ended_us or turn.started_us) // 1_000_000,
-        _exceptions(services, task.repo),
+        await exceptions(services, session, task.repo),
     )
     if not snapshot.empty:
         await kept.keep(repository, session.outside(instance), snapshot.commit)
     return snapshot
 
 
-def _exceptions(services: Services, repo: str) -> Exceptions:
-    """What ``fleet.toml`` wants otherwise for this repository."""
+async def exceptions(services: Services, session: Session, repo: str) -> Exceptions:
+    """What ``fleet.toml`` wants otherwise for this repository, and what setups made."""
     config = services.config().repos.get(repo)
-    return Exceptions(raw_filters=tuple(config.raw_filters)) if config else Exceptions()
+    if config is None:
+        return Exceptions()
+    setups = await installing.setups_of(services, session, repo)
+    made_by_setups = tuple(path for setup in setups for path in setup.provides)
+    return Exceptions(raw_filters=tuple(config.raw_filters), made=made_by_setups)
 
 
 def note(tx: Tx, session: Session, turn: Turn, snapshot: Snapshot) -> None:

@@ -12,7 +12,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.errors import Misused, Unreachable
 from fleet.events import HoldReleased, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
-from fleet.flight import notes, own_login, placement, prompts, snapshots, starting
+from fleet.flight import installing, notes, own_login, placement, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.asking import Asking
 from fleet.flight.follower import TurnWait
@@ -168,10 +168,10 @@ class Steps:
             self._services.workspaces.prepare(executor, repository, session.base, name), "prepare the worktree"
         )
         failpoint("workspace-prepared")
-        if task.mode is TaskMode.CHANGE:
-            gates_ready = self._services.gatekeeper.set_up(task, session)
-            await self._waits.unless_stopped(gates_ready, "build what the gates need")
         prepared = replace(session, workspace=workspace)
+        await self._waits.unless_stopped(
+            installing.install(self._services, task, prepared), "install what it needs"
+        )
         await self._agent.begin(prepared, TurnCause.REQUEST, task.prompt, self._running(task))
 
     async def _run(self, task: Task) -> None:

@@ -36,10 +36,17 @@ class Site:
     facts: LoginFacts
 
 
-def process_of(site: Site, session: Session, repo: str, launch: Launch, env: dict[str, str]) -> PipeSpec:
+def process_of(  # noqa: PLR0917 - who runs what, and what it sees
+    site: Site,
+    session: Session,
+    repo: str,
+    launch: Launch,
+    env: dict[str, str],
+    given: tuple[tuple[str, str], ...] = (),
+) -> PipeSpec:
     """The process of a session, with walls where its machine can build them and ``fleet.toml`` lets it.
 
-    ``env``: what it has beside what ``launch`` says.
+    ``env``: what it has beside what ``launch`` says. ``given``: what setups made, and where it sees it.
     """
     agent, machine, facts, root = site.agent, site.machine, site.facts, site.executor.root
     room, inbox = f"{root}/{room_of(site.store, session)}", f"{root}/{inbox_of(site.store, session)}"
@@ -55,6 +62,7 @@ def process_of(site: Site, session: Session, repo: str, launch: Launch, env: dic
             room=room,
             read=(*(word for word in launch.argv if word.startswith("/")), *machine.agent_read),
             network=True,
+            given=given,
             session=SessionWalls(
                 root=root,
                 workspace=session.workspace,

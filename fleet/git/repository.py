@@ -167,6 +167,15 @@ class Repository:
         """The base branch's commit, read from the repository itself, never from the mirror."""
         return await origin.tip(self.git, self.path or self.url, self.base, self._on)
 
+    async def last_fetched(self) -> str:
+        """The base branch's commit when it was last fetched; empty before that."""
+        if not self.mirror.is_dir():
+            return ""
+        ended = await self._run(
+            "rev-parse", "--verify", "--quiet", self._base_ref, what="find the base", expect=(0, 1, 128)
+        )
+        return ended.line if ended.code == 0 else ""
+
     async def git_dir(self) -> Path:
         """The git directory of a repository on this machine. Raises ``Refused`` when there is none."""
         if self.path is None:

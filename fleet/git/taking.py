@@ -44,8 +44,8 @@ EOL_ATTRIBUTES: Final = "* !filter !ident !working-tree-encoding !export-ignore 
 SNAPSHOT: Final = r"""
 set -eu
 umask 077
-repo=$1 work=$2 base=$3 root=$4 most=$5
-shift 5
+repo=$1 work=$2 base=$3 root=$4 most=$5 made=$6
+shift 6
 mkdir -p "$root/tmp"
 own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
 trap 'rm -rf -- "$own"' EXIT
@@ -59,12 +59,22 @@ printf '%s\n' "$AIRBOSS_LITTER" > "$own/info/exclude"
 cd -- "$work"
 export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
 git read-tree "$base^{tree}"
-git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m add --all -- . >&2
+printf '.\0' > "$own/add"
+: > "$own/made"
+while [ "$made" -gt 0 ]; do
+    printf ':(exclude,top,literal)%s\0' "$1" >> "$own/add"
+    printf '%s\0' "$1" >> "$own/made"
+    shift
+    made=$((made - 1))
+done
+GIT_LITERAL_PATHSPECS=0 git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m \
+    add --all --pathspec-from-file="$own/add" --pathspec-file-nul >&2
 # What the agent added although it is ignored counts too: its own index names those files.
 if [ -f "$work/.git/index" ]; then
     { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
         2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
 fi
+[ ! -s "$own/made" ] || git rm -r -q --cached --ignore-unmatch --pathspec-from-file="$own/made" --pathspec-file-nul >&2
 if git ls-files -z | tr '\0' '\n' | grep -q '\(^\|/\)\.gitattributes$'; then
     # What differs is added again by the end-of-line rules of .gitattributes. All else stays as the base has it.
     git diff-index --cached --name-only --no-renames -z "$base" > "$own/changed"
@@ -95,11 +105,18 @@ class Exceptions:
     """What the operator wants otherwise in a repository's snapshots.
 
     ``kept_out`` are paths that are never taken from a worktree: they stay as the base has them. ``raw_filters`` are
-    filters of ``.gitattributes`` whose files are taken as they are.
+    filters of ``.gitattributes`` whose files are taken as they are. ``made`` are directories that setups made: they
+    are never taken either, and the base has none of them.
     """
 
     kept_out: tuple[str, ...] = ()
     raw_filters: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the script is told of them: how many ``made`` there are, then both kinds of paths."""
+        return (str(len(self.made)), *self.made, *self.kept_out)
 
 
 #: Nothing otherwise.

@@ -229,7 +229,7 @@ class Workspaces:
             ran = await executor.run(
                 [
                     *("sh", "-c", SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)),
-                    *exceptions.kept_out,
+                    *exceptions.words,
                 ],
                 env=_MACHINE_ENV,
                 stdout=handed,
@@ -258,7 +258,14 @@ class Workspaces:
         stat: Stat = await repository.shortstat(base, commit)
         return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out)
 
-    async def tree_now(self, executor: Executor, repository: Repository, base: str, workspace: str) -> str:
+    async def tree_now(
+        self,
+        executor: Executor,
+        repository: Repository,
+        base: str,
+        workspace: str,
+        exceptions: Exceptions = NO_EXCEPTIONS,
+    ) -> str:
         """The id of the tree that a snapshot of the worktree would have now, as the machine computes it.
 
         Raises ``Refused`` or ``Unavailable`` when some of it cannot be read.
@@ -266,7 +273,7 @@ class Workspaces:
         root = await self._root(executor)
         attempted, on = "read the worktree", f"{workspace} on {executor.machine}"
         where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
-        argv = ["sh", "-c", SNAPSHOT, "snapshot", *where]
+        argv = ["sh", "-c", SNAPSHOT, "snapshot", *where, *exceptions.words]
         ran = await executor.run(argv, env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS)
         if why := unreadable(ran.err):
             raise self._too_much(on, why)

@@ -24,14 +24,15 @@ from fleet.limits import words_for
 from fleet.model import AIRBOSS
 from fleet.ports import Ended
 from fleet.setup import scripts
-from fleet.setup.process import end_of, process_of
-from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite, Wanted
+from fleet.setup.process import end_of, in_workspace, process_of
+from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite, SetupUse, Wanted
 from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.untrusted import clean, tail_that_matters
 
 _LINES: Final = 40
 _UNUSED_DAYS: Final = "14"
+_MODES: Final = {SetupUse.GATES: "a-w,u+rX", SetupUse.AGENTS: "u+rwX"}
 
 
 class Environments:
@@ -46,7 +47,7 @@ class Environments:
 
         Raises ``SetupFailed``, and ``Unavailable`` when the machine cannot do it.
         """
-        place = f"{site.executor.root}/setup/{self._store.instance}/{await _key(site, wanted)}"
+        place = f"{site.executor.root}/setup/{self._store.instance}-{site.use}/{await _key(site, wanted)}"
         async with (
             self._building.setdefault((site.where, place), asyncio.Lock()),
             self._recorded(site, wanted, caller),
@@ -66,6 +67,18 @@ class Environments:
             await self._set_up(site, wanted, place, pipe, caller)
             await scripts.run(site, scripts.CHECK, f"{place}/tree", *paths, of=wanted.setup)
         return tuple(ProvidedDirectory(path, f"{place}/tree/{path}") for path in paths)
+
+    async def in_workspace(self, site: SetupSite, wanted: Wanted, workspace: str, caller: SetupCaller) -> None:
+        """Runs a setup where an agent works, without walls, in the login's own home. Raises ``SetupFailed``."""
+        paths = wanted.setup.provides
+        async with self._recorded(site, wanted, caller):
+            await scripts.run(site, scripts.REMOVE, workspace, *paths)
+            pipe = f"{self._store.instance}-setup-{secrets.token_hex(8)}"
+            spec = in_workspace(site, wanted.setup, workspace, pipe)
+            ended, output = await end_of(site.executor, spec, caller.given_up)
+            if not succeeded(ended.exit):
+                raise self._failure(site, wanted, ended, output)
+            await scripts.run(site, scripts.CHECK, workspace, *paths, of=wanted.setup)
 
     async def put(
         self, site: SetupSite, made: Sequence[ProvidedDirectory], tree: str
@@ -88,7 +101,7 @@ class Environments:
             built = await self._checkout(site, wanted, room)
             ended = await self._set_up(site, wanted, built, room.name, caller)
             failpoint("setup-built")
-            paths = (place, _UNUSED_DAYS, f"{built}/tree", *setup.provides)
+            paths = (place, _UNUSED_DAYS, _MODES[site.use], f"{built}/tree", *setup.provides)
             content = await scripts.run(site, scripts.KEEP, *paths, of=setup)
         finally:
             with contextlib.suppress(Unavailable):

@@ -32,21 +32,38 @@ def process_of(site: SetupSite, setup: Setup, place: str, pipe: str) -> PipeSpec
         argv=("/bin/sh", "-c", script_of(setup)),
         cwd=f"{seen_as}/tree",
         env={
-            "PATH": site.path,
+            **({"PATH": site.path} if site.path else {}),
             "HOME": f"{seen_as}/home",
             "TMPDIR": "/tmp" if walled else f"{place}/scratch",  # noqa: S108 - the run's own, inside its walls
             "LANG": "C.UTF-8",
-            "UV_COMPILE_BYTECODE": "1",
-            "AIRBOSS_SETUP": setup.name,
-            **dict(setup.env),
+            **_own_env(setup),
         },
-        bare_env=True,
+        bare_env=bool(site.path),
         merge=True,
         contain=True,
         walls=Walls(place, site.read, setup.network) if walled else None,
         limits=replace(site.limits, directories=(place,)),
         timeout_us=setup.timeout_us,
     )
+
+
+def in_workspace(site: SetupSite, setup: Setup, workspace: str, pipe: str) -> PipeSpec:
+    """The process where an agent works, as its login."""
+    return PipeSpec(
+        id=pipe,
+        nonce=secrets.token_hex(16),
+        argv=("/bin/sh", "-c", script_of(setup)),
+        cwd=workspace,
+        env=_own_env(setup),
+        merge=True,
+        contain=True,
+        limits=replace(site.limits, directories=(workspace,)),
+        timeout_us=setup.timeout_us,
+    )
+
+
+def _own_env(setup: Setup) -> dict[str, str]:
+    return {"UV_COMPILE_BYTECODE": "1", "AIRBOSS_SETUP": setup.name, **dict(setup.env)}
 
 
 def script_of(setup: Setup) -> str:

@@ -49,6 +49,13 @@ for path; do
 done
 """
 
+REMOVE: Final = r"""
+set -eu
+cd -- "$1"
+shift
+for path; do rm -rf -- "./$path"; done
+"""
+
 PUT: Final = r"""
 set -eu
 umask 022
@@ -58,8 +65,8 @@ mv -- "$1" "$2"
 
 KEEP: Final = (
     r"""
-place=$1 days=$2
-shift 2
+place=$1 days=$2 mode=$3
+shift 3
 """
     + CHECK
     + r"""
@@ -70,7 +77,7 @@ for path; do
     mv -- "$real/$path" "$place.new/$number"
     number=$((number + 1))
 done
-chmod -R a-w,u+rX -- "$place.new"/*
+chmod -R "$mode" -- "$place.new"/*
 digest=$(cd -- "$place.new" && find . -type f -exec sha256sum -- {} + | LC_ALL=C sort | sha256sum)
 : > "$place.new/used"
 mv -- "$place.new" "$place"
@@ -88,9 +95,9 @@ printf '%s\n' "${digest%% *}"
 async def run(site: SetupSite, script: str, *words: str, of: Setup | None = None) -> str:
     """Runs one of these scripts, and returns what it says. Raises ``SetupFailed`` where ``of`` did not make what it
     provides, and ``Unavailable`` for anything else."""
-    ran = await site.executor.run(
-        ["sh", "-c", script, "setup", *words], cwd="/", env={"PATH": site.path}, timeout=_SCRIPT_SECONDS
-    )
+    env = {"PATH": site.path} if site.path else {}
+    command = ["sh", "-c", script, "setup", *words]
+    ran = await site.executor.run(command, cwd="/", env=env, timeout=_SCRIPT_SECONDS)
     said = ran.out.decode("utf-8", "replace").strip()
     if of is not None and ran.exit == Exited(_NOT_MADE):
         raise SetupFailed(of.name, site.where, clean(said, 300), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from fleet.errors import Unavailable
@@ -30,11 +31,21 @@ class SetupFailed(Unavailable):
         return f"{SETUP_FAILED}{self.setup} on {self.on}: {self.cause}"
 
 
+class SetupUse(StrEnum):
+    """What uses an environment. The two are never the same files, even on one login."""
+
+    GATES = "gates"
+    """Nobody may write it."""
+    AGENTS = "agents"
+    """Each session writes in a layer of its own above it."""
+
+
 @dataclass(frozen=True, slots=True)
 class SetupSite:
     """A login of a machine, and what a setup finds there.
 
-    ``path``: where programs are looked up. ``read``: directories outside the system's that it may read.
+    ``path``: where programs are looked up; empty: where the login itself looks. ``read``: directories outside the
+    system's that it may read.
     """
 
     executor: Executor
@@ -42,6 +53,7 @@ class SetupSite:
     path: str
     read: tuple[str, ...]
     limits: RunLimits
+    use: SetupUse = SetupUse.GATES
 
     @property
     def where(self) -> str:

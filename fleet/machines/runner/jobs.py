@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .frames import frame
+from .own_places import own_places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,13 +44,16 @@ class Link:
         self.jobs.pop(number, None)
 
     def base_env(self, path: list[str]) -> dict[str, str]:
+        """What a command has around it. ``path`` is searched first, the login's own programs last: none of them
+        takes the place of the system's git or sh."""
+        last = [place for place in own_places(self.home) if place not in path]
         default = os.environ.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
         return {
             "HOME": self.home,
             "USER": self.user,
             "LOGNAME": self.user,
             "LANG": os.environ.get("LANG") or "C.UTF-8",
-            "PATH": ":".join([*path, default]),
+            "PATH": ":".join([*path, default, *last]),
         }
 
     def resolve(self, path: str) -> str:

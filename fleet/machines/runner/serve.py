@@ -18,6 +18,7 @@ from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
 from .frames import RequestError, whole_frames
 from .jobs import Link, RunnerJob
+from .own_places import own_places
 from .pipes import forget, notify
 from .start import START
 from .transfers import ReadJob, WriteJob
@@ -135,7 +136,8 @@ class Serve(Link):
         if os.path.isdir(self.pipe(spec["id"])):
             return {"ok": "found"}
         if not spec.pop("bare_env"):
-            spec["env"] = {**self.base_env(request.get("path", [])), **spec["env"]}
+            path = [*request.get("path", []), *own_places(self.home)]
+            spec["env"] = {**self.base_env(path), **spec["env"]}
         if spec["walls"] and spec["walls"]["session"]:
             spec["walls"]["read"] += spec["env"]["PATH"].split(":")
         if spec["alone"]:

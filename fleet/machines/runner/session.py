@@ -12,7 +12,18 @@ from __future__ import annotations
 import os
 
 from .logins import gather
-from .walls import MS_BIND, MS_NODEV, MS_NOSUID, MS_RDONLY, MS_REMOUNT, OLD, SYSTEM, WallBuilder
+from .walls import (
+    INSIDE,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    OLD,
+    SYSTEM,
+    WallBuilder,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
     from .libc import Libc
 
 BINARIES = ("bin", ".bin", "sbin")
+TREE = INSIDE + "/tree"
 
 
 class SessionWallBuilder(WallBuilder):
@@ -56,6 +68,7 @@ class SessionWallBuilder(WallBuilder):
         gathered = [place for place in map(gather, session["linked"]) if place]
         self.own += [os.path.realpath(place) for place in gathered]
         self.login = "shared" if self.logins or gathered else "none"
+        self.workspace = workspace
         self.tools = tools_of(spec["read"], self.root, self.layered)
 
     def furnish(self) -> None:
@@ -67,6 +80,11 @@ class SessionWallBuilder(WallBuilder):
         steps.append((self.root, self.empty))
         for path, step in sorted(steps, key=lambda pair: pair[0].count("/")):
             step(path)
+        for directory, place in self.given:
+            if os.path.realpath("/new" + place) == "/new" + place:  # else the agent has put a link in its way
+                self.layer(place, directory)
+        if self.given:
+            self.alias()
         for path in self.logins:
             self.bind(path, path)
         for place, path in self.kept.items():
@@ -80,8 +98,9 @@ class SessionWallBuilder(WallBuilder):
         self.mount("none", "/new" + self.root, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
     def writable(self, path: str) -> bool:
-        mine = {*self.layered, *self.own, *self.kept, *self.logins, *self.others}
-        return path in mine or super().writable(path)
+        places = [place for _, place in self.given]
+        mine = {*self.layered, *self.own, *self.kept, *self.logins, *self.others, *places}
+        return path in mine or covered(path, [INSIDE]) or super().writable(path)
 
     def keep(self, path: str) -> None:
         self.bind(path, path)
@@ -93,13 +112,18 @@ class SessionWallBuilder(WallBuilder):
         os.makedirs("/new" + path, 0o755, exist_ok=True)
         self.mount("none", "/new" + path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
 
-    def layer(self, path: str) -> None:
-        """Shows a directory; what is changed in it lies in the session's room."""
+    def alias(self) -> None:
+        """Shows the workspace where gates and setups see their tree, too: what setups made refers to that path."""
+        os.makedirs("/new" + TREE, 0o755)
+        self.mount("/new" + self.workspace, "/new" + TREE, "", MS_BIND | MS_REC)
+
+    def layer(self, path: str, lower: str = "") -> None:
+        """Shows a directory, ``lower`` if it is another; what is changed in it lies in the session's room."""
         place = "%s%s/layers/%s" % (OLD, self.room, path.replace("%", "%25").replace("/", "%2f"))
         for name in ("upper", "work"):
             os.makedirs("%s/%s" % (place, name), 0o700, exist_ok=True)
         os.makedirs("/new" + path, 0o755, exist_ok=True)
-        parts = (escaped(OLD + path), escaped(place + "/upper"), escaped(place + "/work"))
+        parts = (escaped(OLD + (lower or path)), escaped(place + "/upper"), escaped(place + "/work"))
         options = "lowerdir=%s,upperdir=%s,workdir=%s,userxattr" % parts
         self.mount("overlay", "/new" + path, "overlay", MS_NOSUID | MS_NODEV, options)
 
