@@ -17,7 +17,7 @@ from fleet.git.repository import Repository
 from fleet.git.trees import blobs
 from fleet.model import AIRBOSS
 from fleet.ports import Candidate
-from fleet.setup.site import Wanted
+from fleet.setup.site import WantedSetup
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.untrusted import clean
@@ -37,7 +37,9 @@ _GO: Final = re.compile(r"^(?:require )?\s*([\w.-]+\.[\w./~-]+) (v[^\s/]+)(?: //
 _GEM: Final = re.compile(r"^    ([\w.-]+) \(([^)]+)\)$", re.MULTILINE)
 
 
-async def held_places(repository: Repository, change: Change, changed: Iterable[Wanted]) -> tuple[HeldPlace, ...]:
+async def held_places(
+    repository: Repository, change: Change, changed: Iterable[WantedSetup]
+) -> tuple[HeldPlace, ...]:
     """What a person must see of the inputs that a change has changed."""
     differing = {path for path in change.base.keys() | change.head.keys() if _id(change, path)}
     owners = {path: wanted for wanted in changed for path in wanted.setup.inputs_in(differing)}
@@ -67,7 +69,7 @@ def released(tx: Tx, repo: str) -> frozenset[tuple[str, str]]:
     return frozenset(pair for commit in allowed & asked.keys() for pair in asked[commit])
 
 
-def record(tx: Tx, candidate: Candidate, asked: Iterable[Wanted]) -> None:
+def record(tx: Tx, candidate: Candidate, asked: Iterable[WantedSetup]) -> None:
     """Records which inputs a release of this commit would release, once."""
     task = candidate.task
     known = {each.event for each in ledger.read(tx, kinds=(SetupChanged.KIND,), task=task.id)}

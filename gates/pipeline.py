@@ -22,7 +22,7 @@ from fleet.git.workspace import Workspaces
 from fleet.leaks import Leak
 from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
 from fleet.ports import Candidate
-from fleet.setup.definitions import Setup
+from fleet.setup.definitions import SetupDefinition
 from fleet.setup.definitions import load as load_setups
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller
@@ -213,7 +213,9 @@ class Pipeline:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    async def _definitions(self, repo: str, base: str) -> tuple[tuple[Definition, ...], tuple[Setup, ...]]:
+    async def _definitions(
+        self, repo: str, base: str
+    ) -> tuple[tuple[Definition, ...], tuple[SetupDefinition, ...]]:
         config = self._config().repos.get(repo)
         if config is None:
             raise Misconfigured(

@@ -14,7 +14,7 @@ from fleet.errors import AirbossError
 from fleet.exits import succeeded
 from fleet.git.repository import Repository
 from fleet.ports import Executor
-from fleet.setup.definitions import Setup
+from fleet.setup.definitions import SetupDefinition
 from fleet.setup.definitions import load as load_setups
 from fleet.untrusted import clean
 from gates.runs.definitions import Definition, load
@@ -61,7 +61,7 @@ async def check_programs(config: FleetConfig, home: Path, executors: GateExecuto
 
 
 def _by_machine(
-    repo: str, config: FleetConfig, definitions: tuple[Definition, ...], setups: tuple[Setup, ...]
+    repo: str, config: FleetConfig, definitions: tuple[Definition, ...], setups: tuple[SetupDefinition, ...]
 ) -> dict[str, list[_Command]]:
     found: dict[str, list[_Command]] = {}
     for definition in definitions:
@@ -71,7 +71,7 @@ def _by_machine(
     return {machine: list(dict.fromkeys(commands)) for machine, commands in found.items()}
 
 
-def _steps(repo: str, setups: tuple[Setup, ...]) -> Iterator[_Command]:
+def _steps(repo: str, setups: tuple[SetupDefinition, ...]) -> Iterator[_Command]:
     for setup in setups:
         for at, step in enumerate(setup.steps):
             yield _Command(f"setup {setup.name} of {repo}", step[0], made=at > 0)

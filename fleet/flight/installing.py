@@ -16,8 +16,8 @@ from fleet.flight.services import Services
 from fleet.flight.surroundings import walls_of_sessions
 from fleet.git.trees import entries
 from fleet.model import Session, Task, TaskMode
-from fleet.setup.definitions import Setup, load
-from fleet.setup.site import SetupCaller, SetupSite, SetupUse, Wanted
+from fleet.setup.definitions import SetupDefinition, load
+from fleet.setup.site import SetupCaller, SetupSite, SetupUse, WantedSetup
 
 #: Where version managers and installers put programs in a home, and what those programs read.
 _IN_HOME: Final = (
@@ -27,7 +27,7 @@ _IN_HOME: Final = (
 _BREW: Final = "/home/linuxbrew/.linuxbrew"
 
 
-async def setups_of(services: Services, session: Session, repo: str) -> tuple[Setup, ...]:
+async def setups_of(services: Services, session: Session, repo: str) -> tuple[SetupDefinition, ...]:
     """The setups of the session's base. Raises ``Refused`` or ``Misused`` for one that cannot be used."""
     config = services.config().repos.get(repo)
     if config is None:
@@ -76,9 +76,11 @@ def _layered(services: Services, session: Session, site: SetupSite) -> bool:
     return walls_of_sessions(services.machine_of(session), site.facts)
 
 
-async def _wanted(services: Services, repo: str, session: Session, setups: Sequence[Setup]) -> tuple[Wanted, ...]:
+async def _wanted(
+    services: Services, repo: str, session: Session, setups: Sequence[SetupDefinition]
+) -> tuple[WantedSetup, ...]:
     if not setups:
         return ()
     repository = services.repositories(repo)
     tree = await entries(repository, session.base)
-    return tuple(Wanted(setup, repository, session.base, setup.digest(tree)) for setup in setups)
+    return tuple(WantedSetup(setup, repository, session.base, setup.digest(tree)) for setup in setups)

@@ -24,7 +24,7 @@ Tree = Mapping[str, TreeEntry]
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class SetupDefinition:
     """One setup as it applies. ``sha256`` covers everything that shapes what it makes."""
 
     name: str
@@ -48,7 +48,7 @@ class Setup:
         return hashlib.sha256(text).hexdigest()
 
 
-def define(name: str, config: SetupConfig) -> Setup:
+def define(name: str, config: SetupConfig) -> SetupDefinition:
     """The setup from a merged configuration."""
     shape: dict[str, Any] = {
         "name": name,
@@ -58,7 +58,7 @@ def define(name: str, config: SetupConfig) -> Setup:
         "network": config.network,
         "env": config.env,
     }
-    return Setup(
+    return SetupDefinition(
         name=name,
         steps=tuple(map(tuple, config.run)),
         inputs=tuple(config.inputs),
@@ -70,7 +70,7 @@ def define(name: str, config: SetupConfig) -> Setup:
     )
 
 
-async def load(repository: Repository, base: str, config: RepoConfig) -> tuple[Setup, ...]:
+async def load(repository: Repository, base: str, config: RepoConfig) -> tuple[SetupDefinition, ...]:
     """The setups that apply to work on the base-branch commit ``base``, in order of name.
 
     Raises ``Refused`` for one that can never be used there, and ``Misused`` for a file that cannot be read or that
@@ -86,14 +86,14 @@ async def load(repository: Repository, base: str, config: RepoConfig) -> tuple[S
     return setups
 
 
-def _check(setups: Sequence[Setup], tree: Tree, where: str) -> None:
+def _check(setups: Sequence[SetupDefinition], tree: Tree, where: str) -> None:
     check_place(setups, tree, where)
     for setup in setups:
         if not setup.inputs_in(tree):
             raise _refused(setup, where, f"its inputs match no file ({', '.join(setup.inputs)})", "Correct them")
 
 
-def check_place(setups: Sequence[Setup], tree: Iterable[str], where: str) -> None:
+def check_place(setups: Sequence[SetupDefinition], tree: Iterable[str], where: str) -> None:
     """Raises ``Refused`` where a tree has a file of its own at, in, or above a directory that a setup provides."""
     provided = [(path.lower() + "/", path, setup) for setup in setups for path in setup.provides]
     inside = tuple(lower for lower, _, _ in provided)
@@ -111,5 +111,5 @@ def check_place(setups: Sequence[Setup], tree: Iterable[str], where: str) -> Non
             )
 
 
-def _refused(setup: Setup, where: str, cause: str, hint: str) -> Refused:
+def _refused(setup: SetupDefinition, where: str, cause: str, hint: str) -> Refused:
     return Refused(attempted=f"use [setup.{setup.name}]", on=where, cause=cause, hint=hint)

@@ -25,7 +25,7 @@ from fleet.model import AIRBOSS
 from fleet.ports import Ended
 from fleet.setup import scripts
 from fleet.setup.process import end_of, in_workspace, process_of
-from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite, SetupUse, Wanted
+from fleet.setup.site import ProvidedDirectory, Room, SetupCaller, SetupFailed, SetupSite, SetupUse, WantedSetup
 from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.untrusted import clean, tail_that_matters
@@ -42,7 +42,9 @@ class Environments:
         self._store, self._workspaces = store, workspaces
         self._building: dict[tuple[str, str], asyncio.Lock] = {}
 
-    async def kept(self, site: SetupSite, wanted: Wanted, caller: SetupCaller) -> tuple[ProvidedDirectory, ...]:
+    async def kept(
+        self, site: SetupSite, wanted: WantedSetup, caller: SetupCaller
+    ) -> tuple[ProvidedDirectory, ...]:
         """The environment of a commit of the base branch; built now unless it is there. For sites with walls.
 
         Raises ``SetupFailed``, and ``Unavailable`` when the machine cannot do it.
@@ -58,7 +60,7 @@ class Environments:
         return tuple(ProvidedDirectory(path, f"{place}/{number}") for number, path in enumerate(paths))
 
     async def once(
-        self, site: SetupSite, wanted: Wanted, room: Room, pipe: str, caller: SetupCaller
+        self, site: SetupSite, wanted: WantedSetup, room: Room, pipe: str, caller: SetupCaller
     ) -> tuple[ProvidedDirectory, ...]:
         """An environment for one run alone, in a checkout of its own. The caller discards the room."""
         paths = wanted.setup.provides
@@ -68,7 +70,7 @@ class Environments:
             await scripts.run(site, scripts.CHECK, f"{place}/tree", *paths, of=wanted.setup)
         return tuple(ProvidedDirectory(path, f"{place}/tree/{path}") for path in paths)
 
-    async def in_workspace(self, site: SetupSite, wanted: Wanted, workspace: str, caller: SetupCaller) -> None:
+    async def in_workspace(self, site: SetupSite, wanted: WantedSetup, workspace: str, caller: SetupCaller) -> None:
         """Runs a setup where an agent works, without walls, in the login's own home. Raises ``SetupFailed``."""
         paths = wanted.setup.provides
         async with self._recorded(site, wanted, caller):
@@ -90,9 +92,9 @@ class Environments:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    async def _build(self, site: SetupSite, wanted: Wanted, place: str, caller: SetupCaller) -> None:
+    async def _build(self, site: SetupSite, wanted: WantedSetup, place: str, caller: SetupCaller) -> None:
         checkouts = f"{site.executor.root}/gates"
-        mine = f"{self._store.instance}-setup-{place.rpartition('/')[2][:16]}-"
+        mine = f"{self._store.instance}-setup-{site.use}-{place.rpartition('/')[2][:16]}-"
         for stale in (await scripts.run(site, scripts.STALE, checkouts, mine)).split():
             await site.executor.stop(stale, 1.0)  # of a controller that ended in the middle of it
             await self._workspaces.discard(site.executor, f"{checkouts}/{stale}")
@@ -110,7 +112,7 @@ class Environments:
         event = SetupBuilt(setup.name, wanted.commit, setup.sha256, wanted.inputs_sha256, content, user, took_us)
         await self._record(event, site, caller)
 
-    async def _checkout(self, site: SetupSite, wanted: Wanted, room: Room) -> str:
+    async def _checkout(self, site: SetupSite, wanted: WantedSetup, room: Room) -> str:
         tree = await self._workspaces.checkout(
             site.executor, wanted.repository, wanted.commit, room.name, room.inner
         )
@@ -119,7 +121,9 @@ class Environments:
             await site.executor.write_file(f"{place}/{folder}/.keep", b"")
         return place
 
-    async def _set_up(self, site: SetupSite, wanted: Wanted, place: str, pipe: str, caller: SetupCaller) -> Ended:
+    async def _set_up(
+        self, site: SetupSite, wanted: WantedSetup, place: str, pipe: str, caller: SetupCaller
+    ) -> Ended:
         """Runs the steps in a checkout to their end."""
         setup = wanted.setup
         ended, output = await end_of(site.executor, process_of(site, setup, place, pipe), caller.given_up)
@@ -130,7 +134,7 @@ class Environments:
         raise self._failure(site, wanted, ended, output)
 
     @contextlib.asynccontextmanager
-    async def _recorded(self, site: SetupSite, wanted: Wanted, caller: SetupCaller) -> AsyncIterator[None]:
+    async def _recorded(self, site: SetupSite, wanted: WantedSetup, caller: SetupCaller) -> AsyncIterator[None]:
         """Puts the failure of a setup into the ledger."""
         try:
             yield
@@ -140,7 +144,7 @@ class Environments:
             await self._record(event, site, caller)
             raise
 
-    def _failure(self, site: SetupSite, wanted: Wanted, ended: Ended, output: bytes) -> SetupFailed:
+    def _failure(self, site: SetupSite, wanted: WantedSetup, ended: Ended, output: bytes) -> SetupFailed:
         text = clean(output.decode("utf-8", "replace"), len(output) + 1)
         if self._store.redact is not None:
             text = self._store.redact(text)
@@ -159,7 +163,7 @@ class Environments:
         )
 
 
-async def _key(site: SetupSite, wanted: Wanted) -> str:
+async def _key(site: SetupSite, wanted: WantedSetup) -> str:
     """What an environment depends on, as one name."""
     programs = sorted({step[0] for step in wanted.setup.steps if "/" not in step[0]})
     kind = await scripts.run(site, scripts.KIND, *programs)

@@ -14,7 +14,7 @@ from fleet.errors import Unavailable, Unreachable
 from fleet.exits import Lost
 from fleet.isolation import INSIDE, Walls
 from fleet.ports import Ended, Executor, Output, PipeSpec
-from fleet.setup.definitions import Setup
+from fleet.setup.definitions import SetupDefinition
 from fleet.setup.site import SetupSite
 
 _OUTPUT_LIMIT: Final = 512 << 10
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS: Final = 600.0
 _STOP_SECONDS: Final = 15.0
 
 
-def process_of(site: SetupSite, setup: Setup, place: str, pipe: str) -> PipeSpec:
+def process_of(site: SetupSite, setup: SetupDefinition, place: str, pipe: str) -> PipeSpec:
     """The process in the checkout at ``place``, which it sees where gates see theirs."""
     walled = site.facts.walled
     seen_as = INSIDE if walled else place
@@ -47,7 +47,7 @@ def process_of(site: SetupSite, setup: Setup, place: str, pipe: str) -> PipeSpec
     )
 
 
-def in_workspace(site: SetupSite, setup: Setup, workspace: str, pipe: str) -> PipeSpec:
+def in_workspace(site: SetupSite, setup: SetupDefinition, workspace: str, pipe: str) -> PipeSpec:
     """The process where an agent works, as its login."""
     return PipeSpec(
         id=pipe,
@@ -62,11 +62,11 @@ def in_workspace(site: SetupSite, setup: Setup, workspace: str, pipe: str) -> Pi
     )
 
 
-def _own_env(setup: Setup) -> dict[str, str]:
+def _own_env(setup: SetupDefinition) -> dict[str, str]:
     return {"UV_COMPILE_BYTECODE": "1", "AIRBOSS_SETUP": setup.name, **dict(setup.env)}
 
 
-def script_of(setup: Setup) -> str:
+def script_of(setup: SetupDefinition) -> str:
     """Shell text that shows and runs each step, and ends with the first that fails."""
     steps = [shlex.join(step) for step in setup.steps]
     return "\n".join(["set -e", *(f"printf '+ %s\\n' {shlex.quote(step)}\n{step}" for step in steps)])

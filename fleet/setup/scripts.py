@@ -6,7 +6,7 @@ from typing import Final
 
 from fleet.errors import Unavailable
 from fleet.exits import Exited, succeeded
-from fleet.setup.definitions import Setup
+from fleet.setup.definitions import SetupDefinition
 from fleet.setup.site import SetupFailed, SetupSite
 from fleet.untrusted import clean
 
@@ -92,7 +92,7 @@ printf '%s\n' "${digest%% *}"
 )
 
 
-async def run(site: SetupSite, script: str, *words: str, of: Setup | None = None) -> str:
+async def run(site: SetupSite, script: str, *words: str, of: SetupDefinition | None = None) -> str:
     """Runs one of these scripts, and returns what it says. Raises ``SetupFailed`` where ``of`` did not make what it
     provides, and ``Unavailable`` for anything else."""
     env = {"PATH": site.path} if site.path else {}

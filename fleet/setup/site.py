@@ -12,7 +12,7 @@ from fleet.events import Refs
 from fleet.git.repository import Repository
 from fleet.limits import RunLimits
 from fleet.ports import Executor, LoginFacts
-from fleet.setup.definitions import Setup
+from fleet.setup.definitions import SetupDefinition
 
 SETUP_FAILED: Final = "setup failed: "
 """How a person recognises such an error among others."""
@@ -62,10 +62,10 @@ class SetupSite:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedSetup:
     """A setup to be used on the inputs of a commit."""
 
-    setup: Setup
+    setup: SetupDefinition
     repository: Repository
     commit: str
     inputs_sha256: str

@@ -10,8 +10,8 @@ from typing import Final
 
 from fleet.git.repository import Repository
 from fleet.isolation import INSIDE
-from fleet.setup.definitions import Setup, Tree, check_place
-from fleet.setup.site import ProvidedDirectory, Wanted
+from fleet.setup.definitions import SetupDefinition, Tree, check_place
+from fleet.setup.site import ProvidedDirectory, WantedSetup
 
 BINARIES: Final = ("bin", ".bin")
 
@@ -20,23 +20,23 @@ BINARIES: Final = ("bin", ".bin")
 class SetupPlan:
     """The setups that apply to a change: with the base's inputs, and with its own."""
 
-    base: tuple[Wanted, ...] = ()
-    head: tuple[Wanted, ...] = ()
+    base: tuple[WantedSetup, ...] = ()
+    head: tuple[WantedSetup, ...] = ()
 
     @property
-    def changed(self) -> tuple[Wanted, ...]:
+    def changed(self) -> tuple[WantedSetup, ...]:
         """Those whose inputs the change has changed."""
         known = {(each.setup.name, each.inputs_sha256) for each in self.base}
         return tuple(each for each in self.head if (each.setup.name, each.inputs_sha256) not in known)
 
     @property
-    def unchanged(self) -> tuple[Wanted, ...]:
+    def unchanged(self) -> tuple[WantedSetup, ...]:
         """The base's, of those that the change has not changed."""
         changed = {each.setup.name for each in self.changed}
         return tuple(each for each in self.base if each.setup.name not in changed)
 
     @property
-    def replaced(self) -> tuple[Wanted, ...]:
+    def replaced(self) -> tuple[WantedSetup, ...]:
         """The base's, of those that the change has changed."""
         return tuple(each for each in self.base if each not in self.unchanged)
 
@@ -75,7 +75,7 @@ NOTHING_MADE: Final = GateEnvironment()
 
 
 async def plan_of(
-    repository: Repository, setups: Sequence[Setup], base: tuple[str, Tree], head: tuple[str, Tree]
+    repository: Repository, setups: Sequence[SetupDefinition], base: tuple[str, Tree], head: tuple[str, Tree]
 ) -> SetupPlan:
     """The plan for a change from one commit and tree to another.
 
@@ -85,7 +85,7 @@ async def plan_of(
     def make() -> SetupPlan:
         check_place(setups, head[1], f"{repository.name} at {head[0][:12]}")
         before, after = (
-            tuple(Wanted(setup, repository, commit, setup.digest(tree)) for setup in setups)
+            tuple(WantedSetup(setup, repository, commit, setup.digest(tree)) for setup in setups)
             for commit, tree in (base, head)
         )
         return SetupPlan(before, after)

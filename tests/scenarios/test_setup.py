@@ -201,7 +201,8 @@ async def test_what_died_half_is_never_used(tmp_path: Path) -> None:
         place.rename(place.with_suffix(".new"))  # as after a kill just before the last step
         (place.with_suffix(".new") / "0").chmod(0o700)
         (place.with_suffix(".new") / "0" / "made").unlink()
-        stale = place.parents[2] / "gates" / f"{place.parent.name}-setup-{place.name[:16]}-dead0000"
+        instance = place.parent.name.removesuffix("-gates")
+        stale = place.parents[2] / "gates" / f"{instance}-setup-gates-{place.name[:16]}-dead0000"
         stale.mkdir()
         verdict = await judge.pipeline.judge(await judge.candidate())
         assert verdict.gates[0].tail == "left-pad==1.0"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
-from tests.far_end.repositories import git
+import pytest
+
+from tests.far_end.repositories import commit, git
 from tests.scenarios.house import GATE, House, house
 
 SETUP = """\
@@ -14,52 +17,50 @@ inputs = ["inputs.txt"]
 provides = [".venv"]
 """
 FILES: dict[str, str | bytes] = {"airboss.toml": SETUP + GATE, "inputs.txt": "good\n"}
-SEEN = "cat .venv/made > seen.txt; cd $(cat .venv/made) && pwd && cat work.txt && echo more > .venv/own"
+SEEN = "cat .venv/made > seen.txt; cd $(cat .venv/made) && pwd && cat work.txt && echo more > .venv/own; ls .venv"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[House]:
+    """Sessions have walls on evo-x2, and none on macbook."""
+    with house(FILES, walls=True) as made:
+        made.configure(machines={"macbook": {**made.machines["macbook"], "session_walls": False}})
+        made.start()
+        yield made
 
 
 def said(served: House, task: str) -> str:
-    return " ".join(str(item.event.body()["text"]) for item in served.of(task, "agent.said"))
+    text = " ".join(str(item.event.body()["text"]) for item in served.of(task, "agent.said"))
+    return " ".join(text.split())
 
 
-def test_an_agent_behind_walls_finds_it_where_it_was_built_and_writes_its_own_layer() -> None:
-    with house(FILES, walls=True) as served:
-        served.start()
-        answers = [
-            served.say(f"/run on=evo-x2 agent=plain write GOOD {word}\nshell {SEEN}; ls .venv", wait=True)
-            for word in ("one", "two")
-        ]
-        for answer in answers:
-            assert answer.status == 0, answer.shown
-            assert "/airboss/tree GOOD" in said(served, answer.task)
-            assert "made own" in " ".join(said(served, answer.task).split())
-        assert served.main("seen.txt") == "/airboss/tree"
-        built = served.bodies("setup.built")
-        assert len(built) == 2, "one for agents, one for gates"
-        places = sorted((served.directory / "evo-x2").glob(".airboss*/setup/*/*/0"))
-        assert [sorted(path.name for path in place.iterdir()) for place in places] == [["made"], ["made"]]
+def test_an_agent_behind_walls_finds_it_where_it_was_built_and_writes_its_own_layer(served: House) -> None:
+    answer = served.say(f"/run on=evo-x2 agent=plain write GOOD one\nshell {SEEN}", wait=True)
+    assert answer.status == 0, answer.shown
+    assert "/airboss/tree GOOD one made own" in said(served, answer.task)
+    assert served.main("seen.txt") == "/airboss/tree"
+    assert len(served.bodies("setup.built")) == 2, "one for agents, one for gates"
+    places = sorted((served.directory / "evo-x2").glob(".airboss*/setup/*/*/0"))
+    assert [sorted(path.name for path in place.iterdir()) for place in places] == [["made"], ["made"]]
 
 
-def test_without_walls_it_is_in_the_workspace_and_stays_there() -> None:
-    with house(FILES) as served:
-        served.start()
-        answer = served.say(
-            f"/run on=macbook write GOOD here\nshell {SEEN}\nshell git add -f .venv; "
-            "git -c user.name=a -c user.email=a@b commit -qm all",
-            wait=True,
-        )
-        assert answer.status == 0, answer.shown
-        assert served.main("seen.txt").endswith(served.workspace(answer.task).name)
-        assert ".venv" not in git(served.bare, "ls-tree", "-r", "--name-only", "main")
+def test_without_walls_it_is_in_the_workspace_and_stays_there(served: House) -> None:
+    add = "git add -f .venv; git -c user.name=a -c user.email=a@b commit -qm all"
+    answer = served.say(f"/run on=macbook write GOOD here\nshell {add}; {SEEN}", wait=True)
+    assert answer.status == 0, answer.shown
+    assert served.main("seen.txt").endswith(served.workspace(answer.task).name)
+    assert ".venv" not in git(served.bare, "ls-tree", "-r", "--name-only", "main")
 
 
-def test_a_setup_that_fails_is_shown_before_an_agent_starts() -> None:
-    with house({**FILES, "inputs.txt": "bad\n"}) as served:
-        served.start()
-        answer = served.say("/run on=evo-x2 write GOOD", wait=True)
-        assert answer.status == 3
-        assert "setup failed: python" in answer.shown
-        assert "exit status 1" in answer.shown and "│ bad" in answer.shown
-        assert f"/retry {answer.task}" in answer.shown or "Retry" in answer.shown
-        assert served.state(answer.task) == "unavailable"
-        assert not served.of(answer.task, "pipe.started", "turn.started")
-        assert json.dumps(served.bodies("setup.failed")).count("exit status 1") == 1
+def test_a_setup_that_fails_is_shown_before_an_agent_starts(served: House) -> None:
+    work = served.bare.with_suffix(".work")
+    git(work, "pull", "-q", str(served.bare), "main")
+    commit(work, {"inputs.txt": "bad\n"})
+    git(work, "push", "-q", str(served.bare), "HEAD:main")
+    answer = served.say("/run on=evo-x2 write GOOD", wait=True)
+    assert answer.status == 3
+    assert "setup failed: python" in answer.shown
+    assert "exit status 1" in answer.shown and "│ bad" in answer.shown and "Retry" in answer.shown
+    assert served.state(answer.task) == "unavailable"
+    assert not served.of(answer.task, "pipe.started", "turn.started")
+    assert json.dumps(served.bodies("setup.failed")).count("exit status 1") == 1
