@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 from fleet import leaks
@@ -12,7 +11,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.errors import Misused, Unreachable
 from fleet.events import HoldReleased, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
-from fleet.flight import installing, notes, own_login, placement, prompts, snapshots, starting
+from fleet.flight import notes, placement, preparing, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.asking import Asking
 from fleet.flight.follower import TurnWait
@@ -158,21 +157,8 @@ class Steps:
         return base
 
     async def _prepare(self, task: Task) -> None:
-        session = await self._session(task)
-        executor = self._services.executors.agent(session.machine, session.login)
-        repository = self._services.repositories(task.repo)
-        if session.login:
-            await self._waits.unless_stopped(own_login.lay_out(self._services, session), "clear its login")
-        name = session.outside(self._services.store.instance)
-        workspace = await self._waits.unless_stopped(
-            self._services.workspaces.prepare(executor, repository, session.base, name), "prepare the worktree"
-        )
-        failpoint("workspace-prepared")
-        prepared = replace(session, workspace=workspace)
-        await self._waits.unless_stopped(
-            installing.install(self._services, task, prepared), "install what it needs"
-        )
-        await self._agent.begin(prepared, TurnCause.REQUEST, task.prompt, self._running(task))
+        session = await preparing.prepared(self._services, self._waits, task, await self._session(task))
+        await self._agent.begin(session, TurnCause.REQUEST, task.prompt, self._running(task))
 
     async def _run(self, task: Task) -> None:
         session = await self._session(task)

@@ -74,7 +74,8 @@ if [ -f "$work/.git/index" ]; then
     { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
         2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
 fi
-[ ! -s "$own/made" ] || git rm -r -q --cached --ignore-unmatch --pathspec-from-file="$own/made" --pathspec-file-nul >&2
+[ ! -s "$own/made" ] ||
+    git rm -r -q --cached --ignore-unmatch --pathspec-from-file="$own/made" --pathspec-file-nul >&2
 if git ls-files -z | tr '\0' '\n' | grep -q '\(^\|/\)\.gitattributes$'; then
     # What differs is added again by the end-of-line rules of .gitattributes. All else stays as the base has it.
     git diff-index --cached --name-only --no-renames -z "$base" > "$own/changed"

@@ -1,0 +1,25 @@
+"""Makes a session's place before its first process: its login, its worktree, and what setups install."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleet.failpoints import failpoint
+from fleet.flight import installing, own_login
+from fleet.flight.services import Services
+from fleet.flight.waits import Waits
+from fleet.model import Session, Task
+
+
+async def prepared(services: Services, waits: Waits, task: Task, session: Session) -> Session:
+    """The session with its workspace. May be repeated. A person's stop interrupts it; raises ``SetupFailed``."""
+    executor = services.executors.agent(session.machine, session.login)
+    if session.login:
+        await waits.unless_stopped(own_login.lay_out(services, session), "clear its login")
+    worktree = services.workspaces.prepare(
+        executor, services.repositories(task.repo), session.base, session.outside(services.store.instance)
+    )
+    session = replace(session, workspace=await waits.unless_stopped(worktree, "prepare the worktree"))
+    failpoint("workspace-prepared")
+    await waits.unless_stopped(installing.install(services, task, session), "install what it needs")
+    return session
