@@ -18,16 +18,18 @@ from bot.app import gates_alone
 from fleet import exits
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.errors import Misused
+from fleet.errors import Misused, Refused
 from fleet.git.command import Git, is_object_id
 from fleet.git.repository import Repository
 from fleet.model import ChatRef, Isolation, PersonId, Task, TaskMode, TurnCause
 from fleet.ports import Candidate
+from fleet.setup.definitions import load as load_setups
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
 from fleet.untrusted import clean
 from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
 from gates.people import console_owner
+from gates.runs.definitions import load
 
 #: The command's exit status for each verdict.
 STATUS: dict[Outcome, int] = {
@@ -40,6 +42,7 @@ STATUS: dict[Outcome, int] = {
 }
 _MACHINE = "here"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/")
+_SYSTEM_PATH = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 _ASK = """
 import importlib.util, json, sys
 has = importlib.util.find_spec("pytest") is not None
@@ -91,6 +94,7 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, directory:
     )
     name, config = _config(repo, home, directory)
     repository = Repository(name, str(repo), "main", mirror)
+    config = _with_programs(config, await _first_words(repository, base_commit, config.repos[name]))
     tree = await repository.tree_of(head_commit)
 
     def begin(tx: Tx) -> Candidate:
@@ -167,6 +171,31 @@ def _tools() -> tuple[list[str], list[str]]:
         return [], []
     roots = [chosen["prefix"], chosen["base"]]
     return [str(Path(chosen["program"]).parent)], [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
+
+
+async def _first_words(repository: Repository, base: str, config: RepoConfig) -> list[str]:
+    """The programs that gates and setups name; none where the definitions are wrong, which the verdict says."""
+    try:
+        gates, setups = await load(repository, base, config), await load_setups(repository, base, config)
+    except (Refused, Misused):
+        return []
+    words = [gate.argv[0] for gate in gates if gate.argv] + [step[0] for each in setups for step in each.steps]
+    return [word for word in dict.fromkeys(words) if "/" not in word]
+
+
+def _with_programs(config: FleetConfig, words: list[str]) -> FleetConfig:
+    """With the directories in which the shell finds these programs, where the system has none."""
+    here = config.machines[_MACHINE]
+    path, read = list(here.gate_path), list(here.gate_read)
+    for word in words:
+        known = shutil.which(word, path=":".join([*path, *_SYSTEM_PATH]))
+        found = None if known else shutil.which(word)
+        if found is not None:
+            path.append(str(Path(found).parent))
+            real = Path(found).resolve().parent
+            read.append(str(real.parent if real.name == "bin" and real.parent != Path.home() else real))
+    machine = here.model_copy(update={"gate_path": path, "gate_read": read})
+    return config.model_copy(update={"machines": {_MACHINE: machine}})
 
 
 def _facts_of(program: str) -> dict[str, str] | None:

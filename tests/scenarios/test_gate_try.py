@@ -51,6 +51,22 @@ async def test_trying_gates_by_hand(
         assert "exit status 3" in text
 
 
+async def test_a_setup_is_run_with_the_programs_that_the_shell_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools" / "bin"
+    tools.mkdir(parents=True)
+    (tools / "installer").write_text("#!/bin/sh\nmkdir -p made/bin && printf '#!/bin/sh\\n' > made/bin/checker\n")
+    (tools / "installer").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=":")
+    setup = '[setup.tools]\nrun = [["installer"], ["chmod", "+x", "made/bin/checker"]]\ninputs = ["x"]\n'
+    toml = setup + 'provides = ["made"]\n' + airboss_toml("checker")
+    work = make_work(tmp_path / "work", {"airboss.toml": toml, "x": "x"})
+    commit(work, {"a": "1"})
+    assert await gate_try(work, "HEAD~1", "main", False, tmp_path / "home") == 0, capsys.readouterr().out
+    assert list((tmp_path / "home").iterdir()) == []
+
+
 async def test_trying_gates_on_a_ref_that_is_not_there(tmp_path: Path) -> None:
     work = make_work(tmp_path / "work", {"x": "x"})
     with pytest.raises(Misused, match="no such commit"):
