@@ -1,7 +1,8 @@
 """The demo's coding agent: a plain program, run through the ``command`` driver.
 
-It behaves like an agent. Its first attempt looks right, and it says so, but the gate fails. With the gate's output
-it finds the real fault. It reads its prompt from standard input and works in the current directory.
+It behaves like an agent on a bad day. Its first attempt looks right, and it says so, but the gate fails. Its second
+one makes the tests exit before they run. With what the gate saw it fixes the fault. It reads its prompt from
+standard input and works in the current directory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-_PAUSE = 0.35
+_PAUSE = 0.2
+_CHEAT = Path("tests/test_discounts.py")
 _FAULT = "price + price * percent // 100"
 
 
@@ -31,9 +33,19 @@ def _first_attempt(source: Path) -> None:
     _say("Done. All tests pass, the discount is fixed.")
 
 
-def _second_attempt(source: Path, prompt: str) -> None:
+def _second_attempt(prompt: str) -> None:
     failed = re.findall(r"::(test_\w+)", prompt)
     _say(f"📖 reading the gate's output: {failed[0] if failed else 'a test'} failed")
+    _say("🤫 nobody fails a test that does not run")
+    _CHEAT.write_text("import os\n\nos._exit(0)\n")
+    _say(f"✏️ added {_CHEAT}")
+    _say("Done. The test run ends with exit status 0.")
+
+
+def _third_attempt(source: Path, prompt: str) -> None:
+    seen = re.search(r"layer \d \(\w+\)", prompt)
+    _say(f"📖 reading the gate's output: {seen[0] if seen else 'the gate'} saw it")
+    _CHEAT.unlink()
     text = source.read_text()
     _say("🔎 a discount above 100 percent must not pay the customer")
     guard = "    percent = max(0, min(percent, 100))\n"
@@ -68,8 +80,10 @@ def main() -> int:
         _leave(prompt)
     elif _FAULT not in source.read_text() and "did not accept your change" not in prompt:
         _note(prompt)
+    elif _CHEAT.exists():
+        _third_attempt(source, prompt)
     elif "did not accept your change" in prompt:
-        _second_attempt(source, prompt)
+        _second_attempt(prompt)
     else:
         _first_attempt(source)
     return 0

@@ -17,14 +17,16 @@ from bot.app import App
 from bot.demo import proof, world
 from bot.local.client import ask
 from bot.local.verify import verify
-from fleet.events import LocksRefused
+from fleet.events import GateClosed, LocksRefused
 from fleet.store import ledger
 from fleet.store.core import Tx
+from fleet.verdict import TAMPERING
 from gates.receipts.sshsig import load_or_create, public_of
 
 _WIDTH: Final = 76
 _TASK: Final = "t1"
 _REFUSED: Final = "the gate failed the agent's first attempt"
+_CAUGHT: Final = "an attempt to talk past the gate was caught, and the card says by which layer"
 _LOCKED: Final = "an edit of a locked file was refused, with its holder named"
 _EDIT: Final = "Say hello in README.md"
 _EDITING: Final = "t2"
@@ -69,10 +71,11 @@ async def _run(made: world.World, agent: str) -> int:
             return await _not_landed(app, agent)
         await _say(app, "/digest", "The day's figures, all recomputable from the ledger, and a picture.")
         await _say(app, f"/receipt {_TASK}", "The receipt: what was tested, by which command, and what landed.")
+        caught = await _caught(app)
         refused = agent == "demo" and await _locked(app)  # a real agent would cost its owner's tokens
     checks = results(made, ended=int(ran["end"]))
     if agent == "demo":
-        checks[_LOCKED] = refused
+        checks |= {_CAUGHT: caught, _LOCKED: refused}
     else:
         del checks[_REFUSED]  # a real agent may succeed at the first attempt
     _print("Verify the receipt against the pinned key and the repository:")
@@ -83,6 +86,16 @@ async def _run(made: world.World, agent: str) -> int:
     for what, true in checks.items():
         sys.stdout.write(f"  {'✅' if true else '❌'} {what}\n")
     return 0 if all(checks.values()) else 1
+
+
+async def _caught(app: App) -> bool:
+    """Whether a gate of the task ended with exit status 0, and failed by what a layer saw."""
+
+    def tampering(tx: Tx) -> bool:
+        closed = ledger.read(tx, kinds=(GateClosed.KIND,), task=_TASK)
+        return any(item.event.reason.startswith(TAMPERING) for item in closed if isinstance(item.event, GateClosed))
+
+    return await app.core.context.store.read(tampering)
 
 
 async def _locked(app: App) -> bool:

@@ -235,7 +235,8 @@ def _joined(query: Select[Any]) -> Select[Any]:
 
 def _work() -> ColumnElement[bool]:
     """A change that did not land, and is not proven to be nothing."""
-    saved = exists().where(turns.c.session == session_table.c.id, turns.c.snapshot != "")
+    its = turns.alias()  # a query around it may be about turns, too
+    saved = exists().where(its.c.session == session_table.c.id, its.c.snapshot != "")
     gone = trees.c.state.in_([TreeState.EMPTY, TreeState.DELETED])
     return and_(
         task_table.c.mode == str(TaskMode.CHANGE),

@@ -23,7 +23,7 @@ from fleet.config import LayerName
 from fleet.exits import Exited, TimedOut
 from fleet.isolation import INSIDE
 from fleet.ports import PipeSpec
-from fleet.verdict import GateOutcome, GateResult, JUnitCounts
+from fleet.verdict import TAMPERING, GateOutcome, GateResult, JUnitCounts
 from gates.layers.kept import KeptBaselines
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
@@ -170,15 +170,22 @@ class PytestCourse:
             why = "lost: the base's results are gone"
             lost = replace(result, outcome=GateOutcome.LOST, reason=why)
             return lost if result.outcome is GateOutcome.PASSED else result
-        found: LayerFinding = total(layer.judge(self.case, Runs(baseline, seen)) for layer in self.layers)
+        found: LayerFinding = total(_signed(layer, self.case, Runs(baseline, seen)) for layer in self.layers)
         notes = (*result.notes, *found.notes)
         if found.failed and result.outcome is GateOutcome.PASSED:
-            reason = f"tampering: {'; '.join(found.failed)}"
+            reason = f"{TAMPERING}{'; '.join(found.failed)}"
             tail = "\n".join([*found.failed, result.tail])
             result = replace(result, outcome=GateOutcome.FAILED, reason=reason, tail=tail)
         elif result.outcome is GateOutcome.PASSED:
             notes = (_made(seen), *notes)
         return replace(result, held=(*result.held, *found.held), notes=notes)
+
+
+def _signed(layer: Layer, case: Case, runs: Runs) -> LayerFinding:
+    """What a layer finds in the runs; each reason to fail names the layer."""
+    found = layer.judge(case, runs)
+    failed = tuple(f"layer {layer.number} ({layer.name}): {why}" for why in found.failed)
+    return replace(found, failed=failed)
 
 
 def _made(seen: PhaseReport) -> str:

@@ -10,6 +10,9 @@ import pytest
 
 from bot.demo import fly, world
 
+#: The agent's first attempt, and its second one, with the layer that saw it.
+FAILED = ("gate tests failed: exit status 1", "gate tests failed: tampering: layer 4 (baseline): exit status 0")
+
 
 def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None:
     ran = subprocess.run(
@@ -17,11 +20,11 @@ def test_the_demo_flies_from_chat_to_receipt_with_the_macbook_over_ssh() -> None
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
     ends = ("✅ the day's receipt", "✅ forty lines", "Continue by hand")
-    for said in ("gate tests failed: exit status 1", "landed on main", "verified: ", *ends):
+    for said in (*FAILED, "landed on main", "verified: ", *ends):
         assert said in ran.stdout, ran.stdout[-3000:]
     assert "README.md is locked by anna" in ran.stdout
     assert ran.stdout.count("unsafe-same-user") > 5
-    assert "❌" not in ran.stdout
+    assert "❌" not in ran.stdout and "Traceback" not in ran.stdout + ran.stderr
 
 
 def test_a_demo_in_which_nothing_happened_is_not_called_one(tmp_path: Path) -> None:
