@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -90,6 +90,42 @@ class Walls:
     network: bool = False
     session: SessionWalls | None = None
     given: tuple[tuple[str, str], ...] = ()
+
+
+PROXY_PORT: Final = "AIRBOSS-PROXY-PORT"
+"""In a process's arguments and environment: replaced by the port of its proxy. The runner knows it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy on the machine, beside one process, which reaches it on loopback at :data:`PROXY_PORT`.
+
+    Requests that carry ``token`` go on to ``upstream`` with ``key`` in the header ``header``; empty: none do.
+    ``egress``: hosts that the process may reach through it by name, ``*.domain`` for all below; ``None``: it adds
+    the key only.
+    """
+
+    token: str
+    upstream: str = ""
+    header: str = ""
+    key: str = field(default="", repr=False)
+    egress: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSeen:
+    """What a proxy with a list of hosts saw. ``enforced``: the process had no other way out. ``refused``: how many
+    connections; ``hosts``: the first of them."""
+
+    enforced: bool
+    refused: int
+    hosts: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """For ledger and cards: ``enforced, 3 refused (example.com)``."""
+        named = f" ({', '.join(self.hosts)})" if self.hosts else ""
+        return ("enforced" if self.enforced else "not enforced") + f", {self.refused} refused{named}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from fleet.agent_events import Asked, Decision, Happening, Ruling
 from fleet.exits import Exit
-from fleet.isolation import UNWALLED, Alone, RunIsolation, Walls
+from fleet.isolation import UNWALLED, Alone, EgressSeen, Proxy, RunIsolation, Walls
 from fleet.limits import InForce, Reached, RunLimits
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.store.core import Precondition
@@ -63,7 +63,8 @@ class PipeSpec:
     then use their paths) it does not start where they cannot be built. ``expect_trees`` are (directory, git tree
     id): the supervisor hashes each just before the start, does not start when an id differs, and records the first.
     ``beside``: paths in them that a setup made, which are no part of the trees. ``limits``: see ``RunLimits``.
-    ``alone``: it has its login to itself.
+    ``alone``: it has its login to itself. ``proxy``: its key reaches the memory of the supervisor and of the proxy,
+    nothing else.
     """
 
     id: str
@@ -78,6 +79,7 @@ class PipeSpec:
     walls: Walls | None = None
     limits: RunLimits | None = None
     alone: Alone | None = None
+    proxy: Proxy | None = None
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
     expect_trees: tuple[tuple[str, str], ...] = ()
@@ -133,6 +135,7 @@ class Ended:
     left: tuple[str, ...] = ()
     limits: InForce | None = None
     reached: tuple[Reached, ...] = ()
+    egress: EgressSeen | None = None
     tree: str = ""
     unavailable: str = ""
 

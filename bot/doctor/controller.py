@@ -144,14 +144,14 @@ def _secrets(config: FleetConfig, home: Path) -> Iterator[Finding]:
         yield Finding(Severity.BAD, _SUBJECT, f"{error.on}: {error.cause}", error.hint)
         return
     for name, agent in config.agents.items():
-        for variable in agent.env:
+        for variable in (*agent.env, *filter(None, [agent.key])):
             if not secrets.get(variable):
                 what = f"the agent {name} needs {variable}, which .env does not set"
                 yield Finding(
                     Severity.WARN,
                     _SUBJECT,
                     what,
-                    f"add {variable}=… to {home / SECRETS_FILE}, or remove it from env",
+                    f"add {variable}=… to {home / SECRETS_FILE}, or remove it there",
                 )
 
 

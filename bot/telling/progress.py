@@ -16,6 +16,7 @@ from fleet.events import (
     GateOpened,
     LinkChanged,
     PipeEndedV2,
+    PipeEndedV3,
     Recorded,
     ScheduleDue,
     SessionEndedV2,
@@ -32,7 +33,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import succeeded
-from fleet.isolation import Sharing
+from fleet.isolation import EgressSeen, Sharing
 from fleet.model import ENDS, Isolation, Task, TaskState
 from fleet.verdict import GateOutcome, JUnitCounts
 
@@ -53,6 +54,7 @@ _TONE = {
     TaskState.HELD: Tone.WAITING,
     TaskState.STOPPED: Tone.PLAIN,
 }
+NOTHING_REFUSED = EgressSeen(enforced=True, refused=0, hosts=()).words
 _SIGN = {"": "…", "ok": "✓", "failed": "✗", "denied": "⊘"}
 
 
@@ -110,6 +112,7 @@ class Progress:
     login: str = ""  # the one that the session has to itself, if any
     shares: str = ""  # what the last process of the session shared with others
     reached: str = ""  # the limits that it reached
+    egress: str = ""  # what it was refused by its proxy, or that no proxy could stop it
     left: tuple[str, ...] = ()  # what its runs and its session left in their logins
     reds: int = 0
     snapshot: SnapshotMade | None = None
@@ -148,6 +151,7 @@ class Progress:
                 self.link_down = "" if link.up else link.why or "no answer"
             case PipeEndedV2() as pipe:
                 self.reached = pipe.reached
+                self.egress = _egress(pipe.egress) if isinstance(pipe, PipeEndedV3) else ""
                 self.shares = "" if self.login else _shares(pipe)
             case SessionEndedV2(left=left):
                 self.left += left
@@ -204,10 +208,14 @@ def _shares(pipe: PipeEndedV2) -> str:
     return "vendor-login: shared" if pipe.vendor_login == Sharing.SHARED else ""
 
 
+def _egress(words: str) -> str:
+    return f"egress: {words}" if words and words != NOTHING_REFUSED else ""
+
+
 def footer(task: Task, progress: Progress, isolation: Isolation) -> str:
     """Which agent, where, and how safe."""
     where = f"{task.agent} on {progress.machine}" if progress.machine else task.agent
-    return footed(progress.isolation or isolation, where, progress.shares, progress.reached)
+    return footed(progress.isolation or isolation, where, progress.shares, progress.reached, progress.egress)
 
 
 def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: int) -> Card:

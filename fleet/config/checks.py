@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fleet.agent_events import Act
 from fleet.agents.acts import TOOLS, meaning
+from fleet.agents.endpoints import ENDPOINTS
 from fleet.agents.families import FAMILIES, named
 from fleet.config.hostkeys import pinned
 from fleet.config.models import FleetConfig, MachineConfig
@@ -40,6 +41,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
     yield from _pools(config, controller_login)
     yield from _ask_words(config)
     yield from _reviewers(config)
+    yield from _keys(config)
     for name, repo in config.repos.items():
         if repo.agent and repo.agent not in agents:
             known = ", ".join(sorted(agents)) or "none"
@@ -48,6 +50,24 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
                 f"names agent {repo.agent!r}, which is not in this file",
                 f"add [agents.{repo.agent}] or name one of: {known}",
             )
+
+
+def _keys(config: FleetConfig) -> Iterator[Found]:
+    """A key that a proxy adds must stay out of the agent's reach, and go where it belongs."""
+    for name, agent in config.agents.items():
+        path = ("agents", name)
+        if agent.key and agent.driver not in ENDPOINTS:
+            known = ", ".join(sorted(ENDPOINTS))
+            remedy = f"put {agent.key} into `env`, or use one of these drivers: {known}"
+            yield Found((*path, "key"), f"cannot be used with driver {agent.driver!r}", remedy)
+        if agent.key and agent.key in agent.env:
+            remedy = f"remove {agent.key} from `env`"
+            yield Found((*path, "env"), f"gives the agent {agent.key}, which `key` keeps from it", remedy)
+        if agent.api and not agent.key:
+            yield Found((*path, "api"), "is where `key` goes, and there is no `key`", "add `key`, or remove `api`")
+        split = urlsplit(agent.api)
+        if split.scheme == "http" and split.hostname not in _LOOPBACK:
+            yield Found((*path, "api"), "would send the key over the network unencrypted", "use https")
 
 
 def _ask_words(config: FleetConfig) -> Iterator[Found]:

@@ -17,6 +17,7 @@ from fleet.config.values import (
     Branch,
     Directory,
     Duration,
+    EgressHost,
     EndpointUrl,
     GateArgv,
     GitUrl,
@@ -271,6 +272,14 @@ class AgentConfig(_Section):
     `other`), or an agent's own tools."""
     deny_edits: Patterns = []
     """gitignore patterns of files that the agent is told not to edit."""
+    key: Variable | Literal[""] = ""
+    """The name of a variable in `.env` with the vendor's key, which a proxy on the machine adds: the agent never
+    has it. Claude Code and Codex only."""
+    api: EndpointUrl | Literal[""] = ""
+    """Where the key goes, if not to the vendor's usual address."""
+    egress: list[EgressHost] | None = None
+    """The hosts that its sessions may reach, by name (`*.example.com`: everything below), through that proxy. Left
+    out: all. An empty list: none but the vendor."""
     login: list[InHome] = []
     """Further files of the vendor's login, relative to the home: sessions share them, none has a copy."""
 

@@ -193,4 +193,13 @@ LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
 Id = Annotated[str, AfterValidator(_person_id)]
 GitUrl = Annotated[str, AfterValidator(_url)]
 Branch = Annotated[str, AfterValidator(_branch)]
+EgressHost = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[1-9][0-9]{0,4})?$",
+        max_length=253,
+    ),
+]
+"""A host's name in lower case, `*.` for all below it; with a port unless it is the usual one."""
+
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]

@@ -59,6 +59,14 @@ class PipeEndedV2(PipeEnded):
     reached: str
 
 
+@dataclass(frozen=True, slots=True)
+class PipeEndedV3(PipeEndedV2):
+    """Also says what a proxy with a list of hosts saw; empty where there was none."""
+
+    V: ClassVar[int] = 3
+    egress: str
+
+
 #: Prefix of a ``LinkChanged``'s ``why`` when the machine answers but cannot write the agent's output.
 SPOOL_STALLED = "spool: "
 

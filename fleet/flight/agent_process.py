@@ -6,19 +6,23 @@ dies in between.
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
-from fleet.errors import Unavailable
+from fleet.agents.endpoints import ENDPOINTS
+from fleet.config import AgentConfig
+from fleet.errors import Misconfigured, Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, Taken, TurnStarted
 from fleet.failpoints import failpoint
 from fleet.flight import attachments, installing, prompts, surroundings
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
 from fleet.flight.services import Services
+from fleet.isolation import Proxy
 from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Brief
 from fleet.store import inputs, sessions
@@ -135,12 +139,13 @@ class AgentProcess:
         agent = self._services.agent_of(session)
         first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
         launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))
-        secrets = {name: self._services.secrets.get(name) for name in agent.env}
-        env = {**agent.settings, **{name: value for name, value in secrets.items() if value}}
+        given = {name: self._services.secrets.get(name) for name in agent.env}
+        env = {**agent.settings, **{name: value for name, value in given.items() if value}}
         machine = self._services.machine_of(session)
-        site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts())
-        given = await installing.mounts(self._services, self._task, session)
-        await executor.start(surroundings.process_of(site, session, self._task.repo, launch, env, given))
+        proxy = self._proxy(agent, session)
+        site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts(), proxy)
+        seen = await installing.mounts(self._services, self._task, session)
+        await executor.start(surroundings.process_of(site, session, self._task.repo, launch, env, seen))
         failpoint("pipe-started")
         self._follower = Follower(self._services, executor, self._task, session)
         return self._follower
@@ -174,13 +179,33 @@ class AgentProcess:
             follower, self._follower = self._follower, None
             await follower.close()
 
+    def _proxy(self, agent: AgentConfig, session: Session) -> Proxy | None:
+        """The proxy beside the process, if ``fleet.toml`` wants one. Raises ``Misconfigured`` without its key."""
+        if not agent.key and agent.egress is None:
+            return None
+        key = self._services.secrets.get(agent.key) if agent.key else ""
+        if agent.key and not key:
+            raise Misconfigured(
+                attempted="start the agent",
+                on=session.agent,
+                cause=f".env has no {agent.key}",
+                hint=f"Add {agent.key}=… to .env.",
+            )
+        egress = None if agent.egress is None else tuple(agent.egress)
+        token = secrets.token_hex(24)
+        if not key:
+            return Proxy(token, egress=egress)
+        endpoint = ENDPOINTS[agent.driver]
+        return Proxy(token, agent.api or endpoint.api, endpoint.header, key, egress)
+
     def _brief(self, session: Session, prompt: str) -> Brief:
         agent = self._services.agent_of(session)
+        arguments = ENDPOINTS[agent.driver].arguments if agent.key else ()
         return Brief(
             conversation=session.conversation,
             prompt=prompt,
             workspace=session.workspace,
-            program=tuple(agent.program),
+            program=(*agent.program, *arguments),
             model=agent.model,
             resume=session.resume,
             read_only=self._task.mode is TaskMode.ASK,

@@ -20,7 +20,7 @@ from fleet.agent_events import (
     Window,
 )
 from fleet.agents.lines import with_attachments
-from fleet.events import PermissionDecided, PersonSaid, PipeEndedV2, Source, Taken
+from fleet.events import PermissionDecided, PersonSaid, PipeEndedV3, Source, Taken
 from fleet.exits import Exited, Lost
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
@@ -175,7 +175,7 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
     """Records the end of the process: once in the ledger, however often it is seen."""
     if session.pipe_end is not PipeEnd.NONE:
         return
-    body = PipeEndedV2(
+    body = PipeEndedV3(
         pipe=session.pipe,
         exit=ended.exit,
         raw_wait_status=ended.raw_wait_status,
@@ -187,6 +187,7 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
         vendor_login=ended.isolation.login,
         limits=ended.limits,
         reached=words_for(ended.reached),
+        egress=ended.egress.words if ended.egress else "",
     )
     record(tx, body, session, source=Source.SUPERVISOR)
     sessions.update(tx, session.id, pipe_end=_pipe_end(ended))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from fleet.agents.endpoints import ENDPOINTS, ways_out
 from fleet.agents.logins import login_of
 from fleet.config import AgentConfig, MachineConfig
 from fleet.flight.attachments import inbox_of
-from fleet.isolation import SessionWalls, Walls
+from fleet.isolation import Proxy, SessionWalls, Walls
 from fleet.model import Session
 from fleet.ports import Executor, Launch, LoginFacts, PipeSpec
 from fleet.store.core import Store
@@ -34,6 +35,7 @@ class Site:
     machine: MachineConfig
     executor: Executor
     facts: LoginFacts
+    proxy: Proxy | None = None
 
 
 def process_of(  # noqa: PLR0917 - who runs what, and what it sees
@@ -50,7 +52,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
     """
     agent, machine, facts, root = site.agent, site.machine, site.facts, site.executor.root
     room, inbox = f"{root}/{room_of(site.store, session)}", f"{root}/{inbox_of(site.store, session)}"
-    env = {**launch.env, **env}
+    env = {**launch.env, **env, **_to_proxy(site)}
     walls: Walls | None = None
     if walls_of_sessions(machine, facts):
         home = env.get("HOME") or facts.home
@@ -61,7 +63,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
         walls = Walls(
             room=room,
             read=(*(word for word in launch.argv if word.startswith("/")), *machine.agent_read),
-            network=True,
+            network=site.proxy is None or site.proxy.egress is None,
             given=given,
             session=SessionWalls(
                 root=root,
@@ -84,5 +86,17 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
         stdin=True,
         contain=walls is not None,
         walls=walls,
+        proxy=site.proxy,
         limits=machine.run_limits(*((session.workspace, room) if walls else (session.workspace,))),
     )
+
+
+def _to_proxy(site: Site) -> dict[str, str]:
+    """The environment by which the agent finds its proxy. It has a token there, never the key."""
+    proxy, env = site.proxy, dict[str, str]()
+    if proxy is None:
+        return env
+    if proxy.key:
+        endpoint = ENDPOINTS[site.agent.driver]
+        env |= {**endpoint.env, endpoint.token_variable: proxy.token}
+    return env if proxy.egress is None else {**env, **ways_out(proxy.token)}

@@ -15,7 +15,7 @@ import msgspec
 
 from fleet.errors import MachineFaulty, Malformed
 from fleet.exits import Exit, Lost, TimedOut, from_wait_status
-from fleet.isolation import UNWALLED, RunIsolation, Sharing
+from fleet.isolation import UNWALLED, EgressSeen, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached
 from fleet.ports import Ended
 from fleet.untrusted import Untrusted
@@ -185,6 +185,14 @@ class LimitReached(_Record, frozen=True):
     process: Words
 
 
+class EgressRecord(_Record, frozen=True):
+    """See ``EgressSeen``."""
+
+    enforced: bool
+    refused: Size
+    hosts: Annotated[tuple[Words, ...], msgspec.Meta(max_length=100)] = ()
+
+
 class ExitRecord(_Record, frozen=True):
     """What a supervisor signed about its process."""
 
@@ -203,6 +211,7 @@ class ExitRecord(_Record, frozen=True):
     limits: LimitsSeen | None = None
     reached: tuple[LimitReached, ...] = ()
     left: tuple[Words, ...] = ()
+    egress: EgressRecord | None = None
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
@@ -300,6 +309,7 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
         reached=tuple(
             Reached(hit.resource, hit.limit, Untrusted(hit.process).one_line(_NAME_LIMIT)) for hit in body.reached
         ),
+        egress=_egress(body.egress),
         tree=body.tree,
         unavailable=body.unavailable,
     )
@@ -314,6 +324,14 @@ def _isolation(seen: SeenInside | None) -> RunIsolation:
     if seen is None:
         return UNWALLED
     return RunIsolation(seen.processes, seen.files, seen.network, seen.login, seen.account, seen.supervisor)
+
+
+def _egress(seen: EgressRecord | None) -> EgressSeen | None:
+    if seen is None:
+        return None
+    return EgressSeen(
+        seen.enforced, seen.refused, tuple(Untrusted(host).one_line(_NAME_LIMIT) for host in seen.hosts)
+    )
 
 
 def _exit(body: ExitRecord) -> Exit:

@@ -234,6 +234,7 @@ class LoginExecutor(ABC):
             "walls": asdict(spec.walls) if spec.walls else None,
             "limits": asdict(spec.limits) if spec.limits else None,
             "alone": asdict(spec.alone) if spec.alone else None,
+            "proxy": asdict(spec.proxy) if spec.proxy else None,
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
             "expect_trees": [list(each) for each in spec.expect_trees],

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fleet.figures import ToolCallCounter, ToolCalls
+from tests.far_end import agents
+from tests.far_end.anthropic_model import AnthropicModel
+from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import Answer as Said
 from tests.far_end.scripted_model import Asking, Reply, ScriptedModel, call
-from tests.scenarios.house import Answer, House
+from tests.scenarios.house import Answer, House, house
+
+VENDOR_KEY = "sk-key-that-no-agent-holds"
+HOLDS_A_KEY = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "LOOP_KEY")
 
 
 @dataclass
@@ -62,3 +70,36 @@ class Pilot:
         waits = "task waits for a person"
         self.house.until(lambda: self.house.of(task, "permission.asked"), waits)
         return self.house.of(task, "permission.asked")[0].event.body()
+
+
+@contextlib.contextmanager
+def agents_and_models() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
+    """A house with both agents, each in several configurations, and the models that they ask."""
+    with AnthropicModel() as claude, ResponsesModel() as codex, house(walls=True) as made:
+        models: dict[str, ScriptedModel] = {"claude": claude, "codex": codex}
+        for name, model in models.items():
+            put = agents.claude_home(model.url) if name == "claude" else agents.codex_home(model.url)
+            home = made.directory / f"home-{name}"
+            put.put(home)
+            settings = {**put.env, "HOME": str(home)}
+            plain = {"driver": name, "program": [agents.binary(name)], "settings": settings}
+            made.agents |= {
+                name: {**plain, "deny_edits": ["locked.txt"]},
+                f"{name}-asks": {**plain, "ask": ["shell"]},
+                f"{name}-edits": {**plain, "ask": ["edit"]},
+                f"{name}-bash": {**plain, "ask": ["Bash"]},
+                f"{name}-proxied": {
+                    **plain,
+                    "settings": {key: value for key, value in settings.items() if key not in HOLDS_A_KEY},
+                    "key": "VENDOR_KEY",
+                    "api": model.url if name == "claude" else f"{model.url}/v1",
+                    "egress": [],
+                },
+            }
+        made.configure()
+        with (made.home / "fleet.toml").open("a") as fleet:
+            fleet.write("\n[limits]\noverloaded_retries = 0\n")
+        (made.home / ".env").write_text(f"VENDOR_KEY={VENDOR_KEY}\n")
+        (made.home / ".env").chmod(0o600)
+        made.start()
+        yield made, models

@@ -15,38 +15,18 @@ import pytest
 
 from fleet.figures import ToolCalls
 from tests.conftest import living_in, sampled
-from tests.far_end import agents
-from tests.far_end.anthropic_model import AnthropicModel
-from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import Answer as Said
 from tests.far_end.scripted_model import Asking, Refusal, ScriptedModel, say
-from tests.scenarios.house import House, house
-from tests.scenarios.pilot import Pilot
+from tests.scenarios.house import House
+from tests.scenarios.pilot import VENDOR_KEY, Pilot, agents_and_models
 
 AGENTS = ("claude", "codex")
 
 
 @pytest.fixture(scope="module")
 def stand() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
-    with AnthropicModel() as claude, ResponsesModel() as codex, house(walls=True) as made:
-        models: dict[str, ScriptedModel] = {"claude": claude, "codex": codex}
-        for name, model in models.items():
-            put = agents.claude_home(model.url) if name == "claude" else agents.codex_home(model.url)
-            home = made.directory / f"home-{name}"
-            put.put(home)
-            settings = {**put.env, "HOME": str(home)}
-            plain = {"driver": name, "program": [agents.binary(name)], "settings": settings}
-            made.agents |= {
-                name: {**plain, "deny_edits": ["locked.txt"]},
-                f"{name}-asks": {**plain, "ask": ["shell"]},
-                f"{name}-edits": {**plain, "ask": ["edit"]},
-                f"{name}-bash": {**plain, "ask": ["Bash"]},
-            }
-        made.configure()
-        with (made.home / "fleet.toml").open("a") as fleet:
-            fleet.write("\n[limits]\noverloaded_retries = 0\n")
-        made.start()
-        yield made, models
+    with agents_and_models() as made:
+        yield made
 
 
 @pytest.fixture(params=AGENTS)
@@ -151,6 +131,31 @@ def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_tu
     assert answer.status == 0, answer.shown
     assert pilot.house.main(name) == "one"
     assert len(pilot.house.of(begun.task, "turn.started")) == 1
+
+
+@pytest.mark.parametrize("pilot", sampled(AGENTS, 1), indirect=True)
+def test_a_turn_completes_through_the_proxy_while_the_link_is_cut_and_the_agent_has_no_key(pilot: Pilot) -> None:
+    asking, answer = threading.Event(), threading.Event()
+    look = f"env | grep -q {VENDOR_KEY[:20]} || echo GOOD without a key {pilot.name} > work.txt"
+
+    def script(asked: Asking) -> Said:
+        if asked.step == 0:
+            return pilot.shell(look)
+        asking.set()
+        assert answer.wait(60)
+        return say("done")
+
+    pilot.model.script(script, when="romeo")
+    begun = pilot.begin("romeo", agent="-proxied", wait=False)
+    assert asking.wait(60)
+    assert pilot.house.sshd.cut() > 0
+    answer.set()
+    ended = pilot.house.wait(begun.task)
+    assert ended.status == 0, ended.shown
+    assert pilot.house.main() == f"GOOD without a key {pilot.name}"
+    assert {asked.key for asked in pilot.heard("romeo")} == {VENDOR_KEY}
+    (body,) = [recorded.event.body() for recorded in pilot.house.of(begun.task, "pipe.ended")]
+    assert body["network"] == "none" and body["egress"].startswith("enforced, ")
 
 
 @pytest.mark.parametrize("pilot", sampled(AGENTS, 1), indirect=True)

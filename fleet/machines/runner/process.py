@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .files import Json
     from .libc import Libc
     from .pipes import Directory
+    from .proxy import ProxyDoor
 
 
 class Process:
@@ -48,6 +49,7 @@ class Process:
         self.started_us = now_us()
         self.spools: list[Spool] = []
         self.feed: Optional[Feed] = None
+        self.door: Optional[ProxyDoor] = None
         self.report = self.control = -1
         self.report_buffer = b""
 
@@ -74,6 +76,9 @@ class Process:
         control, self.control = high_pipe()
         theirs = (stdin_reader, out_writer, err_writer)
         env = {**spec["env"], MARK: spec["id"]}
+        if self.door:
+            env = {name: self.door.filled(value) for name, value in env.items()}
+            spec["argv"] = [self.door.filled(word) for word in spec["argv"]]
 
         def start(report: int) -> NoReturn:
             self.exec_first(env, theirs, report, contained)
@@ -112,6 +117,8 @@ class Process:
     ) -> NoReturn:
         """In the run's first process. As another login, that is sudo."""
         spec = self.spec
+        if self.door:
+            self.door.open_inside()
         if self.login:
             exec_command(as_login(self.login, "begin"), start_env(), "/", stdio, report)
         lower_priority()

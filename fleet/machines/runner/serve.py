@@ -132,7 +132,9 @@ class Serve(Link):
 
     def do_start(self, request: Json, payload: bytes) -> Any:
         spec = json.loads(payload)
-        nonce = spec.pop("nonce").encode()
+        secrets = spec.pop("nonce").encode()
+        if spec["proxy"]:
+            secrets += b"\n" + spec["proxy"].pop("key").encode()
         if os.path.isdir(self.pipe(spec["id"])):
             return {"ok": "found"}
         if not spec.pop("bare_env"):
@@ -147,7 +149,7 @@ class Serve(Link):
         argv = [sys.executable, "-I", "-S", "-E", "-c", START, "runner", "supervise", spec["id"]]
         job = AnswerJob(self, request["id"], {"argv": argv, "stdin": True, "timeout": 30.0})
         job.feed(struct.pack(">I", len(self.image)) + self.image, False)
-        job.feed(struct.pack(">I", len(text)) + text + nonce, True)
+        job.feed(struct.pack(">I", len(text)) + text + secrets, True)
         return job
 
     def do_attach(self, request: Json, payload: bytes) -> RunnerJob:

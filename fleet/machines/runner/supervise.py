@@ -32,6 +32,7 @@ class PipeSupervisor:
         self.spec, self.libc, self.image = spec, libc, image
         self.directory = Directory(root, spec["id"])
         self.process = Process(spec, self.directory, libc, image)
+        self.proxy: Json = spec.pop("proxy") or {}  # not in the pipe's directory: the run could read it there
         self.alone: Json = spec["alone"] or {}
         self.left: list[str] = []
         self.how = "ended"
@@ -107,6 +108,8 @@ class PipeSupervisor:
             self.reap()
         self.ended_us = now_us()
         self.process.close_stdin()
+        if self.process.door:
+            self.process.door.end()
         alone = self.clear_login(self.process.started_us / 1e6 - 1) if self.alone else True
         self.gone = self.sweep(wake) and alone
         quiet_at, spools = time.monotonic() + 2, self.process.spools
@@ -127,6 +130,8 @@ class PipeSupervisor:
         poller.register(self.directory.control, select.POLLIN)
         if process.report >= 0 and process.contained:
             poller.register(process.report, select.POLLIN)
+        if process.door and process.door.pid:
+            poller.register(process.door.told, select.POLLIN)
         if process.feed and process.feed.stdin >= 0:
             poller.register(process.feed.stdin, select.POLLOUT if process.feed.pending else 0)
         for spool in process.spools:
@@ -143,6 +148,8 @@ class PipeSupervisor:
             self.read_control()
         if process.report in ready:
             process.read_report()
+        if process.door and process.door.told in ready and not process.door.hear():
+            process.door.pid = 0
         if process.feed:
             process.feed.step(process.write_status)
         for spool in process.spools:
@@ -199,6 +206,7 @@ class PipeSupervisor:
             "left": self.left,
             "limits": process.limits.in_force() if process.limits else None,
             "reached": process.limits.reached if process.limits else [],
+            "egress": process.door.seen(process.walls.get("network", "shared")) if process.door else None,
             "gone": self.gone,
             "tree": self.tree,
             "unavailable": process.unavailable,
@@ -252,11 +260,17 @@ def supervise(pipe: str, image: bytes) -> NoReturn:
         supervisor.process.unavailable = "its login could not be cleared: " + "; ".join(supervisor.left)
     elif spec["expect_trees"] and not supervisor.process.login:
         supervisor.check_trees()
+    if supervisor.proxy:
+        from .proxy import ProxyDoor
+
+        supervisor.process.door = ProxyDoor(supervisor.proxy, bool(spec["walls"] and not spec["walls"]["network"]))
     if not supervisor.process.unavailable:
         supervisor.process.launch(spec["contain"])
-    nonce = read_all(0)
+    nonce, _, key = read_all(0).partition(b"\n")
     os.dup2(null, 0)
     if supervisor.process.main:
+        if supervisor.process.door:
+            supervisor.process.door.begin(key.decode(), libc)
         supervisor.run()
     supervisor.tree = supervisor.process.tree or supervisor.tree
     supervisor.record(nonce)
