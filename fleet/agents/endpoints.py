@@ -13,7 +13,7 @@ _CODEX_TOKEN: Final = "AIRBOSS_PROXY_TOKEN"  # noqa: S105 - the name of a variab
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class VendorEndpoint:
     """A vendor's usual address, the header for its key, and how an agent of this driver finds a proxy.
 
     ``token_variable`` gets the token that the proxy takes in place of the key.
@@ -34,8 +34,10 @@ def _provider(**fields: str) -> tuple[str, ...]:
 
 #: By driver. A driver that is not here cannot use a proxy for its key.
 ENDPOINTS: Final = {
-    "claude": Endpoint("https://api.anthropic.com", "x-api-key", "ANTHROPIC_API_KEY", {"ANTHROPIC_BASE_URL": URL}),
-    "codex": Endpoint(
+    "claude": VendorEndpoint(
+        "https://api.anthropic.com", "x-api-key", "ANTHROPIC_API_KEY", {"ANTHROPIC_BASE_URL": URL}
+    ),
+    "codex": VendorEndpoint(
         "https://api.openai.com/v1",
         "authorization",
         _CODEX_TOKEN,

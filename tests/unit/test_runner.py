@@ -55,7 +55,7 @@ def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:
         "env": {},
     }
     spec |= {"stdin": False, "merge": False, "contain": False, "walls": None, "limits": None, "alone": None}
-    spec |= {"timeout_us": 0, "grace_us": 0, "expect_trees": [], "beside": []}
+    spec |= {"proxy": None, "timeout_us": 0, "grace_us": 0, "expect_trees": [], "beside": []}
     text = json.dumps(spec).encode()
     started = subprocess.run(
         [*ISOLATED, "-c", START, "runner", "supervise", "p"],

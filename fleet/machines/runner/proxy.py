@@ -80,8 +80,8 @@ class ProxyDoor:
                 if libc:
                     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 kept = sorted({0, 1, 2, self.teller, self.listening.fileno()})
-                for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")]):  # noqa: B905 - Python 3.9
-                    os.closerange(low + 1, high)
+                for at, last in enumerate([*kept[1:], os.sysconf("SC_OPEN_MAX")]):
+                    os.closerange(kept[at] + 1, last)
                 serve(self.listening, RunProxy(self.order, key, self.teller))
             finally:
                 os._exit(1)
