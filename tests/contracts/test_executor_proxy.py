@@ -85,7 +85,7 @@ async def test_a_session_reaches_what_is_listed_and_never_has_the_key(inside: bo
             await site.executor.start(spec)
             life = await follow(site.executor, spec.id)
             assert life.ended.exit == Exited(0), life.output.decode()
-            found = await site.executor.run(["grep", "-rlE", f"{KEY}|\"token\":", site.root])
+            found = await site.executor.run(["grep", "-rlE", f'{KEY}|"token":', site.root])
             assert found.out == b"", "neither key nor token is in a file"
     said = json.loads(life.output)
     assert said["keyed"] == [200, "heard words"] and said["wrong"][0] == 401
