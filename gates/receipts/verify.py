@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import rfc8785
 
@@ -56,7 +56,7 @@ def pinned_keys(
         return (sshsig.PublicKey.parse(key),)
     if allowed_signers is not None:
         if allowed_signers.resolve().parent == receipt.resolve().parent:
-            raise _unpinned(f"{allowed_signers} is beside the receipt, so it proves nothing")
+            raise _unpinned(f"{allowed_signers} is beside the receipt, so it proves nothing", _APART)
         return sshsig.from_allowed_signers(_text(allowed_signers), namespaces)
     folder = home / "pinned"
     files = sorted(folder.glob("*.pub")) if folder.resolve() != receipt.resolve().parent else []
@@ -65,13 +65,18 @@ def pinned_keys(
     return tuple(sshsig.PublicKey.parse(_text(file)) for file in files)
 
 
-def _unpinned(cause: str) -> Misused:
-    return Misused(
-        attempted="find the pinned key",
-        cause=cause,
-        hint="get the public key from the controller's operator and give it with --key 'ssh-ed25519 AAAA…', "
-        "or keep it as AIRBOSS_HOME/pinned/NAME.pub",
-    )
+_APART: Final = (
+    "get allowed_signers from the controller's operator, keep it in another directory, and name that one: "
+    "--allowed-signers ~/airboss/allowed_signers"
+)
+_GET: Final = (
+    "get the public key from the controller's operator and give it with --key 'ssh-ed25519 AAAA…', or keep it as "
+    "AIRBOSS_HOME/pinned/NAME.pub"
+)
+
+
+def _unpinned(cause: str, hint: str = _GET) -> Misused:
+    return Misused(attempted="find the pinned key", cause=cause, hint=hint)
 
 
 def _text(path: Path) -> str:

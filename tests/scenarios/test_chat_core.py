@@ -307,7 +307,7 @@ async def test_a_press_that_changes_a_card_shows_its_new_buttons_in_the_console(
         await exchange(tmp_path, request(do="say", text="/help", quiet=True))
         while "[3] Look" not in json.loads(await reader.readline())["out"]:
             pass  # what this version changed is shown first
-        for number, seen in ((3, "[5] Back"), (5, "[6] Look"), (6, "[7] Back")):
+        for number, seen in ((3, "[6] Back"), (6, "[7] Look"), (7, "[8] Back")):
             assert (await exchange(tmp_path, request(do="press", number=number, quiet=True)))[-1]["end"] == 0
             assert seen in json.loads(await reader.readline())["out"]
         writer.close()
