@@ -78,6 +78,13 @@ def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
     return lease
 
 
+def first(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
+    """A lease whose name was never used before. Its name is unique: a second one fails."""
+    lease, now = Lease(name, holder, 1, tx.now_us() + ttl_us), _now(tx)
+    _INSERT.run(tx.connection, {"name": name, **_values(lease, now, ttl_us)})
+    return lease
+
+
 def seize(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
     """Takes a lease from a holder that is known to be dead, without waiting for it to expire.
 
@@ -132,6 +139,12 @@ def look(tx: Tx, name: str) -> Lease | None:
     return Lease(name, row.holder, row.token, row.expires_us)
 
 
+def lasts(tx: Tx, boot_id: str, since_us: int, lasts_us: int) -> bool:
+    """Whether a lease of a row that was read otherwise is held now; one from another boot still lasts."""
+    now = _now(tx)
+    return not (boot_id == now.boot and since_us <= now.us) or now.us - since_us < lasts_us
+
+
 def left_us(tx: Tx, name: str) -> int:
     """How long a lease still lasts unless it is renewed; 0 when it is free, expired, or from another boot."""
     row, now = _row(tx, name), _now(tx)
@@ -163,9 +176,7 @@ def _now(tx: Tx) -> Moment:
 
 
 def _held(row: Row[Any], now: Moment) -> bool:
-    if not row.holder:
-        return False
-    return not _counted(row, now) or now.us - row.since_us < row.lasts_us
+    return bool(row.holder) and (not _counted(row, now) or now.us - row.since_us < row.lasts_us)
 
 
 def _counted(row: Row[Any], now: Moment) -> bool:

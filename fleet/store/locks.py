@@ -28,8 +28,16 @@ _SEPARATOR: Final = "\x1f"
 _ABOVE: Final = "\x20"
 _AT_ONCE: Final = 500
 
-_HOLD = Statement(select(holds).where(holds.c.id == bindparam("wanted")))
-_OPEN_OF_TASK = Statement(select(holds).where(holds.c.task == bindparam("wanted"), holds.c.ended_us == 0))
+_WITH_LEASE = select(
+    holds,
+    leases_table.c.holder.label("lease_holder"),
+    leases_table.c.expires_us,
+    leases_table.c.boot,
+    leases_table.c.since_us.label("lease_since_us"),
+    leases_table.c.lasts_us,
+).outerjoin(leases_table, leases_table.c.name == literal("lock:").concat(holds.c.id))
+_HOLD = Statement(_WITH_LEASE.where(holds.c.id == bindparam("wanted")))
+_OPEN_OF_TASK = Statement(_WITH_LEASE.where(holds.c.task == bindparam("wanted"), holds.c.ended_us == 0))
 _OPEN_HOLDS = (
     select(holds, leases_table.c.expires_us)
     .join(leases_table, leases_table.c.name == literal("lock:").concat(holds.c.id))
@@ -37,9 +45,13 @@ _OPEN_HOLDS = (
 )
 _LOCKS = Statement(select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0))
 _NAMED = Statement(select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0))
-_TOKEN = Statement(select(lock_tokens.c.token).where(lock_tokens.c.scope == bindparam("wanted")))
 _FIRST_TOKEN = Statement(insert(lock_tokens))
-_NEXT_TOKEN = Statement(update(lock_tokens).where(lock_tokens.c.scope == bindparam("wanted")))
+_NEXT_TOKEN = Statement(
+    update(lock_tokens)
+    .where(lock_tokens.c.scope == bindparam("wanted"))
+    .values(token=lock_tokens.c.token + bindparam("count"))
+    .returning(lock_tokens.c.token)
+)
 _ADD_HOLD, _ADD_LOCK = Statement(insert(holds)), Statement(insert(locks))
 _DELETE_HOLD = Statement(delete(holds).where(holds.c.id == bindparam("wanted")))
 _DELETE_LOCKS = Statement(delete(locks).where(locks.c.hold == bindparam("wanted")))
@@ -81,9 +93,7 @@ def new_id() -> str:
 
 def open_hold(tx: Tx, name: str, *, holder: str, task: str, secret_sha256: str, ttl_us: int) -> Hold:
     """A new hold without a lock, with its lease. ``name`` is its id, from :func:`new_id`."""
-    lease = leases.acquire(tx, lease_of(name), holder, ttl_us)
-    if lease is None:
-        raise ValueError(f"the lease of a new hold {name} is taken")
+    lease = leases.first(tx, lease_of(name), holder, ttl_us)
     row = {
         "id": name,
         "holder": holder,
@@ -172,9 +182,8 @@ def open_holds(tx: Tx) -> list[Hold]:
     return [_with_expiry(row, row.expires_us) for row in tx.connection.execute(_OPEN_HOLDS)]
 
 
-def end(tx: Tx, over: Hold, why: HoldEnd) -> list[Lock]:
-    """Ends a hold and its lease, and returns what it had. A hold of a task stays to be looked at."""
-    had = of_hold(tx, over.id)
+def end(tx: Tx, over: Hold, had: Sequence[Lock], why: HoldEnd) -> None:
+    """Ends a hold that has ``had`` and its lease. A hold of a task stays to be looked at."""
     leases.forget(tx, over.lease)
     if over.task:
         _END_HOLD.run(tx.connection, {"wanted": over.id, "ended_us": tx.now_us(), "end": str(why)})
@@ -182,7 +191,6 @@ def end(tx: Tx, over: Hold, why: HoldEnd) -> list[Lock]:
     else:
         _DELETE_LOCKS.run(tx.connection, {"wanted": over.id})
         _DELETE_HOLD.run(tx.connection, {"wanted": over.id})
-    return had
 
 
 def end_locks(tx: Tx, over: Iterable[Lock]) -> None:
@@ -203,13 +211,12 @@ def forget_ended(tx: Tx, before_us: int) -> int:
 
 
 def _next_tokens(tx: Tx, scope: str, count: int) -> Iterator[int]:
-    row = _TOKEN.one(tx.connection, {"wanted": scope})
+    row = _NEXT_TOKEN.one(tx.connection, {"wanted": scope, "count": count})
     if row is None:
         _FIRST_TOKEN.run(tx.connection, {"scope": scope, "token": count})
         return iter(range(1, count + 1))
     last: int = row.token
-    _NEXT_TOKEN.run(tx.connection, {"wanted": scope, "token": last + count})
-    return iter(range(last + 1, last + count + 1))
+    return iter(range(last - count + 1, last + 1))
 
 
 def _head(names: Sequence[str]) -> str:
@@ -218,8 +225,8 @@ def _head(names: Sequence[str]) -> str:
 
 
 def _hold(tx: Tx, row: Row[Any]) -> Hold:
-    lease = leases.look(tx, lease_of(row.id))
-    return _with_expiry(row, lease.expires_us if lease is not None else 0)
+    live = row.lease_holder and leases.lasts(tx, row.boot, row.lease_since_us, row.lasts_us)
+    return _with_expiry(row, row.expires_us if live else 0)
 
 
 def _with_expiry(row: Row[Any], expires_us: int) -> Hold:

@@ -126,9 +126,9 @@ def renew(tx: Tx, hold: Hold, ttl_us: int) -> Hold:
 
 def release(tx: Tx, hold: Hold, why: HoldEnd, *, actor: str = AIRBOSS, reason: str = "") -> None:
     """Ends a hold with all that it has. One that is over already is left as it is."""
-    if locks.hold(tx, hold.id) is None or hold.end is not HoldEnd.NONE:
-        return
-    _record_end(tx, hold, locks.end(tx, hold, why), why, actor=actor, reason=reason)
+    now = locks.hold(tx, hold.id)
+    if now is not None and now.end is HoldEnd.NONE:
+        _end(tx, hold, locks.of_hold(tx, hold.id), why, actor=actor, reason=reason)
 
 
 def expire(tx: Tx, hold: Hold) -> None:
@@ -140,11 +140,20 @@ def let_go(
     tx: Tx, hold: Hold, some: Sequence[Lock], why: HoldEnd, *, actor: str = AIRBOSS, reason: str = ""
 ) -> None:
     """Ends some locks of a hold; with the last of them, the hold."""
-    if set(some) >= set(locks.of_hold(tx, hold.id)):
+    had = locks.of_hold(tx, hold.id)
+    if not had:
         release(tx, hold, why, actor=actor, reason=reason)
+        return
+    if set(some) >= set(had):
+        _end(tx, hold, had, why, actor=actor, reason=reason)
         return
     locks.end_locks(tx, some)
     _record_end(tx, hold, some, why, actor=actor, reason=reason)
+
+
+def _end(tx: Tx, hold: Hold, had: Sequence[Lock], why: HoldEnd, *, actor: str, reason: str) -> None:
+    locks.end(tx, hold, had, why)
+    _record_end(tx, hold, had, why, actor=actor, reason=reason)
 
 
 def by_secret(tx: Tx, resources: Iterable[Resource], secret: str, attempted: str) -> list[tuple[Hold, list[Lock]]]:
