@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -189,7 +190,7 @@ def _how(answered: ReviewAnswered) -> str:
     return "objection" if objections else "no objection"
 
 
-def digest_card(digest: Digest, isolation: Isolation, picture: str = "") -> Card:
+def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC) -> Card:
     """The figures for a phone."""
     ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
     gates = ", ".join(f"{count} {outcome}" for outcome, count in digest.gates.most_common()) or "none"
@@ -207,7 +208,7 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "") -> Card
         fields.append(card_field("Reviews", f"{ended} · {caught} of {planted} planted defects caught"))
     if digest.median_to_land_us is not None:
         fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
-    when = words.span(digest.from_us, digest.upto_us) if digest.upto_us else "nothing happened"
+    when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
     return Card(
         title=line("Digest"),
         lines=(line(when),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 
 def duration(us: int) -> str:
@@ -36,21 +36,22 @@ def size(count: int) -> str:
     return f"{count / (1 << 30):.1f} GB"
 
 
-def clock(us: int) -> str:
-    """Hour and minute, UTC."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%H:%M UTC")
+def clock(us: int, zone: tzinfo = UTC) -> str:
+    """Hour and minute, with the zone."""
+    return datetime.fromtimestamp(us / 1_000_000, zone).strftime("%H:%M %Z")
 
 
-def day(us: int) -> str:
-    """Date, hour and minute, UTC."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def day(us: int, zone: tzinfo = UTC) -> str:
+    """Date, hour and minute, with the zone."""
+    return datetime.fromtimestamp(us / 1_000_000, zone).strftime("%Y-%m-%d %H:%M %Z")
 
 
-def span(from_us: int, upto_us: int) -> str:
-    """A period as people write it: the date once if both times are on the same day."""
-    first, last = day(from_us), day(upto_us)
-    date = last.partition(" ")[0]
-    return f"{first.removesuffix(' UTC')} to {last.removeprefix(date + ' ') if first.startswith(date) else last}"
+def span(from_us: int, upto_us: int, zone: tzinfo = UTC) -> str:
+    """A period as people write it: the date and the zone once if both times have the same."""
+    (first_day, first_time, first_zone), last = day(from_us, zone).split(" ", 2), day(upto_us, zone)
+    last_day, _, last_time = last.partition(" ")
+    first = f"{first_day} {first_time}" + ("" if last.endswith(f" {first_zone}") else f" {first_zone}")
+    return f"{first} to {last_time if first_day == last_day else last}"
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -140,8 +140,9 @@ def _show(context: Context, call: Call, posts: Posts, every: list[Approval]) -> 
         files = context.home / "files"
         waiting.bring_up(posts, context.config(), call.message.chat, every[0], files, lead=lead)
         return
-    page = Page.of(1, len(every))
-    posts.post(call.message.chat, waiting.list_card(posts.tx, "Which one? Nothing decided yet", every, page))
+    zone = sounds.zone_of(posts.tx, context.config(), call.actor)
+    card = waiting.list_card(posts.tx, "Which one? Nothing decided yet", every, Page.of(1, len(every)), zone)
+    posts.post(call.message.chat, card)
 
 
 def _scope(asked: Approval, rest: str) -> tuple[ApprovalScope, str]:
@@ -169,7 +170,9 @@ def settle(
     if scope is ApprovalScope.SESSION:
         grants.grant(tx, asked, call.actor)
     task = tasks.task(tx, asked.task)
-    card = asks.decided_card(task, decided, call.person.name, footer(task, Progress(), context.config().isolation))
+    config = context.config()
+    zone = sounds.zone_of(tx, config, task.requester)
+    card = asks.decided_card(task, decided, call.person.name, footer(task, Progress(), config.isolation), zone)
     for key in (asks.key(asked), asks.reminder_key(asked)):
         buttons.change(posts, key, card)
     verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"
@@ -195,7 +198,8 @@ async def show_waiting(context: Context, call: Call) -> Effect:
             return
         every = approvals.waiting(tx)
         posts.data = {"waiting": [plain.approval(asked) for asked in every]}
-        card = waiting.list_card(tx, "Waiting for a person", every, Page.of(wanted(call.args), len(every)))
+        page, zone = Page.of(wanted(call.args), len(every)), sounds.zone_of(tx, context.config(), call.actor)
+        card = waiting.list_card(tx, "Waiting for a person", every, page, zone)
         posts.post(call.message.chat, card)
 
     return effect

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import asdict
+from datetime import tzinfo
 
 from bot import plain, words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
@@ -104,11 +105,12 @@ async def show_session(context: Context, call: Call) -> Effect:
     """One task's sessions and turns."""
     task = await task_meant(context, call)
 
-    def read(tx: Tx) -> tuple[Progress, list[tuple[Session, list[Turn]]]]:
+    def read(tx: Tx) -> tuple[Progress, list[tuple[Session, list[Turn]]], tzinfo]:
         every = sessions.of_task(tx, task.id)
-        return folded(tx, task.id), [(session, sessions.turns(tx, session.id)) for session in every]
+        turns = [(session, sessions.turns(tx, session.id)) for session in every]
+        return folded(tx, task.id), turns, sounds.zone_of(tx, context.config(), call.actor)
 
-    progress, found = await context.store.read(read)
+    progress, found, zone = await context.store.read(read)
     call.result.data = {
         "task": plain.task(task),
         "sessions": [
@@ -116,11 +118,11 @@ async def show_session(context: Context, call: Call) -> Effect:
         ],
         "cost_udollar": progress.cost_udollar,
     }
-    return reply(call, _session_card(context, task, progress, found), task=task.id)
+    return reply(call, _session_card(context, task, progress, found, zone), task=task.id)
 
 
 def _session_card(
-    context: Context, task: Task, progress: Progress, found: list[tuple[Session, list[Turn]]]
+    context: Context, task: Task, progress: Progress, found: list[tuple[Session, list[Turn]]], zone: tzinfo
 ) -> Card:
     config = context.config()
     why = (": ", one_line(sounds.named(config, task.why), 120)) if task.why else ()
@@ -137,7 +139,7 @@ def _session_card(
     fields = [
         field("Agent", task.agent),
         field("Asked by", sounds.name_of(config, task.requester)),
-        field("At", words.day(task.created_us)),
+        field("At", words.day(task.created_us, zone)),
     ]
     if progress.cost_udollar:
         fields.append(field("Cost", words.money(progress.cost_udollar)))

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
@@ -43,7 +44,8 @@ async def logs(context: Context, call: Call) -> Effect:
     """What a task's agent did and its gate results, newest last."""
     task = await task_meant(context, call, newest=True)
     named = partial(sounds.named, context.config())
-    text = await context.store.read(lambda tx: story(tx, task.id, named), long=True)
+    zone = await _zone(context, call)
+    text = await context.store.read(lambda tx: story(tx, task.id, zone, named), long=True)
     lines = text.splitlines()
     path = await _file_if_long(context, f"{task.id}-log.txt", text)
     tail = _tail(lines)
@@ -152,7 +154,7 @@ async def digest(context: Context, call: Call) -> Effect:
         picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
-    card = digest_card(made, context.config().isolation, picture)
+    card = digest_card(made, context.config().isolation, picture, await _zone(context, call))
     return reply(call, replace(card, lines=(*card.lines, line(why))) if why else card)
 
 
@@ -160,8 +162,12 @@ async def _days(context: Context, call: Call) -> Period | None:
     """The days that are asked for, in the person's own zone."""
     if ".." not in call.args:
         return None
-    zone = await context.store.read(lambda tx: sounds.zone_of(tx, context.config(), call.actor))
-    return parse_days(call.args, zone.key)
+    return parse_days(call.args, (await _zone(context, call)).key)
+
+
+async def _zone(context: Context, call: Call) -> ZoneInfo:
+    """The zone of the person's clock."""
+    return await context.store.read(lambda tx: sounds.zone_of(tx, context.config(), call.actor))
 
 
 async def receipt(context: Context, call: Call) -> Effect:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from typing import Final
 
 from bot.cards import Card, Tone, line
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import asks, buttons
+from bot.telling import asks, buttons, causes, sounds
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
 from fleet.model import Task, TaskState
 from fleet.store import approvals, stalls, tasks
-from fleet.store.approvals import ApprovalDecision
+from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
 from gates.people import Right
 
 _APPROVAL = re.compile(r"[aA]\d{1,9}")
+_ALL, _LATER = "all", "later"
+_OPTIONS: Final = frozenset({_ALL, _LATER})
 _CONFIRMED = {
     ApprovalDecision.GO_ON: "the agent continues",
     ApprovalDecision.JUDGE: "the gates judge its work as it is",
@@ -37,10 +41,12 @@ async def judge(context: Context, call: Call) -> Effect:
 
 def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
     given = split(call.args)
+    named = [word for word in given if word.lower() not in _OPTIONS]
+    options = {word.lower() for word in given} & _OPTIONS if choice is ApprovalDecision.GO_ON else frozenset[str]()
 
     def effect(posts: Posts) -> None:
         tx = posts.tx
-        task = _meant(tx, call, given[0] if given else "")
+        task = _meant(tx, call, named[0] if named else "")
         attempted = f"continue {task.id}" if choice is ApprovalDecision.GO_ON else f"judge {task.id} as it is"
         stall = stalls.waiting(tx, task.id)
         if stall is None:
@@ -51,23 +57,33 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
                 cause="the task's turn stopped early again after this button was shown",
                 hint=f"/waiting {stall.id} shows it as it is now.",
             )
-        later = choice is ApprovalDecision.GO_ON and given[1:2] == ["later"]
+        later = _LATER in options
         if later and task.state is not TaskState.PARKED:
             raise Refused(
                 attempted=attempted, cause="no usage limit parked it", hint=f"/go {task.id} continues it now."
             )
-        decided = stalls.decide(tx, stall, choice, call.actor, stalls.AT_RESET if later else "")
+        every = causes.together(tx, stall) if _ALL in options else [stall]
+        for each in every:
+            decided = stalls.decide(tx, each, choice, call.actor, stalls.AT_RESET if later else "")
+            _show_decided(context, call, posts, decided)
+        names = ", ".join(each.task for each in every)
+        title = line(f"{names} · {_CONFIRMED[choice]}{f' {stalls.AT_RESET}' if later else ''}")
         base = footer(task, Progress(), context.config().isolation)
-        card = asks.decided_card(task, decided, call.person.name, base)
-        for key in (asks.key(stall), asks.reminder_key(stall)):
-            buttons.change(posts, key, card)
-        when = f" {stalls.AT_RESET}" if later else ""
-        title = line(f"{task.id} · {_CONFIRMED[choice]}{when}")
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
         call.resulted(posts, task=task.id)
-        tx.after_commit(lambda: context.control.wake(task.id))
 
     return effect
+
+
+def _show_decided(context: Context, call: Call, posts: Posts, decided: Approval) -> None:
+    """Changes the cards of a decided question, and wakes its task."""
+    tx, task = posts.tx, tasks.task(posts.tx, decided.task)
+    base = footer(task, Progress(), context.config().isolation)
+    zone = sounds.zone_of(tx, context.config(), task.requester)
+    card = asks.decided_card(task, decided, call.person.name, base, zone)
+    for key in (asks.key(decided), asks.reminder_key(decided)):
+        buttons.change(posts, key, card)
+    tx.after_commit(partial(context.control.wake, task.id))
 
 
 def _meant(tx: Tx, call: Call, word: str) -> Task:
@@ -81,7 +97,7 @@ COMMANDS = (
         "go",
         "continue",
         "let an agent continue after it stopped early",
-        "[TASK] [later]",
+        "[TASK] [all] [later]",
         Right.STEER,
         go,
         Group.DECIDE,

@@ -19,7 +19,7 @@ from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import asks, buttons, mutes
 from bot.telling.progress import Progress, footer
-from bot.telling.sounds import DAY_MINUTES, Level, SoundSettings, save_sound_settings, sound_settings
+from bot.telling.sounds import DAY_MINUTES, Level, SoundSettings, save_sound_settings, sound_settings, zone_of
 from fleet.errors import Refused
 from fleet.flight import notes
 from fleet.flight.notes import Reach
@@ -82,7 +82,8 @@ def _withdrawn(context: Context, call: Call, posts: Posts, task: Task, held: app
     title = line(
         f"{task.id} · {'continues' if held.kind is ApprovalKind.STALL else 'withdrawn'}: {who} sent a message"
     )
-    card = replace(asks.decided_card(task, held, call.person.name, base), title=title, tone=Tone.PLAIN)
+    zone = zone_of(posts.tx, context.config(), task.requester)
+    card = replace(asks.decided_card(task, held, call.person.name, base, zone), title=title, tone=Tone.PLAIN)
     for key in (asks.key(held), asks.reminder_key(held)):
         buttons.change(posts, key, card)
 
@@ -109,7 +110,9 @@ async def mute(context: Context, call: Call) -> Effect:
     def effect(posts: Posts) -> None:
         until = posts.tx.now_us() + span
         mutes.mute(posts.tx, chat, until)
-        posts.post(chat, Card(line(f"Muted until {words.day(until)}")))
+        posts.post(
+            chat, Card(line(f"Muted until {words.day(until, zone_of(posts.tx, context.config(), call.actor))}"))
+        )
 
     return effect
 

@@ -23,6 +23,8 @@ def attempt(deed: str, path: str) -> tuple[bool, str]:
     """Whether the deed succeeds, and the system's answer."""
     try:
         DEEDS[deed](path)
+    except subprocess.CalledProcessError as error:
+        return False, f"refused with exit status {error.returncode}"
     except (OSError, subprocess.SubprocessError) as error:
         return False, getattr(error, "strerror", None) or type(error).__name__
     return True, "it did"
@@ -104,7 +106,8 @@ def version(program: str, arguments: list[str]) -> dict[str, Any]:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return {"path": found, "says": f"({type(error).__name__})"}
+        why = "no answer in 30 s" if isinstance(error, subprocess.TimeoutExpired) else "it does not start"
+        return {"path": found, "says": f"({why})"}
     return {"path": found, "says": done.stdout.decode("utf-8", "replace").strip().split("\n")[0][:200]}
 
 

@@ -17,7 +17,7 @@ from bot import words
 from bot.cards import Card, Tone, line, one_line
 from bot.health import ControllerHealth
 from bot.outbox.posting import Outbox, Posts
-from bot.telling import direct
+from bot.telling import direct, sounds
 from fleet.config import FleetConfig
 from fleet.config.home import FLEET_FILE
 from fleet.machines.watch import MachineSeen
@@ -118,26 +118,28 @@ class Alarms:
             self._begin(posts, now[cause])
         for cause in known.keys() - now.keys():
             settings.put(tx, _OPEN + cause, "")
-            _end(posts, cause)
+            self._end(posts, cause)
 
     def _begin(self, posts: Posts, alarm: FleetAlarm) -> None:
         tx, key = posts.tx, _OPEN + alarm.cause
         why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
-        card = Card(line("⚠ ", alarm.title), (*why, line(f"Since {words.day(tx.now_us())}.")), tone=Tone.BAD)
         for admin in direct.recipients(tx, self._config(), Right.MANAGE, self._direct):
+            since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self._config(), admin.id))}.")
+            card = Card(line("⚠ ", alarm.title), (*why, since), tone=Tone.BAD)
             if tx.now_us() - card_rows.posted_at(tx, key, admin.chat) < _AGAIN_US:
                 posts.repost(admin.chat, card, key=key)
             else:
                 direct.post(posts, self._config(), admin, card, key=key)
 
-
-def _end(posts: Posts, cause: str) -> None:
-    for posted in card_rows.by_key(posts.tx, _OPEN + cause):
-        if posted.card_json:
-            card = Card.from_json(posted.card_json)
-            over = line(f"Over since {words.day(posts.tx.now_us())}.")
-            title = line("✓ ", *card.title[1:])
-            posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)
+    def _end(self, posts: Posts, cause: str) -> None:
+        tx = posts.tx
+        for posted in card_rows.by_key(tx, _OPEN + cause):
+            if posted.card_json:
+                card = Card.from_json(posted.card_json)
+                zone = sounds.zone_of(tx, self._config(), card.mention)
+                over = line(f"Over since {words.day(tx.now_us(), zone)}.")
+                title = line("✓ ", *card.title[1:])
+                posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)
 
 
 def _open_alarms(tx: Tx) -> dict[str, str]:

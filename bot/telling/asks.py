@@ -8,6 +8,7 @@ without one, the card has no button to approve it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -54,12 +55,15 @@ _GO_ON: Final = "A person is back. If you still need what expired without an ans
 @dataclass(frozen=True, slots=True)
 class AskContext:
     """Where a question comes from and for whom: ``base`` is the card's footer, ``machine`` where the agent runs,
-    ``person`` the name of the task's requester, ``files`` a directory for documents (``None``: there is none)."""
+    ``person`` the name of the task's requester, ``files`` a directory for documents (``None``: there is none),
+    ``zone`` the one whose times the card shows. ``others``: more tasks that the card asks for."""
 
     base: str
     machine: str = ""
     person: str = ""
     files: Path | None = None
+    zone: tzinfo = UTC
+    others: tuple[str, ...] = ()
 
 
 def key(asked: Approval) -> str:
@@ -102,11 +106,11 @@ def reminder_card(tx: Tx, task: Task, asked: Approval, context: AskContext, pers
     return replace(card, title=title, lines=(card.title, *card.lines), mention=person)
 
 
-def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
+def decided_card(task: Task, asked: Approval, by: str, base: str, zone: tzinfo) -> Card:
     """A question's card after the decision: without buttons, with who answered and when."""
     if asked.decision is ApprovalDecision.DENY and asked.decided_why == EXPIRED:
         expired = _expired_hold_card if asked.kind is ApprovalKind.HOLD else _expired_card
-        return expired(task, asked, base)
+        return expired(task, asked, base, zone)
     verb = _VERBS.get(asked.decision, asked.decision)
     scope = " for this session" if asked.scope is ApprovalScope.SESSION else ""
     said = "“{}”" if asked.decision == "answer" else "{}"
@@ -116,18 +120,18 @@ def decided_card(task: Task, asked: Approval, by: str, base: str) -> Card:
         why = (*why, line(FIXES))
     return Card(
         title=line(f"{task.id} · {asked.id} · {verb}{scope}"),
-        lines=(line(one_line(what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us)}"), *why),
+        lines=(line(one_line(what(asked), 120)), line(f"by {by} at {words.clock(asked.decided_us, zone)}"), *why),
         footer=base,
         tone=Tone.GOOD if asked.decision in _YES else Tone.BAD,
     )
 
 
-def _expired_card(task: Task, asked: Approval, base: str) -> Card:
+def _expired_card(task: Task, asked: Approval, base: str, zone: tzinfo) -> Card:
     return Card(
         title=line(f"{task.id} · {asked.id} · expired, denied"),
         lines=(
             line(one_line(what(asked), 120)),
-            line(f"No answer by {words.clock(asked.expires_us)}. The request was denied."),
+            line(f"No answer by {words.clock(asked.expires_us, zone)}. The request was denied."),
         ),
         actions=(
             Action("Go on", go_on(task)),
@@ -139,12 +143,12 @@ def _expired_card(task: Task, asked: Approval, base: str) -> Card:
     )
 
 
-def _expired_hold_card(task: Task, held: Approval, base: str) -> Card:
+def _expired_hold_card(task: Task, held: Approval, base: str, zone: tzinfo) -> Card:
     return Card(
         title=line(f"{task.id} · {held.id} · expired, not released"),
         lines=(
             line(one_line(what(held), 120)),
-            line(f"No answer by {words.day(held.expires_us)}. The work is kept."),
+            line(f"No answer by {words.day(held.expires_us, zone)}. The work is kept."),
             line(FIXES),
         ),
         actions=(Action("Retry", f"/retry {task.id}"),),
@@ -197,9 +201,12 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
     if stall.commit:
         fields.append(field("Commit", words.short(stall.commit)))
     until = limit_ends_us(turn) if task.state is TaskState.PARKED else 0
-    later = (Action(f"Resume {clock_of(until)}", f"/go {task.id} later", digest=digest),) if until else ()
+    if context.others:
+        lines.append(line("Also waiting: ", one_line(", ".join(context.others), 100)))
+    every, go_on = (" all", f"Go on with all {len(context.others) + 1}") if context.others else ("", "Go on")
+    resume = Action(f"Resume {clock_of(until, context.zone)}", f"/go {task.id}{every} later", digest=digest)
     if until:
-        lines.insert(0, line(f"Parked until {clock_of(until)}."))
+        lines.insert(0, line(f"Parked until {clock_of(until, context.zone)}."))
     judge = (Action("Judge as it is", f"/judge {task.id}", digest=digest),) if stall.commit else ()
     diff = (Action("Diff", f"/diff {task.id}", once=False),) if stall.commit else ()
     return Card(
@@ -207,8 +214,8 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
         lines=tuple(lines),
         fields=tuple(fields),
         actions=(
-            Action("Go on", f"/go {task.id}", digest=digest),
-            *later,
+            Action(go_on, f"/go {task.id}{every}", digest=digest),
+            *((resume,) if until else ()),
             *judge,
             Action("Stop", f"/stop {task.id}"),
             *diff,
@@ -335,7 +342,7 @@ def _where(task: Task, asked: Approval, context: AskContext) -> tuple[Field, ...
         fields.append(field("On", context.machine))
     if asked.directory:
         fields.append(field("In", one_line(asked.directory, 160)))
-    return (*fields, field("Waits until", words.clock(asked.expires_us)))
+    return (*fields, field("Waits until", words.clock(asked.expires_us, context.zone)))
 
 
 def what(asked: Approval) -> str:

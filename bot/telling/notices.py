@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 
-from bot import words
-from bot.cards import Action, Card, Tone, capped, field, line, one_line
-from bot.telling import asks, locked
+from bot.cards import Action, Card, Tone, line, one_line
+from bot.telling import asks, causes, locked
 from bot.telling.answers import answer_cards
-from bot.telling.progress import GateSeen, Progress, footer
+from bot.telling.outcome_cards import failed_card, landed_card, setup_card, subject
+from bot.telling.progress import Progress, footer
 from bot.telling.sounds import Sound
 from fleet.agent_events import TurnOutcome
 from fleet.events import (
@@ -26,7 +26,6 @@ from fleet.events import (
     PermissionDecided,
     PersonSaid,
     PipeEnded,
-    ReceiptIssued,
     Recorded,
     SetupBroke,
     Taken,
@@ -37,19 +36,17 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.locks import HoldEnd
-from fleet.model import Isolation, Task, TaskState
+from fleet.model import AIRBOSS, Isolation, Task, TaskState
 from fleet.setup.site import SETUP_FAILED
 from fleet.store import approvals, ledger, recent, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
+from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind
-from fleet.untrusted import Untrusted, tail_that_matters
-from fleet.verdict import GateOutcome, Outcome
+from fleet.verdict import Outcome
 from gates.people import Right
 
-_COMMAND_WIDTH = 34
-_MARGIN = re.compile(r"^([E>]) {2,}")
-CARD_LINES, _TAIL_WIDTH = 14, 84
+_WAITING = (TaskState.STALLED, TaskState.PARKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,8 @@ class Notice:
     """A message, or (``edits``) a change of the one that was posted under ``key``.
 
     ``approval``: the question that it asks a person; ``right``: everyone with this right is asked in their own chat
-    too. ``soon``: a change that answers somebody's press.
+    too. ``soon``: a change that answers somebody's press. ``joined``: a question that joins that of ``approval``.
+    ``task``: whose message it is, if not the event's.
     """
 
     card: Card
@@ -67,21 +65,25 @@ class Notice:
     approval: str = ""
     right: Right | None = None
     soon: bool = False
+    joined: str = ""
+    task: Task | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeContext:
-    """What a notice needs besides its event: ``name`` gives a person's name for their id, ``files`` is where
-    documents are written (``None``: nowhere)."""
+    """What a notice needs besides its event: ``name`` gives a person's name for their id, ``zone`` their time zone;
+    ``files`` is where documents are written (``None``: nowhere)."""
 
     isolation: Isolation
     name: Callable[[str], str]
+    zone: Callable[[str], tzinfo] = lambda _: UTC
     files: Path | None = None
 
     def of_ask(self, task: Task, progress: Progress) -> asks.AskContext:
         """Where a question of this task comes from."""
         base = footer(task, progress, self.isolation)
-        return asks.AskContext(base, progress.machine, self.name(task.requester), self.files)
+        person = task.requester
+        return asks.AskContext(base, progress.machine, self.name(person), self.files, self.zone(person))
 
 
 def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: NoticeContext) -> list[Notice]:
@@ -89,9 +91,19 @@ def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Noti
     notices = _of(tx, task, recorded, progress, context)
     if isinstance(recorded.event, TurnClosed | TurnClosedV1 | TaskMoved | PipeEnded | AgentSilent):
         base = footer(task, progress, context.isolation)
-        for asked in approvals.withdrawn_at(tx, task.id, recorded.time_us):
+        withdrawn = approvals.withdrawn_at(tx, task.id, recorded.time_us)
+        for asked in withdrawn:
             notices += _closed(task, asked, context, base)
+        if isinstance(recorded.event, TaskMoved) and _goes_on(recorded.event):
+            by_itself = any(asked.decided_by == AIRBOSS for asked in withdrawn)
+            reset = by_itself and recorded.event.new == TaskState.RUNNING
+            notices += _left_behind(tx, context, reset=reset)
     return notices
+
+
+def _goes_on(moved: TaskMoved) -> bool:
+    """Whether a task no longer waits for a person after a turn that stopped early."""
+    return moved.old in _WAITING and moved.new not in _WAITING
 
 
 def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: NoticeContext) -> list[Notice]:
@@ -100,16 +112,13 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
         case VerdictGiven() as verdict:
             return _verdict(tx, task, verdict, progress, base)
         case TurnStarted(cause="rework", number=number):
-            title = line(f"↩ {task.id} · sent back to {task.agent} with the output")
-            return [Notice(Card(title, (line(f"Turn {number} started."),), footer=base, tone=Tone.WORKING))]
+            return _sent_back(tx, task, number)
         case TurnStarted(cause="retry", number=number):
-            return [Notice(_tried_again(tx, task, recorded.refs.session, number, base))]
+            return _tried_again(tx, task, recorded.refs.session, number, base)
         case TaskMoved() as moved:
             return _moved(tx, task, moved, progress, context)
         case LandingDone() as landed:
-            return [Notice(_landed(task, landed, progress, base), sound=Sound.GOOD_END)]
-        case ReceiptIssued() as receipt:
-            return [Notice(receipt_card(task, receipt, base))]
+            return [Notice(landed_card(task, landed, progress, base), sound=Sound.GOOD_END)]
         case PermissionAsked(ask=ask):
             asked = recent.approval_of_ask(tx, recorded.refs.session, ask)
             if asked is None or asked.decision:
@@ -139,15 +148,18 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
             return []
 
 
-def _tried_again(tx: Tx, task: Task, session: str, number: int, base: str) -> Card:
-    """A turn that stopped early for a reason that passes is tried again without a person."""
+def _tried_again(tx: Tx, task: Task, session: str, number: int, base: str) -> list[Notice]:
+    """A turn that stopped early for a reason that passes is tried again without a person. When a usage limit was
+    reset, its card says so."""
     before = {turn.number: turn.outcome for turn in sessions.turns(tx, session)}.get(number - 1)
-    why = {
-        TurnOutcome.CONVERSATION_LOST: "The conversation was lost. A new one has the task and the work so far.",
-        TurnOutcome.LIMITED: "The usage limit was reset.",
-    }.get(before or TurnOutcome.FAILED, "The model was overloaded.")
+    if before is TurnOutcome.LIMITED:
+        return []
+    why = "The model was overloaded."
+    if before is TurnOutcome.CONVERSATION_LOST:
+        why = "The conversation was lost. A new one has the task and the work so far."
     lines = (line(why), line(f"Turn {number} started."))
-    return Card(line(f"↻ {task.id} · {task.agent} tries again"), lines, footer=base, tone=Tone.WORKING)
+    title = line(f"↻ {task.id} · {task.agent} tries again")
+    return [Notice(Card(title, lines, footer=base, tone=Tone.WORKING))]
 
 
 def _away(task: Task, why: str, progress: Progress, base: str) -> Card:
@@ -167,78 +179,60 @@ def _asking(tx: Tx, task: Task, asked: Approval, progress: Progress, context: No
     return Notice(card, key=asks.key(asked), sound=Sound.WAITS, approval=asked.id, right=right)
 
 
+def _stalled(tx: Tx, stall: Approval, context: NoticeContext) -> Notice:
+    """A turn that stopped early asks, or joins the card of others that stopped for the same cause."""
+    head = causes.head(tx, causes.together(tx, stall))
+    task, session = tasks.task(tx, head.task), sessions.session(tx, head.session)
+    where = context.of_ask(task, Progress(machine=session.machine, isolation=session.isolation))
+    card = asks.ask_card(tx, task, head, replace(where, others=causes.others(tx, head)))
+    if card_rows.by_key(tx, asks.key(head)):
+        return Notice(card, key=asks.key(head), edits=True, approval=head.id, joined=stall.id, task=task)
+    sound = Sound.NONE if head.pinged_us else Sound.WAITS
+    return Notice(card, key=asks.key(head), sound=sound, approval=head.id, task=task)
+
+
+def _left_behind(tx: Tx, context: NoticeContext, *, reset: bool) -> list[Notice]:
+    """A task no longer waits for a cause that it shared: the card of the others changes, or they get one.
+    ``reset``: the cause is over, so the others go on too."""
+    heads = {}
+    for asked in approvals.waiting(tx):
+        if asked.kind is ApprovalKind.STALL and causes.shared(tx, asked):
+            head = causes.head(tx, causes.together(tx, asked))
+            heads[head.id] = head
+    notices = [_stalled(tx, head, context) for head in heads.values()]
+    return [notice for notice in notices if notice.edits or not reset]
+
+
 def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> list[Notice]:
     if not asked.decision:
         return []
-    card = asks.decided_card(task, asked, context.name(asked.decided_by), base)
+    zone = context.zone(task.requester)
+    card = asks.decided_card(task, asked, context.name(asked.decided_by), base, zone)
     return [Notice(card, key=key, edits=True, soon=True) for key in (asks.key(asked), asks.reminder_key(asked))]
 
 
-def _gates(verdict: VerdictGiven, progress: Progress) -> list[GateSeen]:
-    return [progress.gates[run] for run in verdict.gate_runs if run in progress.gates]
-
-
 def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> list[Notice]:
-    if verdict.outcome == Outcome.PASSED:
-        gates = tuple(line(seen.summary() + _tests(seen)) for seen in _gates(verdict, progress))
-        title = line(f"{task.id} · passed at {words.short(verdict.commit)}")
-        more = tuple(line(one_line(reason, 140)) for reason in verdict.reasons[len(verdict.gate_runs) :])
-        lines = (*capped(gates, "and {n} more gates"), *capped(more, "and {n} more remarks"))
-        return [Notice(Card(title, lines, footer=base, tone=Tone.GOOD))]
-    if verdict.outcome != Outcome.FAILED:
-        return []  # the task moves to held, refused, unavailable or lost, which has its own notice
-    if tasks.stop_requested(tx, task.id):
-        return []  # nobody waits for the result of a task that is being stopped
+    """Only a failed gate has a message. After a pass the task lands, or ends otherwise, which has its own."""
+    if verdict.outcome != Outcome.FAILED or tasks.stop_requested(tx, task.id):
+        return []
     first = progress.reds == 1
     card = failed_card(task, verdict, progress, base)
-    return [Notice(card, key=f"red:{task.id}", sound=Sound.RED if first else Sound.NONE, edits=not first)]
+    return [Notice(card, key=red_key(task), sound=Sound.RED if first else Sound.NONE, edits=not first)]
 
 
-def _tests(seen: GateSeen) -> str:
-    return f" · {seen.tests()}" if seen.tests() else ""
+def red_key(task: Task) -> str:
+    """The card key of the message that a gate failed."""
+    return f"red:{task.id}"
 
 
-def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> Card:
-    """A gate failed: what ran, its exit, where, on which commit, and the lines that matter."""
-    red = [seen for seen in _gates(verdict, progress) if seen.outcome != GateOutcome.PASSED]
-    title, fields, lines = line(f"{task.id} · gates failed"), [], verdict.reasons
-    if red:
-        title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")
-        fields = [field("Ran", _command(red[0].argv))]
-        lines = verdict.reasons if len(red) > 1 else ()
-    where = f"{red[0].machine} · " if red else ""
-    fields.append(field("On", where, f"{words.short(verdict.commit)} · turn {progress.turn}"))
-    if red and red[0].tests():
-        fields.append(field("JUnit", red[0].tests()))
-    actions = (
-        Action("Retry", f"/retry {task.id}"),
-        Action("Log", f"/logs {task.id}", once=False),
-        Action("Diff", f"/diff {task.id}", once=False),
-        Action("Stop", f"/stop {task.id}"),
-    )
-    return Card(
-        title=title,
-        lines=tuple(line(one_line(reason, 140)) for reason in lines[:4]),
-        fields=tuple(fields),
-        body=_tail(verdict.tail) if verdict.tail else None,
-        actions=actions,
-        footer=base,
-        tone=Tone.BAD,
-        mention=task.requester,
-    )
-
-
-def _command(argv: tuple[str, ...]) -> Untrusted:
-    """A command's first words, its program without directories. The log has all of it."""
-    program = argv[0].rsplit("/", 1)[-1] if argv else ""
-    return one_line(" ".join([program, *argv[1:]]), _COMMAND_WIDTH)
-
-
-def _tail(text: str) -> Untrusted:
-    """The lines that matter, each at most two lines on a phone, without the margin that pytest leaves after its
-    marks."""
-    rows = [_MARGIN.sub(r"\1 ", row) for row in tail_that_matters(text, CARD_LINES).splitlines()]
-    return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
+def _sent_back(tx: Tx, task: Task, number: int) -> list[Notice]:
+    """The agent has the failed gate's output: its card says so."""
+    posted = card_rows.by_key(tx, red_key(task))
+    if not posted or not posted[0].card_json:
+        return []
+    card = Card.from_json(posted[0].card_json)
+    footed = replace(card, footer=f"↩ sent back, turn {number} · {card.footer}", tone=Tone.WORKING)
+    return [Notice(footed, key=red_key(task), edits=True)]
 
 
 def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: NoticeContext) -> list[Notice]:
@@ -256,11 +250,11 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
             return [_asking(tx, task, hold, progress, context) for hold in holds]
         case TaskState.STALLED | TaskState.PARKED:
             stalled = stalls.waiting(tx, task.id)
-            return [_asking(tx, task, stalled, progress, context)] if stalled is not None else []
+            return [_stalled(tx, stalled, context)] if stalled is not None else []
         case TaskState.UNAVAILABLE if (broke := _setup_that_failed(tx, task, moved)) is not None:
             return [Notice(setup_card(task, broke, base), sound=Sound.BAD_END)]
         case TaskState.FAILED | TaskState.REFUSED | TaskState.UNAVAILABLE | TaskState.LOST:
-            title = line(f"{task.id} · {moved.new}")
+            title, why = line(f"{task.id} · {moved.new}"), (subject(task), *why)
             refused = locked.last_refusal(tx, task.id) if moved.new == TaskState.REFUSED else None
             if refused is not None and refused.by in moved.why:
                 retry = (*locked.ways_out(tx, task, refused, context.name), *retry)
@@ -268,7 +262,8 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
                 why = (*why, line(asks.FIXES))
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
             own = by and context.name(by) == context.name(task.requester)
-            return [Notice(card, sound=Sound.NONE if own else Sound.BAD_END)]
+            known = moved.new == TaskState.FAILED and card_rows.pinged(tx, red_key(task), task.origin)
+            return [Notice(card, sound=Sound.NONE if own or known else Sound.BAD_END)]
         case TaskState.STOPPED:
             return [Notice(Card(line(f"{task.id} · stopped"), why, actions=retry, footer=base))]
         case TaskState.ANSWERED:
@@ -284,61 +279,9 @@ def _setup_that_failed(tx: Tx, task: Task, moved: TaskMoved) -> Recorded | None:
     return found[-1] if found else None
 
 
-def setup_card(task: Task, recorded: Recorded, base: str) -> Card:
-    """A setup failed: which one, where, how it ended, and the lines that matter."""
-    broke = recorded.event
-    assert isinstance(broke, SetupBroke)
-    return Card(
-        title=line(f"{task.id} · setup failed: {broke.setup}"),
-        lines=(line(one_line(broke.reason, 140)),),
-        fields=(field("On", f"{broke.login}@{recorded.refs.machine} · ", words.short(broke.commit)),),
-        body=_tail(broke.tail) if broke.tail else None,
-        actions=(Action("Retry", f"/retry {task.id}"),),
-        footer=base,
-        tone=Tone.BAD,
-        mention=task.requester,
-    )
-
-
 def _decided_by(tx: Tx, task: Task, moved: TaskMoved) -> str:
     """The person who decided this move; empty when nobody did."""
     if moved.new == TaskState.STOPPED:
         return tasks.stopped_by(tx, task.id)
     held = recent.last_hold(tx, task.id) if (moved.old, moved.new) == (TaskState.HELD, TaskState.REFUSED) else None
     return held.decided_by if held is not None and held.decision == "deny" else ""
-
-
-def _landed(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:
-    branch = landed.ref.removeprefix("refs/heads/")
-    fields = [field("Commit", words.short(landed.new)), field("Turns", f"{progress.turn}")]
-    if progress.snapshot:
-        made = progress.snapshot
-        fields.append(field("Change", f"{words.count(made.files, 'file')} +{made.insertions} −{made.deletions}"))
-    if progress.left_out:
-        fields.append(field("Left out", progress.left_out))
-    if progress.cost_udollar:
-        fields.append(field("Cost", words.money(progress.cost_udollar)))
-    return Card(
-        title=line(f"{task.id} · landed on {branch}"),
-        lines=(line(one_line(task.prompt, 80)),),
-        fields=tuple(fields),
-        actions=(
-            Action("Diff", f"/diff {task.id}", once=False),
-            Action("Receipt", f"/receipt {task.id}", once=False),
-        ),
-        footer=base,
-        tone=Tone.GOOD,
-    )
-
-
-def receipt_card(task: Task, receipt: ReceiptIssued, base: str) -> Card:
-    """A receipt, with its file."""
-    return Card(
-        title=line(f"{task.id} · receipt"),
-        fields=(field("Commit", words.short(receipt.commit)), field("SHA-256", receipt.sha256[:16] + "…")),
-        lines=(line("Signed by this controller. No witness signed it: unwitnessed."),),
-        actions=(Action("Verify", f"/verify {task.id}", once=False),),
-        footer=base,
-        tone=Tone.GOOD,
-        document=receipt.path,
-    )

@@ -191,7 +191,12 @@ class Notifier:
     def _advance(self, tx: Tx, memory: _Memory, now: float) -> _Round:
         """Posts one batch and draws the cards that are due."""
         config, posts = self._config(), self._outbox.open(tx)
-        context = NoticeContext(config.isolation, lambda person: sounds.name_of(config, person), self._files)
+        context = NoticeContext(
+            config.isolation,
+            partial(sounds.name_of, config),
+            partial(sounds.zone_of, tx, config),
+            self._files,
+        )
         after = int(settings.get(tx, CURSOR) or 0)
         batch = ledger.read(tx, after=after, limit=_BATCH)
         posted = _Round(batch[-1].seq if batch else after, len(batch) == _BATCH)
@@ -243,10 +248,13 @@ class Notifier:
         posted.drawn[task.id] = card
 
     def _post(self, posts: Posts, config: FleetConfig, task: Task, notice: Notice) -> None:
+        task = notice.task or task
         tx, chat = posts.tx, task.origin
         card = sounds.addressed(config, buttons.without_dead_buttons(tx, task, notice.card))
         if notice.edits:
             buttons.change(posts, notice.key, card, soon=notice.soon)
+            if notice.joined and approvals.approval(tx, notice.approval).pinged_us:
+                approvals.note(tx, notice.joined, pinged=True)
             return
         ping = sounds.audible(tx, config, chat, task.requester, notice.sound)
         if notice.approval and ping:

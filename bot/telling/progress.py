@@ -117,6 +117,8 @@ class Progress:
     reds: int = 0
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
+    judged_by: tuple[str, ...] = ()  # the gate runs of the last verdict
+    remarks: tuple[str, ...] = ()  # what else that verdict says
     gates_before: int = 0  # how many of them judged earlier turns
     tools: deque[tuple[str, _Tool]] = field(default_factory=lambda: deque(maxlen=SHOWN_ACTIONS))
 
@@ -164,6 +166,7 @@ class Progress:
                 self._end_gate(recorded, gate)
             case VerdictGiven() as verdict:
                 self.reds += verdict.outcome == "failed"
+                self.judged_by, self.remarks = verdict.gate_runs, verdict.reasons[len(verdict.gate_runs) :]
             case _:
                 pass
 

@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from bot.outbox.posting import Outbox, Posts, Priority
-from bot.telling import asks, buttons, direct, mutes, sounds, waiting
+from bot.telling import asks, buttons, causes, direct, mutes, sounds, waiting
 from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
@@ -75,6 +75,8 @@ class Reminders:
     def _due(self, tx: Tx, asked: Approval) -> dict[ChatRef, str]:
         """The chats to remind now, and the person whom each reminder is for."""
         task = tasks.task(tx, asked.task)
+        if asked.kind is ApprovalKind.STALL and causes.head(tx, causes.together(tx, asked)).id != asked.id:
+            return {}  # another one's card asks for it
         found: dict[ChatRef, str] = {}
         if self._expires_or_was_silent(tx, asked, task) or self._waits_long(tx, asked, task.origin, task.requester):
             found[task.origin] = task.requester

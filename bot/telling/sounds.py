@@ -139,10 +139,9 @@ def addressed(config: FleetConfig, card: Card) -> Card:
 
 
 def titled(task: Task, card: Card) -> Card:
-    """The card with the task's repository and title: ``t4`` alone says nothing. Not if it shows them, or if a body
-    leaves no room on a phone."""
+    """The card with the task's repository and title, unless it shows them: ``t4`` alone says nothing."""
     title = one_line(task.prompt, _TITLE)
-    if card.body is not None or any(title.raw[:_SAME] in shown(row) for row in (card.title, *card.lines[:1])):
+    if any(title.raw[:_SAME] in shown(row) for row in (card.title, *card.lines[:1])):
         return card
     return replace(card, lines=(line(f"{task.repo} · ", title), *card.lines))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import tzinfo
 
 from bot import words
 from fleet import events as e
@@ -12,8 +13,9 @@ from fleet.store import ledger
 from fleet.store.core import Tx
 
 
-def story(tx: Tx, task_id: str, named: Callable[[str], str] = str) -> str:
-    """The whole log of a task. All of it is untrusted. ``named`` puts people's names into our own text."""
+def story(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str) -> str:
+    """The whole log of a task, in the times of ``zone``. All of it is untrusted. ``named`` puts people's names into
+    our own text."""
     lines: list[str] = []
     after = 0
     while batch := ledger.read(tx, after=after, task=task_id):
@@ -21,15 +23,15 @@ def story(tx: Tx, task_id: str, named: Callable[[str], str] = str) -> str:
             if isinstance(recorded.event, e.AgentContinued) and lines:
                 first, *others = recorded.event.text.split("\n")
                 lines[-1] += first
-                lines += [f"{words.clock(recorded.time_us)[:5]} {text}" for text in others]
+                lines += [f"{words.clock(recorded.time_us, zone)[:5]} {text}" for text in others]
             else:
-                lines += _lines(recorded, named)
+                lines += _lines(recorded, zone, named)
         after = batch[-1].seq
     return "\n".join(lines)
 
 
-def _lines(recorded: Recorded, named: Callable[[str], str]) -> list[str]:
-    at = words.clock(recorded.time_us)[:5]
+def _lines(recorded: Recorded, zone: tzinfo, named: Callable[[str], str]) -> list[str]:
+    at = words.clock(recorded.time_us, zone)[:5]
     event = recorded.event
     if isinstance(event, e.TaskMoved):
         event = replace(event, why=named(event.why))

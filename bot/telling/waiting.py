@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, line, one_line
 from bot.outbox.posting import Posts
 from bot.pages import Page
-from bot.telling import asks, buttons, sounds
+from bot.telling import asks, buttons, causes, sounds
 from bot.telling.progress import Progress, footer
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, Task
@@ -26,7 +27,9 @@ def ask_context(tx: Tx, config: FleetConfig, task: Task, asked: Approval, files:
     """Where a question comes from. ``files`` is where the documents of long ones are written."""
     session = sessions.session(tx, asked.session)
     base = footer(task, Progress(machine=session.machine, isolation=session.isolation), config.isolation)
-    return asks.AskContext(base, session.machine, sounds.name_of(config, task.requester), files)
+    zone = sounds.zone_of(tx, config, task.requester)
+    others = causes.others(tx, asked) if asked.kind is ApprovalKind.STALL else ()
+    return asks.AskContext(base, session.machine, sounds.name_of(config, task.requester), files, zone, others)
 
 
 def asked_in(tx: Tx, chat: ChatRef, every: Sequence[Approval], message: str = "") -> list[Approval]:
@@ -58,12 +61,12 @@ def bring_up(
     posts.post(chat, card, key=asks.key(asked), task=task.id)
 
 
-def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card:
+def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page, zone: tzinfo) -> Card:
     """What waits, one line each, and a button that shows each again."""
     here = every[page.first : page.upto]
     return Card(
         line(title + page.span),
-        tuple(_row(tx, approval) for approval in here) or (line("Nothing is waiting."),),
+        tuple(_row(tx, approval, zone) for approval in here) or (line("Nothing is waiting."),),
         actions=(
             *(Action(approval.id, f"/waiting {approval.id}", once=False) for approval in here),
             *page.actions("/waiting "),
@@ -72,7 +75,7 @@ def list_card(tx: Tx, title: str, every: Sequence[Approval], page: Page) -> Card
     )
 
 
-def _row(tx: Tx, asked: Approval) -> Line:
+def _row(tx: Tx, asked: Approval, zone: tzinfo) -> Line:
     """``a6 · t1 · Bash: make deploy · until 14:00 UTC``."""
     text = tx.store.redact(asks.what(asked)) if tx.store.redact else asks.what(asked)
     if asked.kind in (ApprovalKind.HOLD, ApprovalKind.STALL):
@@ -82,5 +85,5 @@ def _row(tx: Tx, asked: Approval) -> Line:
     else:
         kind = f"{Untrusted(asked.tool).one_line(20)}: "
     shown = words.day if asked.kind is ApprovalKind.HOLD else words.clock
-    until = f" · until {shown(asked.expires_us)}" if asked.expires_us else ""
+    until = f" · until {shown(asked.expires_us, zone)}" if asked.expires_us else ""
     return line(f"{asked.id} · {asked.task} · ", one_line(kind + text, 60), until)

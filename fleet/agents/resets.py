@@ -47,10 +47,9 @@ def limit_ends_us(turn: Turn) -> int:
     return resets_us(turn.error, turn.ended_us) if turn.outcome is TurnOutcome.LIMITED else 0
 
 
-def clock_of(us: int) -> str:
+def clock_of(us: int, zone: tzinfo = UTC) -> str:
     """A time of the next days, for people."""
-    at = datetime.fromtimestamp(us / 1_000_000, UTC)
-    return f"{at:%b %d, %H:%M} UTC"
+    return f"{datetime.fromtimestamp(us / 1_000_000, zone):%b %d, %H:%M %Z}"
 
 
 def _absolute(words: str) -> datetime | None:

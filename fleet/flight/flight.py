@@ -81,11 +81,11 @@ class Flight:
             _log.info("task %s: %s", self.task.id, error)
             await self._agent.close()
             await self._waits.wait(1.0)
-        except Exception as error:
+        except Exception:
             _log.exception("task %s in %s", self.task.id, self.task.state)
             if self.task.state in ENDS:
                 raise
-            await self._end(TaskState.LOST, f"internal error ({type(error).__name__})")
+            await self._end(TaskState.LOST, "internal error: airboss.log has the details")
         return True
 
     async def _guarded_step(self) -> bool:

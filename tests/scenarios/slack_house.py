@@ -114,6 +114,7 @@ async def served(
     made: Settings | None = None,
     silence: float = 900.0,
     patience: float = 20.0,
+    edits: RateLimiter | None = None,
 ) -> AsyncIterator[House]:
     """One controller's life in ``home``; entering again finds what the last one left."""
     config = parse_fleet(fleet_with_slack_people(), "fleet.toml")
@@ -131,6 +132,7 @@ async def served(
         registry.names,
         heard=partial(learn, registry),
         posts=RateLimiter(1_000, 1_000),
+        edits=edits,
         connection=None if http else quick,
     )
     with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
@@ -161,14 +163,16 @@ async def served(
 
 
 @asynccontextmanager
-async def house(directory: Path, *, silence: float = 900.0, patience: float = 20.0) -> AsyncIterator[House]:
+async def house(
+    directory: Path, *, silence: float = 900.0, patience: float = 20.0, edits: RateLimiter | None = None
+) -> AsyncIterator[House]:
     """An emulator, a proxy and one controller."""
     home = directory / "home"
     home.mkdir()
     async with (
         running_slack(directory / "slack") as slack,
         proxied(slack) as proxy,
-        served(home, proxy, silence=silence, patience=patience) as it,
+        served(home, proxy, silence=silence, patience=patience, edits=edits) as it,
     ):
         await slack.connected()
         yield it

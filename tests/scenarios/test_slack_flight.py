@@ -42,10 +42,11 @@ async def test_a_task_flies_from_slash_run_to_landed_in_its_thread(tmp_path: Pat
         (red,) = await slack.until(
             lambda said: [message for message in said if "failed: exit status 1" in shows(message)]
         )
-        assert f"<@{ADA}>" in shows(red) and "lacks the word: BAD" in shows(red)
+        assert "lacks the word: BAD" in shows(red)
         seen.touch()
         landed = await slack.until(lambda said: [message for message in said if "landed on main" in shows(message)])
         assert there.main() == "GOOD from a phone"
+        await slack.press(landed[0], "Receipt")
         said = await slack.until(
             lambda said: said if any("receipt" in message["text"] for message in said) else None
         )
@@ -54,7 +55,7 @@ async def test_a_task_flies_from_slash_run_to_landed_in_its_thread(tmp_path: Pat
         assert {message["thread_ts"] for message in replies} == {parent["ts"]}
         assert red["ts"] in {message["ts"] for message in replies}
         (ping,) = (call for call in proxy.called("chat.postMessage") if f"<@{ADA}>" in call["text"])
-        assert ping.get("reply_broadcast")
+        assert ping.get("reply_broadcast") and "lacks the word: BAD" in shows(ping)
         edits = proxy.called("chat.update")
         assert parent["ts"] in {message["ts"] for message in edits}
         await slack.until(lambda said: "landed" in shows(said[0]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.telling.notices import CARD_LINES
+from bot.telling.outcome_cards import CARD_LINES
 from fleet.files import Sink
 from fleet.ports import Output
 from fleet.untrusted import tail_that_matters

@@ -63,8 +63,11 @@ async def test_the_first_red_pings_with_all_that_matters_and_the_next_one_edits_
         await flight.red("E   assert 3 == 4")
         assert len(flight.pings()) == 1
         assert "assert 3 == 4" in everything(flight.edits("red:t1")[-1])
+        await flight.note(TurnStarted(2, "rework", "again"))
+        assert "↩ sent back, turn 2" in everything(flight.edits("red:t1")[-1])
         await flight.move(TaskState.FAILED, why="tests: exit 1")
-        assert flight.pings()[1:] == ["t1 · failed"]
+        assert flight.pings()[1:] == [], "one sound a cause"
+        assert "t1 · failed" in there.phone.titles()
 
 
 @pytest.mark.parametrize("end", [TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST])
@@ -115,9 +118,10 @@ async def test_what_goes_well_makes_no_sound(tmp_path: Path) -> None:
         await flight.note(ReceiptIssued(COMMIT, "e" * 64, "/r/t1.json"))
         assert flight.pings() == []
         titles = there.phone.titles()
-        for title in ("t1 · landed on main", "t1 · receipt", "t1 · your message reached the running turn"):
+        for title in ("t1 · landed on main", "t1 · your message reached the running turn"):
             assert title in titles
-        assert any(post.card.document == "/r/t1.json" for post in there.phone.sent)
+        landed = next(post.card for post in there.phone.sent if shown(post.card.title) == "t1 · landed on main")
+        assert [action.label for action in landed.actions] == ["Diff", "Receipt"]
 
 
 async def test_progress_is_one_message_that_edits_itself(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ class ConsoleAdapter:
         self._tokens: list[str] = []
         self._asking: dict[str, str] = {}
         self._terminals: dict[int | str, str] = {}
+        self._lines: dict[str, str] = {}
 
     async def start(self, receive: Receive) -> None:
         """Nothing to do: messages arrive through the control socket."""
@@ -102,6 +103,8 @@ class ConsoleAdapter:
             self.number(action)
         shown = replace(outgoing, edits="") if outgoing.soon and new_buttons else outgoing
         message = outgoing.edits or uuid.uuid4().hex
+        if not self._says_more(message, shown):
+            return message
         terminal = self._terminals.pop(outgoing.id, "") or self._terminals.get(message, "")
         theirs = [follower for follower in self._followers if follower.chat.chat == outgoing.chat.chat]
         asked = [follower for follower in theirs if terminal and follower.terminal == terminal]
@@ -110,6 +113,14 @@ class ConsoleAdapter:
         for follower in asked or theirs:
             follower.put(shown)
         return message
+
+    def _says_more(self, message: str, outgoing: Outgoing) -> bool:
+        """Whether a line about an edit would differ from the last one; a full card always counts."""
+        said, known = render_edit(outgoing.card, colour=False), self._lines.pop(message, "")
+        self._lines[message] = said
+        while len(self._lines) > BEHIND:
+            del self._lines[next(iter(self._lines))]
+        return not outgoing.edits or said != known
 
     def asks(self, update_id: str, terminal: str) -> None:
         """The answer to this message goes to that terminal."""

@@ -61,13 +61,12 @@ class SlackAdapter:
         *,
         heard: Callable[[str], None] = lambda _: None,
         posts: RateLimiter | None = None,
+        edits: RateLimiter | None = None,
         connection: Callable[[AsyncWebClient, Take], Connection] | None = None,
     ) -> None:
         self._settings, self._verbs, self._heard = settings, verbs, heard
-        self._posts, self._edits = (
-            posts or RateLimiter(burst=5, per_second=1),
-            RateLimiter(burst=20, per_second=0.8),
-        )
+        self._posts = posts or RateLimiter(burst=5, per_second=1)
+        self._edits = edits or RateLimiter(burst=20, per_second=0.8)
         self._connect = connection or self._new_connection
         self._me = AppUser("", "")
         self._receive: Receive | None = None

@@ -78,6 +78,13 @@ def posted_at(tx: Tx, key: str, chat: ChatRef) -> int:
     return tx.connection.execute(query).scalar_one_or_none() or 0
 
 
+def pinged(tx: Tx, key: str, chat: ChatRef) -> bool:
+    """Whether the card of this key in this chat made a sound when it was posted."""
+    found = at(tx, key, chat)
+    query = select(outbox.c.ping).where(outbox.c.id == (found.put if found is not None else 0))
+    return bool(tx.connection.execute(query).scalar_one_or_none())
+
+
 def set_aside(tx: Tx, card: LiveCard) -> str:
     """Gives a card another key, so that a new message can take its key while this card can still be changed."""
     key = loose_key()

@@ -1,0 +1,125 @@
+"""The cards of what the gates decided and of what landed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+from bot import words
+from bot.cards import Action, Card, Line, Tone, capped, field, line, one_line
+from bot.telling.progress import GateSeen, Progress
+from fleet.events import LandingDone, Recorded, SetupBroke, VerdictGiven
+from fleet.model import Task
+from fleet.untrusted import Untrusted, tail_that_matters
+from fleet.verdict import GateOutcome
+
+CARD_LINES: Final = 14
+_COMMAND_WIDTH: Final = 34
+_MARGIN: Final = re.compile(r"^([E>]) {2,}")
+_TAIL_WIDTH: Final = 84
+_GATES_SHOWN, _REMARKS_SHOWN = 4, 3
+_TITLE: Final = 60
+_SHORT_TITLE: Final = 32
+
+
+def subject(task: Task, limit: int = _TITLE) -> Line:
+    """``shop · fix the cart``: a task's id alone says nothing to a person."""
+    return line(f"{task.repo} · ", one_line(task.prompt, limit))
+
+
+def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> Card:
+    """A gate failed: what ran, its exit, where, on which commit, and the lines that matter."""
+    red = [seen for seen in _gates(verdict.gate_runs, progress) if seen.outcome != GateOutcome.PASSED]
+    title, fields, reasons = line(f"{task.id} · gates failed"), [], verdict.reasons
+    if red:
+        title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")
+        fields = [field("Ran", _command(red[0].argv))]
+        reasons = verdict.reasons if len(red) > 1 else ()
+    where = f"{red[0].machine} · " if red else ""
+    fields.append(field("On", where, f"{words.short(verdict.commit)} · turn {progress.turn}"))
+    if red and red[0].tests():
+        fields.append(field("JUnit", red[0].tests()))
+    actions = (
+        Action("Retry", f"/retry {task.id}"),
+        Action("Log", f"/logs {task.id}", once=False),
+        Action("Diff", f"/diff {task.id}", once=False),
+        Action("Stop", f"/stop {task.id}"),
+    )
+    return Card(
+        title=title,
+        lines=(subject(task, _SHORT_TITLE), *(line(one_line(reason, 140)) for reason in reasons[:_GATES_SHOWN])),
+        fields=tuple(fields),
+        body=_tail(verdict.tail) if verdict.tail else None,
+        actions=actions,
+        footer=base,
+        tone=Tone.BAD,
+        mention=task.requester,
+    )
+
+
+def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:
+    """The only message about a green task besides its progress: what the gates said, and what landed."""
+    branch = landed.ref.removeprefix("refs/heads/")
+    gates = [line(seen.summary() + _tests(seen)) for seen in _gates(progress.judged_by, progress)]
+    remarks = [line(one_line(remark, 140)) for remark in progress.remarks]
+    fields = [field("Commit", words.short(landed.new)), field("Turns", f"{progress.turn}")]
+    if progress.snapshot:
+        made = progress.snapshot
+        fields.append(field("Change", f"{words.count(made.files, 'file')} +{made.insertions} −{made.deletions}"))
+    if progress.left_out:
+        fields.append(field("Left out", progress.left_out))
+    if progress.cost_udollar:
+        fields.append(field("Cost", words.money(progress.cost_udollar)))
+    return Card(
+        title=line(f"{task.id} · landed on {branch}"),
+        lines=(
+            subject(task),
+            *capped(gates, "and {n} more gates", _GATES_SHOWN),
+            *capped(remarks, "and {n} more remarks", _REMARKS_SHOWN),
+        ),
+        fields=tuple(fields),
+        actions=(
+            Action("Diff", f"/diff {task.id}", once=False),
+            Action("Receipt", f"/receipt {task.id}", once=False),
+        ),
+        footer=base,
+        tone=Tone.GOOD,
+    )
+
+
+def setup_card(task: Task, recorded: Recorded, base: str) -> Card:
+    """A setup failed: which one, where, how it ended, and the lines that matter."""
+    broke = recorded.event
+    assert isinstance(broke, SetupBroke)
+    return Card(
+        title=line(f"{task.id} · setup failed: {broke.setup}"),
+        lines=(line(one_line(broke.reason, 140)),),
+        fields=(field("On", f"{broke.login}@{recorded.refs.machine} · ", words.short(broke.commit)),),
+        body=_tail(broke.tail) if broke.tail else None,
+        actions=(Action("Retry", f"/retry {task.id}"),),
+        footer=base,
+        tone=Tone.BAD,
+        mention=task.requester,
+    )
+
+
+def _gates(runs: Collection[str], progress: Progress) -> list[GateSeen]:
+    return [progress.gates[run] for run in runs if run in progress.gates]
+
+
+def _tests(seen: GateSeen) -> str:
+    return f" · {seen.tests()}" if seen.tests() else ""
+
+
+def _command(argv: tuple[str, ...]) -> Untrusted:
+    """A command's first words, its program without directories. The log has all of it."""
+    program = argv[0].rsplit("/", 1)[-1] if argv else ""
+    return one_line(" ".join([program, *argv[1:]]), _COMMAND_WIDTH)
+
+
+def _tail(text: str) -> Untrusted:
+    """The lines that matter, each at most two lines on a phone, without the margin that pytest leaves after its
+    marks."""
+    rows = [_MARGIN.sub(r"\1 ", row) for row in tail_that_matters(text, CARD_LINES).splitlines()]
+    return Untrusted("\n".join(row if len(row) <= _TAIL_WIDTH else row[: _TAIL_WIDTH - 1] + "…" for row in rows))
