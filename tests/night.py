@@ -50,24 +50,30 @@ class Night:
 
     async def play(self) -> None:
         """All of it, each stage of all tasks in one transaction: a notifier that was away sees the same."""
-        await self.store.write(self._ask)
+        flights = await self.store.write(self.begin)
         await self.settled()
-        flights = await self.store.write(lambda tx: {name: _placed(tx, name) for name in NAMES})
         for stage in (self._limited, self._judged, self._sent_back, self._judged_again, self._landed):
             await self.store.write(partial(_each, stage, flights))
             await self.settled()
 
-    def _ask(self, tx: Tx) -> None:
+    def begin(self, tx: Tx) -> dict[str, Session]:
+        """All tasks are asked for, and their agents are at work."""
         posts = self.outbox.open(tx)
-        for number in range(TASKS):
+        asked = [
             request_task(
                 self.context, posts, repo="shop", agent="demo", machine="", prompt=f"job number {number}",
                 mode=TaskMode.CHANGE, requester=str(self.person), origin=self.chat,
-            )  # fmt: skip
+            )
+            for number in range(TASKS)
+        ]  # fmt: skip
+        return {task.id: _placed(tx, task.id) for task in asked}
 
     def _limited(self, tx: Tx, task: str, session: Session) -> None:
-        if task not in LIMITED:
-            return
+        if task in LIMITED:
+            self.meets_limit(tx, task, session)
+
+    def meets_limit(self, tx: Tx, task: str, session: Session) -> None:
+        """The task's turn stops at the provider's limit."""
         turn = sessions.turns(tx, session.id)[-1]
         sessions.update_turn(tx, turn.id, ended_us=tx.now_us(), outcome=TurnOutcome.LIMITED, error=LIMIT)
         approvals.open_stall(tx, session=session, commit=COMMIT, tree=TREE, reason=LIMIT)
