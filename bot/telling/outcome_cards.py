@@ -20,7 +20,7 @@ _MARGIN: Final = re.compile(r"^([E>]) {2,}")
 _TAIL_WIDTH: Final = 84
 _GATES_SHOWN, _REMARKS_SHOWN = 4, 3
 _TITLE: Final = 60
-_SHORT_TITLE: Final = 32
+_SHORT_TITLE: Final = 28
 
 
 def subject(task: Task, limit: int = _TITLE) -> Line:
@@ -37,9 +37,8 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
         fields = [field("Ran", _command(red[0].argv))]
         reasons = verdict.reasons if len(red) > 1 else ()
     where = f"{red[0].machine} · " if red else ""
-    fields.append(field("On", where, f"{words.short(verdict.commit)} · turn {progress.turn}"))
-    if red and red[0].tests():
-        fields.append(field("JUnit", red[0].tests()))
+    tests = red[0].tests() if red else ""
+    fields.append(field("On", where, f"{words.short(verdict.commit)} · {tests or f'turn {progress.turn}'}"))
     actions = (
         Action("Retry", f"/retry {task.id}"),
         Action("Log", f"/logs {task.id}", once=False),

@@ -24,7 +24,7 @@ from fleet.zones import known_zone, machine_zone
 from gates.people import console_owner, who
 
 DAY_MINUTES: Final = 24 * 60
-_TITLE, _SAME = 40, 30  # characters of a task's title, and of one that a card shows already
+_TITLE, _SAME = 40, 24  # characters of a task's title, and of one that a card shows already
 
 
 class Sound(StrEnum):
