@@ -52,7 +52,7 @@ def test_an_agent_that_says_all_tests_pass_is_not_believed(served: House) -> Non
 def test_every_card_of_a_shared_login_says_so(served: House) -> None:
     answer = served.say("/run on=evo-x2 write GOOD and said", wait=True)
     cards = [card for card in answer.shown.split("╭") if "╰" in card]
-    assert len(cards) >= 3
+    assert len(cards) == 2, "one that is edited, and the final one"
     assert all("unsafe-same-user" in card for card in cards)
 
 
