@@ -93,7 +93,7 @@ def setup_card(task: Task, recorded: Recorded, base: str) -> Card:
     assert isinstance(broke, SetupBroke)
     return Card(
         title=line(f"{task.id} · setup failed: {broke.setup}"),
-        lines=(line(one_line(broke.reason, 140)),),
+        lines=(subject(task, _SHORT_TITLE), line(one_line(broke.reason, 140))),
         fields=(field("On", f"{broke.login}@{recorded.refs.machine} · ", words.short(broke.commit)),),
         body=_tail(broke.tail) if broke.tail else None,
         actions=(Action("Retry", f"/retry {task.id}"),),
