@@ -16,6 +16,10 @@ TAMPERING: Final = "tampering: "
 """How the reason of a run begins that ended with exit status 0, and failed by what a layer saw."""
 
 
+NOT_AVAILABLE: Final = "not available"
+"""In a reason about a layer that could not judge a gate's runs, behind its name and a colon."""
+
+
 class GateOutcome(StrEnum):
     """``PASSED`` and ``FAILED`` are about the change; ``UNAVAILABLE`` and ``LOST`` are about us.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.config import LayerName
-from fleet.verdict import HeldPlace
+from fleet.verdict import NOT_AVAILABLE, HeldPlace
 from gates.layers.protocol import Case, LayerFinding, Runs, some
 from gates.layers.report import FAILED, PASSED
 
@@ -20,7 +20,9 @@ class ByName:
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         head, base = runs.report.head, runs.baseline
         if not base.watched:
-            return LayerFinding(notes=("baseline: not available: the base's own run gave no results by name",))
+            return LayerFinding(
+                notes=(f"{self.name}: {NOT_AVAILABLE}: the base's own run gave no results by name",)
+            )
         if head.status != 0:
             return LayerFinding()
         if not head.hello or head.end is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.config import LayerName
-from fleet.verdict import HeldPlace
+from fleet.verdict import NOT_AVAILABLE, HeldPlace
 from gates.layers.protocol import Case, LayerFinding, Runs
 from gates.layers.report import FAILED, PASSED, unharmed
 
@@ -20,7 +20,7 @@ class Canaries:
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         base, check = runs.baseline, runs.report.check
         if not base.watched or not base.canaries:
-            return LayerFinding(notes=("canaries: not available: they did not fail on the base",))
+            return LayerFinding(notes=(f"{self.name}: {NOT_AVAILABLE}: they did not fail on the base",))
         if check is None:
             return LayerFinding()  # the gate failed before
         failed = []

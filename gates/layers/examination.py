@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet.config import LayerName
+from fleet.verdict import NOT_AVAILABLE
 from gates.layers.baseline import ByName
 from gates.layers.canaries import Canaries
 from gates.layers.course import PytestCourse
@@ -33,7 +34,7 @@ async def inspect(definition: Definition, change: Change) -> LayerFinding:
     case = Case(definition, toolchain_of(definition), change)
     found = await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in _on(definition)))
     missing = sorted(_BY_RUNS & definition.layers) if case.toolchain is Toolchain.OTHER else []
-    words = f"{' and '.join(missing)}: not available for this test runner"
+    words = f"{' and '.join(missing)}: {NOT_AVAILABLE} for this test runner"
     return found + LayerFinding(notes=(words,) if missing else ())
 
 

@@ -35,6 +35,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import to_json
+from fleet.verdict import NOT_AVAILABLE
 from gates.receipts.reviews import review, review_runs
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -103,6 +104,7 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
                 },
                 "gates": [_gate(task, mine, run) for run in verdict.gate_runs if run not in reviewed],
                 **_reviews(task, mine, [run for run in verdict.gate_runs if run in reviewed], done.tree),
+                **_layers(verdict),
                 "failed_rounds": _failed_rounds(mine),
                 "unfinished_gate_runs": _unfinished(mine),
                 "hold": _hold(mine, verdict),
@@ -228,6 +230,12 @@ def _reviews(task: str, mine: Sequence[Recorded], runs: Sequence[str], tree: str
             raise _refuse(task, seen)
         found.append(seen)
     return {"reviews": found} if found else {}
+
+
+def _layers(verdict: VerdictGiven) -> dict[str, Any]:
+    """The layers against tampering that could not judge, where there are any."""
+    found = [reason for reason in verdict.reasons if f": {NOT_AVAILABLE}" in reason]
+    return {"layers_not_available": found} if found else {}
 
 
 def _failed_rounds(mine: Sequence[Recorded]) -> list[dict[str, Any]]:

@@ -71,8 +71,8 @@ class Story:
         )
         self.tell(closed, gate_run=run, machine="m")
 
-    def verdict(self, commit: str, tree: str, outcome: str, *runs: str) -> None:
-        self.tell(VerdictGiven(commit, tree, BASE, outcome, (), runs, "separate-logins", 3, ""))
+    def verdict(self, commit: str, tree: str, outcome: str, *runs: str, reasons: tuple[str, ...] = ()) -> None:
+        self.tell(VerdictGiven(commit, tree, BASE, outcome, reasons, runs, "separate-logins", 3, ""))
 
     def head(self) -> bytes:
         """The root over the events up to the landing."""
@@ -90,7 +90,7 @@ def began() -> Story:
     return story
 
 
-def landed() -> Story:
+def landed(*reasons: str) -> Story:
     """Red once, then green, then landed."""
     story = began()
     story.tell(SnapshotMade(BAD, BAD_TREE, BASE, 1, 1, 0), turn="t1.1.1")
@@ -99,7 +99,7 @@ def landed() -> Story:
     story.tell(TaskRequested("other", "codex", "", "change", "another", ""), task="t2")
     story.tell(SnapshotMade(SNAPSHOT, TREE, BASE, 1, 1, 0), turn="t1.1.2")
     story.gate("t1.1.2-tests", SNAPSHOT, TREE)
-    story.verdict(SNAPSHOT, TREE, "passed", "t1.1.2-tests")
+    story.verdict(SNAPSHOT, TREE, "passed", "t1.1.2-tests", reasons=reasons)
     story.tell(LandingDone("refs/heads/main", BASE, SNAPSHOT, TREE, 1))
     return story
 
@@ -120,6 +120,14 @@ def test_a_receipt_tells_the_whole_way() -> None:
     assert said["ledger"]["root_sha256"] == story.head().hex()
     assert said["witness"] == "unwitnessed"
     assert hashlib.sha256(b"mend it").hexdigest() == said["task"]["prompt_sha256"]
+
+
+def test_layers_that_could_not_judge_are_in_the_receipt() -> None:
+    assert "layers_not_available" not in json.loads(landed().statement())["predicate"]
+    missing = "tests: baseline and canaries: not available for this test runner"
+    receipt = json.loads(landed("tests: exit status 0", missing).statement())
+    assert receipt["predicate"]["layers_not_available"] == [missing]
+    assert problems(receipt, load("receipt.json")) == []
 
 
 def test_what_comes_after_the_landing_changes_nothing() -> None:
