@@ -36,10 +36,13 @@ class Listening:
                     hint="Use it (airboss chat), or stop it first.",
                 )
             self.path.unlink()
-        old = os.umask(0o177)
         try:
             with short(self.path) as path:
-                self._server = await asyncio.start_unix_server(accept, path, limit=LINE_LIMIT)
+                old = os.umask(0o177)
+                try:
+                    self._server = await asyncio.start_unix_server(accept, path, limit=LINE_LIMIT)
+                finally:
+                    os.umask(old)
         except OSError as error:
             raise Misused(
                 attempted="open the control socket",
@@ -47,8 +50,6 @@ class Listening:
                 cause=str(error),
                 hint="AIRBOSS_HOME must be a directory on a local file system that takes sockets.",
             ) from error
-        finally:
-            os.umask(old)
         self.open_to(group)
 
     def open_to(self, group: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,15 @@ from sqlalchemy import MetaData, create_engine, select, text
 from fleet.store import ledger, migrations, tables, tasks
 from fleet.store.core import Store
 from gates.receipts.verify import check_ledger, check_shape
+from tests.far_end.old_homes import HOME_0002, unpack_home
 
 ROOT = Path(__file__).resolve().parents[2]
-HOME = ROOT / "tests/fixtures/home_0002.tar.gz"
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """The archived AIRBOSS_HOME."""
-    with tarfile.open(HOME) as archive:
-        archive.extractall(tmp_path / "old", filter="tar")
+    unpack_home(HOME_0002, tmp_path / "old")
     return tmp_path / "old" / "home"
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tests.far_end.old_homes import FIXTURES, unpack_home
 from tests.scenarios.house import House, house
 
-FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 LANDED, HELD, RUNNING = "t1", "t2", "t3"
 
 
@@ -34,8 +33,7 @@ def unpack(name: str, directory: Path) -> None:
     """Puts the archive's parts in ``directory``, and says in them that they stand there now."""
     shutil.rmtree(directory / "home", ignore_errors=True)
     shutil.rmtree(directory / "shop.git", ignore_errors=True)
-    with tarfile.open(FIXTURES / name) as archive:
-        archive.extractall(directory, filter="tar")
+    unpack_home(FIXTURES / name, directory)
     before = (directory / "directory").read_text().strip()
     with closing(sqlite3.connect(directory / "home" / "airboss.db")) as database, database:
         database.execute("UPDATE sessions SET workspace = replace(workspace, ?, ?)", (before, str(directory)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 from bot.doctor.findings import Severity
@@ -15,6 +14,7 @@ from fleet.verdict import Evidence, GateOutcome, GateResult
 from gates.runs.surroundings import NO_NETWORK
 from tests.contracts.test_store_gates import candidate
 from tests.empty_store import filled
+from tests.far_end.old_homes import HOME_0002, unpack_home
 
 EVIDENCE = Evidence(Exited(1), 256, "tree", "evo", "gate", True, "5ha", 12, 100, 200)
 SHOP = FleetConfig(repos={"shop": RepoConfig(url="/srv/shop.git")})
@@ -49,8 +49,7 @@ async def test_a_gate_whose_last_run_found_no_network_is_named(tmp_path: Path) -
 
 
 async def test_a_home_from_before_the_walls_names_the_gates_that_had_the_network(tmp_path: Path) -> None:
-    with tarfile.open(Path(__file__).resolve().parents[1] / "fixtures" / "home_0002.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="tar")
+    unpack_home(HOME_0002, tmp_path)
     (finding,) = await check_gate_network(SHOP, lambda: opener(tmp_path / "home" / "airboss.db"))
     assert finding.subject == "gate check of shop"
     assert "last ran with the machine's network" in finding.what

@@ -11,7 +11,7 @@ import time
 from .alone import inside
 from .begin import UMASK, seal
 from .children import exec_command, high_pipe
-from .containment import PR_SET_PDEATHSIG, contain
+from .containment import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, contain
 from .facts import MARK, signal_group
 from .files import CHUNK, attempt, now_us, parse, write_all
 from .limits import RunnerLimits, lower_priority
@@ -121,11 +121,14 @@ class Process:
             self.door.open_inside()
         if self.login:
             exec_command(as_login(self.login, "begin"), start_env(), "/", stdio, report)
-        lower_priority()
         if self.limits:
             self.limits.bind(contained)
         if not contained:
             write_all(report, json.dumps({"walls": inside(self.alone.get("links", []))}).encode() + b"\n")
+        if self.libc:
+            # As the command does when it is executed: otherwise /proc/self/oom_score_adj belongs to root.
+            self.libc.prctl(PR_SET_DUMPABLE, 1)
+        lower_priority()
         if self.alone:
             seal()
         exec_command(spec["argv"], env, spec["cwd"], stdio, report, UMASK if self.alone else 0o022)
