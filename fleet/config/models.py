@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo, field_validator
 
 from fleet.config.limits import SECTION, Limits
+from fleet.config.repo_files import RepoFiles
 from fleet.config.setups import SetupConfig
 from fleet.config.values import (
     HOST_PATTERN,
@@ -28,6 +29,7 @@ from fleet.config.values import (
     Logins,
     Name,
     Patterns,
+    Ports,
     Program,
     Protection,
     Size,
@@ -210,6 +212,8 @@ class MachineConfig(_Section):
     """ssh only: path of the controller's private key. Empty: the key agent and the usual files."""
     path: list[str] = []
     """Directories put before PATH for agents."""
+    ports: Ports = "20000-27999"
+    """TCP ports for servers that agents start: each task has ten of them, the first is `AIRBOSS_PORT`."""
     python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/~_.][^\x00\n]*$")] = "python3"
     """The Python (3.9 or later) that runs the runner there."""
     home: str = ""
@@ -323,6 +327,9 @@ class RepoConfig(_Section):
     raw_filters: list[Annotated[str, StringConstraints(pattern=r"^[^\s\x00]+$", max_length=64)]] = []
     """Filters of `.gitattributes`, such as `nbstripout`, whose files are taken as they are. A change to a file of
     any other filter goes back to the agent, since no filter runs here."""
+    files: RepoFiles = {}
+    """Files for agents' workspaces, by their paths in the tree: text, or `{ secret = "NAME" }` for a variable of
+    `.env`. They never become part of a change."""
     setup: dict[Name, SetupConfig] = {}
     """More of what gates and agents need to be installed, beside the repository's own."""
 

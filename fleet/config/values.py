@@ -19,6 +19,9 @@ LOGIN_PATTERN = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 HOST_PATTERN = r"^$|^[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h)$"
+PORTS_PATTERN = r"^[1-9][0-9]{3,4}-[1-9][0-9]{3,4}$"
+#: How many of a machine's ports each task has.
+PORTS_OF_A_TASK = 10
 SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
 
 LONG_DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h|d)$"
@@ -80,8 +83,21 @@ def _as_steps(value: Any) -> Any:
 def _provided(path: str) -> str:
     parts = path.removesuffix("/").split("/")
     if any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts):
-        raise wrong(f"is not a directory inside the tree ({path!r})", 'write its path, for example ".venv"')
+        raise wrong(f"is not a path inside the tree ({path!r})", 'write its path, for example ".venv"')
     return "/".join(parts)
+
+
+def port_range(text: str) -> range:
+    """The ports of ``20000-27999``, the last one included."""
+    first, last = map(int, text.split("-"))
+    return range(first, last + 1)
+
+
+def _ports(text: str) -> str:
+    ports = port_range(text)
+    if ports.start < 1024 or ports.stop > 65536 or len(ports) < PORTS_OF_A_TASK:
+        raise wrong(f"is not a range of ports ({text})", 'write the first and the last, for example "20000-27999"')
+    return text
 
 
 def _gate_argv(argv: list[str]) -> list[str]:
@@ -188,6 +204,7 @@ Patterns = Annotated[list[str], AfterValidator(_patterns)]
 Provided = Annotated[
     str, StringConstraints(pattern=r"^[^\\\x00-\x1f\x7f:]+$", max_length=512), AfterValidator(_provided)
 ]
+Ports = Annotated[str, StringConstraints(pattern=PORTS_PATTERN), AfterValidator(_ports)]
 Protection = Annotated[list[str], AfterValidator(_protection)]
 LockPatterns = Annotated[list[str], AfterValidator(_lock_patterns)]
 Id = Annotated[str, AfterValidator(_person_id)]

@@ -12,6 +12,7 @@ from typing import Final
 
 from fleet.errors import Misconfigured
 from fleet.events import Refs
+from fleet.flight import given_files
 from fleet.flight.services import Services
 from fleet.flight.surroundings import walls_of_sessions
 from fleet.git.trees import entries
@@ -39,6 +40,7 @@ async def setups_of(services: Services, session: Session, repo: str) -> tuple[Se
 
 async def install(services: Services, task: Task, session: Session) -> None:
     """Makes it, before the agent's first process, and what the gates of its base need. Raises ``SetupFailed``."""
+    await given_files.put(services, session, task.repo)
     setups = await setups_of(services, session, task.repo)
     if not setups:
         return

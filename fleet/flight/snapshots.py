@@ -45,7 +45,7 @@ async def exceptions(services: Services, session: Session, repo: str) -> Excepti
         return Exceptions()
     setups = await installing.setups_of(services, session, repo)
     made_by_setups = tuple(path for setup in setups for path in setup.provides)
-    return Exceptions(raw_filters=tuple(config.raw_filters), made=made_by_setups)
+    return Exceptions(kept_out=tuple(config.files), raw_filters=tuple(config.raw_filters), made=made_by_setups)
 
 
 def note(tx: Tx, session: Session, turn: Turn, snapshot: Snapshot) -> None:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from fleet.agents.endpoints import ENDPOINTS, ways_out
 from fleet.agents.logins import login_of
 from fleet.config import AgentConfig, MachineConfig
+from fleet.config.values import PORTS_OF_A_TASK, port_range
 from fleet.flight.attachments import inbox_of
 from fleet.isolation import Proxy, SessionWalls, Walls
 from fleet.model import Session
@@ -24,6 +25,17 @@ def room_of(store: Store, session: Session) -> str:
 def walls_of_sessions(machine: MachineConfig, facts: LoginFacts) -> bool:
     """Whether sessions have walls on this login of a machine."""
     return machine.session_walls and facts.layered
+
+
+def port_of(task: str, machine: MachineConfig) -> dict[str, str]:
+    """The ports for servers that the task's agent starts: no other open task of the machine has them.
+
+    Only tasks whose numbers are the whole range apart share them.
+    """
+    ports = port_range(machine.ports)
+    number = int("".join(filter(str.isdigit, task)) or 0)
+    first = ports.start + number % (len(ports) // PORTS_OF_A_TASK) * PORTS_OF_A_TASK
+    return {"AIRBOSS_PORT": str(first), "AIRBOSS_PORTS": f"{first}-{first + PORTS_OF_A_TASK - 1}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
     """
     agent, machine, facts, root = site.agent, site.machine, site.facts, site.executor.root
     room, inbox = f"{root}/{room_of(site.store, session)}", f"{root}/{inbox_of(site.store, session)}"
-    env = {**launch.env, **env, **_to_proxy(site)}
+    env = {**port_of(session.task, machine), **launch.env, **env, **_to_proxy(site)}
     walls: Walls | None = None
     if walls_of_sessions(machine, facts):
         home = env.get("HOME") or facts.home

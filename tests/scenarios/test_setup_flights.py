@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +25,13 @@ SEEN = "cat .venv/made > seen.txt; cd $(cat .venv/made) && pwd && cat work.txt &
 def served() -> Iterator[House]:
     """Sessions have walls on evo-x2, and none on macbook."""
     with house(FILES, walls=True) as made:
-        made.configure(machines={"macbook": {**made.machines["macbook"], "session_walls": False}})
+        given = {".env.test": "A=1\n", "web/.env.local": {"secret": "WEB_ENV"}}
+        made.configure(
+            machines={"macbook": {**made.machines["macbook"], "session_walls": False}},
+            repos={"shop": {"url": str(made.bare), "agent": "plain", "files": given}},
+        )
+        (made.home / ".env").write_text("WEB_ENV=B=the-second-one\n")
+        (made.home / ".env").chmod(0o600)
         made.start()
         yield made
 
@@ -45,11 +52,21 @@ def test_an_agent_behind_walls_finds_it_where_it_was_built_and_writes_its_own_la
 
 
 def test_without_walls_it_is_in_the_workspace_and_stays_there(served: House) -> None:
-    add = "git add -f .venv; git -c user.name=a -c user.email=a@b commit -qm all"
+    add = "git add -f .venv .env.test web; git -c user.name=a -c user.email=a@b commit -qm all"
     answer = served.say(f"/run on=macbook write GOOD here\nshell {add}; {SEEN}", wait=True)
     assert answer.status == 0, answer.shown
     assert served.main("seen.txt").endswith(served.workspace(answer.task).name)
-    assert ".venv" not in git(served.bare, "ls-tree", "-r", "--name-only", "main")
+    landed = git(served.bare, "ls-tree", "-r", "--name-only", "main")
+    assert ".venv" not in landed and ".env" not in landed, "nor the operator's files"
+
+
+def test_an_agent_has_the_operators_files_and_ports_of_its_own(served: House) -> None:
+    show = "cat .env.test web/.env.local | tr '\\n' ' '; echo $AIRBOSS_PORTS"
+    answers = [served.say(f"/ask on=evo-x2 {show.join(['shell ', ''])}", wait=True) for _ in range(2)]
+    seen = [said(served, answer.task) for answer in answers]
+    assert seen[0].startswith("A=1 ‹redacted:secret›"), "the second file's content is in .env"
+    first, second = (int(found[1]) for each in seen if (found := re.search(r"(\d+)-\d+ Done", each)))
+    assert second - first == 10
 
 
 def test_a_setup_that_fails_is_shown_before_an_agent_starts(served: House) -> None:
