@@ -139,8 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("task", metavar="TASK")
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_receipt)
-    commands.add_parser("version", help="this version").set_defaults(run=_version)
+    _add_version(commands)
     return parser
+
+
+def _add_version(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("version", help="this version")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_version)
 
 
 def _admin(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -336,7 +342,10 @@ def _doctor(options: argparse.Namespace) -> int:
 def _version(options: argparse.Namespace) -> int:
     from importlib.metadata import version
 
-    sys.stdout.write(f"airboss {version('airboss')}\n")
+    if options.json:
+        print_json({"version": version("airboss")})
+    else:
+        sys.stdout.write(f"airboss {version('airboss')}\n")
     return 0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
-from bot.cards import Card, line
+from bot.cards import Action, Card, line
 from bot.commands import choose
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest
@@ -16,6 +17,7 @@ from fleet.store.core import Tx
 from gates.people import Right
 
 _NONE = ("off", "none", "no")
+_BUTTONS: Final = 8
 
 
 async def use(context: Context, call: Call) -> Effect:
@@ -33,7 +35,9 @@ async def use(context: Context, call: Call) -> Effect:
         posts.data = {"repo": now}
         title = f"This chat uses {now}" if now else "This chat uses no repository by default"
         how = "repo=NAME in a task still chooses another; /use off ends it." if now else "/use NAME sets one."
-        posts.post(call.message.chat, Card(line(title), (line(how), line(f"Known: {', '.join(repos[:12])}"))))
+        others = [] if given else [repo for repo in repos if repo != now][:_BUTTONS]
+        actions = tuple(Action(repo, f"/use {repo}") for repo in others)
+        posts.post(call.message.chat, Card(line(title), (line(how),), actions=actions, choice=True))
 
     return effect
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Final
+from typing import Any, Final
 
 from bot.local.options import home_of, home_path, print_json
 
@@ -46,6 +46,7 @@ def add_talking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add.add_argument("--on", default="", metavar="MACHINE", help="the machine (default: any that fits)")
     add.add_argument("--agent", default="", help="the agent (default: the repository's)")
     add.add_argument("--wait", action="store_true", help="wait until the task ends and exit with its status")
+    add.add_argument("--json", action="store_true", help="print the task and its status instead of cards")
     add.add_argument("--key", default="", help=_KEY)
     add.set_defaults(run=_run)
     for verb, (metavar, text) in _CHAT_COMMANDS.items():
@@ -93,8 +94,12 @@ def _converse(options: argparse.Namespace, home: str) -> int:
     do = "call" if options.json else "say"
     last = client.ask(home, do, key=options.key, text=options.say, wait=options.wait, quiet=options.json)
     if options.json:
-        print_json({"task": last.get("task", ""), "status": last["end"], "data": last.get("data")})
+        _print_answer(last)
     return int(last["end"])
+
+
+def _print_answer(last: dict[str, Any]) -> None:
+    print_json({"task": last.get("task", ""), "status": last["end"], "data": last.get("data")})
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -103,7 +108,11 @@ def _run(options: argparse.Namespace) -> int:
     given = {"repo": options.repo, "on": options.on, "agent": options.agent}
     chosen = "".join(f"{name}={value} " for name, value in given.items() if value)
     text = f"/run {chosen}-- {' '.join(options.words)}"
-    return int(client.ask(home_of(options), "say", key=options.key, text=text, wait=options.wait)["end"])
+    do = "call" if options.json else "say"
+    last = client.ask(home_of(options), do, key=options.key, text=text, wait=options.wait, quiet=options.json)
+    if options.json:
+        _print_answer(last)
+    return int(last["end"])
 
 
 def _chat_command(options: argparse.Namespace) -> int:

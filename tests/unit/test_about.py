@@ -64,6 +64,9 @@ async def test_a_chat_has_a_default_repository(tmp_path: Path) -> None:
         await there.say("/use off")
         _, (asked,) = await there.say("/run mend it")
         assert rows(asked)[0] == "Which repository?"
+        _, (which,) = await there.say("/use")
+        _, (chosen,) = await there.press(which, "docs")
+        assert rows(chosen)[0] == "This chat uses docs"
         result, _ = await there.say("/use nothing-like-it")
         assert result.status == 2
 
