@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from bot import journal
 from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
@@ -340,6 +341,8 @@ async def _base(home: Path, stack: AsyncExitStack) -> _Base:
     stack.push_async_callback(executors.close)
     locks = LockService(store, SystemClock())
     stack.push_async_callback(locks.close)
+    journal.keep(store)
+    stack.callback(_log.info, "airboss %s stopped", version("airboss"))
     return _Base(home, config, env, store, executors, lease, locks)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,8 @@ from fleet.errors import StoreUnavailable
 from fleet.ports import Clock
 from fleet.store import tasks
 from fleet.supervise import Health, Supervisor
+
+_log = logging.getLogger(__name__)
 
 _RECENT_US: Final = 3_600_000_000
 """How long after its death a restarted component is still reported."""
@@ -59,10 +62,14 @@ class StoreWatch:
 
     def failed(self, error: StoreUnavailable) -> None:
         """A write failed."""
+        if not self.since_us:
+            _log.warning("the store is unavailable: %s", error.cause)
         self.since_us, self.cause = self.since_us or self._clock.now_us(), error.cause
 
     def answered(self) -> None:
         """A write succeeded."""
+        if self.since_us:
+            _log.info("the store is available again")
         self.since_us, self.cause = 0, ""
 
     def report(self, posts: Posts) -> None:

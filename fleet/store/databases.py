@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sqlite3
@@ -20,6 +21,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from fleet.errors import AirbossError, Misused, StoreUnavailable
 from fleet.store import tables
 from fleet.store.migrations import HEAD
+
+_log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 10  # for another writer, before the store counts as unavailable
 
@@ -165,6 +168,8 @@ def _upgrade(connection: Connection, found: str, name: str) -> None:
             hint="Update Airboss, or restore a backup made before the update",
         )
     command.upgrade(config, HEAD)
+    if found:
+        _log.info("the store was upgraded from schema %s to %s", found, HEAD)
 
 
 def _place(url: URL, name: str, create: bool) -> None:

@@ -26,6 +26,10 @@ def test_a_change_that_passes_at_once_lands_with_a_receipt(served: House) -> Non
     receipt = served.home / "receipts" / f"{answer.task}.json"
     assert receipt.exists()
     assert receipt.with_name(receipt.name + ".sig").exists()
+    log = (served.home / "airboss.log").read_text()
+    for said in (" started, 0 open tasks", f"{answer.task} requested: shop", f"{answer.task} starts on macbook"):
+        assert said in log
+    assert f"{answer.task} ended: landed" in log and "Traceback" not in log
 
 
 def test_a_red_gate_sends_the_same_agent_back_and_the_second_turn_lands(served: House) -> None:
