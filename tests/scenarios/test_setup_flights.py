@@ -46,7 +46,8 @@ def test_an_agent_behind_walls_finds_it_where_it_was_built_and_writes_its_own_la
     assert answer.status == 0, answer.shown
     assert "/airboss/tree GOOD one made own" in said(served, answer.task)
     assert served.main("seen.txt") == "/airboss/tree"
-    assert len(served.bodies("setup.built")) == 2, "one for agents, one for gates"
+    kinds = [item.event.KIND for item in served.of(answer.task, "setup.built", "pipe.started")]
+    assert kinds == ["setup.built", "setup.built", "pipe.started"], "for agents and for gates, before it starts"
     places = sorted((served.directory / "evo-x2").glob(".airboss*/setup/*/*/0"))
     assert [sorted(path.name for path in place.iterdir()) for place in places] == [["made"], ["made"]]
 

@@ -16,6 +16,7 @@ from fleet.config import GateConfig, MachineConfig
 from fleet.exits import Exit, Exited, Signalled
 from fleet.model import Session, Task, Turn
 from fleet.ports import Candidate, LoginFacts
+from fleet.setup.site import ProvidedDirectory
 from fleet.verdict import Evidence, GateOutcome, GateResult
 from gates.layers.course import PytestCourse
 from gates.layers.kept import MOST, KeptBaselines
@@ -23,6 +24,7 @@ from gates.layers.protocol import Case, Toolchain
 from gates.layers.report import Baseline, Phase, PhaseReport, baseline_of
 from gates.runs.definitions import define
 from gates.runs.place import Place, Run
+from gates.runs.plan import GateEnvironment
 from gates.runs.surroundings import process_of
 from tests.far_end.machine import Machine
 from tests.unit.test_layers import change
@@ -69,6 +71,19 @@ def test_code_plan_and_base_come_from_the_controller(tmp_path: Path) -> None:
     assert equipped.base == BASE_COMMIT
     assert equipped.spec.expect_trees == ((f"{of.room}/tree", TREE), (f"{of.room}/base/tree", BASE_TREE))
     assert equipped.spec.timeout_us == 100_000_000  # two runs, and two that may take four times as long
+
+
+def test_what_a_change_installs_is_never_what_watches_it(tmp_path: Path) -> None:
+    """The launcher finds the machine's Python; only the command that it runs finds what setups made."""
+    made = GateEnvironment((ProvidedDirectory(".venv", "/x/new"),), (ProvidedDirectory(".venv", "/x/base"),))
+    of = replace(run(), environment=made)
+    equipped = course(tmp_path).equip(of, process_of(of))
+    assert "/airboss/tree" not in equipped.spec.env["PATH"]
+    plan = json.loads(equipped.files["plan.json"])
+    assert plan["path"] == "/airboss/tree/.venv/bin:/airboss/tree/.venv/.bin:"
+    walls = equipped.spec.walls
+    assert walls is not None
+    assert walls.given == (("/x/new", "/airboss/tree/.venv"), ("/x/base", "/airboss/base/tree/.venv"))
 
 
 async def test_a_base_is_run_once_for_what_it_depends_on(tmp_path: Path) -> None:
