@@ -46,9 +46,18 @@ _SYSTEM_PATH = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr
 _ASK = """
 import importlib.util, json, sys
 has = importlib.util.find_spec("pytest") is not None
-about = {"program": sys.executable, "prefix": sys.prefix, "base": sys.base_prefix, "pytest": "1" if has else ""}
+about = {"program": sys.executable, "prefix": sys.prefix, "base": sys.base_prefix, "pytest": has}
 print(json.dumps(about))
 """
+
+
+class PythonAbout(msgspec.Struct):
+    """Where a Python really is, and whether it has pytest."""
+
+    program: str
+    prefix: str
+    base: str
+    pytest: bool
 
 
 async def gate_try(repo: Path, base: str, head: str, as_json: bool, home: Path | None) -> int:
@@ -165,12 +174,12 @@ def _tools() -> tuple[list[str], list[str]]:
 
     It is the one that the shell finds, unless only our own has pytest.
     """
-    found = [facts for program in ("python3", sys.executable) if (facts := _facts_of(program))]
-    chosen = next((facts for facts in found if facts["pytest"]), found[0] if found else None)
-    if chosen is None or chosen["program"].startswith(_SYSTEM):
+    found = [facts for program in ("python3", sys.executable) if (facts := python_at(program))]
+    chosen = next((facts for facts in found if facts.pytest), found[0] if found else None)
+    if chosen is None or chosen.program.startswith(_SYSTEM):
         return [], []
-    roots = [chosen["prefix"], chosen["base"]]
-    return [str(Path(chosen["program"]).parent)], [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
+    roots = [chosen.prefix, chosen.base]
+    return [str(Path(chosen.program).parent)], [root for root in dict.fromkeys(roots) if Path(root).is_dir()]
 
 
 async def _first_words(repository: Repository, base: str, config: RepoConfig) -> list[str]:
@@ -198,14 +207,14 @@ def _with_programs(config: FleetConfig, words: list[str]) -> FleetConfig:
     return config.model_copy(update={"machines": {_MACHINE: machine}})
 
 
-def _facts_of(program: str) -> dict[str, str] | None:
-    """Where a Python really is, and whether it has pytest; ``None`` when it does not run."""
+def python_at(program: str) -> PythonAbout | None:
+    """What a program says of itself; ``None`` when it is no Python that runs."""
     at = shutil.which(program)
     if at is None:
         return None
     try:
         asked = subprocess.run([at, "-I", "-c", _ASK], capture_output=True, check=True, timeout=30)
-        return msgspec.json.decode(asked.stdout, type=dict[str, str])
+        return msgspec.json.decode(asked.stdout, type=PythonAbout)
     except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return None
 

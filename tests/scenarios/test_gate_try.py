@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from bot.local.gate_try import gate_try
+from bot.local.gate_try import gate_try, python_at
 from fleet.errors import Misused
 from tests.far_end.repositories import commit, git, make_work
 from tests.scenarios.gate_house import airboss_toml
@@ -73,3 +74,14 @@ async def test_trying_gates_on_a_ref_that_is_not_there(tmp_path: Path) -> None:
         await gate_try(work, "HEAD", "nowhere", False, None)
     with pytest.raises(Misused, match="there is no such directory"):
         await gate_try(tmp_path / "nowhere", "HEAD", "HEAD", False, None)
+
+
+@pytest.mark.parametrize("script", ["echo '{}'", "echo '[1]'", "echo no JSON", "exit 3", "kill -9 $$"])
+def test_a_python_that_is_none_is_passed_over(tmp_path: Path, script: str) -> None:
+    program = tmp_path / "python3"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    assert python_at(str(program)) is None
+    program.chmod(0o755)
+    assert python_at(str(program)) is None
+    found = python_at(sys.executable)
+    assert found is not None and found.pytest
