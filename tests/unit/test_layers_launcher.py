@@ -94,7 +94,7 @@ def test_tests_that_failed_on_the_base_are_inverted_first() -> None:
     assert phases.inverted({}) == []
 
 
-def launched(room: Path, *argv: str, plan: bytes | None = None) -> subprocess.CompletedProcess[str]:
+def launched(room: Path, *argv: str, plan: bytes | None = None, **more: object) -> subprocess.CompletedProcess[str]:
     """The launcher, run for a change whose gate is ``argv``. ``plan``: what its file holds instead."""
     (room / "tree").mkdir()
     ours = {
@@ -102,6 +102,7 @@ def launched(room: Path, *argv: str, plan: bytes | None = None) -> subprocess.Co
         "timeout": 30, "slower": 4, "report": f"{room}/report",
         "junit": f"{room}/junit", "alone": False, "plugin": "", "canaries": "", "baseline": {}, "watched": False,
         "names": [], "check": False, "remove": [], "restore": {}, "every": False,
+        **more,
     }  # fmt: skip
     text = json.dumps(ours).encode()
     (room / "plan.json").write_bytes(text if plan is None else plan)
@@ -134,3 +135,15 @@ def test_others_of_the_login_cannot_read_the_launcher() -> None:
     asked = [sys.executable, "-c", LAUNCHER.replace("sys.exit(main())", look)]
     ended = subprocess.run(asked, env={"AIRBOSS_LAYERS_KEY": KEY}, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == [KEY, "0"]
+
+
+def test_a_base_that_takes_too_long_is_not_run_again(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    hang = (
+        "import os, time; pipe = int(os.environ['AIRBOSS_LAYERS_FDS'].split(',')[1]);"
+        """os.write(pipe, b'{"k": "hello"}\\n'); time.sleep(60)"""
+    )
+    ended = launched(tmp_path, sys.executable, "-c", hang, base=f"{tmp_path}/base", timeout=0.3)
+    assert ended.returncode == 124
+    report = json.loads((tmp_path / "report").read_bytes().partition(b"\n")[2])
+    assert (report["base"]["late"], report["head"]["late"], "again" in report) == (True, True, False)

@@ -313,7 +313,7 @@ def main() -> int:
     if plan["base"]:
         report["base"] = phases.run_base({"base": True})
         phases.clean()
-        if report["base"]["hello"]:
+        if report["base"]["hello"] and not report["base"]["late"]:
             report["again"] = phases.run_base({"check": True, "invert": []})
         baseline = report["base"]["tests"]
         watched = report["base"]["hello"]
