@@ -219,6 +219,10 @@ LEFT_AT_HOME: Final = frozenset({
 #: Sessions share the machine's network, and their agents make sandboxes of namespaces.
 OPEN_TO_SESSIONS: Final = frozenset({"abstract socket", "loopback service", "namespace of its own"})
 
+#: They reach what belongs to the login itself: its keyring, and what its processes may do. Runs are sealed against
+#: them, sessions are not; from another login they reach nobody.
+WITHIN_A_LOGIN: Final = frozenset({"keyring", "namespace of its own"})
+
 PREAMBLE: Final = """
 import os, socket, sys
 link = os.environ['TMPDIR'] + '/link-' + str(os.getpid())

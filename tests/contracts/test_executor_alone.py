@@ -25,7 +25,7 @@ from fleet.isolation import Alone, Sharing
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
 from fleet.ports import PipeSpec
-from tests.contracts.between_runs import ATTACKS, program
+from tests.contracts.between_runs import ATTACKS, ON_SESSIONS, WITHIN_A_LOGIN, program
 from tests.contracts.executor_logins import Life, follow, pipe_spec, private_directory, run_pipe, said, ssh_executor
 from tests.contracts.victim import VICTIM
 from tests.far_end.logins import throwaway_login
@@ -127,17 +127,29 @@ async def test_no_run_reaches_one_of_another_login(slots: tuple[Slot, Slot]) -> 
         "ROOT": other.files.root, "VICTIM": room, "HOME": other.login.pw_dir, "PID": int(pid), "KEY": key,
         "NAME": name, "PORT": int(port),
     }  # fmt: skip
-    scripts = {attack.name: program(attack, values) for attack in ATTACKS}
-    life = await attacker.run(TRY_ALL, json.dumps(scripts))
+    life = await attacker.run(TRY_ALL, json.dumps({attack.name: program(attack, values) for attack in ATTACKS}))
     seen = life.ended.isolation
     assert seen.account is Sharing.OWN and seen.network is Sharing.SHARED, (life.ended, life.output)
-    found = dict(line.split(": ", 1) for line in life.output.decode().splitlines())
-    assert set(found) == set(scripts), life.output
-    crossed = {name for name, status in found.items() if status != "1"}
-    assert crossed == {attack.name for attack in ATTACKS if attack.over_network}, found
+    crossed = _crossed(life, len(ATTACKS))
+    assert crossed == {attack.name for attack in ATTACKS if attack.over_network}
+    if not attacker.supervised and isinstance(attacker.files, LocalExecutor):  # a session of a pool, for its task
+        every = (*ATTACKS, *ON_SESSIONS)
+        values["CONVERSATION"] = f"{other.files.root}/sessions/two/layers/x/upper/.claude/projects/p.jsonl"
+        scripts = json.dumps({attack.name: program(attack, values) for attack in every})
+        session = replace(await attacker.spec(PYTHON, "-c", TRY_ALL, scripts), alone=None)
+        life = await run_pipe(attacker.files, session)
+        assert _crossed(life, len(every)) - WITHIN_A_LOGIN == crossed
+        assert life.ended.isolation.network is Sharing.SHARED
     await other.supervisor.send(spec.id, 0, b"", eof=True)
     ended = (await follow(other.supervisor, spec.id)).ended
     assert ended.exit == Exited(0) and ended.login == other.login.pw_name
+
+
+def _crossed(life: Life, tried: int) -> set[str]:
+    """The attacks that reached the other login."""
+    found = dict(line.split(": ", 1) for line in life.output.decode().splitlines())
+    assert len(found) == tried, life.output
+    return {name for name, status in found.items() if status != "1"}
 
 
 LEAVE = """

@@ -225,6 +225,11 @@ async def test_no_session_reaches_another_session_or_a_gate(login: Login, target
             assert own_layer or life.ended.exit == Exited(1), (attack.name, life)
             assert life.ended.isolation == OWN
         assert (await executor.run(["find", site.home, "-printf", "%p %s %T@\n"])).out == before
+        for attack in (each for each in ATTACKS if each.over_network):  # `egress` gives a network of its own
+            walls = replace(site.session("one"), network=False)
+            script, env = program(attack, values), {"TMPDIR": "/tmp"}
+            alone = pipe_spec("/usr/bin/python3", "-c", script, contain=True, env=env, walls=walls)
+            assert (await run_pipe(executor, alone)).ended.exit == Exited(1), attack.name
         await executor.write_file(f"{values['ROOT']}/scratch/.keep", b"")
         for attack in ON_SESSIONS:
             env = {"TMPDIR": f"{site.root}/scratch"}

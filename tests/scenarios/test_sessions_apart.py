@@ -8,13 +8,23 @@ import pytest
 
 from tests.scenarios.house import House, house
 
+FILL = "number=0; while :; do number=$((number+1)); head -c 4000000 /dev/zero > /tmp/part-$number || exit; done"
 HOG = "python3 -c 'held = [b\"x\" * 10**6 for _ in iter(int, 1)]'"
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[House]:
     with house(walls=True) as made:
-        made.configure(machines={"evo-x2": {**made.machines["evo-x2"], "run_memory": "200M", "run_processes": 100}})
+        made.configure(
+            machines={
+                "evo-x2": {
+                    **made.machines["evo-x2"],
+                    "run_memory": "200M",
+                    "run_processes": 100,
+                    "run_disk": "100M",
+                }
+            }
+        )
         made.start()
         yield made
 
@@ -50,3 +60,11 @@ def test_a_bomb_and_a_hog_in_a_session_end_and_status_answers_meanwhile(served: 
     (body,) = [item.event.body() for item in served.of(answer.task, "pipe.ended")]
     assert body["reached"] == "memory limit 200 MB reached; process python3 ended"
     assert body["reached"] in " ".join(answer.shown.replace("│", "").split())
+
+
+def test_a_session_that_fills_the_disk_ends_and_its_task_asks_a_person(served: House) -> None:
+    answer = served.say(f"/run on=evo-x2 agent=plain do\nshell {FILL}", wait=True)
+    assert answer.status == 4, answer.shown
+    (closed,) = [item.event.body() for item in served.of(answer.task, "turn.closed")]
+    assert "disk limit 100 MB reached; run ended" in closed["error"]
+    assert served.say(f"/stop {answer.task}").status == 0
