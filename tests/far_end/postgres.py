@@ -91,8 +91,9 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A server with its own new cluster, gone at the end. Without fsync: no test here pulls the plug."""
+def running_postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """A server with its own new cluster, gone at the end. Without fsync unless ``durable``: no test here pulls the
+    plug."""
     # A socket's path may have 107 bytes at most, and a test's own directory is often longer.
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
     as_user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
@@ -105,7 +106,12 @@ def running_postgres() -> Iterator[Postgres]:
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
         made = [str(binaries / "initdb"), "-D", str(data), *options]
         _run(made, as_user, directory)
-        settings = ("fsync=off", "listen_addresses=", f"unix_socket_directories={directory}", "max_connections=50")
+        settings = (
+            f"fsync={'on' if durable else 'off'}",
+            "listen_addresses=",
+            f"unix_socket_directories={directory}",
+            "max_connections=50",
+        )
         options = [part for setting in settings for part in ("-c", setting)]
         server.command = (str(binaries / "postgres"), "-D", str(data), *options)
         server.start()
