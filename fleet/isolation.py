@@ -11,6 +11,10 @@ INSIDE: Final = "/airboss"
 it."""
 
 
+TREE: Final = f"{INSIDE}/tree"
+"""Where gates, setups and sessions with what setups made see their tree."""
+
+
 class Sharing(StrEnum):
     """Whether something is the run's own, shared with its login or machine, or missing."""
 

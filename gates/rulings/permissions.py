@@ -16,6 +16,7 @@ import pathspec
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import AskRules
+from fleet.isolation import TREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def inside(path: str, workspace: str) -> str | None:
     """``path`` relative to ``workspace``, normalised; ``None`` when it leads outside or is not a path.
 
     A relative path starts at the workspace, where the agent runs; ``~`` and variables are not expanded, and a path
-    that starts with one is outside.
+    that starts with one is outside. What setups made names files of the workspace as gates see them: below ``TREE``.
     """
     if not path or "\x00" in path or path.startswith(("~", "$")):
         return None
@@ -41,6 +42,8 @@ def inside(path: str, workspace: str) -> str | None:
     whole = posixpath.normpath(posixpath.join(root, path.replace("\\", "/")))
     if whole.startswith("//"):
         whole = whole[1:]
+    if whole.startswith(TREE + "/"):
+        whole = root.rstrip("/") + whole[len(TREE) :]
     if not whole.startswith(root.rstrip("/") + "/"):
         return None
     return whole[len(root.rstrip("/")) + 1 :]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet.git.repository import Repository
-from fleet.isolation import INSIDE
+from fleet.isolation import INSIDE, TREE
 from fleet.setup.definitions import SetupDefinition, Tree, check_place
 from fleet.setup.site import ProvidedDirectory, WantedSetup
 
@@ -57,7 +57,7 @@ class GateEnvironment:
     @property
     def mounts(self) -> tuple[tuple[str, str], ...]:
         """Inside walls: each directory, and where the run sees it."""
-        return tuple((each.source, f"{INSIDE}/tree/{each.path}") for each in self.tree)
+        return tuple((each.source, f"{TREE}/{each.path}") for each in self.tree)
 
     @property
     def base_mounts(self) -> tuple[tuple[str, str], ...]:

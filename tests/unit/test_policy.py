@@ -236,7 +236,9 @@ def asked(*paths: str, tool: str = "Write") -> Asked:
     return Asked("1", tool, "{}", "", paths)
 
 
-@pytest.mark.parametrize("path", ["src/a.py", f"{ROOM}/src/a.py", "./src/../src/a.py", "tests/data/x.json"])
+@pytest.mark.parametrize(
+    "path", ["src/a.py", f"{ROOM}/src/a.py", "./src/../src/a.py", "tests/data/x.json", "/airboss/tree/src/a.py"]
+)
 def test_edits_inside_are_allowed(path: str) -> None:
     assert rule(asked(path), ROOM, RULES) == Allow()
 
@@ -249,6 +251,9 @@ def test_edits_inside_are_allowed(path: str) -> None:
         "src/../../t1.2/a.py",
         f"{ROOM}-evil/a.py",
         f"{ROOM}/../t1.2/a.py",
+        "/airboss/tree",
+        "/airboss/tree/../home/a.py",
+        "/airboss/trees/a.py",
         f"/{ROOM}/../../x",
         ROOM,
         "~/.bashrc",
@@ -289,6 +294,7 @@ def test_gits_own_files_are_denied(path: str) -> None:
 
 def test_one_bad_path_among_many_denies_all() -> None:
     assert isinstance(rule(asked("src/a.py", "tests/a.py"), ROOM, RULES), Deny)
+    assert isinstance(rule(asked("src/a.py", "/airboss/tree/tests/a.py"), ROOM, RULES), Deny)
 
 
 def test_a_tool_that_needs_a_person_asks_and_a_denial_comes_first() -> None:
