@@ -34,7 +34,7 @@ def inside(path: str, workspace: str) -> str | None:
     """``path`` relative to ``workspace``, normalised; ``None`` when it leads outside or is not a path.
 
     A relative path starts at the workspace, where the agent runs; ``~`` and variables are not expanded, and a path
-    that starts with one is outside. What setups made names files of the workspace as gates see them: below ``TREE``.
+    that starts with one is outside. What setups made names files of the workspace as gates see them, in ``TREE``.
     """
     if not path or "\x00" in path or path.startswith(("~", "$")):
         return None
