@@ -18,7 +18,7 @@ from bot.parse import tidy
 from bot.parse import words as split
 from bot.pictures import drawn
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import documents, sounds
+from bot.telling import documents, gate_tail, sounds
 from bot.telling.story import story
 from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
@@ -46,7 +46,9 @@ async def logs(context: Context, call: Call) -> Effect:
     named = partial(sounds.named, context.config())
     zone = await _zone(context, call)
     text = await context.store.read(lambda tx: story(tx, task.id, zone, named), long=True)
-    lines = text.splitlines()
+    lines, running = text.splitlines(), await gate_tail.of(context.store, context.home, task)
+    lines += running
+    text = "\n".join(lines)
     path = await _file_if_long(context, f"{task.id}-log.txt", text)
     tail = _tail(lines)
     call.result.data = {"task": task.id, "lines": lines[-_DATA_LINES:], "count": len(lines), "document": path}
@@ -56,6 +58,7 @@ async def logs(context: Context, call: Call) -> Effect:
         if lines
         else (line("No output yet."),),
         body=Untrusted("\n".join(tail)[-_SHOWN_CHARACTERS:]) if tail else None,
+        actions=(Action("Newer", f"/logs {task.id}", once=False),) if running else (),
         footer=footed(await _isolation(context, task)),
         document=path,
     )

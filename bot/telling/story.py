@@ -8,9 +8,12 @@ from datetime import tzinfo
 
 from bot import words
 from fleet import events as e
+from fleet.agent_events import ToolOutcome
 from fleet.events import Recorded
 from fleet.store import ledger
 from fleet.store.core import Tx
+
+_ROWS, _ROW = 4, 200
 
 
 def story(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str) -> str:
@@ -38,6 +41,12 @@ def _lines(recorded: Recorded, zone: tzinfo, named: Callable[[str], str]) -> lis
     return [f"{at} {text}" for text in _text(event)]
 
 
+def _end_of(output: str) -> list[str]:
+    """The last lines of a tool's output."""
+    rows = [row for row in output.splitlines() if row.strip()]
+    return [f"  │ {row[:_ROW]}" for row in rows[-_ROWS:]]
+
+
 def _text(event: e.Event) -> list[str]:
     match event:
         case e.TaskMoved(new=new, why=why):
@@ -50,10 +59,9 @@ def _text(event: e.Event) -> list[str]:
             return text.splitlines()
         case e.ToolCallStarted(tool=tool, summary=summary):
             return [f"$ {tool} {summary}"]
-        case e.ToolCallEnded(outcome=outcome, exit_code=code, detail=detail) if outcome != "ok":
-            return [
-                f"  {outcome}" + (f" (exit {code})" if code is not None else "") + (f": {detail}" if detail else "")
-            ]
+        case e.ToolCallEnded(outcome=outcome, exit_code=code, detail=detail):
+            how = f"  {outcome}" + (f" (exit {code})" if code is not None else "")
+            return [*([] if outcome == ToolOutcome.OK else [how]), *_end_of(detail)]
         case e.PermissionDecided(tool=tool, decision=decision, reason=reason):
             return [f"  {tool}: {decision}" + (f", {reason}" if reason else "")]
         case e.PersonSaid(text=text, taken=taken):

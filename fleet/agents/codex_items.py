@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import ToolEnded, ToolOutcome, ToolStarted
-from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, mapping, one_line, string
+from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, ends, mapping, one_line, string
 
 _TOOLS = {
     "commandExecution": "exec_command",
@@ -82,6 +82,6 @@ def _summary(kind: str, item: dict[str, Any]) -> str:
 def _detail(kind: str, item: dict[str, Any]) -> str:
     if kind == "commandExecution":
         output = item.get("aggregatedOutput")
-        return cut(output, RAW_LIMIT) if isinstance(output, str) else ""
+        return ends(output, RAW_LIMIT) if isinstance(output, str) else ""
     error = item.get("error")
     return cut(str(mapping(error).get("message", "")), RAW_LIMIT) if error is not None else ""

@@ -92,6 +92,18 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:end]}… ({len(text) - end} more characters)"
 
 
+def ends(text: str, limit: int) -> str:
+    """The start and the end of a tool's output, ``limit`` characters at most, and how many are between. Cut like in
+    :func:`cut`."""
+    if len(text) <= limit:
+        return text
+    head, tail = text[: limit // 4], text[len(text) - limit // 2 :]
+    end = max(head.rfind(sign) for sign in " \n")
+    end = end if end > 0 else whole_until(text, limit // 4)
+    begin = min((at for sign in " \n" if (at := tail.find(sign)) >= 0), default=len(tail))
+    return f"{text[:end]}…\n({len(text) - end - len(tail) + begin} more characters)\n…{tail[begin:].lstrip()}"
+
+
 def one_line(text: str) -> str:
     """The text as one short line, cut like in :func:`cut`."""
     line = " ".join(text[: SUMMARY_LIMIT * 4].split())
