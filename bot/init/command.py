@@ -11,7 +11,7 @@ from typing import Any
 
 from bot.init.detect import Proposal, Proposed, propose
 from bot.init.render import render
-from bot.local.gate_try import STATUS, as_plain, as_table, existing, judge
+from bot.local.gate_try import STATUS, SYSTEM, as_plain, as_table, existing, judge
 from bot.local.options import print_json
 from fleet import files
 from fleet.config import parse_repo_file
@@ -30,6 +30,10 @@ Nothing was recognised that says how this repository is tested. Write airboss.to
 run = ["sh", "check.sh"]    # any command; exit status 0 passes
 """
 _SIGNS = (
+    (
+        "rustup could not choose",
+        "list the directory of `rustup which cargo` in gate_path, its toolchain in gate_read",
+    ),
     ("No module named", "the Python that gates find lacks a module"),
     ("command not found", "a program is missing where the gate runs"),
     ("not found", "something that the gate needs is not there"),
@@ -160,10 +164,7 @@ def _lacks(result: GateResult) -> list[str]:
 
 
 def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None, why: list[str]) -> int:
-    absent = [
-        f"{tool} is not installed here; machines need it" for tool in proposal.tools if shutil.which(tool) is None
-    ]
-    missing = [*proposal.missing, *absent, *why]
+    missing = [*proposal.missing, *filter(None, map(_program, proposal.tools)), *why]
     written = bool(text) and not asked.dry_run
     status = STATUS[verdict.outcome] if verdict else 0 if text else 1
     if asked.as_json:
@@ -192,6 +193,16 @@ def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None
     if written and verdict is not None and verdict.outcome is Outcome.PASSED:
         sys.stdout.write(f"\nCommit {REPO_FILE} to the base branch: gates are read from there.\n")
     return status
+
+
+def _program(tool: str) -> str:
+    """What to do about a program that gates would not find; empty: they find it."""
+    at = shutil.which(tool)
+    if at is None:
+        return f"{tool} is not installed here; machines that run the gate need it"
+    if at.startswith(SYSTEM) or tool == "python3":
+        return ""
+    return f"{tool} is in {Path(at).parent}, where gates do not look: list that in gate_path of their machines"
 
 
 def _plain(proposed: Proposed) -> dict[str, Any]:

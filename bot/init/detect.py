@@ -13,6 +13,8 @@ from functools import cache
 from importlib.resources import files as package_files
 from typing import Any, Final
 
+import pathspec
+
 #: Directories whose projects are not the repository's own.
 _FOREIGN: Final = frozenset(
     {
@@ -116,7 +118,9 @@ def propose(paths: Iterable[str], read: Read) -> Proposal:
         name = _name(project, projects)
         gates.append(_proposed(name, project, gate))
         if setup is not None and _commands(setup):
-            setups.append(_proposed(_setup_name(project), project, setup))
+            proposed = _proposed(_setup_name(project), project, setup)
+            if any(pathspec.GitIgnoreSpec.from_lines(proposed.inputs).match_files(every)):
+                setups.append(proposed)
     tools = dict.fromkeys(str(project.ecosystem["tool"]) for project in projects)
     return Proposal(tuple(gates), tuple(setups), tuple(missing), tuple(tools))
 

@@ -41,7 +41,8 @@ STATUS: dict[Outcome, int] = {
     Outcome.HELD: 4,
 }
 _MACHINE = "here"
-_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/")
+#: Where the system has its programs.
+SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/")
 _SYSTEM_PATH = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 _ASK = """
 import importlib.util, json, sys
@@ -176,7 +177,7 @@ def _tools() -> tuple[list[str], list[str]]:
     """
     found = [facts for program in ("python3", sys.executable) if (facts := python_at(program))]
     chosen = next((facts for facts in found if facts.pytest), found[0] if found else None)
-    if chosen is None or chosen.program.startswith(_SYSTEM):
+    if chosen is None or chosen.program.startswith(SYSTEM):
         return [], []
     roots = [chosen.prefix, chosen.base]
     return [str(Path(chosen.program).parent)], [root for root in dict.fromkeys(roots) if Path(root).is_dir()]

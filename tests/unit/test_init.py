@@ -27,9 +27,10 @@ CASES: list[tuple[str, dict[str, str], dict[str, str], list[str], str]] = [
         "pip",
         {"tests/test_a.py": "import pytest"},
         {"tests": PYTEST},
-        [".venv"],
-        "nothing pins the version of pytest",
+        [],
+        "add pytest to a requirements-dev.txt",
     ),
+    ("pip", {"pyproject.toml": "", "test_a.py": ""}, {"tests": PYTEST}, [".venv"], "add pytest to"),
     (
         "pip",
         {"setup.py": "", "tests/test_a.py": "import unittest"},
