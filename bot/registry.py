@@ -175,7 +175,7 @@ class Command:
     """A verb. ``usage`` is one line of arguments without the verb; ``aliases`` are other names for it.
 
     ``summary`` says on one line what it does. ``brief`` says it in a word or two that follow the verb:
-    ``/run a change``. Rare commands have none: the overview only names them, and no menu lists them.
+    ``/run a change``. Rare commands have none: only their group's help and ``/fleet VERB`` show them.
 
     ``urgent``: it runs however many messages its sender sent before, since somebody who is slowed down must still
     be able to stop an agent. ``checks_right``: the handler checks the right, since it depends on what is decided.

@@ -28,7 +28,8 @@ _WAITING_SHOWN = 3
 _WINDOWS_SHOWN = 2
 _KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
-_TITLE_WIDTH, _DOING_WIDTH = 24, 20  # characters: two lines of a phone at most
+_WIDTH = 42  # characters: one line of a phone
+_TITLE_WIDTH, _DOING_WIDTH, _SHORTEST_TITLE = 24, 20, 8  # characters: with the rest, two lines of a phone at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +225,22 @@ def machine_line(
 def _sessions(view: FleetView, room: int) -> list[Line]:
     total = sum(view.overview.busy.values())
     if total <= room:
-        return session_lines(view) or [line("No agent is working.")]
+        return session_lines(view, total, room) or [line("No agent is working.")]
     kept = max(0, room - 1)
-    return [*session_lines(view)[:kept], line(f"and {total - kept} more sessions")] if room > 0 else []
+    return [*session_lines(view, total, room)[:kept], line(f"and {total - kept} more sessions")] if room > 0 else []
 
 
-def session_lines(view: FleetView) -> list[Line]:
-    """A line for each session that fits the screen."""
-    return [session_line(session, view) for session in view.overview.sessions]
+def session_lines(view: FleetView, count: int, room: int) -> list[Line]:
+    """A line for each session that fits the screen; short ones unless ``count`` long ones fit into ``room``."""
+    short = 2 * count > room
+    return [session_line(session, view, short=short) for session in view.overview.sessions]
 
 
-def session_line(session: Session, view: FleetView) -> Line:
+def session_line(session: Session, view: FleetView, *, short: bool = False) -> Line:
     """``▸ t12 shop · fix the discount · evo-x2 · 4 min ✗1 · Bash pytest``.
 
-    The task, where it runs, for how long, its gate results (``…``: gates are running), and what it does.
+    The task, where it runs, for how long, its gate results (``…``: gates are running), and what it does. ``short``:
+    one line of a phone, without the last.
     """
     task = view.overview.tasks[session.task]
     state = "ending" if task.state in ENDS else str(task.state)
@@ -245,6 +248,10 @@ def session_line(session: Session, view: FleetView) -> Line:
     gates = view.gates.get(session.task, "") + ("…" if state == TaskState.JUDGING else "")
     where = f"{session.machine} · " + (took if state == TaskState.RUNNING else f"{state} {took}")
     where += f" {gates}" if gates else ""
+    if short:
+        room = _WIDTH - len(f"▸ {task.id} {task.repo} ·  · {where}")
+        title = one_line(task.prompt, max(_SHORTEST_TITLE, room))
+        return line(f"▸ {task.id} {task.repo} · ", title, f" · {where}")
     doing = view.doing.get(session.task, "")
     acts = (" · ", one_line(doing, _DOING_WIDTH)) if doing else ()
     return line(f"▸ {task.id} {task.repo} · ", one_line(task.prompt, _TITLE_WIDTH), f" · {where}", *acts)

@@ -11,7 +11,7 @@ from bot import plain, words
 from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
 from bot.outbox.posting import Posts
-from bot.pages import Page, wanted
+from bot.pages import ROWS, Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.revoking import revoked, unlist, without_admin
@@ -86,7 +86,8 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     view, ended, live, page = await context.store.read(read)
     if page.number == 1 < wanted(call.args) <= await context.store.read(tasks.last_number):
         return await show_session(context, call)
-    lines = session_lines(view)[: max(0, min(page.upto, live) - page.first)] + [ended_line(task) for task in ended]
+    at_work = max(0, min(page.upto, live) - page.first)
+    lines = session_lines(view, at_work, ROWS)[:at_work] + [ended_line(task) for task in ended]
     card = Card(
         line(f"{words.count(live, 'session')} at work{page.span}"),
         tuple(lines) or (line("No tasks yet: /run starts one."),),

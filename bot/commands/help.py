@@ -1,4 +1,4 @@
-"""Help: every command with a word or two, one group in full, or one command in full."""
+"""Help: the frequent commands with a word or two, one group in full, or one command in full."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ def _overview(registry: Registry, dialect: Dialect, call: Call) -> Card:
     lines = []
     for group in Group:
         named = [f"{_name(dialect, command)} {command.brief}" for command in _of(registry, group) if command.brief]
-        rare = " ".join(_name(dialect, command) for command in _of(registry, group) if not command.brief)
-        lines.append(line(f"{group}: {' · '.join([*named, *([rare] if rare else [])])}"))
+        lines.append(line(f"{group}: {' · '.join(named)}"))
     lines.append(line(dialect.advice))
     return Card(
         _title("airboss", dialect),

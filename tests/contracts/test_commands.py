@@ -80,7 +80,7 @@ async def test_help_shows_every_command_and_each_one_in_full(tmp_path: Path) -> 
         _, (overview,) = await there.say("/help")
         assert len(overview.lines) <= MAX_LINES
         for command in COMMANDS:
-            assert f"/{command.verb} {command.brief}".strip() in text_of(overview)
+            assert (f"/{command.verb} {command.brief}" in text_of(overview)) == bool(command.brief)
             _, (card,) = await there.say(f"/help {command.verb}")
             assert command.line in text_of(card)
             assert command.summary in text_of(card)

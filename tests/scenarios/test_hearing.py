@@ -182,7 +182,9 @@ async def test_in_a_slack_channel_an_answer_in_the_questions_thread_is_the_task(
         question = await there.slack.until(
             lambda said: next((message for message in said if "Send the prompt" in shows(message)), None)
         )
-        assert "Reply to this message or mention me: that is the task; /cancel discards it." in shows(question)
+        assert "Reply to this message or mention me: that is the task; /fleet cancel discards it." in shows(
+            question
+        )
         coffee = await there.slack.message("lunch?")
         await there.slack.message("at noon", thread=coffee)
         await there.slack.message("not mine", thread=question["ts"], user=SLACK_OTTO)

@@ -86,7 +86,8 @@ async def test_a_stranger_gets_one_line_with_their_id_and_nothing_else(tmp_path:
 
 async def test_the_menu_holds_every_frequent_command(tmp_path: Path, api: BotApi) -> None:
     async with telegram_house(tmp_path, api) as there:
-        listed = [command["command"].replace("_", "-") for command in api.methods.commands]
+        commands = await api.until(lambda: api.methods.commands, "a menu")
+        listed = [command["command"].replace("_", "-") for command in commands]
         assert listed == [command.verb for command in Registry(every_command()).menu]
         (card,) = await there.say(ADA, "/fleet whoami")
         assert "Ada · admin" in card.text, "what the menu leaves out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ async def test_every_session_can_be_reached_and_then_what_ended(tmp_path: Path) 
         assert sorted(row.split()[1] for row in rows[:23]) == sorted(f"t{n}" for n in range(1, 24))
         assert [row.split()[0] for row in rows[23:]] == ["t26", "t25", "t24"]
         _, (second,) = await there.say("/sessions 2")
-        assert second.lines == pages[1].lines
+        assert [shown(row).split()[1] for row in second.lines] == [row.split()[1] for row in rows[10:20]]
 
 
 async def test_a_task_is_named_where_its_line_is_shown(tmp_path: Path) -> None:
@@ -87,9 +88,9 @@ async def test_a_task_is_named_where_its_line_is_shown(tmp_path: Path) -> None:
             assert shown(card.title).startswith(f"{task} · shop · number "), text
         _, (rows,) = await there.say("/sessions 9")
         assert shown(rows.title) == "2 sessions at work", "no such page and no such task"
-        assert [shown(row) for row in rows.lines] == [
-            "▸ t1 shop · number 0 · macbook · preparing 0 s",
-            "▸ t2 shop · number 1 · macbook · preparing 0 s",
+        assert [shown(row).partition(" · preparing ")[0] for row in rows.lines] == [
+            "▸ t1 shop · number 0 · macbook",
+            "▸ t2 shop · number 1 · macbook",
             "t3 shop · stopped · number 2",
         ]
 
@@ -158,19 +159,20 @@ async def test_a_sessions_line_says_how_its_gates_went(tmp_path: Path) -> None:
 
         async def row() -> str:
             _, (card,) = await there.say("/status")
-            return next(shown(row) for row in card.lines if shown(row).startswith("▸"))
+            found = next(shown(row) for row in card.lines if shown(row).startswith("▸"))
+            return re.sub(r"\b\d+ s\b", "N s", found)
 
         assert not set("✗✓…") & set((await row()).partition(" · ")[2])
         await flight.move(TaskState.JUDGING)
-        assert "judging 0 s …" in await row()
+        assert "judging N s …" in await row()
         await flight.red()
         await flight.move(TaskState.RUNNING)
-        assert "· 0 s ✗1" in await row()
+        assert "· N s ✗1" in await row()
         await flight.move(TaskState.JUDGING)
-        assert "judging 0 s ✗1…" in await row()
+        assert "judging N s ✗1…" in await row()
         await flight.green()
         await flight.move(TaskState.LANDING)
-        assert "landing 0 s ✓" in await row()
+        assert "landing N s ✓" in await row()
 
 
 async def test_the_first_line_has_no_sign_even_when_something_waits(tmp_path: Path) -> None:
