@@ -38,7 +38,7 @@ from bot.retention import Retention
 from bot.running_fleet import RunningFleet
 from bot.schedules.beats import Beats
 from bot.standing import Standing
-from bot.telling import news
+from bot.telling import news, sounds
 from bot.telling.alarms import Alarms, Causes
 from bot.telling.live import LiveStatus
 from bot.telling.locked import StuckLocks
@@ -256,7 +256,12 @@ class _Base:
             issue_receipt=self.receipt,
             clock=wall_clock(),
             holder=self.lease.holder,
+            not_quiet=self.not_quiet,
         )
+
+    async def not_quiet(self, person: str, us: int) -> int:
+        """The first time from ``us`` on that is in none of the person's quiet hours."""
+        return await self.store.read(lambda tx: sounds.first_loud(tx, self.config(), person, us))
 
     async def receipt(self, task: Task) -> None:
         """Issues a landed task's receipt. The ledger has it once, however often this is called."""

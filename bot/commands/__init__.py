@@ -16,6 +16,7 @@ def every_command() -> tuple[Command, ...]:
         fleet,
         help,
         locking,
+        parked,
         past,
         queueing,
         reports,
@@ -29,7 +30,21 @@ def every_command() -> tuple[Command, ...]:
     )
 
     modules = (
-        *(tasks, undo, schedules, answers, stalled, unlanded, talk, fleet, about, locking, queueing, reports, past),
-        *(usual, help),
+        *(
+            tasks,
+            undo,
+            schedules,
+            answers,
+            stalled,
+            parked,
+            unlanded,
+            talk,
+            fleet,
+            about,
+            locking,
+            queueing,
+            reports,
+        ),
+        *(past, usual, help),
     )
     return tuple(command for module in modules for command in module.COMMANDS)

@@ -21,8 +21,8 @@ from fleet.store.core import Tx
 from gates.people import Right
 
 _APPROVAL = re.compile(r"[aA]\d{1,9}")
-_ALL, _LATER = "all", "later"
-_OPTIONS: Final = frozenset({_ALL, _LATER})
+_ALL, _LATER, _HOURS = "all", "later", "hours"
+_OPTIONS: Final = frozenset({_ALL, _LATER, _HOURS})
 _CONFIRMED = {
     ApprovalDecision.GO_ON: "the agent continues",
     ApprovalDecision.JUDGE: "the gates judge its work as it is",
@@ -57,17 +57,17 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
                 cause="the task's turn stopped early again after this button was shown",
                 hint=f"/waiting {stall.id} shows it as it is now.",
             )
-        later = _LATER in options
-        if later and task.state is not TaskState.PARKED:
+        when = stalls.IN_HOURS if _HOURS in options else stalls.AT_RESET if _LATER in options else ""
+        if when and task.state is not TaskState.PARKED:
             raise Refused(
                 attempted=attempted, cause="no usage limit parked it", hint=f"/go {task.id} continues it now."
             )
         every = causes.together(tx, stall) if _ALL in options else [stall]
         for each in every:
-            decided = stalls.decide(tx, each, choice, call.actor, stalls.AT_RESET if later else "")
+            decided = stalls.decide(tx, each, choice, call.actor, when)
             _show_decided(context, call, posts, decided)
         names = ", ".join(each.task for each in every)
-        title = line(f"{names} · {_CONFIRMED[choice]}{f' {stalls.AT_RESET}' if later else ''}")
+        title = line(f"{names} · {_CONFIRMED[choice]}{f' {when}' if when else ''}")
         base = footer(task, Progress(), context.config().isolation)
         posts.post(call.message.chat, Card(title, footer=base, tone=Tone.WORKING), task=task.id)
         call.resulted(posts, task=task.id)
@@ -97,7 +97,7 @@ COMMANDS = (
         "go",
         "continue",
         "let an agent continue after it stopped early",
-        "[TASK] [all] [later]",
+        "[TASK] [all] [later|hours]",
         Right.STEER,
         go,
         Group.DECIDE,

@@ -204,7 +204,6 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
     if context.others:
         lines.append(line("Also waiting: ", one_line(", ".join(context.others), 100)))
     every, go_on = (" all", f"Go on with all {len(context.others) + 1}") if context.others else ("", "Go on")
-    resume = Action(f"Resume {clock_of(until, context.zone)}", f"/go {task.id}{every} later", digest=digest)
     if until:
         lines.insert(0, line(f"Parked until {clock_of(until, context.zone)}."))
     judge = (Action("Judge as it is", f"/judge {task.id}", digest=digest),) if stall.commit else ()
@@ -215,14 +214,25 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
         fields=tuple(fields),
         actions=(
             Action(go_on, f"/go {task.id}{every}", digest=digest),
-            *((resume,) if until else ()),
+            *(_when_reset(task, every, digest, until, context) if until else ()),
             *judge,
-            Action("Stop", f"/stop {task.id}"),
+            *(() if until else (Action("Stop", f"/stop {task.id}"),)),
             *diff,
         ),
         footer=context.base,
         tone=Tone.WAITING,
         mention=task.requester,
+    )
+
+
+def _when_reset(task: Task, every: str, digest: str, until: int, context: AskContext) -> tuple[Action, ...]:
+    """What a person can do about the tasks of an account whose usage limit is reached."""
+    account = f"{task.agent}@{context.machine}" if context.machine else task.agent
+    return (
+        Action(f"Resume {clock_of(until, context.zone)}", f"/go {task.id}{every} later", digest=digest),
+        Action("Resume in my hours", f"/go {task.id}{every} hours", digest=digest),
+        Action("Other agent", f"/parked agent {account}", once=False),
+        Action("Drop", f"/parked drop {account}"),
     )
 
 

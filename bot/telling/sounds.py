@@ -72,6 +72,13 @@ class SoundSettings:
             return self.quiet_from <= minute < self.quiet_to
         return minute >= self.quiet_from or minute < self.quiet_to
 
+    def first_loud(self, us: int) -> int:
+        """The first time from ``us`` on that is not quiet."""
+        if not self.quiet(us):
+            return us
+        minutes = range(us // 60_000_000 + 1, us // 60_000_000 + DAY_MINUTES + 1)
+        return next((minute * 60_000_000 for minute in minutes if not self.quiet(minute * 60_000_000)), us)
+
     def hears(self, sound: Sound, now_us: int) -> bool:
         """Whether this sound is made for them now."""
         return sound in _HEARD[self.level] and (sound in _FINAL or not self.quiet(now_us))
@@ -84,6 +91,15 @@ def sound_settings(tx: Tx, config: FleetConfig, person: PersonId) -> SoundSettin
         return SoundSettings()
     raw = json.loads(stored)
     return SoundSettings(Level(raw["level"]), raw["quiet_from"], raw["quiet_to"], raw["zone"])
+
+
+def first_loud(tx: Tx, config: FleetConfig, person: str, us: int) -> int:
+    """The first time from ``us`` on that is in none of the person's quiet hours."""
+    try:
+        wish = sound_settings(tx, config, PersonId.parse(person))
+    except ValueError:
+        return us
+    return wish.first_loud(us)
 
 
 def save_sound_settings(tx: Tx, config: FleetConfig, person: PersonId, wish: SoundSettings) -> None:

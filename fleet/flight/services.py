@@ -33,6 +33,11 @@ class MachineLogins(Protocol):
         """The gates' login: the first one, or the one named. Raises ``Misconfigured`` for an unknown machine."""
 
 
+async def never_quiet(person: str, us: int) -> int:
+    """Nobody has quiet hours."""
+    return us
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything a flight needs. ``holder`` names this process in leases."""
@@ -53,6 +58,7 @@ class Services:
     new_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
     landing_queue: LandingQueue = field(default_factory=LandingQueue)
     slot_line: SlotLine = field(default_factory=SlotLine)
+    not_quiet: Callable[[str, int], Awaitable[int]] = never_quiet  # a person, a time: the first one from it on
     full_disks: dict[str, int] = field(default_factory=dict)  # free bytes of machines where nothing new starts
 
     def agent_of(self, session: Session) -> AgentConfig:

@@ -29,6 +29,16 @@ Heard = Callable[[Task, Session], Awaitable[bool]]
 """Starts a turn with people's waiting messages, and returns whether there were any."""
 
 
+async def resumes_us(services: Services, task: Task, turn: Turn, decided: Answer | None) -> int:
+    """When a parked task goes on without a further word, epoch microseconds; 0: nobody wants it to wait."""
+    ends_us = limit_ends_us(turn) if task.state is TaskState.PARKED else 0
+    if ends_us and decided is None and services.config().limits.resume_after_limit:
+        return await services.not_quiet(task.requester, ends_us)
+    if ends_us and decided is not None and decided.reason == stalls.IN_HOURS:
+        return await services.not_quiet(decided.by, ends_us)
+    return ends_us if decided is not None and decided.reason == stalls.AT_RESET else 0
+
+
 class Stalling:
     """One task's turns that stopped early."""
 
@@ -86,7 +96,7 @@ class Stalling:
         await keeping.restore(self._services, task, (await self._now(task))[0])
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
-        until = self._waits_until(task, turn, decided)
+        until = await resumes_us(self._services, task, turn, decided)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:
             await self._judge_as_it_is(task, session)
         elif await self._heard(task, session):
@@ -103,13 +113,6 @@ class Stalling:
             await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(stall.reason), running)
         else:
             await self._waits.wait(60.0)
-
-    def _waits_until(self, task: Task, turn: Turn, decided: Answer | None) -> int:
-        """When a parked task goes on without a further word, epoch microseconds; 0: nobody wants it to wait."""
-        if task.state is not TaskState.PARKED:
-            return 0
-        by_itself = decided is None and self._services.config().limits.resume_after_limit
-        return limit_ends_us(turn) if by_itself or (decided and decided.reason == stalls.AT_RESET) else 0
 
     def _resumed(self, task: Task) -> Callable[[Tx], None]:
         def work(tx: Tx) -> None:

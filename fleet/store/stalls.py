@@ -16,6 +16,7 @@ from fleet.store.states import ApprovalKind
 from fleet.store.tables import approvals as table
 
 AT_RESET = "at the reset hour"
+IN_HOURS = "in my hours after the reset"
 _DECISIONS = (ApprovalDecision.GO_ON, ApprovalDecision.JUDGE)
 
 
@@ -25,7 +26,7 @@ def waiting(tx: Tx, task: str) -> Approval | None:
 
 
 def decide(tx: Tx, stall: Approval, decision: ApprovalDecision, by: str, why: str = "") -> Approval:
-    """Stores a person's decision, once: ``GO_ON`` (with ``AT_RESET`` as ``why``: at that hour) or ``JUDGE``.
+    """Stores a person's decision, once: ``GO_ON`` (``why``: ``AT_RESET`` or ``IN_HOURS``, if not now) or ``JUDGE``.
 
     Raises ``Refused`` when there is no work to judge.
     """

@@ -26,6 +26,7 @@ from fleet.store.tables import tasks as task_table
 
 _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 _LISTED = [str(state) for state in (*(ENDS - set(_DONE)), *sessions.SLOTLESS)]
+_OPEN = [str(state) for state in TaskState if state not in ENDS]
 _GOING = {TreeState.RECLAIMING: TreeState.RECLAIMED, TreeState.DELETING: TreeState.DELETED}
 _DECISION = {TreeState.RECLAIMING: TreeDecision.RECLAIM, TreeState.DELETING: TreeDecision.DELETE}
 
@@ -136,13 +137,18 @@ def closed_worktrees(tx: Tx, ended_before_us: int, machine: str = "") -> list[Un
 
 def needed_pipes(tx: Tx, machine: str) -> set[str]:
     """The processes on a machine whose output stays: those of open tasks, and of work that did not land."""
-    open_ = task_table.c.state.not_in([str(state) for state in ENDS])
-    mine = _joined(select(turns.c.pipe).join(session_table, session_table.c.id == turns.c.session))
-    query = mine.where(session_table.c.machine == machine, or_(open_, session_table.c.ended_us == 0, _work()))
-    gates = select(gate_runs.c.pipe).join(task_table, task_table.c.id == gate_runs.c.task)
-    of_gates = gates.where(gate_runs.c.machine == machine, or_(open_, gate_runs.c.closed_us == 0))
-    found = [*tx.connection.execute(query.distinct()).scalars(), *tx.connection.execute(of_gates).scalars()]
-    return {pipe for pipe in found if pipe}
+    of_turns = select(turns.c.pipe).join(session_table, session_table.c.id == turns.c.session)
+    of_tasks = _joined(of_turns).where(session_table.c.machine == machine)
+    of_gates = select(gate_runs.c.pipe).where(gate_runs.c.machine == machine)
+    open_ = task_table.c.state.in_(_OPEN)
+    queries = (  # each starts from an index: the tables grow without an end
+        of_tasks.where(open_),
+        of_tasks.where(_work()),
+        of_turns.where(session_table.c.machine == machine, session_table.c.ended_us == 0),
+        of_gates.join(task_table, task_table.c.id == gate_runs.c.task).where(open_),
+        of_gates.where(gate_runs.c.closed_us == 0),
+    )
+    return {pipe for query in queries for pipe in tx.connection.execute(query).scalars() if pipe}
 
 
 def without_work(tx: Tx, task_ids: Collection[str]) -> set[str]:

@@ -20,7 +20,7 @@ from tests.chat_house import ADA, OTTO, STRANGER, VERA, House, house
 BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
-    " notify mute cancel locks schedules zone queue unlanded"
+    " notify mute cancel locks schedules zone queue unlanded parked"
     " repos doctor whoami version login history cost",
     Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use",
     Role.ADMIN: "unlock revoke",

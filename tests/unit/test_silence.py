@@ -12,12 +12,14 @@ from typing import Any
 
 from bot.cards import shown
 from bot.telling import asks
+from fleet.agent_events import TurnOutcome
 from fleet.events import AgentSilent, ToolCallEnded, ToolCallStarted
 from fleet.flight.flight import Flight
 from fleet.flight.silence import WORKS_AGAIN, Silence
-from fleet.model import Session, Task, Turn
+from fleet.flight.stalling import resumes_us
+from fleet.model import Session, Task, TaskState, Turn
 from fleet.store import approvals, ledger, sessions, stalls, tasks
-from fleet.store.approvals import ApprovalDecision
+from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
 from tests.far_end.machine import Machine
@@ -164,3 +166,30 @@ async def test_go_on_ends_the_silent_process_and_continues_in_a_new_one(tmp_path
         turns = await store.read(lambda tx: sessions.turns(tx, there.session.id))
         assert [str(turn.cause) for turn in turns][:2] == ["request", "go-on"]
         assert "no output for" in turns[1].prompt
+
+
+async def test_a_parked_task_goes_on_by_itself_only_where_that_is_wanted_and_in_nobodys_quiet_hours(
+    tmp_path: Path,
+) -> None:
+    async with watched(tmp_path) as there:
+        said = "limit reached · resets at 1795888800"
+        ended = replace(
+            there.turn, outcome=TurnOutcome.LIMITED, error=said, ended_us=(1_795_888_800 - 60) * 1_000_000
+        )
+        parked = replace(await there.task(), state=TaskState.PARKED)
+        hour = 1_795_888_800_000_000
+
+        async def night(person: str, us: int) -> int:
+            return us + (7 if person == parked.requester else 1)
+
+        async def when(by_itself: bool, decided: Answer | None = None) -> int:
+            limits = there.world.config.limits.model_copy(update={"resume_after_limit": by_itself})
+            config = there.world.config.model_copy(update={"limits": limits})
+            services = replace(there.world.services, config=lambda: config, not_quiet=night)
+            return await resumes_us(services, parked, ended, decided)
+
+        assert await when(by_itself=False) == 0
+        assert await when(by_itself=True) == hour + 7
+        for why, at in ((stalls.AT_RESET, hour), (stalls.IN_HOURS, hour + 1), ("", 0)):
+            answer = Answer("a1", "", "", ApprovalDecision.GO_ON, "phone::ada", why)
+            assert await when(by_itself=True, decided=answer) == at

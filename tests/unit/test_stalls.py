@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, Tone, shown
+from bot.telling.sounds import SoundSettings
 from fleet.agent_events import TurnOutcome
 from fleet.errors import Refused
 from fleet.flight import notes
 from fleet.flight.notes import Reach
-from fleet.model import STATUS_OF_STATE, Task, TaskMode, TaskState, may_move, status_of
-from fleet.store import approvals, stalls, tasks
+from fleet.model import STATUS_OF_STATE, Isolation, Task, TaskMode, TaskState, TurnCause, may_move, status_of
+from fleet.store import approvals, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from tests.chat_flight import COMMIT, Flight, everything
@@ -216,7 +217,8 @@ async def test_a_limit_with_an_hour_parks_the_task_and_a_person_may_let_it_go_on
         (card,) = flight.pinged()
         assert "Parked until " in everything(card)
         resume = next(label for label in labels(card) if label.startswith("Resume "))
-        assert labels(card) == ["Go on", resume, "Judge as it is", "Stop", "Diff"]
+        parked = [resume, "Resume in my hours", "Other agent", "Drop"]
+        assert labels(card) == ["Go on", *parked, "Judge as it is", "Diff"]
         assert status_of(await task(there)) == 4
         _, (said,) = await there.say("/go t1 later")
         assert "the agent continues at the reset hour" in everything(said)
@@ -261,3 +263,49 @@ async def test_what_was_decided_is_kept_until_it_is_acted_on(tmp_path: Path) -> 
 def _judge_nothing(tx: Tx) -> None:
     nothing = replace(approvals.approval(tx, "a1"), commit="")
     stalls.decide(tx, nothing, ApprovalDecision.JUDGE, str(ADA))
+
+
+async def second_parked(there: House) -> None:
+    """Another task of the same account and chat that meets the limit."""
+    await there.say("/run mend it too")
+
+    def work(tx: Tx) -> None:
+        session = sessions.create_session(
+            tx, task="t2", machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
+        )
+        turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "mend it too")
+        sessions.update_turn(tx, turn.id, ended_us=tx.now_us(), outcome=TurnOutcome.LIMITED, error=LIMIT)
+        approvals.open_stall(tx, session=session, commit="", tree="", reason=LIMIT)
+        for state in (TaskState.PREPARING, TaskState.RUNNING, TaskState.PARKED):
+            tasks.move(tx, "t2", state, LIMIT, "airboss")
+
+    await there.store.write(work)
+    await there.settle()
+
+
+async def test_one_card_for_an_account_lists_its_tasks_and_decides_about_all(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        one = await Flight.begin(there)
+        await one.stall(TurnOutcome.LIMITED, LIMIT, state=TaskState.PARKED)
+        await second_parked(there)
+        assert len(one.pinged()) == 1, "the second task changes the card of the first"
+        both = one.edits("ask:a1")[-1]
+        assert "Also waiting: t2 shop" in everything(both)
+        _, (listed,) = await there.say("/parked")
+        assert "2 tasks parked" in everything(listed) and "t1 shop" in everything(listed)
+        result, _ = await there.press(both, "Resume in my hours")
+        assert result.status == 0
+        found = await there.store.read(lambda tx: [stalls.decision(tx, name) for name in ("t1", "t2")])
+        assert [each.reason for each in found if each] == [stalls.IN_HOURS] * 2
+        _, (later,) = await there.say("/parked demo@macbook")
+        assert everything(later).count("resumes in my hours after the reset") == 2
+        await there.press(later, "Drop")
+        stopped = await there.store.read(lambda tx: [tasks.stop_requested(tx, name) for name in ("t1", "t2")])
+        assert stopped == [True, True]
+
+
+def test_in_my_hours_is_the_first_time_outside_the_quiet_ones() -> None:
+    wish = SoundSettings(quiet_from=22 * 60, quiet_to=7 * 60, zone="UTC")
+    night = 1_795_921_200_000_000  # 2026-11-29 03:00 UTC
+    assert wish.first_loud(night) == night + 4 * 3_600_000_000
+    assert wish.first_loud(night + 5 * 3_600_000_000) == night + 5 * 3_600_000_000
