@@ -15,7 +15,7 @@ from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused
 from fleet.events import PersonRevoked, Source
 from fleet.model import PersonId
-from fleet.store import ledger, schedules
+from fleet.store import kept_answers, ledger, schedules
 from fleet.store.chat import buttons
 from fleet.store.core import Tx
 from gates.people import Role
@@ -43,6 +43,7 @@ def revoked(tx: Tx, person: str, name: str, actor: str) -> None:
     drafts.drop_all(tx, id_)
     buttons.drop_all(tx, id_)
     schedules.end_of_owner(tx, person, _WHY, actor)
+    kept_answers.revoke(tx, person, _WHY)
     ledger.append(tx, PersonRevoked(person, name), actor=actor, source=Source.PERSON)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, select, update
 
 from fleet.agent_events import Asked
-from fleet.model import Session, TaskState
+from fleet.model import AIRBOSS, Session, TaskState
 from fleet.store import approvals as asks
 from fleet.store import tasks
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
@@ -68,6 +68,14 @@ def use(tx: Tx, answer: str) -> None:
 def drop(tx: Tx, session: str) -> None:
     """The turn is over: what the agent asks from now on is asked anew."""
     tx.connection.execute(update(approvals).where(_of(session), approvals.c.kept_us > 0), {"kept_us": 0})
+
+
+def revoke(tx: Tx, person: str, why: str) -> None:
+    """What an id allowed and nobody has acted on yet counts as no: its owner's rights have ended."""
+    theirs = (approvals.c.decided_by == person) & (approvals.c.decision == str(ApprovalDecision.ALLOW))
+    tx.connection.execute(update(approvals).where(theirs, approvals.c.kept_us > 0), {"kept_us": 0})
+    no = {"decision": str(ApprovalDecision.DENY), "decided_by": AIRBOSS, "decided_why": why}
+    tx.connection.execute(update(approvals).where(theirs, approvals.c.taken_us == 0), no)
 
 
 def _of(session: str) -> ColumnElement[bool]:

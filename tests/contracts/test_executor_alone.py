@@ -198,6 +198,19 @@ async def test_nothing_of_a_run_is_left_and_it_is_told(slots: tuple[Slot, Slot])
     assert again.output == f"{slot.login.pw_uid}\n".encode() and again.ended.left == ()
 
 
+async def test_what_lies_in_another_logins_directory_is_told_and_left(slots: tuple[Slot, Slot]) -> None:
+    """Its owner could put a link there while the login is cleared."""
+    slot, other = slots
+    name = secrets.token_hex(6)
+    await other.files.run(["sh", "-c", f"mkdir -m 777 /tmp/{name}"])
+    life = await slot.run(f"open('/tmp/{name}/mine', 'w').close()")
+    try:
+        assert f"left in a directory of another login: /tmp/{name}/mine" in life.ended.left
+        assert Path(f"/tmp/{name}/mine").exists()
+    finally:
+        shutil.rmtree(f"/tmp/{name}")
+
+
 def alive(uid: int) -> set[str]:
     """The names of the processes of a login."""
     listing = subprocess.run(["ps", "-o", "comm=", "-u", str(uid)], capture_output=True, text=True, check=False)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +18,7 @@ import pytest
 from fleet.errors import Unreachable
 from fleet.exits import Exited
 from fleet.isolation import PROXY_PORT, EgressSeen, Proxy, Sharing
-from fleet.machines.runner.proxy import PLACE, allowed
+from fleet.machines.runner.proxy import PLACE, RunProxy, allowed
 from tests.contracts.executor_logins import Login, follow, opened, pipe_spec
 from tests.contracts.test_executor_sessions import Site, site_of
 from tests.far_end.vendor import Vendor, vendor
@@ -160,6 +163,40 @@ async def test_memory_that_holds_the_key_is_closed_to_the_process(login: Login) 
     await executor.start(spec)
     life = await follow(executor, spec.id)
     assert life.output == b"[]\n" and life.ended.egress is None, life
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /x\nx-api-key:y HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\na: b\rx-api-key: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\n folded: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n: y\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"\x16\x03\x01" + bytes(70_000),
+        b"GET / HTTP/1.1\r\n",
+    ],
+)
+def test_what_is_no_plain_request_goes_nowhere(head: bytes) -> None:
+    told, teller = os.pipe()
+    order = {"upstream": "http://127.0.0.1:9", "header": "x-api-key", "token": TOKEN, "egress": []}
+    ours, theirs = socket.socketpair()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):  # it need not read to the end
+            ours.sendall(head)
+        with contextlib.suppress(OSError):
+            ours.shutdown(socket.SHUT_WR)
+
+    with ours, theirs:
+        sending = threading.Thread(target=send)
+        sending.start()
+        RunProxy(order, KEY, teller).handle(theirs)
+        theirs.close()
+        sending.join()
+        assert ours.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
+    for end in (told, teller):
+        os.close(end)
 
 
 def test_a_name_is_listed_itself_or_by_a_domain_above_it() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from bot.revoking import revoked
 from fleet.flight import notes
 from fleet.flight.flight import Flight
 from fleet.flight.notes import Reach
-from fleet.model import ENDS, TaskMode, TaskState
+from fleet.model import AIRBOSS, ENDS, TaskMode, TaskState
 from fleet.store import approvals, sessions, tables, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
@@ -116,6 +117,16 @@ async def test_what_nobody_answers_at_all_is_denied_and_the_agent_goes_on(there:
     asked, told = await _continued(there, _too_late)
     assert (asked.decision, asked.decided_why) == (ApprovalDecision.DENY, approvals.EXPIRED)
     assert f"Bash: denied. {approvals.EXPIRED}" in told
+
+
+async def test_what_a_revoked_id_allowed_counts_as_no(there: World) -> None:
+    def lost_phone(tx: Tx) -> None:
+        approvals.decide(tx, "a1", True, PERSON, "")
+        revoked(tx, PERSON, "Ada", "console:h:anna")
+
+    asked, told = await _continued(there, lost_phone)
+    assert (asked.decision, asked.decided_by) == (ApprovalDecision.DENY, AIRBOSS)
+    assert "denied. its owner's rights were revoked" in told
 
 
 async def test_an_answer_is_for_exactly_what_was_asked(there: World) -> None:

@@ -129,7 +129,20 @@ class Leavings:
                 elif info.st_uid == self.uid:
                     yield entry.path
                 elif stat.S_ISDIR(info.st_mode) and os.access(entry.path, os.W_OK | os.X_OK):
-                    pending.append(entry.path)
+                    if info.st_uid == 0:
+                        pending.append(entry.path)
+                    else:
+                        self.tell_foreign(entry.path)
+
+    def tell_foreign(self, place: str) -> None:
+        """Says what of this login lies in a directory of another login. Nothing is removed there: its owner could
+        put a link to this login's home in its place meanwhile."""
+        try:
+            found = [each.path for each in os.scandir(place) if each.stat(follow_symlinks=False).st_uid == self.uid]
+        except OSError:
+            return
+        for path in found:
+            self.say("left in a directory of another login: " + path)
 
     def of_task(self) -> Iterator[str]:
         """What changed in the home while the task had the login; our own directory apart."""

@@ -256,7 +256,8 @@ def read_head(client: socket.socket) -> tuple[str, str, list[tuple[str, str]], b
     first, *lines = text.decode("latin-1").split("\r\n")
     words = first.split(" ")
     named = [line.partition(":") for line in lines]
-    if len(words) != 3 or any(not name or name != name.strip() or "\n" in value for name, _, value in named):
+    bare = any(sign < 32 and sign != 9 for sign in text.replace(b"\r\n", b""))  # 9: a tab
+    if bare or len(words) != 3 or any(not name or name != name.strip() for name, _, value in named):
         raise Refusal("400 Bad Request", "this is not an HTTP request")
     return words[0], words[1], [(name, value.strip()) for name, _, value in named], rest
 
