@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -180,6 +181,7 @@ class Suite:
                     raise trouble
                 run, spec = await self._furnish(run, work)
                 result = await self._watch_run(run, work, spec, started=False)
+                result = replace(result, notes=(*run.environment.notes, *result.notes))
             except SetupFailed as failed:
                 result = setup_failed(run, failed)
             except (Refused, Misused, Unavailable) as error:
@@ -206,9 +208,12 @@ class Suite:
     async def _furnish(self, run: Run, work: GateWork) -> tuple[Run, PipeSpec]:
         """Puts in place what a run needs. Returns the run with all that it sees, and what to start."""
         executor, checkout, repository = run.place.executor, self.workspaces.checkout, work.repository
+        started, alone = time.monotonic(), bool(run.plan.changed) or not run.place.facts.walled
         aside = await self._setups.in_place(run)
         await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
-        run = replace(run, environment=await self._setups.of_change(run, aside))
+        environment = await self._setups.of_change(run, aside)
+        seconds = time.monotonic() - started if alone and environment.tree else 0.0
+        run = replace(run, environment=replace(environment, seconds=seconds))
         equipped = await _equipped(run, work.course)
         if equipped.base:
             await retry_unreachable(lambda: checkout(executor, repository, equipped.base, run.pipe, inner="base"))

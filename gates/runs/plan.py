@@ -49,10 +49,17 @@ class SetupPlan:
 
 @dataclass(frozen=True, slots=True)
 class GateEnvironment:
-    """What a run sees in its tree, and in the base's tree beside it where it has one."""
+    """What a run sees in its tree, and in the base's tree beside it where it has one. ``seconds``: how long it took
+    to make what was made for this run alone."""
 
     tree: tuple[ProvidedDirectory, ...] = ()
     base: tuple[ProvidedDirectory, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of it."""
+        return (f"setup: built for this run in {self.seconds:.1f} s",) if self.seconds else ()
 
     @property
     def mounts(self) -> tuple[tuple[str, str], ...]:

@@ -136,6 +136,7 @@ async def test_changed_inputs_are_built_apart_and_held_until_a_person_knows_them
         await release(judge, candidate)
         again = await judge.pipeline.judge(await judge.candidate({**new, "more.txt": "more\n"}))
         assert again.outcome is Outcome.PASSED, again.reasons
+        assert again.gates[0].notes[0].startswith("setup: built for this run in ")
         other = await judge.pipeline.judge(await judge.candidate({"requirements.txt": "left-pad==1.1\n"}))
         assert other.reasons[0] == "requirements.txt:1 dependency: left-pad 1.1 (was 1.0)"
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*"))
@@ -241,6 +242,7 @@ async def test_without_walls_it_is_built_in_each_checkout(tmp_path: Path) -> Non
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate())
         assert verdict.outcome is Outcome.PASSED, (verdict.reasons, verdict.gates[0].tail)
+        assert verdict.gates[0].notes[0].startswith("setup: built for this run in ")
         changed = await judge.pipeline.judge(await judge.candidate({"requirements.txt": "a==1\n"}))
         assert changed.outcome is Outcome.HELD, (changed.reasons, changed.gates[0].tail)
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*"))
