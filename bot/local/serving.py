@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ async def _serve(home: Path) -> int:
         sys.stdout.write(f"airboss serves {home}. Talk to it with: airboss chat\n")
         sys.stdout.writelines(f"{line}\n" for line in app.off)
         sys.stdout.flush()
+        gc.freeze()  # what is loaded by now stays: collections need not look through it again
         await first(stop.wait(), app.failed)
         if app.failed.done():
             await app.failed

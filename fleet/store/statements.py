@@ -70,7 +70,7 @@ class Statement:
         compiled = self._statement.compile(dialect=connection.dialect, column_keys=list(values))
         assert isinstance(compiled, SQLCompiler)
         self._order, self._usual = tuple(compiled.positiontup or ()), dict(compiled.params)
-        columns = [column.keyname for column in compiled._result_columns]
+        columns = [str(column.key) for column in self._statement.exported_columns]
         if columns:
             self._make = getattr(namedtuple("Row", columns), "_make")  # noqa: B009 - made here, so mypy has no name for it
         self._sql = str(compiled)
