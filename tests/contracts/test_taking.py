@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from fleet.git.repository import Repository
 from fleet.git.taking import LITTER, Exceptions, read_header
 from fleet.git.workspace import Snapshot, TreeRefused, Workspaces
 from fleet.machines.local import LocalExecutor
+from fleet.ports import Ran
 from tests.contracts.test_workspace import WHEN, Limits
 from tests.far_end.repositories import git, make_bare
 
@@ -59,6 +61,11 @@ class Ground:
 @pytest.fixture
 async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
     bare = make_bare(tmp_path / "origin.git", BASE)
+    work = bare.with_suffix(".work")  # a file from before there was a .gitattributes
+    blob = git(work, "hash-object", "-w", "--no-filters", "old.txt")
+    git(work, "update-index", "--cacheinfo", f"100644,{blob},old.txt")
+    git(work, "commit", "--quiet", "--message", "old")
+    git(work, "push", "--quiet", "origin", "main")
     repository = Repository("p", str(bare), "main", tmp_path / "home" / "p.git")
     machine = LocalExecutor("near", root=str(tmp_path / "agent"))
     base = await repository.fetch()
@@ -122,6 +129,7 @@ async def test_ends_of_lines_are_stored_as_git_add_stores_them(ground: Ground) -
     ground.write({"sub/.gitattributes": "* text=auto\n", "sub/x": "x\r\n", "sub/y": b"\0\r\n"})
     made = await ground.taken()
     assert ("M", "old.txt") not in await ground.changes(made)
+    assert await ground.bytes_of(made, "old.txt") == BASE["old.txt"]
     stored = {
         path: await ground.bytes_of(made, path) for path in ("dos.txt", "new.txt", "raw.bin", "other", "sub/x")
     }
@@ -166,6 +174,21 @@ async def test_the_operators_files_never_enter(ground: Ground) -> None:
     git(ground.path, "add", "--force", ".env.test", "web/.env.local")
     made = await ground.taken(Exceptions(kept_out=(".env.test", "web/.env.local")))
     assert await ground.changes(made) == {("M", "app.py")}
+
+
+class Deaf(LocalExecutor):
+    """A machine that takes everything, whatever it is asked to leave."""
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Ran:
+        return await super().run([*argv[:9], "0"] if "snapshot" in argv else argv, **options)
+
+
+async def test_the_operators_files_are_refused_from_a_machine_that_sends_them(ground: Ground) -> None:
+    ground.write({".env.test": "A=secret\n"})
+    ground.machine = Deaf("near", root=ground.machine.root)
+    with pytest.raises(TreeRefused, match=r"'\.env\.test' is the operator's file"):
+        await ground.taken(Exceptions(kept_out=(".env.test",)))
+    await ground.machine.close()
 
 
 def test_a_header_is_read_whatever_the_machine_sends() -> None:
