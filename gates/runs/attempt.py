@@ -29,7 +29,7 @@ from fleet.verdict import GateOutcome, GateResult
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
-from gates.runs.environment import GateSetups, room_of
+from gates.runs.environment import GateSetups, keeps, room_of
 from gates.runs.outcome import result_of, setup_failed, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
 from gates.runs.plan import NOTHING_MADE, GateEnvironment, SetupPlan
@@ -208,7 +208,7 @@ class Suite:
     async def _furnish(self, run: Run, work: GateWork) -> tuple[Run, PipeSpec]:
         """Puts in place what a run needs. Returns the run with all that it sees, and what to start."""
         executor, checkout, repository = run.place.executor, self.workspaces.checkout, work.repository
-        started, alone = time.monotonic(), bool(run.plan.changed) or not run.place.facts.walled
+        started, alone = time.monotonic(), bool(run.plan.changed) or not keeps(run.place)
         aside = await self._setups.in_place(run)
         await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
         environment = await self._setups.of_change(run, aside)

@@ -23,6 +23,14 @@ def room_of(pipe: str) -> str:
     return f"{pipe}.setup"
 
 
+def keeps(place: Place) -> bool:
+    """Whether what is made there can be kept: nothing but setups may be able to write it. Runs cannot, inside their
+    walls; agents cannot as another login, or inside theirs."""
+    config, facts = place.config, place.facts
+    shared = bool(set(config.gate_logins) & set(config.agent_logins))
+    return facts.walled and (not shared or (config.session_walls and facts.layered))
+
+
 def site_of(place: Place) -> SetupSite:
     """A gate's place as one for setups."""
     config = place.config
@@ -40,11 +48,11 @@ class GateSetups:
     async def of_base(
         self, place: Place, caller: SetupCaller, plan: SetupPlan, *, runs_base: bool = False
     ) -> GateEnvironment:
-        """What the base's inputs make, as far as it is used: kept, where the machine can build walls.
+        """What the base's inputs make, as far as it is used, where it can be kept.
 
         ``runs_base``: the base may be run, too. Raises ``SetupFailed``.
         """
-        if not place.facts.walled:
+        if not keeps(place):
             return GateEnvironment()
         site = site_of(place)
         tree: list[ProvidedDirectory] = []
@@ -75,11 +83,14 @@ class GateSetups:
         caller, site = self.caller(run.candidate), site_of(run.place)
         if not run.place.facts.walled:
             return GateEnvironment(await self.environments.put(site, aside, f"{run.room}/tree"))
-        tree = list(run.environment.tree)
-        for number, wanted in enumerate(run.plan.changed):
+        kept = keeps(run.place)
+        tree, base = list(run.environment.tree), list(run.environment.base)
+        for number, wanted in enumerate((*(() if kept else run.plan.unchanged), *run.plan.changed)):
             room = Room(room_of(run.pipe), str(number))
-            tree += await self.environments.once(site, wanted, room, f"{run.pipe}-{number}", caller)
-        return GateEnvironment(tuple(tree), run.environment.base)
+            made = await self.environments.once(site, wanted, room, f"{run.pipe}-{number}", caller)
+            tree += made
+            base += made if wanted in run.plan.unchanged else ()
+        return GateEnvironment(tuple(tree), tuple(base))
 
     def caller(self, candidate: Candidate) -> SetupCaller:
         """Who waits for a change's environment: its task, until it is stopped."""

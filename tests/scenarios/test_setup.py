@@ -165,6 +165,17 @@ async def test_a_setup_that_fails_says_so_and_whose_fault_it_is(tmp_path: Path) 
     assert "no such package" in verdict.gates[0].tail
 
 
+async def test_what_an_agent_without_walls_could_write_is_not_kept(tmp_path: Path) -> None:
+    machine = MachineConfig(executor="local", home=str(tmp_path / "machine"), session_walls=False)
+    house = House(tmp_path, small("grep -q left .venv/made"), machines={"here": machine})
+    async with house.open() as judge:
+        verdict = await judge.pipeline.judge(await judge.candidate())
+    assert verdict.outcome is Outcome.PASSED, verdict
+    assert verdict.gates[0].notes[0].startswith("setup: built for this run in ")
+    assert not kept(house)
+    assert not list((tmp_path / "machine").glob(".airboss*/gates/*"))
+
+
 async def test_a_setup_that_makes_no_directory_has_failed(tmp_path: Path) -> None:
     house = House(tmp_path, small("true", '["mkdir", "elsewhere"], ["ln", "-s", "elsewhere", ".venv"]'))
     async with house.open() as judge:
