@@ -16,6 +16,8 @@ from importlib.resources import files as package_files
 from typing import Any, Final
 
 _WORD: Final = re.compile(r"[^\s;&|()\"']+")
+#: In a name for files: it says more than the whole name of a file.
+_WILD: Final = re.compile(r"[*?\[/]")
 _ENDINGS: Final = (".exe", ".cmd", ".bat", ".sh")
 
 
@@ -29,11 +31,15 @@ class Sections:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A test runner or build tool: what means it in a command, and what it reads. Names are in lower case."""
+    """A test runner or build tool: what means it in a command, and what it reads. Names are in lower case.
+
+    ``names`` are of whole files, ``patterns`` the last parts of paths with wildcards.
+    """
 
     name: str
     programs: frozenset[str]
-    files: tuple[str, ...]
+    names: frozenset[str]
+    patterns: tuple[str, ...]
     sections: Mapping[str, Sections]
     matches: Mapping[str, re.Pattern[str]]
     own: bool
@@ -41,10 +47,12 @@ class Runner:
 
 
 def _runner(name: str, table: Mapping[str, Any]) -> Runner:
+    files = [file.lower() for file in table.get("files", ())]
     return Runner(
         name,
         frozenset(table.get("programs", ())),
-        tuple(pattern.lower() for pattern in table.get("files", ())),
+        frozenset(file for file in files if not _WILD.search(file)),
+        tuple(file for file in files if _WILD.search(file)),
         {
             file.lower(): Sections(tuple(each["keys"]), tuple(each.get("except", ())))
             for file, each in table.get("sections", {}).items()
@@ -91,7 +99,8 @@ def is_configuration(path: str, tools: Iterable[Runner] | None = None) -> bool:
     Without ``tools``: for whichever command.
     """
     among = tools if tools is not None else (runner for runner in runners() if not runner.own)
-    return any(_fits(path, pattern) for runner in among for pattern in runner.files)
+    name = posixpath.basename(path)
+    return any(name in runner.names or any(_fits(path, pattern) for pattern in runner.patterns) for runner in among)
 
 
 def _fits(path: str, pattern: str) -> bool:
