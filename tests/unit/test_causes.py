@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from bot.cards import Card, shown
+from bot.telling.reminders import Reminders
+from fleet.clock import SystemClock
 from fleet.model import ChatRef, TaskState
-from fleet.store import approvals, stalls, tasks
+from fleet.store import approvals, stalls, tables, tasks
 from fleet.store.core import Tx
 from tests.chat_flight import everything
 from tests.chat_house import ADA, CHAT, House, house
@@ -89,3 +92,20 @@ async def test_a_task_of_another_chat_does_not_join(tmp_path: Path) -> None:
         await there.store.write(elsewhere)
         await there.settle(ChatRef("phone", "c2"))
         assert len(cards(there, edits=False)) == 2
+
+
+async def test_after_quiet_hours_they_are_reminded_of_once(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/mute 2h")
+        await limited(there)
+        await there.say("/mute off")
+        table = tables.approvals
+
+        def earlier(tx: Tx) -> None:
+            tx.connection.execute(update(table).values(opened_us=table.c.opened_us - 300_000_000))
+
+        await there.store.write(earlier)
+        reminders = Reminders(there.outbox, lambda: there.config, SystemClock(), tmp_path)
+        await reminders.look()
+        await there.settle()
+        assert len([post for post in there.phone.sent if post.ping]) == 1
