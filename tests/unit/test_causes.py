@@ -51,7 +51,9 @@ async def test_they_share_one_card_and_one_sound(tmp_path: Path) -> None:
         assert "Also waiting: t2 shop, t4 shop, t5 shop" in everything(card)
         assert card.actions[0].label == "Go on with all 4"
         assert card.actions[1].label.endswith(("04:00 CET", "05:00 CEST")), "in the person's own zone"
-        answered, _ = await there.press(card, card.actions[1].label)
+        _, (again,) = await there.say("/waiting a1")
+        assert again.actions[1].label == card.actions[1].label
+        answered, _ = await there.press(again, again.actions[1].label)
         assert answered.status == 0
         assert await decisions(there) == [f"go-on {stalls.AT_RESET}"] * 4
 
@@ -92,6 +94,20 @@ async def test_a_task_of_another_chat_does_not_join(tmp_path: Path) -> None:
         await there.store.write(elsewhere)
         await there.settle(ChatRef("phone", "c2"))
         assert len(cards(there, edits=False)) == 2
+
+
+async def test_when_the_limit_is_reset_nobody_gets_another_card(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await limited(there)
+        for task in LIMITED:
+
+            def resumed(tx: Tx, task: str = task) -> None:
+                stalls.withdraw(tx, task, by="airboss", why="the limit was reset")
+                tasks.move(tx, task, TaskState.RUNNING, "", "airboss")
+
+            await there.store.write(resumed)
+            await there.settle()
+        assert len(cards(there, edits=False)) == 1
 
 
 async def test_after_quiet_hours_they_are_reminded_of_once(tmp_path: Path) -> None:
