@@ -41,6 +41,7 @@ class AgentProcess:
     def __init__(self, services: Services, task: Task) -> None:
         self._services, self._task = services, task
         self._follower: Follower | None = None
+        self._cut_short = ""  # the pipe that was interrupted last
 
     @property
     def why_unavailable(self) -> str:
@@ -160,13 +161,17 @@ class AgentProcess:
             follower.set_turn(turns[-1])
         return await follower.gone()
 
-    async def cut_short(self, session: Session) -> None:
+    async def cut_short(self, session: Session, patience: float = 30) -> None:
         """Ends the session's process in the middle of its turn, whoever followed it before."""
         follower = await self.follow(session)
         turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
         if turns and not turns[-1].ended_us:
             follower.set_turn(turns[-1])
-        await follower.interrupt()
+        if self._cut_short == session.pipe:  # its machine was away: one interrupt is enough
+            await follower.gone(0)
+        else:
+            self._cut_short = session.pipe
+            await follower.interrupt(patience)
 
     async def interrupt(self) -> None:
         """Ends the process in the middle of its turn, if one is followed."""

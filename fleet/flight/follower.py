@@ -173,13 +173,13 @@ class Follower:
             await self._until_ended(60)
         return self._ended is not None and self._ended.gone
 
-    async def interrupt(self) -> None:
-        """Asks the agent to end its turn, then ends its process."""
+    async def interrupt(self, patience: float = 30) -> None:
+        """Asks the agent to end its turn, then ends its process and waits ``patience`` seconds for that."""
         await self._apply(self._driver.interrupt(state_of(self.session)))
         await self._send_inputs()
         with contextlib.suppress(Unavailable):
             await self._executor.stop(self.session.pipe)
-        await self._until_ended(30)
+        await self._until_ended(patience)
 
     async def close(self) -> None:
         """Stops following. The process continues."""

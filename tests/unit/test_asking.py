@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import select, update
 
 from bot.revoking import revoked
+from fleet.errors import Unreachable
 from fleet.flight import notes
+from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
 from fleet.flight.notes import Reach
-from fleet.model import AIRBOSS, ENDS, TaskMode, TaskState
+from fleet.model import AIRBOSS, ENDS, PipeEnd, TaskMode, TaskState
 from fleet.store import approvals, sessions, tables, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
@@ -101,6 +103,31 @@ async def test_a_late_answer_is_given_once_and_to_the_process_that_asks_again(
     assert [(row.decision, row.kept_us) for row in rows] == [("allow", 0)] * questions
     answers = [message for message in there.machine.heard if message["type"] == "control_response"]
     assert len(answers) == times, "none to a process that is being ended"
+
+
+class _Away(Machine):
+    """A machine that is out of reach when its process is to be ended, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = True
+
+    async def stop(self, pipe: str, grace: float = 5.0) -> None:
+        if self.away:
+            self.away = False
+            raise Unreachable(attempted="stop the process", on=self.machine)
+        await super().stop(pipe, grace)
+
+
+async def test_a_process_whose_machine_was_away_is_interrupted_once(there: World) -> None:
+    there.machine = _Away()
+    task = await there.running(TaskMode.ASK)
+    process, session = AgentProcess(there.services, task), await there.session(task)
+    for _ in range(3):
+        await process.cut_short(session, 0.05)
+    await process.close()
+    asked = [message for message in there.machine.heard if message.get("request", {}).get("subtype") == "interrupt"]
+    assert len(asked) <= 1 and (await there.session(task)).pipe_end is PipeEnd.GONE
 
 
 async def test_a_message_continues_it_and_withdraws_the_question(there: World) -> None:
