@@ -15,7 +15,7 @@ from typing import Any
 from bot import words
 from bot.doctor.findings import Finding, Severity
 from fleet.agents.acts import ASKED, TOOLS, meaning
-from fleet.config import FleetConfig, Secrets
+from fleet.config import AgentConfig, FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import Misused
 from fleet.model import Isolation
@@ -66,6 +66,14 @@ def _read_secrets(has: frozenset[str], written: frozenset[str]) -> Iterator[Find
         yield Finding(
             Severity.WARN, _SUBJECT, what, "an edit counts within seconds: see airboss.log, or restart it"
         )
+
+
+def unenforced(subject: str, agents: Mapping[str, AgentConfig]) -> Iterator[Finding]:
+    """Agents whose ``egress`` is only a request where sessions have no walls."""
+    for name, agent in agents.items():
+        if agent.egress is not None:
+            what = f"cannot keep the agent {name} to its `egress`: sessions here have no network of their own"
+            yield Finding(Severity.WARN, subject, what, "use a machine that isolates sessions")
 
 
 def disk(subject: str, free: int, where: str) -> Finding:

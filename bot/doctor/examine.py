@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.doctor import probe
-from bot.doctor.controller import check_controller, clock, disk, version_in
+from bot.doctor.controller import check_controller, clock, disk, unenforced, version_in
 from bot.doctor.findings import Finding, Severity
 from bot.doctor.inside import GateLogin, from_inside
 from bot.doctor.session import AgentLogin, from_session
@@ -22,6 +22,7 @@ from bot.logins import kept_in, typed
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
+from fleet.flight.surroundings import walls_of_sessions
 from fleet.machines.runner.facts import boot
 from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
@@ -168,6 +169,8 @@ async def _examine_login(login: _Login, config: FleetConfig, walls: list[Wall]) 
         return [_failed(login.subject, error)]
     findings = [*_facts(login), clock(login.subject, answer["clock_us"], before_us, after_us)]
     findings.append(_git(login, answer["programs"][0]["says"]))
+    if not walls_of_sessions(login.config, login.facts):
+        findings += unenforced(login.subject, dict(agents))
     readable = iter(answer["attempts"][len(walls) :])
     for (name, agent), path, seen in zip(agents, kept, answer["programs"][1:], strict=True):
         findings.append(_agent(login, name, agent.driver, agent.program[0], seen))

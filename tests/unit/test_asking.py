@@ -15,6 +15,7 @@ from fleet.errors import Unreachable
 from fleet.flight import notes
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
+from fleet.flight.follower import TurnWait
 from fleet.flight.notes import Reach
 from fleet.model import AIRBOSS, ENDS, PipeEnd, TaskMode, TaskState
 from fleet.store import approvals, sessions, tables, tasks
@@ -123,11 +124,13 @@ async def test_a_process_whose_machine_was_away_is_interrupted_once(there: World
     there.machine = _Away()
     task = await there.running(TaskMode.ASK)
     process, session = AgentProcess(there.services, task), await there.session(task)
+    (turn,) = await there.store.read(lambda tx: sessions.turns(tx, session.id))
+    assert await (await process.follow(session)).turn_end(turn) is TurnWait.UNANSWERED
     for _ in range(3):
         await process.cut_short(session, 0.05)
     await process.close()
     asked = [message for message in there.machine.heard if message.get("request", {}).get("subtype") == "interrupt"]
-    assert len(asked) <= 1 and (await there.session(task)).pipe_end is PipeEnd.GONE
+    assert len(asked) == 1 and (await there.session(task)).pipe_end is PipeEnd.GONE
 
 
 async def test_a_message_continues_it_and_withdraws_the_question(there: World) -> None:

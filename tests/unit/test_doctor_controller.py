@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bot.doctor.controller import running
+from bot.doctor.controller import running, unenforced
 from bot.doctor.findings import Severity
+from fleet.config import AgentConfig
 
 
 def test_doctor_names_what_the_running_controller_has_from_env(tmp_path: Path) -> None:
@@ -17,3 +18,10 @@ def test_doctor_names_what_the_running_controller_has_from_env(tmp_path: Path) -
     (tmp_path / ".env").write_text("A_KEY=very-secret\nC_KEY=third\n")
     (late,) = (finding for finding in running(served, "1", tmp_path) if finding.level is not Severity.OK)
     assert (late.level, late.what) == (Severity.WARN, "has not read the last edit of .env (B_KEY, C_KEY)")
+
+
+def test_doctor_says_where_a_list_of_hosts_cannot_be_enforced() -> None:
+    free = AgentConfig(driver="claude", program=["claude"])
+    kept = AgentConfig(driver="claude", program=["claude"], egress=["example.com"])
+    (finding,) = unenforced("agents on mac", {"free": free, "kept": kept})
+    assert finding.level is Severity.WARN and "cannot keep the agent kept to its `egress`" in finding.what
