@@ -183,6 +183,14 @@ def test_data_for_scripts_is_redacted() -> None:
     assert found == {"a": [{"b": "x •••", "n": 1}], "c": ["•••"]}
 
 
+async def test_the_data_of_an_answer_has_no_secret(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        there.store.redact = lambda text: text.replace("hunter2", "•••")
+        await there.say("/run the password is hunter2")
+        result, _ = await there.say("/history")
+        assert "•••" in json.dumps(result.data, ensure_ascii=False) and "hunter2" not in json.dumps(result.data)
+
+
 @every
 def test_wrong_arguments_are_told_the_usage(command: Command) -> None:
     error = command.misused("because")
