@@ -17,6 +17,7 @@ from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refus
 from fleet.events import TreeDecision
 from fleet.failpoints import failpoint
 from fleet.flight import attachments, installing, own_login, snapshots, surroundings
+from fleet.flight.moves import demand_login
 from fleet.flight.services import Services
 from fleet.git import kept
 from fleet.model import AIRBOSS, Session, Task
@@ -60,7 +61,10 @@ async def save(services: Services, task: Task, session: Session, *, anew: bool =
 
 
 async def restore(services: Services, task: Task, session: Session) -> None:
-    """Makes a reclaimed worktree anew from its snapshot; does nothing for one that is there."""
+    """Makes a reclaimed worktree anew from its snapshot; does nothing for one that is there.
+
+    Raises ``NoSlot`` while another task has its login.
+    """
     row, saved = await services.store.read(
         lambda tx: (trees.of(tx, session), trees.newest(sessions.turns(tx, session.id)))
     )
@@ -69,6 +73,7 @@ async def restore(services: Services, task: Task, session: Session) -> None:
     executor = services.executors.agent(session.machine, session.login)
     repository, name = services.repositories(task.repo), ref_of(services, session)
     if session.login:
+        await services.store.read(lambda tx: demand_login(tx, session))
         await own_login.lay_out(services, session)
     await services.workspaces.discard(executor, session.workspace)
     work_of = saved.snapshot if saved else ""

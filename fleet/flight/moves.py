@@ -60,6 +60,17 @@ def take_slot(tx: Tx, session: Session, config: FleetConfig) -> None:
     used = sessions.busy(tx).get(session.machine, 0)
     if machine is not None and used >= machine.slots:
         raise NoSlot(f"{session.machine}: {used} of {machine.slots} slots busy")
+    demand_login(tx, session)
+
+
+def demand_login(tx: Tx, session: Session) -> None:
+    """Raises ``NoSlot`` while a later session has the login that this one had to itself before it was closed."""
+    if not session.login:
+        return
+    for other in sessions.active(tx):
+        same = (other.machine, other.login) == (session.machine, session.login)
+        if same and other.id != session.id and other.started_us > session.started_us:
+            raise NoSlot(f"{session.machine}: {other.task} has its login {session.login}")
 
 
 def to_running(tx: Tx, task_id: str, config: FleetConfig) -> None:

@@ -43,7 +43,8 @@ def refused(made: House, *lines: str) -> str:
 
 
 def test_a_worktree_goes_once_its_work_is_safe_and_comes_back_with_it(served: House) -> None:
-    safe, changed = refused(served, "shell echo 1 > new.txt; echo 2 > ignored.log"), refused(served)
+    changed = refused(served)  # the older one: it is looked at before the other is reclaimed
+    safe = refused(served, "shell echo 1 > new.txt; echo 2 > ignored.log")
     served.workspace(changed).joinpath("mine.txt").write_text("by a person, after the end\n")
     shown = served.say("/unlanded").shown
     assert "2 changes did not land" in shown and f"{safe} shop · failed" in shown

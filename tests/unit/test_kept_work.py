@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.errors import Refused
 from fleet.events import TreeDecision
+from fleet.flight.moves import NoSlot, demand_login
 from fleet.model import ChatRef, Isolation, TaskMode, TaskState, TurnCause
 from fleet.store import sessions, tables, tasks, trees
 from fleet.store.chat import retention
@@ -90,6 +92,30 @@ def test_the_list_has_what_did_not_land_and_only_an_ended_tasks_work_is_deleted(
         assert [tree.task.id for tree in trees.unlanded(tx)] == ["t2"]
         with pytest.raises(Refused, match="there is none"):
             trees.of_task(tx, tasks.task(tx, "t3"))
+
+
+def test_only_closed_sessions_of_ended_tasks_are_looked_at(store: Store) -> None:
+    with store.transaction() as tx:
+        later = tx.now_us() + 1
+        assert [tree.task.id for tree in trees.closed_worktrees(tx, later)] == ["t3"]
+        assert trees.closed_worktrees(tx, later, "elsewhere") == trees.closed_worktrees(tx, 1) == []
+
+
+def test_a_task_that_goes_on_never_meets_another_in_its_login(store: Store) -> None:
+    with store.transaction() as tx:
+        mine, later = (
+            sessions.create_session(
+                tx, task=task, machine="pool", agent="demo", base="b" * 40,
+                isolation=Isolation.SEPARATE_LOGINS, login="agent1",
+            )
+            for task in ("t3", "t1")
+        )  # fmt: skip
+        earlier = replace(mine, started_us=later.started_us - 1)
+        with pytest.raises(NoSlot, match="t1 has its login agent1"):
+            demand_login(tx, earlier)
+        demand_login(tx, later)  # it does not wait for the one that waits for it
+        sessions.update(tx, later.id, ended_us=tx.now_us())
+        demand_login(tx, earlier)
 
 
 async def test_old_output_of_gates_goes_unless_its_work_did_not_land(store: Store, tmp_path: Path) -> None:
