@@ -13,7 +13,9 @@ async def keep(repository: Repository, name: str, commit: str) -> None:
 
 
 async def kept(repository: Repository, name: str) -> str:
-    """The commit that has this ref; empty when none has."""
+    """The commit that has this ref; empty when none has, or there is no mirror."""
+    if not repository.mirror.exists():
+        return ""
     ended = await repository.git.run(
         "rev-parse", "--verify", "--quiet", "--end-of-options", _ref(name),
         attempted="look for a snapshot", on=name, git_dir=repository.mirror, expect=(0, 1),
@@ -22,7 +24,9 @@ async def kept(repository: Repository, name: str) -> str:
 
 
 async def release(repository: Repository, name: str) -> None:
-    """Removes such a ref; a missing one is fine."""
+    """Removes such a ref; a missing one is fine, and a missing mirror."""
+    if not repository.mirror.exists():
+        return
     await repository.git.run(
         "update-ref", "-d", _ref(name), attempted="remove a snapshot's ref", on=name, git_dir=repository.mirror
     )
