@@ -8,10 +8,10 @@ from dataclasses import asdict
 from datetime import tzinfo
 
 from bot import plain, words
-from bot.cards import Action, Card, Line, capped, field, footed, line, one_line
+from bot.cards import MAX_LINES, Action, Card, Line, capped, field, footed, line, one_line
 from bot.commands.common import reply, task_meant
 from bot.outbox.posting import Posts
-from bot.pages import ROWS, Page, wanted
+from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.revoking import revoked, unlist, without_admin
@@ -87,7 +87,7 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     if page.number == 1 < wanted(call.args) <= await context.store.read(tasks.last_number):
         return await show_session(context, call)
     at_work = max(0, min(page.upto, live) - page.first)
-    lines = session_lines(view, at_work, ROWS)[:at_work] + [ended_line(task) for task in ended]
+    lines = session_lines(view, at_work, MAX_LINES)[:at_work] + [ended_line(task) for task in ended]
     card = Card(
         line(f"{words.count(live, 'session')} at work{page.span}"),
         tuple(lines) or (line("No tasks yet: /run starts one."),),
