@@ -293,7 +293,10 @@ class _Parts:
             if at or required:
                 raise not_understood("at", "Write a time, such as 9:00.")
             return None
-        found = [self._time(word, bare=at) for word in cursor.next().split(",") if word]
+        words = cursor.next()
+        found = [self._time(word, bare=at) for word in words.split(",") if word]
+        if not found:
+            raise not_understood(words, "Write a time, such as 9:00.")
         while cursor.take("and", "&"):
             found.append(self._time(cursor.next(), bare=at))
         return found

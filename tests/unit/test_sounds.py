@@ -14,7 +14,6 @@ from fleet.clock import SystemClock
 from fleet.events import LandingDone
 from fleet.model import TaskState
 from fleet.store import tasks
-from fleet.untrusted import Untrusted
 from tests.chat_flight import COMMIT, TREE, Flight
 from tests.chat_house import OTTO, VERA, house
 
@@ -46,7 +45,7 @@ def test_quiet_hours_are_the_persons_own() -> None:
     assert not wish.quiet(8 * HOUR)
 
 
-@pytest.mark.parametrize(("level", "pings"), [("all", 4), ("mine", 3), ("final", 2), ("none", 0)])
+@pytest.mark.parametrize(("level", "pings"), [("all", 3), ("mine", 2), ("final", 2), ("none", 0)])
 async def test_a_task_is_heard_as_its_person_wishes(tmp_path: Path, level: str, pings: int) -> None:
     async with house(tmp_path) as there:
         await there.say(f"/notify {level}")
@@ -109,5 +108,3 @@ async def test_what_makes_a_sound_names_the_repository_and_the_title(tmp_path: P
         assert [shown(row) for row in titled(task, alone).lines] == ["shop · fix the discount", "rm -rf build"]
         for named in (Card(line("t1 · shop · fix the discount")), Card(line("t1"), (line("fix the discount"),))):
             assert titled(task, named) == named, "said once"
-        long = Card(line("t1 · gate check failed"), body=Untrusted("row\n" * 14))
-        assert titled(task, long) == long, "there is no room"
