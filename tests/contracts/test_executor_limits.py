@@ -11,6 +11,7 @@ from fleet.isolation import Walls
 from fleet.limits import InForce, LimitedResource, Reached, RunLimits
 from fleet.machines.login import LoginExecutor
 from fleet.ports import PipeSpec
+from tests.conftest import sampled
 from tests.contracts.executor_logins import Life, Login, opened, pipe_spec, run_pipe
 from tests.contracts.test_executor_walls import room_of
 
@@ -116,7 +117,7 @@ async def test_the_kernel_bounds_processes_too(login: Login) -> None:
     assert life.output == b"564\n"
 
 
-@pytest.mark.parametrize("script", [FILLER, UNLINKED, FLOOD])
+@pytest.mark.parametrize("script", sampled([FILLER, UNLINKED, FLOOD], 1))
 async def test_what_fills_the_disk_is_ended(here: Login, script: str) -> None:
     life = await run(here.executor(), script, disk=30 * MB)
     assert life.ended.exit == Signalled("SIGKILL") and life.ended.gone

@@ -38,7 +38,7 @@ def _whole(built: House, task: str, lines: int) -> None:
     assert moves[-1][1] == "landed"
 
 
-@pytest.mark.parametrize("name", sampled(NAMES, 6))
+@pytest.mark.parametrize("name", sampled(NAMES, 4))
 def test_a_controller_killed_anywhere_goes_on_where_it_stood(built: House, name: str) -> None:
     built.start(failpoint=name)
     built.say("/run on=macbook chatter 20\nwrite BAD\nthen-write GOOD after the crash")

@@ -13,6 +13,7 @@ import pytest
 from fleet.store import gates as gate_runs
 from fleet.store.core import Tx
 from fleet.verdict import GateOutcome, Outcome
+from tests.conftest import sampled
 from tests.far_end.repositories import commit, git
 from tests.scenarios.gate_house import House, Judge, airboss_toml
 
@@ -76,7 +77,7 @@ async def _running(judge: Judge) -> gate_runs.GateRun:
     return await judge.store.read(look)
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("signal_", sampled([signal.SIGKILL, signal.SIGSTOP], 1))
 async def test_a_neighbour_on_the_login_that_kills_or_freezes_the_supervisor_makes_it_lost(
     tmp_path: Path, signal_: signal.Signals
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import sampled
 from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance, git
 from tests.scenarios.house import House, house
@@ -162,7 +163,7 @@ def test_more_tasks_than_slots_queue_and_all_land_in_one_dense_ledger(served: Ho
         assert (served.home / "receipts" / f"{task}.json").exists()
 
 
-@pytest.mark.parametrize("way", ["ssh", "file"])
+@pytest.mark.parametrize("way", sampled(["ssh", "file"], 1))
 def test_a_repository_behind_a_url_is_pushed_to(way: str) -> None:
     with house() as built:
         sshd = built.sshd

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.conftest import sampled
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.bot_api import TOKEN, BotApi
@@ -182,7 +183,7 @@ def stand() -> Iterator[Stand]:
         yield made, api, models, iter(range(ADA, ADA + PEOPLE))
 
 
-@pytest.fixture(params=("claude", "codex"))
+@pytest.fixture(params=sampled(("claude", "codex"), 1))
 def phone(request: pytest.FixtureRequest, stand: Stand) -> Phone:
     made, api, models, people = stand
     return Phone(request.param, made, api, models[request.param], next(people))
