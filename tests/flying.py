@@ -184,6 +184,21 @@ class World:
 
         return await self.store.write(work)
 
+    async def released(self, tree: str, base: str) -> tuple[Task, str]:
+        """A held change to this tree that a person has just released, and its commit."""
+        commit = await self.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
+        task = await self.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base)
+        session = await self.session(task)
+
+        def approved(tx: Tx) -> None:
+            (turn,) = sessions.turns(tx, session.id)
+            sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
+            held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
+            approvals.decide(tx, held.id, True, PERSON, "")
+
+        await self.store.write(approved)
+        return task, commit
+
     async def running(self, mode: TaskMode = TaskMode.ASK) -> Task:
         """A task whose agent is committed to, and not started yet."""
         task = await self.task(TaskState.PREPARING, mode=mode)

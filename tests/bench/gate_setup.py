@@ -6,17 +6,10 @@ half a second stands for the shortest real gate.
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-from fleet.verdict import Outcome
-from tests.bench.harness import compare, report
-from tests.scenarios.gate_house import House, Judge, airboss_toml
+from tests.bench.judging import Files, compare_gates
+from tests.scenarios.gate_house import airboss_toml
 
 SETUP = """\
 [setup.many]
@@ -26,44 +19,19 @@ provides = ["made"]
 """
 
 
+def _files(setup: str) -> Files:
+    return {"airboss.toml": setup + airboss_toml("sleep", "0.5"), "list.txt": ""}
+
+
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="bench-setup-") as directory, asyncio.Runner() as runner:
-        counter = itertools.count()
-        houses = {
-            name: House(
-                Path(directory) / name, {"airboss.toml": more + airboss_toml("sleep", "0.5"), "list.txt": ""}
-            )
-            for name, more in (("with", SETUP), ("without", ""))
-        }
-
-        async def judge(judge: Judge) -> None:
-            verdict = await judge.pipeline.judge(await judge.candidate({"change.txt": f"{next(counter)}\n"}))
-            assert verdict.outcome is Outcome.PASSED
-
-        def trial(opened: Judge) -> Callable[[], float]:
-            def work() -> float:
-                started = time.perf_counter()
-                runner.run(judge(opened))
-                return time.perf_counter() - started
-
-            return work
-
-        rooms = {name: house.open() for name, house in houses.items()}
-        opened = {name: runner.run(room.__aenter__()) for name, room in rooms.items()}
-        try:
-            for each in opened.values():
-                runner.run(judge(each))
-            found = compare(
-                "a gate of 0.5 s, its environment kept",
-                ("with a setup", trial(opened["with"])),
-                ("without", trial(opened["without"])),
-                bar=1.2,
-                rounds=9,
-            )
-        finally:
-            for room in rooms.values():
-                runner.run(room.__aexit__(None, None, None))
-    return report([found])
+    return compare_gates(
+        "a gate of 0.5 s, its environment kept",
+        ("with a setup", _files(SETUP)),
+        ("without", _files("")),
+        lambda number: {"change.txt": f"{number}\n"},
+        bar=1.2,
+        rounds=9,
+    )
 
 
 if __name__ == "__main__":

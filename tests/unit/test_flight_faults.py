@@ -12,12 +12,11 @@ from sqlalchemy import select
 from fleet.agent_events import TurnOutcome
 from fleet.faults import Fault, Point, injected
 from fleet.model import Task, TaskMode, TaskState
-from fleet.store import approvals, landings, sessions, tables
-from fleet.store.core import Tx
+from fleet.store import landings, sessions, tables
 from fleet.store.landings import IntentOutcome
 from tests.conftest import sampled
 from tests.far_end.repositories import git, make_bare
-from tests.flying import PERSON, World, world
+from tests.flying import World, world
 
 Told = list[tuple[str, dict[str, Any]]]
 Played = Callable[[World, "Fly"], Awaitable[None]]
@@ -55,18 +54,7 @@ async def _approved(there: World) -> tuple[Task, str]:
     """A held change that a person approved, and its commit."""
     base = await there.repository.fetch()
     tree = git(there.repository.mirror, "rev-parse", f"{base}^{{tree}}")
-    commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
-    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base)
-    session = await there.session(task)
-
-    def approved(tx: Tx) -> None:
-        (turn,) = sessions.turns(tx, session.id)
-        sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
-        held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
-        approvals.decide(tx, held.id, True, PERSON, "")
-
-    await there.store.write(approved)
-    return task, commit
+    return await there.released(tree, base)
 
 
 async def _landing(there: World, fly: Fly) -> None:

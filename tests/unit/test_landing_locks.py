@@ -11,7 +11,7 @@ from fleet.landing import fence_hook
 from fleet.locks import HoldEnd
 from fleet.model import Task, TaskState
 from fleet.ports import Candidate, Locks
-from fleet.store import approvals, landings, ledger, locks, sessions
+from fleet.store import landings, ledger, locks
 from fleet.store.core import Precondition, Tx
 from fleet.verdict import Outcome, Verdict
 from gates.locks import book
@@ -52,18 +52,7 @@ async def released(there: World, text: bytes) -> tuple[Task, str]:
     base = await there.repository.fetch()
     blob = git(there.repository.mirror, "hash-object", "-w", "--stdin", stdin=text)
     tree = git(there.repository.mirror, "mktree", stdin=f"100644 blob {blob}\ta.txt\n".encode())
-    commit = await there.repository.commit_tree(tree, (base,), "the change", 1_700_000_100)
-    task = await there.task(TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.HELD, base=base)
-    session = await there.session(task)
-
-    def approved(tx: Tx) -> None:
-        (turn,) = sessions.turns(tx, session.id)
-        sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
-        held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
-        approvals.decide(tx, held.id, True, PERSON, "")
-
-    await there.store.write(approved)
-    return task, commit
+    return await there.released(tree, base)
 
 
 async def test_locks_that_a_wait_cost_are_taken_anew_and_a_changed_path_is_merged_and_judged_again(
