@@ -16,16 +16,18 @@ _SQLITE: Final = "sqlite"
 
 
 class Statement:
-    """One statement without an expanding ``IN``. Every run gives the same names of values.
+    """One statement without an expanding ``IN``. Every run gives the same names of values; raises ``ValueError``
+    otherwise, since the SQL is written once.
 
-    A row has its columns as attributes.
+    A row has its columns as attributes. ``statement`` is what it is made of.
     """
 
-    __slots__ = ("_make", "_order", "_sql", "_statement", "_usual")
+    __slots__ = ("_make", "_names", "_order", "_sql", "_usual", "statement")
 
     def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
-        self._statement = statement
+        self.statement = statement
         self._sql = ""
+        self._names: frozenset[str] = frozenset()
         self._order: tuple[str, ...] = ()
         self._usual: Values = {}
         self._make: Callable[[Sequence[Any]], Any] = tuple
@@ -40,21 +42,21 @@ class Statement:
     def all(self, connection: Connection, values: Values) -> list[Any]:
         """The rows."""
         if connection.dialect.name != _SQLITE:
-            return list(connection.execute(self._statement, values))
+            return list(connection.execute(self.statement, values))
         found = self._driven(connection, values)
         return [self._make(row) for row in found]
 
     def run(self, connection: Connection, values: Values) -> int:
         """Changes rows; returns how many."""
         if connection.dialect.name != _SQLITE:
-            return connection.execute(self._statement, values).rowcount
+            return connection.execute(self.statement, values).rowcount
         count: int = self._driven(connection, values).rowcount
         return count
 
     def many(self, connection: Connection, rows: Sequence[Values]) -> None:
         """The same for each of these."""
         if connection.dialect.name != _SQLITE:
-            connection.execute(self._statement, rows)
+            connection.execute(self.statement, rows)
             return
         for values in rows:
             self._driven(connection, values)
@@ -62,15 +64,18 @@ class Statement:
     def _driven(self, connection: Connection, values: Values) -> Any:
         if not self._sql:
             self._compile(connection, values)
+        if values.keys() != self._names:
+            raise ValueError(f"this statement is run with {sorted(self._names)}, not with {sorted(values)}")
         usual = self._usual
         bound = [values[name] if name in values else usual[name] for name in self._order]
         return driver(connection).execute(self._sql, bound)
 
     def _compile(self, connection: Connection, values: Values) -> None:
-        compiled = self._statement.compile(dialect=connection.dialect, column_keys=list(values))
+        self._names = frozenset(values)
+        compiled = self.statement.compile(dialect=connection.dialect, column_keys=list(values))
         assert isinstance(compiled, SQLCompiler)
         self._order, self._usual = tuple(compiled.positiontup or ()), dict(compiled.params)
-        columns = [str(column.key) for column in self._statement.exported_columns]
+        columns = [str(column.key) for column in self.statement.exported_columns]
         if columns:
             self._make = getattr(namedtuple("Row", columns), "_make")  # noqa: B009 - made here, so mypy has no name for it
         self._sql = str(compiled)

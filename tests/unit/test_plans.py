@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sqlite3
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
 
+from fleet import store
 from fleet.store import tables
 from fleet.store.core import Store
+from fleet.store.statements import Statement
 from tests.plans import SMALL, explained, problems
 
 COSTLY = {
@@ -55,3 +61,31 @@ def test_what_does_not_passes(database: sqlite3.Connection, statement: str) -> N
 
 def test_the_small_tables_exist() -> None:
     assert set(tables.metadata.tables) > SMALL - {"alembic_version"}
+
+
+def hot() -> list[tuple[str, Statement]]:
+    """The statements that go past SQLAlchemy, so that nothing sees them run."""
+    found = pkgutil.walk_packages(store.__path__, "fleet.store.")
+    modules = [import_module(module.name) for module in found if ".migrations." not in module.name]
+    return [
+        (f"{module.__name__}.{name}", value)
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, Statement)
+    ]
+
+
+@pytest.mark.parametrize("statement", [made for _, made in hot()], ids=[name for name, _ in hot()])
+def test_what_goes_to_the_driver_is_looked_at_too(database: sqlite3.Connection, statement: Statement) -> None:
+    compiled = statement.statement.compile(dialect=sqlite.dialect())
+    assert isinstance(compiled, SQLCompiler)
+    given = [None] * len(compiled.positiontup or ())
+    assert problems(explained(database, str(compiled), given), str(compiled)) == []
+
+
+def test_a_statement_refuses_other_names_than_before(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as opened, opened.transaction() as tx:
+        changed = Statement(tables.settings.update())
+        changed.run(tx.connection, {"value": "x"})
+        with pytest.raises(ValueError, match="not with"):
+            changed.run(tx.connection, {"value": "x", "key": "y"})
