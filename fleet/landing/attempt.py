@@ -122,7 +122,7 @@ class LandingAttempt:
             return await landing
 
     async def _land(self, lease: Lease, interruptible: Interruptible) -> LandingOutcome:
-        if await self._settle_earlier_intents():
+        if await self._settle_earlier_intents(lease):
             return Landed()
         for round_ in range(2, 2 + _TRIES):
             current = await interruptible(self._repository.fetch(), "fetch the base")
@@ -141,7 +141,7 @@ class LandingAttempt:
             if intent is None:
                 return Interrupted()
             failpoint("landing-intended")
-            if await self._swap(intent):
+            if await self._swap(intent, lease):
                 return Landed()
         raise Unavailable(
             attempted="land the change",
@@ -201,8 +201,8 @@ class LandingAttempt:
 
         return await self._store.write(work, under=held)
 
-    async def _swap(self, intent: Intent) -> bool:
-        token = FenceToken(self._store.instance, intent.repo, intent.token)
+    async def _swap(self, intent: Intent, lease: Lease) -> bool:
+        token = FenceToken(self._store.instance, intent.repo, lease.token)
         swapped = await self._context.base_branch.swap(intent.old, intent.new, token)
         failpoint("landing-swapped")
         if isinstance(swapped, Moved):
@@ -211,8 +211,12 @@ class LandingAttempt:
         await self._done(intent, swapped.fenced_by)
         return True
 
-    async def _settle_earlier_intents(self) -> bool:
-        """After a crash between intent and record, reads from the ref whether the swap happened."""
+    async def _settle_earlier_intents(self, lease: Lease) -> bool:
+        """After a crash between intent and record, reads from the ref whether the swap happened.
+
+        Where the branch has not moved, the swap may still be on its way: nothing takes back a push that a frozen or
+        killed controller began. So it is done, not given up, and comes out the same whoever is first.
+        """
         mine = await self._store.read(lambda tx: landings.of_task(tx, self._task.id))
         for intent in mine:
             if intent.outcome is IntentOutcome.DONE:
@@ -224,6 +228,11 @@ class LandingAttempt:
             if found == intent.new or await self._repository.is_ancestor(intent.new, found):
                 await self._done(intent, FencedBy.BASE_SHA)
                 return True
+            if found == intent.old:
+                await self._context.locks.landing(self._task, intent.old, intent.new)
+                if await self._swap(intent, lease):
+                    return True
+                continue
             await self._missed(intent, found)
         return False
 

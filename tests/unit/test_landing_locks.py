@@ -11,8 +11,9 @@ from fleet.landing import fence_hook
 from fleet.locks import HoldEnd
 from fleet.model import Task, TaskState
 from fleet.ports import Candidate, Locks
-from fleet.store import landings, ledger, locks
+from fleet.store import landings, leases, ledger, locks, tasks
 from fleet.store.core import Precondition, Tx
+from fleet.store.landings import IntentOutcome
 from fleet.verdict import Outcome, Verdict
 from gates.locks import book
 from gates.locks.guard import LockGuard
@@ -110,3 +111,32 @@ async def test_an_unlock_between_the_check_and_the_intent_stops_that_attempt(tmp
         (done,) = await there.store.read(lambda tx: ledger.read(tx, kinds=(LandingDoneV2.KIND,)))
         assert isinstance(done.event, LandingDoneV2)
         assert done.event.fenced_by == FencedBy.HOOK
+
+
+async def test_a_landing_that_may_be_on_its_way_is_completed_though_a_person_stops_it(
+    tmp_path: Path,
+) -> None:
+    """A push that a killed controller began can arrive at any time: the task must not end as stopped before it."""
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
+    there = world(tmp_path, str(bare))
+    with there.store:
+        task, commit = await released(there, b"two\n")
+        base = await there.repository.fetch()
+        tree = await there.repository.tree_of(commit)
+
+        def intended(tx: Tx) -> None:
+            tasks.move(tx, task.id, TaskState.LANDING, "", "airboss")
+            lease = leases.acquire(tx, "landing:shop", "an earlier controller", 1)
+            assert lease is not None
+            landings.intend(
+                tx, lease.fence, repo="shop", ref="refs/heads/main", old=base, new=commit, tree=tree, task=task.id
+            )
+            tasks.request_stop(tx, task.id, PERSON)
+
+        await there.store.write(intended)
+        await there.fly(await there.now(task))
+        assert (await there.now(task)).state is TaskState.LANDED
+        assert git(bare, "rev-parse", "main") == commit
+        assert "landing.missed" not in await there.kinds()
+        outcomes = [intent.outcome for intent in await there.store.read(lambda tx: landings.of_task(tx, task.id))]
+        assert outcomes == [IntentOutcome.DONE]
