@@ -15,7 +15,7 @@ import pytest
 
 from fleet.verdict import Outcome, Verdict
 from tests.scenarios.gate_house import Files, House, Judge
-from tests.tampering.corpus import BASE, FIXED, Change, attempts, honest
+from tests.tampering.corpus import BASE, FIXED, Change, attempts, edits, honest
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 pytestmark = pytest.mark.timeout(3600 if FULL else 300)  # pytest itself starts many times here
@@ -28,7 +28,7 @@ BY_RUNS: Files = {
 
 
 def chosen() -> list[Change]:
-    return [change for change in [*attempts(), *honest()] if FULL or change.name in SAMPLE]
+    return [change for change in [*attempts(), *honest(), *edits()] if FULL or change.name in SAMPLE]
 
 
 async def judged(judge: Judge, change: Change) -> Verdict:
@@ -120,6 +120,4 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(attempts()) >= 50
     assert len(honest()) >= 30
     assert all(change.source for change in attempts())
-    free = [change for change in honest() if not change.protected]
-    assert len(free) >= 30
-    assert sum(change.held for change in free) * 10 < len(free)
+    assert sum(change.held for change in honest()) * 10 <= len(honest())

@@ -1,6 +1,6 @@
 """Attempts to talk past a gate, and honest changes, over one small repository.
 
-The data are in ``attempts.toml`` and ``honest.toml``.
+The data are in ``attempts.toml``, ``honest.toml`` and ``edits.toml``.
 """
 
 from __future__ import annotations
@@ -75,14 +75,13 @@ def test_title():
 @dataclass(frozen=True)
 class Change:
     """One change to the base, which has the files in ``base`` too. ``held``: a person should see it, although it is
-    honest; ``protected``: because it changes a test of the base."""
+    honest."""
 
     name: str
     honest: bool
     files: Files
     remove: tuple[str, ...] = ()
     held: bool = False
-    protected: bool = False
     base: Files = field(default_factory=dict)
     source: str = field(default="", compare=False)
 
@@ -95,6 +94,11 @@ def attempts() -> list[Change]:
 def honest() -> list[Change]:
     """What must never fail."""
     return [_change(entry, FIXED, honest=True) for entry in _entries("honest.toml", "change")]
+
+
+def edits() -> list[Change]:
+    """What changes a protected file honestly: it is held by rule, and must never fail."""
+    return [_change({**entry, "held": True}, FIXED, honest=True) for entry in _entries("edits.toml", "change")]
 
 
 def _entries(file: str, key: str) -> list[dict[str, Any]]:
@@ -115,7 +119,6 @@ def _change(entry: dict[str, Any], cart: str, *, honest: bool) -> Change:
         files,
         remove,
         held=entry.get("held", False),
-        protected=entry.get("protected", False),
         base=base,
         source=entry.get("source", ""),
     )

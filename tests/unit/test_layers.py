@@ -77,8 +77,8 @@ async def test_an_attempt_is_held_or_left_to_the_runs(entry: corpus.Change) -> N
     assert bool(await held(of_corpus(entry))) is (entry.name not in BY_RUNS)
 
 
-@pytest.mark.parametrize("entry", corpus.honest(), ids=lambda entry: entry.name)
-async def test_an_honest_change_is_not_held(entry: corpus.Change) -> None:
+@pytest.mark.parametrize("entry", [*corpus.honest(), *corpus.edits()], ids=lambda entry: entry.name)
+async def test_an_honest_change_is_held_only_where_it_should_be(entry: corpus.Change) -> None:
     assert bool(await held(of_corpus(entry))) is (entry.held and entry.name not in BY_RUNS)
 
 
