@@ -55,10 +55,15 @@ def line_of(recorded: Recorded) -> str:
         case SessionPlaced(machine=machine):
             return f"{task} starts on {machine} as {refs.session}"
         case TaskMoved(new=new, why=why) if new in ENDS:
-            return f"{task} ended: {new}" + (f", {why[:_WHY]}" if why else "")
+            return f"{task} ended: {new}" + (f", {_short(why)}" if why else "")
         case LandingDone(ref=ref, new=new):
             return f"{task} landed {new[:10]} on {ref}"
         case LinkChanged(up=up, why=why):
-            return f"{task}: the link to {refs.machine} " + ("is back" if up else f"is down, {why[:_WHY]}")
+            return f"{task}: the link to {refs.machine} " + ("is back" if up else f"is down, {_short(why)}")
         case _:
             return ""
+
+
+def _short(why: str) -> str:
+    """A reason in one line: an agent's words must not look like lines of the log."""
+    return " ".join(why.split())[:_WHY]

@@ -37,7 +37,7 @@ async def test_a_task_has_a_line_for_its_start_its_landing_and_its_end(
 
         with injected(Fault(Point.STORE_COMMIT, site=site_of(lost))), pytest.raises(StoreUnavailable):
             await there.store.write(lost)
-        await flight.move(TaskState.STOPPED, why="enough")
+        await flight.move(TaskState.STOPPED, why="enough\n2026 INFO t9 landed")
     assert [record.getMessage() for record in caplog.records if record.name == "bot.journal"] == [
         "t1 requested: shop, demo, by phone::ada",
         "t1 starts on macbook as t1.1",
@@ -47,7 +47,7 @@ async def test_a_task_has_a_line_for_its_start_its_landing_and_its_end(
         f"t1 landed {COMMIT[:10]} on refs/heads/main",
         "the fleet paused by phone::ada",
         "the fleet resumed by phone::ada",
-        "t1 ended: stopped, enough",
+        "t1 ended: stopped, enough 2026 INFO t9 landed",
     ]
 
 
