@@ -3,6 +3,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 BOOT := $(PYTHON) deploy/bootstrap.py
+# Container images set it; without compiled files each process of a test would compile them again.
+export PYTHONDONTWRITEBYTECODE :=
 export AIRBOSS_AGENTS_DIR ?= $(CURDIR)/.cache/agents/node_modules/.bin
 FIGURES = $(basename $(notdir $(shell grep -l '^def main' tests/bench/*.py)))
 PYTEST := $(BIN)/python3 -m pytest -n 3 --dist worksteal
@@ -28,8 +30,8 @@ test: ## run every check: lint, types, unit, contracts, scenarios
 	@$(BOOT) tests
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@$(BIN)/mypy --no-error-summary
-	@$(PYTEST) $(ARGS)
+	@$(BIN)/mypy --no-error-summary > .cache/types.log 2>&1 & types=$$!; $(PYTEST) $(ARGS); tests=$$?; \
+		wait $$types || { cat .cache/types.log; exit 1; }; exit $$tests
 
 lint: ## run ruff: rules and format
 	@$(BOOT)

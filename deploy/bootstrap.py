@@ -29,6 +29,8 @@ AGENTS = CACHE / "agents"
 OLDEST = (3, 11)
 NEWEST_MINOR = 14
 NODE_MAJOR = 18
+# Packages of which a start imports little or nothing: compiling them would take longer than it saves.
+NOT_AT_START = r"/(tests|mypy|mypyc|pip|setuptools|pkg_resources|pygments|hatchling)/"
 
 
 class Missing(Exception):
@@ -205,11 +207,23 @@ def install_packages(python):
     raise Missing("the Python packages of requirements.lock could not be installed; is a package index reachable?")
 
 
+def compile_python(python, *places):
+    """Compiles what each start imports. Otherwise a controller that may not write here would compile it at each
+    start, and so would everyone with PYTHONDONTWRITEBYTECODE set, as in most container images."""
+    run([python, "-m", "compileall", "-q", "-j", "0", "-x", NOT_AT_START, *places])
+
+
 def venv():
-    """Makes .venv with the locked packages and the `airboss` command."""
+    """Makes .venv with the locked packages and the `airboss` command, ready to start."""
+    python = VENV / "bin" / "python3"
+    make_ready(python)
+    compile_python(python, *(ROOT / name for name in ("bot", "fleet", "gates")))
+
+
+def make_ready(python):
+    """Makes .venv, unless it is what it should be."""
     stamp, home = VENV / ".airboss-stamp", VENV / ".airboss-home"
     expected = fingerprint(LOCK, ROOT / "pyproject.toml")
-    python = VENV / "bin" / "python3"
     works = bool(answer([python, "-c", "print(1)"]))
     moved = home.exists() and not stamped(home, str(ROOT))  # its scripts name the old path
     if works and not moved and stamped(stamp, expected):
@@ -221,6 +235,7 @@ def venv():
         make_venv(chosen)
     say("installing the packages of requirements.lock, each checked against its hash")
     install_packages(python)
+    compile_python(python, answer([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))
     home.write_text(str(ROOT))
     stamp.write_text(expected)
     say(f"ready: .venv/bin/airboss ({time.monotonic() - started:.0f} s)")

@@ -49,6 +49,19 @@ def test_what_uv_was_told_itself_counts(bootstrap: ModuleType, monkeypatch: pyte
     assert "UV_DEFAULT_INDEX" not in bootstrap.uv_settings("global.index-url='https://pip.example/simple'")
 
 
+def test_what_a_start_imports_is_compiled_whatever_the_environment_says(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    bootstrap.CACHE.mkdir(exist_ok=True)
+    for name in ("airboss", "tests"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "started.py").write_text("VALUE = 1\n")
+    bootstrap.compile_python(sys.executable, tmp_path)
+    compiled = [path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.pyc")]
+    assert compiled == ["airboss"]
+
+
 def test_uv_itself_is_installed_by_hash(bootstrap: ModuleType) -> None:
     lines = bootstrap.only((ROOT / "requirements.lock").read_text(), "uv").splitlines()
     assert re.match(r"uv==[0-9.]+ \\$", lines[0])
