@@ -78,6 +78,14 @@ class ClaudeSession:
         path.write_text(self.text())
         return path
 
+    def write_codex(self, sessions: Path) -> Path:
+        """Writes the same calls as a thread of Codex; a subagent's thread names the session of the root."""
+        path = sessions / f"{self.at:%Y/%m/%d}" / f"rollout-{self.at:%Y-%m-%dT%H-%M-%S}-{self.id}{self.agent}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        meta = codex_line("session_meta", self.at, id=f"{self.id}{self.agent}", session_id=self.id)
+        path.write_text("".join([meta, *(text for line in self.lines for text in _codex(line))]))
+        return path
+
 
 def reference_month(projects: Path) -> None:
     """The files of a month with exactly the figures above."""
@@ -112,8 +120,29 @@ def _month() -> Iterator[ClaudeSession]:
     assert (started, subagents) == (SESSIONS, SUBAGENTS)
 
 
+def reference_month_of_codex(sessions: Path) -> None:
+    """The same month, as Codex writes it: a file for each session, and one for each subagent's thread."""
+    for session in _month():
+        session.write_codex(sessions)
+
+
 def _shares(total: int, parts: int) -> list[int]:
     return [total // parts + (number < total % parts) for number in range(parts)]
+
+
+def _codex(line: dict[str, Any]) -> list[str]:
+    """A line of Claude Code as Codex says the same."""
+    at, made = datetime.fromisoformat(line["timestamp"]), []
+    for block in line["message"]["content"]:
+        if block["type"] == "tool_use":
+            name = "spawn_agent" if block["name"] == "Task" else "exec_command"
+            asked = {"type": "function_call", "name": name, "call_id": block["id"], "arguments": "{}"}
+            made.append(codex_line("response_item", at, **asked))
+        else:
+            said = "Process exited with code 3\nOutput:\n" if block["is_error"] else "Output:\nok"
+            ended = {"type": "function_call_output", "call_id": block["tool_use_id"], "output": said}
+            made.append(codex_line("response_item", at, **ended))
+    return made
 
 
 def codex_line(kind: str, at: datetime, **payload: Any) -> str:

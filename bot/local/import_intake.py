@@ -42,4 +42,4 @@ async def answer(store: Store, request: dict[str, Any], actor: str) -> dict[str,
 
 
 def _record(tx: Tx, done: ImportDone, actor: str) -> None:
-    ledger.append(tx, done, actor=actor, source=Source.CONTROLLER)
+    ledger.append(tx, done, actor=actor, source=Source.PERSON)

@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
@@ -92,7 +93,7 @@ def _words(tally: Tally, added: ImportCounts) -> str:
 
 def _facts(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Fact]:
     sessions = set[str]()
-    for path in _files(agent, directory):
+    for path in _files(agent, directory, tally):
         tally.files += 1
         reader = _READERS[agent](path.stem)
         try:
@@ -108,7 +109,7 @@ def _facts(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Fact
             sys.stderr.write(f"{path}: {error.strerror or error}\n")
 
 
-def _files(agent: ImportedAgent, directory: Path) -> Iterator[Path]:
+def _files(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Path]:
     """The session files under a directory, which may be the agent's own one, in a fixed order."""
     if not directory.is_dir():
         raise Misused(
@@ -118,12 +119,35 @@ def _files(agent: ImportedAgent, directory: Path) -> Iterator[Path]:
             hint="Name the agent's directory: ~/.claude/projects or ~/.codex/sessions.",
         )
     tops = [directory / name for name in _PLACES[agent] if (directory / name).is_dir()] or [directory]
-    for top in tops:
-        for folder, folders, names in os.walk(top):
-            folders.sort()
-            for name in sorted(names):
-                if name.endswith(".jsonl") and name.startswith(_PATTERNS[agent]):
-                    yield Path(folder, name)
+    for folder, names in chain.from_iterable(_folders(top, tally) for top in tops):
+        for name in names:
+            if name.endswith(".jsonl") and name.startswith(_PATTERNS[agent]):
+                yield folder / name
+
+
+def _folders(top: Path, tally: Tally) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder under one, also behind a link, with its names. A link to where it is itself is not followed."""
+
+    def fresh(folder: Path) -> bool:
+        try:
+            known = folder.stat()
+        except OSError as error:
+            unreadable(error)
+            return False
+        key = (known.st_dev, known.st_ino)
+        if key in seen or (folder.is_symlink() and above.is_relative_to(folder.resolve())):
+            return False
+        seen.add(key)
+        return True
+
+    def unreadable(error: OSError) -> None:
+        tally.unreadable += 1
+        sys.stderr.write(f"{error.filename}: {error.strerror or error}\n")
+
+    seen, above = set[tuple[int, int]](), top.resolve()
+    for folder, folders, names in os.walk(top, onerror=unreadable, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if fresh(Path(folder, name))]
+        yield Path(folder), sorted(names)
 
 
 def _read(path: Path, reader: SessionFile, tally: Tally) -> Iterator[list[Fact]]:
@@ -142,7 +166,7 @@ def _read(path: Path, reader: SessionFile, tally: Tally) -> Iterator[list[Fact]]
             if not line.strip():
                 continue
             try:
-                yield reader.feed(line)
+                yield reader.feed(line.removeprefix(BOM_UTF8))
             except NOT_UNDERSTOOD:
                 if whole:
                     tally.malformed += 1

@@ -1,8 +1,8 @@
 """Claude Code's session files: ``projects/*/SESSION.jsonl``, and ``agent-*.jsonl`` of its subagents.
 
 A call failed when its result has ``is_error``, and was denied when the result has the agent's own words for a
-refused permission. A hook that denies in words of its own looks like a failure. A subagent's calls belong to the
-session that started it.
+refused permission. A hook that denies in words of its own looks like a failure. A result that only says that a
+person interrupted is no end. A subagent's calls belong to the session that started it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ _DENIED: Final = re.compile(
     r"|User rejected tool use"
     r"|Claude requested permissions to "
     r"|Permission to (?:use|read|edit|write|run) .{1,2000}has been denied"
-    r"|Permission for this action (?:has been|was) denied"
+    r"|Permission for this (?:action|tool use) (?:has been|was) denied"
     r"|Permission denied by "
+    r"|Hook PreToolUse:.{1,200} (?:denied|blocked) this tool"
     r"|File is in a directory that is denied by your permission settings"
     r"|Agent type '.{1,200}' has been denied by permission rule)",
     re.DOTALL,
 )
+_INTERRUPTED: Final = "[Request interrupted by user"
+_CALL_ID: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
 _EXIT_CODE: Final = re.compile(r"(?:Error: )?Exit code (\d{1,3})\b")
+_ANSWER: Final = re.compile(r"msg_[A-Za-z0-9]{20,}")
+"""An answer's id that the vendor made: unique, wherever a resumed session copies it to."""
 _MESSAGES: Final = 32
 """So many answers of the model may be read in turns; a longer one is counted when its next line comes."""
 
@@ -50,17 +55,17 @@ class ClaudeFile:
         given = mapping(message["message"])
         session = plain(string(message.get("sessionId") or self._name))
         time_us = micros(message["timestamp"])
-        uuid = message.get("uuid") if isinstance(message.get("uuid"), str) else ""
-        facts = self._calls.session(session, time_us)
+        uuid = f"{message.get('uuid') or ''}"
         content = given.get("content")
-        for block in content if isinstance(content, list) else ():
-            match mapping(block).get("type"):
-                case "tool_use":
-                    call, tool = string(block["id"]), string(block["name"])
-                    facts += self._calls.start(session, call, tool, time_us, f"{uuid}")
-                case "tool_result":
-                    call = string(block["tool_use_id"])
-                    facts += self._calls.end(session, call, _ending(block), time_us, f"{uuid}")
+        blocks = [mapping(block) for block in content] if isinstance(content, list) else []
+        said = [_call(block) for block in blocks if block.get("type") in _CALL_ID]
+        facts = self._calls.session(session, time_us)  # from here on nothing is malformed
+        for call, done in said:
+            match done:
+                case str(tool):
+                    facts += self._calls.start(session, call, tool, time_us, uuid)
+                case Ending():
+                    facts += self._calls.end(session, call, done, time_us, uuid)
         if message["type"] == "assistant":
             facts += self._used(session, time_us, message, given)
         return facts
@@ -81,7 +86,8 @@ class ClaudeFile:
             return []
         answer = str(given.get("id") or message.get("uuid") or time_us)
         before = self._usage.pop(answer, None)
-        key, at = key_of("claude", "usage", session, message.get("agentId"), answer, time_us), time_us
+        whose = () if _ANSWER.fullmatch(answer) else (session, message.get("agentId"), time_us)
+        key, at = key_of("claude", "usage", answer, *whose), time_us
         if before is not None and isinstance(before.event, UsageReported):
             key, at = before.key, before.time_us
             used = UsageReported(used.input_tokens, used.output_tokens, max(cost, before.event.cost_udollar))
@@ -89,10 +95,18 @@ class ClaudeFile:
         return [self._usage.pop(next(iter(self._usage)))] if len(self._usage) > _MESSAGES else []
 
 
-def _ending(block: dict[str, Any]) -> Ending:
+def _call(block: dict[str, Any]) -> tuple[str, str | Ending | None]:
+    """A call, and the tool that it starts or how it ended; ``None`` when somebody interrupted it."""
+    kind = block["type"]
+    return string(block[_CALL_ID[kind]]), string(block["name"]) if kind == "tool_use" else _ending(block)
+
+
+def _ending(block: dict[str, Any]) -> Ending | None:
     if block.get("is_error") is not True:
         return Ending(ToolOutcome.OK)
     words = _text(block.get("content"))
+    if words.startswith(_INTERRUPTED):
+        return None
     if _DENIED.match(words):
         return Ending(ToolOutcome.DENIED)
     code = _EXIT_CODE.match(words)

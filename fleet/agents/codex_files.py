@@ -1,7 +1,11 @@
 """Codex's session files: ``sessions/YYYY/MM/DD/rollout-TIME-ID.jsonl``.
 
 A call failed when its item says so, its exit code is not 0, or its output says ``success: false``. It was denied
-when its item was declined, or its output is the agent's own words for that. Codex reports no cost.
+when its item was declined, or its output is the agent's own words for that. An output that only says that a person
+aborted the call is no end. Codex reports no cost.
+
+A subagent's thread has a file of its own; its calls belong to the session of the thread that started it. The files
+of early 2025 have items without a time: theirs is that of the first line.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from fleet.events import UsageReported
 from fleet.imports import Fact, ImportedAgent, key_of, micros, plain
 
 _DENIED: Final = re.compile(r"\s*(?:exec command|patch|command|mcp tool call)?\s*rejected by (?:the )?user", re.I)
+_ABORTED: Final = re.compile(r"(?:Wall time: [\d.]+ seconds\n)?(?:command )?aborted by user\b[^\n]*\s*")
 _EXIT_CODE: Final = re.compile(r"^(?:Process exited with code|Exit code:) (-?\d{1,10})\s*$", re.MULTILINE)
 _HEAD: Final = 500
 _CALLS: Final = ("function_call", "custom_tool_call", "local_shell_call")
@@ -28,6 +33,7 @@ class CodexFile:
 
     def __init__(self, name: str) -> None:
         self._session, self._named = plain(name), False
+        self._origin, self._begin_us = "", 0
         self._calls = Calls(ImportedAgent.CODEX)
         self._ends: dict[str, Ending] = {}
         self._total = UsageReported(0, 0, 0)
@@ -36,18 +42,28 @@ class CodexFile:
         """What a line reports."""
         record = decode(line)
         if "payload" not in record:
-            return []
+            return self._of_2025(record)
         payload, time_us = mapping(record["payload"]), micros(record["timestamp"])
         if record["type"] == "session_meta" and not self._named:
             self._named = True
-            self._session = plain(string(payload.get("session_id") or payload["id"]))
-        facts = self._calls.session(self._session, time_us)
+            self._session = plain(string(_session_of(payload)))
+            self._origin = str(payload.get("forked_from_id") or "")
         match record["type"]:
             case "response_item":
-                facts += self._item(payload, time_us)
+                facts = self._item(payload, time_us)
             case "event_msg":
-                facts += self._event(payload, time_us)
-        return facts
+                facts = self._event(payload, time_us)
+            case _:
+                facts = []
+        return [*self._calls.session(self._session, time_us), *facts]
+
+    def _of_2025(self, record: dict[str, Any]) -> list[Fact]:
+        if self._named or "instructions" not in record:
+            facts = self._item(record, self._begin_us) if self._begin_us else []
+        else:
+            self._session, self._begin_us = plain(string(record["id"])), micros(record["timestamp"])
+            self._named, facts = True, []
+        return [*self._calls.session(self._session, self._begin_us), *facts] if self._begin_us else []
 
     def close(self) -> list[Fact]:
         """Calls without an end."""
@@ -57,16 +73,20 @@ class CodexFile:
         kind = payload.get("type")
         if kind in _CALLS:
             call = string(payload.get("call_id") or payload["id"])
-            return self._calls.start(self._session, call, string(payload.get("name") or kind), time_us, "")
+            return self._calls.start(
+                self._session, call, string(payload.get("name") or kind), time_us, self._origin
+            )
         if kind in _OUTPUTS:
             call = string(payload["call_id"])
             said = self._ends.pop(call) if call in self._ends else _of_output(payload.get("output"))
-            return self._calls.end(self._session, call, said, time_us, "")
+            if said is None:
+                return []
+            return self._calls.end(self._session, call, said, time_us, self._origin)
         if kind == "web_search_call":  # it is written when it is over
             call = string(payload.get("id") or f"web_search_{time_us}")
             outcome = ToolOutcome.FAILED if payload.get("status") == "failed" else ToolOutcome.OK
-            self._calls.start(self._session, call, "web_search", time_us, "")
-            return self._calls.end(self._session, call, Ending(outcome), time_us, "")
+            self._calls.start(self._session, call, "web_search", time_us, self._origin)
+            return self._calls.end(self._session, call, Ending(outcome), time_us, self._origin)
         return []
 
     def _event(self, payload: dict[str, Any], time_us: int) -> list[Fact]:
@@ -119,11 +139,23 @@ def _tokens(usage: Any) -> UsageReported:
     return UsageReported(count(given.get("input_tokens")), count(given.get("output_tokens")), 0)
 
 
-def _of_output(output: Any) -> Ending:
+def _session_of(meta: dict[str, Any]) -> Any:
+    """The session of a thread: that of the root, as newer versions say, else of the thread that started it."""
+    source = meta.get("source")
+    subagent = source.get("subagent") if isinstance(source, dict) else None
+    spawned = subagent.get("thread_spawn") if isinstance(subagent, dict) else None
+    parent = spawned.get("parent_thread_id") if isinstance(spawned, dict) else None
+    return meta.get("session_id") or parent or meta["id"]
+
+
+def _of_output(output: Any) -> Ending | None:
+    """How a call ended; ``None`` when it was aborted."""
     if isinstance(output, dict):
         return Ending(ToolOutcome.FAILED) if output.get("success") is False else _of_output(output.get("content"))
     if not isinstance(output, str):
         return Ending(ToolOutcome.OK)
+    if _ABORTED.fullmatch(output):
+        return None
     if _DENIED.match(output):
         return Ending(ToolOutcome.DENIED)
     head = output.split("\nOutput:", 1)[0][:_HEAD]

@@ -46,7 +46,8 @@ class Calls:
         return (conversation, call) in self._open
 
     def start(self, conversation: str, call: str, tool: str, time_us: int, line: str) -> list[Fact]:
-        """A call starts. ``line`` identifies the line, where the file says so."""
+        """A call starts. ``line`` identifies the line, or the session that it was copied from, where the file says
+        so."""
         key = self._key("start", conversation, call, time_us, line)
         fact = Fact(key, time_us, conversation, ToolCallStarted(plain(call), plain(tool), ""))
         self._open.setdefault((conversation, call), fact)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from bot.cli import main
+from bot.days import days_of
 from bot.local import importing
+from fleet.agents.codex_files import CodexFile
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
 from fleet.model import ChatRef, Isolation, TaskMode
+from fleet.range_figures import RangeFigures
 from fleet.store import ledger, recount, sessions, tasks
 from fleet.store.core import Store
 from tests import session_files
 from tests.schema import load, problems
-from tests.session_files import MONTH, ClaudeSession, codex_line, reference_month
+from tests.session_files import MONTH, ClaudeSession, codex_line, reference_month, reference_month_of_codex
 
 AT = datetime(2026, 11, 3, 23, 59, 59, tzinfo=UTC)
 
@@ -54,8 +59,8 @@ def kept(home: Home) -> list[bytes]:
 
 
 def test_the_reference_month_is_imported_once_and_counted_exactly(home: Home, tmp_path: Path) -> None:
-    reference_month(tmp_path / "projects")
-    first = home.load(tmp_path / "projects")
+    reference_month(tmp_path / "files")
+    first = home.load(tmp_path / "files")
     assert not problems(first, load("import.json"))
     assert (first["sessions"], first["known"], first["malformed"]) == (session_files.SESSIONS, 0, 0)
     assert first["added"] > 2 * session_files.CALLS + session_files.SESSIONS
@@ -71,6 +76,41 @@ def test_the_reference_month_is_imported_once_and_counted_exactly(home: Home, tm
     assert figures["by_machine"] == {"laptop": session_files.CALLS}
     with home.store() as store, store.transaction() as tx:
         assert recount.kept(tx) == recount.computed(tx)
+    for zone in ("Pacific/Auckland", "America/Los_Angeles"):  # some of the sessions are on other days there
+        there = counted_by_hand(tmp_path / "files", zone)
+        figures = home.days("2026-11-01", "2026-12-01", "--tz", zone)
+        assert figures["tool_calls"] == session_files.CALLS == there.total()
+        assert figures["active_days"] == len(there)
+        assert figures["peak"] == {"date": max(there, key=there.__getitem__), "calls": max(there.values())}
+
+
+def test_codex_gives_the_same_figures_of_the_same_month(tmp_path: Path) -> None:
+    reference_month_of_codex(tmp_path / "files")
+    zone = ZoneInfo("Pacific/Auckland")
+    figures = RangeFigures(zone, days_of("2026-11-01", "2026-12-01", zone.key).period)
+    for path in sorted((tmp_path / "files").rglob("*.jsonl")):
+        reader = CodexFile(path.stem)
+        lines = path.read_bytes().splitlines(keepends=True)
+        for fact in [*(fact for line in lines for fact in reader.feed(line)), *reader.close()]:
+            figures.add(fact.event.KIND, fact.event, fact.time_us, fact.conversation, "laptop", imported=True)
+    there, plain = counted_by_hand(tmp_path / "files", zone.key), figures.plain()
+    assert plain["tool_calls"] == session_files.CALLS == there.total()
+    assert plain["active_days"] == len(there)
+    assert plain["peak"] == {"date": max(there, key=there.__getitem__), "calls": max(there.values())}
+    assert plain["sessions"] == session_files.SESSIONS
+    assert (plain["failed"], plain["subagents"]) == (session_files.FAILED, session_files.SUBAGENTS)
+    assert (plain["denied"], plain["unfinished"]) == (0, 0)
+
+
+def counted_by_hand(files: Path, zone: str) -> Counter[str]:
+    """Results by local day, from the text of the files."""
+    found = Counter[str]()
+    for path in files.rglob("*.jsonl"):
+        for text in path.read_text().splitlines():
+            if '"tool_result"' in text or '"function_call_output"' in text:
+                at = datetime.fromisoformat(json.loads(text)["timestamp"])
+                found[at.astimezone(ZoneInfo(zone)).date().isoformat()] += 1
+    return found
 
 
 def test_twice_is_once_and_a_grown_file_adds_only_what_is_new(home: Home, tmp_path: Path) -> None:
@@ -141,8 +181,55 @@ def test_a_file_that_cannot_be_read_is_said_and_the_others_are_imported(home: Ho
     session.write(tmp_path)
     os.mkfifo(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "gone")
+    (tmp_path / "c").symlink_to(tmp_path / "c")  # a folder that leads nowhere
     said = home.load(tmp_path, status=3)
     assert (said["unreadable"], said["added"]) == (2, 4)
+
+
+def test_links_are_followed_and_what_is_read_twice_counts_once(home: Home, tmp_path: Path) -> None:
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    path = session.write(tmp_path / "elsewhere")
+    projects = tmp_path / "projects"
+    projects.mkdir()
+    (projects / "linked").symlink_to(path.parent)
+    (projects / "again").symlink_to(path.parent)
+    (projects / "around").symlink_to(tmp_path)  # it contains this directory
+    (path.parent / "copy.jsonl").write_bytes(path.read_bytes())
+    (path.parent / "link.jsonl").symlink_to(path)
+    said = home.load(projects)
+    assert (said["files"], said["sessions"], said["added"], said["unreadable"]) == (3, 1, 4, 0)
+    assert home.days(*MONTH)["tool_calls"] == 1
+
+
+def test_a_session_that_was_forked_or_resumed_elsewhere_repeats_nothing(home: Home, tmp_path: Path) -> None:
+    """The other file has the history under its own session's id, and goes on."""
+    first = ClaudeSession("s1", AT)
+    answer = {"id": "msg_01AbCdEfGhIjKlMnOpQrStUv", "role": "assistant", "content": []}
+    first.call(1)
+    first.call("01AbCdEfGhIjKlMnOpQrStUv")
+    first.line("assistant", {**answer, "usage": session_files.USAGE}, costUSD=0.5)
+    second = ClaudeSession("s2", first.at)
+    second.lines = [{**line, "sessionId": "s2"} for line in first.lines]
+    second.call(2)
+    for session in (first, second):
+        session.write(tmp_path / "claude")
+    home.load(tmp_path / "claude")
+    figures = home.days("2026-11-01", "2026-11-05")
+    assert (figures["tool_calls"], figures["sessions"], figures["cost_usd"]) == (3, 2, 0.5)
+
+    folder = tmp_path / "codex"
+    folder.mkdir()
+    call = codex_line("response_item", AT, type="function_call", name="exec_command", call_id="call_1")
+    meta, fork = (
+        codex_line("session_meta", AT, id="c1"),
+        codex_line("session_meta", AT, id="c2", forked_from_id="c1"),
+    )
+    (folder / "rollout-1-c1.jsonl").write_text(meta + call)
+    (folder / "rollout-2-c2.jsonl").write_text(fork + meta + call + call.replace("call_1", "call_2"))
+    home.load(folder, "codex")
+    figures = home.days("2026-11-01", "2026-11-05")
+    assert (figures["tool_calls"], figures["sessions"], figures["unfinished"]) == (5, 4, 2)
 
 
 def test_a_directory_that_is_none_is_refused(home: Home, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ DENIED = [
     "Claude requested permissions to write to /etc/passwd, but you haven't granted it yet.",
     "Permission to use Bash with command rm -rf / has been denied.",
     "Permission for this action was denied by the Claude Code auto mode classifier. Reason: …",
+    "Permission for this tool use was denied. The tool use was rejected (eg. if it was a file edit, …",
+    "Hook PreToolUse:Bash denied this tool",
     "<tool_use_error>File is in a directory that is denied by your permission settings.</tool_use_error>",
 ]
 
@@ -73,6 +75,34 @@ def test_the_agents_own_words_for_a_refused_permission_are_denied(words: str) ->
     session = ClaudeSession("s1", AT)
     session.call(1, failed=words)
     assert outcomes(claude(session)) == [("toolu_1", "denied", None)]
+
+
+def test_a_call_that_a_person_interrupted_has_no_end() -> None:
+    session = ClaudeSession("s1", AT)
+    session.call(1, failed="[Request interrupted by user for tool use]")
+    assert outcomes(claude(session)) == []
+    for words in ("aborted by user after 3.2s", "Wall time: 3.2 seconds\naborted by user", "aborted by user"):
+        start = item("function_call", name="exec_command", call_id="c1")
+        found = codex(start, item("function_call_output", call_id="c1", output=words))
+        assert [type(fact.event) for fact in found] == [SessionImported, ToolCallStarted]
+    said = item("function_call_output", call_id="c1", output="aborted by user, says the log\nProcess failed")
+    assert outcomes(codex(item("function_call", name="exec_command", call_id="c1"), said)) == [("c1", "ok", None)]
+
+
+def test_a_malformed_line_leaves_no_half_of_itself() -> None:
+    """A session whose first line is malformed begins with the next one."""
+    session = ClaudeSession("s1", AT)
+    session.call(1)
+    torn = json.loads(session.text().splitlines()[0])
+    torn["message"]["content"].append({"type": "tool_use", "id": 3, "name": "Bash"})
+    reader = ClaudeFile("name")
+    with pytest.raises(NOT_UNDERSTOOD):
+        reader.feed(json.dumps(torn).encode())
+    assert facts_of(reader, session.text().splitlines()) == claude(session)
+    strange = CodexFile("name")
+    with pytest.raises(NOT_UNDERSTOOD):
+        strange.feed(item("function_call", name=3, call_id="c1").encode())
+    assert [type(fact.event) for fact in facts_of(strange, [item("message")])] == [SessionImported]
 
 
 def test_the_lines_of_one_answer_count_their_usage_once() -> None:
@@ -180,6 +210,30 @@ def test_a_codex_call_without_an_item_ends_as_its_output_says(output: object, ou
         item("custom_tool_call_output", call_id="c1", output=output),
     )
     assert outcomes(found) == [("c1", outcome, code)]
+
+
+def test_a_codex_subagent_belongs_to_the_session_that_started_it() -> None:
+    spawned = {"subagent": {"thread_spawn": {"parent_thread_id": "root", "depth": 1}}}
+    for more in ({"session_id": "root", "source": spawned}, {"source": spawned}, {"session_id": "root"}):
+        meta = codex_line("session_meta", AT, id="child", **more)
+        found = facts_of(CodexFile("name"), [meta, item("function_call", name="exec_command", call_id="c1")])
+        assert {fact.conversation for fact in found} == {"root"}
+    for source in ("cli", {"subagent": "review"}, {"subagent": {"thread_spawn": 3}}, None):
+        meta = codex_line("session_meta", AT, id="child", source=source)
+        assert {fact.conversation for fact in facts_of(CodexFile("name"), [meta])} == {"child"}
+
+
+def test_the_codex_files_of_2025_are_read_too() -> None:
+    head = {"id": "c1", "timestamp": "2025-05-07T17:24:21.597Z", "instructions": None}
+    call = {"type": "function_call", "id": "fc_1", "name": "shell", "arguments": "{}", "call_id": "call_1"}
+    output = json.dumps({"output": "x", "metadata": {"exit_code": 2}})
+    ended = {"type": "function_call_output", "call_id": "call_1", "output": output}
+    lines = [head, {"record_type": "state"}, {"type": "message", "role": "user", "content": []}, call, ended]
+    found = facts_of(CodexFile("name"), [json.dumps(line) for line in lines])
+    assert outcomes(found) == [("call_1", "failed", 2)]
+    assert {(fact.conversation, fact.time_us) for fact in found} == {("c1", micros("2025-05-07T17:24:21.597Z"))}
+    assert len(found) == 3
+    assert facts_of(CodexFile("name"), [json.dumps(call)]) == []  # no first line says when it was
 
 
 def test_a_codex_total_that_is_repeated_is_counted_once() -> None:
