@@ -11,8 +11,10 @@ from typing import Any
 
 from fleet.agent_events import Decision, Deny, Ready, Said, TurnEnded, TurnOutcome, Used
 from fleet.agents.codex_asks import answer, read_question
+from fleet.agents.codex_background import forget_commands, hold_back, let_go, note_item, note_turn
 from fleet.agents.codex_items import end_item, start_item
 from fleet.agents.lines import (
+    HELD_BACK,
     NOT_UNDERSTOOD,
     RAW_LIMIT,
     WORDS_LIMIT,
@@ -20,6 +22,7 @@ from fleet.agents.lines import (
     count,
     cut,
     decode,
+    left_open,
     mapping,
     oversized_line,
     string,
@@ -128,6 +131,7 @@ class CodexDriver:
         """Steers the running turn, or starts the next one."""
         fold = Fold(state)
         fold.state["running"] = True
+        fold.state[HELD_BACK] = {}
         fold.state["waiting"].append(text)
         _send_waiting(fold)
         return fold.step()
@@ -165,6 +169,9 @@ class CodexDriver:
         if not state["running"]:
             return Step(state)
         fold = Fold(state)
+        if left_open(state):  # it was done, but for its background work, which has ended with it
+            _end_turn(fold, state[HELD_BACK]["claim"], TurnOutcome.COMPLETED, "", exit)
+            return fold.step()
         _end_turn(fold, "", TurnOutcome.FAILED, f"the agent ended before its turn did: {exit}", exit)
         return fold.step()
 
@@ -205,11 +212,13 @@ def _send_waiting(fold: Fold) -> None:
 
 def _end_turn(fold: Fold, claim: str, outcome: TurnOutcome, error: str = "", exit: Exit | None = None) -> None:
     fold.state.update(running=False, turn="", starting=False, stopping=False, over=[], claim="")
+    fold.state[HELD_BACK] = {}
     fold.report(TurnEnded(claim, outcome, error, exit))
 
 
 def _begin_turn(fold: Fold, turn: str) -> None:
     fold.state.update(turn=turn, starting=False)
+    fold.state[HELD_BACK] = {}
     _send_waiting(fold)
     if fold.state["stopping"]:
         _interrupt(fold)
@@ -271,8 +280,13 @@ def _close_turn(fold: Fold) -> None:
     state.update(over=[], unheard={})
     if completed and state["waiting"]:
         _send_waiting(fold)
-    else:
+    elif not (completed and hold_back(fold, claim)):
         _end_turn(fold, claim, TurnOutcome(outcome), error)
+
+
+def _end_held_turn(fold: Fold) -> None:
+    if (claim := let_go(fold)) is not None:
+        _end_turn(fold, claim, TurnOutcome.COMPLETED)
 
 
 # --- What the agent reports ------------------------------------------------------------------------------
@@ -286,13 +300,16 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
             if item["type"] == "userMessage":
                 fold.state["unheard"].pop(item.get("clientId"), None)
             start_item(fold, item)
+            note_item(fold, params, item, over=False)
         case "item/completed":
             item = mapping(params["item"])
             end_item(fold, item)
+            note_item(fold, params, item, over=True)
             if item["type"] == "agentMessage" and own:
                 text = string(item["text"])
                 fold.state["claim"] = cut(text, WORDS_LIMIT)
                 fold.report(Said(text))
+            _end_held_turn(fold)
         case "turn/started" if own:
             _begin_turn(fold, string(params["turn"]["id"]))
         case "serverRequest/resolved":
@@ -308,7 +325,10 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
         case "error":
             pass  # it is either retried, or the turn's end reports it
         case "turn/started" | "turn/completed":
-            pass  # from a subagent
+            note_turn(fold, params.get("threadId"), over=method == "turn/completed")
+            if mapping(params["turn"]).get("status", "inProgress") not in ("inProgress", "completed"):
+                forget_commands(fold, params.get("threadId"))
+            _end_held_turn(fold)
         case _:
             return method in _SUPPRESSED
     return True
@@ -320,6 +340,7 @@ def _read_turn_end(fold: Fold, turn: dict[str, Any]) -> None:
     claim, outcome, words = state["claim"], TurnOutcome.COMPLETED, ""
     if status != "completed":
         outcome, words = of_codex(turn.get("error"), status)
+        forget_commands(fold, state["thread"])
     if outcome is TurnOutcome.LIMITED and state.get("resets") and not _NAMES_HOUR.search(words):
         words = f"{words} · resets at {state['resets']}"
     state.update(turn="", starting=False, claim="", changes={})

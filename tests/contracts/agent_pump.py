@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 
 from fleet.agent_events import Allow, Asked, Decision, Happening, ToolEnded, ToolStarted, TurnEnded
 from fleet.agents.framing import Line, LineFramer
+from fleet.agents.lines import left_open
 from fleet.agents.registry import driver
 from fleet.exits import Exit, Exited, Signalled
 from fleet.ports import Brief, DriverState, Step
@@ -108,6 +109,13 @@ class AgentSession:
         asked = await self.until(lambda happening: isinstance(happening, Asked))
         assert isinstance(asked, Asked)
         return asked
+
+    async def left_open(self) -> tuple[str, ...]:
+        """What keeps a turn open whose agent is done; waits for it."""
+        async with asyncio.timeout(15):
+            while not (work := left_open(self._state)):
+                await asyncio.sleep(0.02)
+        return work
 
     def say(self, text: str) -> None:
         """A person's words."""

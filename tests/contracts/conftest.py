@@ -1,4 +1,4 @@
-"""What contract suites share: the store on each of its two databases, an executor on each kind of login."""
+"""What contract suites share: the store on its two databases, an executor on each kind of login, real agents."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from fleet.store.core import Store
 from tests.conftest import FULL
+from tests.contracts.agent_stand import Stand, stand_of
 from tests.contracts.executor_logins import KINDS, QUICK_KINDS, Login, far_end, opened
 from tests.empty_store import filled, filled_database
 from tests.far_end.postgres import Postgres, running_postgres
@@ -51,4 +52,11 @@ def sshd() -> Iterator[Sshd]:
 @pytest.fixture(params=KINDS if FULL else QUICK_KINDS)
 async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
     async with opened(request.param, sshd) as made:
+        yield made
+
+
+@pytest.fixture(params=["claude", "codex"])
+def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+    """A real agent, with a scripted model."""
+    with stand_of(request.param, tmp_path) as made:
         yield made

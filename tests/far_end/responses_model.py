@@ -60,8 +60,9 @@ def _item(part: Words | Call, name: str) -> dict[str, Any]:
                 "name": tool,
                 "input": text,
             }
-        case Call(tool, arguments):
+        case Call(tool, arguments, namespace):
             return {
+                **({"namespace": namespace} if namespace else {}),
                 "type": "function_call",
                 "id": f"fc_{name}",
                 "call_id": f"call_{name}",

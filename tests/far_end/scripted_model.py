@@ -24,10 +24,12 @@ class Words:
 
 @dataclass(frozen=True)
 class Call:
-    """The model calls a tool. ``arguments`` is an object, or text for a codex custom tool."""
+    """The model calls a tool. ``arguments`` is an object, or text for a codex custom tool; some tools of codex
+    are in a ``namespace``."""
 
     tool: str
     arguments: dict[str, Any] | str
+    namespace: str = ""
 
 
 @dataclass(frozen=True)
