@@ -37,6 +37,7 @@ from bot.reload import LiveConfig, LiveSecrets
 from bot.retention import Retention
 from bot.running_fleet import RunningFleet
 from bot.schedules.beats import Beats
+from bot.speech.transcript import transcribe
 from bot.standing import Standing
 from bot.telling import news, sounds
 from bot.telling.alarms import Alarms, Causes
@@ -142,6 +143,7 @@ class App:
                 supervisor,
                 rate=ExceptConsole(PerPerson()),
                 strangers=PerPerson(limit=1, seconds=_STRANGER_SECONDS),
+                transcribe=partial(transcribe, env=base.env),
             )
             console = ConsoleAdapter()
             notifier = Notifier(outbox, config, supervisor, files=home / "files", direct=direct_on)
@@ -176,6 +178,7 @@ class App:
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "traces": standing.run,
                 "status": live.run,
+                "voice messages": core.voices.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,

@@ -29,6 +29,17 @@ class Attachment:
             object.__setattr__(self, name, storable(getattr(self, name)))
 
 
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Something spoken that came with a message. ``kind`` says what it is ("a voice message"); ``heading`` whose
+    words they are, empty for the sender's own."""
+
+    file: Attachment
+    seconds: int
+    kind: str
+    heading: str = ""
+
+
 class Cut(StrEnum):
     """Where a client may have split a text that was too long for one message: nowhere, where white space was (which
     it removed), or inside a word."""
@@ -53,7 +64,8 @@ class Message:
     ``beside`` is what stands beside the typed text and is never a command, such as a quote or a forwarded text.
     ``own`` is the platform's id of this message; ``edited``: it replaces that earlier message. The next three are
     set by platforms that send one act as several messages (``bot/hearing/acts.py``): when it was sent, where the
-    client may have split its text, whether it is a forward.
+    client may have split its text, whether it is a forward. ``spoken``: what can be transcribed, if that is set up
+    here. It is named in ``ignored`` too, unless it is one of ``files`` as well.
     """
 
     adapter: str
@@ -75,6 +87,7 @@ class Message:
     sent_s: int = 0
     cut: Cut = Cut.NOT
     forwarded: bool = False
+    spoken: tuple[Speech, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("text", "pressed", "reply_to", "album", "beside"):
@@ -110,6 +123,9 @@ class Message:
                 sent_s=raw.get("sent_s", 0),
                 cut=Cut(raw.get("cut", Cut.NOT)),
                 forwarded=raw.get("forwarded", False),
+                spoken=tuple(
+                    Speech(**{**spoken, "file": Attachment(**spoken["file"])}) for spoken in raw.get("spoken", ())
+                ),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Malformed(attempted="read a chat message from the inbox", cause=repr(error)[:200]) from error

@@ -242,6 +242,18 @@ class Registry:
         """The command of a verb or an alias."""
         return self._names.get(name)
 
+    def demand(self, name: str) -> Command:
+        """The same. Raises ``Misused`` for an unknown name."""
+        command = self.get(name)
+        if command is None:
+            close = self.nearest(name)
+            raise Misused(
+                attempted=f"do /{name}",
+                cause="there is no such command",
+                hint=f"Did you mean /{close}?" if close else "/help shows them all.",
+            )
+        return command
+
     def nearest(self, name: str) -> str:
         """The verb that was probably meant; empty if none is close."""
         found = self._names.get(nearest(name, self._names))

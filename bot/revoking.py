@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from bot.hearing import drafts
+from bot.hearing import drafts, voice
 from fleet.config import FleetConfig, edit_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused
@@ -41,6 +41,7 @@ def revoked(tx: Tx, person: str, name: str, actor: str) -> None:
     """Ends what the store keeps for the id, and records who said so."""
     id_ = PersonId.parse(person)
     drafts.drop_all(tx, id_)
+    voice.drop_all(tx, id_)
     buttons.drop_all(tx, id_)
     schedules.end_of_owner(tx, person, _WHY, actor)
     kept_answers.revoke(tx, person, _WHY)

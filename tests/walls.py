@@ -47,7 +47,10 @@ HOMES = {
     "apscheduler": ("fleet/schedule/timer.py",),
     "slack_bolt": ("bot/chats/slack/*.py",),
     "slack_sdk": ("bot/chats/slack/*.py",),
-    "aiohttp": ("bot/chats/slack/*.py", "bot/chats/telegram/*.py", "gates/review/endpoint.py"),
+    "aiohttp": (
+        *("bot/chats/slack/*.py", "bot/chats/telegram/*.py", "bot/speech/endpoint.py"),
+        "gates/review/endpoint.py",
+    ),
     "telegram": ("bot/chats/telegram/*.py",),
     "rich": ("bot/chats/console/*.py",),
     "matplotlib": ("bot/plots.py",),

@@ -114,6 +114,7 @@ def as_one(parts: Sequence[Message]) -> Message:
         unreadable=any(part.unreadable for part in typed or parts),
         ignored=tuple(dict.fromkeys(kind for part in parts for kind in part.ignored)),
         forwarded=not typed,
+        spoken=tuple(speech for part in parts for speech in part.spoken),
     )
 
 

@@ -14,23 +14,23 @@ from dataclasses import replace
 from functools import partial
 
 from bot.cards import Card, line
-from bot.explain import explain
-from bot.hearing import drafts, edits, settling
+from bot.hearing import drafts, edits, settling, voice
 from bot.hearing.acts import as_one
 from bot.hearing.lanes import Lane, WaitingMessage
-from bot.hearing.meaning import Background, Doubt, DraftWords, background, doubting, hear, unknown, unmeant
+from bot.hearing.meaning import Background, Doubt, DraftWords, Heard, background, doubting, hear, unknown, unmeant
 from bot.hearing.rates import PerPerson, Unlimited
+from bot.hearing.voices import Voices
 from bot.message import Message
 from bot.outbox.posting import Outbox, Posts
 from bot.parse import Ignore, Spoken, parse
 from bot.registry import Call, Context, Effect, FleetControl, RefusedForNow, Result, demand_right
-from bot.telling import buttons, sounds
+from bot.speech.transcript import Transcribe
+from bot.telling import buttons
 from fleet.errors import (
     AirbossError,
     LeadershipLost,
     LeaseLost,
     Malformed,
-    Misused,
     Refused,
     StoreUnavailable,
     Unavailable,
@@ -63,6 +63,7 @@ class ChatCore:
 
     ``start`` continues with what an earlier process received; ``close`` leaves the rest for the next process.
     ``rate`` limits people we know, ``strangers`` the others; whoever sends too much is told once a minute.
+    ``transcribe`` turns voice messages into text.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ChatCore:
         *,
         rate: RateLimit | None = None,
         strangers: RateLimit | None = None,
+        transcribe: Transcribe | None = None,
     ) -> None:
         self._context, self.outbox, self._supervisor = context, outbox, supervisor
         self._rate = rate or Unlimited()
@@ -82,6 +84,7 @@ class ChatCore:
         self._results: dict[int, asyncio.Future[Result]] = {}
         self._closing = False
         self._fetch: dict[str, Fetch] = {}
+        self.voices = Voices(context, outbox, self._fetch, transcribe)
 
     def fetches(self, adapter: str, fetch: Fetch) -> None:
         """``fetch`` downloads the files of this adapter's messages, once they are committed and permitted."""
@@ -236,15 +239,8 @@ class ChatCore:
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
-            explanation = explain(error)
-            spelled = partial(self._context.registry.spelled, message.adapter)
-            explanation = explanation._replace(
-                headline=spelled(explanation.headline),
-                detail=sounds.named(self._context.config(), explanation.detail),
-                remedy=spelled(explanation.remedy),
-            )
-            bug = not isinstance(error, AirbossError)
-            if bug:
+            explanation = settling.spelled_out(error, self._context, message.adapter)
+            if bug := not isinstance(error, AirbossError):
                 log.exception("a command failed")
             why, card, chat = repr(error)[:500] if bug else "", explanation.card(), message.chat
             status, also = explanation.status, error.also if isinstance(error, RefusedForNow) else None
@@ -266,7 +262,8 @@ class ChatCore:
         registry, person = self._context.registry, who(self._context.config(), message.sender)
         if found is None:
             found = await self._context.store.read(lambda tx: self._background(tx, message))
-        said = None if message.pressed or message.unreadable else hear(message, found, registry)
+        lost = message.unreadable and not message.spoken
+        said = None if message.pressed or lost else hear(voice.guessed(message), found, registry)
         if isinstance(said, Ignore):
             return None, said.why
         if message.edited and (ignored := edits.ignored(message, found.before, registry)):
@@ -283,6 +280,17 @@ class ChatCore:
             )
         if message.edited:
             return await self._edited(message, person, said, found)
+        if message.spoken and self.voices.set_up:
+            return None, self.voices.take(message, found.task)
+        if message.spoken and (message.unreadable or not message.text):
+            raise voice.unreadable(message)
+        return await self._meant(message, person, said, found)
+
+    async def _meant(
+        self, message: Message, person: Person, said: Heard | None, found: Background
+    ) -> tuple[Call | None, Effect]:
+        """What the words of a message do."""
+        registry = self._context.registry
         match said:
             case Doubt():
                 card = doubting(said, partial(registry.write, message.adapter))
@@ -298,7 +306,7 @@ class ChatCore:
         command = self._context.registry.get(said.verb) if isinstance(said, Spoken) else None
         return command is not None and command.urgent
 
-    async def _pressed(self, message: Message, person: Person, found: Background) -> tuple[Call, Effect]:
+    async def _pressed(self, message: Message, person: Person, found: Background) -> tuple[Call | None, Effect]:
         """A button: not limited, and it discards a draft only if it starts a task or asks for one."""
         token, chat, sender = message.pressed, message.chat, str(message.sender)
         button = await self._context.store.read(
@@ -307,6 +315,8 @@ class ChatCore:
         said = parse(button.command, self._context.registry.names)
         if not isinstance(said, Spoken):
             raise ValueError(f"a button without a command: {button.command!r}")
+        if said.verb == voice.VERB:
+            return await self._confirmed(message, person, button, *said.args.split())
         call, effect = await self._call(message, person, said, found.task, digest=button.digest, put=button.put)
 
         def pressed(posts: Posts) -> None:
@@ -317,6 +327,21 @@ class ChatCore:
             buttons.pressed(posts, button, call.actor)
 
         return call, pressed
+
+    async def _confirmed(
+        self, message: Message, person: Person, button: button_rows.Pressable, deed: str, id_: str
+    ) -> tuple[Call | None, Effect]:
+        """A button under a voice message. Sent, it is handled as if its sender had typed it now."""
+        chosen, sender = voice.Deed(deed), message.sender
+        kept = await self._context.store.read(lambda tx: voice.confirmed(tx, id_, sender))
+        call: Call | None = None
+        act: Effect | None = None
+        if chosen in (voice.Deed.SEND, voice.Deed.RUN, voice.Deed.ASK):
+            typed = kept.typed(chosen)
+            found = await self._context.store.read(lambda tx: self._background(tx, typed))
+            call, act = await self._meant(typed, person, hear(typed, found, self._context.registry), found)
+
+        return call, self.voices.pressed(kept, chosen, button, act)
 
     async def _spoken(
         self, message: Message, person: Person, said: Spoken, found: Background, digest: str = ""
@@ -358,14 +383,7 @@ class ChatCore:
         self, message: Message, person: Person, said: Spoken, task: str, *, digest: str, put: int = 0
     ) -> tuple[Call, Effect]:
         registry = self._context.registry
-        command = registry.get(said.verb)
-        if command is None:
-            close = registry.nearest(said.verb)
-            raise Misused(
-                attempted=f"do /{said.verb}",
-                cause="there is no such command",
-                hint=f"Did you mean /{close}?" if close else "/help shows them all.",
-            )
+        command = registry.demand(said.verb)
         if not command.checks_right:
             demand_right(person, command.right, registry.write(message.adapter, command.verb))
         await self._context.control.demand(command.right, f"do /{command.verb}")

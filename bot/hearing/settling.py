@@ -12,11 +12,13 @@ from typing import Final
 
 from bot import plain
 from bot.cards import Card, line
+from bot.explain import Explanation, explain
 from bot.hearing import sent
 from bot.hearing.acts import as_one
 from bot.message import Message
 from bot.outbox.posting import Outbox
-from bot.registry import Effect, Result
+from bot.registry import Context, Effect, Result
+from bot.telling import sounds
 from fleet.errors import Misused, Refused
 from fleet.model import ChatRef
 from fleet.store.chat import inbox
@@ -84,6 +86,16 @@ def unreadable(tx: Tx, rows: Rows) -> Result:
     for row in rows:
         inbox.failed(tx, row.id, UNREADABLE, result.to_json())
     return result
+
+
+def spelled_out(error: Exception, context: Context, adapter: str) -> Explanation:
+    """An error for the people of a chat: its commands as they are typed there, ids as names."""
+    explanation, spelled = explain(error), partial(context.registry.spelled, adapter)
+    return explanation._replace(
+        headline=spelled(explanation.headline),
+        detail=sounds.named(context.config(), explanation.detail),
+        remedy=spelled(explanation.remedy),
+    )
 
 
 def explained(

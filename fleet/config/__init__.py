@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
     from fleet.config.secrets import Secrets
     from fleet.config.setups import SetupConfig
+    from fleet.config.speech import SpeechConfig
 
 _WHERE = {
     "AgentConfig": "models",
@@ -51,6 +52,7 @@ _WHERE = {
     "RepoFile": "models",
     "Secrets": "secrets",
     "SetupConfig": "setups",
+    "SpeechConfig": "speech",
     "airboss_home": "home",
     "edit_fleet": "editing",
     "load_fleet": "reading",
@@ -79,6 +81,7 @@ __all__ = [
     "ReviewerConfig",
     "Secrets",
     "SetupConfig",
+    "SpeechConfig",
     "airboss_home",
     "edit_fleet",
     "load_fleet",

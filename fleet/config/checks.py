@@ -13,6 +13,7 @@ from fleet.agents.endpoints import ENDPOINTS
 from fleet.agents.families import FAMILIES, named
 from fleet.config.hostkeys import pinned
 from fleet.config.models import FleetConfig, MachineConfig
+from fleet.config.speech import SpeechConfig
 from fleet.model import Isolation
 
 _SSH_ONLY = ("host", "port", "user", "host_key", "identity")
@@ -42,6 +43,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
     yield from _ask_words(config)
     yield from _reviewers(config)
     yield from _keys(config)
+    yield from _speech(config.speech)
     for name, repo in config.repos.items():
         if repo.agent and repo.agent not in agents:
             known = ", ".join(sorted(agents)) or "none"
@@ -65,8 +67,7 @@ def _keys(config: FleetConfig) -> Iterator[Found]:
             yield Found((*path, "env"), f"gives the agent {agent.key}, which `key` keeps from it", remedy)
         if agent.api and not agent.key:
             yield Found((*path, "api"), "is where `key` goes, and there is no `key`", "add `key`, or remove `api`")
-        split = urlsplit(agent.api)
-        if split.scheme == "http" and split.hostname not in _LOOPBACK:
+        if _readable_on_the_way(agent.api):
             yield Found((*path, "api"), "would send the key over the network unencrypted", "use https")
 
 
@@ -95,9 +96,27 @@ def _reviewers(config: FleetConfig) -> Iterator[Found]:
                 f"belongs to no single known family ({reviewer.model!r})",
                 f"name a model of one of: {', '.join(FAMILIES)}",
             )
-        address = urlsplit(reviewer.url)
-        if reviewer.key and address.scheme == "http" and address.hostname not in _LOOPBACK:
+        if reviewer.key and _readable_on_the_way(reviewer.url):
             yield Found((*here, "url"), "would send the key in clear text", "use https, or remove `key`")
+
+
+def _speech(speech: SpeechConfig) -> Iterator[Found]:
+    """One way to write voice messages down, with what belongs to it; a key that no network can read."""
+    if speech.command is not None and speech.url:
+        yield Found(("speech", "url"), "is given, and a command too", "keep one of them")
+    if speech.url and not speech.model:
+        yield Found(("speech", "model"), "is missing", 'name the model to ask for, for example "whisper-1"')
+    for field in ("model", "key", "language"):
+        if getattr(speech, field) and not speech.url:
+            yield Found(("speech", field), "is for an endpoint, and there is no `url`", "add `url`, or remove it")
+    if speech.key and _readable_on_the_way(speech.url):
+        yield Found(("speech", "url"), "would send the key in clear text", "use https, or remove `key`")
+
+
+def _readable_on_the_way(url: str) -> bool:
+    """Whether a network could read what is sent there."""
+    address = urlsplit(url)
+    return address.scheme == "http" and address.hostname not in _LOOPBACK
 
 
 def _shape(name: str, machine: MachineConfig) -> Iterator[Found]:

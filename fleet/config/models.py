@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo
 from fleet.config.limits import SECTION, Limits
 from fleet.config.repo_files import RepoFiles
 from fleet.config.setups import SetupConfig
+from fleet.config.speech import SpeechConfig
 from fleet.config.values import (
     HOST_PATTERN,
     Branch,
@@ -372,3 +373,5 @@ class FleetConfig(_Section):
     """Limits on how much is accepted."""
     console: ConsoleConfig = ConsoleConfig()
     """Who may open the console."""
+    speech: SpeechConfig = SpeechConfig()
+    """What writes down voice messages."""

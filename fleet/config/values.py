@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -100,15 +101,20 @@ def _ports(text: str) -> str:
     return text
 
 
-def _gate_argv(argv: list[str]) -> list[str]:
-    for item in _argv(argv):
-        for found in _PLACEHOLDER.findall(item):
-            if found != "junit":
-                raise wrong(
-                    f"has the unknown placeholder {{{found}}}",
-                    "{junit} is the only one; put other braces into a script in the repository",
-                )
-    return argv
+def _with_only(placeholder: str, where: str) -> Callable[[list[str]], list[str]]:
+    """Checks an argv whose only placeholder is this one; ``where`` is the place for other braces."""
+
+    def checked(argv: list[str]) -> list[str]:
+        for item in _argv(argv):
+            for found in _PLACEHOLDER.findall(item):
+                if found != placeholder:
+                    raise wrong(
+                        f"has the unknown placeholder {{{found}}}",
+                        f"{{{placeholder}}} is the only one; put other braces into {where}",
+                    )
+        return argv
+
+    return checked
 
 
 def _url(url: str) -> str:
@@ -194,7 +200,8 @@ Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
 Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
 InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]
 Program = Annotated[list[str], AfterValidator(_argv)]
-GateArgv = Annotated[list[str], AfterValidator(_gate_argv)]
+GateArgv = Annotated[list[str], AfterValidator(_with_only("junit", "a script in the repository"))]
+SpeechArgv = Annotated[list[str], AfterValidator(_with_only("audio", "a script"))]
 Steps = Annotated[
     list[list[str]],
     BeforeValidator(_as_steps, json_schema_input_type=list[str] | list[list[str]]),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from bot.hearing.core import ChatCore
 from bot.outbox.delivering import Deliverer
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
+from bot.speech.transcript import transcribe
 from bot.telling.notify import Notifier
 from fleet.clock import SystemClock
-from fleet.config import parse_fleet
+from fleet.config import Secrets, parse_fleet
 from fleet.model import ChatRef, Task
 from fleet.store import tasks
 from fleet.store.chat import inbox
@@ -107,16 +109,24 @@ class House:
 
 @asynccontextmanager
 async def telegram_house(
-    directory: Path, api: BotApi, *, budget: Budget | None = None, webhook: Webhook | None = None
+    directory: Path,
+    api: BotApi,
+    *,
+    budget: Budget | None = None,
+    webhook: Webhook | None = None,
+    more: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[House]:
-    """Opens one under ``directory``; opening it again there finds what the first one left."""
-    config = parse_fleet(fleet_with_telegram_people(), "fleet.toml")
+    """Opens one under ``directory``; opening it again there finds what the first one left. ``more`` is added to
+    its ``fleet.toml``, ``env`` is its ``.env``."""
+    config = parse_fleet(fleet_with_telegram_people() + more, "fleet.toml")
     with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         locks = LockService(store, supervisor.clock)
         context = Context(store, lambda: config, registry, fleet, directory, locks)
-        core = ChatCore(context, outbox, supervisor)
+        transcribing = partial(transcribe, env=Secrets(dict(env or {})))
+        core = ChatCore(context, outbox, supervisor, transcribe=transcribing)
         notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=directory / "files")
         menu = [(command.verb, command.summary) for command in registry.menu]
         adapter = TelegramAdapter(
@@ -128,6 +138,7 @@ async def telegram_house(
         try:
             await adapter.start(core.receive)
             supervisor.run("telegram connection", adapter.keep_up)
+            supervisor.run("voice messages", core.voices.run)
             await notifier.start()
             await core.start()
             yield House(directory, api, store, fleet, adapter, core, notifier, deliverer, outbox)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
-from bot.message import Attachment, Message
+from bot.message import Attachment, Message, Speech
 from bot.parse import FLEET
 from fleet.model import ChatRef, PersonId
 from fleet.untrusted import clean
@@ -24,6 +24,7 @@ _REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 _SUBTYPES = ("", "file_share", "thread_broadcast")
 _TEXT_LIMIT = 100_000
 _FILES = 10
+_CLIPS: Final = {"slack_audio": "a voice message", "slack_video": "a video message"}
 _EDITED: Final = "message_changed"
 _NAME_LIMIT: Final = 100
 _LINK_LIMIT: Final = 500
@@ -65,6 +66,7 @@ def _event(
         return None
     shared = _shared(event)
     raw, files = _string(event, "text")[:_TEXT_LIMIT], _files(event, *shared)
+    spoken = (*_speech(event), *(speech for message in shared for speech in _speech(message, _author(message))))
     mentioned = f"<@{me.user}>" in raw or f"<@{me.user}|" in raw
     private = _string(event, "channel_type") == "im" or _private(channel)
     direct = mentioned or private
@@ -82,6 +84,8 @@ def _event(
         private=private,
         beside="\n\n".join(filter(None, (_spoken(message, me) for message in shared))),
         own=ts,
+        spoken=spoken,
+        unreadable=direct and len(spoken) == len(files) > 0 and not text,
     )
 
 
@@ -122,9 +126,27 @@ def _spoken(shared: Mapping[str, Any], me: AppUser) -> str:
     text = text or words(_string(shared, "fallback")[:_TEXT_LIMIT], me)
     if not text:
         return ""
-    name = " ".join((_string(shared, "author_name") or _string(shared, "author_subname")).split())[:_NAME_LIMIT]
     where = _string(shared, "from_url")[:_LINK_LIMIT]
-    return f"Forwarded from {name or 'somebody'}{f' ({where})' if where else ''}:\n{text}"
+    return f"{_author(shared)}{f' ({where})' if where else ''}:\n{text}"
+
+
+def _author(shared: Mapping[str, Any]) -> str:
+    name = " ".join((_string(shared, "author_name") or _string(shared, "author_subname")).split())[:_NAME_LIMIT]
+    return f"Forwarded from {name or 'somebody'}"
+
+
+def _speech(source: Mapping[str, Any], heading: str = "") -> tuple[Speech, ...]:
+    """The clips among a message's files, recorded in Slack. They are files as well, for a chat where nothing
+    transcribes."""
+    listed = source.get("files")
+    found = []
+    for raw in listed[:_FILES] if isinstance(listed, list) else ():
+        kind = _CLIPS.get(_string(raw, "subtype")) if isinstance(raw, dict) else None
+        if kind is not None and (files := _files({"files": [raw]})):
+            length = raw.get("duration_ms")
+            seconds = length // 1_000 if isinstance(length, int) and not isinstance(length, bool) else 0
+            found.append(Speech(files[0], max(0, seconds), kind, heading))
+    return tuple(found)
 
 
 def _private(channel: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import telegram
@@ -14,7 +15,7 @@ from telegram import (
     MessageOriginUser,
 )
 
-from bot.message import Cut, storable
+from bot.message import Attachment, Cut, Speech, storable
 
 TEXT_LIMIT: Final = 4096
 _QUOTES: Final = (MessageEntity.BLOCKQUOTE, MessageEntity.EXPANDABLE_BLOCKQUOTE)
@@ -89,6 +90,11 @@ def quote_of(said: telegram.Message, bot: int) -> str:
 
 def forward_of(said: telegram.Message, text: str) -> str:
     """A forwarded text, and who wrote it; empty for a forward without a text."""
+    return f"{author_of(said)}:\n{text}" if text.strip() else ""
+
+
+def author_of(said: telegram.Message) -> str:
+    """Who a forwarded message is from."""
     match said.forward_origin:
         case MessageOriginUser() as origin:
             name = origin.sender_user.full_name
@@ -100,7 +106,34 @@ def forward_of(said: telegram.Message, text: str) -> str:
             name = origin.chat.effective_name or ""
         case _:
             name = ""
-    return f"Forwarded from {_named(name)}:\n{text}" if text.strip() else ""
+    return f"Forwarded from {_named(name)}"
+
+
+def speech_of(said: telegram.Message, heading: str = "") -> tuple[Speech, ...]:
+    """What is spoken in a message; ``heading`` says whose words they are, empty for the sender's own."""
+    for name, ending, spoken in (
+        ("voice", "ogg", said.voice),
+        ("video_note", "mp4", said.video_note),
+        ("audio", "mp3", said.audio),
+    ):
+        if spoken is not None:
+            named = getattr(spoken, "file_name", None) or f"{name}-{said.message_id}.{ending}"
+            media = getattr(spoken, "mime_type", None) or ""
+            file = Attachment(named, "", media, spoken.file_size or 0, spoken.file_id)
+            return (Speech(file, _seconds(spoken.duration), dict(_KINDS)[name], heading),)
+    return ()
+
+
+def speech_answered(said: telegram.Message, bot: int) -> tuple[Speech, ...]:
+    """What is spoken in another person's message that this one replies to."""
+    answered = said.reply_to_message
+    if answered is None or answered.from_user is None or answered.from_user.id == bot:
+        return ()
+    return speech_of(answered, f"In reply to {_named(answered.from_user.full_name)}")
+
+
+def _seconds(duration: int | timedelta) -> int:
+    return int(duration.total_seconds()) if isinstance(duration, timedelta) else duration
 
 
 def kind_of(said: telegram.Message) -> str:

@@ -15,7 +15,16 @@ import telegram
 from telegram import Bot, CallbackQuery, Update
 from telegram.error import NetworkError
 
-from bot.chats.telegram.beside import cut_of, forward_of, kind_of, quote_of, spelled
+from bot.chats.telegram.beside import (
+    author_of,
+    cut_of,
+    forward_of,
+    kind_of,
+    quote_of,
+    speech_answered,
+    speech_of,
+    spelled,
+)
 from bot.message import Attachment, Cut, Message, storable
 from fleet.model import ChatRef, PersonId
 
@@ -130,8 +139,10 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     files = own_files or _files_answered(said, me)
     private = said.chat.type == "private"
     ignored = () if own_files or said.effective_attachment is None else (kind_of(said),)
-    if not plain and not files and not (ignored and (private or forwarded)):
-        return None  # a service message, or a voice message in a group; in a private chat it needs an answer
+    own_speech = speech_of(said, author_of(said) if forwarded else "")
+    spoken = own_speech or (() if own_files else speech_answered(said, me.id))
+    if not plain and not files and not own_speech and not (ignored and (private or forwarded)):
+        return None  # a service message, or a place in a group; in a private chat it needs an answer
     direct = _direct(said, plain, me)
     follows = direct is None and addressed.followed_by(said)
     if direct is None and not follows:
@@ -154,13 +165,14 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
         album=said.media_group_id or "",
         private=private,
         unreadable=bool(ignored) and direct,
-        ignored=ignored,
+        ignored=ignored or tuple(speech.kind for speech in spoken),
         beside=forward_of(said, text) if forwarded else quote_of(said, me.id),
         own=message_id(thread, said.message_id),
         edited=update.edited_message is not None,
         sent_s=int(said.date.timestamp()),
         cut=cut_of(plain),
         forwarded=forwarded,
+        spoken=spoken,
     )
 
 

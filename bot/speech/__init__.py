@@ -1,0 +1,1 @@
+"""Turns voice messages into text, by what ``[speech]`` in fleet.toml names."""
