@@ -115,7 +115,7 @@ class App:
             health = ControllerHealth(supervisor, away, config, store.redact)
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
-            watch = MachineWatch(config, base.executors, services.clock)
+            watch = MachineWatch(config, base.executors, services.clock, services.machines_seen)
             standing = Standing(store, config, base.executors, base.repository, home)
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
             keeper, disks = _tending(base, services, timer)

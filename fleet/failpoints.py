@@ -11,6 +11,7 @@ import signal
 
 #: All failpoints, in the order in which a task reaches them; the crash scenario visits each.
 NAMES = (
+    "slot-reserved",
     "session-placed",
     "workspace-prepared",
     "pipe-committed",

@@ -201,6 +201,7 @@ class Task:
     retry_of: str = ""
     locks: tuple[Want, ...] = ()  # what it declared
     after: str = ""  # the task that must land before this one starts
+    rank: int = 0  # the lowest starts first; people change it
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,6 +344,10 @@ class Locks(Protocol):
     def wakes(self, wake: Callable[[str], None]) -> None:
         """Sets who is told, on the event loop, that a task may have got what it waits for."""
 
+    def waits(self, task: Task) -> str:
+        """What a task that stands in line for its locks waits for; empty: it is its turn, or it was never told to
+        wait."""
+
     async def claim(self, task: Task) -> str:
         """Takes all that a task declared, or keeps its place in line: why it waits then, else empty."""
 

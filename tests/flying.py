@@ -16,6 +16,7 @@ from fleet.events import PermissionAsked, Recorded, TaskMoved
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
 from fleet.flight.moves import to_running
+from fleet.flight.placer import Placer
 from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -243,6 +244,7 @@ class World:
             landed.set()
 
         supervisor = Supervisor(self.clock)
+        supervisor.run("placer", Placer(self.services).run)
         supervisor.run(f"task {task.id}", work, ends=True)
         try:
             async with asyncio.timeout(60):

@@ -19,7 +19,12 @@ from sqlalchemy import Connection, Engine, event
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Tables that stay small, and what SQLite calls a walk over its own intermediate rows. Every other table grows.
-SMALL = frozenset({"meta", "settings", "leases", "ledger_frontier", "tool_calls", "alembic_version", "pauses"})
+SMALL = frozenset(
+    {
+        "meta", "settings", "leases", "ledger_frontier", "tool_calls", "alembic_version", "pauses", "reservations",
+        "served",
+    }
+)  # fmt: skip
 _OWN = re.compile(r"SCAN (?:anon_\d+|CONSTANT|\()")
 
 #: What reads whole tables because that is its purpose.

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from fleet.events import ControllerStarted, Recorded, SessionEnded, Source, TaskMoved
 from fleet.flight.flight import Flight
+from fleet.flight.placer import Placer
 from fleet.flight.services import Services
-from fleet.model import AIRBOSS, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, Task
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Tx
 from fleet.supervise import Component, Supervisor
 
 _LOOK_EVERY_S = 10.0
-_WAIT_FOR_SLOTS = (TaskState.QUEUED, *sessions.SLOTLESS)
+_FREE_A_SLOT = (*sessions.SLOTLESS, *ENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Dispatcher:
     def __init__(self, services: Services, supervisor: Supervisor, version: str) -> None:
         self._services, self._supervisor, self._version = services, supervisor, version
         self._flights: dict[str, _RunningFlight] = {}
+        self._placer = Placer(services)
+        self._placing: Component | None = None
         self._announced = False
         self._woken = asyncio.Event()
         services.store.observe(self._note)
@@ -51,6 +54,7 @@ class Dispatcher:
         for running_id, running in self._flights.items():
             if task_id in ("", running_id):
                 running.flight.wake()
+        self._services.slot_line.changed.set()
         self._woken.set()
 
     async def run(self) -> None:
@@ -58,6 +62,8 @@ class Dispatcher:
         ``StoreUnavailable``: call it again, and it continues without disturbing the running flights."""
         try:
             await self._announce()
+            if self._placing is None:
+                self._placing = self._supervisor.run("placer", self._placer.run)
             while True:
                 self._woken.clear()
                 for task in await self._services.store.read(tasks.unfinished):
@@ -67,6 +73,8 @@ class Dispatcher:
                         await self._woken.wait()
         except asyncio.CancelledError:
             await self._end_flights()
+            if self._placing is not None:
+                await self._placing.end()
             raise
 
     async def _announce(self) -> None:
@@ -100,12 +108,7 @@ class Dispatcher:
             await component.end()
 
     def _note(self, tx: Tx, recorded: Recorded) -> None:
-        """Wakes the waiting tasks when a slot becomes free."""
+        """A slot may be free, or a task has ended for which others wait."""
         event = recorded.event
-        if isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new in sessions.SLOTLESS):
-            tx.after_commit(self._slot_free)
-
-    def _slot_free(self) -> None:
-        for running in self._flights.values():
-            if running.flight.task.state in _WAIT_FOR_SLOTS:
-                running.flight.wake()
+        if isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new in _FREE_A_SLOT):
+            tx.after_commit(self._services.slot_line.slot_free)

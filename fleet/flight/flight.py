@@ -69,6 +69,8 @@ class Flight:
             while await self._step():
                 pass
         finally:
+            self._services.slot_line.returned(self.task.id)
+            self._services.slot_line.step_back(self.task.id)
             await self._agent.close()  # output read but not committed is dropped, and read again later
 
     async def _step(self) -> bool:
@@ -100,8 +102,11 @@ class Flight:
             else:
                 await self._steps.step(self.task)
             self._failures = 0
+            self._services.slot_line.returned(self.task.id)
             await self._record_link(up=True, why="")
         except NoSlot as error:
+            if error.machine:
+                self._services.slot_line.wait_to_return(self.task.id, error.machine, self.wake)
             await self._wait_because(f"waiting for a slot: {error}", _SLOT_S)
         except StopWanted:
             _log.info("task %s was stopped while %s", self.task.id, self.task.state)

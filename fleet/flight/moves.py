@@ -50,7 +50,12 @@ def settle_questions(tx: Tx, task_id: str) -> None:
 
 
 class NoSlot(Exception):
-    """A task that gave its slot back cannot go on yet: all slots of its machine are taken. The text says which."""
+    """A task that gave its slot back cannot go on yet; the text says why. ``machine``: the one without a free slot;
+    empty if the task waits for something else there."""
+
+    def __init__(self, why: str, machine: str = "") -> None:
+        super().__init__(why)
+        self.machine = machine
 
 
 def take_slot(tx: Tx, session: Session, config: FleetConfig) -> None:
@@ -59,7 +64,7 @@ def take_slot(tx: Tx, session: Session, config: FleetConfig) -> None:
     machine = config.machines.get(session.machine)
     used = sessions.busy(tx).get(session.machine, 0)
     if machine is not None and used >= machine.slots:
-        raise NoSlot(f"{session.machine}: {used} of {machine.slots} slots busy")
+        raise NoSlot(f"{session.machine}: {used} of {machine.slots} slots busy", session.machine)
     demand_login(tx, session)
 
 

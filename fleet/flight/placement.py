@@ -1,14 +1,20 @@
-"""Chooses a machine for a task, and explains why not the others. Pure functions."""
+"""Chooses machines for the tasks that wait, and explains why not the others. Pure functions.
+
+A new requirement is a function in ``REQUIREMENTS``; what it looks at of the fleet is a field of :class:`FleetNow`,
+what it looks at of the task one of :class:`Wants`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from fleet.config import FleetConfig, MachineConfig
+from fleet.flight.turns import Turns
+from fleet.machines.watch import MachineSeen
 from fleet.model import Task
+from fleet.store.sessions import SlotHeld
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +23,12 @@ class Placed:
 
     machine: str
     passed_over: tuple[str, ...]
+    login: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """No machine can take it now; one can when a slot is free."""
+    """No machine can take it now; ``why`` says what each of them lacks."""
 
     why: str
 
@@ -34,70 +41,154 @@ class Impossible:
     hint: str
 
 
-def place(
-    task: Task,
-    config: FleetConfig,
-    busy: Mapping[str, int],
-    *,
-    drained: Collection[str] = (),
-    ahead: Sequence[Task] = (),
-    logins: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    full: Collection[str] = (),
-) -> Placed | Waiting | Impossible:
-    """Chooses the machine with the most free slots (ties: by name).
+Answer = Placed | Waiting | Impossible
 
-    ``busy`` counts the sessions that hold a slot, by machine; on ``drained`` machines nothing new starts, nor where
-    the disk is ``full``; the tasks ``ahead`` choose first, in their order. ``logins`` are those that sessions have,
-    by machine.
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """All that a placement looks at of a task: two tasks that want the same get the same answer."""
+
+    machine: str
+    agent: str
+    repo: str
+    person: str
+
+    @classmethod
+    def of(cls, task: Task) -> Wants:
+        """What this task wants."""
+        return cls(task.machine, task.agent, task.repo, task.requester)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNow:
+    """All that a placement looks at of the fleet, at one moment.
+
+    ``slots`` are those that are held. ``returning``: how many of a machine's slots belong to tasks that started
+    before and want to go on. ``logins``: those that sessions have, by machine. On ``drained`` machines nothing new
+    starts, nor where the disk is ``full``. ``seen``: each machine's last answer. ``spent``: until when an agent's
+    account is used up, by agent and machine.
     """
-    taken, kept = Counter(busy), Counter({name: len(used) for name, used in logins.items()})
-    for earlier in ahead:
-        held = {name: [""] * count for name, count in kept.items()}
-        placed = place(earlier, config, taken, drained=drained, logins=held, full=full)
-        if isinstance(placed, Placed):
-            taken[placed.machine] += 1
-            kept[placed.machine] += 1
-    if task.agent not in config.agents:
-        return Impossible(f"unknown agent {task.agent!r}", f"Known agents: {_list(config.agents)}.")
-    if task.machine and task.machine not in config.machines:
-        return Impossible(f"unknown machine {task.machine!r}", f"Known machines: {_list(config.machines)}.")
-    candidates = [task.machine] if task.machine else sorted(config.machines)
+
+    config: FleetConfig
+    slots: Sequence[SlotHeld] = ()
+    logins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    drained: Collection[str] = ()
+    full: Collection[str] = ()
+    seen: Mapping[str, MachineSeen] = field(default_factory=dict)
+    spent: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    returning: Mapping[str, int] = field(default_factory=dict)
+
+    def used(self, machine: str) -> int:
+        """How many slots of a machine are taken or waited for by tasks that have started before."""
+        return sum(held.machine == machine for held in self.slots) + self.returning.get(machine, 0)
+
+    def with_one(self, wants: Wants, placed: Placed) -> FleetNow:
+        """The fleet once this task has its slot."""
+        held = SlotHeld(placed.machine, wants.agent, wants.repo, wants.person)
+        logins = {**self.logins, placed.machine: (*self.logins.get(placed.machine, ()), placed.login)}
+        return replace(self, slots=(*self.slots, held), logins=logins)
+
+
+Requirement = Callable[[Wants, str, FleetNow], str]
+"""Why a machine cannot take a task now; empty: as far as this goes, it can."""
+
+
+def _not_drained(wants: Wants, machine: str, now: FleetNow) -> str:
+    return "drained" if machine in now.drained else ""
+
+
+def _answers(wants: Wants, machine: str, now: FleetNow) -> str:
+    seen = now.seen.get(machine)
+    if seen is None or not seen.state.is_bad:
+        return ""
+    return f"{seen.state.value}: {seen.why}" if seen.why else seen.state.value
+
+
+def _disk(wants: Wants, machine: str, now: FleetNow) -> str:
+    return "its disk is almost full" if machine in now.full else ""
+
+
+def _account(wants: Wants, machine: str, now: FleetNow) -> str:
+    until = now.spent.get((wants.agent, machine))
+    return f"{wants.agent}'s account is used up until {until}" if until else ""
+
+
+def _slot(wants: Wants, machine: str, now: FleetNow) -> str:
+    slots, used = now.config.machines[machine].slots, now.used(machine)
+    return f"{min(used, slots)} of {slots} slots busy" if used >= slots else ""
+
+
+def _login(wants: Wants, machine: str, now: FleetNow) -> str:
+    config = now.config.machines[machine]
+    if not config.has_agent_pool or len(now.logins.get(machine, ())) < len(config.agent_logins):
+        return ""
+    return f"each of its {len(config.agent_logins)} logins has a task"
+
+
+REQUIREMENTS: Final[tuple[Requirement, ...]] = (_not_drained, _answers, _disk, _account, _slot, _login)
+
+
+def place(wants: Wants, now: FleetNow) -> Answer:
+    """Of the machines that meet every requirement the one with the most free slots (ties: the less loaded one)."""
+    config = now.config
+    if wants.agent not in config.agents:
+        return Impossible(f"unknown agent {wants.agent!r}", f"Known agents: {_list(config.agents)}.")
+    if wants.machine and wants.machine not in config.machines:
+        return Impossible(f"unknown machine {wants.machine!r}", f"Known machines: {_list(config.machines)}.")
+    candidates = [wants.machine] if wants.machine else sorted(config.machines)
     if not candidates:
         return Impossible("the fleet has no machines", "Add one with `airboss machines add`.")
-    free: list[tuple[int, str]] = []
-    passed_over: list[str] = []
-    for name in candidates:
-        slots, used = config.machines[name].slots, taken[name]
-        if name in drained:
-            passed_over.append(f"{name}: drained")
-        elif name in full:
-            passed_over.append(f"{name}: its disk is almost full")
-        elif busy.get(name, 0) < slots <= used:
-            passed_over.append(f"{name}: its free slots are for earlier tasks")
-        elif used >= slots:
-            passed_over.append(f"{name}: {used} of {slots} slots busy")
-        elif config.machines[name].has_agent_pool and kept[name] >= len(config.machines[name].agent_logins):
-            passed_over.append(f"{name}: each of its {len(config.machines[name].agent_logins)} logins has a task")
-        else:
-            free.append((used - slots, name))
-    if not free:
+    lacks = {name: _lacking(wants, name, now) for name in candidates}
+    fit = sorted((name for name in candidates if not lacks[name]), key=lambda name: _load(name, now))
+    passed_over = tuple(f"{name}: {why}" for name, why in lacks.items() if why)
+    if not fit:
         return Waiting("; ".join(passed_over))
-    free.sort()
-    chosen = free[0][1]
-    passed_over += [f"{name}: {chosen} has more free slots" for _, name in free[1:]]
-    return Placed(chosen, tuple(passed_over))
+    chosen, *others = fit
+    login = free_login(config.machines[chosen], now.logins.get(chosen, ()))
+    return Placed(chosen, (*passed_over, *(f"{name}: {chosen} is less busy" for name in others)), login or "")
+
+
+def plan(
+    waiting: Sequence[Task], now: FleetNow, served: Mapping[tuple[str, str], int], kept_back: Mapping[str, str]
+) -> Iterator[tuple[Task, Answer]]:
+    """Answers for every task that waits, those first whose turn it is. ``kept_back``: why a task may not start,
+    wherever a slot is free.
+
+    A task that gets no slot costs its person no turn: another one of theirs may fit where it does not.
+    """
+    turns, known = Turns(waiting, served), dict[Wants, Answer]()
+    while (task := turns.pick()) is not None:
+        if why := kept_back.get(task.id):
+            yield task, Waiting(why)
+            continue
+        wants = Wants.of(task)
+        answer = known[wants] = known.get(wants) or place(wants, now)
+        if isinstance(answer, Placed):
+            turns.serve(task)
+            now, known = now.with_one(wants, answer), {}
+        yield task, answer
 
 
 def free_login(machine: MachineConfig, used: Collection[str]) -> str | None:
     """A login of the machine's pool for a session; ``None`` while sessions have them all.
 
-    Empty where there is no pool. ``used``: as for ``place``; a session from before there was a pool has the first.
+    Empty where there is no pool. ``used``: those of the sessions; one from before there was a pool has the first.
     """
     if not machine.has_agent_pool:
         return ""
     first, *_ = machine.agent_logins
     taken = {login or first for login in used}
     return next((login for login in machine.agent_logins if login not in taken), None)
+
+
+def _lacking(wants: Wants, machine: str, now: FleetNow) -> str:
+    return next(filter(None, (lacks(wants, machine, now) for lacks in REQUIREMENTS)), "")
+
+
+def _load(machine: str, now: FleetNow) -> tuple[int, float, str]:
+    seen = now.seen.get(machine)
+    load = seen.load_milli / max(1, seen.cpus) if seen is not None else 0.0
+    return now.used(machine) - now.config.machines[machine].slots, load, machine
 
 
 def _list(names: Mapping[str, object]) -> str:

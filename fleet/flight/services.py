@@ -17,6 +17,7 @@ from fleet.git.workspace import Workspaces
 from fleet.landing.attempt import LandingContext
 from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
+from fleet.machines.watch import MachineSeen
 from fleet.model import Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
 from fleet.setup.environments import Environments
@@ -59,6 +60,7 @@ class Services:
     landing_queue: LandingQueue = field(default_factory=LandingQueue)
     slot_line: SlotLine = field(default_factory=SlotLine)
     not_quiet: Callable[[str, int], Awaitable[int]] = never_quiet  # a person, a time: the first one from it on
+    machines_seen: dict[str, MachineSeen] = field(default_factory=dict)  # the last answer of each
     full_disks: dict[str, int] = field(default_factory=dict)  # free bytes of machines where nothing new starts
 
     def agent_of(self, session: Session) -> AgentConfig:

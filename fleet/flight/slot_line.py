@@ -1,32 +1,63 @@
-"""The flights that try to get a slot right now. Only these keep one from flights behind them in the queue."""
+"""What the placer knows of the flights. In memory, because it grants nothing: the store does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import takewhile
-
-from fleet.model import Task
 
 
 class SlotLine:
-    """Orders the flights of this controller. In memory, because it grants nothing: the store does."""
+    """``changed`` is set when another look at the placements may find something new."""
 
     def __init__(self) -> None:
-        self._trying: dict[str, Callable[[], None]] = {}
+        self.changed = asyncio.Event()
+        self.aside: set[str] = set()
+        self._starting: dict[str, Callable[[], None]] = {}
+        self._returning: dict[str, tuple[str, Callable[[], None]]] = {}
 
     @contextmanager
-    def trying(self, task_id: str, wake: Callable[[], None]) -> Iterator[None]:
-        """Stands in line. ``wake`` is called when another flight leaves it, with or without a slot."""
-        self._trying[task_id] = wake
+    def standing(self, task_id: str, wake: Callable[[], None]) -> Iterator[None]:
+        """A task that has not started waits for its slot. ``wake`` is called when it can go on."""
+        self._starting[task_id] = wake
         try:
             yield
         finally:
-            del self._trying[task_id]
-            for each in self._trying.values():
-                each()
+            del self._starting[task_id]
 
-    def ahead(self, queued: Sequence[Task], task_id: str) -> list[Task]:
-        """Those of ``queued`` (in order) that are before this task and try to get a slot, too."""
-        before = takewhile(lambda task: task.id != task_id, queued)
-        return [task for task in before if task.id in self._trying]
+    def wake(self, task_id: str) -> None:
+        """A task can go on. One whose flight does not stand here looks for its slot by itself."""
+        if (wake := self._starting.get(task_id)) is not None:
+            wake()
+
+    def step_aside(self, task_id: str) -> None:
+        """A task cannot use a slot now: it waits for something else first, until :meth:`step_back`."""
+        self.aside.add(task_id)
+        self.changed.set()
+
+    def step_back(self, task_id: str) -> None:
+        """The task can use a slot, or has ended."""
+        if task_id in self.aside:
+            self.aside.remove(task_id)
+            self.changed.set()
+
+    def wait_to_return(self, task_id: str, machine: str, wake: Callable[[], None]) -> None:
+        """A task that gave its slot back wants one of this machine again: it comes before those that have not
+        started, until :meth:`returned`."""
+        self._returning[task_id] = (machine, wake)
+
+    def returned(self, task_id: str) -> None:
+        """It has its slot, or wants none any more."""
+        if self._returning.pop(task_id, None) is not None:
+            self.changed.set()
+
+    def returning(self) -> Mapping[str, int]:
+        """How many tasks want to return, by machine."""
+        return Counter(machine for machine, _ in self._returning.values())
+
+    def slot_free(self) -> None:
+        """A slot may be free."""
+        for _, wake in self._returning.values():
+            wake()
+        self.changed.set()

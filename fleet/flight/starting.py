@@ -1,50 +1,83 @@
-"""What keeps a queued task from starting, besides slots and locks: a pause, or a task that must land first."""
+"""What a placement depends on, read from the store; and a placement, written to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from fleet.errors import Refused
+from fleet.config import FleetConfig
+from fleet.errors import Misused
+from fleet.flight.moves import move
+from fleet.flight.placement import Answer, FleetNow, Impossible, Placed, Waiting, plan
+from fleet.machines.watch import MachineSeen
 from fleet.model import ENDS, Task, TaskState
-from fleet.store import queue, sessions, tasks
+from fleet.store import queue, sessions, tasks, windows
 from fleet.store.core import Tx
 
 _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 
 
 @dataclass(frozen=True, slots=True)
-class StartLook:
-    """What a placement depends on, read at one moment: the ``queued`` tasks in order, held slots and logins by
-    machine, where nothing new may start, and why this task may not start at all (empty: it may)."""
+class Known:
+    """What a placement depends on beside the store. ``returning``: how many tasks that started before wait for a slot,
+    by machine; ``aside``: tasks that wait for something else first."""
 
-    queued: Sequence[Task]
-    busy: Mapping[str, int]
-    logins: Mapping[str, Sequence[str]]
-    pauses: Mapping[str, queue.Pause]
-    kept_back: str
+    config: FleetConfig
+    seen: Mapping[str, MachineSeen] = field(default_factory=dict)
+    full: Collection[str] = ()
+    returning: Mapping[str, int] = field(default_factory=dict)
+    aside: Collection[str] = ()
 
 
-def look(tx: Tx, task: Task) -> StartLook:
-    """Reads it. Raises as :func:`kept_back`."""
-    return StartLook(
-        queue.line(tx), sessions.busy(tx), sessions.logins_in_use(tx), queue.pauses(tx), kept_back(tx, task)
+def answers(tx: Tx, known: Known) -> Iterator[tuple[Task, Answer]]:
+    """What becomes of each task that waits for a slot, in order."""
+    kept = queue.reserved(tx)
+    line = [task for task in queue.line(tx) if task.id not in kept and task.id not in known.aside]
+    if not line:
+        return iter(())
+    now = FleetNow(
+        known.config,
+        slots=sessions.slots_held(tx),
+        logins=sessions.logins_in_use(tx),
+        drained=queue.pauses(tx).keys(),
+        full=known.full,
+        seen=known.seen,
+        spent=windows.spent(tx),
+        returning=known.returning,
     )
+    return plan(line, now, queue.served(tx), {task.id: why for task in line if (why := kept_back(tx, task))})
+
+
+def reserve(tx: Tx, known: Known) -> list[str]:
+    """Keeps a slot for each task whose turn it is, says of the others why not, and ends those that no machine can
+    ever take. Returns the tasks that can go on, in order."""
+    ready = []
+    for task, answer in answers(tx, known):
+        match answer:
+            case Placed(machine, passed_over, login):
+                queue.reserve(tx, task, queue.Reserved(machine, login, passed_over))
+                tasks.explain(tx, task.id, "")
+                ready.append(task.id)
+            case Impossible(why, hint):
+                error = Misused(attempted="place the task", on=task.id, cause=why, hint=hint)
+                move(tx, task.id, TaskState.REFUSED, str(error))
+                ready.append(task.id)
+            case Waiting(why) if why != task.why:
+                tasks.explain(tx, task.id, why)
+    return ready
+
+
+def changes(tx: Tx, known: Known) -> bool:
+    """Whether :func:`reserve` would write anything."""
+    return any(answer != Waiting(task.why) for task, answer in answers(tx, known))
 
 
 def kept_back(tx: Tx, task: Task) -> str:
-    """Why this task may not start now, wherever a slot is free; empty: it may.
-
-    Raises ``Refused`` if the task that it waits for ended without landing.
-    """
+    """Why this task may not start now, wherever a slot is free; empty: it may."""
     if task.after:
         first = tasks.task(tx, task.after)
         if first.state in ENDS and first.state not in _DONE:
-            raise Refused(
-                attempted=f"start {task.id}",
-                cause=f"it was to start after {first.id}, and {first.id} ended as {first.state}",
-                hint=f"/retry {task.id} starts it without waiting.",
-            )
+            return f"was to start after {first.id}, which ended as {first.state}"
         if first.state not in _DONE:
             return f"starts after {first.id} has landed"
     paused = queue.pauses(tx).get(queue.FLEET)

@@ -8,10 +8,10 @@ from functools import partial
 
 from fleet import leaks
 from fleet.agent_events import TurnOutcome
-from fleet.errors import Misused, Unreachable
+from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, StoreUnavailable, Unreachable
 from fleet.events import HoldReleased, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
-from fleet.flight import notes, placement, preparing, prompts, snapshots, starting
+from fleet.flight import notes, preparing, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.asking import Asking
 from fleet.flight.follower import TurnWait
@@ -74,75 +74,63 @@ class Steps:
         if task.repo not in config.repos:
             known = ", ".join(sorted(config.repos)) or "none"
             raise Misused(attempted="take the task", on=f"repository {task.repo!r}", hint=f"Known: {known}.")
-        why = await self._services.store.read(lambda tx: starting.kept_back(tx, task))
-        if not why:
-            with self._services.slot_line.trying(task.id, self._waits.wake):
-                why = await self._try_to_place(task)
-        if why:
-            await self._explain(task, why)
+        locked = self._services.locks.waits(task)
+        if locked:
+            await self._explain(task, locked)
             await self._waits.wait(_LOOK_AGAIN_S)
+            return
+        self._services.slot_line.step_back(task.id)
+        with self._services.slot_line.standing(task.id, self._waits.wake):  # before it looks: it misses no call
+            slot = (await self._services.store.read(queue.reserved)).get(task.id)
+            if slot is None:
+                await self._waits.told()
+                return
+        try:
+            await self._start(task, slot)
+        except (StoreUnavailable, LeadershipLost, LeaseLost):
+            raise  # it keeps its slot: the next try finds it
+        except AirbossError:
+            await self._give_back(task)
+            raise
 
-    async def _try_to_place(self, task: Task) -> str:
-        """Waits in line for a slot and takes it. Answers why it left the line without one, if it did."""
-        placed = await self._slot(task)
-        if placed is None:
-            return ""
+    async def _start(self, task: Task, slot: queue.Reserved) -> None:
+        """Makes a session of a slot that is reserved, or gives the slot back."""
         locked = await self._services.locks.claim(task)
         if locked:
-            return locked
+            await self._give_back(task)
+            return
         base = await self._waits.unless_stopped(self._checked_base(task), "fetch the base")
         config = self._services.config()
 
-        def work(tx: Tx) -> None:
-            machine = config.machines.get(placed.machine)
-            if machine is None:
-                return  # so did fleet.toml
-            full = sessions.busy(tx).get(placed.machine, 0) >= machine.slots
-            login = placement.free_login(machine, sessions.logins_in_use(tx).get(placed.machine, ()))
-            paused = placed.machine in queue.pauses(tx)
-            if full or login is None or paused or starting.kept_back(tx, task):
-                return  # it changed meanwhile; the next step places the task again
+        def work(tx: Tx) -> bool:
+            kept = queue.reserved(tx).get(task.id)
+            if kept != slot or slot.machine not in config.machines or slot.machine in queue.pauses(tx):
+                return False
+            if starting.kept_back(tx, task):
+                return False
             session = sessions.create_session(
                 tx,
                 task=task.id,
-                machine=placed.machine,
+                machine=slot.machine,
                 agent=task.agent,
                 base=base,
                 isolation=config.isolation,
-                login=login,
+                login=slot.login,
             )
-            event = SessionPlacedV2(placed.machine, task.agent, base, config.isolation, placed.passed_over, login)
+            event = SessionPlacedV2(slot.machine, task.agent, base, config.isolation, slot.passed_over, slot.login)
             record(tx, event, session)
             move(tx, task.id, TaskState.PREPARING)
+            return True
 
-        await self._services.store.write(work)
-        failpoint("session-placed")
-        return ""
+        if await self._services.store.write(work):
+            failpoint("session-placed")
+        else:
+            await self._give_back(task)
 
-    async def _slot(self, task: Task) -> placement.Placed | None:
-        """A machine with a slot for this task, once it is its turn; ``None``: look at the task anew."""
-        why = task.why
-        while True:
-            self._waits.begin()
-            config = self._services.config()
-            look = await self._services.store.read(partial(starting.look, task=task))
-            if look.kept_back:
-                return None
-            ahead = self._services.slot_line.ahead(look.queued, task.id)
-            full = self._services.full_disks
-            placed = placement.place(
-                task, config, look.busy, drained=look.pauses, ahead=ahead, logins=look.logins, full=full
-            )
-            if isinstance(placed, placement.Impossible):
-                raise Misused(attempted="place the task", on=task.id, cause=placed.why, hint=placed.hint)
-            if isinstance(placed, placement.Placed):
-                return placed
-            if placed.why != why:
-                why = placed.why
-                await self._services.store.write(partial(tasks.explain, task_id=task.id, why=why))
-            await self._waits.wait(_LOOK_AGAIN_S)
-            if await self._waits.stopped():
-                return None
+    async def _give_back(self, task: Task) -> None:
+        self._services.slot_line.step_aside(task.id)
+        await self._services.store.write(lambda tx: queue.release(tx, task.id))
+        self._services.slot_line.changed.set()
 
     async def _explain(self, task: Task, why: str) -> None:
         if why != task.why:

@@ -47,6 +47,11 @@ class Waits:
         if not await self.stopped():
             await first(self._woken.wait(), self._clock.sleep(seconds))
 
+    async def told(self) -> None:
+        """Waits for news, however long that takes. Returns immediately when the task must stop."""
+        if not await self.stopped():
+            await self._woken.wait()
+
     async def news(self) -> None:
         """Waits until the task is woken after :meth:`begin`."""
         await self._woken.wait()

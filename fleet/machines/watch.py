@@ -65,9 +65,15 @@ class MachineWatch:
     A failed check affects only that machine: the others are checked, and it is checked again in the next round.
     """
 
-    def __init__(self, config: Callable[[], FleetConfig], executors: Executors, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Callable[[], FleetConfig],
+        executors: Executors,
+        clock: Clock,
+        seen: dict[str, MachineSeen] | None = None,
+    ) -> None:
         self._config, self._executors, self._clock = config, executors, clock
-        self.seen: dict[str, MachineSeen] = {}
+        self.seen = {} if seen is None else seen
 
     async def run(self) -> None:
         """Runs until cancelled."""

@@ -1,7 +1,8 @@
-"""The queue: the tasks that wait for a slot, in order, and where nothing new may start."""
+"""The queue: what waits for a slot, the slots kept for tasks that start, and where nothing new may start."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,8 @@ from fleet.model import Task, TaskState
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.tables import pauses as pauses_table
-from fleet.store.tables import tasks
+from fleet.store.tables import reservations, tasks
+from fleet.store.tables import served as served_table
 from fleet.store.tasks import read_task
 
 FLEET: Final = ""
@@ -22,9 +24,21 @@ _WAITS = tasks.c.state == str(TaskState.QUEUED)
 _LINE = select(tasks).where(_WAITS).order_by(tasks.c.rank, tasks.c.number)
 _FIRST_RANK = select(func.coalesce(func.min(tasks.c.rank), 0)).where(_WAITS)
 _RANK = update(tasks).where(tasks.c.id == bindparam("key"))
+_RESERVE = insert(reservations)
+_RELEASE = delete(reservations).where(reservations.c.task == bindparam("key"))
+_TURN = update(served_table).where(served_table.c.person == bindparam("of"), served_table.c.repo == bindparam("in"))
 _PAUSES = select(pauses_table).order_by(pauses_table.c.machine)
 _PAUSE = insert(pauses_table)
 _RESUME = delete(pauses_table).where(pauses_table.c.machine == bindparam("key"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A slot that is kept for a task until its session is there. ``passed_over``: why not the other machines."""
+
+    machine: str
+    login: str
+    passed_over: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,35 @@ class Pause:
 def line(tx: Tx) -> list[Task]:
     """The tasks that wait for a slot, the next one first."""
     return [read_task(row) for row in tx.connection.execute(_LINE)]
+
+
+def reserve(tx: Tx, task: Task, slot: Reserved) -> None:
+    """Keeps a slot for a task that waits, and counts this as the turn of its person and repository."""
+    passed_over = json.dumps(slot.passed_over)
+    row = {"task": task.id, "machine": slot.machine, "login": slot.login, "passed_over": passed_over}
+    tx.connection.execute(_RESERVE, {**row, "since_us": tx.now_us()})
+    turn = 1 + max(served(tx).values(), default=0)
+    found = tx.connection.execute(_TURN, {"of": task.requester, "in": task.repo, "turn": turn})
+    if not found.rowcount:
+        tx.connection.execute(insert(served_table), {"person": task.requester, "repo": task.repo, "turn": turn})
+
+
+def release(tx: Tx, task_id: str) -> None:
+    """Gives a slot back that was kept for a task; nothing happens if none was."""
+    tx.connection.execute(_RELEASE, {"key": task_id})
+
+
+def reserved(tx: Tx) -> dict[str, Reserved]:
+    """The slots that are kept, by the tasks which start."""
+    return {
+        row.task: Reserved(row.machine, row.login, tuple(json.loads(row.passed_over)))
+        for row in tx.connection.execute(select(reservations))
+    }
+
+
+def served(tx: Tx) -> dict[tuple[str, str], int]:
+    """When each person's tasks in each repository last got a slot: the highest is the latest."""
+    return {(row.person, row.repo): row.turn for row in tx.connection.execute(select(served_table))}
 
 
 def bump(tx: Tx, task_id: str, by: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +21,7 @@ from fleet.agent_events import TurnOutcome
 from fleet.model import Isolation, PipeEnd, Session, TaskState, Turn, TurnCause
 from fleet.ports import DriverState
 from fleet.store.core import Tx
-from fleet.store.tables import notes, sessions, tasks
+from fleet.store.tables import notes, reservations, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))
@@ -30,12 +31,17 @@ _ACTIVE = select(sessions).where(sessions.c.ended_us == 0).order_by(sessions.c.s
 SLOTLESS: Final = (TaskState.STALLED, TaskState.PARKED, TaskState.ASKING, TaskState.HELD)
 """A task in these states waits for a person, perhaps for days. No process runs, and its slot is free for others."""
 
-_BUSY = (
-    select(sessions.c.machine, func.count().label("held"))
+_SLOTS = (
+    select(sessions.c.machine, sessions.c.agent, tasks.c.repo, tasks.c.requester)
     .join(tasks, tasks.c.id == sessions.c.task)
     .where(sessions.c.ended_us == 0, tasks.c.state.not_in([str(state) for state in SLOTLESS]))
-    .group_by(sessions.c.machine)
+    .union_all(
+        select(reservations.c.machine, tasks.c.agent, tasks.c.repo, tasks.c.requester).join(
+            tasks, tasks.c.id == reservations.c.task
+        )
+    )
 )
+_RESERVED_LOGINS = select(reservations.c.machine, reservations.c.login)
 _TURN = select(turns_table).where(turns_table.c.id == bindparam("id"))
 _TURNS = select(turns_table).where(turns_table.c.session == bindparam("of")).order_by(turns_table.c.number)
 _NOTES = select(notes).where(notes.c.session == bindparam("of"), notes.c.taken_us == 0).order_by(notes.c.id)
@@ -50,6 +56,16 @@ class Note:
     text: str
     actor: str
     at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHeld:
+    """Whose a slot is. ``person`` is ``str(PersonId)``."""
+
+    machine: str
+    agent: str
+    repo: str
+    person: str
 
 
 def create_session(
@@ -110,9 +126,14 @@ def active(tx: Tx) -> list[Session]:
     return [_session(row) for row in tx.connection.execute(_ACTIVE)]
 
 
+def slots_held(tx: Tx) -> list[SlotHeld]:
+    """A row for each slot that a session has, or that is kept for a task which starts."""
+    return [SlotHeld(*row) for row in tx.connection.execute(_SLOTS)]
+
+
 def busy(tx: Tx) -> dict[str, int]:
-    """How many sessions hold a slot, by machine."""
-    return {row.machine: row.held for row in tx.connection.execute(_BUSY)}
+    """How many slots are held, by machine."""
+    return dict(Counter(held.machine for held in slots_held(tx)))
 
 
 def before_in_login(tx: Tx, session: Session) -> Session | None:
@@ -129,9 +150,10 @@ def before_in_login(tx: Tx, session: Session) -> Session | None:
 
 
 def logins_in_use(tx: Tx) -> dict[str, list[str]]:
-    """By machine, the login of each session that has not ended, whether it holds a slot or waits for a person."""
+    """By machine, the login of each session that has not ended, whether it holds a slot or waits for a person, and
+    of each task that starts."""
     found: dict[str, list[str]] = {}
-    for row in tx.connection.execute(_ACTIVE):
+    for row in (*tx.connection.execute(_ACTIVE), *tx.connection.execute(_RESERVED_LOGINS)):
         found.setdefault(row.machine, []).append(row.login)
     return found
 

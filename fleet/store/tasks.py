@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, bindparam, cast, func, insert, select, update
+from sqlalchemy import BigInteger, Row, bindparam, cast, delete, func, insert, select, update
 
 from fleet.errors import Misused
 from fleet.events import Refs, Source, TaskChained, TaskMoved, TaskRequested
@@ -13,13 +13,14 @@ from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
-from fleet.store.tables import meta, sessions, tasks
+from fleet.store.tables import meta, reservations, sessions, tasks
 
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
 _FLOOR = select(cast(meta.c.value, BigInteger)).where(meta.c.key == "task_floor").scalar_subquery()
 _LAST = select(func.coalesce(func.max(tasks.c.number), 0), func.coalesce(_FLOOR, 0))
 _INSERT = insert(tasks)
 _CHANGE = update(tasks).where(tasks.c.id == bindparam("key"))
+_FREE = delete(reservations).where(reservations.c.task == bindparam("key"))
 _STOPPER = select(tasks.c.stop_by).where(tasks.c.id == bindparam("id"))
 _IS_OPEN = tasks.c.state.in_([str(state) for state in TaskState if state not in ENDS])
 _OPEN = select(tasks).where(_IS_OPEN).order_by(tasks.c.number)
@@ -113,12 +114,15 @@ def find(tx: Tx, named: str) -> Task:
 def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: Source = Source.CONTROLLER) -> Task:
     """Moves a task, with its ``TaskMoved`` event by ``source``; when it ends, its open questions are withdrawn.
 
+    The slot that was kept for its start is its session's now, or free.
+
     Raises ``ValueError`` for a move that the model forbids.
     """
     old = task(tx, task_id)
     if not may_move(old.state, new):
         raise ValueError(f"task {task_id} may not move from {old.state} to {new}")
     tx.connection.execute(_CHANGE, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
+    tx.connection.execute(_FREE, {"key": task_id})
     if new in ENDS:
         approvals.withdraw(tx, task=task_id, why=f"the task is {new}")
     ledger.append(tx, TaskMoved(str(old.state), str(new), why), actor=actor, source=source, refs=Refs(task=task_id))
@@ -209,6 +213,7 @@ def read_task(row: Row[Any]) -> Task:
         retry_of=row.retry_of,
         locks=load_wants(row.locks),
         after=row.after_task,
+        rank=row.rank,
     )
 
 

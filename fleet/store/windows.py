@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from fleet.agent_events import Window
@@ -43,9 +44,24 @@ def note(tx: Tx, session: Session, seen: Window) -> None:
     settings.put(tx, key, json.dumps(asdict(found), separators=(",", ":")))
 
 
+def spent(tx: Tx) -> dict[tuple[str, str], str]:
+    """The accounts of which nothing is left, by agent and machine, with the hour at which there is more."""
+    now = tx.now_us()
+    used_up = [each for each in _every(tx) if each.used_percent >= 100 and each.resets_us > now]
+    used_up.sort(key=lambda each: each.resets_us)
+    return {(each.agent, each.machine): f"{_clock(each.resets_us)} UTC" for each in used_up}
+
+
+def _every(tx: Tx) -> list[AccountWindow]:
+    return [AccountWindow(**json.loads(text)) for text in settings.beginning(tx, _PREFIX).values()]
+
+
+def _clock(us: int) -> str:
+    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%d %b %H:%M")
+
+
 def low(tx: Tx) -> list[AccountWindow]:
     """The windows of which less than a fifth is left, until they are reset; the lowest first."""
-    every = [AccountWindow(**json.loads(text)) for text in settings.beginning(tx, _PREFIX).values()]
     now = tx.now_us()
-    open_ = [each for each in every if (each.resets_us or each.seen_us + _UNKNOWN_LASTS_US) > now]
+    open_ = [each for each in _every(tx) if (each.resets_us or each.seen_us + _UNKNOWN_LASTS_US) > now]
     return sorted((each for each in open_ if each.left_percent < LOW_PERCENT), key=lambda each: each.left_percent)

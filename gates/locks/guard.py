@@ -57,6 +57,14 @@ class LockGuard:
 
     # --- fleet.ports.Locks ------------------------------------------------------------------------------
 
+    def waits(self, task: Task) -> str:
+        """What a task that stands in line for its locks waits for; empty: it is its turn, or it was never told to
+        wait."""
+        waiter = self._waiting.get(task.id)
+        if waiter is None or waiter.answer.done() or waiter.request.wants != task.locks:
+            return ""
+        return f"waiting for a lock: {said(waiter.blocked or Blocked(()))}"
+
     async def claim(self, task: Task) -> str:
         """Takes all that a task declared, or keeps its place in line: why it waits then, else empty."""
         waiter = self._waiting.get(task.id)
@@ -69,8 +77,8 @@ class LockGuard:
             request = self._request(task, task.locks, LockCause.DECLARED)
             waiter = await self._service.line_up(request, lambda: self._wake(task.id))
             self._waiting[task.id] = waiter
-        if not waiter.answer.done():
-            return f"waiting for a lock: {said(waiter.blocked or Blocked(()))}"
+        if waiting := self.waits(task):
+            return waiting
         self._forget(task.id)
         return ""
 

@@ -8,12 +8,12 @@ from bot.cards import shown
 from bot.telemetry_view import machine_line
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Limits, MachineConfig
-from fleet.flight.placement import Placed, Waiting, place
+from fleet.flight.placement import FleetNow, Placed, Waiting, place
 from fleet.machines.disks import Disks
 from fleet.machines.executors import Executors
 from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
 from fleet.model import Isolation
-from tests.unit.test_queue import FLEET, wanting
+from tests.unit.test_placement import FLEET, wants
 
 
 async def test_safe_work_is_reclaimed_before_nothing_new_starts(tmp_path: Path) -> None:
@@ -41,8 +41,9 @@ async def test_safe_work_is_reclaimed_before_nothing_new_starts(tmp_path: Path) 
 
 
 def test_a_full_machine_takes_nothing_new_and_says_so() -> None:
-    assert place(wanting(1), FLEET, {}, full={"evo-x2"}) == Placed("macbook", ("evo-x2: its disk is almost full",))
-    only = place(wanting(1, "evo-x2"), FLEET, {}, full={"evo-x2"})
+    now = FleetNow(FLEET, full={"evo-x2"})
+    assert place(wants(), now) == Placed("macbook", ("evo-x2: its disk is almost full",))
+    only = place(wants("evo-x2"), now)
     assert only == Waiting("evo-x2: its disk is almost full")
 
 
