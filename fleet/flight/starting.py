@@ -19,8 +19,8 @@ _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a placement depends on beside the store. ``returning``: how many tasks that started before wait for a slot,
-    by machine; ``aside``: tasks that wait for something else first."""
+    """What a placement depends on beside the store. ``returning``: how many tasks that have started before wait for
+    a slot, by machine. ``aside``: tasks that wait for something else first."""
 
     config: FleetConfig
     seen: Mapping[str, MachineSeen] = field(default_factory=dict)
