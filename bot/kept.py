@@ -31,7 +31,12 @@ KEPT: Final = (
         ("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings", "trees"),
         PERMANENT,
     ),
-    Retained("Schedules, pauses, settings", ("schedules", "slots", "pauses", "settings", "meta"), PERMANENT),
+    Retained(
+        "Schedules, pauses, settings, whose turn it is in the queue",
+        ("schedules", "slots", "pauses", "settings", "meta", "served"),
+        PERMANENT,
+    ),
+    Retained("Slots kept for tasks that start", ("reservations",), "until they have started or ended"),
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
     Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),
     Retained(

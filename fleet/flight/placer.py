@@ -38,10 +38,10 @@ class Placer:
         for task_id in ready:
             services.slot_line.wake(task_id)
 
-    def known(self) -> starting.Known:
+    def known(self) -> starting.FleetSeen:
         """What it knows beside the store."""
         services, line = self._services, self._services.slot_line
-        return starting.Known(
+        return starting.FleetSeen(
             services.config(),
             seen=dict(services.machines_seen),
             full=tuple(services.full_disks),

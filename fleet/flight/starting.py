@@ -18,7 +18,7 @@ _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FleetSeen:
     """What a placement depends on beside the store. ``returning``: how many tasks that have started before wait for
     a slot, by machine. ``aside``: tasks that wait for something else first."""
 
@@ -29,7 +29,7 @@ class Known:
     aside: Collection[str] = ()
 
 
-def answers(tx: Tx, known: Known) -> Iterator[tuple[Task, Answer]]:
+def answers(tx: Tx, known: FleetSeen) -> Iterator[tuple[Task, Answer]]:
     """What becomes of each task that waits for a slot, in order."""
     kept = queue.reserved(tx)
     line = [task for task in queue.line(tx) if task.id not in kept and task.id not in known.aside]
@@ -48,7 +48,7 @@ def answers(tx: Tx, known: Known) -> Iterator[tuple[Task, Answer]]:
     return plan(line, now, queue.served(tx), {task.id: why for task in line if (why := kept_back(tx, task))})
 
 
-def reserve(tx: Tx, known: Known) -> list[str]:
+def reserve(tx: Tx, known: FleetSeen) -> list[str]:
     """Keeps a slot for each task whose turn it is, says of the others why not, and ends those that no machine can
     ever take. Returns the tasks that can go on, in order."""
     ready = []
@@ -67,7 +67,7 @@ def reserve(tx: Tx, known: Known) -> list[str]:
     return ready
 
 
-def changes(tx: Tx, known: Known) -> bool:
+def changes(tx: Tx, known: FleetSeen) -> bool:
     """Whether :func:`reserve` would write anything."""
     return any(answer != Waiting(task.why) for task, answer in answers(tx, known))
 

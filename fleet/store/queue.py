@@ -12,9 +12,10 @@ from fleet.events import FleetPaused, FleetResumed, Refs, Source, TaskBumped
 from fleet.model import Task, TaskState
 from fleet.store import ledger
 from fleet.store.core import Tx
-from fleet.store.tables import pauses as pauses_table
-from fleet.store.tables import reservations, tasks
-from fleet.store.tables import served as served_table
+from fleet.store.queue_tables import pauses as pauses_table
+from fleet.store.queue_tables import reservations
+from fleet.store.queue_tables import served as served_table
+from fleet.store.tables import tasks
 from fleet.store.tasks import read_task
 
 FLEET: Final = ""

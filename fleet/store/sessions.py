@@ -21,7 +21,8 @@ from fleet.agent_events import TurnOutcome
 from fleet.model import Isolation, PipeEnd, Session, TaskState, Turn, TurnCause
 from fleet.ports import DriverState
 from fleet.store.core import Tx
-from fleet.store.tables import notes, reservations, sessions, tasks
+from fleet.store.queue_tables import reservations
+from fleet.store.tables import notes, sessions, tasks
 from fleet.store.tables import turns as turns_table
 
 _BY_ID = select(sessions).where(sessions.c.id == bindparam("id"))

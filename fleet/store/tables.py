@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
-from fleet.store import chat_tables, lock_tables, schedule_tables
+from fleet.store import chat_tables, lock_tables, queue_tables, schedule_tables
 from fleet.store.columns import (
     added_number,
     added_text,
@@ -25,7 +25,7 @@ from fleet.store.columns import (
 )
 from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState, TreeState
 
-__all__ = ["chat_tables", "lock_tables", "metadata", "schedule_tables"]
+__all__ = ["chat_tables", "lock_tables", "metadata", "queue_tables", "schedule_tables"]
 
 meta = Table("meta", metadata, key("key"), text("value"))
 
@@ -107,23 +107,6 @@ tasks = Table(
     Index(None, "adapter", "chat", "number"),
     Index(None, "updated_us"),
 )
-
-# Where nothing new may start; an empty name is the whole fleet.
-pauses = Table("pauses", metadata, key("machine"), text("paused_by"), number("since_us"))
-
-# A slot that is kept for a task which starts. ``passed_over``: JSON, why not on the other machines.
-reservations = Table(
-    "reservations",
-    metadata,
-    key("task"),
-    text("machine"),
-    text("login"),
-    text("passed_over"),
-    number("since_us"),
-)
-
-# When a person's tasks in a repository last got a slot: the highest turn is the latest.
-served = Table("served", metadata, key("person"), key("repo"), number("turn"))
 
 sessions = Table(
     "sessions",

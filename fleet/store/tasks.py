@@ -13,7 +13,8 @@ from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
-from fleet.store.tables import meta, reservations, sessions, tasks
+from fleet.store.queue_tables import reservations
+from fleet.store.tables import meta, sessions, tasks
 
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("id"))
 _FLOOR = select(cast(meta.c.value, BigInteger)).where(meta.c.key == "task_floor").scalar_subquery()

@@ -136,7 +136,7 @@ async def test_a_reservation_that_cannot_be_committed_leaves_no_trace_and_is_mad
 
 async def test_a_reserved_slot_is_used_by_the_same_task_after_a_restart(there: World) -> None:
     first, second = await there.task(mode=TaskMode.ASK), await there.task(mode=TaskMode.ASK)
-    known = starting.Known(there.config)
+    known = starting.FleetSeen(there.config)
     known = replace(known, aside={first.id})
     await there.store.write(partial(starting.reserve, known=known))  # and the controller died
     assert await there.store.read(sessions.busy) == {"box": 1}
@@ -150,7 +150,7 @@ async def test_a_reserved_slot_is_used_by_the_same_task_after_a_restart(there: W
 
 async def test_a_task_that_is_stopped_while_a_slot_is_kept_for_it_gives_it_back(there: World) -> None:
     first, second = await there.task(mode=TaskMode.ASK), await there.task(mode=TaskMode.ASK)
-    known = starting.Known(there.config)
+    known = starting.FleetSeen(there.config)
     await there.store.write(partial(starting.reserve, known=known))
     assert list(await there.store.read(queue.reserved)) == [first.id]
     await there.store.write(lambda tx: tasks.request_stop(tx, first.id, PERSON))
@@ -162,7 +162,7 @@ async def test_a_task_that_is_stopped_while_a_slot_is_kept_for_it_gives_it_back(
 @pytest.mark.parametrize("where", ["", "box"])
 async def test_a_pause_between_reservation_and_start_starts_nothing(there: World, where: str) -> None:
     task = await there.task(mode=TaskMode.ASK)
-    known = starting.Known(there.config)
+    known = starting.FleetSeen(there.config)
     await there.store.write(partial(starting.reserve, known=known))
     await there.store.write(lambda tx: queue.pause(tx, where, PERSON))
     async with dispatching(there) as dispatcher:
