@@ -28,7 +28,7 @@ KEPT: Final = (
     ),
     Retained(
         "Tasks, sessions, turns, questions, messages to agents, gate runs, landings",
-        ("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings", "trees"),
+        ("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings", "trees", "merges"),
         PERMANENT,
     ),
     Retained(

@@ -38,6 +38,9 @@ OF_SCHEDULES = ("slot-due", "slot-taken")
 #: Those that only work meets that did not land.
 OF_TREES = ("tree-decided", "tree-removed", "tree-restored")
 
+#: Those that only a change meets whose base moved.
+OF_MERGES = ("merge-recorded", "worktree-moved", "merge-settled")
+
 _visits: dict[str, int] = {}
 
 

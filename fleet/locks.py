@@ -176,6 +176,17 @@ class Blocked:
 LockAnswer = Granted | Blocked
 
 
+@dataclass(frozen=True, slots=True)
+class LockRefusal:
+    """Why a snapshot may not count.
+
+    ``over``: only changes of tasks that are over are in its way, so a newer base may have them.
+    """
+
+    why: str
+    over: bool = False
+
+
 class LocksWanted(Exception):
     """A step cannot go on before somebody else releases a lock. ``why``: which, and who holds it."""
 

@@ -71,6 +71,7 @@ class TurnCause(StrEnum):
 
     REQUEST = "request"
     REWORK = "rework"
+    MERGE = "merge"  # the base moved, and with it the worktree: the change is merged in, perhaps with conflicts
     SAID = "said"
     GO_ON = "go-on"  # a person continued a turn that stopped early
     ANSWERED = "answered"  # a person answered what the agent had asked before its process ended
@@ -217,7 +218,7 @@ class Session:
     task: str
     machine: str
     agent: str
-    base: str  # the commit that the work started from
+    base: str  # the commit that the work is a change of
     workspace: str  # absolute path on the machine
     isolation: Isolation
     conversation: str
@@ -233,10 +234,16 @@ class Session:
     seen_us: int  # last evidence that its process was alive; 0: none yet
     mark: str = ""  # 64 random bits, made with its row; empty for a session of an old version
     login: str = ""  # the one it has to itself until its task ends; empty: the machine has one login for all
+    base_us: int = 0  # when a newer base was looked up, onto which its work was moved; 0: it never was
 
     def outside(self, instance: str) -> str:
         """Its name on machines and in commits, where another store may know a session of the same id."""
         return "-".join(part for part in (instance, self.id, self.mark) if part)
+
+    @property
+    def knows_until_us(self) -> int:
+        """What others changed before this moment is in its base."""
+        return self.base_us or self.started_us
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from fleet.agent_events import Asked, Decision, Happening, Ruling
 from fleet.exits import Exit
 from fleet.isolation import UNWALLED, Alone, EgressSeen, Proxy, RunIsolation, Walls
 from fleet.limits import InForce, Reached, RunLimits
+from fleet.locks import LockRefusal
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.store.core import Precondition
 from fleet.verdict import Verdict
@@ -354,8 +355,8 @@ class Locks(Protocol):
     async def edit(self, session: Session, task: Task, asked: Asked) -> Ruling:
         """Takes what the agent is about to edit: ``Allow``, or ``Deny`` with the holder's name."""
 
-    async def changed(self, session: Session, task: Task, commit: str) -> str:
-        """Takes what a snapshot changed beyond what is held: why it may not count then, else empty."""
+    async def changed(self, session: Session, task: Task, commit: str) -> LockRefusal | None:
+        """Takes what a snapshot changed beyond what is held, or says why it may not count then."""
 
     async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
         """What the intent to land ``commit`` on ``base`` must be written under: all that it changes is held.

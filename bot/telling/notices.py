@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.cards import Action, Card, Tone, line, one_line
 from bot.telling import asks, causes, locked
 from bot.telling.answers import answer_cards
-from bot.telling.outcome_cards import failed_card, landed_card, setup_card, subject
+from bot.telling.outcome_cards import failed_card, landed_card, moved_card, setup_card, subject
 from bot.telling.progress import Progress, footer
 from bot.telling.sounds import Sound
 from fleet.agent_events import TurnOutcome
@@ -27,6 +27,7 @@ from fleet.events import (
     PersonSaid,
     PipeEnded,
     Recorded,
+    SessionMoves,
     SetupBroke,
     Taken,
     TaskMoved,
@@ -111,8 +112,10 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
     match recorded.event:
         case VerdictGiven() as verdict:
             return _verdict(tx, task, verdict, progress, base)
-        case TurnStarted(cause="rework", number=number):
+        case TurnStarted(cause="rework" | "merge", number=number):
             return _sent_back(tx, task, number)
+        case SessionMoves() as moves:
+            return [Notice(moved_card(task, moves, base), key=f"moved:{task.id}", edits=progress.moves > 1)]
         case TurnStarted(cause="retry", number=number):
             return _tried_again(tx, task, recorded.refs.session, number, base)
         case TaskMoved() as moved:

@@ -20,6 +20,7 @@ from fleet.events import (
     Recorded,
     ScheduleDue,
     SessionEndedV2,
+    SessionMoves,
     SessionPlaced,
     SessionPlacedV2,
     SnapshotMade,
@@ -115,6 +116,7 @@ class Progress:
     egress: str = ""  # what it was refused by its proxy, or that no proxy could stop it
     left: tuple[str, ...] = ()  # what its runs and its session left in their logins
     reds: int = 0
+    moves: int = 0  # onto newer bases
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
     judged_by: tuple[str, ...] = ()  # the gate runs of the last verdict
@@ -157,6 +159,8 @@ class Progress:
                 self.shares = "" if self.login else _shares(pipe)
             case SessionEndedV2(left=left):
                 self.left += left
+            case SessionMoves():
+                self.moves += 1
             case SnapshotMade() as made:
                 self.snapshot = made
             case GateOpened() as opened:

@@ -53,6 +53,8 @@ def _text(event: e.Event) -> list[str]:
             return [f"— {new}" + (f": {why}" if why else "")]
         case e.SessionPlaced(machine=machine, passed_over=passed_over):
             return [f"— on {machine}", *(f"   not {other}" for other in passed_over)]
+        case e.SessionMoves(new=new, why=why):
+            return [f"— moved onto {words.short(new)}: {why}"]
         case e.TurnStarted(number=number, cause=cause):
             return [f"— turn {number} ({cause})"]
         case e.AgentSaid(text=text):

@@ -29,6 +29,20 @@ class SessionPlacedV2(SessionPlaced):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionMoves(Event):
+    """The session's worktree is about to be moved onto a newer base. ``snapshot`` is its work before that,
+    ``commit`` the merge of both; ``conflicts`` are the files that its agent is asked to resolve."""
+
+    KIND: ClassVar[str] = "session.moves"
+    old: str
+    new: str
+    snapshot: str
+    commit: str
+    conflicts: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipeStarted(Event):
     KIND: ClassVar[str] = "pipe.started"
     pipe: str

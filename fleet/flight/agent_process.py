@@ -25,8 +25,9 @@ from fleet.flight.services import Services
 from fleet.isolation import Proxy
 from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Brief
-from fleet.store import inputs, sessions
+from fleet.store import inputs, merges, sessions
 from fleet.store.core import Tx
+from fleet.store.merges import Merge
 from fleet.store.recording import record
 
 _LOST: Final = (TurnOutcome.CONVERSATION_LOST, TurnOutcome.CONTEXT_FULL)
@@ -95,8 +96,12 @@ class AgentProcess:
     ) -> None:
         """Starts the agent's next turn: in its living process if there is one, otherwise in a new process.
 
-        ``words`` are people's messages contained in ``text``; they are read in that turn.
+        ``words`` are people's messages contained in ``text``; they are read in that turn. If its worktree was moved
+        onto a newer base, the agent reads about that first.
         """
+        merge = await self._services.store.read(lambda tx: merges.pending(tx, session.id))
+        if merge is not None:
+            text, also = f"{merge.words}\n\n{text}".rstrip(), _telling(merge, also)
         follower = self._follower
         if follower is None and session.pipe_end is PipeEnd.NONE:
             follower = await self.follow(session)
@@ -216,6 +221,14 @@ class AgentProcess:
             read_only=self._task.mode is TaskMode.ASK,
             ask=tuple(agent.ask),
         )
+
+
+def _telling(merge: Merge, also: Also) -> Also:
+    def work(tx: Tx) -> None:
+        also(tx)
+        merges.told(tx, merge)
+
+    return work
 
 
 def _open_turn(tx: Tx, session: Session, cause: TurnCause, text: str, words: Words | None) -> Turn:

@@ -16,7 +16,7 @@ from fleet.config.values import duration_us
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable, Unavailable
 from fleet.events import TreeDecision
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, installing, own_login, snapshots, surroundings
+from fleet.flight import attachments, installing, moving, own_login, snapshots, surroundings
 from fleet.flight.moves import demand_login
 from fleet.flight.services import Services
 from fleet.git import kept
@@ -42,8 +42,10 @@ def ref_of(services: Services, session: Session) -> str:
 async def save(services: Services, task: Task, session: Session, *, anew: bool = False) -> None:
     """Takes a snapshot of what the last turn left, unless there is one. ``anew``: of the worktree as it is now.
 
-    Raises ``Refused`` or ``Unavailable`` when the worktree cannot be taken or read.
+    A move onto a newer base that was begun is completed first. Raises ``Refused`` or ``Unavailable`` when the
+    worktree cannot be taken or read.
     """
+    session = await moving.complete(services, task, session)
     found = await services.store.read(lambda tx: sessions.turns(tx, session.id))
     if not found or not session.workspace or (found[-1].snapshot and not anew):
         return

@@ -11,7 +11,7 @@ from functools import partial
 
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.errors import Refused
-from fleet.flight import keeping, prompts, snapshots
+from fleet.flight import keeping, moving, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
@@ -94,6 +94,7 @@ class Stalling:
         """The step of a stalled task: acts on a person's decision or message, or waits for one. Raises ``NoSlot``
         while its machine has no free slot."""
         await keeping.restore(self._services, task, (await self._now(task))[0])
+        await moving.complete(self._services, task, (await self._now(task))[0])
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
         until = await resumes_us(self._services, task, turn, decided)

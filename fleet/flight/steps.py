@@ -15,16 +15,17 @@ from fleet.flight import notes, preparing, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.asking import Asking
 from fleet.flight.follower import TurnWait
+from fleet.flight.landing import Landing, LandingCalls
+from fleet.flight.merge_back import MergeBack
 from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.retrying import Retrying
 from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
 from fleet.git.workspace import TreeRefused
-from fleet.landing.attempt import ChangeToLand, Interrupted, Judged, Landed, LandingAttempt
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
-from fleet.store import approvals, queue, refusals, sessions, tasks
+from fleet.store import approvals, merges, queue, refusals, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 from fleet.supervise import alongside, first
@@ -45,6 +46,9 @@ class Steps:
         self._stalling = Stalling(services, agent, waits, self._heard)
         self._retrying = Retrying(services, agent, waits, self._heard)
         self._asking = Asking(services, agent, waits, self._heard)
+        self._merge_back = MergeBack(services, agent, waits)
+        calls = LandingCalls(self._judged, self._act_on, self._heard)
+        self._landing = Landing(services, waits, self._merge_back, calls)
         self._steps: dict[TaskState, Callable[[Task], Awaitable[None]]] = {
             TaskState.QUEUED: self._place,
             TaskState.PREPARING: self._prepare,
@@ -54,11 +58,17 @@ class Steps:
             TaskState.ASKING: self._asking.wait,
             TaskState.JUDGING: self._judge,
             TaskState.HELD: self._hold,
-            TaskState.LANDING: self._land,
+            TaskState.LANDING: self._landing.land,
         }
 
     async def step(self, task: Task) -> None:
         """Runs the step of the task's state. Raises ``StopWanted`` when a stop interrupts it."""
+        if task.state in (TaskState.RUNNING, TaskState.LANDING):
+            session = await self._session(task)
+            merge = await self._services.store.read(lambda tx: merges.pending(tx, session.id))
+            if merge is not None:
+                await self._merge_back.go_on(task, session, merge)
+                return
         await self._steps[task.state](task)
 
     async def stop(self, task: Task) -> None:
@@ -196,8 +206,9 @@ class Steps:
             await self._move_unless_said(task, TaskState.FAILED, prompts.nothing_changed(turn))
             return
         locked = await self._services.locks.changed(session, task, snapshot.commit)
-        if locked:
-            await self._locked(task, session, locked)
+        if locked is not None:
+            if not (locked.over and await self._merge_back.onto_current(task, session, turn, locked)):
+                await self._locked(task, session, locked.why)
             return
 
         def work(tx: Tx) -> None:
@@ -224,6 +235,8 @@ class Steps:
     async def _judge(self, task: Task) -> None:
         session = await self._session(task)
         turn = await self._turn(session)
+        if await self._merge_back.unresolved(task, session, turn):
+            return
         candidate = Candidate(task, session, turn, turn.snapshot, turn.tree, session.base, round=1)
         verdict = await self._judged(candidate)
         failpoint("verdict-taken")
@@ -263,22 +276,6 @@ class Steps:
             with contextlib.suppress(Unreachable):
                 await self._agent.gone(session)
         await self._waits.wait(60.0)
-
-    async def _land(self, task: Task) -> None:
-        session = await self._session(task)
-        change = ChangeToLand(task, session, await self._turn(session))
-        attempt = LandingAttempt(self._services.landing_context(task.repo), change, self._judged)
-        match await attempt.land(self._waits.unless_stopped):
-            case Landed():
-                await self._services.issue_receipt(task)
-                failpoint("receipt-written")
-                await self._move(task, TaskState.LANDED)
-                failpoint("task-landed")
-            case Judged(verdict):
-                await self._act_on(task, verdict, session)
-            case Interrupted():
-                if not await self._waits.stopped():
-                    await self._heard(task, session)
 
     async def _judged(self, candidate: Candidate) -> Verdict:
         """The gatekeeper's verdict; a person's stop meanwhile ends the running gates."""

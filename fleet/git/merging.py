@@ -25,11 +25,15 @@ _SUBJECTS = 3
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """A merged ``tree``, or the paths in conflict (then ``tree`` is empty). ``notes`` are git's words."""
+    """A merged ``tree``, or the paths in conflict (then ``tree`` is empty). ``notes`` are git's words.
+
+    ``marked`` is the tree to resolve a conflict in: both sides between markers that name the two commits.
+    """
 
     tree: str
     conflicts: tuple[str, ...] = ()
     notes: str = ""
+    marked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,30 @@ async def merge(repository: Repository, current: str, snapshot: str) -> MergeRes
     if ended.code == 0:
         return MergeResult(tree.strip())
     notes = " ".join(part for part in rest.split("\0") if part.endswith("\n")).strip()
-    return MergeResult("", tuple(dict.fromkeys(conflicts)), notes)
+    return MergeResult("", tuple(dict.fromkeys(conflicts)), notes, tree.strip())
+
+
+async def sides(  # noqa: PLR0917 - three commits, and how much of their differences
+    repository: Repository, base: str, current: str, snapshot: str, paths: Sequence[str], limit: int
+) -> tuple[bytes, bytes]:
+    """What each of the two commits changed in these paths since ``base``, as patches of at most ``limit`` bytes."""
+    found = []
+    for commit in (current, snapshot):
+        ended = await _run(
+            repository, "diff-tree", "-p", "--no-color", "--no-ext-diff", "--no-textconv", "--no-commit-id",
+            base, commit, "--", *paths, what="show both sides", on=commit, limit=limit,
+        )  # fmt: skip
+        found.append(ended.out)
+    return found[0], found[1]
+
+
+async def subjects(repository: Repository, base: str, current: str, limit: int) -> tuple[str, ...]:
+    """The newest commits that ``current`` has and ``base`` does not, as ``id subject``."""
+    listed = await _run(
+        repository, "log", f"--max-count={limit}", "--no-show-signature", "--no-merges", "--format=%h %s",
+        f"{base}..{current}", "--", what="list commits", on=current,
+    )  # fmt: skip
+    return tuple(listed.out.decode("utf-8", "replace").splitlines())
 
 
 async def unions(repository: Repository, rules: Mapping[str, bytes], paths: Sequence[str]) -> frozenset[str]:

@@ -292,7 +292,7 @@ class Repository:
             "grep", "--no-color", "-h", "-o", "-a", "-F", "-f", "-", _id(commit), "--",
             what="search the base", on=commit, stdin="\n".join(wanted).encode("utf-8", "replace"), expect=(0, 1),
         )  # fmt: skip
-        return frozenset(ended.out.decode("utf-8", "replace").split("\n"))
+        return frozenset(ended.out.decode("utf-8", "replace").split("\n")).intersection(wanted)
 
     async def shortstat(self, base: str, commit: str) -> Stat:
         """Files, lines added and lines removed between two commits or trees."""

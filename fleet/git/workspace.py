@@ -22,15 +22,15 @@ from weakref import WeakKeyDictionary
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
-from fleet.git import unpack
+from fleet.git import moving, unpack
 from fleet.git.attributes import unfiltered
-from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES, is_object_id
+from fleet.git.command import is_object_id
+from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
+from fleet.git.moving import Move
 from fleet.git.repository import Repository, Stat
 from fleet.git.taking import (
-    EOL_ATTRIBUTES,
     HEADER_BYTES,
     LIST_LIMIT,
-    LITTER,
     NO_EXCEPTIONS,
     SNAPSHOT,
     Exceptions,
@@ -38,23 +38,11 @@ from fleet.git.taking import (
     read_header,
     unreadable,
 )
-from fleet.ports import Executor, Ran
+from fleet.ports import Executor
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
-_TRANSFER_SECONDS = 900.0
-_MACHINE_ENV = {
-    **CLEAN_ENV,
-    "GIT_CONFIG_COUNT": str(len(CLEAN_CONFIG)),
-    **{f"GIT_CONFIG_KEY_{n}": setting.partition("=")[0] for n, setting in enumerate(CLEAN_CONFIG)},
-    **{f"GIT_CONFIG_VALUE_{n}": setting.partition("=")[2] for n, setting in enumerate(CLEAN_CONFIG)},
-    "AIRBOSS_ATTRIBUTES": RAW_ATTRIBUTES.strip(),
-    "AIRBOSS_EOL": EOL_ATTRIBUTES,
-    "AIRBOSS_LITTER": "\n".join(LITTER),
-}
 #: Limits git's memory while it reads what an agent's login packed.
 _SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
-
-# Parameters reach these scripts only as positional arguments, never as part of their text.
 
 _WORKTREE = r"""
 set -eu
@@ -183,9 +171,9 @@ class Workspaces:
         where = (f"{root}/repos/{repository.name}.git", work, _commit(start), ready, _commit(base))
         attempted, on = "prepare a workspace", f"{session} on {executor.machine}"
         ran = await executor.run(
-            ["sh", "-c", _WORKTREE, "prepare", *where], env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS
+            ["sh", "-c", _WORKTREE, "prepare", *where], env=MACHINE_ENV, timeout=TRANSFER_SECONDS
         )
-        answer = _checked(ran, attempted, on).split()
+        answer = checked(ran, attempted, on).split()
         if answer[:1] == ["ready"]:
             return work
         haves = await repository.known(answer[1:])
@@ -194,13 +182,13 @@ class Workspaces:
                 await repository.pack(pack, start, attempt)
                 ran = await executor.run(
                     ["sh", "-c", _WORKTREE, "prepare", *where, "receive"],
-                    env=_MACHINE_ENV,
+                    env=MACHINE_ENV,
                     stdin=pack,
-                    timeout=_TRANSFER_SECONDS,
+                    timeout=TRANSFER_SECONDS,
                 )
             if succeeded(ran.exit):
                 return work
-        _checked(
+        checked(
             ran, attempted, on, hint=f"If this continues, remove {where[0]} there; it is refilled automatically."
         )
         return work
@@ -231,14 +219,14 @@ class Workspaces:
                     *("sh", "-c", SNAPSHOT, "snapshot", store, workspace, _commit(base), root, str(most + 1)),
                     *exceptions.words,
                 ],
-                env=_MACHINE_ENV,
+                env=MACHINE_ENV,
                 stdout=handed,
                 limit=most + 1 + HEADER_BYTES + LIST_LIMIT,
-                timeout=_TRANSFER_SECONDS,
+                timeout=TRANSFER_SECONDS,
             )
             if why := unreadable(ran.err):
                 raise self._too_much(on, why)
-            _checked(ran, attempted, on)
+            checked(ran, attempted, on)
             with handed.open("rb") as start:
                 taken = read_header(start.read(HEADER_BYTES + LIST_LIMIT))
             if taken is None:
@@ -274,14 +262,22 @@ class Workspaces:
         attempted, on = "read the worktree", f"{workspace} on {executor.machine}"
         where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
         argv = ["sh", "-c", SNAPSHOT, "snapshot", *where, *exceptions.words]
-        ran = await executor.run(argv, env=_MACHINE_ENV, timeout=_TRANSFER_SECONDS)
+        ran = await executor.run(argv, env=MACHINE_ENV, timeout=TRANSFER_SECONDS)
         if why := unreadable(ran.err):
             raise self._too_much(on, why)
-        _checked(ran, attempted, on)
+        checked(ran, attempted, on)
         taken = read_header(ran.out)
         if taken is None:
             raise Unavailable(attempted=attempted, on=on, cause="the machine did not return a tree")
         return taken.tree
+
+    async def move(self, executor: Executor, repository: Repository, workspace: str, move: Move) -> None:
+        """Moves a worktree whose content is the snapshot ``move.yours`` to the merge ``move.merged``, in place.
+
+        Safe to repeat until its agent works again. Raises ``Unavailable`` when the machine cannot do it.
+        """
+        root = await self._root(executor)
+        await moving.move(executor, repository, root, workspace, move)
 
     async def checkout(
         self, executor: Executor, repository: Repository, commit: str, name: str, inner: str = ""
@@ -299,11 +295,11 @@ class Workspaces:
             await repository.pack(pack, tree)
             ran = await executor.run(
                 ["sh", "-c", _CHECKOUT, "checkout", place, tree],
-                env=_MACHINE_ENV,
+                env=MACHINE_ENV,
                 stdin=pack,
-                timeout=_TRANSFER_SECONDS,
+                timeout=TRANSFER_SECONDS,
             )
-        _checked(ran, "fill a checkout for a gate", f"{name} on {executor.machine}")
+        checked(ran, "fill a checkout for a gate", f"{name} on {executor.machine}")
         return f"{place}/tree"
 
     async def discard(self, executor: Executor, path: str) -> None:
@@ -375,13 +371,6 @@ class Workspaces:
             raise self._too_much(on, f"unpacking ended at a limit: {words or process.returncode}") from error
         if "refused" in answer:
             raise self._too_much(on, str(answer["refused"]))
-
-
-def _checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:
-    if not succeeded(ran.exit):
-        cause = ran.err.decode("utf-8", "replace").strip()[-800:] or str(ran.exit)
-        raise Unavailable(attempted=attempted, on=on, cause=cause, hint=hint)
-    return ran.out.decode("ascii", "replace")
 
 
 def _name(text: str) -> str:

@@ -57,10 +57,30 @@ class Landed:
 
 
 @dataclass(frozen=True, slots=True)
+class NewerBase:
+    """A commit of the base branch that the session has not seen. ``looked_us``: when it was looked up."""
+
+    commit: str
+    looked_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """The merge was judged and did not pass."""
+    """The merge was judged and did not pass.
+
+    ``onto`` is what the change was merged with; ``None``: its own base, or a branch that was rewritten.
+    """
 
     verdict: Verdict
+    onto: NewerBase | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicting:
+    """The change does not merge with ``onto``: these files differ on both sides."""
+
+    onto: NewerBase
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,7 @@ class Interrupted:
     """A person stopped the task or sent a message before the base branch was touched."""
 
 
-LandingOutcome = Landed | Judged | Interrupted
+LandingOutcome = Landed | Judged | Conflicting | Interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +125,9 @@ class LandingAttempt:
     async def land(self, interruptible: Interruptible) -> LandingOutcome:
         """Waits for its turn, then lands. Until the intent is committed, waits run through ``interruptible``.
 
-        Raises ``Refused`` on a conflict, ``Unavailable`` when the branch keeps moving, ``LeaseLost`` when the lease
-        passed to another holder, ``LocksWanted`` while another task holds some of what it changes.
+        Raises ``Refused`` on a conflict with a rewritten branch, ``Unavailable`` when the branch keeps moving,
+        ``LeaseLost`` when the lease passed to another holder, ``LocksWanted`` while another task holds some of what
+        it changes.
         """
         async with AsyncExitStack() as stack:
             turn = stack.enter_context(self._context.queue.place(self._task.repo))
@@ -125,17 +146,22 @@ class LandingAttempt:
         if await self._settle_earlier_intents(lease):
             return Landed()
         for round_ in range(2, 2 + _TRIES):
+            looked_us = await self._store.read(lambda tx: tx.now_us())
             current = await interruptible(self._repository.fetch(), "fetch the base")
             moved = await is_rewritten(self._repository, self._session.base, current)
+            onto = None if moved or current == self._session.base else NewerBase(current, looked_us)
             merging_ = self._carried(current) if moved else self._merged(current)
-            commit, tree = await interruptible(merging_, "merge onto the base")
+            merged = await interruptible(merging_, "merge onto the base")
+            if isinstance(merged, MergeResult):
+                return self._conflict(merged, onto)
+            commit, tree = merged
             if commit != self._turn.snapshot:
                 candidate = Candidate(self._task, self._session, self._turn, commit, tree, current, round_)
                 verdict = await self._judge(candidate)
                 if moved:
                     verdict = await hold(self._store, self._repository, self._session, current, verdict)
                 if verdict.outcome is not Outcome.PASSED:
-                    return Judged(verdict)
+                    return Judged(verdict, onto)
             held = await self._context.locks.landing(self._task, current, commit)
             intent = await self._intend(lease, held, current, commit, tree)
             if intent is None:
@@ -150,32 +176,38 @@ class LandingAttempt:
             hint="/retry when fewer changes land.",
         )
 
-    async def _merged(self, current: str) -> tuple[str, str]:
+    async def _merged(self, current: str) -> tuple[str, str] | MergeResult:
         """The commit to land on ``current``, and its tree: the snapshot itself if the branch did not move."""
         snapshot = self._turn.snapshot
         if current == self._session.base:
             return snapshot, self._turn.tree
-        tree = self._without_conflict(await merging.merge(self._repository, current, snapshot))
+        merged = await merging.merge(self._repository, current, snapshot)
+        if merged.conflicts:
+            return merged
+        tree = merged.tree
         message = messages.merge_message(self._task, self._repository.base, snapshot)
         when = self._turn.ended_us // 1_000_000
         return await merging.merge_commit(self._repository, tree, current, snapshot, message, when), tree
 
-    async def _carried(self, current: str) -> tuple[str, str]:
+    async def _carried(self, current: str) -> tuple[str, str] | MergeResult:
         """The change alone as a commit on a rewritten branch, with nothing of the recorded base's history."""
         snapshot, base = self._turn.snapshot, self._session.base
-        tree = self._without_conflict(await merging.carry(self._repository, base, current, snapshot))
+        merged = await merging.carry(self._repository, base, current, snapshot)
+        if merged.conflicts:
+            return merged
         message = await merging.message_of(self._repository, snapshot)
         when = self._turn.ended_us // 1_000_000
-        return await self._repository.commit_tree(tree, (current,), message, when), tree
+        return await self._repository.commit_tree(merged.tree, (current,), message, when), merged.tree
 
-    def _without_conflict(self, merged: MergeResult) -> str:
-        if merged.conflicts:
+    def _conflict(self, merged: MergeResult, onto: NewerBase | None) -> Conflicting:
+        """For its agent, but not on a rewritten branch: the worktree has the history that was removed."""
+        if onto is None:
             raise Refused(
                 attempted="land the change",
                 on=self._task.id,
                 cause=messages.conflict(merged.conflicts, self._repository.base),
             )
-        return merged.tree
+        return Conflicting(onto, merged.conflicts)
 
     async def _intend(
         self, lease: Lease, held: Sequence[Precondition], old: str, new: str, tree: str

@@ -7,8 +7,13 @@ from fleet.model import Task
 
 def conflict(paths: tuple[str, ...], base: str) -> str:
     """Why a passed change cannot land."""
+    return f"{moved(paths, base)}. /retry starts again from the new {base}"
+
+
+def moved(paths: tuple[str, ...], base: str) -> str:
+    """In few words, what is in the way of a passed change."""
     shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-    return f"{base} moved meanwhile and conflicts in {shown}. /retry starts again from the new {base}"
+    return f"{base} moved meanwhile and conflicts in {shown}"
 
 
 def merge_message(task: Task, base: str, snapshot: str) -> str:

@@ -98,6 +98,7 @@ def create_session(
         "seen_us": 0,
         "mark": secrets.token_hex(8),
         "login": login,
+        "base_us": 0,
     }
     tx.connection.execute(insert(sessions), row)
     return session(tx, row["id"])
@@ -192,6 +193,12 @@ def update(
     row = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)}).one_or_none()
     if row is None:
         raise KeyError(session_id)
+    return _session(row)
+
+
+def rebase(tx: Tx, session_id: str, base: str, base_us: int) -> Session:
+    """The session's work continues from another base, which was looked up at ``base_us``."""
+    row = tx.connection.execute(_CHANGE, {"key": session_id, "base": base, "base_us": base_us}).one()
     return _session(row)
 
 
@@ -362,6 +369,7 @@ def _session(row: Row[Any]) -> Session:
         seen_us=row.seen_us,
         mark=row.mark,
         login=row.login,
+        base_us=row.base_us,
     )
 
 

@@ -31,6 +31,14 @@ class TreeState(StrEnum):
     DELETED = "deleted"
 
 
+class MergeState(StrEnum):
+    """How far the move of a session onto a newer base is. Each step is a state, so that it can go on."""
+
+    RECORDED = "recorded"  # the worktree may be on either base
+    MOVED = "moved"  # worktree and session are on the newer base
+    TOLD = "told"  # the agent has read what to do
+
+
 class InboxState(StrEnum):
     """Whether an update's effect is committed, and how it ended."""
 

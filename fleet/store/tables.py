@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
-from fleet.store import chat_tables, lock_tables, queue_tables, schedule_tables
+from fleet.store import chat_tables, lock_tables, merge_tables, queue_tables, schedule_tables
 from fleet.store.columns import (
     added_number,
     added_text,
@@ -25,7 +25,7 @@ from fleet.store.columns import (
 )
 from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState, TreeState
 
-__all__ = ["chat_tables", "lock_tables", "metadata", "queue_tables", "schedule_tables"]
+__all__ = ["chat_tables", "lock_tables", "merge_tables", "metadata", "queue_tables", "schedule_tables"]
 
 meta = Table("meta", metadata, key("key"), text("value"))
 
@@ -133,6 +133,7 @@ sessions = Table(
     number("seen_us"),
     added_text("mark"),
     added_text("login"),
+    added_number("base_us"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
     Index(None, "resume"),

@@ -16,7 +16,7 @@ from fleet.events import LocksRefused, Recorded, Refs, Source, TaskMoved
 from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.globs import Glob
-from fleet.locks import Blocked, Granted, Hold, HoldEnd, Lock, LockCause, LocksWanted, Resource, Want
+from fleet.locks import Blocked, Granted, Hold, HoldEnd, Lock, LockCause, LockRefusal, LocksWanted, Resource, Want
 from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
 from fleet.store import boot, leases, ledger, locks, tasks
 from fleet.store.core import Precondition, Store, Tx
@@ -105,17 +105,20 @@ class LockGuard:
             return Allow()
         return Deny(f"{said(answer)}. Leave it as it is, and work on other files.")
 
-    async def changed(self, session: Session, task: Task, commit: str) -> str:
-        """Takes what a snapshot changed beyond what is held: why it may not count then, else empty."""
+    async def changed(self, session: Session, task: Task, commit: str) -> LockRefusal | None:
+        """Takes what a snapshot changed beyond what is held, or says why it may not count then."""
         paths = await self._paths(task, session.base, commit)
         rules = await self._of_base(task, session)
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
-            return f"{_some(undeclared)} was not declared; {task.id} may change only {_declared(task)}"
+            return LockRefusal(f"{_some(undeclared)} was not declared; {task.id} may change only {_declared(task)}")
         paths = await self._without_unions(task, session.base, paths)
         if not paths:
-            return ""
+            return None
         answer = await self._take(session, task, _wants(task.repo, paths, rules), LockCause.CHANGED)
-        return "" if isinstance(answer, Granted) else said(answer)
+        if isinstance(answer, Granted):
+            return None
+        over = bool(answer.by) and all(held.hold.end is not HoldEnd.NONE for held in answer.by)
+        return LockRefusal(said(answer), over)
 
     async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
         """What the intent to land must be written under. Raises ``LocksWanted`` while another holds some of it."""
@@ -133,7 +136,7 @@ class LockGuard:
     async def _take(
         self, session: Session, task: Task, wants: Sequence[Want], cause: LockCause
     ) -> Granted | Blocked:
-        request = self._request(task, wants, cause, since_us=session.started_us)
+        request = self._request(task, wants, cause, since_us=session.knows_until_us)
         answer = await self._service.acquire(request)
         if isinstance(answer, Blocked):
             event = LocksRefused(

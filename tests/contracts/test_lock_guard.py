@@ -206,7 +206,10 @@ async def test_what_another_changed_since_this_session_started_is_refused(place:
     refused = await place.edit(second, "a.txt")
     assert isinstance(refused, Deny)
     assert "a.txt was changed by t1 after this task started" in refused.reason
-    assert "t1" in await place.guard.changed(second[1], second[0], await place.snapshot({"a.txt": "mine\n"}))
+    refusal = await place.guard.changed(second[1], second[0], await place.snapshot({"a.txt": "mine\n"}))
+    assert refusal is not None and refusal.over and "t1" in refusal.why
+    moved = await place.store.write(lambda tx: sessions.rebase(tx, second[1].id, place.base, tx.now_us()))
+    assert await place.edit((second[0], moved), "a.txt") == Allow(), "its newer base has that change"
 
 
 async def test_a_file_of_which_git_keeps_both_sides_needs_no_lock(place: Place) -> None:
@@ -216,11 +219,11 @@ async def test_a_file_of_which_git_keeps_both_sides_needs_no_lock(place: Place) 
         assert await place.edit(of, "log.md") == Allow()
     for number, (task, session) in enumerate((first, second)):
         made = await place.snapshot({"log.md": f"{number}\n", f"{number}.txt": ""})
-        assert await place.guard.changed(session, task, made) == ""
+        assert await place.guard.changed(session, task, made) is None
         assert await place.guard.landing(task, place.base, made)
     assert isinstance(await place.edit(second, "0.txt"), Deny)
     alone = await place.snapshot({"log.md": "3\n"})
-    assert await place.guard.changed(second[1], second[0], alone) == ""
+    assert await place.guard.changed(second[1], second[0], alone) is None
     assert await place.guard.landing(second[0], place.base, alone) == ()
 
 
@@ -237,10 +240,10 @@ async def test_the_snapshot_takes_what_a_shell_changed_all_or_nothing(place: Pla
     first, second = await place.task(), await place.task()
     await place.edit(first, "a.txt")
     both = await place.snapshot({"a.txt": "mine\n", "b.txt": "mine\n"})
-    why = await place.guard.changed(second[1], second[0], both)
-    assert "a.txt is locked by t1" in why
+    refusal = await place.guard.changed(second[1], second[0], both)
+    assert refusal is not None and not refusal.over and "a.txt is locked by t1" in refusal.why
     assert await place.names(second[0]) == []
-    assert await place.guard.changed(second[1], second[0], await place.snapshot({"b.txt": "mine\n"})) == ""
+    assert await place.guard.changed(second[1], second[0], await place.snapshot({"b.txt": "mine\n"})) is None
     assert await place.names(second[0]) == ["b.txt"]
 
 
@@ -248,9 +251,9 @@ async def test_strange_names_are_locked_by_their_letters(place: Place) -> None:
     strange = {"app/[id]/*.tsx": "x", "caf\u00e9.txt": "x", "new\nline": "x", "wei\\rd": "x"}
     first, second = await place.task(), await place.task()
     made = await place.snapshot({**strange})
-    assert await place.guard.changed(first[1], first[0], made) == ""
-    assert await place.guard.changed(second[1], second[0], made) != ""
-    assert await place.guard.changed(second[1], second[0], await place.snapshot({"app/i/x.tsx": "x"})) == ""
+    assert await place.guard.changed(first[1], first[0], made) is None
+    assert await place.guard.changed(second[1], second[0], made) is not None
+    assert await place.guard.changed(second[1], second[0], await place.snapshot({"app/i/x.tsx": "x"})) is None
 
 
 async def test_declared_locks_are_waited_for_in_line(place: Place) -> None:
@@ -299,15 +302,14 @@ async def test_declared_mode_stops_every_other_path(place: Place) -> None:
     assert await place.edit((task, session), "a.txt") == Allow()
     refused = await place.edit((task, session), "b.txt")
     assert isinstance(refused, Deny) and "only a.txt" in refused.reason
-    assert "b.txt was not declared" in await place.guard.changed(
-        session, task, await place.snapshot({"b.txt": "x"})
-    )
+    refusal = await place.guard.changed(session, task, await place.snapshot({"b.txt": "x"}))
+    assert refusal is not None and not refusal.over and "b.txt was not declared" in refusal.why
 
 
 async def test_a_landing_is_written_under_its_locks_and_a_broken_one_stops_it(place: Place) -> None:
     task, session = await place.task()
     made = await place.snapshot({"a.txt": "mine\n"})
-    assert await place.guard.changed(session, task, made) == ""
+    assert await place.guard.changed(session, task, made) is None
     under = await place.guard.landing(task, place.base, made)
     await place.store.write(lambda tx: None, under=under)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.failpoints import OF_MERGES
 from tests.conftest import sampled
 from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance, git
@@ -80,10 +81,12 @@ def test_two_that_began_together_both_land_and_the_second_is_judged_as_merged(se
 
 
 def test_of_two_that_change_one_file_one_lands_and_a_retry_of_the_other_lands(served: House) -> None:
-    begun = _together(served, "shell echo one > both.txt", "shell echo two > both.txt")
-    ended = {served.wait(task).status: task for task in begun}
-    assert set(ended) == {0, 2}, [served.why(task) for task in begun]
-    lost = ended[2]
+    with _holding(served, 1) as gate:
+        begun = _together(served, "shell echo one > both.txt", "shell echo two > both.txt")
+        gate.wait_for(1)
+        first, lost = begun if served.state(begun[0]) == "judging" else begun[::-1]
+        assert served.wait(lost).status == 2
+    assert served.wait(first).status == 0
     assert served.state(lost) == "refused"
     assert "both.txt" in served.why(lost) and "/retry" in served.why(lost)
     assert _verdicts(served, lost) == [], "what another task holds is not judged"
@@ -92,15 +95,75 @@ def test_of_two_that_change_one_file_one_lands_and_a_retry_of_the_other_lands(se
     assert served.main("both.txt") == served.of(lost, "task.requested")[0].event.body()["prompt"].split()[-3]
 
 
-def test_a_conflict_with_somebody_elses_push_is_refused_with_its_paths(served: House) -> None:
+def test_what_another_task_has_landed_meanwhile_is_merged_in_before_anything_is_judged(served: House) -> None:
+    go = served.directory / "go-late"
+    late = served.say(f"/run shell while [ ! -e {go} ]; do sleep 0.02; done; sed -i s/^11$/eleven/ lines.txt").task
+    served.until(lambda: served.of(late, "pipe.started"), "it works")
+    assert served.say("/run shell sed -i s/^2$/two/ lines.txt", wait=True).status == 0
+    go.touch()
+    assert served.wait(late).status == 0, served.why(late)
+    assert {"two", "eleven"} <= set(served.main("lines.txt").split())
+    moves = served.of(late, "session.moves")[0].event.body()
+    assert "lines.txt was changed by t" in moves["why"] and moves["conflicts"] == ()
+    assert _verdicts(served, late) == ["passed"], "it was judged once, on the newer base"
+
+
+def _causes(served: House, task: str) -> list[str]:
+    return [recorded.event.body()["cause"] for recorded in served.of(task, "turn.started")]
+
+
+def test_a_conflict_with_somebody_elses_push_goes_back_to_its_agent_on_that_push(served: House) -> None:
     with _holding(served, 1) as gate:
-        begun = served.say("/run shell echo mine > outside.txt")
+        begun = served.say("/run on=macbook shell echo mine > outside.txt; echo new > mine-alone.txt")
         gate.wait_for(1)
-        advance(served.bare, {"outside.txt": "theirs\n"})
+        theirs = advance(served.bare, {"outside.txt": "theirs\n", "beside.txt": "kept\n"}, "their side")
+    assert served.wait(begun.task).status == 0, served.why(begun.task)
+    assert (served.main("outside.txt"), served.main("beside.txt"), served.main("mine-alone.txt")) == (
+        *("mine", "kept", "new"),
+    )
+    assert _causes(served, begun.task) == ["request", "merge"]
+    moves = served.of(begun.task, "session.moves")[0].event.body()
+    assert (moves["new"], moves["conflicts"]) == (theirs, ("outside.txt",))
+    told = served.of(begun.task, "turn.started")[-1].event.body()["prompt"]
+    assert "+theirs" in told and "+mine" in told and "their side" in told, "both sides are shown"
+    assert git(served.bare, "rev-parse", "main^1") == theirs
+    assert git(served.bare, "rev-list", "--count", f"{theirs}..main") == "1", "one commit of its own, on theirs"
+    assert git(served.bare, "diff", "--name-only", theirs, "main").split() == ["mine-alone.txt", "outside.txt"]
+    served.say(f"/logs {begun.task}")
+    story = (served.home / "files" / f"{begun.task}-log.txt").read_text()
+    assert "main moved meanwhile and conflicts in outside.txt" in story
+
+
+def test_a_conflict_that_its_agent_leaves_in_the_files_is_never_judged(served: House) -> None:
+    once = served.directory / "once"
+    with _holding(served, 1) as gate:
+        words = f"[ -e {once} ] || echo mine > left.txt; touch {once}"
+        begun = served.say(f"/run shell {words}")
+        gate.wait_for(1)
+        theirs = advance(served.bare, {"left.txt": "theirs\n"})
     assert served.wait(begun.task).status == 2
-    assert "outside.txt" in served.why(begun.task) and "/retry" in served.why(begun.task)
-    assert _verdicts(served, begun.task) == ["passed"], "nothing that conflicts is judged"
-    assert served.main("outside.txt") == "theirs"
+    assert "left conflict markers" in served.why(begun.task)
+    assert _verdicts(served, begun.task) == ["passed"], "only the change alone was judged"
+    assert git(served.bare, "rev-parse", "main") == theirs
+    assert "/retry" in served.why(begun.task)
+
+
+@pytest.mark.parametrize("name", sampled(OF_MERGES, 1))
+def test_a_controller_killed_while_a_worktree_moves_completes_the_move(name: str) -> None:
+    with house() as built:
+        built.start(failpoint=name)
+        go = built.directory / "go"
+        wait = f"shell while [ ! -e {go} ]; do sleep 0.02; done; date +%N > stamp.txt"
+        begun = built.say(f"/run on=macbook {wait}\nwrite GOOD from me")
+        built.until(lambda: built.of(begun.task, "pipe.started"), "it works")
+        advance(built.bare, {"work.txt": "GOOD from them\n", "new.txt": "new\n"})
+        go.touch()
+        assert built.died() == -9, f"{name} is on no such task's way"
+        built.start()
+        assert built.wait(begun.task).status == 0, built.why(begun.task)
+        assert (built.main(), built.main("new.txt")) == ("GOOD from me", "new")
+        assert len(built.of(begun.task, "session.moves")) == 1
+        assert _causes(built, begun.task) == ["request", "merge"]
 
 
 def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -> None:
@@ -111,7 +174,11 @@ def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -
     assert ("company.txt" in git(served.bare, "ls-tree", "--name-only", "main")) != ("LONELY" in served.main())
     red = first if served.state(first) == "failed" else second
     assert "failed" in _verdicts(served, red)
-    assert "not lonely any more" in served.of(red, "turn.started")[-1].event.body()["prompt"]
+    merge, last = served.of(red, "turn.started")[1:]
+    assert merge.event.body()["cause"] == "merge"
+    told = merge.event.body()["prompt"]
+    assert "not lonely any more" in told and "has been moved to the current main" in told
+    assert last.event.body()["cause"] == "rework", "on the newer base it fails as any change"
     advance(served.bare, {"work.txt": before})
 
 

@@ -1,0 +1,33 @@
+"""Git and ``sh`` on a machine, under an executor's login: their environment, and how their end is read.
+
+Parameters reach scripts only as positional arguments, never as part of their text. Output is testimony.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fleet.errors import Unavailable
+from fleet.exits import succeeded
+from fleet.git.command import CLEAN_CONFIG, CLEAN_ENV, RAW_ATTRIBUTES
+from fleet.git.taking import EOL_ATTRIBUTES, LITTER
+from fleet.ports import Ran
+
+TRANSFER_SECONDS: Final = 900.0
+MACHINE_ENV: Final = {
+    **CLEAN_ENV,
+    "GIT_CONFIG_COUNT": str(len(CLEAN_CONFIG)),
+    **{f"GIT_CONFIG_KEY_{n}": setting.partition("=")[0] for n, setting in enumerate(CLEAN_CONFIG)},
+    **{f"GIT_CONFIG_VALUE_{n}": setting.partition("=")[2] for n, setting in enumerate(CLEAN_CONFIG)},
+    "AIRBOSS_ATTRIBUTES": RAW_ATTRIBUTES.strip(),
+    "AIRBOSS_EOL": EOL_ATTRIBUTES,
+    "AIRBOSS_LITTER": "\n".join(LITTER),
+}
+
+
+def checked(ran: Ran, attempted: str, on: str, hint: str = "") -> str:
+    """What it printed. Raises ``Unavailable`` with its words when it failed."""
+    if not succeeded(ran.exit):
+        cause = ran.err.decode("utf-8", "replace").strip()[-800:] or str(ran.exit)
+        raise Unavailable(attempted=attempted, on=on, cause=cause, hint=hint)
+    return ran.out.decode("ascii", "replace")
