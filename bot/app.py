@@ -43,6 +43,7 @@ from bot.telling import news, sounds
 from bot.telling.alarms import Alarms, Causes
 from bot.telling.live import LiveStatus
 from bot.telling.locked import StuckLocks
+from bot.telling.log_card import LiveLogs
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock, wall_clock
@@ -178,6 +179,7 @@ class App:
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "traces": standing.run,
                 "status": live.run,
+                "logs": LiveLogs(outbox, config, services.clock, home).run,
                 "voice messages": core.voices.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,

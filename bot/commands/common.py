@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from bot.cards import Card
 from bot.outbox.posting import Posts
 from bot.parse import words
 from bot.registry import Call, Context, Effect
+from bot.telling import documents, sounds
+from bot.telling.log_card import SHOWN_CHARACTERS, SHOWN_LINES
 from fleet.errors import Misused
-from fleet.model import Session, Task
+from fleet.model import Isolation, Session, Task
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
+from fleet.untrusted import clean
+
+FILE_LIMIT: Final = 4 << 20
+"""Characters of a document that a command makes."""
 
 _ID = re.compile(r"[tT]?\d+(?:\.\d+)*$")
 
@@ -71,3 +80,21 @@ def last_session(tx: Tx, task: Task) -> Session | None:
     """The newest session of a task; ``None`` before it was placed."""
     found = sessions.of_task(tx, task.id)
     return found[-1] if found else None
+
+
+async def isolation_of(context: Context, task: Task) -> Isolation:
+    """How isolated the task's newest session is, or the next one will be."""
+    session = await context.store.read(lambda tx: last_session(tx, task))
+    return session.isolation if session else context.config().isolation
+
+
+async def file_if_long(context: Context, name: str, text: str, *, always: bool = False) -> str:
+    """Writes what is too long for a message to a file, cleaned like everything shown. Empty when it fits."""
+    if not always and len(text) <= SHOWN_CHARACTERS and text.count("\n") < SHOWN_LINES:
+        return ""
+    return await asyncio.to_thread(documents.write, context.home / "files", name, clean(text, FILE_LIMIT))
+
+
+async def zone_of_caller(context: Context, call: Call) -> ZoneInfo:
+    """The zone of the person's clock."""
+    return await context.store.read(lambda tx: sounds.zone_of(tx, context.config(), call.actor))

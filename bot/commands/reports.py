@@ -1,25 +1,30 @@
-"""Commands that report what happened: logs, diffs, digests, receipts."""
+"""Commands that report what happened: diffs, digests, receipts."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, footed, line, one_line
-from bot.commands.common import last_session, reply, task_meant
+from bot.commands.common import (
+    FILE_LIMIT,
+    file_if_long,
+    isolation_of,
+    last_session,
+    reply,
+    task_meant,
+    zone_of_caller,
+)
 from bot.commands.daily import DATE, daily_digest, issued_on
 from bot.digest import digest_card, in_period, make_digest, over, parse_days, parse_span
 from bot.parse import tidy
 from bot.parse import words as split
 from bot.pictures import drawn
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.telling import documents, gate_tail, sounds
-from bot.telling.story import story
+from bot.telling.log_card import SHOWN_CHARACTERS, SHOWN_LINES
 from fleet.errors import Refused, Unavailable
 from fleet.events import ReceiptIssued
 from fleet.model import Isolation, Session, Task
@@ -27,65 +32,13 @@ from fleet.range_figures import Period
 from fleet.store import sessions
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
-from fleet.untrusted import Untrusted, clean
+from fleet.untrusted import Untrusted
 from gates.people import Right
 from gates.receipts import verify as receipts
 from gates.receipts.sshsig import PublicKey
 from gates.receipts.verify import Check
 
 _EVENTS = re.compile(r"(\d{1,15})-(\d{1,15})")
-_SHOWN_LINES = 24
-_SHOWN_CHARACTERS = 2_400
-_DIFF_LIMIT = 4 << 20
-_DATA_LINES = 200
-
-
-async def logs(context: Context, call: Call) -> Effect:
-    """What a task's agent did and its gate results, newest last."""
-    task = await task_meant(context, call, newest=True)
-    named = partial(sounds.named, context.config())
-    zone = await _zone(context, call)
-    text = await context.store.read(lambda tx: story(tx, task.id, zone, named), long=True)
-    lines, running = text.splitlines(), await gate_tail.of(context.store, context.home, task)
-    lines += running
-    text = "\n".join(lines)
-    path = await _file_if_long(context, f"{task.id}-log.txt", text)
-    tail = _tail(lines)
-    call.result.data = {"task": task.id, "lines": lines[-_DATA_LINES:], "count": len(lines), "document": path}
-    card = Card(
-        line(f"{task.id} · log"),
-        (line(f"{words.count(len(lines), 'line')}; the last {len(tail)}:"),)
-        if lines
-        else (line("No output yet."),),
-        body=Untrusted("\n".join(tail)[-_SHOWN_CHARACTERS:]) if tail else None,
-        actions=(Action("Newer", f"/logs {task.id}", once=False),) if running else (),
-        footer=footed(await _isolation(context, task)),
-        document=path,
-    )
-    return reply(call, card, task=task.id)
-
-
-def _tail(lines: list[str]) -> list[str]:
-    """The last lines that fit a message; if the last line alone does not fit, its end is shown."""
-    fit, room = 0, _SHOWN_CHARACTERS
-    for text in reversed(lines[-_SHOWN_LINES:]):
-        room -= len(text) + 1
-        if room < 0 and fit:
-            break
-        fit += 1
-    return lines[len(lines) - fit :]
-
-
-async def _isolation(context: Context, task: Task) -> Isolation:
-    session = await context.store.read(lambda tx: last_session(tx, task))
-    return session.isolation if session else context.config().isolation
-
-
-async def _file_if_long(context: Context, name: str, text: str) -> str:
-    """Writes what is too long for a message to a file, cleaned like everything shown. Empty when it fits."""
-    if len(text) <= _SHOWN_CHARACTERS and text.count("\n") < _SHOWN_LINES:
-        return ""
-    return await asyncio.to_thread(documents.write, context.home / "files", name, clean(text, _DIFF_LIMIT))
 
 
 async def diff(context: Context, call: Call) -> Effect:
@@ -100,8 +53,8 @@ async def diff(context: Context, call: Call) -> Effect:
     session, snapshot = await context.store.read(read)
     if session is None or not snapshot:
         raise Refused(attempted=f"show what {task.id} changed", cause="it has no snapshot yet")
-    text = await context.control.diff(task.repo, session.base, snapshot, _DIFF_LIMIT)
-    path = await _file_if_long(context, f"{task.id}.diff", text)
+    text = await context.control.diff(task.repo, session.base, snapshot, FILE_LIMIT)
+    path = await file_if_long(context, f"{task.id}.diff", text)
     call.result.data = {
         "task": task.id,
         "base": session.base,
@@ -113,7 +66,7 @@ async def diff(context: Context, call: Call) -> Effect:
     card = Card(
         title,
         capped(_files(text), "and {n} more files", limit=8),
-        body=Untrusted(text if not path else "\n".join(text.splitlines()[:_SHOWN_LINES])[:_SHOWN_CHARACTERS]),
+        body=Untrusted(text if not path else "\n".join(text.splitlines()[:SHOWN_LINES])[:SHOWN_CHARACTERS]),
         footer=footed(session.isolation),
         document=path,
     )
@@ -157,7 +110,7 @@ async def digest(context: Context, call: Call) -> Effect:
         picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
-    card = digest_card(made, context.config().isolation, picture, await _zone(context, call))
+    card = digest_card(made, context.config().isolation, picture, await zone_of_caller(context, call))
     return reply(call, replace(card, lines=(*card.lines, line(why))) if why else card)
 
 
@@ -165,12 +118,7 @@ async def _days(context: Context, call: Call) -> Period | None:
     """The days that are asked for, in the person's own zone."""
     if ".." not in call.args:
         return None
-    return parse_days(call.args, (await _zone(context, call)).key)
-
-
-async def _zone(context: Context, call: Call) -> ZoneInfo:
-    """The zone of the person's clock."""
-    return await context.store.read(lambda tx: sounds.zone_of(tx, context.config(), call.actor))
+    return parse_days(call.args, (await zone_of_caller(context, call)).key)
 
 
 async def receipt(context: Context, call: Call) -> Effect:
@@ -184,7 +132,7 @@ async def receipt(context: Context, call: Call) -> Effect:
         line(f"{task.id} · receipt"),
         fields=(field("Commit", words.short(issued.commit)), field("SHA-256", issued.sha256[:16] + "…")),
         actions=(Action("Verify", f"/verify {task.id}", once=False),),
-        footer=footed(await _isolation(context, task), "unwitnessed"),
+        footer=footed(await isolation_of(context, task), "unwitnessed"),
         document=issued.path,
         tone=Tone.GOOD,
     )
@@ -212,7 +160,7 @@ async def verify(context: Context, call: Call) -> Effect:
     task = await task_meant(context, call, newest=True)
     issued = await _issued(context, task)
     checks = await _checked(context, Path(issued.path), context.home / "repos" / f"{task.repo}.git")
-    card = _verified(call, task.id, checks, await _isolation(context, task))
+    card = _verified(call, task.id, checks, await isolation_of(context, task))
     assert call.result.data is not None
     call.result.data["task"] = task.id
     return reply(call, card, task=task.id)
@@ -287,16 +235,6 @@ DIGEST = Command(
     Group.REPORTS,
 )
 COMMANDS = (
-    Command(
-        "logs",
-        "events",
-        "what the agent did and reported",
-        "[TASK]",
-        Right.SEE,
-        logs,
-        Group.REPORTS,
-        aliases=("log",),
-    ),
     Command("diff", "", "what a task changed", "[TASK]", Right.SEE, diff, Group.REPORTS),
     DIGEST,
     Command("receipt", "", "a landed task's signed receipt", "[TASK|DATE]", Right.SEE, receipt, Group.REPORTS),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import tzinfo
 
@@ -12,8 +12,10 @@ from fleet.agent_events import ToolOutcome
 from fleet.events import Recorded
 from fleet.store import ledger
 from fleet.store.core import Tx
+from fleet.store.recent import last_events
 
 _ROWS, _ROW = 4, 200
+_LAST_EVENTS = 60
 
 
 def story(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str) -> str:
@@ -22,15 +24,27 @@ def story(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str)
     lines: list[str] = []
     after = 0
     while batch := ledger.read(tx, after=after, task=task_id):
-        for recorded in batch:
-            if isinstance(recorded.event, e.AgentContinued) and lines:
-                first, *others = recorded.event.text.split("\n")
-                lines[-1] += first
-                lines += [f"{words.clock(recorded.time_us, zone)[:5]} {text}" for text in others]
-            else:
-                lines += _lines(recorded, zone, named)
+        _told(batch, lines, zone, named)
         after = batch[-1].seq
     return "\n".join(lines)
+
+
+def last_lines(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str) -> list[str]:
+    """The end of the log of a task, however long it is."""
+    lines: list[str] = []
+    _told(last_events(tx, _LAST_EVENTS, task=task_id), lines, zone, named)
+    return lines
+
+
+def _told(batch: Iterable[Recorded], lines: list[str], zone: tzinfo, named: Callable[[str], str]) -> None:
+    """Adds the lines of these events."""
+    for recorded in batch:
+        if isinstance(recorded.event, e.AgentContinued) and lines:
+            first, *others = recorded.event.text.split("\n")
+            lines[-1] += first
+            lines += [f"{words.clock(recorded.time_us, zone)[:5]} {text}" for text in others]
+        else:
+            lines += _lines(recorded, zone, named)
 
 
 def _lines(recorded: Recorded, zone: tzinfo, named: Callable[[str], str]) -> list[str]:
