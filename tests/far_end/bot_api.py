@@ -42,12 +42,14 @@ class BotApi:
         self.token, self.world, self.meter = token, World(), Meter(rates)
         self.methods = Methods(self.world, self.meter, self.now, upload_limit, download_limit)
         #: ``unknown_methods`` are a 404; ``mangled``: what becomes of a result, or of the whole answer (bytes).
+        #: ``refusing``: how the next calls of a method are refused, whatever they ask for.
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[tuple[str, str]] = []
         self.webhook_answers: list[int] = []
         self.outage, self.turned_away = "", 0
         self.unknown_methods: set[str] = set()
         self.mangled: dict[str, Callable[[Any], Any]] = {}
+        self.refusing: dict[str, list[refusals.Refusal]] = {}
         self._lose_answers = 0
         self._forwarded = 0.0
         self._updates: list[dict[str, Any]] = []
@@ -297,6 +299,8 @@ class BotApi:
                 result: Any = await self._get_updates(given)
                 self._meet_outage(request)
             else:
+                if scripted := self.refusing.get(method):
+                    raise scripted.pop(0)
                 result = self.methods.call(method, given)
                 if method.lower() == "setwebhook":
                     self._allow(given)

@@ -17,7 +17,10 @@ from bot.chats.telegram.render import CAPTION_LIMIT, Rendered, plain_page, rende
 LONGEST: Final = 12
 """More rungs than any message needs: the ladder ends by itself."""
 
-_CHAT_GONE: Final = ("chat not found", "blocked", "kicked", "deactivated", "not a member", "upgraded")
+_CHAT_GONE: Final = (
+    *("chat not found", "blocked", "kicked", "deactivated", "not a member", "upgraded"),
+    *("peer_id_invalid", "chat was deleted", "initiate conversation"),
+)
 _NO_TOPIC: Final = ("thread not found", "topic_deleted", "topic_id_invalid")
 _NO_RIGHTS: Final = ("rights to send", "write_forbidden", "restricted", "send_plain_forbidden")
 _NO_BUTTONS: Final = ("button", "keyboard", "reply_markup")
@@ -86,8 +89,8 @@ def weaker(attempt: Attempt, why: str) -> Attempt | None:
     said, place = why.lower(), attempt.place
     if any(words in said for words in _CHAT_GONE):
         return None
-    if any(words in said for words in _NO_TOPIC):
-        return replace(attempt, place=replace(place, thread=0, answers=0)) if place.thread else None
+    if place.thread and any(words in said for words in _NO_TOPIC):
+        return replace(attempt, place=replace(place, thread=0, answers=0))
     if "topic_closed" in said:
         if not place.thread:
             return _to_person(attempt, "The topic is closed.")

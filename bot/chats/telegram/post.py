@@ -18,7 +18,7 @@ from bot.chats.telegram import render as telegram_render
 from bot.chats.telegram.answers import NoSuchMethod
 from bot.chats.telegram.files import Enclosure
 from bot.chats.telegram.inbox import NAME, message_id, parts
-from bot.chats.telegram.ladder import LONGEST, Attempt, Destination, weaker
+from bot.chats.telegram.ladder import LONGEST, Attempt, Destination, Form, weaker
 from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.render import CAPTION_LIMIT
 from bot.outbox.port import Outgoing, RetryAfter
@@ -76,31 +76,37 @@ class Post:
 
     async def _edited(self, outgoing: Outgoing, number: int) -> bool:
         """Whether the message still exists; it then shows the card, or as much of it as Telegram takes."""
-        card = outgoing.card
-        refused = await self._changed(outgoing, number, telegram_render.render(card).html)
-        if "no text in the message" in refused:
-            return await self._captioned(outgoing, number)
-        if _is_gone(refused):
-            return False
-        if refused:
-            log.warning("Telegram refuses an edit (%s): showing its title", refused)
-            refused = await self._changed(outgoing, number, telegram_render.plain_page(card).html)
-        if refused and not _is_gone(refused):
-            raise BadRequest(refused)
-        return not refused
+        attempt = Attempt(Destination(outgoing.chat.chat), outgoing.card)
+        for _ in range(LONGEST):
+            refused = await self._changed(attempt, number)
+            if not refused:
+                return True
+            if "no text in the message" in refused:
+                return await self._captioned(outgoing, number)
+            other = None if _is_gone(refused) else weaker(attempt, refused)
+            if other is None or other.form is Form.PLAIN:
+                return False  # it is sent anew, with all its words and a ladder of its own
+            log.warning("Telegram refuses an edit (%s): showing another form", refused)
+            attempt = other
+        return False
 
-    async def _changed(self, outgoing: Outgoing, number: int, html: str) -> str:
-        """Why Telegram refuses this text; empty when it is shown."""
+    async def _changed(self, attempt: Attempt, number: int) -> str:
+        """Why Telegram refuses this form; empty when it is shown."""
+        page = attempt.page()
         try:
             await self.bot.edit_message_text(
-                html,
-                outgoing.chat.chat,
+                page.html if page is not None else "",
+                attempt.place.chat,
                 number,
                 parse_mode=ParseMode.HTML,
                 link_preview_options=_NO_PREVIEW,
-                reply_markup=_markup(outgoing.card),
+                reply_markup=_markup(attempt.card) if attempt.buttons else None,
             )
-        except BadRequest as error:
+        except NetworkError as error:
+            if not (isinstance(error, BadRequest) or _too_large(error)):
+                raise
+            return _refusal(error)
+        except Forbidden as error:
             return _refusal(error)
         return ""
 
@@ -115,9 +121,7 @@ class Post:
                 reply_markup=_markup(outgoing.card),
             )
         except BadRequest as error:
-            if (refused := _refusal(error)) and not _is_gone(refused):
-                raise
-            return not refused
+            return not _refusal(error)  # refused, it is sent anew
         return True
 
     # --- new messages -------------------------------------------------------------------------------------
@@ -163,9 +167,8 @@ class Post:
             try:
                 return attempt.place, await self._message(attempt)
             except (BadRequest, Forbidden, NetworkError) as error:
-                too_large = "entity too large" in error.message.lower()
                 other = weaker(attempt, error.message)
-                if other is None or not (too_large or isinstance(error, BadRequest | Forbidden)):
+                if other is None or not (_too_large(error) or isinstance(error, BadRequest | Forbidden)):
                     raise
                 log.warning("Telegram refuses a message (%s): sending it in another form", error.message)
                 attempt = other
@@ -231,7 +234,11 @@ class Post:
         return made.message_thread_id
 
 
-def _refusal(error: BadRequest) -> str:
+def _too_large(error: NetworkError | Forbidden) -> bool:
+    return "entity too large" in error.message.lower()
+
+
+def _refusal(error: NetworkError | Forbidden) -> str:
     """Why an edit was refused; empty when nothing had to change."""
     said = error.message.lower()
     return "" if "not modified" in said else said
