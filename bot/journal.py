@@ -20,6 +20,7 @@ from fleet.events import (
     TaskMoved,
     TaskRequested,
 )
+from fleet.landing.task_branch import landed
 from fleet.model import ENDS
 from fleet.store.core import Store, Tx
 
@@ -57,7 +58,7 @@ def line_of(recorded: Recorded) -> str:
         case TaskMoved(new=new, why=why) if new in ENDS:
             return f"{task} ended: {new}" + (f", {_short(why)}" if why else "")
         case LandingDone(ref=ref, new=new):
-            return f"{task} landed {new[:10]} on {ref}"
+            return f"{task} {landed(ref, new[:10])}"
         case LinkChanged(up=up, why=why):
             return f"{task}: the link to {refs.machine} " + ("is back" if up else f"is down, {_short(why)}")
         case _:

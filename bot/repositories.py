@@ -34,6 +34,7 @@ class RepoSeen:
             "name": self.name,
             "url": without_credentials(self.config.url),
             "base": self.config.base,
+            "mode": str(self.config.mode),
             "agent": self.config.agent,
             "commit": self.commit,
             "gates": [

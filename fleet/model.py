@@ -48,12 +48,20 @@ class TaskState(StrEnum):
     HELD = "held"
     LANDING = "landing"
     LANDED = "landed"
+    PUSHED = "pushed"  # as a branch of its own: people merge it
     ANSWERED = "answered"
     FAILED = "failed"
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
     LOST = "lost"
     STOPPED = "stopped"
+
+
+class LandingMode(StrEnum):
+    """What becomes of a change that passed."""
+
+    MERGE = "merge"  # it lands on the base branch
+    BRANCH = "branch"  # it is pushed as a branch of its own
 
 
 class PipeEnd(StrEnum):
@@ -81,6 +89,7 @@ class TurnCause(StrEnum):
 ENDS = frozenset(
     {
         TaskState.LANDED,
+        TaskState.PUSHED,
         TaskState.ANSWERED,
         TaskState.FAILED,
         TaskState.REFUSED,
@@ -108,7 +117,7 @@ _BAD_ENDS = frozenset(
     {TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST, TaskState.STOPPED}
 )
 
-#: Only a verdict leads from ``judging`` towards ``landing``; nothing else reaches ``landed``.
+#: Only a verdict leads from ``judging`` towards ``landing``; nothing else reaches ``landed`` or ``pushed``.
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _Q: frozenset({_P}) | _BAD_ENDS,
     _P: frozenset({_R}) | _BAD_ENDS,
@@ -118,8 +127,9 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _A: frozenset({_R}) | _BAD_ENDS,
     _J: frozenset({_R, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,
-    _L: frozenset({_J, _R, _H, TaskState.LANDED}) | _BAD_ENDS,
+    _L: frozenset({_J, _R, _H, TaskState.LANDED, TaskState.PUSHED}) | _BAD_ENDS,
     TaskState.LANDED: frozenset(),
+    TaskState.PUSHED: frozenset(),
     TaskState.ANSWERED: frozenset(),
     **{end: frozenset({_S}) for end in _BAD_ENDS},  # a person continues a task that did not land
 }
@@ -127,6 +137,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 #: Exit status of a command that waited for a task, by the task's final or waiting state.
 STATUS_OF_STATE: dict[TaskState, int] = {
     TaskState.LANDED: 0,
+    TaskState.PUSHED: 0,
     TaskState.ANSWERED: 0,
     TaskState.FAILED: 1,
     TaskState.REFUSED: 2,

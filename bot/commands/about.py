@@ -16,6 +16,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.repositories import RepoSeen
 from bot.telling import sounds
 from bot.words import count, day, short
+from fleet.model import LandingMode
 from fleet.store.core import Tx
 from gates.people import RIGHTS, Right
 
@@ -79,7 +80,8 @@ async def repos(context: Context, call: Call) -> Effect:
 def _repo_lines(repo: RepoSeen, usual: str) -> tuple[Line, Line]:
     at = f" at {short(repo.commit)}" if repo.commit else ""
     agent = f" · {repo.config.agent}" if repo.config.agent else ""
-    first = line(f"{repo.name} · {repo.config.base}{at}{agent}{' · used here' if repo.name == usual else ''}")
+    mode = " · pushed as branches" if repo.config.mode is LandingMode.BRANCH else ""
+    first = line(f"{repo.name} · {repo.config.base}{at}{agent}{mode}{' · used here' if repo.name == usual else ''}")
     if repo.trouble:
         return first, line("⚠ ", one_line(repo.trouble, 80))
     gates = [gate.name + (f" ({', '.join(gate.needs)})" if gate.needs else "") for gate in repo.gates]

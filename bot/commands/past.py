@@ -29,6 +29,7 @@ _DAYS: Final = 7
 _AGENTS: Final = 8
 _SIGNS: Final = {
     TaskState.LANDED: "✓",
+    TaskState.PUSHED: "✓",
     TaskState.ANSWERED: "✓",
     TaskState.FAILED: "✗",
     TaskState.REFUSED: "✗",

@@ -12,7 +12,8 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import request_task
 from bot.telling import documents
 from fleet.errors import Refused
-from fleet.model import ENDS, Task, TaskMode
+from fleet.landing.task_branch import ref_of
+from fleet.model import ENDS, Task, TaskMode, TaskState
 from fleet.store import landings, tasks
 from fleet.store.chat import attachments
 from fleet.store.core import Tx
@@ -69,6 +70,13 @@ async def undo(context: Context, call: Call) -> Effect:
 
 def _landing(tx: Tx, task: Task) -> Intent:
     """What the task landed. Raises ``Refused`` when it landed nothing."""
+    if task.state is TaskState.PUSHED:
+        branch = ref_of(task.id).removeprefix("refs/heads/")
+        raise Refused(
+            attempted=f"undo {task.id}",
+            cause=f"it was pushed as {branch}, and is not on the base branch unless a person merged it",
+            hint=f"Delete that branch in the repository: git push origin --delete {branch}",
+        )
     done = [intent for intent in landings.of_task(tx, task.id) if intent.outcome is IntentOutcome.DONE]
     if done:
         return done[-1]

@@ -16,6 +16,7 @@ from fleet.config import FleetConfig
 from fleet.errors import AirbossError
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch
+from fleet.model import LandingMode
 
 _PATIENCE_S: Final = 20.0
 
@@ -69,14 +70,16 @@ async def _landable(subject: str, repository: Repository, seen: RepoSeen) -> Fin
     try:
         async with asyncio.timeout(_PATIENCE_S):
             branch = BaseBranch(repository)
-            await branch.check_landable()
+            if seen.config.mode is LandingMode.MERGE:
+                await branch.check_landable()
             await branch.check_rights(seen.commit)
     except TimeoutError:
         what = f"no answer within {_PATIENCE_S:.0f} s when asked for the right to push"
         return Finding(Severity.BAD, subject, what, unavailable=True)
     except AirbossError as error:
         return Finding(Severity.BAD, subject, error.cause or error.attempted, error.hint)
-    return Finding(Severity.OK, subject, "changes can land there")
+    pushed = seen.config.mode is LandingMode.BRANCH
+    return Finding(Severity.OK, subject, f"changes can {'be pushed as branches' if pushed else 'land'} there")
 
 
 def _access(subject: str, path: Path | None) -> list[Finding]:

@@ -10,6 +10,7 @@ from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, line, one_line
 from bot.telling.progress import GateSeen, Progress
 from fleet.events import LandingDone, Recorded, SessionMoves, SetupBroke, VerdictGiven
+from fleet.landing.task_branch import ref_of
 from fleet.model import Task
 from fleet.untrusted import Untrusted, tail_that_matters
 from fleet.verdict import GateOutcome
@@ -79,6 +80,7 @@ def moved_card(task: Task, moves: SessionMoves, base: str) -> Card:
 def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:
     """The only message about a green task besides its progress: what the gates said, and what landed."""
     branch = landed.ref.removeprefix("refs/heads/")
+    how = "pushed as" if landed.ref == ref_of(task.id) else "landed on"
     gates = [line(seen.summary() + _tests(seen)) for seen in _gates(progress.judged_by, progress)]
     remarks = [line(one_line(remark, 140)) for remark in progress.remarks]
     fields = [field("Commit", words.short(landed.new)), field("Turns", f"{progress.turn}")]
@@ -90,7 +92,7 @@ def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str) 
     if progress.cost_udollar:
         fields.append(field("Cost", words.money(progress.cost_udollar)))
     return Card(
-        title=line(f"{task.id} · landed on {branch}"),
+        title=line(f"{task.id} · {how} {branch}"),
         lines=(
             subject(task),
             *capped(gates, "and {n} more gates", _GATES_SHOWN),

@@ -44,6 +44,7 @@ _TOOL_WIDTH = 40  # one line of a phone
 
 _TONE = {
     TaskState.LANDED: Tone.GOOD,
+    TaskState.PUSHED: Tone.GOOD,
     TaskState.ANSWERED: Tone.GOOD,
     TaskState.FAILED: Tone.BAD,
     TaskState.REFUSED: Tone.BAD,
@@ -268,6 +269,6 @@ def _actions(task: Task, progress: Progress) -> tuple[Action, ...]:
     if task.state not in ENDS:
         return (log, Action("Stop", f"/stop {task.id}"))
     diff = (Action("Diff", f"/diff {task.id}", once=False),) if progress.snapshot else ()
-    if task.state in (TaskState.LANDED, TaskState.ANSWERED):
+    if task.state in (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED):
         return (log, *diff)
     return (Action("Retry", f"/retry {task.id}"), log, *diff)

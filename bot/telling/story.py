@@ -10,6 +10,7 @@ from bot import words
 from fleet import events as e
 from fleet.agent_events import ToolOutcome
 from fleet.events import Recorded
+from fleet.landing.task_branch import landed
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.recent import last_events
@@ -93,6 +94,6 @@ def _text(event: e.Event) -> list[str]:
         case e.LinkChanged(up=up, why=why):
             return ["— link is back" if up else f"— no link: {why}"]
         case e.LandingDone(ref=ref, new=new):
-            return [f"— landed {words.short(new)} on {ref.removeprefix('refs/heads/')}"]
+            return [f"— {landed(ref, words.short(new))}"]
         case _:
             return []

@@ -40,7 +40,7 @@ from fleet.config.values import (
     wrong,
 )
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
-from fleet.model import Isolation
+from fleet.model import Isolation, LandingMode
 
 
 class _Section(BaseModel):
@@ -319,6 +319,9 @@ class RepoConfig(_Section):
     """A path or a URL (ssh or https)."""
     base: Branch = "main"
     """The branch that changes land on."""
+    mode: Annotated[LandingMode, Strict(False)] = LandingMode.MERGE
+    """What becomes of a change that passed: `merge` lands it on the base branch, `branch` pushes it as `airboss/t7`
+    for people to merge."""
     agent: str = ""
     """The agent for tasks that name none."""
     gates: dict[Name, GateTightening] = {}

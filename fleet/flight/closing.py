@@ -64,7 +64,7 @@ async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Se
         await agent.gone(session)
         session = await services.store.read(lambda tx: sessions.session(tx, session.id))
     await executor.remove_tree(attachments.inbox_of(services.store, session))
-    if task.state in (TaskState.LANDED, TaskState.ANSWERED) and session.workspace:
+    if task.state in (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED) and session.workspace:
         await kept.release(services.repositories(task.repo), keeping.ref_of(services, session))
         await services.workspaces.discard(executor, session.workspace)
         await executor.remove_tree(surroundings.room_of(services.store, session))

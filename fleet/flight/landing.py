@@ -22,6 +22,7 @@ from fleet.landing.attempt import (
     LandingAttempt,
     NewerBase,
 )
+from fleet.landing.task_branch import ref_of
 from fleet.model import Session, Task, TaskState
 from fleet.store import sessions
 from fleet.store.core import Tx
@@ -54,10 +55,11 @@ class Landing:
         change = await self._services.store.read(now)
         attempt = LandingAttempt(self._services.landing_context(task.repo), change, self._calls.judge)
         match await attempt.land(self._waits.unless_stopped):
-            case Landed():
+            case Landed(ref):
+                end = TaskState.PUSHED if ref == ref_of(task.id) else TaskState.LANDED
                 await self._services.issue_receipt(task)
                 failpoint("receipt-written")
-                await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LANDED))
+                await self._services.store.write(lambda tx: move(tx, task.id, end))
                 failpoint("task-landed")
             case Judged(verdict, onto):
                 if not (onto and verdict.outcome is Outcome.FAILED and await self._red(change, verdict, onto)):

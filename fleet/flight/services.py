@@ -18,7 +18,7 @@ from fleet.landing.attempt import LandingContext
 from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
 from fleet.machines.watch import MachineSeen
-from fleet.model import Session, Task
+from fleet.model import LandingMode, Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
 from fleet.setup.environments import Environments
 from fleet.store.core import Store
@@ -94,6 +94,7 @@ class Services:
 
     def landing_context(self, repo: str) -> LandingContext:
         """What a landing in this repository needs. Raises ``Misconfigured``."""
+        config = self.config().repos.get(repo)
         return LandingContext(
             store=self.store,
             repository=self.repositories(repo),
@@ -102,6 +103,7 @@ class Services:
             locks=self.locks,
             clock=self.clock,
             holder=self.holder,
+            mode=config.mode if config else LandingMode.MERGE,
         )
 
 

@@ -23,7 +23,7 @@ from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
 from fleet.flight.waits import Waits
 from fleet.git.workspace import TreeRefused
-from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.model import AIRBOSS, LandingMode, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
 from fleet.store import approvals, merges, queue, refusals, sessions, tasks
 from fleet.store.core import Tx
@@ -150,7 +150,8 @@ class Steps:
         """The base commit to work from, after checking that a change to it can be judged and landed."""
         base = await self._services.repositories(task.repo).fetch()
         if task.mode is TaskMode.CHANGE:
-            await self._services.base_branches(task.repo).check_landable()
+            if self._services.config().repos[task.repo].mode is LandingMode.MERGE:
+                await self._services.base_branches(task.repo).check_landable()
             await self._services.gatekeeper.preflight(task.repo, base)
         return base
 

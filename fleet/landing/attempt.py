@@ -23,7 +23,8 @@ from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.fence_hook import FenceToken
 from fleet.landing.queue import LandingQueue
 from fleet.landing.rewritten import hold, is_rewritten
-from fleet.model import Session, Task, Turn
+from fleet.landing.task_branch import TaskBranch
+from fleet.model import LandingMode, Session, Task, Turn
 from fleet.ports import Candidate, Clock, Locks
 from fleet.store import landings, leases, sessions, tasks
 from fleet.store.core import Precondition, Store, Tx
@@ -53,7 +54,9 @@ class Interruptible(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The base branch contains the change, and the ledger says so."""
+    """A branch contains the change, and the ledger says so. ``ref``: the base branch, or the task's own."""
+
+    ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class LandingContext:
     clock: Clock
     locks: Locks
     holder: str
+    mode: LandingMode = LandingMode.MERGE
 
 
 class LandingAttempt:
@@ -120,7 +124,7 @@ class LandingAttempt:
         self._context, self._change, self._judge = context, change, judge
         self._store, self._repository = context.store, context.repository
         self._task, self._session, self._turn = change.task, change.session, change.turn
-        self._ref = f"refs/heads/{self._repository.base}"
+        self._own = TaskBranch(self._repository, self._task.id)
 
     async def land(self, interruptible: Interruptible) -> LandingOutcome:
         """Waits for its turn, then lands. Until the intent is committed, waits run through ``interruptible``.
@@ -143,32 +147,35 @@ class LandingAttempt:
             return await landing
 
     async def _land(self, lease: Lease, interruptible: Interruptible) -> LandingOutcome:
-        if await self._settle_earlier_intents(lease):
-            return Landed()
+        if (settled := await self._settle_earlier_intents(lease)) is not None:
+            return settled
         for round_ in range(2, 2 + _TRIES):
             looked_us = await self._store.read(lambda tx: tx.now_us())
             current = await interruptible(self._repository.fetch(), "fetch the base")
             moved = await is_rewritten(self._repository, self._session.base, current)
             onto = None if moved or current == self._session.base else NewerBase(current, looked_us)
-            merging_ = self._carried(current) if moved else self._merged(current)
+            own = self._context.mode is LandingMode.BRANCH
+            base = self._session.base if own and not moved else current
+            merging_ = self._carried(current) if moved else self._merged(base)
             merged = await interruptible(merging_, "merge onto the base")
             if isinstance(merged, MergeResult):
                 return self._conflict(merged, onto)
             commit, tree = merged
+            ref = self._own.ref if own else self._repository.ref
             if commit != self._turn.snapshot:
-                candidate = Candidate(self._task, self._session, self._turn, commit, tree, current, round_)
+                candidate = Candidate(self._task, self._session, self._turn, commit, tree, base, round_)
                 verdict = await self._judge(candidate)
                 if moved:
                     verdict = await hold(self._store, self._repository, self._session, current, verdict)
                 if verdict.outcome is not Outcome.PASSED:
                     return Judged(verdict, onto)
-            held = await self._context.locks.landing(self._task, current, commit)
-            intent = await self._intend(lease, held, current, commit, tree)
+            held = await self._context.locks.landing(self._task, base, commit)
+            intent = await self._intend(lease, held, (ref, base, commit, tree))
             if intent is None:
                 return Interrupted()
             failpoint("landing-intended")
             if await self._swap(intent, lease):
-                return Landed()
+                return Landed(intent.ref)
         raise Unavailable(
             attempted="land the change",
             on=f"{self._repository.base} of {self._task.repo}",
@@ -210,21 +217,23 @@ class LandingAttempt:
         return Conflicting(onto, merged.conflicts)
 
     async def _intend(
-        self, lease: Lease, held: Sequence[Precondition], old: str, new: str, tree: str
+        self, lease: Lease, held: Sequence[Precondition], planned: tuple[str, str, str, str]
     ) -> Intent | None:
-        """Commits the intent: from here on the change may land, whatever a person does."""
+        """Commits the intent: from here on the change may land, whatever a person does. ``planned``: the ref, from
+        which commit to which, with which tree."""
+        ref, old, new, tree = planned
 
         def work(tx: Tx) -> Intent | None:
             leases.check(tx, lease.fence)
             if tasks.stop_requested(tx, self._task.id) or sessions.words_wait(tx, self._task.id):
                 return None
-            event = LandingIntended(self._ref, old, new, tree, lease.token)
+            event = LandingIntended(ref, old, new, tree, lease.token)
             record(tx, event, self._session, turn=self._turn.id)
             return landings.intend(
                 tx,
                 lease.fence,
                 repo=self._task.repo,
-                ref=self._ref,
+                ref=ref,
                 old=old,
                 new=new,
                 tree=tree,
@@ -235,15 +244,21 @@ class LandingAttempt:
 
     async def _swap(self, intent: Intent, lease: Lease) -> bool:
         token = FenceToken(self._store.instance, intent.repo, lease.token)
-        swapped = await self._context.base_branch.swap(intent.old, intent.new, token)
+        swapped = await self._branch(intent).swap(intent.old, intent.new, token)
         failpoint("landing-swapped")
         if isinstance(swapped, Moved):
             await self._missed(intent, swapped.found)
+            if intent.ref == self._own.ref:
+                raise self._own.taken(swapped.found)
             return False
         await self._done(intent, swapped.fenced_by)
         return True
 
-    async def _settle_earlier_intents(self, lease: Lease) -> bool:
+    def _branch(self, intent: Intent) -> BaseBranch | TaskBranch:
+        """The branch that an intent is about, whatever the mode is by now."""
+        return self._own if intent.ref == self._own.ref else self._context.base_branch
+
+    async def _settle_earlier_intents(self, lease: Lease) -> Landed | None:
         """After a crash between intent and record, reads from the ref whether the swap happened.
 
         Where the branch has not moved, the swap may still be on its way: nothing takes back a push that a frozen or
@@ -252,21 +267,21 @@ class LandingAttempt:
         mine = await self._store.read(lambda tx: landings.of_task(tx, self._task.id))
         for intent in mine:
             if intent.outcome is IntentOutcome.DONE:
-                return True
+                return Landed(intent.ref)
             if intent.outcome is not IntentOutcome.OPEN:
                 continue
-            found = await self._context.base_branch.current()
-            await self._repository.fetch()
-            if found == intent.new or await self._repository.is_ancestor(intent.new, found):
+            branch = self._branch(intent)
+            found = await branch.current()
+            if await branch.follows(intent.new, found):
                 await self._done(intent, FencedBy.BASE_SHA)
-                return True
-            if found == intent.old:
+                return Landed(intent.ref)
+            if found in ("", intent.old):
                 await self._context.locks.landing(self._task, intent.old, intent.new)
                 if await self._swap(intent, lease):
-                    return True
+                    return Landed(intent.ref)
                 continue
             await self._missed(intent, found)
-        return False
+        return None
 
     async def _done(self, intent: Intent, fenced_by: FencedBy) -> None:
         def work(tx: Tx) -> None:

@@ -50,6 +50,11 @@ class BaseBranch:
         """The base branch's commit, read from the repository itself."""
         return await self._repository.tip()
 
+    async def follows(self, new: str, found: str) -> bool:
+        """Whether ``found``, where the branch is now, is ``new`` or has it in its history."""
+        await self._repository.fetch()
+        return found == new or await self._repository.is_ancestor(new, found)
+
     async def check_landable(self) -> None:
         """Raises ``Refused``, with a hint, when a change cannot be landed here as things are."""
         if self._repository.path is None:

@@ -24,7 +24,7 @@ from fleet.store.tables import gate_runs, trees, turns
 from fleet.store.tables import sessions as session_table
 from fleet.store.tables import tasks as task_table
 
-_DONE = (TaskState.LANDED, TaskState.ANSWERED)
+_DONE = (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED)
 _LISTED = [str(state) for state in (*(ENDS - set(_DONE)), *sessions.SLOTLESS)]
 _OPEN = [str(state) for state in TaskState if state not in ENDS]
 _GOING = {TreeState.RECLAIMING: TreeState.RECLAIMED, TreeState.DELETING: TreeState.DELETED}

@@ -15,6 +15,7 @@ from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch, Moved, Swapped
 from fleet.landing.fence_hook import FenceToken
+from fleet.landing.task_branch import TaskBranch
 from tests.far_end.repositories import advance, git, make_bare, make_work
 
 _SSH = """#!/bin/sh
@@ -284,3 +285,38 @@ def test_the_hook_is_written_into_a_bare_repository_alone_and_over_no_other(tmp_
     for repo, cause in (("bare", "has another hooks/pre-receive"), ("work", "not a bare"), ("x", "Known: bare")):
         with pytest.raises(Misused, match=cause):
             _install(tmp_path, repo)
+
+
+async def test_a_tasks_branch_is_made_once_and_never_moved(repository: Repository) -> None:
+    base, branch = await repository.fetch(), TaskBranch(repository, "t7")
+    new, other = await child(repository, base), await child(repository, base, "other.txt")
+    assert await branch.current() == ""
+    for _ in range(2):
+        assert await branch.swap(base, new, FenceToken("store", "p", 3)) == Swapped(new)
+    assert await branch.current() == new
+    assert await branch.swap(base, other) == Moved(new), "nobody's commit is replaced"
+    where = real(repository)
+    assert git(where, "rev-parse", "refs/heads/airboss/t7") == new
+    assert git(where, "rev-parse", "refs/heads/main") == base
+    theirs = git(
+        where, "-c", "user.name=A", "-c", "user.email=a@b", "commit-tree", f"{new}^{{tree}}", "-p", new, "-m", "x"
+    )
+    git(where, "update-ref", "refs/heads/airboss/t7", theirs)
+    assert await branch.follows(new, theirs), "people work on from it"
+    assert await branch.swap(base, new) == Swapped(new)
+    git(where, "update-ref", "refs/heads/airboss/t7", base)
+    assert await branch.swap(base, new) == Moved(base)
+
+
+async def test_of_two_that_make_one_branch_at_once_one_wins(repository: Repository) -> None:
+    base = await repository.fetch()
+    news = [await child(repository, base, f"n{n}") for n in range(3)]
+    ended = await asyncio.gather(
+        *(TaskBranch(repository, "t8").swap(base, new) for new in news), return_exceptions=True
+    )
+    winner = git(real(repository), "rev-parse", "refs/heads/airboss/t8")
+    for new, result in zip(news, ended, strict=True):
+        if new == winner:
+            assert result == Swapped(new)
+        else:
+            assert result == Moved(winner) or isinstance(result, Unavailable | Refused), result
