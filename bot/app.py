@@ -262,6 +262,7 @@ class _Base:
             clock=wall_clock(),
             holder=self.lease.holder,
             not_quiet=self.not_quiet,
+            zone=lambda tx, person: sounds.zone_of(tx, self.config(), person),
         )
 
     async def not_quiet(self, person: str, us: int) -> int:

@@ -17,8 +17,11 @@ from bot.cards import field as card_field
 from bot.days import days_of
 from bot.parse import tidy
 from fleet.events import (
+    BudgetGranted,
+    BudgetReached,
     GateClosed,
     PipeEnded,
+    ProgressHalted,
     Recorded,
     ReviewAnswered,
     TaskMoved,
@@ -44,6 +47,9 @@ KINDS = (
     ToolCallEnded.KIND,
     PipeEnded.KIND,
     UsageReported.KIND,
+    BudgetReached.KIND,
+    BudgetGranted.KIND,
+    ProgressHalted.KIND,
 )
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
@@ -58,7 +64,8 @@ class Digest:
     """Figures over the events ``first_seq`` to ``last_seq``.
 
     ``to_land_us`` has an entry for each task that was requested and landed inside the range; ``planted`` counts the
-    planted defects that a reviewer caught or missed; ``ends_by_hour`` counts task ends by hour since the epoch.
+    planted defects that a reviewer caught or missed; ``halts`` counts limits that were used up or added to, and
+    tasks without progress; ``ends_by_hour`` counts task ends by hour since the epoch.
     """
 
     first_seq: int
@@ -70,6 +77,7 @@ class Digest:
     gates: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
     planted: Counter[bool] = field(default_factory=Counter)
+    halts: Counter[str] = field(default_factory=Counter)
     calls: ToolCalls = field(default_factory=ToolCalls)
     cost_udollar: int = 0
     to_land_us: list[int] = field(default_factory=list)
@@ -99,6 +107,7 @@ class Digest:
                 "unfinished": self.calls.unfinished,
             },
             "cost_udollar": self.cost_udollar,
+            "halts": dict(sorted(self.halts.items())),
             "median_to_land_us": self.median_to_land_us,
         }
 
@@ -179,6 +188,12 @@ def _fold(digest: Digest, events: Iterable[Recorded], asked: dict[str, int]) -> 
                 digest.reviews[_how(answered)] += 1
                 if answered.caught is not None:
                     digest.planted[answered.caught] += 1
+            case BudgetReached():
+                digest.halts["budget used up"] += 1
+            case ProgressHalted():
+                digest.halts["without progress"] += 1
+            case BudgetGranted():
+                digest.halts["given more"] += 1
             case _:
                 pass
 
@@ -202,6 +217,9 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
         card_field("Not counted", f"{calls.denied} denied, {calls.unfinished} unfinished"),
         card_field("Cost", words.money(digest.cost_udollar)),
     ]
+    if digest.halts:
+        said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
+        fields.append(card_field("Budgets", said))
     if digest.reviews:
         ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
         caught, planted = digest.planted[True], digest.planted.total()

@@ -23,12 +23,18 @@ class Retained:
 KEPT: Final = (
     Retained(
         "The ledger: all events, their tree, their figures",
-        ("ledger", "ledger_frontier", "ledger_nodes", "tool_calls", "open_calls", "imported"),
+        (
+            *("ledger", "ledger_frontier", "ledger_nodes", "tool_calls", "open_calls"),
+            *("usage", "unpriced_usage", "budget_grants", "imported"),
+        ),
         PERMANENT,
     ),
     Retained(
         "Tasks, sessions, turns, questions, messages to agents, gate runs, landings",
-        ("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings", "trees", "merges"),
+        (
+            *("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings"),
+            *("trees", "merges", "halts", "repeats"),
+        ),
         PERMANENT,
     ),
     Retained(

@@ -8,6 +8,7 @@ from typing import Final
 
 from fleet.agents.logins import KEEPINGS
 from fleet.config import AgentConfig, FleetConfig, MachineConfig
+from fleet.config.paying import is_keyed
 from fleet.ports import LoginFacts
 
 _NAMED: Final = 3
@@ -50,11 +51,6 @@ def _note(machine: MachineConfig, agent: AgentConfig) -> str:
     others = machine.agent_logins[1:]
     also = f"also as {', '.join(others[:_NAMED])}{' …' if len(others) > _NAMED else ''}" if others else ""
     return "; ".join(filter(None, ["in place of its key" if is_keyed(agent) else "", also]))
-
-
-def is_keyed(agent: AgentConfig) -> bool:
-    """Whether it pays by an API key from ``.env`` instead of a vendor's login."""
-    return any(variable.endswith("_API_KEY") for variable in agent.env)
 
 
 def kept_in(agent: AgentConfig, facts: LoginFacts) -> str:

@@ -7,6 +7,7 @@ from bot.outbox.posting import Posts
 from bot.parse import RunRequest
 from bot.registry import Context
 from bot.telling.progress import Progress, progress_card
+from fleet.budgets import UNLIMITED, Allowance
 from fleet.errors import Misused
 from fleet.locks import LockMode, Resource, Want
 from fleet.model import ChatRef, Task, TaskMode
@@ -48,6 +49,7 @@ def request_task(
     locks: tuple[Want, ...] = (),
     after: str = "",
     schedule: str = "",
+    budget: Allowance = UNLIMITED,
 ) -> Task:
     """The task, queued; the dispatcher hears of it after the commit. ``schedule``: the one that asks for it."""
     tx = posts.tx
@@ -63,6 +65,7 @@ def request_task(
         retry_of=retry_of,
         locks=locks,
         after=after,
+        budget=budget,
     )
     card = progress_card(task, Progress(schedule=schedule), context.config().isolation, tx.now_us())
     posts.post(origin, card, key=task_key(task.id), task=task.id)

@@ -5,7 +5,7 @@ A driver turns lines into these events; the dispatcher records them in the ledge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.exits import Exit
@@ -42,6 +42,7 @@ class TurnOutcome(StrEnum):
     CONVERSATION_LOST = "conversation_lost"
     CONTEXT_FULL = "context_full"
     ASKED = "asked"  # we ended its process, because nobody answered its question for a while
+    HALTED = "halted"  # we ended it: a budget is used up, or the agent makes no progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,15 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """A tool call started. ``summary`` is one untrusted line for a progress card."""
+    """A tool call started. ``summary`` is one untrusted line for a progress card.
+
+    ``fingerprint``: equal for calls of one tool with equal arguments; empty for an edit.
+    """
 
     call: str
     tool: str
     summary: str
+    fingerprint: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from fleet.agent_events import TurnOutcome
+from fleet.budgets import UNLIMITED, Allowance
 from fleet.locks import Want
 
 AIRBOSS: Final = "airboss"
@@ -125,9 +126,9 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _S: frozenset({_R, _J}) | _BAD_ENDS,
     _W: frozenset({_R, _J}) | _BAD_ENDS,
     _A: frozenset({_R}) | _BAD_ENDS,
-    _J: frozenset({_R, _H, _L}) | _BAD_ENDS,
+    _J: frozenset({_R, _S, _H, _L}) | _BAD_ENDS,
     _H: frozenset({_L, _R}) | _BAD_ENDS,
-    _L: frozenset({_J, _R, _H, TaskState.LANDED, TaskState.PUSHED}) | _BAD_ENDS,
+    _L: frozenset({_J, _R, _S, _H, TaskState.LANDED, TaskState.PUSHED}) | _BAD_ENDS,
     TaskState.LANDED: frozenset(),
     TaskState.PUSHED: frozenset(),
     TaskState.ANSWERED: frozenset(),
@@ -214,6 +215,7 @@ class Task:
     locks: tuple[Want, ...] = ()  # what it declared
     after: str = ""  # the task that must land before this one starts
     rank: int = 0  # the lowest starts first; people change it
+    budget: Allowance = UNLIMITED  # its own limits
 
 
 @dataclass(frozen=True, slots=True)

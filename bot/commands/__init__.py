@@ -13,6 +13,7 @@ def every_command() -> tuple[Command, ...]:
     from bot.commands import (
         about,
         answers,
+        budgets,
         fleet,
         help,
         locking,
@@ -47,6 +48,6 @@ def every_command() -> tuple[Command, ...]:
             log,
             reports,
         ),
-        *(past, usual, help),
+        *(past, budgets, usual, help),
     )
     return tuple(command for module in modules for command in module.COMMANDS)

@@ -107,7 +107,13 @@ def _with(request: RunRequest, what: str, name: str) -> RunRequest:
 
 
 def _written(verb: str, request: RunRequest) -> str:
-    chosen = (("repo", request.repo), ("on", request.machine), ("agent", request.agent), ("after", request.after))
+    chosen = (
+        ("repo", request.repo),
+        ("on", request.machine),
+        ("agent", request.agent),
+        ("after", request.after),
+        ("budget", request.budget),
+    )
     locked = [("lock", _quoted(name)) for name in request.locks] + [
         ("share", _quoted(name)) for name in request.shares
     ]

@@ -10,14 +10,12 @@ from bot import plain
 from bot.cards import Action, Card, Line, footed, line, one_line
 from bot.commands import choose
 from bot.commands.common import reply
-from bot.logins import is_keyed
 from bot.pages import ROWS, Page
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telling import sounds
 from bot.words import money
-from fleet.agents.logins import KEEPINGS
-from fleet.config import FleetConfig
+from fleet.config.paying import at_list_price
 from fleet.model import Task, TaskState
 from fleet.schedule.times import instant, local_time
 from fleet.store import tasks
@@ -117,12 +115,6 @@ async def cost(context: Context, call: Call) -> Effect:
         footer=f"as the agents report it · days of {zone.key}",
     )
     return reply(call, card)
-
-
-def at_list_price(config: FleetConfig, name: str) -> bool:
-    """Whether an agent works on a vendor's login: then its cost is a list price that nobody is billed."""
-    agent = config.agents.get(name)
-    return agent is not None and agent.driver in KEEPINGS and not is_keyed(agent)
 
 
 def _agent_line(name: str, sum_: Spent, *, listed: bool) -> Line:

@@ -55,6 +55,12 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
             cause="a schedule starts at a time",
             hint="Leave after= out, or use /run.",
         )
+    if asked.budget:
+        raise Misused(
+            attempted="schedule a task with a budget of its own",
+            cause="a schedule's tasks have the limits of fleet.toml",
+            hint="Leave budget= out, or use /run.",
+        )
     verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
     question = choose.missing(config, verb, asked, context.control.machines())
     if question is not None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from bot.cards import Card, Tone, line
+from bot.commands import budgets
 from bot.commands.common import find_task
 from bot.outbox.posting import Posts
 from bot.parse import words as split
@@ -15,14 +16,14 @@ from bot.telling import asks, buttons, causes, sounds
 from bot.telling.progress import Progress, footer
 from fleet.errors import Refused
 from fleet.model import Task, TaskState
-from fleet.store import approvals, stalls, tasks
+from fleet.store import approvals, halts, sessions, stalls, tasks
 from fleet.store.approvals import Approval, ApprovalDecision
 from fleet.store.core import Tx
 from gates.people import Right
 
 _APPROVAL = re.compile(r"[aA]\d{1,9}")
-_ALL, _LATER, _HOURS = "all", "later", "hours"
-_OPTIONS: Final = frozenset({_ALL, _LATER, _HOURS})
+_ALL, _LATER, _HOURS, _MORE = "all", "later", "hours", "more"
+_OPTIONS: Final = frozenset({_ALL, _LATER, _HOURS, _MORE})
 _CONFIRMED = {
     ApprovalDecision.GO_ON: "the agent continues",
     ApprovalDecision.JUDGE: "the gates judge its work as it is",
@@ -57,6 +58,8 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
                 cause="the task's turn stopped early again after this button was shown",
                 hint=f"/waiting {stall.id} shows it as it is now.",
             )
+        if choice is ApprovalDecision.GO_ON:
+            _check_budget(context, call, posts, task, more=_MORE in options)
         when = stalls.IN_HOURS if _HOURS in options else stalls.AT_RESET if _LATER in options else ""
         if when and task.state is not TaskState.PARKED:
             raise Refused(
@@ -73,6 +76,15 @@ def _decide(context: Context, call: Call, choice: ApprovalDecision) -> Effect:
         call.resulted(posts, task=task.id)
 
     return effect
+
+
+def _check_budget(context: Context, call: Call, posts: Posts, task: Task, *, more: bool) -> None:
+    """A halted task goes on with what is left of its budget, or with ``more``."""
+    tx = posts.tx
+    if more:
+        budgets.grant_more(context, call, posts, task)
+    elif halts.spent(tx, sessions.of_task(tx, task.id)[-1].id):
+        budgets.demand_left(context, tx, task)
 
 
 def _show_decided(context: Context, call: Call, posts: Posts, decided: Approval) -> None:
@@ -97,7 +109,7 @@ COMMANDS = (
         "go",
         "continue",
         "let an agent continue after it stopped early",
-        "[TASK] [all] [later|hours]",
+        "[TASK] [all] [later|hours|more]",
         Right.STEER,
         go,
         Group.DECIDE,

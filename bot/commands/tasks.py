@@ -21,6 +21,7 @@ from bot.registry import Call, Command, Context, Effect, Group
 from bot.requesting import declared, request_task
 from bot.telling import buttons, locked
 from bot.telling.progress import Progress, footer
+from fleet.budgets import UNLIMITED, Allowance, parse_budget
 from fleet.errors import Refused
 from fleet.locks import Want
 from fleet.model import ENDS, Task, TaskMode
@@ -52,9 +53,17 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, request.machine)
     wants = declared(repo, mode, request)
+    budget = parse_budget(request.budget) if request.budget else UNLIMITED
     if not request.prompt:
         draft = Draft(
-            call.verb, repo, machine, agent, locks=request.locks, shares=request.shares, after=request.after
+            call.verb,
+            repo,
+            machine,
+            agent,
+            locks=request.locks,
+            shares=request.shares,
+            after=request.after,
+            budget=request.budget,
         )
         return choose.awaiting_words(context, call, draft)
 
@@ -79,6 +88,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             mode=mode,
             locks=tuple(dict.fromkeys((*wants, *(collision.want for collision in met)))),
             after=after,
+            budget=budget,
         )
         if met:
             posts.post(call.message.chat, colliding.warning(tx, task, met), task=task.id)
@@ -100,6 +110,7 @@ def _create(
     retry_of: str = "",
     locks: tuple[Want, ...] = (),
     after: str = "",
+    budget: Allowance = UNLIMITED,
 ) -> Task:
     task = request_task(
         context,
@@ -114,6 +125,7 @@ def _create(
         retry_of=retry_of,
         locks=locks,
         after=after,
+        budget=budget,
     )
     call.resulted(posts, task=task.id)
     return task
@@ -227,6 +239,7 @@ async def retry(context: Context, call: Call) -> Effect:
             prompt=now.prompt,
             mode=now.mode,
             retry_of=now.id,
+            budget=now.budget,
             locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
         )
         attachment_rows.copy(tx, now.id, again.id)
@@ -235,7 +248,7 @@ async def retry(context: Context, call: Call) -> Effect:
     return effect
 
 
-_WHERE = "[repo=R] [on=MACHINE] [agent=A] [after=TASK]"
+_WHERE = "[repo=R] [on=M] [agent=A] [after=T] [budget=B]"
 RUN = Command(
     "run", "change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK, takes_words=True
 )

@@ -39,11 +39,13 @@ class Draft:
     locks: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     after: str = ""
+    budget: str = ""
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
         wanted = [*(f'lock="{name}"' for name in self.locks), *(f'share="{name}"' for name in self.shares)]
         wanted += [f"after={self.after}"] if self.after else []
+        wanted += [f"budget={self.budget}"] if self.budget else []
         named = " ".join((f"repo={self.repo}", f"on={self.machine}", f"agent={self.agent}", *wanted))
         options = f"{named} -- " if self.repo else ""
         return f"{self.prefix} {options}{prompt}".lstrip()

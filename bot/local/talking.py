@@ -23,6 +23,7 @@ _CHAT_COMMANDS: Final = {
     "history": ("REPO|PAGE", "all tasks, page by page"),
     "repos": ("PAGE", "repositories with their gates"),
     "cost": ("", "cost of today and of seven days, by agent"),
+    "budget": ("TASK", "what is used and left today, or of a task"),
     "whoami": ("", "your id, role, rights and time zone"),
     "login": ("MACHINE|AGENT", "what to type to log an agent in with its vendor"),
     "undo": ("TASK", "a new task that takes back what a task landed"),

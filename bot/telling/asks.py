@@ -15,13 +15,13 @@ from typing import Final
 
 from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, field, line, one_line
-from bot.telling import documents, leak_card
+from bot.telling import documents, halted, leak_card
 from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.model import Task, TaskMode, TaskState, Turn
 from fleet.questions import Question
-from fleet.store import sessions
+from fleet.store import halts, sessions
 from fleet.store.approvals import EXPIRED, Approval, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind, ApprovalScope
@@ -184,6 +184,11 @@ def _stall_card(tx: Tx, task: Task, stall: Approval, context: AskContext) -> Car
     digest = binding(stall)
     if not turn.ended_us:
         return _silent_card(task, stall, turn, context)
+    halt = halts.of_turn(tx, stall.session, turn.id)
+    if halt is not None:
+        where = [field("Turn", str(turn.number)), field("For", context.person or task.requester)]
+        where += [field("On", context.machine)] if context.machine else []
+        return halted.card(task, stall, halt, digest=digest, fields=where, base=context.base)
     lines = [line("“", one_line(turn.error, 300), "”")] if turn.error else []
     if turn.claim and turn.claim != turn.error:
         lines.append(line("Last message: “", one_line(turn.claim, 120), "”"))

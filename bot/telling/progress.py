@@ -8,9 +8,13 @@ from dataclasses import dataclass, field, replace
 from bot import words
 from bot.cards import Action, Card, Field, Line, Tone, footed, line, one_line
 from bot.cards import field as card_field
+from fleet.budgets import Count, Measure, Scope
 from fleet.events import (
     AgentContinued,
     AgentSaid,
+    BudgetGranted,
+    BudgetNoted,
+    BudgetReached,
     GateClosed,
     GateClosedV4,
     GateOpened,
@@ -34,6 +38,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import succeeded
+from fleet.flight.halting import whose
 from fleet.isolation import EgressSeen, Sharing
 from fleet.model import ENDS, Isolation, Task, TaskState
 from fleet.verdict import GateOutcome, JUnitCounts
@@ -116,6 +121,7 @@ class Progress:
     reached: str = ""  # the limits that it reached
     egress: str = ""  # what it was refused by its proxy, or that no proxy could stop it
     left: tuple[str, ...] = ()  # what its runs and its session left in their logins
+    near: str = ""  # the limit that is nearly used up
     reds: int = 0
     moves: int = 0  # onto newer bases
     snapshot: SnapshotMade | None = None
@@ -152,6 +158,8 @@ class Progress:
                 self._end_tool(ended)
             case UsageReported() as used:
                 self.cost_udollar += used.cost_udollar
+            case BudgetNoted() | BudgetReached() | BudgetGranted() as told:
+                self.near = _near(told)
             case LinkChanged() as link:
                 self.link_down = "" if link.up else link.why or "no answer"
             case PipeEndedV2() as pipe:
@@ -216,6 +224,13 @@ def _shares(pipe: PipeEndedV2) -> str:
     return "vendor-login: shared" if pipe.vendor_login == Sharing.SHARED else ""
 
 
+def _near(told: BudgetNoted | BudgetReached | BudgetGranted) -> str:
+    if not isinstance(told, BudgetNoted):
+        return ""
+    count = Count(Scope(told.scope), told.name, Measure(told.measure), told.used, told.limit)
+    return f"{count} {whose(count)}"
+
+
 def _egress(words: str) -> str:
     return f"egress: {words}" if words and words != NOTHING_REFUSED else ""
 
@@ -235,6 +250,8 @@ def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: 
     lines = [line(state)]
     if task.why:
         lines.append(line(one_line(task.why, 160)))
+    if progress.near and not ended:
+        lines.append(line(f"budget: {progress.near}"))
     if progress.left_out:
         lines.append(line(f"left out: {progress.left_out}"))
     if progress.link_down and not ended:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from fleet.agent_events import (
+    Act,
     Allow,
     Decision,
     Deny,
@@ -23,11 +23,11 @@ from fleet.agent_events import (
     ToolStarted,
     TurnEnded,
     TurnOutcome,
-    Used,
 )
-from fleet.agents.acts import CLAUDE, ask_rules
+from fleet.agents.acts import CLAUDE, act_of, ask_rules
 from fleet.agents.claude_asks import EDITS, PLAN, answer, read_cancel, read_question
 from fleet.agents.claude_background import hold_back, read_task
+from fleet.agents.claude_usage import report_usage, stream_usage
 from fleet.agents.lines import (
     HELD_BACK,
     NOT_UNDERSTOOD,
@@ -35,7 +35,6 @@ from fleet.agents.lines import (
     WORDS_LIMIT,
     Fold,
     canonical,
-    count,
     cut,
     decode,
     digest,
@@ -238,6 +237,7 @@ def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
     if not of_subagent:
         trouble = message.get("error")
         fold.state["trouble"] = trouble if isinstance(trouble, str) else ""
+    stream_usage(fold, message["message"])
     for block in message["message"]["content"]:
         if block["type"] == "text" and not of_subagent:
             fold.report(Said(string(block["text"])))
@@ -245,8 +245,13 @@ def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
             call, tool = string(block["id"]), string(block["name"])
             if call not in fold.state["tools"]:
                 fold.state["tools"][call] = tool
-                fold.report(ToolStarted(call, tool, _summary(tool, mapping(block["input"]))))
+                fold.report(_started(call, tool, mapping(block["input"])))
     return True
+
+
+def _started(call: str, tool: str, given: dict[str, Any]) -> ToolStarted:
+    same = "" if act_of("claude", tool) is Act.EDIT else digest([tool, given])
+    return ToolStarted(call, tool, _summary(tool, given), same)
 
 
 def _read_user(fold: Fold, message: dict[str, Any]) -> bool:
@@ -300,7 +305,7 @@ def _read_control_response(fold: Fold, message: dict[str, Any]) -> bool:
 
 def _read_result(fold: Fold, message: dict[str, Any]) -> bool:
     state = fold.state
-    _report_usage(fold, message)
+    report_usage(fold, message)
     claim = message.get("result")
     claim = cut(claim, WORDS_LIMIT) if isinstance(claim, str) else ""
     interrupted, state["interrupted"] = state["interrupted"], False
@@ -340,27 +345,6 @@ def _read_limit(fold: Fold, message: dict[str, Any]) -> bool:
         fold.report(window(_WINDOWS.get(kind, kind[:40]), used, at))
     fold.state["resets"] = at if info.get("status") == "rejected" and type(at) is int else 0
     return True
-
-
-def _report_usage(fold: Fold, message: dict[str, Any]) -> None:
-    state, models = fold.state, message.get("modelUsage")
-    models = [each for each in models.values() if isinstance(each, dict)] if isinstance(models, dict) else []
-    taken = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
-    now = {
-        "input": sum(count(model.get(name)) for model in models for name in taken),
-        "output": sum(count(model.get("outputTokens")) for model in models),
-        "cost": _micro_dollars(message.get("total_cost_usd")),
-    }
-    used = {name: max(0, now[name] - state[name]) for name in now}
-    state.update({name: max(now[name], state[name]) for name in now})
-    if any(used.values()):
-        fold.report(Used(used["input"], used["output"], used["cost"]))
-
-
-def _micro_dollars(dollars: Any) -> int:
-    if type(dollars) not in (int, float):
-        return 0
-    return count(int((Decimal(str(dollars)) * 1_000_000).to_integral_value(ROUND_HALF_EVEN)))
 
 
 def _summary(tool: str, given: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import ToolEnded, ToolOutcome, ToolStarted
-from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, ends, mapping, one_line, string
+from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, digest, ends, mapping, one_line, string
 
 _TOOLS = {
     "commandExecution": "exec_command",
@@ -26,7 +26,7 @@ def start_item(fold: Fold, item: dict[str, Any]) -> None:
         fold.state["changes"][call] = item["changes"]
     if kind in _TOOLS and call not in fold.state["tools"]:
         fold.state["tools"][call] = True
-        fold.report(ToolStarted(call, _name(kind, item), _summary(kind, item)))
+        fold.report(ToolStarted(call, _name(kind, item), _summary(kind, item), _fingerprint(kind, item)))
 
 
 def end_item(fold: Fold, item: dict[str, Any]) -> None:
@@ -68,6 +68,12 @@ def _name(kind: str, item: dict[str, Any]) -> str:
     if kind in ("dynamicToolCall", "collabAgentToolCall"):
         return string(item["tool"])
     return _TOOLS[kind]
+
+
+def _fingerprint(kind: str, item: dict[str, Any]) -> str:
+    if kind == "fileChange":
+        return ""
+    return digest([kind, *(item.get(name) for name in ("tool", "command", "cwd", "arguments", "query", "prompt"))])
 
 
 def _summary(kind: str, item: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo, field_validator
 
+from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.config.limits import SECTION, Limits
 from fleet.config.repo_files import RepoFiles
 from fleet.config.setups import SetupConfig
@@ -287,6 +288,8 @@ class AgentConfig(_Section):
     out: all. An empty list: none but the vendor."""
     login: list[InHome] = []
     """Further files of the vendor's login, relative to the home: sessions share them, none has a copy."""
+    price: PriceConfig | None = None
+    """What its tokens cost, where it reports no cost."""
 
 
 class ReviewerConfig(_Section):
@@ -336,6 +339,8 @@ class RepoConfig(_Section):
     `.env`. They never become part of a change."""
     setup: dict[Name, SetupConfig] = {}
     """More of what gates and agents need to be installed, beside the repository's own."""
+    budget: BudgetConfig = BudgetConfig()
+    """What its tasks may use together, a day; before `repo` of `[budgets]`."""
 
 
 class PersonConfig(_Section):
@@ -347,6 +352,8 @@ class PersonConfig(_Section):
     """What they may do."""
     ids: list[Id]
     """Their ids on each platform: `platform:workspace:user`."""
+    budget: BudgetConfig = BudgetConfig()
+    """What their tasks may use together, a day; before `person` of `[budgets]`."""
 
 
 class ConsoleConfig(_Section):
@@ -374,6 +381,8 @@ class FleetConfig(_Section):
     """Who may do what."""
     limits: Limits = Limits()
     """Limits on how much is accepted."""
+    budgets: Budgets = Budgets()
+    """What tasks may use."""
     console: ConsoleConfig = ConsoleConfig()
     """Who may open the console."""
     speech: SpeechConfig = SpeechConfig()

@@ -1,5 +1,6 @@
 """The ledger's events: one envelope, one small class for each kind, one file for each subject, one codec."""
 
+from fleet.events.budgets import BudgetGranted, BudgetNoted, BudgetReached, ProgressHalted, TaskBudgeted
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted, LedgerReset
 from fleet.events.digests import DayIssued
@@ -72,6 +73,9 @@ __all__ = [
     "AgentSaid",
     "AgentSilent",
     "AgentUnknown",
+    "BudgetGranted",
+    "BudgetNoted",
+    "BudgetReached",
     "ConfigReloaded",
     "ControllerStarted",
     "DayIssued",
@@ -104,6 +108,7 @@ __all__ = [
     "PipeEndedV2",
     "PipeEndedV3",
     "PipeStarted",
+    "ProgressHalted",
     "ReceiptIssued",
     "Recorded",
     "Redact",
@@ -130,6 +135,7 @@ __all__ = [
     "Source",
     "StallDecided",
     "Taken",
+    "TaskBudgeted",
     "TaskBumped",
     "TaskChained",
     "TaskMoved",

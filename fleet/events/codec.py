@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from fleet.errors import Malformed
 from fleet.events import (
+    budgets,
     controller,
     digests,
     gates,
@@ -54,6 +55,7 @@ _SUBJECTS = (
     digests,
     imports,
     trees,
+    budgets,
 )
 
 KINDS: dict[tuple[str, int], type[Event]] = {

@@ -15,6 +15,7 @@ from fleet.agent_events import (
     Deny,
     Happening,
     Ruling,
+    ToolStarted,
     TurnEnded,
     TurnOutcome,
     Window,
@@ -27,9 +28,10 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, inputs, kept_answers, sessions, stalls, windows
+from fleet.store import approvals, halts, inputs, kept_answers, sessions, stalls, windows
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
+from fleet.store.halts import Halt
 from fleet.store.recording import record
 
 
@@ -81,7 +83,8 @@ def take_step(
     redact = tx.store.redact
     over = any(isinstance(item, TurnEnded) for item in step.happened)
     asking = over and kept_answers.outlives_its_process(tx, session)
-    happened = [_cut_short(item) for item in step.happened] if asking else step.happened
+    halt = halts.of_turn(tx, session.id, turn.id) if over and turn is not None else None
+    happened = [_cut_short(item, halt, asking=asking) for item in step.happened]
     for event in events_of(happened, redact):
         record(tx, event, session, turn=turn_id, source=Source.AGENT)
     for item in happened:
@@ -102,14 +105,20 @@ def take_step(
                 stalls.outdated(tx, session.id)
         if isinstance(item, Window):
             windows.note(tx, session, item)
+        if isinstance(item, ToolStarted):
+            halts.count_call(tx, session.id, item.fingerprint)
     for question in ruled:
         _rule(tx, session, turn_id, question, approval_hours)
     return save(tx, session, step, offset)
 
 
-def _cut_short(item: Happening) -> Happening:
-    """However its agent puts it, we ended a turn that waited for an answer."""
-    return TurnEnded(item.claim, TurnOutcome.ASKED) if isinstance(item, TurnEnded) else item
+def _cut_short(item: Happening, halt: Halt | None, *, asking: bool) -> Happening:
+    """However its agent puts it, we ended a turn that waited for an answer, or halted it before it was done."""
+    if not isinstance(item, TurnEnded):
+        return item
+    if asking:
+        return TurnEnded(item.claim, TurnOutcome.ASKED)
+    return item if halt is None or item.completed else TurnEnded(item.claim, TurnOutcome.HALTED, halt.words)
 
 
 def _rule(tx: Tx, session: Session, turn_id: str, ruled: Ruled, approval_hours: int) -> None:
@@ -194,7 +203,7 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
     if not kept_answers.outlives_its_process(tx, session):
         approvals.withdraw(tx, session=session.id, why="the process that asked has ended")
     for turn in sessions.turns(tx, session.id)[-1:]:
-        stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED, TurnOutcome.ASKED)
+        stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED, TurnOutcome.ASKED, TurnOutcome.HALTED)
         if stopped_short and not turn.exit and isinstance(ended.exit, Exited) and ended.exit.code:
             sessions.update_turn(tx, turn.id, exit=str(ended.exit))
 

@@ -18,12 +18,13 @@ from typing import Final
 
 from fleet.agent_events import Allow, Asked, AskPerson, TurnEnded
 from fleet.agents.framing import Line, LineFramer, Oversized
-from fleet.agents.lines import left_open
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import SPOOL_STALLED, LinkChanged
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, commits, prompts
+from fleet.flight import attachments, commits
+from fleet.flight.background import BackgroundWork
 from fleet.flight.commits import Ruled
+from fleet.flight.halting import Halting
 from fleet.flight.line_batch import LineBatch
 from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
@@ -55,6 +56,7 @@ class TurnWait(Enum):
     OVER = auto()  # the turn, or its process, has ended; the store has the turn's outcome
     STOPPED = auto()  # a person asked for a stop
     ANEW = auto()  # it was silent, and a person wants it to go on in a new process
+    HALTED = auto()  # it may not go on: a budget is used up, or it makes no progress
     UNANSWERED = auto()  # the agent only waits, and nobody has answered it for a while
 
 
@@ -69,7 +71,7 @@ class Follower:
         self._services, self._executor, self._task = services, executor, task
         self._driver = services.driver_of(session)
         self._stopping = self._news = self._anew = False
-        self._silence = Silence(services)
+        self._silence, self._halting = Silence(services), Halting(services, task)
         self.session = session
         self._turn: Turn | None = None
         self._over = False  # the turn has ended: messages from now on are for the next one
@@ -82,7 +84,7 @@ class Follower:
         self._linked = True
         self._heard_of = False  # whether the process or its link reported anything yet
         self._stalled = False
-        self._left_since, self._asked_to_end = 0.0, False
+        self._background = BackgroundWork(services, task)
         self._asks, self._output_at = True, asyncio.get_running_loop().time()
         self._batch: LineBatch | None = None
         self._committed = 0.0  # when output was last committed, by the loop's clock
@@ -104,7 +106,8 @@ class Follower:
         """Works until the turn is over, a person's stop is seen, the agent waits too long for an answer, or was
         silent and is wanted to go on anew."""
         self._turn, self._over = turn, False
-        self._left_since, self._asked_to_end = 0.0, False
+        self._background.begin()
+        self._halting.begin()
         await self._silence.begin(self.session)
         await self._take_from_people()
         while True:
@@ -118,12 +121,16 @@ class Follower:
                 return TurnWait.OVER
             if await self._unanswered():
                 return TurnWait.UNANSWERED
+            if await self._halting.due(self.session, turn):
+                return TurnWait.HALTED
             due = self._due()
             event = await self._reader.next(min(_AGAIN if self._unsent else _IDLE, due))
             if isinstance(event, Woken) and due < math.inf and not self._news:
                 continue
             await self._handle(event)
-            await self._end_background()
+            if (step := await self._background.due(self.session, self._driver)) is not None:
+                await self._apply(step)
+                await self._send_inputs()
             if self._linked:
                 await self._silence.look(self.session, turn)
             if self._news:
@@ -181,6 +188,15 @@ class Follower:
             await self._executor.stop(self.session.pipe)
         await self._until_ended(patience)
 
+    async def end_turn(self, patience: float = 30) -> None:
+        """Asks the agent to end its turn. Ends its process if it does not, or cannot be asked."""
+        if not self.session.one_turn:
+            await self._apply(self._driver.interrupt(state_of(self.session)))
+            await self._send_inputs()
+            await self._until_ended(patience, turn=True)
+        if not self._over and self._ended is None:
+            await self.interrupt(patience)
+
     async def close(self) -> None:
         """Stops following. The process continues."""
         await self._reader.close()
@@ -193,35 +209,13 @@ class Follower:
         self._asks = bool(await self._services.store.read(lambda tx: kept_answers.unanswered(tx, self.session.id)))
         return self._asks
 
-    async def _end_background(self) -> None:
-        """A turn whose agent is done waits for its background work a while. Then the agent is asked to end that,
-        and at last its process ends, and the work with it."""
-        work = left_open(state_of(self.session))
-        now = asyncio.get_running_loop().time()
-        if not work:
-            self._left_since = 0.0
-            return
-        if not self._left_since:
-            self._left_since = now
-            words = f"waiting for background work: {'; '.join(work)[:200]}"
-            await self._services.store.write(lambda tx: tasks.explain(tx, self._task.id, words))
-        if now - self._left_since < self._services.config().limits.background_seconds:
-            return
-        self._left_since = 0.0
-        if self._asked_to_end:
-            await self._apply(self._driver.finish(state_of(self.session)))
-        else:
-            self._asked_to_end = True
-            await self._apply(self._driver.say(state_of(self.session), prompts.background(work)))
-        await self._send_inputs()
-
     # --- reading --------------------------------------------------------------------------------------
 
-    async def _until_ended(self, seconds: float) -> None:
-        """Bounds only the waiting: a commit in progress is never interrupted."""
+    async def _until_ended(self, seconds: float, *, turn: bool = False) -> None:
+        """Bounds only the waiting: a commit in progress is never interrupted. ``turn``: its end is enough."""
         clock = asyncio.get_running_loop()
         give_up = clock.time() + seconds
-        while self._ended is None and (left := give_up - clock.time()) > 0:
+        while self._ended is None and not (turn and self._over) and (left := give_up - clock.time()) > 0:
             await self._handle(await self._reader.next(min(left, 5.0)))
             while await self._read_lines():
                 pass
@@ -332,6 +326,7 @@ class Follower:
             )
 
         self.session = await self._services.store.write(work, patient=patient)
+        self._halting.took(step)
         if any(isinstance(item, TurnEnded) for item in step.happened):
             self._over = True
             failpoint("turn-closed")

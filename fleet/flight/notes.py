@@ -14,7 +14,7 @@ from fleet.errors import Refused, Unreachable
 from fleet.flight import attachments
 from fleet.model import ENDS, Session, Task, TaskState
 from fleet.ports import Executor
-from fleet.store import approvals, landings, refusals, sessions, stalls, tasks
+from fleet.store import approvals, halts, landings, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.core import Store, Tx
 from fleet.store.sessions import Note
@@ -85,6 +85,8 @@ def _check(tx: Tx, task: Task, *, begun: bool) -> None:
         raise _undeliverable(task, "its agent has not started yet", "Try again soon.")
     if task.state is TaskState.LANDING and landings.may_have_landed(tx, task.id):
         raise _undeliverable(task, "it is landing, and its agent has finished", again)
+    if task.state is TaskState.STALLED and halts.spent(tx, sessions.of_task(tx, task.id)[-1].id):
+        raise _undeliverable(task, "its budget is used up", f"/go {task.id} more gives it more; then say it.")
     decided = approvals.hold_decision(tx, task.id)
     if task.state is TaskState.HELD and decided is not None and not decided.allowed:
         raise _undeliverable(task, "its change was denied just now", again)

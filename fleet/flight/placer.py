@@ -47,4 +47,5 @@ class Placer:
             full=tuple(services.full_disks),
             returning=line.returning(),
             aside=frozenset(line.aside),
+            zone=services.zone,
         )

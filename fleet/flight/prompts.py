@@ -28,6 +28,7 @@ _STALLS: Final[dict[TurnOutcome | None, str]] = {
     TurnOutcome.OVERLOADED: "the model is overloaded",
     TurnOutcome.CONVERSATION_LOST: "the conversation is lost",
     TurnOutcome.CONTEXT_FULL: "the context is full",
+    TurnOutcome.HALTED: "halted",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from fleet.agents.registry import driver
 from fleet.config import AgentConfig, FleetConfig, MachineConfig, Secrets
 from fleet.errors import Misconfigured
+from fleet.flight.budgeting import ZoneOf, controllers_zone
 from fleet.flight.slot_line import SlotLine
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -61,6 +62,7 @@ class Services:
     slot_line: SlotLine = field(default_factory=SlotLine)
     not_quiet: Callable[[str, int], Awaitable[int]] = never_quiet  # a person, a time: the first one from it on
     machines_seen: dict[str, MachineSeen] = field(default_factory=dict)  # the last answer of each
+    zone: ZoneOf = controllers_zone
     full_disks: dict[str, int] = field(default_factory=dict)  # free bytes of machines where nothing new starts
 
     def agent_of(self, session: Session) -> AgentConfig:

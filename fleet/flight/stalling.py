@@ -18,7 +18,7 @@ from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
-from fleet.store import approvals, sessions, stalls
+from fleet.store import approvals, halts, sessions, stalls
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 
@@ -53,7 +53,8 @@ class Stalling:
         if session.pipe_end is PipeEnd.LOST:
             await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, NO_RECORD))
             return
-        if await self._heard(task, session):
+        spent = await self._services.store.read(lambda tx: halts.spent(tx, session.id))
+        if not spent and await self._heard(task, session):
             return
         snapshot, trouble = None, ""
         if task.mode is TaskMode.CHANGE:
@@ -65,7 +66,7 @@ class Stalling:
             why = f"parked until {clock_of(until)}: {why}"
 
         def work(tx: Tx) -> None:
-            if sessions.words_wait(tx, task.id):
+            if not spent and sessions.words_wait(tx, task.id):
                 return  # a message arrived; the next step continues with it
             if snapshot is not None:
                 snapshots.note(tx, session, turn, snapshot)
@@ -97,10 +98,11 @@ class Stalling:
         await moving.complete(self._services, task, (await self._now(task))[0])
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
+        spent = await self._services.store.read(lambda tx: halts.spent(tx, session.id))
         until = await resumes_us(self._services, task, turn, decided)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:
             await self._judge_as_it_is(task, session)
-        elif await self._heard(task, session):
+        elif not spent and await self._heard(task, session):
             return
         elif until > self._services.clock.now_us():
             await self._waits.wait(min(60.0, (until - self._services.clock.now_us()) / 1_000_000))

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from fleet.config import FleetConfig
 from fleet.errors import Misused
+from fleet.flight import budgeting
+from fleet.flight.budgeting import ZoneOf, controllers_zone
+from fleet.flight.halting import whose
 from fleet.flight.moves import move
 from fleet.flight.placement import Answer, FleetNow, Impossible, Placed, Waiting, plan
 from fleet.machines.watch import MachineSeen
@@ -27,6 +30,7 @@ class FleetSeen:
     full: Collection[str] = ()
     returning: Mapping[str, int] = field(default_factory=dict)
     aside: Collection[str] = ()
+    zone: ZoneOf = controllers_zone
 
 
 def answers(tx: Tx, known: FleetSeen) -> Iterator[tuple[Task, Answer]]:
@@ -45,7 +49,12 @@ def answers(tx: Tx, known: FleetSeen) -> Iterator[tuple[Task, Answer]]:
         spent=windows.spent(tx),
         returning=known.returning,
     )
-    return plan(line, now, queue.served(tx), {task.id: why for task in line if (why := kept_back(tx, task))})
+    return plan(
+        line,
+        now,
+        queue.served(tx),
+        {task.id: why for task in line if (why := not_yet(tx, task, known.config, known.zone))},
+    )
 
 
 def reserve(tx: Tx, known: FleetSeen) -> list[str]:
@@ -82,3 +91,11 @@ def kept_back(tx: Tx, task: Task) -> str:
             return f"starts after {first.id} has landed"
     paused = queue.pauses(tx).get(queue.FLEET)
     return f"the fleet is paused by {paused.by}" if paused else ""
+
+
+def not_yet(tx: Tx, task: Task, config: FleetConfig, zone: ZoneOf) -> str:
+    """The same, and whether a budget of this day is used up."""
+    if why := kept_back(tx, task):
+        return why
+    spent = budgeting.spent_day(tx, config, zone, task) if budgeting.limited(config, task) else None
+    return f"waiting: budget used up: {spent} {whose(spent)}" if spent is not None else ""

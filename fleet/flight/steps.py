@@ -15,6 +15,7 @@ from fleet.flight import notes, preparing, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.asking import Asking
 from fleet.flight.follower import TurnWait
+from fleet.flight.halting import before_rework
 from fleet.flight.landing import Landing, LandingCalls
 from fleet.flight.merge_back import MergeBack
 from fleet.flight.moves import move, move_unless_said, to_running
@@ -116,7 +117,7 @@ class Steps:
             kept = queue.reserved(tx).get(task.id)
             if kept != slot or slot.machine not in config.machines or slot.machine in queue.pauses(tx):
                 return False
-            if starting.kept_back(tx, task):
+            if starting.not_yet(tx, task, config, self._services.zone):
                 return False
             session = sessions.create_session(
                 tx,
@@ -172,6 +173,8 @@ class Steps:
                     return
                 case TurnWait.ANEW:
                     await self._agent.interrupt()
+                case TurnWait.HALTED:
+                    await follower.end_turn()
             session = follower.session
         if session.pipe_end is PipeEnd.LOST:
             await self._move(task, TaskState.LOST, NO_RECORD)
@@ -303,6 +306,9 @@ class Steps:
                 if task.state is not TaskState.LANDING:
                     await self._move(task, TaskState.LANDING)
             case Outcome.FAILED if await self._reworks(session) < verdict.rework_turns:
+                if halted := await before_rework(self._services, task, session):
+                    await self._stalling.stall(task, session, halted)
+                    return
                 running = self._running(task)
                 await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), running)
             case Outcome.FAILED:

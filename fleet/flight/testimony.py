@@ -32,6 +32,9 @@ TEXT_LIMIT = 4_000
 
 SUMMARY_LIMIT = 200
 
+USED_LIMIT = 2**40
+"""The most of anything that one report of use may add: the sums stay whole numbers of the store."""
+
 Redact = Callable[[str], str]
 
 
@@ -108,7 +111,9 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
             case h.ToolEnded(call, outcome, exit_code, detail):
                 events.append(ToolCallEnded(call, str(outcome), exit_code, short(detail, SUMMARY_LIMIT)))
             case h.Used(input_tokens, output_tokens, cost_udollar):
-                events.append(UsageReported(input_tokens, output_tokens, cost_udollar))
+                events.append(
+                    UsageReported(*(min(each, USED_LIMIT) for each in (input_tokens, output_tokens, cost_udollar)))
+                )
             case h.TurnEnded(claim, outcome, _, exit_):
                 how = str(exit_) if exit_ else ""
                 events.append(TurnClosed(short(claim, TEXT_LIMIT), str(outcome), error_of(item, redact), how))

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, func, insert, select
 
 from fleet.errors import Malformed
 from fleet.events import Event, Recorded, Redact, Refs, Source, decode, encode, kind_of, leaf_hash
-from fleet.store import rollups, tree
+from fleet.store import rollups, tree, usage
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.tables import ledger
@@ -52,6 +52,7 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     nodes = [node for each in recorded for node in frontier.add(each.leaf)]
     tree.keep(tx, frontier, nodes)
     rollups.count(tx, recorded)
+    usage.count(tx, recorded)
     for each in recorded:
         for observer in tx.store.observers:
             observer(tx, each)

@@ -13,6 +13,14 @@ class ApprovalKind(StrEnum):
     STALL = "stall"
 
 
+class HaltCause(StrEnum):
+    """Why a task was halted before it was done, until a person decides."""
+
+    BUDGET = "budget"
+    REPEATS = "repeats"  # the same tool call again and again
+    SAME_FAILURE = "same-failure"  # the same gates failed again, on the same tree
+
+
 class ApprovalScope(StrEnum):
     """How far a yes goes."""
 

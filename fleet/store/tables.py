@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
-from fleet.store import chat_tables, lock_tables, merge_tables, queue_tables, schedule_tables
+from fleet.store import chat_tables, lock_tables, merge_tables, queue_tables, schedule_tables, usage_tables
 from fleet.store.columns import (
     added_number,
     added_text,
@@ -25,7 +25,15 @@ from fleet.store.columns import (
 )
 from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState, TreeState
 
-__all__ = ["chat_tables", "lock_tables", "merge_tables", "metadata", "queue_tables", "schedule_tables"]
+__all__ = [
+    "chat_tables",
+    "lock_tables",
+    "merge_tables",
+    "metadata",
+    "queue_tables",
+    "schedule_tables",
+    "usage_tables",
+]
 
 meta = Table("meta", metadata, key("key"), text("value"))
 
@@ -99,6 +107,7 @@ tasks = Table(
     added_text("locks"),
     added_number("rank"),  # the lowest starts first; people change it
     added_text("after_task"),
+    added_text("budget"),  # its own limits, as JSON
     UniqueConstraint("id"),
     Index(None, "state"),
     Index(None, "state", "rank", "number"),

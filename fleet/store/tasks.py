@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Row, bindparam, cast, delete, func, insert, select, update
 
+from fleet.budgets import UNLIMITED, Allowance, dump_budget, load_budget
 from fleet.errors import Misused
-from fleet.events import Refs, Source, TaskChained, TaskMoved, TaskRequested
+from fleet.events import Refs, Source, TaskBudgeted, TaskChained, TaskMoved, TaskRequested
 from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
@@ -45,9 +46,10 @@ def create_task(
     retry_of: str = "",
     locks: tuple[Want, ...] = (),
     after: str = "",
+    budget: Allowance = UNLIMITED,
 ) -> Task:
     """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``; ``after`` the task
-    that must land first."""
+    that must land first; ``budget`` its own limits."""
     number = last_number(tx) + 1
     row: dict[str, Any] = {
         "number": number,
@@ -69,12 +71,16 @@ def create_task(
         "stop_by": "",
         "locks": dump_wants(locks),
         "after_task": after,
+        "budget": dump_budget(budget),
     }
     tx.connection.execute(_INSERT, row)
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
     ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     if after:
         ledger.append(tx, TaskChained(after), actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+    if budget:
+        own = TaskBudgeted(budget.money, budget.tokens, budget.calls, budget.time, budget.attempts)
+        ledger.append(tx, own, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     return task(tx, row["id"])
 
 
@@ -215,6 +221,7 @@ def read_task(row: Row[Any]) -> Task:
         locks=load_wants(row.locks),
         after=row.after_task,
         rank=row.rank,
+        budget=load_budget(row.budget),
     )
 
 

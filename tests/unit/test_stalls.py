@@ -233,9 +233,9 @@ async def test_only_what_a_limit_parked_goes_on_later(tmp_path: Path) -> None:
         assert "no usage limit parked it" in everything(said)
 
 
-def test_only_a_running_task_stalls_and_nothing_lands_from_there() -> None:
+def test_only_a_task_that_an_agent_works_on_stalls_and_nothing_lands_from_there() -> None:
     assert [state for state in TaskState if may_move(state, TaskState.STALLED)] == [
-        TaskState.RUNNING,
+        *(TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING),
         *(TaskState.FAILED, TaskState.REFUSED, TaskState.UNAVAILABLE, TaskState.LOST, TaskState.STOPPED),
     ]
     for state in (TaskState.LANDING, TaskState.LANDED, TaskState.HELD, TaskState.ANSWERED):

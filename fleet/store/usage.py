@@ -1,0 +1,156 @@
+"""What agents used, kept in the transaction that appends the events, so that a limit is checked without the ledger.
+
+``fleet.usage.UsageCounter`` defines what is counted; ``fleet.store.recount`` computes the same from the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, fields
+from typing import Final
+
+from sqlalchemy import bindparam, delete, select, text
+
+from fleet.budgets import Scope
+from fleet.events import (
+    BudgetGranted,
+    PipeEnded,
+    Recorded,
+    Source,
+    ToolCallStarted,
+    TurnClosed,
+    TurnClosedV1,
+    TurnStarted,
+    UsageReported,
+)
+from fleet.store.core import Tx
+from fleet.store.tables import sessions, tasks, turns
+from fleet.store.usage_tables import budget_grants, unpriced_usage, usage
+from fleet.usage import ATTEMPTS, Usage, UsageKey, Whose, grant_slot, slot_of
+
+_COUNTED = (UsageReported, ToolCallStarted, TurnStarted, TurnClosed, TurnClosedV1, PipeEnded, BudgetGranted)
+FIELDS: Final = tuple(field.name for field in fields(Usage))
+_WHOSE = (
+    select(sessions.c.agent, tasks.c.id, tasks.c.repo, tasks.c.requester)
+    .join(tasks, tasks.c.id == sessions.c.task)
+    .where(sessions.c.id == bindparam("session"))
+)
+_BEGAN = select(turns.c.started_us).where(turns.c.id == bindparam("turn"))
+_MINE = unpriced_usage.c.session == bindparam("whose")
+_UNPRICED = select(unpriced_usage.c.slot, unpriced_usage.c.input, unpriced_usage.c.output).where(_MINE)
+_PRICED = delete(unpriced_usage).where(_MINE)
+_ADD = text(
+    "INSERT INTO usage (scope, name, slot, agent, cost_udollar, input_tokens, output_tokens, unpriced_input, "
+    "unpriced_output, calls, attempts, time_us) VALUES (:scope, :name, :slot, :agent, :cost_udollar, "
+    ":input_tokens, :output_tokens, :unpriced_input, :unpriced_output, :calls, :attempts, :time_us) "
+    "ON CONFLICT (scope, name, slot, agent) DO UPDATE SET "
+    "cost_udollar = usage.cost_udollar + excluded.cost_udollar, "
+    "input_tokens = usage.input_tokens + excluded.input_tokens, "
+    "output_tokens = usage.output_tokens + excluded.output_tokens, "
+    "unpriced_input = usage.unpriced_input + excluded.unpriced_input, "
+    "unpriced_output = usage.unpriced_output + excluded.unpriced_output, "
+    "calls = usage.calls + excluded.calls, attempts = usage.attempts + excluded.attempts, "
+    "time_us = usage.time_us + excluded.time_us"
+)
+_OWE = text(
+    "INSERT INTO unpriced_usage (session, slot, input, output) VALUES (:session, :slot, :input, :output) "
+    "ON CONFLICT (session, slot) DO UPDATE SET "
+    "input = unpriced_usage.input + excluded.input, output = unpriced_usage.output + excluded.output"
+)
+_GRANT = text(
+    "INSERT INTO budget_grants (scope, name, measure, slot, amount) "
+    "VALUES (:scope, :name, :measure, :slot, :amount) "
+    "ON CONFLICT (scope, name, measure, slot) DO UPDATE SET amount = budget_grants.amount + excluded.amount"
+)
+
+
+def count(tx: Tx, events: Iterable[Recorded]) -> None:
+    """Counts events that are being appended, in order."""
+    added: defaultdict[UsageKey, Usage] = defaultdict(Usage)
+    for recorded in events:
+        if isinstance(recorded.event, _COUNTED) and recorded.source is not Source.IMPORT:
+            _count(tx, recorded, added)
+    adding = [{**key.row(), **asdict(taken)} for key, taken in sorted(added.items()) if taken]
+    if adding:
+        tx.connection.execute(_ADD, adding)
+
+
+def _count(tx: Tx, recorded: Recorded, added: defaultdict[UsageKey, Usage]) -> None:
+    at, refs, event = recorded.time_us, recorded.refs, recorded.event
+    if isinstance(event, BudgetGranted):
+        tx.connection.execute(_GRANT, {**event.body(), "slot": grant_slot(Scope(event.scope), at)})
+        return
+    row = tx.connection.execute(_WHOSE, {"session": refs.session}).one_or_none()
+    if row is None:
+        return
+    whose = Whose(*row)
+    for slot, taken in _taken(tx, recorded, at, refs.session, refs.turn):
+        for key in whose.keys(slot):
+            added[key] += taken
+
+
+def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list[tuple[int, Usage]]:
+    """What an event adds, by quarter of an hour."""
+    slot = slot_of(at)
+    match recorded.event:
+        case UsageReported() as used if used.cost_udollar:
+            before = tx.connection.execute(_UNPRICED, {"whose": session}).all()
+            tx.connection.execute(_PRICED, {"whose": session})
+            priced = [(row.slot, Usage(unpriced_input=-row.input, unpriced_output=-row.output)) for row in before]
+            return [*priced, (slot, Usage(used.cost_udollar, used.input_tokens, used.output_tokens))]
+        case UsageReported(input_tokens=input_, output_tokens=output):
+            tx.connection.execute(_OWE, {"session": session, "slot": slot, "input": input_, "output": output})
+            return [(slot, Usage(0, input_, output, input_, output))]
+        case ToolCallStarted():
+            return [(slot, Usage(calls=1))]
+        case TurnStarted(cause=cause) if cause in ATTEMPTS:
+            return [(slot, Usage(attempts=1))]
+        case TurnClosed() | TurnClosedV1():
+            began = tx.connection.execute(_BEGAN, {"turn": turn}).scalar_one_or_none()
+            return [] if began is None else [(slot, Usage(time_us=at - began))]
+        case PipeEnded():
+            tx.connection.execute(_PRICED, {"whose": session})
+    return []
+
+
+def used(tx: Tx, scope: Scope, names: Collection[str], since_us: int = 0) -> dict[str, Usage]:
+    """What was used from then on, by agent. ``names``: all ids of a person, or one name."""
+    query = select(usage.c.agent, *(usage.c[name] for name in FIELDS)).where(
+        usage.c.scope == str(scope), usage.c.name.in_(list(names)), usage.c.slot >= slot_of(since_us)
+    )
+    found: defaultdict[str, Usage] = defaultdict(Usage)
+    for agent, *amounts in tx.connection.execute(query):
+        found[agent] += Usage(*amounts)
+    return dict(found)
+
+
+def names_since(tx: Tx, scope: Scope, since_us: int) -> list[str]:
+    """The persons or repositories that used something from then on."""
+    query = select(usage.c.name).where(usage.c.scope == str(scope), usage.c.slot >= slot_of(since_us))
+    return sorted(set(tx.connection.execute(query).scalars()))
+
+
+def granted(tx: Tx, scope: Scope, names: Collection[str], since_us: int = 0) -> dict[str, int]:
+    """What people added to limits from then on, by measure."""
+    query = select(budget_grants.c.measure, budget_grants.c.amount).where(
+        budget_grants.c.scope == str(scope),
+        budget_grants.c.name.in_(list(names)),
+        budget_grants.c.slot >= slot_of(since_us),
+    )
+    found: Counter[str] = Counter()
+    for measure, amount in tx.connection.execute(query):
+        found[measure] += amount
+    return dict(found)
+
+
+def at_work(tx: Tx) -> list[tuple[str, str, str, int]]:
+    """The task, its person, its repository and the start of each turn that runs."""
+    query = (
+        select(tasks.c.id, tasks.c.requester, tasks.c.repo, turns.c.started_us)
+        .select_from(sessions)
+        .join(tasks, tasks.c.id == sessions.c.task)
+        .join(turns, turns.c.session == sessions.c.id)
+        .where(sessions.c.ended_us == 0, turns.c.ended_us == 0)
+    )
+    return [tuple(row) for row in tx.connection.execute(query)]

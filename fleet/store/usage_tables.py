@@ -1,0 +1,44 @@
+"""The tables of what agents used, and of tasks that were halted. A change here needs a migration; a test compares
+the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, Table
+
+from fleet.store.columns import choice, counted, key, metadata, number, text
+from fleet.store.states import HaltCause
+
+# What was used, by quarter of an hour since the epoch; a task's has slot 0. ``cost_udollar`` is what agents report.
+usage = Table(
+    "usage",
+    metadata,
+    key("scope"),
+    key("name"),
+    counted("slot"),
+    key("agent"),
+    number("cost_udollar"),
+    number("input_tokens"),
+    number("output_tokens"),
+    number("unpriced_input"),
+    number("unpriced_output"),
+    number("calls"),
+    number("attempts"),
+    number("time_us"),
+    Index(None, "scope", "slot"),
+)
+
+# The tokens of a session's process that the next report of a cost covers.
+unpriced_usage = Table(
+    "unpriced_usage", metadata, key("session"), counted("slot"), number("input"), number("output")
+)
+
+# What people added to limits.
+budget_grants = Table(
+    "budget_grants", metadata, key("scope"), key("name"), key("measure"), counted("slot"), number("amount")
+)
+
+# The session whose turn is ended, or was, because of what its task used or because it makes no progress.
+halts = Table("halts", metadata, key("session"), text("turn"), choice("cause", HaltCause), text("words"))
+
+# The tool call that a session repeats: how often in a row, without an edit in between.
+repeats = Table("repeats", metadata, key("session"), text("fingerprint"), number("times"))
