@@ -20,7 +20,7 @@ _AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
 _VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
 _OPTION = re.compile(
-    r"[-‐‑‒–—―−]{0,2}(repo|on|machine|agent|after|budget)(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
+    r"[-‐‑‒–—―−]{0,2}(repo|on|machine|agent|after|budget|wait)(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
     r"|@([A-Za-z0-9][A-Za-z0-9_.-]*)[,;]?(?=$|\s)",
     re.IGNORECASE,
 )
@@ -70,6 +70,7 @@ class RunRequest:
     shares: tuple[str, ...] = ()
     after: str = ""
     budget: str = ""
+    wait: str = ""
 
 
 def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
@@ -151,12 +152,12 @@ def words(args: str) -> list[str]:
 
 
 def run_request(args: str) -> RunRequest:
-    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [lock=WHAT]… [share=WHAT]…
-    prompt``; the prompt is kept unchanged.
+    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [wait=no] [lock=WHAT]…
+    [share=WHAT]… prompt``; the prompt is kept unchanged.
 
     Options come before the prompt and end at the first word that is not an option, or at ``--``.
     """
-    found = {"repo": "", "on": "", "agent": "", "after": "", "budget": ""}
+    found = {"repo": "", "on": "", "agent": "", "after": "", "budget": "", "wait": ""}
     named: dict[str, list[str]] = {"lock": [], "share": []}
     rest = args.strip()
     while rest:
@@ -186,4 +187,5 @@ def run_request(args: str) -> RunRequest:
         shares=tuple(named["share"]),
         after=found["after"],
         budget=found["budget"],
+        wait=found["wait"],
     )

@@ -19,6 +19,7 @@ from bot.repositories import RepoSeen
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
+from fleet.flight.starting import FleetSeen
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
 from fleet.store.core import Store
@@ -31,6 +32,9 @@ class FleetControl(Protocol):
 
     def wake(self, task_id: str) -> None:
         """This task changed in the store. Called on the event loop, after the commit."""
+
+    def placing(self) -> FleetSeen:
+        """What a placement depends on beside the store."""
 
     def machines(self) -> Mapping[str, MachineSeen]:
         """The last contact with each machine, by name; machines never contacted may be missing."""

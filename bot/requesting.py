@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from bot.cards import task_key
 from bot.outbox.posting import Posts
 from bot.parse import RunRequest
 from bot.registry import Context
+from bot.telling import sounds
 from bot.telling.progress import Progress, progress_card
 from fleet.budgets import UNLIMITED, Allowance
-from fleet.errors import Misused
+from fleet.errors import Misused, Refused
+from fleet.flight import starting
+from fleet.flight.placement import Impossible, Placed, Waiting
 from fleet.locks import LockMode, Resource, Want
 from fleet.model import ChatRef, Task, TaskMode
 from fleet.schedule.model import Job, Schedule
 from fleet.store import tasks
 from gates.locks.overlap import head_of
+
+NOW: Final = "start the task at once"
+OR_WAIT: Final = "Leave wait=no out, and it waits in /queue."
 
 
 def request_scheduled(context: Context, posts: Posts, schedule: Schedule) -> Task:
@@ -67,10 +76,31 @@ def request_task(
         after=after,
         budget=budget,
     )
-    card = progress_card(task, Progress(schedule=schedule), context.config().isolation, tx.now_us())
+    answer = starting.answer(tx, context.control.placing(), task.id)
+    if isinstance(answer, Waiting):
+        task = tasks.explain(tx, task.id, answer.why)
+    card = progress_card(
+        replace(task, why=sounds.named(context.config(), task.why)),
+        Progress(schedule=schedule),
+        context.config().isolation,
+        tx.now_us(),
+    )
     posts.post(origin, card, key=task_key(task.id), task=task.id)
     tx.after_commit(lambda: context.control.wake(task.id))
     return task
+
+
+def start_now(context: Context, posts: Posts, task: Task) -> None:
+    """Keeps a slot for a task that must not wait. Raises ``Refused`` and ``Misused``, which undoes its request."""
+    answer = starting.answer(posts.tx, context.control.placing(), task.id)
+    match answer:
+        case Placed():
+            starting.keep(posts.tx, task, answer)
+        case Waiting(why):
+            cause = sounds.named(context.config(), why)
+            raise Refused(attempted=NOW, cause=cause, hint=OR_WAIT)
+        case Impossible(why, hint):
+            raise Misused(attempted=NOW, cause=why, hint=hint)
 
 
 def declared(repo: str, mode: TaskMode, request: RunRequest) -> tuple[Want, ...]:

@@ -16,6 +16,7 @@ from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.keeping import Keeper
+from fleet.flight.starting import FleetSeen
 from fleet.git.repository import Repository
 from fleet.machines.disks import Disks
 from fleet.machines.watch import MachineSeen, MachineWatch
@@ -43,6 +44,9 @@ class RunningFleet:
 
     def wake(self, task_id: str) -> None:
         self.dispatcher.wake(task_id)
+
+    def placing(self) -> FleetSeen:
+        return self.dispatcher.placer.known()
 
     def machines(self) -> Mapping[str, MachineSeen]:
         return {name: replace(seen, disk=self.disks.seen.get(name)) for name, seen in self.watch.seen.items()}

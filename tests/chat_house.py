@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from fleet.clock import SystemClock
 from fleet.config import FleetConfig, GateConfig, RepoConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.faults import Fault, Point, site_of
+from fleet.flight.starting import FleetSeen
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, PersonId, Task
 from fleet.ports import Clock
@@ -71,12 +72,16 @@ STRANGER = PersonId("phone", "", "mallory")
 class PlayedFleet:
     """The far side of ``FleetControl``: notes who was woken."""
 
+    config: Callable[[], FleetConfig] = lambda: parse_fleet(FLEET, "fleet.toml")
     woken: list[str] = field(default_factory=list)
     wrong: Troubles = field(default_factory=Troubles)
     found: list[Finding] = field(default_factory=list)
 
     def wake(self, task_id: str) -> None:
         self.woken.append(task_id)
+
+    def placing(self) -> FleetSeen:
+        return FleetSeen(self.config())
 
     def machines(self) -> Mapping[str, MachineSeen]:
         return {"macbook": MachineSeen(MachineState.AWAY, why="no route to host")}
@@ -229,7 +234,7 @@ async def house(
     config = parse_fleet(fleet_toml, "fleet.toml")
     in_force = [config]
     with Store.open(f"sqlite:///{directory / 'airboss.db'}?timeout={patience}") as store:
-        fleet, phone = PlayedFleet(), Phone()
+        fleet, phone = PlayedFleet(lambda: in_force[0]), Phone()
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         context = Context(
             store,

@@ -113,6 +113,7 @@ def _written(verb: str, request: RunRequest) -> str:
         ("agent", request.agent),
         ("after", request.after),
         ("budget", request.budget),
+        ("wait", request.wait),
     )
     locked = [("lock", _quoted(name)) for name in request.locks] + [
         ("share", _quoted(name)) for name in request.shares

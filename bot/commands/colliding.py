@@ -15,6 +15,7 @@ from bot.commands.common import task_meant
 from bot.outbox.posting import Posts
 from bot.registry import Call, Context, Effect
 from fleet.errors import Misused, Refused
+from fleet.flight import starting
 from fleet.globs import Glob
 from fleet.locks import Lock, Resource, Want
 from fleet.model import Task, TaskState
@@ -136,6 +137,9 @@ async def decide(context: Context, call: Call, answer: str, named: str) -> Effec
         now = tasks.task(tx, task.id)
         if now.state is not TaskState.QUEUED:
             raise Refused(attempted=f"change how {now.id} waits", cause=f"it is {now.state}")
+        first = starting.missed(tx, now)
+        if answer == "anyway" and first is not None:
+            tasks.unchain(tx, now.id, call.actor)
         if answer == "anyway":
             met = {
                 collision.want
@@ -146,6 +150,8 @@ async def decide(context: Context, call: Call, answer: str, named: str) -> Effec
             tasks.declare(tx, now.id, tuple(want for want in now.locks if want not in met))
             tx.after_commit(lambda: context.control.wake(now.id))
         said = "starts without waiting for a lock" if answer == "anyway" else "waits for its locks"
+        if answer == "anyway" and first is not None:
+            said = f"starts without {first.id}"
         posts.post(call.message.chat, Card(line(f"{now.id} {said}"), tone=Tone.WORKING), task=now.id)
         call.resulted(posts, task=now.id)
 

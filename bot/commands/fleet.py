@@ -25,7 +25,7 @@ from fleet.config import load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused
 from fleet.model import ENDS, Session, Task, Turn
-from fleet.store import sessions, tasks
+from fleet.store import queue, sessions, tasks
 from fleet.store.core import Tx
 from gates.people import RIGHTS, Right, Role
 
@@ -74,7 +74,7 @@ async def show_sessions(context: Context, call: Call) -> Effect:
     """
 
     def read(tx: Tx) -> tuple[FleetView, list[Task], int, Page]:
-        live = sum(sessions.busy(tx).values())
+        live = sum(sessions.busy(tx).values()) - len(queue.reserved(tx))
         ended = [task for task in tasks.recent(tx, _ENDED_SHOWN) if task.state in ENDS]
         page = Page.of(wanted(call.args), live + len(ended))
         on_page = ended[max(0, page.first - live) : max(0, page.upto - live)]

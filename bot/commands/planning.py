@@ -49,11 +49,11 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     if request.job is None:
         return reply(call, _ask_job(request))
     asked = await with_usual(context, call, run_request(request.words))
-    if asked.after:
+    if asked.after or asked.wait:
         raise Misused(
-            attempted="schedule a task after another",
-            cause="a schedule starts at a time",
-            hint="Leave after= out, or use /run.",
+            attempted="make a schedule",
+            cause="a schedule starts at a time, and then waits in the queue",
+            hint="Leave after= and wait= out, or use /run.",
         )
     if asked.budget:
         raise Misused(

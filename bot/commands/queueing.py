@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 from bot import plain, words
@@ -32,16 +33,21 @@ async def show_queue(context: Context, call: Call) -> Effect:
         demand(call.person, Right.RUN, attempted="decide what a task waits for")
         return await colliding.decide(context, call, given[0].lower(), given[1])
 
-    def read(tx: Tx) -> tuple[list[Task], dict[str, queue.Pause], int]:
-        return queue.line(tx), queue.pauses(tx), tx.now_us()
+    def read(tx: Tx) -> tuple[list[Task], dict[str, queue.Reserved], dict[str, queue.Pause], int]:
+        kept = queue.reserved(tx)
+        line = sorted(queue.line(tx), key=lambda task: task.id not in kept)
+        return line, kept, queue.pauses(tx), tx.now_us()
 
-    waiting, pauses, now = await context.store.read(read)
+    waiting, kept, pauses, now = await context.store.read(read)
     page = Page.of(wanted(call.args), len(waiting))
     config = context.config()
     lines = [*paused_lines(config, pauses, now)]
-    lines += [_queued(config, task, page.first + at) for at, task in enumerate(waiting[page.first : page.upto], 1)]
+    lines += [
+        _queued(config, task, page.first + at, kept.get(task.id))
+        for at, task in enumerate(waiting[page.first : page.upto], 1)
+    ]
     call.result.data = {
-        "queued": [plain.task(task) for task in waiting],
+        "queued": [_plain(task, kept.get(task.id)) for task in waiting],
         "pauses": [plain.pause(each) for each in pauses.values()],
     }
     pause = Action("Resume", "/resume") if queue.FLEET in pauses else Action("Pause", "/pause")
@@ -54,8 +60,14 @@ async def show_queue(context: Context, call: Call) -> Effect:
     return reply(call, card)
 
 
-def _queued(config: FleetConfig, task: Task, place: int) -> Line:
-    why = (" · ", one_line(sounds.named(config, task.why), 60)) if task.why else ()
+def _plain(task: Task, kept: queue.Reserved | None) -> dict[str, object]:
+    return {**plain.task(task), "after": task.after, "starts_on": kept.machine if kept else ""}
+
+
+def _queued(config: FleetConfig, task: Task, place: int, kept: queue.Reserved | None = None) -> Line:
+    """What it waits for. ``kept``: its slot, once it has one."""
+    said = f"starts on {kept.machine}" if kept else sounds.named(config, task.why)
+    why = (" · ", one_line(said, 60)) if said else ()
     return line(f"{place}. {task.id} {task.repo} · ", one_line(task.prompt, 30), *why)
 
 
@@ -66,6 +78,8 @@ async def bump(context: Context, call: Call) -> Effect:
     def effect(posts: Posts) -> None:
         if (now := _current(posts.tx, task)) is None:
             raise Refused(attempted=f"put {task.id} first", cause="it does not wait for a slot")
+        if sounds.name_of(context.config(), now.requester) != call.person.name:
+            demand(call.person, Right.MANAGE, attempted=f"put {task.id} first, which somebody else asked for")
         passed = queue.bump(posts.tx, task.id, call.actor)
         said = f"It passed {words.count(passed, 'task')}." if passed else "It was first already."
         card = Card(line(f"{task.id} is next"), (line(said), _queued(context.config(), now, 1)))
@@ -117,8 +131,8 @@ def _pause(context: Context, call: Call, machine: str, posts: Posts) -> None:
     if not queue.pause(tx, machine, call.actor):
         state = "drained" if machine else "paused"
         raise Refused(attempted=f"pause {name}", cause=f"it is already {state}", hint="/queue shows it.")
-    busy = sessions.busy(tx)
-    at_work = busy.get(machine, 0) if machine else sum(busy.values())
+    busy, starting = Counter(sessions.busy(tx)), Counter(slot.machine for slot in queue.reserved(tx).values())
+    at_work = (busy - starting)[machine] if machine else (busy - starting).total()
     going_on = f"{words.count(at_work, 'session')} at work {'goes' if at_work == 1 else 'go'} on."
     back = Action("Undrain", f"/undrain {machine}") if machine else Action("Resume", "/resume")
     lines = (line(going_on), line("New tasks wait in /queue."))

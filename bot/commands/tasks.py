@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from bot import words
-from bot.cards import Action, Card, Tone, line
+from bot.cards import Action, Card, Line, Tone, line
 from bot.commands import choose, colliding
 from bot.commands.common import reply, task_meant
 from bot.commands.usual import with_usual
@@ -15,17 +15,17 @@ from bot.hearing import held_files
 from bot.hearing.drafts import Draft
 from bot.message import Attachment
 from bot.outbox.posting import Posts
-from bot.parse import run_request
+from bot.parse import RunRequest, run_request
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
-from bot.requesting import declared, request_task
+from bot.requesting import NOW, OR_WAIT, declared, request_task, start_now
 from bot.telling import buttons, locked
 from bot.telling.progress import Progress, footer
 from fleet.budgets import UNLIMITED, Allowance, parse_budget
-from fleet.errors import Refused
+from fleet.errors import Misused, Refused
 from fleet.locks import Want
-from fleet.model import ENDS, Task, TaskMode
-from fleet.store import tasks
+from fleet.model import ENDS, Task, TaskMode, TaskState
+from fleet.store import sessions, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
 from gates.people import Right, demand
@@ -52,7 +52,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     repo = choose.pick("repository", "repo=", request.repo, sorted(config.repos))
     agent = choose.pick("agent", "agent=", request.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, request.machine)
-    wants = declared(repo, mode, request)
+    wants, waits = declared(repo, mode, request), _waits(request)
     budget = parse_budget(request.budget) if request.budget else UNLIMITED
     if not request.prompt:
         draft = Draft(
@@ -64,6 +64,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             shares=request.shares,
             after=request.after,
             budget=request.budget,
+            wait=request.wait,
         )
         return choose.awaiting_words(context, call, draft)
 
@@ -71,7 +72,11 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
         tx = posts.tx
         wanted = "" if machine == choose.ANY else machine
         changes = mode is TaskMode.CHANGE
-        after = tasks.find(tx, request.after).id if request.after else ""
+        first = tasks.find(tx, request.after) if request.after else None
+        if first is not None and first.state in ENDS - {TaskState.LANDED, TaskState.ANSWERED}:
+            cause = f"{first.id} has ended as {first.state}"
+            raise Refused(attempted=f"wait for {first.id} to land", cause=cause, hint="Leave after= out.")
+        after = first.id if first is not None else ""
         met = (
             colliding.ahead(tx, context.locks.line, wants, repo=repo, words=request.prompt, after=after)
             if changes
@@ -89,7 +94,10 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             locks=tuple(dict.fromkeys((*wants, *(collision.want for collision in met)))),
             after=after,
             budget=budget,
+            waits=waits,
         )
+        if met and not waits:
+            raise Refused(attempted=NOW, cause=f"{met[0].holder} has {met[0].path}", hint=OR_WAIT)
         if met:
             posts.post(call.message.chat, colliding.warning(tx, task, met), task=task.id)
         keep_files(tx, call, task.id, attachment_rows.REQUEST, held_files.under(tx, call.digest))
@@ -111,6 +119,7 @@ def _create(
     locks: tuple[Want, ...] = (),
     after: str = "",
     budget: Allowance = UNLIMITED,
+    waits: bool = True,
 ) -> Task:
     task = request_task(
         context,
@@ -127,8 +136,20 @@ def _create(
         after=after,
         budget=budget,
     )
+    if not waits:
+        start_now(context, posts, task)
     call.resulted(posts, task=task.id)
     return task
+
+
+def _waits(request: RunRequest) -> bool:
+    """Whether the task may wait for a slot. Raises ``Misused``."""
+    answer = request.wait.lower()
+    if answer not in ("", "yes", "no"):
+        raise Misused(attempted="read wait=", cause=f"unknown answer {request.wait}", hint="wait=no or wait=yes")
+    if answer == "no" and request.after:
+        raise Misused(attempted=NOW, cause="after= waits for a task", hint="Leave after= or wait= out.")
+    return answer != "no"
 
 
 def keep_files(tx: Tx, call: Call, task: str, note: int, earlier: Sequence[Attachment] = ()) -> None:
@@ -187,10 +208,23 @@ def _stop_all(context: Context, call: Call, posts: Posts) -> None:
         buttons.withdraw(posts, task.origin, f"/stop {task.id}")
     title = f"Stopping {words.count(len(stopping), 'task')}" if stopping else "No open task to stop"
     lines = [line("Each task's card says when its processes are gone.")] if stopping else []
+    lines += _not_reachable(context, tx, stopping)
     if newer:
         lines.append(line(f"Started since you asked, not stopped: {', '.join(newer[:_NAMED])}"))
     posts.post(call.message.chat, Card(line(title), tuple(lines), tone=Tone.WORKING))
     tx.after_commit(lambda: context.control.wake(""))
+
+
+def _not_reachable(context: Context, tx: Tx, stopping: Sequence[Task]) -> list[Line]:
+    """The machines that do not answer now: what runs there cannot be ended or checked before they do."""
+    away = {name for name, seen in context.control.machines().items() if seen.state.is_bad}
+    ids = {task.id for task in stopping}
+    there = [session for session in sessions.active(tx) if session.machine in away and session.task in ids]
+    left = {
+        name: ", ".join(session.task for session in there if session.machine == name)
+        for name in sorted({session.machine for session in there})
+    }
+    return [line(f"{name} does not answer, so this ends later: {named}") for name, named in left.items()]
 
 
 def _number(task: Task) -> int:
@@ -248,7 +282,7 @@ async def retry(context: Context, call: Call) -> Effect:
     return effect
 
 
-_WHERE = "[repo=R] [on=M] [agent=A] [after=T] [budget=B]"
+_WHERE = "[repo=R on=M agent=A after=T budget=B wait=no]"
 RUN = Command(
     "run", "change", "ask an agent for a change", f"{_WHERE} WORDS…", Right.RUN, run, Group.WORK, takes_words=True
 )

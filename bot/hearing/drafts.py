@@ -40,12 +40,14 @@ class Draft:
     shares: tuple[str, ...] = ()
     after: str = ""
     budget: str = ""
+    wait: str = ""
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
         wanted = [*(f'lock="{name}"' for name in self.locks), *(f'share="{name}"' for name in self.shares)]
         wanted += [f"after={self.after}"] if self.after else []
         wanted += [f"budget={self.budget}"] if self.budget else []
+        wanted += [f"wait={self.wait}"] if self.wait else []
         named = " ".join((f"repo={self.repo}", f"on={self.machine}", f"agent={self.agent}", *wanted))
         options = f"{named} -- " if self.repo else ""
         return f"{self.prefix} {options}{prompt}".lstrip()

@@ -8,7 +8,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 
 from bot.cards import Action, Card, Tone, line, one_line
-from bot.telling import asks, causes, locked
+from bot.telling import asks, causes, chained, locked
 from bot.telling.answers import answer_cards
 from bot.telling.outcome_cards import failed_card, landed_card, moved_card, setup_card, subject
 from bot.telling.progress import Progress, footer
@@ -37,7 +37,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.locks import HoldEnd
-from fleet.model import AIRBOSS, Isolation, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, Isolation, Task, TaskState
 from fleet.setup.site import SETUP_FAILED
 from fleet.store import approvals, ledger, recent, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
@@ -48,6 +48,7 @@ from fleet.verdict import Outcome
 from gates.people import Right
 
 _WAITING = (TaskState.STALLED, TaskState.PARKED)
+_NOT_LANDED = ENDS - {TaskState.LANDED, TaskState.ANSWERED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,18 @@ def of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Noti
         withdrawn = approvals.withdrawn_at(tx, task.id, recorded.time_us)
         for asked in withdrawn:
             notices += _closed(task, asked, context, base)
+        if isinstance(recorded.event, TaskMoved) and recorded.event.new in _NOT_LANDED:
+            notices += [_missed(waiting, task, context) for waiting in chained.chained_to(tx, task)]
         if isinstance(recorded.event, TaskMoved) and _goes_on(recorded.event):
             by_itself = any(asked.decided_by == AIRBOSS for asked in withdrawn)
             reset = by_itself and recorded.event.new == TaskState.RUNNING
             notices += _left_behind(tx, context, reset=reset)
     return notices
+
+
+def _missed(waiting: Task, first: Task, context: NoticeContext) -> Notice:
+    card = chained.missed_card(waiting, first, footer(waiting, Progress(), context.isolation))
+    return Notice(card, key=chained.key(waiting, first), sound=Sound.WAITS, task=waiting)
 
 
 def _goes_on(moved: TaskMoved) -> bool:

@@ -39,6 +39,8 @@ class Limits(BaseModel):
     """How long the worktree of a task that did not land stays once its work is safe as a snapshot here."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """How often a lost or unavailable gate run is tried in all."""
+    person_slots: Annotated[int, Field(ge=1)] | None = None
+    """The most slots that one person's tasks hold at once. Left out: unlimited."""
     keep_locks_hours: Annotated[int, Field(ge=0)] = 2
     """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
     approval_hours: Annotated[int, Field(ge=1)] = 8

@@ -286,6 +286,9 @@ class AgentConfig(_Section):
     egress: list[EgressHost] | None = None
     """The hosts that its sessions may reach, by name (`*.example.com`: everything below), through that proxy. Left
     out: all. An empty list: none but the vendor."""
+    account_slots: Annotated[int, Field(ge=1)] | None = None
+    """The most slots that its sessions hold at once with one account: on one machine, or with `key` on all. Left
+    out: unlimited."""
     login: list[InHome] = []
     """Further files of the vendor's login, relative to the home: sessions share them, none has a copy."""
     price: PriceConfig | None = None
@@ -327,6 +330,8 @@ class RepoConfig(_Section):
     for people to merge."""
     agent: str = ""
     """The agent for tasks that name none."""
+    slots: Annotated[int, Field(ge=1)] | None = None
+    """The most slots that its tasks hold at once, over all machines. Left out: unlimited."""
     gates: dict[Name, GateTightening] = {}
     """The operator's own gates, and stricter forms of the repository's."""
     deny_edits: Patterns = []

@@ -34,7 +34,7 @@ class TaskBumped(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskChained(Event):
-    """The task starts once ``after`` has landed."""
+    """The task starts once ``after`` has landed; empty: a person lets it start without."""
 
     KIND: ClassVar[str] = "task.chained"
     after: str

@@ -39,7 +39,7 @@ class Dispatcher:
     def __init__(self, services: Services, supervisor: Supervisor, version: str) -> None:
         self._services, self._supervisor, self._version = services, supervisor, version
         self._flights: dict[str, _RunningFlight] = {}
-        self._placer = Placer(services)
+        self.placer = Placer(services)
         self._placing: Component | None = None
         self._announced = False
         self._woken = asyncio.Event()
@@ -63,7 +63,7 @@ class Dispatcher:
         try:
             await self._announce()
             if self._placing is None:
-                self._placing = self._supervisor.run("placer", self._placer.run)
+                self._placing = self._supervisor.run("placer", self.placer.run)
             while True:
                 self._woken.clear()
                 for task in await self._services.store.read(tasks.unfinished):

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.flight.turns import Turns
 from fleet.machines.watch import MachineSeen
 from fleet.model import Task
 from fleet.store.sessions import SlotHeld
+from fleet.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,13 @@ def _account(wants: Wants, machine: str, now: FleetNow) -> str:
     return f"{wants.agent}'s account is used up until {until}" if until else ""
 
 
+def _account_slots(wants: Wants, machine: str, now: FleetNow) -> str:
+    agent = now.config.agents[wants.agent]
+    most, everywhere = agent.account_slots, bool(agent.key)
+    used = sum(held.agent == wants.agent and (everywhere or held.machine == machine) for held in now.slots)
+    return f"{wants.agent}'s account has its {most} slots" if most is not None and used >= most else ""
+
+
 def _slot(wants: Wants, machine: str, now: FleetNow) -> str:
     slots, used = now.config.machines[machine].slots, now.used(machine)
     return f"{min(used, slots)} of {slots} slots busy" if used >= slots else ""
@@ -125,7 +132,15 @@ def _login(wants: Wants, machine: str, now: FleetNow) -> str:
     return f"each of its {len(config.agent_logins)} logins has a task"
 
 
-REQUIREMENTS: Final[tuple[Requirement, ...]] = (_not_drained, _answers, _disk, _account, _slot, _login)
+REQUIREMENTS: Final[tuple[Requirement, ...]] = (
+    _not_drained,
+    _answers,
+    _disk,
+    _account,
+    _account_slots,
+    _slot,
+    _login,
+)
 
 
 def place(wants: Wants, now: FleetNow) -> Answer:
@@ -138,6 +153,8 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     candidates = [wants.machine] if wants.machine else sorted(config.machines)
     if not candidates:
         return Impossible("the fleet has no machines", "Add one with `airboss machines add`.")
+    if shares := _shares(wants, now):
+        return Waiting(shares)
     lacks = {name: _lacking(wants, name, now) for name in candidates}
     fit = sorted((name for name in candidates if not lacks[name]), key=lambda name: _load(name, now))
     passed_over = tuple(f"{name}: {why}" for name, why in lacks.items() if why)
@@ -179,6 +196,20 @@ def free_login(machine: MachineConfig, used: Collection[str]) -> str | None:
     first, *_ = machine.agent_logins
     taken = {login or first for login in used}
     return next((login for login in machine.agent_logins if login not in taken), None)
+
+
+def _shares(wants: Wants, now: FleetNow) -> str:
+    """What is used up of the shares that the task is part of, wherever it would start."""
+    repo = now.config.repos.get(wants.repo)
+    shares = (
+        (wants.repo, repo.slots if repo else None, sum(held.repo == wants.repo for held in now.slots)),
+        (wants.person, now.config.limits.person_slots, sum(held.person == wants.person for held in now.slots)),
+    )
+    return "; ".join(
+        f"{whose} has {most} of at most {most} slots"
+        for whose, most, used in shares
+        if most is not None and used >= most
+    )
 
 
 def _lacking(wants: Wants, machine: str, now: FleetNow) -> str:

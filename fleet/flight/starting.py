@@ -61,11 +61,10 @@ def reserve(tx: Tx, known: FleetSeen) -> list[str]:
     """Keeps a slot for each task whose turn it is, says of the others why not, and ends those that no machine can
     ever take. Returns the tasks that can go on, in order."""
     ready = []
-    for task, answer in answers(tx, known):
-        match answer:
-            case Placed(machine, passed_over, login):
-                queue.reserve(tx, task, queue.Reserved(machine, login, passed_over))
-                tasks.explain(tx, task.id, "")
+    for task, found in answers(tx, known):
+        match found:
+            case Placed():
+                keep(tx, task, found)
                 ready.append(task.id)
             case Impossible(why, hint):
                 error = Misused(attempted="place the task", on=task.id, cause=why, hint=hint)
@@ -76,19 +75,34 @@ def reserve(tx: Tx, known: FleetSeen) -> list[str]:
     return ready
 
 
+def answer(tx: Tx, known: FleetSeen, task_id: str) -> Answer | None:
+    """What becomes of one task now; ``None`` if it waits for no slot."""
+    return next((found for task, found in answers(tx, known) if task.id == task_id), None)
+
+
+def keep(tx: Tx, task: Task, placed: Placed) -> None:
+    """Keeps the slot for the task."""
+    queue.reserve(tx, task, queue.Reserved(placed.machine, placed.login, placed.passed_over))
+    tasks.explain(tx, task.id, "")
+
+
 def changes(tx: Tx, known: FleetSeen) -> bool:
     """Whether :func:`reserve` would write anything."""
-    return any(answer != Waiting(task.why) for task, answer in answers(tx, known))
+    return any(found != Waiting(task.why) for task, found in answers(tx, known))
+
+
+def missed(tx: Tx, task: Task) -> Task | None:
+    """The task that this one was to start after, if that ended without landing: a person decides what follows."""
+    first = tasks.task(tx, task.after) if task.after else None
+    return first if first is not None and first.state in ENDS and first.state not in _DONE else None
 
 
 def kept_back(tx: Tx, task: Task) -> str:
     """Why this task may not start now, wherever a slot is free; empty: it may."""
-    if task.after:
-        first = tasks.task(tx, task.after)
-        if first.state in ENDS and first.state not in _DONE:
-            return f"was to start after {first.id}, which ended as {first.state}"
-        if first.state not in _DONE:
-            return f"starts after {first.id} has landed"
+    if (first := missed(tx, task)) is not None:
+        return f"was to start after {first.id}, which ended as {first.state}"
+    if task.after and tasks.task(tx, task.after).state not in _DONE:
+        return f"starts after {task.after} has landed"
     paused = queue.pauses(tx).get(queue.FLEET)
     return f"the fleet is paused by {paused.by}" if paused else ""
 

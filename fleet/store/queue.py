@@ -17,6 +17,7 @@ from fleet.store.queue_tables import reservations
 from fleet.store.queue_tables import served as served_table
 from fleet.store.tables import tasks
 from fleet.store.tasks import read_task
+from fleet.turns import in_turn
 
 FLEET: Final = ""
 """The name under which the whole fleet is paused; the others are machines."""
@@ -52,8 +53,8 @@ class Pause:
 
 
 def line(tx: Tx) -> list[Task]:
-    """The tasks that wait for a slot, the next one first."""
-    return [read_task(row) for row in tx.connection.execute(_LINE)]
+    """The tasks that wait for a slot, in the order in which it is their turn."""
+    return in_turn([read_task(row) for row in tx.connection.execute(_LINE)], served(tx))
 
 
 def reserve(tx: Tx, task: Task, slot: Reserved) -> None:

@@ -89,6 +89,12 @@ def declare(tx: Tx, task_id: str, locks: tuple[Want, ...]) -> None:
     tx.connection.execute(_CHANGE, {"key": task_id, "locks": dump_wants(locks)})
 
 
+def unchain(tx: Tx, task_id: str, by: str) -> None:
+    """A person lets a task start without the one that it was to start after."""
+    tx.connection.execute(_CHANGE, {"key": task_id, "after_task": "", "why": ""})
+    ledger.append(tx, TaskChained(""), actor=by, source=Source.PERSON, refs=Refs(task=task_id))
+
+
 def last_number(tx: Tx) -> int:
     """The highest number of a task that was given or, after a restore, is known to have been given."""
     return int(max(tx.connection.execute(_LAST).one()))

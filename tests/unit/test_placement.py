@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from fleet.config import parse_fleet
 from fleet.flight.placement import FleetNow, Impossible, Placed, Waiting, Wants, free_login, place, plan
-from fleet.flight.turns import Turns, in_turn
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, Task, TaskMode, TaskState
 from fleet.store.sessions import SlotHeld
+from fleet.turns import Turns, in_turn
 
-FLEET = parse_fleet(
-    """
+FLEET_TOML = """
 isolation = "unsafe-same-user"
 [machines.evo-x2]
 executor = "local"
@@ -31,9 +30,8 @@ program = ["cat"]
 [repos.shop]
 url = "/srv/shop.git"
 agent = "demo"
-""",
-    "fleet.toml",
-)
+"""
+FLEET = parse_fleet(FLEET_TOML, "fleet.toml")
 POOLED = parse_fleet(
     """
 isolation = "unsafe-same-user"
@@ -115,6 +113,21 @@ def test_a_task_waits_for_a_login_while_tasks_that_wait_for_a_person_have_them_a
     assert free_login(POOLED.machines["mini"], ["a1", "a3", "a2"]) is None
     assert free_login(POOLED.machines["mini"], [""]) == "a2", "a session from before the pool has its first login"
     assert free_login(FLEET.machines["evo-x2"], ["", ""]) == ""
+
+
+def test_a_repository_a_person_and_an_account_have_at_most_their_share() -> None:
+    def limited(words: str, at: str = "[repos.shop]") -> FleetNow:
+        text = FLEET_TOML.replace(at, f"{at}\n{words}") if words else FLEET_TOML
+        return FleetNow(parse_fleet(text, "fleet.toml"), held("evo-x2"))
+
+    assert isinstance(place(wants(), limited("")), Placed), "left out is unlimited"
+    assert place(wants(), limited("slots = 1")) == Waiting("shop has 1 of at most 1 slots")
+    assert isinstance(place(replace(wants(), repo="blog"), limited("slots = 1")), Placed)
+    mine = FleetNow(parse_fleet(FLEET_TOML + "[limits]\nperson_slots = 1\n", "fleet.toml"), held("evo-x2"))
+    assert place(wants(), mine) == Waiting("console:h:ada has 1 of at most 1 slots")
+    assert isinstance(place(replace(wants(), person="console:h:otto"), mine), Placed)
+    account = limited("account_slots = 1", "[agents.demo]")
+    assert place(wants(), account) == Placed("macbook", ("evo-x2: demo's account has its 1 slots",))
 
 
 def test_one_plan_gives_each_slot_once() -> None:

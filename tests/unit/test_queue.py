@@ -9,9 +9,9 @@ from bot.cards import shown
 from fleet.events import FleetPaused, FleetResumed, TaskBumped, TaskChained
 from fleet.flight import starting
 from fleet.model import TaskState
-from fleet.store import ledger, queue, tasks
+from fleet.store import ledger, queue, sessions, tasks
 from fleet.store.core import Tx
-from tests.chat_house import ADA, House, house
+from tests.chat_house import ADA, OTTO, House, house
 
 
 async def told(there: House, text: str) -> str:
@@ -97,6 +97,83 @@ async def test_all_tasks_are_stopped_after_one_question(tmp_path: Path) -> None:
         assert "not stopped: t3" in shown(done.lines[-1])
         in_reply = there.message("/stop all", reply_to="m1")
         assert shown((await there.hand_over(in_reply))[1][0].title) == "Stop all? 3 open tasks"
+
+
+async def test_only_an_admin_puts_somebody_elses_task_first(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        await there.say("/run two", OTTO)
+        await there.say("/run three", OTTO)
+        refused = (await there.say("/bump t1", OTTO))[1][-1]
+        assert "this needs the role admin" in shown(refused.lines[0])
+        assert "t3 is next" in shown((await there.say("/bump t3", OTTO))[1][0].title)
+        assert "t2 is next" in await told(there, "/bump t2")
+        assert await events(there, TaskBumped.KIND) == [TaskBumped(2), TaskBumped(2)]
+
+
+async def test_people_take_turns_in_the_queue(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        for words in ("one", "two", "three"):
+            await there.say(f"/run {words}")
+        await there.say("/run mine", OTTO)
+        order = [line.split()[1] for line in (await told(there, "/queue")).splitlines()[1:]]
+        assert order == ["t1", "t4", "t2", "t3"]
+
+
+async def test_a_task_that_must_not_wait_gets_a_slot_at_once_or_is_refused_machine_by_machine(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path) as there:
+        assert (await there.say("/run wait=no one"))[0].status == 0
+        kept = await there.store.read(queue.reserved)
+        assert list(kept) == ["t1"]
+        assert "starts on " in await told(there, "/queue")
+        for machine in there.config.machines:
+            await told(there, f"/drain {machine}")
+        result, (card,) = await there.say("/run wait=no two")
+        said = "\n".join(map(shown, card.lines))
+        assert result.status == 2
+        assert all(f"{machine}: drained" in said for machine in there.config.machines)
+        assert "Leave wait=no out" in said
+        assert len(await there.tasks()) == 1, "its request is undone"
+        waiting = await told(there, "/run three")
+        assert "drained" in waiting, "one that may wait says so at once"
+        assert "unknown answer perhaps" in await told(there, "/run wait=perhaps four")
+        assert "after= waits for a task" in await told(there, "/run wait=no after=t1 five")
+        assert await there.store.read(queue.served) == {(str(ADA), "shop"): 1}
+
+
+async def test_a_task_whose_first_one_did_not_land_asks_and_starts_or_is_dropped(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+        await there.say("/run after=t1 two")
+        await there.say("/run after=t1 three")
+        await there.store.write(lambda tx: tasks.move(tx, "t1", TaskState.FAILED, "red", "airboss"))
+        await there.settle()
+        cards = {shown(card.title): card for card in (sent.card for sent in there.phone.sent)}
+        second, third = (cards[f"t{n} waits for you: t1 did not land"] for n in (2, 3))
+        _, (answer,) = await there.press(second, "Run anyway")
+        assert shown(answer.title) == "t2 starts without t1"
+        await there.press(third, "Drop")
+        assert await there.store.read(lambda tx: tasks.stopped_by(tx, "t3")) == str(ADA)
+        now = await there.store.read(lambda tx: tasks.task(tx, "t2"))
+        assert (now.after, await there.store.read(partial(starting.kept_back, task=now))) == ("", "")
+        assert await events(there, TaskChained.KIND) == [TaskChained("t1"), TaskChained("t1"), TaskChained("")]
+        assert "t1 has ended as failed" in await told(there, "/run after=t1 four")
+
+
+async def test_stop_all_names_what_cannot_be_checked_now(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/run one")
+
+        def on_macbook(tx: Tx) -> None:
+            sessions.create_session(
+                tx, task="t1", machine="macbook", agent="demo", base="b" * 40, isolation=there.config.isolation
+            )
+            tasks.move(tx, "t1", TaskState.PREPARING, "", "airboss")
+
+        await there.store.write(on_macbook)
+        assert "macbook does not answer, so this ends later: t1" in await told(there, "/stop all yes")
 
 
 async def test_a_schedule_cannot_wait_for_a_task(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""A task that was to start after another one, which did not land: a person decides what follows."""
+
+from __future__ import annotations
+
+from bot.cards import Action, Card, Tone, line, one_line
+from fleet.model import Task
+from fleet.store import queue
+from fleet.store.core import Tx
+
+
+def chained_to(tx: Tx, first: Task) -> list[Task]:
+    """The tasks that wait for this one to land."""
+    return [task for task in queue.line(tx) if task.after == first.id]
+
+
+def key(task: Task, first: Task) -> str:
+    """One question for a task and the one that it waits for."""
+    return f"after:{task.id}:{first.id}"
+
+
+def missed_card(task: Task, first: Task, base: str) -> Card:
+    """The question. Without an answer the task waits."""
+    return Card(
+        line(f"{task.id} waits for you: {first.id} did not land"),
+        (
+            line(f"{first.id} ended as {first.state}."),
+            line(f"{task.id}: ", one_line(task.prompt, 60)),
+        ),
+        actions=(Action("Run anyway", f"/queue anyway {task.id}"), Action("Drop", f"/stop {task.id}")),
+        footer=base,
+        tone=Tone.WAITING,
+        choice=True,
+        mention=task.requester,
+    )
