@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bot.cards import Line
 from bot.chats.telegram.render import plain
 from fleet.untrusted import Untrusted
 from tests.far_end.bot_api_text import read
@@ -29,10 +30,20 @@ def by_the_fake(text: str) -> list[str]:
     return read(text, None).live()
 
 
+def _beside(text: str, chance: random.Random) -> Line:
+    """A stranger's text in two pieces, between texts of ours."""
+    cut = chance.randint(0, len(text))
+    first, last = (
+        chance.choice(["t1.", "4111 1111 11", "12:", "@"]),
+        chance.choice(["com", "12345678", ":30", ".py"]),
+    )
+    return first, Untrusted(text[:cut]), Untrusted(text[cut:]), last
+
+
 def test_no_text_of_a_stranger_is_live() -> None:
     live: Callable[[str], list[str]] = Tdlib(CACHE).live if FULL else by_the_fake
     chance = random.Random(7)
     texts = ["".join(chance.choices(PIECES, k=chance.randint(1, 14))) for _ in range(TEXTS)]
-    lines = [(Untrusted(text).one_line(400), plain(("t1.", Untrusted(text), "com"))) for text in texts]
+    lines = [(Untrusted(text).one_line(400), plain(_beside(text, chance))) for text in texts]
     assert sum(bool(live(text)) for text, _ in lines) > TEXTS // 5, "most of them would be live"
     assert [shown for text, shown in lines if text and live(shown)] == []

@@ -67,16 +67,21 @@ def disarm(text: str) -> str:
 
 def plain(pieces: Line) -> str:
     """A line without markup: untrusted text on one line and disarmed, also where it touches our own text."""
-    made = ""
+    made, of_stranger = "", False
     for piece in pieces:
-        if not isinstance(piece, Untrusted):
-            made += piece
-            continue
-        text = disarm(piece.one_line(_PIECE_LIMIT))
-        made += _BREAK + text if text and made.endswith(_JOINTS) else text
-        if text.endswith(_JOINTS):
+        stranger = isinstance(piece, Untrusted)
+        text = disarm(piece.one_line(_PIECE_LIMIT)) if isinstance(piece, Untrusted) else piece
+        if text and (stranger or of_stranger) and _join(made, text):
             made += _BREAK
+        made += text
+        of_stranger = stranger or (of_stranger and not text)
     return made
+
+
+def _join(before: str, after: str) -> bool:
+    """Whether something may come alive where two texts meet: a mention, a link, a number."""
+    digits = before.rstrip(" -")[-1:].isdigit() and after.lstrip(" -")[:1].isdigit()
+    return before.endswith(_JOINTS) or after.startswith((":", ".")) or digits
 
 
 def render(
