@@ -31,8 +31,11 @@ _KINDS: Final = (
     ("sticker", "a sticker"),
     ("poll", "a poll"),
     ("dice", "a dice"),
+    ("story", "a story"),
 )
+NEW_KIND: Final = "a message of a kind that is not known here"
 _NAME_LIMIT: Final = 100
+_FROM: Final = "Forwarded from "
 
 
 def spelled(text: str, entities: Sequence[MessageEntity]) -> str:
@@ -82,10 +85,20 @@ def quote_of(said: telegram.Message, bot: int) -> str:
     if said.quote is not None and said.quote.text.strip():
         return f"Quoted:\n{quoted(spelled(said.quote.text, said.quote.entities or ()))}"
     answered = said.reply_to_message
+    if said.external_reply is not None and said.quote is None:
+        return f"In reply to a message of {author_of(said.external_reply).removeprefix(_FROM)} elsewhere"
     if answered is None or answered.from_user is None or answered.from_user.id == bot:
         return ""
     text = spelled(answered.text or answered.caption or "", answered.entities or answered.caption_entities)
     return f"In reply to {_named(answered.from_user.full_name)}:\n{quoted(text)}" if text.strip() else ""
+
+
+def checklist_of(said: telegram.Message) -> str:
+    """A checklist as text."""
+    if said.checklist is None:
+        return ""
+    rows = [f"- [{'x' if task.completion_date else ' '}] {task.text}" for task in said.checklist.tasks]
+    return storable("\n".join([f"Checklist {said.checklist.title}:", *rows]))
 
 
 def forward_of(said: telegram.Message, text: str) -> str:
@@ -93,9 +106,9 @@ def forward_of(said: telegram.Message, text: str) -> str:
     return f"{author_of(said)}:\n{text}" if text.strip() else ""
 
 
-def author_of(said: telegram.Message) -> str:
-    """Who a forwarded message is from."""
-    match said.forward_origin:
+def author_of(said: telegram.Message | telegram.ExternalReplyInfo) -> str:
+    """Who a message is from that was forwarded, or is replied to from another chat."""
+    match said.origin if isinstance(said, telegram.ExternalReplyInfo) else said.forward_origin:
         case MessageOriginUser() as origin:
             name = origin.sender_user.full_name
         case MessageOriginHiddenUser() as origin:
@@ -106,7 +119,7 @@ def author_of(said: telegram.Message) -> str:
             name = origin.chat.effective_name or ""
         case _:
             name = ""
-    return f"Forwarded from {_named(name)}"
+    return f"{_FROM}{_named(name)}"
 
 
 def speech_of(said: telegram.Message, heading: str = "") -> tuple[Speech, ...]:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from telegram import Bot, CallbackQuery, Update
 from telegram.error import NetworkError
 
 from bot.chats.telegram.beside import (
+    NEW_KIND,
     author_of,
+    checklist_of,
     cut_of,
     forward_of,
     kind_of,
@@ -108,9 +110,24 @@ def read(update: Update, bot: Bot, me: BotUser, addressed: Addressed) -> tuple[M
         message = to_message(opened, me, addressed)
     except Exception as error:  # of any kind: the library did not expect this update
         log.warning("update %s from Telegram cannot be read: %s", update.update_id, type(error).__name__)
-        return None
+        unknown = _unknown(update.update_id, update.api_kwargs[_UNREAD])
+        return (unknown, "") if unknown is not None else None
     pressed = opened.callback_query
     return (message, pressed.id if pressed is not None else "") if message is not None else None
+
+
+def _unknown(update_id: int, raw: Mapping[str, Any]) -> Message | None:
+    """A message in a private chat that the library cannot parse: its sender is told so. ``None`` for the rest."""
+    said = raw.get("message")
+    sender, chat = (said.get(name) for name in ("from", "chat")) if isinstance(said, dict) else (None, None)
+    if not (isinstance(sender, dict) and isinstance(chat, dict)) or chat.get("type") != "private":
+        return None
+    user = sender.get("id")
+    if not isinstance(user, int) or isinstance(user, bool) or chat.get("id") != user or sender.get("is_bot"):
+        return None
+    return Message(
+        NAME, str(update_id), _person(user), ChatRef(NAME, str(user)), unreadable=True, ignored=(NEW_KIND,)
+    )
 
 
 def message_id(thread: int | str | None, number: int) -> str:
@@ -139,9 +156,12 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
     files = own_files or _files_answered(said, me)
     private = said.chat.type == "private"
     ignored = () if own_files or said.effective_attachment is None else (kind_of(said),)
+    checklist = checklist_of(said)
+    if not (plain or files or ignored or checklist) and said.api_kwargs:
+        ignored = (NEW_KIND,)
     own_speech = speech_of(said, author_of(said) if forwarded else "")
     spoken = own_speech or (() if own_files else speech_answered(said, me.id))
-    if not plain and not files and not own_speech and not (ignored and (private or forwarded)):
+    if not plain and not files and not own_speech and not checklist and not (ignored and (private or forwarded)):
         return None  # a service message, or a place in a group; in a private chat it needs an answer
     direct = _direct(said, plain, me)
     follows = direct is None and addressed.followed_by(said)
@@ -166,7 +186,9 @@ def to_message(update: Update, me: BotUser, addressed: Addressed) -> Message | N
         private=private,
         unreadable=bool(ignored) and direct,
         ignored=ignored or tuple(speech.kind for speech in spoken),
-        beside=forward_of(said, text) if forwarded else quote_of(said, me.id),
+        beside=forward_of(said, text or checklist)
+        if forwarded
+        else "\n\n".join(filter(None, (checklist, quote_of(said, me.id)))),
         own=message_id(thread, said.message_id),
         edited=update.edited_message is not None,
         sent_s=int(said.date.timestamp()),
@@ -242,15 +264,25 @@ def _without_mention(text: str, me: BotUser) -> str:
 
 def _files_answered(said: telegram.Message, me: BotUser) -> tuple[Attachment, ...]:
     """The files of another person's message that this one replies to."""
+    if said.external_reply is not None:
+        return _files(said.external_reply)
     answered = said.reply_to_message
     ours = answered is None or answered.from_user is None or answered.from_user.id == me.id
     return () if answered is None or ours else _files(answered)
 
 
-def _files(said: telegram.Message) -> tuple[Attachment, ...]:
+def _files(said: telegram.Message | telegram.ExternalReplyInfo) -> tuple[Attachment, ...]:
     if said.photo:
         best = said.photo[-1]
-        return (Attachment(f"photo-{said.message_id}.jpg", "", "image/jpeg", best.file_size or 0, best.file_id),)
+        return (
+            Attachment(
+                f"photo-{said.message_id or best.file_unique_id}.jpg",
+                "",
+                "image/jpeg",
+                best.file_size or 0,
+                best.file_id,
+            ),
+        )
     if said.document:
         sent = said.document
         name, kind = sent.file_name or "file", sent.mime_type or "application/octet-stream"
