@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from io import FileIO
@@ -56,6 +57,24 @@ def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 def replace_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """The same, and a power cut after it changes nothing."""
     _replace(path, data, mode, durable=True)
+
+
+def copy_durably(source: Path, target: Path, *, mode: int) -> None:
+    """Copies a file of any size: a reader finds all of it or none, also after a power cut."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:20]}.")
+    partial = Path(name)
+    try:
+        with source.open("rb") as read, os.fdopen(handle, "wb") as file:
+            fault(Point.FILE_WRITE)
+            shutil.copyfileobj(read, file, 1 << 20)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
 
 
 def move(path: Path, target: Path) -> None:
@@ -115,11 +134,15 @@ def _replace(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
         partial.unlink(missing_ok=True)
         raise
     if durable:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,6 +1,7 @@
 """Files that git would store through a program of the repository's choice (``filter=`` in ``.gitattributes``).
 
-No such program runs here. A change to such a file is known by the tree alone, and goes back to the agent.
+No such program runs here. For Git LFS the controller computes what it would have stored; a change to a file of
+another filter goes back to the agent.
 """
 
 from __future__ import annotations
@@ -8,51 +9,60 @@ from __future__ import annotations
 import posixpath
 import tempfile
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fleet.errors import Refused
+from fleet.git import lfs
 from fleet.git.repository import Repository
 from fleet.git.trees import blobs
 
-LFS: Final = "lfs"
-_POINTER: Final = b"version https://git-lfs.github.com/spec/v1\n"
-_POINTER_BYTES: Final = 1024
 _CHUNK: Final = 500
 _LIMIT: Final = 8 << 20
 
 
-async def unfiltered(
-    repository: Repository, base: str, commit: str, changed: Collection[str], allowed: Collection[str]
-) -> str:
-    """Why a commit cannot land as it is: a changed file that git would have stored in another form. Empty: none.
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """A tree as git would have stored it. ``why`` it cannot land as it is; empty when it can."""
 
-    The base's ``.gitattributes`` count, and the commit's own for Git LFS, of which a pointer is what git stores.
-    ``allowed`` are filters whose files the operator wants as they are.
+    tree: str
+    why: str = ""
+
+
+async def as_stored(
+    repository: Repository, base: str, tree: str, changed: Collection[str], allowed: Collection[str]
+) -> Filtered:
+    """The tree that ``git add`` would have made of a tree of plain files: by the base's filters.
+
+    ``allowed`` are filters whose files the operator wants as they are. A file belongs into Git LFS when the base's
+    rules and the change's own say so: by a rule of its own alone, a change could hide from the gates what it adds.
     """
-    own = await _filters(repository, commit, changed)
-    filters = {path: name for path, name in own.items() if name == LFS} | await _filters(repository, base, changed)
-    for path, name in sorted(filters.items()):
-        if name in allowed or (name == LFS and await _is_pointer(repository, commit, path)):
-            continue
-        if name == LFS:
-            return (
-                f"{path!r} belongs into Git LFS (.gitattributes), and large objects cannot be stored from here. "
-                "Leave such files as they are, or let them out of .gitattributes"
+    by_base = await _filters(repository, base, changed)
+    own = await _filters(repository, tree, changed)
+    for path, name in sorted(by_base.items()):
+        if name not in allowed and name != lfs.LFS:
+            return Filtered(
+                tree,
+                f"{path!r} goes through the filter {name!r} (.gitattributes), which is not run here. "
+                "Leave such files as they are",
             )
-        return (
-            f"{path!r} goes through the filter {name!r} (.gitattributes), which is not run here. "
-            "Leave such files as they are"
-        )
-    return ""
-
-
-async def _is_pointer(repository: Repository, commit: str, path: str) -> bool:
-    try:
-        data = await repository.show(commit, path, _POINTER_BYTES)
-    except Refused:  # it is larger
-        return False
-    return data is None or data.startswith(_POINTER)
+    if lfs.LFS in allowed:
+        return Filtered(tree)
+    large = sorted(path for path, name in own.items() if name == lfs.LFS)
+    known = [path for path in large if by_base.get(path) == lfs.LFS]
+    stored = await lfs.with_pointers(repository, tree, known)
+    found = await lfs.pointers(repository, stored, large)
+    for path in large:
+        if path in found and not await lfs.is_known(repository, base, *found[path]):
+            why = f"{path!r} is a pointer of Git LFS to a file that nobody has. Put the file itself there"
+            return Filtered(stored, why)
+        if path not in found and path not in known:
+            why = (
+                f"{path!r} belongs into Git LFS by a rule in .gitattributes that this change adds. A rule counts "
+                "once it is on the base branch: leave the file out, and let the rule land first"
+            )
+            return Filtered(stored, why)
+    return Filtered(stored)
 
 
 async def _filters(repository: Repository, commit: str, changed: Collection[str]) -> dict[str, str]:

@@ -182,10 +182,10 @@ class Repository:
             raise Misused(attempted="open the repository here", on=self._on, cause="it is on another machine")
         return await origin.git_dir(self.git, self.path, self._on)
 
-    async def has(self, commit: str) -> bool:
-        """Whether the mirror holds ``commit``."""
+    async def has(self, name: str, kind: str = "commit") -> bool:
+        """Whether the mirror holds this object."""
         ended = await self._run(
-            "cat-file", "-e", f"{commit}^{{commit}}", what="look for a commit", expect=(0, 1, 128)
+            "cat-file", "-e", f"{name}^{{{kind}}}", what=f"look for a {kind}", expect=(0, 1, 128)
         )
         return ended.code == 0
 

@@ -23,8 +23,9 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
 from fleet.git import moving, unpack
-from fleet.git.attributes import unfiltered
+from fleet.git.attributes import as_stored
 from fleet.git.command import is_object_id
+from fleet.git.filling import CHECKOUT, WORKTREE
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.moving import Move
 from fleet.git.repository import Repository, Stat
@@ -43,64 +44,6 @@ from fleet.ports import Executor
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 #: Limits git's memory while it reads what an agent's login packed.
 _SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
-
-_WORKTREE = r"""
-set -eu
-repo=$1 work=$2 base=$3 ready=$4 head=$5
-if [ -e "$ready" ] && [ -d "$work" ]; then echo ready; exit 0; fi
-if [ ! -e "$repo/info/attributes" ]; then
-    mkdir -p "${repo%/*}" "${work%/*}" "${ready%/*}"
-    git init --quiet --bare --template= --object-format=sha1 -- "$repo"
-    mkdir -p "$repo/info"
-    printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$repo/config"
-    printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$repo/info/attributes"
-fi
-export GIT_DIR="$repo"
-if [ $# -gt 5 ]; then
-    git index-pack --stdin --fix-thin > /dev/null
-    git update-ref "refs/airboss/base/$base" "$base"
-fi
-if [ -e "$ready" ] || [ -e "$work" ]; then rm -rf -- "$ready" "$work"; fi
-own() {
-    # The workspace's own repository: it borrows objects from the clone, and shares nothing that can be written.
-    export GIT_DIR="$work/.git"
-    mkdir -p "$work"
-    git init --quiet --template= --object-format=sha1
-    mkdir -p "$GIT_DIR/info"
-    printf '%s\n' "$repo/objects" > "$GIT_DIR/objects/info/alternates"
-    printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$GIT_DIR/config"
-    printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
-    printf '%s\n' "$AIRBOSS_LITTER" > "$GIT_DIR/info/exclude"
-    git --work-tree="$work" checkout --quiet --force --detach "$base" --
-    [ "$head" = "$base" ] || git update-ref --no-deref HEAD "$head"
-}
-if said=$(own 2>&1 < /dev/null); then
-    : > "$ready"
-    echo ready
-elif [ $# -gt 5 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
-    printf '%s\n' "$said" >&2
-    exit 1
-else
-    echo missing
-    git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
-fi
-"""
-
-_CHECKOUT = r"""
-set -eu
-umask 022
-place=$1 tree=$2
-rm -rf -- "$place"
-mkdir -p "$place/tree"
-git init --quiet --bare --template= --object-format=sha1 -- "$place/objects.git"
-export GIT_DIR="$place/objects.git" GIT_INDEX_FILE="$place/objects.git/index"
-mkdir -p "$GIT_DIR/info"
-printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
-git index-pack --stdin > /dev/null
-git read-tree "$tree"
-git -c core.symlinks=true -c core.fileMode=true --work-tree="$place/tree" checkout-index --all --force
-rm -rf -- "$GIT_DIR"
-"""
 
 
 class SnapshotLimits(Protocol):
@@ -171,7 +114,7 @@ class Workspaces:
         where = (f"{root}/repos/{repository.name}.git", work, _commit(start), ready, _commit(base))
         attempted, on = "prepare a workspace", f"{session} on {executor.machine}"
         ran = await executor.run(
-            ["sh", "-c", _WORKTREE, "prepare", *where], env=MACHINE_ENV, timeout=TRANSFER_SECONDS
+            ["sh", "-c", WORKTREE, "prepare", *where], env=MACHINE_ENV, timeout=TRANSFER_SECONDS
         )
         answer = checked(ran, attempted, on).split()
         if answer[:1] == ["ready"]:
@@ -181,7 +124,7 @@ class Workspaces:
             with scratch(repository.mirror, "transfer-") as pack:
                 await repository.pack(pack, start, attempt)
                 ran = await executor.run(
-                    ["sh", "-c", _WORKTREE, "prepare", *where, "receive"],
+                    ["sh", "-c", WORKTREE, "prepare", *where, "receive"],
                     env=MACHINE_ENV,
                     stdin=pack,
                     timeout=TRANSFER_SECONDS,
@@ -237,12 +180,15 @@ class Workspaces:
             if tree == base_tree:
                 return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
             await self._unpack(repository, handed, taken, base_tree, on)
-        commit = await repository.commit_tree(tree, (base,), message, when)
-        changed = [each.path for each in await repository.changed_paths(base, commit)]
+        changed = [each.path for each in await repository.changed_paths(base, tree)]
         if inside := sorted(set(changed).intersection(exceptions.kept_out)):
             raise self._too_much(on, f"{inside[0]!r} is the operator's file, and never part of a change")
-        if why := await unfiltered(repository, base, commit, changed, exceptions.raw_filters):
-            raise self._too_much(on, why)
+        stored = await as_stored(repository, base, tree, changed, exceptions.raw_filters)
+        if stored.why:
+            raise self._too_much(on, stored.why)
+        if (tree := stored.tree) == base_tree:
+            return Snapshot(base, tree, base, 0, 0, 0, taken.left_out)
+        commit = await repository.commit_tree(tree, (base,), message, when)
         stat: Stat = await repository.shortstat(base, commit)
         return Snapshot(commit, tree, base, stat.files, stat.insertions, stat.deletions, taken.left_out)
 
@@ -269,7 +215,10 @@ class Workspaces:
         taken = read_header(ran.out)
         if taken is None:
             raise Unavailable(attempted=attempted, on=on, cause="the machine did not return a tree")
-        return taken.tree
+        if not await repository.has(taken.tree, "tree"):
+            return taken.tree
+        changed = [each.path for each in await repository.changed_paths(base, taken.tree)]
+        return (await as_stored(repository, base, taken.tree, changed, exceptions.raw_filters)).tree
 
     async def move(self, executor: Executor, repository: Repository, workspace: str, move: Move) -> None:
         """Moves a worktree whose content is the snapshot ``move.yours`` to the merge ``move.merged``, in place.
@@ -294,7 +243,7 @@ class Workspaces:
         with scratch(repository.mirror, "transfer-") as pack:
             await repository.pack(pack, tree)
             ran = await executor.run(
-                ["sh", "-c", _CHECKOUT, "checkout", place, tree],
+                ["sh", "-c", CHECKOUT, "checkout", place, tree],
                 env=MACHINE_ENV,
                 stdin=pack,
                 timeout=TRANSFER_SECONDS,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleet.errors import AirbossError, Refused, Unavailable
 from fleet.events import FencedBy
+from fleet.git import lfs
 from fleet.git.command import without_credentials
 from fleet.git.repository import Repository
 from fleet.landing import fence_hook
@@ -116,6 +117,7 @@ class BaseBranch:
         if (found := await self.current()) != old:
             return await self._elsewhere(found, new)
         await self.check_landable()
+        await lfs.deliver(self._repository, old, new)
         if self._repository.path is not None:
             git_dir = await self._repository.git_dir()
             hooked = token is not None and fence_hook.installed(git_dir)

@@ -143,12 +143,11 @@ async def test_ends_of_lines_are_stored_as_git_add_stores_them(ground: Ground) -
 
 
 FILTERED: list[tuple[str, bytes, str]] = [
-    ("sub/logo.png", b"\x89PNG\r\n", "'sub/logo.png' belongs into Git LFS"),
     ("sealed.key", b"plain\n", "'sealed.key' goes through the filter 'git-crypt'"),
     ("new/logo.gif", b"GIF", "'new/logo.gif' belongs into Git LFS"),
     ("run.sh", b"x\n", "'run.sh' goes through the filter 'evil'"),
     ("new/x.sh", b"x\n", ""),
-    ("logo.png", POINTER.encode(), ""),
+    ("logo.png", POINTER.encode(), "'logo.png' is a pointer of Git LFS to a file that nobody has"),
 ]
 
 

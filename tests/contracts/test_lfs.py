@@ -1,0 +1,152 @@
+"""Git LFS: what lands is the pointer that ``git add`` would have stored, and its object reaches the repository."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import Refused, Unavailable
+from fleet.git import lfs
+from fleet.git.lfs import Pointer
+from fleet.git.repository import Repository
+from fleet.git.taking import Exceptions
+from fleet.git.workspace import TreeRefused, Workspaces
+from fleet.landing.base_branch import BaseBranch
+from fleet.machines.local import LocalExecutor
+from tests.contracts.test_taking import Ground
+from tests.contracts.test_workspace import Limits
+from tests.far_end.repositories import git, make_bare
+
+OLD = Pointer(hashlib.sha256(b"old picture").hexdigest(), 11)
+PICTURE = b"\x89PNG\r\n" + bytes(range(256)) * 400
+
+
+def of(data: bytes) -> Pointer:
+    return Pointer(hashlib.sha256(data).hexdigest(), len(data))
+
+
+def place(git_dir: Path, pointer: Pointer) -> Path:
+    return git_dir / "lfs" / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+
+
+@pytest.fixture
+async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
+    rule = "*.png filter=lfs diff=lfs merge=lfs -text\n"
+    bare = make_bare(tmp_path / "origin.git", {".gitattributes": rule, "old.png": OLD.text, "a.txt": "1\n"})
+    place(bare, OLD).parent.mkdir(parents=True)
+    place(bare, OLD).write_bytes(b"old picture")
+    repository = Repository("p", str(bare), "main", tmp_path / "home" / "p.git")
+    machine = LocalExecutor("near", root=str(tmp_path / "agent"))
+    base = await repository.fetch()
+    work = Path(await Workspaces(Limits).prepare(machine, repository, base, "t1.1"))
+    yield Ground(repository, machine, work, base)
+    await machine.close()
+
+
+async def test_a_large_file_lands_as_its_pointer_and_its_object_is_there_before(ground: Ground) -> None:
+    ground.write({"sub/new.png": PICTURE, "old.png": b"another picture", "a.txt": "2\n"})
+    (ground.path / "sub/new.png").chmod(0o755)
+    made = await ground.taken()
+    assert await ground.changes(made) == {("A", "sub/new.png"), ("M", "old.png"), ("M", "a.txt")}
+    assert await ground.bytes_of(made, "sub/new.png") == of(PICTURE).text
+    assert await ground.bytes_of(made, "old.png") == of(b"another picture").text
+    listed = git(ground.repository.mirror, "ls-tree", made.commit, "sub/new.png")
+    assert listed.startswith("100755 ")
+    bare = Path(ground.repository.url)
+    assert not place(bare, of(PICTURE)).exists(), "nothing of it is there before it lands"
+    await BaseBranch(ground.repository).swap(ground.base, made.commit)
+    assert place(bare, of(PICTURE)).read_bytes() == PICTURE
+    assert place(bare, of(b"another picture")).read_bytes() == b"another picture"
+
+
+async def test_the_worktree_is_safe_when_its_pointers_are(ground: Ground) -> None:
+    ground.write({"new.png": PICTURE})
+    made = await ground.taken()
+    workspaces = Workspaces(Limits)
+    where = (ground.machine, ground.repository, ground.base, str(ground.path))
+    assert await workspaces.tree_now(*where) == made.tree
+    ground.write({"new.png": PICTURE + b"more"})
+    assert await workspaces.tree_now(*where) != made.tree
+
+
+async def test_what_git_lfs_leaves_as_it_is_stays_so(ground: Ground) -> None:
+    """The file that a pointer stands for is no change; an empty file and a link are stored as they are; a pointer
+    that was moved is the same pointer."""
+    ground.write({"old.png": b"old picture"})
+    assert (await ground.taken()).empty
+    (ground.path / "old.png").write_bytes(OLD.text)
+    (ground.path / "old.png").rename(ground.path / "moved.png")
+    ground.write({"empty.png": b""})
+    (ground.path / "link.png").symlink_to("moved.png")
+    made = await ground.taken()
+    assert await ground.bytes_of(made, "moved.png") == OLD.text
+    assert await ground.bytes_of(made, "empty.png") == b""
+    assert git(ground.repository.mirror, "cat-file", "blob", f"{made.commit}:link.png") == "moved.png"
+
+
+async def test_a_rule_of_the_change_itself_hides_nothing(ground: Ground) -> None:
+    """The gates read the tree: where the change could choose what is a pointer, they would read pointers."""
+    ground.write({"evil/.gitattributes": "*.py filter=lfs\n", "evil/x.py": "import os; os._exit(0)\n"})
+    with pytest.raises(TreeRefused, match=r"'evil/x.py' belongs into Git LFS by a rule .* that this change adds"):
+        await ground.taken()
+    ground.write({".gitattributes": "", "evil/.gitattributes": "", "new.png": PICTURE})
+    made = await ground.taken()
+    assert await ground.bytes_of(made, "new.png") == PICTURE, "the change takes the rule back, for all to see"
+
+
+async def test_a_pointer_to_nothing_goes_back(ground: Ground) -> None:
+    ground.write({"new.png": of(b"nobody has this").text})
+    with pytest.raises(TreeRefused, match=r"'new.png' is a pointer of Git LFS to a file that nobody has"):
+        await ground.taken()
+    assert await ground.bytes_of(await ground.taken(Exceptions(raw_filters=("lfs",))), "new.png") is not None
+
+
+FAKE = """#!/bin/sh
+# git-lfs, as far as a push of objects needs it.
+[ "$1 $2" = "push --object-id" ] || exit 9
+remote=$3; shift 3
+case $remote in *broken*) echo "batch response: no access" >&2; exit 2;; esac
+for oid; do cat "$GIT_DIR"/lfs/objects/*/*/"$oid" > "${remote#file://}/$oid"; done
+"""
+
+
+async def test_objects_go_to_a_remote_by_git_lfs(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, there = tmp_path / "bin", tmp_path / "there"
+    programs.mkdir()
+    there.mkdir()
+    for name in ("git", "sh", "cat"):
+        (programs / name).symlink_to(
+            next(Path(d) / name for d in ("/usr/bin", "/bin") if (Path(d) / name).exists())
+        )
+    monkeypatch.setenv("PATH", str(programs))
+    repository = Repository("p", ground.repository.url, "main", ground.repository.mirror)
+    ground.write({"new.png": PICTURE})
+    await ground.taken()
+    with pytest.raises(Refused, match="git-lfs is not installed on the controller"):
+        await lfs.push(repository, f"file://{there}", [of(PICTURE)])
+    (programs / "git-lfs").write_text(FAKE)
+    (programs / "git-lfs").chmod(0o755)
+    await lfs.push(repository, f"file://{there}", [of(PICTURE)])
+    assert (there / of(PICTURE).oid).read_bytes() == PICTURE
+    with pytest.raises(Unavailable, match="no access"):
+        await lfs.push(repository, "ssh://broken/x.git", [of(PICTURE)])
+
+
+def test_a_pointer_is_read_as_it_is_written_and_nothing_else_is_one() -> None:
+    pointer = of(b"x")
+    assert lfs.read_pointer(pointer.text) == pointer
+    for other in (
+        b"",
+        pointer.text + b"more\n",
+        pointer.text.replace(b"sha256", b"md5"),
+        pointer.text.replace(b"oid", b"ext-0-fold sha256:aa\noid"),
+        pointer.text.upper(),
+        os.urandom(200),
+    ):
+        assert lfs.read_pointer(other) is None
