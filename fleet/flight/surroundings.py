@@ -27,14 +27,14 @@ def walls_of_sessions(machine: MachineConfig, facts: LoginFacts) -> bool:
     return machine.session_walls and facts.layered
 
 
-def port_of(task: str, machine: MachineConfig) -> dict[str, str]:
-    """The ports for servers that the task's agent starts: no other open task of the machine has them.
+def port_of(session: Session, machine: MachineConfig) -> dict[str, str]:
+    """The ports for servers that the session's agent starts: no other open session of the machine has them.
 
-    Only tasks whose numbers are the whole range apart share them.
+    Some share them only where more are open than the machine's range has tens.
     """
     ports = port_range(machine.ports)
-    number = int("".join(filter(str.isdigit, task)) or 0)
-    first = ports.start + number % (len(ports) // PORTS_OF_A_TASK) * PORTS_OF_A_TASK
+    slot = session.port_slot or int("".join(filter(str.isdigit, session.task)) or 0)
+    first = ports.start + (slot - 1) % (len(ports) // PORTS_OF_A_TASK) * PORTS_OF_A_TASK
     return {"AIRBOSS_PORT": str(first), "AIRBOSS_PORTS": f"{first}-{first + PORTS_OF_A_TASK - 1}"}
 
 
@@ -64,7 +64,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
     """
     agent, machine, facts, root = site.agent, site.machine, site.facts, site.executor.root
     room, inbox = f"{root}/{room_of(site.store, session)}", f"{root}/{inbox_of(site.store, session)}"
-    env = {**port_of(session.task, machine), **launch.env, **env, **_to_proxy(site)}
+    env = {**port_of(session, machine), **launch.env, **env, **_to_proxy(site)}
     walls: Walls | None = None
     if walls_of_sessions(machine, facts):
         home = env.get("HOME") or facts.home

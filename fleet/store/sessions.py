@@ -99,6 +99,7 @@ def create_session(
         "mark": secrets.token_hex(8),
         "login": login,
         "base_us": 0,
+        "port_slot": _free_port_slot(tx, machine),
     }
     tx.connection.execute(insert(sessions), row)
     return session(tx, row["id"])
@@ -175,6 +176,7 @@ def update(
     resume: str | None = None,
     ended_us: int | None = None,
     seen_us: int | None = None,
+    port_slot: int | None = None,
 ) -> Session:
     """Changes the given fields. Raises ``KeyError`` when the session does not exist."""
     fields = {
@@ -189,6 +191,7 @@ def update(
         "resume": resume,
         "ended_us": ended_us,
         "seen_us": seen_us,
+        "port_slot": port_slot,
     }
     row = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)}).one_or_none()
     if row is None:
@@ -203,8 +206,16 @@ def rebase(tx: Tx, session_id: str, base: str, base_us: int) -> Session:
 
 
 def reopen(tx: Tx, session_id: str) -> Session:
-    """Opens a session that has ended. Raises ``KeyError`` when it does not exist."""
-    return update(tx, session_id, ended_us=0)
+    """Opens a session that has ended, with ports that are free now. Raises ``KeyError`` when it does not exist."""
+    slot = _free_port_slot(tx, session(tx, session_id).machine)
+    return update(tx, session_id, ended_us=0, port_slot=slot)
+
+
+def _free_port_slot(tx: Tx, machine: str) -> int:
+    """The first that no open session of the machine has, from 1 on."""
+    open_ = select(sessions.c.port_slot).where(sessions.c.ended_us == 0, sessions.c.machine == machine)
+    taken = set(tx.connection.execute(open_).scalars())
+    return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
 
 
 def next_pipe(tx: Tx, session_id: str) -> str:
@@ -370,6 +381,7 @@ def _session(row: Row[Any]) -> Session:
         mark=row.mark,
         login=row.login,
         base_us=row.base_us,
+        port_slot=row.port_slot,
     )
 
 

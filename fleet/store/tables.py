@@ -143,6 +143,7 @@ sessions = Table(
     added_text("mark"),
     added_text("login"),
     added_number("base_us"),
+    added_number("port_slot"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
     Index(None, "resume"),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fleet.config import MachineConfig, parse_fleet
 from fleet.config.problems import ConfigProblems
 from fleet.flight.surroundings import port_of
+from fleet.model import ChatRef, Isolation, PipeEnd, Session, TaskMode
+from fleet.store import sessions, tasks
+from fleet.store.core import Store, Tx
+from tests.empty_store import filled
 
 REPO = '[repos.shop]\nurl = "/srv/shop.git"\n'
 
@@ -38,8 +44,46 @@ def test_a_range_of_ports_holds_ten_that_anybody_may_use(ports: str) -> None:
         parse_fleet(f'[machines.a]\nexecutor = "local"\nports = "{ports}"\n'.encode(), "fleet.toml")
 
 
-def test_eight_tasks_have_eight_ranges() -> None:
-    machine = MachineConfig(executor="local", ports="3000-3079")
-    firsts = [int(port_of(f"t{number}", machine)["AIRBOSS_PORT"]) for number in range(5, 13)]
-    assert sorted(firsts) == list(range(3000, 3080, 10))
-    assert port_of("t8", machine) == {"AIRBOSS_PORT": "3000", "AIRBOSS_PORTS": "3000-3009"}
+def opened(tx: Tx, machine: str = "box") -> Session:
+    task = tasks.create_task(
+        tx, repo="shop", agent="demo", machine="", prompt="p", mode=TaskMode.CHANGE, requester="a::b",
+        origin=ChatRef("phone", "c"),
+    )  # fmt: skip
+    return sessions.create_session(
+        tx, task=task.id, machine=machine, agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
+    )
+
+
+def first_port(session: Session, ports: str = "3000-3079") -> int:
+    return int(port_of(session, MachineConfig(executor="local", ports=ports))["AIRBOSS_PORT"])
+
+
+def test_no_two_open_sessions_of_a_machine_share_a_port(tmp_path: Path) -> None:
+    """Whatever their tasks' numbers are: one stays open while the whole range of numbers goes by."""
+    filled(tmp_path / "a.db")
+    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store, store.transaction() as tx:
+        stays = opened(tx)
+        for _ in range(8):
+            other = opened(tx)
+            assert first_port(other) != first_port(stays)
+            sessions.update(tx, other.id, ended_us=tx.now_us())
+        some = [stays, *(opened(tx) for _ in range(7))]
+        assert sorted(map(first_port, some)) == list(range(3000, 3080, 10))
+        assert first_port(opened(tx, "elsewhere")) == 3000
+        assert first_port(opened(tx)) == 3000, "a ninth of eight shares"
+        sessions.update(tx, stays.id, ended_us=tx.now_us())
+        instead = opened(tx)
+        assert first_port(instead) == first_port(stays)
+        again = sessions.reopen(tx, stays.id)
+        assert first_port(again, "3000-3999") not in {
+            first_port(each, "3000-3999") for each in (*some[1:], instead)
+        }
+
+
+def test_a_session_of_an_older_store_keeps_the_ports_of_its_tasks_number() -> None:
+    old = Session(
+        *("t8.1", "t8", "box", "demo", "b", "/w", Isolation.UNSAFE_SAME_USER, "c", "", PipeEnd.NONE, False, "", 0),
+        *("{}", "", 0, 0, 0),
+    )
+    assert first_port(old) == 3070
+    assert port_of(old, MachineConfig(executor="local", ports="3000-3079"))["AIRBOSS_PORTS"] == "3070-3079"
