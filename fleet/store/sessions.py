@@ -20,6 +20,7 @@ from sqlalchemy import update as update_rows
 from fleet.agent_events import TurnOutcome
 from fleet.model import Isolation, PipeEnd, Session, TaskState, Turn, TurnCause
 from fleet.ports import DriverState
+from fleet.store import port_slots
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
 from fleet.store.tables import notes, sessions, tasks
@@ -99,7 +100,7 @@ def create_session(
         "mark": secrets.token_hex(8),
         "login": login,
         "base_us": 0,
-        "port_slot": _free_port_slot(tx, machine),
+        "port_slot": port_slots.free(tx, machine),
     }
     tx.connection.execute(insert(sessions), row)
     return session(tx, row["id"])
@@ -207,15 +208,8 @@ def rebase(tx: Tx, session_id: str, base: str, base_us: int) -> Session:
 
 def reopen(tx: Tx, session_id: str) -> Session:
     """Opens a session that has ended, with ports that are free now. Raises ``KeyError`` when it does not exist."""
-    slot = _free_port_slot(tx, session(tx, session_id).machine)
+    slot = port_slots.free(tx, session(tx, session_id).machine)
     return update(tx, session_id, ended_us=0, port_slot=slot)
-
-
-def _free_port_slot(tx: Tx, machine: str) -> int:
-    """The first that no open session of the machine has, from 1 on."""
-    open_ = select(sessions.c.port_slot).where(sessions.c.ended_us == 0, sessions.c.machine == machine)
-    taken = set(tx.connection.execute(open_).scalars())
-    return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
 
 
 def next_pipe(tx: Tx, session_id: str) -> str:

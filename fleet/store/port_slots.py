@@ -1,0 +1,15 @@
+"""Which ports of a machine a session has: the first place that no other open session there has, from 1 on."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from fleet.store.core import Tx
+from fleet.store.tables import sessions
+
+
+def free(tx: Tx, machine: str) -> int:
+    """The place for one more session."""
+    open_ = select(sessions.c.port_slot).where(sessions.c.ended_us == 0, sessions.c.machine == machine)
+    taken = set(tx.connection.execute(open_).scalars())
+    return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
