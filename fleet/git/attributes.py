@@ -15,7 +15,7 @@ from typing import Final
 
 from fleet.git import lfs
 from fleet.git.repository import Repository
-from fleet.git.trees import blobs
+from fleet.git.trees import blobs, entries
 
 _CHUNK: Final = 500
 _LIMIT: Final = 8 << 20
@@ -46,6 +46,9 @@ async def as_stored(
                 f"{path!r} goes through the filter {name!r} (.gitattributes), which is not run here. "
                 "Leave such files as they are",
             )
+    if encoded := await _in_another_encoding(repository, base, tree, changed):
+        why = f"{encoded!r} is stored as UTF-8 here (working-tree-encoding in .gitattributes). Write it as UTF-8"
+        return Filtered(tree, why)
     if lfs.LFS in allowed:
         return Filtered(tree)
     large = sorted(path for path, name in own.items() if name == lfs.LFS)
@@ -65,11 +68,34 @@ async def as_stored(
     return Filtered(stored)
 
 
+async def _in_another_encoding(repository: Repository, base: str, tree: str, changed: Collection[str]) -> str:
+    """A changed file that ``git add`` would have stored in UTF-8, and that is not: worktrees here have it so."""
+    named = await _attribute(repository, base, changed, "working-tree-encoding")
+    named |= await _attribute(repository, tree, changed, "working-tree-encoding")
+    if not named:
+        return ""
+    found = await entries(repository, tree)
+    ids = {path: found[path].id for path in named if path in found and found[path].mode.startswith("100")}
+    data = await blobs(repository, ids.values(), _LIMIT)
+    return next((path for path in sorted(ids) if not _is_utf8(data.get(ids[path], b""))), "")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
+
+
 async def _filters(repository: Repository, commit: str, changed: Collection[str]) -> dict[str, str]:
-    """The filter of each changed path that has one, by the ``.gitattributes`` of the commit alone."""
-    rules = await _rules(repository, commit, changed)
+    return await _attribute(repository, commit, changed, "filter")
+
+
+async def _attribute(repository: Repository, commit: str, changed: Collection[str], name: str) -> dict[str, str]:
+    """Its value for each changed path that has one, by the ``.gitattributes`` of the commit alone."""
+    rules, word = await _rules(repository, commit, changed), name.encode()
     data = await blobs(repository, rules.values(), _LIMIT)
-    if not any(b"filter" in data.get(object_id, b"filter") for object_id in rules.values()):
+    if not any(word in data.get(object_id, word) for object_id in rules.values()):
         return {}
     attempted, on = "read attributes", f"{repository.name}: {commit}"
     with tempfile.TemporaryDirectory(prefix="attributes-", dir=repository.mirror) as directory:
@@ -85,7 +111,7 @@ async def _filters(repository: Repository, commit: str, changed: Collection[str]
             attempted=attempted, on=on, git_dir=own, env=env, stdin=index,
         )  # fmt: skip
         ended = await repository.git.run(
-            "check-attr", "-z", "--cached", "--stdin", "filter",
+            "check-attr", "-z", "--cached", "--stdin", name,
             attempted=attempted, on=on, git_dir=own, env=env,
             stdin="\0".join([*changed, ""]).encode("utf-8", "surrogateescape"),
         )  # fmt: skip

@@ -31,14 +31,15 @@ LITTER: Final = (
 _UNREADABLE = re.compile(
     rb"'[^\n]*' does not have a commit checked out"
     rb"|(?:open|readlink|could not open directory)[ (][^\n]*: Permission denied"
-    rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*"
+    rb"|unable to index file [^\n]*|[^\n]*: (?:short read|File too large)[^\n]*|invalid path '[^\n]*'"
 )
 _HEADER: Final = re.compile(rb"airboss-tree ([0-9a-f]{40}) ([0-9]{8})\n")
 HEADER_BYTES: Final = 63
 LIST_LIMIT: Final = 1 << 16
 
-#: Applies end-of-line attributes, and unsets every other one that would change bytes or run a program.
-EOL_ATTRIBUTES: Final = "* !filter !ident !working-tree-encoding !export-ignore !export-subst !merge !diff"
+#: Applies what git itself changes in a file: ends of lines, and keywords of ``ident``. A program, and an encoding
+#: that a worktree of ours does not have, are unset.
+EOL_ATTRIBUTES: Final = "* !filter !working-tree-encoding !export-ignore !export-subst !merge !diff"
 
 # Parameters reach this script only as positional arguments, never as part of its text.
 SNAPSHOT: Final = r"""
@@ -59,6 +60,11 @@ printf '%s\n' "$AIRBOSS_LITTER" > "$own/info/exclude"
 cd -- "$work"
 export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
 git read-tree "$base^{tree}"
+# A file that is too large is named before git reads it all.
+[ "$most" -eq 0 ] || find . -path ./.git -prune -o -type f -size "+${most}c" -print | while IFS= read -r path; do
+    git check-ignore -q --no-index -- "$path" 2> /dev/null && continue
+    printf 'unable to index file %s: it is too large\n' "'$path'" >&2
+done
 printf '.\0' > "$own/add"
 : > "$own/made"
 while [ "$made" -gt 0 ]; do

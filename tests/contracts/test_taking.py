@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -166,6 +167,39 @@ async def test_what_a_filter_would_store_otherwise_goes_back_and_no_filter_runs(
         git(ground.path, "clean", "--quiet", "-f", "--", path)
         git(ground.path, "checkout", "--quiet", "--force", "HEAD")
     assert not (tmp_path / "ran").exists()
+
+
+ODD: list[tuple[str, bytes, str]] = [
+    ("wide.txt", "é\n".encode("utf-16"), "'wide.txt' is stored as UTF-8 here"),
+    ("wide.txt", "e\n".encode("utf-16-le"), "'wide.txt' is stored as UTF-8 here"),
+    ("wide.txt", "é\n".encode(), ""),
+    (".GIT/x", b"1", "invalid path '.GIT/x'"),
+    ("huge.bin", bytes(Limits.snapshot_bytes + 2), "unable to index file './huge.bin': it is too large"),
+]
+
+
+@pytest.mark.parametrize(("path", "data", "words"), ODD)
+async def test_what_git_could_not_store_goes_back(ground: Ground, path: str, data: bytes, words: str) -> None:
+    ground.write({".gitattributes": "wide.txt working-tree-encoding=UTF-16\n", path: data})
+    if words:
+        with pytest.raises(TreeRefused, match=re.escape(words)):
+            await ground.taken()
+    else:
+        assert await ground.bytes_of(await ground.taken(), path) == data
+
+
+async def test_what_nobody_can_store_is_left_out_and_odd_names_are_kept(ground: Ground) -> None:
+    os.mkfifo(ground.path / "pipe")
+    (ground.path / "loop").symlink_to("loop")
+    ground.write(
+        {".gitattributes": "*.c ident\n*.txt text\n", "i.c": "/* $Id: 1 $ */\n", "README": "1", "readme": "2"}
+    )
+    ground.write({"new\nline.txt": b"x\r\n", 'd\nd/tab\t"q".c': "$Id: 2 $"})
+    made = await ground.taken()
+    added = {path for status, path in await ground.changes(made) if status == "A"}
+    assert added == {"loop", "i.c", "README", "readme", "new\nline.txt", 'd\nd/tab\t"q".c'}
+    stored = [await ground.bytes_of(made, path) for path in ("i.c", "new\nline.txt", 'd\nd/tab\t"q".c')]
+    assert stored == [b"/* $Id$ */\n", b"x\n", b"$Id$"]
 
 
 async def test_the_operators_files_never_enter(ground: Ground) -> None:
