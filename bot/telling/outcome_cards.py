@@ -19,7 +19,7 @@ CARD_LINES: Final = 14
 _COMMAND_WIDTH: Final = 34
 _MARGIN: Final = re.compile(r"^([E>]) {2,}")
 _TAIL_WIDTH: Final = 84
-_GATES_SHOWN, _REMARKS_SHOWN, _FILES_SHOWN = 4, 3, 4
+_GATES_SHOWN, _REMARKS_SHOWN = 4, 3
 _TITLE: Final = 60
 _SHORT_TITLE: Final = 28
 
@@ -60,14 +60,12 @@ def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str
 
 def moved_card(task: Task, moves: SessionMoves, base: str) -> Card:
     """The base moved, and the change goes back to its agent: why, and which files."""
-    files = [line(one_line(path, 60)) for path in moves.conflicts] if len(moves.conflicts) > 1 else []
     end = "its agent resolves the conflict" if moves.conflicts else "its agent looks at both together"
     return Card(
         title=line(f"{task.id} · the base moved"),
         lines=(
             subject(task),
             line(one_line(moves.why, 140)),
-            *capped(files, "and {n} more files", _FILES_SHOWN),
             line(end),
         ),
         fields=(field("Onto", words.short(moves.new)),),

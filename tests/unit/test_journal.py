@@ -44,7 +44,7 @@ async def test_a_task_has_a_line_for_its_start_its_landing_and_its_end(
         "t1: the link to evo-x2 is down, no route",
         "t1: the link to evo-x2 is back",
         f"fleet.toml reloaded, {'ab' * 6}",
-        f"t1 landed {COMMIT[:10]} on refs/heads/main",
+        f"t1 landed {COMMIT[:10]} on main",
         "the fleet paused by phone::ada",
         "the fleet resumed by phone::ada",
         "t1 ended: stopped, enough 2026 INFO t9 landed",
