@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Final
 
 from bot import words
@@ -33,10 +34,9 @@ class Serving:
     since_us: int
     secrets: tuple[str, ...] = ()
 
-    @property
-    def line(self) -> str:
+    def line(self, zone: tzinfo = UTC) -> str:
         """``airboss 0.1.0 since 2026-11-28 14:02 UTC``."""
-        return f"airboss {self.version} since {words.day(self.since_us)}"
+        return f"airboss {self.version} since {words.day(self.since_us, zone)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
@@ -94,9 +95,10 @@ def status_card(
     troubles: Sequence[str] = (),
     *,
     serving: Serving | None = None,
+    zone: tzinfo = UTC,
 ) -> Card:
     """The whole screen: the headline, what is wrong with the controller, what waits for a person, machines,
-    sessions; at most twelve lines."""
+    sessions; at most twelve lines. In the times of ``zone``."""
     paused = paused_lines(config, view.pauses, view.now_us)
     lines = [*_troubles(troubles), *paused, *_windows(view), *_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
@@ -114,9 +116,9 @@ def status_card(
         actions=tuple(actions),
         footer=footed(
             config.isolation,
-            words.clock(view.now_us),
+            words.clock(view.now_us, zone),
             "err over 28 UTC days",
-            serving.line if serving else "",
+            serving.line(zone) if serving else "",
         ),
     )
 

@@ -9,15 +9,14 @@ from datetime import tzinfo
 
 from bot import plain, words
 from bot.cards import MAX_LINES, Action, Card, Line, capped, field, footed, line, one_line
-from bot.commands.common import reply, task_meant
+from bot.commands.common import reply, task_meant, zone_of_caller
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.revoking import revoked, unlist, without_admin
 from bot.telemetry_view import FleetView, ended_line, look, machine_line, session_lines, status_card
-from bot.telling import sounds
-from bot.telling.live import STATUS_KEY
+from bot.telling import live, sounds
 from bot.telling.notify import folded
 from bot.telling.progress import Progress
 from fleet.agent_events import TurnOutcome
@@ -39,13 +38,10 @@ async def status(context: Context, call: Call) -> Effect:
         return await show_session(context, call)
     view, control, config = await context.store.read(look), context.control, context.config()
     troubles, seen = control.troubles().lines, control.machines()
-    card = status_card(config, view, seen, troubles, serving=control.serving())
+    zone = await zone_of_caller(context, call)
+    card = status_card(config, view, seen, troubles, serving=control.serving(), zone=zone)
     call.result.data = plain.fleet(config, view, seen, troubles)
-    return lambda posts: _live(posts, call, card)
-
-
-def _live(posts: Posts, call: Call, card: Card) -> None:
-    posts.post(call.message.chat, card, key=STATUS_KEY)
+    return lambda posts: live.begin(posts, call.message.chat, card, zone)
 
 
 async def machines(context: Context, call: Call) -> Effect:

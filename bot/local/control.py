@@ -278,7 +278,7 @@ class ControlServer:
     async def _status_without_store(self, peer: Peer, away: str, *, quiet: bool) -> None:
         """The status without the store: why it is unavailable, what else is wrong, and the machines."""
         control = self._core.context.control
-        lines = [control.serving().line, *(f"⚠ {trouble}" for trouble in (away, *control.troubles().others))]
+        lines = [control.serving().line(), *(f"⚠ {trouble}" for trouble in (away, *control.troubles().others))]
         for name, seen in sorted(control.machines().items()):
             when = f"last seen {words.clock(seen.seen_us)}" if seen.seen_us else "not seen yet"
             lines.append(f"⚠ {name} · {when} · {seen.why}" if seen.why else f"● {name} · {when}")

@@ -6,9 +6,11 @@ where it is, so editing continues after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
 from bot.cards import Card
 from bot.health import Serving, Troubles
@@ -18,12 +20,20 @@ from fleet.config import FleetConfig
 from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef
 from fleet.ports import Clock
+from fleet.store.chat import settings
+from fleet.store.core import Tx
 from fleet.store.overview import Newest, newest_cards
 
 STATUS_KEY: Final = "status"
 EVERY_SECONDS: Final = 15.0
 LIVES_US: Final = 30 * 60_000_000
 _MINUTE_US: Final = 60_000_000
+
+
+def begin(posts: Posts, chat: ChatRef, card: Card, zone: ZoneInfo) -> None:
+    """Puts the card into the chat, and keeps it current in the times of whoever asked."""
+    settings.put(posts.tx, _zone_key(chat), zone.key)
+    posts.post(chat, card, key=STATUS_KEY)
 
 
 class LiveFleet(Protocol):
@@ -62,7 +72,7 @@ class LiveStatus:
 
     async def refresh(self) -> int:
         """Edits every current card that would now say something new. Returns how many."""
-        places = await self._store.read(lambda tx: newest_cards(tx, STATUS_KEY, tx.now_us() - LIVES_US))
+        places, zones = await self._store.read(_places)
         self._shown = {place.put: self._shown[place.put] for place in places if place.put in self._shown}
         if not places:
             return 0
@@ -71,15 +81,35 @@ class LiveStatus:
         text = _lasting_text(config, view, seen, troubles)
         stale = [place for place in places if self._shown.get(place.put, "") != text]
         if stale:
-            card = status_card(config, view, seen, troubles, serving=self._fleet.serving())
-            await self._store.write(lambda tx: _edit(self._outbox.open(tx), stale, card))
+            serving = self._fleet.serving()
+            cards = {
+                zone: status_card(config, view, seen, troubles, serving=serving, zone=ZoneInfo(zone))
+                for zone in {zones[place.put] for place in stale}
+            }
+            await self._store.write(
+                lambda tx: _edit(self._outbox.open(tx), [(place, cards[zones[place.put]]) for place in stale])
+            )
             self._shown.update({place.put: text for place in stale})
         return len(stale)
 
 
-def _edit(posts: Posts, places: list[Newest], card: Card) -> None:
-    for place in places:
-        posts.repost(ChatRef(place.adapter, place.chat, place.thread), card, key=STATUS_KEY)
+def _places(tx: Tx) -> tuple[list[Newest], dict[int, str]]:
+    """Where the cards are, and the zone of whoever asked for each, by its row."""
+    places = newest_cards(tx, STATUS_KEY, tx.now_us() - LIVES_US)
+    return places, {place.put: settings.get(tx, _zone_key(_chat(place)), "UTC") for place in places}
+
+
+def _chat(place: Newest) -> ChatRef:
+    return ChatRef(place.adapter, place.chat, place.thread)
+
+
+def _zone_key(chat: ChatRef) -> str:
+    return f"status-zone:{json.dumps([chat.adapter, chat.chat, chat.thread])}"
+
+
+def _edit(posts: Posts, changes: Iterable[tuple[Newest, Card]]) -> None:
+    for place, card in changes:
+        posts.repost(_chat(place), card, key=STATUS_KEY)
 
 
 def _lasting_text(

@@ -45,6 +45,17 @@ async def test_it_is_edited_when_it_says_something_new_and_not_otherwise(tmp_pat
         assert "1 task queued: t1" in everything(edits(there)[-1])
 
 
+async def test_its_times_are_those_of_whoever_asked_also_when_it_is_edited(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.say("/zone Asia/Tokyo")
+        _, (card,) = await there.say("/status")
+        assert "JST · err over" in card.footer and "since 2025-11-28 23:00 JST" in card.footer
+        await there.store.write(lambda tx: tx.connection.execute(update(tables.tasks).values(prompt="y")))
+        await live(there).refresh()
+        await there.settle()
+        assert "JST · err over" in edits(there)[-1].footer
+
+
 async def test_a_newer_message_ends_it_and_so_does_half_an_hour(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         await there.say("/status")
