@@ -74,9 +74,9 @@ def _doing(newest: Recorded) -> str:
 
 def _gates(given: Sequence[Recorded]) -> str:
     outcomes = [each.event.outcome for each in given if isinstance(each.event, VerdictGiven)]
-    if outcomes and outcomes[-1] == Outcome.PASSED:
+    if outcomes and Outcome(outcomes[-1]).opens:
         return "✓"
-    reds = outcomes.count(Outcome.FAILED)
+    reds = sum(Outcome(each).red for each in outcomes)
     return f"✗{reds}" if reds else ""
 
 

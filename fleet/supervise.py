@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -221,6 +221,29 @@ async def alongside(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator[as
             _retrieved(task)
         else:
             await end(task)
+
+
+async def side_by_side(works: Sequence[Coroutine[Any, Any, T]], name: str, *, most: int) -> list[T]:
+    """The results of all, in order; at most ``most`` run at once. All end before the first error is raised."""
+    turns = asyncio.Semaphore(most)
+
+    async def in_turn(work: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with turns:
+                return await work
+        finally:
+            work.close()  # of one that was cancelled before its turn
+
+    tasks = [own(in_turn(work), f"{name} {number}") for number, work in enumerate(works, 1)]
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+        return [task.result() for task in tasks]
+    finally:
+        for task in tasks:
+            if task.done():
+                _retrieved(task)
+        await end(*(task for task in tasks if not task.done()))
 
 
 async def first(*awaited: Awaitable[Any]) -> set[int]:

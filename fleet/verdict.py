@@ -20,28 +20,48 @@ NOT_AVAILABLE: Final = "not available"
 """In a reason about a layer that could not judge a gate's runs, behind its name and a colon."""
 
 
-class GateOutcome(StrEnum):
-    """``PASSED`` and ``FAILED`` are about the change; ``UNAVAILABLE`` and ``LOST`` are about us.
+class Outcome(StrEnum):
+    """The state of a gate, and of the verdict of all gates. Only what ``opens`` lets a change land.
 
-    ``ABANDONED`` is about neither: we ended the run because a person stopped the task.
+    ``FAILED`` and ``TIMED_OUT`` are about the change, ``UNAVAILABLE``, ``LOST`` and ``MISSING`` about us.
+    ``ABORTED``: a person stopped the task. ``MISSING``: the gate did not report. ``STALE``: it judged another
+    commit, or by another definition. ``HELD``: it passed, and a person must look; ``APPROVED``: a person did.
+    ``OVERRIDDEN``: it did not pass, and a person lets the change land all the same. ``REFUSED`` is a verdict only:
+    nothing could be judged, as what defines the gates is empty or wrong.
     """
 
     PASSED = "passed"
     FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    ABORTED = "aborted"
     UNAVAILABLE = "unavailable"
     LOST = "lost"
-    ABANDONED = "abandoned"
-
-
-class Outcome(StrEnum):
-    """A verdict on a commit."""
-
-    PASSED = "passed"
-    FAILED = "failed"
+    MISSING = "missing"
+    STALE = "stale"
     HELD = "held"
+    APPROVED = "approved"
+    OVERRIDDEN = "overridden"
     REFUSED = "refused"
-    UNAVAILABLE = "unavailable"
-    LOST = "lost"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome | None:
+        """The word for a stopped run until there was one enum of states."""
+        return cls.ABORTED if value == "abandoned" else None
+
+    @property
+    def opens(self) -> bool:
+        """Whether a change lands with it."""
+        return self in (Outcome.PASSED, Outcome.APPROVED, Outcome.OVERRIDDEN)
+
+    @property
+    def judged(self) -> bool:
+        """Whether it says something about the change."""
+        return self.red or self.opens or self is Outcome.HELD
+
+    @property
+    def red(self) -> bool:
+        """Whether it speaks against the change: its agent reads why."""
+        return self in (Outcome.FAILED, Outcome.TIMED_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +109,33 @@ class HeldPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """A run of a gate after which it ran once more on the same commit."""
+
+    run: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateResult:
     """The result of one gate on one commit. ``tail`` is untrusted output, cut to the lines that matter.
 
     ``held`` is what its layers hold for a person; ``notes`` are their remarks: which runs it made, and which layers
-    were not available.
+    were not available; ``earlier`` are the gate's runs before this one on the same commit.
     """
 
     run: str
     gate: str
     argv: tuple[str, ...]
-    outcome: GateOutcome
+    outcome: Outcome
     reason: str
     evidence: Evidence | None
     junit: JUnitCounts | None
     tail: str
     held: tuple[HeldPlace, ...] = ()
     notes: tuple[str, ...] = ()
+    earlier: tuple[EarlierRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
-from fleet.config import FleetConfig, GateKind, LayerName, Secrets
+from fleet.config import FleetConfig, GateKind, Secrets
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
@@ -29,26 +29,28 @@ from fleet.setup.site import SetupCaller
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, recent, sessions
 from fleet.store.core import Store, Tx
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean, shortened
-from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome, Verdict
+from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
 from gates import dependencies, policy
-from gates.layers.examination import course_of, inspect
-from gates.layers.protected import is_free
+from gates.holding import all_of, held_by, missing, with_layers, with_protected
+from gates.layers.examination import course_of
 from gates.layers.protocol import Change
 from gates.layers.reading import read_change
-from gates.layers.tools import CONFIGURES, configuration
 from gates.leaks.search import Leaks
-from gates.protected import Touched, run_by, touched
 from gates.review.service import Reviews
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
-from gates.runs.definitions import REPO_FILE, Definition, load
+from gates.runs.definitions import Definition, load
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
 from gates.runs.work import GateWork
 
 _TAIL_LIMIT = 8_000
+_SIDE_BY_SIDE = 4
+_STOP = "the task was stopped"
+_STOPPED = policy.Judgement(Outcome.ABORTED, (f"aborted: {_STOP}",))
 
 
 class Pipeline:
@@ -129,7 +131,17 @@ class Pipeline:
             candidate.session
         ):
             why = "the agent's processes may still run, and they share a login with the gates"
-            return await self._give_verdict(candidate, (), policy.Judgement(Outcome.LOST, (why,)), 0)
+            lost = policy.Judgement(Outcome.LOST, (why,))
+            return await self._give_verdict(candidate, all_of(defined, (), why), lost, 0)
+        return await self._judge_by(candidate, repository, defined, setups)
+
+    async def _judge_by(
+        self,
+        candidate: Candidate,
+        repository: Repository,
+        defined: Sequence[Definition],
+        setups: Sequence[SetupDefinition],
+    ) -> Verdict:
         definitions = [each for each in defined if each.kind is GateKind.COMMAND]
         try:
             change = await read_change(repository, candidate.base, candidate.commit)
@@ -137,23 +149,23 @@ class Pipeline:
         except DiskFull:
             raise  # the controller's own disk says nothing about the change: it is judged once there is room
         except Unavailable as error:
-            unread = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
-            return await self._give_verdict(candidate, (), unread, 0)
+            why = clean(str(error))
+            unread = policy.Judgement(Outcome.UNAVAILABLE, (why,))
+            return await self._give_verdict(candidate, all_of(defined, (), why), unread, 0)
         except Refused as error:
-            refused = policy.Judgement(Outcome.REFUSED, (clean(str(error)),))
-            return await self._give_verdict(candidate, (), refused, 0)
+            why = clean(str(error))
+            refused = policy.Judgement(Outcome.REFUSED, (why,))
+            return await self._give_verdict(candidate, all_of(defined, (), why), refused, 0)
         base_tree = await repository.tree_of(candidate.base)
-        # One after another: on a shared login, a gate must not find another gate's checkout.
-        results: list[GateResult] = []
+        works = []
         for definition in definitions:
-            if candidate.task.id not in self._suite.abandoned:
-                course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
-                results.append(await self._suite.run(GateWork(candidate, definition, repository, course, plan)))
+            course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
+            works.append(self._run(GateWork(candidate, definition, repository, course, plan)))
+        results = await side_by_side(works, f"gates of {candidate.task.id}", most=_SIDE_BY_SIDE)
         if candidate.task.id in self._suite.abandoned:
-            why = "abandoned: the task was stopped"
-            return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
+            return await self._give_verdict(candidate, all_of(defined, results, _STOP), _STOPPED, 0)
         results = [
-            await _with_layers(result, definition, change)
+            await with_layers(result, definition, change)
             for result, definition in zip(results, definitions, strict=True)
         ]
         try:
@@ -163,29 +175,33 @@ class Pipeline:
         except Unavailable as error:
             unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
             return await self._give_verdict(candidate, results, unsearched, 0)
-        if all(result.outcome is GateOutcome.PASSED for result in results):
+        if all(result.outcome is Outcome.PASSED for result in results):
             reviewing = [each for each in defined if each.kind is GateKind.REVIEW]
             results += [await self._reviews.run(candidate, each, repository, results, leaks) for each in reviewing]
             if candidate.task.id in self._suite.abandoned:
-                why = "abandoned: the task was stopped"
-                return await self._give_verdict(candidate, results, policy.Judgement(Outcome.LOST, (why,)), 0)
-            definitions += reviewing
-        held_by = _held_by(change, defined)
-        results = [_with_protected(result, held_by) for result in results]
+                return await self._give_verdict(candidate, all_of(defined, results, _STOP), _STOPPED, 0)
+        results = all_of(defined, results, "not asked, as another gate did not pass")
+        touched = held_by(change, defined)
+        results = [with_protected(result, touched) for result in results]
         installs = await self._installs(candidate, repository, change, plan)
         results[0] = replace(results[0], held=(*results[0].held, *installs))
         released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
         decision = policy.decide(
-            policy.every(definition.name for definition in definitions),
+            policy.every(definition.name for definition in defined),
             results,
-            held_by,
+            touched,
             commit=candidate.commit,
             released=released,
             leaks=leaks,
         )
-        red = {result.gate for result in results if result.outcome is GateOutcome.FAILED}
-        turns = min(item.rework_turns for item in definitions if not red or item.name in red)
+        red = {result.gate for result in results if result.outcome.red}
+        turns = min(item.rework_turns for item in defined if not red or item.name in red)
         return await self._give_verdict(candidate, results, decision, turns, leaks)
+
+    async def _run(self, work: GateWork) -> GateResult:
+        if work.candidate.task.id in self._suite.abandoned:
+            return missing(work.definition, _STOP)
+        return await self._suite.run(work)
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
@@ -263,7 +279,8 @@ class Pipeline:
         turns: int,
         leaks: tuple[Leak, ...] = (),
     ) -> Verdict:
-        ran = [result.evidence for result in results if result.outcome in (GateOutcome.PASSED, GateOutcome.FAILED)]
+        results = decision.gates or results
+        ran = [each.evidence for each in results if each.outcome.judged]
         seen = [evidence for evidence in ran if evidence]
         shared = sorted({each.machine for each in seen if each.isolation.shares_a_login})
         reachable = sorted({each.machine for each in seen if each.isolation.shares_its_supervisors_login})
@@ -271,7 +288,7 @@ class Pipeline:
             *(f"gates-share-a-login: {machine} cannot build walls around a run" for machine in shared),
             *(f"supervisor-shares-login: on {machine} a run could reach its supervisor" for machine in reachable),
         )
-        opens = decision.outcome in (Outcome.PASSED, Outcome.HELD)
+        opens = decision.outcome.opens or decision.outcome is Outcome.HELD
         notes = [f"{each.gate}: {note}" for each in results for note in each.notes] if opens else []
         verdict = Verdict(
             commit=candidate.commit,
@@ -288,44 +305,16 @@ class Pipeline:
         return verdict
 
 
-async def _with_layers(result: GateResult, definition: Definition, change: Change) -> GateResult:
-    found = await inspect(definition, change)
-    return replace(result, held=(*result.held, *found.held), notes=(*result.notes, *found.notes))
-
-
-def _with_protected(result: GateResult, held_by: Sequence[Touched]) -> GateResult:
-    """A result that also lists what its definition protects."""
-    listed = {place.path for place in result.held}
-    paths = {item.path: item.pattern for item in held_by if item.gate == result.gate and item.path not in listed}
-    more = tuple(HeldPlace(path, 0, f"is protected: {pattern}") for path, pattern in paths.items())
-    return replace(result, held=(*result.held, *more))
-
-
-def _held_by(change: Change, definitions: Sequence[Definition]) -> tuple[Touched, ...]:
-    """What the definitions themselves protect."""
-    paths = {each.path for each in change.paths}
-    protected = {item.name: item.protected for item in definitions}
-    free = {each.path for each in change.paths if is_free(change, each)}
-    found = touched(protected, paths - free)
-    # Changing what defines the gates always needs a person, whether or not a gate lists it.
-    found += touched({definitions[0].name: (f"/{REPO_FILE}",)}, paths)
-    # So does changing what the tests are configured by, where the layer that says so is switched off.
-    for item in definitions:
-        if item.kind is GateKind.COMMAND and LayerName.TOOLS not in item.layers:
-            found += tuple(Touched(path, CONFIGURES, item.name) for path in configuration(change, item.argv))
-    return found + run_by({item.name: item.argv for item in definitions}, paths)
-
-
 def _record(tx: Tx, candidate: Candidate, verdict: Verdict) -> None:
     """Records the verdict in the ledger, once: a judgement repeated after a crash gives the same verdict."""
-    tail = next((result.tail for result in verdict.gates if result.outcome is not GateOutcome.PASSED), "")
+    tail = next((result.tail for result in verdict.gates if not result.outcome.opens and result.tail), "")
     event = VerdictGiven(
         commit=verdict.commit,
         tree=verdict.tree,
         base=verdict.base,
         outcome=str(verdict.outcome),
         reasons=verdict.reasons,
-        gate_runs=tuple(result.run for result in verdict.gates),
+        gate_runs=tuple(result.run for result in verdict.gates if result.run),
         isolation=str(verdict.isolation),
         rework_turns=verdict.rework_turns,
         tail=shortened(tail, _TAIL_LIMIT),

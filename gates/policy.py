@@ -7,12 +7,12 @@ never passed. A failed gate is about the change; a lost or unavailable one is ab
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet.errors import Refused
 from fleet.leaks import REASON, Leak
 from fleet.untrusted import clean
-from fleet.verdict import GateOutcome, GateResult, HeldPlace, Outcome
+from fleet.verdict import GateResult, HeldPlace, Outcome
 from gates.protected import Touched, one_line
 
 
@@ -60,26 +60,26 @@ def every(gates: Iterable[str]) -> AllOf:
     return AllOf(tuple(Gate(name) for name in gates))
 
 
-_WORST_FIRST = (GateOutcome.FAILED, GateOutcome.LOST, GateOutcome.UNAVAILABLE)
+_ABOUT_US = (Outcome.ABORTED, Outcome.LOST, Outcome.UNAVAILABLE, Outcome.STALE, Outcome.MISSING, Outcome.REFUSED)
+_WORST_FIRST = (Outcome.FAILED, *_ABOUT_US)
 
 
-def evaluate(policy: Policy, outcomes: Mapping[str, GateOutcome]) -> GateOutcome:
-    """The policy's outcome. A gate that was abandoned or has no outcome is lost: nobody saw it pass."""
+def evaluate(policy: Policy, outcomes: Mapping[str, Outcome]) -> Outcome:
+    """The policy's outcome: passed, failed, or why it is neither. A gate without an outcome is missing."""
     match policy:
         case Gate(name):
-            found_of = outcomes.get(name, GateOutcome.LOST)
-            return GateOutcome.LOST if found_of is GateOutcome.ABANDONED else found_of
+            found_of = outcomes.get(name, Outcome.MISSING)
+            opens = found_of.opens or found_of is Outcome.HELD  # what is held is looked at apart
+            return Outcome.PASSED if opens else Outcome.FAILED if found_of.red else found_of
         case AllOf(parts):
             found = {evaluate(part, outcomes) for part in parts}
-            return next((bad for bad in _WORST_FIRST if bad in found), GateOutcome.PASSED)
+            return next((bad for bad in _WORST_FIRST if bad in found), Outcome.PASSED)
         case AnyOf(parts):
             found = {evaluate(part, outcomes) for part in parts}
-            if GateOutcome.PASSED in found:
-                return GateOutcome.PASSED
+            if Outcome.PASSED in found:
+                return Outcome.PASSED
             # "Failed" only when every alternative was really tried: a lost one might have passed.
-            return next(
-                bad for bad in (GateOutcome.LOST, GateOutcome.UNAVAILABLE, GateOutcome.FAILED) if bad in found
-            )
+            return next(bad for bad in (*_ABOUT_US, Outcome.FAILED) if bad in found)
 
 
 _REASONS = 20
@@ -87,10 +87,11 @@ _REASONS = 20
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The content of a verdict."""
+    """The content of a verdict; ``gates`` have their final states."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
+    gates: tuple[GateResult, ...] = ()
 
 
 def decide(
@@ -108,11 +109,12 @@ def decide(
     exactly what the person saw; it never changes a gate's outcome. ``leaks`` are the secrets that nobody released.
     """
     overall = evaluate(policy, {result.gate: result.outcome for result in results})
-    if overall is not GateOutcome.PASSED:
-        reasons = tuple(
-            f"{result.gate}: {result.reason}" for result in results if result.outcome is not GateOutcome.PASSED
-        )
-        return Judgement(Outcome(overall.value), reasons or ("a gate has no result",))
+    gates = tuple(_settled(result, commit in released) for result in results)
+    if overall is not Outcome.PASSED:
+        told = [result for result in results if not result.outcome.opens and result.outcome is not Outcome.MISSING]
+        told = told or [result for result in results if not result.outcome.opens]
+        reasons = tuple(f"{result.gate}: {result.reason}" for result in told)
+        return Judgement(overall, reasons or ("a gate has no result",), gates)
     places = dict.fromkeys(place for result in results for place in result.held)
     if leaks or ((held_by or places) and commit not in released):
         by_path: dict[str, list[Touched]] = {}
@@ -122,11 +124,18 @@ def decide(
         if commit not in released:
             protected += [_place(place) for place in places if place.line or place.path not in by_path]
         secrets = [f"{REASON}{leak}" for leak in leaks]
-        return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "places")))
+        return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "places")), gates)
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
     if held_by or places:
-        reasons += ("a person released what the gates held",)
-    return Judgement(Outcome.PASSED, reasons)
+        return Judgement(Outcome.APPROVED, (*reasons, "a person released what the gates held"), gates)
+    return Judgement(Outcome.PASSED, reasons, gates)
+
+
+def _settled(result: GateResult, released: bool) -> GateResult:
+    """The result with its state after a person's part in it."""
+    if result.outcome is not Outcome.PASSED or not result.held:
+        return result
+    return replace(result, outcome=Outcome.APPROVED if released else Outcome.HELD)
 
 
 def _place(place: HeldPlace) -> str:

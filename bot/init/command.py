@@ -18,7 +18,7 @@ from fleet.config import parse_repo_file
 from fleet.errors import Misused
 from fleet.git.command import Git
 from fleet.untrusted import clean
-from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
+from fleet.verdict import GateResult, Verdict
 from gates.runs.definitions import REPO_FILE
 
 _ATTEMPTED = "set up the repository"
@@ -154,7 +154,7 @@ async def _tried(git: Git, top: Path, text: str, home: Path | None) -> tuple[Ver
 
 
 def _lacks(result: GateResult) -> list[str]:
-    if result.outcome is GateOutcome.PASSED:
+    if result.outcome.opens:
         return []
     told = f"{result.reason}\n{result.tail}"
     line = next(
@@ -190,7 +190,7 @@ def _shown(asked: _Asked, proposal: Proposal, text: str, verdict: Verdict | None
         sys.stdout.write(text)
     if missing:
         sys.stdout.write("\nMissing, or good to know:\n" + "".join(f"- {words}\n" for words in missing))
-    if written and verdict is not None and verdict.outcome is Outcome.PASSED:
+    if written and verdict is not None and verdict.outcome.opens:
         sys.stdout.write(f"\nCommit {REPO_FILE} to the base branch: gates are read from there.\n")
     return status
 

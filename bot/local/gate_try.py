@@ -27,17 +27,23 @@ from fleet.setup.definitions import load as load_setups
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
 from fleet.untrusted import clean
-from fleet.verdict import GateOutcome, GateResult, Outcome, Verdict
+from fleet.verdict import GateResult, Outcome, Verdict
 from gates.people import console_owner
 from gates.runs.definitions import load
 
 #: The command's exit status for each verdict.
 STATUS: dict[Outcome, int] = {
     Outcome.PASSED: 0,
+    Outcome.APPROVED: 0,
+    Outcome.OVERRIDDEN: 0,
     Outcome.FAILED: 1,
+    Outcome.TIMED_OUT: 1,
     Outcome.REFUSED: 2,
     Outcome.UNAVAILABLE: 3,
     Outcome.LOST: 3,
+    Outcome.ABORTED: 3,
+    Outcome.MISSING: 3,
+    Outcome.STALE: 3,
     Outcome.HELD: 4,
 }
 _MACHINE = "here"
@@ -223,7 +229,7 @@ def python_at(program: str) -> PythonAbout | None:
 def as_plain(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON of the shape in ``docs/schema/gate-try.json``."""
     return {
-        "v": 2,
+        "v": 3,
         "verdict": str(verdict.outcome),
         "outcome": str(verdict.outcome),
         "status": STATUS[verdict.outcome],
@@ -238,10 +244,9 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
 
 def _gate(result: GateResult, login: Isolation) -> dict[str, Any]:
     seen = result.evidence
-    passed = result.outcome is GateOutcome.PASSED
     return {
         "name": result.gate,
-        "state": str(Outcome.HELD) if passed and result.held else str(result.outcome),
+        "state": str(result.outcome),
         "wait_status": seen.raw_wait_status if seen else None,
         "reasons": [result.reason, *result.notes],
         "held": [asdict(place) for place in result.held],
@@ -264,6 +269,7 @@ def _gate(result: GateResult, login: Isolation) -> dict[str, Any]:
         }
         if seen
         else None,
+        "earlier": [{"state": str(each.outcome), "reason": each.reason} for each in result.earlier],
         "gate": result.gate,
         "argv": list(result.argv),
         "outcome": str(result.outcome),
@@ -291,7 +297,7 @@ def as_table(verdict: Verdict) -> str:
     if not verdict.gates:
         lines = []
     for result in verdict.gates:
-        if result.tail and str(result.outcome) != str(Outcome.PASSED):
+        if result.tail and not result.outcome.opens:
             lines += ["", f"{result.gate}:", *(f"  {line}" for line in clean(result.tail).split("\n"))]
     lines += ["", f"{verdict.outcome}: {verdict.commit[:12]} on {verdict.base[:12]}"]
     lines += [f"  {clean(reason)}" for reason in verdict.reasons]

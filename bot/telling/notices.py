@@ -224,7 +224,7 @@ def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> l
 
 def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> list[Notice]:
     """Only a failed gate has a message. After a pass the task lands, or ends otherwise, which has its own."""
-    if verdict.outcome != Outcome.FAILED or tasks.stop_requested(tx, task.id):
+    if not Outcome(verdict.outcome).red or tasks.stop_requested(tx, task.id):
         return []
     first = progress.reds == 1
     card = failed_card(task, verdict, progress, base)

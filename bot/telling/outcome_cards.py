@@ -13,7 +13,7 @@ from fleet.events import LandingDone, Recorded, SessionMoves, SetupBroke, Verdic
 from fleet.landing.task_branch import ref_of
 from fleet.model import Task
 from fleet.untrusted import Untrusted, tail_that_matters
-from fleet.verdict import GateOutcome
+from fleet.verdict import Outcome
 
 CARD_LINES: Final = 14
 _COMMAND_WIDTH: Final = 34
@@ -31,7 +31,7 @@ def subject(task: Task, limit: int = _TITLE) -> Line:
 
 def failed_card(task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> Card:
     """A gate failed: what ran, its exit, where, on which commit, and the lines that matter."""
-    red = [seen for seen in _gates(verdict.gate_runs, progress) if seen.outcome != GateOutcome.PASSED]
+    red = [seen for seen in _gates(verdict.gate_runs, progress) if not Outcome(seen.outcome).opens]
     title, fields, reasons = line(f"{task.id} · gates failed"), [], verdict.reasons
     if red:
         title = line(f"{task.id} · gate {red[0].gate} failed: {red[0].exit or red[0].reason}")

@@ -41,7 +41,7 @@ from fleet.exits import succeeded
 from fleet.flight.halting import whose
 from fleet.isolation import EgressSeen, Sharing
 from fleet.model import ENDS, Isolation, Task, TaskState
-from fleet.verdict import GateOutcome, JUnitCounts
+from fleet.verdict import JUnitCounts, Outcome
 
 SHOWN_ACTIONS = 5
 _SAID_LIMIT = 2_000  # characters: what the card's last lines can need
@@ -63,6 +63,7 @@ _TONE = {
 }
 NOTHING_REFUSED = EgressSeen(enforced=True, refused=0, hosts=()).words
 _SIGN = {"": "…", "ok": "✓", "failed": "✗", "denied": "⊘"}
+_GATE_SIGN = {"": "…", Outcome.PASSED: "✓", Outcome.FAILED: "✗", Outcome.TIMED_OUT: "✗"}
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class GateSeen:
 
     def summary(self) -> str:
         """``✗ tests: exit status 1``."""
-        sign = {"": "…", GateOutcome.PASSED: "✓", GateOutcome.FAILED: "✗"}.get(self.outcome, "?")
+        sign = _GATE_SIGN.get(self.outcome, "?")
         return f"{sign} {self.gate}" + (f": {self.exit or self.reason}" if self.outcome else " is running")
 
     def tests(self) -> str:
@@ -178,7 +179,7 @@ class Progress:
             case GateClosed() as gate:
                 self._end_gate(recorded, gate)
             case VerdictGiven() as verdict:
-                self.reds += verdict.outcome == "failed"
+                self.reds += Outcome(verdict.outcome).red
                 self.judged_by, self.remarks = verdict.gate_runs, verdict.reasons[len(verdict.gate_runs) :]
             case _:
                 pass
@@ -210,7 +211,7 @@ class Progress:
 
 def _failed_all_the_same(closed: GateClosed) -> bool:
     """Whether a gate failed although its command ended well: its reason says why."""
-    return closed.outcome == GateOutcome.FAILED and closed.exit is not None and succeeded(closed.exit)
+    return closed.outcome == Outcome.FAILED and closed.exit is not None and succeeded(closed.exit)
 
 
 def task_title(task: Task) -> Line:

@@ -96,6 +96,8 @@ class GateConfig(_Section):
     """Whether it may use the machine's network. Otherwise it has loopback only."""
     memory: Size = ""
     """The memory that it may use, for example `4G`; at most the machine's `run_memory`, also the default."""
+    flaky: bool = False
+    """Whether a failure is run once more, `limits.attempts` runs in all. The runs before stay on the card."""
     layers: Layers = list(LayerName)
     """The layers against tampering that are on. All of them, unless the list is shorter."""
 
@@ -140,6 +142,8 @@ class GateTightening(_Section):
     """For the operator's own gates only: another environment makes it another command."""
     network: bool | None = None
     """False removes the network that the repository asks for."""
+    flaky: bool | None = None
+    """False: a failure counts at once, whatever the repository says."""
     layers: Layers | None = None
     """Switched on in addition to the repository's."""
     memory: Size | None = None

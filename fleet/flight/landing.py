@@ -26,7 +26,7 @@ from fleet.landing.task_branch import ref_of
 from fleet.model import Session, Task, TaskState
 from fleet.store import sessions
 from fleet.store.core import Tx
-from fleet.verdict import GateOutcome, Outcome, Verdict
+from fleet.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Landing:
                 await self._services.store.write(lambda tx: move(tx, task.id, end))
                 failpoint("task-landed")
             case Judged(verdict, onto):
-                if not (onto and verdict.outcome is Outcome.FAILED and await self._red(change, verdict, onto)):
+                if not (onto and verdict.outcome.red and await self._red(change, verdict, onto)):
                     await self._calls.act_on(task, verdict, change.session)
             case Conflicting(onto, paths):
                 await self._conflict(change, onto, paths)
@@ -73,7 +73,7 @@ class Landing:
     async def _red(self, change: ChangeToLand, verdict: Verdict, onto: NewerBase) -> bool:
         """The merge failed a gate: its agent gets the merge to mend. False when it had its turns for that."""
         branch = self._services.repositories(change.task.repo).base
-        red = ", ".join(result.gate for result in verdict.gates if result.outcome is GateOutcome.FAILED)
+        red = ", ".join(result.gate for result in verdict.gates if result.outcome.red)
         why = f"{branch} moved meanwhile, and both together fail {red or 'a gate'}"
         words = f"{branch} moved while you worked, and it was merged with your change. {prompts.rework(verdict)}"
         return await self._merge_back.offer(change, onto, Returned(why, words))

@@ -10,7 +10,7 @@ from fleet import questions
 from fleet.agent_events import TurnOutcome
 from fleet.model import AIRBOSS, Session, Task, Turn
 from fleet.store.approvals import Answer, Approval, ApprovalDecision
-from fleet.verdict import GateOutcome, Verdict
+from fleet.verdict import Verdict
 
 _REQUEST_CHARACTERS: Final = 4_000
 _ANSWERED: Final = {
@@ -51,7 +51,7 @@ def rework(verdict: Verdict) -> str:
     """What the agent reads when its change failed: the gate, the exit status, the lines that matter."""
     parts = ["The gate did not accept your change. It ran in a fresh checkout that you cannot access."]
     for result in verdict.gates:
-        if result.outcome is not GateOutcome.FAILED:
+        if not result.outcome.red:
             continue
         ran = f" ran `{' '.join(result.argv)}`" if result.argv else ""
         parts.append(f"Gate {result.gate!r}{ran}: {result.reason}.\n\n{result.tail}")

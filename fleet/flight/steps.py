@@ -36,8 +36,6 @@ _LOOK_AGAIN_S = 30.0
 _UNDO_TURNS = 2
 """How many turns an agent gets to undo a change of what it may not change. Rework turns of gates count too."""
 
-_HEARD_AT = (Outcome.PASSED, Outcome.HELD, Outcome.FAILED)
-
 
 class Steps:
     """One task's steps."""
@@ -298,20 +296,20 @@ class Steps:
     async def _act_on(self, task: Task, verdict: Verdict, session: Session) -> None:
         if await self._waits.stopped():
             return  # the next step ends the task; this verdict was cut short or comes too late
-        if verdict.outcome in _HEARD_AT and await self._heard(task, session, verdict):
+        if verdict.outcome.judged and await self._heard(task, session, verdict):
             return
         why = "; ".join(verdict.reasons)
         match verdict.outcome:
-            case Outcome.PASSED:
+            case Outcome.PASSED | Outcome.APPROVED | Outcome.OVERRIDDEN:
                 if task.state is not TaskState.LANDING:
                     await self._move(task, TaskState.LANDING)
-            case Outcome.FAILED if await self._reworks(session) < verdict.rework_turns:
+            case Outcome.FAILED | Outcome.TIMED_OUT if await self._reworks(session) < verdict.rework_turns:
                 if halted := await before_rework(self._services, task, session):
                     await self._stalling.stall(task, session, halted)
                     return
                 running = self._running(task)
                 await self._agent.go_on(session, TurnCause.REWORK, prompts.rework(verdict), running)
-            case Outcome.FAILED:
+            case Outcome.FAILED | Outcome.TIMED_OUT:
                 await self._move_unless_said(task, TaskState.FAILED, why)
             case Outcome.HELD:
                 await self._held(task, verdict, session, why)
@@ -319,7 +317,7 @@ class Steps:
                 await self._move(task, TaskState.REFUSED, why)
             case Outcome.UNAVAILABLE:
                 await self._move(task, TaskState.UNAVAILABLE, why)
-            case Outcome.LOST:
+            case Outcome.LOST | Outcome.ABORTED | Outcome.MISSING | Outcome.STALE:
                 await self._move(task, TaskState.LOST, why)
 
     async def _held(self, task: Task, verdict: Verdict, session: Session, why: str) -> None:
@@ -349,7 +347,7 @@ class Steps:
         words = await notes.waiting(self._services.store, executor, session)
         if words is None:
             return False
-        red = verdict is not None and verdict.outcome is Outcome.FAILED
+        red = verdict is not None and verdict.outcome.red
         text = f"{prompts.rework(verdict)}\n\n{words.text}" if verdict is not None and red else words.text
         await self._agent.go_on(session, TurnCause.SAID, text, self._running(task), words)
         return True

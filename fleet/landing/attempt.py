@@ -32,7 +32,7 @@ from fleet.store.landings import Intent, IntentOutcome
 from fleet.store.leases import Lease
 from fleet.store.recording import record
 from fleet.supervise import alongside, first
-from fleet.verdict import Outcome, Verdict
+from fleet.verdict import Verdict
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ class LandingAttempt:
                 verdict = await self._judge(candidate)
                 if moved:
                     verdict = await hold(self._store, self._repository, self._session, current, verdict)
-                if verdict.outcome is not Outcome.PASSED:
+                if not verdict.outcome.opens:
                     return Judged(verdict, onto)
             held = await self._context.locks.landing(self._task, base, commit)
             intent = await self._intend(lease, held, (ref, base, commit, tree))

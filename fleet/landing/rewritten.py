@@ -23,10 +23,10 @@ async def is_rewritten(repository: Repository, base: str, current: str) -> bool:
 
 async def hold(store: Store, repository: Repository, session: Session, current: str, verdict: Verdict) -> Verdict:
     """The verdict on a carried change: one that may land is held for a person, unless one released it before."""
-    if verdict.outcome not in (Outcome.PASSED, Outcome.HELD):
+    if not verdict.outcome.opens and verdict.outcome is not Outcome.HELD:
         return verdict
     released = await store.read(lambda tx: recent.released_commits(tx, session.task))
-    if verdict.outcome is Outcome.PASSED and await _asked(repository, session.base, current, released):
+    if verdict.outcome.opens and await _asked(repository, session.base, current, released):
         return verdict
     reason = await _reason(repository, session.base, current)
     others = verdict.reasons if verdict.outcome is Outcome.HELD else ()

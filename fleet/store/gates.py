@@ -21,7 +21,7 @@ from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.store.tables import gate_runs, tasks
-from fleet.verdict import Evidence, GateOutcome, GateResult, HeldPlace, JUnitCounts
+from fleet.verdict import Evidence, GateResult, HeldPlace, JUnitCounts, Outcome
 
 _BY_ID = select(gate_runs).where(gate_runs.c.id == bindparam("wanted"))
 _RECENT: Final = 500
@@ -262,7 +262,7 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
         run=body["run"],
         gate=body["gate"],
         argv=tuple(body["argv"]),
-        outcome=GateOutcome(body["outcome"]),
+        outcome=Outcome(body["outcome"]),
         reason=body["reason"],
         evidence=_evidence(evidence) if evidence else None,
         junit=JUnitCounts(**junit) if junit else None,

@@ -23,7 +23,7 @@ from fleet.config import LayerName
 from fleet.exits import Exited, TimedOut
 from fleet.isolation import INSIDE
 from fleet.ports import PipeSpec
-from fleet.verdict import TAMPERING, GateOutcome, GateResult, JUnitCounts
+from fleet.verdict import TAMPERING, GateResult, JUnitCounts, Outcome
 from gates.layers.kept import KeptBaselines
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
@@ -39,6 +39,7 @@ _PLAN: Final = "plan.json"
 _FILES: Final = ("launcher.py", "pytest_plugin.py", "canaries.py.txt")
 #: The exit status of a launcher that could not do its own part; it then leaves no report.
 _LAUNCHER_FAILED: Final = 125
+_JUDGED: Final = (Outcome.PASSED, Outcome.FAILED, Outcome.TIMED_OUT)
 #: How much longer a run with canaries may take: it does not use several processes.
 SLOWER: Final = 4
 _QUICK_PHASES: Final = 2
@@ -80,11 +81,11 @@ class PytestCourse:
         )
 
     async def judge(self, run: Run, result: GateResult, report: bytes | None) -> GateResult:
-        if result.outcome not in (GateOutcome.PASSED, GateOutcome.FAILED):
-            return result
         seen = unseal(report, _key(run)) if report is not None else None
         if seen is None:
-            return _without_report(result)
+            return _without_report(result) if result.outcome in _JUDGED else result
+        if result.outcome not in (*_JUDGED, Outcome.UNAVAILABLE):
+            return result
         baseline = await asyncio.to_thread(self._keep, run, seen)
         baseline = baseline or await asyncio.to_thread(self._kept().get, self._depends_on(run))
         return await asyncio.to_thread(self._judged, result, seen, baseline)
@@ -160,23 +161,24 @@ class PytestCourse:
     def _judged(self, result: GateResult, seen: PhaseReport, baseline: Baseline | None) -> GateResult:
         head = seen.head
         if head.missing:
-            return replace(result, outcome=GateOutcome.UNAVAILABLE, reason=head.missing)
+            return replace(result, outcome=Outcome.UNAVAILABLE, reason=head.missing)
         if result.junit is None and head.hello:
             result = replace(result, junit=_counts(seen))
         if head.late and result.evidence is not None:
             exit_ = TimedOut(int(head.seconds * 1_000_000))
-            return replace(result, evidence=replace(result.evidence, exit=exit_), reason=str(exit_))
+            evidence = replace(result.evidence, exit=exit_)
+            return replace(result, outcome=Outcome.TIMED_OUT, evidence=evidence, reason=str(exit_))
         if baseline is None:
             why = "lost: the base's results are gone"
-            lost = replace(result, outcome=GateOutcome.LOST, reason=why)
-            return lost if result.outcome is GateOutcome.PASSED else result
+            lost = replace(result, outcome=Outcome.LOST, reason=why)
+            return lost if result.outcome is Outcome.PASSED else result
         found: LayerFinding = total(_signed(layer, self.case, Runs(baseline, seen)) for layer in self.layers)
         notes = (*result.notes, *found.notes)
-        if found.failed and result.outcome is GateOutcome.PASSED:
+        if found.failed and result.outcome is Outcome.PASSED:
             reason = f"{TAMPERING}{'; '.join(found.failed)}"
             tail = "\n".join([*found.failed, result.tail])
-            result = replace(result, outcome=GateOutcome.FAILED, reason=reason, tail=tail)
-        elif result.outcome is GateOutcome.PASSED:
+            result = replace(result, outcome=Outcome.FAILED, reason=reason, tail=tail)
+        elif result.outcome is Outcome.PASSED:
             notes = (_made(seen), *notes)
         return replace(result, held=(*result.held, *found.held), notes=notes)
 
@@ -221,7 +223,7 @@ def _kit(name: str) -> str:
 def _without_report(result: GateResult) -> GateResult:
     """Without a sealed report nothing passes. A launcher that failed says nothing about the change."""
     ended = result.evidence.exit if result.evidence else None
-    if result.outcome is GateOutcome.PASSED or ended == Exited(_LAUNCHER_FAILED):
+    if result.outcome is Outcome.PASSED or ended == Exited(_LAUNCHER_FAILED):
         why = "lost: no trusted report of the test results"
-        return replace(result, outcome=GateOutcome.LOST, reason=why)
+        return replace(result, outcome=Outcome.LOST, reason=why)
     return replace(result, reason=f"{result.reason}; there is no trusted report of the test results")

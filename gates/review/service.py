@@ -28,7 +28,7 @@ from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
 from fleet.supervise import alongside
 from fleet.untrusted import clean, shortened
-from fleet.verdict import GateOutcome, GateResult
+from fleet.verdict import GateResult, Outcome
 from gates.review.asking import PreparedReview, Review, ask, prepare
 from gates.review.exchange import PASSING, NoReview, Remark, RemarkSeverity, WhyNone
 from gates.review.independence import author_family, choose
@@ -40,7 +40,7 @@ CONTEXT: Final = 10
 _ANSWER_LIMIT: Final = 16_000
 _TAIL_LIMIT: Final = 2_000
 _LOOK_S: Final = 0.5
-_FINAL: Final = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
+_FINAL: Final = (Outcome.PASSED, Outcome.FAILED, Outcome.ABORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ class Reviews:
             ):
                 continue
             if run.result is None:
-                interrupted = _result(run.id, definition, GateOutcome.LOST, "interrupted before it was recorded")
+                interrupted = _result(run.id, definition, Outcome.LOST, "interrupted before it was recorded")
                 await self._close(candidate, interrupted, ())
-            elif run.result.outcome in (GateOutcome.PASSED, GateOutcome.FAILED):
+            elif run.result.outcome in (Outcome.PASSED, Outcome.FAILED):
                 return run.result
         attempts = self.config().limits.attempts
         for attempt in range(1, attempts + 1):
@@ -124,13 +124,13 @@ class Reviews:
             asking = await self._prepare(candidate, definition, repository, results, leaks)
         except NoReview as error:
             run_id = await self._open(candidate, definition, None)
-            none = _result(run_id, definition, GateOutcome.UNAVAILABLE, f"no review: {_why(error)}")
+            none = _result(run_id, definition, Outcome.UNAVAILABLE, f"no review: {_why(error)}")
             return await self._close(candidate, none, ()), False
         run_id = await self._open(candidate, definition, asking)
         failpoint("review-asked")
         review = await self._ask(candidate, definition, asking)
         if review is None:
-            stopped = _result(run_id, definition, GateOutcome.ABANDONED, "abandoned: the task was stopped")
+            stopped = _result(run_id, definition, Outcome.ABORTED, "aborted: the task was stopped")
             return await self._close(candidate, stopped, ()), False
         await asyncio.to_thread(self._keep, run_id, asking, review)
         failpoint("review-answered")
@@ -262,18 +262,18 @@ def _results(results: Sequence[GateResult]) -> str:
 
 def _judged(run_id: str, definition: Definition, review: Review) -> GateResult:
     if review.none is not None:
-        return _result(run_id, definition, GateOutcome.UNAVAILABLE, f"no review: {_why(review.none)}")
+        return _result(run_id, definition, Outcome.UNAVAILABLE, f"no review: {_why(review.none)}")
     blocking = [each for each in review.findings if each.severity is RemarkSeverity.BLOCKING]
     minor = [each for each in review.findings if each.severity is RemarkSeverity.MINOR]
     remarks = f", {_count(minor, 'remark')}" if minor else ""
     tail = "\n".join(f"{each.severity}: {each}" for each in (*blocking, *minor))
     if blocking:
         reason = f"{_count(blocking, 'objection')} from {review.answered}{remarks}"
-        return _result(run_id, definition, GateOutcome.FAILED, reason, tail)
-    return _result(run_id, definition, GateOutcome.PASSED, f"no objection from {review.answered}{remarks}", tail)
+        return _result(run_id, definition, Outcome.FAILED, reason, tail)
+    return _result(run_id, definition, Outcome.PASSED, f"no objection from {review.answered}{remarks}", tail)
 
 
-def _result(run_id: str, definition: Definition, outcome: GateOutcome, reason: str, tail: str = "") -> GateResult:
+def _result(run_id: str, definition: Definition, outcome: Outcome, reason: str, tail: str = "") -> GateResult:
     return GateResult(run_id, definition.name, (), outcome, clean(reason), None, None, clean(tail))
 
 

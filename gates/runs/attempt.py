@@ -25,7 +25,8 @@ from fleet.setup.site import SetupCaller, SetupFailed
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
-from fleet.verdict import GateOutcome, GateResult
+from fleet.verdict import GateResult, Outcome
+from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
@@ -40,9 +41,8 @@ from gates.runs.work import GateWork
 
 _STOP_SECONDS = 15.0
 _FOLDERS = ("home", "scratch", "report")
-_FINAL = (GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.ABANDONED)
 #: The run was closed before its end was seen: the process may still run.
-_MAY_RUN_ON = (GateOutcome.LOST, GateOutcome.ABANDONED, GateOutcome.UNAVAILABLE)
+_MAY_RUN_ON = (Outcome.LOST, Outcome.ABORTED, Outcome.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +64,29 @@ class Suite:
     async def run(self, work: GateWork) -> GateResult:
         """Runs one gate and returns its result. After a crash it resumes the open run.
 
-        A lost run is done again, and one that a machine could not do goes to another, ``limits.attempts`` in all.
+        A lost run is done again, one that a machine could not do goes to another, and a flaky gate that failed runs
+        once more: ``limits.attempts`` in all. The result has the runs before.
         Raises ``Unreachable`` or ``MachineFaulty`` when no machine can do it now and one that fits is only away,
         and ``DiskFull`` when its output cannot be kept here: judge again then. Such a run is closed as
         unavailable, and counts no more.
         """
+        result = await self._last_run(work)
+        return with_earlier(result, await self._of_definition(work))
+
+    async def _of_definition(self, work: GateWork) -> list[GateRun]:
+        """This gate's runs in this judgement, by this definition: those by another one are stale."""
         candidate, definition = work.candidate, work.definition
-        earlier = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        found = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        wanted = (candidate.task.id, definition.name, definition.sha256)
+        return [run for run in found if (run.task, run.gate, run.definition_sha256) == wanted]
+
+    async def _last_run(self, work: GateWork) -> GateResult:
+        candidate, definition = work.candidate, work.definition
         last: GateResult | None = None
         unable: dict[str, Unavailable | str] = {}
         used = 0
-        for run in earlier:
-            if (run.task, run.gate, run.definition_sha256) != (
-                candidate.task.id,
-                definition.name,
-                definition.sha256,
-            ):
-                continue
-            if run.result is not None and run.result.outcome is GateOutcome.UNAVAILABLE:
+        for run in await self._of_definition(work):
+            if run.result is not None and run.result.outcome is Outcome.UNAVAILABLE:
                 continue  # what was unavailable then may be there now
             try:
                 last = run.result or await self._resume(run, work)
@@ -89,10 +94,10 @@ class Suite:
             except AWAY as error:
                 unable[run.machine] = error
             else:
-                if last.outcome is GateOutcome.UNAVAILABLE:
+                if unable_there(last):
                     unable[run.machine] = last.reason
         while last is None or (
-            last.outcome not in _FINAL
+            runs_again(last, definition)
             and used < self.config().limits.attempts
             and candidate.task.id not in self.abandoned
         ):
@@ -106,9 +111,9 @@ class Suite:
                 assert place is not None
                 unable[place.machine] = error
                 continue
-            if last.outcome is GateOutcome.UNAVAILABLE:
-                if place is None:
-                    return last
+            if place is None:
+                return last
+            if unable_there(last):
                 unable[place.machine] = last.reason
         return last
 

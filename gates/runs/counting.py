@@ -18,7 +18,7 @@ from fleet.exits import Exited
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.ports import Executor
-from fleet.verdict import GateOutcome, GateResult, HeldPlace
+from fleet.verdict import GateResult, HeldPlace, Outcome
 from gates.runs import junit
 from gates.runs.place import AWAY, Run, retry_unreachable
 from gates.runs.plan import GateEnvironment
@@ -41,7 +41,7 @@ class BaseRun:
     async def checked(self, run: Run, result: GateResult, report: junit.Report | None) -> GateResult:
         """The result, unless the gate passed without a test where the base has some."""
         if (
-            result.outcome is not GateOutcome.PASSED
+            result.outcome is not Outcome.PASSED
             or not run.definition.reports
             or (report is not None and report.ran)
         ):
@@ -60,7 +60,7 @@ class BaseRun:
             return result
         why = f"{NO_TEST} {base.ran}"
         return replace(
-            result, outcome=GateOutcome.FAILED, reason=f"{result.reason}; {why}", tail=f"{why}\n{result.tail}"
+            result, outcome=Outcome.FAILED, reason=f"{result.reason}; {why}", tail=f"{why}\n{result.tail}"
         )
 
     async def _report(self, run: Run) -> junit.Report | str:

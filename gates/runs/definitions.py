@@ -46,6 +46,7 @@ class Definition:
     kind: GateKind = GateKind.COMMAND
     reviewer: str = ""
     allow_asserted: bool = True
+    flaky: bool = False
 
     @property
     def reports(self) -> bool:
@@ -71,6 +72,8 @@ def define(name: str, gate: GateConfig) -> Definition:
         shape["memory"] = gate.memory
     if set(gate.layers) != set(LayerName):
         shape["layers"] = sorted(set(gate.layers))
+    if gate.flaky:
+        shape["flaky"] = True
     if gate.kind is GateKind.REVIEW:
         shape |= {"kind": str(gate.kind), "reviewer": gate.reviewer, "allow_asserted": gate.allow_asserted}
     canonical = rfc8785.dumps(shape)
@@ -89,6 +92,7 @@ def define(name: str, gate: GateConfig) -> Definition:
         kind=gate.kind,
         reviewer=gate.reviewer,
         allow_asserted=gate.allow_asserted,
+        flaky=gate.flaky,
     )
 
 

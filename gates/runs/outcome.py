@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fleet.exits import Lost, succeeded
+from fleet.exits import Lost
 from fleet.limits import words_for
 from fleet.ports import Ended
 from fleet.setup.site import SetupFailed
 from fleet.untrusted import clean, tail_that_matters
-from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
+from fleet.verdict import Evidence, GateResult, JUnitCounts, Outcome
 from gates.runs import junit
 from gates.runs.definitions import Definition
+from gates.runs.endings import outcome_of, words_for_end
 from gates.runs.place import Run
 from gates.runs.surroundings import network_hint
 from gates.runs.watch import GateOutput
@@ -30,7 +31,7 @@ def result_of(
     counts = report.counts if report else None
     outcome, reason = judge_end(ended, run.candidate.tree, counts)
     if abandoned:
-        outcome, reason = GateOutcome.ABANDONED, f"abandoned: the task was stopped ({reason})"
+        outcome, reason = Outcome.ABORTED, f"aborted: the task was stopped ({reason})"
     text = seen.text()
     evidence = Evidence(
         exit=ended.exit,
@@ -56,35 +57,35 @@ def result_of(
         reason = f"{reason}; {words_for(ended.reached)}"
         tail = f"{words_for(ended.reached)}\n{tail}"
     hint = network_hint(run, text.splitlines())
-    if hint and outcome is GateOutcome.FAILED:
+    if hint and outcome.red:
         reason, tail = f"{reason}; {hint}", f"{hint}\n{tail}"
     return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, evidence, counts, tail)
 
 
 def unavailable(run_id: str, definition: Definition, reason: str) -> GateResult:
     """The result of a run that could not be done; ``reason`` is shown to people."""
-    outcome, words = GateOutcome.UNAVAILABLE, clean(reason)
+    outcome, words = Outcome.UNAVAILABLE, clean(reason)
     return GateResult(run_id, definition.name, definition.argv, outcome, words, None, None, "")
 
 
 def setup_failed(run: Run, failed: SetupFailed) -> GateResult:
     """The result of a run whose setup failed: about the change where it changed what that setup reads."""
     changed = failed.setup in {each.setup.name for each in run.plan.changed}
-    outcome = GateOutcome.FAILED if changed else GateOutcome.UNAVAILABLE
+    outcome = Outcome.FAILED if changed else Outcome.UNAVAILABLE
     reason = clean(f"{failed} (with what this change gives it)" if changed else str(failed))
     return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, None, None, failed.lines)
 
 
-def judge_end(ended: Ended, tree: str, counts: JUnitCounts | None) -> tuple[GateOutcome, str]:
+def judge_end(ended: Ended, tree: str, counts: JUnitCounts | None) -> tuple[Outcome, str]:
     """The outcome of an ended gate process, and a line to show. Only ``Exited(0)`` over ``tree`` passes."""
     if ended.unavailable:
-        return GateOutcome.UNAVAILABLE, ended.unavailable
+        return Outcome.UNAVAILABLE, ended.unavailable
     if isinstance(ended.exit, Lost):
-        return GateOutcome.LOST, str(ended.exit)
+        return Outcome.LOST, str(ended.exit)
     if ended.tree != tree:
-        return GateOutcome.LOST, f"the supervisor hashed the tree {ended.tree or '(none)'}, not {tree}"
-    reason = str(ended.exit)
+        return Outcome.LOST, f"the supervisor hashed the tree {ended.tree or '(none)'}, not {tree}"
+    reason = words_for_end(ended.exit)
     if counts is not None:
         bad = counts.failures + counts.errors
         reason += f" ({bad} of {counts.tests} tests failed, by its own report)"
-    return (GateOutcome.PASSED if succeeded(ended.exit) else GateOutcome.FAILED), reason
+    return outcome_of(ended.exit), reason

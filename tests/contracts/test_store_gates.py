@@ -12,7 +12,7 @@ from fleet.ports import Candidate
 from fleet.store import approvals, gates, landings, leases, ledger, sessions
 from fleet.store.core import Store, Tx
 from fleet.store.landings import IntentOutcome
-from fleet.verdict import Evidence, GateOutcome, GateResult, JUnitCounts
+from fleet.verdict import Evidence, GateResult, JUnitCounts, Outcome
 from tests.contracts.test_store_tasks import begin, request
 
 EVIDENCE = Evidence(Exited(1), 256, "tree", "evo", "gate", True, "5ha", 12, 100, 200)
@@ -36,7 +36,7 @@ def opened(tx: Tx, of: Candidate, gate: str = "tests") -> str:
 
 
 def result(run: str, evidence: Evidence | None = EVIDENCE) -> GateResult:
-    outcome = GateOutcome.FAILED if evidence else GateOutcome.UNAVAILABLE
+    outcome = Outcome.FAILED if evidence else Outcome.UNAVAILABLE
     junit = JUnitCounts(3, 1, 0, 0) if evidence else None
     return GateResult(
         run, "tests", ("pytest", "-q"), outcome, "exit status 1", evidence, junit, "E  assert\nFAILED"

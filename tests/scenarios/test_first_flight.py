@@ -162,10 +162,10 @@ def test_stopping_while_a_gate_runs_ends_the_gate_and_begins_no_further_turn(ser
     turns = [recorded for recorded in served.ledger("turn.started") if recorded.refs.task == answer.task]
     assert len(turns) == 1
     (closed,) = served.of(answer.task, "gate.closed")
-    assert (closed.event.body()["outcome"], closed.event.body()["exit"]["how"]) == ("abandoned", "signalled")
+    assert (closed.event.body()["outcome"], closed.event.body()["exit"]["how"]) == ("aborted", "signalled")
     assert [entry.event.body()["outcome"] for entry in served.of(answer.task, "verdict.given")] == ["lost"]
     assert "failed" not in answer.shown and "🔔" not in answer.shown, "who stopped it knows"
-    assert "abandoned" in served.say("/digest").shown
+    assert "aborted" in served.say("/digest").shown
 
 
 def _open_gates(served: House) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from fleet.store import gates as gate_runs
 from fleet.store.core import Tx
-from fleet.verdict import GateOutcome, Outcome
+from fleet.verdict import Outcome
 from tests.conftest import sampled
 from tests.far_end.repositories import commit, git
 from tests.scenarios.gate_house import House, Judge, airboss_toml
@@ -102,7 +102,7 @@ async def test_a_neighbour_on_the_login_that_kills_or_freezes_the_supervisor_mak
                 if _command(pid):
                     os.kill(pid, signal.SIGKILL)
     assert verdict.outcome is Outcome.LOST
-    assert verdict.gates[0].outcome is GateOutcome.LOST
+    assert verdict.gates[0].outcome is Outcome.LOST
 
 
 def _command(pid: int) -> bytes:
@@ -160,7 +160,7 @@ async def test_a_gate_that_rewrites_the_checkout_helps_no_later_gate(tmp_path: P
     house = House(tmp_path, {"airboss.toml": toml})
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate({"answer": "bad\n"}))
-    assert [gate.outcome for gate in verdict.gates] == [GateOutcome.PASSED, GateOutcome.FAILED]
+    assert [gate.outcome for gate in verdict.gates] == [Outcome.PASSED, Outcome.FAILED]
 
 
 async def test_a_neighbour_that_rewrites_the_checkout_before_the_start_stops_it(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from fleet.config import AgentConfig, MachineConfig, RepoConfig
 from fleet.config.models import GateTightening
 from fleet.errors import DiskFull, Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
-from fleet.exits import Exited, Signalled, TimedOut
+from fleet.exits import Exited, Signalled
 from fleet.faults import Fault, Point, injected
 from fleet.model import Isolation, PipeEnd
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
-from fleet.verdict import GateOutcome, JUnitCounts, Outcome
+from fleet.verdict import JUnitCounts, Outcome
 from gates.runs.definitions import load as load_definitions
 from tests.scenarios.gate_house import House, airboss_toml
 
@@ -84,15 +84,6 @@ async def test_a_failing_gate_says_the_real_exit(tmp_path: Path, script: str, ex
     assert str(exit_) in verdict.reasons[0]
     assert verdict.rework_turns == 2
     assert raw is None or result.tail == "boom"
-
-
-async def test_a_gate_that_hangs_is_ended_and_failed(tmp_path: Path) -> None:
-    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", "echo on; sleep 1000", timeout="1s")})
-    async with house.open() as judge:
-        verdict = await judge.pipeline.judge(await judge.candidate())
-    assert verdict.outcome is Outcome.FAILED
-    assert verdict.gates[0].evidence is not None
-    assert isinstance(verdict.gates[0].evidence.exit, TimedOut)
 
 
 async def test_a_missing_command_is_unavailable_not_failed(tmp_path: Path) -> None:
@@ -236,7 +227,7 @@ async def test_a_change_to_protected_files_is_held_and_a_release_binds_to_the_co
             return (await judge.pipeline.judge(candidate)).outcome
 
         assert await release("0" * 40) is Outcome.HELD
-        assert await release(candidate.commit) is Outcome.PASSED
+        assert await release(candidate.commit) is Outcome.APPROVED
         assert len(await judge.events("gate.opened")) == 1, "a release runs nothing again"
 
 
@@ -338,7 +329,7 @@ async def test_two_gates_are_both_run_and_one_red_is_enough(tmp_path: Path) -> N
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate())
     assert verdict.outcome is Outcome.FAILED
-    assert [gate.outcome for gate in verdict.gates] == [GateOutcome.FAILED, GateOutcome.PASSED]
+    assert [gate.outcome for gate in verdict.gates] == [Outcome.FAILED, Outcome.PASSED]
     assert verdict.rework_turns == 1
 
 

@@ -22,7 +22,7 @@ from fleet.model import AIRBOSS, Isolation
 from fleet.ports import Candidate
 from fleet.store import ledger
 from fleet.supervise import end, own
-from fleet.verdict import GateOutcome, Outcome, Verdict
+from fleet.verdict import Outcome, Verdict
 from gates.receipts import statement
 from gates.review.service import Reviews
 from gates.runs.definitions import define
@@ -65,7 +65,7 @@ async def closed(judge: Judge, candidate: Candidate) -> list[str]:
     return [event.outcome for event in ends if event.gate == "review"]
 
 
-def of_review(verdict: Verdict) -> tuple[GateOutcome, str]:
+def of_review(verdict: Verdict) -> tuple[Outcome, str]:
     found = next(result for result in verdict.gates if result.gate == "review")
     return found.outcome, found.reason
 
@@ -74,7 +74,7 @@ async def test_a_review_without_objection_lets_a_change_pass(tmp_path: Path) -> 
     async with judging(tmp_path, attentive(CHANGE), key="REVIEW_KEY") as (judge, server, candidate):
         verdict = await judge.pipeline.judge(candidate)
         assert verdict.outcome is Outcome.PASSED
-        assert of_review(verdict) == (GateOutcome.PASSED, "no objection from qwen3-coder:30b (qwen, asserted)")
+        assert of_review(verdict) == (Outcome.PASSED, "no objection from qwen3-coder:30b (qwen, asserted)")
         assert "approved" not in repr(verdict)
         again = await judge.pipeline.judge(candidate)
         assert (again.outcome, len(server.asked)) == (Outcome.PASSED, 1)
@@ -119,7 +119,7 @@ async def test_an_objection_goes_back_to_the_author(tmp_path: Path) -> None:
     async with judging(tmp_path, objecting) as (judge, _, candidate):
         verdict = await judge.pipeline.judge(candidate)
     assert verdict.outcome is Outcome.FAILED
-    assert of_review(verdict) == (GateOutcome.FAILED, "1 objection from qwen3-coder:30b (qwen, asserted)")
+    assert of_review(verdict) == (Outcome.FAILED, "1 objection from qwen3-coder:30b (qwen, asserted)")
     text = rework(verdict)
     assert "Gate 'review': 1 objection" in text
     assert "price.py:2: the tax is doubled" in text
@@ -165,7 +165,7 @@ async def test_a_reviewer_that_comes_back_is_asked_again(tmp_path: Path) -> None
 
         server.respond = once
         result = await reviews(judge).run(candidate, DEFINITION, judge.house.repository, ())
-        assert result.outcome is GateOutcome.PASSED
+        assert result.outcome is Outcome.PASSED
         assert await closed(judge, candidate) == ["unavailable", "passed"]
 
 
@@ -182,7 +182,7 @@ async def test_a_commit_that_fails_after_the_answer_means_asking_again(tmp_path:
                 await reviews(judge).run(candidate, DEFINITION, judge.house.repository, ())
         server.think = obedient  # it now misses the defect: what was answered before must not count
         result = await reviews(judge).run(candidate, DEFINITION, judge.house.repository, ())
-        assert result.outcome is GateOutcome.UNAVAILABLE
+        assert result.outcome is Outcome.UNAVAILABLE
         assert len(server.asked) == 2
 
 
@@ -202,7 +202,7 @@ async def test_a_restart_in_the_middle_asks_again(tmp_path: Path) -> None:
         server.respond, server.think = None, obedient
         async with judge.house.open() as later:
             result = await reviews(later).run(candidate, DEFINITION, judge.house.repository, ())
-            assert result.outcome is GateOutcome.UNAVAILABLE
+            assert result.outcome is Outcome.UNAVAILABLE
             assert await closed(later, candidate) == ["lost", "unavailable"]
 
 
@@ -217,7 +217,7 @@ async def test_a_stopped_task_does_not_wait_for_its_reviewer(tmp_path: Path) -> 
 
         server.respond = silent
         result = await reviews(judge, stopped).run(candidate, DEFINITION, judge.house.repository, ())
-        assert result.outcome is GateOutcome.ABANDONED
+        assert result.outcome is Outcome.ABORTED
 
 
 async def test_a_repository_that_only_has_a_review_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fleet.errors import Refused
 from fleet.events import HoldReleased, Refs, SetupBroke, SetupBuilt, Source
 from fleet.ports import Candidate
 from fleet.store import ledger
-from fleet.verdict import GateOutcome, Outcome
+from fleet.verdict import Outcome
 from tests.far_end.python_project import SETUP, module, project
 from tests.scenarios.gate_house import Files, House, Judge, airboss_toml
 
@@ -180,7 +180,7 @@ async def test_a_setup_that_makes_no_directory_has_failed(tmp_path: Path) -> Non
     house = House(tmp_path, small("true", '["mkdir", "elsewhere"], ["ln", "-s", "elsewhere", ".venv"]'))
     async with house.open() as judge:
         verdict = await judge.pipeline.judge(await judge.candidate())
-    assert verdict.gates[0].outcome is GateOutcome.UNAVAILABLE
+    assert verdict.gates[0].outcome is Outcome.UNAVAILABLE
     assert "setup failed: python" in verdict.reasons[0]
     assert ".venv is not a directory that it made" in verdict.reasons[0]
 
@@ -233,7 +233,7 @@ async def test_a_stopped_task_ends_the_setup_that_it_waits_for(tmp_path: Path) -
             await asyncio.sleep(0.02)
         await judge.pipeline.abandon(candidate.task.id)
         verdict = await judging
-        assert verdict.outcome is Outcome.LOST and "abandoned" in verdict.reasons[0]
+        assert verdict.outcome is Outcome.ABORTED and "stopped" in verdict.reasons[0]
         assert not kept(house)
         assert not await judge.events("setup.failed")
 

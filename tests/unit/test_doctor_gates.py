@@ -10,7 +10,7 @@ from fleet.config import FleetConfig, RepoConfig
 from fleet.exits import Exited
 from fleet.store import gates
 from fleet.store.core import Store
-from fleet.verdict import Evidence, GateOutcome, GateResult
+from fleet.verdict import Evidence, GateResult, Outcome
 from gates.runs.surroundings import NO_NETWORK
 from tests.contracts.test_store_gates import candidate
 from tests.empty_store import filled
@@ -39,7 +39,7 @@ async def test_a_gate_whose_last_run_found_no_network_is_named(tmp_path: Path) -
                     tx, of, gate=gate, argv=("make",), definition_sha256="d", machine="evo", nonce="n"
                 )
                 gates.close_run(
-                    tx, run, GateResult(run, gate, ("make",), GateOutcome.FAILED, reason, EVIDENCE, None, "")
+                    tx, run, GateResult(run, gate, ("make",), Outcome.FAILED, reason, EVIDENCE, None, "")
                 )
     (finding,) = await check_gate_network(SHOP, lambda: opener(path))
     assert (finding.level, finding.subject) == (Severity.WARN, "gate tests of shop")

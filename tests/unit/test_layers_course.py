@@ -17,7 +17,7 @@ from fleet.exits import Exit, Exited, Signalled
 from fleet.model import Session, Task, Turn
 from fleet.ports import Candidate, LoginFacts
 from fleet.setup.site import ProvidedDirectory
-from fleet.verdict import Evidence, GateOutcome, GateResult
+from fleet.verdict import Evidence, GateResult, Outcome
 from gates.layers.course import PytestCourse
 from gates.layers.kept import MOST, KeptBaselines
 from gates.layers.protocol import Case, Toolchain
@@ -50,7 +50,7 @@ def course(kept: Path) -> PytestCourse:
 
 def ended(exit_: Exit) -> GateResult:
     evidence = Evidence(exit_, 0, TREE, "here", "gates", True, "", 0, 1, 2)
-    outcome = GateOutcome.PASSED if exit_ == Exited(0) else GateOutcome.FAILED
+    outcome = Outcome.PASSED if exit_ == Exited(0) else Outcome.FAILED
     return GateResult("r1", "tests", GATE.argv, outcome, str(exit_), evidence, None, "")
 
 
@@ -125,13 +125,13 @@ async def test_a_base_whose_run_was_cut_short_is_asked_again(
 @pytest.mark.parametrize(
     ("exit_", "outcome"),
     [
-        (Exited(0), GateOutcome.LOST),
-        (Exited(125), GateOutcome.LOST),
-        (Exited(1), GateOutcome.FAILED),
-        (Signalled("SIGKILL"), GateOutcome.FAILED),
+        (Exited(0), Outcome.LOST),
+        (Exited(125), Outcome.LOST),
+        (Exited(1), Outcome.FAILED),
+        (Signalled("SIGKILL"), Outcome.FAILED),
     ],
 )
-async def test_without_a_trusted_report_nothing_passes(tmp_path: Path, exit_: Exit, outcome: GateOutcome) -> None:
+async def test_without_a_trusted_report_nothing_passes(tmp_path: Path, exit_: Exit, outcome: Outcome) -> None:
     forged = sealed(msgspec.json.encode(PhaseReport(head=HEAD, base=BASE, check=CHECK)), "another key")
     for found in (None, b"", forged):
         judged = await course(tmp_path).judge(run(), ended(exit_), found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -13,18 +13,18 @@ from fleet.agent_events import Allow, Asked, AskPerson, Deny
 from fleet.agents.acts import ask_rules
 from fleet.errors import Refused
 from fleet.model import PersonId
-from fleet.verdict import GateOutcome, GateResult, Outcome
+from fleet.verdict import GateResult, HeldPlace, Outcome
 from gates.people import RIGHTS, Person, Right, Role, console_owner, demand, may, who
 from gates.policy import AllOf, AnyOf, Gate, decide, evaluate, every
 from gates.protected import Touched, run_by, touched
 from gates.rulings.permissions import PermissionRules, inside, rule
 
-P, F, U, L = GateOutcome.PASSED, GateOutcome.FAILED, GateOutcome.UNAVAILABLE, GateOutcome.LOST
-A = GateOutcome.ABANDONED
+P, F, U, L = Outcome.PASSED, Outcome.FAILED, Outcome.UNAVAILABLE, Outcome.LOST
+A, T, M = Outcome.ABORTED, Outcome.TIMED_OUT, Outcome.MISSING
 COMMIT = "c" * 40
 
 
-def result(gate: str, outcome: GateOutcome, reason: str = "said so") -> GateResult:
+def result(gate: str, outcome: Outcome, reason: str = "said so") -> GateResult:
     return GateResult(f"run-{gate}", gate, ("true",), outcome, reason, None, None, "")
 
 
@@ -41,12 +41,16 @@ def result(gate: str, outcome: GateOutcome, reason: str = "said so") -> GateResu
         (U, U, U, U),
         (U, L, L, L),
         (L, L, L, L),
-        (P, A, L, P),
-        (F, A, F, L),
-        (A, A, L, L),
+        (P, A, A, P),
+        (F, A, F, A),
+        (A, L, A, A),
+        (P, T, F, P),
+        (U, T, F, U),
+        (P, M, M, P),
+        (U, M, U, U),
     ],
 )
-def test_truth_table(first: GateOutcome, second: GateOutcome, both: GateOutcome, either: GateOutcome) -> None:
+def test_truth_table(first: Outcome, second: Outcome, both: Outcome, either: Outcome) -> None:
     for a, b in ((first, second), (second, first)):
         outcomes = {"a": a, "b": b}
         assert evaluate(AllOf((Gate("a"), Gate("b"))), outcomes) is both
@@ -54,9 +58,9 @@ def test_truth_table(first: GateOutcome, second: GateOutcome, both: GateOutcome,
 
 
 def test_all_of_passes_only_when_every_gate_passed() -> None:
-    for outcomes in itertools.product(GateOutcome, repeat=3):
+    for outcomes in itertools.product(Outcome, repeat=3):
         found = evaluate(every("abc"), dict(zip("abc", outcomes, strict=True)))
-        assert (found is P) == (set(outcomes) == {P})
+        assert (found is P) == all(outcome.opens or outcome is Outcome.HELD for outcome in outcomes)
         if F in outcomes:
             assert found is F
 
@@ -68,8 +72,28 @@ def test_policies_nest() -> None:
     assert evaluate(policy, {"lint": F, "linux": P, "mac": P}) is F
 
 
-def test_a_gate_without_an_outcome_is_lost_not_passed() -> None:
-    assert evaluate(every(["a", "b"]), {"a": P}) is L
+def test_a_gate_without_an_outcome_is_missing_not_passed() -> None:
+    assert evaluate(every(["a", "b"]), {"a": P}) is M
+
+
+def test_only_these_states_open() -> None:
+    assert {each for each in Outcome if each.opens} == {P, Outcome.APPROVED, Outcome.OVERRIDDEN}
+
+
+def test_the_word_of_older_versions_for_a_stopped_run() -> None:
+    assert Outcome("abandoned") is A
+
+
+def test_each_gate_shows_what_became_of_it() -> None:
+    place = HeldPlace("tests/test_a.py", 3, "changes a test")
+    results = [replace(result("a", P), held=(place,)), result("b", P)]
+    held = decide(every("ab"), results, (), commit=COMMIT)
+    assert [each.outcome for each in held.gates] == [Outcome.HELD, P]
+    released = decide(every("ab"), results, (), commit=COMMIT, released=frozenset({COMMIT}))
+    assert (released.outcome, [each.outcome for each in released.gates]) == (
+        Outcome.APPROVED,
+        [Outcome.APPROVED, P],
+    )
 
 
 @pytest.mark.parametrize("empty", [lambda: every([]), lambda: AllOf(()), lambda: AnyOf(())])
@@ -83,7 +107,7 @@ def test_an_empty_policy_is_refused_and_says_what_to_do(empty: type) -> None:
     ("outcome", "expected"),
     [(F, Outcome.FAILED), (L, Outcome.LOST), (U, Outcome.UNAVAILABLE), (P, Outcome.PASSED)],
 )
-def test_a_verdict_takes_the_gates_outcome_and_its_reason(outcome: GateOutcome, expected: Outcome) -> None:
+def test_a_verdict_takes_the_gates_outcome_and_its_reason(outcome: Outcome, expected: Outcome) -> None:
     decision = decide(every(["a"]), [result("a", outcome, "exit status 3")], (), commit=COMMIT)
     assert decision.outcome is expected
     assert decision.reasons == ("a: exit status 3",)
@@ -119,7 +143,7 @@ def test_a_path_is_named_once_however_many_gates_and_patterns_protect_it() -> No
 def test_a_release_covers_one_commit_only() -> None:
     results = [result("a", P)]
     assert (
-        decide(every(["a"]), results, HELD, commit=COMMIT, released=frozenset({COMMIT})).outcome is Outcome.PASSED
+        decide(every(["a"]), results, HELD, commit=COMMIT, released=frozenset({COMMIT})).outcome is Outcome.APPROVED
     )
     assert (
         decide(every(["a"]), results, HELD, commit="d" * 40, released=frozenset({COMMIT})).outcome is Outcome.HELD
@@ -127,7 +151,7 @@ def test_a_release_covers_one_commit_only() -> None:
 
 
 @pytest.mark.parametrize("outcome", [F, U, L])
-def test_a_release_never_turns_a_gate(outcome: GateOutcome) -> None:
+def test_a_release_never_turns_a_gate(outcome: Outcome) -> None:
     decision = decide(every(["a"]), [result("a", outcome)], HELD, commit=COMMIT, released=frozenset({COMMIT}))
     assert decision.outcome == Outcome(outcome.value)
 
