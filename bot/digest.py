@@ -20,6 +20,10 @@ from fleet.events import (
     BudgetGranted,
     BudgetReached,
     GateClosed,
+    GateOpened,
+    GateOverridden,
+    HoldReleased,
+    HoldReleasedV2,
     PipeEnded,
     ProgressHalted,
     Recorded,
@@ -36,12 +40,16 @@ from fleet.range_figures import Period, RangeFigures
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
 from fleet.store.recent import numbers_in
+from fleet.verdict import Outcome
 
 HOUR_US = 3_600_000_000
 KINDS = (
     TaskRequested.KIND,
     TaskMoved.KIND,
+    GateOpened.KIND,
     GateClosed.KIND,
+    HoldReleased.KIND,
+    GateOverridden.KIND,
     ReviewAnswered.KIND,
     ToolCallStarted.KIND,
     ToolCallEnded.KIND,
@@ -75,6 +83,9 @@ class Digest:
     asked: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     gates: Counter[str] = field(default_factory=Counter)
+    people: Counter[str] = field(default_factory=Counter)
+    red: set[tuple[str, str, str]] = field(default_factory=set)
+    flaky: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
     planted: Counter[bool] = field(default_factory=Counter)
     halts: Counter[str] = field(default_factory=Counter)
@@ -157,11 +168,12 @@ async def over(store: Store, first_seq: int, last_seq: int, period: Period | Non
     The ledger only grows, so the range is read in pages, each in its own transaction: other readers do not wait.
     """
     digest, figures, asked = Digest(first_seq, last_seq), RangeFigures(UTC, period), dict[str, int]()
+    opened: dict[str, tuple[str, str, str]] = {}
     for after in range(first_seq - 1, last_seq, _PAGE):
         read = partial(ledger.read, after=after, upto=min(after + _PAGE, last_seq), limit=_PAGE, kinds=KINDS)
         page = await store.read(read, long=True)
         figures.fold(page)
-        _fold(digest, filter(figures.counts, page), asked)
+        _fold(digest, filter(figures.counts, page), asked, opened)
     digest.calls, digest.cost_udollar = figures.calls, figures.cost_udollar
     if first_seq <= last_seq:
         bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
@@ -170,7 +182,9 @@ async def over(store: Store, first_seq: int, last_seq: int, period: Period | Non
     return digest
 
 
-def _fold(digest: Digest, events: Iterable[Recorded], asked: dict[str, int]) -> None:
+def _fold(
+    digest: Digest, events: Iterable[Recorded], asked: dict[str, int], opened: dict[str, tuple[str, str, str]]
+) -> None:
     for recorded in events:
         task, at = recorded.refs.task, recorded.time_us
         match recorded.event:
@@ -184,6 +198,15 @@ def _fold(digest: Digest, events: Iterable[Recorded], asked: dict[str, int]) -> 
                     digest.to_land_us.append(at - asked[task])
             case GateClosed(outcome=outcome):
                 digest.gates[outcome] += 1
+                _note_flake(digest, opened.pop(recorded.refs.gate_run, None), Outcome(outcome))
+            case GateOpened(gate=gate, commit=commit):
+                opened[recorded.refs.gate_run] = (task, gate, commit)
+            case HoldReleased(approved=True) as released:
+                digest.people["released"] += 1
+                digest.people["self-approved"] += isinstance(released, HoldReleasedV2) and released.self_approved
+            case GateOverridden(self_approved=own):
+                digest.people["overridden"] += 1
+                digest.people["self-approved"] += own
             case ReviewAnswered() as answered:
                 digest.reviews[_how(answered)] += 1
                 if answered.caught is not None:
@@ -196,6 +219,17 @@ def _fold(digest: Digest, events: Iterable[Recorded], asked: dict[str, int]) -> 
                 digest.halts["given more"] += 1
             case _:
                 pass
+
+
+def _note_flake(digest: Digest, ran: tuple[str, str, str] | None, outcome: Outcome) -> None:
+    """Counts a gate that failed and then passed on one commit."""
+    if ran is None:
+        return
+    if outcome.red:
+        digest.red.add(ran)
+    elif outcome is Outcome.PASSED and ran in digest.red:
+        digest.red.discard(ran)
+        digest.flaky[ran[1]] += 1
 
 
 def _how(answered: ReviewAnswered) -> str:
@@ -220,6 +254,11 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
     if digest.halts:
         said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
         fields.append(card_field("Budgets", said))
+    if decided := ", ".join(f"{count} {what}" for what, count in digest.people.items() if count):
+        fields.append(card_field("By people", decided))
+    if digest.flaky:
+        passed = ", ".join(f"{gate} {count}×" for gate, count in digest.flaky.most_common(5))
+        fields.append(card_field("Flaky", f"failed, then passed on the same commit: {passed}"))
     if digest.reviews:
         ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
         caught, planted = digest.planted[True], digest.planted.total()

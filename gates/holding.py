@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fleet.config import GateKind, LayerName
+from fleet.events import GateOverridden
+from fleet.untrusted import clean
 from fleet.verdict import GateResult, HeldPlace, Outcome
 from gates.layers.examination import inspect
 from gates.layers.protected import is_free
@@ -13,6 +15,9 @@ from gates.layers.protocol import Change
 from gates.layers.tools import CONFIGURES, configuration
 from gates.protected import Touched, run_by, touched
 from gates.runs.definitions import REPO_FILE, Definition
+
+Overrides = Mapping[tuple[str, str], GateOverridden]
+"""By gate and digest of its definition."""
 
 
 def all_of(defined: Sequence[Definition], results: Sequence[GateResult], why: str) -> list[GateResult]:
@@ -24,6 +29,16 @@ def all_of(defined: Sequence[Definition], results: Sequence[GateResult], why: st
 def missing(definition: Definition, why: str) -> GateResult:
     """The result of a gate that did not report."""
     return GateResult("", definition.name, definition.argv, Outcome.MISSING, why, None, None, "")
+
+
+def overridden(result: GateResult, definition: Definition, given: Overrides) -> GateResult:
+    """A result that did not pass, with a person's word that it need not: its run says what it said before."""
+    word = given.get((definition.name, definition.sha256))
+    if result.outcome.opens or not result.run or word is None:
+        return result
+    own = " (self-approved)" if word.self_approved else ""
+    reason = f"{result.outcome}: {result.reason}; overridden by {word.person}{own}: {word.reason}"
+    return replace(result, outcome=Outcome.OVERRIDDEN, reason=clean(reason))
 
 
 async def with_layers(result: GateResult, definition: Definition, change: Change) -> GateResult:

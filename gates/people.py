@@ -12,13 +12,14 @@ import pwd
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
+from enum import Enum, StrEnum
+from typing import Final, Protocol
 
 from fleet.errors import Refused
 from fleet.model import PersonId
 
 CONSOLE = "console"
+_TWO: Final = 2
 
 
 class Right(StrEnum):
@@ -31,6 +32,7 @@ class Right(StrEnum):
     DELETE = "delete"  # remove work that did not land
     APPROVE = "approve"  # answer an agent's in-band question
     RELEASE = "release"  # let a held change land
+    OVERRIDE = "override"  # let a change land although a gate did not pass
     MANAGE = "manage"  # change machines and people
 
 
@@ -49,7 +51,7 @@ _OPERATOR = _VIEWER | {Right.RUN, Right.STEER, Right.STOP, Right.DELETE, Right.A
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.VIEWER: _VIEWER,
     Role.OPERATOR: _OPERATOR,
-    Role.ADMIN: _OPERATOR | {Right.RELEASE, Right.MANAGE},
+    Role.ADMIN: _OPERATOR | {Right.RELEASE, Right.OVERRIDE, Right.MANAGE},
 }
 
 
@@ -83,6 +85,10 @@ class NamesPeople(Protocol):
     @property
     def people(self) -> Iterable[NamedPerson]:
         """Everyone whom the operator listed."""
+
+    @property
+    def self_approval(self) -> bool | None:
+        """Whether people may release what they asked for; ``None``: while there is only one who could."""
 
 
 def console_person(login: str) -> PersonId:
@@ -121,6 +127,50 @@ def people(config: NamesPeople, right: Right) -> list[NamedPerson]:
     """Everyone in ``fleet.toml`` who has a right, each name once."""
     able = {entry.name: entry for entry in config.people if right in RIGHTS[Role(entry.role)]}
     return list(able.values())
+
+
+class OwnChange(Enum):
+    """Whether a person decides about a change that they asked for."""
+
+    NO = "no"
+    ALLOWED = "allowed"
+    FORBIDDEN = "forbidden"
+
+
+def own_change(config: NamesPeople, right: Right, person: Person, requester: str) -> OwnChange:
+    """Whether this person, who has the right, decides about their own change, and may."""
+    try:
+        asked = who(config, PersonId.parse(requester))
+    except ValueError:
+        asked = None
+    if asked is None or asked.name != person.name:
+        return OwnChange.NO
+    allowed = config.self_approval
+    if allowed is None:
+        allowed = len(people(config, right)) < _TWO
+    return OwnChange.ALLOWED if allowed else OwnChange.FORBIDDEN
+
+
+def own_change_default_turned(config: NamesPeople) -> bool:
+    """Whether nobody may release their own change because there are others, and nobody wrote otherwise."""
+    return config.self_approval is None and len(people(config, Right.RELEASE)) >= _TWO
+
+
+def demand_not_own(config: NamesPeople, right: Right, person: Person, requester: str, *, attempted: str) -> bool:
+    """Whether the decision is about the person's own change, and is to be marked so. Raises ``Refused`` where
+    somebody else has to decide."""
+    own = own_change(config, right, person, requester)
+    if own is OwnChange.FORBIDDEN:
+        others = [each.name for each in people(config, right) if each.name != person.name]
+        raise Refused(
+            attempted=attempted,
+            on=person.name,
+            cause="you asked for this change, so somebody else decides about it",
+            hint=f"These people can: {', '.join(others[:6])}. `self_approval = true` in fleet.toml lets you."
+            if others
+            else "`self_approval = false` in fleet.toml forbids it, and nobody else has this right.",
+        )
+    return own is OwnChange.ALLOWED
 
 
 def demand(person: Person | None, right: Right, *, attempted: str) -> Person:

@@ -27,13 +27,13 @@ from fleet.setup.definitions import load as load_setups
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller
 from fleet.store import gates as gate_runs
-from fleet.store import ledger, recent, sessions
+from fleet.store import ledger, overrides, recent, sessions
 from fleet.store.core import Store, Tx
 from fleet.supervise import side_by_side
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
 from gates import dependencies, policy
-from gates.holding import all_of, held_by, missing, with_layers, with_protected
+from gates.holding import all_of, held_by, missing, overridden, with_layers, with_protected
 from gates.layers.examination import course_of
 from gates.layers.protocol import Change
 from gates.layers.reading import read_change
@@ -164,8 +164,9 @@ class Pipeline:
         results = await side_by_side(works, f"gates of {candidate.task.id}", most=_SIDE_BY_SIDE)
         if candidate.task.id in self._suite.abandoned:
             return await self._give_verdict(candidate, all_of(defined, results, _STOP), _STOPPED, 0)
+        given = await self._store.read(lambda tx: overrides.valid(tx, candidate.task.id, candidate.tree))
         results = [
-            await with_layers(result, definition, change)
+            overridden(await with_layers(result, definition, change), definition, given)
             for result, definition in zip(results, definitions, strict=True)
         ]
         try:
@@ -175,9 +176,10 @@ class Pipeline:
         except Unavailable as error:
             unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
             return await self._give_verdict(candidate, results, unsearched, 0)
-        if all(result.outcome is Outcome.PASSED for result in results):
-            reviewing = [each for each in defined if each.kind is GateKind.REVIEW]
-            results += [await self._reviews.run(candidate, each, repository, results, leaks) for each in reviewing]
+        if all(result.outcome.opens for result in results):
+            for each in (each for each in defined if each.kind is GateKind.REVIEW):
+                reviewed = await self._reviews.run(candidate, each, repository, results, leaks)
+                results.append(overridden(reviewed, each, given))
             if candidate.task.id in self._suite.abandoned:
                 return await self._give_verdict(candidate, all_of(defined, results, _STOP), _STOPPED, 0)
         results = all_of(defined, results, "not asked, as another gate did not pass")

@@ -103,7 +103,7 @@ def decide(
     released: frozenset[str] = frozenset(),
     leaks: Sequence[Leak] = (),
 ) -> Judgement:
-    """The outcome for ``commit``, with one line for each reason.
+    """The outcome for ``commit``, with one line for each reason. ``results`` may be overridden already.
 
     ``released`` are the commits that a person released. A commit names its tree and parent, so a release covers
     exactly what the person saw; it never changes a gate's outcome. ``leaks`` are the secrets that nobody released.
@@ -127,8 +127,10 @@ def decide(
         return Judgement(Outcome.HELD, (*_some(secrets, "secrets"), *_some(protected, "places")), gates)
     reasons = tuple(f"{result.gate}: {result.reason}" for result in results)
     if held_by or places:
-        return Judgement(Outcome.APPROVED, (*reasons, "a person released what the gates held"), gates)
-    return Judgement(Outcome.PASSED, reasons, gates)
+        reasons += ("a person released what the gates held",)
+    if any(result.outcome is Outcome.OVERRIDDEN for result in results):
+        return Judgement(Outcome.OVERRIDDEN, reasons, gates)
+    return Judgement(Outcome.APPROVED if held_by or places else Outcome.PASSED, reasons, gates)
 
 
 def _settled(result: GateResult, released: bool) -> GateResult:

@@ -19,7 +19,7 @@ from fleet.store.approvals import Approval
 from fleet.store.chat import buttons as button_rows
 from fleet.store.core import Tx
 from fleet.store.states import ApprovalKind, ApprovalScope
-from gates.people import Right, demand, may, people
+from gates.people import Right, demand, demand_not_own, may, people
 from gates.rulings import grants
 
 _ID = re.compile(r"[aA]\d{1,9}")
@@ -59,6 +59,9 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
             raise _may_not_release(context, call, tx, asked)
         right = Right.RELEASE if asked.kind is ApprovalKind.HOLD else Right.APPROVE
         demand(call.person, right, attempted=f"{verb} {asked.id}")
+        if allow and asked.kind is ApprovalKind.HOLD:
+            requester = tasks.task(tx, asked.task).requester
+            demand_not_own(context.config(), right, call.person, requester, attempted=f"release {asked.id}")
         _demand_shown(tx, call, asked, allow=allow)
         scope, reason = _scope(asked, rest) if allow else (ApprovalScope.ONCE, rest)
         if allow and asked.questions and not reason:
@@ -172,7 +175,8 @@ def settle(
     task = tasks.task(tx, asked.task)
     config = context.config()
     zone = sounds.zone_of(tx, config, task.requester)
-    card = asks.decided_card(task, decided, call.person.name, footer(task, Progress(), config.isolation), zone)
+    by = asks.decided_by(task, decided, lambda person: sounds.name_of(config, person))
+    card = asks.decided_card(task, decided, by, footer(task, Progress(), config.isolation), zone)
     for key in (asks.key(asked), asks.reminder_key(asked)):
         buttons.change(posts, key, card)
     verb = "answered" if answer else "denied" if not allow else "approved for this session" if scope else "approved"

@@ -25,13 +25,15 @@ from fleet.ports import Clock
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
 from fleet.store.core import Tx
-from gates.people import Right
+from gates.people import Right, own_change_default_turned
 
 _EVERY_SECONDS: Final = 20.0
 _AGAIN_US: Final = 3_600_000_000
 _AWAY_US: Final = 60_000_000
 _OPEN: Final = "alarm:"
 """Prefix of the settings that hold the open alarms, by cause: when each began. Also of their cards' keys."""
+_OTHERS: Final = "told:self-approval"
+"""The setting that says when admins were told that somebody else releases what they asked for."""
 
 _LEAST_FREE: Final = 2 << 30
 """Bytes of free disk below which the admins are told."""
@@ -110,6 +112,20 @@ class Alarms:
         known = await self._outbox.store.read(_open_alarms)
         if known.keys() != now.keys():
             await self._outbox.store.write(lambda tx: self._tell(tx, now))
+        if own_change_default_turned(self._config()) and not await self._outbox.store.read(_knows_of_others):
+            await self._outbox.store.write(self._tell_of_others)
+
+    def _tell_of_others(self, tx: Tx) -> None:
+        """Once: from now on somebody else releases what an admin asked for."""
+        settings.put(tx, _OTHERS, str(tx.now_us()))
+        posts = self._outbox.open(tx)
+        lines = (
+            line("There are two admins or more: nobody releases or overrides a change that they asked for."),
+            line("self_approval = true in fleet.toml allows it."),
+        )
+        for admin in direct.recipients(tx, self._config(), Right.MANAGE, self._direct):
+            card = Card(line("Your own changes need somebody else now"), lines)
+            direct.post(posts, self._config(), admin, card, key=_OTHERS)
 
     def _tell(self, tx: Tx, now: Mapping[str, FleetAlarm]) -> None:
         posts, known = self._outbox.open(tx), _open_alarms(tx)
@@ -140,6 +156,10 @@ class Alarms:
                 over = line(f"Over since {words.day(tx.now_us(), zone)}.")
                 title = line("✓ ", *card.title[1:])
                 posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)
+
+
+def _knows_of_others(tx: Tx) -> bool:
+    return bool(settings.get(tx, _OTHERS))
 
 
 def _open_alarms(tx: Tx) -> dict[str, str]:

@@ -7,6 +7,7 @@ without one, the card has no button to approve it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from hashlib import sha256
@@ -104,6 +105,13 @@ def reminder_card(tx: Tx, task: Task, asked: Approval, context: AskContext, pers
     left = words.duration(asked.expires_us - tx.now_us()) if asked.expires_us else ""
     title = line(f"⏳ {task.id} · {asked.id} is still waiting for you", f": {left} left" if left else "")
     return replace(card, title=title, lines=(card.title, *card.lines), mention=person)
+
+
+def decided_by(task: Task, asked: Approval, name: Callable[[str], str]) -> str:
+    """Who decided, marked where it was about a change that they asked for."""
+    by = name(asked.decided_by)
+    held = asked.kind is ApprovalKind.HOLD and asked.decision is ApprovalDecision.ALLOW
+    return f"{by} (self-approved)" if held and by == name(task.requester) else by
 
 
 def decided_card(task: Task, asked: Approval, by: str, base: str, zone: tzinfo) -> Card:

@@ -39,7 +39,7 @@ from fleet.events import (
 from fleet.locks import HoldEnd
 from fleet.model import AIRBOSS, ENDS, Isolation, Task, TaskState
 from fleet.setup.site import SETUP_FAILED
-from fleet.store import approvals, ledger, recent, refusals, sessions, stalls, tasks
+from fleet.store import approvals, ledger, overrides, recent, refusals, sessions, stalls, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
@@ -218,7 +218,7 @@ def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> l
     if not asked.decision:
         return []
     zone = context.zone(task.requester)
-    card = asks.decided_card(task, asked, context.name(asked.decided_by), base, zone)
+    card = asks.decided_card(task, asked, asks.decided_by(task, asked, context.name), base, zone)
     return [Notice(card, key=key, edits=True, soon=True) for key in (asks.key(asked), asks.reminder_key(asked))]
 
 
@@ -271,6 +271,8 @@ def _moved(tx: Tx, task: Task, moved: TaskMoved, progress: Progress, context: No
                 retry = (*locked.ways_out(tx, task, refused, context.name), *retry)
             if refusals.may_continue(tx, task):
                 why = (*why, line(asks.FIXES))
+            if failing := overrides.failing(tx, task.id):
+                retry = (*retry, Action("Override…", f"/override {task.id} {min(failing)}", once=False))
             card = Card(title, why, actions=retry, footer=base, tone=Tone.BAD, mention=task.requester)
             own = by and context.name(by) == context.name(task.requester)
             known = moved.new == TaskState.FAILED and card_rows.pinged(tx, red_key(task), task.origin)

@@ -41,6 +41,8 @@ class Limits(BaseModel):
     """How often a lost or unavailable gate run is tried in all."""
     person_slots: Annotated[int, Field(ge=1)] | None = None
     """The most slots that one person's tasks hold at once. Left out: unlimited."""
+    override_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 24
+    """How long an override of a gate holds, unless the person says otherwise."""
     keep_locks_hours: Annotated[int, Field(ge=0)] = 2
     """Hours that a task keeps its locks while it waits for a person or an unreachable machine."""
     approval_hours: Annotated[int, Field(ge=1)] = 8

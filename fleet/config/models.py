@@ -388,6 +388,8 @@ class FleetConfig(_Section):
     """Models that review changes, by name."""
     people: list[PersonConfig] = []
     """Who may do what."""
+    self_approval: bool | None = None
+    """Whether people may release or override what they asked for. Not set: only while one person could."""
     limits: Limits = Limits()
     """Limits on how much is accepted."""
     budgets: Budgets = Budgets()
@@ -396,3 +398,7 @@ class FleetConfig(_Section):
     """Who may open the console."""
     speech: SpeechConfig = SpeechConfig()
     """What writes down voice messages."""
+
+    def is_same_person(self, first: str, second: str) -> bool:
+        """Whether two ids are one person's."""
+        return first == second or any({first, second} <= set(person.ids) for person in self.people)

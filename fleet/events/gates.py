@@ -88,6 +88,22 @@ class VerdictGiven(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GateOverridden(Event):
+    """A person lets a change land although a gate did not pass: this tree, by this definition, until it expires."""
+
+    KIND: ClassVar[str] = "gate.overridden"
+    gate: str
+    commit: str
+    tree: str
+    definition_sha256: str
+    outcome: str
+    person: str
+    reason: str
+    expires_us: int
+    self_approved: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SecretsReleased(Event):
     KIND: ClassVar[str] = "secrets.released"
     repo: str
@@ -101,3 +117,11 @@ class HoldReleased(Event):
     commit: str
     approved: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReleasedV2(HoldReleased):
+    """Also says whether the person who wanted the change released it."""
+
+    V: ClassVar[int] = 2
+    self_approved: bool

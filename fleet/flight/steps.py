@@ -9,7 +9,7 @@ from functools import partial
 from fleet import leaks
 from fleet.agent_events import TurnOutcome
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, StoreUnavailable, Unreachable
-from fleet.events import HoldReleased, SecretsReleased, SessionPlacedV2, Source
+from fleet.events import HoldReleasedV2, SecretsReleased, SessionPlacedV2, Source
 from fleet.failpoints import failpoint
 from fleet.flight import notes, preparing, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
@@ -254,7 +254,8 @@ class Steps:
 
         def work(tx: Tx) -> None:
             approvals.settle(tx, decision.id)
-            released = HoldReleased(decision.commit, decision.allowed, decision.reason)
+            own = self._services.config().is_same_person(decision.by, task.requester)
+            released = HoldReleasedV2(decision.commit, decision.allowed, decision.reason, own and decision.allowed)
             source = Source.CONTROLLER if decision.by == AIRBOSS else Source.PERSON
             record(tx, released, session, source=source, actor=decision.by)
             found = leaks.from_json(approvals.approval(tx, decision.id).request)

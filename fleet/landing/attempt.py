@@ -26,7 +26,7 @@ from fleet.landing.rewritten import hold, is_rewritten
 from fleet.landing.task_branch import TaskBranch
 from fleet.model import LandingMode, Session, Task, Turn
 from fleet.ports import Candidate, Clock, Locks
-from fleet.store import landings, leases, sessions, tasks
+from fleet.store import landings, leases, overrides, sessions, tasks
 from fleet.store.core import Precondition, Store, Tx
 from fleet.store.landings import Intent, IntentOutcome
 from fleet.store.leases import Lease
@@ -227,6 +227,7 @@ class LandingAttempt:
             leases.check(tx, lease.fence)
             if tasks.stop_requested(tx, self._task.id) or sessions.words_wait(tx, self._task.id):
                 return None
+            overrides.demand_unexpired(tx, self._task)
             event = LandingIntended(ref, old, new, tree, lease.token)
             record(tx, event, self._session, turn=self._turn.id)
             return landings.intend(

@@ -22,7 +22,9 @@ from fleet.events import (
     GateClosedV3,
     GateClosedV4,
     GateOpened,
+    GateOverridden,
     HoldReleased,
+    HoldReleasedV2,
     LandingDone,
     LandingDoneV2,
     PipeEndedV2,
@@ -35,7 +37,7 @@ from fleet.events import (
     VerdictGiven,
 )
 from fleet.exits import to_json
-from fleet.verdict import NOT_AVAILABLE
+from fleet.verdict import NOT_AVAILABLE, Outcome
 from gates.receipts.reviews import review, review_runs
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -74,7 +76,7 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
     if requested is None:
         raise _refuse(task, "the ledger has no request for it")
     assert isinstance(requested.event, TaskRequested)
-    reviewed = review_runs(mine)
+    reviewed = review_runs(mine) - _overridden_runs(mine)
     return rfc8785.dumps(
         {
             "_type": STATEMENT_TYPE,
@@ -126,14 +128,15 @@ def _refuse(task: str, cause: str) -> Refused:
 
 
 def _verdict_on(task: str, mine: Sequence[Recorded], tree: str) -> VerdictGiven:
-    """The last verdict on the landed tree: passed, or held and then released by a person."""
+    """The last verdict on the landed tree: it opens, or was held and then released by a person."""
     released: set[str] = set()
     for recorded in reversed(mine):
         event = recorded.event
         if isinstance(event, HoldReleased) and event.approved:
             released.add(event.commit)
         if isinstance(event, VerdictGiven) and event.tree == tree:
-            fine = event.outcome == "passed" or (event.outcome == "held" and event.commit in released)
+            held = event.outcome == Outcome.HELD and event.commit in released
+            fine = held or Outcome(event.outcome).opens
             if fine and event.gate_runs:
                 return event
             raise _refuse(task, f"the last verdict on the landed tree is {event.outcome!r}")
@@ -189,7 +192,8 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
     start, end = opened.event, closed.event
     assert isinstance(start, GateOpened)
     assert isinstance(end, GateClosed)
-    if end.outcome != "passed":
+    word = _override(mine, start)
+    if end.outcome != Outcome.PASSED and word is None:
         raise _refuse(task, f"gate run {run} of the landed tree is {end.outcome!r}")
     isolation = {}
     if isinstance(end, GateClosedV2):
@@ -213,12 +217,34 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         "contained": end.contained,
         **isolation,
         **limits,
+        **({"overridden": word} if word is not None and end.outcome != Outcome.PASSED else {}),
         "output_sha256": end.output_sha256,
         "output_bytes": end.output_bytes,
         "junit_testimony": asdict(end.junit) if end.junit else None,
         "started_us": end.started_us,
         "ended_us": end.ended_us,
     }
+
+
+def _overridden_runs(mine: Sequence[Recorded]) -> set[str]:
+    return {item.refs.gate_run for item in mine if isinstance(item.event, GateOverridden)}
+
+
+def _override(mine: Sequence[Recorded], start: GateOpened) -> dict[str, Any] | None:
+    """The last override of this gate, for the tree and the definition that it judged."""
+    for recorded in reversed(mine):
+        event = recorded.event
+        if not isinstance(event, GateOverridden) or event.gate != start.gate:
+            continue
+        if (event.tree, event.definition_sha256) == (start.tree, start.definition_sha256):
+            return {
+                "by": recorded.actor,
+                "reason": event.reason,
+                "self_approved": event.self_approved,
+                "given_us": recorded.time_us,
+                "expires_us": event.expires_us,
+            }
+    return None
 
 
 def _reviews(task: str, mine: Sequence[Recorded], runs: Sequence[str], tree: str) -> dict[str, Any]:
@@ -238,6 +264,11 @@ def _layers(verdict: VerdictGiven) -> dict[str, Any]:
     return {"layers_not_available": found} if found else {}
 
 
+def _may_open(verdict: VerdictGiven) -> bool:
+    outcome = Outcome(verdict.outcome)
+    return outcome.opens or outcome is Outcome.HELD
+
+
 def _failed_rounds(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
     return [
         {
@@ -247,7 +278,7 @@ def _failed_rounds(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
             "gate_runs": list(item.event.gate_runs),
         }
         for item in mine
-        if isinstance(item.event, VerdictGiven) and item.event.outcome not in ("passed", "held")
+        if isinstance(item.event, VerdictGiven) and not _may_open(item.event)
     ]
 
 
@@ -264,5 +295,7 @@ def _hold(mine: Sequence[Recorded], verdict: VerdictGiven) -> dict[str, Any] | N
     for recorded in reversed(mine):
         event = recorded.event
         if isinstance(event, HoldReleased) and event.approved and event.commit == verdict.commit:
-            return {"approver": recorded.actor, "commit": event.commit, "reason": event.reason}
+            own = isinstance(event, HoldReleasedV2) and event.self_approved
+            marked = {"self_approved": True} if own else {}
+            return {"approver": recorded.actor, "commit": event.commit, "reason": event.reason, **marked}
     return None

@@ -173,6 +173,8 @@ def _gate_problem(gate: Any, tree: str) -> str:
             "tree": str(found),
         }:
             return "" if found == tree else f"gate run {run} judged tree {found}, not the landed tree"
+        case {"run": str(run), "tree": str(found), "overridden": {"by": str(), "reason": str()}}:
+            return "" if found in (tree, "") else f"gate run {run} judged tree {found}, not the landed tree"
         case {"run": str(run)}:
             return f"gate run {run} did not end with exit 0"
     return "a gate run in it has no name"

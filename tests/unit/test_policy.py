@@ -218,6 +218,7 @@ class Named:
 @dataclass
 class Fleet:
     people: list[Named] = field(default_factory=list)
+    self_approval: bool | None = None
 
 
 def test_roles_only_grow() -> None:
