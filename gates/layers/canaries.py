@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fleet.config import LayerName
 from fleet.verdict import NOT_AVAILABLE, HeldPlace
-from gates.layers.protocol import Case, LayerFinding, Runs
-from gates.layers.report import FAILED, PASSED, unharmed
+from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain
+from gates.layers.report import FAILED, PASSED, Phase, unharmed
 
 
 class Canaries:
@@ -19,6 +19,8 @@ class Canaries:
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
         base, check = runs.baseline, runs.report.check
+        if case.toolchain is Toolchain.NODE:
+            return _of_node(check)
         if not base.watched or not base.canaries:
             return LayerFinding(notes=(f"{self.name}: {NOT_AVAILABLE}: they did not fail on the base",))
         if check is None:
@@ -38,6 +40,19 @@ class Canaries:
         if check.status == 0 and base.agrees and not failed:
             failed.append("canaries failed, and the exit status was 0 all the same")
         return LayerFinding(tuple(failed))
+
+
+def _of_node(check: Phase | None) -> LayerFinding:
+    if check is None:
+        return LayerFinding()  # the gate failed before, or the change edits no module
+    if not check.canaries:
+        why = "the tests that must fail did not run: an edited module ends or stops the process that loads it"
+        return LayerFinding(held=(HeldPlace("", 0, why),))
+    quiet = unharmed(check)
+    if not quiet and check.status != 0:
+        return LayerFinding()
+    why = f"{len(quiet)} of {len(check.canaries)} canaries did not fail: an edited module patches what runs tests"
+    return LayerFinding((why if quiet else "canaries failed, and the exit status was 0 all the same",))
 
 
 def broken_without_new_tests(runs: Runs) -> set[str]:

@@ -56,12 +56,12 @@ class PytestCourse:
     kept: Path
 
     def equip(self, run: Run, spec: PipeSpec) -> Equipped:
-        program, root = spec.argv[0], _seen_as(run)
+        program, root = spec.argv[0], seen_as(run)
         known = _PYTHON.fullmatch(posixpath.basename(program)) and (program.startswith("/") or "/" not in program)
         baseline = self._kept().get(self._depends_on(run))
-        plan = json.dumps(self._plan(run, baseline)).encode()
+        plan = json.dumps(self.plan(run, baseline)).encode()
         # The code comes with the command, and the digest of its plan: no file of the login can replace them.
-        argv = ("-I", "-S", "-c", _kit("launcher.py"), f"{root}/{_PLAN}", hashlib.sha256(plan).hexdigest())
+        argv = ("-I", "-S", "-c", kit("launcher.py"), f"{root}/{_PLAN}", hashlib.sha256(plan).hexdigest())
         base = () if baseline else ((f"{run.room}/base/tree", self.base_tree),)
         walls = spec.walls
         if walls is not None and base:
@@ -81,7 +81,7 @@ class PytestCourse:
         )
 
     async def judge(self, run: Run, result: GateResult, report: bytes | None) -> GateResult:
-        seen = unseal(report, _key(run)) if report is not None else None
+        seen = self.read(unseal(report, _key(run)) if report is not None else None)
         if seen is None:
             return _without_report(result) if result.outcome in _JUDGED else result
         if result.outcome not in (*_JUDGED, Outcome.UNAVAILABLE):
@@ -90,13 +90,17 @@ class PytestCourse:
         baseline = baseline or await asyncio.to_thread(self._kept().get, self._depends_on(run))
         return await asyncio.to_thread(self._judged, result, seen, baseline)
 
-    # --- parts ----------------------------------------------------------------------------------------
+    def read(self, report: PhaseReport | None) -> PhaseReport | None:
+        """The report, with the results by name."""
+        return report
 
-    def _plan(self, run: Run, baseline: Baseline | None) -> dict[str, object]:
-        root = _seen_as(run)
+    def plan(self, run: Run, baseline: Baseline | None) -> dict[str, object]:
+        """What the launcher is told to do."""
+        root = seen_as(run)
         remove, restore = self._tests()
         junit = f"{root}/report/junit.xml"
         return {
+            "node": False,
             "argv": [word.replace("{junit}", junit) for word in run.definition.argv],
             "path": run.environment.path(f"{root}/tree"),
             "provided": sorted(each.path for each in run.environment.tree),
@@ -107,8 +111,8 @@ class PytestCourse:
             "report": f"{root}/{REPORT}",
             "junit": junit,
             "alone": run.place.facts.walled,
-            "plugin": _kit("pytest_plugin.py"),
-            "canaries": _kit("canaries.py.txt"),
+            "plugin": kit("pytest_plugin.py"),
+            "canaries": kit("canaries.py.txt"),
             "baseline": baseline.tests if baseline else None,
             "watched": baseline is None or baseline.watched,
             "names": sorted(new_modules(self.case.change)),
@@ -117,6 +121,8 @@ class PytestCourse:
             "restore": restore,
             "every": bool(remove or restore),
         }
+
+    # --- parts ----------------------------------------------------------------------------------------
 
     def _tests(self) -> tuple[list[str], dict[str, tuple[str, bool]]]:
         """The tests that the change adds; the base's bytes of those that it changes or deletes, and whether they
@@ -146,7 +152,7 @@ class PytestCourse:
             facts.python,
             str(facts.walled),
             ":".join(config.gate_path),
-            *map(_kit, _FILES),
+            *map(kit, _FILES),
         )
 
     def _keep(self, run: Run, seen: PhaseReport) -> Baseline | None:
@@ -207,7 +213,8 @@ def _counts(seen: PhaseReport) -> JUnitCounts:
     return JUnitCounts(len(head.tests), len(failures), len(errors), len(head.named("skipped", "xfailed")))
 
 
-def _seen_as(run: Run) -> str:
+def seen_as(run: Run) -> str:
+    """The run's directory, as the run sees it."""
     return INSIDE if run.place.facts.walled else run.room
 
 
@@ -216,7 +223,8 @@ def _key(run: Run) -> str:
 
 
 @cache
-def _kit(name: str) -> str:
+def kit(name: str) -> str:
+    """A file that is sent along with a run."""
     return (package_files("gates.layers.kit") / name).read_text("utf-8")
 
 

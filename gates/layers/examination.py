@@ -12,6 +12,7 @@ from fleet.verdict import NOT_AVAILABLE
 from gates.layers.baseline import ByName
 from gates.layers.canaries import Canaries
 from gates.layers.course import PytestCourse
+from gates.layers.node import NodeCourse, runs_node_tests
 from gates.layers.protected import Protected
 from gates.layers.protocol import Case, Change, Layer, LayerFinding, Toolchain, total
 from gates.layers.scan import Scan
@@ -26,7 +27,9 @@ _PYTEST: Final = re.compile(r"(^|[\s/;&|(])(py\.test|pytest)(\d[\d.]*)?($|[\s;&|
 
 def toolchain_of(definition: Definition) -> Toolchain:
     """What runs the gate's tests, by its command."""
-    return Toolchain.PYTEST if any(map(_PYTEST.search, definition.argv)) else Toolchain.OTHER
+    if any(map(_PYTEST.search, definition.argv)):
+        return Toolchain.PYTEST
+    return Toolchain.NODE if runs_node_tests(definition.argv) else Toolchain.OTHER
 
 
 async def inspect(definition: Definition, change: Change) -> LayerFinding:
@@ -43,7 +46,8 @@ def course_of(definition: Definition, change: Change, base_tree: str, kept: Path
     toolchain = toolchain_of(definition)
     if toolchain is Toolchain.OTHER or _BY_RUNS.isdisjoint(definition.layers):
         return None
-    return PytestCourse(Case(definition, toolchain, change), _on(definition), base_tree, kept)
+    kind = NodeCourse if toolchain is Toolchain.NODE else PytestCourse
+    return kind(Case(definition, toolchain, change), _on(definition), base_tree, kept)
 
 
 def _on(definition: Definition) -> tuple[Layer, ...]:

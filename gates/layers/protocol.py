@@ -23,6 +23,7 @@ class Toolchain(StrEnum):
     """What runs a gate's tests, as far as layers know it."""
 
     PYTEST = "pytest"
+    NODE = "node:test"
     OTHER = "other"
 
 

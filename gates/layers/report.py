@@ -19,6 +19,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hello``: our plugin was loaded; ``end``: the status with which the test runner says it ended. ``rewritten``
     are files of the checkout that changed meanwhile; ``bodies`` the inverted tests that were passed by themselves.
+    ``report``: what another runner than pytest reported, as JUnit; canaries have ``token`` in their names.
     """
 
     missing: str = ""
@@ -38,6 +39,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     rewritten: list[str] = []
     inverted: list[str] = []
     every: bool = False
+    report: str = ""
+    token: str = ""
 
     @property
     def whole(self) -> bool:

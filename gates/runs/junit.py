@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from junitparser import Error, Failure, JUnitXml, JUnitXmlError, TestCase, TestSuite
+from junitparser import Error, Failure, JUnitXml, JUnitXmlError, Skipped, TestCase, TestSuite
 
 from fleet.untrusted import clean, tail_that_matters
 from fleet.verdict import JUnitCounts
 
 SIZE_LIMIT = 8 << 20
 _MOST = 10_000_000
+_OUTCOMES: Final = {Failure: "failed", Error: "error", Skipped: "skipped"}
+_WORST: Final = ("passed", "skipped", "failed", "error")
 _FAILURES, _REASON_LINES, _WORDS = 5, 6, 20_000
 
 
@@ -28,14 +31,12 @@ class Report:
 
 def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | None:
     """What a report says; ``None`` when it is not a JUnit report of at most ``SIZE_LIMIT`` bytes."""
-    # No tool's report declares a document type; one would only serve entity expansion attacks.
-    if len(data) > SIZE_LIMIT or b"<!" in data.replace(b"<![CDATA[", b"").replace(b"<!--", b""):
+    report = _parsed(data)
+    if report is None:
         return None
     try:
-        data.decode("utf-8")
-        report: Any = JUnitXml.fromstring(data)
         ran = _ran(report)
-    except (JUnitXmlError, SyntaxError, ValueError, LookupError, RecursionError):
+    except RecursionError:
         return None
     suites = [report] if isinstance(report, TestSuite) else list(report)
     totals = []
@@ -45,6 +46,40 @@ def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | No
             return None
         totals.append(sum(numbers))
     return Report(JUnitCounts(*totals), _failures(suites, redact or str), ran)
+
+
+def by_name(data: bytes) -> dict[str, tuple[str, float]]:
+    """The outcome and the milliseconds of each test that a report lists, by its name and those of its suites. Of
+    several tests with one name, the worst counts. Empty when it is no report."""
+    report, found = _parsed(data), dict[str, tuple[str, float]]()
+    with contextlib.suppress(RecursionError):
+        if report is not None:
+            _collect(report, (), found)
+            return found
+    return {}
+
+
+def _collect(element: Any, above: tuple[str, ...], found: dict[str, tuple[str, float]]) -> None:
+    for suite in element.iterchildren(TestSuite):
+        _collect(suite, (*above, str(suite.name or "")), found)
+    for case in element.iterchildren(TestCase):
+        name = " > ".join((*above, str(case.name or "")))
+        kinds = [_OUTCOMES.get(type(result), "passed") for result in case.result]
+        outcome = max(kinds, key=_WORST.index, default="passed")
+        worst = max(outcome, found.get(name, (outcome, 0.0))[0], key=_WORST.index)
+        found[name] = (worst, float(case.time or 0) * 1000)
+
+
+def _parsed(data: bytes) -> Any:
+    """The report as a tree; ``None`` when it is none of at most ``SIZE_LIMIT`` bytes."""
+    # No tool's report declares a document type; one would only serve entity expansion attacks.
+    if len(data) > SIZE_LIMIT or b"<!" in data.replace(b"<![CDATA[", b"").replace(b"<!--", b""):
+        return None
+    try:
+        data.decode("utf-8")
+        return JUnitXml.fromstring(data)
+    except (JUnitXmlError, SyntaxError, ValueError, LookupError, RecursionError):
+        return None
 
 
 def _ran(element: Any) -> int:

@@ -163,7 +163,7 @@ def test_stopping_while_a_gate_runs_ends_the_gate_and_begins_no_further_turn(ser
     assert len(turns) == 1
     (closed,) = served.of(answer.task, "gate.closed")
     assert (closed.event.body()["outcome"], closed.event.body()["exit"]["how"]) == ("aborted", "signalled")
-    assert [entry.event.body()["outcome"] for entry in served.of(answer.task, "verdict.given")] == ["lost"]
+    assert [entry.event.body()["outcome"] for entry in served.of(answer.task, "verdict.given")] == ["aborted"]
     assert "failed" not in answer.shown and "🔔" not in answer.shown, "who stopped it knows"
     assert "aborted" in served.say("/digest").shown
 

@@ -18,13 +18,22 @@ SH = "/bin/sh"
 
 
 @pytest.mark.parametrize(
-    ("toml", "files", "status", "outcome"),
+    ("toml", "files", "status", "outcome", "states"),
     [
-        (airboss_toml("true"), {"a": "1"}, 0, "passed"),
-        (airboss_toml(SH, "-c", "echo E broken; exit 3"), {"a": "1"}, 1, "failed"),
-        ("", {"a": "1"}, 2, "refused"),
-        (airboss_toml("no-such-program"), {"a": "1"}, 3, "unavailable"),
-        (airboss_toml("true", more='protected = ["a"]'), {"a": "1"}, 4, "held"),
+        (airboss_toml("true"), {"a": "1"}, 0, "passed", {"tests": "passed"}),
+        (
+            airboss_toml(SH, "-c", "echo E broken; exit 3") + '[gates.zz]\nkind = "review"\n',
+            {"a": "1"},
+            1,
+            "failed",
+            {"tests": "failed", "zz": "missing"},
+        ),
+        (airboss_toml(SH, "-c", "sleep 100", timeout="1s"), {"a": "1"}, 1, "failed", {"tests": "timed-out"}),
+        ("", {"a": "1"}, 2, "refused", {}),
+        ("[gates.tests]\nrun = 3\n", {"a": "1"}, 2, "refused", {}),
+        (airboss_toml("no-such-program"), {"a": "1"}, 3, "unavailable", {"tests": "unavailable"}),
+        (airboss_toml(SH, "-c", "exit 75"), {"a": "1"}, 3, "unavailable", {"tests": "unavailable"}),
+        (airboss_toml("true", more='protected = ["a"]'), {"a": "1"}, 4, "held", {"tests": "held"}),
     ],
 )
 async def test_trying_gates_by_hand(
@@ -34,6 +43,7 @@ async def test_trying_gates_by_hand(
     files: dict[str, str | bytes],
     status: int,
     outcome: str,
+    states: dict[str, str],
 ) -> None:
     work = make_work(tmp_path / "work", {"airboss.toml": toml, "x": "x"})
     commit(work, files)
@@ -43,11 +53,12 @@ async def test_trying_gates_by_hand(
     assert f"{outcome}: {git(work, 'rev-parse', 'HEAD')[:12]}" in text
     assert await gate_try(work, "HEAD~1", "main", True, tmp_path / "home") == status
     said = json.loads(capsys.readouterr().out)
-    assert said["outcome"] == outcome
+    assert (said["verdict"], said["outcome"], said["status"]) == (outcome, outcome, status)
+    assert {gate["name"]: gate["state"] for gate in said["gates"]} == states
     assert problems(said, load("gate-try.json")) == []
     assert git(work, "status", "--porcelain", "--ignored") + git(work, "for-each-ref") == before
     assert list((tmp_path / "home").iterdir()) == []
-    if status == 1:
+    if states.get("tests") == "failed":
         assert "  E broken" in text
         assert "exit status 3" in text
 

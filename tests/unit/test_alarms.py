@@ -50,7 +50,9 @@ async def told(there: House, wrong: list[FleetAlarm]) -> list[Outgoing]:
 
 async def test_every_admin_is_told_once_and_once_when_it_is_over(tmp_path: Path) -> None:
     async with house(tmp_path, fleet_toml=TWO) as there:
-        assert await told(there, []) == []
+        others = await told(there, [])
+        assert [shown(out.card.title) for out in others] == ["Your own changes need somebody else now"] * 2
+        assert await told(there, []) == [], "it is said once"
         began = await told(there, [DISK])
         assert {out.chat for out in began} == set(ADMINS) and len(began) == 2
         assert all(out.ping and "3 MiB are free" in everything(out.card) for out in began)

@@ -100,8 +100,8 @@ def launched(room: Path, *argv: str, plan: bytes | None = None, **more: object) 
     ours = {
         "argv": argv, "tree": f"{room}/tree", "base": "", "path": "", "provided": [],
         "timeout": 30, "slower": 4, "report": f"{room}/report",
-        "junit": f"{room}/junit", "alone": False, "plugin": "", "canaries": "", "baseline": {}, "watched": False,
-        "names": [], "check": False, "remove": [], "restore": {}, "every": False,
+        "junit": f"{room}/junit", "alone": False, "node": False, "plugin": "", "canaries": "", "baseline": {},
+        "watched": False, "names": [], "check": False, "remove": [], "restore": {}, "every": False,
         **more,
     }  # fmt: skip
     text = json.dumps(ours).encode()

@@ -82,24 +82,32 @@ class Phases:
         """
         token = "%x" % self.dice.getrandbits(64)
         kit = tempfile.mkdtemp(prefix="kit-")
-        plugin, canary = "p" + token, "test_" + token
-        for name, text in (
-            (plugin, self.plan["plugin"]),
+        plugin, ending = "p" + token, ".cjs" if self.plan["node"] else ".py"
+        canary = os.path.join(kit, "test_" + token + ending)
+        for path, text in (
+            (os.path.join(kit, plugin + ".py"), self.plan["plugin"]),
             (canary, self.plan["canaries"].replace("CANARY", token)),
         ):
-            with open(os.path.join(kit, name + ".py"), "w") as file:
+            with open(path, "w") as file:
                 file.write(text)
-        asked = dict(extra, canary=os.path.join(kit, canary + ".py"), kit=kit, tree=tree)
+        asked = dict(extra, canary=canary, kit=kit, tree=tree)
         before = stamps(tree, self.plan["provided"])
         with tempfile.TemporaryFile() as order:
             order.write(json.dumps(asked).encode())
             order.flush()
             seconds = self.plan["timeout"] * (self.plan["slower"] if extra.get("check") else 1)
-            seen = self._watch(tree, kit, plugin if watched else "", order.fileno(), shown=shown, seconds=seconds)
+            argv = list(self.plan["argv"])
+            if self.plan["node"] and extra.get("check"):
+                argv = [argv[0], "--test", canary]
+            using = plugin if watched else ""
+            seen = self._watch(argv, tree, kit, using, order.fileno(), shown=shown, seconds=seconds)
         shutil.rmtree(kit, ignore_errors=True)
         after = stamps(tree, self.plan["provided"])
         self.new = [os.path.join(tree, path) for path in after.keys() - before.keys()]
         seen["rewritten"] = sorted(path for path in before if after.get(path) != before[path])[:1000]
+        if self.plan["node"]:
+            lines = seen.pop("lines")
+            return dict(seen, token=token, report=b"\n".join(lines).decode("utf-8", "replace"))
         return split(seen, token)
 
     def run_base(self, extra: Json) -> Json:
@@ -129,13 +137,18 @@ class Phases:
         for path in left:
             remove(path)
 
-    def _watch(self, tree: str, kit: str, plugin: str, order: int, *, shown: bool, seconds: float) -> Json:
+    def _watch(
+        self, argv: list[str], tree: str, kit: str, plugin: str, order: int, *, shown: bool, seconds: float
+    ) -> Json:
         ours, theirs = os.pipe()
-        argv = list(self.plan["argv"])
         if not shown:
             argv = [word.replace(self.plan["junit"], self.plan["junit"] + ".other") for word in argv]
         environment = dict(self.environment)
-        added = (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", plugin, ",")) if plugin else ()
+        added: tuple[tuple[str, str, str], ...] = (
+            (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", plugin, ",")) if plugin else ()
+        )
+        if self.plan["node"]:
+            added = (("NODE_OPTIONS", reporters(argv, theirs), " "),)
         environment["PATH"] = self.plan["path"] + environment["PATH"]
         environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
         for name, value, joint in added:
@@ -180,6 +193,13 @@ class Phases:
                 break
             chosen.append(name)
         return chosen
+
+
+def reporters(argv: list[str], report: int) -> str:
+    """What makes node's test runner report to us, too: its own process does, not those of the tests."""
+    own = any(word.startswith("--test-reporter") for word in argv)
+    shown = [] if own else ["--test-reporter=spec", "--test-reporter-destination=stdout"]
+    return " ".join([*shown, "--test-reporter=junit", "--test-reporter-destination=/dev/fd/%d" % report])
 
 
 def remove(path: str) -> None:
@@ -313,14 +333,20 @@ def main() -> int:
     if plan["base"]:
         report["base"] = phases.run_base({"base": True})
         phases.clean()
-        if report["base"]["hello"] and not report["base"]["late"]:
+        if report["base"].get("hello") and not report["base"]["late"]:
             report["again"] = phases.run_base({"check": True, "invert": []})
-        baseline = report["base"]["tests"]
-        watched = report["base"]["hello"]
+        elif plan["node"] and report["base"].get("report"):
+            report["again"] = phases.run_base({})
+        baseline = report["base"].get("tests", {})
+        watched = report["base"].get("hello", False)
         empty(plan["base"], plan["provided"])
         phases.clean()
     report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
-    if head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
+    if plan["node"]:
+        if head.get("status") == 0 and plan["check"]:
+            phases.clean()
+            report["check"] = phases.run(plan["tree"], {"check": True}, shown=False)
+    elif head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
         phases.clean()
         restore(plan)
         invert = phases.inverted(baseline)
