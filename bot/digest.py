@@ -12,7 +12,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from bot import words
-from bot.cards import Card, footed, line
+from bot.cards import Card, footed, line, one_line
 from bot.cards import field as card_field
 from bot.days import days_of
 from bot.parse import tidy
@@ -20,6 +20,7 @@ from fleet.events import (
     BudgetGranted,
     BudgetReached,
     GateClosed,
+    GateClosedV5,
     GateOpened,
     GateOverridden,
     HoldReleased,
@@ -84,7 +85,7 @@ class Digest:
     ends: Counter[str] = field(default_factory=Counter)
     gates: Counter[str] = field(default_factory=Counter)
     people: Counter[str] = field(default_factory=Counter)
-    red: set[tuple[str, str, str]] = field(default_factory=set)
+    red: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
     flaky: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
     planted: Counter[bool] = field(default_factory=Counter)
@@ -196,9 +197,9 @@ def _fold(
                 digest.ends_by_hour[at // HOUR_US, new] += 1
                 if new == TaskState.LANDED and task in asked:
                     digest.to_land_us.append(at - asked[task])
-            case GateClosed(outcome=outcome):
+            case GateClosed(outcome=outcome) as closed:
                 digest.gates[outcome] += 1
-                _note_flake(digest, opened.pop(recorded.refs.gate_run, None), Outcome(outcome))
+                _note_flake(digest, opened.pop(recorded.refs.gate_run, None), closed)
             case GateOpened(gate=gate, commit=commit):
                 opened[recorded.refs.gate_run] = (task, gate, commit)
             case HoldReleased(approved=True) as released:
@@ -221,15 +222,15 @@ def _fold(
                 pass
 
 
-def _note_flake(digest: Digest, ran: tuple[str, str, str] | None, outcome: Outcome) -> None:
-    """Counts a gate that failed and then passed on one commit."""
+def _note_flake(digest: Digest, ran: tuple[str, str, str] | None, closed: GateClosed) -> None:
+    """Counts a gate that failed and then passed on one commit, and the tests that had failed."""
     if ran is None:
         return
+    outcome, names = Outcome(closed.outcome), closed.failed if isinstance(closed, GateClosedV5) else ()
     if outcome.red:
-        digest.red.add(ran)
+        digest.red.setdefault(ran, set()).update(names)
     elif outcome is Outcome.PASSED and ran in digest.red:
-        digest.red.discard(ran)
-        digest.flaky[ran[1]] += 1
+        digest.flaky.update([f"{ran[1]}: {name}" for name in sorted(digest.red.pop(ran))] or [ran[1]])
 
 
 def _how(answered: ReviewAnswered) -> str:
@@ -257,8 +258,8 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
     if decided := ", ".join(f"{count} {what}" for what, count in digest.people.items() if count):
         fields.append(card_field("By people", decided))
     if digest.flaky:
-        passed = ", ".join(f"{gate} {count}×" for gate, count in digest.flaky.most_common(5))
-        fields.append(card_field("Flaky", f"failed, then passed on the same commit: {passed}"))
+        passed = ", ".join(f"{name} {count}×" for name, count in digest.flaky.most_common(3))
+        fields.append(card_field("Flaky", "failed and passed on one commit: ", one_line(passed, 200)))
     if digest.reviews:
         ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
         caught, planted = digest.planted[True], digest.planted.total()

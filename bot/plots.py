@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from bot.digest import HOUR_US, Digest
 
 _GOOD, _BAD, _GREY, _INK = "#1a7f4b", "#c0392b", "#9aa5b1", "#1f2933"
-_GATE_COLOUR = {"passed": _GOOD, "failed": _BAD}
+_GATE_COLOUR = {"passed": _GOOD, "failed": _BAD, "timed-out": _BAD}
 _END_COLOUR = {"landed": _GOOD, "answered": "#5fb98a", "failed": _BAD, "other": _GREY}
 _MOST_BARS = 24
 

@@ -122,7 +122,8 @@ class GateResult:
     """The result of one gate on one commit. ``tail`` is untrusted output, cut to the lines that matter.
 
     ``held`` is what its layers hold for a person; ``notes`` are their remarks: which runs it made, and which layers
-    were not available; ``earlier`` are the gate's runs before this one on the same commit.
+    were not available; ``earlier`` are the gate's runs before this one on the same commit. ``failed`` names tests
+    that failed, by their runner's word.
     """
 
     run: str
@@ -136,6 +137,7 @@ class GateResult:
     held: tuple[HeldPlace, ...] = ()
     notes: tuple[str, ...] = ()
     earlier: tuple[EarlierRun, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,14 @@ class GateClosedV4(GateClosedV3):
 
 
 @dataclass(frozen=True, slots=True)
+class GateClosedV5(GateClosedV4):
+    """Also names tests that failed, as far as a report names them: testimony, and at most 50."""
+
+    V: ClassVar[int] = 5
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven(Event):
     KIND: ClassVar[str] = "verdict.given"
     commit: str

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
-from fleet.events import GateClosedV4, GateOpened, Refs, Source
+from fleet.events import GateClosedV5, GateOpened, Refs, Source
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
@@ -126,7 +126,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
     tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
     seen = result.evidence
     isolation = seen.isolation if seen else UNWALLED
-    event = GateClosedV4(
+    event = GateClosedV5(
         gate=opened.gate,
         outcome=str(result.outcome),
         reason=result.reason,
@@ -148,6 +148,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         left=seen.left if seen else (),
         limits=seen.limits if seen else None,
         reached=words_for(seen.reached) if seen else "",
+        failed=result.failed,
     )
     source = Source.SUPERVISOR if seen else Source.CONTROLLER
     ledger.append(tx, event, actor=AIRBOSS, source=source, refs=_refs(opened))
@@ -269,6 +270,7 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
         tail=body["tail"],
         held=tuple(HeldPlace(**place) for place in body.get("held", ())),
         notes=tuple(body.get("notes", ())),
+        failed=tuple(body.get("failed", ())),
     )
 
 

@@ -27,9 +27,10 @@ from fleet.verdict import TAMPERING, GateResult, JUnitCounts, Outcome
 from gates.layers.kept import KeptBaselines
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Layer, LayerFinding, Runs, total
-from gates.layers.report import Baseline, PhaseReport, baseline_of, unseal
+from gates.layers.report import FAILED, Baseline, PhaseReport, baseline_of, unseal
 from gates.layers.tools import new_modules
 from gates.runs.course import REPORT, Equipped
+from gates.runs.junit import shown_names
 from gates.runs.place import Run, bare_path
 
 _KEY: Final = "AIRBOSS_LAYERS_KEY"
@@ -169,7 +170,8 @@ class PytestCourse:
         if head.missing:
             return replace(result, outcome=Outcome.UNAVAILABLE, reason=head.missing)
         if result.junit is None and head.hello:
-            result = replace(result, junit=_counts(seen))
+            failed = shown_names(head.named(*FAILED))
+            result = replace(result, junit=_counts(seen), failed=failed)
         if head.late and result.evidence is not None:
             exit_ = TimedOut(int(head.seconds * 1_000_000))
             evidence = replace(result.evidence, exit=exit_)

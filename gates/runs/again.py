@@ -30,10 +30,16 @@ def unable_there(result: GateResult) -> bool:
     )
 
 
-def with_earlier(result: GateResult, runs: Sequence[GateRun]) -> GateResult:
+def _earlier(run: str, result: GateResult, *, stale: bool) -> EarlierRun:
+    if not stale:
+        return EarlierRun(run, result.outcome, result.reason)
+    return EarlierRun(run, Outcome.STALE, f"{result.outcome} by a definition that has changed since")
+
+
+def with_earlier(result: GateResult, definition: Definition, runs: Sequence[GateRun]) -> GateResult:
     """The result with the gate's other closed ``runs`` on this commit, and words about them."""
     earlier = tuple(
-        EarlierRun(run.id, run.result.outcome, run.result.reason)
+        _earlier(run.id, run.result, stale=run.definition_sha256 != definition.sha256)
         for run in runs
         if run.result is not None and run.id != result.run
     )

@@ -71,21 +71,22 @@ class Suite:
         unavailable, and counts no more.
         """
         result = await self._last_run(work)
-        return with_earlier(result, await self._of_definition(work))
+        return with_earlier(result, work.definition, await self._runs(work))
 
-    async def _of_definition(self, work: GateWork) -> list[GateRun]:
-        """This gate's runs in this judgement, by this definition: those by another one are stale."""
-        candidate, definition = work.candidate, work.definition
+    async def _runs(self, work: GateWork) -> list[GateRun]:
+        """This gate's runs in this judgement; those by another definition are stale."""
+        candidate, wanted = work.candidate, (work.candidate.task.id, work.definition.name)
         found = await self.store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
-        wanted = (candidate.task.id, definition.name, definition.sha256)
-        return [run for run in found if (run.task, run.gate, run.definition_sha256) == wanted]
+        return [run for run in found if (run.task, run.gate) == wanted]
 
     async def _last_run(self, work: GateWork) -> GateResult:
         candidate, definition = work.candidate, work.definition
         last: GateResult | None = None
         unable: dict[str, Unavailable | str] = {}
         used = 0
-        for run in await self._of_definition(work):
+        for run in await self._runs(work):
+            if run.definition_sha256 != definition.sha256:
+                continue
             if run.result is not None and run.result.outcome is Outcome.UNAVAILABLE:
                 continue  # what was unavailable then may be there now
             try:

@@ -15,6 +15,8 @@ from fleet.verdict import JUnitCounts
 SIZE_LIMIT = 8 << 20
 _MOST = 10_000_000
 _OUTCOMES: Final = {Failure: "failed", Error: "error", Skipped: "skipped"}
+_RED: Final = ("failed", "error")
+_NAMES, _NAME = 50, 200
 _WORST: Final = ("passed", "skipped", "failed", "error")
 _FAILURES, _REASON_LINES, _WORDS = 5, 6, 20_000
 
@@ -22,11 +24,12 @@ _FAILURES, _REASON_LINES, _WORDS = 5, 6, 20_000
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a report says. ``failures`` is text: each failing test with the first lines of its reason. ``ran``
-    counts the tests that it lists as not skipped."""
+    counts the tests that it lists as not skipped; ``failed`` has the first names of those that failed."""
 
     counts: JUnitCounts
     failures: str
     ran: int
+    failed: tuple[str, ...] = ()
 
 
 def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | None:
@@ -45,7 +48,14 @@ def read(data: bytes, redact: Callable[[str], str] | None = None) -> Report | No
         if not all(isinstance(number, int) and 0 <= number <= _MOST for number in numbers):
             return None
         totals.append(sum(numbers))
-    return Report(JUnitCounts(*totals), _failures(suites, redact or str), ran)
+    named = by_name(data)
+    failed = shown_names((name for name, (outcome, _) in named.items() if outcome in _RED), redact)
+    return Report(JUnitCounts(*totals), _failures(suites, redact or str), ran, failed)
+
+
+def shown_names(names: Iterable[str], redact: Callable[[str], str] | None = None) -> tuple[str, ...]:
+    """The first of these names of tests, as they can be shown."""
+    return tuple((redact or str)(clean(name, _NAME)) for name in sorted(names)[:_NAMES])
 
 
 def by_name(data: bytes) -> dict[str, tuple[str, float]]:

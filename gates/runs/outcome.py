@@ -59,7 +59,8 @@ def result_of(
     hint = network_hint(run, text.splitlines())
     if hint and outcome.red:
         reason, tail = f"{reason}; {hint}", f"{hint}\n{tail}"
-    return GateResult(run.id, run.definition.name, run.definition.argv, outcome, reason, evidence, counts, tail)
+    name, argv, failed = run.definition.name, run.definition.argv, report.failed if report else ()
+    return GateResult(run.id, name, argv, outcome, reason, evidence, counts, tail, failed=failed)
 
 
 def unavailable(run_id: str, definition: Definition, reason: str) -> GateResult:

@@ -52,6 +52,8 @@ async def test_no_attempt_passes_and_the_honest_change_does(tmp_path: Path) -> N
         assert not any("not available" in reason for reason in honest.reasons)
         (result,) = honest.gates
         assert result.junit is not None and (result.junit.tests, result.junit.failures) == (2, 0)
+        red = await judge.pipeline.judge(await judge.candidate({"shop.js": SHOP + "\n"}))
+        assert red.gates[0].failed == ("discounts",)
 
 
 async def test_no_test_at_all_is_no_pass(tmp_path: Path) -> None:

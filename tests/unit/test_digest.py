@@ -10,7 +10,17 @@ import pytest
 from bot.cards import shown
 from bot.digest import digest_card, make_digest, over, parse_span
 from bot.plots import digest_picture
-from fleet.events import GateClosed, PipeEnded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
+from fleet.events import (
+    GateClosed,
+    GateClosedV5,
+    GateOpened,
+    PipeEnded,
+    Refs,
+    Source,
+    ToolCallEnded,
+    ToolCallStarted,
+    UsageReported,
+)
 from fleet.exits import Exited
 from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
 from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
@@ -54,6 +64,27 @@ def fly(tx: Tx, end: TaskState) -> None:
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as opened:
         yield opened
+
+
+async def test_a_test_that_failed_and_passed_on_one_commit_is_a_flake(store: Store) -> None:
+    def run(tx: Tx, number: int, commit: str, outcome: str, *failed: str) -> None:
+        refs = Refs(task="t1", gate_run=f"t1.1.1-tests-{number}")
+        opened = GateOpened("tests", commit, "d" * 40, "b" * 40, ("true",), "e" * 64, 1)
+        parts = ("tests", outcome, "", None, None, "", "", True, "", 0, 0, 0, None)
+        closed = GateClosedV5(*parts, "own", "own", "none", None, "", "own", "own", (), failed)
+        for event in (opened, closed):
+            ledger.append(tx, event, actor="airboss", source=Source.SUPERVISOR, refs=refs)
+
+    with store.transaction() as tx:
+        run(tx, 1, "a" * 40, "failed", "test_slow", "test_[x](http://evil)")
+        run(tx, 2, "c" * 40, "passed")
+    digest = await make_digest(store, 0)
+    assert not digest.flaky, "another commit says nothing about it"
+    with store.transaction() as tx:
+        run(tx, 3, "a" * 40, "passed")
+    digest = await make_digest(store, 0)
+    assert dict(digest.flaky) == {"tests: test_slow": 1, "tests: test_[x](http://evil)": 1}
+    assert "test_slow 1×" in str(digest_card(digest, Isolation.UNSAFE_SAME_USER))
 
 
 async def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> None:
