@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fleet.config.editing import FleetEditor, edit_fleet
+    from fleet.config.gates import GateConfig, GateKind, GateTightening, LayerName
     from fleet.config.home import airboss_home
     from fleet.config.limits import Limits
     from fleet.config.merging import merge_gates, merge_setups
     from fleet.config.models import (
         AgentConfig,
         FleetConfig,
-        GateConfig,
-        GateKind,
-        GateTightening,
-        LayerName,
         LocksConfig,
         MachineConfig,
         PersonConfig,
@@ -38,11 +35,11 @@ _WHERE = {
     "ConfigProblems": "problems",
     "FleetConfig": "models",
     "FleetEditor": "editing",
-    "GateConfig": "models",
-    "GateKind": "models",
+    "GateConfig": "gates",
+    "GateKind": "gates",
     "ReviewerConfig": "models",
-    "GateTightening": "models",
-    "LayerName": "models",
+    "GateTightening": "gates",
+    "LayerName": "gates",
     "Limits": "limits",
     "LocksConfig": "models",
     "MachineConfig": "models",

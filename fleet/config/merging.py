@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
-from fleet.config.models import GateConfig, GateKind, GateTightening, RepoConfig, RepoFile
+import itertools
+from typing import Final
+
+from fleet.config.gates import GateConfig, GateKind, GateTightening
+from fleet.config.models import RepoConfig, RepoFile
 from fleet.config.setups import SetupConfig
-from fleet.config.values import duration_us, overlapping, size_bytes
+from fleet.config.values import duration_us, fill, overlapping, size_bytes
 from fleet.errors import Misused
+
+_LABEL: Final = "needs"
+"""The axis of a matrix whose values are labels of machines."""
 
 
 def merge_gates(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "") -> dict[str, GateConfig]:
     """The gates that apply, by name. ``repo`` is the repository's name in ``fleet.toml``, for messages.
 
     Lists (``needs``, ``protected``) are combined; ``timeout`` and ``rework_turns`` may only shrink; ``run`` and
-    ``env`` of a gate that the repository defines may not differ. Otherwise raises ``Misused`` naming both files.
+    ``env`` of a gate that the repository defines may not differ. Otherwise raises ``Misused`` naming both files. A
+    gate with a matrix becomes several.
     """
     merged = dict(repo_file.gates)
     for name, wish in repo_config.gates.items():
         here = _Merging(name, repo)
         given = repo_file.gates.get(name)
         merged[name] = _own(wish, here) if given is None else _tightened(given, wish, here)
-    return merged
+    every: dict[str, GateConfig] = {}
+    for name, gate in merged.items():
+        for made, single in _of_matrix(name, gate).items():
+            if made in every or (made != name and made in merged):
+                raise _Merging(name, repo).refuse(f"its matrix makes a second gate {made}", "rename one of them")
+            every[made] = single
+    return every
+
+
+def _of_matrix(name: str, gate: GateConfig) -> dict[str, GateConfig]:
+    """The gates that a definition makes: one for each combination of the values of its matrix."""
+    if not gate.matrix:
+        return {name: gate}
+    made = {}
+    for values in itertools.product(*gate.matrix.values()):
+        chosen = dict(zip(gate.matrix, values, strict=True))
+        label = [chosen[_LABEL]] if _LABEL in chosen else []
+        made["-".join((name, *values))] = gate.model_copy(
+            update={
+                "matrix": {},
+                "run": [fill(word, chosen) for word in gate.run] if gate.run else None,
+                "env": {key: fill(value, chosen) for key, value in gate.env.items()},
+                "needs": _union(gate.needs, label),
+            }
+        )
+    return made
 
 
 def merge_setups(repo_file: RepoFile, repo_config: RepoConfig, *, repo: str = "") -> dict[str, SetupConfig]:
@@ -79,6 +112,8 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
         raise here.refuse(f"`allow_asserted = true`, which the repository refuses; {loosens}", "remove it")
     if wish.run is not None and wish.run != given.run:
         raise here.refuse(f"a different `run`; {loosens}", "remove `run`, or define a gate with another name")
+    if wish.matrix is not None and wish.matrix != given.matrix:
+        raise here.refuse(f"a different `matrix`; {loosens}", "remove `matrix`, or define another gate")
     if wish.env is not None and wish.env != given.env:
         raise here.refuse(f"a different `env`; {loosens}", "remove `env`, or define a gate with another name")
     if wish.timeout is not None and duration_us(wish.timeout) > given.timeout_us:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
@@ -27,6 +28,10 @@ SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
 
 LONG_DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h|d)$"
 
+MOST_GATES: Final = 24
+"""How many gates a matrix may make."""
+
+_AXIS = re.compile(r"[a-z][a-z0-9_]*")
 _UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _UNIT_BYTES = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -104,17 +109,36 @@ def _ports(text: str) -> str:
 def _with_only(placeholder: str, where: str) -> Callable[[list[str]], list[str]]:
     """Checks an argv whose only placeholder is this one; ``where`` is the place for other braces."""
 
-    def checked(argv: list[str]) -> list[str]:
-        for item in _argv(argv):
-            for found in _PLACEHOLDER.findall(item):
-                if found != placeholder:
-                    raise wrong(
-                        f"has the unknown placeholder {{{found}}}",
-                        f"{{{placeholder}}} is the only one; put other braces into {where}",
-                    )
-        return argv
+    return lambda argv: check_placeholders(_argv(argv), (placeholder,), where)
 
-    return checked
+
+def check_placeholders(argv: list[str], known: Sequence[str], where: str) -> list[str]:
+    """The argv. Raises for a placeholder that is not ``known``; ``where`` is the place for other braces."""
+    only = " is the only one" if len(known) == 1 else " are the only ones"
+    for item in argv:
+        for found in _PLACEHOLDER.findall(item):
+            if found not in known:
+                raise wrong(
+                    f"has the unknown placeholder {{{found}}}",
+                    f"{', '.join(f'{{{name}}}' for name in known)}{only}; put other braces into {where}",
+                )
+    return argv
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text with the values of its placeholders; others stay."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found.group(1), found.group()), text)
+
+
+def _matrix(axes: dict[str, list[str]]) -> dict[str, list[str]]:
+    for axis, values in axes.items():
+        if axis == "junit" or not _AXIS.fullmatch(axis):
+            raise wrong(f"has the axis {axis!r}", "use lower-case letters, digits and underscore, but not junit")
+        if not values or len(set(values)) < len(values):
+            raise wrong(f"has no value for {axis}, or one of them twice", "list each value once")
+    if math.prod(map(len, axes.values())) > MOST_GATES:
+        raise wrong(f"makes more than {MOST_GATES} gates", "leave out some values")
+    return axes
 
 
 def _url(url: str) -> str:
@@ -200,7 +224,10 @@ Size = Annotated[str, StringConstraints(pattern=SIZE_PATTERN)]
 Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n:]*$")]
 InHome = Annotated[str, StringConstraints(pattern=r"^[^/\x00\n][^\x00\n]*$", max_length=1024)]
 Program = Annotated[list[str], AfterValidator(_argv)]
-GateArgv = Annotated[list[str], AfterValidator(_with_only("junit", "a script in the repository"))]
+GateArgv = Annotated[list[str], AfterValidator(_argv)]
+"""Its placeholders are checked with the gate's matrix."""
+
+Matrix = Annotated[dict[str, list[Name]], AfterValidator(_matrix)]
 SpeechArgv = Annotated[list[str], AfterValidator(_with_only("audio", "a script"))]
 Steps = Annotated[
     list[list[str]],

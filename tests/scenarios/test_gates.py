@@ -15,7 +15,7 @@ import pytest
 
 from fleet.agent_events import Allow, Asked, Deny
 from fleet.config import AgentConfig, MachineConfig, RepoConfig
-from fleet.config.models import GateTightening
+from fleet.config.gates import GateTightening
 from fleet.errors import DiskFull, Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled

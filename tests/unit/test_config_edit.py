@@ -126,9 +126,27 @@ def test_the_operator_tightens_and_adds() -> None:
     }
 
 
+def test_a_matrix_is_one_gate_for_each_combination() -> None:
+    text = '[gates.tests]\nmatrix = { python = ["3.11", "3.12"], needs = ["linux", "macos"] }\nneeds = ["fast"]\n'
+    text += 'run = ["python{python}", "-m", "pytest", "--junitxml={junit}"]\nenv = { TOX_ENV = "py{python}" }\n'
+    wish = RepoConfig(url="/x", gates={"tests": GateTightening(timeout="5m")})
+    made = merge_gates(parse_repo_file(text, "airboss.toml"), wish)
+    assert sorted(made) == ["tests-3.11-linux", "tests-3.11-macos", "tests-3.12-linux", "tests-3.12-macos"]
+    one = made["tests-3.12-macos"]
+    assert one.run == ["python3.12", "-m", "pytest", "--junitxml={junit}"] and one.needs == ["fast", "macos"]
+    assert one.env == {"TOX_ENV": "py3.12"} and {gate.timeout for gate in made.values()} == {"5m"}
+    twice = parse_repo_file(text + '[gates."tests-3.11-linux"]\nrun = ["true"]\n', "airboss.toml")
+    with pytest.raises(Misused, match=r"makes a second gate tests-3\.11-linux"):
+        merge_gates(twice, RepoConfig(url="/x"))
+    every = ", ".join(f'"{number}"' for number in range(25))
+    with pytest.raises(Misused, match="more than 24 gates"):
+        parse_repo_file(f'[gates.a]\nmatrix = {{ n = [{every}] }}\nrun = ["true"]\n', "airboss.toml")
+
+
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
+        ({"matrix": {"python": ["3.11"]}}, "different `matrix`"),
         ({"timeout": "11m"}, "longer `timeout`"),
         ({"run": ["true"]}, "different `run`"),
         ({"env": {"PYTEST_ADDOPTS": "--co"}}, "different `env`"),
