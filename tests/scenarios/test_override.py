@@ -21,7 +21,10 @@ def served() -> Iterator[House]:
 def test_an_overridden_change_lands_and_says_so_for_ever(served: House) -> None:
     answer = served.say("/run on=macbook write BAD work", wait=True)
     task = answer.task
-    assert answer.status == 1, answer.shown
+    assert answer.status == 4, answer.shown
+    early = served.say(f"/override {task} check because")
+    assert early.status == 2 and f"/stop {task}" in early.shown, "its agent may still go on"
+    assert served.say(f"/stop {task}").status == 0
     served.until(lambda: served.of(task, "session.ended"), "its session is closed")
 
     unnamed = served.say(f"/override {task}")
