@@ -34,6 +34,7 @@ from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.reload import LiveConfig, LiveSecrets
+from bot.reloads import Reloads
 from bot.retention import Retention
 from bot.running_fleet import RunningFleet
 from bot.schedules.beats import Beats
@@ -49,7 +50,7 @@ from bot.telling.reminders import Reminders
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable
-from fleet.events import ConfigReloaded, ReceiptIssued, Refs, Source
+from fleet.events import ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.keeping import Keeper
 from fleet.flight.services import Services
@@ -58,7 +59,8 @@ from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import BaseBranch
 from fleet.machines.disks import Disks
 from fleet.machines.executors import Executors
-from fleet.machines.watch import MachineWatch
+from fleet.machines.waking import Waker
+from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, ChatRef, Task
 from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
@@ -174,6 +176,8 @@ class App:
                 **_timed(timer, core.context, outbox, admins),
                 "work that did not land": partial(standing.while_good, keeper.run),
                 "machines": watch.run,
+                "what machines offer": watch.probes.run,
+                "waking": Waker(store, config, services.machines_seen, services.clock).run,
                 "disks": disks.run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
@@ -184,7 +188,7 @@ class App:
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
-                "fleet.toml": _Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
+                "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
             }
             for name, work in components.items():
@@ -242,8 +246,9 @@ class _Base:
 
     async def services(self) -> Services:
         """What the parts of the dispatcher share."""
+        machines: dict[str, MachineSeen] = {}
         gatekeeper = _gatekeeper(
-            self.store, self.config, self.executors, self.repository, home=self.home, env=self.env
+            self.store, self.config, self.executors, self.repository, home=self.home, env=self.env, seen=machines
         )
         await gatekeeper.load()
         workspaces = Workspaces(lambda: self.config().limits)
@@ -263,6 +268,7 @@ class _Base:
             holder=self.lease.holder,
             not_quiet=self.not_quiet,
             zone=lambda tx, person: sounds.zone_of(tx, self.config(), person),
+            machines_seen=machines,
         )
 
     async def not_quiet(self, person: str, us: int) -> int:
@@ -324,6 +330,7 @@ def _gatekeeper(
     *,
     home: Path,
     env: Secrets,
+    seen: dict[str, MachineSeen] | None = None,
 ) -> Pipeline:
     return Pipeline(
         store=store,
@@ -334,6 +341,7 @@ def _gatekeeper(
         home=home,
         leaks=Leaks(store, env, home),
         secrets=env,
+        machines=seen,
     )
 
 
@@ -367,30 +375,3 @@ async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, 
     lease = await lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
     return store.under(lease.fence), lease, env
-
-
-@dataclass(frozen=True, slots=True)
-class _Reloads:
-    """What happens after an edit of ``fleet.toml``."""
-
-    config: LiveConfig
-    services: Services
-    executors: Executors
-    dispatcher: Dispatcher
-    standing: Standing
-    open_console: Callable[[], None]
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        await self.config.watch(self.changed)
-
-    async def changed(self) -> None:
-        self.executors.reconfigure(self.config())
-        self.open_console()
-        if self.standing.behind:
-            return  # a store that was restored gets no entry before its reset
-        sha256 = self.config.sha256
-        await self.services.store.write(
-            lambda tx: ledger.append(tx, ConfigReloaded(sha256), actor=AIRBOSS, source=Source.CONTROLLER)
-        )
-        self.dispatcher.wake()

@@ -29,6 +29,7 @@ _LOCK = re.compile(
     r"(\"[^\"\n]+\"|'[^'\n]+'|“[^”\n]+”|‘[^’\n]+’|\S+)(?=$|\s)",
     re.IGNORECASE,
 )
+_NEEDS = re.compile(r"[-‐‑‒–—―−]{0,2}needs=[\"'“”‘’]?([a-z0-9][^\s\"'“”‘’]*)[\"'“”‘’]?[,;]?(?=$|\s)", re.IGNORECASE)
 _END_OF_OPTIONS = re.compile(r"(?:--|—|–)(?=$|\s)")
 
 
@@ -71,6 +72,7 @@ class RunRequest:
     after: str = ""
     budget: str = ""
     wait: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def parse(text: str, verbs: Collection[str], *, direct: bool = True, threaded: bool = False) -> Parsed:
@@ -152,19 +154,24 @@ def words(args: str) -> list[str]:
 
 
 def run_request(args: str) -> RunRequest:
-    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [wait=no] [lock=WHAT]…
-    [share=WHAT]… prompt``; the prompt is kept unchanged.
+    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [wait=no]
+    [needs=LABEL,…]… [lock=WHAT]… [share=WHAT]… prompt``; the prompt is kept unchanged.
 
     Options come before the prompt and end at the first word that is not an option, or at ``--``.
     """
     found = {"repo": "", "on": "", "agent": "", "after": "", "budget": "", "wait": ""}
-    named: dict[str, list[str]] = {"lock": [], "share": []}
+    named: dict[str, list[str]] = {"lock": [], "share": [], "needs": []}
     rest = args.strip()
     while rest:
         locked = _LOCK.match(rest)
         if locked:
             named[(locked.group(1) or locked.group(2)).lower()].append(locked.group(3).strip(_AROUND))
             rest = rest[locked.end() :].strip()
+            continue
+        needed = _NEEDS.match(rest)
+        if needed:
+            named["needs"] += needed.group(1).split(",")
+            rest = rest[needed.end() :].strip()
             continue
         ended = _END_OF_OPTIONS.match(rest)
         if ended:
@@ -188,4 +195,5 @@ def run_request(args: str) -> RunRequest:
         after=found["after"],
         budget=found["budget"],
         wait=found["wait"],
+        needs=tuple(filter(None, named["needs"])),
     )

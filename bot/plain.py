@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 
 from bot.cards import Card, Line, shown
 from bot.telemetry_view import FleetView
@@ -32,6 +33,8 @@ def task(given: Task) -> Plain:
         "updated_us": given.updated_us,
         "retry_of": given.retry_of,
         "after": given.after,
+        "needs": list(given.needs),
+        "forked": asdict(given.forked) if given.forked else None,
     }
 
 
@@ -90,6 +93,12 @@ def machine(name: str, config: MachineConfig, busy: int, seen: MachineSeen | Non
         "state": found.state.name.lower(),
         "why": found.why,
         "labels": list(config.labels),
+        "offers": dict(sorted((found.offers or {}).items())),
+        "not_installed": sorted(found.absent),
+        "cpus": found.cpus,
+        "memory": found.facts.memory if found.facts else None,
+        "memory_free": found.facts.memory_free if found.facts else None,
+        "wake": asdict(found.wake) if found.wake else None,
         "slots": config.slots,
         "busy": busy,
         "seen_us": found.seen_us,
@@ -102,7 +111,7 @@ def machine(name: str, config: MachineConfig, busy: int, seen: MachineSeen | Non
 
 def pause(given: Pause) -> Plain:
     """Where nothing new starts; an empty name is the whole fleet."""
-    return {"machine": given.machine, "by": given.by, "since_us": given.since_us}
+    return {"machine": given.machine, "by": given.by, "since_us": given.since_us, "reason": given.reason}
 
 
 def fleet(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], troubles: Iterable[str]) -> Plain:

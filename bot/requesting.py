@@ -16,7 +16,7 @@ from fleet.errors import Misused, Refused
 from fleet.flight import starting
 from fleet.flight.placement import Impossible, Placed, Waiting
 from fleet.locks import LockMode, Resource, Want
-from fleet.model import ChatRef, Task, TaskMode
+from fleet.model import ChatRef, Fork, Task, TaskMode
 from fleet.schedule.model import Job, Schedule
 from fleet.store import tasks
 from gates.locks.overlap import head_of
@@ -57,6 +57,8 @@ def request_task(
     retry_of: str = "",
     locks: tuple[Want, ...] = (),
     after: str = "",
+    needs: tuple[str, ...] = (),
+    forked: Fork | None = None,
     schedule: str = "",
     budget: Allowance = UNLIMITED,
 ) -> Task:
@@ -75,6 +77,8 @@ def request_task(
         locks=locks,
         after=after,
         budget=budget,
+        needs=needs,
+        forked=forked,
     )
     answer = starting.answer(tx, context.control.placing(), task.id)
     if isinstance(answer, Waiting):

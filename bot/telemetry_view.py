@@ -129,7 +129,8 @@ def paused_lines(config: FleetConfig, pauses: Mapping[str, Pause], now_us: int) 
     for pause in pauses.values():
         what = f"{pause.machine} drained" if pause.machine else "paused: nothing new starts"
         name = sounds.name_of(config, pause.by)
-        lines.append(line(f"⏸ {what} · ", one_line(name, 30), f" · {words.about(now_us - pause.since_us)}"))
+        why = (" · ", one_line(pause.reason, 60)) if pause.reason else ()
+        lines.append(line(f"⏸ {what} · ", one_line(name, 30), f" · {words.about(now_us - pause.since_us)}", *why))
     return lines
 
 
@@ -221,7 +222,8 @@ def machine_line(
         return line("⚠ " if seen.disk is not None and seen.disk.full else "● ", what, f"{load} · {ago}{space}")
     faulty = " faulty" if seen.state is MachineState.FAULTY else ""
     named = name if seen.seen_us else what
-    return line("⚠ ", named, f"{faulty} · {ago}", " · ", one_line(seen.why, 60))
+    woken = f" · tried to wake it {words.count(seen.wake.times, 'time')}" if seen.wake else ""
+    return line("⚠ ", named, f"{faulty} · {ago}", " · ", one_line(seen.why, 60), woken)
 
 
 def _sessions(view: FleetView, room: int) -> list[Line]:

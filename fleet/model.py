@@ -196,6 +196,15 @@ class ChatRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """What a task begins with: the ``snapshot`` of another task's ``session``, on the same ``base``."""
+
+    session: str
+    snapshot: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What a person asked for. Times are microseconds since the epoch, by the store's clock."""
 
@@ -216,6 +225,8 @@ class Task:
     after: str = ""  # the task that must land before this one starts
     rank: int = 0  # the lowest starts first; people change it
     budget: Allowance = UNLIMITED  # its own limits
+    forked: Fork | None = None  # whose work its worktree begins with
+    needs: tuple[str, ...] = ()  # what its machine must offer, besides what its repository needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,20 @@ class LoginFacts:
     contained: bool  # a PID namespace can be made here
     walled: bool  # a run's walls can be built here: namespaces with their own root file system
     layered: bool = False  # so can a session's walls, with its own layer over the home directory
+    arch: str = ""
+    release: str = ""  # of macOS, or of the kernel
+    memory: int = 0  # bytes; 0: not known
+    memory_free: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOffers:
+    """What a login's machine offers, by the login's own word. ``programs``: of those asked for, what each says to
+    its arguments; ``xcode``: the same; ``simulators``: the (name, runtime) of each."""
+
+    programs: Mapping[str, str]
+    xcode: str
+    simulators: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +78,8 @@ class PipeSpec:
     then use their paths) it does not start where they cannot be built. ``expect_trees`` are (directory, git tree
     id): the supervisor hashes each just before the start, does not start when an id differs, and records the first.
     ``beside``: paths in them that a setup made, which are no part of the trees. ``limits``: see ``RunLimits``.
-    ``alone``: it has its login to itself. ``proxy``: its key reaches the memory of the supervisor and of the proxy,
-    nothing else.
+    ``alone``: it has its login to itself. ``keep_awake``: the machine does not go to sleep by itself meanwhile.
+    ``proxy``: its key reaches the memory of the supervisor and of the proxy, nothing else.
     """
 
     id: str
@@ -83,6 +97,7 @@ class PipeSpec:
     proxy: Proxy | None = None
     timeout_us: int = 0  # 0: none
     grace_us: int = 5_000_000
+    keep_awake: bool = False
     expect_trees: tuple[tuple[str, str], ...] = ()
     beside: tuple[str, ...] = ()
 
@@ -161,6 +176,9 @@ class Executor(Protocol):
 
     async def facts(self) -> LoginFacts:
         """Connects if necessary and returns facts about the login and machine."""
+
+    async def offers(self, programs: Mapping[str, Sequence[str]]) -> LoginOffers:
+        """Looks for these programs, by label; one with further arguments says something, such as its version."""
 
     async def run(
         self,

@@ -20,6 +20,7 @@ from fleet.git.repository import Repository
 from fleet.git.trees import entries
 from fleet.git.workspace import Workspaces
 from fleet.leaks import Leak
+from fleet.machines.watch import MachineSeen
 from fleet.model import AIRBOSS, Isolation, PipeEnd, Session, Task, TaskMode
 from fleet.ports import Candidate
 from fleet.setup.definitions import SetupDefinition
@@ -58,7 +59,7 @@ class Pipeline:
 
     ``config`` gives the current configuration, ``repositories`` a repository by its name in ``fleet.toml``.
     ``home`` is where gate logs are kept, ``secrets`` have the reviewers' keys, ``patience`` is how many seconds
-    past a gate's timeout to wait for its end.
+    past a gate's timeout to wait for its end. ``machines``: as last seen, with their labels.
     """
 
     def __init__(
@@ -73,11 +74,12 @@ class Pipeline:
         leaks: Leaks,
         secrets: Secrets,
         patience: float = 600.0,
+        machines: dict[str, MachineSeen] | None = None,
     ) -> None:
         self._store, self._config, self._repositories = store, config, repositories
-        self._executors, self._leaks, self._home = executors, leaks, home
+        self._executors, self._leaks, self._home, self._machines = executors, leaks, home, machines
         self._environments = Environments(store, workspaces)
-        self._suite = Suite(store, config, executors, workspaces, home, self._environments, patience)
+        self._suite = Suite(store, config, executors, workspaces, home, self._environments, patience, machines)
         self._reviews = Reviews(store, config, secrets, home, self._suite.abandoned.__contains__)
         self._grants = Grants(store)
 
@@ -91,8 +93,8 @@ class Pipeline:
             if definition.kind is GateKind.REVIEW:
                 self._reviews.preflight(definition)
                 continue
-            fitting, why_not = machines_for(definition, self._config())
-            if not fitting:
+            fitting, unknown, why_not = machines_for(definition, self._config(), self._machines)
+            if not fitting and not unknown:
                 raise Refused(
                     attempted="find a machine for the gate",
                     on=f"{definition.name} of {repo}",

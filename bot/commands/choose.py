@@ -114,6 +114,7 @@ def _written(verb: str, request: RunRequest) -> str:
         ("after", request.after),
         ("budget", request.budget),
         ("wait", request.wait),
+        ("needs", ",".join(request.needs)),
     )
     locked = [("lock", _quoted(name)) for name in request.locks] + [
         ("share", _quoted(name)) for name in request.shares

@@ -15,7 +15,7 @@ from bot.pages import Page, wanted
 from bot.parse import words as split
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.revoking import revoked, unlist, without_admin
-from bot.telemetry_view import FleetView, ended_line, look, machine_line, session_lines, status_card
+from bot.telemetry_view import FleetView, ended_line, look, session_lines, status_card
 from bot.telling import live, sounds
 from bot.telling.notify import folded
 from bot.telling.progress import Progress
@@ -42,25 +42,6 @@ async def status(context: Context, call: Call) -> Effect:
     card = status_card(config, view, seen, troubles, serving=control.serving(), zone=zone)
     call.result.data = plain.fleet(config, view, seen, troubles)
     return lambda posts: live.begin(posts, call.message.chat, card, zone)
-
-
-async def machines(context: Context, call: Call) -> Effect:
-    """A page of the machines, those that do not respond first."""
-    config, seen = context.config(), context.control.machines()
-    busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
-    names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
-    page = Page.of(wanted(call.args), len(names))
-    lines = tuple(
-        machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now, disk=True)
-        for name in names[page.first : page.upto]
-    )
-    call.result.data = {
-        "machines": [
-            plain.machine(name, config.machines[name], busy.get(name, 0), seen.get(name)) for name in names
-        ]
-    }
-    title = line(words.count(len(names), "machine") + page.span)
-    return reply(call, Card(title, lines, actions=page.actions("/machines "), footer=footed(config.isolation)))
 
 
 async def show_sessions(context: Context, call: Call) -> Effect:
@@ -245,7 +226,6 @@ COMMANDS = (
         aliases=("task",),
     ),
     Command("gates", "runs", "gate runs and how they ended", "[TASK]", Right.SEE, gates, Group.REPORTS),
-    Command("machines", "", "machines, slots, load", "[PAGE]", Right.SEE, machines, Group.LOOK),
     Command("people", "", "who may do what", "", Right.SEE, people, Group.LOOK),
     Command("revoke", "", "end all rights of an id", "ID", Right.MANAGE, revoke, Group.SET_UP, urgent=True),
 )

@@ -61,6 +61,12 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
             cause="a schedule's tasks have the limits of fleet.toml",
             hint="Leave budget= out, or use /run.",
         )
+    if asked.needs:
+        raise Misused(
+            attempted="schedule a task with needs=",
+            cause="a schedule keeps no needs",
+            hint=f"Put them into [repos.{asked.repo or 'NAME'}] needs of fleet.toml, or use on=MACHINE.",
+        )
     verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
     question = choose.missing(config, verb, asked, context.control.machines())
     if question is not None:

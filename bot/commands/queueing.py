@@ -22,6 +22,8 @@ from fleet.store import queue, sessions
 from fleet.store.core import Tx
 from gates.people import Right, demand
 
+_REASON_LIMIT = 200
+
 
 async def show_queue(context: Context, call: Call) -> Effect:
     """The tasks that wait for a slot, the next one first, each with what it waits for.
@@ -96,12 +98,13 @@ def _current(tx: Tx, task: Task) -> Task | None:
 
 async def pause(context: Context, call: Call) -> Effect:
     """Nothing new starts until somebody resumes; what runs goes on."""
-    return partial(_pause, context, call, queue.FLEET)
+    return partial(_pause, call, queue.FLEET, _reason(call.args))
 
 
 async def drain(context: Context, call: Call) -> Effect:
     """Nothing new starts on a machine; what runs there goes on."""
-    return partial(_pause, context, call, _machine(context, call))
+    machine = _machine(context, call)
+    return partial(_pause, call, machine, _reason(call.args.strip().partition(" ")[2]))
 
 
 async def resume(context: Context, call: Call) -> Effect:
@@ -115,27 +118,32 @@ async def undrain(context: Context, call: Call) -> Effect:
 
 
 def _machine(context: Context, call: Call, *, gone: bool = False) -> str:
-    """The machine that is named. ``gone``: ``fleet.toml`` need not have it any more."""
+    """The machine that is named first. ``gone``: ``fleet.toml`` need not have it any more."""
     given, known = split(call.args), sorted(context.config().machines)
-    if len(given) == 1 and (gone or given[0] in known):
+    if given and (gone or given[0] in known):
         return given[0]
     raise Misused(
         attempted=f"do /{call.verb}",
-        cause=f"unknown machine {given[0]}" if len(given) == 1 else "it takes one machine",
+        cause=f"unknown machine {given[0]}" if given else "it takes a machine",
         hint=f"Machines: {', '.join(known)}.",
     )
 
 
-def _pause(context: Context, call: Call, machine: str, posts: Posts) -> None:
+def _reason(text: str) -> str:
+    """A person's words on one line, short enough for one."""
+    return " ".join(text.split())[:_REASON_LIMIT]
+
+
+def _pause(call: Call, machine: str, reason: str, posts: Posts) -> None:
     tx, name = posts.tx, machine or "the fleet"
-    if not queue.pause(tx, machine, call.actor):
+    if not queue.pause(tx, machine, call.actor, reason):
         state = "drained" if machine else "paused"
         raise Refused(attempted=f"pause {name}", cause=f"it is already {state}", hint="/queue shows it.")
     busy, starting = Counter(sessions.busy(tx)), Counter(slot.machine for slot in queue.reserved(tx).values())
     at_work = (busy - starting)[machine] if machine else (busy - starting).total()
     going_on = f"{words.count(at_work, 'session')} at work {'goes' if at_work == 1 else 'go'} on."
     back = Action("Undrain", f"/undrain {machine}") if machine else Action("Resume", "/resume")
-    lines = (line(going_on), line("New tasks wait in /queue."))
+    lines = (line(going_on), line("New tasks wait in /queue."), *([line(one_line(reason, 100))] if reason else ()))
     title = f"{machine} drained" if machine else "Fleet paused"
     card = Card(line(f"⏸ {title}: nothing new starts"), lines, actions=(back,), tone=Tone.WAITING)
     posts.post(call.message.chat, card)
@@ -155,8 +163,8 @@ def _resume(context: Context, call: Call, machine: str, posts: Posts) -> None:
 COMMANDS = (
     Command("queue", "order", "what waits for a slot, in order", "[PAGE]", Right.SEE, show_queue, Group.WORK),
     Command("bump", "", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
-    Command("pause", "", "start nothing new", "", Right.STOP, pause, Group.SET_UP, urgent=True),
+    Command("pause", "", "start nothing new", "[WHY]", Right.STOP, pause, Group.SET_UP, urgent=True),
     Command("resume", "", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),
-    Command("drain", "", "start nothing new there", "MACHINE", Right.STOP, drain, Group.SET_UP, urgent=True),
+    Command("drain", "", "start nothing new there", "MACHINE [WHY]", Right.STOP, drain, Group.SET_UP, urgent=True),
     Command("undrain", "", "let a machine take work again", "MACHINE", Right.STOP, undrain, Group.SET_UP),
 )

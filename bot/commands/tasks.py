@@ -24,7 +24,8 @@ from bot.telling.progress import Progress, footer
 from fleet.budgets import UNLIMITED, Allowance, parse_budget
 from fleet.errors import Misused, Refused
 from fleet.locks import Want
-from fleet.model import ENDS, Task, TaskMode, TaskState
+from fleet.model import ENDS, Fork, Task, TaskMode, TaskState
+from fleet.offers import LabelNeed
 from fleet.store import sessions, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Tx
@@ -54,6 +55,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
     machine = choose.pick_machine(config, request.machine)
     wants, waits = declared(repo, mode, request), _waits(request)
     budget = parse_budget(request.budget) if request.budget else UNLIMITED
+    needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in request.needs))
     if not request.prompt:
         draft = Draft(
             call.verb,
@@ -65,6 +67,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             after=request.after,
             budget=request.budget,
             wait=request.wait,
+            needs=needs,
         )
         return choose.awaiting_words(context, call, draft)
 
@@ -95,6 +98,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             after=after,
             budget=budget,
             waits=waits,
+            needs=needs,
         )
         if met and not waits:
             raise Refused(attempted=NOW, cause=f"{met[0].holder} has {met[0].path}", hint=OR_WAIT)
@@ -120,6 +124,8 @@ def _create(
     after: str = "",
     budget: Allowance = UNLIMITED,
     waits: bool = True,
+    needs: tuple[str, ...] = (),
+    forked: Fork | None = None,
 ) -> Task:
     task = request_task(
         context,
@@ -135,6 +141,8 @@ def _create(
         locks=locks,
         after=after,
         budget=budget,
+        needs=needs,
+        forked=forked,
     )
     if not waits:
         start_now(context, posts, task)
@@ -275,6 +283,8 @@ async def retry(context: Context, call: Call) -> Effect:
             retry_of=now.id,
             budget=now.budget,
             locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
+            needs=now.needs,
+            forked=now.forked,
         )
         attachment_rows.copy(tx, now.id, again.id)
         buttons.withdraw(posts, now.origin, f"/retry {now.id}", f"/stop {now.id}")

@@ -65,7 +65,7 @@ def _by_machine(
 ) -> dict[str, list[_Command]]:
     found: dict[str, list[_Command]] = {}
     for definition in definitions:
-        for machine in machines_for(definition, config)[0] if definition.kind is GateKind.COMMAND else ():
+        for machine in machines_for(definition, config).fitting if definition.kind is GateKind.COMMAND else ():
             gate = _Command(f"gate {definition.name} of {repo}", definition.argv[0], bool(setups))
             found.setdefault(machine, []).extend([gate, *_steps(repo, setups)])
     return {machine: list(dict.fromkeys(commands)) for machine, commands in found.items()}

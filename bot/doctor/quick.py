@@ -27,4 +27,4 @@ async def examine_quickly(
         if machine.state.is_bad:
             findings.append(Finding(Severity.BAD, name, machine.why or "does not answer", "", unavailable=True))
     findings += await asyncio.to_thread(lambda: list(check_controller(config, home)))
-    return findings + await check_repositories(config, repositories)
+    return findings + await check_repositories(config, repositories, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,14 +16,20 @@ from fleet.config import FleetConfig
 from fleet.errors import AirbossError
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch
+from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import LandingMode
+from fleet.offers import lacking
 
 _PATIENCE_S: Final = 20.0
 
 
-async def check_repositories(config: FleetConfig, repositories: Callable[[str], Repository]) -> list[Finding]:
-    """The findings about all repositories of ``fleet.toml``."""
-    each = await asyncio.gather(*(_check(config, name, repositories(name)) for name in config.repos))
+async def check_repositories(
+    config: FleetConfig,
+    repositories: Callable[[str], Repository],
+    machines: Mapping[str, MachineSeen] | None = None,
+) -> list[Finding]:
+    """The findings about all repositories of ``fleet.toml``. ``machines``: as last seen, with their labels."""
+    each = await asyncio.gather(*(_check(config, name, repositories(name), machines) for name in config.repos))
     return [finding for findings in each for finding in findings]
 
 
@@ -38,21 +44,26 @@ def apart(config: FleetConfig, home: Path, name: str, scratch: Path) -> Reposito
     return Repository(name, found.url, found.base, mirror)
 
 
-async def _check(config: FleetConfig, name: str, repository: Repository) -> list[Finding]:
+async def _check(
+    config: FleetConfig, name: str, repository: Repository, machines: Mapping[str, MachineSeen] | None
+) -> list[Finding]:
     subject, seen = f"repository {name}", await look_at(repository, config.repos[name])
     if seen.trouble:
         return [Finding(Severity.BAD, subject, seen.trouble, seen.remedy, unavailable=not seen.commit)]
     findings = [Finding(Severity.OK, subject, f"answers; {seen.config.base} is at {seen.commit[:10]}")]
-    findings += _labels(config, subject, seen)
+    findings += _labels(config, subject, seen, machines)
     findings.append(await _landable(subject, repository, seen))
     if repository.path is not None:
         findings += await asyncio.to_thread(lambda: list(_access(subject, repository.path)))
     return findings
 
 
-def _labels(config: FleetConfig, subject: str, seen: RepoSeen) -> list[Finding]:
+def _labels(
+    config: FleetConfig, subject: str, seen: RepoSeen, machines_seen: Mapping[str, MachineSeen] | None
+) -> list[Finding]:
     """Gates for which no machine has all labels: a change would wait for one forever."""
-    machines = [set(machine.labels) for machine in config.machines.values() if machine.runs_gates(config.isolation)]
+    runs = {name: each for name, each in config.machines.items() if each.runs_gates(config.isolation)}
+    machines = [labels_of(name, machine, machines_seen) for name, machine in runs.items()]
     return [
         Finding(
             Severity.BAD,
@@ -61,7 +72,8 @@ def _labels(config: FleetConfig, subject: str, seen: RepoSeen) -> list[Finding]:
             "add the label to a machine in fleet.toml, or remove it from needs in airboss.toml",
         )
         for gate in seen.gates
-        if gate.needs and not any(set(gate.needs) <= labels for labels in machines)
+        if not any(not lacking(gate.needs, labels) or not all_known for labels, all_known in machines)
+        and gate.needs
     ]
 
 

@@ -41,6 +41,7 @@ class Draft:
     after: str = ""
     budget: str = ""
     wait: str = ""
+    needs: tuple[str, ...] = ()
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
@@ -48,6 +49,7 @@ class Draft:
         wanted += [f"after={self.after}"] if self.after else []
         wanted += [f"budget={self.budget}"] if self.budget else []
         wanted += [f"wait={self.wait}"] if self.wait else []
+        wanted += [f"needs={','.join(self.needs)}"] if self.needs else []
         named = " ".join((f"repo={self.repo}", f"on={self.machine}", f"agent={self.agent}", *wanted))
         options = f"{named} -- " if self.repo else ""
         return f"{self.prefix} {options}{prompt}".lstrip()

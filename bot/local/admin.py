@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor import Severity, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
     from bot.doctor.gates import check_gate_network
+    from bot.doctor.offers import check_offers
     from bot.doctor.programs import check_programs
     from bot.doctor.repositories import apart, check_repositories
     from bot.doctor.reviewers import check_reviewers
@@ -176,10 +178,12 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     try:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
         findings += await check_programs(config, home, executors)
+        offered, seen = await check_offers(config, executors)
     finally:
         await executors.close()
     with tempfile.TemporaryDirectory(prefix="airboss-doctor-") as scratch:
-        findings += await check_repositories(config, lambda name: apart(config, home, name, Path(scratch)))
+        apart_from_it = partial(apart, config, home, scratch=Path(scratch))
+        findings += offered + await check_repositories(config, apart_from_it, seen)
     findings += await check_reviewers(config, Secrets.load(home))
     own = version("airboss")
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
         PersonConfig,
         RepoConfig,
         RepoFile,
-        ReviewerConfig,
     )
     from fleet.config.problems import ConfigProblems, Problem
     from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
+    from fleet.config.reviewers import ReviewerConfig
     from fleet.config.secrets import Secrets
     from fleet.config.setups import SetupConfig
     from fleet.config.speech import SpeechConfig
@@ -37,7 +37,7 @@ _WHERE = {
     "FleetEditor": "editing",
     "GateConfig": "gates",
     "GateKind": "gates",
-    "ReviewerConfig": "models",
+    "ReviewerConfig": "reviewers",
     "GateTightening": "gates",
     "LayerName": "gates",
     "Limits": "limits",

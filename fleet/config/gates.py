@@ -13,6 +13,7 @@ from fleet.config.values import (
     GateArgv,
     Matrix,
     Name,
+    Need,
     Protection,
     Size,
     Variable,
@@ -62,8 +63,8 @@ class GateConfig(BaseModel):
     """review only: whether a reviewer counts whose model is known by its own word, not by a digest."""
     timeout: Duration = "10m"
     """How long it may run: a whole number followed by `s`, `m` or `h`."""
-    needs: list[Name] = []
-    """Labels that a machine needs to run it."""
+    needs: list[Need] = []
+    """Labels that a machine needs to run it, such as `linux` or `xcode>=26`."""
     protected: Protection = []
     """gitignore patterns of files that a change may not touch, besides `airboss.toml`, tests of the base and what
     configures tests, which are always held."""
@@ -117,7 +118,7 @@ class GateTightening(BaseModel):
     """review only: false refuses a reviewer whose model no digest pins."""
     timeout: Duration | None = None
     """At most the repository's."""
-    needs: list[Name] | None = None
+    needs: list[Need] | None = None
     """Added to the repository's labels."""
     protected: Protection | None = None
     """Added to the repository's patterns."""

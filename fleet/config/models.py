@@ -13,28 +13,29 @@ from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.config.gates import GateConfig, GateTightening
 from fleet.config.limits import SECTION, Limits
 from fleet.config.repo_files import RepoFiles
+from fleet.config.reviewers import ReviewerConfig
 from fleet.config.setups import SetupConfig
 from fleet.config.speech import SpeechConfig
 from fleet.config.values import (
     HOST_PATTERN,
     Branch,
     Directory,
-    Duration,
     EgressHost,
     EndpointUrl,
     GitUrl,
     Id,
     InHome,
+    Label,
     LockPatterns,
     Login,
     Logins,
     Name,
+    Need,
     Patterns,
     Ports,
     Program,
     Size,
     Variable,
-    duration_us,
     size_bytes,
 )
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
@@ -72,8 +73,9 @@ class MachineConfig(_Section):
 
     executor: Literal["local", "ssh"]
     """How to reach it."""
-    labels: list[Name] = []
-    """Its labels, matched with the `needs` of tasks and gates."""
+    labels: list[Label] = []
+    """Its labels besides those that are found on it, matched with the `needs` of tasks and gates: `ios`, or with a
+    version `xcode=26.1`."""
     slots: Annotated[int, Field(ge=1, le=1000)] = 2
     """How many sessions it runs at once."""
     run_as: Logins = []
@@ -111,6 +113,11 @@ class MachineConfig(_Section):
     """ssh only, required: the machine's public key line, pinned by `airboss machines add`."""
     identity: str = ""
     """ssh only: path of the controller's private key. Empty: the key agent and the usual files."""
+    wake: Program | None = None
+    """A command, as an argv list, that wakes the machine up: the controller runs it when it is away and work waits
+    for it. For example `["wakeonlan", "01:23:45:67:89:ab"]`."""
+    keep_awake: bool = True
+    """Whether it is kept from going to sleep by itself while a session or gate runs there."""
     path: list[str] = []
     """Directories put before PATH for agents."""
     ports: Ports = "20000-27999"
@@ -194,29 +201,6 @@ class AgentConfig(_Section):
     """What its tokens cost, where it reports no cost."""
 
 
-class ReviewerConfig(_Section):
-    """A model that reviews changes: any endpoint that speaks OpenAI's protocol (Ollama, llama.cpp, vLLM, …)."""
-
-    url: EndpointUrl
-    """The endpoint's address, up to and including `/v1`."""
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
-    """The model to ask for. Its family must be known by its name, and must not be the author's."""
-    key: Variable | Literal[""] = ""
-    """The name of a variable in `.env` with the key. Sent to https addresses and to this machine only."""
-    digest: Annotated[str, StringConstraints(pattern=r"^$|^(sha256:)?[0-9a-f]{12,64}$")] = ""
-    """The model's digest, which `airboss review try` prints where the endpoint has one (Ollama). Empty: the model
-    is known by the endpoint's word only."""
-    timeout: Duration = "5m"
-    """How long an answer may take."""
-    diff_bytes: Annotated[int, Field(ge=1_000, le=2_000_000)] = 100_000
-    """The longest change that this model can read whole. A longer one gets no review."""
-
-    @property
-    def timeout_us(self) -> int:
-        """``timeout`` in microseconds."""
-        return duration_us(self.timeout)
-
-
 class RepoConfig(_Section):
     """A repository that changes may land in."""
 
@@ -229,6 +213,8 @@ class RepoConfig(_Section):
     for people to merge."""
     agent: str = ""
     """The agent for tasks that name none."""
+    needs: list[Need] = []
+    """Labels that a machine needs for its tasks, such as `linux` or `xcode>=26`."""
     slots: Annotated[int, Field(ge=1)] | None = None
     """The most slots that its tasks hold at once, over all machines. Left out: unlimited."""
     gates: dict[Name, GateTightening] = {}

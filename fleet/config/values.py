@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from fleet.errors import Misused
 from fleet.globs import Glob
 from fleet.model import PersonId
+from fleet.offers import NEED_PATTERN
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 LOGIN_PATTERN = r"^$|^[A-Za-z0-9_][A-Za-z0-9._-]*$"
@@ -25,6 +26,8 @@ PORTS_PATTERN = r"^[1-9][0-9]{3,4}-[1-9][0-9]{3,4}$"
 #: How many of a machine's ports each task has.
 PORTS_OF_A_TASK = 10
 SIZE_PATTERN = r"^$|^[1-9][0-9]{0,5}(M|G|T)$"
+
+LABEL_PATTERN = r"^[a-z0-9][a-z0-9._-]*(=[0-9]{1,9}(\.[0-9]{1,9}){0,5}[MGT]?)?$"
 
 LONG_DURATION_PATTERN = r"^[1-9][0-9]{0,6}(s|m|h|d)$"
 
@@ -212,6 +215,8 @@ def _as_list(value: Any) -> Any:
 
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
+Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=64)]
+Need = Annotated[str, StringConstraints(pattern=NEED_PATTERN, max_length=64)]
 Login = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN, max_length=64)]
 Logins = Annotated[
     list[Annotated[Login, StringConstraints(min_length=1)]],

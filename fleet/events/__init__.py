@@ -30,7 +30,7 @@ from fleet.events.landings import (
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
-from fleet.events.queueing import FleetPaused, FleetResumed, TaskBumped, TaskChained
+from fleet.events.queueing import FleetPaused, FleetPausedV2, FleetResumed, TaskBumped, TaskChained
 from fleet.events.reviews import ReviewAnswered, ReviewAsked, ReviewFinding
 from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet, ScheduleSetV2
 from fleet.events.sessions import (
@@ -49,7 +49,7 @@ from fleet.events.sessions import (
     SnapshotMadeV2,
 )
 from fleet.events.setups import SetupBroke, SetupBuilt, SetupChanged
-from fleet.events.tasks import TaskMoved, TaskRequested
+from fleet.events.tasks import TaskForked, TaskMoved, TaskRequested
 from fleet.events.trees import TreeDecided, TreeDecision, TreeRemoved
 from fleet.events.turns import (
     AgentContinued,
@@ -85,6 +85,7 @@ __all__ = [
     "Event",
     "FencedBy",
     "FleetPaused",
+    "FleetPausedV2",
     "FleetResumed",
     "GateClosed",
     "GateClosedV2",
@@ -144,6 +145,7 @@ __all__ = [
     "TaskBudgeted",
     "TaskBumped",
     "TaskChained",
+    "TaskForked",
     "TaskMoved",
     "TaskRequested",
     "ToolCallEnded",

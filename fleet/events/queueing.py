@@ -17,6 +17,14 @@ class FleetPaused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FleetPausedV2(FleetPaused):
+    """Also says why, in a person's words."""
+
+    V: ClassVar[int] = 2
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FleetResumed(Event):
     """The end of what :class:`FleetPaused` began."""
 

@@ -25,3 +25,13 @@ class TaskMoved(Event):
     old: str
     new: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForked(Event):
+    """The task begins with the work of another one's ``session``: ``snapshot``, on the same ``base``."""
+
+    KIND: ClassVar[str] = "task.forked"
+    session: str
+    snapshot: str
+    base: str

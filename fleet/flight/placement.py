@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import Task
+from fleet.offers import NOT_SEEN, lacking, passes
 from fleet.store.sessions import SlotHeld
 from fleet.turns import Turns
 
@@ -52,11 +53,12 @@ class Wants:
     agent: str
     repo: str
     person: str
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, task: Task) -> Wants:
         """What this task wants."""
-        return cls(task.machine, task.agent, task.repo, task.requester)
+        return cls(task.machine, task.agent, task.repo, task.requester, task.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,19 @@ def _not_drained(wants: Wants, machine: str, now: FleetNow) -> str:
     return "drained" if machine in now.drained else ""
 
 
+def _labels(wants: Wants, machine: str, now: FleetNow) -> str:
+    labels, all_known = labels_of(machine, now.config.machines[machine], now.seen)
+    missing = lacking(_needs(wants, now), labels)
+    if not missing:
+        return ""
+    return f"lacks {', '.join(missing)}" if all_known else NOT_SEEN
+
+
+def _installed(wants: Wants, machine: str, now: FleetNow) -> str:
+    seen = now.seen.get(machine)
+    return f"{wants.agent} is not installed" if seen is not None and wants.agent in seen.absent else ""
+
+
 def _answers(wants: Wants, machine: str, now: FleetNow) -> str:
     seen = now.seen.get(machine)
     if seen is None or not seen.state.is_bad:
@@ -135,12 +150,26 @@ def _login(wants: Wants, machine: str, now: FleetNow) -> str:
 REQUIREMENTS: Final[tuple[Requirement, ...]] = (
     _not_drained,
     _answers,
+    _labels,
+    _installed,
     _disk,
     _account,
     _account_slots,
     _slot,
     _login,
 )
+
+
+def _needs(wants: Wants, now: FleetNow) -> tuple[str, ...]:
+    repo = now.config.repos.get(wants.repo)
+    return (*(repo.needs if repo else ()), *wants.needs)
+
+
+def _never(wants: Wants, machine: str, now: FleetNow) -> bool:
+    """Whether a machine lacks what it will not have unless somebody changes it."""
+    labels, all_known = labels_of(machine, now.config.machines[machine], now.seen)
+    needs = _needs(wants, now)
+    return all_known and bool(lacking(needs, labels)) and not passes(needs, labels)
 
 
 def place(wants: Wants, now: FleetNow) -> Answer:
@@ -153,6 +182,9 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     candidates = [wants.machine] if wants.machine else sorted(config.machines)
     if not candidates:
         return Impossible("the fleet has no machines", "Add one with `airboss machines add`.")
+    if all(_never(wants, name, now) for name in candidates):
+        why = "; ".join(f"{name}: {_labels(wants, name, now)}" for name in candidates)
+        return Impossible(why, "Change needs=, or install what is missing; /machines NAME shows what it has.")
     if shares := _shares(wants, now):
         return Waiting(shares)
     lacks = {name: _lacking(wants, name, now) for name in candidates}

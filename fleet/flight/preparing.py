@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fleet.errors import Refused
 from fleet.failpoints import failpoint
 from fleet.flight import installing, own_login
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
+from fleet.git import kept
 from fleet.model import Session, Task
 
 
@@ -16,10 +18,28 @@ async def prepared(services: Services, waits: Waits, task: Task, session: Sessio
     executor = services.executors.agent(session.machine, session.login)
     if session.login:
         await waits.unless_stopped(own_login.lay_out(services, session), "clear its login")
+    await _keep_fork(services, task, session)
     worktree = services.workspaces.prepare(
-        executor, services.repositories(task.repo), session.base, session.outside(services.store.instance)
+        executor,
+        services.repositories(task.repo),
+        session.base,
+        session.outside(services.store.instance),
+        work_of=task.forked.snapshot if task.forked else "",
     )
     session = replace(session, workspace=await waits.unless_stopped(worktree, "prepare the worktree"))
     failpoint("workspace-prepared")
     await waits.unless_stopped(installing.install(services, task, session), "install what it needs")
     return session
+
+
+async def _keep_fork(services: Services, task: Task, session: Session) -> None:
+    """Keeps what a fork begins with, until it has a snapshot of its own. Raises ``Refused`` when it is gone."""
+    if task.forked is None:
+        return
+    repository, snapshot = services.repositories(task.repo), task.forked.snapshot
+    if not await repository.has(snapshot):
+        raise Refused(
+            attempted=f"begin with the work of {task.forked.session}",
+            cause=f"its snapshot {snapshot[:12]} is gone: somebody deleted that work",
+        )
+    await kept.keep(repository, session.outside(services.store.instance), snapshot)

@@ -104,7 +104,7 @@ def kept_back(tx: Tx, task: Task) -> str:
     if task.after and tasks.task(tx, task.after).state not in _DONE:
         return f"starts after {task.after} has landed"
     paused = queue.pauses(tx).get(queue.FLEET)
-    return f"the fleet is paused by {paused.by}" if paused else ""
+    return f"the fleet is paused by {paused.by}{_because(paused)}" if paused else ""
 
 
 def not_yet(tx: Tx, task: Task, config: FleetConfig, zone: ZoneOf) -> str:
@@ -113,3 +113,7 @@ def not_yet(tx: Tx, task: Task, config: FleetConfig, zone: ZoneOf) -> str:
         return why
     spent = budgeting.spent_day(tx, config, zone, task) if budgeting.limited(config, task) else None
     return f"waiting: budget used up: {spent} {whose(spent)}" if spent is not None else ""
+
+
+def _because(pause: queue.Pause) -> str:
+    return f": {pause.reason}" if pause.reason else ""

@@ -148,6 +148,8 @@ class Steps:
     async def _checked_base(self, task: Task) -> str:
         """The base commit to work from, after checking that a change to it can be judged and landed."""
         base = await self._services.repositories(task.repo).fetch()
+        if task.forked:
+            base = task.forked.base
         if task.mode is TaskMode.CHANGE:
             if self._services.config().repos[task.repo].mode is LandingMode.MERGE:
                 await self._services.base_branches(task.repo).check_landable()

@@ -99,6 +99,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
         contain=walls is not None,
         walls=walls,
         proxy=site.proxy,
+        keep_awake=machine.keep_awake,
         limits=machine.run_limits(*((session.workspace, room) if walls else (session.workspace,))),
     )
 

@@ -37,6 +37,8 @@ Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 WaitStatus = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Words = Annotated[str, msgspec.Meta(max_length=4096)]
+Label = Annotated[str, msgspec.Meta(max_length=100)]
+Says = Annotated[str, msgspec.Meta(max_length=300)]
 AbsolutePath = Annotated[str, msgspec.Meta(max_length=4096, pattern=r"\A/[^\x00]*\Z")]
 
 
@@ -88,6 +90,18 @@ class Facts(_Record, frozen=True):
     contained: bool
     walled: bool
     layered: bool = False
+    arch: Label = ""
+    release: Label = ""
+    memory: Size = 0
+    memory_free: Size = 0
+
+
+class Offers(_Record, frozen=True):
+    """See ``LoginOffers``."""
+
+    programs: Annotated[dict[Label, Says], msgspec.Meta(max_length=100)]
+    xcode: Says
+    simulators: Annotated[list[tuple[Label, Says]], msgspec.Meta(max_length=200)]
 
 
 class RunEnded(_Record, frozen=True):

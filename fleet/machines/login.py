@@ -20,7 +20,7 @@ from fleet.files import Sink, writing
 from fleet.machines import answers
 from fleet.machines.bootstrap import shipment
 from fleet.machines.channel import CHUNK, ByteStream, Channel, PendingCall
-from fleet.ports import Accepted, LoginFacts, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
+from fleet.ports import Accepted, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
 from fleet.supervise import alongside
 
 T = TypeVar("T")
@@ -161,6 +161,18 @@ class LoginExecutor(ABC):
         facts = await self._ask("facts", answers.Facts, attempted="look at the machine")
         return LoginFacts(**{field.name: getattr(facts, field.name) for field in fields(LoginFacts)})
 
+    async def offers(self, programs: Mapping[str, Sequence[str]]) -> LoginOffers:
+        """Looks for these programs; see the port."""
+        asked = {label: list(argv) for label, argv in programs.items()}
+        found = await self._ask(
+            "offers", answers.Offers, attempted="see what the machine offers", programs=asked, path=self._path
+        )
+        return LoginOffers(
+            {label: found.programs[label] for label in asked.keys() & found.programs.keys()},
+            found.xcode,
+            found.simulators,
+        )
+
     async def run(
         self,
         argv: Sequence[str],
@@ -237,6 +249,7 @@ class LoginExecutor(ABC):
             "proxy": asdict(spec.proxy) if spec.proxy else None,
             "timeout_us": spec.timeout_us,
             "grace_us": spec.grace_us,
+            "keep_awake": spec.keep_awake,
             "expect_trees": [list(each) for each in spec.expect_trees],
             "beside": list(spec.beside),
         }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from fleet.config import FleetConfig
+from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, MachineFaulty
 from fleet.machines.executors import Executors
-from fleet.ports import Clock
+from fleet.machines.probing import Probes, offers_of
+from fleet.offers import Offers, offered
+from fleet.ports import Clock, LoginFacts
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class MachineState(Enum):
 
     NEVER = "not seen yet"
     WELL = "well"
-    AWAY = "away"
+    AWAY = "asleep or away"
     FAULTY = "faulty"
     """It answers, but not correctly; see ``MachineFaulty``."""
 
@@ -47,9 +49,23 @@ class DiskSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class WakeTried:
+    """How often it was tried to wake a machine, when last, and what went wrong then (empty: nothing)."""
+
+    times: int
+    at_us: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSeen:
     """The last known state of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``: what is
-    wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000. ``disk``: if known."""
+    wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000. ``disk``: if known.
+
+    ``offers``: all its labels, once they were looked for. ``absent``: the agents that are not there.
+    ``facts``: its last ones. ``wake``: what was tried since it last answered.
+    ``wanted``: a gate could run there only, and it was away.
+    """
 
     state: MachineState
     seen_us: int = 0
@@ -57,10 +73,32 @@ class MachineSeen:
     cpus: int = 0
     why: str = ""
     disk: DiskSeen | None = None
+    offers: Offers | None = None
+    absent: frozenset[str] = frozenset()
+    facts: LoginFacts | None = None
+    wake: WakeTried | None = None
+    wanted: bool = False
+
+
+def labels_of(name: str, machine: MachineConfig, seen: Mapping[str, MachineSeen] | None) -> tuple[Offers, bool]:
+    """A machine's labels, and whether that is all of them: some may not have been looked for yet. Without ``seen``
+    only those of ``fleet.toml`` count."""
+    declared = dict(map(offered, machine.labels))
+    if seen is None:
+        return declared, True
+    found = seen[name].offers if name in seen else None
+    return {**(found or {}), **declared}, found is not None
+
+
+def want(name: str, seen: dict[str, MachineSeen] | None) -> None:
+    """Notes that a gate needs a machine which is away."""
+    if seen is not None and name in seen:
+        seen[name] = replace(seen[name], wanted=True)
 
 
 class MachineWatch:
     """``seen`` holds the last known state of each machine. A machine that is away costs one attempt a round.
+    What machines offer comes from ``probes``, which run by themselves.
 
     A failed check affects only that machine: the others are checked, and it is checked again in the next round.
     """
@@ -74,15 +112,20 @@ class MachineWatch:
     ) -> None:
         self._config, self._executors, self._clock = config, executors, clock
         self.seen = {} if seen is None else seen
+        self.probes = Probes(config, executors, clock)
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
-            names = list(self._config().machines)
-            for gone in self.seen.keys() - set(names):
-                del self.seen[gone]
-            await asyncio.gather(*(self._look(name) for name in names))
+            await self.look()
             await self._clock.sleep(_EVERY_S)
+
+    async def look(self) -> None:
+        """Checks every machine once."""
+        names = list(self._config().machines)
+        for gone in self.seen.keys() - set(names):
+            del self.seen[gone]
+        await asyncio.gather(*(self._look(name) for name in names))
 
     async def _look(self, name: str) -> None:
         try:
@@ -98,8 +141,23 @@ class MachineWatch:
             log.exception("checking %s failed", name)
             self._set_bad(name, MachineState.FAULTY, "internal error; see the log")
         else:
-            now = self._clock.now_us()
-            self.seen[name] = MachineSeen(MachineState.WELL, now, facts.load_milli, facts.cpus)
+            self._set_well(name, facts)
+
+    def _set_well(self, name: str, facts: LoginFacts) -> None:
+        machine, probed = self._config().machines.get(name), self.probes.found.get(name)
+        if machine is None:
+            return
+        fault = probed.fault if probed else ""
+        self.seen[name] = MachineSeen(
+            MachineState.FAULTY if fault else MachineState.WELL,
+            self._clock.now_us(),
+            facts.load_milli,
+            facts.cpus,
+            fault,
+            offers=offers_of(machine, facts, probed.offers) if probed and probed.offers else None,
+            absent=probed.absent if probed else frozenset(),
+            facts=facts,
+        )
 
     def _set_bad(self, name: str, state: MachineState, why: str) -> None:
         before = self.seen.get(name, MachineSeen(MachineState.NEVER))

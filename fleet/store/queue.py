@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from fleet.events import FleetPaused, FleetResumed, Refs, Source, TaskBumped
+from fleet.events import FleetPaused, FleetPausedV2, FleetResumed, Refs, Source, TaskBumped
 from fleet.model import Task, TaskState
 from fleet.store import ledger
 from fleet.store.core import Tx
@@ -50,6 +50,7 @@ class Pause:
     machine: str
     by: str
     since_us: int
+    reason: str = ""  # that person's words
 
 
 def line(tx: Tx) -> list[Task]:
@@ -101,12 +102,14 @@ def pauses(tx: Tx) -> dict[str, Pause]:
     return {row.machine: Pause(*row) for row in tx.connection.execute(_PAUSES)}
 
 
-def pause(tx: Tx, machine: str, by: str) -> bool:
+def pause(tx: Tx, machine: str, by: str, reason: str = "") -> bool:
     """Lets nothing new start there. False if that was so already."""
     if machine in pauses(tx):
         return False
-    tx.connection.execute(_PAUSE, {"machine": machine, "paused_by": by, "since_us": tx.now_us()})
-    ledger.append(tx, FleetPaused(machine), actor=by, source=Source.PERSON)
+    row = {"machine": machine, "paused_by": by, "since_us": tx.now_us(), "reason": reason}
+    tx.connection.execute(_PAUSE, row)
+    event = FleetPausedV2(machine, reason) if reason else FleetPaused(machine)
+    ledger.append(tx, event, actor=by, source=Source.PERSON)
     return True
 
 

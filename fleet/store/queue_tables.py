@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 
-from fleet.store.columns import key, metadata, number, text
+from fleet.store.columns import added_text, key, metadata, number, text
 
 # Where nothing new may start; an empty name is the whole fleet.
-pauses = Table("pauses", metadata, key("machine"), text("paused_by"), number("since_us"))
+pauses = Table("pauses", metadata, key("machine"), text("paused_by"), number("since_us"), added_text("reason"))
 
 # A slot that is kept for a task which starts. ``passed_over``: JSON, why not on the other machines.
 reservations = Table(

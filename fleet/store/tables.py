@@ -108,6 +108,8 @@ tasks = Table(
     added_number("rank"),  # the lowest starts first; people change it
     added_text("after_task"),
     added_text("budget"),  # its own limits, as JSON
+    added_text("needs"),  # separated by commas
+    added_text("forked"),  # session, snapshot and base, separated by spaces
     UniqueConstraint("id"),
     Index(None, "state"),
     Index(None, "state", "rank", "number"),

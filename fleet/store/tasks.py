@@ -9,9 +9,9 @@ from sqlalchemy import BigInteger, Row, bindparam, cast, delete, func, insert, s
 
 from fleet.budgets import UNLIMITED, Allowance, dump_budget, load_budget
 from fleet.errors import Misused
-from fleet.events import Refs, Source, TaskBudgeted, TaskChained, TaskMoved, TaskRequested
+from fleet.events import Refs, Source, TaskBudgeted, TaskChained, TaskForked, TaskMoved, TaskRequested
 from fleet.locks import Want, dump_wants, load_wants
-from fleet.model import ENDS, ChatRef, Task, TaskMode, TaskState, may_move
+from fleet.model import ENDS, ChatRef, Fork, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
@@ -47,9 +47,12 @@ def create_task(
     locks: tuple[Want, ...] = (),
     after: str = "",
     budget: Allowance = UNLIMITED,
+    needs: tuple[str, ...] = (),
+    forked: Fork | None = None,
 ) -> Task:
     """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``; ``after`` the task
-    that must land first; ``budget`` its own limits."""
+    that must land first; ``budget`` its own limits; ``needs`` what its machine must offer; ``forked`` whose work it
+    begins with."""
     number = last_number(tx) + 1
     row: dict[str, Any] = {
         "number": number,
@@ -72,6 +75,8 @@ def create_task(
         "locks": dump_wants(locks),
         "after_task": after,
         "budget": dump_budget(budget),
+        "needs": ",".join(needs),
+        "forked": f"{forked.session} {forked.snapshot} {forked.base}" if forked else "",
     }
     tx.connection.execute(_INSERT, row)
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
@@ -81,6 +86,9 @@ def create_task(
     if budget:
         own = TaskBudgeted(budget.money, budget.tokens, budget.calls, budget.time, budget.attempts)
         ledger.append(tx, own, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+    if forked:
+        event_of_fork = TaskForked(forked.session, forked.snapshot, forked.base)
+        ledger.append(tx, event_of_fork, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     return task(tx, row["id"])
 
 
@@ -228,6 +236,8 @@ def read_task(row: Row[Any]) -> Task:
         after=row.after_task,
         rank=row.rank,
         budget=load_budget(row.budget),
+        forked=Fork(*row.forked.split(" ")) if row.forked else None,
+        needs=tuple(filter(None, row.needs.split(","))),
     )
 
 

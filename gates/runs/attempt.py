@@ -19,6 +19,7 @@ from fleet.config import FleetConfig
 from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
 from fleet.git.workspace import Workspaces
+from fleet.machines.watch import MachineSeen
 from fleet.ports import Candidate, Executor, PipeSpec
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller, SetupFailed
@@ -57,6 +58,7 @@ class Suite:
     home: Path
     environments: Environments
     patience: float = 600.0
+    machines: dict[str, MachineSeen] | None = None
     abandoned: set[str] = field(default_factory=set)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
     _pool: LoginPool = field(default_factory=LoginPool)
@@ -102,7 +104,7 @@ class Suite:
             and used < self.config().limits.attempts
             and candidate.task.id not in self.abandoned
         ):
-            place, why_not = await find_place(definition, self.config(), self.executors, unable)
+            place, why_not = await find_place(definition, self.config(), self.executors, unable, self.machines)
             if place is None and last is not None:
                 return last
             try:
@@ -122,7 +124,7 @@ class Suite:
         """Builds a gate's environment before there is a change, where it is known which login will use it. A
         machine that is away is no reason to wait. Raises ``SetupFailed``."""
         try:
-            place, _ = await find_place(definition, self.config(), self.executors, {})
+            place, _ = await find_place(definition, self.config(), self.executors, {}, self.machines)
         except AWAY:
             return
         if place is not None and not place.config.has_gate_pool:

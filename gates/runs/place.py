@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import MachineFaulty, Unavailable, Unreachable
 from fleet.exits import succeeded
+from fleet.machines.watch import MachineSeen, labels_of, want
 from fleet.model import Isolation
+from fleet.offers import NOT_SEEN, lacking
 from fleet.ports import Candidate, Executor, LoginFacts
 from gates.runs.definitions import Definition
 from gates.runs.plan import NO_SETUPS, NOTHING_MADE, GateEnvironment, SetupPlan
@@ -29,20 +31,34 @@ def bare_path(config: MachineConfig) -> str:
     return ":".join([*config.gate_path, _SYSTEM_PATH])
 
 
-def machines_for(definition: Definition, config: FleetConfig) -> tuple[list[str], list[str]]:
-    """The machines that may run a gate, and for each other machine a line why not."""
-    fitting, why_not = [], []
+class Candidates(NamedTuple):
+    """The machines that may run a gate, those of which not all labels are known yet, and a line about each other
+    one."""
+
+    fitting: list[str]
+    unknown: list[str]
+    why_not: list[str]
+
+
+def machines_for(
+    definition: Definition, config: FleetConfig, seen: Mapping[str, MachineSeen] | None = None
+) -> Candidates:
+    """The machines for a gate, by their labels as last ``seen``; without that, by those of ``fleet.toml``."""
+    found = Candidates([], [], [])
     for name, machine in config.machines.items():
-        missing = [label for label in definition.needs if label not in machine.labels]
+        labels, all_known = labels_of(name, machine, seen)
+        missing = lacking(definition.needs, labels)
         if not machine.gates:
-            why_not.append(f"{name}: gates = false")
+            found.why_not.append(f"{name}: gates = false")
         elif not machine.runs_gates(config.isolation):
-            why_not.append(f"{name}: no gate_as login, and isolation is {config.isolation}")
+            found.why_not.append(f"{name}: no gate_as login, and isolation is {config.isolation}")
+        elif missing and not all_known:
+            found.unknown.append(name)
         elif missing:
-            why_not.append(f"{name}: lacks the label {', '.join(missing)}")
+            found.why_not.append(f"{name}: lacks {', '.join(missing)}")
         else:
-            fitting.append(name)
-    return fitting, why_not
+            found.fitting.append(name)
+    return found
 
 
 class GateLogins(Protocol):
@@ -127,7 +143,11 @@ async def own_place(place: Place, login: str, executors: GateLogins) -> Place:
 
 
 async def find_place(
-    definition: Definition, config: FleetConfig, executors: GateLogins, unable: Mapping[str, Unavailable | str]
+    definition: Definition,
+    config: FleetConfig,
+    executors: GateLogins,
+    unable: Mapping[str, Unavailable | str],
+    seen: dict[str, MachineSeen] | None,
 ) -> tuple[Place | None, list[str]]:
     """The first machine that qualifies, answers and keeps gates apart from agents; and why earlier ones were
     skipped.
@@ -135,8 +155,11 @@ async def find_place(
     ``unable`` are machines that could not do this gate, and why. Where none is left, raises ``Unreachable`` or
     ``MachineFaulty`` if one that fits is only away.
     """
-    fitting, why_not = machines_for(definition, config)
+    fitting, unknown, why_not = machines_for(definition, config, seen)
     away: Unavailable | None = None
+    for name in unknown:
+        away = Unreachable(attempted=f"place the gate {definition.name}", on=name, cause=NOT_SEEN)
+        why_not.append(f"{name}: {NOT_SEEN}")
     for name in fitting:
         if name in unable:
             why = unable[name]
@@ -155,5 +178,7 @@ async def find_place(
             continue
         return Place(name, executor, facts, config.machines[name]), why_not
     if away is not None:
+        for name in (*unknown, *fitting):
+            want(name, seen)
         raise away
     return None, why_not or ["fleet.toml names no machine"]

@@ -42,6 +42,7 @@ def process_of(run: Run) -> PipeSpec:
         alone=Alone(run.room, place.own if place.supervisor else "") if place.own else None,
         limits=place.config.run_limits(run.room, memory=definition.memory),
         timeout_us=definition.timeout_us,
+        keep_awake=place.config.keep_awake,
         expect_trees=((f"{run.room}/tree", run.candidate.tree),),
         beside=() if walled else tuple(each.path for each in run.environment.tree),
     )

@@ -25,6 +25,22 @@ async def test_facts_tell_who_and_what_answers(login: Login) -> None:
     assert (await login.executor().facts()).boot == facts.boot
 
 
+async def test_a_machine_says_which_programs_it_has_and_in_which_version(login: Login) -> None:
+    executor = login.executor()
+    asked = {"git": ["git", "--version"], "sh": ["sh"], "gone": ["no-such-program"], "bad": ["false", "--version"]}
+    found = await executor.offers(asked)
+    assert found.programs["git"].startswith("git version 2.")
+    assert {**found.programs, "git": ""} == {"git": "", "sh": "", "bad": ""}
+    facts = await executor.facts()
+    assert facts.arch and facts.release and facts.memory > facts.memory_free > 0
+
+
+async def test_a_program_that_never_answers_costs_its_version_only(login: Login) -> None:
+    asked = {"slow": ["sh", "-c", "sleep 300 & wait"], "git": ["git", "--version"]}
+    found = await login.executor().offers(asked)
+    assert found.programs["slow"] == "" and found.programs["git"]
+
+
 async def test_run_keeps_streams_apart_and_tells_the_exit(login: Login) -> None:
     executor = login.executor()
     ran = await executor.run(["sh", "-c", r"printf 'out\377'; echo err >&2; exit 7"])

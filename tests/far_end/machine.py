@@ -13,8 +13,25 @@ from typing import Any
 
 from fleet.exits import Exited
 from fleet.faults import Point, fault
-from fleet.ports import Ended, LoginFacts, Output, PipeEvent, PipeSpec, Ran
+from fleet.ports import Ended, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Ran
 from tests.unit import agent_lines as lines
+
+AGENT_FACTS: dict[str, Any] = {
+    "user": "ada",
+    "uid": 1000,
+    "home": "/x",
+    "host": "box",
+    "boot": "b1",
+    "system": "linux",
+    "python": "3.11",
+    "cpus": 2,
+    "load_milli": 0,
+    "disk_free": 1 << 40,
+    "clock_us": 0,
+    "contained": False,
+    "walled": False,
+}
+"""What a login says of itself."""
 
 
 class Machine:
@@ -66,9 +83,11 @@ class Machine:
 
     async def facts(self) -> LoginFacts:
         self._reach()
-        return LoginFacts(
-            "ada", 1000, "/x", self.machine, "b1", "linux", "3.11", 2, 0, 1 << 40, 0, contained=False, walled=False
-        )
+        return LoginFacts(**{**AGENT_FACTS, "host": self.machine})
+
+    async def offers(self, programs: Mapping[str, Sequence[str]]) -> LoginOffers:
+        self._reach()
+        return LoginOffers({}, "", ())
 
     async def run(
         self,

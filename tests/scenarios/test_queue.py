@@ -28,6 +28,9 @@ def test_one_slot_goes_to_whoever_is_first_and_a_pause_holds_across_a_restart(ma
     second, third = made.say("/run write GOOD two").task, made.say("/run write GOOD three").task
     fourth = made.say(f"/run after={third} write GOOD four").task
     made.until(lambda: "busy" in made.say("/queue").shown, "the queue says why")
+    nowhere = made.say("/run needs=linux,xcode>=99 write GOOD five").task
+    made.until(lambda: made.state(nowhere) == "refused", "no machine has what it needs")
+    assert "evo-x2: lacks xcode>=99" in made.say(f"/session {nowhere}").shown
     assert made.say(f"/bump {third}").status == 0
     assert made.say("/pause").status == 0
     made.stop()

@@ -83,6 +83,28 @@ def test_land_it_runs_the_gates_on_the_work_as_it_is_now(served: House) -> None:
     assert f"{task} shop" not in served.say("/unlanded").shown
 
 
+def test_a_fork_begins_with_a_sessions_work_on_its_base(served: House) -> None:
+    task = served.say("/run on=macbook write BAD work\nshell echo 1 > forked.txt", wait=True).task
+    served.say(f"/stop {task}")
+    served.until(lambda: served.of(task, "session.ended"), "its session is closed")
+    assert served.say("/run on=macbook write GOOD, meanwhile", wait=True).status == 0  # the base moves on
+    answer = served.say(f"/fork {task} shell cat work.txt >> forked.txt; echo GOOD, both > work.txt", wait=True)
+    placed = [served.of(each, "session.placed")[0].event.body()["base"] for each in (task, answer.task)]
+    assert placed[0] == placed[1] != served.commits()[0]
+    snapshot = served.of(task, "snapshot.made")[-1].event.body()["commit"]
+    assert served.of(answer.task, "task.forked")[0].event.body() == {
+        "session": f"{task}.1",
+        "snapshot": snapshot,
+        "base": placed[0],
+    }
+    made = served.of(answer.task, "snapshot.made")[0].event.body()
+    assert made["base"] == placed[0] and made["files"] == 2
+    assert "BAD work" in served.say(f"/diff {answer.task}").shown, "the fork saw it"
+    assert served.say(f"/unlanded delete {task} yes").status == 0
+    served.until(lambda: served.of(task, "tree.removed"), "the first one's work is deleted")
+    assert served.say(f"/fork {task} go on").status == 2
+
+
 def test_a_stopped_task_is_saved_and_delete_is_asked_once_and_recorded_first(served: House) -> None:
     started = served.say("/run on=macbook write half\nshell sleep 60").task
     served.until(lambda: served.state(started) == "running", "it runs")

@@ -229,6 +229,16 @@ async def test_undo_is_a_task_with_the_reverse_of_what_landed(tmp_path: Path) ->
         assert result.status == 2 and "it landed nothing: it is stopped" in nothing.to_json()
 
 
+async def test_a_fork_needs_words_and_a_snapshot(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        await there.store.write(lambda tx: asked(tx, "shop", "fix it"))
+        result, (card,) = await there.say("/fork t1")
+        assert result.status == 2 and "it does not say what to do" in card.to_json()
+        result, (card,) = await there.say("/fork t1 more")
+        assert result.status == 2 and "it has no snapshot" in card.to_json()
+        assert len(await there.tasks()) == 1
+
+
 async def test_fleet_before_a_verb_is_that_verb(tmp_path: Path) -> None:
     async def title(there: House, text: str) -> str:
         _, (card,) = await there.say(text)

@@ -25,6 +25,7 @@ KINDS = [
     answers.Greeting,
     answers.Credit,
     answers.Facts,
+    answers.Offers,
     answers.RunEnded,
     answers.Done,
     answers.Forgotten,
@@ -33,7 +34,9 @@ KINDS = [
     answers.Running,
 ]
 #: The names and kinds that a machine's answers know, so that some of it is nearly right.
-NAMES = st.sampled_from(["id", "ev", "done", "error", "cause", "n", "root", "offset", "position", "why", *FACTS])
+NAMES = st.sampled_from(
+    ["id", "ev", "done", "error", "cause", "n", "root", "offset", "position", "why", "programs", "xcode", *FACTS]
+)
 EVENTS = st.sampled_from(["out", "err", "data", "accepted", "stalled", "pulse", "end", "credit", "ready"])
 NEARLY = st.dictionaries(NAMES, JSON | EVENTS, max_size=8)
 

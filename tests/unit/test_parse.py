@@ -138,3 +138,18 @@ def test_the_nearest_verb() -> None:
     assert nearest("statsu", VERBS) == "status"
     assert nearest("sess", VERBS) == "sessions"
     assert nearest("xyzzy", VERBS) == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "needs"),
+    [
+        ("needs=xcode>=26 fix it", ("xcode>=26",)),
+        ("needs=macos,xcode>=26 needs=ios fix it", ("macos", "xcode>=26", "ios")),
+        ('--needs="Xcode≥26" fix it', ("Xcode≥26",)),
+        ("fix it needs=macos", ()),
+    ],
+)
+def test_what_a_machine_must_have_is_an_option(args: str, needs: tuple[str, ...]) -> None:
+    found = run_request(args)
+    assert found.needs == needs
+    assert found.prompt == ("fix it" if needs else args)

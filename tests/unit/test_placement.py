@@ -84,7 +84,7 @@ def test_every_machine_says_what_it_lacks() -> None:
     away = MachineSeen(MachineState.AWAY, why="no route to host")
     faulty = MachineSeen(MachineState.FAULTY, why="no JSON")
     now = FleetNow(FLEET, drained={"evo-x2"}, seen={"macbook": away})
-    assert place(wants(), now) == Waiting("evo-x2: drained; macbook: away: no route to host")
+    assert place(wants(), now) == Waiting("evo-x2: drained; macbook: asleep or away: no route to host")
     now = FleetNow(FLEET, full={"evo-x2"}, seen={"macbook": faulty})
     assert place(wants(), now) == Waiting("evo-x2: its disk is almost full; macbook: faulty: no JSON")
     now = FleetNow(FLEET, spent={("demo", "macbook"): "29 Nov 14:00 UTC"})

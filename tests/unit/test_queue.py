@@ -55,10 +55,10 @@ async def test_a_paused_fleet_says_so_and_starts_nothing_until_it_is_resumed(tmp
 async def test_a_machine_is_drained_by_name(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         assert "unknown machine nowhere" in await told(there, "/drain nowhere")
-        assert "it takes one machine" in await told(there, "/drain")
-        assert "evo-x2 drained" in await told(there, "/drain evo-x2")
+        assert "it takes a machine" in await told(there, "/drain")
+        assert "a new disk" in await told(there, "/drain evo-x2 a new\ndisk")
         assert set(await there.store.read(queue.pauses)) == {"evo-x2"}
-        assert "⏸ evo-x2 drained · Ada" in await told(there, "/queue")
+        assert "⏸ evo-x2 drained · Ada · 0 s · a new disk" in await told(there, "/queue")
         assert "evo-x2 takes work again" in await told(there, "/undrain evo-x2")
         assert await there.store.read(queue.pauses) == {}
 

@@ -18,6 +18,7 @@ from .files import attempt, now_us, remove, write_all, write_path
 from .follow import AttachJob, StopJob
 from .frames import RequestError, whole_frames
 from .jobs import Link, RunnerJob
+from .offers import look, memory, release
 from .own_places import own_places
 from .pipes import forget, notify
 from .start import START
@@ -53,6 +54,7 @@ class Serve(Link):
         self.incoming = bytearray()
         self.contained: Optional[bool] = None
         self.walled = self.layered = False
+        self.release = release()
 
     def pipe(self, name: str) -> str:
         plain = name.replace("-", "").replace("_", "").replace(".", "")
@@ -96,6 +98,7 @@ class Serve(Link):
             self.walled = self.contained and self.can_build_walls()
             self.layered = self.walled and self.can_build_walls(self.home)
         disk = os.statvfs(self.root)
+        whole, available = memory()
         return {
             "user": self.user,
             "uid": os.getuid(),
@@ -104,6 +107,10 @@ class Serve(Link):
             "host": os.uname().nodename,
             "boot": boot(),
             "system": "linux" if LINUX else sys.platform,
+            "arch": os.uname().machine,
+            "release": self.release,
+            "memory": whole,
+            "memory_free": available,
             "python": "%d.%d.%d" % sys.version_info[:3],
             "cpus": os.cpu_count() or 1,
             "load_milli": int(os.getloadavg()[0] * 1000),
@@ -113,6 +120,11 @@ class Serve(Link):
             "walled": self.walled,
             "layered": self.layered,
         }
+
+    def do_offers(self, request: Json, payload: bytes) -> RunnerJob:
+        programs, env = request["programs"], self.base_env(request.get("path", []))
+        work = {"timeout": 120.0, "limit": 1 << 16}
+        return AnswerJob(self, request["id"], work, lambda: look(programs, env, self.directory))
 
     def can_build_walls(self, home: str = "") -> bool:
         """Tries once whether a run's walls can be built here; with ``home``, a session's, over that directory."""

@@ -9,6 +9,7 @@ import struct
 import time
 
 from .alone import clear
+from .awake import Awake
 from .children import high_pipe, wake_on_child
 from .containment import PR_SET_CHILD_SUBREAPER, harden
 from .facts import LINUX, kill_each, login_name, processes, tree_of
@@ -34,6 +35,7 @@ class PipeSupervisor:
         self.process = Process(spec, self.directory, libc, image)
         self.proxy: Json = spec.pop("proxy") or {}  # not in the pipe's directory: the run could read it there
         self.alone: Json = spec["alone"] or {}
+        self.awake: Optional[Awake] = None
         self.left: list[str] = []
         self.how = "ended"
         self.tree = ""
@@ -80,6 +82,8 @@ class PipeSupervisor:
                 return True
             if pid == 0:
                 return False
+            if self.awake and pid == self.awake.pid:
+                self.awake.pid = 0
             if pid == self.process.main:
                 if self.process.contained:
                     self.process.read_report()
@@ -110,6 +114,8 @@ class PipeSupervisor:
         self.process.close_stdin()
         if self.process.door:
             self.process.door.end()
+        if self.awake:
+            self.awake.end()
         alone = self.clear_login(self.process.started_us / 1e6 - 1) if self.alone else True
         self.gone = self.sweep(wake) and alone
         quiet_at, spools = time.monotonic() + 2, self.process.spools
@@ -266,6 +272,8 @@ def supervise(pipe: str, image: bytes) -> NoReturn:
         supervisor.process.door = ProxyDoor(supervisor.proxy, bool(spec["walls"] and not spec["walls"]["network"]))
     if not supervisor.process.unavailable:
         supervisor.process.launch(spec["contain"])
+        if spec["keep_awake"] and supervisor.process.main:
+            supervisor.awake = Awake(os.environ.get("PATH", ""), os.environ.get("HOME", "/"))
     nonce, _, key = read_all(0).partition(b"\n")
     os.dup2(null, 0)
     if supervisor.process.main:

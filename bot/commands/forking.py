@@ -1,0 +1,81 @@
+"""``/fork``: another task that begins with the work of one's session. Gates judge all of it, like any change."""
+
+from __future__ import annotations
+
+from bot.commands.common import find_task, split_task
+from bot.outbox.posting import Posts
+from bot.registry import Call, Command, Context, Effect, Group
+from bot.requesting import request_task
+from fleet.errors import Misused, Refused
+from fleet.model import Fork, Session, Task, TaskMode, Turn
+from fleet.store import sessions, trees
+from fleet.store.core import Tx
+from fleet.store.states import TreeState
+from fleet.untrusted import clean
+from gates.people import Right
+
+_TITLE = 60
+
+
+async def fork(context: Context, call: Call) -> Effect:
+    """A new task for the same agent, on the same base, with what the newest snapshot of the named one has."""
+    named, words = split_task(call)
+    if not words:
+        raise Misused(attempted="fork a task", cause="it does not say what to do", hint="Usage: /fork t7 WORDS…")
+
+    def effect(posts: Posts) -> None:
+        tx, config = posts.tx, context.config()
+        task = find_task(tx, call, named, newest=True)
+        session, turn = _work_of(tx, task)
+        made = request_task(
+            context,
+            posts,
+            repo=task.repo,
+            agent=task.agent if task.agent in config.agents else config.repos[task.repo].agent,
+            machine=task.machine,
+            prompt=_prompt(words, task, session, turn),
+            mode=TaskMode.CHANGE,
+            requester=call.actor,
+            origin=call.message.chat,
+            needs=task.needs,
+            forked=Fork(session.id, turn.snapshot, session.base),
+        )
+        call.resulted(posts, task=made.id)
+
+    return effect
+
+
+def _work_of(tx: Tx, task: Task) -> tuple[Session, Turn]:
+    """The newest snapshot of a task. Raises ``Refused`` when there is none."""
+    for session in reversed(sessions.of_task(tx, task.id)):
+        saved = trees.newest(sessions.turns(tx, session.id))
+        if saved is not None and trees.of(tx, session).state not in {TreeState.DELETING, TreeState.DELETED}:
+            return session, saved
+    raise Refused(
+        attempted=f"fork {task.id}",
+        cause="it has no snapshot: none of its turns is over, or its work was deleted",
+        hint=f"/session {task.id} shows its turns.",
+    )
+
+
+def _prompt(words: str, task: Task, session: Session, turn: Turn) -> str:
+    title = " ".join(clean(task.prompt.split("\n", 1)[0], _TITLE).split())
+    return (
+        f"{words}\n\n"
+        f"This is a fork of {task.id} ({title}): your worktree begins with its work, snapshot {turn.snapshot[:12]} "
+        f"on base {session.base[:12]}, not committed. It is part of your change; keep what fits, change the rest."
+    )
+
+
+COMMANDS = (
+    Command(
+        "fork",
+        "",
+        "a new task from a task's work",
+        "[TASK] WORDS…",
+        Right.RUN,
+        fork,
+        Group.DECIDE,
+        takes_words=True,
+    ),
+)

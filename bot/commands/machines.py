@@ -1,0 +1,74 @@
+"""Commands about machines: all of them, or one."""
+
+from __future__ import annotations
+
+from bot import plain, words
+from bot.cards import Card, footed, line
+from bot.commands.common import reply
+from bot.machine_view import machine_card
+from bot.pages import Page, wanted
+from bot.parse import words as split
+from bot.registry import Call, Command, Context, Effect, Group
+from bot.telemetry_view import machine_line
+from fleet.errors import Misused
+from fleet.machines.waking import could_start
+from fleet.machines.watch import MachineSeen, MachineState
+from fleet.model import Session, Task
+from fleet.store import queue, sessions
+from fleet.store.at_work import at_work
+from fleet.store.core import Tx
+from gates.people import Right
+
+
+async def machines(context: Context, call: Call) -> Effect:
+    """The machine that is named; or a page of all, those that do not respond first."""
+    config, seen = context.config(), context.control.machines()
+    given = split(call.args)
+    if len(given) == 1 and (given[0] in config.machines or not given[0].isdigit()):
+        return await _machine(context, call, given[0])
+    busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
+    names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
+    page = Page.of(wanted(call.args), len(names))
+    lines = tuple(
+        machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now, disk=True)
+        for name in names[page.first : page.upto]
+    )
+    call.result.data = {
+        "machines": [
+            plain.machine(name, config.machines[name], busy.get(name, 0), seen.get(name)) for name in names
+        ]
+    }
+    title = line(words.count(len(names), "machine") + page.span)
+    footer = footed(config.isolation, "/machines NAME shows one" if names else "")
+    return reply(call, Card(title, lines, actions=page.actions("/machines "), footer=footer))
+
+
+async def _machine(context: Context, call: Call, name: str) -> Effect:
+    config = context.config()
+    if name not in config.machines:
+        raise Misused(
+            attempted="show a machine",
+            on=name,
+            cause="fleet.toml has no such machine",
+            hint=f"Machines: {', '.join(sorted(config.machines)) or 'none'}.",
+        )
+
+    every = context.control.machines()
+    seen = every.get(name, MachineSeen(MachineState.NEVER))
+
+    def read(tx: Tx) -> tuple[list[Session], list[Task], queue.Pause | None, int]:
+        asleep = queue.line(tx) if seen.state is MachineState.AWAY else []
+        waiting = [task for task in asleep if could_start(task, name, config, every)]
+        return at_work(tx, name), waiting, queue.pauses(tx).get(name), tx.now_us()
+
+    working, waiting, pause, now = await context.store.read(read)
+    call.result.data = {
+        "machines": [plain.machine(name, config.machines[name], len(working), seen)],
+        "at_work": [plain.session(session) for session in working],
+        "waiting": [task.id for task in waiting],
+        "pauses": [plain.pause(pause)] if pause else [],
+    }
+    return reply(call, machine_card(config, name, seen, at_work=working, waiting=waiting, pause=pause, now_us=now))
+
+
+COMMANDS = (Command("machines", "", "machines, slots, load", "[MACHINE|PAGE]", Right.SEE, machines, Group.LOOK),)

@@ -1,0 +1,50 @@
+"""What each machine offers, as the queue and the gates see it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+
+from bot.doctor.findings import Finding, Severity
+from fleet.clock import SystemClock
+from fleet.config import FleetConfig
+from fleet.machines.executors import Executors
+from fleet.machines.probing import SIMULATOR
+from fleet.machines.watch import MachineSeen, MachineState, MachineWatch
+
+
+async def check_offers(
+    config: FleetConfig, executors: Executors
+) -> tuple[list[Finding], Mapping[str, MachineSeen]]:
+    """A finding for each machine that answers, and what was seen of all."""
+    watch = MachineWatch(lambda: config, executors, SystemClock())
+    await watch.probes.look()
+    await watch.look()
+    findings = [_finding(name, seen) for name, seen in watch.seen.items() if seen.facts is not None]
+    findings += [_on_mac(name) for name, seen in watch.seen.items() if seen.facts and seen.facts.system == "darwin"]
+    return [*findings, *_wakes(config)], watch.seen
+
+
+def _on_mac(name: str) -> Finding:
+    what = "untested on macOS: labels of Xcode and its simulators, keeping it awake with caffeinate"
+    return Finding(Severity.WARN, f"machine {name}", what, "compare /machines NAME and `pmset -g assertions` there")
+
+
+def _wakes(config: FleetConfig) -> Iterator[Finding]:
+    for name, machine in config.machines.items():
+        if machine.wake and shutil.which(machine.wake[0]) is None:
+            what = f"cannot be woken: {machine.wake[0]} is not here"
+            yield Finding(Severity.WARN, f"machine {name}", what, f"install it, or change [machines.{name}] wake")
+
+
+def _finding(name: str, seen: MachineSeen) -> Finding:
+    subject = f"machine {name}"
+    if seen.state is MachineState.FAULTY:
+        return Finding(Severity.BAD, subject, f"faulty: {seen.why}", "check the agents' login there")
+    if seen.offers is None:
+        return Finding(Severity.WARN, subject, "does not say what it offers", "repeat this when it is less busy")
+    labels = [f"{label} {version}".rstrip() for label, version in sorted(seen.offers.items())]
+    named = [label for label in labels if not label.startswith(SIMULATOR)]
+    simulators = len(labels) - len(named)
+    more = f", {simulators} simulators" if simulators else ""
+    return Finding(Severity.OK, subject, f"offers {', '.join(named)}{more}")

@@ -1,0 +1,101 @@
+"""One machine on a screen of a phone: what it offers, what runs there, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bot import words
+from bot.cards import Card, Line, footed, line, one_line
+from bot.telemetry_view import disk_line, paused_lines
+from fleet.config import FleetConfig
+from fleet.machines.probing import SIMULATOR, SYSTEMS
+from fleet.machines.waking import next_try_us
+from fleet.machines.watch import MachineSeen, MachineState, WakeTried
+from fleet.model import Session, Task
+from fleet.offers import Offers, offered
+from fleet.ports import LoginFacts
+from fleet.store.queue import Pause
+
+_SHOWN = 8
+
+
+def machine_card(
+    config: FleetConfig,
+    name: str,
+    seen: MachineSeen,
+    *,
+    at_work: Sequence[Session],
+    waiting: Sequence[Task],
+    pause: Pause | None,
+    now_us: int,
+) -> Card:
+    """The whole screen of one machine. ``waiting``: the tasks that it could take if it were awake."""
+    machine = config.machines[name]
+    declared = [label for label, _ in map(offered, machine.labels)]
+    lines = [_contact(seen, now_us)]
+    if machine.wake and seen.state is MachineState.AWAY:
+        lines.append(_waking(seen.wake, now_us))
+    if waiting:
+        lines.append(line(f"waits for it: {_ids(task.id for task in waiting)}"))
+    if pause is not None:
+        lines += paused_lines(config, {name: pause}, now_us)
+    if seen.facts is not None:
+        lines.append(_system(seen.facts))
+    if seen.offers is not None:
+        lines += _offers(config, seen, declared)
+    if machine.labels:
+        lines.append(line("labels: ", ", ".join(machine.labels)))
+    if seen.disk is not None:
+        lines.append(line(disk_line(seen.disk)))
+    if at_work:
+        lines.append(line(f"at work: {_ids(session.task for session in at_work)}"))
+    mark = "⚠" if seen.state.is_bad else "●"
+    return Card(
+        line(f"{mark} {name} · {len(at_work)}/{machine.slots} slots"), tuple(lines), footer=footed(config.isolation)
+    )
+
+
+def _ids(ids: Iterable[str]) -> str:
+    given = [*ids]
+    return ", ".join(given[:_SHOWN]) + (", …" if len(given) > _SHOWN else "")
+
+
+def _contact(seen: MachineSeen, now_us: int) -> Line:
+    never = str(MachineState.NEVER.value)
+    ago = f"{words.about(now_us - seen.seen_us)} ago" if seen.seen_us else ""
+    if seen.state.is_bad:
+        return line(f"{seen.state.value} · {f'last seen {ago}' if ago else never} · ", one_line(seen.why, 80))
+    return line(f"seen {ago}" if ago else never)
+
+
+def _waking(tried: WakeTried | None, now_us: int) -> Line:
+    if tried is None:
+        return line("woken when work waits for it")
+    in_us = next_try_us(tried) - now_us
+    again = f"again in {words.about(in_us)}" if in_us > 0 else "again when work waits"
+    why = (" · ", one_line(tried.why, 100)) if tried.why else ()
+    return line(f"tried to wake it {words.count(tried.times, 'time')}, {again}", *why)
+
+
+def _system(facts: LoginFacts) -> Line:
+    system = f"{SYSTEMS.get(facts.system, facts.system)} {facts.release}"
+    memory = f" · {words.size(facts.memory)} memory" if facts.memory else ""
+    free = f", {words.size(facts.memory_free)} free" if facts.memory_free else ""
+    load = f" · load {facts.load_milli / 1000:.1f} on {words.count(facts.cpus, 'cpu')}"
+    return line(one_line(system, 40), " · ", one_line(facts.arch, 20), f"{memory}{free}{load}")
+
+
+def _offers(config: FleetConfig, seen: MachineSeen, declared: Sequence[str]) -> list[Line]:
+    offers = seen.offers or {}
+    there = [_versioned(name, offers) for name in config.agents if name in offers and name not in declared]
+    lines = [line("agents: ", one_line(", ".join(there), 200))] if there else []
+    if seen.absent:
+        lines.append(line("not installed: ", ", ".join(sorted(seen.absent))))
+    if "xcode" in offers and "xcode" not in declared:
+        count = sum(label.startswith(SIMULATOR) for label in offers)
+        lines.append(line(_versioned("xcode", offers), f" · {words.count(count, 'simulator')}"))
+    return lines
+
+
+def _versioned(label: str, offers: Offers) -> str:
+    return f"{label} {offers[label]}".rstrip()

@@ -1,0 +1,35 @@
+"""``[reviewers.NAME]`` of ``fleet.toml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from fleet.config.limits import SECTION
+from fleet.config.values import Duration, EndpointUrl, Variable, duration_us
+
+
+class ReviewerConfig(BaseModel):
+    """A model that reviews changes: any endpoint that speaks OpenAI's protocol (Ollama, llama.cpp, vLLM, …)."""
+
+    model_config = SECTION
+
+    url: EndpointUrl
+    """The endpoint's address, up to and including `/v1`."""
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
+    """The model to ask for. Its family must be known by its name, and must not be the author's."""
+    key: Variable | Literal[""] = ""
+    """The name of a variable in `.env` with the key. Sent to https addresses and to this machine only."""
+    digest: Annotated[str, StringConstraints(pattern=r"^$|^(sha256:)?[0-9a-f]{12,64}$")] = ""
+    """The model's digest, which `airboss review try` prints where the endpoint has one (Ollama). Empty: the model
+    is known by the endpoint's word only."""
+    timeout: Duration = "5m"
+    """How long an answer may take."""
+    diff_bytes: Annotated[int, Field(ge=1_000, le=2_000_000)] = 100_000
+    """The longest change that this model can read whole. A longer one gets no review."""
+
+    @property
+    def timeout_us(self) -> int:
+        """``timeout`` in microseconds."""
+        return duration_us(self.timeout)
