@@ -29,15 +29,14 @@ from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.home_lock import only_one
 from bot.leading import TTL_US, lead
 from bot.local.control import ControlServer
+from bot.metrics_server import MetricsServer
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
 from bot.reload import LiveConfig, LiveSecrets
 from bot.reloads import Reloads
-from bot.retention import Retention
 from bot.running_fleet import RunningFleet
-from bot.schedules.beats import Beats
 from bot.speech.transcript import transcribe
 from bot.standing import Standing
 from bot.telling import news, sounds
@@ -47,6 +46,7 @@ from bot.telling.locked import StuckLocks
 from bot.telling.log_card import LiveLogs
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
+from bot.timed import timed
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable
@@ -61,7 +61,7 @@ from fleet.machines.disks import Disks
 from fleet.machines.executors import Executors
 from fleet.machines.waking import Waker
 from fleet.machines.watch import MachineSeen, MachineWatch
-from fleet.model import AIRBOSS, ChatRef, Task
+from fleet.model import AIRBOSS, Task
 from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
 from fleet.schedule.timer import Timer
@@ -173,12 +173,13 @@ class App:
             control.more.append(lambda: server.trouble)
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
-                **_timed(timer, core.context, outbox, admins),
+                **timed(timer, core.context, outbox, admins),
                 "work that did not land": partial(standing.while_good, keeper.run),
                 "machines": watch.run,
                 "what machines offer": watch.probes.run,
                 "waking": Waker(store, config, services.machines_seen, services.clock).run,
                 "disks": disks.run,
+                "metrics": MetricsServer(core.context).run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
                 "traces": standing.run,
@@ -208,14 +209,6 @@ def _tending(base: _Base, services: Services, timer: Timer) -> tuple[Keeper, Dis
     disks = Disks(base.config, base.executors, services.clock, keeper.reclaim_all)
     disks.full = services.full_disks
     return keeper, disks
-
-
-def _timed(timer: Timer, context: Context, outbox: Outbox, admins: ChatRef | None) -> dict[str, Work]:
-    """The timer, and what it wakes."""
-    config = context.config
-    beats = Beats(context, outbox, timer.alarm("schedules"), admins)
-    retention = Retention(context.store, config, timer.clock("retention"), context.home)
-    return {"timer": timer.run, "schedules": beats.run, "retention": retention.run}
 
 
 @dataclass(frozen=True, slots=True)

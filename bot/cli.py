@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add = commands.add_parser("digest", help="figures for a period")
     add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
     add.add_argument("--json", action="store_true")
+    add.add_argument("--csv", action="store_true", help="a table of the days: --from and --to")
     add.add_argument("--from", default="", metavar="DATE", dest="first", help="the first day, as 2026-11-01")
     add.add_argument("--to", default="", metavar="DATE", dest="last", help="the last day, included")
     add.add_argument("--tz", default="UTC", metavar="ZONE", help="whose days these are (default: UTC)")
@@ -273,7 +274,7 @@ def _unlanded(options: argparse.Namespace) -> int:
 
 
 def _digest(options: argparse.Namespace) -> int:
-    if options.first or options.last:
+    if options.first or options.last or options.csv:
         return _admin_command("digest_days")(options)
     return _called(options, f"/digest {options.span}", "digest")
 

@@ -29,6 +29,8 @@ class Days:
 
 def days_of(first: str, last: str, zone: str, *, hint: str = HINT) -> Days:
     """Reads the days. Raises ``Misused`` for what is no date or no zone, and for days in the wrong order."""
+    if missing := " and ".join(name for name, text in (("--from", first), ("--to", last)) if not text.strip()):
+        raise Misused(attempted="read the days", cause=f"{missing} is missing", hint=hint)
     try:
         ends = [date.fromisoformat(text.strip()) for text in (first, last)]
         known = ZoneInfo(known_zone(zone))

@@ -11,9 +11,10 @@ from datetime import tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from bot import words
+from bot import claims, words
 from bot.cards import Card, footed, line, one_line
 from bot.cards import field as card_field
+from bot.claims import Claims
 from bot.days import days_of
 from bot.parse import tidy
 from fleet.events import (
@@ -59,6 +60,7 @@ KINDS = (
     BudgetReached.KIND,
     BudgetGranted.KIND,
     ProgressHalted.KIND,
+    *claims.KINDS,
 )
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
@@ -75,6 +77,7 @@ class Digest:
     ``to_land_us`` has an entry for each task that was requested and landed inside the range; ``planted`` counts the
     planted defects that a reviewer caught or missed; ``halts`` counts limits that were used up or added to, and
     tasks without progress; ``ends_by_hour`` counts task ends by hour since the epoch.
+    ``before`` is the period of the same length before this one.
     """
 
     first_seq: int
@@ -94,6 +97,8 @@ class Digest:
     cost_udollar: int = 0
     to_land_us: list[int] = field(default_factory=list)
     ends_by_hour: Counter[tuple[int, str]] = field(default_factory=Counter)
+    claims: Claims = field(default_factory=Claims)
+    before: Digest | None = None
 
     @property
     def median_to_land_us(self) -> int | None:
@@ -121,6 +126,8 @@ class Digest:
             "cost_udollar": self.cost_udollar,
             "halts": dict(sorted(self.halts.items())),
             "median_to_land_us": self.median_to_land_us,
+            "claims": self.claims.to_json(),
+            "person_needed": self.claims.needed,
         }
 
 
@@ -151,7 +158,11 @@ def parse_days(args: str, zone: str) -> Period | None:
 async def make_digest(store: Store, span_us: int) -> Digest:
     """The figures of the last ``span_us`` microseconds; 0: of everything."""
     now_us = await store.read(Tx.now_us)
-    return await in_period(store, Period(now_us - span_us, _EVER.upto_us) if span_us else _EVER)
+    if not span_us:
+        return await in_period(store, _EVER)
+    made = await in_period(store, Period(now_us - span_us, _EVER.upto_us))
+    made.before = await in_period(store, Period(now_us - 2 * span_us, now_us - span_us))
+    return made
 
 
 async def in_period(store: Store, period: Period) -> Digest:
@@ -188,6 +199,7 @@ def _fold(
 ) -> None:
     for recorded in events:
         task, at = recorded.refs.task, recorded.time_us
+        digest.claims.fold(recorded)
         match recorded.event:
             case TaskRequested():
                 digest.asked += 1
@@ -240,6 +252,20 @@ def _how(answered: ReviewAnswered) -> str:
     return "objection" if objections else "no objection"
 
 
+def _cost(digest: Digest) -> str:
+    spent, landed = digest.cost_udollar, digest.ends[TaskState.LANDED]
+    each = f" · {words.money(spent // landed)} a landed change" if landed and spent else ""
+    return f"{words.money(spent)}{each}"
+
+
+def _trend(before: Digest) -> str:
+    """The same figures of the period before, where that had any."""
+    calls, landed = before.calls.ok + before.calls.failed, before.ends[TaskState.LANDED]
+    if not (calls or landed or before.asked):
+        return ""
+    return f"{words.count(calls, 'tool call')}, {landed} landed, {words.money(before.cost_udollar)}"
+
+
 def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC) -> Card:
     """The figures for a phone."""
     ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
@@ -250,7 +276,7 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
         card_field("Gate runs", gates),
         card_field("Tool calls", f"{calls.ok} ok, {calls.failed} failed · {calls.error_rate()}"),
         card_field("Not counted", f"{calls.denied} denied, {calls.unfinished} unfinished"),
-        card_field("Cost", words.money(digest.cost_udollar)),
+        card_field("Cost", _cost(digest)),
     ]
     if digest.halts:
         said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
@@ -266,6 +292,12 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
         fields.append(card_field("Reviews", f"{ended} · {caught} of {planted} planted defects caught"))
     if digest.median_to_land_us is not None:
         fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
+    if said := digest.claims.line:
+        fields.append(card_field("Claims", said))
+    if digest.claims.needed:
+        fields.append(card_field("Attention", f"a person was needed {words.count(digest.claims.needed, 'time')}"))
+    if digest.before is not None and (trend := _trend(digest.before)):
+        fields.append(card_field("Before that", trend))
     when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
     return Card(
         title=line("Digest"),

@@ -44,6 +44,7 @@ KEPT: Final = (
     ),
     Retained("Slots kept for tasks that start", ("reservations",), "until they have started or ended"),
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
+    Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),
     Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),
     Retained(
         "Messages received: their text",

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fleet.config import FleetConfig
-from fleet.errors import Misused, Refused, Unavailable
+from fleet.config import FleetConfig, WitnessConfig
+from fleet.errors import Malformed, Misused, Refused, Unavailable
 from fleet.events import Source
 from fleet.flight import traces as seeing
 from fleet.git.repository import Repository
@@ -26,7 +26,11 @@ from fleet.store.core import Store, Tx
 from fleet.store.traces import Trace
 from fleet.supervise import Work, alongside, first
 from gates.people import Right
-from gates.receipts import reset, sshsig
+from gates.receipts import keys, reset, sshsig
+from gates.receipts.checkpoint import Checkpoint
+from gates.receipts.checkpoints import Checkpoints
+from gates.receipts.note import NoteKey, log_key
+from gates.witness.asking import latest
 
 _log = logging.getLogger(__name__)
 
@@ -152,6 +156,9 @@ class Standing:
         for name in config.repos:
             yield f"in {name}", partial(self._on_base, name)
         yield "in the receipts", self._receipts
+        yield "in the checkpoints", self._checkpoints
+        for name, witness in config.witnesses.items():
+            yield f"at witness {name}", partial(self._at_witness, name, witness)
 
     async def _on_machine(self, login: Callable[[str], Executor], name: str) -> list[Trace]:
         return await seeing.on_machine(login(name), self._store.instance)
@@ -159,6 +166,33 @@ class Standing:
     async def _on_base(self, name: str) -> list[Trace]:
         return await seeing.on_base(self._repositories(name), self._store.instance)
 
+    async def _checkpoints(self) -> list[Trace]:
+        """The largest checkpoint of this store that is kept here."""
+        every = Checkpoints(self._store, self._home).folder.newest_first()
+        mine = (point for point, _ in every if point.instance == self._store.instance)
+        found = await asyncio.to_thread(lambda: next(mine, None))
+        return [_checkpoint(found, "kept here")] if found else []
+
+    async def _at_witness(self, name: str, witness: WitnessConfig) -> list[Trace]:
+        """What a witness signed last, if its signature and ours are on it."""
+        try:
+            signed = await latest(witness.url, f"airboss/{self._store.instance}")
+            if signed is None:
+                return []
+            point = Checkpoint.parse(signed.text)
+        except Malformed as error:  # nothing that anybody signed
+            _log.warning("witness %s answered nonsense: %s", name, error)
+            return []
+        ours = await asyncio.to_thread(keys.every, self._home)
+        by_us = any(signed.signed_by(log_key(point.origin, key.raw)) is not None for key in ours)
+        by_it = signed.signed_by(NoteKey.parse(witness.key)) is not None
+        return [_checkpoint(point, f"signed by witness {name}")] if by_us and by_it else []
+
     async def _receipts(self) -> list[Trace]:
         paths = await asyncio.to_thread(lambda: sorted((self._home / "receipts").glob("t*.json")))
         return [Trace(path.stem, "its receipt", receipt=True) for path in paths]
+
+
+def _checkpoint(point: Checkpoint, where: str) -> Trace:
+    name = f"the checkpoint of {point.size:,} events, root {point.root.hex()[:8]}…"
+    return Trace(name, where, size=point.size, root=point.root)

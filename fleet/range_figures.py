@@ -3,7 +3,8 @@
 The rules, by event. A tool call is counted on the local day it ended, as its driver says: ok, failed or denied; one
 whose process ended first is unfinished. ``tool_calls`` is all of them, the error rate ``failed / (ok + failed)``.
 An active day has a tool call. A session counts when it was placed, imported, started a turn or made a call in the
-range. A subagent is a call of the tool with which an agent starts one. Cost is what agents report.
+range. A subagent is a call of the tool with which an agent starts one. Cost is what agents report. A gate is
+unclosed when it was opened in the range and has no end in it.
 
 Days contain what was imported from agents' session files, at the times that the files give; there, a call without
 an end is unfinished, and counted on the day it started. A range of numbers contains no imported events.
@@ -12,15 +13,17 @@ an end is unfinished, and counted on the day it started. A range of numbers cont
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from fleet.agent_events import ToolOutcome
 from fleet.events import (
     GateClosed,
+    GateOpened,
     PipeEnded,
     Recorded,
     SessionImported,
@@ -44,6 +47,7 @@ from fleet.store.recent import numbers_in
 KINDS: Final = (
     TaskRequested.KIND,
     TaskMoved.KIND,
+    GateOpened.KIND,
     GateClosed.KIND,
     SessionPlaced.KIND,
     SessionImported.KIND,
@@ -90,6 +94,7 @@ class RangeFigures:
     asked: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     gates: Counter[str] = field(default_factory=Counter)
+    open_gates: set[str] = field(default_factory=set)
     cost_udollar: int = 0
     open_calls: dict[str, dict[str, tuple[str, str] | None]] = field(default_factory=dict)
     _days: dict[int, str] = field(default_factory=dict)
@@ -100,10 +105,14 @@ class RangeFigures:
             event, refs = recorded.event, recorded.refs
             if not isinstance(event, UnknownEvent):
                 imported = recorded.source is Source.IMPORT
-                self.add(event.KIND, event, recorded.time_us, refs.session, refs.machine, imported=imported)
+                where = (refs.session, refs.machine)
+                self.add(event.KIND, event, recorded.time_us, *where, imported=imported, run=refs.gate_run)
 
-    def add(self, kind: str, event: Any, time_us: int, session: str, machine: str, *, imported: bool) -> None:
-        """Counts one event. ``event`` has the fields of its kind: the ledger's own, or the body of a line.
+    def add(
+        self, kind: str, event: Any, time_us: int, session: str, machine: str, *, imported: bool, run: str = ""
+    ) -> None:
+        """Counts one event. ``event`` has the fields of its kind: the ledger's own, or the body of a line; ``run``
+        is its gate run.
 
         Nothing says that an imported process ended: its calls count as unfinished when they start.
         """
@@ -126,6 +135,12 @@ class RangeFigures:
             unfinished = len(self.open_calls.pop(session, ()))
             if inside and unfinished:
                 self.ended[self._day(time_us), machine, UNFINISHED] += unfinished
+        elif kind == GateOpened.KIND:
+            if inside:
+                self.open_gates.add(run)
+        elif kind == GateClosed.KIND:
+            self.open_gates.discard(run)
+            self.gates[event.outcome] += inside
         elif inside:
             self._add_other(kind, event, session)
 
@@ -136,11 +151,8 @@ class RangeFigures:
             self.sessions.add(session)
         elif kind == TaskRequested.KIND:
             self.asked += 1
-        elif kind == TaskMoved.KIND:
-            if event.new in ENDS:
-                self.ends[event.new] += 1
-        elif kind == GateClosed.KIND:
-            self.gates[event.outcome] += 1
+        elif kind == TaskMoved.KIND and event.new in ENDS:
+            self.ends[event.new] += 1
 
     def counts(self, recorded: Recorded) -> bool:
         """Whether an event is in what is counted."""
@@ -159,12 +171,16 @@ class RangeFigures:
     def _by(self, name: Callable[[str, str, str], str]) -> Counter[str]:
         """Calls by a part of what is known of each: its day, its machine, its outcome."""
         found = Counter[str]()
-        for known, calls in self.ended.items():
+        for known, calls in self._placed():
             found[name(*known)] += calls
+        return found
+
+    def _placed(self) -> Iterator[tuple[tuple[str, str, str], int]]:
+        """How many calls had which day, machine and outcome."""
+        yield from self.ended.items()
         for started in self.open_calls.values():
             for place in filter(None, started.values()):
-                found[name(*place, UNFINISHED)] += 1
-        return found
+                yield (*place, UNFINISHED), 1
 
     @property
     def outcomes(self) -> Counter[str]:
@@ -212,9 +228,29 @@ class RangeFigures:
             "by_machine": dict(sorted(self.by_machine.items())),
             "tasks_asked": self.asked,
             "tasks_ended": dict(sorted(self.ends.items())),
-            "gates": dict(sorted(self.gates.items())),
+            "gates": dict(sorted((+self.gates).items())),
+            **({"gates_unclosed": len(self.open_gates)} if self.open_gates else {}),
             "cost_udollar": self.cost_udollar,
         }
+
+    def by_days(self) -> list[dict[str, Any]]:
+        """For a table: calls by day and how they ended; days between without any are in it."""
+        found: dict[str, Counter[str]] = {}
+        for (day, _, outcome), calls in self._placed():
+            found.setdefault(day, Counter())[outcome] += calls
+        days = sorted(found)
+        if days:
+            first, last = (date.fromisoformat(each) for each in (days[0], days[-1]))
+            days = [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+        rows = ((day, found.get(day, Counter())) for day in days)
+        return [
+            {
+                "date": day,
+                "calls": ends.total(),
+                **{name: ends[name] for name in (*map(str, ToolOutcome), UNFINISHED)},
+            }
+            for day, ends in rows
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """For scripts: the same, with the error rate and the cost in dollars."""
@@ -222,6 +258,7 @@ class RangeFigures:
         counted = calls.ok + calls.failed
         return {
             **self.plain(),
+            "gates_unclosed": len(self.open_gates),
             "error_rate": calls.failed / counted if counted else None,
             "cost_usd": self.cost_udollar / 1_000_000,
         }

@@ -47,6 +47,7 @@ from gates.runs.definitions import Definition, load
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
 from gates.runs.work import GateWork
+from gates.witness.opening import Openings
 
 _TAIL_LIMIT = 8_000
 _SIDE_BY_SIDE = 4
@@ -79,8 +80,10 @@ class Pipeline:
         self._store, self._config, self._repositories = store, config, repositories
         self._executors, self._leaks, self._home, self._machines = executors, leaks, home, machines
         self._environments = Environments(store, workspaces)
-        self._suite = Suite(store, config, executors, workspaces, home, self._environments, patience, machines)
-        self._reviews = Reviews(store, config, secrets, home, self._suite.abandoned.__contains__)
+        openings = Openings.of(store, config, home)
+        made = (home, self._environments, openings, patience, machines)
+        self._suite = Suite(store, config, executors, workspaces, *made)
+        self._reviews = Reviews(store, config, secrets, home, self._suite.abandoned.__contains__, openings)
         self._grants = Grants(store)
 
     async def load(self) -> None:

@@ -48,8 +48,8 @@ HOMES = {
     "slack_bolt": ("bot/chats/slack/*.py",),
     "slack_sdk": ("bot/chats/slack/*.py",),
     "aiohttp": (
-        *("bot/chats/slack/*.py", "bot/chats/telegram/*.py", "bot/speech/endpoint.py"),
-        "gates/review/endpoint.py",
+        *("bot/chats/slack/*.py", "bot/chats/telegram/*.py", "bot/metrics_server.py", "bot/speech/endpoint.py"),
+        *("gates/review/endpoint.py", "gates/witness/*.py"),
     ),
     "telegram": ("bot/chats/telegram/*.py",),
     "rich": ("bot/chats/console/*.py",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import csv
 import json
 import re
 import subprocess
@@ -231,11 +232,19 @@ def digest(options: argparse.Namespace, home: Path) -> int:
 def digest_days(options: argparse.Namespace, home: Path) -> int:
     """Prints the figures of whole days, straight from the store."""
     from bot.days import days_of
+    from fleet.agent_events import ToolOutcome
+    from fleet.figures import UNFINISHED
     from fleet.range_figures import figures_of_days
 
     days = days_of(options.first, options.last, options.tz)
     with _open(home) as store:
         figures = asyncio.run(figures_of_days(store, days.period, days.zone))
+    if options.csv:
+        names = ("date", "calls", *map(str, ToolOutcome), UNFINISHED)
+        table = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        table.writeheader()
+        table.writerows(figures.by_days())
+        return 0
     plain = {"v": 1, **days.to_json(), **figures.to_json()}
     if options.json:
         _json(plain)

@@ -33,8 +33,53 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--allowed-signers", metavar="FILE", help="pinned keys, in ssh-keygen's format")
     add.add_argument("--repo", metavar="DIR", help="also check the landed commit in this repository")
     add.add_argument("--ledger", default="", metavar="STORE", help="also recompute it from this store")
+    add.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="COPY",
+        help="also compare it with checkpoints that somebody else has: a witness's, or another export",
+    )
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_verify)
+
+    _add_keys(commands)
+    add = commands.add_parser("witness", help="sign other people's checkpoints, if each continues the one before")
+    add.add_argument("directory", metavar="DIR", help="its key, the logs that it knows, and what it signed")
+    add.add_argument("--listen", default="127.0.0.1:8099", metavar="HOST:PORT")
+    add.add_argument("--name", default="airboss-witness", help="how its signatures name it")
+    add.add_argument("--log", action="append", default=[], metavar="LINE", help="a log's key: airboss keys publish")
+    add.set_defaults(run=_witness)
+
+
+def _add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verbs = commands.add_parser("keys", help="the key that signs receipts").add_subparsers(
+        metavar="COMMAND", required=True, dest="verb"
+    )
+    for name, about in (
+        ("list", "the key that signs, and those before it"),
+        ("make", "make the key, where there is none"),
+        ("rotate", "a new key signs from now on; old receipts still verify"),
+        ("publish", "what others need to verify, and to witness"),
+    ):
+        add = verbs.add_parser(name, help=about)
+        add.add_argument("--json", action="store_true")
+        add.set_defaults(run=_keys)
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from bot.local import keys
+    from bot.local.owner import as_owner
+
+    as_owner(home_path(options))
+    verbs = {"list": keys.listed, "make": keys.make, "rotate": keys.rotate, "publish": keys.publish}
+    return verbs[options.verb](options, home_path(options))
+
+
+def _witness(options: argparse.Namespace) -> int:
+    from bot.local.witnessing import run
+
+    return run(options)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -65,6 +110,7 @@ def _verify(options: argparse.Namespace) -> int:
             key=options.key,
             repo=Path(options.repo) if options.repo else None,
             ledger=options.ledger,
+            against=[Path(each) for each in options.against],
             as_json=options.json,
         )
     )

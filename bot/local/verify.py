@@ -6,14 +6,18 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fleet.errors import Misused, Unavailable
+from fleet.store import ledger as events
 from fleet.store.core import Store
 from fleet.untrusted import clean
-from gates.receipts import bundle_check
+from gates.receipts import against as copies
+from gates.receipts import bundle_check, dsse
 from gates.receipts import verify as checks
+from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.sshsig import BUNDLE_NAMESPACES, NAMESPACE, PublicKey
 from gates.receipts.verify import Check
 
@@ -26,26 +30,45 @@ async def verify(
     key: str = "",
     repo: Path | None = None,
     ledger: str = "",
+    against: Sequence[Path] = (),
     as_json: bool = False,
 ) -> int:
     """Prints each check. Returns 0 if all of them hold, else 1.
 
-    ``ledger`` is a store's URL or the path of an SQLite file. Raises ``Misused`` (2) without a pinned key or a
-    receipt, and ``Unavailable`` (3) when the repository or the ledger cannot be read.
+    ``ledger`` is a store's URL or the path of an SQLite file, ``against`` are checkpoints that somebody else has.
+    Raises ``Misused`` (2) without a pinned key or a receipt, and ``Unavailable`` (3) when the repository or the
+    ledger cannot be read.
     """
     exported = bundle_check.is_bundle(receipt)
     namespaces = BUNDLE_NAMESPACES if exported else (NAMESPACE,)
     pinned = checks.pinned_keys(home, allowed_signers, key, receipt, namespaces)
+    others = [point for path in against for point in copies.read(path, pinned)]
     if exported:
-        return await asyncio.to_thread(_verify_bundle, receipt, pinned, as_json)
-    data, signature = _read(receipt), _read(receipt.with_name(receipt.name + ".sig"))
+        return await _verify_bundle(receipt, pinned, others, as_json)
+    if others and not ledger:
+        raise Misused(
+            attempted="compare a receipt with another copy",
+            on=str(receipt),
+            cause="a receipt alone does not have the events",
+            hint="Name the ledger too: --ledger airboss.db. An export needs none.",
+        )
+    data = _read(receipt)
+    if dsse.is_envelope(data):
+        envelope = dsse.Envelope.parse(data)
+        data, signed = envelope.payload, checks.check_envelope(envelope, pinned)
+    else:
+        signature = _read(receipt.with_name(receipt.name + ".sig"))
+        signed = checks.check_signature(data, signature.decode("ascii", "replace"), pinned)
     shape, statement = checks.check_shape(data)
-    found = [checks.check_signature(data, signature.decode("ascii", "replace"), pinned), shape]
+    found = [signed, shape]
     if shape.ok and repo is not None and not checks.is_day(statement):
         found.append(await checks.check_repository(statement, repo))
     if shape.ok and ledger:
         with Store.open(_url(ledger), create=False) as store:
             found.append(await checks.check_ledger(data, statement, store))
+            if others:
+                size = await store.read(events.size)
+                found.append(await copies.compare(others, partial(copies.roots_of_store, store), 1, size))
     verified = all(check.ok for check in found)
     said = as_plain(receipt, found, statement if verified else {})
     name = f"{said['commit'] or said['day']} ({said['isolation']}, {said['witness']})" if verified else ""
@@ -53,12 +76,18 @@ async def verify(
     return 0 if verified else 1
 
 
-def _verify_bundle(path: Path, pinned: Sequence[PublicKey], as_json: bool) -> int:
+async def _verify_bundle(
+    path: Path, pinned: Sequence[PublicKey], others: Sequence[Checkpoint], as_json: bool
+) -> int:
     try:
-        checked = bundle_check.check(path, pinned)
+        checked = await asyncio.to_thread(bundle_check.check, path, pinned)
     except OSError as error:
         raise Unavailable(attempted="read the export", on=str(path), cause=error.strerror or str(error)) from error
     header, found = checked.header, list(checked.checks)
+    if header and others:
+        first, size = max(1, header["first_seq"] - 1), header["size"]
+        found.append(await copies.compare(others, partial(copies.roots_of_bundle, path), first, size))
+        header = header if found[-1].ok else {}
     said = {
         **as_plain(path, found, {}),
         "from": header.get("from"),

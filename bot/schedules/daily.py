@@ -143,7 +143,8 @@ def _figures(figures: RangeFigures) -> list[Line]:
     rate = f" · {calls.error_rate()}" if calls.failed else ""
     ends = " · ".join(f"{count} {end}" for end, count in figures.ends.most_common())
     asked = f"{words.count(figures.asked, 'task')} asked" if figures.asked else ""
-    gates = " · ".join(f"{count} {outcome}" for outcome, count in figures.gates.most_common())
+    ends_of_gates = [*figures.gates.most_common(), ("opened, not closed", len(figures.open_gates))]
+    gates = " · ".join(f"{count} {outcome}" for outcome, count in ends_of_gates if count)
     texts = [
         counts,
         f"Calls: {failed}{rate}" if failed else "",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RepoConfig,
         RepoFile,
     )
+    from fleet.config.outside import WitnessConfig
     from fleet.config.problems import ConfigProblems, Problem
     from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
     from fleet.config.reviewers import ReviewerConfig
@@ -50,6 +51,7 @@ _WHERE = {
     "Secrets": "secrets",
     "SetupConfig": "setups",
     "SpeechConfig": "speech",
+    "WitnessConfig": "outside",
     "airboss_home": "home",
     "edit_fleet": "editing",
     "load_fleet": "reading",
@@ -79,6 +81,7 @@ __all__ = [
     "Secrets",
     "SetupConfig",
     "SpeechConfig",
+    "WitnessConfig",
     "airboss_home",
     "edit_fleet",
     "load_fleet",

@@ -44,6 +44,9 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
     yield from _reviewers(config)
     yield from _keys(config)
     yield from _speech(config.speech)
+    if config.witnesses_needed > len(config.witnesses):
+        many = f"asks for {config.witnesses_needed} witnesses, and this file has {len(config.witnesses)}"
+        yield Found(("witnesses_needed",), many, "add [witnesses.NAME], or ask for fewer")
     for name, repo in config.repos.items():
         if repo.agent and repo.agent not in agents:
             known = ", ".join(sorted(agents)) or "none"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, Strict, StringConstraints
 from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.config.gates import GateConfig, GateTightening
 from fleet.config.limits import SECTION, Limits
+from fleet.config.outside import ConsoleConfig, MetricsConfig, WitnessConfig
 from fleet.config.repo_files import RepoFiles
 from fleet.config.reviewers import ReviewerConfig
 from fleet.config.setups import SetupConfig
@@ -246,14 +247,6 @@ class PersonConfig(_Section):
     """What their tasks may use together, a day; before `person` of `[budgets]`."""
 
 
-class ConsoleConfig(_Section):
-    """Who may open the console on this machine (`airboss chat`)."""
-
-    group: str = ""
-    """A group of logins; its members that `people` lists as `console:HOST:LOGIN` may use it. Empty: only the
-    controller's own login."""
-
-
 class FleetConfig(_Section):
     """``fleet.toml``: machines, agents, repositories and people."""
 
@@ -267,6 +260,10 @@ class FleetConfig(_Section):
     """Repositories by name."""
     reviewers: dict[Name, ReviewerConfig] = {}
     """Models that review changes, by name."""
+    witnesses: dict[Name, WitnessConfig] = {}
+    """Who signs checkpoints of the ledger, by name."""
+    witnesses_needed: Annotated[int, Field(ge=0, le=100)] = 0
+    """So many must sign each gate's opening before the gate runs. With fewer, nothing lands."""
     people: list[PersonConfig] = []
     """Who may do what."""
     self_approval: bool | None = None
@@ -275,6 +272,8 @@ class FleetConfig(_Section):
     """Limits on how much is accepted."""
     budgets: Budgets = Budgets()
     """What tasks may use."""
+    metrics: MetricsConfig = MetricsConfig()
+    """Figures for Prometheus."""
     console: ConsoleConfig = ConsoleConfig()
     """Who may open the console."""
     speech: SpeechConfig = SpeechConfig()

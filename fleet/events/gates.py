@@ -26,6 +26,19 @@ class GateOpened(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GateWitnessed(Event):
+    """Before the gate ran, these witnesses signed a checkpoint with its opening; ``missing``: who did not, and why.
+    ``note`` is the checkpoint with all signatures."""
+
+    KIND: ClassVar[str] = "gate.witnessed"
+    size: int
+    root_sha256: str
+    witnesses: tuple[str, ...]
+    missing: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateClosed(Event):
     KIND: ClassVar[str] = "gate.closed"
     gate: str

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
-from fleet.events import GateClosedV5, GateOpened, Refs, Source
+from fleet.events import GateClosedV5, GateOpened, GateWitnessed, Refs, Source
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
@@ -115,6 +115,11 @@ def open_run(
     )
     ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=_refs(run(tx, run_id)))
     return run_id
+
+
+def record_witnessed(tx: Tx, run_id: str, event: GateWitnessed) -> None:
+    """Records who signed a checkpoint with the run's opening, before it begins."""
+    ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=_refs(run(tx, run_id)))
 
 
 def close_run(tx: Tx, run_id: str, result: GateResult) -> None:

@@ -88,3 +88,9 @@ def window(tx: Tx, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:
     today = now_us // DAY_US
     found = tx.connection.execute(_WINDOW, {"after": today - days, "upto": today})
     return ToolCalls.of({outcome: int(calls) for outcome, calls in found})
+
+
+def total(tx: Tx) -> ToolCalls:
+    """All tool calls that were counted."""
+    query = select(tool_calls.c.outcome, func.sum(tool_calls.c.calls)).group_by(tool_calls.c.outcome)
+    return ToolCalls.of({outcome: int(calls) for outcome, calls in tx.connection.execute(query)})

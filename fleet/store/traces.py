@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, insert, select, update
 
-from fleet.store import landings, sessions, tasks
+from fleet.store import landings, ledger, sessions, tasks, tree
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.store.tables import gate_runs, meta
@@ -34,12 +34,15 @@ _GATE_RUN = select(gate_runs.c.id).where(gate_runs.c.pipe == bindparam("name")).
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Something that carries a name of this store. ``where``: as a person says it. ``commit``: it landed as this.
-    ``receipt``: the name is a task's, which has a receipt."""
+    ``receipt``: the name is a task's, which has a receipt. ``root``: it is a checkpoint of the first ``size``
+    events."""
 
     name: str
     where: str
     commit: str = ""
     receipt: bool = False
+    size: int = 0
+    root: bytes = b""
 
     @property
     def number(self) -> int:
@@ -77,6 +80,8 @@ def floor_above(tx: Tx, lost: Iterable[Trace]) -> int:
 
 
 def _known(tx: Tx, trace: Trace) -> bool:
+    if trace.root:
+        return trace.size <= ledger.size(tx) and tree.root_at(tx, trace.size) == trace.root
     if trace.receipt:
         return bool(landings.of_task(tx, trace.name))
     if _GATE.fullmatch(trace.name):

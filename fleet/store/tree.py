@@ -68,18 +68,38 @@ def root_at(tx: Tx, size: int) -> bytes:
     return frontier_at(tx, size).root()
 
 
-def frontier_at(tx: Tx, size: int) -> Frontier:
-    """The tree over the first ``size`` events. Raises ``ValueError`` when the ledger has fewer."""
-    built, level = Frontier(), size.bit_length() // STEP * STEP
+def frontier_at(tx: Tx, size: int, start: int = 0) -> Frontier:
+    """The tree over ``size`` events: the first ones, or those from ``start`` on, which is then a multiple of a
+    power of two that is at least ``size``. Raises ``ValueError`` when the ledger has fewer."""
+    built, level = Frontier(), (size.bit_length() - 1) // STEP * STEP
     while level >= STEP:
-        first, last = built.size >> level, size >> level
+        first, last = (start + built.size) >> level, (start + size) >> level
         rows = tx.connection.execute(_NODES, {"level": level, "after": first, "upto": last})
         hashes = [bytes(found) for found in rows.scalars()]
         if len(hashes) != last - first:
-            raise ValueError(f"the ledger has no {size} events")
+            raise ValueError(f"the ledger has no {start + size} events")
         for found in hashes:
             built.add_subtree(level, found)
         level -= STEP
-    for leaf in leaves(tx, built.size, size):
+    for leaf in leaves(tx, start + built.size, start + size):
         built.add(leaf)
     return built
+
+
+def consistency(tx: Tx, old: int, new: int) -> list[bytes]:
+    """Shows that the first ``old`` events are the start of the first ``new`` ones (RFC 6962 section 2.1.2), from
+    stored subtrees: O(log n) reads. Raises ``ValueError`` when the ledger has fewer."""
+    if not 0 < old <= new:
+        raise ValueError(f"{old} is not between 1 and {new}")
+    proof, start, size, whole = list[bytes](), 0, new, True
+    while old != size:
+        split = 1 << ((size - 1).bit_length() - 1)
+        if old <= split:
+            proof.append(frontier_at(tx, size - split, start + split).root())
+            size = split
+        else:
+            proof.append(frontier_at(tx, split, start).root())
+            old, start, size, whole = old - split, start + split, size - split, False
+    if not whole:
+        proof.append(frontier_at(tx, size, start).root())
+    return proof[::-1]

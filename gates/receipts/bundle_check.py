@@ -117,6 +117,13 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
+def leaves_of(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The header and the leaf hashes of an export that was checked."""
+    with path.open("rb") as file:
+        header: dict[str, Any] = json.loads(file.readline(HEADER_LIMIT))
+        return header, base64.b64decode(json.loads(file.readline(LEAVES_LIMIT))["leaves"])
+
+
 def check(path: Path, pinned: Sequence[sshsig.PublicKey]) -> Checked:
     """All checks of a bundle. Raises ``OSError`` when it cannot be read."""
     with path.open("rb") as file:
@@ -173,7 +180,8 @@ class _Reading:
                 return _difference(seq, line)
             if isinstance(said, _Counted):
                 imported = said.source == _IMPORT
-                add(said.kind, said.body, said.time_us, said.session, said.machine, imported=imported)
+                where = (said.session, said.machine)
+                add(said.kind, said.body, said.time_us, *where, imported=imported, run=said.gate_run)
                 if said.kind in _GATES:
                     self._attempts.add(said, whole=self._first == 1)
             run.append(leaf)

@@ -25,9 +25,14 @@ class Checkpoint:
     root: bytes
 
     @property
+    def origin(self) -> str:
+        """Whose it is, as witnesses and notes name it."""
+        return f"airboss/{self.instance}"
+
+    @property
     def text(self) -> str:
         """What is signed."""
-        return f"airboss/{self.instance}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:

@@ -12,7 +12,7 @@ from fleet.errors import DiskFull
 from fleet.events import Recorded
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
-from gates.receipts import sshsig, statement
+from gates.receipts import dsse, keys, sshsig, statement
 
 _PAGE = 5_000
 
@@ -66,7 +66,8 @@ def write_signed(home: Path, name: str, data: bytes) -> Path:
     path = folder / name
     # The signature goes first: then a statement on disk always has its signature.
     _public(folder / f"{name}.sig", sshsig.sign(key, data).encode())
-    _public(folder / "allowed_signers", sshsig.allowed_signers_line(sshsig.public_of(key)).encode())
+    _public(folder / f"{name}.dsse", dsse.seal(key, data))
+    _public(folder / "allowed_signers", keys.allowed_signers(home).encode())
     _public(path, data)
     return path
 

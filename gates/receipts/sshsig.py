@@ -29,6 +29,7 @@ BUNDLE_NAMESPACES = ("airboss-bundle-v1", "airboss-checkpoint-v1")
 """Of an export: its header, and its checkpoint."""
 
 PRINCIPAL = "airboss"
+KEY_FILE = "receipt_ed25519"
 _MAGIC = b"SSHSIG"
 _KEY_TYPE = b"ssh-ed25519"
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
@@ -215,9 +216,18 @@ def load_or_create(home: Path) -> Ed25519PrivateKey:
     Raises ``Unavailable`` when the file cannot be read or does not hold an Ed25519 key. A new key in its place
     would break every pin, so an existing file is never replaced.
     """
-    path = home / "keys" / "receipt_ed25519"
+    path = home / "keys" / KEY_FILE
+    fresh = not path.exists()
+    key = load_or_create_at(path)
+    if fresh:
+        announce(home, public_of(key))
+    return key
+
+
+def load_or_create_at(path: Path) -> Ed25519PrivateKey:
+    """The key in this file (0600), created when first needed. Raises as :func:`load_or_create`."""
     if not path.exists():
-        _create(home, path)
+        _create(path)
     try:
         key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
@@ -234,7 +244,21 @@ def load_or_create(home: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _create(home: Path, path: Path) -> None:
+def announce(home: Path, key: PublicKey) -> None:
+    """Writes the public key beside the private one, and pins it for ``airboss verify`` here."""
+    line = f"{key.line} airboss receipts\n".encode()
+    files.replace_durably(home / "keys" / f"{KEY_FILE}.pub", line, mode=0o644)
+    pin(home, key, "this-controller")
+
+
+def pin(home: Path, key: PublicKey, name: str) -> None:
+    """Keeps a key that ``airboss verify`` trusts here."""
+    pinned = home / "pinned" / f"{name}.pub"
+    pinned.parent.mkdir(mode=0o700, exist_ok=True)
+    files.replace_durably(pinned, f"{key.line} airboss receipts\n".encode(), mode=0o644)
+
+
+def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
@@ -248,10 +272,3 @@ def _create(home: Path, path: Path) -> None:
             os.link(fresh, path)
     finally:
         fresh.unlink()
-    winner = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-    if isinstance(winner, Ed25519PrivateKey):
-        line = f"{public_of(winner).line} airboss receipts\n".encode()
-        files.replace_durably(path.with_name(path.name + ".pub"), line, mode=0o644)
-        pinned = home / "pinned" / "this-controller.pub"
-        pinned.parent.mkdir(mode=0o700, exist_ok=True)
-        files.replace_durably(pinned, line, mode=0o644)

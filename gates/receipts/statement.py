@@ -23,6 +23,7 @@ from fleet.events import (
     GateClosedV4,
     GateOpened,
     GateOverridden,
+    GateWitnessed,
     HoldReleased,
     HoldReleasedV2,
     LandingDone,
@@ -117,7 +118,7 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
                     "last_seq": landing.seq,
                     "events": len(mine),
                 },
-                "witness": UNWITNESSED,
+                "witness": _witness(mine, verdict.gate_runs),
             },
         }
     )
@@ -200,6 +201,9 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         isolation = {"isolation": {"processes": end.processes, "files": end.files, "network": end.network}}
     if isinstance(end, GateClosedV4):
         isolation["isolation"] |= {"login": end.login_sharing, "supervisor": end.supervisor}
+    witnesses = {}
+    if (names := witnessed_by(mine, opened)) is not None:
+        witnesses = {"witnesses": list(names)}
     limits = {}
     if isinstance(end, GateClosedV3) and end.limits:
         limits = {"limits": {**asdict(end.limits), "reached": end.reached}}
@@ -218,6 +222,7 @@ def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
         **isolation,
         **limits,
         **({"overridden": word} if word is not None and end.outcome != Outcome.PASSED else {}),
+        **witnesses,
         "output_sha256": end.output_sha256,
         "output_bytes": end.output_bytes,
         "junit_testimony": asdict(end.junit) if end.junit else None,
@@ -245,6 +250,22 @@ def _override(mine: Sequence[Recorded], start: GateOpened) -> dict[str, Any] | N
                 "expires_us": event.expires_us,
             }
     return None
+
+
+def witnessed_by(events: Sequence[Recorded], opened: Recorded) -> tuple[str, ...] | None:
+    """Who signed a checkpoint with this opening before the run; ``None`` where nobody was asked."""
+    for item in events:
+        if isinstance(item.event, GateWitnessed) and item.refs.gate_run == opened.refs.gate_run:
+            return item.event.witnesses if opened.seq <= item.event.size < item.seq else ()
+    return None
+
+
+def _witness(mine: Sequence[Recorded], runs: Sequence[str]) -> str:
+    """Who witnessed the opening of each of these runs."""
+    opened = [item for item in mine if isinstance(item.event, GateOpened) and item.refs.gate_run in runs]
+    names = [frozenset(witnessed_by(mine, item) or ()) for item in opened]
+    every = sorted(frozenset.intersection(*names)) if names else []
+    return f"witnessed by {', '.join(every)}" if every else UNWITNESSED
 
 
 def _reviews(task: str, mine: Sequence[Recorded], runs: Sequence[str], tree: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from fleet.git.command import Git
 from fleet.model import Isolation
 from fleet.store import rehash
 from fleet.store.core import Store
-from gates.receipts import day, issue, sshsig
+from gates.receipts import day, dsse, issue, sshsig
 from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
 
 #: A receipt lists a handful of gates; one with more than this is not a receipt.
@@ -95,6 +95,14 @@ def check_signature(data: bytes, armoured: str, pinned: Sequence[sshsig.PublicKe
             return Check("signature", True, f"by the pinned key {key.fingerprint}")
         reasons.append(reason)
     return Check("signature", False, "; ".join(dict.fromkeys(reasons)))
+
+
+def check_envelope(envelope: dsse.Envelope, pinned: Sequence[sshsig.PublicKey]) -> Check:
+    """Whether a pinned key signed the statement in a DSSE envelope."""
+    for key in pinned:
+        if envelope.signed_by(key):
+            return Check("signature", True, f"by the pinned key {key.fingerprint}, as DSSE")
+    return Check("signature", False, "no pinned key signed the envelope")
 
 
 def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:

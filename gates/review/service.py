@@ -16,7 +16,7 @@ from typing import Final
 
 from fleet import files
 from fleet.config import FleetConfig, ReviewerConfig, Secrets
-from fleet.errors import Refused
+from fleet.errors import DiskFull, Refused, Unavailable
 from fleet.events import AgentReady, Event, Refs, ReviewAnswered, ReviewAsked, ReviewFinding, Source
 from fleet.failpoints import failpoint
 from fleet.git.repository import Repository
@@ -34,6 +34,7 @@ from gates.review.exchange import PASSING, NoReview, Remark, RemarkSeverity, Why
 from gates.review.independence import author_family, choose
 from gates.review.shown import ShownFile, read_patch
 from gates.runs.definitions import Definition
+from gates.witness.opening import Openings
 
 CONTEXT: Final = 10
 """Unchanged lines shown around each change."""
@@ -62,6 +63,7 @@ class Reviews:
     secrets: Secrets
     home: Path
     abandoned: Callable[[str], bool]
+    openings: Openings
     pause: float = 5.0
 
     def preflight(self, definition: Definition) -> None:
@@ -127,6 +129,14 @@ class Reviews:
             none = _result(run_id, definition, Outcome.UNAVAILABLE, f"no review: {_why(error)}")
             return await self._close(candidate, none, ()), False
         run_id = await self._open(candidate, definition, asking)
+        try:
+            await self.openings.opened(run_id)
+        except Unavailable as error:
+            unseen = _result(run_id, definition, Outcome.UNAVAILABLE, str(error))
+            await self._close(candidate, unseen, ())
+            if isinstance(error, DiskFull):
+                raise
+            return unseen, False
         failpoint("review-asked")
         review = await self._ask(candidate, definition, asking)
         if review is None:
@@ -209,6 +219,7 @@ class Reviews:
             gate_runs.close_run(tx, result.run, result)
 
         await self.store.write(work)
+        await self.openings.closed()
         return result
 
     def _keep(self, run_id: str, asking: _Asking, review: Review) -> None:

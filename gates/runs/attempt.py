@@ -39,6 +39,7 @@ from gates.runs.pool import LoginPool
 from gates.runs.surroundings import process_of
 from gates.runs.watch import redact_log, watch
 from gates.runs.work import GateWork
+from gates.witness.opening import Openings
 
 _STOP_SECONDS = 15.0
 _FOLDERS = ("home", "scratch", "report")
@@ -57,6 +58,7 @@ class Suite:
     workspaces: Workspaces
     home: Path
     environments: Environments
+    openings: Openings
     patience: float = 600.0
     machines: dict[str, MachineSeen] | None = None
     abandoned: set[str] = field(default_factory=set)
@@ -187,6 +189,7 @@ class Suite:
             try:
                 if trouble is not None:
                     raise trouble
+                await self.openings.opened(run_id)
                 run, spec = await self._furnish(run, work)
                 result = await self._watch_run(run, work, spec, started=False)
                 result = replace(result, notes=(*run.environment.notes, *result.notes))
@@ -300,6 +303,7 @@ class Suite:
     ) -> GateResult:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
+        await self.openings.closed()
         if place is not None:
             # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):

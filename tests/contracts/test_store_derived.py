@@ -29,6 +29,7 @@ from fleet.figures import DAY_US
 from fleet.store import databases, ledger, recount, rehash, rollups, tables, tree
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
+from gates.receipts.log import consistency_proof
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +79,11 @@ def test_the_root_is_the_reference_at_random_sizes_of_a_larger_ledger(store: Sto
             assert read.damage is None and read.frontier.root() == reference(leaves[:each]), each
             assert rehash.first_changed_subtree(tx, read.nodes) is None
         assert recount.kept(tx) == recount.computed(tx)
+        pairs = [(256, 512), (257, 2_000), (1, size), (size, size), (128, 256), (383, 384), (2_559, 2_560)]
+        for new in (chance.randint(1, size) for _ in range(30)):
+            pairs.append((chance.randint(1, new), new))
+        for old, new in pairs:
+            assert tree.consistency(tx, old, new) == consistency_proof(old, leaves[:new]), (old, new)
         with pytest.raises(ValueError, match=str(size)):
             tree.root_at(tx, size + 1)
         with pytest.raises(ValueError, match="no"):

@@ -7,7 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.config import AgentConfig, FleetConfig, Limits, MachineConfig, RepoConfig, ReviewerConfig, Secrets
+from fleet.config import (
+    AgentConfig,
+    FleetConfig,
+    Limits,
+    MachineConfig,
+    RepoConfig,
+    ReviewerConfig,
+    Secrets,
+    WitnessConfig,
+)
 from fleet.events import Recorded
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -44,6 +53,8 @@ class House:
     env: dict[str, str] = field(default_factory=dict)
     agents: dict[str, AgentConfig] = field(default_factory=dict)
     reviewers: dict[str, ReviewerConfig] = field(default_factory=dict)
+    witnesses: dict[str, WitnessConfig] = field(default_factory=dict)
+    witnesses_needed: int = 0
 
     def __post_init__(self) -> None:
         self.bare = make_bare(self.room / "demo.git", self.files)
@@ -59,6 +70,8 @@ class House:
             limits=Limits(attempts=self.attempts),
             agents=self.agents,
             reviewers=self.reviewers,
+            witnesses=self.witnesses,
+            witnesses_needed=self.witnesses_needed,
         )
         self.home = self.room / "home"
 

@@ -77,7 +77,12 @@ async def test_a_receipt_is_verified_with_repository_and_ledger(
 ) -> None:
     landed = await land(tmp_path)
     home, receipt = landed.house.home, landed.issued.path
-    assert sorted(item.name for item in receipt.parent.iterdir()) == ["allowed_signers", "t1.json", "t1.json.sig"]
+    assert sorted(item.name for item in receipt.parent.iterdir()) == [
+        "allowed_signers",
+        "t1.json",
+        "t1.json.dsse",
+        "t1.json.sig",
+    ]
     assert await verify(receipt, home=home, repo=landed.house.bare, ledger=landed.store, as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
     assert [check["name"] for check in said["checks"]] == ["signature", "statement", "repository", "ledger"]

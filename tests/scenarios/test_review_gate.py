@@ -26,6 +26,7 @@ from fleet.verdict import Outcome, Verdict
 from gates.receipts import statement
 from gates.review.service import Reviews
 from gates.runs.definitions import define
+from gates.witness.opening import Openings
 from tests.far_end.reviewer import Asked, FakeReviewer, Think, attentive, blocking, obedient
 from tests.scenarios.gate_house import Files, House, Judge, airboss_toml
 from tests.schema import load, problems
@@ -56,7 +57,8 @@ async def judging(
 def reviews(judge: Judge, stopped: Collection[str] = ()) -> Reviews:
     house = judge.house
     env = Secrets(house.env)
-    return Reviews(judge.store, lambda: house.config, env, house.home, stopped.__contains__, pause=0.0)
+    openings = Openings.of(judge.store, lambda: house.config, house.home)
+    return Reviews(judge.store, lambda: house.config, env, house.home, stopped.__contains__, openings, pause=0.0)
 
 
 async def closed(judge: Judge, candidate: Candidate) -> list[str]:

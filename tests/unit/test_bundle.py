@@ -36,7 +36,7 @@ from fleet.exits import Exited
 from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
-from gates.receipts import bundle, bundle_check, sshsig
+from gates.receipts import bundle, bundle_check, note, sshsig
 from gates.receipts.bundle import Wanted
 from gates.receipts.bundle_check import Attempts, Checked
 from tests.schema import load, problems
@@ -299,6 +299,42 @@ def test_a_figure_that_the_signer_made_up_is_found(log: Export, tmp_path: Path) 
     lines = [raw + b"\n", *log.lines[1:-1], json.dumps(signatures).encode() + b"\n"]
     assert named(log.check(lines)).startswith("failed is ")
     assert "figures" in log.forty_lines(lines).stderr
+
+
+def test_a_split_view_is_found_between_two_holders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One ledger is shown to two people in two forms, each signed by the real key."""
+    home = tmp_path / "home"
+    (home / "pinned").mkdir(parents=True)
+    (home / "pinned" / "k.pub").write_text(PIN.line + "\n")
+    common = tmp_path / "common"
+    before = exported(common, work(300))
+    for name, word in (("a", "honest"), ("b", "forged")):
+        (tmp_path / f"{name}.db").write_bytes((tmp_path / "common.db").read_bytes())
+        lines = exported(tmp_path / name, [entry(ToolCallStarted(word, "Bash", ""), session="t1.1")])
+        (tmp_path / f"{name}.bundle").write_bytes(b"".join(lines))
+    (tmp_path / "common.bundle").write_bytes(b"".join(before))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for number, name in enumerate(("common", "b")):
+        text = json.loads((tmp_path / f"{name}.bundle").read_bytes().splitlines()[0])["checkpoint"]
+        (notes / f"{number}.note").write_text(note.sign(text, KEY))
+        (tmp_path / f"{name}.foreign").write_text(note.sign(text, OTHER))
+
+    def verify(name: str, *against: str) -> tuple[int, str]:
+        words = [word for each in against for word in ("--against", str(tmp_path / each))]
+        status = main(["--home", str(home), "verify", str(tmp_path / name), *words])
+        return status, capsys.readouterr().out
+
+    assert verify("a.bundle", "common.bundle") == (0, verify("a.bundle", "common.bundle")[1])
+    assert "it fits 1 checkpoints, the last of 300 events" in verify("a.bundle", "common.bundle")[1]
+    for copies in (("b.bundle",), ("notes",), ("common.bundle", "b.bundle")):
+        status, said = verify("a.bundle", *copies)
+        since = 1 if copies == ("b.bundle",) else 301
+        assert (status, f"a fork: one of the events {since} to 301" in said) == (1, True), said
+    assert verify("b.bundle", "notes")[0] == 0
+    assert "there is a checkpoint of 301" in verify("common.bundle", "a.bundle")[1]
+    assert verify("a.bundle", "b.foreign")[0] == 2  # nobody whose key is pinned signed it
+    assert verify("a.bundle", "gone")[0] == 2
 
 
 def test_a_part_of_a_ledger_and_no_event_at_all_verify_too(tmp_path: Path) -> None:

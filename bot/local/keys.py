@@ -1,0 +1,78 @@
+"""``airboss keys``: the key that signs receipts, exports and checkpoints, and those before it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bot.local.options import print_json
+from fleet.config import Secrets
+from fleet.errors import Misused, StoreUnavailable
+from fleet.store.core import Store
+from gates.receipts import keys, sshsig
+from gates.receipts.note import log_key
+
+
+def make(options: argparse.Namespace, home: Path) -> int:
+    """Makes the key, where there is none."""
+    fresh = not (home / "keys" / sshsig.KEY_FILE).exists()
+    public = sshsig.public_of(sshsig.load_or_create(home))
+    if options.json:
+        print_json({"v": 1, "made": fresh, "key": public.line, "fingerprint": public.fingerprint})
+    else:
+        sys.stdout.write(f"{'Made' if fresh else 'There is already'} {public.fingerprint}\n{public.line}\n")
+    return 0
+
+
+def listed(options: argparse.Namespace, home: Path) -> int:
+    """The key that signs now, then those before it. Without any, nothing."""
+    found = keys.every(home) if (home / "keys" / sshsig.KEY_FILE).exists() else []
+    shown = [
+        {"key": key.line, "fingerprint": key.fingerprint, "signs": number == 0} for number, key in enumerate(found)
+    ]
+    if options.json:
+        print_json({"v": 1, "keys": shown})
+    else:
+        lines = (f"{'signs  ' if each['signs'] else 'retired'} {each['fingerprint']}\n" for each in shown)
+        sys.stdout.write("".join(lines) or "No key yet. Make one: airboss keys make\n")
+    return 0
+
+
+def rotate(options: argparse.Namespace, home: Path) -> int:
+    """A new key signs from now on; the old one says so, and is deleted."""
+    made = keys.rotate(home)
+    if options.json:
+        print_json({"v": 1, "old": made.old.line, "new": made.new.line, "signature": made.signature})
+    else:
+        sys.stdout.write(
+            f"{made.new.fingerprint} signs from now on. What {made.old.fingerprint} signed still verifies here.\n"
+            "Tell everybody who pinned the old key: airboss keys publish. Witnesses need the new line of the log.\n"
+        )
+    return 0
+
+
+def publish(options: argparse.Namespace, home: Path) -> int:
+    """What others need to pin, and to witness."""
+    found, rotations = keys.every(home), keys.successions(home)
+    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    try:
+        with Store.open(url, create=False) as store:
+            log = log_key(f"airboss/{store.instance}", found[0].raw).line
+    except (Misused, StoreUnavailable):  # there is no ledger yet
+        log = ""
+    if options.json:
+        shown = {
+            "allowed_signers": keys.allowed_signers(home),
+            "log": log,
+            "rotations": [r.line for r in rotations],
+        }
+        print_json({"v": 1, "keys": [key.line for key in found], **shown})
+        return 0
+    parts = [
+        ("For --allowed-signers and ssh-keygen, the newest first", keys.allowed_signers(home)),
+        ("For a witness (airboss witness DIR --log LINE)", f"{log}\n" if log else ""),
+        ("Rotations: each old key signed its follower", "".join(f"{each.line}\n" for each in rotations)),
+    ]
+    sys.stdout.write("\n".join(f"# {title}\n{text}" for title, text in parts if text))
+    return 0

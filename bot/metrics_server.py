@@ -1,0 +1,79 @@
+"""``/metrics`` on loopback, where ``fleet.toml`` names a port. It follows an edit of the file without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib.metadata import version
+from typing import Final
+
+from aiohttp import web
+
+from bot.metrics import CONTENT_TYPE, metrics, text_of, totals
+from bot.registry import Context
+from bot.telemetry_view import look
+from fleet.errors import StoreUnavailable
+
+HOST: Final = "127.0.0.1"
+_NAMES: Final = frozenset({HOST, "localhost"})
+_LOOK_S: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class MetricsServer:
+    """Serves one controller's metrics."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def run(self) -> None:
+        """Until cancelled. A port that is in use is tried again."""
+        runner, listening = None, 0
+        try:
+            while True:
+                wanted = self._context.config().metrics.port
+                if wanted != listening:
+                    if runner is not None:
+                        await runner.cleanup()
+                    runner, listening = await self._listen(wanted), wanted
+                    if wanted and runner is None:
+                        listening = 0
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            if runner is not None:
+                await runner.cleanup()
+
+    async def _listen(self, port: int) -> web.AppRunner | None:
+        if not port:
+            return None
+        app = web.Application()
+        app.router.add_get("/metrics", self._page)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, port).start()
+        except OSError as error:
+            log.warning("no metrics at %s:%s: %s", HOST, port, error.strerror or error)
+            await runner.cleanup()
+            return None
+        return runner
+
+    async def _page(self, request: web.Request) -> web.Response:
+        if request.host.partition(":")[0] not in _NAMES:  # a web page that has its own name point here
+            return web.Response(status=403)
+        context = self._context
+        try:
+            view, counted = await context.store.read(lambda tx: (look(tx), totals(tx)))
+        except StoreUnavailable:
+            return web.Response(status=503, text="the store is away\n")
+        control = context.control
+        found = metrics(
+            context.config(),
+            view,
+            counted,
+            control.machines(),
+            troubles=len(control.troubles().lines),
+            version=version("airboss"),
+        )
+        return web.Response(body=text_of(found).encode(), headers={"Content-Type": CONTENT_TYPE})

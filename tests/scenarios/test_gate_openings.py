@@ -1,0 +1,67 @@
+"""A gate whose opening somebody else signs before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import DiskFull
+from fleet.events import GateClosed, GateWitnessed
+from fleet.faults import Fault, Point, injected
+from fleet.verdict import Outcome
+from gates.receipts import sshsig, statement
+from gates.receipts.note import SignedNote, log_key
+from gates.witness.server import Witness
+from tests.scenarios.gate_house import House, airboss_toml
+from tests.unit.test_witness import served
+
+SH = "/bin/sh"
+
+
+async def test_an_opening_is_signed_before_the_gate_runs_and_without_witnesses_nothing_passes(
+    tmp_path: Path,
+) -> None:
+    ada = Witness("ada.example", tmp_path / "ada")
+    files: dict[str, str | bytes] = {"airboss.toml": airboss_toml(SH, "-c", "cat change.txt")}
+    async with served(ada) as config:
+        house = House(tmp_path, files, witnesses={"ada": config}, witnesses_needed=1)
+        async with house.open() as judge:
+            origin = f"airboss/{judge.store.instance}"
+            (tmp_path / "ada" / "logs").write_text(log_key(origin, sshsig.load_or_create(house.home)).line)
+            verdict = await judge.pipeline.judge(await judge.candidate())
+            assert verdict.outcome is Outcome.PASSED, verdict
+            opened, witnessed, _ = await judge.events("gate.opened", "gate.witnessed", "gate.closed")
+            assert isinstance(witnessed.event, GateWitnessed)
+            assert opened.seq <= witnessed.event.size < witnessed.seq
+            assert statement.witnessed_by([opened, witnessed], opened) == ("ada",) == witnessed.event.witnesses
+            assert SignedNote.parse(witnessed.event.note).signed_by(ada.key)
+            kept = house.home / "checkpoints" / f"{witnessed.event.size:012}-{witnessed.event.root_sha256[:8]}.note"
+            assert kept.read_text() == witnessed.event.note
+    async with house.open() as judge:  # nobody listens there any more
+        verdict = await judge.pipeline.judge(await judge.candidate())
+        assert verdict.outcome is Outcome.UNAVAILABLE
+        assert "0 signed, 1 must (ada: it does not answer" in verdict.reasons[0]
+        assert not (house.home / "gates" / f"{verdict.gates[0].run}.log").exists(), "the gate ran"
+
+
+@pytest.mark.parametrize(("first", "began"), [(1, False), (4, False), (7, True)])
+async def test_a_full_disk_of_the_controller_closes_the_run_and_passes_nothing(
+    tmp_path: Path, first: int, began: bool
+) -> None:
+    """While the opening is signed, and while the gate runs."""
+    script = "echo out; while :; do sleep 0.02; done"
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", script)})
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+        with (
+            injected(Fault(Point.FILE_WRITE, first=first, times=100)),
+            pytest.raises(DiskFull, match="No space left on device"),
+        ):
+            await judge.pipeline.judge(candidate)
+        closed = [item.event for item in await judge.events("gate.closed")]
+        assert [event.outcome for event in closed if isinstance(event, GateClosed)] == ["unavailable"]
+        ended = list((tmp_path / "machine").glob(".airboss*/pipes/*/exit"))
+        assert bool(ended) is began, "what ran on the machine was ended"
+        assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "the checkout is discarded"
+        assert not await judge.events("verdict.given")
