@@ -75,10 +75,20 @@ while [ "$made" -gt 0 ]; do
 done
 GIT_LITERAL_PATHSPECS=0 git -c advice.addEmbeddedRepo=false -c core.bigFileThreshold=64m \
     add --all --pathspec-from-file="$own/add" --pathspec-file-nul >&2
-# What the agent added although it is ignored counts too: its own index names those files.
 if [ -f "$work/.git/index" ]; then
+    # What the agent added although it is ignored counts too: its own index names those files.
     { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
         2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
+    # What the agent's own sparse checkout does not show is not deleted: it stays as the base has it. Names become
+    # lines, so the two separators change places.
+    { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z -t 2> /dev/null || :; } |
+        tr '\0\n' '\n\0' | sed -n 's/^S //p' |
+        while IFS= read -r path; do [ -e "./$path" ] || [ -L "./$path" ] || printf '%s\n' "$path"; done \
+            > "$own/hidden"
+    [ ! -s "$own/hidden" ] ||
+        git ls-tree -r -z --full-tree "$base" | tr '\0\n' '\n\0' |
+        awk 'NR == FNR { hidden[$0]; next } substr($0, index($0, "\t") + 1) in hidden' "$own/hidden" - |
+        tr '\0\n' '\n\0' | git update-index -z --index-info >&2
 fi
 [ ! -s "$own/made" ] ||
     git rm -r -q --cached --ignore-unmatch --pathspec-from-file="$own/made" --pathspec-file-nul >&2

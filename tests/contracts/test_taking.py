@@ -111,6 +111,20 @@ async def test_litter_that_the_agent_forces_or_the_repository_wants_is_taken(gro
     assert made.left_out == ("__pycache__",)
 
 
+async def test_what_a_sparse_checkout_of_the_agent_hides_is_not_deleted(ground: Ground) -> None:
+    git(ground.path, "sparse-checkout", "set", "--no-cone", "/app.py", "/thing")
+    hidden = ground.path / "tracked" / "__pycache__" / "kept.pyc"
+    assert not hidden.exists()
+    (ground.path / "thing").unlink()
+    ground.write({"app.py": "x = 2\n"})
+    assert await ground.changes(await ground.taken()) == {("M", "app.py"), ("D", "thing")}
+    ground.write({"tracked/__pycache__/kept.pyc": "written all the same"})
+    assert ("M", "tracked/__pycache__/kept.pyc") in await ground.changes(await ground.taken())
+    hidden.unlink()
+    git(ground.path, "rm", "--cached", "--quiet", "--sparse", "tracked/__pycache__/kept.pyc")
+    assert ("D", "tracked/__pycache__/kept.pyc") in await ground.changes(await ground.taken())
+
+
 async def test_litter_alone_is_no_change_and_what_the_repository_ignores_is_not_named(ground: Ground) -> None:
     ground.write({"a/__pycache__/a.pyc": "1"})
     made = await ground.taken()

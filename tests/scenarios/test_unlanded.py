@@ -36,7 +36,8 @@ def kept_refs(made: House) -> list[str]:
 
 def refused(made: House, *lines: str) -> str:
     """A task whose gate never passes: its work did not land."""
-    answer = made.say("/run on=macbook " + "\n".join(["write BAD work", *lines]), wait=True)
+    work = ["write BAD work", "shell echo again >> tries.txt", *lines]  # without a new tree it would stall
+    answer = made.say("/run on=macbook " + "\n".join(work), wait=True)
     assert answer.status == 1, answer.shown
     made.until(lambda: made.of(answer.task, "session.ended"), "its session is closed")
     return answer.task
