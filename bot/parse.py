@@ -20,7 +20,7 @@ _AFTER = ".!?…。！？"  # a keyboard ends a sentence automatically
 _VERB = re.compile(r"([A-Za-z][A-Za-z_-]{0,31})(?:@[A-Za-z0-9_.-]{1,64})?(?=$|\s)")
 _MENTION = re.compile(r"@[A-Za-z0-9_.-]{1,64}[:,]?\s+")
 _OPTION = re.compile(
-    r"[-‐‑‒–—―−]{0,2}(repo|on|machine|agent|after|budget|wait)(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
+    r"[-‐‑‒–—―−]{0,2}(repo|on|machine|agent|after|budget|model|wait)(?:[=:]|[^\S\n]*=[^\S\n]*)(\S+)(?=$|\s)"
     r"|@([A-Za-z0-9][A-Za-z0-9_.-]*)[,;]?(?=$|\s)",
     re.IGNORECASE,
 )
@@ -71,6 +71,7 @@ class RunRequest:
     shares: tuple[str, ...] = ()
     after: str = ""
     budget: str = ""
+    model: str = ""
     wait: str = ""
     needs: tuple[str, ...] = ()
 
@@ -154,12 +155,12 @@ def words(args: str) -> list[str]:
 
 
 def run_request(args: str) -> RunRequest:
-    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [wait=no]
+    """Reads ``[repo=R] [on=MACHINE | @MACHINE] [agent=A] [after=TASK] [budget=LIMITS] [model=M] [wait=no]
     [needs=LABEL,…]… [lock=WHAT]… [share=WHAT]… prompt``; the prompt is kept unchanged.
 
     Options come before the prompt and end at the first word that is not an option, or at ``--``.
     """
-    found = {"repo": "", "on": "", "agent": "", "after": "", "budget": "", "wait": ""}
+    found = {"repo": "", "on": "", "agent": "", "after": "", "budget": "", "model": "", "wait": ""}
     named: dict[str, list[str]] = {"lock": [], "share": [], "needs": []}
     rest = args.strip()
     while rest:
@@ -194,6 +195,7 @@ def run_request(args: str) -> RunRequest:
         shares=tuple(named["share"]),
         after=found["after"],
         budget=found["budget"],
+        model=found["model"],
         wait=found["wait"],
         needs=tuple(filter(None, named["needs"])),
     )

@@ -61,6 +61,7 @@ def request_task(
     forked: Fork | None = None,
     schedule: str = "",
     budget: Allowance = UNLIMITED,
+    model: str = "",
 ) -> Task:
     """The task, queued; the dispatcher hears of it after the commit. ``schedule``: the one that asks for it."""
     tx = posts.tx
@@ -79,6 +80,7 @@ def request_task(
         budget=budget,
         needs=needs,
         forked=forked,
+        model=model,
     )
     answer = starting.answer(tx, context.control.placing(), task.id)
     if isinstance(answer, Waiting):

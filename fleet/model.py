@@ -227,6 +227,7 @@ class Task:
     budget: Allowance = UNLIMITED  # its own limits
     forked: Fork | None = None  # whose work its worktree begins with
     needs: tuple[str, ...] = ()  # what its machine must offer, besides what its repository needs
+    model: str = ""  # the one that a person chose; empty: its agent's
 
 
 @dataclass(frozen=True, slots=True)

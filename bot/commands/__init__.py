@@ -20,6 +20,7 @@ def every_command() -> tuple[Command, ...]:
         locking,
         log,
         machines,
+        models,
         overriding,
         parked,
         past,
@@ -54,6 +55,6 @@ def every_command() -> tuple[Command, ...]:
             log,
             reports,
         ),
-        *(past, budgets, usual, help),
+        *(past, budgets, models, usual, help),
     )
     return tuple(command for module in modules for command in module.COMMANDS)

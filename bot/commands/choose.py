@@ -115,6 +115,7 @@ def _written(verb: str, request: RunRequest) -> str:
         ("budget", request.budget),
         ("wait", request.wait),
         ("needs", ",".join(request.needs)),
+        ("model", request.model),
     )
     locked = [("lock", _quoted(name)) for name in request.locks] + [
         ("share", _quoted(name)) for name in request.shares

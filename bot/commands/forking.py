@@ -27,17 +27,19 @@ async def fork(context: Context, call: Call) -> Effect:
         tx, config = posts.tx, context.config()
         task = find_task(tx, call, named, newest=True)
         session, turn = _work_of(tx, task)
+        agent = task.agent if task.agent in config.agents else config.repos[task.repo].agent
         made = request_task(
             context,
             posts,
             repo=task.repo,
-            agent=task.agent if task.agent in config.agents else config.repos[task.repo].agent,
+            agent=agent,
             machine=task.machine,
             prompt=_prompt(words, task, session, turn),
             mode=TaskMode.CHANGE,
             requester=call.actor,
             origin=call.message.chat,
             needs=task.needs,
+            model=task.model if task.model in config.agents[agent].choices else "",
             forked=Fork(session.id, turn.snapshot, session.base),
         )
         call.resulted(posts, task=made.id)

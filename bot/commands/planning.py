@@ -55,11 +55,11 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
             cause="a schedule starts at a time, and then waits in the queue",
             hint="Leave after= and wait= out, or use /run.",
         )
-    if asked.budget:
+    if asked.budget or asked.model:
         raise Misused(
-            attempted="schedule a task with a budget of its own",
-            cause="a schedule's tasks have the limits of fleet.toml",
-            hint="Leave budget= out, or use /run.",
+            attempted="schedule a task with a budget or a model of its own",
+            cause="a schedule's tasks have those of fleet.toml",
+            hint="Leave budget= and model= out, or use /run.",
         )
     if asked.needs:
         raise Misused(

@@ -8,7 +8,7 @@ from typing import Final
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, line
-from bot.commands import choose, colliding
+from bot.commands import choose, colliding, models
 from bot.commands.common import reply, task_meant
 from bot.commands.usual import with_usual
 from bot.hearing import held_files
@@ -66,6 +66,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             shares=request.shares,
             after=request.after,
             budget=request.budget,
+            model=models.checked(config, agent, request.model) if request.model else "",
             wait=request.wait,
             needs=needs,
         )
@@ -97,6 +98,7 @@ async def _start(context: Context, call: Call, mode: TaskMode) -> Effect:
             locks=tuple(dict.fromkeys((*wants, *(collision.want for collision in met)))),
             after=after,
             budget=budget,
+            model=models.wanted_model(tx, config, call.message.chat, agent, request),
             waits=waits,
             needs=needs,
         )
@@ -123,6 +125,7 @@ def _create(
     locks: tuple[Want, ...] = (),
     after: str = "",
     budget: Allowance = UNLIMITED,
+    model: str = "",
     waits: bool = True,
     needs: tuple[str, ...] = (),
     forked: Fork | None = None,
@@ -143,6 +146,7 @@ def _create(
         budget=budget,
         needs=needs,
         forked=forked,
+        model=model,
     )
     if not waits:
         start_now(context, posts, task)
@@ -282,6 +286,7 @@ async def retry(context: Context, call: Call) -> Effect:
             mode=now.mode,
             retry_of=now.id,
             budget=now.budget,
+            model=now.model,
             locks=tuple(dict.fromkeys((*now.locks, *(locked.refused_wants(tx, now.id) if behind else ())))),
             needs=now.needs,
             forked=now.forked,

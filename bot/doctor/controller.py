@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 import stat
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 from bot import words
 from bot.doctor.findings import Finding, Severity
 from fleet.agents.acts import ASKED, TOOLS, meaning
+from fleet.agents.versions import version_in
 from fleet.config import AgentConfig, FleetConfig, Secrets
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import Misused
@@ -137,12 +137,6 @@ def _git() -> Iterator[Finding]:
         yield Finding(Severity.BAD, _SUBJECT, what, f"install git {needed} or later (apt install git)")
     else:
         yield Finding(Severity.OK, _SUBJECT, said.strip())
-
-
-def version_in(text: str) -> tuple[int, ...]:
-    """The first ``1.2`` or ``1.2.3`` in a text; empty when there is none."""
-    found = re.search(r"\d+(?:\.\d+){1,2}", text)
-    return tuple(map(int, found.group().split("."))) if found else ()
 
 
 def _secrets(config: FleetConfig, home: Path) -> Iterator[Finding]:

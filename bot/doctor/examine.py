@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.doctor import probe
-from bot.doctor.controller import check_controller, clock, disk, unenforced, version_in
+from bot.doctor.controller import check_controller, clock, disk, unenforced
 from bot.doctor.findings import Finding, Severity
 from bot.doctor.inside import GateLogin, from_inside
 from bot.doctor.session import AgentLogin, from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
 from bot.logins import kept_in, typed
+from fleet.agents.versions import OLDEST, TESTED, Fit, fit, version_in, written
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
@@ -28,8 +29,6 @@ from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
 from fleet.untrusted import clean
 
-#: The versions that the contract tests run.
-TESTED = {"claude": (2, 1, 197), "codex": (0, 169, 0)}
 _NPM = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
 _NAMESPACES = (
     "allow user namespaces (Debian: sysctl kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
@@ -273,14 +272,16 @@ def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, 
         remedy = f"npm install -g {_NPM[driver]}" if driver in _NPM else f"install {program} there"
         what = f"has no {program}, so the agent {name} cannot work here"
         return Finding(Severity.WARN, login.subject, what, f"{remedy}, or add its directory to `path`")
-    tested = TESTED.get(driver)
-    found = version_in(seen["says"])
-    if tested is None or found == tested:
+    fits = fit(driver, seen["says"])
+    if driver not in TESTED or fits is Fit.TESTED:
         return Finding(Severity.OK, login.subject, f"has {name}: {clean(seen['says'] or seen['path'], 120)}")
-    installed = ".".join(map(str, found)) or clean(seen["says"], 60) or "an unknown version"
-    wanted = ".".join(map(str, tested))
-    what = f"has {name} {installed}; the tested version is {wanted}"
-    return Finding(Severity.WARN, login.subject, what, f"npm install -g {_NPM[driver]}@{wanted}")
+    installed = written(version_in(seen["says"])) or clean(seen["says"], 60) or "an unknown version"
+    wanted, oldest = written(TESTED[driver]), written(OLDEST[driver])
+    remedy = f"npm install -g {_NPM[driver]}@{wanted}"
+    if fits is Fit.TOO_OLD:
+        what = f"has {name} {installed}, which is too old: {oldest} or later is supported"
+        return Finding(Severity.BAD, login.subject, what, remedy)
+    return Finding(Severity.WARN, login.subject, f"has {name} {installed}; the tested version is {wanted}", remedy)
 
 
 def _on_no_machine(config: FleetConfig, findings: list[Finding], present: list[_Login]) -> list[Finding]:

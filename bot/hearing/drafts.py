@@ -42,6 +42,7 @@ class Draft:
     budget: str = ""
     wait: str = ""
     needs: tuple[str, ...] = ()
+    model: str = ""
 
     def arguments(self, prompt: str) -> str:
         """The command's arguments with this prompt."""
@@ -50,6 +51,7 @@ class Draft:
         wanted += [f"budget={self.budget}"] if self.budget else []
         wanted += [f"wait={self.wait}"] if self.wait else []
         wanted += [f"needs={','.join(self.needs)}"] if self.needs else []
+        wanted += [f"model={self.model}"] if self.model else []
         named = " ".join((f"repo={self.repo}", f"on={self.machine}", f"agent={self.agent}", *wanted))
         options = f"{named} -- " if self.repo else ""
         return f"{self.prefix} {options}{prompt}".lstrip()

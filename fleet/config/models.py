@@ -30,6 +30,7 @@ from fleet.config.values import (
     LockPatterns,
     Login,
     Logins,
+    ModelName,
     Name,
     Need,
     Patterns,
@@ -174,6 +175,8 @@ class AgentConfig(_Section):
     """The program and its first arguments."""
     model: str = ""
     """The model to request. Empty: the agent's default."""
+    models: list[ModelName] = []
+    """Further models that people may choose with `/model` or `/run model=…`."""
     family: str = ""
     """The model's vendor family, for reviews by another one. Empty: from the driver and model."""
     env: list[Variable] = []
@@ -200,6 +203,11 @@ class AgentConfig(_Section):
     """Further files of the vendor's login, relative to the home: sessions share them, none has a copy."""
     price: PriceConfig | None = None
     """What its tokens cost, where it reports no cost."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The models that people may choose."""
+        return tuple(dict.fromkeys(filter(None, (self.model, *self.models))))
 
 
 class RepoConfig(_Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from fleet.config.limits import SECTION
-from fleet.config.values import Duration, EndpointUrl, Variable, duration_us
+from fleet.config.values import Duration, EndpointUrl, ModelName, Variable, duration_us
 
 
 class ReviewerConfig(BaseModel):
@@ -17,7 +17,7 @@ class ReviewerConfig(BaseModel):
 
     url: EndpointUrl
     """The endpoint's address, up to and including `/v1`."""
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
+    model: ModelName
     """The model to ask for. Its family must be known by its name, and must not be the author's."""
     key: Variable | Literal[""] = ""
     """The name of a variable in `.env` with the key. Sent to https addresses and to this machine only."""

@@ -217,6 +217,7 @@ def _as_list(value: Any) -> Any:
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=64)]
 Need = Annotated[str, StringConstraints(pattern=NEED_PATTERN, max_length=64)]
+ModelName = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x20\x7f-][^\x00-\x20\x7f]*$")]
 Login = Annotated[str, StringConstraints(pattern=LOGIN_PATTERN, max_length=64)]
 Logins = Annotated[
     list[Annotated[Login, StringConstraints(min_length=1)]],

@@ -50,7 +50,7 @@ from fleet.events.sessions import (
     SnapshotMadeV2,
 )
 from fleet.events.setups import SetupBroke, SetupBuilt, SetupChanged
-from fleet.events.tasks import TaskForked, TaskMoved, TaskRequested
+from fleet.events.tasks import TaskForked, TaskModelChosen, TaskMoved, TaskRequested
 from fleet.events.trees import TreeDecided, TreeDecision, TreeRemoved
 from fleet.events.turns import (
     AgentContinued,
@@ -148,6 +148,7 @@ __all__ = [
     "TaskBumped",
     "TaskChained",
     "TaskForked",
+    "TaskModelChosen",
     "TaskMoved",
     "TaskRequested",
     "ToolCallEnded",

@@ -35,3 +35,11 @@ class TaskForked(Event):
     session: str
     snapshot: str
     base: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskModelChosen(Event):
+    """A person chose the task's model, from those that the operator allows."""
+
+    KIND: ClassVar[str] = "task.model"
+    model: str

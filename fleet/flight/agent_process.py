@@ -208,6 +208,18 @@ class AgentProcess:
         endpoint = ENDPOINTS[agent.driver]
         return Proxy(token, agent.api or endpoint.api, endpoint.header, key, egress)
 
+    def _model(self, agent: AgentConfig) -> str:
+        """The model to ask for. Raises ``Misconfigured`` when ``fleet.toml`` no longer allows the chosen one."""
+        wanted = self._task.model
+        if wanted and wanted not in agent.choices:
+            raise Misconfigured(
+                attempted="start the agent",
+                on=self._task.agent,
+                cause=f"fleet.toml no longer allows model {wanted} for {self._task.agent}",
+                hint="Put it back into `models`, or stop the task.",
+            )
+        return wanted or agent.model
+
     def _brief(self, session: Session, prompt: str) -> Brief:
         agent = self._services.agent_of(session)
         arguments = ENDPOINTS[agent.driver].arguments if agent.key else ()
@@ -216,7 +228,7 @@ class AgentProcess:
             prompt=prompt,
             workspace=session.workspace,
             program=(*agent.program, *arguments),
-            model=agent.model,
+            model=self._model(agent),
             resume=session.resume,
             read_only=self._task.mode is TaskMode.ASK,
             ask=tuple(agent.ask),

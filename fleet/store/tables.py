@@ -110,6 +110,7 @@ tasks = Table(
     added_text("budget"),  # its own limits, as JSON
     added_text("needs"),  # separated by commas
     added_text("forked"),  # session, snapshot and base, separated by spaces
+    added_text("model"),
     UniqueConstraint("id"),
     Index(None, "state"),
     Index(None, "state", "rank", "number"),

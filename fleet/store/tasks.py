@@ -9,7 +9,16 @@ from sqlalchemy import BigInteger, Row, bindparam, cast, delete, func, insert, s
 
 from fleet.budgets import UNLIMITED, Allowance, dump_budget, load_budget
 from fleet.errors import Misused
-from fleet.events import Refs, Source, TaskBudgeted, TaskChained, TaskForked, TaskMoved, TaskRequested
+from fleet.events import (
+    Refs,
+    Source,
+    TaskBudgeted,
+    TaskChained,
+    TaskForked,
+    TaskModelChosen,
+    TaskMoved,
+    TaskRequested,
+)
 from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Fork, Task, TaskMode, TaskState, may_move
 from fleet.store import approvals, ledger
@@ -49,10 +58,11 @@ def create_task(
     budget: Allowance = UNLIMITED,
     needs: tuple[str, ...] = (),
     forked: Fork | None = None,
+    model: str = "",
 ) -> Task:
     """A new task, queued, with its ``TaskRequested`` event. ``requester`` is ``str(PersonId)``; ``after`` the task
     that must land first; ``budget`` its own limits; ``needs`` what its machine must offer; ``forked`` whose work it
-    begins with."""
+    begins with; ``model`` the one that a person chose."""
     number = last_number(tx) + 1
     row: dict[str, Any] = {
         "number": number,
@@ -77,12 +87,16 @@ def create_task(
         "budget": dump_budget(budget),
         "needs": ",".join(needs),
         "forked": f"{forked.session} {forked.snapshot} {forked.base}" if forked else "",
+        "model": model,
     }
     tx.connection.execute(_INSERT, row)
     event = TaskRequested(repo, agent, machine, str(mode), prompt, retry_of)
     ledger.append(tx, event, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     if after:
         ledger.append(tx, TaskChained(after), actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
+    if model:
+        chosen = TaskModelChosen(model)
+        ledger.append(tx, chosen, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
     if budget:
         own = TaskBudgeted(budget.money, budget.tokens, budget.calls, budget.time, budget.attempts)
         ledger.append(tx, own, actor=requester, source=Source.PERSON, refs=Refs(task=row["id"]))
@@ -238,6 +252,7 @@ def read_task(row: Row[Any]) -> Task:
         budget=load_budget(row.budget),
         forked=Fork(*row.forked.split(" ")) if row.forked else None,
         needs=tuple(filter(None, row.needs.split(","))),
+        model=row.model,
     )
 
 
