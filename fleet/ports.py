@@ -344,11 +344,13 @@ class Gatekeeper(Protocol):
         """Raises ``Refused`` when no change to this repository can ever be judged (no gates defined)."""
 
     async def set_up(self, task: Task, session: Session) -> None:
-        """Builds what the gates of the session's base need, where that can be done before there is a change. Raises
-        ``SetupFailed``, so that a person is told before an agent starts."""
+        """Builds what the gates of the session's base need, before its agent starts. Raises ``SetupFailed``."""
 
     async def judge(self, candidate: Candidate) -> Verdict:
         """Runs the gates that the base branch and the operator require. Safe to repeat after a crash."""
+
+    async def stands(self, candidate: Candidate) -> bool:
+        """Whether a verdict on it is one by today's gates; else :meth:`judge` again runs those that changed."""
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a task that a person stopped; its judgement then ends and does not count."""

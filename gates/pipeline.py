@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
-from fleet.config import FleetConfig, GateKind, Secrets
+from fleet.config import FleetConfig, GateKind, RepoConfig, Secrets
 from fleet.errors import DiskFull, Misconfigured, Misused, Refused, Unavailable
 from fleet.events import Refs, Source, VerdictGiven
 from fleet.git.repository import Repository
@@ -210,6 +210,18 @@ class Pipeline:
             return missing(work.definition, _STOP)
         return await self._suite.run(work)
 
+    async def stands(self, candidate: Candidate) -> bool:
+        """Whether each gate that is required now has a run on it by this very definition."""
+        repo = candidate.task.repo
+        config = self._config_of(repo)
+        try:
+            defined = await load(self._repositories(repo), candidate.base, config)
+        except (Refused, Misused):
+            return False  # the judgement says why
+        runs = await self._store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        made = {(run.gate, run.definition_sha256) for run in runs if run.task == candidate.task.id}
+        return all((definition.name, definition.sha256) in made for definition in defined)
+
     async def abandon(self, task: str) -> None:
         """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
         self._suite.abandoned.add(task)
@@ -236,14 +248,18 @@ class Pipeline:
 
     # --- parts ----------------------------------------------------------------------------------------
 
-    async def _definitions(
-        self, repo: str, base: str
-    ) -> tuple[tuple[Definition, ...], tuple[SetupDefinition, ...]]:
+    def _config_of(self, repo: str) -> RepoConfig:
         config = self._config().repos.get(repo)
         if config is None:
             raise Misconfigured(
                 attempted="find the gates", on=repo, cause=f"fleet.toml no longer names repository {repo}"
             )
+        return config
+
+    async def _definitions(
+        self, repo: str, base: str
+    ) -> tuple[tuple[Definition, ...], tuple[SetupDefinition, ...]]:
+        config = self._config_of(repo)
         repository = self._repositories(repo)
         if inside := await repository.submodules(base):
             raise Refused(

@@ -89,6 +89,9 @@ class Judge:
         verdict: Verdict = await self.judging(candidate)
         return verdict
 
+    async def stands(self, candidate: Candidate) -> bool:
+        return True
+
     async def abandon(self, task: str) -> None:
         self.abandoned.append(task)
 

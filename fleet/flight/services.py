@@ -105,6 +105,7 @@ class Services:
             locks=self.locks,
             clock=self.clock,
             holder=self.holder,
+            stands=self.gatekeeper.stands,
             mode=config.mode if config else LandingMode.MERGE,
         )
 

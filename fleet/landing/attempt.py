@@ -44,6 +44,7 @@ _RENEW_AGAIN_S: Final = 1.0
 _TRIES: Final = 8
 
 Judge = Callable[[Candidate], Awaitable[Verdict]]
+Stands = Callable[[Candidate], Awaitable[bool]]
 
 
 class Interruptible(Protocol):
@@ -105,7 +106,8 @@ class ChangeToLand:
 
 @dataclass(frozen=True, slots=True)
 class LandingContext:
-    """Where it lands, and what the landing needs. ``holder`` names this controller in leases."""
+    """Where it lands, and what the landing needs. ``holder`` names this controller in leases; ``stands``: whether a
+    verdict is still one by the gates that are required."""
 
     store: Store
     repository: Repository
@@ -114,6 +116,7 @@ class LandingContext:
     clock: Clock
     locks: Locks
     holder: str
+    stands: Stands
     mode: LandingMode = LandingMode.MERGE
 
 
@@ -162,8 +165,11 @@ class LandingAttempt:
                 return self._conflict(merged, onto)
             commit, tree = merged
             ref = self._own.ref if own else self._repository.ref
-            if commit != self._turn.snapshot:
-                candidate = Candidate(self._task, self._session, self._turn, commit, tree, base, round_)
+            as_judged = commit == self._turn.snapshot
+            candidate = Candidate(
+                self._task, self._session, self._turn, commit, tree, base, 1 if as_judged else round_
+            )
+            if not as_judged or not await self._context.stands(candidate):
                 verdict = await self._judge(candidate)
                 if moved:
                     verdict = await hold(self._store, self._repository, self._session, current, verdict)

@@ -42,9 +42,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     files: dict[str, str | bytes] = {"check.py": CHECK, "airboss.toml": GATE, "holds": f"{holds}\n"}
     with house({**files, "lines.txt": "".join(f"{n}\n" for n in range(20))}) as made:
         made.gate_read.append(str(holds))
-        made.configure(machines={name: {**machine, "slots": 2} for name, machine in made.machines.items()})
+        made.configure(machines=_two_slots(made))
         made.start()
         yield made
+
+
+def _two_slots(made: House) -> dict[str, object]:
+    return {name: {**machine, "slots": 2} for name, machine in made.machines.items()}
 
 
 @contextlib.contextmanager
@@ -285,6 +289,26 @@ def test_nothing_that_was_purged_from_the_base_comes_back_and_a_person_is_asked_
     assert "leak.txt" not in listed
     assert leaked not in git(served.bare, "rev-list", "main")
     assert len(served.of(task, "hold.released")) == 1
+
+
+def test_a_gate_that_is_added_while_a_change_is_held_judges_it_before_it_lands(served: House) -> None:
+    task = served.say("/run shell echo '# more' >> check.py", wait=True).task
+    assert served.state(task) == "held"
+    machines, shop = _two_slots(served), {"url": str(served.bare), "agent": "plain"}
+    late = {"run": ["sh", "-c", "echo no; exit 1"], "rework_turns": 0}
+    served.configure(machines=machines, repos={"shop": {**shop, "gates": {"late": late}}})
+    served.until(lambda: "late" in served.say("/repos").shown, "the controller has read it")
+    try:
+        before = served.main("check.py")
+        assert served.say(f"/approve {task}").status == 0
+        assert served.wait(task).status == 1
+        assert served.state(task) == "failed"
+        assert served.main("check.py") == before
+        runs = [opened.event.body()["gate"] for opened in served.of(task, "gate.opened")]
+        assert runs == ["check", "late"], "what still stands is not run again"
+    finally:
+        served.configure(machines=machines)
+        served.until(lambda: "late" not in served.say("/repos").shown, "as it was")
 
 
 def test_a_repository_with_submodules_is_refused_before_an_agent_starts(served: House) -> None:
