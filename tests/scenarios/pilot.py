@@ -65,6 +65,10 @@ class Pilot:
         counter.fold(self.house.of(task))
         return counter.total()
 
+    def outcomes(self, task: str) -> list[str]:
+        """How each of a task's turns ended."""
+        return [recorded.event.body()["outcome"] for recorded in self.house.of(task, "turn.closed")]
+
     def asked(self, task: str) -> dict[str, Any]:
         """Waits for a task's first question to a person."""
         waits = "task waits for a person"

@@ -55,7 +55,9 @@ def test_red_goes_back_with_the_gates_output_into_the_same_conversation_and_pass
 
 def test_a_real_agent_that_says_all_tests_pass_is_not_believed(pilot: Pilot) -> None:
     before = pilot.house.commits()[0]
-    answer = pilot.run("bravo", pilot.shell(f"echo BAD for {pilot.name} > work.txt"), say("Done. All tests pass."))
+    done = say("Done. All tests pass.")
+    edits = [pilot.shell(f"echo BAD {attempt} for {pilot.name} > work.txt") for attempt in range(3)]
+    answer = pilot.run("bravo", *(said for edit in edits for said in (edit, done)))
     assert answer.status == 1, answer.shown
     claims = [recorded.event.body()["claim"] for recorded in pilot.house.of(answer.task, "turn.closed")]
     assert claims == ["Done. All tests pass."] * 3, "the first turn, and rework_turns = 2"
@@ -294,10 +296,6 @@ REFUSALS = {
 }
 
 
-def outcomes(pilot: Pilot, task: str) -> list[str]:
-    return [recorded.event.body()["outcome"] for recorded in pilot.house.of(task, "turn.closed")]
-
-
 @pytest.mark.parametrize("word", REFUSALS)
 def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_conversation(
     pilot: Pilot, word: str
@@ -317,7 +315,7 @@ def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_
     assert pilot.house.state(answer.task) == "stalled"
     assert words in answer.shown and "Judge as it is" in answer.shown
     assert ("exit status 1" in answer.shown) is (pilot.name == "claude"), "codex ends well when it is told to"
-    assert outcomes(pilot, answer.task) == [outcome]
+    assert pilot.outcomes(answer.task) == [outcome]
     assert pilot.house.of(answer.task, "gate.opened", "landing.done") == []
     assert pilot.house.commits()[0] == before
     assert living_in(pilot.house.workspace(answer.task)) == {}
@@ -327,7 +325,7 @@ def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_
     assert pilot.house.main() == f"GOOD {word} {pilot.name}"
     last = pilot.heard(word)[-1]
     assert last.step >= 1 and "stopped before it was done" in last.heard, "the same conversation"
-    assert outcomes(pilot, answer.task) == [outcome, "completed"]
+    assert pilot.outcomes(answer.task) == [outcome, "completed"]
 
 
 def test_a_question_that_the_vendor_refuses_is_not_answered(pilot: Pilot) -> None:
@@ -347,10 +345,10 @@ def test_an_agent_that_is_killed_goes_on_where_it_was(pilot: Pilot) -> None:
     answer = pilot.begin("oscar")
     assert answer.status == 4, answer.shown
     assert "killed by SIGKILL" in answer.shown
-    assert outcomes(pilot, answer.task) == ["failed"]
+    assert pilot.outcomes(answer.task) == ["failed"]
     assert pilot.house.say(f"/go {answer.task}").status == 0
     ended = pilot.house.wait(answer.task)
-    assert ended.status == 0, (outcomes(pilot, answer.task), ended.shown)
+    assert ended.status == 0, (pilot.outcomes(answer.task), ended.shown)
     assert pilot.house.main() == f"GOOD killed {pilot.name}"
 
 
@@ -372,10 +370,10 @@ def test_a_conversation_that_is_gone_is_begun_anew_with_the_task_and_what_was_do
     assert layers and not list((pilot.house.directory / f"home-{pilot.name}").glob(".c*/[ps]*s")), "nothing outside"
     better.set()
     pilot.house.say(f"/go {answer.task}")
-    pilot.house.until(lambda: len(outcomes(pilot, answer.task)) == 3, "a new conversation follows")
+    pilot.house.until(lambda: len(pilot.outcomes(answer.task)) == 3, "a new conversation follows")
     ended = pilot.house.wait(answer.task)
     assert ended.status == 0, ended.shown
-    assert outcomes(pilot, answer.task) == ["overloaded", "conversation_lost", "completed"]
+    assert pilot.outcomes(answer.task) == ["overloaded", "conversation_lost", "completed"]
     assert pilot.house.main() == f"GOOD again {pilot.name}"
     last = pilot.heard("papa")[-1]
     assert last.step == 0 and "cannot be continued" in last.heard and "please see to papa" in last.heard
