@@ -41,6 +41,9 @@ OF_TREES = ("tree-decided", "tree-removed", "tree-restored")
 #: Those that only a change meets whose base moved.
 OF_MERGES = ("merge-recorded", "worktree-moved", "merge-settled")
 
+#: Those that only a turn meets that may not go on.
+OF_HALTS = ("turn-halted",)
+
 _visits: dict[str, int] = {}
 
 

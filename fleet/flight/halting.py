@@ -13,6 +13,7 @@ from fleet.agent_events import ToolStarted, Used
 from fleet.budgets import Count, Measure, Scope
 from fleet.config.paying import at_list_price
 from fleet.events import BudgetNoted, BudgetReached, ProgressHalted
+from fleet.failpoints import failpoint
 from fleet.flight import budgeting
 from fleet.flight.services import Services
 from fleet.model import Session, Task, Turn
@@ -62,6 +63,7 @@ class Halting:
             return False
         if not await self._services.store.write(partial(self._look, session=session, turn=turn)):
             return False
+        failpoint("turn-halted")
         self._since_us = now or 1
         return await self.due(session, turn)
 

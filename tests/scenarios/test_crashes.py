@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from fleet.failpoints import NAMES
-from tests.conftest import sampled
+from fleet.failpoints import NAMES, OF_HALTS
+from tests.conftest import living_in, sampled
 from tests.far_end.repositories import git
 from tests.scenarios.house import House, house
 
@@ -48,6 +48,26 @@ def test_a_controller_killed_anywhere_goes_on_where_it_stood(built: House, name:
     assert answer.status == 0, answer.shown
     assert built.main() == "GOOD after the crash"
     _whole(built, "t1", 20)
+
+
+@pytest.mark.parametrize("name", OF_HALTS)
+def test_a_turn_halted_for_its_budget_is_ended_by_the_next_controller_even_without_that_budget(
+    built: House, name: str
+) -> None:
+    built.configure(budgets={"task": {"time": "1s"}})
+    built.start(failpoint=name)
+    built.say("/run on=macbook write GOOD half\nshell sleep 600")
+    assert built.died() == -9
+    assert built.bodies("turn.closed") == []
+    built.configure()
+    built.start()
+    assert built.wait("t1").status == 4
+    assert built.why("t1").startswith("halted: ") and built.why("t1").endswith("of 1 s for this task")
+    assert [body["outcome"] for body in built.bodies("turn.closed")] == ["halted"]
+    assert len(built.bodies("budget.reached")) == 1
+    assert built.bodies("gate.opened") == [] and len(built.commits()) == 1
+    assert living_in(built.workspace("t1")) == {}
+    assert (built.workspace("t1") / "work.txt").read_text() == "GOOD half\n"
 
 
 def test_a_controller_killed_twice_in_mid_output_repeats_no_line(built: House) -> None:
