@@ -13,8 +13,10 @@ from fleet.config import parse_fleet
 from fleet.errors import Misconfigured, Misused
 from fleet.events import TaskModelChosen
 from fleet.flight.agent_process import AgentProcess
-from fleet.store import ledger, tasks
-from tests.chat_flight import everything
+from fleet.model import TurnCause
+from fleet.store import ledger, sessions, tasks
+from fleet.store.core import Tx
+from tests.chat_flight import Flight, everything
 from tests.chat_house import House, house
 from tests.flying import world
 
@@ -60,6 +62,23 @@ async def test_only_what_the_operator_allows_is_taken(tmp_path: Path) -> None:
         allow(there)
         await there.say("/run one")
         assert await model_of(there, "t1") == "", "it is not allowed any more"
+
+
+async def test_a_fork_keeps_its_tasks_model_while_that_is_allowed(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        allow(there, "sonnet")
+        await there.say("/run model=sonnet one")
+        session = (await Flight.of(there)).session
+
+        def work(tx: Tx) -> None:
+            turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "one")
+            sessions.update_turn(tx, turn.id, snapshot="c" * 40, tree="d" * 40, ended_us=1)
+
+        await there.store.write(work)
+        await there.say("/fork t1 two")
+        allow(there)
+        await there.say("/fork t1 three")
+        assert [await model_of(there, task) for task in ("t1", "t2", "t3")] == ["sonnet", "sonnet", ""]
 
 
 @pytest.mark.parametrize("model", ["", "-p", "a b", "x" * 201])
