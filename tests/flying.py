@@ -247,7 +247,8 @@ class World:
             landed.set()
 
         supervisor = Supervisor(self.clock)
-        supervisor.run("placer", Placer(self.services).run)
+        if task.state is TaskState.QUEUED:  # waiting takes no time here, so it would look without end
+            supervisor.run("placer", Placer(self.services).run)
         supervisor.run(f"task {task.id}", work, ends=True)
         try:
             async with asyncio.timeout(60):

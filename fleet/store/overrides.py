@@ -67,5 +67,5 @@ def failing(tx: Tx, task: str) -> dict[str, tuple[GateRun, GateResult]]:
     verdict = last_verdict(tx, task)
     if verdict is None or Outcome(verdict.outcome).opens:
         return {}
-    runs = [gates.run(tx, run) for run in verdict.gate_runs]
+    runs = [run for run in gates.of_task(tx, task) if run.id in verdict.gate_runs]
     return {run.gate: (run, run.result) for run in runs if run.result is not None and not run.result.outcome.opens}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -90,17 +91,23 @@ async def test_an_unanswered_question_holds_the_agent_and_a_late_yes_lets_it_go_
     assert os.listdir(stand.workspace) == ["made"]
 
 
+def _spent(used: Sequence[Used]) -> tuple[int, int]:
+    """Tokens in and out: some agents tell them bit by bit."""
+    return sum(each.input_tokens for each in used), sum(each.output_tokens for each in used)
+
+
 async def test_a_second_turn_runs_on_the_same_process_and_reports_only_its_own_spending(stand: Stand) -> None:
     stand.model.script([Reply((Words("first"),), 1000, 50), Reply((Words("second"),), 200, 7)])
     async with stand.session("begin") as session:
         assert (await session.turn()).claim == "first"
+        first = session.of(Used)
         session.say("gate tests: exit status 1\nfix 'it'")
         assert (await session.turn()).claim == "second"
         assert await session.end() == Exited(0)
     assert "gate tests: exit status 1\nfix 'it'" in stand.model.asked[-1].heard
     used = session.of(Used)
-    assert [(each.input_tokens, each.output_tokens) for each in used] == [(1000, 50), (200, 7)]
-    assert all(each.cost_udollar > 0 for each in used) == (stand.name == "claude")
+    assert [_spent(turn) for turn in (first, used[len(first) :])] == [(1000, 50), (200, 7)]
+    assert any(each.cost_udollar > 0 for each in used) == (stand.name == "claude")
 
 
 async def test_a_later_process_goes_on_with_the_conversation(stand: Stand) -> None:
@@ -113,7 +120,7 @@ async def test_a_later_process_goes_on_with_the_conversation(stand: Stand) -> No
         assert (await later.turn()).claim == "second"
     assert "begin" in stand.model.asked[-1].heard and "go on" in stand.model.asked[-1].heard
     assert [each.resume for each in later.of(Ready)] == [ready.resume]
-    assert [each.input_tokens for each in later.of(Used)] == [100]
+    assert _spent(later.of(Used))[0] == 100
 
 
 async def test_words_during_a_turn_steer_it(stand: Stand) -> None:
