@@ -301,7 +301,8 @@ async def test_each_limit_is_named_and_nothing_is_taken(world: World) -> None:
 async def test_what_compresses_well_counts_as_what_it_becomes(world: World) -> None:
     base = await world.repository.fetch()
     path = Path(await world.workspaces.prepare(world.agent, world.repository, base, "t1.1"))
-    (path / "zeros").write_bytes(bytes(3 << 20))
+    for n in range(5):
+        (path / f"zeros{n}").write_bytes(bytes(700 << 10))
     tight = Workspaces(lambda: Limits(snapshot_bytes=1 << 20))
     with pytest.raises(Refused, match="bytes of changed files"):
         await tight.snapshot(world.agent, world.repository, base, str(path), "m", WHEN)

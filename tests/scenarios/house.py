@@ -75,6 +75,8 @@ for line in prompt.splitlines():
             print("line", n, flush=True); time.sleep(0.02)
     elif word == "exit":
         sys.exit(int(rest))
+if red and os.path.isfile("work.txt") and "GOOD" not in open("work.txt", errors="replace").read():
+    open("work.txt", "a").write(f"again at {time.time_ns()}\\n")  # the same work twice would be no progress
 print("Done. All tests pass.")
 """
 

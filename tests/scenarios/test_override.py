@@ -19,7 +19,7 @@ def served() -> Iterator[House]:
 
 
 def test_an_overridden_change_lands_and_says_so_for_ever(served: House) -> None:
-    answer = served.say("/run on=macbook write BAD work", wait=True)
+    answer = served.say("/run on=macbook write BAD work\nexit 0", wait=True)  # no progress in its second turn
     task = answer.task
     assert answer.status == 4, answer.shown
     early = served.say(f"/override {task} check because")
