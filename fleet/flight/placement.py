@@ -116,6 +116,8 @@ def _answers(wants: Wants, machine: str, now: FleetNow) -> str:
     seen = now.seen.get(machine)
     if seen is None or not seen.state.is_bad:
         return ""
+    if seen.refused and wants.machine == machine:
+        return ""  # the task asked for it: it is told at once what a person has to do
     return f"{seen.state.value}: {seen.why}" if seen.why else seen.state.value
 
 

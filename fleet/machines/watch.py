@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import AirbossError, MachineFaulty
+from fleet.errors import AirbossError, MachineFaulty, Misused, Refused
 from fleet.machines.executors import Executors
 from fleet.machines.probing import Probes, offers_of
 from fleet.offers import Offers, offered
@@ -64,7 +64,8 @@ class MachineSeen:
 
     ``offers``: all its labels, once they were looked for. ``absent``: the agents that are not there.
     ``facts``: its last ones. ``wake``: what was tried since it last answered.
-    ``wanted``: a gate could run there only, and it was away.
+    ``wanted``: a gate could run there only, and it was away. ``refused``: waiting does not help, since a person
+    must set right what is wrong: a host key that changed, a key that is not accepted.
     """
 
     state: MachineState
@@ -78,6 +79,7 @@ class MachineSeen:
     facts: LoginFacts | None = None
     wake: WakeTried | None = None
     wanted: bool = False
+    refused: bool = False
 
 
 def labels_of(name: str, machine: MachineConfig, seen: Mapping[str, MachineSeen] | None) -> tuple[Offers, bool]:
@@ -136,7 +138,8 @@ class MachineWatch:
         except MachineFaulty as error:
             self._set_bad(name, MachineState.FAULTY, error.cause)
         except AirbossError as error:
-            self._set_bad(name, MachineState.AWAY, error.cause or str(error))
+            refused = isinstance(error, Refused | Misused)
+            self._set_bad(name, MachineState.AWAY, error.cause or str(error), refused=refused)
         except Exception:
             log.exception("checking %s failed", name)
             self._set_bad(name, MachineState.FAULTY, "internal error; see the log")
@@ -159,6 +162,6 @@ class MachineWatch:
             facts=facts,
         )
 
-    def _set_bad(self, name: str, state: MachineState, why: str) -> None:
+    def _set_bad(self, name: str, state: MachineState, why: str, *, refused: bool = False) -> None:
         before = self.seen.get(name, MachineSeen(MachineState.NEVER))
-        self.seen[name] = replace(before, state=state, why=why)
+        self.seen[name] = replace(before, state=state, why=why, refused=refused)
