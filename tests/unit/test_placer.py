@@ -21,7 +21,6 @@ from fleet.flight import starting
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.placer import Placer
 from fleet.git.command import Git, GitEnded
-from fleet.locks import Resource, Want
 from fleet.model import TaskMode, TaskState
 from fleet.store import queue, sessions, tasks
 from fleet.supervise import Supervisor
@@ -173,19 +172,6 @@ async def test_a_pause_between_reservation_and_start_starts_nothing(there: World
         await there.store.write(lambda tx: queue.resume(tx, where, PERSON))
         dispatcher.wake()
         await until(there, TaskState.PREPARING, [task.id])
-
-
-async def test_a_task_that_waits_for_a_lock_keeps_no_slot(there: World) -> None:
-    lock = Want(Resource("deploy"))
-    tasks_ = [await there.task(mode=TaskMode.ASK) for _ in range(3)]
-    for task in tasks_[:2]:
-        await there.store.write(partial(tasks.declare, task_id=task.id, locks=(lock,)))
-    slots(there, 2)
-    async with dispatching(there) as dispatcher:
-        await until(there, TaskState.PREPARING, [tasks_[0].id, tasks_[2].id])
-        assert "waiting for a lock: t1" in (await there.now(tasks_[1])).why
-        await stop(there, dispatcher, tasks_[0].id)
-        await until(there, TaskState.PREPARING, [tasks_[1].id, tasks_[2].id])
 
 
 async def test_what_no_machine_can_ever_take_is_refused_with_the_remedy(there: World) -> None:
