@@ -21,9 +21,9 @@ BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
     " notify mute cancel locks schedules zone queue unlanded parked"
-    " repos doctor whoami version login history cost",
-    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use",
-    Role.ADMIN: "unlock revoke",
+    " repos doctor whoami version login history cost budget",
+    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use fork model",
+    Role.ADMIN: "unlock revoke override",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
 WORDS = {
@@ -38,6 +38,7 @@ WORDS = {
     "schedule": "every day 9:00 run mend it",
     "revoke": "phone::mallory",
     "use": "shop",
+    "fork": "t1 go on",
 }
 WRITTEN = (tables.tasks, tables.notes, tables.approvals, tables.settings, tables.actions, tables.ledger)
 

@@ -107,7 +107,7 @@ async def test_no_machine_with_the_labels_is_unavailable_and_every_machine_says_
         candidate = await judge.candidate()
         verdict = await judge.pipeline.judge(candidate)
         assert verdict.outcome is Outcome.UNAVAILABLE
-        assert "plain: lacks the label gpu" in verdict.reasons[0]
+        assert "plain: lacks gpu" in verdict.reasons[0]
         assert "resting: gates = false" in verdict.reasons[0]
         assert len(await judge.events("gate.opened", "gate.closed")) == 2
         with pytest.raises(Refused, match="gpu"):

@@ -189,7 +189,7 @@ async def test_attributes_do_not_come_between_the_tree_and_its_bytes(world: Worl
         "sly.py": b"evil = 1 # $Id$\n",
         "crlf.txt": b"one\r\ntwo\n",
         "secret.py": b"import os\n",
-        "bin.txt": b"\xff\xfea\0",
+        "bin.dat": b"\xff\xfea\0",
     }
     for name, content in contents.items():
         (world.path / name).write_bytes(content)

@@ -107,6 +107,6 @@ async def test_the_causes_are_what_the_controller_knows(tmp_path: Path) -> None:
     assert set(found) == {FLEET_FILE, "component reminders", "machine evo-x2", "disk", "disk mini"}
     assert "Nothing new starts there" in found["disk mini"].why
     assert "line 3: unknown key" in found[FLEET_FILE].why
-    assert found["machine evo-x2"].title == "evo-x2 is away"
+    assert found["machine evo-x2"].title == "evo-x2 is asleep or away"
     assert "5 MiB" in found["disk"].why
     await supervisor.close()

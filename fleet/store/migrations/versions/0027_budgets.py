@@ -8,7 +8,8 @@ from dataclasses import asdict
 import sqlalchemy as sa
 from alembic import op
 
-from fleet.events import decode
+from fleet.errors import Malformed
+from fleet.events import Recorded, decode
 from fleet.usage import UsageCounter
 
 revision = "0027"
@@ -27,6 +28,14 @@ _AMOUNTS = (
 _ledger = sa.table("ledger", *(sa.column(name) for name in ("seq", "kind", "canonical")))
 _usage = sa.table("usage", *(sa.column(name) for name in ("scope", "name", "slot", "agent", *_AMOUNTS)))
 _unpriced = sa.table("unpriced_usage", *(sa.column(name) for name in ("session", "slot", "input", "output")))
+
+
+def _readable(canonical: bytes) -> Recorded | None:
+    """The event; ``None`` when it cannot be read: a damaged row must not stop an upgrade."""
+    try:
+        return decode(canonical)
+    except Malformed:
+        return None
 
 
 def upgrade() -> None:
@@ -74,7 +83,7 @@ def _key(name: str) -> sa.Column[int]:
 def _fold(connection: sa.Connection) -> None:
     counter = UsageCounter()
     for page in _pages(connection):
-        counter.fold(decode(bytes(row.canonical)) for row in page)
+        counter.fold(event for row in page if (event := _readable(bytes(row.canonical))) is not None)
     _insert(connection, _usage, [{**key.row(), **asdict(used)} for key, used in counter.used.items() if used])
     owed = [
         {"session": session, "slot": slot, "input": tokens_in, "output": tokens_out}
