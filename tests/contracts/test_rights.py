@@ -22,7 +22,8 @@ MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
     " notify mute cancel locks schedules zone queue unlanded parked"
     " repos doctor whoami version login history cost budget",
-    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use fork model",
+    Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use"
+    " fork model",
     Role.ADMIN: "unlock revoke override",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
