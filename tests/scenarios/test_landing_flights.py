@@ -174,15 +174,15 @@ def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -
     before = served.main()
     first, second = _together(served, "shell echo here > company.txt", "write GOOD LONELY")
     statuses = {served.wait(task).status for task in (first, second)}
-    assert statuses == {0, 1}
+    assert statuses == {0, 4}  # its agent changed nothing for the merge: a person is asked
     assert ("company.txt" in git(served.bare, "ls-tree", "--name-only", "main")) != ("LONELY" in served.main())
-    red = first if served.state(first) == "failed" else second
+    red = second if served.state(first) == "landed" else first
     assert "failed" in _verdicts(served, red)
-    merge, last = served.of(red, "turn.started")[1:]
+    (merge,) = served.of(red, "turn.started")[1:]
     assert merge.event.body()["cause"] == "merge"
     told = merge.event.body()["prompt"]
     assert "not lonely any more" in told and "has been moved to the current main" in told
-    assert last.event.body()["cause"] == "rework", "on the newer base it fails as any change"
+    served.say(f"/stop {red}")
     advance(served.bare, {"work.txt": before})
 
 
