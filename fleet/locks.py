@@ -180,7 +180,8 @@ LockAnswer = Granted | Blocked
 class LockRefusal:
     """Why a snapshot may not count.
 
-    ``over``: only changes of tasks that are over are in its way, so a newer base may have them.
+    ``over``: only changes of tasks that are over are in its way, so a newer base may have them. Never for a session
+    whose own lock expired or was broken: it went on without it.
     """
 
     why: str

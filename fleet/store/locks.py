@@ -43,6 +43,12 @@ _OPEN_HOLDS = (
     .join(leases_table, leases_table.c.name == literal("lock:").concat(holds.c.id))
     .where(holds.c.ended_us == 0)
 )
+_TAKEN_AWAY = (
+    select(holds.c.id)
+    .where(holds.c.task == bindparam("wanted"), holds.c.ended_us > bindparam("since"))
+    .where(holds.c.end.in_([str(HoldEnd.EXPIRED), str(HoldEnd.BROKEN)]))
+    .limit(1)
+)
 _LOCKS = Statement(select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0))
 _NAMED = Statement(select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0))
 _FIRST_TOKEN = Statement(insert(lock_tokens))
@@ -198,6 +204,11 @@ def end_locks(tx: Tx, over: Iterable[Lock]) -> None:
     rows = [{"within": lock.resource.scope, "wanted": lock.token, "ended_us": tx.now_us()} for lock in over]
     if rows:
         _END_LOCK.many(tx.connection, rows)
+
+
+def taken_away(tx: Tx, task: str, since_us: int) -> bool:
+    """Whether a hold of the task expired or was broken after a time: it went on without what it held."""
+    return tx.connection.execute(_TAKEN_AWAY, {"wanted": task, "since": since_us}).first() is not None
 
 
 def forget_ended(tx: Tx, before_us: int) -> int:

@@ -118,6 +118,9 @@ class LockGuard:
         if isinstance(answer, Granted):
             return None
         over = bool(answer.by) and all(held.hold.end is not HoldEnd.NONE for held in answer.by)
+        if over:  # one that lost its own lock meanwhile does not come in by a merge
+            since_us = session.knows_until_us
+            over = not await self._store.read(lambda tx: locks.taken_away(tx, task.id, since_us))
         return LockRefusal(said(answer), over)
 
     async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
