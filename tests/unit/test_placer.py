@@ -21,6 +21,7 @@ from fleet.flight import starting
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.placer import Placer
 from fleet.git.command import Git, GitEnded
+from fleet.locks import Resource, Want
 from fleet.model import TaskMode, TaskState
 from fleet.store import queue, sessions, tasks
 from fleet.supervise import Supervisor
@@ -172,6 +173,26 @@ async def test_a_pause_between_reservation_and_start_starts_nothing(there: World
         await there.store.write(lambda tx: queue.resume(tx, where, PERSON))
         dispatcher.wake()
         await until(there, TaskState.PREPARING, [task.id])
+
+
+async def test_a_task_that_waits_for_a_lock_keeps_no_slot(there: World) -> None:
+    lock = Want(Resource("deploy"))
+    tasks_ = [await there.task(mode=TaskMode.ASK) for _ in range(3)]
+    for task in tasks_[:2]:
+        await there.store.write(partial(tasks.declare, task_id=task.id, locks=(lock,)))
+    slots(there, 2)
+    first, second, free = [task.id for task in tasks_]
+    async with dispatching(there) as dispatcher:
+        while len(preparing := await in_state(there, TaskState.PREPARING)) < 2:
+            await asyncio.sleep(0.01)
+        assert free in preparing, "the lock's second task gave its slot back"
+        holder, waiter = (first, second) if first in preparing else (second, first)
+        while (
+            f"waiting for a lock: {holder}" not in (await there.store.read(partial(tasks.task, task_id=waiter))).why
+        ):
+            await asyncio.sleep(0.01)
+        await stop(there, dispatcher, holder)
+        await until(there, TaskState.PREPARING, [waiter, free])
 
 
 async def test_what_no_machine_can_ever_take_is_refused_with_the_remedy(there: World) -> None:
