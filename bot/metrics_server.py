@@ -9,10 +9,11 @@ from typing import Final
 
 from aiohttp import web
 
-from bot.metrics import CONTENT_TYPE, metrics, text_of, totals
+from bot.metrics import CONTENT_TYPE, Totals, metrics, text_of, totals
 from bot.registry import Context
-from bot.telemetry_view import look
+from bot.telemetry_view import FleetView, look
 from fleet.errors import StoreUnavailable
+from fleet.store.core import Tx
 
 HOST: Final = "127.0.0.1"
 _NAMES: Final = frozenset({HOST, "localhost"})
@@ -29,24 +30,23 @@ class MetricsServer:
 
     async def run(self) -> None:
         """Until cancelled. A port that is in use is tried again."""
-        runner, listening = None, 0
+        runner, tried = None, 0
         try:
             while True:
                 wanted = self._context.config().metrics.port
-                if wanted != listening:
-                    if runner is not None:
-                        await runner.cleanup()
-                    runner, listening = await self._listen(wanted), wanted
-                    if wanted and runner is None:
-                        listening = 0
+                if wanted != tried and runner is not None:
+                    await runner.cleanup()
+                    runner = None
+                if wanted and runner is None:
+                    runner = await self._listen(wanted, told=wanted == tried)
+                tried = wanted
                 await asyncio.sleep(_LOOK_S)
         finally:
             if runner is not None:
                 await runner.cleanup()
 
-    async def _listen(self, port: int) -> web.AppRunner | None:
-        if not port:
-            return None
+    async def _listen(self, port: int, *, told: bool) -> web.AppRunner | None:
+        """``told``: the log says already that the port is in use."""
         app = web.Application()
         app.router.add_get("/metrics", self._page)
         runner = web.AppRunner(app, access_log=None)
@@ -54,7 +54,8 @@ class MetricsServer:
         try:
             await web.TCPSite(runner, HOST, port).start()
         except OSError as error:
-            log.warning("no metrics at %s:%s: %s", HOST, port, error.strerror or error)
+            if not told:
+                log.warning("no metrics at %s:%s: %s", HOST, port, error.strerror or error)
             await runner.cleanup()
             return None
         return runner
@@ -64,7 +65,7 @@ class MetricsServer:
             return web.Response(status=403)
         context = self._context
         try:
-            view, counted = await context.store.read(lambda tx: (look(tx), totals(tx)))
+            view, counted = await context.store.read(counts)
         except StoreUnavailable:
             return web.Response(status=503, text="the store is away\n")
         control = context.control
@@ -77,3 +78,8 @@ class MetricsServer:
             version=version("airboss"),
         )
         return web.Response(body=text_of(found).encode(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def counts(tx: Tx) -> tuple[FleetView, Totals]:
+    """What the page shows of the store."""
+    return look(tx), totals(tx)

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from fleet.config import ReviewerConfig
+from tests.far_end.web import on_loopback
 
 _WORD = re.compile(r"^(?:first|last) word: (\w+)$", re.M)
 _FILE = re.compile(r"^=== (.*)$")
@@ -101,14 +102,9 @@ class FakeReviewer:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/api/tags", self._tags)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        async with on_loopback(app) as address:
+            self.url = f"{address}/v1"
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         raw = await request.text()

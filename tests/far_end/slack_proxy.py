@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, TEAM, LocalSlack
+from tests.far_end.web import on_loopback
 
 #: By Slack's reference of blocks and of chat.postMessage.
 MOST_BLOCKS, MOST_ACTIONS, MOST_FIELDS = 50, 25, 10
@@ -238,11 +239,6 @@ async def proxied(slack: LocalSlack) -> AsyncIterator[SlackProxy]:
     site = web.Application(client_max_size=64 << 20)
     site.router.add_route("*", "/api/{method}", proxy.call)
     site.router.add_get("/socket/{id}", proxy.socket)
-    runner = web.AppRunner(site, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        proxy.api = f"http://127.0.0.1:{runner.addresses[0][1]}/api/"
+    async with on_loopback(site) as address:
+        proxy.api = f"{address}/api/"
         yield proxy
-    finally:
-        await runner.cleanup()

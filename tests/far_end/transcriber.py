@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from fleet.config import SpeechConfig
+from tests.far_end.web import on_loopback
 
 
 @dataclass
@@ -40,14 +41,9 @@ class FakeTranscriber:
     async def serving(self) -> AsyncIterator[FakeTranscriber]:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/audio/transcriptions", self._transcribe)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        async with on_loopback(app) as address:
+            self.url = f"{address}/v1"
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _transcribe(self, request: web.Request) -> web.StreamResponse:
         posted = await request.post()

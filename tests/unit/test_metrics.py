@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
+import socket
 from pathlib import Path
 
+import pytest
+from aiohttp import ClientConnectorError, ClientSession
+
 from bot.metrics import Metric, metrics, text_of, totals
+from bot.metrics_server import MetricsServer, counts
 from bot.telemetry_view import look
 from fleet.config import FleetConfig, MachineConfig
+from fleet.config.outside import MetricsConfig
 from fleet.events import Refs, Source, ToolCallEnded
+from fleet.faults import Fault, Point, injected, site_of
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.store import ledger
 from fleet.store.core import Store
+from tests.chat_house import house
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana.json"
 LINE = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"\})? \d+')
@@ -59,3 +69,31 @@ def test_the_dashboard_asks_for_what_there_is(tmp_path: Path) -> None:
     asked = [set(re.findall(r"airboss_[a-z_]+", panel["targets"][0]["expr"])) for panel in panels]
     assert all(asked)
     assert set().union(*asked) == there
+
+
+async def get(port: int, host: str) -> tuple[int, str]:
+    async with ClientSession() as session:
+        while True:
+            with contextlib.suppress(ClientConnectorError):
+                async with session.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}) as answer:
+                    return answer.status, await answer.text()
+            await asyncio.sleep(0.05)
+
+
+async def test_the_page_is_for_this_machine_only_and_survives_a_store_that_is_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(tmp_path) as there:
+        taken = socket.create_server(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        there.configured(there.config.model_copy(update={"metrics": MetricsConfig(port=port)}))
+        there.supervisor.run("metrics", MetricsServer(there.core.context).run)
+        while "no metrics at" not in caplog.text:
+            await asyncio.sleep(0.05)
+        taken.close()
+        status, text = await get(port, f"localhost:{port}")
+        assert status == 200 and "airboss_ledger_events" in text
+        assert (await get(port, "evil.example"))[0] == 403, "a web page whose name points here"
+        with injected(Fault(Point.STORE_READ, site=site_of(counts), times=1)):
+            assert (await get(port, "127.0.0.1"))[0] == 503
+    assert caplog.text.count("no metrics at") == 1
