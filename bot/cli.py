@@ -77,6 +77,13 @@ def _explained(error: Exception) -> int:
     return explanation.status
 
 
+_LISTS = {
+    "agents": "agents: where they are installed, versions, logins, models",
+    "schedules": "schedules, their next times and last results",
+    "unlanded": "changes that did not land, and where they are",
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airboss",
@@ -122,12 +129,10 @@ def _parser() -> argparse.ArgumentParser:
 
     _locks(commands)
     _hooks(commands)
-    add = commands.add_parser("schedules", help="schedules, their next times and last results")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_schedules)
-    add = commands.add_parser("unlanded", help="changes that did not land, and where they are")
-    add.add_argument("--json", action="store_true")
-    add.set_defaults(run=_unlanded)
+    for name, about in _LISTS.items():
+        add = commands.add_parser(name, help=about)
+        add.add_argument("--json", action="store_true")
+        add.set_defaults(run=_list_of(name))
     add = commands.add_parser("digest", help="figures for a period")
     add.add_argument("span", nargs="?", default="24h", metavar="24h|7d|all")
     add.add_argument("--json", action="store_true")
@@ -265,12 +270,8 @@ def _machine_setup(options: argparse.Namespace) -> int:
     return setup_machine(options, home_path(options))
 
 
-def _schedules(options: argparse.Namespace) -> int:
-    return _called(options, "/schedules", "schedules")
-
-
-def _unlanded(options: argparse.Namespace) -> int:
-    return _called(options, "/unlanded", "unlanded")
+def _list_of(name: str) -> Run:
+    return lambda options: _called(options, f"/{name}", name)
 
 
 def _digest(options: argparse.Namespace) -> int:

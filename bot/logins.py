@@ -9,7 +9,6 @@ from typing import Final
 from fleet.agents.logins import KEEPINGS
 from fleet.config import AgentConfig, FleetConfig, MachineConfig
 from fleet.config.paying import is_keyed
-from fleet.ports import LoginFacts
 
 _NAMED: Final = 3
 
@@ -51,12 +50,3 @@ def _note(machine: MachineConfig, agent: AgentConfig) -> str:
     others = machine.agent_logins[1:]
     also = f"also as {', '.join(others[:_NAMED])}{' …' if len(others) > _NAMED else ''}" if others else ""
     return "; ".join(filter(None, ["in place of its key" if is_keyed(agent) else "", also]))
-
-
-def kept_in(agent: AgentConfig, facts: LoginFacts) -> str:
-    """The file of an agent's login with its vendor; empty when it needs none, or keeps it elsewhere."""
-    given = any(variable.endswith(("_KEY", "_TOKEN")) for variable in (*agent.env, *agent.settings))
-    if agent.driver not in KEEPINGS or given or facts.system == "darwin":  # a Mac has a keychain
-        return ""
-    keeping = KEEPINGS[agent.driver]
-    return f"{keeping.directory(agent.settings, facts.home)}/{keeping.file}"

@@ -76,6 +76,9 @@ class PlayedFleet:
     woken: list[str] = field(default_factory=list)
     wrong: Troubles = field(default_factory=Troubles)
     found: list[Finding] = field(default_factory=list)
+    seen: dict[str, MachineSeen] = field(
+        default_factory=lambda: {"macbook": MachineSeen(MachineState.AWAY, why="no route to host")}
+    )
 
     def wake(self, task_id: str) -> None:
         self.woken.append(task_id)
@@ -84,7 +87,7 @@ class PlayedFleet:
         return FleetSeen(self.config())
 
     def machines(self) -> Mapping[str, MachineSeen]:
-        return {"macbook": MachineSeen(MachineState.AWAY, why="no route to host")}
+        return self.seen
 
     def troubles(self) -> Troubles:
         return self.wrong

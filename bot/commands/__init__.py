@@ -12,6 +12,7 @@ def every_command() -> tuple[Command, ...]:
     """All commands, in the order of the help. Imported here: the command line does not need them."""
     from bot.commands import (
         about,
+        agents,
         answers,
         budgets,
         fleet,
@@ -49,6 +50,7 @@ def every_command() -> tuple[Command, ...]:
             talk,
             fleet,
             machines,
+            agents,
             about,
             locking,
             queueing,

@@ -18,13 +18,14 @@ from bot.doctor.inside import GateLogin, from_inside
 from bot.doctor.session import AgentLogin, from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
-from bot.logins import kept_in, typed
+from bot.logins import typed
 from fleet.agents.versions import OLDEST, TESTED, Fit, fit, version_in, written
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
 from fleet.flight.surroundings import walls_of_sessions
 from fleet.machines.runner.facts import boot
+from fleet.machines.vendor_logins import kept_in
 from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
 from fleet.untrusted import clean

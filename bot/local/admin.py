@@ -254,6 +254,22 @@ def digest_days(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
+def agents(options: argparse.Namespace, home: Path) -> int:
+    """The agents of ``fleet.toml``, without a controller: then nobody looks where they are installed."""
+    from bot.agent_view import agent_lines, agent_plain, seen_agents
+    from bot.cards import shown
+
+    config = load_fleet(home / FLEET_FILE)
+    seen = {name: seen_agents(config, name, {}) for name in sorted(config.agents)}
+    if options.json:
+        _json({"v": 1, "agents": [agent_plain(config, name, each) for name, each in seen.items()]})
+        return 0
+    for name, each in seen.items():
+        for row in agent_lines(name, config.agents[name], each):
+            _out(shown(row))
+    return 0
+
+
 def schedules(options: argparse.Namespace, home: Path) -> int:
     """The schedules, without a controller: then none of them starts."""
     from bot.cards import shown

@@ -10,12 +10,14 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.config import AgentConfig, FleetConfig, MachineConfig
 from fleet.errors import AirbossError, MachineFaulty
+from fleet.machines import vendor_logins
 from fleet.machines.executors import Executors
+from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered, version_in
 from fleet.ports import Clock, LoginFacts, LoginOffers
 from fleet.untrusted import clean
@@ -42,12 +44,13 @@ _RUNTIME = re.compile(r"([A-Za-z]+)-(\d[\d-]*)$")
 @dataclass(frozen=True, slots=True)
 class Probed:
     """What was found, and when it was last tried. ``fault``: why the machine is faulty, if it is. ``asked``: the
-    programs that were looked for, by agent."""
+    programs that were looked for, by agent. ``logins``: how each agent is known to its vendor there."""
 
     tried_us: int
     asked: Mapping[str, Sequence[str]]
     offers: LoginOffers | None = None
     fault: str = ""
+    logins: Mapping[str, LoginSeen] = field(default_factory=dict)
 
     @property
     def absent(self) -> frozenset[str]:
@@ -80,15 +83,18 @@ class Probes:
         known = self.found.get(name)
         if known is None or known.asked != asked:
             return True
-        fresh_us = _FRESH_US if known.offers and not known.fault else _AGAIN_US
+        settled = known.offers and not known.fault and LoginSeen.LOGGED_OUT not in known.logins.values()
+        fresh_us = _FRESH_US if settled else _AGAIN_US
         return self._clock.now_us() - known.tried_us >= fresh_us
 
     async def _look_at(self, name: str, asked: Mapping[str, Sequence[str]]) -> None:
         before, now = self.found.get(name), self._clock.now_us()
-        offers, fault = before.offers if before else None, ""
+        offers, logins, fault = before.offers if before else None, before.logins if before else {}, ""
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                offers = await self._executors.agent(name).offers(asked)
+                executor = self._executors.agent(name)
+                offers = await executor.offers(asked)
+                logins = await vendor_logins.look(executor, await executor.facts(), self._config().agents)
         except MachineFaulty as error:
             fault = error.cause
         except (AirbossError, TimeoutError):
@@ -96,7 +102,7 @@ class Probes:
         except Exception:
             log.exception("looking at what %s offers failed", name)
             fault = "internal error; see the log"
-        self.found[name] = Probed(now, asked, offers, fault)
+        self.found[name] = Probed(now, asked, offers, fault, logins)
 
 
 def _asked(agent: AgentConfig) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -13,6 +13,7 @@ from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, MachineFaulty, Misused, Refused
 from fleet.machines.executors import Executors
 from fleet.machines.probing import Probes, offers_of
+from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered
 from fleet.ports import Clock, LoginFacts
 
@@ -62,7 +63,8 @@ class MachineSeen:
     """The last known state of a machine. ``seen_us``: its last good answer, 0 before the first; ``why``: what is
     wrong now, empty when nothing is; ``load_milli``: one-minute load average times 1000. ``disk``: if known.
 
-    ``offers``: all its labels, once they were looked for. ``absent``: the agents that are not there.
+    ``offers``: all its labels, once they were looked for. ``absent``: the agents that are not there. ``logins``:
+    how each agent is known to its vendor there.
     ``facts``: its last ones. ``wake``: what was tried since it last answered.
     ``wanted``: a gate could run there only, and it was away. ``refused``: waiting does not help, since a person
     must set right what is wrong: a host key that changed, a key that is not accepted.
@@ -76,6 +78,7 @@ class MachineSeen:
     disk: DiskSeen | None = None
     offers: Offers | None = None
     absent: frozenset[str] = frozenset()
+    logins: Mapping[str, LoginSeen] = field(default_factory=dict)
     facts: LoginFacts | None = None
     wake: WakeTried | None = None
     wanted: bool = False
@@ -159,6 +162,7 @@ class MachineWatch:
             fault,
             offers=offers_of(machine, facts, probed.offers) if probed and probed.offers else None,
             absent=probed.absent if probed else frozenset(),
+            logins=probed.logins if probed else {},
             facts=facts,
         )
 

@@ -21,7 +21,7 @@ BY_ROLE = {Role.VIEWER: VERA, Role.OPERATOR: OTTO, Role.ADMIN: ADA}
 MATRIX = {
     Role.VIEWER: "status sessions session gates machines people logs diff digest receipt verify waiting help"
     " notify mute cancel locks schedules zone queue unlanded parked"
-    " repos doctor whoami version login history cost budget",
+    " repos doctor whoami version login history cost budget agents",
     Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use"
     " fork model",
     Role.ADMIN: "unlock revoke override",
