@@ -33,12 +33,14 @@ def test_an_agent_cannot_change_the_work_of_another_task(served: House) -> None:
     victim = served.say("/run on=evo-x2 agent=plain write BAD victim\nshell date +%s%N > when.txt", wait=True)
     assert victim.status == 1, "its workspace stays to be read"
     theirs = served.workspace(victim.task)
+    written = (theirs / "work.txt").read_text()
     script = f"for each in {theirs.parent}/*; do echo stolen >> $each/work.txt; done; ls {theirs.parents[1]}"
     thief = served.say(
         f"/run on=evo-x2 agent=plain do\nshell {script}\nshell echo GOOD thief > work.txt", wait=True
     )
     assert thief.status == 0, thief.shown
-    assert (theirs / "work.txt").read_text() == "BAD victim\n"
+    assert (theirs / "work.txt").read_text() == written
+    assert "BAD victim" in written
     (body,) = [item.event.body() for item in served.of(thief.task, "pipe.ended")]
     assert (body["processes"], body["files"], body["vendor_login"]) == ("own", "own", "none")
     said = " ".join(str(item.event.body()["text"]) for item in served.of(thief.task, "agent.said"))

@@ -63,10 +63,13 @@ def test_without_walls_it_is_in_the_workspace_and_stays_there(served: House) -> 
 
 def test_an_agent_has_the_operators_files_and_ports_of_its_own(served: House) -> None:
     show = "cat .env.test web/.env.local | tr '\\n' ' '; echo $AIRBOSS_PORTS"
-    answers = [served.say(f"/ask on=evo-x2 {show.join(['shell ', ''])}", wait=True) for _ in range(2)]
-    seen = [said(served, answer.task) for answer in answers]
+    open_ = served.say(f"/ask on=evo-x2 shell {show}\nshell sleep 600").task
+    served.until(lambda: "A=1" in said(served, open_), "the first session has said what it sees")
+    later = served.say(f"/ask on=evo-x2 shell {show}", wait=True).task
+    assert served.say(f"/stop {open_}").status == 0
+    seen = [said(served, task) for task in (open_, later)]
     assert seen[0].startswith("A=1 ‹redacted:secret›"), "the second file's content is in .env"
-    first, second = (int(found[1]) for each in seen if (found := re.search(r"(\d+)-\d+ Done", each)))
+    first, second = (int(found[1]) for each in seen if (found := re.search(r"(\d+)-\d+", each)))
     assert second - first == 10
 
 
