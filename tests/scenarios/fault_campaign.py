@@ -252,7 +252,7 @@ def _told(there: Controller, *, faulty: bool) -> Told:
                 body["why"] = (
                     ""  # a machine that is away at the end keeps what is left there, and the event says so
                 )
-            if faulty and row["kind"] == "verdict.given":  # it says of a run that it is the second one
+            if unavailable and row["kind"] == "verdict.given":  # it says of a run that it is the second one
                 body["reasons"] = [reason for reason in body["reasons"] if ": passed on run " not in reason]
             lines.append(tidy(f"{row['task']} {row['kind']} {row['actor']} {json.dumps(body, sort_keys=True)}"))
     problems = [f"{name} does not run" for name in there.unwell]

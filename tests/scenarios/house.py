@@ -30,6 +30,7 @@ from fleet.store.core import Store
 from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd
 from tests.far_end.tools import GATE_TOOLS
+from tests.scenarios.controllers import Controller, Forked, started
 
 #: A gate that needs nothing but Python: red until GOOD is in work.txt, and it says why.
 CHECK = """\
@@ -101,7 +102,7 @@ class House:
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     gate_read: list[str] = field(default_factory=lambda: list(GATE_TOOLS["gate_read"]))
     walls: bool = False
-    controller: subprocess.Popen[bytes] | None = None
+    controller: Controller | None = None
 
     @property
     def machines(self) -> dict[str, dict[str, Any]]:
@@ -146,15 +147,15 @@ class House:
 
     # --- the controller -----------------------------------------------------------------------------------
 
-    def start(self, failpoint: str = "", **environ: str) -> None:
-        """Starts ``airboss serve``, with more in its environment, and waits until it answers."""
+    def start(self, failpoint: str = "", *, apart: bool = False, **environ: str) -> None:
+        """Starts ``airboss serve``, with more in its environment, and waits until it answers. ``apart``: as a
+        program of its own, with its own name and environment to be seen from outside."""
         environment = {**os.environ, **environ, "AIRBOSS_HOME": str(self.home)}
         environment.pop("AIRBOSS_FAILPOINT", None)
         if failpoint:
             environment["AIRBOSS_FAILPOINT"] = failpoint
-        command = [sys.executable, "-m", "bot.cli", "serve"]
-        with (self.directory / "serve.log").open("ab") as log:
-            self.controller = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        begin = started if apart or "LD_PRELOAD" in environ else Forked
+        self.controller = begin(environment, self.directory / "serve.log")
         self.until(lambda: self._answers() or self._died(), "the controller answers")
         if self._died() and not failpoint:
             raise AssertionError(f"serve ended: {(self.directory / 'serve.log').read_text()[-3000:]}")

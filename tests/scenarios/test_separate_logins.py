@@ -75,7 +75,7 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
             machines={"evo-x2": here, "macbook": None},
             agents={"claude": claude, "plain": plain},
         )
-        made.start()
+        made.start(apart=True)
         yield made, model
 
 

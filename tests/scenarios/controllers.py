@@ -1,0 +1,88 @@
+"""Controllers as processes of their own, forked from one that has imported the product once.
+
+The import is two thirds of a start, and the scenarios make more than a hundred. A controller whose first instruction
+needs its environment (``LD_PRELOAD``) or whose process is looked at from outside is started as a person starts it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+#: What the process that is forked has imported: what ``airboss serve`` imports.
+_PRELOADED = ["bot.cli", "bot.local.serving", "bot.app"]
+
+
+class Controller(Protocol):
+    """A running controller, or one that has ended."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None:
+        """Its return code, negative for a signal; ``None`` while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its return code. Raises ``subprocess.TimeoutExpired``."""
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Forked:
+    """``airboss serve`` in a child of the process that has imported it."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        self._process = context.Process(target=_serve, args=(dict(environment), str(log)))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if (status := self._process.exitcode) is None:
+            raise subprocess.TimeoutExpired("airboss serve", timeout or 0)
+        return status
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _serve(environment: dict[str, str], log: str) -> None:
+    """What the child does: all that a new process would have had from its parent, then the command."""
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(opened, 1)
+    os.dup2(opened, 2)
+    os.close(opened)
+    os.environ.clear()
+    os.environ.update(environment)
+    from bot.cli import main
+
+    sys.exit(main(["serve"]))
+
+
+def started(environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """``airboss serve`` as a person starts it."""
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bot.cli", "serve"], env=dict(environment), stdout=file, stderr=file
+        )
