@@ -118,7 +118,7 @@ class App:
             health = ControllerHealth(supervisor, away, config, store.redact)
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
-            watch = MachineWatch(config, base.executors, services.clock, services.machines_seen)
+            watch = _watch(base, services)
             standing = Standing(store, config, base.executors, base.repository, home)
             more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
             keeper, disks = _tending(base, services, timer)
@@ -201,6 +201,12 @@ class App:
             stack.push_async_callback(supervisor.run("dispatcher", dispatching, OnDeath.FATAL).end)
             off = [chat.OFF for chat, own in ((telegram_chat, telegram), (slack_chat, slack)) if own is None]
             yield cls(home, store, core, console, deliverer, supervisor, tuple(off))
+
+
+def _watch(base: _Base, services: Services) -> MachineWatch:
+    """What the placer goes by, which looks again when that changes."""
+    tell = services.slot_line.changed.set
+    return MachineWatch(base.config, base.executors, services.clock, services.machines_seen, tell=tell)
 
 
 def _tending(base: _Base, services: Services, timer: Timer) -> tuple[Keeper, Disks]:

@@ -11,7 +11,7 @@ from fleet.flight.services import Services
 from fleet.supervise import first
 
 _LOOK_AGAIN_S: Final = 10.0
-"""For what tells nobody that it changed: a machine that answers again, an account that is usable again."""
+"""For what tells nobody that it changed: an account that is usable again."""
 
 
 class Placer:

@@ -59,11 +59,13 @@ class Probed:
 
 
 class Probes:
-    """``found`` has the last result of each machine, by name. A machine that does not answer keeps what it had."""
+    """``found`` has the last result of each machine, by name. A machine that does not answer keeps what it had.
+    ``learned`` is set with each result."""
 
     def __init__(self, config: Callable[[], FleetConfig], executors: Executors, clock: Clock) -> None:
         self._config, self._executors, self._clock = config, executors, clock
         self.found: dict[str, Probed] = {}
+        self.learned = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -103,6 +105,7 @@ class Probes:
             log.exception("looking at what %s offers failed", name)
             fault = "internal error; see the log"
         self.found[name] = Probed(now, asked, offers, fault, logins)
+        self.learned.set()
 
 
 def _asked(agent: AgentConfig) -> list[str]:

@@ -16,6 +16,7 @@ from fleet.machines.probing import Probes, offers_of
 from fleet.machines.vendor_logins import LoginSeen
 from fleet.offers import Offers, offered
 from fleet.ports import Clock, LoginFacts
+from fleet.supervise import first
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,8 @@ def want(name: str, seen: dict[str, MachineSeen] | None) -> None:
 
 class MachineWatch:
     """``seen`` holds the last known state of each machine. A machine that is away costs one attempt a round.
-    What machines offer comes from ``probes``, which run by themselves.
+    What machines offer comes from ``probes``, which run by themselves. ``tell`` is called when a task that waits
+    may have another answer.
 
     A failed check affects only that machine: the others are checked, and it is checked again in the next round.
     """
@@ -114,16 +116,19 @@ class MachineWatch:
         executors: Executors,
         clock: Clock,
         seen: dict[str, MachineSeen] | None = None,
+        *,
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._executors, self._clock = config, executors, clock
+        self._config, self._executors, self._clock, self._tell = config, executors, clock, tell
         self.seen = {} if seen is None else seen
         self.probes = Probes(config, executors, clock)
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
+            self.probes.learned.clear()
             await self.look()
-            await self._clock.sleep(_EVERY_S)
+            await first(self.probes.learned.wait(), self._clock.sleep(_EVERY_S))
 
     async def look(self) -> None:
         """Checks every machine once."""
@@ -154,18 +159,32 @@ class MachineWatch:
         if machine is None:
             return
         fault = probed.fault if probed else ""
-        self.seen[name] = MachineSeen(
-            MachineState.FAULTY if fault else MachineState.WELL,
-            self._clock.now_us(),
-            facts.load_milli,
-            facts.cpus,
-            fault,
-            offers=offers_of(machine, facts, probed.offers) if probed and probed.offers else None,
-            absent=probed.absent if probed else frozenset(),
-            logins=probed.logins if probed else {},
-            facts=facts,
+        self._set(
+            name,
+            MachineSeen(
+                MachineState.FAULTY if fault else MachineState.WELL,
+                self._clock.now_us(),
+                facts.load_milli,
+                facts.cpus,
+                fault,
+                offers=offers_of(machine, facts, probed.offers) if probed and probed.offers else None,
+                absent=probed.absent if probed else frozenset(),
+                logins=probed.logins if probed else {},
+                facts=facts,
+            ),
         )
 
     def _set_bad(self, name: str, state: MachineState, why: str, *, refused: bool = False) -> None:
         before = self.seen.get(name, MachineSeen(MachineState.NEVER))
-        self.seen[name] = replace(before, state=state, why=why, refused=refused)
+        self._set(name, replace(before, state=state, why=why, refused=refused))
+
+    def _set(self, name: str, now: MachineSeen) -> None:
+        before = self.seen.get(name)
+        self.seen[name] = now
+        if before is None or _placing(before) != _placing(now):
+            self._tell()
+
+
+def _placing(seen: MachineSeen) -> tuple[object, ...]:
+    """What a placement asks of a machine."""
+    return seen.state, seen.offers, seen.absent, seen.refused

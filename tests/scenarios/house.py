@@ -93,7 +93,10 @@ class Answer:
 
 @dataclass
 class House:
-    """One scenario's world. ``serve`` runs the controller; ``say`` speaks to it as the owner's console does."""
+    """One scenario's world. ``start`` runs the controller; ``say`` speaks to it as the owner's console does.
+
+    ``apart``: the controller is a program of its own, whose name and environment are to be seen from outside.
+    """
 
     directory: Path
     home: Path
@@ -102,6 +105,7 @@ class House:
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     gate_read: list[str] = field(default_factory=lambda: list(GATE_TOOLS["gate_read"]))
     walls: bool = False
+    apart: bool = False
     controller: Controller | None = None
 
     @property
@@ -147,14 +151,13 @@ class House:
 
     # --- the controller -----------------------------------------------------------------------------------
 
-    def start(self, failpoint: str = "", *, apart: bool = False, **environ: str) -> None:
-        """Starts ``airboss serve``, with more in its environment, and waits until it answers. ``apart``: as a
-        program of its own, with its own name and environment to be seen from outside."""
+    def start(self, failpoint: str = "", **environ: str) -> None:
+        """Starts ``airboss serve``, with more in its environment, and waits until it answers."""
         environment = {**os.environ, **environ, "AIRBOSS_HOME": str(self.home)}
         environment.pop("AIRBOSS_FAILPOINT", None)
         if failpoint:
             environment["AIRBOSS_FAILPOINT"] = failpoint
-        begin = started if apart or "LD_PRELOAD" in environ else Forked
+        begin = started if self.apart or "LD_PRELOAD" in environ else Forked
         self.controller = begin(environment, self.directory / "serve.log")
         self.until(lambda: self._answers() or self._died(), "the controller answers")
         if self._died() and not failpoint:

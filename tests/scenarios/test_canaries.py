@@ -64,7 +64,8 @@ def flown() -> Iterator[tuple[House, str]]:
         env = made.home / ".env"
         env.touch(mode=0o600)
         env.write_text("".join(f"{name}='{value}'\n" for name, value in NAMED.items()))
-        made.start(apart=True)
+        made.apart = True
+        made.start()
         begun: list[Answer] = []
         for secret in KINDS.values():
             name = secret if "/" not in secret else "with no slash in it"

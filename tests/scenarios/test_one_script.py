@@ -116,7 +116,7 @@ def outcome(tx: Tx) -> dict[str, list[Any]]:
 
 
 def _fixed(key: str) -> str:
-    key = re.sub(r"^log:.*", "", key)  # a console scrolls, so only a chat's log has a key, by which it stays current
+    key = re.sub(r"^log:.*", "", key)  # a console scrolls: only a chat's log has a key, and stays current
     return re.sub(r"^buttons:.*", "buttons", key)  # drawn by lot where a card with buttons has no key of its own
 
 

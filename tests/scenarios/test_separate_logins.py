@@ -75,7 +75,8 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
             machines={"evo-x2": here, "macbook": None},
             agents={"claude": claude, "plain": plain},
         )
-        made.start(apart=True)
+        made.apart = True
+        made.start()
         yield made, model
 
 

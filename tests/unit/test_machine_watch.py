@@ -57,6 +57,35 @@ async def test_a_look_that_hits_a_bug_ends_no_other_look(tmp_path: Path, caplog:
     assert "ZeroDivisionError" in caplog.text and "internal error" in watch.seen["odd"].why
 
 
+class LongClock(SystemClock):
+    """No wait ends by itself."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_what_was_learned_of_a_machine_is_told_at_once(tmp_path: Path) -> None:
+    config = FleetConfig(
+        isolation=Isolation.UNSAFE_SAME_USER,
+        machines={"box": MachineConfig(executor="local", home=str(tmp_path / "box"))},
+    )
+    executors, told = Executors(config, tmp_path), asyncio.Event()
+    watch = MachineWatch(lambda: config, executors, LongClock(), tell=told.set)
+    looking = asyncio.create_task(watch.run())
+    try:
+        async with asyncio.timeout(60):
+            await told.wait()
+            assert watch.seen["box"].offers is None, "it answers; what it offers is not known yet"
+            told.clear()
+            await watch.probes.look()
+            await told.wait()
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+        await executors.close()
+    assert watch.seen["box"].offers
+
+
 @pytest.mark.parametrize(
     ("seen", "shown"),
     [
