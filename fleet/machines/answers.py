@@ -211,7 +211,7 @@ class ExitRecord(_Record, frozen=True):
     """What a supervisor signed about its process."""
 
     pipe: str
-    how: Literal["ended", "timeout", "unavailable", "killed-init"]
+    how: Literal["ended", "timeout", "unavailable", "killed-init", "unended"]
     status: WaitStatus | None
     started_us: Micros
     ended_us: Micros
@@ -353,6 +353,8 @@ def _exit(body: ExitRecord) -> Exit:
         return TimedOut(body.timeout_us)
     if body.how == "unavailable":
         return Lost(f"never started: {body.unavailable}")
+    if body.how == "unended":
+        return Lost("the command could not be killed")
     if body.status is None:
         return Lost("the command's parent process was killed")
     return from_wait_status(body.status)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 
 from fleet.exits import Exited, Lost, Signalled
 from fleet.machines.login import LoginExecutor
@@ -77,6 +79,18 @@ async def test_stop_finds_what_left_group_and_session_of_a_dead_supervisor(login
     assert not alive(pid)
     state = json.loads(await executor.read_file(f"pipes/{other.id}/state.json", 1000))
     assert alive(state["pid"])
+
+
+async def test_stop_does_not_wait_for_a_frozen_supervisor(login: Login) -> None:
+    """A neighbour on its login stopped it with a signal."""
+    executor, spec = login.executor(), pipe_spec("sh", "-c", "echo up; exec sleep 300")
+    await executor.start(spec)
+    await said(executor, spec.id, b"up")
+    directory = f"pipes/{spec.id}"
+    main = json.loads(await executor.read_file(f"{directory}/status", 1000))["main"]
+    os.kill(json.loads(await executor.read_file(f"{directory}/state.json", 1000))["pid"], signal.SIGSTOP)
+    await executor.stop(spec.id, 0)
+    assert not alive(main)
 
 
 async def test_stop_finds_it_also_when_the_pipes_directory_was_taken_away(login: Login) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fleet.exits import Lost
 from fleet.flight.leftovers import of_processes, of_shared_login
 from fleet.machines.local import LocalExecutor
 from fleet.model import Isolation, PipeEnd, TaskState
+from tests.contracts.executor_logins import follow, pipe_spec, private_directory, said
 from tests.far_end.logins import throwaway_login
 from tests.flying import World, world
 
@@ -39,6 +44,34 @@ async def test_start_up_files_and_jobs_of_a_shared_login_are_reported(there: Wor
         f"changed while it ran: {home}/.bashrc",
         f"changed while it ran: {home}/.config/systemd/user/x.service",
     )
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("script", ["{} & wait", "exec {}"])
+async def test_a_process_that_only_root_can_end_is_named_and_not_waited_for(script: str) -> None:
+    """A session that may use sudo starts it; so a stop cannot end it."""
+    with throwaway_login("agents") as login, private_directory(login) as private:
+        become = private / "become-root"
+        shutil.copyfile("/usr/bin/setpriv", become)
+        os.chown(become, 0, login.pw_gid)
+        become.chmod(0o4750)
+        private.chmod(0o711)
+        executor = LocalExecutor("box", run_as=login.pw_name, python="/usr/bin/python3")
+        try:
+            as_root = f"{become} --reuid 0 --clear-groups sh -c 'echo up; kill -STOP $$'"
+            spec = pipe_spec("sh", "-c", script.format(as_root))
+            await executor.start(spec)
+            await said(executor, spec.id, b"up")
+            await executor.stop(spec.id, 0)
+            ended = (await follow(executor, spec.id)).ended
+        finally:
+            await executor.close()
+    (line,) = ended.left
+    pid = int(line.partition("process ")[2].split()[0])
+    os.kill(pid, signal.SIGKILL)
+    assert line == f"could not end sh (process {pid} of root)"
+    assert not ended.gone
+    assert isinstance(ended.exit, Lost) is script.startswith("exec")
 
 
 async def test_processes_are_confirmed_to_be_gone_on_linux_only(there: World) -> None:

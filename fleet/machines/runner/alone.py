@@ -30,10 +30,11 @@ def clear(order: Json, libc: Optional[Libc]) -> Json:
 
     ``order``: ``room`` is the directory of the run that is about to start or has ended, ``links`` are processes to
     spare, ``since`` is when the run began (0: it has not yet). ``since_us`` and ``kept``: see ``Alone``.
+    ``patience``: for how many seconds to try.
     """
     if os.getuid() == 0:
         return {"ended": 0, "alone": False, "left": ["root cannot be the login of one run"]}
-    ended, alone = end_others(order["links"])
+    ended, alone = end_others(order["links"], order.get("patience", PATIENCE_SECONDS))
     home = HomeOfTask(order.get("since_us", 0) / 1e6, frozenset(order.get("kept", ())))
     return {"ended": ended, "alone": alone, "left": Leavings(order["room"], order["since"], home).clear(libc)}
 
@@ -79,10 +80,10 @@ def ours(links: list[list[object]]) -> set[int]:
     return kept
 
 
-def end_others(links: list[list[object]]) -> tuple[int, bool]:
+def end_others(links: list[list[object]], patience: float) -> tuple[int, bool]:
     """Ends every other process of this login. Returns how many there were, and whether none is left."""
     me, ended = os.getuid(), 0
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    give_up = time.monotonic() + patience
     kept = ours(links)
     while True:
         others = [pid for pid in of_login(me) if pid not in kept]

@@ -88,6 +88,18 @@ def tree_of(main: int) -> list[int]:
     return [pid for pid, *_ in listing if pid in found]
 
 
+def descendants(root: int, group: int) -> list[int]:
+    """The processes below ``root``, itself not counted, and those of a group."""
+    listing = processes()
+    below = {root}
+    grown = True
+    while grown:
+        more = {pid for pid, parent, *_ in listing if parent in below} - below
+        below |= more
+        grown = bool(more)
+    return [pid for pid, _, of_group, *_ in listing if pid != root and (pid in below or of_group == group)]
+
+
 def marked(pipe: str) -> list[int]:
     """This login's processes that carry the pipe's mark; empty on systems without /proc."""
     found = []

@@ -9,7 +9,8 @@ from .facts import LINUX, boot, kill_each, marked, start_time, tree_of
 from .files import CHUNK, read_path
 from .frames import RequestError
 from .jobs import Link, RunnerJob
-from .pipes import alive, notify, starting, state, status
+from .pipes import alive, frozen, notify, starting, state, status
+from .sweeping import refuses
 
 PULSE_SECONDS = 4.0
 GIVE_UP_SECONDS = 10.0  # how long to wait for killed processes to end
@@ -110,7 +111,7 @@ class StopJob(RunnerJob):
     def __init__(self, serve: Link, number: int, directory: str, grace: float) -> None:
         super().__init__(serve, number)
         self.directory = directory
-        self.give_up = time.monotonic() + grace + 2 * GIVE_UP_SECONDS
+        self.give_up = time.monotonic() + grace + GIVE_UP_SECONDS  # its supervisor gives up before
         self.order = b"s%d\n" % int(grace * 1e6)
         self.ordered = False
 
@@ -122,9 +123,11 @@ class StopJob(RunnerJob):
             self.ordered = notify(self.directory, self.order)
         if starting(self.directory):
             return
+        if frozen(self.directory):  # a neighbour of its login stopped it: it will not end anything
+            kill_each([state(self.directory)["pid"]])
         left = [] if (supervised := alive(self.directory)) else leftovers(self.directory)
         kill_each(left)
-        if not supervised and not left:
+        if not supervised and all(map(refuses, left)):  # what only root can end is in the record
             self.finish({})
         elif now > self.give_up:
             self.serve.fail(

@@ -65,10 +65,9 @@ def clear_as(order: Json, image: bytes) -> Json:
     import subprocess
 
     command, data = as_login(order["login"], "clear"), packed(image, order)
+    patience = order.get("patience", FIRST_WORDS_SECONDS)
     try:
-        done = subprocess.run(
-            command, input=data, capture_output=True, check=False, timeout=FIRST_WORDS_SECONDS, cwd="/"
-        )
+        done = subprocess.run(command, input=data, capture_output=True, check=False, timeout=patience, cwd="/")
     except (OSError, subprocess.SubprocessError) as error:
         return {"ended": 0, "alone": False, "left": [str(error)[:200]]}
     said = done.stderr.decode("utf-8", "replace").strip()[-200:]

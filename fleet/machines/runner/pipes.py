@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from .facts import boot, start_time
+from .facts import LINUX, boot, start_time, stat_fields
 from .files import attempt, now_us, parse, read_path, remove, write_all, write_path
 
 TYPE_CHECKING = False
@@ -92,6 +92,14 @@ def alive(directory: str) -> bool:
     if not known:
         return starting(directory)
     return bool(known.get("start")) and start_time(known["pid"]) == known["start"] and known["boot"] == boot()
+
+
+def frozen(directory: str) -> bool:
+    """Whether the supervisor was stopped by a signal, as only a process of its own login or root can do."""
+    if not (LINUX and state(directory) and alive(directory)):
+        return False
+    fields = stat_fields(state(directory)["pid"])
+    return fields is not None and fields[0] in ("T", "t")
 
 
 def starting(directory: str) -> bool:

@@ -12,11 +12,12 @@ from .alone import clear
 from .awake import Awake
 from .children import high_pipe, wake_on_child
 from .containment import PR_SET_CHILD_SUBREAPER, harden
-from .facts import LINUX, kill_each, login_name, processes, tree_of
+from .facts import LINUX, kill_each, login_name, tree_of
 from .files import now_us, read_all, read_exactly, write_all
 from .other_login import clear_as
 from .pipes import Directory
 from .process import Process
+from .sweeping import ENOUGH_KILLS, Deadline, described, kill_what_is_left, refuses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,12 +42,15 @@ class PipeSupervisor:
         self.tree = ""
         self.ended_us = 0
         self.kill_at = 0.0
+        self.deadline = Deadline()
         self.main_ended = False
         self.gone = True
 
     def clear_login(self, since: float) -> bool:
         """Ends what else runs as the run's own login and removes what is left of it; whether it is alone now."""
         order = {**self.alone, "since": since}
+        if self.deadline.at:
+            order["patience"] = self.deadline.left(time.monotonic())
         answer = clear_as(order, self.image) if self.alone["login"] else clear(order, self.libc)
         self.left += answer["left"]
         return bool(answer["alone"])
@@ -71,6 +75,7 @@ class PipeSupervisor:
             self.kill_at = min(self.kill_at, time.monotonic() + grace)
             return
         self.kill_at = time.monotonic() + grace
+        self.deadline.begin(time.monotonic(), grace)
         self.process.terminate()
 
     def reap(self) -> bool:
@@ -97,6 +102,7 @@ class PipeSupervisor:
         wake = wake_on_child()
         deadline = time.monotonic() + self.spec["timeout_us"] / 1e6 if self.spec["timeout_us"] else 0.0
         self.reap()
+        kills = 0
         while not self.main_ended:
             now = time.monotonic()
             if deadline and now >= deadline and not self.kill_at:
@@ -104,13 +110,18 @@ class PipeSupervisor:
                 self.terminate(self.spec["grace_us"] / 1e6)
             if not self.process.keep_limits():
                 self.kill_at = now
+                self.deadline.begin(now)
+            if kills and self.outlives(kills, now):
+                self.how = "unended"  # the record says what runs on
+                break
             if self.kill_at and now >= self.kill_at:
                 self.process.kill()
-                self.kill_at = now + 1.0
+                self.kill_at, kills = now + 1.0, kills + 1
             limits = self.process.limits
             self.pump(wake, [self.kill_at or deadline, limits.due if limits else 0.0])
             self.reap()
         self.ended_us = now_us()
+        self.deadline.extend(time.monotonic())
         self.process.close_stdin()
         if self.process.door:
             self.process.door.end()
@@ -127,6 +138,11 @@ class PipeSupervisor:
             elif time.monotonic() >= quiet_at:
                 break  # a process outside the tree holds the pipe open but writes nothing
         self.process.write_status()
+
+    def outlives(self, kills: int, now: float) -> bool:
+        """Whether the command cannot be killed: it became another login's, or nothing ended it in all the time."""
+        became = not self.process.login and refuses(self.process.main)
+        return became or (kills >= ENOUGH_KILLS and self.deadline.passed(now))
 
     def pump(self, wake: int, times: list[float]) -> None:
         """Waits for the next event and handles it."""
@@ -167,12 +183,11 @@ class PipeSupervisor:
         """Kills what is left. On Linux every orphan of the tree is our child, so ECHILD means all have ended."""
         if not LINUX:
             return self.sweep_by_listing()
-        give_up = time.monotonic() + 10
         while not self.reap():
-            if time.monotonic() > give_up:
+            left, all_refuse = kill_what_is_left(self.process.main)
+            if all_refuse or self.deadline.passed(time.monotonic()):
+                self.left += described(left)
                 return False
-            mine = os.getpid()
-            kill_each([row[0] for row in processes() if row[1] == mine or row[2] == self.process.main])
             self.pump(wake, [time.monotonic() + 0.02])
         return True
 
