@@ -110,18 +110,22 @@ async def test_a_card_that_slack_refuses_keeps_its_mention_and_all_its_words(tmp
         for _ in range(refusals):
             there.proxy.fail("chat.postMessage", error="msg_blocks_too_long")
         card = Card(
-            line("t1 · landed"), (line("All tests pass."),), mention=f"slack:{TEAM}:{OTTO}", mentioned="Otto"
-        )
+            line("t1 · landed"), (line("All tests pass."),), body=Untrusted("E   assert 1 == 2"),
+            mention=f"slack:{TEAM}:{OTTO}", mentioned="Otto",
+        )  # fmt: skip
         await there.store.write(lambda tx: there.outbox.open(tx).post(HERE, card, ping=True))
         await there.settled()
-        short, file = await there.slack.said()
+        short, *files = await there.slack.said()
         assert f"<@{OTTO}>" in short["text"] and "t1 · landed" in short["text"]
         assert ("it is in a file" in shows(short)) is (refusals == 1)
-        (shared,) = file["files"]
+        if refusals == 2:
+            assert "assert 1 == 2" in short["text"] and not files, "nothing is left out of the words"
+            return
+        (shared,) = files[0]["files"]
         async with there.slack.session.get(
             shared["url_private"], headers={"Authorization": f"Bearer {BOT_TOKEN}"}
         ) as answer:
-            assert "All tests pass." in await answer.text()
+            assert "assert 1 == 2" in await answer.text()
 
 
 async def test_a_locked_threads_card_goes_to_the_channel_and_a_closed_channels_to_the_person(

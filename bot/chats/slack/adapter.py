@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -17,15 +16,15 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.chats.slack import files as slack_files
 from bot.chats.slack import inbox as slack_inbox
+from bot.chats.slack.calls import asked
 from bot.chats.slack.connection import Connection, HttpConnection, SocketConnection, Take
-from bot.chats.slack.errors import GONE, NOT_HERE, Rejected, Unsure, WrongToken, raised_by, undeliverable
+from bot.chats.slack.errors import NOT_HERE, Rejected, Unsure, WrongToken, undeliverable
 from bot.chats.slack.inbox import AppUser
-from bot.chats.slack.ladder import Target, forms, is_closed, other_place
 from bot.chats.slack.pace import RateLimiter
-from bot.chats.slack.render import Drawn, escape
+from bot.chats.slack.post import SlackPost
 from bot.chats.slack.settings import Settings
 from bot.message import Attachment, Message
-from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
+from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
 from fleet.store.chat.moves import ELSEWHERE
@@ -35,16 +34,6 @@ _log = logging.getLogger(__name__)
 _BACKOFF: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 _ANSWER_URL_SECONDS: Final = 25 * 60.0  # Slack's own response_url works for 30 minutes
 _TIMEOUT: Final = 30
-_PEOPLE: Final = ("U", "W")  # how the ids of people start
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A message whose files are still to be sent: its id, where it is, the words that go into a file."""
-
-    ts: str
-    place: Target
-    whole: str
 
 
 class SlackAdapter:
@@ -65,8 +54,12 @@ class SlackAdapter:
         connection: Callable[[AsyncWebClient, Take], Connection] | None = None,
     ) -> None:
         self._settings, self._verbs, self._heard = settings, verbs, heard
-        self._posts = posts or RateLimiter(burst=5, per_second=1)
-        self._edits = edits or RateLimiter(burst=20, per_second=0.8)
+        self._post = SlackPost(
+            lambda: self._ready()[0],
+            posts or RateLimiter(burst=5, per_second=1),
+            edits or RateLimiter(burst=20, per_second=0.8),
+            self._say_why,
+        )
         self._connect = connection or self._new_connection
         self._me = AppUser("", "")
         self._receive: Receive | None = None
@@ -74,8 +67,6 @@ class SlackAdapter:
         self._web: AsyncWebClient | None = None
         self._connection: Connection | None = None
         self._failed: asyncio.Future[None] | None = None
-        self._sent: dict[int, _Sent] = {}
-        self._arrived: dict[int, str] = {}  # the private chat that a message to a person's id came to
         self._unsure: set[int] = set()
         self._answer_urls: dict[str, tuple[str, float]] = {}
 
@@ -123,11 +114,11 @@ class SlackAdapter:
             self._failed.set_exception(error)
 
     async def _open(self, web: AsyncWebClient) -> Connection:
-        who = await self._asked("auth.test", web.auth_test)
+        who = await asked("auth.test", web.auth_test)
         self._me = AppUser(str(who.get("team_id", "")), str(who.get("user_id", "")))
         if self._settings.app_token:
             token = self._settings.app_token
-            await self._asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
+            await asked("apps.connections.open", lambda: web.apps_connections_open(app_token=token))
         connection = self._connect(web, self._take)
         await connection.open()
         self._connection = connection
@@ -179,7 +170,7 @@ class SlackAdapter:
             return file
         web, session = self._ready()
         try:
-            answer = await self._asked("files.info", lambda: web.files_info(file=file.source))
+            answer = await asked("files.info", lambda: web.files_info(file=file.source))
         except (RetryAfter, Rejected) as error:
             raise Unavailable(
                 attempted="download the file", on=file.name, cause=str(error), hint="Send it again."
@@ -202,9 +193,7 @@ class SlackAdapter:
         if outgoing.edits == ELSEWHERE:
             return ELSEWHERE
         try:
-            if outgoing.edits:
-                return await self._edit(outgoing, again)
-            return await self._post(outgoing, again)
+            sent = await self._post.carry(outgoing, user=self._pinged(outgoing), again=again)
         except Unsure:
             if not outgoing.edits:
                 self._unsure.add(outgoing.id)
@@ -218,6 +207,8 @@ class SlackAdapter:
             if isinstance(error, WrongToken):
                 self._fail(error)
             raise Unavailable(attempted="reach Slack", cause=error.cause, hint=error.hint) from error
+        self._unsure.discard(outgoing.id)
+        return sent
 
     def _pinged(self, outgoing: Outgoing) -> str:
         """The Slack user whom a new message mentions; empty for a person of another platform or workspace."""
@@ -229,126 +220,6 @@ class SlackAdapter:
             return ""
         return person.user if (person.platform, person.workspace) == (self.name, self._me.team) else ""
 
-    async def _edit(self, outgoing: Outgoing, again: bool) -> str:
-        web, _ = self._ready()
-        place, ts = outgoing.chat.chat, outgoing.edits
-
-        async def send(now: Drawn) -> Mapping[str, Any]:
-            return await self._paced(
-                self._edits,
-                "chat.update",
-                "",
-                lambda: web.chat_update(channel=place, ts=ts, text=now.text, blocks=now.blocks, parse="none"),
-            )
-
-        try:
-            await self._accepted(forms(outgoing.card, user="", again=again), send)
-        except Rejected as error:
-            if error.code not in GONE:
-                raise
-            return await self._post(outgoing, again)
-        return ts
-
-    async def _post(self, outgoing: Outgoing, again: bool) -> str:
-        """The message, then its files. A retry after the message was sent continues with the files."""
-        sent = self._sent.get(outgoing.id)
-        if sent is None:
-            answer, drawn, place = await self._placed(outgoing, again)
-            sent = self._sent[outgoing.id] = _Sent(str(answer.get("ts", "")), place, drawn.whole)
-            if place.channel.startswith(_PEOPLE):
-                self._arrived[outgoing.id] = str(answer.get("channel", "")) or place.channel
-        place = sent.place
-        if not outgoing.edits:
-            await self._files(outgoing, sent.whole, self._arrived.get(outgoing.id, place.channel), place.thread)
-        self._sent.pop(outgoing.id, None)
-        self._unsure.discard(outgoing.id)
-        arrived = self._arrived.pop(outgoing.id, place.channel)
-        if place.elsewhere:
-            return ELSEWHERE
-        if arrived != place.channel:
-            raise ChatMoved(arrived, sent.ts)
-        return sent.ts
-
-    async def _placed(self, outgoing: Outgoing, again: bool) -> tuple[Mapping[str, Any], Drawn, Target]:
-        """Sends it where Slack takes it; returns what was sent, and where."""
-        place, user = Target(outgoing.chat.chat, outgoing.chat.thread or outgoing.root), self._pinged(outgoing)
-        while True:
-            here = place
-
-            async def send(now: Drawn, here: Target = here) -> Mapping[str, Any]:
-                return await self._message(here.channel, here.thread, now, outgoing.ping)
-
-            try:
-                answer, drawn = await self._accepted(forms(outgoing.card, user=user, again=again), send)
-            except Rejected as error:
-                other = other_place(place, error.code, user)
-                if other is None:
-                    raise
-                _log.warning("Slack takes nothing in %s (%s): sending it elsewhere", place.channel, error.code)
-                await self._say_why(place.channel)
-                place = other
-            else:
-                return answer, drawn, place
-
-    async def _message(self, place: str, thread: str, drawn: Drawn, ping: bool) -> Mapping[str, Any]:
-        web, _ = self._ready()
-        return await self._paced(
-            self._posts,
-            "chat.postMessage",
-            place,
-            lambda: web.chat_postMessage(
-                channel=place,
-                text=drawn.text,
-                blocks=drawn.blocks,
-                thread_ts=thread or None,
-                reply_broadcast=True if ping and thread else None,
-                parse="none",
-                link_names=False,
-                unfurl_links=False,
-                unfurl_media=False,
-            ),
-        )
-
-    async def _accepted(
-        self, offered: Iterable[Drawn], send: Callable[[Drawn], Awaitable[Mapping[str, Any]]]
-    ) -> tuple[Mapping[str, Any], Drawn]:
-        """Sends the strongest form that Slack takes. Raises ``Rejected`` when it takes none."""
-        refused = Rejected("no_text")
-        for drawn in offered:
-            try:
-                return await send(drawn), drawn
-            except Rejected as error:
-                if error.code in GONE or is_closed(error.code):
-                    raise
-                _log.warning("Slack refuses a card (%s): sending it in another form", error.code)
-                refused = error
-        raise refused
-
-    async def _files(self, outgoing: Outgoing, whole: str, place: str, thread: str) -> None:
-        sends: list[tuple[str, str | bytes]] = []
-        if whole:
-            sends.append((f"{outgoing.task or 'airboss'}.txt", whole))
-        for path in (outgoing.card.picture, outgoing.card.document):
-            if path:
-                sends.append((Path(path).name, await asyncio.to_thread(slack_files.content, Path(path))))
-        for name, content in sends:
-            await self._file(place, thread, name, content)
-
-    async def _file(self, place: str, thread: str, name: str, content: str | bytes) -> None:
-        web, _ = self._ready()
-        try:
-            await self._paced(
-                self._posts,
-                "files.completeUploadExternal",
-                place,
-                lambda: web.files_upload_v2(
-                    channel=place, thread_ts=thread or None, filename=name, title=name, content=content
-                ),
-            )
-        except Rejected as error:
-            note = f"The file {escape(name)} could not be sent: Slack says {escape(error.code)}."
-            await self._message(place, thread, Drawn([], note), ping=False)
-
     async def _say_why(self, place: str) -> None:
         """Where we may not write, tells the person who used a slash command what to do."""
         url, until = self._answer_urls.pop(place, ("", 0.0))
@@ -359,31 +230,6 @@ class SlackAdapter:
                 text="I may not write here. Type `/invite @airboss`, then ask again; or write to me directly.",
                 response_type="ephemeral",
             )
-
-    # --- calls ------------------------------------------------------------------------------------------
-
-    async def _paced(
-        self, pace: RateLimiter, method: str, key: str, call: Callable[[], Awaitable[Any]]
-    ) -> Mapping[str, Any]:
-        """A call within its budget. Raises as :meth:`_asked`, and ``RetryAfter`` when the budget is spent."""
-        name = f"{method} {key}"
-        if (wait := pace.ask(name)) > 0:
-            raise RetryAfter(wait)
-        try:
-            return await self._asked(method, call)
-        except RetryAfter as asked:
-            pace.close(name, asked.seconds)
-            raise
-
-    async def _asked(self, method: str, call: Callable[[], Awaitable[Any]]) -> Mapping[str, Any]:
-        try:
-            answer = await call()
-        except (AirbossError, Undeliverable, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            raise raised_by(error, method) from error
-        data = getattr(answer, "data", None)
-        return data if isinstance(data, dict) else {}
 
     def _ready(self) -> tuple[AsyncWebClient, aiohttp.ClientSession]:
         if self._web is None or self._session is None or not self._me.user:

@@ -8,7 +8,7 @@ label 75 and value 2,000, 25 buttons a block.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bot.cards import Action, Card, Line, Tone
@@ -66,7 +66,7 @@ def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
         whole = ""
     if len(lines) > SECTION:
         whole = "\n\n".join(part for part in (lines, whole or _text(card.body)) if part)
-    mention = f"<@{user}>" if _USER.fullmatch(user) else ""
+    mention = f"<@{user}>" if is_user(user) else ""
     blocks = [_section({"type": "mrkdwn", "text": mention})] if mention else []
     blocks.append(_header(title))
     if lines.strip():
@@ -85,9 +85,9 @@ def draw(card: Card, *, user: str = "", again: bool = False) -> Drawn:
     return Drawn(blocks, f"{mention} {escape(summary)}".strip(), whole)
 
 
-def bare(card: Card) -> Card:
-    """Only title and buttons, for a card that Slack refused as too large."""
-    return replace(card, title=(_line(card.title)[:HEADER],), lines=(), fields=(), body=None)
+def is_user(user: str) -> bool:
+    """Whether it has the form of a person's id, which a mention may contain."""
+    return bool(_USER.fullmatch(user))
 
 
 def plain(card: Card) -> str:
