@@ -30,6 +30,7 @@ from bot.home_lock import only_one
 from bot.leading import TTL_US, lead
 from bot.local.control import ControlServer
 from bot.metrics_server import MetricsServer
+from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
@@ -115,7 +116,14 @@ class App:
             stack.push_async_callback(supervisor.close)
             away = StoreWatch(supervisor.clock)
             supervisor.run("leadership", lambda: base.renew(away, outbox), OnDeath.FATAL)
-            health = ControllerHealth(supervisor, away, config, store.redact)
+            registry = Registry(every_command())
+            slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))
+            phones = [chat for chat in (slack, telegram) if chat is not None]
+            contacts, direct_on = (
+                {chat.name: chat.contact for chat in phones},
+                frozenset(chat.name for chat in phones),
+            )
+            health = ControllerHealth(supervisor, away, config, store.redact, contacts)
             services = await base.services()
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = _watch(base, services)
@@ -136,10 +144,6 @@ class App:
                 keeper,
                 disks,
             )
-            registry = Registry(every_command())
-            slack, telegram = (chat.from_secrets(base.env, home, registry) for chat in (slack_chat, telegram_chat))
-            phones = [chat for chat in (slack, telegram) if chat is not None]
-            direct_on = frozenset(chat.name for chat in phones)
             core = ChatCore(
                 Context(store, config, registry, control, home, base.locks, wall_clock(), direct_on),
                 outbox,
@@ -153,7 +157,7 @@ class App:
             adapters: list[Adapter] = [console, *phones]
             for chat in phones:
                 core.fetches(chat.name, chat.fetch)
-            deliverer = Deliverer(outbox, adapters, supervisor)
+            deliverer = Deliverer(outbox, adapters, supervisor, contacts, partial(closed, config))
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
             live = LiveStatus(outbox, config, control, services.clock)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from types import MappingProxyType
 from typing import Final
 
 from bot import words
 from bot.cards import Card, Tone, line, one_line
+from bot.outbox.contact import Contact
 from bot.outbox.posting import Posts
 from bot.reload import LiveConfig
 from fleet.config.home import FLEET_FILE
@@ -24,6 +26,10 @@ _RECENT_US: Final = 3_600_000_000
 """How long after its death a restarted component is still reported."""
 
 _WORTH_REPORTING_US: Final = 30_000_000
+_CHAT_AWAY_SECONDS: Final = 60.0
+
+CHAT: Final = "chat "
+"""Prefix of the cause for a platform that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ class StoreWatch:
 
 
 class ControllerHealth:
-    """Collects what is wrong now. ``redact`` is applied to the text of errors."""
+    """Collects what is wrong now. ``redact`` is applied to the text of errors; ``chats``: whether each answers."""
 
     def __init__(
         self,
@@ -96,7 +102,9 @@ class ControllerHealth:
         store: StoreWatch,
         config: LiveConfig,
         redact: Callable[[str], str] | None,
+        chats: Mapping[str, Contact] = MappingProxyType({}),
     ) -> None:
+        self._chats = chats
         self._supervisor, self._store, self._config = supervisor, store, config
         self._redact = redact or (lambda text: text)
 
@@ -116,6 +124,12 @@ class ControllerHealth:
                 f"fleet.toml: invalid since {since}; running on the last valid version ({self._config.invalid})"
             )
         now_us = self._supervisor.clock.now_us()
+        for name, contact in self._chats.items():
+            if contact.away_seconds >= _CHAT_AWAY_SECONDS:
+                since = words.clock(now_us - int(contact.away_seconds * 1_000_000))
+                found[CHAT + name] = self._redact(
+                    f"{name.capitalize()} has not answered since {since}: {contact.why}"
+                )
         for health in self._supervisor.health():
             if _is_ill(health, now_us):
                 found[f"component {health.name}"] = self._redact(_died(health))

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bot.cards import Card, shown
@@ -14,6 +15,7 @@ from bot.doctor.findings import Finding
 from bot.health import Serving, Troubles
 from bot.hearing.core import ChatCore
 from bot.message import Attachment, Message
+from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter, AdapterLimits, Outgoing, Receive
 from bot.outbox.posting import Outbox
@@ -255,7 +257,7 @@ async def house(
         notifier = Notifier(
             outbox, lambda: in_force[0], supervisor, pause=0, redraw=redraw, files=files, direct=(Phone.name,)
         )
-        deliverer = Deliverer(outbox, (phone, *more), supervisor)
+        deliverer = Deliverer(outbox, (phone, *more), supervisor, closed=partial(closed, lambda: in_force[0]))
         deliverer.start()
         await notifier.start()
         await core.start()

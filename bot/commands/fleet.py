@@ -188,8 +188,14 @@ async def revoke(context: Context, call: Call) -> Effect:
 
     def effect(posts: Posts) -> None:
         revoked(posts.tx, given[0], name, call.actor)
-        lines = (line("Its rights, buttons and drafts ended."), *((line(last),) if last else ()))
-        posts.post(call.message.chat, Card(line(f"{name}: {given[0]} revoked"), lines))
+        lines = [line("Its rights, buttons and drafts ended. Nothing more goes to its private chat.")]
+        open_ = [task.id for task in tasks.open_tasks(posts.tx) if task.requester == given[0]]
+        if open_:
+            lines.append(
+                line(f"Its open tasks go on: {', '.join(open_[:8])}{' …' if open_[8:] else ''}. /stop ends one.")
+            )
+        lines += [line(last)] if last else []
+        posts.post(call.message.chat, Card(line(f"{name}: {given[0]} revoked"), tuple(lines)))
 
     return effect
 

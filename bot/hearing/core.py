@@ -38,7 +38,7 @@ from fleet.errors import (
 from fleet.faults import Point, fault
 from fleet.model import PersonId
 from fleet.store.chat import buttons as button_rows
-from fleet.store.chat import inbox
+from fleet.store.chat import inbox, private
 from fleet.store.core import Tx
 from fleet.supervise import Supervisor
 from gates.people import Person, Right, who
@@ -151,6 +151,8 @@ class ChatCore:
 
         def work(tx: Tx) -> tuple[int | None, Background | None]:
             kept = inbox.receive(tx, adapter, update, payload)
+            if message.private and who(self._context.config(), message.sender) is not None:
+                private.remember(tx, message.chat, str(message.sender))
             # If nothing waits before it in its chat, its background can be looked up in the same transaction.
             return kept, self._background(tx, message) if kept is not None and alone else None
 

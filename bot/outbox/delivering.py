@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from bot.cards import Card, task_key
+from bot.outbox.closed import WHY
+from bot.outbox.contact import Contact, Way
 from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
@@ -33,6 +36,9 @@ _BATCH: Final = 32
 _AT_ONCE: Final = 8
 
 
+Closed = Callable[[Tx, outbox.Delivery], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class _Claimed:
     delivery: outbox.Delivery
@@ -43,8 +49,8 @@ class _Route:
     """The delivery through one adapter. ``sending``: the rows that this process sends now; ``unclaimed``: committed
     rows that :meth:`Deliverer.take` did not claim; ``paused_until``: the loop's time."""
 
-    def __init__(self, adapter: Adapter) -> None:
-        self.adapter = adapter
+    def __init__(self, adapter: Adapter, contact: Contact) -> None:
+        self.adapter, self.contact = adapter, contact
         self.wake = asyncio.Event()
         self.tasks = OwnedTasks()
         self.sending: set[int] = set()
@@ -53,11 +59,20 @@ class _Route:
 
 
 class Deliverer:
-    """Sends the outbox through the adapters until closed."""
+    """Sends the outbox through the adapters until closed. ``contacts``: by adapter, who hears whether it works;
+    ``closed``: whether a row must not be sent any more."""
 
-    def __init__(self, posted: Outbox, adapters: Sequence[Adapter], supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        posted: Outbox,
+        adapters: Sequence[Adapter],
+        supervisor: Supervisor,
+        contacts: Mapping[str, Contact] = MappingProxyType({}),
+        closed: Closed = lambda tx, delivery: False,
+    ) -> None:
+        self._closed = closed
         self._outbox, self._store, self._supervisor = posted, posted.store, supervisor
-        self._routes = {adapter.name: _Route(adapter) for adapter in adapters}
+        self._routes = {each.name: _Route(each, contacts.get(each.name) or Contact()) for each in adapters}
         self._workers: list[Component] = []
         self._settled = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,7 +120,7 @@ class Deliverer:
         route = self._routes.get(adapter)
         if route is None or self._loop is None or route.paused_until > self._loop.time():
             return
-        claimed = _claimed(tx, adapter, _AT_ONCE)
+        claimed = self._claimed(tx, adapter, _AT_ONCE)
         if claimed:
             tx.after_commit(lambda: self._send_claimed(route, claimed))
 
@@ -115,6 +130,16 @@ class Deliverer:
             return  # closed meanwhile: the next process sends them
         for row in claimed:
             self._begin(route, row)
+
+    def _claimed(self, tx: Tx, name: str, room: int) -> list[_Claimed]:
+        """Takes rows to send; those for a chat that is closed are given up here."""
+        found = []
+        for delivery in outbox.claim(tx, name, room):
+            if self._closed(tx, delivery):
+                outbox.gave_up(tx, delivery.id, WHY)
+            else:
+                found.append(_Claimed(delivery, _root(tx, delivery)))
+        return found
 
     def _begin(self, route: _Route, claimed: _Claimed) -> None:
         route.sending.add(claimed.delivery.id)
@@ -132,7 +157,7 @@ class Deliverer:
             if (pause := route.paused_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
             room = _BATCH - len(route.tasks)
-            batch = await self._store.write(partial(_claimed, name=name, room=room)) if room > 0 else []
+            batch = await self._store.write(partial(self._claimed, name=name, room=room)) if room > 0 else []
             for claimed in batch:
                 self._begin(route, claimed)
             if not batch:
@@ -175,6 +200,7 @@ class Deliverer:
                 route.paused_until = asyncio.get_running_loop().time() + asked.seconds
             return _later(delivery, asked.seconds, str(asked))
         except Unavailable as error:
+            route.contact.lost(Way.SEND, error.cause or str(error))
             seconds = _BACKOFF_SECONDS[min(delivery.attempts, len(_BACKOFF_SECONDS) - 1)]
             return _later(delivery, seconds, str(error))
         except ChatMoved as moved:
@@ -184,6 +210,7 @@ class Deliverer:
         except Exception as error:
             log.exception("a card could not be delivered to %s", route.adapter.name)
             return _given_up(delivery, f"{type(error).__name__}: {error}"[:500])
+        route.contact.found(Way.SEND)
         return lambda tx: outbox.delivered(tx, delivery.id, message_id)
 
     async def _settle(self, work: Callable[[Tx], None]) -> None:
@@ -210,10 +237,6 @@ def _moved(delivery: outbox.Delivery, to: ChatMoved) -> Callable[[Tx], None]:
             outbox.retry(tx, delivery.id, 0, str(to))
 
     return work
-
-
-def _claimed(tx: Tx, name: str, room: int) -> list[_Claimed]:
-    return [_Claimed(delivery, _root(tx, delivery)) for delivery in outbox.claim(tx, name, room)]
 
 
 def _root(tx: Tx, delivery: outbox.Delivery) -> str:

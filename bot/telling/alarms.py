@@ -15,7 +15,7 @@ from typing import Final
 
 from bot import words
 from bot.cards import Card, Tone, line, one_line
-from bot.health import ControllerHealth
+from bot.health import CHAT, ControllerHealth
 from bot.outbox.posting import Outbox, Posts
 from bot.telling import direct, sounds
 from fleet.config import FleetConfig
@@ -75,7 +75,7 @@ class Causes:
 
     def _of_controller(self) -> Iterator[FleetAlarm]:
         for cause, why in self._health.causes().items():
-            yield FleetAlarm(cause, "fleet.toml is invalid" if cause == FLEET_FILE else "A component failed", why)
+            yield FleetAlarm(cause, _title_of(cause), why)
 
     def _of_machines(self) -> Iterator[FleetAlarm]:
         for name, seen in self._machines().items():
@@ -129,17 +129,26 @@ class Alarms:
 
     def _tell(self, tx: Tx, now: Mapping[str, FleetAlarm]) -> None:
         posts, known = self._outbox.open(tx), _open_alarms(tx)
+        silent = {cause.removeprefix(CHAT) for cause in now if cause.startswith(CHAT)}
         for cause in now.keys() - known.keys():
             settings.put(tx, _OPEN + cause, str(tx.now_us()))
-            self._begin(posts, now[cause])
+            self._begin(posts, now[cause], silent)
         for cause in known.keys() - now.keys():
             settings.put(tx, _OPEN + cause, "")
             self._end(posts, cause)
 
-    def _begin(self, posts: Posts, alarm: FleetAlarm) -> None:
+    def _admins(self, tx: Tx, silent: set[str]) -> list[direct.Recipient]:
+        """Each once, where a platform that answers reaches them; else where they will read it later."""
+        config = self._config()
+        now = direct.recipients(tx, config, Right.MANAGE, set(self._direct) - silent)
+        names = {admin.name for admin in now}
+        later = direct.recipients(tx, config, Right.MANAGE, self._direct)
+        return now + [admin for admin in later if admin.name not in names]
+
+    def _begin(self, posts: Posts, alarm: FleetAlarm, silent: set[str]) -> None:
         tx, key = posts.tx, _OPEN + alarm.cause
         why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
-        for admin in direct.recipients(tx, self._config(), Right.MANAGE, self._direct):
+        for admin in self._admins(tx, silent):
             since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self._config(), admin.id))}.")
             card = Card(line("⚠ ", alarm.title), (*why, since), tone=Tone.BAD)
             if tx.now_us() - card_rows.posted_at(tx, key, admin.chat) < _AGAIN_US:
@@ -156,6 +165,14 @@ class Alarms:
                 over = line(f"Over since {words.day(tx.now_us(), zone)}.")
                 title = line("✓ ", *card.title[1:])
                 posts.repost(posted.chat, Card(title, (*card.lines, over), tone=Tone.GOOD), key=posted.key)
+
+
+def _title_of(cause: str) -> str:
+    if cause == FLEET_FILE:
+        return "fleet.toml is invalid"
+    if cause.startswith(CHAT):
+        return f"{cause.removeprefix(CHAT).capitalize()} cannot be reached"
+    return "A component failed"
 
 
 def _knows_of_others(tx: Tx) -> bool:

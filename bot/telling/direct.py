@@ -16,7 +16,7 @@ from bot.telling.sounds import Sound
 from fleet.config import FleetConfig
 from fleet.model import ChatRef, PersonId, Task
 from fleet.store.chat import cards as card_rows
-from fleet.store.chat import moves
+from fleet.store.chat import moves, private
 from fleet.store.core import Tx
 from gates.people import CONSOLE, Right, people, who
 
@@ -66,6 +66,7 @@ def post(posts: Posts, config: FleetConfig, person: Recipient, card: Card, *, ke
     """Posts a card to a person that waits for them. It makes a sound if they want one now."""
     ping = sounds.audible(posts.tx, config, person.chat, person.id, Sound.WAITS)
     card = sounds.addressed(config, replace(card, mention=person.id))
+    private.remember(posts.tx, person.chat, person.id)
     priority = None if ping else Priority.CARD
     posts.post(person.chat, card, key=key, ping=ping, task=task, priority=priority)
 

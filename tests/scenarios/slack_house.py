@@ -143,7 +143,7 @@ async def served(
         core = ChatCore(context, outbox, supervisor)
         core.fetches(adapter.name, adapter.fetch)
         notifier = Notifier(outbox, lambda: config, supervisor, pause=0, redraw=0, files=home / "files")
-        deliverer = Deliverer(outbox, (adapter,), supervisor)
+        deliverer = Deliverer(outbox, (adapter,), supervisor, {adapter.name: adapter.contact})
         deliverer.start()
         await adapter.start(receive(core) if receive else core.receive)
         supervisor.run("slack connection", adapter.keep_up)

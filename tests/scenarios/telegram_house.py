@@ -133,7 +133,7 @@ async def telegram_house(
             api.token, home=directory, api=api.url, webhook=webhook, menu=menu, budget=budget or boundless()
         )
         core.fetches(adapter.name, adapter.fetch)
-        deliverer = Deliverer(outbox, [adapter], supervisor)
+        deliverer = Deliverer(outbox, [adapter], supervisor, {adapter.name: adapter.contact})
         deliverer.start()
         try:
             await adapter.start(core.receive)

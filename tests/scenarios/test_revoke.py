@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from bot.cards import Card, line, shown, task_key
 from bot.cli import main
 from bot.revoking import unlist
 from fleet.config import load_fleet, parse_fleet
 from fleet.errors import Misused
 from fleet.events import PersonRevoked
+from fleet.model import ChatRef
 from fleet.store import ledger, tasks
 from fleet.store.chat import buttons, settings
-from fleet.store.core import Store
+from fleet.store.core import Store, Tx
 from gates.people import console_owner
+from tests.chat_flight import everything
 from tests.chat_house import ADA, CHAT, FLEET, OTTO, VERA, house
 
 
@@ -50,6 +53,45 @@ async def test_a_pressed_button_of_a_revoked_id_does_nothing(tmp_path: Path) -> 
         there.configured(there.config.model_copy(update={"people": people}))
         await there.press(card, "Stop", OTTO)
         assert not await there.store.read(lambda tx: tasks.stop_requested(tx, "t1"))
+
+
+async def test_nothing_more_about_the_fleet_reaches_the_private_chat_of_a_lost_phone(tmp_path: Path) -> None:
+    lost = ChatRef("phone", "ottos-own")
+    async with house(tmp_path) as there:
+        await there.hand_over(there.message("/run repo=shop fix it", OTTO, chat=lost))
+
+        async def told(text: str) -> list[str]:
+            """What of an edit, a task's card, a loose card with a sound reaches the phone."""
+            before = len(there.phone.sent)
+
+            def work(tx: Tx) -> None:
+                posts = there.outbox.open(tx)
+                posts.repost(lost, Card(line(text)), key=task_key("t1"))
+                posts.post(lost, Card(line(text)), task="t1")
+                posts.post(lost, Card(line(text)), ping=True)
+                posts.post(CHAT, Card(line(text)), task="t1")
+
+            await there.store.write(work)
+            await there.settle(lost)
+            await there.settle()
+            return [post.chat.chat for post in there.phone.sent[before:] if text in shown(post.card.title)]
+
+        assert sorted(await told("before")) == [CHAT.chat, *[lost.chat] * 3]
+        everyone = there.config
+        there.configured(everyone.model_copy(update={"people": [p for p in everyone.people if p.name != "Otto"]}))
+        assert await told("a secret") == [CHAT.chat]
+        _, (answer,) = await there.hand_over(there.message("/diff t1", OTTO, chat=lost))
+        assert "not registered" in shown(answer.title)
+        there.configured(everyone)
+        assert lost.chat in await told("back again")
+
+
+async def test_whoever_revokes_is_told_which_tasks_go_on(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text(FLEET)
+    async with house(tmp_path) as there:
+        await there.say("/run repo=shop fix it", OTTO)
+        _, (card,) = await there.say("/revoke phone::otto", ADA)
+        assert "Its open tasks go on: t1. /stop ends one." in everything(card)
 
 
 def test_the_command_line_revokes_without_a_controller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,8 +166,11 @@ async def test_slack_away_at_the_start_is_waited_for(tmp_path: Path) -> None:
         proxy.away = True
         async with served(home, proxy) as there:
             await say(there, Card(line("good morning")))
+            assert there.adapter.contact.why
             proxy.away = False
             await slack.until(lambda said: [message["text"] for message in said] == ["good morning"])
+            await there.settled()
+            assert not there.adapter.contact.why
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------

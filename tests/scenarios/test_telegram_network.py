@@ -40,6 +40,7 @@ async def test_an_outage_is_survived_in_order_and_nothing_is_double(tmp_path: Pa
             for chat in chats:
                 await _post(there, ChatRef("telegram", chat), f"n{number}")
         await api.until(lambda: api.turned_away >= 4, "polls and both chats' first messages are turned away")
+        assert there.adapter.contact.why
         api.forward(3600)
         api.break_down("")
         for chat in chats:
@@ -50,6 +51,7 @@ async def test_an_outage_is_survived_in_order_and_nothing_is_double(tmp_path: Pa
             ]
         (answer,) = await there.say(ADA, "/help")
         assert answer.text
+        assert there.adapter.contact.away_seconds == 0
 
 
 async def test_an_answer_that_was_lost_makes_the_second_one_marked(tmp_path: Path, api: BotApi) -> None:
@@ -173,9 +175,11 @@ async def test_a_proxy_in_the_environment_is_the_way_and_an_exception_from_it_is
 async def test_telegram_away_at_the_start_is_waited_for(tmp_path: Path, api: BotApi) -> None:
     api.break_down()
     async with telegram_house(tmp_path, api) as there:
+        assert there.adapter.contact.why
         api.break_down("")
         (answer,) = await there.say(ADA, "/help")
         assert answer.text
+        assert not there.adapter.contact.why
 
 
 async def test_a_second_poller_ends_one_of_the_two_in_words(tmp_path: Path, api: BotApi) -> None:

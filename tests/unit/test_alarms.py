@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot.cards import shown
 from bot.health import ControllerHealth, StoreWatch
+from bot.outbox.contact import Contact, Way
 from bot.outbox.port import Outgoing
 from bot.reload import LiveConfig
 from bot.telling.alarms import Alarms, Causes, FleetAlarm
@@ -110,3 +111,34 @@ async def test_the_causes_are_what_the_controller_knows(tmp_path: Path) -> None:
     assert found["machine evo-x2"].title == "evo-x2 is asleep or away"
     assert "5 MiB" in found["disk"].why
     await supervisor.close()
+
+
+async def test_a_chat_that_is_away_for_a_minute_is_told_where_another_reaches_the_admin(tmp_path: Path) -> None:
+    (tmp_path / FLEET_FILE).write_text(FLEET)
+    clock, seconds = Clock(), [100.0]
+    contact = Contact(lambda: seconds[0])
+    config, supervisor = LiveConfig(tmp_path, clock), Supervisor(clock)
+    health = ControllerHealth(supervisor, StoreWatch(clock), config, None, {"phone": contact})
+    causes = Causes(health, dict, clock, tmp_path, free=lambda _: 1 << 40)
+    contact.lost(Way.RECEIVE, "no route to host")
+    seconds[0] += 59
+    contact.lost(Way.SEND, "no answer")
+    assert causes() == [], "a moment is no outage"
+    seconds[0] += 1
+    contact.lost(Way.RECEIVE, "network unreachable")
+    (alarm,) = causes()
+    assert alarm.cause == "chat phone" and alarm.title == "Phone cannot be reached"
+    assert "has not answered since" in alarm.why and "network unreachable" in alarm.why
+    assert health.troubles().others == (alarm.why,)
+    contact.found(Way.RECEIVE)
+    seconds[0] += 1
+    assert causes() == [], "only sending fails, and not for long"
+    contact.found(Way.SEND)
+    both = FLEET.replace('"phone::ada"', '"phone::ada", "desk::ada"')
+    async with house(tmp_path / "house", fleet_toml=both) as there:
+        alarms = Alarms(there.outbox, lambda: there.config, clock, lambda: [alarm], ("phone", "desk"))
+        await alarms.look()
+        waiting = await there.store.read(
+            lambda tx: [row.chat for row in tx.connection.execute(select(tables.outbox.c.adapter.label("chat")))]
+        )
+    assert "desk" in waiting and "phone" not in waiting

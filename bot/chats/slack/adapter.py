@@ -24,6 +24,7 @@ from bot.chats.slack.pace import RateLimiter
 from bot.chats.slack.post import SlackPost
 from bot.chats.slack.settings import Settings
 from bot.message import Attachment, Message
+from bot.outbox.contact import Contact, Way
 from bot.outbox.port import AdapterLimits, Outgoing, Receive, RetryAfter
 from fleet.errors import AirbossError, Misused, Unavailable
 from fleet.model import PersonId
@@ -54,6 +55,7 @@ class SlackAdapter:
         connection: Callable[[AsyncWebClient, Take], Connection] | None = None,
     ) -> None:
         self._settings, self._verbs, self._heard = settings, verbs, heard
+        self.contact = Contact()
         self._post = SlackPost(
             lambda: self._ready()[0],
             posts or RateLimiter(burst=5, per_second=1),
@@ -91,6 +93,7 @@ class SlackAdapter:
             raise
         except (Unavailable, RetryAfter) as error:
             _log.warning("Slack is unavailable, trying again: %s", error)
+            self.contact.lost(Way.RECEIVE, str(error))
 
     async def keep_up(self) -> None:
         """Keeps the connection until cancelled; may be called again. :meth:`running` raises for a wrong token."""
@@ -122,12 +125,13 @@ class SlackAdapter:
         connection = self._connect(web, self._take)
         await connection.open()
         self._connection = connection
+        self.contact.found(Way.RECEIVE)
         _log.info("Slack: connected as %s in %s", self._me.user, self._me.team)
         return connection
 
     def _new_connection(self, web: AsyncWebClient, take: Take) -> Connection:
         if self._settings.app_token:
-            return SocketConnection(web, take, self._settings.app_token)
+            return SocketConnection(web, take, self._settings.app_token, contact=self.contact)
         return HttpConnection(web, take, self._settings.signing_secret, self._settings.listen)
 
     async def _opened(self, web: AsyncWebClient) -> Connection:

@@ -25,6 +25,7 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.chats.slack.errors import WrongToken, raised_by
+from bot.outbox.contact import Contact, Way
 from fleet.errors import AirbossError, Misused
 from fleet.supervise import OwnedTasks
 
@@ -130,7 +131,9 @@ class SocketConnection:
         look_seconds: float = PING_SECONDS,
         silence_seconds: float = 900.0,
         patience_seconds: float = 20.0,
+        contact: Contact | None = None,
     ) -> None:
+        self._contact = contact or Contact()
         self._web, self._take, self._token = client, take, app_token
         self._look, self._silence, self._patience = look_seconds, silence_seconds, patience_seconds
         self._client: SocketModeClient | None = None
@@ -195,12 +198,16 @@ class SocketConnection:
             try:
                 if why := await self._fault():
                     _log.info("Slack: opening a new socket: %s", why)
-                    if not await self._replace():  # the library keeps trying whatever Slack says: ask Slack why
+                    if await self._replace():
+                        self._contact.found(Way.RECEIVE)
+                    else:  # the library keeps trying whatever Slack says: ask Slack why
+                        self._contact.lost(Way.RECEIVE, why)
                         await self._web.apps_connections_open(app_token=self._token)
             except Exception as error:
                 said = raised_by(error, "apps.connections.open")
                 if isinstance(said, WrongToken):
                     raise said from error
+                self._contact.lost(Way.RECEIVE, str(said))
                 _log.warning("Slack: the socket could not be replaced; trying again (%s)", said, exc_info=error)
 
     async def _fault(self) -> str:

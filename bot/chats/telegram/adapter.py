@@ -28,6 +28,7 @@ from bot.chats.telegram.rates import Budget
 from bot.chats.telegram.settings import OFFICIAL, TOKEN, Webhook
 from bot.chats.telegram.webhook import WebhookServer
 from bot.message import Message
+from bot.outbox.contact import Contact, Way
 from bot.outbox.port import AdapterLimits, ChatMoved, Outgoing, Receive, RetryAfter, Undeliverable
 from fleet.errors import AirbossError, Misused, Refused, Unavailable
 from fleet.supervise import OwnedTasks
@@ -61,7 +62,8 @@ class TelegramAdapter:
     ) -> None:
         self._api, self._home, self._webhook, self._menu = api.rstrip("/"), home, webhook, tuple(menu)
         self._budget = budget or Budget()
-        self._requests = (PollRequest(self._api), AiohttpRequest(self._api))
+        self.contact = Contact()
+        self._requests = (PollRequest(self._api, self.contact), AiohttpRequest(self._api))
         self._bot = Bot(
             token,
             base_url=f"{self._api}/bot",
@@ -99,6 +101,7 @@ class TelegramAdapter:
             raise self._wrong_token() from None
         except (TelegramError, TimeoutError) as error:
             log.warning("Telegram cannot be reached (%s); trying again", error)
+            self.contact.lost(Way.RECEIVE, str(error))
 
     async def keep_up(self) -> None:
         """Connects, however long Telegram is unavailable; then the library keeps the connection. Until cancelled;
@@ -166,6 +169,7 @@ class TelegramAdapter:
             except TelegramError as error:
                 log.info("Telegram cannot be reached: %s", error)
             else:
+                self.contact.found(Way.RECEIVE)
                 return log.info("Telegram answers")
         return None
 

@@ -18,6 +18,7 @@ from telegram.request import BaseRequest, RequestData
 
 from bot.chats.telegram.answers import readable
 from bot.chats.telegram.inbox import unread
+from bot.outbox.contact import Contact, Way
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
@@ -101,11 +102,25 @@ class AiohttpRequest(BaseRequest):
 
 
 class PollRequest(AiohttpRequest):
-    """The client for updates only. It leaves parsing them to the receiver."""
+    """The client for updates only. It leaves parsing them to the receiver, and says whether Telegram answers."""
 
-    __slots__ = ()
+    __slots__ = ("_contact",)
 
     _pause = _PAUSE_SECONDS
+
+    def __init__(self, root: str, contact: Contact) -> None:
+        super().__init__(root)
+        self._contact = contact
+
+    async def do_request(self, *given: Any, **named: Any) -> tuple[int, bytes]:
+        """As the client that it is."""
+        try:
+            answer = await super().do_request(*given, **named)
+        except NetworkError as error:
+            self._contact.lost(Way.RECEIVE, str(error))
+            raise
+        self._contact.found(Way.RECEIVE)
+        return answer
 
     @staticmethod
     def parse_json_payload(payload: bytes) -> dict[str, Any]:

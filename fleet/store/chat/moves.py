@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select, update
 
-from fleet.store.chat import settings
+from fleet.store.chat import private, settings
 from fleet.store.core import Tx
 from fleet.store.schedule_tables import schedules
 from fleet.store.tables import actions, cards, outbox, tasks
@@ -33,6 +33,7 @@ def moved(tx: Tx, adapter: str, old: str, new: str) -> None:
             stale = MOVED if table is cards else ""
             tx.connection.execute(update(table).where(mine, table.c.message_id != ""), {"message_id": stale})
         tx.connection.execute(update(table).where(mine), {"chat": new})
+    private.moved(tx, adapter, old, new)
     settings.put(tx, _key(adapter, old), new)
 
 
