@@ -87,6 +87,18 @@ KEPT: Final = (
         "What a reviewer read and answered", ("gates/RUN.review.json",), PERMANENT, "a receipt names its digest"
     ),
     Retained(
+        "Objects of Git LFS on machines",
+        ("~/.airboss/lfs/",),
+        "14 days after their last use",
+        "the controller has them",
+    ),
+    Retained(
+        "Environments that setups made",
+        ("~/.airboss/setup/",),
+        "14 days after their last use",
+        "they are built again",
+    ),
+    Retained(
         "Worktrees of tasks that did not land",
         ("~/.airboss/work/",),
         "workspace_retention",

@@ -44,6 +44,11 @@ class TurnOutcome(StrEnum):
     ASKED = "asked"  # we ended its process, because nobody answered its question for a while
     HALTED = "halted"  # we ended it: a budget is used up, or the agent makes no progress
 
+    @property
+    def ends_conversation(self) -> bool:
+        """Whether a later turn is in a new conversation, in the same worktree."""
+        return self in (TurnOutcome.CONVERSATION_LOST, TurnOutcome.CONTEXT_FULL)
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:

@@ -72,13 +72,12 @@ class PipeSpec:
     ``id`` is unique forever; starting it again finds the first process. ``nonce`` is known only to the controller
     and the supervisor: the exit record carries an HMAC-SHA-256 of itself keyed by it. ``env`` is added to a clean
     base (HOME, PATH, USER, LANG) unless ``bare_env``; then it is everything except ``AIRBOSS_PIPE=<id>``, which
-    marks every process of the tree so that ``stop`` finds those that left it. ``stdin`` keeps standard input open
-    for ``send``; otherwise the process reads end of file. ``merge`` also sends standard error to the output spool.
-    ``contain`` asks for a PID namespace where the machine has one. With ``walls`` (``cwd``, ``argv`` and ``env``
-    then use their paths) it does not start where they cannot be built. ``expect_trees`` are (directory, git tree
-    id): the supervisor hashes each just before the start, does not start when an id differs, and records the first.
-    ``beside``: paths in them that a setup made, which are no part of the trees. ``limits``: see ``RunLimits``.
-    ``alone``: it has its login to itself. ``keep_awake``: the machine does not go to sleep by itself meanwhile.
+    marks every process of the tree so that ``stop`` finds those that left it. ``stdin``: standard input stays open.
+    ``merge`` also sends standard error to the spool. ``contain``: in a PID namespace where one can be made. With
+    ``walls`` (their paths are in the rest) it starts only where they can be built. ``expect_trees``: (directory,
+    tree id): the supervisor hashes each just before the start, does not start when one differs, records the first.
+    ``beside``: paths in them that a setup made. ``large``: full paths of files whose tree has pointers of Git LFS.
+    ``limits``: see ``RunLimits``. ``alone``: it has its login to itself. ``keep_awake``: the machine stays awake.
     ``proxy``: its key reaches the memory of the supervisor and of the proxy, nothing else.
     """
 
@@ -100,6 +99,7 @@ class PipeSpec:
     keep_awake: bool = False
     expect_trees: tuple[tuple[str, str], ...] = ()
     beside: tuple[str, ...] = ()
+    large: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
-from fleet.agent_events import TurnOutcome
 from fleet.agents.endpoints import ENDPOINTS
 from fleet.config import AgentConfig
 from fleet.errors import Misconfigured, Unavailable
@@ -29,8 +27,6 @@ from fleet.store import inputs, merges, sessions
 from fleet.store.core import Tx
 from fleet.store.merges import Merge
 from fleet.store.recording import record
-
-_LOST: Final = (TurnOutcome.CONVERSATION_LOST, TurnOutcome.CONTEXT_FULL)
 
 Also = Callable[[Tx], None]
 """More work for the transaction that starts a turn."""
@@ -128,7 +124,7 @@ class AgentProcess:
     async def _conversation(self, session: Session, text: str) -> tuple[Session, str]:
         """What a new process continues: the same conversation, or a new one if that is not possible."""
         turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
-        lost = turns[-1].outcome in _LOST
+        lost = turns[-1].outcome is not None and turns[-1].outcome.ends_conversation
         if session.resume and not lost:
             return session, text
         prompt, session = self._task.prompt, replace(session, conversation=str(uuid.uuid4()), resume="")

@@ -99,6 +99,8 @@ async def before_rework(services: Services, task: Task, session: Session) -> str
 
     def work(tx: Tx) -> str:
         *earlier, turn = sessions.turns(tx, session.id)
+        lost = [number for number, known in enumerate(earlier) if known.outcome and known.outcome.ends_conversation]
+        earlier = earlier[lost[-1] + 1 :] if lost else earlier  # a new conversation gets its own first try
         before = next((judged for judged in reversed(earlier) if judged.tree), None)
         if before is not None and before.tree == turn.tree:
             words = "the gates failed again, and no file was changed in between"

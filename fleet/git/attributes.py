@@ -68,6 +68,36 @@ async def as_stored(
     return Filtered(stored)
 
 
+async def large_files(repository: Repository, commit: str, base: str = "") -> dict[str, tuple[str, lfs.Pointer]]:
+    """The files of a commit that are pointers of Git LFS, by its own rules: each with its mode and its object.
+
+    With ``base`` that commit's rules must say so too: by a rule of its own, a change could run what the layers
+    against tampering never read. Names that are no line of UTF-8 are left out.
+    """
+    if not await _speaks_of_lfs(repository, commit):
+        return {}
+    paths = [path for path in await entries(repository, commit) if _is_line(path)]
+    for rules in dict.fromkeys((commit, base or commit)):
+        filters = await _filters(repository, rules, paths)
+        paths = [path for path, name in filters.items() if name == lfs.LFS]
+    found = await lfs.pointers(repository, commit, paths)
+    return {path: (entry.mode, pointer) for path, (entry, pointer) in sorted(found.items())}
+
+
+async def _speaks_of_lfs(repository: Repository, commit: str) -> bool:
+    """Whether any ``.gitattributes`` does. Most repositories have none, and nothing else is read of them then."""
+    ended = await repository.git.run(
+        "grep", "--quiet", "-F", "-e", f"={lfs.LFS}", commit, "--", ":(glob)**/.gitattributes",
+        attempted="look for large files", on=f"{repository.name}: {commit}", git_dir=repository.mirror,
+        env={"GIT_LITERAL_PATHSPECS": "0"}, expect=(0, 1),
+    )  # fmt: skip
+    return ended.code == 0
+
+
+def _is_line(path: str) -> bool:
+    return "\n" not in path and path.encode("utf-8", "replace").decode() == path
+
+
 async def _in_another_encoding(repository: Repository, base: str, tree: str, changed: Collection[str]) -> str:
     """A changed file that ``git add`` would have stored in UTF-8, and that is not: worktrees here have it so."""
     named = await _attribute(repository, base, changed, "working-tree-encoding")

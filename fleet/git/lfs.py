@@ -100,6 +100,23 @@ async def is_known(repository: Repository, base: str, entry: TreeEntry, pointer:
     return bool(ended.line)
 
 
+async def bring(repository: Repository, commit: str, wanted: Iterable[Pointer]) -> dict[Pointer, Path]:
+    """Where these objects are on this machine; those of another machine's repository are fetched, with the rest of
+    the commit's. What nobody has is left out, also where ``git-lfs`` is missing or cannot reach them."""
+    asked = sorted(set(wanted), key=lambda each: each.oid)
+    here = {each: path for each in asked if (path := _kept(repository, each)).is_file()}
+    if repository.path is not None:
+        theirs = {each: await _of_repository(repository, each) for each in asked if each not in here}
+        return here | {each: path for each, path in theirs.items() if path.is_file()}
+    if len(here) < len(asked):
+        await repository.git.run(
+            "lfs", "fetch", repository.remote, commit,
+            attempted="fetch large files", on=repository.name, git_dir=repository.mirror,
+            timeout=_PUSH_SECONDS, expect=(0, 1, 2, 128),
+        )  # fmt: skip
+    return {each: path for each in asked if (path := _kept(repository, each)).is_file()}
+
+
 async def deliver(repository: Repository, old: str, new: str) -> None:
     """Brings the objects of what changed between two commits to the repository. Repeating is harmless.
 

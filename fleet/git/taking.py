@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from fleet.git.listed import SAME
+
 #: What tools leave behind and nobody means to keep, as gitignore patterns. It is taken only where the base has it,
 #: or where the agent added it with ``git add --force``.
 LITTER: Final = (
@@ -41,10 +43,15 @@ LIST_LIMIT: Final = 1 << 16
 #: that a worktree of ours does not have, are unset.
 EOL_ATTRIBUTES: Final = "* !filter !working-tree-encoding !export-ignore !export-subst !merge !diff"
 
-# Parameters reach this script only as positional arguments, never as part of its text.
-SNAPSHOT: Final = r"""
+# Parameters reach this script only as positional arguments, never as part of its text. Its standard input lists the
+# large files of the base.
+SNAPSHOT: Final = (
+    r"""
 set -eu
 umask 077
+"""
+    + SAME
+    + r"""
 repo=$1 work=$2 base=$3 root=$4 most=$5 made=$6
 shift 6
 mkdir -p "$root/tmp"
@@ -60,8 +67,18 @@ printf '%s\n' "$AIRBOSS_LITTER" > "$own/info/exclude"
 cd -- "$work"
 export GIT_DIR="$own" GIT_WORK_TREE="$work" GIT_INDEX_FILE="$own/index"
 git read-tree "$base^{tree}"
+# A large file whose object is in its place is as the base has it: it is neither read by git nor sent.
+: > "$own/same"
+while IFS= read -r listed; do
+    line
+    if [ ! -f "./$path" ] || [ -L "./$path" ]; then continue; fi
+    if [ -x "./$path" ]; then is=100755; else is=100644; fi
+    if [ "$is" = "$mode" ] && same "./$path"; then printf './%s\n' "$path" >> "$own/same"; fi
+done
+sed 's,^\./,,' "$own/same" | tr '\n' '\0' | git update-index --assume-unchanged -z --stdin
 # A file that is too large is named before git reads it all.
 [ "$most" -eq 0 ] || find . -path ./.git -prune -o -type f -size "+${most}c" -print | while IFS= read -r path; do
+    grep -q -x -F -e "$path" "$own/same" && continue
     git check-ignore -q --no-index -- "$path" 2> /dev/null && continue
     printf 'unable to index file %s: it is too large\n' "'$path'" >&2
 done
@@ -115,6 +132,7 @@ git rev-list --objects "$tree" "^$base" > "$own/wanted"
 { printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
     head -c "$most"
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ from weakref import WeakKeyDictionary
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
-from fleet.git import moving, unpack
+from fleet.git import large_files, moving, unpack
 from fleet.git.attributes import as_stored
 from fleet.git.command import is_object_id
 from fleet.git.filling import CHECKOUT, WORKTREE
+from fleet.git.large_files import FilesPlaced
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.moving import Move
 from fleet.git.repository import Repository, Stat
@@ -117,9 +118,18 @@ class Workspaces:
             ["sh", "-c", WORKTREE, "prepare", *where], env=MACHINE_ENV, timeout=TRANSFER_SECONDS
         )
         answer = checked(ran, attempted, on).split()
-        if answer[:1] == ["ready"]:
-            return work
-        haves = await repository.known(answer[1:])
+        if answer[:1] != ["ready"]:
+            await self._fill(executor, repository, answer[1:], (start, where), on)
+        await self.put_large(executor, repository, work, start, base)
+        return work
+
+    @staticmethod
+    async def _fill(
+        executor: Executor, repository: Repository, there: list[str], wanted: tuple[str, tuple[str, ...]], on: str
+    ) -> None:
+        """Sends what the machine lacks for a worktree; ``there``: commits that it says to have."""
+        (start, where), attempted = wanted, "prepare a workspace"
+        haves = await repository.known(there)
         for attempt in [haves, []] if haves else [[]]:
             with scratch(repository.mirror, "transfer-") as pack:
                 await repository.pack(pack, start, attempt)
@@ -130,11 +140,17 @@ class Workspaces:
                     timeout=TRANSFER_SECONDS,
                 )
             if succeeded(ran.exit):
-                return work
+                return
         checked(
             ran, attempted, on, hint=f"If this continues, remove {where[0]} there; it is refilled automatically."
         )
-        return work
+
+    async def put_large(
+        self, executor: Executor, repository: Repository, tree: str, commit: str, base: str
+    ) -> FilesPlaced:
+        """Puts the objects of Git LFS in place of their pointers in a directory that has a commit's files, by the
+        rules of both commits. May be repeated. Raises ``Unavailable`` when the machine cannot do it."""
+        return await large_files.put(executor, repository, await self._root(executor), tree, commit, base)
 
     async def snapshot(  # noqa: PLR0917 - what to take from where, and the words and date of the commit
         self,
@@ -163,6 +179,7 @@ class Workspaces:
                     *exceptions.words,
                 ],
                 env=MACHINE_ENV,
+                stdin=await large_files.listing(repository, base),
                 stdout=handed,
                 limit=most + 1 + HEADER_BYTES + LIST_LIMIT,
                 timeout=TRANSFER_SECONDS,
@@ -208,7 +225,8 @@ class Workspaces:
         attempted, on = "read the worktree", f"{workspace} on {executor.machine}"
         where = (f"{root}/repos/{repository.name}.git", workspace, _commit(base), root, "0")
         argv = ["sh", "-c", SNAPSHOT, "snapshot", *where, *exceptions.words]
-        ran = await executor.run(argv, env=MACHINE_ENV, timeout=TRANSFER_SECONDS)
+        large = await large_files.listing(repository, base)
+        ran = await executor.run(argv, env=MACHINE_ENV, stdin=large, timeout=TRANSFER_SECONDS)
         if why := unreadable(ran.err):
             raise self._too_much(on, why)
         checked(ran, attempted, on)
@@ -227,6 +245,7 @@ class Workspaces:
         """
         root = await self._root(executor)
         await moving.move(executor, repository, root, workspace, move)
+        await self.put_large(executor, repository, workspace, move.merged, move.base)
 
     async def checkout(
         self, executor: Executor, repository: Repository, commit: str, name: str, inner: str = ""

@@ -252,6 +252,7 @@ class LoginExecutor(ABC):
             "keep_awake": spec.keep_awake,
             "expect_trees": [list(each) for each in spec.expect_trees],
             "beside": list(spec.beside),
+            "large": list(spec.large),
         }
         attempted = f"start {spec.id}"
         await self._ask("start", answers.Done, json.dumps(body).encode(), attempted=attempted, path=self._path)

@@ -27,6 +27,7 @@ from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from fleet.store.gates import GateRun
 from fleet.verdict import GateResult, Outcome
+from gates.runs import large
 from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
@@ -192,7 +193,7 @@ class Suite:
                 await self.openings.opened(run_id)
                 run, spec = await self._furnish(run, work)
                 result = await self._watch_run(run, work, spec, started=False)
-                result = replace(result, notes=(*run.environment.notes, *result.notes))
+                result = replace(result, notes=(*run.notes, *result.notes))
             except SetupFailed as failed:
                 result = setup_failed(run, failed)
             except (Refused, Misused, Unavailable) as error:
@@ -222,15 +223,19 @@ class Suite:
         started, alone = time.monotonic(), bool(run.plan.changed) or not keeps(run.place)
         aside = await self._setups.in_place(run)
         await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
+        run = await large.put(self.workspaces, repository, run, run.candidate.commit)
         environment = await self._setups.of_change(run, aside)
         seconds = time.monotonic() - started if alone and environment.tree else 0.0
         run = replace(run, environment=replace(environment, seconds=seconds))
         equipped = await _equipped(run, work.course)
+        spec = equipped.spec
         if equipped.base:
             await retry_unreachable(lambda: checkout(executor, repository, equipped.base, run.pipe, inner="base"))
+            both = await large.put(self.workspaces, repository, run, equipped.base, "base/tree")
+            spec = replace(spec, large=both.large)
         for name, data in {**{f"{folder}/.keep": b"" for folder in _FOLDERS}, **equipped.files}.items():
             await retry_unreachable(partial(executor.write_file, f"{run.room}/{name}", data))
-        return run, equipped.spec
+        return run, spec
 
     async def _resume(self, open_: GateRun, work: GateWork) -> GateResult:
         """Resumes a run that an earlier controller opened; it is never started a second time."""

@@ -99,7 +99,8 @@ class Place:
 class Run:
     """One opened run: what it judges, where, and through which pipe.
 
-    ``environment`` is what setups made for it, by the ``plan``.
+    ``environment`` is what setups made for it, by the ``plan``. ``large``: the files of Git LFS whose objects are
+    in their place, by full path. ``pointers``: those of the change whose objects nobody has.
     """
 
     id: str
@@ -110,6 +111,17 @@ class Run:
     place: Place
     environment: GateEnvironment = NOTHING_MADE
     plan: SetupPlan = NO_SETUPS
+    large: tuple[str, ...] = ()
+    pointers: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it was furnished."""
+        if not self.pointers:
+            return self.environment.notes
+        more = f" and {len(self.pointers) - 1} more" if len(self.pointers) > 1 else ""
+        words = f"Git LFS: {self.pointers[0]!r}{more}: only the pointer was there; its object was not found"
+        return (*self.environment.notes, words)
 
     @property
     def room(self) -> str:

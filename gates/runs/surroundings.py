@@ -45,6 +45,7 @@ def process_of(run: Run) -> PipeSpec:
         keep_awake=place.config.keep_awake,
         expect_trees=((f"{run.room}/tree", run.candidate.tree),),
         beside=() if walled else tuple(each.path for each in run.environment.tree),
+        large=run.large,
     )
 
 

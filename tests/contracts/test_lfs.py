@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fleet.errors import Refused, Unavailable
-from fleet.git import lfs
+from fleet.git import lfs, merging
+from fleet.git.large_files import FilesPlaced
 from fleet.git.lfs import Pointer
+from fleet.git.moving import Move
 from fleet.git.repository import Repository
 from fleet.git.taking import Exceptions
 from fleet.git.workspace import TreeRefused, Workspaces
 from fleet.landing.base_branch import BaseBranch
 from fleet.machines.local import LocalExecutor
+from fleet.machines.runner.trees import check
 from tests.contracts.test_taking import Ground
 from tests.contracts.test_workspace import Limits
-from tests.far_end.repositories import git, make_bare
+from tests.far_end.repositories import advance, git, make_bare
 
-OLD = Pointer(hashlib.sha256(b"old picture").hexdigest(), 11)
+OLD_PICTURE = b"old picture" * 20
+OLD = Pointer(hashlib.sha256(OLD_PICTURE).hexdigest(), len(OLD_PICTURE))
 PICTURE = b"\x89PNG\r\n" + bytes(range(256)) * 400
 
 
@@ -38,7 +43,7 @@ async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
     rule = "*.png filter=lfs diff=lfs merge=lfs -text\n"
     bare = make_bare(tmp_path / "origin.git", {".gitattributes": rule, "old.png": OLD.text, "a.txt": "1\n"})
     place(bare, OLD).parent.mkdir(parents=True)
-    place(bare, OLD).write_bytes(b"old picture")
+    place(bare, OLD).write_bytes(OLD_PICTURE)
     repository = Repository("p", str(bare), "main", tmp_path / "home" / "p.git")
     machine = LocalExecutor("near", root=str(tmp_path / "agent"))
     base = await repository.fetch()
@@ -76,7 +81,7 @@ async def test_the_worktree_is_safe_when_its_pointers_are(ground: Ground) -> Non
 async def test_what_git_lfs_leaves_as_it_is_stays_so(ground: Ground) -> None:
     """The file that a pointer stands for is no change; an empty file and a link are stored as they are; a pointer
     that was moved is the same pointer."""
-    ground.write({"old.png": b"old picture"})
+    ground.write({"old.png": OLD_PICTURE})
     assert (await ground.taken()).empty
     (ground.path / "old.png").write_bytes(OLD.text)
     (ground.path / "old.png").rename(ground.path / "moved.png")
@@ -105,8 +110,89 @@ async def test_a_pointer_to_nothing_goes_back(ground: Ground) -> None:
     assert await ground.bytes_of(await ground.taken(Exceptions(raw_filters=("lfs",))), "new.png") is not None
 
 
+async def test_a_worktree_has_the_files_and_what_is_unchanged_is_not_sent(ground: Ground) -> None:
+    """Its own git does not call them changed; a deletion, another mode and other bytes are changes."""
+    assert (ground.path / "old.png").read_bytes() == OLD_PICTURE
+    assert git(ground.path, "status", "--porcelain") == ""
+    workspaces = Workspaces(lambda: Limits(snapshot_bytes=100))
+    where = (ground.machine, ground.repository, ground.base, str(ground.path))
+    assert (await workspaces.snapshot(*where, "m", 0)).empty, "what is unchanged is not too large"
+    (ground.path / "old.png").chmod(0o755)
+    made = await ground.taken()
+    assert await ground.changes(made) == {("M", "old.png")}
+    assert await ground.bytes_of(made, "old.png") == OLD.text
+    (ground.path / "old.png").unlink()
+    assert await ground.changes(await ground.taken()) == {("D", "old.png")}
+
+
+async def test_a_gates_checkout_has_the_files_and_its_tree_is_the_raw_one(ground: Ground) -> None:
+    ground.write({"it's new.png": PICTURE, "old.png": b"another picture"})
+    made = await ground.taken()
+    workspaces = Workspaces(Limits)
+    tree = await workspaces.checkout(ground.machine, ground.repository, made.commit, "t1")
+    placed = await workspaces.put_large(ground.machine, ground.repository, tree, made.commit, ground.base)
+    assert placed == FilesPlaced(("it's new.png", "old.png"))
+    assert Path(tree, "it's new.png").read_bytes() == PICTURE
+    assert Path(tree, "old.png").read_bytes() == b"another picture"
+    large = [f"{tree}/{path}" for path in placed.paths]
+    assert check([(tree, made.tree)], (), large) == (made.tree, "")
+    Path(tree, "old.png").write_bytes(b"another pictur3")
+    assert check([(tree, made.tree)], (), large)[1], "the supervisor sees that it is not the object"
+
+
+async def test_an_object_that_was_changed_on_the_machine_is_sent_again(ground: Ground) -> None:
+    workspaces = Workspaces(Limits)
+    (kept,) = Path(ground.machine.root, "lfs").iterdir()
+    kept.write_bytes(b"evil object")
+    tree = await workspaces.checkout(ground.machine, ground.repository, ground.base, "t1")
+    await workspaces.put_large(ground.machine, ground.repository, tree, ground.base, ground.base)
+    assert Path(tree, "old.png").read_bytes() == OLD_PICTURE == kept.read_bytes()
+
+
+async def test_a_pointer_whose_object_is_gone_stays_and_is_named(ground: Ground) -> None:
+    place(Path(ground.repository.url), OLD).unlink()
+    shutil.rmtree(Path(ground.machine.root, "lfs"))
+    workspaces = Workspaces(Limits)
+    tree = await workspaces.checkout(ground.machine, ground.repository, ground.base, "t1")
+    placed = await workspaces.put_large(ground.machine, ground.repository, tree, ground.base, ground.base)
+    assert placed == FilesPlaced((), ("old.png",))
+    assert Path(tree, "old.png").read_bytes() == OLD.text
+
+
+async def test_a_rule_of_the_change_puts_no_object_in_place(ground: Ground) -> None:
+    """Code in an object would run in the gate, and no layer would have read it."""
+    ground.write({"new.png": b"import os; os._exit(0)"})
+    await ground.taken()
+    (ground.path / "new.png").unlink()
+    ground.write({".gitattributes": "*.p* filter=lfs\n", "conftest.py": of(b"import os; os._exit(0)").text})
+    made = await ground.taken()
+    workspaces = Workspaces(Limits)
+    tree = await workspaces.checkout(ground.machine, ground.repository, made.commit, "t1")
+    placed = await workspaces.put_large(ground.machine, ground.repository, tree, made.commit, ground.base)
+    assert placed.paths == ("old.png",)
+    assert Path(tree, "conftest.py").read_bytes() == of(b"import os; os._exit(0)").text
+
+
+async def test_a_move_onto_a_new_base_brings_its_large_files(ground: Ground) -> None:
+    ground.write({"mine.png": PICTURE})
+    made = await ground.taken()
+    bare = Path(ground.repository.url)
+    newer = of(b"newer picture")
+    place(bare, newer).parent.mkdir(parents=True, exist_ok=True)
+    place(bare, newer).write_bytes(b"newer picture")
+    advance(bare, {"old.png": newer.text})
+    base = await ground.repository.fetch()
+    merged = await merging.merge(ground.repository, base, made.commit)
+    move = Move(made.commit, await ground.repository.commit_tree(merged.tree, (base,), "merged\n", 0), base)
+    await Workspaces(Limits).move(ground.machine, ground.repository, str(ground.path), move)
+    assert (ground.path / "old.png").read_bytes() == b"newer picture"
+    assert (ground.path / "mine.png").read_bytes() == PICTURE
+    assert git(ground.path, "status", "--porcelain") == "A  mine.png"
+
+
 FAKE = """#!/bin/sh
-# git-lfs, as far as a push of objects needs it.
+# git-lfs, as far as Airboss needs it.
+if [ "$1 $2" = "fetch ssh://there/x.git" ]; then cp -R "THERE/." "$GIT_DIR/lfs/objects/"; exit 0; fi
 [ "$1 $2" = "push --object-id" ] || exit 9
 remote=$3; shift 3
 case $remote in *broken*) echo "batch response: no access" >&2; exit 2;; esac
@@ -136,6 +222,24 @@ async def test_objects_go_to_a_remote_by_git_lfs(
     assert (there / of(PICTURE).oid).read_bytes() == PICTURE
     with pytest.raises(Unavailable, match="no access"):
         await lfs.push(repository, "ssh://broken/x.git", [of(PICTURE)])
+
+
+async def test_objects_come_from_a_remote_by_git_lfs(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the program is missing the files stay pointers; the work goes on."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh", "cp"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(programs))
+    repository = Repository("p", "ssh://there/x.git", "main", ground.repository.mirror)
+    assert await lfs.bring(repository, ground.base, [OLD]) == {}
+    (programs / "git-lfs").write_text(FAKE.replace("THERE", f"{ground.repository.url}/lfs/objects"))
+    (programs / "git-lfs").chmod(0o755)
+    (repository.mirror / "lfs" / "objects").mkdir(parents=True)
+    (here,) = (await lfs.bring(repository, ground.base, [OLD, of(b"nobody has this")])).items()
+    assert (here[0], here[1].read_bytes()) == (OLD, OLD_PICTURE)
 
 
 def test_a_pointer_is_read_as_it_is_written_and_nothing_else_is_one() -> None:

@@ -49,7 +49,10 @@ class Pool:
             gate_as=list(self.logins),
             supervise_as=self.boss if supervised else "",
         )
-        return House(room, {"airboss.toml": airboss_toml("/bin/sh", "-c", script)}, machines={"far": machine})
+        setup = '["mkdir", ".tool"], ["/bin/sh", "-c", "pwd > .tool/made"]'
+        gate = airboss_toml("/bin/sh", "-c", f'test "$(cat .tool/made)" = "$PWD" || exit 9\n{script}')
+        toml = f'[setup.tool]\nrun = [{setup}]\ninputs = ["lock.txt"]\nprovides = [".tool"]\n{gate}'
+        return House(room, {"airboss.toml": toml, "lock.txt": "1\n"}, machines={"far": machine})
 
 
 @pytest.fixture(scope="module")

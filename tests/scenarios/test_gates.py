@@ -19,6 +19,7 @@ from fleet.config.gates import GateTightening
 from fleet.errors import Refused
 from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled
+from fleet.git.lfs import Pointer
 from fleet.model import Isolation, PipeEnd
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
@@ -48,6 +49,31 @@ async def test_a_passing_gate_and_the_order_of_its_evidence(tmp_path: Path) -> N
         assert hashlib.sha256(log).hexdigest() == result.evidence.output_sha256
         assert len(log) == result.evidence.output_bytes
         assert not list((tmp_path / "machine").glob(".airboss*/gates/*")), "the checkout is discarded"
+
+
+async def test_a_gate_sees_large_files_and_the_judged_tree_has_their_pointers(tmp_path: Path) -> None:
+    """The change's tree, and the base's beside it for the layers. An object that is gone is named."""
+    data, gone = b"\0old picture" * 9, b"nobody has it"
+    pointer, lost = (Pointer(hashlib.sha256(each).hexdigest(), len(each)) for each in (data, gone))
+    script = "import pathlib; assert pathlib.Path('a.png').read_bytes() == b'\\0old picture' * 9; print('seen')"
+    files: dict[str, str | bytes] = {
+        "airboss.toml": airboss_toml(sys.executable, "-c", script),
+        ".gitattributes": "*.png filter=lfs -text\n",
+        "a.png": pointer.text,
+        "lost.png": lost.text,
+    }
+    house = House(tmp_path, files)
+    kept = house.bare / "lfs" / "objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(data)
+    async with house.open() as judge:
+        candidate = await judge.candidate({"change.txt": "changed\n", "same.png": pointer.text})
+        verdict = await judge.pipeline.judge(candidate)
+    assert verdict.outcome is Outcome.PASSED, verdict.reasons
+    (result,) = verdict.gates
+    assert result.evidence is not None
+    assert result.evidence.tree == candidate.tree
+    assert any("'lost.png': only the pointer was there" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,12 @@ from tests.scenarios.house import AGENT, House, house
 
 pytestmark = pytest.mark.needs_root
 
+SETUP = """
+[setup.tool]
+run = [["mkdir", "-p", ".tool"], ["/bin/sh", "-c", "id -un > .tool/made; pwd >> .tool/made"]]
+inputs = ["work.txt"]
+provides = [".tool"]
+"""
 GATE = '[gates.check]\nrun = ["true"]\ntimeout = "30s"\nprotected = ["check.py"]\nrework_turns = 0\n'
 
 
@@ -37,7 +43,7 @@ def pool() -> Iterator[Pool]:
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(AnthropicModel())
         first, second = (stack.enter_context(throwaway_login("agents")) for _ in range(2))
-        made = stack.enter_context(house({"airboss.toml": GATE}))
+        made = stack.enter_context(house({"airboss.toml": GATE + SETUP}))
         made.directory.chmod(0o711)
         program = shutil.copy2(Path(agents.binary("claude")).resolve(), made.directory / "claude")
         (made.directory / "agent.py").write_text(AGENT)
@@ -71,6 +77,8 @@ def test_a_held_task_keeps_its_login_and_its_conversation_while_others_use_the_s
     pool.model.script([touch, say("Done."), back, say("Undone.")])
     held = served.say("/run agent=claude please see to it", wait=True)
     assert held.status == 4, held.shown
+    made = Path(served.workspace(held.task), ".tool", "made").read_text().splitlines()
+    assert made == [first.pw_name, str(served.workspace(held.task))], "set up by the login that the task has"
 
     plant = f"echo planted >> {second.pw_dir}/.bashrc; setsid sleep 600 >/dev/null 2>&1 & touch /tmp/left-$(id -un)"
     reach = f"cat {served.workspace(held.task)}/who.txt && echo crossed > other.txt; id -un >> other.txt"

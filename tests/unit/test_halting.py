@@ -228,18 +228,21 @@ async def test_the_same_failure_without_a_new_file_asks_a_person(there: World) -
     task = await there.running()
     session = await there.session(task)
 
-    async def judged(*trees: str) -> str:
+    async def judged(*trees: str, ended: TurnOutcome = TurnOutcome.COMPLETED) -> str:
         def work(tx: Tx) -> None:
             for tree in trees:
                 turn = sessions.create_turn(tx, session, TurnCause.REWORK, "p")
-                sessions.update_turn(tx, turn.id, snapshot="c" * 40, tree=tree, ended_us=1)
+                sessions.update_turn(tx, turn.id, snapshot="c" * 40, tree=tree, ended_us=1, outcome=ended)
 
         await there.store.write(work)
         return await before_rework(there.services, task, session)
 
     assert await judged("1" * 40, "2" * 40) == ""
     assert await judged("2" * 40) == "the gates failed again, and no file was changed in between"
-    assert [body["cause"] for body in await bodies(there, ProgressHalted.KIND)] == ["same-failure"]
+    await judged("2" * 40, ended=TurnOutcome.CONVERSATION_LOST)
+    assert await judged("2" * 40) == "", "the new conversation has had no try of its own"
+    assert await judged("2" * 40) == "the gates failed again, and no file was changed in between"
+    assert [body["cause"] for body in await bodies(there, ProgressHalted.KIND)] == ["same-failure"] * 3
 
 
 async def test_the_last_attempt_gets_no_rework(there: World) -> None:

@@ -58,7 +58,9 @@ class PipeSupervisor:
     def check_trees(self) -> None:
         from .trees import check
 
-        self.tree, self.process.unavailable = check(self.spec["expect_trees"], self.spec["beside"])
+        self.tree, self.process.unavailable = check(
+            self.spec["expect_trees"], self.spec["beside"], self.spec["large"]
+        )
 
     def read_control(self) -> None:
         try:

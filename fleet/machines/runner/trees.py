@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 
-def check(expected: Sequence[Sequence[str]], beside: Collection[str] = ()) -> tuple[str, str]:
+def check(
+    expected: Sequence[Sequence[str]], beside: Collection[str] = (), large: Collection[str] = ()
+) -> tuple[str, str]:
     """The first directory's tree id, and why one of them is not what it should be; empty where all are.
 
-    ``beside``: paths in them that are left out.
+    ``beside``: paths in them that are left out. ``large``: see ``tree_id``.
     """
+    large = frozenset(large)
     first = ""
     for number, (directory, wanted) in enumerate(expected):
         try:
-            found = tree_id(directory, len(wanted), beside)
+            found = tree_id(directory, len(wanted), beside, large)
         except OSError as error:
             return first, "the tree could not be read: %s" % error
         first = found if number == 0 else first
@@ -27,10 +30,26 @@ def check(expected: Sequence[Sequence[str]], beside: Collection[str] = ()) -> tu
     return first, ""
 
 
-def tree_id(directory: str, length: int, beside: Collection[str] = (), at: str = "") -> str:
+def pointer_to(path: str) -> bytes:
+    """What Git LFS stores in a tree for this file."""
+    import hashlib
+
+    digest, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+            size += len(chunk)
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (digest.hexdigest(), size)
+    return text.encode()
+
+
+def tree_id(
+    directory: str, length: int, beside: Collection[str] = (), large: Collection[str] = (), at: str = ""
+) -> str:
     """The git tree id of a directory on disk, unfiltered; "" when it has no files.
 
-    ``beside``: paths in it that are left out. ``at``: where it is in the whole tree, with a slash at the end.
+    ``beside``: paths in it that are left out. ``large``: full paths of files that the tree has pointers of Git LFS
+    for. ``at``: where it is in the whole tree, with a slash at the end.
     """
     import hashlib
 
@@ -44,7 +63,7 @@ def tree_id(directory: str, length: int, beside: Collection[str] = (), at: str =
             info = entry.stat(follow_symlinks=False)
             sort_name = entry.name
             if stat.S_ISDIR(info.st_mode):
-                mode, name = b"40000", tree_id(os.fsdecode(entry.path), length, beside, path + "/")
+                mode, name = b"40000", tree_id(os.fsdecode(entry.path), length, beside, large, path + "/")
                 if not name:
                     continue
                 sort_name += b"/"
@@ -53,10 +72,14 @@ def tree_id(directory: str, length: int, beside: Collection[str] = (), at: str =
                 mode, name = b"120000", new(b"blob %d\0" % len(target) + target).hexdigest()
             elif stat.S_ISREG(info.st_mode):
                 mode = b"100755" if info.st_mode & stat.S_IXUSR else b"100644"
-                digest = new(b"blob %d\0" % info.st_size)
-                with open(entry.path, "rb") as file:
-                    for chunk in iter(lambda: file.read(1 << 20), b""):
-                        digest.update(chunk)
+                if os.fsdecode(entry.path) in large:
+                    text = pointer_to(os.fsdecode(entry.path))
+                    digest = new(b"blob %d\0" % len(text) + text)
+                else:
+                    digest = new(b"blob %d\0" % info.st_size)
+                    with open(entry.path, "rb") as file:
+                        for chunk in iter(lambda: file.read(1 << 20), b""):
+                            digest.update(chunk)
                 name = digest.hexdigest()
             else:
                 # A device or socket: not possible in a git tree, so the ids must differ
