@@ -6,13 +6,15 @@ instruction needs its environment (``LD_PRELOAD``) or that is looked at from out
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 #: What the process that is forked has imported: what ``airboss serve`` imports.
@@ -43,7 +45,8 @@ class Forked:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         self._process = context.Process(target=_serve, args=(dict(environment), str(log)))
-        self._process.start()
+        with no_main_module():
+            self._process.start()
 
     @property
     def pid(self) -> int:
@@ -65,6 +68,17 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def no_main_module() -> Iterator[None]:
+    """The child would import the program that runs now, and run a script without a ``__main__`` guard once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _serve(environment: dict[str, str], log: str) -> None:

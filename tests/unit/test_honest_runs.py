@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from multiprocessing import spawn
 from pathlib import Path
 
 import pytest
+
+from tests.scenarios.controllers import no_main_module
 
 pytest_plugins = ["pytester"]
 
@@ -78,3 +81,10 @@ def test_a_command_that_failed_shows_its_words(run: pytest.Pytester) -> None:
         "def test_a(server): pass\n"
     )
     run.runpytest_subprocess().stdout.fnmatch_lines(["*no lib"])
+
+
+def test_a_script_that_starts_a_controller_is_not_run_again_by_it() -> None:
+    """The cases that reviewers keep are plain scripts without a ``__main__`` guard."""
+    with no_main_module():
+        assert not any(key.startswith("init_main") for key in spawn.get_preparation_data("controller"))
+    assert any(key.startswith("init_main") for key in spawn.get_preparation_data("controller"))
