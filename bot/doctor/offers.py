@@ -21,13 +21,24 @@ async def check_offers(
     await watch.probes.look()
     await watch.look()
     findings = [_finding(name, seen) for name, seen in watch.seen.items() if seen.facts is not None]
-    findings += [_on_mac(name) for name, seen in watch.seen.items() if seen.facts and seen.facts.system == "darwin"]
+    for name, seen in watch.seen.items():
+        if seen.facts and seen.facts.system == "darwin":
+            findings += on_mac(name)
     return [*findings, *_wakes(config)], watch.seen
 
 
-def _on_mac(name: str) -> Finding:
-    what = "untested on macOS: labels of Xcode and its simulators, keeping it awake with caffeinate"
-    return Finding(Severity.WARN, f"machine {name}", what, "compare /machines NAME and `pmset -g assertions` there")
+def on_mac(name: str) -> list[Finding]:
+    """What was never run on a Mac, and how to see for yourself."""
+    untested = {
+        "labels of Xcode and its simulators, keeping it awake with caffeinate": (
+            "compare /machines NAME and `pmset -g assertions` there"
+        ),
+        "logins of a pool (what ends and clears them, `airboss machines setup`), the end of what a run leaves": (
+            "read what doctor's crossings say about this machine; after a task, look at `ps -U LOGIN` there"
+        ),
+    }
+    subject = f"machine {name}"
+    return [Finding(Severity.WARN, subject, f"untested on macOS: {what}", how) for what, how in untested.items()]
 
 
 def _wakes(config: FleetConfig) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ import rfc8785
 from fleet.errors import Malformed, Misused, Refused
 from fleet.events.merkle import STEP, Frontier, Node
 from fleet.git.command import Git
+from fleet.isolation import Sharing
 from fleet.model import Isolation
 from fleet.store import rehash
 from fleet.store.core import Store
@@ -126,7 +127,17 @@ def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:
         return Check("statement", True, f"{said['day']}, {range_}"), statement
     gates = len(_gates(statement))
     named = f"{statement['subject'][0]['name']} by {gates} gate{'' if gates == 1 else 's'}"
-    return Check("statement", True, named), statement
+    return Check("statement", True, "; ".join([named, *shared(_gates(statement))])), statement
+
+
+def shared(gates: Sequence[Any]) -> list[str]:
+    """What a gate run of the receipt shared with other runs, by the words that its verdict has for it."""
+    seen = [
+        gate["isolation"] for gate in gates if isinstance(gate, dict) and isinstance(gate.get("isolation"), dict)
+    ]
+    open_ = [each for each in seen if (each.get("processes"), each.get("files")) != (Sharing.OWN, Sharing.OWN)]
+    words = {"login": "gates-share-a-login", "supervisor": "supervisor-shares-login"}
+    return [word for name, word in words.items() if any(each.get(name) != Sharing.OWN for each in open_)]
 
 
 def is_day(statement: Any) -> bool:

@@ -87,6 +87,25 @@ ATTACKS: Final = (
         "open(place + '/usercustomize.py', 'w').close()",
     ),
     Attack(
+        "LD_PRELOAD",
+        "ld.so(8) by environment.d and pam_environment: a library in every later program",
+        "made(HOME + '/.config/environment.d')\n"
+        "for path in ('/.config/environment.d/x.conf', '/.pam_environment'):\n"
+        "    open(HOME + path, 'a').write('LD_PRELOAD=/tmp/x.so')",
+    ),
+    Attack(
+        "npm postinstall",
+        "npm's lifecycle scripts, and packages in its shared cache",
+        "made(HOME + '/.npm/_cacache'); open(HOME + '/.npm/_cacache/' + NAME, 'w').close()\n"
+        "open(VICTIM + '/tree/package.json', 'w').write('{\"scripts\": {\"postinstall\": \"true\"}}')",
+    ),
+    Attack(
+        "git hook of another checkout",
+        "core.hooksPath's default: git runs what lies there",
+        "assert os.path.isdir(VICTIM + '/tree'); os.makedirs(VICTIM + '/tree/.git/hooks', exist_ok=True)\n"
+        "open(VICTIM + '/tree/.git/hooks/post-checkout', 'w').close()",
+    ),
+    Attack(
         "pip.conf",
         "another package index for everybody",
         "made(HOME + '/.config/pip'); open(HOME + '/.config/pip/pip.conf', 'w').close()",
@@ -212,8 +231,8 @@ ON_SESSIONS: Final = (
 
 #: They leave something in the login's home. A session may, in its own layer: then nothing of it lies in the home.
 LEFT_AT_HOME: Final = frozenset({
-    ".bashrc", ".zshenv", ".profile", "authorized_keys", "usercustomize", "pip.conf", ".npmrc", ".gitconfig",
-    "systemd user unit", "shared build cache", "settings of every agent",
+    ".bashrc", ".zshenv", ".profile", "authorized_keys", "usercustomize", "LD_PRELOAD", "pip.conf", ".npmrc",
+    ".gitconfig", "systemd user unit", "shared build cache", "settings of every agent",
 })  # fmt: skip
 
 #: Sessions share the machine's network, and their agents make sandboxes of namespaces.

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fleet.errors import Misused, Refused
@@ -120,6 +121,26 @@ def test_a_receipt_tells_the_whole_way() -> None:
     assert said["ledger"]["root_sha256"] == story.head().hex()
     assert said["witness"] == "unwitnessed"
     assert hashlib.sha256(b"mend it").hexdigest() == said["task"]["prompt_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("processes", "login", "supervisor", "words"),
+    [
+        ("own", "shared", "shared", ""),
+        ("shared", "own", "own", ""),
+        ("shared", "own", "shared", "; supervisor-shares-login"),
+        ("shared", "shared", "shared", "; gates-share-a-login; supervisor-shares-login"),
+    ],
+)
+def test_who_checks_a_receipt_reads_what_its_gates_shared(
+    processes: str, login: str, supervisor: str, words: str
+) -> None:
+    said = json.loads(landed().statement())
+    said["predicate"]["gates"][0]["isolation"] = {
+        "processes": processes, "files": processes, "network": "none", "login": login, "supervisor": supervisor,
+    }  # fmt: skip
+    check, _ = check_shape(rfc8785.dumps(said))
+    assert check.ok and check.detail == f"demo:refs/heads/main by 1 gate{words}"
 
 
 def test_layers_that_could_not_judge_are_in_the_receipt() -> None:

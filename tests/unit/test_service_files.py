@@ -6,6 +6,9 @@ import configparser
 import plistlib
 from pathlib import Path
 
+from bot.doctor.findings import Severity
+from bot.doctor.offers import on_mac
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
@@ -31,6 +34,14 @@ def test_both_start_serve_under_its_own_login_with_private_files() -> None:
     assert (unit["User"], plist["UserName"]) == ("airboss", "airboss")
     assert unit["ExecStart"].split() == plist["ProgramArguments"]
     assert int(unit["UMask"], 8) == plist["Umask"] == 0o077
+
+
+def test_what_nobody_has_run_on_a_mac_says_so() -> None:
+    docs = DEPLOY.parent / "docs"
+    for path in (DEPLOY / "com.airboss.plist", *(docs / name for name in ("README.md", "agents.md", "gates.md"))):
+        assert "untested on macos" in path.read_text().lower(), path
+    for finding in on_mac("mini"):
+        assert finding.level is Severity.WARN and finding.what.startswith("untested on macOS: ") and finding.remedy
 
 
 def test_a_broken_configuration_is_not_tried_again_and_again() -> None:
