@@ -3,7 +3,7 @@
     python3 deploy/bootstrap.py           .venv with everything that requirements.lock names, and Airboss itself
     python3 deploy/bootstrap.py agents    the pinned agents from package-lock.json, into .cache/agents
     python3 deploy/bootstrap.py browser   .venv, and Chromium for the gallery of cards
-    python3 deploy/bootstrap.py tests     all of these, and OpenSSH for the tests' machines
+    python3 deploy/bootstrap.py tests     all of these, and OpenSSH, zsh and cron for the tests' machines
 
 Each step leaves a stamp keyed by what it installed from, so a second run costs nothing. The machine chooses its
 registries: whatever pip, uv and npm are configured to use. Output goes to .cache/bootstrap.log; its end is
@@ -289,6 +289,17 @@ def openssh():
         )
 
 
+def shells_and_cron():
+    """Installs another shell and cron where no one has to be asked: some tests try them too, else only the others.
+    It is tried once."""
+    wanted = {"zsh": "zsh", "crontab": "cron"}
+    missing = [package for program, package in wanted.items() if not shutil.which(program)]
+    tried = CACHE / "shells-and-cron.tried"
+    if missing and not tried.exists():
+        tried.write_text(" ".join(missing))
+        apt(*missing)
+
+
 def browser():
     """Installs Chromium, with fonts for every sign on a card: the gallery needs a real browser."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -319,7 +330,7 @@ STEPS = {
     "": (git, venv),
     "agents": (agents,),
     "browser": (git, venv, browser),
-    "tests": (git, openssh, browser, venv, agents),
+    "tests": (git, openssh, shells_and_cron, browser, venv, agents),
 }
 
 

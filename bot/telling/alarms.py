@@ -31,7 +31,7 @@ _EVERY_SECONDS: Final = 20.0
 _AGAIN_US: Final = 3_600_000_000
 _AWAY_US: Final = 60_000_000
 _OPEN: Final = "alarm:"
-"""Prefix of the settings that hold the open alarms, by cause: when each began. Also of their cards' keys."""
+"""Prefix of the settings that hold the open alarms, by cause: what each says. Also of their cards' keys."""
 _OTHERS: Final = "told:self-approval"
 """The setting that says when admins were told that somebody else releases what they asked for."""
 
@@ -107,10 +107,11 @@ class Alarms:
             await self._clock.sleep(_EVERY_SECONDS)
 
     async def look(self) -> None:
-        """Posts what began and edits what is over, in one transaction; writes nothing if neither happened."""
+        """Posts what began, edits what is over or became something else, in one transaction; writes nothing if
+        nothing of that happened."""
         now = {alarm.cause: alarm for alarm in self._causes()}
         known = await self._outbox.store.read(_open_alarms)
-        if known.keys() != now.keys():
+        if known != {cause: alarm.title for cause, alarm in now.items()}:
             await self._outbox.store.write(lambda tx: self._tell(tx, now))
         if own_change_default_turned(self._config()) and not await self._outbox.store.read(_knows_of_others):
             await self._outbox.store.write(self._tell_of_others)
@@ -131,8 +132,12 @@ class Alarms:
         posts, known = self._outbox.open(tx), _open_alarms(tx)
         silent = {cause.removeprefix(CHAT) for cause in now if cause.startswith(CHAT)}
         for cause in now.keys() - known.keys():
-            settings.put(tx, _OPEN + cause, str(tx.now_us()))
+            settings.put(tx, _OPEN + cause, now[cause].title)
             self._begin(posts, now[cause], silent)
+        for cause in now.keys() & known.keys():
+            if known[cause] != now[cause].title:
+                settings.put(tx, _OPEN + cause, now[cause].title)
+                self._change(posts, now[cause])
         for cause in known.keys() - now.keys():
             settings.put(tx, _OPEN + cause, "")
             self._end(posts, cause)
@@ -155,6 +160,18 @@ class Alarms:
                 posts.repost(admin.chat, card, key=key)
             else:
                 direct.post(posts, self._config(), admin, card, key=key)
+
+    def _change(self, posts: Posts, alarm: FleetAlarm) -> None:
+        """The same cause is something else now: a machine that was away gives faulty answers. No second sound."""
+        tx = posts.tx
+        for posted in card_rows.by_key(tx, _OPEN + alarm.cause):
+            if posted.card_json:
+                card = Card.from_json(posted.card_json)
+                zone = sounds.zone_of(tx, self._config(), card.mention)
+                why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
+                lines = (*why, line(f"Since {words.day(tx.now_us(), zone)}."))
+                changed = Card(line("⚠ ", alarm.title), lines, tone=Tone.BAD, mention=card.mention)
+                posts.repost(posted.chat, changed, key=posted.key)
 
     def _end(self, posts: Posts, cause: str) -> None:
         tx = posts.tx
@@ -180,4 +197,4 @@ def _knows_of_others(tx: Tx) -> bool:
 
 
 def _open_alarms(tx: Tx) -> dict[str, str]:
-    return {key.removeprefix(_OPEN): since for key, since in settings.beginning(tx, _OPEN).items()}
+    return {key.removeprefix(_OPEN): title for key, title in settings.beginning(tx, _OPEN).items()}

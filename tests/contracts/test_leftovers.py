@@ -36,13 +36,19 @@ async def test_start_up_files_and_jobs_of_a_shared_login_are_reported(there: Wor
             unit = "~/.config/systemd/user"
             plant = f"mkdir -p {unit}; touch ~/.bashrc {unit}/x.service ~/mine"
             await executor.run(["sh", "-c", plant])
+            cron = shutil.which("crontab") is not None
+            if cron:
+                await executor.run(["crontab", "-"], stdin=b"* * * * * true\n")
             found = await of_shared_login(there.services, executor, session, facts)
+            if cron:
+                await executor.run(["crontab", "-r"])
         finally:
             await executor.close()
     home = login.pw_dir
     assert found == (
         f"changed while it ran: {home}/.bashrc",
         f"changed while it ran: {home}/.config/systemd/user/x.service",
+        *(["the login has a crontab"] if cron else []),
     )
 
 

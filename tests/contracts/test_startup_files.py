@@ -160,15 +160,12 @@ async def test_planted_files_run_where_nothing_prevents_it(bare: Far) -> None:
     assert bare.ran() == ALWAYS_RUN | RUN_BY[Path(bare.login.pw_shell).name]
 
 
-async def test_after_setup_nothing_can_be_planted(prepared: Far) -> None:
+async def test_after_setup_nothing_can_be_planted_and_sshd_would_not_run_it(prepared: Far) -> None:
+    """Not even in a home that belongs to the login after all."""
     assert await prepared.plant() == set()
     await prepared.connect()
     assert prepared.ran() == set()
-
-
-async def test_sshd_runs_no_planted_file_in_a_home_that_belongs_to_the_login(prepared: Far) -> None:
-    home = Path(prepared.login.pw_dir)
-    os.chown(home, prepared.login.pw_uid, prepared.login.pw_gid)
+    os.chown(prepared.login.pw_dir, prepared.login.pw_uid, prepared.login.pw_gid)
     assert await prepared.plant() == set(prepared.plants)
     await prepared.connect()
     assert prepared.ran() == set()

@@ -15,7 +15,11 @@ from bot.cards import Card, line
 from bot.chats.console.adapter import MAIN, chat_of
 from bot.local import client
 from fleet.config import parse_fleet
+from fleet.questions import Option, Question
+from fleet.store import approvals
+from fleet.store.approvals import ApprovalDecision
 from gates.people import console_owner, console_person
+from tests.chat_flight import Flight
 from tests.chat_house import FLEET
 from tests.console_house import exchange, request, served
 from tests.far_end.logins import throwaway_login
@@ -82,6 +86,24 @@ async def test_an_answer_goes_to_the_terminal_that_asked_and_the_rest_to_all_of_
                 seen += json.loads(await reader.readline())["out"]
             assert mine in seen and theirs not in seen and "2 machines" not in seen and "another" not in seen
             writer.close()
+
+
+async def test_a_plain_line_answers_the_one_question_that_waits_at_the_console(tmp_path: Path) -> None:
+    question = Question("Which database?", (Option("Postgres"), Option("SQLite")))
+    async with served(tmp_path) as (there, _):
+        await exchange(tmp_path, request(do="say", text="/run mend it"))
+        flight = await Flight.begin(there, begun=True)
+        first = await flight.ask("{}", questions=(question,))
+        await there.settle(MAIN)
+        assert (await exchange(tmp_path, request(do="say", text="neither, a flat file")))[-1]["end"] == 0
+        asked = await there.store.read(lambda tx: approvals.approval(tx, first.id))
+        assert (asked.decision, asked.decided_why) == (ApprovalDecision.ANSWER, "neither, a flat file")
+        assert asked.decided_by == str(console_owner())
+        for name in ("q2", "q3"):
+            await flight.ask("{}", questions=(question,), name=name)
+        await there.settle(MAIN)
+        await exchange(tmp_path, request(do="say", text="the first one"))
+        assert len(await there.store.read(lambda tx: approvals.waiting(tx, "t1"))) == 2, "nobody knows which"
 
 
 async def test_a_group_gets_the_socket_and_nothing_else_of_the_home(tmp_path: Path) -> None:

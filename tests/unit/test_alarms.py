@@ -59,7 +59,10 @@ async def test_every_admin_is_told_once_and_once_when_it_is_over(tmp_path: Path)
         assert all(out.ping and "3 MiB are free" in everything(out.card) for out in began)
         both = await told(there, [DISK, FleetAlarm("machine evo-x2", "evo-x2 is away", "no route to host")])
         assert [shown(out.card.title) for out in both] == ["⚠ evo-x2 is away"] * 2
-        over = await told(there, [FleetAlarm("machine evo-x2", "evo-x2 is away", "no route to host")])
+        other = await told(there, [DISK, FleetAlarm("machine evo-x2", "evo-x2 is faulty", "no JSON")])
+        assert [shown(out.card.title) for out in other] == ["⚠ evo-x2 is faulty"] * 2
+        assert all(out.edits and not out.ping and "no JSON" in everything(out.card) for out in other)
+        over = await told(there, [FleetAlarm("machine evo-x2", "evo-x2 is faulty", "no JSON")])
         assert len(over) == 2 and all(out.edits and not out.ping for out in over)
         assert shown(over[0].card.title) == "✓ The controller's disk is almost full"
         assert "Over since" in everything(over[0].card)
