@@ -23,6 +23,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
+from bot.hands import Hands
 from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
@@ -143,6 +144,7 @@ class App:
                 base.env,
                 keeper,
                 disks,
+                Hands(store, base.executors),
             )
             core = ChatCore(
                 Context(store, config, registry, control, home, base.locks, wall_clock(), direct_on),

@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from bot.init.options import add_init
+from bot.local.attach_cli import add_attaching
 from bot.local.evidence import add_evidence
 from bot.local.options import home_of, home_path, print_json
 from bot.local.reviewing import add_reviewing
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(run=_demo)
 
     add_init(commands)
+    add_attaching(commands)
     gate = commands.add_parser("gate", help="run gates by hand").add_subparsers(metavar="COMMAND", required=True)
     add = gate.add_parser("try", help="run the gates of the base on a commit")
     add.add_argument("--repo", required=True, metavar="DIR")

@@ -33,7 +33,7 @@ KEPT: Final = (
         "Tasks, sessions, turns, questions, messages to agents, gate runs, landings",
         (
             *("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings"),
-            *("trees", "merges", "halts", "repeats"),
+            *("trees", "merges", "halts", "repeats", "takeovers"),
         ),
         PERMANENT,
     ),

@@ -20,6 +20,7 @@ from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.flight.starting import FleetSeen
+from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
 from fleet.store.core import Store
@@ -59,6 +60,9 @@ class FleetControl(Protocol):
 
     async def examine(self) -> list[Finding]:
         """What a short examination finds; crossing walls and logging in to machines is left to the command line."""
+
+    async def terminal(self, task_id: str) -> HandTerminal:
+        """The agent's own interface, which a person has in hand. Raises ``Refused`` when none has."""
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         """The unified diff between two commits of a repository, cut at ``limit`` bytes, its secrets masked."""

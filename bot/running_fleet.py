@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bot.doctor.findings import Finding
 from bot.doctor.quick import examine_quickly
+from bot.hands import Hands
 from bot.health import ControllerHealth, Serving, Troubles
 from bot.repositories import RepoSeen, look_at
 from bot.standing import Standing
@@ -19,6 +20,7 @@ from fleet.flight.keeping import Keeper
 from fleet.flight.starting import FleetSeen
 from fleet.git.repository import Repository
 from fleet.machines.disks import Disks
+from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen, MachineWatch
 from gates.leaks.search import Leaks
 from gates.people import Right
@@ -40,6 +42,7 @@ class RunningFleet:
     env: Secrets
     keeper: Keeper
     disks: Disks
+    hands: Hands
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
     def wake(self, task_id: str) -> None:
@@ -74,6 +77,9 @@ class RunningFleet:
     async def examine(self) -> list[Finding]:
         troubles = self.troubles().lines
         return await examine_quickly(self.config(), self.home, self.repositories, self.watch.seen, troubles)
+
+    async def terminal(self, task_id: str) -> HandTerminal:
+        return await self.hands.terminal(task_id)
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         patch = await self.repositories(repo).diff(base, commit, limit)

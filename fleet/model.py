@@ -84,6 +84,7 @@ class TurnCause(StrEnum):
     SAID = "said"
     GO_ON = "go-on"  # a person continued a turn that stopped early
     ANSWERED = "answered"  # a person answered what the agent had asked before its process ended
+    BY_HAND = "by-hand"  # a person worked in the agent's own interface: a turn without a prompt of ours
     RETRY = "retry"  # the last turn stopped early for a reason that passes: it is tried again without a person
 
 

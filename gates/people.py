@@ -137,13 +137,12 @@ class OwnChange(Enum):
     FORBIDDEN = "forbidden"
 
 
-def own_change(config: NamesPeople, right: Right, person: Person, requester: str) -> OwnChange:
-    """Whether this person, who has the right, decides about their own change, and may."""
-    try:
-        asked = who(config, PersonId.parse(requester))
-    except ValueError:
-        asked = None
-    if asked is None or asked.name != person.name:
+def own_change(
+    config: NamesPeople, right: Right, person: Person, requester: str, by_hand: Iterable[str] = ()
+) -> OwnChange:
+    """Whether this person, who has the right, decides about their own change, and may. ``by_hand``: who else made
+    it: those who worked in the agent's session."""
+    if person.name not in {_name(config, author) for author in (requester, *by_hand)}:
         return OwnChange.NO
     allowed = config.self_approval
     if allowed is None:
@@ -151,21 +150,37 @@ def own_change(config: NamesPeople, right: Right, person: Person, requester: str
     return OwnChange.ALLOWED if allowed else OwnChange.FORBIDDEN
 
 
+def _name(config: NamesPeople, author: str) -> str:
+    try:
+        known = who(config, PersonId.parse(author))
+    except ValueError:
+        return ""
+    return known.name if known else ""
+
+
 def own_change_default_turned(config: NamesPeople) -> bool:
     """Whether nobody may release their own change because there are others, and nobody wrote otherwise."""
     return config.self_approval is None and len(people(config, Right.RELEASE)) >= _TWO
 
 
-def demand_not_own(config: NamesPeople, right: Right, person: Person, requester: str, *, attempted: str) -> bool:
+def demand_not_own(
+    config: NamesPeople,
+    right: Right,
+    person: Person,
+    requester: str,
+    *,
+    attempted: str,
+    by_hand: Iterable[str] = (),
+) -> bool:
     """Whether the decision is about the person's own change, and is to be marked so. Raises ``Refused`` where
     somebody else has to decide."""
-    own = own_change(config, right, person, requester)
+    own = own_change(config, right, person, requester, by_hand)
     if own is OwnChange.FORBIDDEN:
         others = [each.name for each in people(config, right) if each.name != person.name]
         raise Refused(
             attempted=attempted,
             on=person.name,
-            cause="you asked for this change, so somebody else decides about it",
+            cause="it is your own change, so somebody else decides about it",
             hint=f"These people can: {', '.join(others[:6])}. `self_approval = true` in fleet.toml lets you."
             if others
             else "`self_approval = false` in fleet.toml forbids it, and nobody else has this right.",

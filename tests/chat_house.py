@@ -28,6 +28,7 @@ from fleet.config import FleetConfig, GateConfig, RepoConfig, parse_fleet
 from fleet.errors import Misused
 from fleet.faults import Fault, Point, site_of
 from fleet.flight.starting import FleetSeen
+from fleet.machines.hand_terminal import HandTerminal
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, PersonId, Task
 from fleet.ports import Clock
@@ -115,6 +116,9 @@ class PlayedFleet:
 
     async def examine(self) -> list[Finding]:
         return self.found
+
+    async def terminal(self, task_id: str) -> HandTerminal:
+        raise Misused(attempted="open a terminal", on=task_id)
 
     async def diff(self, repo: str, base: str, commit: str, limit: int) -> str:
         if repo != "shop":

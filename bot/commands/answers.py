@@ -14,7 +14,7 @@ from bot.registry import Call, Command, Context, Effect, Group, RefusedForNow, d
 from bot.telling import asks, buttons, direct, sounds, waiting
 from bot.telling.progress import Progress, footer
 from fleet.errors import AirbossError, Misused, Refused
-from fleet.store import approvals, tasks
+from fleet.store import approvals, takeovers, tasks
 from fleet.store.approvals import Approval
 from fleet.store.chat import buttons as button_rows
 from fleet.store.core import Tx
@@ -61,7 +61,10 @@ async def _decide(context: Context, call: Call, *, allow: bool) -> Effect:
         demand(call.person, right, attempted=f"{verb} {asked.id}")
         if allow and asked.kind is ApprovalKind.HOLD:
             requester = tasks.task(tx, asked.task).requester
-            demand_not_own(context.config(), right, call.person, requester, attempted=f"release {asked.id}")
+            by_hand = takeovers.people_of(tx, asked.task)
+            demand_not_own(
+                context.config(), right, call.person, requester, attempted=f"release {asked.id}", by_hand=by_hand
+            )
         _demand_shown(tx, call, asked, allow=allow)
         scope, reason = _scope(asked, rest) if allow else (ApprovalScope.ONCE, rest)
         if allow and asked.questions and not reason:

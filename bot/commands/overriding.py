@@ -16,7 +16,7 @@ from fleet.config.values import duration_us
 from fleet.errors import Misused, Refused
 from fleet.events import GateOverridden
 from fleet.model import ENDS, Isolation, Task
-from fleet.store import overrides, trees
+from fleet.store import overrides, takeovers, trees
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.gates import GateRun
@@ -51,7 +51,10 @@ async def override(context: Context, call: Call) -> Effect:
                 hint=f"Name one that did not pass: {', '.join(sorted(failing))}.",
             )
         run, result = failing[named]
-        own = demand_not_own(config, Right.OVERRIDE, call.person, task.requester, attempted=attempted)
+        by_hand = takeovers.people_of(tx, task.id)
+        own = demand_not_own(
+            config, Right.OVERRIDE, call.person, task.requester, attempted=attempted, by_hand=by_hand
+        )
         rest = rest[1:]
         lasts = config.limits.override_hours * 3_600_000_000
         if rest and _FOR.fullmatch(rest[0]):

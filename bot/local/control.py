@@ -11,6 +11,7 @@ needs a socket and nothing else.
 - ``wait`` (``task``): until the task ends or waits for a person
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts: the words of its cards, where
   the result is nothing but a message
+- ``attach``: as ``bot/local/attaching.py`` says
 - ``lock``: as ``bot/local/locking.py`` says; ``import``: as ``bot/local/import_intake.py`` says
 - ``status``: which controller serves here (``version``, ``since_us``, ``pid``), ``secrets``: the names that it
   has from ``.env``, and ``troubles``: what is not well with it, one line each
@@ -36,7 +37,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.explain import explain
 from bot.hearing import drafts
 from bot.hearing.core import ChatCore
-from bot.local import import_intake, locking
+from bot.local import attaching, import_intake, locking
 from bot.local.listening import Listening
 from bot.local.wire import (
     Peer,
@@ -152,6 +153,7 @@ class ControlServer:
             "follow": self._follow,
             "lock": self._lock,
             "import": self._import,
+            "attach": self._attach,
             "reset": self._reset,
         }
         try:
@@ -337,6 +339,9 @@ class ControlServer:
         demand(who(self._core.context.config(), peer.person), Right.RUN, attempted="import sessions")
         data = await import_intake.answer(self._store, request, str(peer.person))
         await peer.end(0, data=data or {"done": True})
+
+    async def _attach(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
+        await attaching.attach(self._core.context, request, reader, peer)
 
     async def _reset(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:
         attempted, reason = "reset the ledger", str(request.get("reason", "")).strip()

@@ -8,6 +8,7 @@ import pwd
 import socket
 import struct
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,10 @@ class Peer:
             return
         self._last = text
         await self._write({"v": VERSION, "out": text})
+
+    async def shown(self, data: bytes) -> None:
+        """What a terminal shows; empty: it is open."""
+        await self._write({"v": VERSION, "shown": b64encode(data).decode("ascii")})
 
     async def end(self, status: int, **more: Any) -> None:
         """The last answer to a request; of ``more``, what says something."""

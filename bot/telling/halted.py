@@ -15,6 +15,7 @@ TITLES: Final = {
     HaltCause.BUDGET: "budget used up",
     HaltCause.REPEATS: "no progress",
     HaltCause.SAME_FAILURE: "no progress",
+    HaltCause.BY_HAND: "worked on by hand",
 }
 
 

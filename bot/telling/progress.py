@@ -40,7 +40,7 @@ from fleet.events import (
 from fleet.exits import succeeded
 from fleet.flight.halting import whose
 from fleet.isolation import EgressSeen, Sharing
-from fleet.model import ENDS, Isolation, Task, TaskState
+from fleet.model import ENDS, Isolation, Task, TaskState, TurnCause
 from fleet.verdict import JUnitCounts, Outcome
 
 SHOWN_ACTIONS = 5
@@ -125,6 +125,7 @@ class Progress:
     near: str = ""  # the limit that is nearly used up
     reds: int = 0
     moves: int = 0  # onto newer bases
+    by_hand: bool = False  # whether a person worked in the agent's session
     snapshot: SnapshotMade | None = None
     gates: dict[str, GateSeen] = field(default_factory=dict)
     judged_by: tuple[str, ...] = ()  # the gate runs of the last verdict
@@ -145,6 +146,7 @@ class Progress:
                 self.machine, self.isolation = placed.machine, Isolation(placed.isolation)
             case TurnStarted() as started:
                 self.turn, self.said = started.number, ""
+                self.by_hand |= started.cause == TurnCause.BY_HAND
                 self.gates_before = len(self.gates)
             case TurnClosed() | TurnClosedV1() as closed:
                 self.claim = closed.claim or closed.error
@@ -239,7 +241,9 @@ def _egress(words: str) -> str:
 def footer(task: Task, progress: Progress, isolation: Isolation) -> str:
     """Which agent, where, and how safe."""
     where = f"{task.agent} on {progress.machine}" if progress.machine else task.agent
-    return footed(progress.isolation or isolation, where, progress.shares, progress.reached, progress.egress)
+    by_hand = "worked on by hand" if progress.by_hand else ""
+    seen = (progress.shares, progress.reached, progress.egress)
+    return footed(progress.isolation or isolation, where, by_hand, *seen)
 
 
 def progress_card(task: Task, progress: Progress, isolation: Isolation, now_us: int) -> Card:

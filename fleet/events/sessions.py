@@ -109,6 +109,28 @@ class SessionEndedV2(SessionEnded):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionTaken(Event):
+    """A person works by hand from now on, in the agent's own interface: what the agent does then is not seen here.
+    ``then`` is what is to follow."""
+
+    KIND: ClassVar[str] = "session.taken"
+    pipe: str
+    program: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHandedBack(Event):
+    """The work by hand is over. ``exit`` is in words; ``gone``: nothing of that interface runs any more."""
+
+    KIND: ClassVar[str] = "session.returned"
+    pipe: str
+    exit: str
+    gone: bool
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotMade(Event):
     KIND: ClassVar[str] = "snapshot.made"
     commit: str

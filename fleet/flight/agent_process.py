@@ -22,7 +22,7 @@ from fleet.flight.notes import Words
 from fleet.flight.services import Services
 from fleet.isolation import Proxy
 from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
-from fleet.ports import Brief
+from fleet.ports import Brief, Launch, PipeSpec
 from fleet.store import inputs, merges, sessions
 from fleet.store.core import Tx
 from fleet.store.merges import Merge
@@ -57,7 +57,7 @@ class AgentProcess:
         """Commits a new process and its first turn; ``follow`` starts it. ``words`` are read in that turn."""
         await self.close()
         driver = self._services.driver_of(session)
-        brief = self._brief(session, prompt)
+        brief = self.brief(session, prompt)
         if cause is TurnCause.REQUEST or not session.resume:
             executor = self._services.executors.agent(session.machine, session.login)
             enclosed = await attachments.of_request(self._services.store, executor, session)
@@ -138,19 +138,24 @@ class AgentProcess:
             return self._follower
         await self.close()
         executor = self._services.executors.agent(session.machine, session.login)
-        agent = self._services.agent_of(session)
         first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
-        launch = self._services.driver_of(session).launch(self._brief(session, first.prompt))
+        launch = self._services.driver_of(session).launch(self.brief(session, first.prompt))
+        await executor.start(await self.process(session, launch))
+        failpoint("pipe-started")
+        self._follower = Follower(self._services, executor, self._task, session)
+        return self._follower
+
+    async def process(self, session: Session, launch: Launch) -> PipeSpec:
+        """The process of the session's pipe, with all that stands around it."""
+        executor = self._services.executors.agent(session.machine, session.login)
+        agent = self._services.agent_of(session)
         given = {name: self._services.secrets.get(name) for name in agent.env}
         env = {**agent.settings, **{name: value for name, value in given.items() if value}}
         machine = self._services.machine_of(session)
         proxy = self._proxy(agent, session)
         site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts(), proxy)
         seen = await installing.mounts(self._services, self._task, session)
-        await executor.start(surroundings.process_of(site, session, self._task.repo, launch, env, seen))
-        failpoint("pipe-started")
-        self._follower = Follower(self._services, executor, self._task, session)
-        return self._follower
+        return surroundings.process_of(site, session, self._task.repo, launch, env, seen)
 
     async def gone(self, session: Session) -> bool:
         """Ends the session's process if it lives; True once its whole tree has ended."""
@@ -216,7 +221,8 @@ class AgentProcess:
             )
         return wanted or agent.model
 
-    def _brief(self, session: Session, prompt: str) -> Brief:
+    def brief(self, session: Session, prompt: str) -> Brief:
+        """What the agent's driver must know."""
         agent = self._services.agent_of(session)
         arguments = ENDPOINTS[agent.driver].arguments if agent.key else ()
         return Brief(

@@ -6,7 +6,7 @@ import logging
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable
 from fleet.events import SessionEndedV2
-from fleet.flight import attachments, keeping, leftovers, own_login, surroundings
+from fleet.flight import attachments, by_hand, keeping, leftovers, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.services import Services
 from fleet.git import kept
@@ -60,6 +60,7 @@ async def _keep_work(services: Services, task: Task, session: Session) -> None:
 async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> tuple[str, ...]:
     """Returns lines about what the session left on its machine."""
     executor = services.executors.agent(session.machine, session.login)
+    session = await by_hand.close(services, session)
     if session.pipe and session.pipe_end is PipeEnd.NONE:
         await agent.gone(session)
         session = await services.store.read(lambda tx: sessions.session(tx, session.id))

@@ -113,6 +113,14 @@ def go_on(why: str) -> str:
     )
 
 
+def after_hand() -> str:
+    """What the agent reads when a person has worked in its conversation and its worktree."""
+    return (
+        "A person has taken over for a while: they worked in this worktree, and perhaps in this conversation. "
+        "Keep what they did. Continue from there until the task is done."
+    )
+
+
 def answered(answers: Sequence[Approval]) -> str:
     """What the agent reads when a person answers what it asked before its process ended."""
     told = [_ANSWERED[asked.decision].format(asked.tool, _exactly(asked), asked.decided_why) for asked in answers]

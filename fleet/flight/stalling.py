@@ -13,14 +13,17 @@ from fleet.agents.resets import clock_of, limit_ends_us
 from fleet.errors import Refused
 from fleet.flight import keeping, moving, prompts, snapshots
 from fleet.flight.agent_process import AgentProcess
+from fleet.flight.by_hand import ByHand
 from fleet.flight.moves import move, settle_stall, take_slot, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git.workspace import Snapshot
 from fleet.model import AIRBOSS, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
-from fleet.store import approvals, halts, sessions, stalls
+from fleet.store import approvals, halts, sessions, stalls, takeovers, tasks
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
+from fleet.store.states import AfterHand, TakeoverState
+from fleet.store.takeovers import Takeover
 
 NOT_GONE = "the agent shares the gates' login, and its processes may still run"
 NO_RECORD = "no trusted exit record of the agent's process"
@@ -44,6 +47,7 @@ class Stalling:
 
     def __init__(self, services: Services, agent: AgentProcess, waits: Waits, heard: Heard) -> None:
         self._services, self._agent, self._waits, self._heard = services, agent, waits, heard
+        self._by_hand = ByHand(services, agent, waits)
 
     async def stall(self, task: Task, session: Session, why: str = "") -> None:
         """Ends the agent's process, takes the snapshot, and asks a person; waiting messages start a new turn
@@ -53,13 +57,14 @@ class Stalling:
         if session.pipe_end is PipeEnd.LOST:
             await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, NO_RECORD))
             return
-        spent = await self._services.store.read(lambda tx: halts.spent(tx, session.id))
+        hand = await self._by_hand.current(task)
+        spent = hand is not None or await self._services.store.read(lambda tx: halts.spent(tx, session.id))
         if not spent and await self._heard(task, session):
             return
         snapshot, trouble = None, ""
         if task.mode is TaskMode.CHANGE:
             snapshot, trouble = await self._work_so_far(task, session, turn)
-        why = why or prompts.stalled(turn)
+        why = hand.words if hand is not None else why or prompts.stalled(turn)
         until = limit_ends_us(turn)
         state = TaskState.PARKED if until else TaskState.STALLED
         if until:
@@ -70,15 +75,8 @@ class Stalling:
                 return  # a message arrived; the next step continues with it
             if snapshot is not None:
                 snapshots.note(tx, session, turn, snapshot)
-            if stalls.decision(tx, task.id) is None:  # else a person has decided already: it was silent
-                approvals.open_stall(
-                    tx,
-                    session=session,
-                    commit=snapshot.commit if snapshot else "",
-                    tree=snapshot.tree if snapshot else "",
-                    reason=why,
-                    trouble=trouble,
-                )
+            if stalls.decision(tx, task.id) is None and hand is None:  # a person has decided already: it was silent
+                _ask(tx, session, snapshot, why, trouble)
             move(tx, task.id, state, why)
 
         await self._services.store.write(work)
@@ -98,6 +96,14 @@ class Stalling:
         await moving.complete(self._services, task, (await self._now(task))[0])
         decided = await self._services.store.read(lambda tx: stalls.decision(tx, task.id))
         session, turn = await self._now(task)
+        if (hand := await self._by_hand.current(task)) is not None:
+            if hand.state is not TakeoverState.ENDED:
+                await self._by_hand.work(task, session, hand)
+            elif hand.then is AfterHand.ASK:
+                await self._ask_after(task, session, turn, hand)
+            else:
+                await self._by_hand.go_on(task, session, hand)
+            return
         spent = await self._services.store.read(lambda tx: halts.spent(tx, session.id))
         until = await resumes_us(self._services, task, turn, decided)
         if decided is not None and decided.decision is ApprovalDecision.JUDGE:
@@ -116,6 +122,21 @@ class Stalling:
             await self._agent.go_on(session, TurnCause.GO_ON, prompts.go_on(stall.reason), running)
         else:
             await self._waits.wait(60.0)
+
+    async def _ask_after(self, task: Task, session: Session, turn: Turn, hand: Takeover) -> None:
+        """Asks a person what follows their work by hand."""
+        snapshot, trouble = await self._work_so_far(task, session, turn)
+        why = f"{hand.name} worked on it by hand" if hand.pipe else "the agent stepped aside, and nobody took over"
+
+        def work(tx: Tx) -> None:
+            takeovers.over(tx, hand)
+            if snapshot is not None:
+                snapshots.note(tx, session, turn, snapshot)
+            stalls.withdraw(tx, task.id, by=AIRBOSS, why="the work has changed")
+            _ask(tx, session, snapshot, why, trouble)
+            tasks.explain(tx, task.id, why)
+
+        await self._services.store.write(work)
 
     def _resumed(self, task: Task) -> Callable[[Tx], None]:
         def work(tx: Tx) -> None:
@@ -143,3 +164,8 @@ class Stalling:
             return session, sessions.turns(tx, session.id)[-1]
 
         return await self._services.store.read(read)
+
+
+def _ask(tx: Tx, session: Session, snapshot: Snapshot | None, why: str, trouble: str) -> None:
+    commit, tree = (snapshot.commit, snapshot.tree) if snapshot else ("", "")
+    approvals.open_stall(tx, session=session, commit=commit, tree=tree, reason=why, trouble=trouble)

@@ -26,7 +26,7 @@ from fleet.flight.waits import Waits
 from fleet.git.workspace import TreeRefused
 from fleet.model import AIRBOSS, LandingMode, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate
-from fleet.store import approvals, merges, queue, refusals, sessions, tasks
+from fleet.store import approvals, merges, queue, refusals, sessions, takeovers, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 from fleet.supervise import alongside, first
@@ -168,12 +168,12 @@ class Steps:
             match await follower.turn_end(turn):
                 case TurnWait.STOPPED:
                     return  # the next step sees it
-                case TurnWait.UNANSWERED:
+                case TurnWait.UNANSWERED if not await self._in_hand(task):
                     await self._asking.give_slot_back(task, follower.session)
                     return
                 case TurnWait.ANEW:
                     await self._agent.interrupt()
-                case TurnWait.HALTED:
+                case TurnWait.HALTED | TurnWait.UNANSWERED:
                     await follower.end_turn()
             session = follower.session
         if session.pipe_end is PipeEnd.LOST:
@@ -186,6 +186,9 @@ class Steps:
             )
             return
         turn = await self._turn(session)
+        if await self._in_hand(task):
+            await self._stalling.stall(task, session)
+            return
         if turn.outcome is not TurnOutcome.COMPLETED:
             if not await self._retrying.retried(task, session, turn):
                 await self._stalling.stall(task, session)
@@ -256,7 +259,8 @@ class Steps:
 
         def work(tx: Tx) -> None:
             approvals.settle(tx, decision.id)
-            own = self._services.config().is_same_person(decision.by, task.requester)
+            authors, config = {task.requester, *takeovers.people_of(tx, task.id)}, self._services.config()
+            own = any(config.is_same_person(decision.by, author) for author in authors)
             released = HoldReleasedV2(decision.commit, decision.allowed, decision.reason, own and decision.allowed)
             source = Source.CONTROLLER if decision.by == AIRBOSS else Source.PERSON
             record(tx, released, session, source=source, actor=decision.by)
@@ -354,6 +358,10 @@ class Steps:
         text = f"{prompts.rework(verdict)}\n\n{words.text}" if verdict is not None and red else words.text
         await self._agent.go_on(session, TurnCause.SAID, text, self._running(task), words)
         return True
+
+    async def _in_hand(self, task: Task) -> bool:
+        """Whether a person takes the task over by hand."""
+        return await self._services.store.read(lambda tx: takeovers.current(tx, task.id)) is not None
 
     async def _reworks(self, session: Session) -> int:
         found = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))

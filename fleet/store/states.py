@@ -19,6 +19,26 @@ class HaltCause(StrEnum):
     BUDGET = "budget"
     REPEATS = "repeats"  # the same tool call again and again
     SAME_FAILURE = "same-failure"  # the same gates failed again, on the same tree
+    BY_HAND = "by-hand"  # a person takes over
+
+
+class TakeoverState(StrEnum):
+    """How far a person's work by hand is. Each step is a state, so that it can go on."""
+
+    WANTED = "wanted"  # the agent is to step aside
+    STARTING = "starting"  # its own interface is about to start
+    OPEN = "open"  # it runs
+    ENDING = "ending"  # somebody wants it to end
+    ENDED = "ended"  # it has ended; what follows has not begun
+    OVER = "over"
+
+
+class AfterHand(StrEnum):
+    """What follows when a person has finished their work by hand."""
+
+    GO = "go"  # the agent continues
+    JUDGE = "judge"  # the gates judge the work
+    ASK = "ask"  # a person is asked
 
 
 class ApprovalScope(StrEnum):

@@ -1,12 +1,14 @@
-"""The tables of what agents used, and of tasks that were halted. A change here needs a migration; a test compares
-the two."""
+"""The tables of what agents used, of tasks that were halted, and of people who work by hand in them.
+
+A change here needs a migration; a test compares the two.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import choice, counted, key, metadata, number, text
-from fleet.store.states import HaltCause
+from fleet.store.columns import choice, counted, key, metadata, number, of, serial, text
+from fleet.store.states import AfterHand, HaltCause, TakeoverState
 
 # What was used, by quarter of an hour since the epoch; a task's has slot 0. ``cost_udollar`` is what agents report.
 usage = Table(
@@ -42,3 +44,22 @@ halts = Table("halts", metadata, key("session"), text("turn"), choice("cause", H
 
 # The tool call that a session repeats: how often in a row, without an edit in between.
 repeats = Table("repeats", metadata, key("session"), text("fingerprint"), number("times"))
+
+# People who work by hand in an agent's session, or did.
+takeovers = Table(
+    "takeovers",
+    metadata,
+    serial(),
+    of("task", "tasks.id"),
+    of("session", "sessions.id"),
+    text("by"),
+    text("name"),
+    text("pipe"),
+    text("nonce"),
+    text("terminal"),
+    choice("then", AfterHand),
+    choice("state", TakeoverState),
+    number("since_us"),
+    number("ended_us"),
+    Index(None, "task"),
+)

@@ -31,8 +31,10 @@ from fleet.events import (
     PipeEndedV2,
     PipeStarted,
     Recorded,
+    SessionHandedBack,
     SessionPlaced,
     SessionPlacedV2,
+    SessionTaken,
     SnapshotMade,
     TaskRequested,
     VerdictGiven,
@@ -164,6 +166,11 @@ def _sessions(mine: Sequence[Recorded]) -> list[dict[str, Any]]:
         elif session in found and isinstance(event, PipeEndedV2):
             parts = ("processes", "files", "network", "vendor_login")
             _once(found[session].setdefault("walls", []), {part: getattr(event, part) for part in parts})
+        elif session in found and isinstance(event, SessionTaken):
+            by_hand = {"by": recorded.actor, "program": event.program, "since_us": recorded.time_us}
+            found[session].setdefault("by_hand", []).append(by_hand)
+        elif session in found and isinstance(event, SessionHandedBack) and "by_hand" in found[session]:
+            found[session]["by_hand"][-1] |= {"until_us": recorded.time_us, "exit": event.exit}
         elif session in found and isinstance(event, AgentReady) and event.model:
             _once(found[session]["models"], event.model)
     return list(found.values())

@@ -23,7 +23,7 @@ MATRIX = {
     " notify mute cancel locks schedules zone queue unlanded parked"
     " repos doctor whoami version login history cost budget agents",
     Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use"
-    " fork model",
+    " fork model attach",
     Role.ADMIN: "unlock revoke override",
 }
 #: Words that make each command do its work in a house with a task at work that asks.

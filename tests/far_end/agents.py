@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -51,7 +52,9 @@ def claude_home(url: str, key: str = "scripted") -> AgentHome:
         "DISABLE_AUTOUPDATER": "1",
         "IS_SANDBOX": "1",
     }
-    return AgentHome(env, {})
+    # As after a person's first start of it, and their yes to the key: its own interface asks for both.
+    known = {"hasCompletedOnboarding": True, "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []}}
+    return AgentHome(env, {".claude.json": json.dumps(known)})
 
 
 def codex_home(url: str, key: str = "scripted") -> AgentHome:

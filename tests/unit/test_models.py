@@ -96,9 +96,9 @@ async def test_the_agent_is_asked_for_it_unless_it_is_no_longer_allowed(tmp_path
         session = await there.session(task)
         for wanted, asked in (("", "opus"), ("sonnet", "sonnet")):
             process = AgentProcess(there.services, replace(task, model=wanted))
-            assert process._brief(session, "p").model == asked
+            assert process.brief(session, "p").model == asked
         with pytest.raises(Misconfigured, match="no longer allows model haiku"):
-            AgentProcess(there.services, replace(task, model="haiku"))._brief(session, "p")
+            AgentProcess(there.services, replace(task, model="haiku")).brief(session, "p")
 
 
 def test_versions_are_compared_as_numbers() -> None:

@@ -1,0 +1,64 @@
+"""A person's end of a terminal behind a pipe: what they type goes in, what is shown comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from fleet.machines import runner
+from fleet.ports import Accepted, Ended, Executor, Output
+
+_RELAY: Final = (Path(runner.__file__).parent / "terminal.py").read_text("utf-8")
+_MOST: Final = 1 << 15
+
+
+def in_terminal(python: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """The command that runs ``argv`` in a terminal there."""
+    return (python, "-I", "-S", "-c", _RELAY, *argv)
+
+
+class HandTerminal:
+    """One for each pipe, for as long as this controller runs: it counts what was typed and what was shown.
+
+    ``shown`` begins where the last person stopped looking; the command redraws its window when its size changes.
+    """
+
+    def __init__(self, executor: Executor, pipe: str, nonce: str) -> None:
+        self._executor, self._pipe, self._nonce = executor, pipe, nonce
+        self._offset = self._position = 0
+        self._ready = asyncio.Event()
+        self._typing = asyncio.Lock()
+
+    async def shown(self) -> AsyncIterator[bytes]:
+        """What is shown from now on, until the command ends."""
+        async for event in self._executor.attach(self._pipe, self._nonce, self._offset):
+            match event:
+                case Output(offset=offset, data=data):
+                    self._offset = offset + len(data)
+                    yield data
+                case Accepted(position=position):
+                    self._position = max(self._position, position)
+                    self._ready.set()
+                case Ended():
+                    return
+                case _:
+                    self._ready.set()
+
+    async def type(self, data: bytes) -> None:
+        """Sends what was typed."""
+        for at in range(0, len(data), _MOST):
+            await self._send(b"d" + b64encode(data[at : at + _MOST]))
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Tells the size of the window; one that did not change is told all the same, to have it drawn again."""
+        await self._send(b"r%d,%d" % (max(1, rows - 1), columns))
+        await self._send(b"r%d,%d" % (rows, columns))
+
+    async def _send(self, line: bytes) -> None:
+        await self._ready.wait()
+        async with self._typing:
+            await self._executor.send(self._pipe, self._position, line + b"\n")
+            self._position += len(line) + 1

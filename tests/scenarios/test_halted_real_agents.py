@@ -1,0 +1,104 @@
+"""A used-up budget, or a person who works by hand, ends the turn of the real Claude Code and the real Codex; they
+continue after."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import living_in
+from tests.far_end.scripted_model import Answer as Said
+from tests.far_end.scripted_model import Asking, ScriptedModel, say
+from tests.far_end.terminal import PersonsTerminal
+from tests.scenarios.house import House
+from tests.scenarios.pilot import Pilot, agents_and_models
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
+    with agents_and_models() as made:
+        yield made
+
+
+@pytest.fixture(params=("claude", "codex"))
+def pilot(request: pytest.FixtureRequest, stand: tuple[House, dict[str, ScriptedModel]]) -> Pilot:
+    built, models = stand
+    return Pilot(request.param, built, models[request.param])
+
+
+def test_a_used_up_budget_ends_the_turn_keeps_the_work_and_more_continues_the_conversation(pilot: Pilot) -> None:
+    word, better = "quebec", threading.Event()
+
+    def script(asked: Asking) -> Said:
+        if asked.step == 0:
+            return pilot.shell(f"echo GOOD {word} {pilot.name} > work.txt")
+        return say("done") if better.is_set() else pilot.shell(f"sleep 0.2; echo {asked.step}")
+
+    pilot.model.script(script, when=word)
+    begun = f"/run on=macbook agent={pilot.name} budget=1call please see to {word}"
+    answer = pilot.house.say(begun, wait=True)
+    assert answer.status == 4, answer.shown
+    assert "budget used up" in answer.shown and "of 1 call for this task" in answer.shown
+    for label in ("More", "Land what passes", "Stop"):
+        assert label in answer.shown
+    assert pilot.outcomes(answer.task) == ["halted"]
+    (ended,) = pilot.house.of(answer.task, "pipe.ended")
+    assert ended.event.body()["exit"]["how"] == "exited", "it was asked to end, not killed"
+    assert living_in(pilot.house.workspace(answer.task)) == {}
+    better.set()
+    assert pilot.house.say(f"/go {answer.task}").status == 2
+    assert pilot.house.say(f"/go {answer.task} more").status == 0
+    assert pilot.house.wait(answer.task).status == 0
+    assert pilot.house.main() == f"GOOD {word} {pilot.name}"
+    assert pilot.outcomes(answer.task) == ["halted", "completed"]
+
+
+def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(pilot: Pilot) -> None:
+    word, name = "zebra", pilot.name
+    working = threading.Event()
+
+    def script(asked: Asking) -> Said:
+        if "A person has taken over" in asked.heard:
+            done = any("continued" in result for result in asked.results)
+            return say("done") if done else pilot.shell(f"echo GOOD {word} {name} | tee work.txt; echo continued")
+        if "words by hand" in asked.heard:
+            return say("I heard you well.")
+        working.set()
+        return pilot.shell("sleep 0.2; date")
+
+    pilot.model.script(script, when=word)
+    task = pilot.begin(word, wait=False).task
+    assert working.wait(60)
+    argv = [sys.executable, "-m", "bot.cli", "--home", str(pilot.house.home), "attach", task]
+    with PersonsTerminal(argv, {**os.environ, "TERM": "xterm-256color"}) as person:
+        person.until("steps aside")
+        if name == "claude":
+            person.until("I trust this folder")
+            person.type("\r")
+            person.until("? for shortcuts", "Try", "high", "effort")
+        else:
+            person.until("Ask Codex to do anything")
+        person.type("words by hand")
+        person.until("words by hand")
+        person.type("\r")
+        person.until("I heard you well.")
+        answer = pilot.house.say(f"/go {task}")
+        assert answer.status == 2 and answer.shown
+        assert "works on it by hand" in pilot.house.say(f"/attach {task}").shown
+        person.type("/exit")
+        person.until("/exit")
+        person.type("\r")
+        person.until("Handed back: the agent continues")
+        assert person.end() == 0
+    assert pilot.house.wait(task).status == 0
+    assert pilot.house.main() == f"GOOD {word} {name}"
+    taken, back = pilot.house.of(task, "session.taken", "session.returned")
+    assert (taken.actor, back.actor) == (pilot.house.of(task, "task.requested")[0].actor,) * 2
+    assert back.event.body()["gone"]
+    causes = [recorded.event.body()["cause"] for recorded in pilot.house.of(task, "turn.started")]
+    assert causes == ["request", "by-hand", "go-on"]
+    assert "words by hand" in pilot.heard(word)[-1].heard, "the agent knows what was said by hand"
