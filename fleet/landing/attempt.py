@@ -22,7 +22,7 @@ from fleet.landing import messages
 from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.fence_hook import FenceToken
 from fleet.landing.queue import LandingQueue
-from fleet.landing.rewritten import hold, is_rewritten
+from fleet.landing.rewritten import conflict, hold, is_rewritten
 from fleet.landing.task_branch import TaskBranch
 from fleet.model import LandingMode, Session, Task, Turn
 from fleet.ports import Candidate, Clock, Locks
@@ -162,7 +162,7 @@ class LandingAttempt:
             merging_ = self._carried(current) if moved else self._merged(base)
             merged = await interruptible(merging_, "merge onto the base")
             if isinstance(merged, MergeResult):
-                return self._conflict(merged, onto)
+                return await self._conflict(merged, current, onto)
             commit, tree = merged
             ref = self._own.ref if own else self._repository.ref
             as_judged = commit == self._turn.snapshot
@@ -212,14 +212,11 @@ class LandingAttempt:
         when = self._turn.ended_us // 1_000_000
         return await self._repository.commit_tree(merged.tree, (current,), message, when), merged.tree
 
-    def _conflict(self, merged: MergeResult, onto: NewerBase | None) -> Conflicting:
+    async def _conflict(self, merged: MergeResult, current: str, onto: NewerBase | None) -> Conflicting:
         """For its agent, but not on a rewritten branch: the worktree has the history that was removed."""
         if onto is None:
-            raise Refused(
-                attempted="land the change",
-                on=self._task.id,
-                cause=messages.conflict(merged.conflicts, self._repository.base),
-            )
+            cause = await conflict(self._repository, self._session.base, current, merged.conflicts)
+            raise Refused(attempted="land the change", on=self._task.id, cause=cause)
         return Conflicting(onto, merged.conflicts)
 
     async def _intend(

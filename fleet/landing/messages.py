@@ -12,8 +12,12 @@ def conflict(paths: tuple[str, ...], base: str) -> str:
 
 def moved(paths: tuple[str, ...], base: str) -> str:
     """In few words, what is in the way of a passed change."""
-    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-    return f"{base} moved meanwhile and conflicts in {shown}"
+    return f"{base} moved meanwhile and conflicts in {listed(paths)}"
+
+
+def listed(paths: tuple[str, ...]) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def merge_message(task: Task, base: str, snapshot: str) -> str:

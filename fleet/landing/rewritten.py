@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from fleet.git import merging
 from fleet.git.repository import Repository
+from fleet.landing import messages
 from fleet.model import Session
 from fleet.store import recent
 from fleet.store.core import Store
@@ -42,11 +43,22 @@ async def _asked(repository: Repository, base: str, current: str, released: froz
     return False
 
 
+async def conflict(repository: Repository, base: str, current: str, paths: tuple[str, ...]) -> str:
+    """Why a change cannot be carried onto the rewritten branch. Its worktree has the history that was removed."""
+    return (
+        f"{await _rewritten(repository, base, current)}, and this task's change conflicts with it in "
+        f"{messages.listed(paths)}. The work is kept (/unlanded). "
+        f"/retry starts again from the new {repository.base}"
+    )
+
+
 async def _reason(repository: Repository, base: str, current: str) -> str:
+    carried = "Only this task's own change was carried onto it"
+    return f"{await _rewritten(repository, base, current)}. {carried}"
+
+
+async def _rewritten(repository: Repository, base: str, current: str) -> str:
     gone = await merging.gone(repository, base, current)
     named = ", ".join(gone.newest) + (" and more" if gone.count > len(gone.newest) else "")
     commits = "1 commit is" if gone.count == 1 else f"{gone.count} commits are"
-    return (
-        f"{repository.base} was rewritten while this task ran: {commits} no longer in it ({named}). "
-        f"Only this task's own change was carried onto it"
-    )
+    return f"{repository.base} was rewritten while this task ran: {commits} no longer in it ({named})"

@@ -265,16 +265,23 @@ def test_an_ended_task_whose_session_a_crash_left_open_gives_its_slot_back() -> 
 
 
 def test_nothing_that_was_purged_from_the_base_comes_back_and_a_person_is_asked_once(served: House) -> None:
-    """A key is taken out of main by force while a task runs; its change alone is carried over, and judged there."""
+    """A key is taken out of main by force while tasks run. A change alone is carried over and judged there; one
+    that conflicts with the new main is kept, and says what was rewritten."""
     leaked = advance(served.bare, {"leak.txt": "KEY=1234\n"}, "oops a key")
     gate = served.directory / "go-purge"
-    task = served.say(f"/run shell echo mine > mine.txt; while [ ! -e {gate} ]; do sleep 0.02; done").task
-    served.until(lambda: served.of(task, "pipe.started"), "it works")
+    wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
+    task = served.say(f"/run shell echo mine > mine.txt; {wait}").task
+    clash = served.say(f"/run shell echo mine > clash.txt; {wait}").task
+    served.until(lambda: served.of(task, "pipe.started") and served.of(clash, "pipe.started"), "both work")
     work = served.bare.with_suffix(".work")
     git(work, "reset", "--quiet", "--hard", "HEAD~1")
     git(work, "push", "--quiet", "--force", "origin", "main")
-    advance(served.bare, {"clean.txt": "clean\n"})
+    advance(served.bare, {"clean.txt": "clean\n", "clash.txt": "theirs\n"})
     gate.touch()
+    assert served.wait(clash).status == 2
+    assert "main was rewritten while this task ran: 1 commit is no longer in it" in served.why(clash)
+    assert "this task's change conflicts with it in clash.txt. The work is kept" in served.why(clash)
+    assert clash in served.say("/unlanded").shown
     answer = served.wait(task)
     assert answer.status == 4
     assert served.state(task) == "held"
