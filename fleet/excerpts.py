@@ -26,6 +26,7 @@ _HEAD: Final = re.compile(
     | ^\s*\S.*\s>\s.*\sFAILED$ | ^>\sTask\s.*\sFAILED$          # gradle
     | ^\s*Failed\s\S.*\[\d | ^\s*Error\sMessage:                # dotnet test
     | \s\|\sFAIL\s\| | \*\*\*(?:Failed|Exception|Timeout)       # robot framework, ctest
+    | \s\*\*\*\sFAILED\s\*\*\*                                 # scalatest
     | ^\#\s+Failed\stest | ^\s*\(in\stest\sfile\s               # prove, bats
     | ^error(?:\[\w+\])?:\s                                     # cargo build, rustc
     | ^\S+:\d+(?::\d+)?:\s(?:fatal\s)?error:\s                  # gcc, clang, javac, mypy
@@ -70,6 +71,20 @@ _SUMMARY: Final = re.compile(
     re.VERBOSE,
 )
 _CALM: Final = re.compile(r"^(?:\s*(?:✓|✔|√|ok|PASS(?:ED)?)\b|=== RUN|\s*--- PASS)|\b(?:0 errors?|0 failures?)\b")
+
+#: What a program that runs others writes before each of their lines.
+_PREFIX: Final = re.compile(
+    r"""
+      ^(?:
+        \d{4}-\d\d-\d\dT[\d:.]{8,20}Z?\s                          # a time
+      | [@\w./-]{1,80}:[A-Za-z][\w:-]{0,40}:\s                     # turbo, lerna
+      | [@\w./-]{1,80}\s[A-Za-z][\w:-]{0,40}(?::|\$|\s\|)\s       # pnpm, yarn workspaces
+      | [\w.-]{1,60}\s+\|\s                                       # docker compose, foreman
+      | \[(?:info|warn|[\w.:@/-]{1,40})\]\s                       # sbt, concurrently
+      )
+    """,
+    re.VERBOSE,
+)
 
 _BEFORE, _AFTER = 2, 12
 """How many lines around a telling line may belong to it."""
@@ -144,6 +159,16 @@ def _parts(lines: Sequence[str], tells: Sequence[_Tells], most: int) -> Iterator
 
 
 def _tells(line: str) -> _Tells:
+    """What the line tells, or what it tells behind the prefix of another program."""
+    bare = _PREFIX.sub("", line)
+    if bare == line:
+        return _told(line)
+    if _CALM.search(bare):
+        return _Tells.NOTHING
+    return min(_told(line), _told(bare))
+
+
+def _told(line: str) -> _Tells:
     if _CALM.search(line):
         return _Tells.NOTHING
     if _SUMMARY.search(line):

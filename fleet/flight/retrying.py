@@ -30,8 +30,10 @@ _GROWS: Final = 3.0
 _LONGEST_PAUSE_S: Final = 300.0
 _DIFF_BYTES: Final = 20_000
 #: A 429 that is about the rate of requests, not about what an account may use.
-_TOO_FAST: Final = re.compile(r"too many requests|rate.?limit", re.IGNORECASE)
-_USED_UP: Final = re.compile(r"usage|session|week|month|hour|credit|quota|spend|your \w* ?limit", re.IGNORECASE)
+_TOO_FAST: Final = re.compile(r"too many requests|rate.?limit|\b429\b", re.IGNORECASE)
+_USED_UP: Final = re.compile(
+    r"usage|session|dail|\bday|week|month|hour|credit|quota|spend|your (?!rate)\w* ?limit", re.IGNORECASE
+)
 
 
 class Retrying:

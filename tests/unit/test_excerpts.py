@@ -6,6 +6,7 @@ the formats of their documentation.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "pytest": ("AssertionError: 100 != 121", "tests/test_part{}.py ........                  [ 10%]"),
     "rspec": ("got: 100", "  adds {}"),
     "traceback": ("No module named 'shop.price'", "checked part{}"),
+    "sbt": ("100 did not equal 121", "[info] - adds {} (1 millisecond)"),
     "tsc": ("Type 'string' is not assignable to type 'number'", "part{}.ts"),
     "unittest": ("100 != 121", "test_adds{} (test_price.T.test_adds) ... ok"),
     "vitest": ("expected 100 to be 121", "   ✓ adds {} 1ms"),
@@ -83,6 +85,19 @@ def test_the_reason_is_found_among_many_tests_that_passed(name: str, before: int
 def test_the_reason_is_found_below_an_application_that_logs_errors(name: str) -> None:
     log = "".join(f"2026-11-28 ERROR worker {n}: connection error: refused\n" for n in range(150))
     assert REASONS[name][0] in tail_that_matters(log + _output(name))
+
+
+PREFIXES = ("web:test: ", "apps/web test: ", "@shop/web:test: ", "web-1  | ", "[0] ", "2026-11-28T12:00:00.000Z ")
+
+
+@pytest.mark.parametrize(("name", "prefix"), list(zip(REASONS, itertools.cycle(PREFIXES), strict=False)))
+def test_the_reason_is_found_behind_the_prefix_of_a_program_that_runs_others(name: str, prefix: str) -> None:
+    reason, passed = REASONS[name]
+    lines = [*(passed.format(number) for number in range(300)), *_output(name).splitlines()]
+    text = "\n".join([prefix + line for line in lines] + [f"{prefix}checked part{n}" for n in range(100)])
+    told = tail_that_matters(text)
+    assert reason in told
+    assert reason in tail_that_matters(told, CARD_LINES)
 
 
 @pytest.mark.parametrize("name", REASONS)
