@@ -169,6 +169,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor.programs import check_programs
     from bot.doctor.repositories import apart, check_repositories
     from bot.doctor.reviewers import check_reviewers
+    from bot.doctor.speech import check_speech
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
 
@@ -185,6 +186,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="airboss-doctor-") as scratch:
         apart_from_it = partial(apart, config, home, scratch=Path(scratch))
         findings += offered + await check_repositories(config, apart_from_it, seen)
+        findings += await check_speech(config, Secrets.load(home), Path(scratch))
     findings += await check_reviewers(config, Secrets.load(home))
     own = version("airboss")
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs

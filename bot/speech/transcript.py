@@ -16,6 +16,8 @@ from fleet.untrusted import clean
 LONGEST_TEXT: Final = 12_000
 """Characters that somebody can still read before they confirm them. Five minutes of fast speech have 6,000."""
 
+HEARD_NOTHING: Final = "no words were heard"
+
 Transcribe = Callable[[SpeechConfig, Path], Awaitable[str]]
 """The words of an audio file. Raises ``Refused``, ``Misused`` or ``Unavailable``."""
 
@@ -38,7 +40,7 @@ async def transcribe(speech: SpeechConfig, audio: Path, *, env: Secrets) -> str:
     words = " ".join(clean(said, len(said) + 1).split())
     if not words:
         raise Refused(
-            attempted="transcribe the voice message", cause="no words were heard", hint="Speak again, or write it."
+            attempted="transcribe the voice message", cause=HEARD_NOTHING, hint="Speak again, or write it."
         )
     if len(words) > LONGEST_TEXT:
         raise Refused(

@@ -42,10 +42,11 @@ from fleet.store import approvals, ledger, sessions, tables, tasks
 from fleet.store.core import Tx
 from tests.chat_house import CHAT, STRANGER, VERA, House
 from tests.gallery.fleets import BASE, COMMIT, FLEET, LANDED, TREE, Flight, SeenFleet, house
+from tests.gallery.spoken import spoken, voice_cards
 
 ASK = "/run on=macbook A 10% discount raises the price. Fix shop/pricing.py."
 MINUTE_US = 60_000_000
-GROUPS = ("flight", "progress", "fleet", "crowd", "questions", "trouble", "reports")
+GROUPS = ("flight", "progress", "fleet", "crowd", "questions", "voice", "trouble", "reports")
 """The walls of the gallery, one picture each."""
 
 
@@ -126,6 +127,7 @@ async def _flight(there: House) -> AsyncGenerator[Shown, None]:
     )
     await flight.note(UsageReported(91_000, 4_100, 312_000))
     yield await _progress(flight, "progress, running", 2)
+    yield await _said(there, "progress", "log, live", "/logs t1", short=False)
     await flight.turn(1, "Done. All tests pass.")
     await flight.move(TaskState.JUDGING)
     await flight.gate(code=1)
@@ -337,7 +339,7 @@ async def _questions(there: House) -> AsyncGenerator[Shown, None]:
 
 
 async def _stalled(there: House) -> AsyncGenerator[Shown, None]:
-    """A turn that stopped short, and what a person said to it."""
+    """A turn that stopped short, and what a person said to it, aloud too."""
     flight = await Flight.begin(there, ASK)
     limit = "API Error: Request rejected (429) · You've hit your session limit · resets 5:10pm (Europe/Paris)"
 
@@ -354,6 +356,10 @@ async def _stalled(there: House) -> AsyncGenerator[Shown, None]:
     yield await _progress(flight, "progress, stalled", 5)
     await there.say(f"/go {flight.task}")
     yield _last(there, "questions", "went on", "continues")
+    for name, card in voice_cards(there, flight.task).items():
+        yield _made("voice", name, card)
+    await there.hand_over(replace(spoken(there, "").message, unreadable=True))
+    yield _last(there, "voice", "not set up", "voice message")
 
 
 async def _trouble(there: House) -> AsyncGenerator[Shown, None]:
