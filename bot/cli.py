@@ -305,8 +305,10 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from bot.local.owner import as_owner
     from bot.local.serving import serve
 
+    as_owner(home_path(options))  # root's controller would own files that the home's login cannot change
     return serve(home_path(options))
 
 

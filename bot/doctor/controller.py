@@ -45,6 +45,10 @@ def running(served: Mapping[str, Any], own: str, home: Path) -> Iterator[Finding
         start = "start it: systemctl start airboss, or airboss serve"
         yield Finding(Severity.WARN, _SUBJECT, "no controller is running on this home", start)
         return
+    if "version" not in served:
+        mend = "end it, and start it as the login that owns the home: systemctl start airboss, or airboss serve"
+        yield Finding(Severity.BAD, _SUBJECT, "a controller of another login serves this home", mend)
+        return
     what = f"version {served['version']} has been running since {words.day(served['since_us'])}"
     if served["version"] != own:
         old = f"{what}; this command is version {own}"

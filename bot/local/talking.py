@@ -80,8 +80,10 @@ def _chat(options: argparse.Namespace) -> int:
         return 2
     if not options.embedded:
         return _converse(options, home)
+    from bot.local.owner import as_owner
     from bot.local.serving import embedded
 
+    as_owner(home_path(options))
     return embedded(home_path(options), lambda: _converse(options, home))
 
 

@@ -25,3 +25,9 @@ def test_doctor_says_where_a_list_of_hosts_cannot_be_enforced() -> None:
     kept = AgentConfig(driver="claude", program=["claude"], egress=["example.com"])
     (finding,) = unenforced("agents on mac", {"free": free, "kept": kept})
     assert finding.level is Severity.WARN and "cannot keep the agent kept to its `egress`" in finding.what
+
+
+def test_doctor_says_that_a_controller_of_another_login_serves_the_home(tmp_path: Path) -> None:
+    refused = {"end": 2, "error": "airboss is not registered here."}
+    (finding,) = running(refused, "1", tmp_path)
+    assert finding.level is Severity.BAD and "another login" in finding.what and "airboss serve" in finding.remedy

@@ -49,3 +49,22 @@ def test_a_home_of_another_login_is_edited_through_sudo_and_not_without_it(tmp_p
         asked = (tmp_path / "asked").read_text().splitlines()
     assert asked == command(login.pw_name, tmp_path, argv[3:])[1:]
     assert "phone::otto" in (tmp_path / "fleet.toml").read_text(), "nothing is done as the caller"
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("given", [["serve"], ["chat", "--embedded"]], ids=" ".join)
+def test_a_controller_runs_as_the_login_that_owns_its_home(tmp_path: Path, given: list[str]) -> None:
+    """Started by root it would refuse the repositories of that login, and leave files that it cannot change."""
+    sudo = tmp_path / "bin" / "sudo"
+    sudo.parent.mkdir()
+    sudo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    sudo.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    with throwaway_login("boss") as login:
+        os.chown(home, login.pw_uid, login.pw_gid)
+        argv = [sys.executable, "-m", "bot.cli", "--home", str(home), *given]
+        env = {**os.environ, "PATH": f"{sudo.parent}:/usr/bin:/bin"}
+        ran = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert ran.stdout.splitlines() == command(login.pw_name, home, argv[3:])[1:], ran.stderr
+    assert not list(home.iterdir()), "nothing of root's is in it"
