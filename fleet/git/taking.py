@@ -123,6 +123,15 @@ for path in "$@"; do
 done
 tree=$(git write-tree)
 git ls-files -z --others --ignored --exclude-standard --directory > "$own/ignored"
+if [ -s "$own/made" ]; then
+    # What a setup made, its caches too, is nothing that the agent left. Names become lines, as above.
+    tr '\0' '\n' < "$own/made" > "$own/places"
+    tr '\0\n' '\n\0' < "$own/ignored" |
+        awk 'NR == FNR { made[$0 "/"]; next }
+            { for (at in made) if (index($0, at) == 1) next; print }' "$own/places" - |
+        tr '\0\n' '\n\0' > "$own/theirs"
+    mv "$own/theirs" "$own/ignored"
+fi
 { GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" 2> /dev/null || :; } |
     head -c 65536 > "$own/left"
 printf 'airboss-tree %s %08d\n' "$tree" "$(($(wc -c < "$own/left")))"

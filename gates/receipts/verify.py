@@ -216,6 +216,9 @@ async def check_repository(statement: dict[str, Any], repo: Path) -> Check:
         expect=(0, 128),
     )
     if found.code:
+        if "dubious ownership" in found.err:
+            mend = "git clone --bare it, and name your clone"
+            return Check("repository", False, f"{repo} belongs to another login, so git does not read it: {mend}")
         return Check("repository", False, f"{repo} has no commit {landed['commit']}")
     head = found.out.split(b"\n\n", 1)[0].decode("utf-8", "replace").splitlines()
     tree = [line[5:] for line in head if line.startswith("tree ")]

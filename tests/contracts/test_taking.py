@@ -97,6 +97,13 @@ async def test_litter_is_left_out_and_named(ground: Ground) -> None:
     }  # fmt: skip
 
 
+async def test_what_a_setup_made_is_not_named_as_litter(ground: Ground) -> None:
+    ground.write({".venv/lib/x/__pycache__/x.pyc": "1", "a/__pycache__/a.pyc": "1", ".venv-old/__pycache__/x": "1"})
+    made = await ground.taken(Exceptions(made=(".venv", "web/node_modules")))
+    assert made.left_out == ("__pycache__ (2)",)
+    assert await ground.changes(made) == set()
+
+
 async def test_litter_that_the_agent_forces_or_the_repository_wants_is_taken(ground: Ground) -> None:
     ground.write({"a/__pycache__/forced.pyc": "1", "b/__pycache__/other.pyc": "1", ".coverage": "1"})
     git(ground.path, "add", "--force", "a/__pycache__/forced.pyc")
