@@ -149,7 +149,7 @@ def unmeant(message: Message, registry: Registry) -> Misused:
             cause="only text, pictures and files can be read here",
             hint="Write it as text, or send it as a file.",
         )
-    if message.forwarded:
+    if message.forwarded or (message.beside and not message.text):
         return Misused(
             attempted="use what you forwarded",
             cause="it came without words of your own, and forwarded words are no command",

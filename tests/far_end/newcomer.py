@@ -1,7 +1,7 @@
 """A machine of its own for somebody who follows the README: a copy of this system, which goes away with its last
 process. Logins, ``/etc``, ``/opt`` and ``/srv`` are the copy's; root is needed.
 
-``make torture`` plays the README's own blocks in it. What a person does besides them stands here, each with its reason.
+``make torture`` plays the README's own blocks in it. What a person does besides them stands here, with its reason.
 """
 
 from __future__ import annotations
@@ -27,13 +27,21 @@ cd "$room/root"
 mount -t proc proc proc; mount --rbind /dev dev; mount --rbind /sys sys; mount -t tmpfs -o mode=755 tmpfs run
 cp "$script" run/newcomer.sh
 mkdir -p old; pivot_root . old; cd /; umount -l old
-exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin sh /run/newcomer.sh
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec env -i HOME=/root LANG=C.UTF-8 PATH="$PATH" sh /run/newcomer.sh
 """
 
+_TEST: Final = """\
+from pricing import price
+
+
+def test_a_discount():
+    assert price(1000, 10) == 900
+"""
 _PROJECT: Final = {
     "requirements.txt": "pytest\n",
     "pricing.py": "def price(cents, percent):\n    return cents + cents * percent // 100\n",
-    "tests/test_pricing.py": "from pricing import price\n\n\ndef test_a_discount():\n    assert price(1000, 10) == 900\n",
+    "tests/test_pricing.py": _TEST,
 }
 
 
@@ -78,6 +86,8 @@ def script(guide: Guide, *, model: str, address: str) -> str:
     if asked is None:
         raise ValueError("the README no longer says how to ask for a task in one command")
     return f"""set -ex
+printf 'UID_MIN 43000\\nGID_MIN 43000\\nSYS_UID_MIN 42000\\nSYS_UID_MAX 42999\\n' > /run/ids   # no test's logins
+sed -i '/^#*\\(SYS_\\)*[UG]ID_M/d' /etc/login.defs && cat /run/ids >> /etc/login.defs
 git clone -q --no-hardlinks {shlex.quote(str(CHECKOUT))} /run/airboss && cd /run/airboss   # their clone
 {guide.logins}
 useradd --create-home --shell /bin/bash ada && usermod -aG operators ada   # "add yourself too"
@@ -106,7 +116,7 @@ git clone -q --bare /root/shop /tmp/shop.git && chown -R airboss /tmp/shop.git
 cat /run/more.toml >> /var/lib/airboss/fleet.toml
 : no systemd boots here, so it is served in a terminal
 airboss serve > /run/serve.log 2>&1 &
-until grep -q 'airboss serves' /run/serve.log; do sleep 0.2; kill -0 $!; done
+set +x; until grep -q 'airboss serves' /run/serve.log; do sleep 0.2; kill -0 $!; done; set -x
 airboss doctor
 su - ada -c {shlex.quote(asked.group())}
 su - ada -c {shlex.quote(guide.verify)}

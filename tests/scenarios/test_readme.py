@@ -1,5 +1,5 @@
-"""The README, typed to the letter by somebody new: three logins, a machine over SSH, the real Claude Code, doctor, a
-landed change, and a receipt that verifies."""
+"""The README, typed to the letter by somebody new: three logins, a machine over SSH, the real Claude Code, doctor,
+a landed change, and a receipt that verifies."""
 
 from __future__ import annotations
 

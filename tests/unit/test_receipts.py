@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from gates.receipts import sshsig, statement
-from gates.receipts.verify import check_shape, check_signature, pinned_keys
+from gates.receipts.verify import check_repository, check_shape, check_signature, pinned_keys
+from tests.far_end.repositories import git, make_bare
 from tests.schema import load, problems
 
 MESSAGE = b'{"_type":"https://in-toto.io/Statement/v1"}'
@@ -335,3 +337,14 @@ def test_a_story_retold_with_another_actor_has_another_root() -> None:
     other = story.events[5]
     story.events[5] = msgspec.structs.replace(other, leaf=leaf_hash(other.canonical + b" "))
     assert json.loads(story.statement())["predicate"]["ledger"]["root_sha256"] != first
+
+
+@pytest.mark.needs_root
+async def test_a_repository_of_another_login_is_said_to_be_one(tmp_path: Path) -> None:
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "a\n"})
+    landed = {"commit": git(bare, "rev-parse", "main").strip(), "tree": "", "replaced": ""}
+    missing = {"predicate": {"landed": {**landed, "commit": "0" * 40}}}
+    assert "has no commit 000" in (await check_repository(missing, bare)).detail
+    os.chown(bare, 65_534, 65_534)
+    check = await check_repository({"predicate": {"landed": landed}}, bare)
+    assert not check.ok and "belongs to another login" in check.detail and "git clone" in check.detail
