@@ -41,6 +41,9 @@ OF_TREES = ("tree-decided", "tree-removed", "tree-restored")
 #: Those that only a change meets whose base moved.
 OF_MERGES = ("merge-recorded", "worktree-moved", "merge-settled")
 
+#: Those that only a change meets that waits to land behind others.
+OF_LANDINGS = ("landing-joined", "landing-merged", "landing-foreseen")
+
 #: Those that only a turn meets that may not go on.
 OF_HALTS = ("turn-halted",)
 

@@ -217,12 +217,9 @@ class Executor(Protocol):
         """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored."""
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
-        """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended. A missing pipe
-        is fine.
-
-        If the supervisor is dead (on Linux): sends KILL to its descendants, its group and session, and to every
-        process that carries the pipe's mark in its environment.
-        """
+        """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended; a missing pipe
+        is fine. If the supervisor is dead (on Linux): KILL to its descendants, its group and session, and to every
+        process that carries the pipe's mark in its environment."""
 
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:
         """The last ``limit`` bytes of the ``out`` or ``err`` spool."""
@@ -354,6 +351,9 @@ class Gatekeeper(Protocol):
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a task that a person stopped; its judgement then ends and does not count."""
+
+    async def withdraw(self, candidate: Candidate) -> None:
+        """Ends the judgement of a merge that is made anew. The same commit may be judged again in a later round."""
 
     def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
         """Answers an agent's ``Asked`` immediately: allow, deny, or ask a person."""

@@ -51,8 +51,6 @@ from gates.witness.opening import Openings
 
 _TAIL_LIMIT = 8_000
 _SIDE_BY_SIDE = 4
-_STOP = "the task was stopped"
-_STOPPED = policy.Judgement(Outcome.ABORTED, (f"aborted: {_STOP}",))
 
 
 class Pipeline:
@@ -83,7 +81,7 @@ class Pipeline:
         openings = Openings.of(store, config, home)
         made = (home, self._environments, openings, patience, machines)
         self._suite = Suite(store, config, executors, workspaces, *made)
-        self._reviews = Reviews(store, config, secrets, home, self._suite.abandoned.__contains__, openings)
+        self._reviews = Reviews(store, config, secrets, home, self._suite.given_up.why, openings)
         self._grants = Grants(store)
 
     async def load(self) -> None:
@@ -113,7 +111,7 @@ class Pipeline:
             return
         base = (session.base, await entries(repository, session.base))
         plan = await plan_of(repository, setups, base, base)
-        caller = SetupCaller(Refs(task=task.id, session=session.id), lambda: task.id in self._suite.abandoned)
+        caller = SetupCaller(Refs(task=task.id, session=session.id), lambda: task.id in self._suite.given_up.tasks)
         for definition in defined:
             if definition.kind is GateKind.COMMAND:
                 await self._suite.set_up(caller, definition, plan)
@@ -167,8 +165,8 @@ class Pipeline:
             course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
             works.append(self._run(GateWork(candidate, definition, repository, course, plan)))
         results = await side_by_side(works, f"gates of {candidate.task.id}", most=_SIDE_BY_SIDE)
-        if candidate.task.id in self._suite.abandoned:
-            return await self._give_verdict(candidate, all_of(defined, results, _STOP), _STOPPED, 0)
+        if self._suite.given_up.test(candidate):
+            return await self._aborted(candidate, defined, results)
         given = await self._store.read(lambda tx: overrides.valid(tx, candidate.task.id, candidate.tree))
         results = [
             overridden(await with_layers(result, definition, change), definition, given)
@@ -185,8 +183,8 @@ class Pipeline:
             for each in (each for each in defined if each.kind is GateKind.REVIEW):
                 reviewed = await self._reviews.run(candidate, each, repository, results, leaks)
                 results.append(overridden(reviewed, each, given))
-            if candidate.task.id in self._suite.abandoned:
-                return await self._give_verdict(candidate, all_of(defined, results, _STOP), _STOPPED, 0)
+            if self._suite.given_up.test(candidate):
+                return await self._aborted(candidate, defined, results)
         results = all_of(defined, results, "not asked, as another gate did not pass")
         touched = held_by(change, defined)
         results = [with_protected(result, touched) for result in results]
@@ -206,8 +204,8 @@ class Pipeline:
         return await self._give_verdict(candidate, results, decision, turns, leaks)
 
     async def _run(self, work: GateWork) -> GateResult:
-        if work.candidate.task.id in self._suite.abandoned:
-            return missing(work.definition, _STOP)
+        if why := self._suite.given_up.why(work.candidate):
+            return missing(work.definition, why)
         return await self._suite.run(work)
 
     async def stands(self, candidate: Candidate) -> bool:
@@ -224,11 +222,14 @@ class Pipeline:
 
     async def abandon(self, task: str) -> None:
         """Ends what runs for a stopped task; its judgement then ends soon, and does not count."""
-        self._suite.abandoned.add(task)
-        for run in await self._store.read(lambda tx: gate_runs.of_task(tx, task)):
-            if run.result is None and run.machine:
-                with contextlib.suppress(Unavailable, Misconfigured):
-                    await self._executors.gate(run.machine, run.supervisor or run.login).stop(run.pipe)
+        self._suite.given_up.tasks.add(task)
+        await self._stop(await self._store.read(lambda tx: gate_runs.of_task(tx, task)))
+
+    async def withdraw(self, candidate: Candidate) -> None:
+        """Ends what runs for a merge that is made anew; its judgement then ends soon, and gives no verdict."""
+        self._suite.given_up.withdraw(candidate)
+        found = await self._store.read(lambda tx: gate_runs.runs(tx, candidate.commit, candidate.round))
+        await self._stop([run for run in found if run.task == candidate.task.id])
 
     def rule(self, session: Session, task: Task, asked: Asked) -> Ruling:
         """The answer to an agent's request; denied when no rules are configured for it."""
@@ -245,6 +246,12 @@ class Pipeline:
         if isinstance(ruling, AskPerson) and by_rule and self._grants.cover(session, asked, config):
             return Allow()
         return ruling
+
+    async def _stop(self, runs: Sequence[gate_runs.GateRun]) -> None:
+        for run in runs:
+            if run.result is None and run.machine:
+                with contextlib.suppress(Unavailable, Misconfigured):
+                    await self._executors.gate(run.machine, run.supervisor or run.login).stop(run.pipe)
 
     # --- parts ----------------------------------------------------------------------------------------
 
@@ -292,6 +299,20 @@ class Pipeline:
             unsafe
             if unsafe in (candidate.session.isolation, self._config().isolation)
             else Isolation.SEPARATE_LOGINS
+        )
+
+    async def _aborted(
+        self, candidate: Candidate, defined: Sequence[Definition], results: Sequence[GateResult]
+    ) -> Verdict:
+        """A person stopped the task, or the merge is made anew; that one is no news of the change."""
+        why = self._suite.given_up.why(candidate)
+        gates = all_of(defined, results, why)
+        aborted = policy.Judgement(Outcome.ABORTED, (f"aborted: {why}",))
+        if candidate.task.id in self._suite.given_up.tasks:
+            return await self._give_verdict(candidate, gates, aborted, 0)
+        base, isolation = candidate.base, self._isolation(candidate)
+        return Verdict(
+            candidate.commit, candidate.tree, base, aborted.outcome, aborted.reasons, tuple(gates), isolation, 0
         )
 
     async def _give_verdict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from fleet.setup.environments import Environments
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.supervise import Supervisor
-from fleet.verdict import Verdict
+from fleet.verdict import Outcome, Verdict
 from gates.locks.guard import LockGuard
 from gates.locks.service import LockService
 from tests.empty_store import filled
@@ -71,12 +71,25 @@ def _comparable(body: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def passed(candidate: Candidate) -> Verdict:
+    """The verdict of gates that all passed."""
+    judged = (candidate.commit, candidate.tree, candidate.base)
+    return Verdict(*judged, Outcome.PASSED, (), (), candidate.session.isolation, 0)
+
+
+async def _nothing() -> None:
+    """Nobody waits for it."""
+
+
 class Judge:
     """A gatekeeper. ``judging`` gives the verdicts; every question of an agent goes to a person."""
 
     def __init__(self) -> None:
         self.judging: Callable[[Candidate], Any] | None = None
         self.abandoned: list[str] = []
+        self.withdrawn: list[Candidate] = []
+        self.on_withdraw: Callable[[], Awaitable[None]] = _nothing
+        self.standing: Callable[[Candidate], bool] = lambda _: True
 
     async def set_up(self, task: Task, session: Session) -> None:
         pass
@@ -90,10 +103,14 @@ class Judge:
         return verdict
 
     async def stands(self, candidate: Candidate) -> bool:
-        return True
+        return self.standing(candidate)
 
     async def abandon(self, task: str) -> None:
         self.abandoned.append(task)
+
+    async def withdraw(self, candidate: Candidate) -> None:
+        self.withdrawn.append(candidate)
+        await self.on_withdraw()
 
     def rule(self, session: Session, task: Task, asked: Any) -> Ruling:
         return AskPerson("a test asks")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 
 from bot import plain, words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
 from bot.commands import colliding
 from bot.commands.common import reply, task_meant
+from bot.landing_view import landing_lines, plain_places
 from bot.outbox.posting import Posts
 from bot.pages import Page, wanted
 from bot.parse import words as split
@@ -18,15 +20,25 @@ from bot.telling import sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.model import Task
-from fleet.store import queue, sessions
+from fleet.store import landing_line, queue, sessions
 from fleet.store.core import Tx
+from fleet.store.landing_line import LandingPlace
 from gates.people import Right, demand
 
 _REASON_LIMIT = 200
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    tasks: list[Task]
+    kept: dict[str, queue.Reserved]
+    pauses: dict[str, queue.Pause]
+    now_us: int
+    landing: dict[str, list[LandingPlace]]
+
+
 async def show_queue(context: Context, call: Call) -> Effect:
-    """The tasks that wait for a slot, the next one first, each with what it waits for.
+    """The tasks that wait for a slot, the next one first, each with what it waits for; then who waits to land.
 
     ``anyway TASK`` and ``behind TASK`` decide about one that would collide with another.
     """
@@ -35,15 +47,16 @@ async def show_queue(context: Context, call: Call) -> Effect:
         demand(call.person, Right.RUN, attempted="decide what a task waits for")
         return await colliding.decide(context, call, given[0].lower(), given[1])
 
-    def read(tx: Tx) -> tuple[list[Task], dict[str, queue.Reserved], dict[str, queue.Pause], int]:
+    def read(tx: Tx) -> _Queued:
         kept = queue.reserved(tx)
         line = sorted(queue.line(tx), key=lambda task: task.id not in kept)
-        return line, kept, queue.pauses(tx), tx.now_us()
+        return _Queued(line, kept, queue.pauses(tx), tx.now_us(), landing_line.lines(tx))
 
-    waiting, kept, pauses, now = await context.store.read(read)
+    found = await context.store.read(read)
+    waiting, kept, pauses = found.tasks, found.kept, found.pauses
     page = Page.of(wanted(call.args), len(waiting))
     config = context.config()
-    lines = [*paused_lines(config, pauses, now)]
+    lines = [*paused_lines(config, pauses, found.now_us)]
     lines += [
         _queued(config, task, page.first + at, kept.get(task.id))
         for at, task in enumerate(waiting[page.first : page.upto], 1)
@@ -51,7 +64,9 @@ async def show_queue(context: Context, call: Call) -> Effect:
     call.result.data = {
         "queued": [_plain(task, kept.get(task.id)) for task in waiting],
         "pauses": [plain.pause(each) for each in pauses.values()],
+        "landing": plain_places(found.landing),
     }
+    lines += landing_lines(found.landing) if page.number == 1 else []
     pause = Action("Resume", "/resume") if queue.FLEET in pauses else Action("Pause", "/pause")
     card = Card(
         line(f"{words.count(len(waiting), 'task')} queued{page.span}"),
@@ -161,7 +176,9 @@ def _resume(context: Context, call: Call, machine: str, posts: Posts) -> None:
 
 
 COMMANDS = (
-    Command("queue", "order", "what waits for a slot, in order", "[PAGE]", Right.SEE, show_queue, Group.WORK),
+    Command(
+        "queue", "order", "what waits for a slot or to land, in order", "[PAGE]", Right.SEE, show_queue, Group.WORK
+    ),
     Command("bump", "", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
     Command("pause", "", "start nothing new", "[WHY]", Right.STOP, pause, Group.SET_UP, urgent=True),
     Command("resume", "", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),

@@ -19,6 +19,7 @@ from fleet.events import (
     AgentSilent,
     HoldReleased,
     LandingDone,
+    LandingQueued,
     LinkChanged,
     LocksRefused,
     LocksReleased,
@@ -224,11 +225,19 @@ def _closed(task: Task, asked: Approval, context: NoticeContext, base: str) -> l
 
 def _verdict(tx: Tx, task: Task, verdict: VerdictGiven, progress: Progress, base: str) -> list[Notice]:
     """Only a failed gate has a message. After a pass the task lands, or ends otherwise, which has its own."""
-    if not Outcome(verdict.outcome).red or tasks.stop_requested(tx, task.id):
+    if not Outcome(verdict.outcome).red or tasks.stop_requested(tx, task.id) or _behind_others(tx, task, verdict):
         return []
     first = progress.reds == 1
     card = failed_card(task, verdict, progress, base)
     return [Notice(card, key=red_key(task), sound=Sound.RED if first else Sound.NONE, edits=not first)]
+
+
+def _behind_others(tx: Tx, task: Task, verdict: VerdictGiven) -> bool:
+    """Whether it was judged on top of changes that have not landed: where it is red because of those, that is no
+    news. What becomes of it once they have landed, or left, has a message of its own."""
+    found = recent.last_events(tx, 1, kinds=(LandingQueued.KIND,), task=task.id)
+    event = found[0].event if found else None
+    return isinstance(event, LandingQueued) and event.commit == verdict.commit and bool(event.behind)
 
 
 def red_key(task: Task) -> str:

@@ -93,6 +93,11 @@ def _text(event: e.Event) -> list[str]:
             return [f"— verdict {outcome}", *tail.splitlines()]
         case e.LinkChanged(up=up, why=why):
             return ["— link is back" if up else f"— no link: {why}"]
+        case e.LandingQueued(place=place, behind=behind, without=without):
+            onto = f", judged on top of {', '.join(behind)}" if behind else ""
+            return [f"— number {place} in line to land{onto}", *(f"   without {out}" for out in without)]
+        case e.LandingLeft(why=why):
+            return [f"— left the line to land: {why}"]
         case e.LandingDone(ref=ref, new=new):
             return [f"— {landed(ref, words.short(new))}"]
         case _:

@@ -220,6 +220,8 @@ class RepoConfig(_Section):
     mode: Annotated[LandingMode, Strict(False)] = LandingMode.MERGE
     """What becomes of a change that passed: `merge` lands it on the base branch, `branch` pushes it as `airboss/t7`
     for people to merge."""
+    land_together: Annotated[int, Field(ge=1, le=100)] = 10
+    """How many changes that wait to land are merged onto each other and judged at once; 1: one after the other."""
     agent: str = ""
     """The agent for tasks that name none."""
     needs: list[Need] = []

@@ -25,7 +25,9 @@ from fleet.events.landings import (
     LandingDone,
     LandingDoneV2,
     LandingIntended,
+    LandingLeft,
     LandingMissed,
+    LandingQueued,
     ReceiptIssued,
 )
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
@@ -104,7 +106,9 @@ __all__ = [
     "LandingDone",
     "LandingDoneV2",
     "LandingIntended",
+    "LandingLeft",
     "LandingMissed",
+    "LandingQueued",
     "LedgerReset",
     "LinkChanged",
     "LocksGranted",

@@ -57,6 +57,29 @@ class LandingMissed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LandingQueued(Event):
+    """A change waits to land and was merged behind others: it is judged as ``commit``, which lands if they do."""
+
+    KIND: ClassVar[str] = "landing.queued"
+    place: int
+    behind: tuple[str, ...]
+    base: str
+    commit: str
+    tree: str
+    without: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LandingLeft(Event):
+    """A change that others waited behind does not land as it is; they are merged without it."""
+
+    KIND: ClassVar[str] = "landing.left"
+    base: str
+    commit: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptIssued(Event):
     KIND: ClassVar[str] = "receipt.issued"
     commit: str

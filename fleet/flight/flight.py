@@ -88,6 +88,9 @@ class Flight:
             if self.task.state in ENDS:
                 raise
             await self._end(TaskState.LOST, "internal error: airboss.log has the details")
+        finally:
+            if self.task.state is TaskState.LANDING:  # as the step found it: it may have left that queue
+                self._services.landing_queue.changed(self.task.repo)
         return True
 
     async def _guarded_step(self) -> bool:

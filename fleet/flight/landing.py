@@ -12,16 +12,8 @@ from fleet.flight.moves import move
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.landing import messages
-from fleet.landing.attempt import (
-    ChangeToLand,
-    Conflicting,
-    Interrupted,
-    Judge,
-    Judged,
-    Landed,
-    LandingAttempt,
-    NewerBase,
-)
+from fleet.landing.attempt import LandingAttempt
+from fleet.landing.outcome import ChangeToLand, Conflicting, Interrupted, Judge, Judged, Landed, NewerBase
 from fleet.landing.task_branch import ref_of
 from fleet.model import Session, Task, TaskState
 from fleet.store import sessions

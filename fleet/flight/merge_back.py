@@ -21,7 +21,7 @@ from fleet.flight.moves import move, to_running
 from fleet.flight.services import Services
 from fleet.flight.waits import Waits
 from fleet.git import merging
-from fleet.landing.attempt import ChangeToLand, NewerBase
+from fleet.landing.outcome import ChangeToLand, NewerBase
 from fleet.locks import LockRefusal
 from fleet.model import PipeEnd, Session, Task, TaskState, Turn, TurnCause
 from fleet.store import merges, recent, sessions, tasks

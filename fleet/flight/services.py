@@ -15,8 +15,8 @@ from fleet.flight.budgeting import ZoneOf, controllers_zone
 from fleet.flight.slot_line import SlotLine
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.landing.attempt import LandingContext
 from fleet.landing.base_branch import BaseBranch
+from fleet.landing.outcome import LandingContext
 from fleet.landing.queue import LandingQueue
 from fleet.machines.watch import MachineSeen
 from fleet.model import LandingMode, Session, Task
@@ -106,6 +106,8 @@ class Services:
             clock=self.clock,
             holder=self.holder,
             stands=self.gatekeeper.stands,
+            withdraw=self.gatekeeper.withdraw,
+            together=config.land_together if config else 1,
             mode=config.mode if config else LandingMode.MERGE,
         )
 

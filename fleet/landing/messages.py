@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fleet.model import Task
+from fleet.store.landing_line import LandingPlace
 
 
 def conflict(paths: tuple[str, ...], base: str) -> str:
@@ -23,3 +24,13 @@ def listed(paths: tuple[str, ...]) -> str:
 def merge_message(task: Task, base: str, snapshot: str) -> str:
     """The message of a merge commit, for a base that moved."""
     return f"Merge {snapshot[:12]} for {task.id} onto {base}\n\nAirboss-Task: {task.id}\n"
+
+
+def in_line(place: LandingPlace) -> str:
+    """How a change stands in the landing queue, for its card; empty when nobody is before it and none was taken
+    out."""
+    parts = [f"lands after {', '.join(place.behind)}"] if place.behind else []
+    if place.why:
+        parts.append(f"with them it did not pass: {place.why}" if place.commit else f"with them it {place.why}")
+    parts += [f"judged again without {out}" for out in place.without[:2]]
+    return "; ".join(parts)

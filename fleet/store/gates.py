@@ -173,6 +173,15 @@ def runs(tx: Tx, commit: str, round: int) -> list[GateRun]:
     return [_run(row) for row in tx.connection.execute(query.order_by(gate_runs.c.opened_us, gate_runs.c.id))]
 
 
+def landing_round(tx: Tx, task: str, commit: str) -> int:
+    """The judgement of a merge that goes on or begins: a new one, where the last was withdrawn."""
+    query = select(gate_runs).where(gate_runs.c.commit == commit, gate_runs.c.task == task)
+    mine = [_run(row) for row in tx.connection.execute(query)]
+    last = max((run.round for run in mine), default=2)
+    ended = [run.result.outcome for run in mine if run.round == last and run.result is not None]
+    return last + 1 if Outcome.ABORTED in ended else last
+
+
 def of_task(tx: Tx, task: str) -> list[GateRun]:
     """All runs for a task, in the order in which they were opened."""
     query = select(gate_runs).where(gate_runs.c.task == task).order_by(gate_runs.c.opened_us, gate_runs.c.id)

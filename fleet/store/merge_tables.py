@@ -1,11 +1,11 @@
-"""The table of what happens when a base moves under a session."""
+"""Tables of changes on their way to a base: moves of sessions onto newer ones, and who waits to land."""
 
 from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import choice, metadata, number, of, serial, text
-from fleet.store.states import MergeState
+from fleet.store.columns import choice, flag, key, metadata, number, of, serial, text
+from fleet.store.states import MergeState, PlaceState
 
 # Moves of a session onto a newer base, with its change merged in.
 merges = Table(
@@ -23,4 +23,24 @@ merges = Table(
     choice("state", MergeState),
     number("at_us"),
     Index(None, "session"),
+)
+
+# A repository's landing queue, the lowest number first. ``behind``: whose changes are below this one, JSON;
+# ``without``: who was taken out from below it, and why, JSON.
+landing_places = Table(
+    "landing_places",
+    metadata,
+    key("task"),
+    number("number"),
+    text("repo"),
+    flag("alone"),
+    text("base"),
+    text("commit"),
+    text("tree"),
+    text("behind"),
+    text("without"),
+    choice("state", PlaceState),
+    text("why"),
+    number("joined_us"),
+    Index(None, "repo", "number"),
 )

@@ -67,6 +67,16 @@ class MergeState(StrEnum):
     TOLD = "told"  # the agent has read what to do
 
 
+class PlaceState(StrEnum):
+    """How far a change in the landing queue is. All but the first are about the base that it was merged with."""
+
+    JOINED = "joined"  # not merged yet
+    MERGED = "merged"  # its verdict is not there yet
+    PASSED = "passed"
+    NOT_PASSED = "not-passed"
+    CONFLICT = "conflict"
+
+
 class InboxState(StrEnum):
     """Whether an update's effect is committed, and how it ended."""
 

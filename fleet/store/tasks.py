@@ -21,7 +21,7 @@ from fleet.events import (
 )
 from fleet.locks import Want, dump_wants, load_wants
 from fleet.model import ENDS, ChatRef, Fork, Task, TaskMode, TaskState, may_move
-from fleet.store import approvals, ledger
+from fleet.store import approvals, landing_line, ledger
 from fleet.store.core import Tx
 from fleet.store.queue_tables import reservations
 from fleet.store.tables import meta, sessions, tasks
@@ -149,7 +149,7 @@ def find(tx: Tx, named: str) -> Task:
 def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: Source = Source.CONTROLLER) -> Task:
     """Moves a task, with its ``TaskMoved`` event by ``source``; when it ends, its open questions are withdrawn.
 
-    The slot that was kept for its start is its session's now, or free.
+    The slot that was kept for its start is its session's now, or free. One that lands no more leaves that queue.
 
     Raises ``ValueError`` for a move that the model forbids.
     """
@@ -158,6 +158,8 @@ def move(tx: Tx, task_id: str, new: TaskState, why: str, actor: str, *, source: 
         raise ValueError(f"task {task_id} may not move from {old.state} to {new}")
     tx.connection.execute(_CHANGE, {"key": task_id, "state": str(new), "why": why, "updated_us": tx.now_us()})
     tx.connection.execute(_FREE, {"key": task_id})
+    if old.state is TaskState.LANDING:
+        landing_line.leave(tx, task_id)
     if new in ENDS:
         approvals.withdraw(tx, task=task_id, why=f"the task is {new}")
     ledger.append(tx, TaskMoved(str(old.state), str(new), why), actor=actor, source=source, refs=Refs(task=task_id))

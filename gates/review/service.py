@@ -56,13 +56,13 @@ class _Asking:
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    """Asks reviewers. ``abandoned``: whether a person stopped the task. ``pause``: seconds before asking again."""
+    """Asks reviewers. ``given_up``: why a judgement does not count any more. ``pause``: seconds between tries."""
 
     store: Store
     config: Callable[[], FleetConfig]
     secrets: Secrets
     home: Path
-    abandoned: Callable[[str], bool]
+    given_up: Callable[[Candidate], str]
     openings: Openings
     pause: float = 5.0
 
@@ -106,7 +106,7 @@ class Reviews:
         attempts = self.config().limits.attempts
         for attempt in range(1, attempts + 1):
             result, again = await self._attempt(candidate, definition, repository, results, leaks)
-            if not again or attempt == attempts or self.abandoned(candidate.task.id):
+            if not again or attempt == attempts or self.given_up(candidate):
                 return result
             await asyncio.sleep(self.pause)
         raise AssertionError("unreachable: there is at least one attempt")
@@ -140,7 +140,7 @@ class Reviews:
         failpoint("review-asked")
         review = await self._ask(candidate, definition, asking)
         if review is None:
-            stopped = _result(run_id, definition, Outcome.ABORTED, "aborted: the task was stopped")
+            stopped = _result(run_id, definition, Outcome.ABORTED, f"aborted: {self.given_up(candidate)}")
             return await self._close(candidate, stopped, ()), False
         await asyncio.to_thread(self._keep, run_id, asking, review)
         failpoint("review-answered")
@@ -182,7 +182,7 @@ class Reviews:
         )
         async with alongside(question, f"review {candidate.task.id}") as answer:
             while not answer.done():
-                if self.abandoned(candidate.task.id):
+                if self.given_up(candidate):
                     return None
                 await asyncio.wait({answer}, timeout=_LOOK_S)
             return await answer

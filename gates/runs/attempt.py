@@ -33,6 +33,7 @@ from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
 from gates.runs.environment import GateSetups, keeps, room_of
+from gates.runs.given_up import GivenUp
 from gates.runs.outcome import result_of, setup_failed, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
 from gates.runs.plan import NOTHING_MADE, GateEnvironment, SetupPlan
@@ -50,8 +51,8 @@ _MAY_RUN_ON = (Outcome.LOST, Outcome.ABORTED, Outcome.UNAVAILABLE)
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Runs gates. ``patience`` is how many seconds past a gate's timeout to wait for its end; ``abandoned`` are
-    tasks that a person stopped: their runs are ended."""
+    """Runs gates. ``patience`` is how many seconds past a gate's timeout to wait for its end; the runs of what was
+    ``given_up`` are ended."""
 
     store: Store
     config: Callable[[], FleetConfig]
@@ -62,7 +63,7 @@ class Suite:
     openings: Openings
     patience: float = 600.0
     machines: dict[str, MachineSeen] | None = None
-    abandoned: set[str] = field(default_factory=set)
+    given_up: GivenUp = field(default_factory=GivenUp)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
     _pool: LoginPool = field(default_factory=LoginPool)
 
@@ -105,7 +106,7 @@ class Suite:
         while last is None or (
             runs_again(last, definition)
             and used < self.config().limits.attempts
-            and candidate.task.id not in self.abandoned
+            and not self.given_up.test(candidate)
         ):
             place, why_not = await find_place(definition, self.config(), self.executors, unable, self.machines)
             if place is None and last is not None:
@@ -215,7 +216,7 @@ class Suite:
             yield login
 
     def _given_up(self, candidate: Candidate) -> Callable[[], bool]:
-        return lambda: candidate.task.id in self.abandoned
+        return lambda: self.given_up.test(candidate)
 
     async def _furnish(self, run: Run, work: GateWork) -> tuple[Run, PipeSpec]:
         """Puts in place what a run needs. Returns the run with all that it sees, and what to start."""
@@ -283,9 +284,9 @@ class Suite:
         read = None
         if run.definition.reports:
             read = await read_report(run.place.executor, f"{run.room}/report/junit.xml", self.store.redact)
-        abandoned = run.candidate.task.id in self.abandoned
+        given_up = self.given_up.why(run.candidate)
         result = await asyncio.to_thread(
-            result_of, run, ended, seen, read, abandoned=abandoned, redact=self.store.redact
+            result_of, run, ended, seen, read, given_up=given_up, redact=self.store.redact
         )
         if work.course is not None:
             sealed = await _read(run.place.executor, f"{run.room}/{REPORT}", REPORT_LIMIT)
@@ -295,7 +296,7 @@ class Suite:
 
     @property
     def _setups(self) -> GateSetups:
-        return GateSetups(self.environments, self.abandoned.__contains__)
+        return GateSetups(self.environments, self.given_up.test)
 
     def _turn(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
         """Runs that share a login without walls take turns."""

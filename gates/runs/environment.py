@@ -40,10 +40,10 @@ def site_of(place: Place) -> SetupSite:
 
 @dataclass(frozen=True, slots=True)
 class GateSetups:
-    """Finds and builds environments for gate runs. ``abandoned``: whether a task was stopped."""
+    """Finds and builds environments for gate runs. ``given_up``: whether a judgement does not count any more."""
 
     environments: Environments
-    abandoned: Callable[[str], bool]
+    given_up: Callable[[Candidate], bool]
 
     async def of_base(
         self, place: Place, caller: SetupCaller, plan: SetupPlan, *, runs_base: bool = False
@@ -93,6 +93,6 @@ class GateSetups:
         return GateEnvironment(tuple(tree), tuple(base))
 
     def caller(self, candidate: Candidate) -> SetupCaller:
-        """Who waits for a change's environment: its task, until it is stopped."""
+        """Who waits for a change's environment: its task, until that is given up."""
         refs = Refs(task=candidate.task.id, session=candidate.session.id, turn=candidate.turn.id)
-        return SetupCaller(refs, lambda: self.abandoned(candidate.task.id))
+        return SetupCaller(refs, lambda: self.given_up(candidate))

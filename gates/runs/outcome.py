@@ -24,14 +24,14 @@ def result_of(
     seen: GateOutput,
     report: junit.Report | None,
     *,
-    abandoned: bool,
+    given_up: str,
     redact: Callable[[str], str] | None,
 ) -> GateResult:
-    """The result of a run. ``abandoned``: its task was stopped, so the run does not count."""
+    """The result of a run. ``given_up``: why the run does not count, if it does not."""
     counts = report.counts if report else None
     outcome, reason = judge_end(ended, run.candidate.tree, counts)
-    if abandoned:
-        outcome, reason = Outcome.ABORTED, f"aborted: the task was stopped ({reason})"
+    if given_up:
+        outcome, reason = Outcome.ABORTED, f"aborted: {given_up} ({reason})"
     text = seen.text()
     evidence = Evidence(
         exit=ended.exit,

@@ -58,7 +58,15 @@ def reviews(judge: Judge, stopped: Collection[str] = ()) -> Reviews:
     house = judge.house
     env = Secrets(house.env)
     openings = Openings.of(judge.store, lambda: house.config, house.home)
-    return Reviews(judge.store, lambda: house.config, env, house.home, stopped.__contains__, openings, pause=0.0)
+    return Reviews(
+        judge.store,
+        lambda: house.config,
+        env,
+        house.home,
+        lambda candidate: "the task was stopped" if candidate.task.id in stopped else "",
+        openings,
+        pause=0.0,
+    )
 
 
 async def closed(judge: Judge, candidate: Candidate) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,18 +17,21 @@ from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
 from fleet.flight.pipe_reader import LinkDown, PipeReader, Woken
 from fleet.git.repository import Repository
-from fleet.landing.attempt import ChangeToLand, LandingAttempt
+from fleet.landing.attempt import LandingAttempt
+from fleet.landing.outcome import ChangeToLand
 from fleet.landing.queue import LandingQueue
 from fleet.model import PipeEnd, Task, TaskMode, TaskState
 from fleet.ports import Candidate, Executor, PipeEvent
 from fleet.store import approvals, leases, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
-from fleet.store.core import Tx
+from fleet.store.core import Precondition, Tx
 from fleet.supervise import Supervisor, alongside, own
 from fleet.verdict import Verdict
+from gates.locks.guard import LockGuard
+from gates.locks.service import LockService
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import git, make_bare
-from tests.flying import FLEET, PERSON, World, world
+from tests.flying import FLEET, PERSON, World, passed, world
 
 
 @pytest.fixture
@@ -202,11 +205,19 @@ async def test_a_landing_whose_lease_passed_on_ends_and_says_so(there: World) ->
         lambda tx: sessions.update_turn(tx, f"{session.id}.1", snapshot=change, tree=tree, ended_us=1)
     )
 
-    async def judge(candidate: Candidate) -> Verdict:
-        await there.store.write(lambda tx: leases.seize(tx, "landing:shop", "another", 60_000_000))
-        await asyncio.Event().wait()
-        raise AssertionError
+    class Overtaken(LockGuard):
+        """Another holder takes the lease while this landing looks at its locks."""
 
+        async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
+            await there.store.write(lambda tx: leases.seize(tx, "landing:shop", "another", 60_000_000))
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def judge(candidate: Candidate) -> Verdict:
+        return passed(candidate)
+
+    locks = LockService(there.store, there.clock)
+    there.services = replace(there.services, locks=Overtaken(there.store, locks, lambda _: there.repository))
     attempt = LandingAttempt(there.services.landing_context("shop"), ChangeToLand(task, session, turn), judge)
     with pytest.raises(LeaseLost):
         await attempt.land(lambda work, _: work)

@@ -1,0 +1,254 @@
+"""Several changes that wait to land: judged side by side on top of each other, and only what was judged lands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.flight.flight import Flight
+from fleet.model import Task, TaskState
+from fleet.ports import Candidate
+from fleet.store import landing_line, sessions, tasks
+from fleet.store.landing_line import LandingPlace
+from fleet.supervise import OwnedTasks
+from fleet.verdict import Outcome, Verdict
+from tests.far_end.repositories import advance, git, make_bare
+from tests.flying import PERSON, World, passed, world
+
+
+class Gates:
+    """Verdicts that a test lets go one by one; ``bad``: which changes do not pass, by whom they are behind."""
+
+    def __init__(self, there: World) -> None:
+        self._there, self._going = there, asyncio.Condition()
+        self._free: set[str] = set()
+        self.asked: list[Candidate] = []
+        self.bad: Callable[[Candidate], bool] = lambda _: False
+        there.judge.judging = self._judge
+        there.judge.on_withdraw = self._wake
+
+    async def _judge(self, candidate: Candidate) -> Verdict:
+        self.asked.append(candidate)
+        async with self._going:
+            await self._going.wait_for(lambda: candidate.task.id in self._free or self._withdrawn(candidate))
+        verdict = passed(candidate)
+        if self._withdrawn(candidate):
+            return replace(verdict, outcome=Outcome.ABORTED)
+        return replace(verdict, outcome=Outcome.UNAVAILABLE, reasons=("red",)) if self.bad(candidate) else verdict
+
+    def _withdrawn(self, candidate: Candidate) -> bool:
+        return candidate in self._there.judge.withdrawn
+
+    async def _wake(self) -> None:
+        async with self._going:
+            self._going.notify_all()
+
+    async def let_go(self, *tasks: str) -> None:
+        self._free.update(tasks)
+        await self._wake()
+
+
+class Queue:
+    """Changes that wait to land, each of a file of its own, all begun on one base."""
+
+    def __init__(self, there: World, bare: Path) -> None:
+        self.there, self.bare, self.gates = there, bare, Gates(there)
+        self.flying = OwnedTasks()
+        self.base = ""
+
+    async def add(self, name: str, path: str = "") -> Task:
+        self.base = self.base or await self.there.repository.fetch()
+        mirror = self.there.repository.mirror
+        blob = git(mirror, "hash-object", "-w", "--stdin", stdin=name.encode())
+        kept = git(mirror, "ls-tree", self.base)
+        tree = git(mirror, "mktree", stdin=f"{kept}\n100644 blob {blob}\t{path or name}.txt\n".encode())
+        commit = await self.there.repository.commit_tree(tree, (self.base,), name, 1_700_000_100)
+        states = (TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING)
+        task = await self.there.task(*states, base=self.base)
+        turn = f"{(await self.there.session(task)).id}.1"
+        await self.there.store.write(
+            lambda tx: sessions.update_turn(tx, turn, snapshot=commit, tree=tree, ended_us=1)
+        )
+        return await self.there.now(task)
+
+    def fly(self, *queued: Task) -> None:
+        for task in queued:
+            self.flying.begin(Flight(self.there.services, task).run(), f"fly {task.id}")
+
+    async def until(self, true: Callable[[list[LandingPlace]], bool]) -> list[LandingPlace]:
+        async with asyncio.timeout(60):
+            while not true(line := await self.there.store.read(lambda tx: landing_line.line(tx, "shop"))):
+                await asyncio.sleep(0.005)
+        return line
+
+    async def over(self) -> None:
+        async with asyncio.timeout(60):
+            while len(self.flying):
+                await asyncio.sleep(0.005)
+
+    def landed(self) -> list[str]:
+        """The changes on the base branch, oldest first."""
+        files = git(self.bare, "log", "--first-parent", "--reverse", "--format=%H", f"{self.base}..main").split()
+        return [git(self.bare, "diff", "--name-only", f"{each}^1", each).removesuffix(".txt") for each in files]
+
+
+@pytest.fixture
+async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
+    there = world(tmp_path, str(bare))
+    with there.store:
+        made = Queue(there, bare)
+        yield made
+        await made.flying.end()
+
+
+def _merged(count: int) -> Callable[[list[LandingPlace]], bool]:
+    return lambda line: sum(bool(place.commit) for place in line) >= count
+
+
+def _has_a_base(task: Task) -> Callable[[list[LandingPlace]], bool]:
+    return lambda line: any(place.task == task.id and place.base for place in line)
+
+
+async def _three(queue: Queue) -> tuple[Task, Task, Task]:
+    """Three, of which the first is judged on a branch that somebody moved, and the others on top of it."""
+    queued = [await queue.add(name) for name in ("one", "two", "three")]
+    advance(queue.bare, {"theirs.txt": "theirs\n"})
+    for number, task in enumerate(queued, 1):
+        queue.fly(task)
+        await queue.until(_merged(number))
+    return queued[0], queued[1], queued[2]
+
+
+async def test_all_are_judged_side_by_side_and_land_as_they_were_judged(queue: Queue) -> None:
+    one, two, three = await _three(queue)
+    line = await queue.until(lambda line: len(line) == len(queue.gates.asked) == 3)
+    assert [place.behind for place in line] == [(), (one.id,), (one.id, two.id)]
+    assert "lands after t1, t2" in (await queue.there.now(three)).why
+    await queue.gates.let_go(three.id, two.id)
+    await queue.until(lambda line: [place.state for place in line[1:]] == ["passed", "passed"])
+    assert queue.landed() == ["theirs"], "what is before them has not landed"
+    await queue.gates.let_go(one.id)
+    await queue.over()
+    assert queue.landed() == ["theirs", "one", "two", "three"]
+    tips = git(queue.bare, "log", "--first-parent", "--format=%H", "-3", "main").split()
+    assert tips == [candidate.commit for candidate in reversed(queue.gates.asked)], "each was judged once"
+    assert [event for kind, event in await queue.there.told() if kind == "landing.queued"][1]["place"] == 3
+
+
+async def test_one_in_the_middle_that_does_not_pass_is_left_out_and_the_others_land(queue: Queue) -> None:
+    one, two, three = await _three(queue)
+    queue.gates.bad = lambda candidate: candidate.task.id == two.id
+    await queue.until(lambda line: len(queue.gates.asked) == 3)
+    await queue.gates.let_go(two.id)
+    line = await queue.until(lambda line: line[-1].behind == (one.id,))
+    assert [place.state for place in line] == ["merged", "not-passed", "merged"]
+    assert queue.there.judge.withdrawn == [queue.gates.asked[2]], "its first merge is of no use"
+    assert (await queue.there.now(three)).why == "lands after t1; judged again without t2: red"
+    await queue.gates.let_go(one.id, three.id)
+    await queue.over()
+    assert queue.landed() == ["theirs", "one", "three"]
+    assert (await queue.there.now(two)).state is TaskState.UNAVAILABLE
+
+
+async def test_one_that_fails_only_with_one_that_does_not_land_lands_without_it(queue: Queue) -> None:
+    one, two, three = await _three(queue)
+    queue.gates.bad = lambda candidate: (
+        candidate.task.id == one.id or "one.txt" in git(queue.there.repository.mirror, "ls-tree", candidate.commit)
+    )
+    await queue.gates.let_go(one.id, two.id, three.id)
+    await queue.over()
+    assert queue.landed() == ["theirs", "two", "three"]
+    assert (await queue.there.now(one)).state is TaskState.UNAVAILABLE
+
+
+async def test_one_that_conflicts_with_what_is_before_it_keeps_its_place_until_that_lands(queue: Queue) -> None:
+    first, second = await queue.add("mine", "both"), await queue.add("yours", "both")
+    third = await queue.add("third")
+    advance(queue.bare, {"theirs.txt": "theirs\n"})
+    for task in (first, second, third):
+        queue.fly(task)
+        await queue.until(_has_a_base(task))
+    line = await queue.until(lambda line: len(line) == 3)
+    assert [(place.state, place.behind) for place in line[1:]] == [
+        ("conflict", (first.id,)),
+        ("merged", (first.id,)),
+    ]
+    assert (await queue.there.now(second)).why == "lands after t1; with them it conflicts in both.txt"
+    queue.gates.bad = lambda candidate: candidate.task.id == first.id
+    await queue.gates.let_go(first.id, second.id, third.id)
+    await queue.over()
+    assert queue.landed() == ["theirs", "both", "third"]
+    assert git(queue.bare, "show", "main:both.txt") == "yours"
+
+
+async def test_a_push_of_somebody_else_in_the_middle_has_all_of_them_judged_again_on_it(queue: Queue) -> None:
+    one, two, three = await _three(queue)
+    await queue.gates.let_go(two.id, three.id)
+    await queue.until(lambda line: [place.state for place in line[1:]] == ["passed", "passed"])
+    theirs = advance(queue.bare, {"late.txt": "late\n"})
+    await queue.gates.let_go(one.id)
+    await queue.over()
+    assert queue.landed() == ["theirs", "late", "one", "two", "three"]
+    tips = git(queue.bare, "log", "--first-parent", "--format=%H", f"{theirs}..main").split()
+    assert set(tips) <= {candidate.commit for candidate in queue.gates.asked}, "and only what was judged landed"
+
+
+async def test_one_that_is_stopped_leaves_the_queue(queue: Queue) -> None:
+    one, two, three = await _three(queue)
+    await queue.there.store.write(lambda tx: tasks.request_stop(tx, two.id, PERSON))
+    await queue.gates.let_go(two.id)
+    line = await queue.until(lambda line: line[-1].behind == (one.id,))
+    assert line[-1].without in {(f"{two.id}: it left the queue",), (f"{two.id}: red",)}
+    await queue.gates.let_go(one.id, three.id)
+    await queue.over()
+    assert queue.landed() == ["theirs", "one", "three"]
+
+
+async def test_a_new_controller_finds_the_queue_in_its_order(queue: Queue) -> None:
+    queued = await _three(queue)
+    before = await queue.until(lambda line: len(queue.gates.asked) == 3)
+    await queue.flying.end()
+    queue.fly(*reversed(queued))
+    await queue.until(lambda line: len(queue.gates.asked) == 6)
+    assert await queue.until(lambda line: True) == before
+    assert {each.commit for each in queue.gates.asked[3:]} == {each.commit for each in queue.gates.asked[:3]}
+    await queue.gates.let_go(*(task.id for task in queued))
+    await queue.over()
+    assert queue.landed() == ["theirs", "one", "two", "three"]
+
+
+async def test_a_verdict_on_something_else_lands_nothing(queue: Queue) -> None:
+    others: tuple[Callable[[Verdict], Verdict], ...] = (
+        lambda verdict: replace(verdict, commit="f" * 40),
+        lambda verdict: replace(verdict, tree="f" * 40),
+        lambda verdict: replace(verdict, base="f" * 40),
+    )
+    for number, other in enumerate(others):
+        task = await queue.add(f"wrong-{number}")
+        advance(queue.bare, {f"{task.id}.txt": "theirs\n"})
+        tip = git(queue.bare, "rev-parse", "main")
+
+        async def judge(candidate: Candidate, other: Callable[[Verdict], Verdict] = other) -> Verdict:
+            return other(passed(candidate))
+
+        queue.there.judge.judging = judge
+        queue.fly(task)
+        await queue.over()
+        assert (await queue.there.now(task)).state is TaskState.LOST
+        assert git(queue.bare, "rev-parse", "main") == tip
+
+
+async def test_what_passed_by_gates_that_changed_meanwhile_is_judged_again(queue: Queue) -> None:
+    one, two, _ = await _three(queue)
+    await queue.gates.let_go(two.id)
+    await queue.until(lambda line: line[1].state == "passed")
+    queue.there.judge.standing = lambda candidate: candidate.task.id != two.id
+    queue.gates.bad = lambda candidate: candidate.task.id == two.id
+    await queue.gates.let_go(one.id)
+    await queue.until(lambda line: two.id not in [place.task for place in line])
+    assert queue.landed() == ["theirs", "one"]
