@@ -12,7 +12,7 @@ from typing import Any
 from fleet.agent_events import AskPerson, Ruling
 from fleet.config import FleetConfig, Secrets, parse_fleet
 from fleet.errors import DiskFull, StoreUnavailable
-from fleet.events import PermissionAsked, Recorded, TaskMoved
+from fleet.events import PermissionAsked, Recorded, TaskMoved, VerdictGiven
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
 from fleet.flight.moves import to_running
@@ -27,6 +27,7 @@ from fleet.ports import Candidate
 from fleet.setup.environments import Environments
 from fleet.store import approvals, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
+from fleet.store.recording import record
 from fleet.supervise import Supervisor
 from fleet.verdict import Outcome, Verdict
 from gates.locks.guard import LockGuard
@@ -81,10 +82,18 @@ async def _nothing() -> None:
     """Nobody waits for it."""
 
 
+def give(tx: Tx, session: Session, verdict: Verdict) -> None:
+    """Records a verdict."""
+    judged = (verdict.commit, verdict.tree, verdict.base, str(verdict.outcome), verdict.reasons)
+    record(tx, VerdictGiven(*judged, (), str(session.isolation), verdict.rework_turns, ""), session)
+
+
 class Judge:
     """A gatekeeper. ``judging`` gives the verdicts; every question of an agent goes to a person."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.records = True  # its verdicts, in the ledger
         self.judging: Callable[[Candidate], Any] | None = None
         self.abandoned: list[str] = []
         self.withdrawn: list[Candidate] = []
@@ -100,6 +109,8 @@ class Judge:
     async def judge(self, candidate: Candidate) -> Verdict:
         assert self.judging is not None, "nothing is to be judged"
         verdict: Verdict = await self.judging(candidate)
+        if verdict.outcome is not Outcome.ABORTED and self.records:
+            await self._store.write(lambda tx: give(tx, candidate.session, verdict))
         return verdict
 
     async def stands(self, candidate: Candidate) -> bool:
@@ -139,13 +150,14 @@ class World:
     config: FleetConfig
     services: Services = field(init=False)
     machine: Machine = field(default_factory=Machine)
-    judge: Judge = field(default_factory=Judge)
+    judge: Judge = field(init=False)
     clock: FastClock = field(default_factory=FastClock)
     receipts: list[str] = field(default_factory=list)
     full: int = 0  # how often a receipt finds the disk full
     late: bool = False  # a person answers only once the question has given its slot back
 
     def __post_init__(self) -> None:
+        self.judge = Judge(self.store)
         self.repository = Repository(
             "shop", self.config.repos["shop"].url, "main", self.directory / "repos" / "shop.git"
         )
@@ -214,6 +226,7 @@ class World:
         def approved(tx: Tx) -> None:
             (turn,) = sessions.turns(tx, session.id)
             sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=1)
+            give(tx, session, Verdict(commit, tree, base, Outcome.HELD, (), (), session.isolation, 0))
             held = approvals.open_hold(tx, session=session, commit=commit, tree=tree, reason="protected")
             approvals.decide(tx, held.id, True, PERSON, "")
 

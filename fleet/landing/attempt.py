@@ -56,8 +56,12 @@ _KEEPS_ITS_PLACE = (StoreUnavailable, LeadershipLost, LeaseLost, Unreachable, Ma
 
 def covers(verdict: Verdict, candidate: Candidate) -> bool:
     """Whether a verdict lets exactly this land."""
+    return verdict.outcome.opens and _is_about(verdict, candidate)
+
+
+def _is_about(verdict: Verdict, candidate: Candidate) -> bool:
     judged = (verdict.commit, verdict.tree, verdict.base)
-    return verdict.outcome.opens and judged == (candidate.commit, candidate.tree, candidate.base)
+    return judged == (candidate.commit, candidate.tree, candidate.base)
 
 
 class LandingAttempt:
@@ -140,8 +144,10 @@ class LandingAttempt:
         if isinstance(merged, MergeResult):
             return await self._conflict(merged, current, onto)
         await self._note(merged, ())
-        if not await self._may_land_as(merged):
-            verdict = await self._judge(merged)
+        stands = await self._context.stands(merged)
+        known = self._verdict if self._verdict is not None and _is_about(self._verdict, merged) else None
+        if not stands or not (merged.commit == self._turn.snapshot or (known and known.outcome.opens)):
+            verdict = known if known and known.outcome.red and stands else await self._judge(merged)
             if moved:
                 verdict = await hold(self._store, self._repository, self._session, current, verdict)
             if not verdict.outcome.opens:
@@ -149,12 +155,6 @@ class LandingAttempt:
             if not covers(verdict, merged):
                 raise ValueError(f"the verdict on {merged.commit} is about {verdict.commit}")
         return await self._leased.land(merged, interruptible)
-
-    async def _may_land_as(self, candidate: Candidate) -> bool:
-        """Whether exactly this was judged, by the gates that are required now."""
-        as_snapshot = candidate.commit == self._turn.snapshot
-        judged = as_snapshot or (self._verdict is not None and covers(self._verdict, candidate))
-        return judged and await self._context.stands(candidate)
 
     async def _conflict(self, merged: MergeResult, current: str, onto: NewerBase | None) -> Conflicting:
         """For its agent, but not on a rewritten branch: the worktree has the history that was removed."""

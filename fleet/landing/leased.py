@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from fleet.errors import StoreUnavailable
+from fleet.errors import Refused, StoreUnavailable
 from fleet.events import FencedBy, LandingDoneV2, LandingIntended, LandingMissed
 from fleet.failpoints import failpoint
 from fleet.landing.base_branch import BaseBranch, Moved
@@ -18,7 +18,7 @@ from fleet.landing.fence_hook import FenceToken
 from fleet.landing.outcome import ChangeToLand, Interrupted, Interruptible, Landed, LandingContext
 from fleet.landing.task_branch import TaskBranch
 from fleet.ports import Candidate
-from fleet.store import landing_line, landings, leases, overrides, sessions, tasks
+from fleet.store import landing_line, landings, leases, overrides, sessions, tasks, verdicts
 from fleet.store.core import Precondition, Tx
 from fleet.store.landings import Intent, IntentOutcome
 from fleet.store.leases import Lease
@@ -95,6 +95,13 @@ class LeasedLanding:
             if tasks.stop_requested(tx, self._task.id) or sessions.words_wait(tx, self._task.id):
                 return None
             overrides.demand_unexpired(tx, self._task)
+            if not verdicts.lets_land(tx, self._task.id, commit=new, tree=tree, base=old):
+                raise Refused(
+                    attempted="land the change",
+                    on=self._task.id,
+                    cause=f"no verdict in the ledger lets {new[:12]} land on {old[:12]}",
+                    hint=f"/judge {self._task.id} has it judged again.",
+                )
             event = LandingIntended(ref, old, new, tree, lease.token)
             record(tx, event, self._session, turn=self._turn.id)
             return landings.intend(

@@ -23,7 +23,8 @@ class Tip:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """It is merged with ``commit``, which has the changes of ``behind`` and has not landed."""
+    """It is merged with ``commit``, which has the changes of ``behind`` and has not landed; with the branch as the
+    first one saw it, where only such are before it that are left out."""
 
     commit: str
     behind: tuple[str, ...]
@@ -62,6 +63,6 @@ def _behind(place: LandingPlace, mine: Next) -> Next:
         return Wait(place.task)
     if place.state in _STANDS:
         return After(place.commit, (*(mine.behind if isinstance(mine, After) else ()), place.task))
-    if place.state in _OUT and isinstance(mine, After):
-        return mine
+    if place.state in _OUT:
+        return mine if isinstance(mine, After) else After(place.base, ())
     return Wait(place.task)

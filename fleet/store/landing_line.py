@@ -78,6 +78,8 @@ def merged(tx: Tx, session: Session, turn: str, place: LandingPlace) -> LandingP
         return place
     if before.base == place.base and before.commit == place.commit:
         place = replace(place, without=before.without)
+        if place.state is PlaceState.MERGED:  # it is looked at again
+            place = replace(place, state=before.state, why=before.why)
     else:
         out = [_taken_out(tx, task, here) for task in before.behind if task not in place.behind]
         place = replace(place, without=tuple(filter(None, out)))

@@ -170,14 +170,32 @@ def test_a_controller_killed_while_a_worktree_moves_completes_the_move(name: str
         assert _causes(built, begun.task) == ["request", "merge"]
 
 
-def test_two_that_pass_alone_and_fail_together_do_not_both_land(served: House) -> None:
+def test_of_three_queued_of_which_the_middle_one_fails_with_the_first_the_other_two_land(served: House) -> None:
     before = served.main()
-    first, second = _together(served, "shell echo here > company.txt", "write GOOD LONELY")
-    statuses = {served.wait(task).status for task in (first, second)}
-    assert statuses == {0, 4}  # its agent changed nothing for the merge: a person is asked
-    assert ("company.txt" in git(served.bare, "ls-tree", "--name-only", "main")) != ("LONELY" in served.main())
-    red = second if served.state(first) == "landed" else first
-    assert "failed" in _verdicts(served, red)
+    prompts = ("shell echo here > company.txt", "write GOOD LONELY", "shell echo third > third.txt")
+    begun: list[str] = []
+    with _holding(served, 6) as gate:
+        for number, prompt in enumerate(prompts, 1):
+            begun.append(served.say(f"/run {prompt}").task)
+            gate.wait_for(number)
+        advance(served.bare, {"meanwhile.txt": "theirs\n"})
+        for number in (1, 2, 3):  # each is judged again on top of those before it, side by side
+            gate.let_go(number)
+            gate.wait_for(number + 3)
+        shown = served.say("/queue").shown
+        first, red, third = begun
+        assert f"2. {red} is judged on top of {first}" in shown, shown
+        gate.let_go(5)
+        gate.wait_for(7)
+        gate.let_go(4)
+        assert [served.wait(task).status for task in (first, third)] == [0, 0]
+    assert served.wait(red).status == 4  # its agent changed nothing for the merge: a person is asked
+    assert {"company.txt", "third.txt"} <= set(git(served.bare, "ls-tree", "--name-only", "main").split())
+    assert "LONELY" not in served.main()
+    withdrawn, landed = [each.event.body() for each in served.of(third, "gate.closed")][-2:]
+    assert withdrawn["outcome"] == "aborted" and "merged anew" in withdrawn["reason"]
+    assert landed["tree"] == served.of(third, "landing.done")[0].event.body()["tree"]
+    assert served.of(third, "landing.queued")[-1].event.body()["without"] == (f"{red}: check: exit status 1",)
     (merge,) = served.of(red, "turn.started")[1:]
     assert merge.event.body()["cause"] == "merge"
     told = merge.event.body()["prompt"]

@@ -33,6 +33,11 @@ def test_those_behind_one_that_did_not_pass_are_merged_without_it() -> None:
         assert plan(line, MOST)["t3"] == After("m+t1", ("t1",))
 
 
+def test_those_behind_a_first_one_that_did_not_pass_are_merged_with_the_branch() -> None:
+    line = [_place("t1", "m", PlaceState.NOT_PASSED), _place("t2", "m"), LandingPlace("t3", "shop")]
+    assert plan(line, MOST) == {"t1": Tip(), "t2": After("m", ()), "t3": After("m+t2", ("t2",))}
+
+
 def test_those_behind_one_that_is_merged_anew_wait_for_that() -> None:
     line = [_place("t1", "other"), _place("t2", "m+t1"), _place("t3", "m+t1+t2")]
     assert plan(line, MOST) == {"t1": Tip(), "t2": After("other+t1", ("t1",)), "t3": Wait("t2")}

@@ -153,6 +153,7 @@ async def test_one_in_the_middle_that_does_not_pass_is_left_out_and_the_others_l
     await queue.over()
     assert queue.landed() == ["theirs", "one", "three"]
     assert (await queue.there.now(two)).state is TaskState.UNAVAILABLE
+    assert [each.task.id for each in queue.gates.asked].count(three.id) == 2, "and judged no third time"
 
 
 async def test_one_that_fails_only_with_one_that_does_not_land_lands_without_it(queue: Queue) -> None:
@@ -203,7 +204,7 @@ async def test_one_that_is_stopped_leaves_the_queue(queue: Queue) -> None:
     await queue.there.store.write(lambda tx: tasks.request_stop(tx, two.id, PERSON))
     await queue.gates.let_go(two.id)
     line = await queue.until(lambda line: line[-1].behind == (one.id,))
-    assert line[-1].without in {(f"{two.id}: it left the queue",), (f"{two.id}: red",)}
+    assert line[-1].without == (f"{two.id}: it left the queue",)
     await queue.gates.let_go(one.id, three.id)
     await queue.over()
     assert queue.landed() == ["theirs", "one", "three"]
@@ -241,6 +242,19 @@ async def test_a_verdict_on_something_else_lands_nothing(queue: Queue) -> None:
         await queue.over()
         assert (await queue.there.now(task)).state is TaskState.LOST
         assert git(queue.bare, "rev-parse", "main") == tip
+
+
+async def test_what_the_ledger_has_no_passing_verdict_on_is_refused_in_the_last_moment(queue: Queue) -> None:
+    queue.there.judge.records = False
+    task = await queue.add("unseen")
+    advance(queue.bare, {"theirs.txt": "theirs\n"})
+    queue.fly(task)
+    await queue.gates.let_go(task.id)
+    await queue.over()
+    assert (await queue.there.now(task)).state is TaskState.REFUSED
+    assert "no verdict in the ledger" in (await queue.there.now(task)).why
+    assert queue.landed() == ["theirs"]
+    assert "landing.intended" not in await queue.there.kinds()
 
 
 async def test_what_passed_by_gates_that_changed_meanwhile_is_judged_again(queue: Queue) -> None:
