@@ -66,8 +66,8 @@ class Standing:
         shown = next(iter(self._lost.values())).line
         more = f" and {len(self._lost) - 1} more" if len(self._lost) > 1 else ""
         return (
-            f"the store is older than {shown}{more}: it was restored, so nothing starts or lands. "
-            f"To go on: {COMMAND}"
+            f"the store is older than what is outside it, so nothing starts or lands. To go on: {COMMAND} "
+            f"(it lacks {shown}{more}: it was restored)"
         )
 
     async def demand(self, right: Right, attempted: str) -> None:

@@ -16,9 +16,10 @@ from enum import Enum, StrEnum
 from typing import Final, Protocol
 
 from fleet.errors import Refused
-from fleet.model import PersonId
+from fleet.model import ChatRef, PersonId
 
 CONSOLE = "console"
+CONSOLE_MAIN = ChatRef(CONSOLE, "main")
 _TWO: Final = 2
 
 
@@ -99,6 +100,11 @@ def console_person(login: str) -> PersonId:
 def console_owner() -> PersonId:
     """The id of the login that runs this controller."""
     return console_person(pwd.getpwuid(os.getuid()).pw_name)
+
+
+def console_chat(person: PersonId) -> ChatRef:
+    """The conversation of a person on the console; that of the controller's own login has a name of its own."""
+    return CONSOLE_MAIN if person == console_owner() else ChatRef(CONSOLE, f"{person.user}@{person.workspace}")
 
 
 def owner_is_admin(config: NamesPeople) -> bool:

@@ -12,10 +12,9 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
-from bot.chats.console.adapter import chat_of
 from bot.local.sockets import short
 from fleet.errors import Misused
-from gates.people import console_person
+from gates.people import console_chat, console_person
 
 VERSION: Final = 1
 LINE_LIMIT: Final = 1 << 20
@@ -29,7 +28,7 @@ class Peer:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         login = _login(_uid(writer.get_extra_info("socket")))
         self.person = console_person(login)
-        self.chat = chat_of(self.person)
+        self.chat = console_chat(self.person)
         self._writer = writer
         self._last = ""
 

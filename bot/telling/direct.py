@@ -1,4 +1,4 @@
-"""Who can be reached in a private chat of their own, and who should hear of a question there.
+"""Who can be reached in a private chat of their own, or on the console, and who should hear of a question there.
 
 On Telegram and Slack a person's id also works as the id of the private chat with them. Slack answers with a chat id
 of its own, which is remembered (``outbox/delivering.py``), since buttons and edits carry only that one.
@@ -18,7 +18,7 @@ from fleet.model import ChatRef, PersonId, Task
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import moves, private
 from fleet.store.core import Tx
-from gates.people import CONSOLE, Right, people, who
+from gates.people import CONSOLE, Right, console_chat, people, who
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,24 @@ class Recipient:
 def recipients(
     tx: Tx, config: FleetConfig, right: Right, adapters: Collection[str], *, near: str = ""
 ) -> list[Recipient]:
-    """Everyone in ``fleet.toml`` with this right whom one of these platforms reaches, each once.
+    """Everyone in ``fleet.toml`` with this right whom one of these platforms reaches, each once. Whom none reaches
+    is reached on the console, where it has them.
 
     ``near``: the platform to prefer for people who use several.
     """
     found: list[Recipient] = []
     for entry in people(config, right):
-        ids = [person for text in entry.ids if (person := PersonId.parse(text)).platform in adapters]
-        for person in sorted(ids, key=lambda each: each.platform != near)[:1]:
-            chat = ChatRef(person.platform, moves.now_at(tx, person.platform, person.user))
-            found.append(Recipient(entry.name, str(person), chat))
+        known = [PersonId.parse(text) for text in entry.ids]
+        ids = sorted((each for each in known if each.platform in adapters), key=lambda each: each.platform != near)
+        for person in [*ids, *(each for each in known if each.platform == CONSOLE)][:1]:
+            found.append(Recipient(entry.name, str(person), _own_chat(tx, person)))
     return found
+
+
+def _own_chat(tx: Tx, person: PersonId) -> ChatRef:
+    if person.platform == CONSOLE:
+        return console_chat(person)
+    return ChatRef(person.platform, moves.now_at(tx, person.platform, person.user))
 
 
 def besides(tx: Tx, config: FleetConfig, right: Right, adapters: Collection[str], task: Task) -> list[Recipient]:

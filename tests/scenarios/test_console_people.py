@@ -6,19 +6,24 @@ import asyncio
 import grp
 import json
 import os
+import socket
 import stat
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from bot.cards import Card, line
-from bot.chats.console.adapter import MAIN, chat_of
 from bot.local import client
+from bot.telling.alarms import Alarms, FleetAlarm
+from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.questions import Option, Question
-from fleet.store import approvals
+from fleet.store import approvals, tables
 from fleet.store.approvals import ApprovalDecision
-from gates.people import console_owner, console_person
+from fleet.store.core import Tx
+from gates.people import CONSOLE_MAIN, console_chat, console_owner, console_person
 from tests.chat_flight import Flight
 from tests.chat_house import FLEET
 from tests.console_house import exchange, request, served
@@ -54,7 +59,7 @@ async def test_a_listed_login_has_the_rights_of_its_role_until_they_end(tmp_path
         assert (await exchange(tmp_path, request(do="reset", reason="x")))[-1]["end"] == 2
         there.configured(parse_fleet(FLEET + listed("somebody-else", "admin"), "fleet.toml"))
         assert (await exchange(tmp_path, request(do="say", text="/status")))[-1]["end"] == 2
-        await there.store.write(lambda tx: there.outbox.open(tx).post(MAIN, Card(line("a secret"))))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(CONSOLE_MAIN, Card(line("a secret"))))
         shown = ""
         while '"end"' not in shown:
             shown += (await reader.readline()).decode()
@@ -74,10 +79,10 @@ async def test_an_answer_goes_to_the_terminal_that_asked_and_the_rest_to_all_of_
         await exchange(tmp_path, request(do="say", text="/gates", quiet=True, terminal="right"))
         alone = await exchange(tmp_path, request(do="say", text="/machines"))
         assert "macbook" in str(alone[0]["out"])
-        await there.store.write(lambda tx: there.outbox.open(tx).post(MAIN, Card(line("for all"))))
-        other = chat_of(console_person("somebody-else"))
+        await there.store.write(lambda tx: there.outbox.open(tx).post(CONSOLE_MAIN, Card(line("for all"))))
+        other = console_chat(console_person("somebody-else"))
         await there.store.write(lambda tx: there.outbox.open(tx).post(other, Card(line("for another"))))
-        await there.settle(MAIN)
+        await there.settle(CONSOLE_MAIN)
         await there.settle(other)
         for name, (mine, theirs) in {"left": ("viewer:", "No gate"), "right": ("No gate", "viewer:")}.items():
             reader, writer = terminals[name]
@@ -94,16 +99,36 @@ async def test_a_plain_line_answers_the_one_question_that_waits_at_the_console(t
         await exchange(tmp_path, request(do="say", text="/run mend it"))
         flight = await Flight.begin(there, begun=True)
         first = await flight.ask("{}", questions=(question,))
-        await there.settle(MAIN)
+        await there.settle(CONSOLE_MAIN)
         assert (await exchange(tmp_path, request(do="say", text="neither, a flat file")))[-1]["end"] == 0
         asked = await there.store.read(lambda tx: approvals.approval(tx, first.id))
         assert (asked.decision, asked.decided_why) == (ApprovalDecision.ANSWER, "neither, a flat file")
         assert asked.decided_by == str(console_owner())
         for name in ("q2", "q3"):
             await flight.ask("{}", questions=(question,), name=name)
-        await there.settle(MAIN)
+        await there.settle(CONSOLE_MAIN)
         await exchange(tmp_path, request(do="say", text="the first one"))
         assert len(await there.store.read(lambda tx: approvals.waiting(tx, "t1"))) == 2, "nobody knows which"
+
+
+async def test_an_admin_whom_only_the_console_reaches_is_asked_and_alarmed_there(tmp_path: Path) -> None:
+    bea = f'[[people]]\nname = "Bea"\nrole = "admin"\nids = ["{console_person("bea")}"]\n'
+    own = f'[[people]]\nname = "Both"\nrole = "admin"\nids = ["{console_person("both")}", "phone::both"]\n'
+    async with served(tmp_path, people=bea + own) as (there, _):
+        flight = await Flight.begin(there)
+        await flight.hold()
+        alarm = FleetAlarm("disk", "The controller's disk is almost full")
+        await Alarms(there.outbox, lambda: there.config, SystemClock(), lambda: [alarm], ("phone",)).look()
+
+        def cards(tx: Tx) -> Counter[tuple[str, str]]:
+            rows = tx.connection.execute(
+                select(tables.cards.c.adapter, tables.cards.c.chat, tables.cards.c.card_key)
+            )
+            return Counter((row.adapter, row.chat) for row in rows if row.card_key.startswith(("ask:", "alarm:")))
+
+        seen = await there.store.read(cards)
+    assert seen[("console", f"bea@{socket.gethostname()}")] == 2
+    assert seen[("phone", "both")] == 2 and ("console", f"both@{socket.gethostname()}") not in seen
 
 
 async def test_a_group_gets_the_socket_and_nothing_else_of_the_home(tmp_path: Path) -> None:
@@ -147,4 +172,4 @@ async def test_another_login_is_who_the_kernel_says_whatever_it_says_itself(tmp_
             assert "mend it" in out.decode()
             (task,) = await there.tasks()
             assert task.requester == str(console_person(login.pw_name))
-            assert task.origin == chat_of(console_person(login.pw_name)) != MAIN
+            assert task.origin == console_chat(console_person(login.pw_name)) != CONSOLE_MAIN

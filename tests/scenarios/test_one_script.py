@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from bot.cards import Card, shown
-from bot.chats.console.adapter import MAIN, ConsoleAdapter, Following
+from bot.chats.console.adapter import ConsoleAdapter, Following
 from bot.local import client
 from bot.local.control import ControlServer
 from fleet.agent_events import TurnOutcome
@@ -23,6 +23,7 @@ from fleet.model import ChatRef, TaskState
 from fleet.questions import Option, Question
 from fleet.store import ledger, tables
 from fleet.store.core import Store, Tx
+from gates.people import CONSOLE_MAIN
 from tests.chat_flight import Flight
 from tests.chat_house import House as ConsoleHouse
 from tests.chat_house import house as console_house
@@ -166,7 +167,7 @@ class OnConsole:
         await self._do({"do": "press", "number": int(numbers[-1])})
 
     async def settle(self) -> None:
-        await self.there.settle(MAIN)
+        await self.there.settle(CONSOLE_MAIN)
 
     async def _do(self, request: dict[str, Any]) -> None:
         reader, writer = await asyncio.open_unix_connection(str(self.there.home / client.SOCKET), limit=1 << 22)

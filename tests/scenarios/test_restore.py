@@ -55,6 +55,7 @@ def test_after_a_restore_nothing_starts_until_a_person_says_so_and_no_old_words_
 
     made.start()
     made.until(lambda: "the store is older than" in words(made.say("/status").shown), "/status says so")
+    assert "airboss ledger reset --reason" in words(made.say("/status").shown), "a phone's card shows how to go on"
     refused = made.say("/run write GOOD too early")
     assert refused.status == 2 and "airboss ledger reset --reason" in words(refused.shown)
     assert made.say("/retry t1").status == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import Card, line
-from bot.chats.console.adapter import BEHIND, MAIN, ConsoleAdapter
+from bot.chats.console.adapter import BEHIND, ConsoleAdapter
 from bot.chats.console.render import render
 from bot.local import client
 from bot.local.control import ControlServer
@@ -18,11 +18,12 @@ from bot.outbox.port import Outgoing
 from fleet.errors import Unavailable
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
+from gates.people import CONSOLE_MAIN
 from tests.chat_house import house
 
 
 def card(number: int) -> Outgoing:
-    return Outgoing(number, MAIN, Card(line(f"card {number}")), "", False, False, "", "")
+    return Outgoing(number, CONSOLE_MAIN, Card(line(f"card {number}")), "", False, False, "", "")
 
 
 async def test_a_terminal_that_stops_reading_is_let_go_and_another_sees_everything() -> None:
@@ -58,14 +59,14 @@ async def test_an_edit_that_says_the_same_line_is_printed_once(tmp_path: Path) -
             def say(tx: Tx, footer: str = footer) -> None:
                 if footer:
                     there.outbox.open(tx).repost(
-                        MAIN, Card(line("t1 · shop"), (line("running"),), footer=footer), key="task:t1"
+                        CONSOLE_MAIN, Card(line("t1 · shop"), (line("running"),), footer=footer), key="task:t1"
                     )
                 else:
-                    there.outbox.open(tx).post(MAIN, Card(line("t1 · shop")), key="task:t1")
+                    there.outbox.open(tx).post(CONSOLE_MAIN, Card(line("t1 · shop")), key="task:t1")
 
             await there.store.write(say)
-            await there.settle(MAIN)
-        await there.store.write(lambda tx: there.outbox.open(tx).post(MAIN, Card(line("the end"))))
+            await there.settle(CONSOLE_MAIN)
+        await there.store.write(lambda tx: there.outbox.open(tx).post(CONSOLE_MAIN, Card(line("the end"))))
         shown = ""
         while "the end" not in shown:
             shown += json.loads(await reader.readline())["out"]

@@ -18,19 +18,11 @@ from bot.cards import Action
 from bot.chats.console.render import render, render_edit
 from bot.outbox.port import AdapterLimits, Outgoing, Receive
 from fleet.errors import Unavailable
-from fleet.model import ChatRef, PersonId
-from gates.people import console_owner
-
-MAIN = ChatRef("console", "main")
-"""The conversation of the controller's own login."""
+from fleet.model import ChatRef
+from gates.people import CONSOLE_MAIN
 
 BEHIND: Final = 1_000
 """How many cards may wait for a terminal that does not read."""
-
-
-def chat_of(person: PersonId) -> ChatRef:
-    """The conversation of a person on the console."""
-    return MAIN if person == console_owner() else ChatRef("console", f"{person.user}@{person.workspace}")
 
 
 class Following:
@@ -139,7 +131,7 @@ class ConsoleAdapter:
             del self._terminals[next(iter(self._terminals))]
 
     @contextmanager
-    def follow(self, chat: ChatRef = MAIN, terminal: str = "") -> Iterator[Following]:
+    def follow(self, chat: ChatRef = CONSOLE_MAIN, terminal: str = "") -> Iterator[Following]:
         """Everything delivered to this conversation from now on."""
         following = Following(chat, terminal)
         self._followers.add(following)
