@@ -22,6 +22,9 @@ from tests.scenarios.pilot import VENDOR_KEY, Pilot, agents_and_models
 
 AGENTS = ("claude", "codex")
 
+#: For what goes the same way through both drivers: one of the two by the seed, both in ``make torture``.
+either_agent = pytest.mark.parametrize("pilot", sampled(AGENTS, 1), indirect=True)
+
 
 @pytest.fixture(scope="module")
 def stand() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
@@ -53,6 +56,7 @@ def test_red_goes_back_with_the_gates_output_into_the_same_conversation_and_pass
     assert all(recorded.event.body()["gone"] for recorded in events if recorded.event.KIND == "pipe.ended")
 
 
+@either_agent
 def test_a_real_agent_that_says_all_tests_pass_is_not_believed(pilot: Pilot) -> None:
     before = pilot.house.commits()[0]
     done = say("Done. All tests pass.")
@@ -135,7 +139,7 @@ def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_tu
     assert len(pilot.house.of(begun.task, "turn.started")) == 1
 
 
-@pytest.mark.parametrize("pilot", sampled(AGENTS, 1), indirect=True)
+@either_agent
 def test_a_turn_completes_through_the_proxy_while_the_link_is_cut_and_the_agent_has_no_key(pilot: Pilot) -> None:
     asking, answer = threading.Event(), threading.Event()
     look = f"env | grep -q {VENDOR_KEY[:20]} || echo GOOD without a key {pilot.name} > work.txt"
@@ -160,7 +164,7 @@ def test_a_turn_completes_through_the_proxy_while_the_link_is_cut_and_the_agent_
     assert body["network"] == "none" and body["egress"].startswith("enforced, ")
 
 
-@pytest.mark.parametrize("pilot", sampled(AGENTS, 1), indirect=True)
+@either_agent
 def test_an_unanswered_question_gives_its_slot_back_and_the_answer_continues_the_conversation(pilot: Pilot) -> None:
     name = f"late-{pilot.name}.txt"
     once = pilot.shell(f"echo GOOD late {pilot.name} | tee -a work.txt {name}")
@@ -193,6 +197,7 @@ def test_an_unanswered_question_gives_its_slot_back_and_the_answer_continues_the
     assert "quebec" in pilot.heard("quebec")[-1].heard, "the same conversation"
 
 
+@either_agent
 def test_a_rule_about_edits_asks_about_edits_alone(pilot: Pilot) -> None:
     name = f"asked-{pilot.name}.txt"
 
@@ -217,6 +222,7 @@ def test_a_rule_about_edits_asks_about_edits_alone(pilot: Pilot) -> None:
     assert pilot.house.main(name) == "hello"
 
 
+@either_agent
 def test_what_a_person_denies_is_not_run(pilot: Pilot) -> None:
     begun = pilot.run("echo-echo", pilot.shell("echo GOOD > never.txt"), say("done"), agent="-bash", wait=False)
     pilot.asked(begun.task)
@@ -243,6 +249,7 @@ def test_stop_leaves_no_process_of_the_agent(pilot: Pilot) -> None:
     assert pilot.tools(begun.task).unfinished + pilot.tools(begun.task).failed == 1
 
 
+@either_agent
 def test_a_long_answer_of_a_real_agent_arrives_whole(pilot: Pilot) -> None:
     text = "\n".join(f"{number}. The {pilot.name} found nothing wrong here." for number in range(1, 5_001))
     answer = pilot.run("india", say(text), verb="ask")
@@ -251,6 +258,7 @@ def test_a_long_answer_of_a_real_agent_arrives_whole(pilot: Pilot) -> None:
     assert len(text) > 200_000
 
 
+@either_agent
 def test_a_question_is_answered_and_nothing_lands(pilot: Pilot) -> None:
     before = pilot.house.commits()[0]
     answer = pilot.run("golf", say("The answer is 42."), verb="ask")
@@ -261,6 +269,7 @@ def test_a_question_is_answered_and_nothing_lands(pilot: Pilot) -> None:
     assert not pilot.house.of(answer.task, "snapshot.made", "gate.opened")
 
 
+@either_agent
 def test_a_controller_killed_in_mid_turn_lands_the_agents_work_once(pilot: Pilot) -> None:
     asking, answer = threading.Event(), threading.Event()
 
@@ -296,7 +305,8 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("word", REFUSALS)
+@either_agent
+@pytest.mark.parametrize("word", sampled(REFUSALS, 1))
 def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_conversation(
     pilot: Pilot, word: str
 ) -> None:
@@ -328,6 +338,7 @@ def test_half_of_the_work_waits_when_the_vendor_refuses_and_goes_on_in_the_same_
     assert pilot.outcomes(answer.task) == [outcome, "completed"]
 
 
+@either_agent
 def test_a_question_that_the_vendor_refuses_is_not_answered(pilot: Pilot) -> None:
     answer = pilot.run("november", Refusal(429, "You've hit your session limit"), verb="ask")
     assert answer.status == 3, answer.shown
@@ -335,6 +346,7 @@ def test_a_question_that_the_vendor_refuses_is_not_answered(pilot: Pilot) -> Non
     pilot.house.say(f"/stop {answer.task}")
 
 
+@either_agent
 def test_an_agent_that_is_killed_goes_on_where_it_was(pilot: Pilot) -> None:
     kill = pilot.shell(f"echo GOOD killed {pilot.name} > work.txt; kill -9 $PPID; sleep 1")
 
@@ -352,6 +364,7 @@ def test_an_agent_that_is_killed_goes_on_where_it_was(pilot: Pilot) -> None:
     assert pilot.house.main() == f"GOOD killed {pilot.name}"
 
 
+@either_agent
 def test_a_conversation_that_is_gone_is_begun_anew_with_the_task_and_what_was_done(pilot: Pilot) -> None:
     better = threading.Event()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -18,7 +19,7 @@ from fleet.store import ledger
 from fleet.store.core import Tx
 from fleet.verdict import Outcome
 from gates.receipts import sshsig
-from gates.receipts.issue import Issued, issue
+from gates.receipts.issue import issue
 from tests.far_end.repositories import git
 from tests.scenarios.gate_house import House, airboss_toml
 from tests.schema import load, problems
@@ -26,26 +27,38 @@ from tests.schema import load, problems
 
 @dataclass
 class Landed:
-    """A receipt and what it speaks of."""
+    """A receipt and what it speaks of, in one directory."""
 
-    house: House
-    issued: Issued
+    room: Path
     commit: str
 
     @property
+    def home(self) -> Path:
+        return self.room / "home"
+
+    @property
+    def bare(self) -> Path:
+        return self.room / "demo.git"
+
+    @property
+    def receipt(self) -> Path:
+        return self.home / "receipts" / "t1.json"
+
+    @property
     def key(self) -> str:
-        return (self.house.home / "keys" / "receipt_ed25519.pub").read_text()
+        return (self.home / "keys" / "receipt_ed25519.pub").read_text()
 
     @property
     def store(self) -> str:
-        return f"sqlite:///{self.house.home / 'airboss.db'}"
+        return f"sqlite:///{self.home / 'airboss.db'}"
 
 
-async def land(room: Path, neighbours: int = 0) -> Landed:
+async def land(room: Path) -> Landed:
+    """Lands one task, beside two others."""
     house = House(room, {"airboss.toml": airboss_toml("true")})
     async with house.open() as judge:
         candidate = await judge.candidate()
-        for _ in range(neighbours):
+        for _ in range(2):
             await judge.candidate({"other": "of another task"})
         refs = Refs(task=candidate.task.id, session=candidate.session.id, machine="here")
 
@@ -69,21 +82,34 @@ async def land(room: Path, neighbours: int = 0) -> Landed:
         await judge.candidate({"more": "later tasks change nothing"})
         assert await issue(judge.store, house.home, candidate.task.id) == issued
         assert issued.path.read_bytes() == data
-    return Landed(house, issued, candidate.commit)
+    landed = Landed(room, candidate.commit)
+    assert issued.path == landed.receipt
+    return landed
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Landed:
+    return asyncio.run(land(tmp_path_factory.mktemp("landed")))
+
+
+@pytest.fixture
+def landed(once: Landed, tmp_path: Path) -> Landed:
+    """A copy that the test may change."""
+    shutil.copytree(once.room, tmp_path / "landed", ignore=shutil.ignore_patterns("machine"))
+    return Landed(tmp_path / "landed", once.commit)
 
 
 async def test_a_receipt_is_verified_with_repository_and_ledger(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landed: Landed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    landed = await land(tmp_path)
-    home, receipt = landed.house.home, landed.issued.path
+    home, receipt = landed.home, landed.receipt
     assert sorted(item.name for item in receipt.parent.iterdir()) == [
         "allowed_signers",
         "t1.json",
         "t1.json.dsse",
         "t1.json.sig",
     ]
-    assert await verify(receipt, home=home, repo=landed.house.bare, ledger=landed.store, as_json=True) == 0
+    assert await verify(receipt, home=home, repo=landed.bare, ledger=landed.store, as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
     assert [check["name"] for check in said["checks"]] == ["signature", "statement", "repository", "ledger"]
     assert said["commit"] == landed.commit
@@ -93,21 +119,21 @@ async def test_a_receipt_is_verified_with_repository_and_ledger(
     assert problems(json.loads(receipt.read_bytes()), load("receipt.json")) == []
 
 
-async def test_openssh_alone_verifies_it(tmp_path: Path) -> None:
-    landed = await land(tmp_path)
-    folder = landed.issued.path.parent
+def test_openssh_alone_verifies_it(landed: Landed) -> None:
+    folder = landed.receipt.parent
     argv = ["ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", "airboss", "-n", "airboss-receipt-v1"]
-    for data, status in ((landed.issued.path.read_bytes(), 0), (b" " + landed.issued.path.read_bytes(), 255)):
+    for data, status in ((landed.receipt.read_bytes(), 0), (b" " + landed.receipt.read_bytes(), 255)):
         done = subprocess.run(
             [*argv, "-s", "t1.json.sig"], cwd=folder, input=data, capture_output=True, check=False
         )
         assert done.returncode == status, done.stderr
 
 
-async def test_a_stranger_needs_a_pinned_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    landed = await land(tmp_path)
+async def test_a_stranger_needs_a_pinned_key(
+    landed: Landed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle, home = tmp_path / "bundle", tmp_path / "stranger"
-    shutil.copytree(landed.issued.path.parent, bundle)
+    shutil.copytree(landed.receipt.parent, bundle)
     receipt = bundle / "t1.json"
     with pytest.raises(Misused, match="--key"):
         await verify(receipt, home=home)
@@ -125,15 +151,14 @@ async def test_a_stranger_needs_a_pinned_key(tmp_path: Path, capsys: pytest.Capt
         await verify(receipt, home=home, key=landed.key)
 
 
-async def test_another_repository_and_another_ledger_do_not_agree(tmp_path: Path) -> None:
-    landed = await land(tmp_path)
-    home, receipt = landed.house.home, landed.issued.path
+async def test_another_repository_and_another_ledger_do_not_agree(landed: Landed, tmp_path: Path) -> None:
+    home, receipt = landed.home, landed.receipt
     other = await land(tmp_path / "other")
     assert await verify(receipt, home=home, ledger=other.store) == 1
-    git(landed.house.bare, "update-ref", "refs/heads/main", "main~1")
-    git(landed.house.bare, "reflog", "expire", "--expire=now", "--all")
-    git(landed.house.bare, "gc", "--quiet", "--prune=now")
-    assert await verify(receipt, home=home, repo=landed.house.bare) == 1
+    git(landed.bare, "update-ref", "refs/heads/main", "main~1")
+    git(landed.bare, "reflog", "expire", "--expire=now", "--all")
+    git(landed.bare, "gc", "--quiet", "--prune=now")
+    assert await verify(receipt, home=home, repo=landed.bare) == 1
     with pytest.raises(StoreUnavailable):
         await verify(receipt, home=home, ledger="postgresql+psycopg://nobody@127.0.0.1:1/none")
 
@@ -157,19 +182,18 @@ def event(home: Path, seq: int) -> tuple[bytes, str]:
 async def failing_check(landed: Landed, capsys: pytest.CaptureFixture[str]) -> str:
     """What ``verify --ledger`` says about a ledger that was changed."""
     capsys.readouterr()
-    assert await verify(landed.issued.path, home=landed.house.home, ledger=landed.store, as_json=True) == 1
+    assert await verify(landed.receipt, home=landed.home, ledger=landed.store, as_json=True) == 1
     (check,) = [check for check in json.loads(capsys.readouterr().out)["checks"] if not check["ok"]]
     assert check["name"] == "ledger"
     return str(check["detail"])
 
 
 async def test_an_event_of_another_task_that_was_changed_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    landed: Landed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    landed = await land(tmp_path, neighbours=2)
-    home = landed.house.home
+    home = landed.home
     canonical, task = event(home, 2)
-    assert task == "t2" and task != landed.issued.path.stem
+    assert task == "t2" and task != landed.receipt.stem
     forged = canonical.replace(b"slack:T1:U1", b"slack:T1:U2")
     assert forged != canonical
     forge(home, "UPDATE ledger SET canonical = ? WHERE seq = 2", forged)
@@ -193,9 +217,8 @@ CHANGES = {
 
 @pytest.mark.parametrize(("change", "what"), CHANGES.values(), ids=CHANGES.keys())
 async def test_whatever_is_changed_in_a_row_is_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, what: str
+    landed: Landed, capsys: pytest.CaptureFixture[str], change: str, what: str
 ) -> None:
-    landed = await land(tmp_path, neighbours=2)
-    forge(landed.house.home, f"UPDATE ledger SET {change} WHERE seq = 2")
+    forge(landed.home, f"UPDATE ledger SET {change} WHERE seq = 2")
     said = await failing_check(landed, capsys)
     assert said.startswith("event 2") and what in said

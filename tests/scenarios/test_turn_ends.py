@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.conftest import living_in
+from tests.conftest import living_in, sampled
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.responses_model import ResponsesModel
@@ -79,6 +79,7 @@ def test_what_ends_in_time_is_waited_for_and_the_work_with_it_is_judged(each: Ea
     assert len(made.of(answer.task, "turn.closed")) == 1
 
 
+@pytest.mark.parametrize("each", sampled(("claude", "codex"), 1), indirect=True)
 def test_a_server_that_nobody_stops_ends_before_the_work_is_judged(each: Each) -> None:
     made, word = each.made, f"romeo {each.name}"
     command = f"echo GOOD served {each.name} > work.txt; sleep 300"
@@ -100,7 +101,7 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("word", PASSING)
+@pytest.mark.parametrize("word", sampled(PASSING, 1))
 def test_what_passes_is_tried_again_in_the_same_conversation_without_a_person(stand: Stand, word: str) -> None:
     made, model, _ = stand
     refusal, outcome = PASSING[word]
