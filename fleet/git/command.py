@@ -54,7 +54,7 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKP
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 _CHUNK = 1 << 16
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 10.0
 
 
 def is_object_id(text: str) -> bool:

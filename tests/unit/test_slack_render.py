@@ -49,6 +49,15 @@ def texts(blocks: list[dict[str, Any]], kind: str) -> list[str]:
     return [block["text"] for block in objects(blocks, kind)]
 
 
+@pytest.mark.parametrize(
+    "pieces", [(Untrusted("@"), "t1 · "), ("gate:", Untrusted("red:")), (Untrusted("a:"), "t1:")]
+)
+def test_what_only_a_joint_makes_active_is_broken_there(pieces: tuple[Untrusted | str, ...]) -> None:
+    drawn = draw(Card(line(*pieces), fields=(field("Ran", *pieces),)), user="", again=False)
+    for text in texts(drawn.blocks, "plain_text"):
+        assert not re.search(r"<[@!#]|://|www\.|@\w|:[a-z_0-9]+:", text)
+
+
 @given(CARDS, st.booleans())
 def test_slack_takes_every_card_and_nothing_in_it_acts(card: Card, again: bool) -> None:
     drawn = draw(card, user="U1PING", again=again)

@@ -122,10 +122,14 @@ def pieces_of(text: str, size: int) -> list[str]:
 
 
 def _line(pieces: Line) -> str:
-    return "".join(
-        disarm(piece.one_line(FIELD)) if isinstance(piece, Untrusted) else clean(piece, SECTION * 4)
-        for piece in pieces
-    )
+    """One line of a card. What acts is broken wherever foreign text has a part in it, at a joint with ours too."""
+    text, foreign = "", list[range]()
+    for piece in pieces:
+        start = len(text)
+        text += piece.one_line(FIELD) if isinstance(piece, Untrusted) else clean(piece, SECTION * 4)
+        if isinstance(piece, Untrusted):
+            foreign.append(range(start, len(text) + 1))
+    return _ACTS.sub(lambda found: _BREAK if any(found.start() in part for part in foreign) else "", text)
 
 
 def _text(body: Untrusted | None) -> str:
