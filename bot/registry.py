@@ -263,8 +263,8 @@ class Registry:
         return command
 
     def nearest(self, name: str) -> str:
-        """The verb that was probably meant; empty if none is close."""
-        found = self._names.get(nearest(name, self._names))
+        """The verb that was probably meant; empty if none is close. An alias counts where no verb is close."""
+        found = self._commands.get(nearest(name, self._commands)) or self._names.get(nearest(name, self._names))
         return found.verb if found else ""
 
     def write(self, adapter: str, verb: str) -> str:

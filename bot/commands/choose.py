@@ -35,7 +35,8 @@ def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
         return folded[0]
     if not wanted and len(known) == 1:
         return known[0]
-    names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=')}s.NAME]"
+    names = ", ".join(known[:8]) or f"none: add one to fleet.toml under [{option.rstrip('=') or 'repo'}s.NAME]"
+    how = f" Write {option}NAME before the prompt, or -- before a prompt that starts with @." if option else ""
     cause = f"fleet.toml has no {what} called {wanted!r}" if wanted else f"there are several; choose a {what}"
     if not wanted and not known:
         cause = f"fleet.toml has no {what}"
@@ -43,7 +44,7 @@ def pick(what: str, option: str, wanted: str, known: Sequence[str]) -> str:
         attempted=f"choose the {what}",
         on=wanted,
         cause=cause,
-        hint=f"Known: {names}. Write {option}NAME before the prompt, or -- before a prompt that starts with @.",
+        hint=f"Known: {names}.{how}",
     )
 
 

@@ -145,6 +145,6 @@ COMMANDS = (
         "[go|land|keep|delete] [TASK|PAGE]",
         Right.SEE,
         unlanded,
-        Group.DECIDE,
+        Group.REPORTS,
     ),
 )

@@ -25,7 +25,7 @@ async def use(context: Context, call: Call) -> Effect:
     given, repos = split(call.args), sorted(context.config().repos)
     chosen = ""
     if given and given[0].lower() not in _NONE:
-        chosen = choose.pick("repository", "repo=", given[0], repos)
+        chosen = choose.pick("repository", "", given[0], repos)
 
     def effect(posts: Posts) -> None:
         key = _key(call.message.chat)

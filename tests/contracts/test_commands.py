@@ -203,3 +203,5 @@ async def test_a_mistyped_verb_is_told_the_nearest(tmp_path: Path) -> None:
         result, (card,) = await there.say("/statsu")
         assert result.status == 2
         assert "Did you mean /status?" in text_of(card)
+        _, (card,) = await there.say("/repoz")
+        assert "Did you mean /repos?" in text_of(card), "not /use, whose alias is nearer"

@@ -67,8 +67,8 @@ async def test_a_chat_has_a_default_repository(tmp_path: Path) -> None:
         _, (which,) = await there.say("/use")
         _, (chosen,) = await there.press(which, "docs")
         assert rows(chosen)[0] == "This chat uses docs"
-        result, _ = await there.say("/use nothing-like-it")
-        assert result.status == 2
+        result, (unknown,) = await there.say("/use nothing-like-it")
+        assert result.status == 2 and rows(unknown)[-1] == "Known: docs, shop."
 
 
 async def test_a_default_repository_that_left_fleet_toml_is_forgotten(tmp_path: Path) -> None:
