@@ -126,6 +126,13 @@ class SshExecutor(LoginExecutor):
                 f"`airboss machines add`; if not, the connection may be intercepted. Pinned: {self.fingerprint}",
             ) from error
         except asyncssh.PermissionDenied as error:
+            if self._identity and _on_token(self._identity):
+                raise Misused(
+                    attempted="read the private key",
+                    on=self._identity,
+                    cause="it is on a security key (FIDO), which only a key agent can ask",
+                    hint=self._by_agent,
+                ) from error
             raise Refused(
                 attempted="log in",
                 on=self.where,
@@ -138,10 +145,7 @@ class SshExecutor(LoginExecutor):
                 attempted="read the private key",
                 on=self._identity,
                 cause="it is encrypted" if locked else str(error),
-                hint=f"load it into the controller's key agent (ssh-add {self._identity}) and remove `identity` of "
-                f"{self.machine} in fleet.toml"
-                if locked
-                else f"correct `identity` of {self.machine} in fleet.toml",
+                hint=self._by_agent if locked else f"correct `identity` of {self.machine} in fleet.toml",
             ) from error
         except asyncssh.ConfigParseError as error:
             raise Misused(
@@ -165,6 +169,11 @@ class SshExecutor(LoginExecutor):
                 hint="check that it is awake and on the network, and that sshd listens on that port",
             ) from error
         return self._connection
+
+    @property
+    def _by_agent(self) -> str:
+        agent = f"load it into the controller's key agent (ssh-add {self._identity})"
+        return f"{agent} and remove `identity` of {self.machine} in fleet.toml"
 
     @property
     def fingerprint(self) -> str:
@@ -191,6 +200,14 @@ class SshExecutor(LoginExecutor):
 def _host_key_algorithms(key: asyncssh.SSHKey) -> list[str]:
     """Signature algorithms of the pinned key's type, so that a server with several keys offers that one."""
     return [algorithm.decode() for algorithm in key.sig_algorithms]
+
+
+def _on_token(path: str) -> bool:
+    """Whether the key's file only names a key that a security key holds."""
+    try:
+        return asyncssh.read_private_key(path).algorithm.startswith(b"sk-")
+    except (asyncssh.KeyImportError, OSError):
+        return False
 
 
 class _SshStream:

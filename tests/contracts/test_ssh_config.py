@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from fleet.config.hostkeys import pinned
@@ -31,9 +35,17 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def executor(sshd: Sshd, tmp_path: Path, *, host: str = "macbook", identity: str = "") -> SshExecutor:
+def executor(
+    sshd: Sshd, tmp_path: Path, *, host: str = "macbook", identity: str = "", port: int = 22
+) -> SshExecutor:
     return SshExecutor(
-        "macbook", host=host, user=sshd.user, host_key=sshd.host_key, identity=identity, root=str(tmp_path / "root")
+        "macbook",
+        host=host,
+        port=port,
+        user=sshd.user,
+        host_key=sshd.host_key,
+        identity=identity,
+        root=str(tmp_path / "root"),
     )
 
 
@@ -46,6 +58,80 @@ async def test_an_alias_gives_host_port_and_key(sshd: Sshd, ssh: Path, tmp_path:
     machine = executor(sshd, tmp_path)
     try:
         assert (await machine.facts()).user == sshd.user, "the login is the one of fleet.toml"
+    finally:
+        await machine.close()
+
+
+#: Made without a token: its handle means nothing.
+TOKEN_KEY = """\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAASgAAABpzay1zc2
+gtZWQyNTUxOUBvcGVuc3NoLmNvbQAAACBggvteD/n+m0sZUaMpg40KMYCHkvikBB+qnY1R
+NphkawAAAARzc2g6AAAAoCr/X0Qq/19EAAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY2
+9tAAAAIGCC+14P+f6bSxlRoymDjQoxgIeS+KQEH6qdjVE2mGRrAAAABHNzaDoBAAAAQGho
+aGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaGhoaG
+hoaGhoaGhoaGgAAAAAAAAAAAE=
+-----END OPENSSH PRIVATE KEY-----
+"""
+RELAY = """
+import socket, sys, threading
+link = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+def out():
+    while data := link.recv(65536):
+        sys.stdout.buffer.write(data); sys.stdout.buffer.flush()
+threading.Thread(target=out, daemon=True).start()
+while data := sys.stdin.buffer.raw.read(65536):
+    link.sendall(data)
+"""
+WAYS = {
+    "Match": "Match host mac*\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {key}\n",
+    "ProxyCommand": "Host mac*\n  HostName nowhere.invalid\n  IdentityFile {key}\n"
+    "  ProxyCommand {python} {home}/relay.py {port}\n",
+    "ProxyJump": "Host mac*\n  HostName 127.0.0.1\n  Port {port}\n  ProxyJump door\n  IdentityFile {key}\n"
+    "Host door\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {key}\n",
+    "IdentityAgent": "Host mac*\n  HostName 127.0.0.1\n  Port {port}\n  IdentityAgent {home}/agent.sock\n",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_each_way_to_a_machine_that_the_config_names(sshd: Sshd, ssh: Path, tmp_path: Path, way: str) -> None:
+    values = {"port": sshd.port, "key": sshd.identity, "user": sshd.user, "python": sys.executable}
+    (ssh / "config").write_text(WAYS[way].format(home=tmp_path, **values))
+    (ssh / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    (tmp_path / "relay.py").write_text(RELAY)
+    with key_agent(tmp_path / "agent.sock", sshd.identity) if way == "IdentityAgent" else contextlib.nullcontext():
+        machine = executor(sshd, tmp_path)
+        try:
+            assert (await machine.facts()).user == sshd.user
+        finally:
+            await machine.close()
+
+
+@contextlib.contextmanager
+def key_agent(sock: Path, key: Path) -> Iterator[None]:
+    """A key agent that has the key."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()  # it listens now
+        subprocess.run(["ssh-add", "-q", str(key)], env={**os.environ, "SSH_AUTH_SOCK": str(sock)}, check=True)
+        yield
+    finally:
+        agent.kill()
+        agent.communicate()
+
+
+async def test_a_key_on_a_token_is_named_with_the_remedy(sshd: Sshd, ssh: Path, tmp_path: Path) -> None:
+    """The file of a FIDO key holds no secret: only a key agent can ask the token."""
+    (ssh / "id_sk").write_text(TOKEN_KEY)
+    (ssh / "id_sk").chmod(0o600)
+    public = asyncssh.import_private_key(TOKEN_KEY).export_public_key("openssh").decode()
+    allowed = sshd.directory / "authorized_keys"
+    allowed.write_text(f"{allowed.read_text()}{public}")
+    machine = executor(sshd, tmp_path, host="127.0.0.1", identity=str(ssh / "id_sk"), port=sshd.port)
+    try:
+        with pytest.raises(Misused, match=r"id_sk.*it is on a security key.*ssh-add"):
+            await machine.facts()
     finally:
         await machine.close()
 
