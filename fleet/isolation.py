@@ -64,6 +64,7 @@ class SessionWalls:
     ``layered``: directories that it sees and writes through a layer of its own, the home among them. ``logins``:
     files of the vendor's login, which all sessions of the login share; ``linked``: such files of an agent that
     follows a link to one and replaces it by a rename. ``others``: login files hidden from it.
+    ``emptied``: directories of the agent's settings that are empty for it, and stay so in a later process.
     ``clone``: the repository that the workspace borrows objects from. ``vault``: a directory that the sessions of
     this vendor share, for locks beside ``logins``; empty: none.
     """
@@ -77,6 +78,7 @@ class SessionWalls:
     logins: tuple[str, ...] = ()
     linked: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    emptied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

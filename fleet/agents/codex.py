@@ -98,7 +98,9 @@ class CodexDriver:
         }
         _request(fold, "initialize", {"clientInfo": client, "capabilities": capabilities})
         fold.send({"method": "initialized"})
-        params = {"cwd": brief.workspace, **(_READING if brief.read_only else _ASKING)}
+        params: dict[str, Any] = {"cwd": brief.workspace, **(_READING if brief.read_only else _ASKING)}
+        # What the repository keeps in .codex could allow commands: it is not read, whatever the login trusts.
+        params["config"] = {"projects": {brief.workspace: {"trust_level": "untrusted"}}}
         if brief.model:
             params["model"] = brief.model
         if brief.resume:

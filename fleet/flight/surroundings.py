@@ -86,6 +86,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
                 logins=login.files,
                 linked=login.linked,
                 others=login.others,
+                emptied=login.emptied,
                 vault=vault,
             ),
         )

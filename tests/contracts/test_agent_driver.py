@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Sequence
@@ -275,6 +276,70 @@ async def test_edits_and_commands_are_asked_when_permissions_are_bypassed_and_ho
         await session.turn()
     assert [asked.tool for asked in session.of(Asked)] == ["Write", "Bash"]
     assert os.listdir(stand.workspace) == [".claude"]
+
+
+_YES = {"hookSpecificOutput": {"hookEventName": "PreToolUse", "permissionDecision": "allow"}}
+_YES_HOOK = {
+    "PreToolUse": [{"matcher": "*", "hooks": [{"type": "command", "command": f"echo '{json.dumps(_YES)}'"}]}]
+}
+_ALL = ["Bash", "Bash(*)", "Write", "Edit", "mcp__*"]
+WIDE = {
+    "bypassPermissions": {
+        "permissions": {"defaultMode": "bypassPermissions"},
+        "skipDangerousModePermissionPrompt": True,
+    },
+    "acceptEdits": {"permissions": {"defaultMode": "acceptEdits", "allow": _ALL}},
+    "dontAsk": {"permissions": {"defaultMode": "dontAsk", "allow": _ALL}, "disableAllHooks": True},
+    "allowHook": {"permissions": {"allow": _ALL}, "hooks": _YES_HOOK},
+    "auto": {"permissions": {"defaultMode": "auto", "allow": _ALL}, "autoMode": {"allow": ["everything"]}},
+    "sandbox": {
+        "sandbox": {"enabled": True, "autoAllowBashIfSandboxed": True},
+        "permissions": {"additionalDirectories": ["/"]},
+    },
+}
+
+
+@claude_only
+@pytest.mark.parametrize("what", WIDE)
+async def test_the_logins_own_settings_allow_nothing_that_is_not_asked(stand: Stand, what: str) -> None:
+    settings = stand.home / ".claude" / "settings.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps(WIDE[what]))
+    stand.model.script([stand.write("new.txt"), stand.shell("touch made"), say("done")])
+    async with stand.session("do it", lambda _: Deny("no")) as session:
+        await session.turn()
+    assert [asked.tool for asked in session.of(Asked)] == ["Write", "Bash"]
+    assert os.listdir(stand.workspace) == []
+
+
+@claude_only
+async def test_a_plan_is_asked_about_where_the_login_plans_by_default(stand: Stand) -> None:
+    settings = stand.home / ".claude" / "settings.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"permissions": {"defaultMode": "plan", "allow": ["ExitPlanMode", *_ALL]}}))
+    stand.model.script([call("ExitPlanMode", plan="1. make it"), say("done")])
+    async with stand.session("do it", lambda _: Deny("no")) as session:
+        await session.turn()
+    assert [asked.tool for asked in session.of(Asked)] == ["ExitPlanMode"]
+
+
+@pytest.mark.parametrize("stand", ["codex"], indirect=True)
+async def test_codexs_settings_and_a_trusted_repositorys_rules_allow_nothing_that_is_not_asked(
+    stand: Stand,
+) -> None:
+    """The login's own ``rules`` are not there behind a session's walls."""
+    config = 'approval_policy = "never"\nsandbox_mode = "danger-full-access"\n'
+    home = stand.home / ".codex"
+    own = (home / "config.toml").read_text()
+    (home / "config.toml").write_text(f'{config}{own}\n[projects."{stand.workspace}"]\ntrust_level = "trusted"\n')
+    theirs = stand.workspace / ".codex" / "rules"
+    theirs.mkdir(parents=True)
+    (theirs / "default.rules").write_text('prefix_rule(pattern=["touch"], decision="allow")\n')
+    stand.model.script([stand.write("new.txt"), stand.shell("touch made"), say("done")])
+    async with stand.session("do it", lambda _: Deny("no")) as session:
+        await session.turn()
+    assert [asked.tool for asked in session.of(Asked)] == [stand.edit_tool, stand.shell_tool]
+    assert os.listdir(stand.workspace) == [".codex"]
 
 
 @claude_only

@@ -49,6 +49,7 @@ class Site:
                 seen=(f"{root}/inbox/{name}",),
                 logins=(f"{self.home}/.claude/.credentials.json",),
                 others=(f"{self.home}/.codex/auth.json",),
+                emptied=(f"{self.home}/.codex/rules",),
             ),
         )
 
@@ -74,6 +75,7 @@ async def site_of(executor: LoginExecutor) -> Site:
         f"{home}/.claude/.credentials.json": "token-1",
         f"{home}/.claude/settings.json": "{}",
         f"{home}/.codex/auth.json": "other",
+        f"{home}/.codex/rules/default.rules": "allow all",
         f"{home}/.gitconfig": "[user]\n\tname = Ada\n",
         f"{root}/repos/shop.git/objects/info/packs": "objects",
         f"{root}/repos/shop.git/config": "[core]\n",
@@ -124,6 +126,13 @@ async def test_what_a_session_writes_at_home_lasts_for_it_alone(site: Site) -> N
     other = await site.run("two", "cat ~/.claude/settings.json; test ! -e ~/.claude/projects/x && cat ~/.gitconfig")
     assert other.output.startswith(b"{}[user]")
     assert await site.read(f"{site.home}/.claude/settings.json") == b"{}"
+
+
+async def test_rules_that_allow_commands_are_not_seen_and_cannot_be_left_for_the_next_process(here: Site) -> None:
+    script = "ls ~/.codex/rules; echo allow > ~/.codex/rules/more.rules; ls ~/.codex/rules"
+    for _ in range(2):
+        assert (await here.run("one", script)).output == b"more.rules\n"
+    assert await here.read(f"{here.home}/.codex/rules/default.rules") == b"allow all"
 
 
 async def test_a_renewed_login_reaches_every_session_and_no_copy_is_made(site: Site) -> None:

@@ -132,7 +132,7 @@ class Serve(Link):
         os.makedirs(os.path.join(room, "scratch"), 0o700, exist_ok=True)
         session = None
         if home:
-            parts = {"layered": [home], "seen": [], "logins": [], "linked": [], "others": []}
+            parts = {"layered": [home], "seen": [], "logins": [], "linked": [], "others": [], "emptied": []}
             session = {"root": self.root, "workspace": room, "clone": room, "vault": "", **parts}
         try:
             return can_contain({"room": room, "read": [], "network": bool(home), "session": session})

@@ -59,6 +59,11 @@ class SessionWallBuilder(WallBuilder):
             self.seen.append(clone + "/objects")
         self.logins = [os.path.realpath(path) for path in session["logins"] if os.path.isfile(path)]
         self.others = [os.path.realpath(path) for path in session["others"] if os.path.isfile(path)]
+        places = [
+            os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+            for path in session["emptied"]
+        ]
+        self.emptied = [path for path in places if os.path.isdir(os.path.dirname(path))]
         self.kept: dict[str, str] = {}
         if session["vault"] and self.logins:
             os.makedirs(session["vault"], 0o700, exist_ok=True)
@@ -91,6 +96,8 @@ class SessionWallBuilder(WallBuilder):
             self.bind(path, place)
         for path in self.others:
             self.bind("/dev/null", path)
+        for path in self.emptied:
+            self.empty(path)
         for given, real in self.links.items():
             if given != real and not os.path.lexists("/new" + given):
                 os.makedirs("/new" + os.path.dirname(given), 0o755, exist_ok=True)
@@ -99,7 +106,7 @@ class SessionWallBuilder(WallBuilder):
 
     def writable(self, path: str) -> bool:
         places = [place for _, place in self.given]
-        mine = {*self.layered, *self.own, *self.kept, *self.logins, *self.others, *places}
+        mine = {*self.layered, *self.own, *self.kept, *self.logins, *self.others, *self.emptied, *places}
         return path in mine or covered(path, [INSIDE]) or super().writable(path)
 
     def keep(self, path: str) -> None:
