@@ -1,4 +1,4 @@
-"""Controllers as processes of their own, forked from one that has imported the product once.
+"""Controllers and commands as processes of their own, forked from one that has imported the product once.
 
 The import is two thirds of a start, and the scenarios make more than a hundred. A controller whose first
 instruction needs its environment (``LD_PRELOAD``) or that is looked at from outside is started as a person does it.
@@ -12,7 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -39,12 +40,24 @@ class Controller(Protocol):
 
 
 class Forked:
-    """``airboss serve`` in a child of the process that has imported it."""
+    """A command in a child of the process that has imported it; ``airboss serve``, if no other is named.
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    ``said`` and ``complained`` get its standard output and error; without ``complained``, both are in ``said``.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        said: Path,
+        complained: Path | None = None,
+        *,
+        argv: Sequence[str] = ("serve",),
+        heard: Path = Path(os.devnull),
+    ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
-        self._process = context.Process(target=_serve, args=(dict(environment), str(log)))
+        streams = (str(heard), str(said), str(complained or said))
+        self._process = context.Process(target=_run, args=(dict(environment), streams, list(argv)))
         with no_main_module():
             self._process.start()
 
@@ -81,17 +94,28 @@ def no_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _serve(environment: dict[str, str], log: str) -> None:
+def _run(environment: dict[str, str], streams: tuple[str, str, str], argv: list[str]) -> None:
     """What the child does: all that a new process would have had from its parent, then the command."""
-    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.dup2(opened, 1)
-    os.dup2(opened, 2)
-    os.close(opened)
+    for number, path in enumerate(streams):
+        opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT if number else os.O_RDONLY, 0o644)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - multiprocessing put another in its place
     os.environ.clear()
     os.environ.update(environment)
     from bot.cli import main
 
-    sys.exit(main(["serve"]))
+    sys.exit(main(argv))
+
+
+def airboss(*argv: str, home: Path, stdin: str = "", timeout: float = 100.0) -> subprocess.CompletedProcess[str]:
+    """One command of the command line, whole. Raises ``subprocess.TimeoutExpired``."""
+    with tempfile.TemporaryDirectory() as room:
+        heard, said, complained = (Path(room) / name for name in ("stdin", "stdout", "stderr"))
+        heard.write_text(stdin)
+        environment = {**os.environ, "AIRBOSS_HOME": str(home)}
+        status = Forked(environment, said, complained, argv=argv, heard=heard).wait(timeout)
+        return subprocess.CompletedProcess(argv, status, said.read_text(), complained.read_text())
 
 
 def started(environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.chat_house import FLEET
+from tests.scenarios import controllers
 from tests.schema import load, problems
 
 
@@ -26,14 +27,7 @@ def home_at(directory: Path) -> Path:
 
 
 def airboss(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bot.cli", "--home", str(home), *words],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=100,
-        check=False,
-    )
+    return controllers.airboss("--home", str(home), *words, home=home, stdin=stdin)
 
 
 def data(done: subprocess.CompletedProcess[str], status: int = 0) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from fleet.events import LedgerReset
 from gates.people import console_owner
 from gates.receipts import reset, sshsig
+from tests.scenarios import controllers
 from tests.scenarios.house import House, house
 
 
@@ -25,9 +24,7 @@ def made() -> Iterator[House]:
 
 
 def airboss(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AIRBOSS_HOME": str(home)}
-    command = [sys.executable, "-m", "bot.cli", *argv]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return controllers.airboss(*argv, home=home)
 
 
 def words(shown: str) -> str:
