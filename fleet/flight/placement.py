@@ -109,7 +109,9 @@ def _labels(wants: Wants, machine: str, now: FleetNow) -> str:
 
 def _installed(wants: Wants, machine: str, now: FleetNow) -> str:
     seen = now.seen.get(machine)
-    return f"{wants.agent} is not installed" if seen is not None and wants.agent in seen.absent else ""
+    if seen is None or wants.agent not in seen.absent or wants.machine == machine:
+        return ""  # a task that asked for this machine is told at once what is missing there
+    return f"{wants.agent} is not installed"
 
 
 def _answers(wants: Wants, machine: str, now: FleetNow) -> str:
