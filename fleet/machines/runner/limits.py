@@ -99,8 +99,12 @@ class RunnerLimits:
 
     def shed(self, members: list[Member], ours: int) -> bool:
         """Ends the largest processes until the rest keeps the limit; true when that happened too often."""
-        sizes = [(member.held(), member) for member in members]
-        total = sum(size for size, _ in sizes)
+        # Twice: of processes that share pages, those that end between two readings leave their part to the others.
+        for _ in range(2):
+            sizes = [(member.held(), member) for member in members]
+            total = sum(size for size, _ in sizes)
+            if total <= self.memory:
+                return False
         for size, member in sorted(sizes, key=lambda pair: -pair[0]):
             if total <= self.memory:
                 break

@@ -32,7 +32,7 @@ class Member:
         total = 0
         rollup = read_path("/proc/%d/smaps_rollup" % self.pid)
         if rollup is None:
-            return self.resident
+            return self.resident if stat_fields(self.pid) else 0  # it ended meanwhile: it holds nothing
         for line in rollup.splitlines():
             if line.startswith((b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")):
                 total += int(line.split()[1]) << 10
