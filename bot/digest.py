@@ -18,6 +18,7 @@ from bot.claims import Claims
 from bot.days import days_of
 from bot.parse import tidy
 from fleet.events import (
+    BaseMoved,
     BudgetGranted,
     BudgetReached,
     GateClosed,
@@ -57,6 +58,7 @@ KINDS = (
     ToolCallEnded.KIND,
     PipeEnded.KIND,
     UsageReported.KIND,
+    BaseMoved.KIND,
     BudgetReached.KIND,
     BudgetGranted.KIND,
     ProgressHalted.KIND,
@@ -76,7 +78,8 @@ class Digest:
 
     ``to_land_us`` has an entry for each task that was requested and landed inside the range; ``planted`` counts the
     planted defects that a reviewer caught or missed; ``halts`` counts limits that were used up or added to, and
-    tasks without progress; ``ends_by_hour`` counts task ends by hour since the epoch.
+    tasks without progress; ``pushes`` counts moves of base branches by others; ``ends_by_hour`` counts task ends by
+    hour since the epoch.
     ``before`` is the period of the same length before this one.
     """
 
@@ -93,6 +96,7 @@ class Digest:
     reviews: Counter[str] = field(default_factory=Counter)
     planted: Counter[bool] = field(default_factory=Counter)
     halts: Counter[str] = field(default_factory=Counter)
+    pushes: Counter[str] = field(default_factory=Counter)
     calls: ToolCalls = field(default_factory=ToolCalls)
     cost_udollar: int = 0
     to_land_us: list[int] = field(default_factory=list)
@@ -124,6 +128,7 @@ class Digest:
                 "unfinished": self.calls.unfinished,
             },
             "cost_udollar": self.cost_udollar,
+            "base_moved": dict(sorted(self.pushes.items())),
             "halts": dict(sorted(self.halts.items())),
             "median_to_land_us": self.median_to_land_us,
             "claims": self.claims.to_json(),
@@ -224,6 +229,8 @@ def _fold(
                 digest.reviews[_how(answered)] += 1
                 if answered.caught is not None:
                     digest.planted[answered.caught] += 1
+            case BaseMoved(repo=repo, rewritten=rewritten):
+                digest.pushes[f"{repo} {'rewritten' if rewritten else 'moved'}"] += 1
             case BudgetReached():
                 digest.halts["budget used up"] += 1
             case ProgressHalted():
@@ -281,6 +288,9 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
     if digest.halts:
         said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
         fields.append(card_field("Budgets", said))
+    if digest.pushes:
+        said = ", ".join(f"{what} {count}×" for what, count in digest.pushes.most_common(4))
+        fields.append(card_field("Base, by others", one_line(said, 160)))
     if decided := ", ".join(f"{count} {what}" for what, count in digest.people.items() if count):
         fields.append(card_field("By people", decided))
     if digest.flaky:

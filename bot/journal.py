@@ -9,11 +9,13 @@ import logging
 from functools import partial
 
 from fleet.events import (
+    BaseMoved,
     ConfigReloaded,
     ControllerStarted,
     FleetPaused,
     FleetResumed,
     LandingDone,
+    LandingsResumed,
     LinkChanged,
     Recorded,
     SessionPlaced,
@@ -59,6 +61,13 @@ def line_of(recorded: Recorded) -> str:
             return f"{task} ended: {new}" + (f", {_short(why)}" if why else "")
         case LandingDone(ref=ref, new=new):
             return f"{task} {landed(ref, new[:10])}"
+        case BaseMoved(repo=repo, old=old, new=new, rewritten=rewritten, stops=stops):
+            how = "rewritten" if rewritten else "moved"
+            return f"{repo}: the base was {how} by others, {old[:10]} to {new[:10]}" + (
+                "; landings stop" if stops else ""
+            )
+        case LandingsResumed(repo=repo):
+            return f"{repo}: landings go on, by {recorded.actor}"
         case LinkChanged(up=up, why=why):
             return f"{task}: the link to {refs.machine} " + ("is back" if up else f"is down, {_short(why)}")
         case _:

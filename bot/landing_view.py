@@ -20,9 +20,12 @@ _STATE: Final = {
 }
 
 
-def landing_lines(queues: Mapping[str, Sequence[LandingPlace]]) -> list[Line]:
-    """Who lands next in each repository where several wait to, and how far each is. One alone needs no queue."""
-    shown: list[Line] = []
+def landing_lines(queues: Mapping[str, Sequence[LandingPlace]], stopped: Mapping[str, str]) -> list[Line]:
+    """Who lands next in each repository where several wait to, and how far each is. One alone needs no queue.
+    ``stopped``: where nothing lands, and why."""
+    shown = [
+        line(f"⏸ {repo} lands nothing: ", one_line(why, 90), f" · /resume {repo}") for repo, why in stopped.items()
+    ]
     for repo, places in queues.items():
         if len(places) < 2:
             continue

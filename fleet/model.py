@@ -65,6 +65,13 @@ class LandingMode(StrEnum):
     BRANCH = "branch"  # it is pushed as a branch of its own
 
 
+class ForeignPush(StrEnum):
+    """What follows when somebody else moves a base branch."""
+
+    JUDGE = "judge"  # what waits to land is judged again on it
+    STOP = "stop"  # nothing lands until a person says so
+
+
 class PipeEnd(StrEnum):
     """How a session's process ended. ``NONE``: not ended, or not known."""
 

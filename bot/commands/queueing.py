@@ -20,7 +20,7 @@ from bot.telling import sounds
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
 from fleet.model import Task
-from fleet.store import landing_line, queue, sessions
+from fleet.store import base_tips, landing_line, queue, sessions
 from fleet.store.core import Tx
 from fleet.store.landing_line import LandingPlace
 from gates.people import Right, demand
@@ -35,6 +35,7 @@ class _Queued:
     pauses: dict[str, queue.Pause]
     now_us: int
     landing: dict[str, list[LandingPlace]]
+    stopped: dict[str, str]
 
 
 async def show_queue(context: Context, call: Call) -> Effect:
@@ -50,7 +51,8 @@ async def show_queue(context: Context, call: Call) -> Effect:
     def read(tx: Tx) -> _Queued:
         kept = queue.reserved(tx)
         line = sorted(queue.line(tx), key=lambda task: task.id not in kept)
-        return _Queued(line, kept, queue.pauses(tx), tx.now_us(), landing_line.lines(tx))
+        found = landing_line.lines(tx), base_tips.stopped(tx)
+        return _Queued(line, kept, queue.pauses(tx), tx.now_us(), *found)
 
     found = await context.store.read(read)
     waiting, kept, pauses = found.tasks, found.kept, found.pauses
@@ -65,8 +67,9 @@ async def show_queue(context: Context, call: Call) -> Effect:
         "queued": [_plain(task, kept.get(task.id)) for task in waiting],
         "pauses": [plain.pause(each) for each in pauses.values()],
         "landing": plain_places(found.landing),
+        "landing_stopped": found.stopped,
     }
-    lines += landing_lines(found.landing) if page.number == 1 else []
+    lines += landing_lines(found.landing, found.stopped) if page.number == 1 else []
     pause = Action("Resume", "/resume") if queue.FLEET in pauses else Action("Pause", "/pause")
     card = Card(
         line(f"{words.count(len(waiting), 'task')} queued{page.span}"),
@@ -123,8 +126,15 @@ async def drain(context: Context, call: Call) -> Effect:
 
 
 async def resume(context: Context, call: Call) -> Effect:
-    """The end of a pause."""
-    return partial(_resume, context, call, queue.FLEET)
+    """The end of a pause; of a repository that is named, of a stop of its landings."""
+    given = split(call.args)
+    if not given:
+        return partial(_resume, context, call, queue.FLEET)
+    if given[0] not in (known := sorted(context.config().repos)):
+        cause = f"unknown repository {given[0]}"
+        raise Misused(attempted="do /resume", cause=cause, hint=f"Repositories: {', '.join(known)}.")
+    demand(call.person, Right.MANAGE, attempted=f"let landings in {given[0]} go on")
+    return partial(_resume_landings, context, call, given[0])
 
 
 async def undrain(context: Context, call: Call) -> Effect:
@@ -175,13 +185,31 @@ def _resume(context: Context, call: Call, machine: str, posts: Posts) -> None:
     posts.tx.after_commit(partial(context.control.wake, ""))
 
 
+def _resume_landings(context: Context, call: Call, repo: str, posts: Posts) -> None:
+    if not base_tips.resume(posts.tx, repo, call.actor):
+        raise Refused(attempted=f"let landings in {repo} go on", cause="they have not stopped")
+    waiting = len(landing_line.line(posts.tx, repo))
+    lines = (line(f"{words.count(waiting, 'change')} in the landing queue."), line("Judged again on the new base."))
+    posts.post(call.message.chat, Card(line(f"Landings in {repo} go on"), lines))
+    posts.tx.after_commit(partial(context.control.wake, ""))
+
+
 COMMANDS = (
     Command(
         "queue", "order", "what waits for a slot or to land, in order", "[PAGE]", Right.SEE, show_queue, Group.WORK
     ),
     Command("bump", "", "put a task first in the queue", "TASK", Right.RUN, bump, Group.WORK),
     Command("pause", "", "start nothing new", "[WHY]", Right.STOP, pause, Group.SET_UP, urgent=True),
-    Command("resume", "", "start new work again", "", Right.STOP, resume, Group.SET_UP, aliases=("unpause",)),
+    Command(
+        "resume",
+        "",
+        "start new work again; land again",
+        "[REPO]",
+        Right.STOP,
+        resume,
+        Group.SET_UP,
+        aliases=("unpause",),
+    ),
     Command("drain", "", "start nothing new there", "MACHINE [WHY]", Right.STOP, drain, Group.SET_UP, urgent=True),
     Command("undrain", "", "let a machine take work again", "MACHINE", Right.STOP, undrain, Group.SET_UP),
 )

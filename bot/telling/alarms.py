@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bot import words
-from bot.cards import Card, Tone, line, one_line
+from bot.cards import Action, Card, Tone, line, one_line
 from bot.health import CHAT, ControllerHealth
 from bot.outbox.posting import Outbox, Posts
 from bot.telling import direct, sounds
@@ -22,6 +22,7 @@ from fleet.config import FleetConfig
 from fleet.config.home import FLEET_FILE
 from fleet.machines.watch import MachineSeen
 from fleet.ports import Clock
+from fleet.store import base_tips
 from fleet.store.chat import cards as card_rows
 from fleet.store.chat import settings
 from fleet.store.core import Tx
@@ -46,6 +47,7 @@ class FleetAlarm:
     cause: str
     title: str
     why: str = ""
+    actions: tuple[Action, ...] = ()
 
 
 class Causes:
@@ -109,8 +111,8 @@ class Alarms:
     async def look(self) -> None:
         """Posts what began, edits what is over or became something else, in one transaction; writes nothing if
         nothing of that happened."""
-        now = {alarm.cause: alarm for alarm in self._causes()}
-        known = await self._outbox.store.read(_open_alarms)
+        known, stopped = await self._outbox.store.read(lambda tx: (_open_alarms(tx), base_tips.stopped(tx)))
+        now = {alarm.cause: alarm for alarm in (*self._causes(), *map(_stopped, stopped.items()))}
         if known != {cause: alarm.title for cause, alarm in now.items()}:
             await self._outbox.store.write(lambda tx: self._tell(tx, now))
         if own_change_default_turned(self._config()) and not await self._outbox.store.read(_knows_of_others):
@@ -155,7 +157,7 @@ class Alarms:
         why = (line(one_line(alarm.why, 200)),) if alarm.why else ()
         for admin in self._admins(tx, silent):
             since = line(f"Since {words.day(tx.now_us(), sounds.zone_of(tx, self._config(), admin.id))}.")
-            card = Card(line("⚠ ", alarm.title), (*why, since), tone=Tone.BAD)
+            card = Card(line("⚠ ", alarm.title), (*why, since), actions=alarm.actions, tone=Tone.BAD)
             if tx.now_us() - card_rows.posted_at(tx, key, admin.chat) < _AGAIN_US:
                 posts.repost(admin.chat, card, key=key)
             else:
@@ -190,6 +192,13 @@ def _title_of(cause: str) -> str:
     if cause.startswith(CHAT):
         return f"{cause.removeprefix(CHAT).capitalize()} cannot be reached"
     return "A component failed"
+
+
+def _stopped(found: tuple[str, str]) -> FleetAlarm:
+    """Landings stopped because somebody else moved the branch: a question to the admins, asked once."""
+    repo, why = found
+    go_on = Action("Go on", f"/resume {repo}")
+    return FleetAlarm(f"landings {repo}", f"Nothing lands in {repo} until you say so", why, (go_on,))
 
 
 def _knows_of_others(tx: Tx) -> bool:

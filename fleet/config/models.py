@@ -41,7 +41,7 @@ from fleet.config.values import (
     size_bytes,
 )
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
-from fleet.model import Isolation, LandingMode
+from fleet.model import ForeignPush, Isolation, LandingMode
 
 
 class _Section(BaseModel):
@@ -220,6 +220,9 @@ class RepoConfig(_Section):
     mode: Annotated[LandingMode, Strict(False)] = LandingMode.MERGE
     """What becomes of a change that passed: `merge` lands it on the base branch, `branch` pushes it as `airboss/t7`
     for people to merge."""
+    foreign_push: Annotated[ForeignPush, Strict(False)] = ForeignPush.JUDGE
+    """What follows when somebody else moves the base branch: `judge` judges what waits to land again on it, `stop`
+    lands nothing until an admin says so."""
     land_together: Annotated[int, Field(ge=1, le=100)] = 10
     """How many changes that wait to land are merged onto each other and judged at once; 1: one after the other."""
     agent: str = ""

@@ -21,6 +21,7 @@ from fleet.events.gates import (
 )
 from fleet.events.imports import ImportDone, SessionImported
 from fleet.events.landings import (
+    BaseMoved,
     FencedBy,
     LandingDone,
     LandingDoneV2,
@@ -28,6 +29,7 @@ from fleet.events.landings import (
     LandingLeft,
     LandingMissed,
     LandingQueued,
+    LandingsResumed,
     ReceiptIssued,
 )
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
@@ -81,6 +83,7 @@ __all__ = [
     "AgentSaid",
     "AgentSilent",
     "AgentUnknown",
+    "BaseMoved",
     "BudgetGranted",
     "BudgetNoted",
     "BudgetReached",
@@ -109,6 +112,7 @@ __all__ = [
     "LandingLeft",
     "LandingMissed",
     "LandingQueued",
+    "LandingsResumed",
     "LedgerReset",
     "LinkChanged",
     "LocksGranted",

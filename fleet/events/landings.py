@@ -80,6 +80,28 @@ class LandingLeft(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BaseMoved(Event):
+    """Somebody else moved a base branch. ``commits``: how many are new; ``stops``: landings stop for a person."""
+
+    KIND: ClassVar[str] = "base.moved"
+    repo: str
+    ref: str
+    old: str
+    new: str
+    commits: int
+    rewritten: bool
+    stops: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LandingsResumed(Event):
+    """A person lets landings go on after somebody else moved the branch."""
+
+    KIND: ClassVar[str] = "landings.resumed"
+    repo: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptIssued(Event):
     KIND: ClassVar[str] = "receipt.issued"
     commit: str

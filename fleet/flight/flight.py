@@ -27,6 +27,7 @@ from fleet.flight.moves import NoSlot, move
 from fleet.flight.services import Services
 from fleet.flight.steps import Steps
 from fleet.flight.waits import StopWanted, Waits, stop_wanted
+from fleet.landing.foreign import LandingsStopped
 from fleet.locks import LocksWanted
 from fleet.model import ENDS, Task, TaskState
 from fleet.store import sessions, tasks
@@ -115,6 +116,8 @@ class Flight:
             _log.info("task %s was stopped while %s", self.task.id, self.task.state)
         except Misconfigured as error:
             await self._wait_because(f"waiting: {error.cause or error}", _RECONFIGURED_S)
+        except LandingsStopped as stopped:
+            await self._wait_because(f"waiting: {stopped.why}; /resume {self.task.repo}", _RECONFIGURED_S)
         except LocksWanted as wanted:
             await self._wait_because(f"waiting for a lock: {wanted.why}", _AGAIN_S)
         except (Refused, Misused) as error:

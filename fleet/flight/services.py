@@ -19,7 +19,7 @@ from fleet.landing.base_branch import BaseBranch
 from fleet.landing.outcome import LandingContext
 from fleet.landing.queue import LandingQueue
 from fleet.machines.watch import MachineSeen
-from fleet.model import LandingMode, Session, Task
+from fleet.model import ForeignPush, LandingMode, Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
 from fleet.setup.environments import Environments
 from fleet.store.core import Store
@@ -108,6 +108,7 @@ class Services:
             stands=self.gatekeeper.stands,
             withdraw=self.gatekeeper.withdraw,
             together=config.land_together if config else 1,
+            foreign_push=config.foreign_push if config else ForeignPush.JUDGE,
             mode=config.mode if config else LandingMode.MERGE,
         )
 

@@ -23,7 +23,7 @@ from fleet.errors import (
 )
 from fleet.failpoints import failpoint
 from fleet.git.merging import MergeResult
-from fleet.landing import messages
+from fleet.landing import foreign, messages
 from fleet.landing.leased import LeasedLanding
 from fleet.landing.line import After, Next, Tip, Wait, plan
 from fleet.landing.merges import Merges
@@ -80,7 +80,7 @@ class LandingAttempt:
 
         Raises ``Refused`` on a conflict with a rewritten branch, ``Unavailable`` when the branch keeps moving,
         ``LeaseLost`` when the lease passed to another holder, ``LocksWanted`` while another task holds some of what
-        it changes.
+        it changes, ``LandingsStopped`` while a person must look at the branch first.
         """
         try:
             outcome = await self._land(interruptible)
@@ -137,6 +137,8 @@ class LandingAttempt:
         """Merges with the branch as it is, and lands that if it passes. ``None``: the branch moved meanwhile."""
         looked_us = await self._store.read(lambda tx: tx.now_us())
         current = await interruptible(self._repository.fetch(), "fetch the base")
+        if not self._context.pushes_a_branch:
+            await foreign.look(self._context, self._task.repo, current)
         moved = await is_rewritten(self._repository, self._session.base, current)
         onto = None if moved or current == self._session.base else NewerBase(current, looked_us)
         base = self._session.base if self._context.pushes_a_branch and not moved else current

@@ -18,7 +18,8 @@ from fleet.landing.fence_hook import FenceToken
 from fleet.landing.outcome import ChangeToLand, Interrupted, Interruptible, Landed, LandingContext
 from fleet.landing.task_branch import TaskBranch
 from fleet.ports import Candidate
-from fleet.store import landing_line, landings, leases, overrides, sessions, tasks, verdicts
+from fleet.store import base_tips, landing_line, landings, leases, overrides, sessions, tasks, verdicts
+from fleet.store.base_tips import BaseTip
 from fleet.store.core import Precondition, Tx
 from fleet.store.landings import Intent, IntentOutcome
 from fleet.store.leases import Lease
@@ -164,6 +165,8 @@ class LeasedLanding:
             event = LandingDoneV2(intent.ref, intent.old, intent.new, intent.tree, intent.token, str(fenced_by))
             record(tx, event, self._session, turn=self._turn.id)
             landing_line.leave(tx, self._task.id)
+            if intent.ref != self._own.ref:
+                base_tips.seen(tx, BaseTip(intent.repo, intent.ref, intent.new))
 
         await self._store.write(work)
         failpoint("landing-done")

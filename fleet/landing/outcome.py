@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch
 from fleet.landing.queue import LandingQueue
-from fleet.model import LandingMode, Session, Task, Turn
+from fleet.model import ForeignPush, LandingMode, Session, Task, Turn
 from fleet.ports import Candidate, Clock, Locks
 from fleet.store.core import Store
 from fleet.verdict import Verdict
@@ -81,7 +81,8 @@ class ChangeToLand:
 class LandingContext:
     """Where it lands, and what the landing needs. ``holder`` names this controller in leases; ``stands``: whether a
     verdict is still one by the gates that are required; ``withdraw`` ends a judgement that is of no use any more;
-    ``together``: how many queued changes are judged at once."""
+    ``together``: how many queued changes are judged at once; ``foreign_push``: what follows when somebody else
+    moves the branch."""
 
     store: Store
     repository: Repository
@@ -93,6 +94,7 @@ class LandingContext:
     stands: Stands
     withdraw: Callable[[Candidate], Awaitable[None]]
     together: int
+    foreign_push: ForeignPush
     mode: LandingMode = LandingMode.MERGE
 
     @property

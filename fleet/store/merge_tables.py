@@ -1,4 +1,4 @@
-"""Tables of changes on their way to a base: moves of sessions onto newer ones, and who waits to land."""
+"""Tables of changes on their way to a base: moves of sessions onto newer ones, who waits to land, where."""
 
 from __future__ import annotations
 
@@ -43,4 +43,9 @@ landing_places = Table(
     text("why"),
     number("joined_us"),
     Index(None, "repo", "number"),
+)
+
+# Where each repository's base branch was last seen. ``stopped``: why nothing lands there.
+base_tips = Table(
+    "base_tips", metadata, key("repo"), text("ref"), text("commit"), number("seen_us"), text("stopped")
 )

@@ -9,99 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from fleet.flight.flight import Flight
-from fleet.model import Task, TaskState
+from fleet.model import ForeignPush, Task, TaskState
 from fleet.ports import Candidate
-from fleet.store import landing_line, sessions, tasks
+from fleet.store import base_tips, tasks
+from fleet.store.base_tips import BaseTip
 from fleet.store.landing_line import LandingPlace
-from fleet.supervise import OwnedTasks
-from fleet.verdict import Outcome, Verdict
+from fleet.verdict import Verdict
 from tests.far_end.repositories import advance, git, make_bare
-from tests.flying import PERSON, World, passed, world
-
-
-class Gates:
-    """Verdicts that a test lets go one by one; ``bad``: which changes do not pass, by whom they are behind."""
-
-    def __init__(self, there: World) -> None:
-        self._there, self._going = there, asyncio.Condition()
-        self._free: set[str] = set()
-        self.asked: list[Candidate] = []
-        self.bad: Callable[[Candidate], bool] = lambda _: False
-        there.judge.judging = self._judge
-        there.judge.on_withdraw = self._wake
-
-    async def _judge(self, candidate: Candidate) -> Verdict:
-        self.asked.append(candidate)
-        async with self._going:
-            await self._going.wait_for(lambda: candidate.task.id in self._free or self._withdrawn(candidate))
-        verdict = passed(candidate)
-        if self._withdrawn(candidate):
-            return replace(verdict, outcome=Outcome.ABORTED)
-        return replace(verdict, outcome=Outcome.UNAVAILABLE, reasons=("red",)) if self.bad(candidate) else verdict
-
-    def _withdrawn(self, candidate: Candidate) -> bool:
-        return candidate in self._there.judge.withdrawn
-
-    async def _wake(self) -> None:
-        async with self._going:
-            self._going.notify_all()
-
-    async def let_go(self, *tasks: str) -> None:
-        self._free.update(tasks)
-        await self._wake()
-
-
-class Queue:
-    """Changes that wait to land, each of a file of its own, all begun on one base."""
-
-    def __init__(self, there: World, bare: Path) -> None:
-        self.there, self.bare, self.gates = there, bare, Gates(there)
-        self.flying = OwnedTasks()
-        self.base = ""
-
-    async def add(self, name: str, path: str = "") -> Task:
-        self.base = self.base or await self.there.repository.fetch()
-        mirror = self.there.repository.mirror
-        blob = git(mirror, "hash-object", "-w", "--stdin", stdin=name.encode())
-        kept = git(mirror, "ls-tree", self.base)
-        tree = git(mirror, "mktree", stdin=f"{kept}\n100644 blob {blob}\t{path or name}.txt\n".encode())
-        commit = await self.there.repository.commit_tree(tree, (self.base,), name, 1_700_000_100)
-        states = (TaskState.PREPARING, TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING)
-        task = await self.there.task(*states, base=self.base)
-        turn = f"{(await self.there.session(task)).id}.1"
-        await self.there.store.write(
-            lambda tx: sessions.update_turn(tx, turn, snapshot=commit, tree=tree, ended_us=1)
-        )
-        return await self.there.now(task)
-
-    def fly(self, *queued: Task) -> None:
-        for task in queued:
-            self.flying.begin(Flight(self.there.services, task).run(), f"fly {task.id}")
-
-    async def until(self, true: Callable[[list[LandingPlace]], bool]) -> list[LandingPlace]:
-        async with asyncio.timeout(60):
-            while not true(line := await self.there.store.read(lambda tx: landing_line.line(tx, "shop"))):
-                await asyncio.sleep(0.005)
-        return line
-
-    async def over(self) -> None:
-        async with asyncio.timeout(60):
-            while len(self.flying):
-                await asyncio.sleep(0.005)
-
-    def landed(self) -> list[str]:
-        """The changes on the base branch, oldest first."""
-        files = git(self.bare, "log", "--first-parent", "--reverse", "--format=%H", f"{self.base}..main").split()
-        return [git(self.bare, "diff", "--name-only", f"{each}^1", each).removesuffix(".txt") for each in files]
+from tests.flying import PERSON, passed, world
+from tests.landing_queue import LandingHouse
 
 
 @pytest.fixture
-async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
+async def queue(tmp_path: Path) -> AsyncIterator[LandingHouse]:
     bare = make_bare(tmp_path / "shop.git", {"a.txt": "one\n"})
     there = world(tmp_path, str(bare))
     with there.store:
-        made = Queue(there, bare)
+        made = LandingHouse(there, bare)
         yield made
         await made.flying.end()
 
@@ -114,7 +38,7 @@ def _has_a_base(task: Task) -> Callable[[list[LandingPlace]], bool]:
     return lambda line: any(place.task == task.id and place.base for place in line)
 
 
-async def _three(queue: Queue) -> tuple[Task, Task, Task]:
+async def _three(queue: LandingHouse) -> tuple[Task, Task, Task]:
     """Three, of which the first is judged on a branch that somebody moved, and the others on top of it."""
     queued = [await queue.add(name) for name in ("one", "two", "three")]
     advance(queue.bare, {"theirs.txt": "theirs\n"})
@@ -124,7 +48,7 @@ async def _three(queue: Queue) -> tuple[Task, Task, Task]:
     return queued[0], queued[1], queued[2]
 
 
-async def test_all_are_judged_side_by_side_and_land_as_they_were_judged(queue: Queue) -> None:
+async def test_all_are_judged_side_by_side_and_land_as_they_were_judged(queue: LandingHouse) -> None:
     one, two, three = await _three(queue)
     line = await queue.until(lambda line: len(line) == len(queue.gates.asked) == 3)
     assert [place.behind for place in line] == [(), (one.id,), (one.id, two.id)]
@@ -140,7 +64,7 @@ async def test_all_are_judged_side_by_side_and_land_as_they_were_judged(queue: Q
     assert [event for kind, event in await queue.there.told() if kind == "landing.queued"][1]["place"] == 3
 
 
-async def test_one_in_the_middle_that_does_not_pass_is_left_out_and_the_others_land(queue: Queue) -> None:
+async def test_one_in_the_middle_that_does_not_pass_is_left_out_and_the_others_land(queue: LandingHouse) -> None:
     one, two, three = await _three(queue)
     queue.gates.bad = lambda candidate: candidate.task.id == two.id
     await queue.until(lambda line: len(queue.gates.asked) == 3)
@@ -156,7 +80,7 @@ async def test_one_in_the_middle_that_does_not_pass_is_left_out_and_the_others_l
     assert [each.task.id for each in queue.gates.asked].count(three.id) == 2, "and judged no third time"
 
 
-async def test_one_that_fails_only_with_one_that_does_not_land_lands_without_it(queue: Queue) -> None:
+async def test_one_that_fails_only_with_one_that_does_not_land_lands_without_it(queue: LandingHouse) -> None:
     one, two, three = await _three(queue)
     queue.gates.bad = lambda candidate: (
         candidate.task.id == one.id or "one.txt" in git(queue.there.repository.mirror, "ls-tree", candidate.commit)
@@ -167,7 +91,9 @@ async def test_one_that_fails_only_with_one_that_does_not_land_lands_without_it(
     assert (await queue.there.now(one)).state is TaskState.UNAVAILABLE
 
 
-async def test_one_that_conflicts_with_what_is_before_it_keeps_its_place_until_that_lands(queue: Queue) -> None:
+async def test_one_that_conflicts_with_what_is_before_it_keeps_its_place_until_that_lands(
+    queue: LandingHouse,
+) -> None:
     first, second = await queue.add("mine", "both"), await queue.add("yours", "both")
     third = await queue.add("third")
     advance(queue.bare, {"theirs.txt": "theirs\n"})
@@ -187,19 +113,55 @@ async def test_one_that_conflicts_with_what_is_before_it_keeps_its_place_until_t
     assert git(queue.bare, "show", "main:both.txt") == "yours"
 
 
-async def test_a_push_of_somebody_else_in_the_middle_has_all_of_them_judged_again_on_it(queue: Queue) -> None:
+async def test_a_push_of_somebody_else_in_the_middle_has_all_of_them_judged_again_on_it(
+    queue: LandingHouse,
+) -> None:
     one, two, three = await _three(queue)
     await queue.gates.let_go(two.id, three.id)
     await queue.until(lambda line: [place.state for place in line[1:]] == ["passed", "passed"])
+    before = git(queue.bare, "rev-parse", "main")
     theirs = advance(queue.bare, {"late.txt": "late\n"})
     await queue.gates.let_go(one.id)
     await queue.over()
     assert queue.landed() == ["theirs", "late", "one", "two", "three"]
     tips = git(queue.bare, "log", "--first-parent", "--format=%H", f"{theirs}..main").split()
     assert set(tips) <= {candidate.commit for candidate in queue.gates.asked}, "and only what was judged landed"
+    moves = [body for kind, body in await queue.there.told() if kind == "base.moved"]
+    assert [(body["old"], body["new"], body["commits"], body["rewritten"]) for body in moves] == [
+        (before, theirs, 1, False)
+    ], "told once, and no landing of ours is told"
 
 
-async def test_one_that_is_stopped_leaves_the_queue(queue: Queue) -> None:
+@pytest.mark.parametrize("rewritten", [False, True])
+async def test_where_a_push_of_somebody_else_stops_landings_nothing_lands_until_a_person_says_so(
+    queue: LandingHouse, rewritten: bool
+) -> None:
+    there = queue.there
+    shop = there.config.repos["shop"].model_copy(update={"foreign_push": ForeignPush.STOP})
+    there.config = there.config.model_copy(update={"repos": {"shop": shop}})
+    one = await queue.add("one")
+    await there.store.write(lambda tx: base_tips.seen(tx, BaseTip("shop", "refs/heads/main", queue.base)))
+    theirs = advance(queue.bare, {"theirs.txt": "theirs\n"})
+    if rewritten:
+        await there.store.write(lambda tx: base_tips.seen(tx, BaseTip("shop", "refs/heads/main", theirs)))
+        await there.repository.fetch()
+        git(queue.bare, "update-ref", "refs/heads/main", queue.base)
+    tip = git(queue.bare, "rev-parse", "main")
+    await queue.gates.let_go(one.id)
+    flight = queue.fly(one)
+    while "/resume shop" not in (await there.now(one)).why:
+        await asyncio.sleep(0.005)
+    assert git(queue.bare, "rev-parse", "main") == tip and queue.gates.asked == []
+    assert ("rewritten" if rewritten else "moved") in (await there.store.read(base_tips.stopped))["shop"]
+    assert await there.store.write(lambda tx: base_tips.resume(tx, "shop", PERSON))
+    flight[0].wake()
+    await queue.over()
+    assert (await there.now(one)).state is TaskState.LANDED
+    kinds = await there.kinds()
+    assert (kinds.count("base.moved"), kinds.count("landings.resumed")) == (1, 1), "asked once"
+
+
+async def test_one_that_is_stopped_leaves_the_queue(queue: LandingHouse) -> None:
     one, two, three = await _three(queue)
     await queue.there.store.write(lambda tx: tasks.request_stop(tx, two.id, PERSON))
     await queue.gates.let_go(two.id)
@@ -210,7 +172,7 @@ async def test_one_that_is_stopped_leaves_the_queue(queue: Queue) -> None:
     assert queue.landed() == ["theirs", "one", "three"]
 
 
-async def test_a_new_controller_finds_the_queue_in_its_order(queue: Queue) -> None:
+async def test_a_new_controller_finds_the_queue_in_its_order(queue: LandingHouse) -> None:
     queued = await _three(queue)
     before = await queue.until(lambda line: len(queue.gates.asked) == 3)
     await queue.flying.end()
@@ -223,7 +185,7 @@ async def test_a_new_controller_finds_the_queue_in_its_order(queue: Queue) -> No
     assert queue.landed() == ["theirs", "one", "two", "three"]
 
 
-async def test_a_verdict_on_something_else_lands_nothing(queue: Queue) -> None:
+async def test_a_verdict_on_something_else_lands_nothing(queue: LandingHouse) -> None:
     others: tuple[Callable[[Verdict], Verdict], ...] = (
         lambda verdict: replace(verdict, commit="f" * 40),
         lambda verdict: replace(verdict, tree="f" * 40),
@@ -244,7 +206,7 @@ async def test_a_verdict_on_something_else_lands_nothing(queue: Queue) -> None:
         assert git(queue.bare, "rev-parse", "main") == tip
 
 
-async def test_what_the_ledger_has_no_passing_verdict_on_is_refused_in_the_last_moment(queue: Queue) -> None:
+async def test_what_the_ledger_has_no_passing_verdict_on_is_refused_in_the_last_moment(queue: LandingHouse) -> None:
     queue.there.judge.records = False
     task = await queue.add("unseen")
     advance(queue.bare, {"theirs.txt": "theirs\n"})
@@ -257,7 +219,7 @@ async def test_what_the_ledger_has_no_passing_verdict_on_is_refused_in_the_last_
     assert "landing.intended" not in await queue.there.kinds()
 
 
-async def test_what_passed_by_gates_that_changed_meanwhile_is_judged_again(queue: Queue) -> None:
+async def test_what_passed_by_gates_that_changed_meanwhile_is_judged_again(queue: LandingHouse) -> None:
     one, two, _ = await _three(queue)
     await queue.gates.let_go(two.id)
     await queue.until(lambda line: line[1].state == "passed")

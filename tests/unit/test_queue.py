@@ -6,11 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from bot.cards import shown
-from fleet.events import FleetPaused, FleetResumed, TaskBumped, TaskChained
+from bot.landing_view import landing_lines
+from bot.telling.alarms import Alarms
+from fleet.clock import SystemClock
+from fleet.events import BaseMoved, FleetPaused, FleetResumed, LandingsResumed, TaskBumped, TaskChained
 from fleet.flight import starting
 from fleet.model import TaskState
-from fleet.store import ledger, queue, sessions, tasks
+from fleet.store import base_tips, ledger, queue, sessions, tasks
+from fleet.store.base_tips import BaseTip
+from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
+from fleet.store.landing_line import LandingPlace
+from fleet.store.states import PlaceState
 from tests.chat_house import ADA, OTTO, House, house
 
 
@@ -179,3 +186,40 @@ async def test_stop_all_names_what_cannot_be_checked_now(tmp_path: Path) -> None
 async def test_a_schedule_cannot_wait_for_a_task(tmp_path: Path) -> None:
     async with house(tmp_path) as there:
         assert "a schedule starts at a time" in await told(there, "/schedule every day 9:00 run after=t1 x")
+
+
+async def test_who_waits_to_land_is_shown_and_landings_that_stopped_go_on_by_an_admin(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        places = [
+            LandingPlace("t1", "shop", base="m", commit="a", state=PlaceState.MERGED),
+            LandingPlace("t2", "shop", base="a", commit="b", behind=("t1",), state=PlaceState.PASSED),
+            LandingPlace("t3", "shop", base="b", behind=("t1",), without=("t9: check failed",)),
+        ]
+        shown_lines = [shown(each) for each in landing_lines({"shop": places, "docs": places[:1]}, {})]
+        assert shown_lines == [
+            "Landing in shop: 3 changes",
+            "  1. t1 is judged",
+            "  2. t2 passed on top of t1",
+            "  3. t3 waits on top of t1 · without t9: check failed",
+        ]
+        repo = "shop"
+        assert "they have not stopped" in await told(there, f"/resume {repo}")
+        event = BaseMoved(repo, "refs/heads/main", "a", "b", 1, rewritten=True, stops=True)
+
+        def stop(tx: Tx) -> None:
+            base_tips.seen(tx, BaseTip(repo, "refs/heads/main", "a"))
+            for _ in range(2):  # another flight saw the same
+                base_tips.moved(tx, BaseTip(repo, "refs/heads/main", "a"), event, "main was rewritten")
+
+        await there.store.write(stop)
+        assert f"⏸ {repo} lands nothing: main was rewritten · /resume {repo}" in await told(there, "/queue")
+        alarms = Alarms(there.outbox, lambda: there.config, SystemClock(), list, ("phone",))
+        await alarms.look()
+        await alarms.look()
+        cards = await there.store.read(lambda tx: card_rows.by_key(tx, f"alarm:landings {repo}"))
+        assert len(cards) == 1 and f"/resume {repo}" in cards[0].card_json, "an admin is asked, once"
+        refused = (await there.say(f"/resume {repo}", OTTO))[1][-1]
+        assert "needs the role" in "\n".join(map(shown, refused.lines))
+        assert f"Landings in {repo} go on" in await told(there, f"/resume {repo}")
+        assert await events(there, BaseMoved.KIND, LandingsResumed.KIND) == [event, LandingsResumed(repo)]
+        assert "unknown repository nowhere" in await told(there, "/resume nowhere")
