@@ -17,12 +17,16 @@ class Merges:
     def __init__(self, context: LandingContext, change: ChangeToLand) -> None:
         self._store: Store = context.store
         self._repository, self._change = context.repository, change
+        self._made: dict[tuple[str, bool], tuple[str, str]] = {}
 
     async def on(self, base: str, *, carried: bool = False) -> Candidate | MergeResult:
         """The change on ``base``, or what it conflicts in. ``carried``: with nothing of its own base's history."""
-        made = await (self._carried(base) if carried else self._merged(base))
-        if isinstance(made, MergeResult):
-            return made
+        made = self._made.get((base, carried))
+        if made is None:
+            merged = await (self._carried(base) if carried else self._merged(base))
+            if isinstance(merged, MergeResult):
+                return merged
+            self._made[base, carried] = made = merged
         commit, tree = made
         change = self._change
         round_ = 1

@@ -10,9 +10,11 @@ import asyncio
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from fleet.clock import SystemClock
 from fleet.model import TaskState
 from fleet.ports import Candidate
 from fleet.verdict import Verdict
@@ -21,7 +23,7 @@ from tests.far_end.repositories import make_bare
 from tests.flying import passed, world
 from tests.landing_queue import LandingHouse
 
-GATE_S: Final = 10.0
+GATE_S: Final = 20.0
 CHANGES: Final = 10
 BAR: Final = 2.2
 
@@ -29,6 +31,7 @@ BAR: Final = 2.2
 async def _all_land(directory: Path) -> None:
     bare = make_bare(directory / "shop.git", {f"src/{n}.txt": f"{n}\n" for n in range(500)})
     there = world(directory, str(bare))
+    there.services = replace(there.services, clock=SystemClock())
 
     async def judge(candidate: Candidate) -> Verdict:
         await asyncio.sleep(GATE_S)
@@ -58,7 +61,7 @@ def _ours() -> float:
 def main() -> int:
     """Prints the ratio; exits 1 when it is above what is promised."""
     gate = ("one gate", lambda: GATE_S)
-    return report([compare("10 queued changes land", ("the queue", _ours), gate, bar=BAR, rounds=3)])
+    return report([compare("10 queued changes land", ("the queue", _ours), gate, bar=BAR, rounds=3, warm=1)])
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class HeldGates:
         self._came = threading.Condition()
 
     @contextlib.contextmanager
-    def holding(self, runs: int) -> Iterator[None]:
+    def holding(self, runs: int) -> Iterator[HeldGates]:
         """The next so many runs wait until they are let go, at the latest at the end of the block."""
         place = self.directory / "gate"
         self._runs.clear()
@@ -39,7 +39,7 @@ class HeldGates:
             accepting = threading.Thread(target=self._accept, args=(server, runs), daemon=True)
             accepting.start()
             try:
-                yield
+                yield self
             finally:
                 place.unlink()
                 server.shutdown(socket.SHUT_RDWR)

@@ -6,13 +6,14 @@ import contextlib
 import json
 import shlex
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fleet.failpoints import OF_MERGES
+from fleet.failpoints import OF_LANDINGS, OF_MERGES
 from tests.conftest import sampled
 from tests.far_end.held_gates import WAIT, HeldGates
 from tests.far_end.repositories import advance, git
@@ -202,6 +203,40 @@ def test_of_three_queued_of_which_the_middle_one_fails_with_the_first_the_other_
     assert "not lonely any more" in told and "has been moved to the current main" in told
     served.say(f"/stop {red}")
     advance(served.bare, {"work.txt": before})
+
+
+@pytest.mark.parametrize("name", sampled(OF_LANDINGS, 1))
+def test_a_controller_killed_while_changes_wait_to_land_finds_them_in_their_order(name: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="ab-holds-") as holds:
+        Path(holds).chmod(0o755)
+        files: dict[str, str | bytes] = {"check.py": CHECK, "airboss.toml": GATE, "holds": f"{holds}\n"}
+        with house(files) as built, HeldGates(Path(holds)).holding(4) as gate:
+            built.gate_read.append(holds)
+            built.configure(machines=_two_slots(built))
+            built.start(failpoint=f"{name}:2" if name == "landing-joined" else name)
+            begun = []
+            for number in (1, 2):
+                begun.append(built.say(f"/run shell echo {number} > queued-{number}.txt").task)
+                gate.wait_for(number)
+            advance(built.bare, {"meanwhile.txt": "theirs\n"})
+            gate.let_go(1)
+            gate.wait_for(3)
+            gate.let_go(2)
+            if name == "landing-foreseen":
+                gate.wait_for(4)
+                gate.let_go(4)
+            assert built.died() == -9, f"{name} is on no such task's way"
+            built.start()
+            built.until(lambda: "2 changes" in built.say("/queue").shown, "both are in line again")
+            gate.let_go(3)
+            if name != "landing-foreseen":
+                gate.wait_for(4)
+                gate.let_go(4)
+            assert [built.wait(task).status for task in begun] == [0, 0]
+            first, second = [built.of(task, "landing.done")[0].event.body() for task in begun]
+            assert second["old"] == first["new"], "in their order"
+            judged = {each["tree"] for each in built.bodies("gate.closed") if each["outcome"] == "passed"}
+            assert {first["tree"], second["tree"]} <= judged
 
 
 def test_a_base_that_somebody_moves_while_the_gate_runs_keeps_their_work(served: House) -> None:
