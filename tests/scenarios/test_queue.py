@@ -34,6 +34,8 @@ def test_one_slot_goes_to_whoever_is_first_and_a_pause_holds_across_a_restart(ma
     assert made.say(f"/bump {third}").status == 0
     assert made.say("/pause").status == 0
     made.stop()
+    log = (made.home / "airboss.log").read_text()
+    assert log.rstrip().endswith("stopped") and "Traceback" not in log, "a stop beside an agent at work is no error"
     made.start()
     assert "paused" in made.say("/status").shown
     assert made.say(f"/stop {first}").status == 0
