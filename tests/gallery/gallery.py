@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.gallery.browser import Page, browser
 from tests.gallery.looks import LOOKS, page
-from tests.gallery.scenes import GROUPS, Shown, scenes
+from tests.gallery.scenes import Shown, groups, scenes
 
 LIMIT_BYTES = 80_000
 
@@ -52,7 +52,7 @@ async def draw(directory: Path) -> None:
             for look in LOOKS:
                 (Path(ground) / look).mkdir()
                 some = await scenes(Path(ground) / look, look)
-                for group in GROUPS:
+                for group in groups(look):
                     wall = [scene for scene in some if scene.group == group]
                     boxes = [measured.box for measured in await measure(tab, look, wall)]
                     height = max(top + tall for _, top, _, tall in boxes)

@@ -14,7 +14,7 @@ from tests.conftest import sampled
 from tests.gallery.browser import WIDTH, browser
 from tests.gallery.gallery import Measured, again, measure
 from tests.gallery.looks import LOOKS
-from tests.gallery.scenes import GROUPS, Shown, scenes
+from tests.gallery.scenes import Shown, groups, scenes
 
 #: The mention takes a line, the title may take two, the footer one; the promise is about what stands between.
 FRAME = 4
@@ -24,14 +24,17 @@ CONSOLE_FRAME = 5
 
 async def test_every_card_fits_a_phone_in_every_chat(tmp_path: Path) -> None:
     found: list[Measured] = []
+    drawn: dict[str, int] = {}
     looks = sampled(LOOKS, 1)
     async with browser() as tab:
         for look in looks:
             (tmp_path / look).mkdir()
             some = await scenes(tmp_path / look, look)
+            drawn[look] = len(some)
             found += await measure(tab, look, some)
-    assert {measured.group for measured in found} == set(GROUPS)
-    assert Counter(measured.look for measured in found) == {look: len(some) for look in looks}
+    walls = {(measured.look, measured.group) for measured in found}
+    assert walls == {(look, group) for look in looks for group in groups(look)}
+    assert Counter(measured.look for measured in found) == drawn
     cut = [f"{measured.look} {measured.name}: {measured.cut}" for measured in found if measured.cut]
     assert not cut, "\n".join(cut)
     long = [f"{measured.look} {measured.name}: {measured.lines} lines" for measured in found if too_long(measured)]
