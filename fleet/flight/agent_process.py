@@ -46,6 +46,12 @@ class AgentProcess:
         ended = self._follower.ended if self._follower else None
         return (ended.unavailable if ended else "") or "no such program"
 
+    @property
+    def could_not_end(self) -> tuple[str, ...]:
+        """A line for each process that still runs although it was ended, in the machine's words."""
+        ended = self._follower.ended if self._follower else None
+        return ended.left if ended else ()
+
     def wake(self) -> None:
         """A person did something that may concern the process."""
         if self._follower is not None:

@@ -74,7 +74,7 @@ async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Se
     if session.login:
         return await own_login.clear(services, session, session.started_us)
     facts = await executor.facts()
-    left = leftovers.of_processes(session, facts)
+    left = leftovers.of_processes(session, facts, agent.could_not_end)
     if session.pipe and not surroundings.walls_of_sessions(services.machine_of(session), facts):
         left += await leftovers.of_shared_login(services, executor, session, facts)
     return left

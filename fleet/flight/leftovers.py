@@ -63,8 +63,9 @@ async def of_shared_login(
     return tuple(lines[:_LINES]) + ((f"and {len(lines) - _LINES} more",) if len(lines) > _LINES else ())
 
 
-def of_processes(session: Session, facts: LoginFacts) -> tuple[str, ...]:
-    """A line where nobody saw that every process of the session has ended."""
+def of_processes(session: Session, facts: LoginFacts, named: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Lines where nobody saw that every process of the session has ended. ``named``: those that its supervisor
+    could not end."""
     never = not session.pipe or session.pipe_end is PipeEnd.UNAVAILABLE
     confirmed = session.pipe_end is PipeEnd.GONE and facts.system == _LINUX
-    return () if never or confirmed else ("unconfirmed: processes that it started may still run",)
+    return () if never or confirmed else named or ("unconfirmed: processes that it started may still run",)

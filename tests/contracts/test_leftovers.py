@@ -89,3 +89,5 @@ async def test_processes_are_confirmed_to_be_gone_on_linux_only(there: World) ->
         unsure = ("unconfirmed: processes that it started may still run",)
         assert of_processes(ended, facts) == of_processes(gone, replace(facts, system="darwin")) == unsure
         assert of_processes(replace(session, pipe=""), facts) == (), "it never had a process"
+        named = ("could not end sh (process 7 of root)",)
+        assert of_processes(ended, facts, named) == named and of_processes(gone, facts, named) == ()

@@ -45,6 +45,7 @@ class Machine:
         self.heard: list[dict[str, Any]] = []
         self.started: list[str] = []
         self.trouble: Exception | None = None
+        self.left: tuple[str, ...] = ()  # what of a process it could not end
         self._spool = b""
         self._input = b""
         self._read = 0
@@ -127,7 +128,7 @@ class Machine:
                 yield Output(offset, self._spool[offset:end])
                 offset = end
             if self._over:
-                yield Ended(Exited(0), 0, 1, 2, contained=False, gone=True)
+                yield Ended(Exited(0), 0, 1, 2, contained=False, gone=not self.left, left=self.left)
                 return
             await moved.wait()
 

@@ -149,6 +149,16 @@ async def test_a_failed_commit_leaves_the_flight_where_the_store_is(there: World
 # --- stops ------------------------------------------------------------------------------------------
 
 
+async def test_what_could_not_be_ended_is_told_by_name(there: World) -> None:
+    there.machine.left = ("could not end sh (process 7 of root)",)
+    task = await there.running()
+    await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+    await there.fly(task)
+    (ended,) = [body for kind, body in await there.told() if kind == "session.ended"]
+    assert ended["left"][0] == there.machine.left[0], ended
+    assert not any("unconfirmed" in line for line in ended["left"])
+
+
 async def test_a_stop_of_an_agent_that_is_not_followed_closes_its_turn(there: World) -> None:
     task = await there.running()
     await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
