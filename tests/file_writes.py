@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _WRITES = {"write_text", "write_bytes", "touch", "mkstemp", "NamedTemporaryFile", "FileIO", "savefig", "copyfile"}
 _RENAMES = {"replace", "rename", "renames", "copy", "copy2", "move"}
 _FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT"}
 
 
-def file_writes(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
+def file_writes(nodes: Iterable[ast.AST]) -> Iterator[tuple[ast.Call, str]]:
     """Each call that writes, makes or renames a file, with the name that is called."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call) and _writes(node):
             yield node, _called(node)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from tests.circles import between_folders, circles
 from tests.file_writes import file_writes
 from tests.plain_names import loop_names, shared_names
-from tests.transaction_functions import breaches
+from tests.sources import Source, called
+from tests.transaction_functions import TAKEN, UNWRITTEN, breaches
 
 #: Arrows run one way: what each package may import of ours.
 MAY_IMPORT = {
@@ -94,6 +95,7 @@ ROOT_ONLY = {"Dispatcher": "bot/app.py", "Pipeline": "bot/app.py"}
 
 LONGEST = 400
 _EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")
+_TRANSACTION = re.compile(rf"\b(?:{'|'.join(TAKEN | UNWRITTEN)})\b")
 _REASON = re.compile(r"[A-Za-z]{2,}\W+[A-Za-z]{2,}")
 
 #: Text that ties a committed file to one machine's registry.
@@ -117,53 +119,12 @@ class Finding:
         return f"{self.where}: {self.rule}: {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A Python file of the tree: ``path`` is relative, with forward slashes."""
-
-    path: str
-    text: str
-    tree: ast.Module
-
-    @property
-    def package(self) -> str:
-        return self.path.split("/", 1)[0]
-
-    def at(self, node: ast.AST) -> str:
-        return f"{self.path}:{getattr(node, 'lineno', 1)}"
-
-
-def imports(source: Source) -> Iterator[tuple[str, ast.AST]]:
-    """Every dotted name the file imports, at its top or inside functions, with its node."""
-    base = source.path.removesuffix(".py").split("/")
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node
-        elif isinstance(node, ast.ImportFrom):
-            stem = ".".join(base[: -node.level]) if node.level else ""
-            module = ".".join(filter(None, (stem, node.module or "")))
-            for alias in node.names:
-                yield f"{module}.{alias.name}", node
-        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"} and node.args:
-            name = node.args[0]
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield name.value, node
-
-
-def _called(node: ast.Call) -> str:
-    match node.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
-
-
 def arrows(source: Source) -> Iterator[Finding]:
     """``fleet <- gates <- bot``, and nothing of ours imports the tests."""
     allowed = MAY_IMPORT.get(source.package)
     if allowed is None:
         return
-    for name, node in imports(source):
+    for name, node in source.imported:
         top = name.split(".")[0]
         if top in OURS - allowed:
             yield Finding(source.at(node), "arrows", f"{source.package} must not import {name}")
@@ -174,7 +135,7 @@ def rooms(source: Source) -> Iterator[Finding]:
     for pattern, others in APART.items():
         if not fnmatch(source.path, pattern):
             continue
-        for name, node in imports(source):
+        for name, node in source.imported:
             if any(f"{name}.".startswith(f"bot.{other}.") for other in others):
                 yield Finding(source.at(node), "rooms", f"{pattern} must not import {name}")
 
@@ -183,7 +144,7 @@ def homes(source: Source) -> Iterator[Finding]:
     """A library that has a home is imported only there."""
     if source.package not in MAY_IMPORT:
         return
-    for name, node in imports(source):
+    for name, node in source.imported:
         top = name.split(".")[0]
         patterns = HOMES.get(top)
         if patterns and not any(fnmatch(source.path, pattern) for pattern in patterns):
@@ -195,7 +156,7 @@ def runner_alone(source: Source) -> Iterator[Finding]:
     under another name."""
     if not fnmatch(source.path, RUNNER):
         return
-    for name, node in imports(source):
+    for name, node in source.imported:
         top = name.split(".")[0]
         if isinstance(node, ast.ImportFrom) and node.level:
             if not name.startswith("fleet.machines.runner."):
@@ -212,10 +173,10 @@ def pure_drivers(source: Source) -> Iterator[Finding]:
     """Drivers translate: no input, no output, no clock, no chance."""
     if not fnmatch(source.path, DRIVERS):
         return
-    for name, node in imports(source):
+    for name, node in source.imported:
         if name.split(".")[0] in INPUT_OUTPUT:
             yield Finding(source.at(node), "drivers", f"a translator has no use for {name}")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"open", "print"}:
             yield Finding(source.at(node), "drivers", f"a translator calls no {node.func.id}()")
 
@@ -224,10 +185,10 @@ def honest_tests(source: Source) -> Iterator[Finding]:
     """The far end is faked, never our own code; and no test is passed over."""
     if source.package != "tests":
         return
-    for name, node in imports(source):
+    for name, node in source.imported:
         if any(name == mock or name.startswith(f"{mock}.") for mock in MOCKS):
             yield Finding(source.at(node), "tests", f"{name}: fake the far end, not our own code")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         match node:
             case ast.Attribute(value=ast.Name(id="monkeypatch"), attr="setattr"):
                 yield Finding(source.at(node), "tests", "monkeypatch.setattr: fake the far end, not our own code")
@@ -239,6 +200,8 @@ def honest_tests(source: Source) -> Iterator[Finding]:
 
 def excuses(source: Source) -> Iterator[Finding]:
     """Switching a checker off needs a reason in words, beside it."""
+    if not _EXCUSE.search(source.text):
+        return
     for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
         if token.type == tokenize.COMMENT and _EXCUSE.search(token.string):
             rest = _EXCUSE.sub("", token.string)
@@ -258,14 +221,14 @@ def one_root(source: Source) -> Iterator[Finding]:
     """Only the composition root builds what wires the packages together."""
     if source.package not in MAY_IMPORT:
         return
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and (home := ROOT_ONLY.get(_called(node))) and source.path != home:
-            yield Finding(source.at(node), "root", f"{_called(node)} is built in {home} only")
+    for node in source.nodes:
+        if isinstance(node, ast.Call) and (home := ROOT_ONLY.get(called(node))) and source.path != home:
+            yield Finding(source.at(node), "root", f"{called(node)} is built in {home} only")
 
 
 def transactions(source: Source) -> Iterator[Finding]:
     """A function that takes a ``Tx`` returns values: it assigns nothing that outlives it, and writes no file."""
-    if source.package not in MAY_IMPORT:
+    if source.package not in MAY_IMPORT or not _TRANSACTION.search(source.text):
         return
     for node, what in breaches(source.tree):
         yield Finding(source.at(node), "transactions", f"{what} in a transaction, which may be rolled back")
@@ -276,9 +239,9 @@ def supervised(source: Source) -> Iterator[Finding]:
     for a predicate: a call counts when it is made on ``asyncio``, a loop or a task group, or by a bare name."""
     if source.package not in MAY_IMPORT or source.path == TASKS:
         return
-    bare = {name.rsplit(".", 1)[1] for name, _ in imports(source) if name.startswith("asyncio.")}
-    for node in ast.walk(source.tree):
-        if not isinstance(node, ast.Call) or (remedy := MAKES_TASKS.get(name := _called(node))) is None:
+    bare = {name.rsplit(".", 1)[1] for name, _ in source.imported if name.startswith("asyncio.")}
+    for node in source.nodes:
+        if not isinstance(node, ast.Call) or (remedy := MAKES_TASKS.get(name := called(node))) is None:
             continue
         if name in bare if isinstance(node.func, ast.Name) else _on_asyncio(node.func):
             yield Finding(source.at(node), "tasks", f"{name}: use {remedy}")
@@ -301,7 +264,7 @@ def one_writer(source: Source) -> Iterator[Finding]:
         return
     if any(fnmatch(source.path, pattern) for pattern in WRITES_ITSELF):
         return
-    for node, name in file_writes(source.tree):
+    for node, name in file_writes(source.nodes):
         yield Finding(source.at(node), "writes", f"{name}: use {WRITER}")
 
 
@@ -309,14 +272,14 @@ def loop_variables(source: Source) -> Iterator[Finding]:
     """A loop variable says what it holds."""
     if source.package not in MAY_IMPORT:
         return
-    for node in loop_names(source.tree):
+    for node in loop_names(source.nodes):
         yield Finding(source.at(node), "names", f"{node.id} says nothing: name what the loop variable holds")
 
 
 def class_names(sources: Sequence[Source]) -> Iterator[Finding]:
     """One name, one class."""
-    trees = {source.path: source.tree for source in sources if source.package in MAY_IMPORT}
-    for name, places in shared_names(trees):
+    nodes = {source.path: source.nodes for source in sources if source.package in MAY_IMPORT}
+    for name, places in shared_names(nodes):
         yield Finding(places[0], "names", f"class {name} is also at {', '.join(places[1:])}: rename one of them")
 
 
@@ -357,7 +320,7 @@ def _module(path: str) -> str:
 def _asked(module: str, source: Source, modules: Collection[str]) -> set[str]:
     """The modules of ours that a file imports; a name in a module counts as that module."""
     asked: set[str] = set()
-    for name, _ in imports(source):
+    for name, _ in source.imported:
         parts = name.split(".")
         prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
         asked.update([next((prefix for prefix in prefixes if prefix in modules), module)])
