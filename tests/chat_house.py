@@ -39,6 +39,7 @@ from fleet.supervise import Supervisor
 from gates.locks.service import LockService
 from gates.people import Right
 from gates.runs.definitions import define
+from tests.empty_store import filled
 
 FLEET = """
 isolation = "unsafe-same-user"
@@ -242,7 +243,7 @@ async def house(
     """
     config = parse_fleet(fleet_toml, "fleet.toml")
     in_force = [config]
-    with Store.open(f"sqlite:///{directory / 'airboss.db'}?timeout={patience}") as store:
+    with Store.open(f"sqlite:///{filled(directory / 'airboss.db')}?timeout={patience}") as store:
         fleet, phone = PlayedFleet(lambda: in_force[0]), Phone()
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         context = Context(

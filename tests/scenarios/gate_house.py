@@ -28,6 +28,7 @@ from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Store, Tx
 from gates.leaks.search import Leaks
 from gates.pipeline import Pipeline
+from tests.empty_store import filled
 from tests.far_end.repositories import commit, git, make_bare
 from tests.far_end.tools import GATE_TOOLS
 
@@ -79,8 +80,8 @@ class House:
     async def open(self) -> AsyncIterator[Judge]:
         """A controller's judging half; opening it again is what a restart finds."""
         executors = Executors(self.config, self.home)
-        self.home.mkdir(exist_ok=True)
-        with Store.open(f"sqlite:///{self.home / 'airboss.db'}", redact=Redactor(self.env.values())) as store:
+        store_file = filled(self.home / "airboss.db")
+        with Store.open(f"sqlite:///{store_file}", redact=Redactor(self.env.values())) as store:
             pipeline = Pipeline(
                 store=store,
                 config=lambda: self.config,

@@ -27,6 +27,7 @@ import tomlkit
 from fleet.events import Recorded
 from fleet.store import ledger, sessions
 from fleet.store.core import Store
+from tests.empty_store import filled
 from tests.far_end.repositories import git, make_bare
 from tests.far_end.sshd import Sshd, running_sshd
 from tests.far_end.tools import GATE_TOOLS
@@ -293,6 +294,7 @@ def house(files: dict[str, str | bytes] | None = None, *, walls: bool = False) -
         with running_sshd(directory / "sshd") as sshd:
             home = directory / "home"
             home.mkdir(mode=0o700)
+            filled(home / "airboss.db")
             (directory / "agent.py").write_text(AGENT)
             bare = make_bare(directory / "shop.git", {**FILES, **(files or {})})
             made = House(directory, home, bare, sshd, walls=walls)

@@ -33,6 +33,7 @@ from fleet.supervise import Supervisor
 from gates.locks.service import LockService
 from tests.chat_house import FLEET as PLAIN_FLEET
 from tests.chat_house import PlayedFleet
+from tests.empty_store import filled
 from tests.far_end.slack import APP_TOKEN, BOT_TOKEN, FLEET, TEAM, LocalSlack, running_slack
 from tests.far_end.slack_proxy import SlackProxy, proxied
 
@@ -135,7 +136,7 @@ async def served(
         edits=edits,
         connection=None if http else quick,
     )
-    with Store.open(f"sqlite:///{home / 'airboss.db'}") as store:
+    with Store.open(f"sqlite:///{filled(home / 'airboss.db')}") as store:
         fleet = PlayedFleet()
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         locks = LockService(store, supervisor.clock)

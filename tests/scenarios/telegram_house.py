@@ -30,6 +30,7 @@ from fleet.store.core import Store
 from fleet.supervise import Supervisor
 from gates.locks.service import LockService
 from tests.chat_house import FLEET, PlayedFleet
+from tests.empty_store import filled
 from tests.far_end.bot_api import BotApi
 from tests.far_end.bot_api_world import Said
 
@@ -120,7 +121,7 @@ async def telegram_house(
     """Opens one under ``directory``; opening it again there finds what the first one left. ``more`` is added to
     its ``fleet.toml``, ``env`` is its ``.env``."""
     config = parse_fleet(fleet_with_telegram_people() + more, "fleet.toml")
-    with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
+    with Store.open(f"sqlite:///{filled(directory / 'airboss.db')}") as store:
         fleet, registry = PlayedFleet(), Registry(every_command())
         supervisor, outbox = Supervisor(SystemClock()), Outbox(store)
         locks = LockService(store, supervisor.clock)

@@ -16,6 +16,7 @@ from fleet.ports import Image
 from fleet.store import sessions, tasks
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Store, Tx
+from tests.empty_store import filled
 
 
 def begin(tx: Tx) -> Session:
@@ -38,7 +39,7 @@ async def test_files_lie_on_the_machine_and_small_pictures_are_shown(tmp_path: P
     picture.write_bytes(png)
     large.write_bytes(png.ljust(attachments.IMAGE_LIMIT + 1))
     executor = LocalExecutor("near", root=str(tmp_path / "root"))
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
         session = await store.write(begin)
         await store.write(
             lambda tx: enclose(tx, attachment_rows.REQUEST, picture, "../../etc/pass wd.png", "image/png")

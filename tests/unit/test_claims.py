@@ -13,6 +13,7 @@ from fleet.events import Event, PermissionDecided, Refs, Source, ToolCallStarted
 from fleet.model import Isolation
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
+from tests.empty_store import filled
 
 EDIT, TEST, SHELL = ("Edit", "shop.py"), ("Bash", "cd shop && python -m pytest -q"), ("Bash", "ls tests")
 
@@ -31,7 +32,7 @@ def turn(
 
 
 async def test_claims_stand_beside_what_the_gates_found(tmp_path: Path) -> None:
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
         with store.transaction() as tx:
             turn(tx, "t1", [EDIT, TEST])
             turn(tx, "t2", [TEST, EDIT], "failed")

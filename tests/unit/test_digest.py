@@ -27,6 +27,7 @@ from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
 from fleet.store import ledger, rollups, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
+from tests.empty_store import filled
 
 
 def fly(tx: Tx, end: TaskState) -> None:
@@ -62,7 +63,7 @@ def fly(tx: Tx, end: TaskState) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as opened:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as opened:
         yield opened
 
 

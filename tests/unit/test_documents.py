@@ -11,6 +11,7 @@ from bot.telling import documents
 from fleet.errors import DiskFull, Unavailable
 from fleet.faults import Fault, Point, injected
 from fleet.store.core import Beforehand, Store, Tx
+from tests.empty_store import filled
 
 TEXT = "first\r\nsecond ☂\n"
 
@@ -21,7 +22,7 @@ def needs(files: Path, text: str, _: Tx) -> str:
 
 async def test_a_write_that_needs_a_document_finds_it_written(tmp_path: Path) -> None:
     files = tmp_path / "files"
-    with Store.open(f"sqlite:///{tmp_path / 's.db'}") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 's.db')}") as store:
         for text in (TEXT, TEXT, "other"):
             path = await store.write(partial(needs, files, text))
             assert path == str(files / "t1.txt")

@@ -61,7 +61,7 @@ def first_port(session: Session, ports: str = "3000-3079") -> int:
 def test_no_two_open_sessions_of_a_machine_share_a_port(tmp_path: Path) -> None:
     """Whatever their tasks' numbers are: one stays open while the whole range of numbers goes by."""
     filled(tmp_path / "a.db")
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store, store.transaction() as tx:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store, store.transaction() as tx:
         stays = opened(tx)
         for _ in range(8):
             other = opened(tx)

@@ -23,6 +23,7 @@ from fleet.store.core import Store, Tx
 from fleet.store.states import TreeState
 from fleet.store.trees import TreeRow
 from tests.chat_house import FLEET
+from tests.empty_store import filled
 
 R, J, L = TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING
 WAYS = {
@@ -37,7 +38,7 @@ WAYS = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as made:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as made:
         with made.transaction() as tx:
             for number, states in enumerate(WAYS.values(), 1):
                 _one(tx, f"t{number}", states)

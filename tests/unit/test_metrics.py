@@ -23,6 +23,7 @@ from fleet.machines.watch import MachineSeen, MachineState
 from fleet.store import ledger
 from fleet.store.core import Store
 from tests.chat_house import house
+from tests.empty_store import filled
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana.json"
 LINE = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"\})? \d+')
@@ -36,7 +37,7 @@ def page(store: Store) -> str:
 
 
 def test_each_line_is_one_that_prometheus_reads(tmp_path: Path) -> None:
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
         with store.transaction() as tx:
             for outcome in ("ok", "ok", "failed"):
                 event = ToolCallEnded("c", outcome, None, "")
@@ -63,7 +64,7 @@ def test_a_label_of_any_text_stays_one_line() -> None:
 
 
 def test_the_dashboard_asks_for_what_there_is(tmp_path: Path) -> None:
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
         there = set(re.findall(r"^# TYPE (\S+)", page(store), re.MULTILINE))
     panels = json.loads(DASHBOARD.read_text())["panels"]
     asked = [set(re.findall(r"airboss_[a-z_]+", panel["targets"][0]["expr"])) for panel in panels]

@@ -16,6 +16,7 @@ from fleet.ports import Brief
 from fleet.store import sessions, tasks, windows
 from fleet.store.core import Store, Tx
 from tests.chat_house import FLEET
+from tests.empty_store import filled
 from tests.unit import agent_lines as lines
 from tests.unit.test_agents_codex import BEGUN, Talk
 
@@ -66,7 +67,7 @@ def test_odd_figures_harm_nothing(odd: object) -> None:
 
 def test_status_shows_what_is_low_until_it_is_reset(tmp_path: Path) -> None:
     config = parse_fleet(FLEET, "fleet.toml")
-    with Store.open(f"sqlite:///{tmp_path / 'a.db'}") as store:
+    with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
 
         def seen(tx: Tx, used: int, left_us: int) -> None:
             task = tasks.create_task(
