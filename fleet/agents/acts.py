@@ -30,13 +30,25 @@ _CODEX: Final[Mapping[str, Act]] = {
     "request_permissions": Act.OTHER,
 }
 
+#: Kinds of tools that the Agent Client Protocol names; those that are called like a kind of act mean that.
+_ACP: Final[Mapping[str, Act]] = {
+    "execute": Act.SHELL,
+    "delete": Act.EDIT,
+    "move": Act.EDIT,
+    "search": Act.READ,
+    "fetch": Act.NETWORK,
+    "think": Act.OTHER,
+    "switch_mode": Act.OTHER,
+}
+
 #: The tools that each driver knows by name.
-TOOLS: Final[Mapping[str, Mapping[str, Act]]] = {"claude": CLAUDE, "codex": _CODEX, "command": {}}
+TOOLS: Final[Mapping[str, Mapping[str, Act]]] = {"claude": CLAUDE, "codex": _CODEX, "acp": _ACP, "command": {}}
 
 #: The kinds of acts that each driver can ask about; a rule for another kind has no effect there.
 ASKED: Final[Mapping[str, frozenset[Act]]] = {
     "claude": frozenset(Act),
     "codex": frozenset({Act.SHELL, Act.EDIT, Act.MCP, Act.NETWORK, Act.OTHER}),
+    "acp": frozenset(Act),
     "command": frozenset(),
 }
 

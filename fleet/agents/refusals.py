@@ -61,6 +61,12 @@ _CODEX_KINDS: Final = {
 }
 
 
+_AUTH_REQUIRED: Final = -32000
+"""The Agent Client Protocol's code for an agent that wants to be logged in first."""
+
+_API_ERROR: Final = re.compile(r"API Error: (\d{3})\b")
+
+
 def of_claude(result: dict[str, Any], claim: str, kind: str) -> tuple[TurnOutcome, str]:
     """What a ``result`` with an error means, and its words.
 
@@ -87,6 +93,19 @@ def of_codex(error: object, status: str) -> tuple[TurnOutcome, str]:
         inner = next(iter(info.values()), None)
         known = _by_status(inner.get("httpStatusCode")) if isinstance(inner, dict) else None
     return known or by_words(words) or TurnOutcome.FAILED, words
+
+
+def of_acp(error: dict[str, Any]) -> tuple[TurnOutcome, str]:
+    """What an error of the Agent Client Protocol means, and its words: its code, else what it says."""
+    data = error.get("data")
+    details = data.get("details", data.get("message")) if isinstance(data, dict) else data
+    parts = [str(part) for part in (error.get("message"), details) if isinstance(part, str) and part]
+    words = cut(_unwrapped(": ".join(dict.fromkeys(parts))), RAW_LIMIT) or "error"
+    if error.get("code") == _AUTH_REQUIRED:
+        return TurnOutcome.NOT_LOGGED_IN, words
+    status = _API_ERROR.search(words)
+    known = by_words(words) or (_by_status(int(status[1])) if status else None)
+    return known or TurnOutcome.FAILED, words
 
 
 def by_words(words: str) -> TurnOutcome | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fleet.agents.acp import AcpDriver
 from fleet.agents.claude import ClaudeDriver
 from fleet.agents.codex import CodexDriver
 from fleet.agents.command import CommandDriver
 from fleet.errors import Misused
 from fleet.ports import AgentDriver
 
-_DRIVERS: dict[str, AgentDriver] = {each.name: each for each in (ClaudeDriver(), CodexDriver(), CommandDriver())}
+_DRIVERS: dict[str, AgentDriver] = {
+    each.name: each for each in (ClaudeDriver(), CodexDriver(), AcpDriver(), CommandDriver())
+}
 
 
 def driver(name: str) -> AgentDriver:

@@ -169,7 +169,7 @@ class MachineConfig(_Section):
 class AgentConfig(_Section):
     """A coding agent that can do tasks."""
 
-    driver: Literal["claude", "codex", "command"]
+    driver: Literal["claude", "codex", "acp", "command"]
     """Which protocol it speaks."""
     program: Program
     """The program and its first arguments."""

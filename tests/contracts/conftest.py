@@ -9,7 +9,7 @@ import pytest
 
 from fleet.store.core import Store
 from tests.conftest import FULL
-from tests.contracts.agent_stand import Stand, stand_of
+from tests.contracts.agent_stand import AGENTS, Stand, stand_of
 from tests.contracts.executor_logins import KINDS, QUICK_KINDS, Login, far_end, opened
 from tests.empty_store import filled, filled_database
 from tests.far_end.postgres import Postgres, running_postgres
@@ -55,7 +55,7 @@ async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Log
         yield made
 
 
-@pytest.fixture(params=["claude", "codex"])
+@pytest.fixture(params=AGENTS if FULL else AGENTS[:2])
 def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     """A real agent, with a scripted model."""
     with stand_of(request.param, tmp_path) as made:

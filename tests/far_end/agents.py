@@ -14,6 +14,10 @@ import pytest
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+PROGRAMS = {"acp": "claude-agent-acp"}
+"""The programs of those agents that are called otherwise."""
+
+
 def binary(name: str) -> str:
     """The absolute path of the agent ``claude`` or ``codex``. A missing one fails the test with the remedy."""
     given = os.environ.get("AIRBOSS_AGENTS_DIR")

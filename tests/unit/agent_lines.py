@@ -104,3 +104,26 @@ def tokens(total: tuple[int, int], last: tuple[int, int]) -> Message:
 def turn_over(status: str = "completed", thread: str = "t1", words: str = "") -> Message:
     error = {"message": words} if words else None
     return notice("turn/completed", thread, turn={"id": "u1", "status": status, "error": error})
+
+
+# --- the Agent Client Protocol -------------------------------------------------------------------------------
+
+ACP_OPTIONS = [
+    {"kind": "allow_always", "optionId": "yes-always", "name": "Always"},
+    {"kind": "allow_once", "optionId": "yes-once", "name": "Yes"},
+    {"kind": "reject_once", "optionId": "no-once", "name": "No"},
+]
+
+
+def acp_update(what: str, /, **fields: Any) -> Message:
+    params = {"sessionId": "s1", "update": {"sessionUpdate": what, **fields}}
+    return {"jsonrpc": "2.0", "method": "session/update", "params": params}
+
+
+def acp_asks(number: int, call: str, options: list[Message] = ACP_OPTIONS, **fields: Any) -> Message:
+    params = {"sessionId": "s1", "toolCall": {"toolCallId": call, **fields}, "options": options}
+    return {"jsonrpc": "2.0", "id": number, "method": "session/request_permission", "params": params}
+
+
+def acp_answer(number: int, **result: Any) -> Message:
+    return {"jsonrpc": "2.0", "id": number, "result": result}

@@ -54,6 +54,15 @@ LINES: list[say.Message] = [
     say.notice("serverRequest/resolved", requestId=0),
     say.turn_over(),
     say.turn_over("failed", words="no credit"),
+    say.acp_answer(1, agentCapabilities={"loadSession": True, "_meta": {"claudeCode": {"promptQueueing": True}}}),
+    say.acp_answer(2, sessionId="s1", models={"currentModelId": "m"}),
+    say.acp_answer(3, stopReason="end_turn", usage={"inputTokens": 5, "outputTokens": 5}),
+    say.acp_answer(4, stopReason="cancelled"),
+    say.acp_update("agent_message_chunk", content={"type": "text", "text": "words"}),
+    say.acp_update("tool_call", toolCallId="c1", kind="execute", title="ls", rawInput={"command": "ls"}),
+    say.acp_update("tool_call_update", toolCallId="c1", status="failed", rawOutput={"exitCode": 3}),
+    say.acp_update("usage_update", cost={"amount": 0.5, "currency": "USD"}),
+    say.acp_asks(5, "c1", kind="edit", rawInput={"path": "/w/a"}, locations=[{"path": "/w/b"}]),
 ]
 
 Action = Callable[[AgentDriver, DriverState], Step]
@@ -102,7 +111,7 @@ def anything(draw: st.DrawFn) -> Action:
         case "say":
             return lambda agent, state: agent.say(state, "more")
         case "decide":
-            ask = draw(st.sampled_from(["r1", "r2", "u1/0", "u1/1", "u1/2", "never"]))
+            ask = draw(st.sampled_from(["r1", "r2", "s1/1", "u1/0", "u1/1", "u1/2", "never"]))
             decisions: list[Decision] = [Allow(), Deny("no"), Deny("")]
             decision = draw(st.sampled_from(decisions))
             return lambda agent, state: agent.decide(state, ask, decision)
@@ -130,7 +139,7 @@ def fits_the_ledger(happening: Happening) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ["claude", "codex", "command"])
+@pytest.mark.parametrize("name", ["claude", "codex", "acp", "command"])
 @given(actions=ACTIONS)
 @settings(deadline=None, max_examples=150)
 def test_the_state_survives_json_between_any_two_lines_and_nothing_raises(name: str, actions: list[Action]) -> None:
@@ -148,7 +157,7 @@ def test_the_state_survives_json_between_any_two_lines_and_nothing_raises(name: 
         state = json.loads(json.dumps(step.state, allow_nan=False))
 
 
-@pytest.mark.parametrize("name", ["claude", "codex"])
+@pytest.mark.parametrize("name", ["claude", "codex", "acp"])
 @given(garbage=st.binary(max_size=60).filter(lambda data: b"\n" not in data))
 @settings(deadline=None)
 def test_garbage_between_lines_is_kept_and_changes_nothing(name: str, garbage: bytes) -> None:
@@ -160,7 +169,7 @@ def test_garbage_between_lines_is_kept_and_changes_nothing(name: str, garbage: b
     assert isinstance(kept, Unknown) and kept.raw == garbage.decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("name", ["claude", "codex", "command"])
+@pytest.mark.parametrize("name", ["claude", "codex", "acp", "command"])
 def test_a_line_beyond_the_cap_is_told_with_its_size(name: str) -> None:
     agent = driver(name)
     state = agent.open(BRIEF).state

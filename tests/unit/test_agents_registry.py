@@ -9,13 +9,13 @@ from fleet.agents.registry import driver
 from fleet.errors import Misused
 
 
-@pytest.mark.parametrize("name", ["claude", "codex", "command"])
+@pytest.mark.parametrize("name", ["claude", "codex", "acp", "command"])
 def test_a_driver_is_found_by_its_name(name: str) -> None:
     assert driver(name).name == name
 
 
 def test_an_unknown_driver_says_which_there_are() -> None:
-    with pytest.raises(Misused, match="claude, codex, command") as caught:
+    with pytest.raises(Misused, match="acp, claude, codex, command") as caught:
         driver("aider")
     assert caught.value.on == "aider"
 

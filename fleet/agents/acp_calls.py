@@ -1,0 +1,147 @@
+"""Tool calls and permission requests of the Agent Client Protocol, and our answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fleet.agent_events import Act, Allow, Asked, Decision, ToolEnded, ToolOutcome, ToolStarted
+from fleet.agents.acts import TOOLS
+from fleet.agents.lines import RAW_LIMIT, Fold, canonical, digest, ends, mapping, one_line, string
+
+#: What each kind of tool is. The protocol names kinds, not tools.
+ACTS: Final[Mapping[str, Act]] = {**TOOLS["acp"], "edit": Act.EDIT, "read": Act.READ, "other": Act.OTHER}
+_YES: Final = ("allow_once", "allow_always")
+_NO: Final = ("reject_once", "reject_always")
+_EXIT_CODE: Final = re.compile(r"\W*Exit code (\d{1,3})\b")
+_PATHS: Final = ("path", "file_path", "filePath", "abs_path", "notebook_path")
+
+
+def read_call(fold: Fold, update: dict[str, Any]) -> None:
+    """A call begins, or more is known of it. It is reported once its arguments are known, or it has ended."""
+    call = string(update["toolCallId"])
+    if call in fold.state["over"]:
+        return
+    seen = _merged(fold, call, update)
+    status = seen.get("status")
+    if seen.get("rawInput") or status in ("completed", "failed"):
+        _start(fold, call, seen)
+    if status in ("completed", "failed"):
+        fold.state["tools"].pop(call)
+        fold.state["over"] = [*fold.state["over"], call][-200:]
+        denied = call in fold.state["denied"]
+        failed = ToolOutcome.DENIED if denied else ToolOutcome.FAILED
+        detail = _output(seen)
+        outcome = ToolOutcome.OK if status == "completed" and not denied else failed
+        code = None if denied else _exit_code(seen, detail if outcome is ToolOutcome.FAILED else "")
+        fold.report(ToolEnded(call, outcome, code, ends(detail, RAW_LIMIT)))
+
+
+def read_question(fold: Fold, message: dict[str, Any]) -> None:
+    """The agent asks before it acts. In read-only work everything but reading is refused at once."""
+    params, number = mapping(message["params"]), message["id"]
+    call = mapping(params["toolCall"])
+    seen = _merged(fold, string(call["toolCallId"]), call)
+    options = {string(each["kind"]): string(each["optionId"]) for each in params["options"]}
+    _start(fold, string(call["toolCallId"]), seen)
+    fold.state["questions"] += 1
+    ask = f"{fold.state['session']}/{fold.state['questions']}"
+    fold.state["asks"][ask] = {"id": number, "call": call["toolCallId"], "options": options}
+    act = ACTS.get(_kind(seen), Act.OTHER)
+    if fold.state["read_only"] and act is not Act.READ:
+        answer(fold, ask, None)
+        return
+    varying = ("toolCallId", "status", "sessionUpdate", "_meta", "started")
+    request = canonical({name: value for name, value in seen.items() if name not in varying})
+    command = _command(seen) if act is Act.SHELL else ""
+    paths = _paths(seen) if act is Act.EDIT else ()
+    fold.report(Asked(ask, _kind(seen), request, command=command, paths=paths, directory=_directory(seen), act=act))
+
+
+def answer(fold: Fold, ask: str, decision: Decision | None) -> None:
+    """Sends the option that means it; where the agent offers none, the call is cancelled."""
+    asked = fold.state["asks"].pop(ask)
+    allowed = isinstance(decision, Allow)
+    chosen = next((asked["options"][kind] for kind in (_YES if allowed else _NO) if kind in asked["options"]), None)
+    if not allowed:
+        fold.state["denied"][asked["call"]] = True
+    outcome = {"outcome": "cancelled"} if chosen is None else {"outcome": "selected", "optionId": chosen}
+    fold.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"outcome": outcome}})
+
+
+def cancel_asks(fold: Fold) -> None:
+    """Answers every open question as the protocol wants it for a turn that is cancelled."""
+    for asked in fold.state["asks"].values():
+        fold.state["denied"][asked["call"]] = True
+        fold.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"outcome": {"outcome": "cancelled"}}})
+    fold.state["asks"] = {}
+
+
+def _merged(fold: Fold, call: str, update: dict[str, Any]) -> dict[str, Any]:
+    known = fold.state["tools"].get(call, {})
+    fresh = {name: value for name, value in update.items() if value is not None and name != "_meta"}
+    if not fresh.get("rawInput"):
+        fresh.pop("rawInput", None)
+    seen: dict[str, Any] = {**known, **fresh}
+    fold.state["tools"][call] = seen
+    return seen
+
+
+def _start(fold: Fold, call: str, seen: dict[str, Any]) -> None:
+    if seen.get("started"):
+        return
+    seen["started"] = True
+    kind = _kind(seen)
+    edit = ACTS.get(kind) is Act.EDIT
+    print_of = "" if edit else digest([kind, seen.get("title"), seen.get("rawInput")])
+    summary = _command(seen) if kind == "execute" else str(seen.get("title", ""))
+    fold.report(ToolStarted(call, kind, one_line(summary), print_of))
+
+
+def _kind(seen: dict[str, Any]) -> str:
+    kind = seen.get("kind")
+    return kind if isinstance(kind, str) and kind in ACTS else "other"
+
+
+def _raw(seen: dict[str, Any]) -> dict[str, Any]:
+    raw = seen.get("rawInput")
+    return raw if isinstance(raw, dict) else {}
+
+
+def _command(seen: dict[str, Any]) -> str:
+    command = _raw(seen).get("command", _raw(seen).get("cmd"))
+    if isinstance(command, list):
+        command = " ".join(map(str, command))
+    return command if isinstance(command, str) else str(seen.get("title", "")).strip("`")
+
+
+def _directory(seen: dict[str, Any]) -> str:
+    where = _raw(seen).get("cwd", _raw(seen).get("workdir"))
+    return where if isinstance(where, str) else ""
+
+
+def _paths(seen: dict[str, Any]) -> tuple[str, ...]:
+    """Every path that the request names, wherever it names it."""
+    raw, places, content = _raw(seen), seen.get("locations"), seen.get("content")
+    found = [raw.get(name) for name in _PATHS]
+    for listed in (places, content):
+        found += [each.get("path") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return tuple(dict.fromkeys(path for path in found if isinstance(path, str) and path))
+
+
+def _output(seen: dict[str, Any]) -> str:
+    raw = seen.get("rawOutput")
+    if isinstance(raw, str) and raw:
+        return raw
+    content = seen.get("content")
+    texts = [each.get("content") for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    return "\n".join(str(text.get("text", "")) for text in texts if isinstance(text, dict))
+
+
+def _exit_code(seen: dict[str, Any], failed: str) -> int | None:
+    raw = seen.get("rawOutput")
+    named = [raw.get(name) for name in ("exitCode", "exit_code", "exit")] if isinstance(raw, dict) else []
+    code = next((each for each in named if type(each) is int), None)
+    found = _EXIT_CODE.match(failed)
+    return code if code is not None or found is None else int(found[1])
