@@ -289,6 +289,7 @@ class AgentDriver(Protocol):
     """Turns an agent's lines into events, and decisions into lines. Deterministic."""
 
     name: str
+    ends_itself: bool  # soon after the end of its input
 
     def launch(self, brief: Brief) -> Launch:
         """The command for this brief."""
@@ -366,8 +367,7 @@ class Locks(Protocol):
         """Sets who is told, on the event loop, that a task may have got what it waits for."""
 
     def waits(self, task: Task) -> str:
-        """What a task that stands in line for its locks waits for; empty: it is its turn, or it was never told to
-        wait."""
+        """What a task in line for its locks waits for; empty: it is its turn, or it was never told to wait."""
 
     async def claim(self, task: Task) -> str:
         """Takes all that a task declared, or keeps its place in line: why it waits then, else empty."""

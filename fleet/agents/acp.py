@@ -46,6 +46,7 @@ class AcpDriver:
     """One process for a session's turns; a later one continues where the agent can load a session."""
 
     name = "acp"
+    ends_itself = False
 
     def launch(self, brief: Brief) -> Launch:
         """The program as it is: what it does is in the first requests."""

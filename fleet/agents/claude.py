@@ -67,6 +67,7 @@ class ClaudeDriver:
     """Claude Code: one process for a session's turns, ``--resume`` for a later process."""
 
     name = "claude"
+    ends_itself = True
 
     def launch(self, brief: Brief) -> Launch:
         """Print mode with both streams as JSON. The repository's settings are not read."""

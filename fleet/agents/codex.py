@@ -61,6 +61,7 @@ class CodexDriver:
     """Codex: one process for a session's turns, ``thread/resume`` for a later process."""
 
     name = "codex"
+    ends_itself = True
 
     def launch(self, brief: Brief) -> Launch:
         """The app server on standard input and output; model and limits are in the first requests."""

@@ -22,6 +22,7 @@ class CommandDriver:
     """
 
     name = "command"
+    ends_itself = True
 
     def launch(self, brief: Brief) -> Launch:
         """The program itself; its arguments contain nothing of the prompt."""

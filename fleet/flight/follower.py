@@ -173,7 +173,7 @@ class Follower:
         if self._ended is None:
             await self._apply(self._driver.finish(state_of(self.session)))
             await self._send_inputs()
-            await self._until_ended(patience)
+            await self._until_ended(patience if self._driver.ends_itself else 0)
         if self._ended is None:
             with contextlib.suppress(Unreachable):
                 await self._executor.stop(self.session.pipe)

@@ -132,7 +132,7 @@ class AgentSession:
     async def end(self) -> Exit:
         """Finishes, and how the process ended."""
         self._take(self.driver.finish(self._state))
-        if self.driver.name == "acp":  # this one does not look at the end of its input: the runner would end it
+        if not self.driver.ends_itself:  # the runner would end it
             os.killpg(self._process.pid, signal.SIGTERM)
         return await asyncio.wait_for(asyncio.shield(self._reading), 30)
 

@@ -62,7 +62,6 @@ async def test_every_tool_is_asked_once_with_what_it_would_do(stand: Stand) -> N
     assert "hello" in edit.request
 
 
-@on_all
 async def test_a_denied_edit_is_not_made_and_its_reason_is_told(stand: Stand) -> None:
     stand.model.script([stand.write("locked.txt"), stand.write("free.txt"), say("done")])
 
@@ -203,7 +202,6 @@ async def test_an_interrupted_turn_ends_and_another_can_follow(stand: Stand) -> 
     assert os.listdir(stand.workspace) == []
 
 
-@on_all
 async def test_read_only_work_reads_and_changes_nothing(stand: Stand) -> None:
     stand.workspace.joinpath("README").write_text("the answer is 42\n")
     look = stand.shell("cat README")
@@ -241,7 +239,6 @@ async def test_a_refusal_of_the_model_is_the_outcome_of_the_turn(stand: Stand, w
     assert os.listdir(stand.workspace) == ["made"]
 
 
-@on_all
 async def test_a_conversation_that_is_gone_is_said_to_be_lost(stand: Stand) -> None:
     stand.model.script([say("done")])
     async with stand.session("go on", resume="11111111-52e4-4d2e-9a55-6f57a9e0a001") as session:

@@ -87,6 +87,8 @@ def agents_and_models() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
             put.put(home)
             settings = {**put.env, "HOME": str(home)}
             plain = {"driver": name, "program": [agents.binary(name)], "settings": settings}
+            if name == "claude":
+                made.agents["acp"] = {**plain, "driver": "acp", "program": [agents.binary("claude-agent-acp")]}
             made.agents |= {
                 name: {**plain, "deny_edits": ["locked.txt"]},
                 f"{name}-asks": {**plain, "ask": ["shell"]},

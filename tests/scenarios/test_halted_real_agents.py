@@ -1,5 +1,5 @@
 """A used-up budget, or a person who works by hand, ends the turn of the real Claude Code and the real Codex; they
-continue after."""
+continue after. An agent that speaks the Agent Client Protocol shares their house."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from fleet.figures import ToolCalls
 from tests.conftest import living_in
 from tests.far_end.scripted_model import Answer as Said
-from tests.far_end.scripted_model import Asking, ScriptedModel, say
+from tests.far_end.scripted_model import Asking, ScriptedModel, call, say
 from tests.far_end.terminal import PersonsTerminal
 from tests.scenarios.house import House
 from tests.scenarios.pilot import Pilot, agents_and_models
@@ -102,3 +103,21 @@ def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(
     causes = [recorded.event.body()["cause"] for recorded in pilot.house.of(task, "turn.started")]
     assert causes == ["request", "by-hand", "go-on"]
     assert "words by hand" in pilot.heard(word)[-1].heard, "the agent knows what was said by hand"
+
+
+def test_an_agent_of_the_agent_client_protocol_is_reworked_in_the_same_conversation(
+    stand: tuple[House, dict[str, ScriptedModel]],
+) -> None:
+    built, models = stand
+    pilot = Pilot("acp", built, models["claude"])
+    red, mended = (
+        call("Bash", command=f"echo {word} > work.txt", description="run it") for word in ("BAD", "GOOD by acp")
+    )
+    answer = pilot.run("alpine", red, say("Done."), mended, say("Mended."))
+    assert answer.status == 0, answer.shown
+    assert pilot.house.main() == "GOOD by acp"
+    last = pilot.heard("alpine")[-1]
+    assert last.step == 3 and "E   work.txt lacks the word: BAD" in last.heard
+    assert pilot.tools(answer.task) == ToolCalls(ok=2)
+    events = pilot.house.of(answer.task, "pipe.ended")
+    assert all(recorded.event.body()["gone"] for recorded in events)
