@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
@@ -44,6 +45,7 @@ from gates.rulings import permissions
 from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
 from gates.runs.definitions import Definition, load
+from gates.runs.given_up import MERGED_ANEW
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
 from gates.runs.work import GateWork
@@ -122,6 +124,7 @@ class Pipeline:
         Raises ``Misconfigured`` when ``fleet.toml`` no longer has the repository, and ``DiskFull``.
         """
         repository = self._repositories(candidate.task.repo)
+        await self._end_those_left(candidate)
         try:
             defined, setups = await self._definitions(candidate.task.repo, candidate.base)
         except Misconfigured:
@@ -246,6 +249,16 @@ class Pipeline:
         if isinstance(ruling, AskPerson) and by_rule and self._grants.cover(session, asked, config):
             return Allow()
         return ruling
+
+    async def _end_those_left(self, candidate: Candidate) -> None:
+        """Closes runs on other merges of this change, which a controller that was killed left open."""
+        runs = await self._store.read(lambda tx: gate_runs.of_task(tx, candidate.task.id))
+        left = [run for run in runs if run.result is None and run.commit != candidate.commit]
+        await self._stop(left)
+        for run in left:
+            why = f"aborted: {MERGED_ANEW}"
+            result = GateResult(run.id, run.gate, run.argv, Outcome.ABORTED, why, None, None, "")
+            await self._store.write(partial(gate_runs.close_run, run_id=run.id, result=result))
 
     async def _stop(self, runs: Sequence[gate_runs.GateRun]) -> None:
         for run in runs:

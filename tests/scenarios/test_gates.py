@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from fleet.events import GateClosed, GateOpened, HoldReleased, Refs, Source
 from fleet.exits import Exited, Signalled
 from fleet.git.lfs import Pointer
 from fleet.model import Isolation, PipeEnd
+from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
+from fleet.store.core import Tx
 from fleet.verdict import JUnitCounts, Outcome
 from gates.runs.definitions import load as load_definitions
 from tests.scenarios.gate_house import House, airboss_toml
@@ -308,27 +311,25 @@ def _kill_links() -> int:
 
 
 async def test_a_run_that_was_opened_and_never_started_is_lost_and_done_again(tmp_path: Path) -> None:
+    """One on another merge of the change, which a killed controller left open, is closed as aborted."""
     house = House(tmp_path, {"airboss.toml": airboss_toml("true")}, attempts=2)
     async with house.open() as judge:
         candidate = await judge.candidate()
         (definition,) = await load_definitions(house.repository, candidate.base, house.config.repos["demo"])
-        await judge.store.write(
-            lambda tx: gate_runs.open_run(
-                tx,
-                candidate,
-                gate="tests",
-                argv=definition.argv,
-                definition_sha256=definition.sha256,
-                machine="here",
-                nonce="n" * 32,
-                pipe="never-started",
-            )
-        )
+
+        def opened(tx: Tx, on: Candidate) -> None:
+            gate_runs.open_run(
+                tx, on, gate="tests", argv=definition.argv, definition_sha256=definition.sha256, machine="here",
+                nonce="n" * 32, pipe=f"never-started-{on.round}",
+            )  # fmt: skip
+
+        for on in (candidate, replace(candidate, commit=candidate.base, round=2)):
+            await judge.store.write(partial(opened, on=on))
         verdict = await judge.pipeline.judge(candidate)
         assert verdict.outcome is Outcome.PASSED
         closed = [item.event for item in await judge.events("gate.closed")]
         outcomes = [event.outcome for event in closed if isinstance(event, GateClosed)]
-        assert outcomes == ["lost", "passed"]
+        assert outcomes == ["aborted", "lost", "passed"]
 
 
 async def test_two_gates_are_both_run_and_one_red_is_enough(tmp_path: Path) -> None:
