@@ -1,7 +1,7 @@
 """Controllers and commands as processes of their own, forked from one that has imported the product once.
 
-The import is two thirds of a start, and the scenarios make more than a hundred. A controller whose first
-instruction needs its environment (``LD_PRELOAD``) or that is looked at from outside is started as a person does it.
+The import is two thirds of a start, and the scenarios make more than a hundred. A controller that needs more in its
+environment, some of which is read by the import, or that is looked at from outside is started as a person does it.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class House:
         environment.pop("AIRBOSS_FAILPOINT", None)
         if failpoint:
             environment["AIRBOSS_FAILPOINT"] = failpoint
-        begin = started if self.apart or "LD_PRELOAD" in environ else Forked
+        begin = started if self.apart or environ else Forked
         self.controller = begin(environment, self.directory / "serve.log")
         self.until(lambda: self._answers() or self._died(), "the controller answers")
         if self._died() and not failpoint:

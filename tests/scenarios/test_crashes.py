@@ -86,7 +86,7 @@ def test_an_ssh_connection_cut_in_mid_line_costs_nothing(built: House) -> None:
     result = built.in_background("/run on=macbook chatter 100\nwrite GOOD over a bad line")
     for seen in (10, 40, 70):
         _until_said(built, seen)
-        assert built.sshd.cut() > 0
+        built.until(built.sshd.cut, "there is a connection to cut")  # the one before may not be back yet
     answer = result()
     assert answer.status == 0, answer.shown
     _whole(built, "t1", 100)
