@@ -58,6 +58,7 @@ def test_a_used_up_budget_ends_the_turn_keeps_the_work_and_more_continues_the_co
     assert pilot.outcomes(answer.task) == ["halted", "completed"]
 
 
+@pytest.mark.parametrize("pilot", ["claude"], indirect=True)
 def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(pilot: Pilot) -> None:
     word, name = "zebra", pilot.name
     working = threading.Event()
