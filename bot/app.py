@@ -43,6 +43,7 @@ from bot.speech.transcript import transcribe
 from bot.standing import Standing
 from bot.telling import news, sounds
 from bot.telling.alarms import Alarms, Causes
+from bot.telling.asked_reviews import AskedReviews
 from bot.telling.live import LiveStatus
 from bot.telling.locked import StuckLocks
 from bot.telling.log_card import LiveLogs
@@ -194,6 +195,7 @@ class App:
                 "voice messages": core.voices.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
+                "reviews": AskedReviews(outbox, config, base.env, base.repository, services.clock).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,

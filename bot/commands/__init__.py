@@ -28,6 +28,7 @@ def every_command() -> tuple[Command, ...]:
         past,
         queueing,
         reports,
+        reviewing,
         schedules,
         stalled,
         talk,
@@ -58,6 +59,7 @@ def every_command() -> tuple[Command, ...]:
             queueing,
             log,
             reports,
+            reviewing,
         ),
         *(past, budgets, models, usual, help),
     )

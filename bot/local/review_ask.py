@@ -14,11 +14,9 @@ from fleet.errors import Misused, Unavailable
 from fleet.git.command import Git
 from fleet.git.repository import Repository
 from fleet.redact import Redactor
-from fleet.untrusted import clean
-from gates.review.asking import Review, ask, prepare
-from gates.review.exchange import NoReview, RemarkSeverity
+from gates.review.asking import Review
 from gates.review.independence import choose
-from gates.review.service import changed_files
+from gates.review.of_branch import findings, headline, objections, review_of, why_none
 
 _ATTEMPTED = "ask a reviewer"
 
@@ -43,9 +41,7 @@ async def review_ask(
         raise Misused(attempted=_ATTEMPTED, on=str(repo), cause="it is not a git repository")
     old, new = await commit_of(git, repo, base, _ATTEMPTED), await commit_of(git, repo, head, _ATTEMPTED)
     repository = Repository("repository", str(where), "main", Path(found.line))
-    shown = await changed_files(repository, old, new, reviewer, redact=redact)
-    prepared = prepare(reviewer, shown, redact(about), "(not run)")
-    review = await ask(reviewer, key, prepared, author=author, redact=redact)
+    review = await review_of(repository, old, new, reviewer, key=key, author=author, about=about, redact=redact)
     if as_json:
         print_json(_plain(review))
     else:
@@ -64,7 +60,7 @@ def _existing(repo: Path) -> Path:
 def _status(review: Review) -> int:
     if review.none is not None:
         return Unavailable.status
-    return int(any(each.severity is RemarkSeverity.BLOCKING for each in review.findings))
+    return int(objections(review) > 0)
 
 
 def _plain(review: Review) -> dict[str, object]:
@@ -72,7 +68,7 @@ def _plain(review: Review) -> dict[str, object]:
     return {
         "v": 1,
         "status": _status(review),
-        "none": _why(review.none),
+        "none": why_none(review.none),
         "model": who.model if who else "",
         "families": list(who.families) if who else [],
         "identity": str(who.identity) if who else "",
@@ -81,15 +77,6 @@ def _plain(review: Review) -> dict[str, object]:
 
 
 def _text(review: Review, author: str) -> str:
-    if review.none is not None:
-        return f"no review: {_why(review.none)}\n"
-    objections = sum(each.severity is RemarkSeverity.BLOCKING for each in review.findings)
-    first = f"{objections or 'no'} objection{'s' if objections > 1 else ''} from {review.answered}"
-    unknown = [] if author else ["(the author's family was not compared: pass --author FAMILY)"]
-    return (
-        "\n".join([first, *(f"{each.severity}: {clean(str(each))}" for each in review.findings), *unknown]) + "\n"
-    )
-
-
-def _why(none: NoReview | None) -> str:
-    return "" if none is None else f"{none.cause}. {none.hint}" if none.hint else none.cause
+    unknown = "(the author's family was not compared: pass --author FAMILY)"
+    compared = author or review.none is not None
+    return "\n".join([headline(review), *findings(review), *([] if compared else [unknown])]) + "\n"

@@ -25,7 +25,7 @@ def check(name: str, url: str, base: str) -> None:
         or any(part in base for part in _NOT_IN_BRANCHES)
         or base.endswith(("/", ".", ".lock"))
     ):
-        raise _misused(name, f"the base branch {base!r}", "name a branch, for example main")
+        raise _misused(name, f"the branch {base!r}", "name a branch, for example main")
     if local_path(url) is None and not _is_url(url):
         raise _misused(
             name,

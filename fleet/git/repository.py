@@ -12,9 +12,10 @@ from pathlib import Path
 from fleet import files
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
+from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
 
-__all__ = ["ChangedPath", "Git", "Repository", "Stat"]
+__all__ = ["Git", "Repository"]
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -28,27 +29,6 @@ _BROKEN = re.compile(
     r"|did not send all necessary objects|unable to find",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedPath:
-    """One path that differs. ``status`` is git's letter (A, M, D, T; R with ``old_path`` only on request).
-
-    Path bytes that are not UTF-8 are kept as surrogate escapes.
-    """
-
-    status: str
-    path: str
-    old_path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """The size of a change. A binary file counts as a file without lines."""
-
-    files: int
-    insertions: int
-    deletions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +119,29 @@ class Repository:
             await self._run("update-ref", "-d", self._base_ref, what="forget an incomplete history")
             raise origin.shallow(self._on, "git fetch --unshallow, there")
 
-    async def _fetch_from(self, *options: str) -> None:
+    async def _fetch_from(self, *options: str, refs: str = "") -> None:
         await self.git.run(
             # As packs, whole or not at all: loose objects of a fetch that was killed would look like fetched ones.
             "-c", "fetch.unpackLimit=1",
             "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", *options, "--",
-            self.remote, f"+{self.ref}:{self._base_ref}",
-            attempted="fetch the base branch", on=self._on, git_dir=self.mirror, timeout=900.0,
+            self.remote, refs or f"+{self.ref}:{self._base_ref}",
+            attempted="fetch a branch", on=self._on, git_dir=self.mirror, timeout=900.0,
         )  # fmt: skip
+
+    async def branch(self, name: str) -> str:
+        """Brings another branch into the mirror, under no name there, and returns its commit.
+
+        Raises ``Misused`` for a name that git could misread, else like :meth:`fetch`.
+        """
+        origin.check(self.name, self.url, name)
+        async with self._lock:
+            await self._init()
+            try:
+                commit = await origin.tip(self.git, self.path or self.url, name, self._on)
+            except Refused as error:
+                raise Refused(attempted=f"read the branch {name}", on=self._on, cause=error.cause) from None
+            await self._fetch_from(refs=f"refs/heads/{name}")
+        return commit
 
     async def submodules(self, commit: str) -> list[str]:
         """The paths in ``commit`` at which other repositories belong."""

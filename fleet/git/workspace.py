@@ -24,12 +24,13 @@ from fleet.exits import succeeded
 from fleet.files import scratch
 from fleet.git import large_files, moving, unpack
 from fleet.git.attributes import as_stored
+from fleet.git.changes import Stat
 from fleet.git.command import is_object_id
 from fleet.git.filling import CHECKOUT, WORKTREE
 from fleet.git.large_files import FilesPlaced
 from fleet.git.machine_git import MACHINE_ENV, TRANSFER_SECONDS, checked
 from fleet.git.moving import Move
-from fleet.git.repository import Repository, Stat
+from fleet.git.repository import Repository
 from fleet.git.taking import (
     HEADER_BYTES,
     LIST_LIMIT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.config import LayerName
-from fleet.git.repository import ChangedPath
+from fleet.git.changes import ChangedPath
 from fleet.verdict import HeldPlace
 from gates.layers.additive import only_adds_tests
 from gates.layers.canaries import broken_without_new_tests

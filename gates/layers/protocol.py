@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from fleet.config import LayerName
-from fleet.git.repository import ChangedPath
+from fleet.git.changes import ChangedPath
 from fleet.git.trees import TreeEntry
 from fleet.verdict import HeldPlace
 from gates.layers.report import Baseline, PhaseReport

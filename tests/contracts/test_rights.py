@@ -23,7 +23,7 @@ MATRIX = {
     " notify mute cancel locks schedules zone queue unlanded parked"
     " repos doctor whoami version login history cost budget agents",
     Role.OPERATOR: "run ask stop retry go judge approve deny say schedule bump pause resume drain undrain undo use"
-    " fork model attach",
+    " fork model attach review",
     Role.ADMIN: "unlock revoke override",
 }
 #: Words that make each command do its work in a house with a task at work that asks.
@@ -40,6 +40,7 @@ WORDS = {
     "revoke": "phone::mallory",
     "use": "shop",
     "fork": "t1 go on",
+    "review": "feature",
 }
 WRITTEN = (tables.tasks, tables.notes, tables.approvals, tables.settings, tables.actions, tables.ledger)
 

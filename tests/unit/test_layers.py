@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fleet.config import GateConfig, LayerName
-from fleet.git.repository import ChangedPath
+from fleet.git.changes import ChangedPath
 from fleet.git.trees import TreeEntry
 from gates.layers.additive import only_adds_tests
 from gates.layers.examination import LAYERS, inspect, toolchain_of

@@ -12,8 +12,9 @@ import pytest
 
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import merging
+from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import Git, without_credentials
-from fleet.git.repository import ChangedPath, Repository, Stat
+from fleet.git.repository import Repository
 from fleet.supervise import end, own
 from tests.far_end.repositories import advance, commit, git, make_bare, make_work
 
