@@ -22,14 +22,16 @@ from bot.telling.sounds import Sound
 from fleet.errors import LeadershipLost, StoreUnavailable
 from fleet.events import ConfigReloaded, Recorded, ScheduleMoved, ScheduleSet, TaskMoved
 from fleet.failpoints import failpoint
-from fleet.model import AIRBOSS, ENDS, ChatRef, Task, TaskState
+from fleet.model import AIRBOSS, ENDS, ChatRef, PersonId, Task, TaskState
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, SlotOutcome
 from fleet.schedule.spec import MINUTE_US
 from fleet.schedule.timer import Alarm
 from fleet.schedule.times import due_between, next_after
 from fleet.store import schedules, tasks
 from fleet.store.chat import cards as card_rows
+from fleet.store.chat import private
 from fleet.store.core import Tx
+from gates.people import who
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +105,12 @@ class Beats:
             self._ask(self._outbox.open(tx), paused, why)
 
     def _ask(self, posts: Posts, paused: Schedule, why: str) -> None:
-        """Says that it is paused, once, with what a person can do."""
-        config = self._context.config()
+        """Says that it is paused, once, with what a person can do. The first admin is told in place of an owner who
+        has no rights any more and alone would read it."""
+        config, where, reader = self._context.config(), paused.channel, paused.owner
+        admins = news.direct_chat(config, self._context.direct)
+        if admins and private.owner(posts.tx, where) == reader and who(config, PersonId.parse(reader)) is None:
+            where, reader = admins, news.first_admin(config, admins)
         card = Card(
             line(f"{paused.id} · paused"),
             (line(f"{why[:1].upper()}{why[1:]}."), cards.what_line(paused)),
@@ -114,10 +120,10 @@ class Beats:
             ),
             footer=footed(config.isolation),
             tone=Tone.WAITING,
-            mention=paused.owner,
+            mention=reader,
         )
-        ping = sounds.audible(posts.tx, config, paused.channel, paused.owner, Sound.WAITS)
-        posts.post(paused.channel, sounds.addressed(config, card), ping=ping)
+        ping = sounds.audible(posts.tx, config, where, reader, Sound.WAITS)
+        posts.post(where, sounds.addressed(config, card), ping=ping)
 
     # --- a run has ended ----------------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ from bot.cards import shown
 from fleet.config import parse_fleet
 from fleet.errors import StoreUnavailable
 from fleet.faults import injected
-from fleet.model import TaskState
+from fleet.model import ChatRef, TaskState
 from fleet.schedule.model import ScheduleState, SlotOutcome
 from fleet.schedule.times import instant
 from fleet.store import schedules
-from tests.chat_house import ADA, FLEET, OTTO, house
+from tests.chat_house import ADA, CHAT, FLEET, OTTO, house
 from tests.schedule_house import DAY_US, HOUR_US, NIGHTLY, UTC, SetClock, due, end, look, one, text, told
 
 
@@ -135,7 +135,6 @@ async def test_three_bad_ends_in_a_row_pause_it_and_ask_once(tmp_path: Path) -> 
             ('name = "Otto"\nrole = "operator"', 'name = "Otto"\nrole = "viewer"'),
             "Otto no longer has the right to run",
         ),
-        (("phone::otto", "phone::nobody"), "its owner phone::otto is not in fleet.toml any more"),
         (("[machines.macbook]", "[machines.other]"), "fleet.toml no longer has the machine macbook"),
     ],
 )
@@ -154,6 +153,22 @@ async def test_what_it_needs_is_gone(tmp_path: Path, change: tuple[str, str], wh
         assert result.status == 2
         assert why in text(cards[0])
         assert await there.tasks() == []
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_an_owner_who_is_nobody_any_more_is_not_told_but_the_first_admin_is(
+    tmp_path: Path, alone: bool
+) -> None:
+    """In a group, the others read it where they read about its runs."""
+    clock, admins = SetClock(), ChatRef("phone", "ada")
+    async with house(tmp_path, clock=clock) as there:
+        await there.hand_over(there.message("/schedule every hour run on=macbook x", OTTO, private=alone))
+        there.configured(parse_fleet(FLEET.replace("phone::otto", "phone::nobody"), "fleet.toml"))
+        await look(there)
+        await there.settle(admins)
+        said = there.phone.sent[-1]
+        assert said.chat == (admins if alone else CHAT)
+        assert "Its owner phone::otto is not in fleet.toml any more." in text(said.card)
 
 
 async def test_a_revoked_id_has_no_schedules_any_more(tmp_path: Path) -> None:
