@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from multiprocessing import spawn
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -83,8 +85,11 @@ def test_a_command_that_failed_shows_its_words(run: pytest.Pytester) -> None:
     run.runpytest_subprocess().stdout.fnmatch_lines(["*no lib"])
 
 
-def test_a_script_that_starts_a_controller_is_not_run_again_by_it() -> None:
+def test_a_script_that_starts_a_controller_is_not_run_again_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases that reviewers keep are plain scripts without a ``__main__`` guard."""
+    script = ModuleType("__main__")
+    script.__file__ = "/srv/case.py"
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    assert any(key.startswith("init_main") for key in spawn.get_preparation_data("controller"))
     with no_main_module():
         assert not any(key.startswith("init_main") for key in spawn.get_preparation_data("controller"))
-    assert any(key.startswith("init_main") for key in spawn.get_preparation_data("controller"))
