@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -68,6 +69,8 @@ def bare_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         # Each of the hundreds of controllers that tests start would compile all it imports; that is half its start.
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        # A version manager's python3 is a script that starts dozens of programs before Python.
+        patch.setenv("PATH", str(Path(sys.base_prefix) / "bin"), prepend=os.pathsep)
         patch.setenv("AIRBOSS_HOME", str(tmp_path_factory.mktemp("nobodys-home") / "home"))
         yield
     remove_kept_logins()

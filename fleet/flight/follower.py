@@ -36,6 +36,9 @@ from fleet.store import inputs, kept_answers, sessions, stalls, tasks
 from fleet.store.core import Tx
 from fleet.store.recording import record
 
+_WRITES_S: Final = 2.0
+"""How long an agent that does not end by itself has after a turn to write its conversation down."""
+
 _SEEN_EVERY_US: Final = 20_000_000
 _QUIET: Final = 0.2
 _SILENT: Final = 7.0
@@ -173,7 +176,7 @@ class Follower:
         if self._ended is None:
             await self._apply(self._driver.finish(state_of(self.session)))
             await self._send_inputs()
-            await self._until_ended(patience if self._driver.ends_itself else 0)
+            await self._until_ended(patience if self._driver.ends_itself else min(patience, _WRITES_S))
         if self._ended is None:
             with contextlib.suppress(Unreachable):
                 await self._executor.stop(self.session.pipe)

@@ -90,12 +90,13 @@ def running_sshd(
     port: int = 0,
     settings: Sequence[str] = (),
     namespaces: bool = True,
+    startup_files: bool = True,
 ) -> Iterator[Sshd]:
     """Starts a server with everything it needs in ``directory``; ends it and its connections afterwards.
 
     Keys that are there are used. ``port`` is where it listens; otherwise it finds a free one.
     ``settings`` are more lines of its configuration. Without ``namespaces`` nothing that it starts can make one, as
-    on a machine that forbids them; that needs root.
+    on a machine that forbids them; that needs root. ``startup_files``: shells read them as everywhere.
     Raises ``RuntimeError`` with sshd's own words when it does not start.
     """
     program = _program()
@@ -115,7 +116,9 @@ def running_sshd(
             f"Port {listens_on}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
             f"AuthorizedKeysFile {directory}/authorized_keys\nPidFile none\nStrictModes no\nUsePAM no\n"
             "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-            f"MaxSessions {max_sessions}\nMaxStartups 200\n" + "".join(f"{setting}\n" for setting in settings)
+            # A nested shell reads no start-up file: a developer's own costs more than what is run.
+            f"MaxSessions {max_sessions}\nMaxStartups 200\n{'' if startup_files else 'SetEnv SHLVL=1'}\n"
+            + "".join(f"{setting}\n" for setting in settings)
         )
         with log.open("wb") as output:
             command = [program, "-D", "-e", "-f", str(directory / "sshd_config")]

@@ -291,7 +291,7 @@ def house(files: dict[str, str | bytes] | None = None, *, walls: bool = False) -
     """
     directory = Path(tempfile.mkdtemp(prefix="ab-"))
     try:
-        with running_sshd(directory / "sshd") as sshd:
+        with running_sshd(directory / "sshd", startup_files=False) as sshd:
             home = directory / "home"
             home.mkdir(mode=0o700)
             filled(home / "airboss.db")

@@ -25,7 +25,11 @@ FILE = "other.txt"
 @pytest.fixture
 def stand() -> Iterator[tuple[House, AnthropicModel]]:
     """The macbook and the laptop: two SSH machines of one house."""
-    with AnthropicModel() as model, house() as made, running_sshd(made.directory / "sshd-2") as second:
+    with (
+        AnthropicModel() as model,
+        house() as made,
+        running_sshd(made.directory / "sshd-2", startup_files=False) as second,
+    ):
         put = agents.claude_home(model.url)
         home = made.directory / "home-claude"
         put.put(home)
