@@ -6,6 +6,7 @@ What was asked is in the store until it is answered, so a restart asks again.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +22,11 @@ from fleet.ports import Clock
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
-from gates.review.exchange import NoReview
+from gates.review.asking import Review
+from gates.review.exchange import NoReview, WhyNone
 from gates.review.of_branch import findings, headline, objections, review_of, why_none
+
+log = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 1.0
 _PREFIX: Final = "review:"
@@ -91,32 +95,17 @@ class AskedReviews:
         settings.put(tx, asked.key, "")
 
     async def _answer(self, asked: AskedReview) -> Card:
-        config, title = self.config(), line("review · ", asked.what)
-        footer = footed(config.isolation)
+        title, footer = line("review · ", asked.what), footed(self.config().isolation)
         try:
-            reviewer = config.reviewers[asked.by]
-            repository = self.repositories(asked.repo)
-            base, head = await repository.fetch(), await repository.branch(asked.branch)
-            key = self.env.require(reviewer.key, "ask a reviewer") if reviewer.key else ""
-            review = await review_of(
-                repository,
-                base,
-                head,
-                reviewer,
-                key=key,
-                author=asked.author,
-                about="",
-                redact=self.outbox.store.redact,
-            )
-        except NoReview as error:
-            return Card(title, (line("no review: ", one_line(why_none(error), 200)),), footer=footer)
-        except KeyError:
-            gone = f"fleet.toml no longer has {asked.by} or {asked.repo}"
-            return Card(title, (line("no review: ", one_line(gone, 200)),), footer=footer)
+            review = await self._asked(asked)
         except StoreUnavailable:
             raise
         except AirbossError as error:
-            return Card(title, (line("no review: ", one_line(str(error), 300)),), footer=footer)
+            why = why_none(error) if isinstance(error, NoReview) else str(error)
+            return Card(title, (line("no review: ", one_line(why, 300)),), footer=footer)
+        except Exception:  # it must not hold up the reviews behind it
+            log.exception("internal error: the review of %s is not asked for", asked.branch)
+            return Card(title, (line("no review: internal error; airboss.log says which"),), footer=footer)
         found = findings(review)
         lines = [line(one_line(headline(review), 200))]
         if len(found) > _SHOWN:
@@ -127,3 +116,22 @@ class AskedReviews:
         tone = Tone.BAD if objections(review) else Tone.PLAIN
         body = Untrusted("\n".join(found[:_SHOWN])) if found else None
         return Card(title, tuple(lines), body=body, tone=tone, footer=footer)
+
+    async def _asked(self, asked: AskedReview) -> Review:
+        reviewer = self.config().reviewers.get(asked.by)
+        if reviewer is None or asked.repo not in self.config().repos:
+            gone = asked.repo if reviewer is not None else asked.by
+            raise NoReview(WhyNone.NOT_CONFIGURED, f"fleet.toml no longer has {gone}")
+        repository = self.repositories(asked.repo)
+        base, head = await repository.fetch(), await repository.branch(asked.branch)
+        key = self.env.require(reviewer.key, "ask a reviewer") if reviewer.key else ""
+        return await review_of(
+            repository,
+            base,
+            head,
+            reviewer,
+            key=key,
+            author=asked.author,
+            about="",
+            redact=self.outbox.store.redact,
+        )

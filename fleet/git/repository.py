@@ -326,6 +326,11 @@ class Repository:
         )
         return ended.code == 0
 
+    async def forked_from(self, base: str, commit: str) -> str:
+        """The newest commit that both reach; ``base`` where they share none."""
+        ended = await self._run("merge-base", _id(base), _id(commit), what="find the fork", expect=(0, 1))
+        return ended.line or base
+
     async def pack(self, target: Path, wanted: str, haves: list[str] | None = None) -> None:
         """Writes a pack of ``wanted`` (a commit with its history, or a tree), thin against ``haves``."""
         revisions = "".join([f"{_id(wanted)}\n", *(f"^{_id(have)}\n" for have in haves or ())])

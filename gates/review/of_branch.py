@@ -23,9 +23,12 @@ async def review_of(
     about: str,
     redact: Callable[[str], str] | None,
 ) -> Review:
-    """What the reviewer says of ``head`` on ``base``, both commits of the mirror. ``author``: the family of who
-    wrote it; empty: not compared. Raises ``NoReview`` where the change cannot be shown whole."""
-    shown = await changed_files(repository, base, head, reviewer, redact=redact)
+    """What the reviewer says of what ``head`` changed since it left ``base``, both commits of the mirror.
+
+    ``author``: the family of who wrote it; empty: not compared. Raises ``NoReview`` where the change cannot be
+    shown whole.
+    """
+    shown = await changed_files(repository, await repository.forked_from(base, head), head, reviewer, redact=redact)
     prepared = prepare(reviewer, shown, redact(about) if redact else about, "(not run)")
     return await ask(reviewer, key, prepared, author=author, redact=redact)
 

@@ -16,7 +16,7 @@ from fleet.git.repository import Repository
 from fleet.store.chat import settings
 from gates.review.trial import SAMPLE
 from tests.chat_house import FLEET, OTTO, VERA, House, house
-from tests.far_end.repositories import commit, git, make_bare
+from tests.far_end.repositories import advance, commit, git, make_bare
 from tests.far_end.reviewer import FakeReviewer, attentive
 
 FLAWED = SAMPLE.replace("TAX = ", "")
@@ -29,6 +29,8 @@ def reviews(there: House, directory: Path) -> AskedReviews:
         make_bare(bare, {"a.txt": "a\n"})
         commit(bare.with_suffix(".work"), {"shop/price.py": FLAWED})
         git(bare.with_suffix(".work"), "push", "-q", str(bare), "HEAD:refs/heads/feature")
+        git(bare.with_suffix(".work"), "reset", "-q", "--hard", "HEAD~1")
+        advance(bare, {"later.txt": "the base moved on\n"})
     repository = Repository("shop", str(bare), "main", directory / "mirror.git")
     return AskedReviews(there.outbox, lambda: there.config, Secrets({}), lambda _: repository, SystemClock())
 
@@ -59,6 +61,7 @@ async def test_the_card_becomes_the_answer_and_nothing_is_asked_twice(tmp_path: 
             assert "author's family was not compared" in said and "decides nothing" in said
             await asked.answer_all()
             assert len(server.asked) == 1 and await waiting(there) == 0
+            assert "later.txt" not in server.asked[0].raw, "what the base did meanwhile is not the branch's"
 
 
 async def test_an_objection_is_shown_with_its_place(tmp_path: Path) -> None:
@@ -86,6 +89,20 @@ async def test_an_answer_whose_commit_fails_is_asked_for_again_and_told(tmp_path
         await reviews(there, tmp_path).answer_all()
         await there.settle()
         assert "no objection" in text(there.last()) and await waiting(there) == 0
+
+
+async def test_a_bug_is_said_once_and_holds_up_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(name: str) -> Repository:
+        raise ZeroDivisionError(name)
+
+    async with house(tmp_path, fleet_toml=fleet(FakeReviewer(url="http://127.0.0.1:1/v1"))) as there:
+        await there.say("/review feature", OTTO)
+        await there.say("/review other", OTTO)
+        asked = AskedReviews(there.outbox, lambda: there.config, Secrets({}), broken, SystemClock())
+        await asked.answer_all()
+        await there.settle()
+        assert "internal error" in text(there.last()) and await waiting(there) == 0
+        assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize(
