@@ -61,7 +61,7 @@ async def verify(
         signed = checks.check_signature(data, signature.decode("ascii", "replace"), pinned)
     shape, statement = checks.check_shape(data)
     found = [signed, shape]
-    if shape.ok and repo is not None and not checks.is_day(statement):
+    if shape.ok and repo is not None and checks.lands(statement):
         found.append(await checks.check_repository(statement, repo))
     if shape.ok and ledger:
         with Store.open(_url(ledger), create=False) as store:
@@ -71,7 +71,7 @@ async def verify(
                 found.append(await copies.compare(others, partial(copies.roots_of_store, store), 1, size))
     verified = all(check.ok for check in found)
     said = as_plain(receipt, found, statement if verified else {})
-    name = f"{said['commit'] or said['day']} ({said['isolation']}, {said['witness']})" if verified else ""
+    name = _named(statement) if verified else ""
     sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, name))
     return 0 if verified else 1
 
@@ -129,11 +129,19 @@ def as_plain(receipt: Path, found: list[Check], statement: dict[str, Any]) -> di
         "receipt": str(receipt),
         "verified": all(check.ok for check in found),
         "checks": [{"name": check.name, "ok": check.ok, "detail": clean(check.detail)} for check in found],
-        "commit": said["landed"]["commit"] if "landed" in said else None,
+        "commit": checks.commit_of(statement) or None,
         "day": said.get("day"),
-        "isolation": said["isolation"] if said else None,
-        "witness": said["witness"] if said else None,
+        "isolation": said["isolation"] if isinstance(said.get("isolation"), str) else None,
+        "witness": said.get("witness"),
     }
+
+
+def _named(statement: dict[str, Any]) -> str:
+    """What was verified, with what a reader must know about it."""
+    said = statement["predicate"]
+    known = [said.get("outcome"), said.get("result"), said.get("isolation"), said.get("witness")]
+    about = ", ".join(each for each in known if isinstance(each, str))
+    return f"{checks.commit_of(statement) or said['day']} ({about})"
 
 
 def _lines(found: list[Check], verified: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import rfc8785
@@ -18,12 +17,8 @@ from fleet.errors import Refused
 from fleet.events import (
     AgentReady,
     GateClosed,
-    GateClosedV2,
-    GateClosedV3,
-    GateClosedV4,
     GateOpened,
     GateOverridden,
-    GateWitnessed,
     HoldReleased,
     HoldReleasedV2,
     LandingDone,
@@ -39,12 +34,14 @@ from fleet.events import (
     TaskRequested,
     VerdictGiven,
 )
-from fleet.exits import to_json
 from fleet.verdict import NOT_AVAILABLE, Outcome
 from gates.receipts.reviews import review, review_runs
+from gates.receipts.runs import described, locks_held, opening_and_close, witnessed_by
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:airboss:receipt:v1"
+PREDICATE_TYPE = "urn:airboss:receipt:v2"
+#: Without a run's attempt, round, commit and base, and without locks. Such receipts are verified, not made.
+OLD_PREDICATE_TYPE = "urn:airboss:receipt:v1"
 
 #: Nothing outside the operator's control has acknowledged the ledger yet; each receipt says so.
 UNWITNESSED = "unwitnessed"
@@ -64,8 +61,8 @@ def landed_commit(landing: Recorded) -> str:
     return landing.event.new
 
 
-def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
-    """The statement's RFC 8785 bytes.
+def build(task: str, events: Sequence[Recorded], head: bytes, predicate_type: str = PREDICATE_TYPE) -> bytes:
+    """The statement's RFC 8785 bytes, in this version or an earlier one.
 
     ``events`` are at least all events of the task; ``head`` is the root of the ledger up to the landing. Raises
     ``Refused`` when the ledger does not show a passing verdict for exactly the tree that landed.
@@ -80,11 +77,12 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
         raise _refuse(task, "the ledger has no request for it")
     assert isinstance(requested.event, TaskRequested)
     reviewed = review_runs(mine) - _overridden_runs(mine)
+    old = predicate_type == OLD_PREDICATE_TYPE
     return rfc8785.dumps(
         {
             "_type": STATEMENT_TYPE,
             "subject": [{"name": f"{requested.event.repo}:{done.ref}", "digest": {"gitCommit": done.new}}],
-            "predicateType": PREDICATE_TYPE,
+            "predicateType": predicate_type,
             "predicate": {
                 "task": {
                     "id": task,
@@ -107,7 +105,8 @@ def build(task: str, events: Sequence[Recorded], head: bytes) -> bytes:
                     **({"fenced_by": done.fenced_by} if isinstance(done, LandingDoneV2) else {}),
                     "landed_us": landing.time_us,
                 },
-                "gates": [_gate(task, mine, run) for run in verdict.gate_runs if run not in reviewed],
+                **({} if old else {"locks": locks_held(mine, landing.seq)}),
+                "gates": [_gate(task, mine, run, old=old) for run in verdict.gate_runs if run not in reviewed],
                 **_reviews(task, mine, [run for run in verdict.gate_runs if run in reviewed], done.tree),
                 **_layers(verdict),
                 "failed_rounds": _failed_rounds(mine),
@@ -192,50 +191,18 @@ def _snapshot(mine: Sequence[Recorded], verdict: VerdictGiven) -> dict[str, Any]
     return {"commit": last.commit, "tree": last.tree, "base": last.base} if last else None
 
 
-def _gate(task: str, mine: Sequence[Recorded], run: str) -> dict[str, Any]:
-    opened = next((item for item in mine if item.refs.gate_run == run and isinstance(item.event, GateOpened)), None)
-    closed = next((item for item in mine if item.refs.gate_run == run and isinstance(item.event, GateClosed)), None)
-    if opened is None or closed is None or opened.seq >= closed.seq:
+def _gate(task: str, mine: Sequence[Recorded], run: str, *, old: bool) -> dict[str, Any]:
+    ends = opening_and_close(mine, run)
+    if ends is None:
         raise _refuse(task, f"gate run {run} was not opened before it was closed")
+    opened, closed = ends
     start, end = opened.event, closed.event
     assert isinstance(start, GateOpened)
     assert isinstance(end, GateClosed)
     word = _override(mine, start)
     if end.outcome != Outcome.PASSED and word is None:
         raise _refuse(task, f"gate run {run} of the landed tree is {end.outcome!r}")
-    isolation = {}
-    if isinstance(end, GateClosedV2):
-        isolation = {"isolation": {"processes": end.processes, "files": end.files, "network": end.network}}
-    if isinstance(end, GateClosedV4):
-        isolation["isolation"] |= {"login": end.login_sharing, "supervisor": end.supervisor}
-    witnesses = {}
-    if (names := witnessed_by(mine, opened)) is not None:
-        witnesses = {"witnesses": list(names)}
-    limits = {}
-    if isinstance(end, GateClosedV3) and end.limits:
-        limits = {"limits": {**asdict(end.limits), "reached": end.reached}}
-    return {
-        "run": run,
-        "gate": start.gate,
-        "outcome": end.outcome,
-        "argv": list(start.argv),
-        "definition_sha256": start.definition_sha256,
-        "exit": to_json(end.exit) if end.exit else None,
-        "raw_wait_status": end.raw_wait_status,
-        "tree": end.tree,
-        "machine": closed.refs.machine,
-        "login": end.login,
-        "contained": end.contained,
-        **isolation,
-        **limits,
-        **({"overridden": word} if word is not None and end.outcome != Outcome.PASSED else {}),
-        **witnesses,
-        "output_sha256": end.output_sha256,
-        "output_bytes": end.output_bytes,
-        "junit_testimony": asdict(end.junit) if end.junit else None,
-        "started_us": end.started_us,
-        "ended_us": end.ended_us,
-    }
+    return described(mine, opened, closed, word if end.outcome != Outcome.PASSED else None, old=old)
 
 
 def _overridden_runs(mine: Sequence[Recorded]) -> set[str]:
@@ -256,14 +223,6 @@ def _override(mine: Sequence[Recorded], start: GateOpened) -> dict[str, Any] | N
                 "given_us": recorded.time_us,
                 "expires_us": event.expires_us,
             }
-    return None
-
-
-def witnessed_by(events: Sequence[Recorded], opened: Recorded) -> tuple[str, ...] | None:
-    """Who signed a checkpoint with this opening before the run; ``None`` where nobody was asked."""
-    for item in events:
-        if isinstance(item.event, GateWitnessed) and item.refs.gate_run == opened.refs.gate_run:
-            return item.event.witnesses if opened.seq <= item.event.size < item.seq else ()
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from fleet.isolation import Sharing
 from fleet.model import Isolation
 from fleet.store import rehash
 from fleet.store.core import Store
-from gates.receipts import day, dsse, issue, sshsig
-from gates.receipts.statement import PREDICATE_TYPE, STATEMENT_TYPE
+from gates.receipts import day, dsse, gate_run, issue, results, sshsig
+from gates.receipts.statement import OLD_PREDICATE_TYPE, PREDICATE_TYPE, STATEMENT_TYPE
 
 #: A receipt lists a handful of gates; one with more than this is not a receipt.
 SIZE_LIMIT = 4 << 20
@@ -116,18 +116,30 @@ def check_shape(data: bytes) -> tuple[Check, dict[str, Any]]:
         canonical = rfc8785.dumps(statement)
     except (ValueError, rfc8785.CanonicalizationError, RecursionError) as error:
         return Check("statement", False, f"not a JSON statement: {error}"), {}
-    of_day = is_day(statement)
-    check = day.problem if of_day else _problem
+    check = _PROBLEMS.get(type_of(statement), _problem)
     problem = "its bytes are not in canonical form" if canonical != data else check(statement)
     if problem:
         return Check("statement", False, problem), {}
-    if of_day:
-        said, ledger = statement["predicate"], statement["predicate"]["ledger"]
-        range_ = f"events {ledger['first_seq']} to {ledger['last_seq']}"
-        return Check("statement", True, f"{said['day']}, {range_}"), statement
+    return Check("statement", True, _about(statement)), statement
+
+
+def _about(statement: dict[str, Any]) -> str:
+    said = statement["predicate"]
+    match type_of(statement):
+        case day.DAY_TYPE:
+            return f"{said['day']}, events {said['ledger']['first_seq']} to {said['ledger']['last_seq']}"
+        case gate_run.GATE_TYPE:
+            return "; ".join([f"{said['run']} {said['outcome']}, attempt {said['attempt']}", *shared([said])])
+        case results.RESULT_TYPE:
+            return f"{said['result']}: {said['url']}"
     gates = len(_gates(statement))
     named = f"{statement['subject'][0]['name']} by {gates} gate{'' if gates == 1 else 's'}"
-    return Check("statement", True, "; ".join([named, *shared(_gates(statement))])), statement
+    return "; ".join([named, *shared(_gates(statement))])
+
+
+def type_of(statement: Any) -> str:
+    """The type of its predicate; empty where it says none."""
+    return str(statement.get("predicateType", "")) if isinstance(statement, dict) else ""
 
 
 def shared(gates: Sequence[Any]) -> list[str]:
@@ -140,9 +152,15 @@ def shared(gates: Sequence[Any]) -> list[str]:
     return [word for name, word in words.items() if any(each.get(name) != Sharing.OWN for each in open_)]
 
 
-def is_day(statement: Any) -> bool:
-    """Whether it says that it is the receipt of a day."""
-    return isinstance(statement, dict) and statement.get("predicateType") == day.DAY_TYPE
+def commit_of(statement: dict[str, Any]) -> str:
+    """The commit that it is about; empty for a day."""
+    subject = statement["subject"][0] if statement else {}
+    return str(subject.get("digest", {}).get("gitCommit", ""))
+
+
+def lands(statement: dict[str, Any]) -> bool:
+    """Whether it is the receipt of a landing."""
+    return type_of(statement) in (PREDICATE_TYPE, OLD_PREDICATE_TYPE)
 
 
 def _gates(statement: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,7 +187,7 @@ def _problem(statement: Any) -> str:
             pass
         case _:
             return "a required field is missing"
-    if kind != STATEMENT_TYPE or predicate_type != PREDICATE_TYPE:
+    if kind != STATEMENT_TYPE or predicate_type not in (PREDICATE_TYPE, OLD_PREDICATE_TYPE):
         return f"it has another type ({predicate_type!r})"
     if isolation not in {str(item) for item in Isolation}:
         return f"it has an unknown isolation ({isolation!r})"
@@ -238,28 +256,63 @@ async def check_ledger(data: bytes, statement: dict[str, Any], store: Store) -> 
 
     Nothing else in the store is trusted: not the leaves, the indexed columns or the subtree roots.
     """
-    ledger = statement["predicate"]["ledger"]
-    what = statement["predicate"]["day"] if is_day(statement) else statement["predicate"]["task"]["id"]
+    ledger = statement["predicate"].get("ledger")
+    if ledger is not None and (damage := await _rehashed(store, ledger)):
+        return Check("ledger", False, damage)
+    try:
+        again, what = await _again(statement, store)
+    except (Refused, Malformed, ValueError) as error:
+        return Check("ledger", False, str(error))
+    if ledger is None:  # a result: what our own statement says of the ledger
+        ledger, again = json.loads(again)["predicate"]["ledger"], results.result_of(again)
+        if damage := await _rehashed(store, ledger):
+            return Check("ledger", False, damage)
+    if again != data:
+        return Check("ledger", False, f"the ledger gives another receipt for {what}")
+    return Check("ledger", True, f"{ledger['size']} events hashed again, root {ledger['root_sha256'][:16]}…")
+
+
+async def _rehashed(store: Store, ledger: dict[str, Any]) -> str:
+    """What is wrong with the events up to this size, of this root; empty: nothing."""
     frontier, nodes = Frontier(), list[Node]()
     while frontier.size < ledger["size"]:
         upto = min(ledger["size"], frontier.size + _PAGE)
         read = await store.read(partial(rehash.page, frontier=frontier, upto=upto), long=True)
         if read.damage is not None:
-            return Check("ledger", False, str(read.damage))
+            return str(read.damage)
         frontier = read.frontier
         nodes += [node for node in read.nodes if node.level == STEP]
-    if frontier.root().hex() != ledger["root_sha256"]:
-        changed = await store.read(partial(rehash.first_changed_subtree, nodes=nodes), long=True)
-        first, last = changed or (len(nodes) * (1 << STEP) + 1, frontier.size)
-        where = f"by the subtree roots in the store, one of the events {first} to {last} was changed"
-        return Check("ledger", False, f"the first {frontier.size} events do not give the receipt's root; {where}")
-    try:
-        if is_day(statement):
-            recomputed = await day.again(store, statement)
-        else:
-            recomputed, _ = await store.read(lambda tx: issue.compute(tx, what), long=True)
-    except (Refused, Malformed, ValueError) as error:
-        return Check("ledger", False, str(error))
-    if recomputed != data:
-        return Check("ledger", False, f"the ledger gives another receipt for {what}")
-    return Check("ledger", True, f"{frontier.size} events hashed again, root {ledger['root_sha256'][:16]}…")
+    if frontier.root().hex() == ledger["root_sha256"]:
+        return ""
+    changed = await store.read(partial(rehash.first_changed_subtree, nodes=nodes), long=True)
+    first, last = changed or (len(nodes) * (1 << STEP) + 1, frontier.size)
+    where = f"by the subtree roots in the store, one of the events {first} to {last} was changed"
+    return f"the first {frontier.size} events do not give the receipt's root; {where}"
+
+
+async def _again(statement: dict[str, Any], store: Store) -> tuple[bytes, str]:
+    """Our own statement as the ledger gives it now, and what it is about. Raises ``Refused``, ``Malformed`` or
+    ``ValueError`` where it gives none."""
+    said = statement["predicate"]
+    match type_of(statement):
+        case day.DAY_TYPE:
+            return await day.again(store, statement), said["day"]
+        case gate_run.GATE_TYPE:
+            kind, name, task = "run", said["run"], said["task"]
+        case results.RESULT_TYPE:
+            kind, name = results.named(said["url"]) or ("", "")
+            task = name.partition(".")[0]  # T1.1.1-tests
+        case _:
+            kind, name, task = "task", said["task"]["id"], ""
+    if kind == "run":
+        return await store.read(lambda tx: issue.compute_gate(tx, name, task), long=True), name
+    of_type = type_of(statement) if lands(statement) else PREDICATE_TYPE
+    found, _ = await store.read(lambda tx: issue.compute(tx, name, of_type), long=True)
+    return found, name
+
+
+_PROBLEMS: Final[dict[str, Callable[[Any], str]]] = {
+    day.DAY_TYPE: day.problem,
+    gate_run.GATE_TYPE: gate_run.problem,
+    results.RESULT_TYPE: results.problem,
+}

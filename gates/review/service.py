@@ -219,7 +219,7 @@ class Reviews:
             gate_runs.close_run(tx, result.run, result)
 
         await self.store.write(work)
-        await self.openings.closed()
+        await self.openings.closed(result.run, candidate.task.id)
         return result
 
     def _keep(self, run_id: str, asking: _Asking, review: Review) -> None:

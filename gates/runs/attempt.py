@@ -185,7 +185,7 @@ class Suite:
         failpoint("gate-opened")
         if place is None:
             reason = "no machine can run it: " + "; ".join(why_not)
-            return await self._close(run_id, unavailable(run_id, definition, reason))
+            return await self._close(candidate.task.id, run_id, unavailable(run_id, definition, reason))
         run = Run(run_id, nonce, pipe, definition, candidate, place, environment, work.plan)
         async with self._turn(place):  # from the checkout on: the run before could change what it finds
             try:
@@ -198,11 +198,12 @@ class Suite:
             except SetupFailed as failed:
                 result = setup_failed(run, failed)
             except (Refused, Misused, Unavailable) as error:
-                result = await self._close(run_id, unavailable(run_id, definition, str(error)), place, pipe)
+                result = unavailable(run_id, definition, str(error))
+                await self._close(candidate.task.id, run_id, result, place, pipe)
                 if isinstance(error, (*AWAY, DiskFull)):
                     raise
                 return result
-            return await self._close(run_id, result, place, pipe)
+            return await self._close(candidate.task.id, run_id, result, place, pipe)
 
     @contextlib.asynccontextmanager
     async def _own_login(self, place: Place | None, candidate: Candidate) -> AsyncIterator[str]:
@@ -244,7 +245,7 @@ class Suite:
         config = self.config().machines.get(open_.machine)
         if config is None:
             reason = f"the machine {open_.machine or '(none)'} is not in fleet.toml"
-            return await self._close(open_.id, unavailable(open_.id, definition, reason))
+            return await self._close(candidate.task.id, open_.id, unavailable(open_.id, definition, reason))
         async with contextlib.AsyncExitStack() as held:
             if open_.login:
                 lease = self._pool.lease(open_.machine, [open_.login], self._given_up(candidate))
@@ -261,11 +262,11 @@ class Suite:
                 result = await self._watch_run(run, work, spec, started=True)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(open_.id, definition, str(error))
-                result = await self._close(open_.id, result, place, open_.pipe)
+                result = await self._close(candidate.task.id, open_.id, result, place, open_.pipe)
                 if isinstance(error, (*AWAY, DiskFull)):
                     raise
                 return result
-            return await self._close(open_.id, result, place, open_.pipe)
+            return await self._close(candidate.task.id, open_.id, result, place, open_.pipe)
 
     async def _watch_run(self, run: Run, work: GateWork, spec: PipeSpec, *, started: bool) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
@@ -305,11 +306,11 @@ class Suite:
         return self._turns.setdefault(place.login, asyncio.Lock())
 
     async def _close(
-        self, run_id: str, result: GateResult, place: Place | None = None, pipe: str = ""
+        self, task: str, run_id: str, result: GateResult, place: Place | None = None, pipe: str = ""
     ) -> GateResult:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
-        await self.openings.closed()
+        await self.openings.closed(run_id, task)
         if place is not None:
             # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):

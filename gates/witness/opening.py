@@ -19,6 +19,7 @@ from fleet.ports import Clock
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
 from gates.receipts.checkpoints import Checkpoints
+from gates.receipts.issue import issue_gate
 from gates.witness.asking import Witnesses
 
 _HOUR_S: Final = 3_600.0
@@ -69,6 +70,7 @@ class Openings:
             except (DiskFull, Unavailable) as error:
                 log.warning("a checkpoint is missing: %s", error)
 
-    async def closed(self) -> None:
+    async def closed(self, run_id: str, task: str) -> None:
         """The run has its end in the ledger."""
         await self.witnesses.checkpoints.try_to_keep()
+        await issue_gate(self.store, self.witnesses.checkpoints.home, run_id, task)

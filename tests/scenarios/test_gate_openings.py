@@ -10,7 +10,7 @@ from fleet.errors import DiskFull
 from fleet.events import GateClosed, GateWitnessed
 from fleet.faults import Fault, Point, injected
 from fleet.verdict import Outcome
-from gates.receipts import sshsig, statement
+from gates.receipts import runs, sshsig
 from gates.receipts.note import SignedNote, log_key
 from gates.witness.server import Witness
 from tests.scenarios.gate_house import House, airboss_toml
@@ -34,7 +34,7 @@ async def test_an_opening_is_signed_before_the_gate_runs_and_without_witnesses_n
             opened, witnessed, _ = await judge.events("gate.opened", "gate.witnessed", "gate.closed")
             assert isinstance(witnessed.event, GateWitnessed)
             assert opened.seq <= witnessed.event.size < witnessed.seq
-            assert statement.witnessed_by([opened, witnessed], opened) == ("ada",) == witnessed.event.witnesses
+            assert runs.witnessed_by([opened, witnessed], opened) == ("ada",) == witnessed.event.witnesses
             assert SignedNote.parse(witnessed.event.note).signed_by(ada.key)
             kept = house.home / "checkpoints" / f"{witnessed.event.size:012}-{witnessed.event.root_sha256[:8]}.note"
             assert kept.read_text() == witnessed.event.note

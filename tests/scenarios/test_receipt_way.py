@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import rfc8785
 
 from bot.local.verify import verify
 from fleet.errors import Misused, Refused, StoreUnavailable
 from fleet.events import LandingDone, Refs, SessionPlaced, SnapshotMade, Source, leaf_hash
 from fleet.store import ledger
-from fleet.store.core import Tx
+from fleet.store.core import Store, Tx
 from fleet.verdict import Outcome
-from gates.receipts import sshsig
-from gates.receipts.issue import issue
+from gates.receipts import issue, sshsig
 from tests.far_end.repositories import git
 from tests.scenarios.gate_house import House, airboss_toml
 from tests.schema import load, problems
@@ -70,17 +70,17 @@ async def land(room: Path) -> Landed:
 
         await judge.store.write(before)
         with pytest.raises(Refused, match="no landing"):
-            await issue(judge.store, house.home, candidate.task.id)
+            await issue.issue(judge.store, house.home, candidate.task.id)
         assert (await judge.pipeline.judge(candidate)).outcome is Outcome.PASSED
         git(house.work, "push", "--quiet", "origin", f"{candidate.commit}:main")
         done = LandingDone("refs/heads/main", candidate.base, candidate.commit, candidate.tree, 1)
         await judge.store.write(
             lambda tx: ledger.append(tx, done, actor="airboss", source=Source.CONTROLLER, refs=refs)
         )
-        issued = await issue(judge.store, house.home, candidate.task.id)
+        issued = await issue.issue(judge.store, house.home, candidate.task.id)
         data = issued.path.read_bytes()
         await judge.candidate({"more": "later tasks change nothing"})
-        assert await issue(judge.store, house.home, candidate.task.id) == issued
+        assert await issue.issue(judge.store, house.home, candidate.task.id) == issued
         assert issued.path.read_bytes() == data
     landed = Landed(room, candidate.commit)
     assert issued.path == landed.receipt
@@ -105,9 +105,11 @@ async def test_a_receipt_is_verified_with_repository_and_ledger(
     home, receipt = landed.home, landed.receipt
     assert sorted(item.name for item in receipt.parent.iterdir()) == [
         "allowed_signers",
+        "gates",
         "t1.json",
         "t1.json.dsse",
         "t1.json.sig",
+        "test-results",
     ]
     assert await verify(receipt, home=home, repo=landed.bare, ledger=landed.store, as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
@@ -117,6 +119,35 @@ async def test_a_receipt_is_verified_with_repository_and_ledger(
     assert said["isolation"] == "unsafe-same-user"
     assert problems(said, load("verify.json")) == []
     assert problems(json.loads(receipt.read_bytes()), load("receipt.json")) == []
+
+
+async def test_the_receipts_of_gate_runs_and_in_totos_own_predicate_are_verified_too(
+    landed: Landed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = landed.receipt.parent
+    (gate,) = (folder / "gates").glob("*.json")
+    assert problems(json.loads(gate.read_bytes()), load("receipt-gate.json")) == []
+    others = sorted((folder / "test-results").glob("*.json"))
+    assert [path.name for path in others] == [gate.name, "t1.json"]
+    for path in (gate, *others):
+        for each in (path, path.with_name(f"{path.name}.dsse")):
+            assert await verify(each, home=landed.home, ledger=landed.store) == 0
+            assert f"verified: {landed.commit} (passed" in capsys.readouterr().out.lower()
+    said = json.loads(others[1].read_bytes())
+    said["predicate"]["configuration"][0]["digest"]["sha256"] = "0" * 64
+    signed = issue.write_signed(landed.home, "test-results/t1.json", rfc8785.dumps(said))
+    assert await verify(signed, home=landed.home, ledger=landed.store) == 1
+    assert "the ledger gives another receipt for t1" in capsys.readouterr().out
+
+
+async def test_a_gate_runs_receipt_that_a_kill_prevented_is_made_at_the_landing(landed: Landed) -> None:
+    folder = landed.receipt.parent
+    (gate,) = (folder / "gates").glob("*.json")
+    data = gate.read_bytes()
+    shutil.rmtree(folder / "gates")
+    with Store.open(landed.store) as store:
+        await issue.issue(store, landed.home, "t1")
+    assert gate.read_bytes() == data
 
 
 def test_openssh_alone_verifies_it(landed: Landed) -> None:
