@@ -20,7 +20,7 @@ RESULT_TYPE: Final = "https://in-toto.io/attestation/test-result/v0.1"
 _STATEMENT: Final = "application/vnd.in-toto+json"
 
 
-class Result(StrEnum):
+class ResultWord(StrEnum):
     """Of all gates. A gate that did not pass, and that a person overrode, is a warning."""
 
     PASSED = "PASSED"
@@ -36,7 +36,7 @@ def result_of(receipt: bytes) -> bytes:
     runs: list[dict[str, Any]] = [*said["gates"], *said.get("reviews", ())] if landed else [said]
     overridden = [run for run in runs if "overridden" in run]
     failed = [run for run in runs if not _passed(run) and run not in overridden]
-    result = Result.FAILED if failed else Result.WARNED if overridden else Result.PASSED
+    result = ResultWord.FAILED if failed else ResultWord.WARNED if overridden else ResultWord.PASSED
     name = said["task"]["id"] if landed else said["run"]
     ours: dict[str, Any] = {
         "name": f"{name}.json",
@@ -87,9 +87,9 @@ def problem(statement: Any) -> str:
             pass
         case _:
             return "it lacks a field that every result has"
-    if kind != STATEMENT_TYPE or result not in set(Result) or not named(url):
+    if kind != STATEMENT_TYPE or result not in set(ResultWord) or not named(url):
         return "it is of another type, or names neither a task nor a run"
-    return "its result is not that of its tests" if bool(failed) != (result == Result.FAILED) else ""
+    return "its result is not that of its tests" if bool(failed) != (result == ResultWord.FAILED) else ""
 
 
 def named(url: str) -> tuple[str, str] | None:
