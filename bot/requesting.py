@@ -40,6 +40,9 @@ def request_scheduled(context: Context, posts: Posts, schedule: Schedule) -> Tas
         origin=schedule.channel,
         locks=work.locks,
         schedule=schedule.id,
+        budget=work.budget,
+        needs=work.needs,
+        model=work.model,
     )
 
 

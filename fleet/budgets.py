@@ -143,6 +143,16 @@ def parse_money(text: str) -> int:
     return int(amount)
 
 
+def typed_budget(budget: Allowance) -> str:
+    """The inverse of :func:`parse_budget`: ``2.5usd,7200s``; empty for no limits."""
+    units = {Measure.MONEY: "usd", Measure.TOKENS: "tokens", Measure.CALLS: "calls", Measure.TIME: "s"}
+    sizes = {Measure.MONEY: 1_000_000, Measure.TIME: 1_000_000}
+    return ",".join(
+        f"{Decimal(limit) / sizes.get(measure, 1):f}{units.get(measure, 'attempts')}"
+        for measure, limit in limits(budget)
+    )
+
+
 def dump_budget(budget: Allowance) -> str:
     """The stored form; empty for no limits."""
     return json.dumps({str(measure): limit for measure, limit in limits(budget)}) if budget else ""

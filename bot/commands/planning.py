@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from bot import words as phrases
 from bot.cards import Action, Card, Tone, line
-from bot.commands import choose
+from bot.commands import choose, models
 from bot.commands.common import reply
 from bot.commands.usual import with_usual
 from bot.hearing.drafts import Draft
@@ -19,9 +19,11 @@ from bot.requesting import declared
 from bot.schedules import cards, rules
 from bot.schedules.words import EXAMPLE, Need, ScheduleRequest, read
 from bot.telling import sounds
+from fleet.budgets import UNLIMITED, parse_budget, typed_budget
 from fleet.errors import Misused, Refused
 from fleet.locks import LockMode
 from fleet.model import TaskMode
+from fleet.offers import LabelNeed
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.times import next_after
 from fleet.store import schedules
@@ -55,18 +57,6 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
             cause="a schedule starts at a time, and then waits in the queue",
             hint="Leave after= and wait= out, or use /run.",
         )
-    if asked.budget or asked.model:
-        raise Misused(
-            attempted="schedule a task with a budget or a model of its own",
-            cause="a schedule's tasks have those of fleet.toml",
-            hint="Leave budget= and model= out, or use /run.",
-        )
-    if asked.needs:
-        raise Misused(
-            attempted="schedule a task with needs=",
-            cause="a schedule keeps no needs",
-            hint=f"Put them into [repos.{asked.repo or 'NAME'}] needs of fleet.toml, or use on=MACHINE.",
-        )
     verb = f"schedule {'edit ' + old.id + ' ' if old else ''}{_head(request)} {request.job}"
     question = choose.missing(config, verb, asked, context.control.machines())
     if question is not None:
@@ -75,11 +65,25 @@ async def plan(context: Context, call: Call, text: str, old: Schedule | None) ->
     agent = choose.pick("agent", "agent=", asked.agent or config.repos[repo].agent, sorted(config.agents))
     machine = choose.pick_machine(config, asked.machine)
     locks = declared(repo, TaskMode.ASK if request.job is Job.ASK else TaskMode.CHANGE, asked)
+    budget = parse_budget(asked.budget) if asked.budget else UNLIMITED
+    needs = tuple(dict.fromkeys(str(LabelNeed.parse(need)) for need in asked.needs))
+    model = models.checked(config, agent, asked.model) if asked.model else ""
     if not asked.prompt:
-        prefix = verb.removeprefix("schedule ")
-        draft = Draft("schedule", repo, machine, agent, prefix=prefix, locks=asked.locks, shares=asked.shares)
+        draft = Draft(
+            "schedule",
+            repo,
+            machine,
+            agent,
+            prefix=verb.removeprefix("schedule "),
+            locks=asked.locks,
+            shares=asked.shares,
+            budget=asked.budget,
+            needs=needs,
+            model=model,
+        )
         return choose.awaiting_words(context, call, draft)
-    work = Work(request.job, repo, agent, "" if machine == choose.ANY else machine, asked.prompt, locks)
+    where = "" if machine == choose.ANY else machine
+    work = Work(request.job, repo, agent, where, asked.prompt, locks, budget, needs, model)
     assert request.spec is not None
     named = request.zone or (old.zone if old else zone.key)
     if request.job is Job.RUN and not request.yes:
@@ -135,6 +139,9 @@ def _filled(request: ScheduleRequest, old: Schedule) -> ScheduleRequest:
             work.agent,
             locks=named[LockMode.EXCLUSIVE],
             shares=named[LockMode.SHARED],
+            budget=typed_budget(work.budget),
+            needs=work.needs,
+            model=work.model,
         )
         request = replace(request, job=work.job, words=kept.arguments(work.prompt))
     if request.need is Need.WHEN and request.words:

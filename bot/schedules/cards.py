@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 
 from bot import words
 from bot.cards import Action, Card, Line, Tone, footed, line, one_line
+from fleet.budgets import limits
+from fleet.budgets import words as amount
 from fleet.model import Isolation
-from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState
+from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.spec import HOUR_US, MINUTE_US, WEEKDAYS, WEEKEND, Calendar, Every, Once, Spec, Weekday, dump
 from fleet.schedule.times import local_time, upcoming
 
@@ -98,6 +100,8 @@ def schedule_card(
     lines = [line(when), what_line(schedule), next_line(schedule, mine, now_us)]
     if schedule.work.locks:
         lines.append(line("Locks first: ", one_line(", ".join(want.text for want in schedule.work.locks), 80)))
+    if options := _options(schedule.work):
+        lines.append(line(one_line(options, 120)))
     if schedule.overlap is Overlap.QUEUE:
         lines.append(line("A run that is due while the last one is open waits for it."))
     if last := last_run(schedule):
@@ -110,6 +114,14 @@ def schedule_card(
         footer=footed(isolation, times),
         tone=Tone.WAITING if schedule.state is ScheduleState.PAUSED else Tone.PLAIN,
     )
+
+
+def _options(work: Work) -> str:
+    """What each of its tasks may use, needs and asks for."""
+    most = ", ".join(amount(measure, limit) for measure, limit in limits(work.budget))
+    parts = (("at most ", most), ("needs ", ", ".join(work.needs)), ("model ", work.model))
+    said = " · ".join(label + value for label, value in parts if value)
+    return f"Each task: {said}" if said else ""
 
 
 def schedule_line(schedule: Schedule, mine: ZoneInfo, now_us: int) -> Line:
@@ -182,6 +194,9 @@ def plain(schedule: Schedule, now_us: int) -> dict[str, object]:
         "machine": work.machine,
         "prompt": work.prompt,
         "locks": [str(want) for want in work.locks],
+        "budget": {str(measure): limit for measure, limit in limits(work.budget)},
+        "needs": list(work.needs),
+        "model": work.model,
         "overlap": str(schedule.overlap),
         "open_task": schedule.open_task,
         "last_task": schedule.last_task,

@@ -44,6 +44,8 @@ def wrong(config: FleetConfig, schedule: Schedule) -> str:
     ):
         if name and name not in known:
             return f"fleet.toml no longer has the {what} {name}"
+    if schedule.work.model and schedule.work.model not in config.agents[schedule.work.agent].choices:
+        return f"fleet.toml no longer allows the model {schedule.work.model} for {schedule.work.agent}"
     return ""
 
 

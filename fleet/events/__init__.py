@@ -37,7 +37,7 @@ from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
 from fleet.events.queueing import FleetPaused, FleetPausedV2, FleetResumed, TaskBumped, TaskChained
 from fleet.events.reviews import ReviewAnswered, ReviewAsked, ReviewFinding
-from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet, ScheduleSetV2
+from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet, ScheduleSetV2, ScheduleSetV3
 from fleet.events.sessions import (
     SPOOL_STALLED,
     LinkChanged,
@@ -139,6 +139,7 @@ __all__ = [
     "ScheduleMoved",
     "ScheduleSet",
     "ScheduleSetV2",
+    "ScheduleSetV3",
     "SecretsReleased",
     "SessionEnded",
     "SessionEndedV2",

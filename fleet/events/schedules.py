@@ -33,6 +33,16 @@ class ScheduleSetV2(ScheduleSet):
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleSetV3(ScheduleSetV2):
+    """Also says what each of its tasks may use ("$5.00"), needs of its machine, and which model it asks for."""
+
+    V: ClassVar[int] = 3
+    budget: tuple[str, ...]
+    needs: tuple[str, ...]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleMoved(Event):
     KIND: ClassVar[str] = "schedule.moved"
     schedule: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.budgets import UNLIMITED, Allowance
 from fleet.locks import Want
 from fleet.model import ChatRef
 from fleet.schedule.spec import Spec
@@ -47,7 +48,7 @@ class SlotOutcome(StrEnum):
 class Work:
     """What a schedule does: the job and, for a task, what ``/run`` would be told. ``machine`` is empty for any.
 
-    ``locks``: what each of its tasks locks before it starts.
+    ``locks``: what each of its tasks locks before it starts; ``budget``, ``needs`` and ``model``: as of a task.
     """
 
     job: Job
@@ -56,6 +57,9 @@ class Work:
     machine: str = ""
     prompt: str = ""
     locks: tuple[Want, ...] = ()
+    budget: Allowance = UNLIMITED
+    needs: tuple[str, ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ schedules = Table(
     number("skipped"),
     number("created_us"),
     added_text("locks"),
+    added_text("budget"),  # of each of its tasks, as JSON
+    added_text("needs"),  # separated by commas
+    added_text("model"),
     UniqueConstraint("id"),
     Index(None, "state", "next_us"),
     Index(None, "owner", "state"),

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
+from fleet.budgets import dump_budget, limits, load_budget, words
 from fleet.errors import Misused
-from fleet.events import Refs, ScheduleDue, ScheduleMoved, ScheduleSetV2, Source
+from fleet.events import Refs, ScheduleDue, ScheduleMoved, ScheduleSetV3, Source
 from fleet.locks import dump_wants, load_wants
 from fleet.model import AIRBOSS, ENDS, ChatRef, TaskState
 from fleet.schedule import spec as specs
@@ -71,7 +72,7 @@ def create(
     next_us: int,
     actor: str = "",
 ) -> Schedule:
-    """A new schedule, active, with its ``ScheduleSetV2`` event. ``actor``: who made it, by default its owner."""
+    """A new schedule, active, with its ``ScheduleSetV3`` event. ``actor``: who made it, by default its owner."""
     number = tx.connection.execute(_LAST).scalar_one() + 1
     made = Schedule(
         id=f"s{number}",
@@ -249,7 +250,7 @@ def of_owners(tx: Tx, owners: Collection[str]) -> list[Schedule]:
 
 def _record_set(tx: Tx, made: Schedule, actor: str) -> None:
     work = made.work
-    event = ScheduleSetV2(
+    event = ScheduleSetV3(
         schedule=made.id,
         spec=specs.dump(made.spec),
         zone=made.zone,
@@ -260,6 +261,9 @@ def _record_set(tx: Tx, made: Schedule, actor: str) -> None:
         prompt=work.prompt,
         overlap=str(made.overlap),
         locks=tuple(map(str, work.locks)),
+        budget=tuple(words(measure, limit) for measure, limit in limits(work.budget)),
+        needs=work.needs,
+        model=work.model,
     )
     ledger.append(tx, event, actor=actor, source=Source.CONTROLLER if actor == AIRBOSS else Source.PERSON)
 
@@ -285,6 +289,9 @@ def _row(schedule: Schedule) -> dict[str, Any]:
         "machine": work.machine,
         "prompt": work.prompt,
         "locks": dump_wants(work.locks),
+        "budget": dump_budget(work.budget),
+        "needs": ",".join(work.needs),
+        "model": work.model,
         "overlap": str(schedule.overlap),
         "state": str(schedule.state),
         "why": schedule.why,
@@ -305,7 +312,7 @@ def _schedule(row: Row[Any]) -> Schedule:
         channel=ChatRef(row.adapter, row.chat, row.thread),
         spec=specs.load(row.spec),
         zone=row.zone,
-        work=Work(Job(row.job), row.repo, row.agent, row.machine, row.prompt, load_wants(row.locks)),
+        work=_work(row),
         overlap=Overlap(row.overlap),
         state=ScheduleState(row.state),
         why=row.why,
@@ -316,6 +323,20 @@ def _schedule(row: Row[Any]) -> Schedule:
         bad_ends=row.bad_ends,
         skipped=row.skipped,
         created_us=row.created_us,
+    )
+
+
+def _work(row: Row[Any]) -> Work:
+    return Work(
+        Job(row.job),
+        row.repo,
+        row.agent,
+        row.machine,
+        row.prompt,
+        load_wants(row.locks),
+        load_budget(row.budget),
+        tuple(filter(None, row.needs.split(","))),
+        row.model,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, insert, select, update
 
-from fleet.store import landings, ledger, sessions, tasks, tree
+from fleet.store import landings, ledger, sessions, takeovers, tasks, tree
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.store.tables import gate_runs, meta
@@ -96,5 +96,6 @@ def _known(tx: Tx, trace: Trace) -> bool:
     if trace.commit:
         return bool(landings.of_task(tx, session.task))
     if found["pipe"]:
-        return trace.name in {session.pipe, *sessions.pipes(tx, session.id)}
+        by_hand = {takeover.pipe for takeover in takeovers.of_task(tx, session.task)}
+        return trace.name in {session.pipe, *sessions.pipes(tx, session.id), *by_hand}
     return (found["mark"] or "") == session.mark

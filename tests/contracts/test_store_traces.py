@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.model import ChatRef, Isolation, TaskMode, TurnCause
-from fleet.store import sessions, tasks, traces
+from fleet.model import ChatRef, Isolation, PipeEnd, TaskMode, TaskState, TurnCause
+from fleet.store import sessions, takeovers, tasks, traces
 from fleet.store.core import Store, Tx
+from fleet.store.states import AfterHand
 from fleet.store.traces import FARTHEST, Trace
 
 
@@ -44,6 +45,19 @@ def test_what_the_store_made_is_known_and_everything_else_of_its_name_is_not(sto
         landed = Trace(work, "on main", commit="1" * 40)
         receipt = Trace("t1", "its receipt", receipt=True)
         assert traces.unknown(tx, [landed, receipt]) == [landed, receipt], "the store knows of no landing"
+
+
+def test_the_process_of_work_by_hand_is_known(store: Store) -> None:
+    with store.transaction() as tx:
+        begin(tx)
+        moved = (TaskState.PREPARING, TaskState.RUNNING, TaskState.STALLED)
+        for state in moved:
+            tasks.move(tx, "t1", state, "", "me")
+        sessions.update(tx, "t1.1", resume="r", workspace="/w", pipe_end=PipeEnd.GONE)
+        taken = takeovers.take(tx, tasks.task(tx, "t1"), by="me", name="me", terminal="xterm", then=AfterHand.GO)
+        pipe = sessions.next_pipe(tx, "t1.1")
+        takeovers.starting(tx, taken, pipe, "nonce")
+        assert traces.unknown(tx, [Trace(pipe, "on m")]) == []
 
 
 def test_numbers_go_on_above_what_was_lost_and_what_was_acknowledged_stays_so(store: Store) -> None:

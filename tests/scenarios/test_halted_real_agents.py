@@ -58,8 +58,7 @@ def test_a_used_up_budget_ends_the_turn_keeps_the_work_and_more_continues_the_co
     assert pilot.outcomes(answer.task) == ["halted", "completed"]
 
 
-@pytest.mark.parametrize("pilot", ["claude"], indirect=True)
-def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(pilot: Pilot) -> None:
+def test_a_person_works_by_hand_over_a_killed_controller_and_the_agent_continues(pilot: Pilot) -> None:
     word, name = "zebra", pilot.name
     working = threading.Event()
 
@@ -67,6 +66,8 @@ def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(
         if "A person has taken over" in asked.heard:
             done = any("continued" in result for result in asked.results)
             return say("done") if done else pilot.shell(f"echo GOOD {word} {name} | tee work.txt; echo continued")
+        if "also this" in asked.heard:
+            return say("That too.")
         if "words by hand" in asked.heard:
             return say("I heard you well.")
         working.set()
@@ -83,11 +84,22 @@ def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(
             person.type("\r")
             person.until("? for shortcuts", "Try", "high", "effort")
         else:
+            person.until("Open restricted")
+            person.type("\r")
             person.until("Ask Codex to do anything")
         person.type("words by hand")
         person.until("words by hand")
         person.type("\r")
         person.until("I heard you well.")
+        pilot.house.kill()
+        assert person.end() != 0
+        pilot.house.start()
+    with PersonsTerminal(argv, {**os.environ, "TERM": "xterm-256color"}) as person:
+        person.until("I heard you well.")  # what was shown before is shown again
+        person.type("also this")
+        person.until("also this")
+        person.type("\r")
+        person.until("That too.")
         answer = pilot.house.say(f"/go {task}")
         assert answer.status == 2 and answer.shown
         assert "works on it by hand" in pilot.house.say(f"/attach {task}").shown
@@ -103,7 +115,9 @@ def test_a_person_works_by_hand_in_the_agents_interface_and_the_agent_continues(
     assert back.event.body()["gone"]
     causes = [recorded.event.body()["cause"] for recorded in pilot.house.of(task, "turn.started")]
     assert causes == ["request", "by-hand", "go-on"]
-    assert "words by hand" in pilot.heard(word)[-1].heard, "the agent knows what was said by hand"
+    assert len(pilot.house.of(task, "session.taken")) == 1
+    for said in ("words by hand", "also this"):
+        assert said in pilot.heard(word)[-1].heard, "the agent knows what was said by hand"
 
 
 def test_an_agent_of_the_agent_client_protocol_is_reworked_in_the_same_conversation(

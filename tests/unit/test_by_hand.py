@@ -173,7 +173,8 @@ def test_the_agents_own_interface_opens_the_same_conversation() -> None:
     brief = Brief("c", "", "/w", ("agent",), model="m", resume="r")
     claude, codex = interface("claude", brief), interface("codex", replace(brief, model=""))
     assert claude is not None and claude.argv[:3] == ("agent", "--resume", "r")
-    assert codex is not None and codex.argv == ("agent", "--no-daemon", "resume", "r")
+    closed = ("-c", 'projects={"/w"={trust_level="untrusted"}}')
+    assert codex is not None and codex.argv == ("agent", "--no-daemon", *closed, "resume", "r")
     assert interface("command", brief) is None
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.cards import shown
+from fleet.budgets import parse_budget
+from fleet.events import ScheduleSetV3
 from fleet.model import TaskState
 from fleet.schedule.model import ScheduleState
-from fleet.store import schedules
+from fleet.store import ledger, schedules
 from tests.chat_house import ADA, OTTO, VERA, house
 from tests.schedule_house import NIGHTLY, SetClock, end, look, one, text
+from tests.unit.test_models import allow
 
 
 async def test_a_schedule_is_confirmed_as_it_was_understood(tmp_path: Path) -> None:
@@ -59,6 +62,41 @@ async def test_its_tasks_lock_what_it_names_also_after_an_edit_of_the_time(tmp_p
         await there.say("/schedule now s1")
         (task,) = await there.tasks()
         assert [str(want) for want in task.locks] == ["exclusive path:shop:src/**", "shared path:shop:my docs/**"]
+
+
+async def test_its_tasks_have_a_budget_needs_and_a_model_also_after_an_edit(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, clock=SetClock()) as there:
+        allow(there, "sonnet")
+        for wrong in ("budget=5miles", "needs=xcode>=new", "model=fable"):
+            assert (await there.say(f"/schedule every hour run {wrong} tidy"))[0].status == 2
+        options = "budget=2.5usd,2h,4attempts needs=xcode>=26 model=sonnet"
+        _, cards = await there.say(f"/schedule every hour run {options} tidy")
+        assert "Each task: at most $2.50, 2 h, 4 attempts · needs xcode>=26 · model sonnet" in text(cards[0])
+        _, cards = await there.say("/schedule edit s1 every day 7:00")
+        assert "Each task: at most $2.50" in text(cards[0])
+        work = (await one(there)).work
+        (_, changed) = await there.store.read(lambda tx: ledger.read(tx, kinds=(ScheduleSetV3.KIND,)))
+        assert isinstance(changed.event, ScheduleSetV3)
+        assert changed.event.budget == ("$2.50", "2 h", "4 attempts")
+        await there.say("/schedule now s1")
+        (task,) = await there.tasks()
+        assert (task.budget, task.needs, task.model) == (work.budget, ("xcode>=26",), "sonnet")
+        assert task.budget == parse_budget("2.5usd,2h,4attempts")
+        allow(there)
+        await look(there)
+        found = await one(there)
+        assert found.state is ScheduleState.PAUSED
+        assert found.why == f"fleet.toml no longer allows the model sonnet for {found.work.agent}"
+
+
+async def test_a_draft_keeps_what_was_chosen_before_the_words(tmp_path: Path) -> None:
+    async with house(tmp_path, clock=SetClock()) as there:
+        await there.say("/schedule every hour run repo=shop on=macbook budget=3calls needs=linux")
+        await there.say("tidy")
+        work = (await one(there)).work
+        assert (work.prompt, work.budget.calls, work.needs) == ("tidy", 3, ("linux",))
 
 
 async def test_it_is_paused_run_now_edited_and_deleted(tmp_path: Path) -> None:
