@@ -40,6 +40,16 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="COPY",
         help="also compare it with checkpoints that somebody else has: a witness's, or another export",
     )
+    add.add_argument(
+        "--witness",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a witness's key, for an export: NAME+ID+KEY",
+    )
+    add.add_argument(
+        "--witnesses-needed", type=int, default=0, metavar="K", help="so many of them must have signed (default: 0)"
+    )
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_verify)
 
@@ -111,6 +121,8 @@ def _verify(options: argparse.Namespace) -> int:
             repo=Path(options.repo) if options.repo else None,
             ledger=options.ledger,
             against=[Path(each) for each in options.against],
+            witnesses=options.witness,
+            needed=options.witnesses_needed,
             as_json=options.json,
         )
     )

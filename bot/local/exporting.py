@@ -14,6 +14,7 @@ from fleet.config import Secrets
 from fleet.store.core import Store
 from gates.receipts import bundle, sshsig
 from gates.receipts.bundle import Plan, Wanted
+from gates.receipts.checkpoints import Checkpoints
 
 
 def run(options: argparse.Namespace, home: Path) -> int:
@@ -34,7 +35,9 @@ def run(options: argparse.Namespace, home: Path) -> int:
 async def write(store: Store, home: Path, days: Days, target: Path) -> Plan:
     """Writes the bundle of these days, signed with the key of this home."""
     key = sshsig.load_or_create(home)
-    planned = await bundle.plan(store, Wanted(days.first, days.last, days.zone.key, days.period))
+    wanted = Wanted(days.first, days.last, days.zone.key, days.period)
+    notes = await asyncio.to_thread(lambda: list(Checkpoints(store, home).folder.newest_first()))
+    planned = await bundle.plan(store, wanted, notes)
     with files.scratch(target.parent, ".airboss-export-") as partial:
         with files.writing("write the bundle", target), files.Sink(partial) as sink:
             async for part in bundle.parts(store, planned, key):

@@ -18,7 +18,10 @@ from gates.receipts import against as copies
 from gates.receipts import bundle_check, dsse
 from gates.receipts import verify as checks
 from gates.receipts.checkpoint import Checkpoint
+from gates.receipts.cosigned import Demand
+from gates.receipts.note import KeyType, NoteKey
 from gates.receipts.sshsig import BUNDLE_NAMESPACES, NAMESPACE, PublicKey
+from gates.receipts.statement import UNWITNESSED
 from gates.receipts.verify import Check
 
 
@@ -31,11 +34,14 @@ async def verify(
     repo: Path | None = None,
     ledger: str = "",
     against: Sequence[Path] = (),
+    witnesses: Sequence[str] = (),
+    needed: int = 0,
     as_json: bool = False,
 ) -> int:
     """Prints each check. Returns 0 if all of them hold, else 1.
 
     ``ledger`` is a store's URL or the path of an SQLite file, ``against`` are checkpoints that somebody else has.
+    ``needed`` of the ``witnesses``, which are keys, must have signed an export.
     Raises ``Misused`` (2) without a pinned key or a receipt, and ``Unavailable`` (3) when the repository or the
     ledger cannot be read.
     """
@@ -44,7 +50,14 @@ async def verify(
     pinned = checks.pinned_keys(home, allowed_signers, key, receipt, namespaces)
     others = [point for path in against for point in copies.read(path, pinned)]
     if exported:
-        return await _verify_bundle(receipt, pinned, others, as_json)
+        return await _verify_bundle(receipt, pinned, others, _demand(witnesses, needed), as_json)
+    if witnesses or needed:
+        raise Misused(
+            attempted="check the witnesses of a receipt",
+            on=str(receipt),
+            cause="their signatures are in the ledger, not in a receipt",
+            hint="Check an export of its day: airboss export --from DATE --to DATE -o FILE.",
+        )
     if others and not ledger:
         raise Misused(
             attempted="compare a receipt with another copy",
@@ -77,10 +90,10 @@ async def verify(
 
 
 async def _verify_bundle(
-    path: Path, pinned: Sequence[PublicKey], others: Sequence[Checkpoint], as_json: bool
+    path: Path, pinned: Sequence[PublicKey], others: Sequence[Checkpoint], demand: Demand, as_json: bool
 ) -> int:
     try:
-        checked = await asyncio.to_thread(bundle_check.check, path, pinned)
+        checked = await asyncio.to_thread(bundle_check.check, path, pinned, demand)
     except OSError as error:
         raise Unavailable(attempted="read the export", on=str(path), cause=error.strerror or str(error)) from error
     header, found = checked.header, list(checked.checks)
@@ -95,9 +108,25 @@ async def _verify_bundle(
         "witness": header.get("witness"),
         "figures": header.get("figures"),
     }
-    name = f"{header['from']} to {header['to']} ({header['witness']})" if header else ""
+    witness = header["witness"] if header else ""
+    if header and header["witness"] != UNWITNESSED and not demand.witnesses:
+        witness = f"says that it is {witness}: check that with --witness"
+    name = f"{header['from']} to {header['to']} ({witness})" if header else ""
     sys.stdout.write(json.dumps(said, indent=2) + "\n" if as_json else _lines(found, name))
     return 0 if header else 1
+
+
+def _demand(lines: Sequence[str], needed: int) -> Demand:
+    keys = tuple(NoteKey.parse(line) for line in lines)
+    if len({key.raw for key in keys}) < needed:
+        raise Misused(
+            attempted="check the witnesses",
+            cause=f"{needed} must have signed, and fewer keys are given",
+            hint="Give the key of each witness: --witness NAME+ID+KEY.",
+        )
+    if any(key.type is not KeyType.WITNESS for key in keys):
+        raise Misused(attempted="check the witnesses", cause="a key is a log's", hint="A witness prints its own.")
+    return Demand(keys, needed)
 
 
 def _url(ledger: str) -> str:

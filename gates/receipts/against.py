@@ -17,7 +17,7 @@ from fleet.errors import Malformed, Misused
 from fleet.events.merkle import Frontier
 from fleet.store import rehash
 from fleet.store.core import Store
-from gates.receipts import bundle, bundle_check, sshsig
+from gates.receipts import bundle, bundle_check, cosigned, sshsig
 from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.note import SignedNote, log_key
 from gates.receipts.verify import Check
@@ -84,16 +84,7 @@ async def compare(points: Sequence[Checkpoint], roots: Roots, first: int, size: 
 
 async def roots_of_bundle(path: Path, sizes: Sequence[int]) -> dict[int, bytes]:
     """The roots by an export that was checked."""
-    header, leaves = bundle_check.leaves_of(path)
-    tree, found = (
-        Frontier(header["first_seq"] - 1, [bytes.fromhex(each) for each in header["before"]]),
-        dict[int, bytes](),
-    )
-    for size in sizes:
-        at, upto = ((each - header["first_seq"] + 1) * 32 for each in (tree.size, size))
-        tree.add_all([leaves[offset : offset + 32] for offset in range(at, upto, 32)])
-        found[size] = tree.root()
-    return found
+    return cosigned.roots(*bundle_check.leaves_of(path), sizes)
 
 
 async def roots_of_store(store: Store, sizes: Sequence[int]) -> dict[int, bytes]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -33,6 +33,7 @@ from fleet.store.core import Store, Tx
 from fleet.store.recent import numbers_in
 from gates.receipts import sshsig
 from gates.receipts.checkpoint import Checkpoint
+from gates.receipts.cosigned import Covering, covering, others
 from gates.receipts.statement import UNWITNESSED
 
 START: Final = b'{"airboss":"bundle"'
@@ -60,10 +61,12 @@ class Plan:
     first_seq: int
     size: int
     checkpoint: Checkpoint
+    covering: Covering | None
 
 
-async def plan(store: Store, wanted: Wanted) -> Plan:
-    """What the bundle of these days contains. Without any event it is about the ledger's end."""
+async def plan(store: Store, wanted: Wanted, notes: Sequence[tuple[Checkpoint, str]] = ()) -> Plan:
+    """What the bundle of these days contains. Without any event it is about the ledger's end. ``notes`` are those
+    of this home, the largest first."""
     period = wanted.period
 
     def bounds(tx: Tx) -> tuple[int, int]:
@@ -76,10 +79,11 @@ async def plan(store: Store, wanted: Wanted) -> Plan:
     async for leaves in _leaves(store, first, last):
         hashed.update(leaves)
 
-    def ends(tx: Tx) -> tuple[list[bytes], bytes]:
-        return tree.frontier_at(tx, first - 1).hashes, tree.frontier_at(tx, last).root()
+    def ends(tx: Tx) -> tuple[list[bytes], bytes, Covering | None]:
+        covered = covering(tx, notes, last, ledger.size(tx))
+        return tree.frontier_at(tx, first - 1).hashes, tree.frontier_at(tx, last).root(), covered
 
-    before, root = await store.read(ends, long=True)
+    before, root, covered = await store.read(ends, long=True)
     point = Checkpoint(store.instance, last, root)
     header: dict[str, Any] = {
         "airboss": "bundle",
@@ -95,9 +99,9 @@ async def plan(store: Store, wanted: Wanted) -> Plan:
         "leaves_sha256": hashed.hexdigest(),
         "checkpoint": point.text,
         "figures": figures.plain(),
-        "witness": UNWITNESSED,
+        "witness": f"witnessed by {', '.join(others(covered.note))}" if covered else UNWITNESSED,
     }
-    return Plan(rfc8785.dumps(header), first, last, point)
+    return Plan(rfc8785.dumps(header), first, last, point, covered)
 
 
 async def parts(store: Store, planned: Plan, key: Ed25519PrivateKey) -> AsyncIterator[bytes]:
@@ -114,6 +118,7 @@ async def parts(store: Store, planned: Plan, key: Ed25519PrivateKey) -> AsyncIte
         "checkpoint_sig": sshsig.sign(key, planned.checkpoint.text.encode(), CHECKPOINT_SIGNATURE),
         "bundle_sig": sshsig.sign(key, planned.header, HEADER_SIGNATURE),
         "key": sshsig.public_of(key).line,
+        **({"witnessed": planned.covering.to_json()} if planned.covering else {}),
     }
     yield json.dumps(signatures).encode() + b"\n"
 

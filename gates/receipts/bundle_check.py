@@ -18,11 +18,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from fleet.events import GateClosed, GateOpened, Source
+from fleet.errors import Malformed
+from fleet.events import GateClosed, GateOpened, GateWitnessed, Source
 from fleet.events.merkle import Frontier
 from fleet.range_figures import KINDS, Period, RangeFigures
-from gates.receipts import bundle, sshsig
+from gates.receipts import bundle, cosigned, sshsig
 from gates.receipts.checkpoint import Checkpoint
+from gates.receipts.cosigned import Contents, Demand, OpeningsSeen
 from gates.receipts.verify import Check
 
 HEADER_LIMIT: Final = 4 << 20
@@ -30,7 +32,8 @@ LINE_LIMIT: Final = 16 << 20
 LEAVES_LIMIT: Final = 1 << 30  # of 24 million events
 SIGNATURES_LIMIT: Final = 64 << 10
 _ATTEMPT: Final = re.compile(r"-(\d{1,9})\d*", re.ASCII)
-_COUNTED: Final = frozenset((*KINDS, GateOpened.KIND))
+_COUNTED: Final = frozenset((*KINDS, GateOpened.KIND, GateWitnessed.KIND))
+_NOBODY: Final = Demand()
 _GATES: Final = frozenset((GateOpened.KIND, GateClosed.KIND))
 _RUN: Final = 256
 
@@ -124,8 +127,9 @@ def leaves_of(path: Path) -> tuple[dict[str, Any], bytes]:
         return header, base64.b64decode(json.loads(file.readline(LEAVES_LIMIT))["leaves"])
 
 
-def check(path: Path, pinned: Sequence[sshsig.PublicKey]) -> Checked:
-    """All checks of a bundle. Raises ``OSError`` when it cannot be read."""
+def check(path: Path, pinned: Sequence[sshsig.PublicKey], demand: Demand = _NOBODY) -> Checked:
+    """All checks of a bundle; with a ``demand``, of who outside signed it too. Raises ``OSError`` when it cannot be
+    read."""
     with path.open("rb") as file:
         raw = file.readline(HEADER_LIMIT)
         try:
@@ -142,13 +146,17 @@ def check(path: Path, pinned: Sequence[sshsig.PublicKey]) -> Checked:
         trusted = hashlib.sha256(leaves).hexdigest() == header["leaves_sha256"]
         reading = _Reading(header, leaves if trusted else b"")
         damage = reading.read(file)
+        given = _signatures_of(file, damaged=bool(damage))
         found = [
             Check("header", True, f"{header['from']} to {header['to']}, {header['tz']}"),
-            *_signatures(file, raw.rstrip(b"\n"), header["checkpoint"], pinned, damaged=bool(damage)),
+            *_signatures(given, raw.rstrip(b"\n"), header["checkpoint"], pinned),
             Check("leaves", trusted, "the hash in the header" if trusted else "the list of hashes was changed"),
             Check("events", not damage, damage or f"{header['first_seq']} to {header['size']}"),
         ]
     found += reading.checks() if not damage else ()
+    if demand.witnesses and all(each.ok for each in found):
+        has = Contents(header, leaves, given.get("witnessed"), reading.openings)
+        found.append(_witnessed(demand, pinned, has))
     return Checked(tuple(found), header if all(each.ok for each in found) else {})
 
 
@@ -161,6 +169,7 @@ class _Reading:
         self._tree = Frontier(self._first - 1, [bytes.fromhex(found) for found in header["before"]])
         self._figures = RangeFigures(ZoneInfo(header["tz"]), Period(header["from_us"], header["upto_us"]))
         self._attempts = Attempts()
+        self.openings = OpeningsSeen()
 
     def read(self, file: IO[bytes]) -> str:
         """What is wrong with the first event that differs; empty: nothing."""
@@ -184,6 +193,9 @@ class _Reading:
                 add(said.kind, said.body, said.time_us, *where, imported=imported, run=said.gate_run)
                 if said.kind in _GATES:
                     self._attempts.add(said, whole=self._first == 1)
+                    self.openings.add(line)
+                elif said.kind == GateWitnessed.KIND:
+                    self.openings.add(line)
             run.append(leaf)
             if len(run) == _RUN:
                 self._tree.add_all(run)
@@ -206,10 +218,16 @@ class _Reading:
         yield Check("figures", not wrong, detail)
 
 
-def _signatures(
-    file: IO[bytes], header: bytes, point: str, pinned: Sequence[sshsig.PublicKey], *, damaged: bool
-) -> Iterator[Check]:
-    """Both signatures. Behind a damaged event the last line of the file is looked for."""
+def _witnessed(demand: Demand, pinned: Sequence[sshsig.PublicKey], has: Contents) -> Check:
+    try:
+        wrong, said = cosigned.problem(demand, pinned, has)
+    except Malformed as error:
+        wrong, said = error.cause, ""
+    return Check("witnesses", not wrong, wrong or said)
+
+
+def _signatures_of(file: IO[bytes], *, damaged: bool) -> dict[str, Any]:
+    """The last line; empty where it is none. Behind a damaged event it is looked for."""
     if damaged:
         file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - SIGNATURES_LIMIT))
     rest = file.read(SIGNATURES_LIMIT + 1).splitlines()
@@ -217,11 +235,21 @@ def _signatures(
     try:
         (line,) = last
         given = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _signatures(
+    given: dict[str, Any], header: bytes, point: str, pinned: Sequence[sshsig.PublicKey]
+) -> Iterator[Check]:
+    """Both signatures."""
+    try:
         signed = [
             ("header", header, str(given["bundle_sig"]), bundle.HEADER_SIGNATURE),
             ("checkpoint", point.encode(), str(given["checkpoint_sig"]), bundle.CHECKPOINT_SIGNATURE),
         ]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except KeyError:
         yield Check("signature", False, "the file does not end with its signatures")
         return
     for name, message, armoured, namespace in signed:
