@@ -30,7 +30,7 @@ KINDS: Final = frozenset((GateOpened.KIND, GateWitnessed.KIND, GateClosed.KIND))
 _MOST_PROOF: Final = 64
 
 
-class _Line(msgspec.Struct):
+class _OfRun(msgspec.Struct):
     """The part of an event that says who witnessed."""
 
     seq: int
@@ -39,7 +39,7 @@ class _Line(msgspec.Struct):
     body: dict[str, Any]
 
 
-_DECODE = msgspec.json.Decoder(_Line).decode
+_DECODE = msgspec.json.Decoder(_OfRun).decode
 
 
 @dataclass(frozen=True, slots=True)
