@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fleet.config import LayerName
 from fleet.verdict import NOT_AVAILABLE, HeldPlace
-from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain
+from gates.layers.go import without_canaries
+from gates.layers.protocol import Case, LayerFinding, Runs, Toolchain, some
 from gates.layers.report import FAILED, PASSED, Phase, unharmed
 
 
@@ -39,7 +40,10 @@ class Canaries:
             failed.append(f"inverted, and passed all the same: {', '.join(passed[:5])}")
         if check.status == 0 and base.agrees and not failed:
             failed.append("canaries failed, and the exit status was 0 all the same")
-        return LayerFinding(tuple(failed))
+        held = []
+        if case.toolchain is Toolchain.GO and not failed and (left := without_canaries(base, check)):
+            held.append(HeldPlace("", 0, f"no canary ran in {some(left)}, which has tests on the base"))
+        return LayerFinding(tuple(failed), tuple(held))
 
 
 def _of_node(check: Phase | None) -> LayerFinding:

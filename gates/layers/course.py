@@ -37,7 +37,7 @@ _KEY: Final = "AIRBOSS_LAYERS_KEY"
 _PYTHON: Final = re.compile(r"(pypy|python)[\d.]*")
 _BY_RUNS: Final = frozenset({LayerName.BASELINE, LayerName.CANARIES})
 _PLAN: Final = "plan.json"
-_FILES: Final = ("launcher.py", "pytest_plugin.py", "canaries.py.txt")
+_FILES: Final = ("launcher.py", "pytest_plugin.py", "canaries.py.txt", "go_results.py", "canaries.go.txt")
 #: The exit status of a launcher that could not do its own part; it then leaves no report.
 _LAUNCHER_FAILED: Final = 125
 _JUDGED: Final = (Outcome.PASSED, Outcome.FAILED, Outcome.TIMED_OUT)
@@ -101,7 +101,7 @@ class PytestCourse:
         remove, restore = self._tests()
         junit = f"{root}/report/junit.xml"
         return {
-            "node": False,
+            "runner": "pytest",
             "argv": [word.replace("{junit}", junit) for word in run.definition.argv],
             "path": run.environment.path(f"{root}/tree"),
             "provided": sorted(each.path for each in run.environment.tree),

@@ -12,6 +12,7 @@ from fleet.verdict import NOT_AVAILABLE
 from gates.layers.baseline import ByName
 from gates.layers.canaries import Canaries
 from gates.layers.course import PytestCourse
+from gates.layers.go import GoCourse, runs_go_tests
 from gates.layers.node import NodeCourse, runs_node_tests
 from gates.layers.protected import Protected
 from gates.layers.protocol import Case, Change, Layer, LayerFinding, Toolchain, total
@@ -22,6 +23,8 @@ from gates.runs.definitions import Definition
 
 LAYERS: Final[tuple[Layer, ...]] = (Tools(), Protected(), ByName(), Canaries(), Scan())
 _BY_RUNS: Final = frozenset({LayerName.BASELINE, LayerName.CANARIES})
+_COURSES: Final = {Toolchain.PYTEST: PytestCourse, Toolchain.NODE: NodeCourse, Toolchain.GO: GoCourse}
+_NOT_SCANNED: Final = (Toolchain.NODE, Toolchain.GO)
 _PYTEST: Final = re.compile(r"(^|[\s/;&|(])(py\.test|pytest)(\d[\d.]*)?($|[\s;&|)])")
 
 
@@ -29,7 +32,9 @@ def toolchain_of(definition: Definition) -> Toolchain:
     """What runs the gate's tests, by its command."""
     if any(map(_PYTEST.search, definition.argv)):
         return Toolchain.PYTEST
-    return Toolchain.NODE if runs_node_tests(definition.argv) else Toolchain.OTHER
+    if runs_node_tests(definition.argv):
+        return Toolchain.NODE
+    return Toolchain.GO if runs_go_tests(definition.argv) else Toolchain.OTHER
 
 
 async def inspect(definition: Definition, change: Change) -> LayerFinding:
@@ -37,6 +42,8 @@ async def inspect(definition: Definition, change: Change) -> LayerFinding:
     case = Case(definition, toolchain_of(definition), change)
     found = await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in _on(definition)))
     missing = sorted(_BY_RUNS & definition.layers) if case.toolchain is Toolchain.OTHER else []
+    if case.toolchain in _NOT_SCANNED and LayerName.SCAN in definition.layers:
+        missing.append(LayerName.SCAN)
     words = f"{' and '.join(missing)}: {NOT_AVAILABLE} for this test runner"
     return found + LayerFinding(notes=(words,) if missing else ())
 
@@ -46,8 +53,7 @@ def course_of(definition: Definition, change: Change, base_tree: str, kept: Path
     toolchain = toolchain_of(definition)
     if toolchain is Toolchain.OTHER or _BY_RUNS.isdisjoint(definition.layers):
         return None
-    kind = NodeCourse if toolchain is Toolchain.NODE else PytestCourse
-    return kind(Case(definition, toolchain, change), _on(definition), base_tree, kept)
+    return _COURSES[toolchain](Case(definition, toolchain, change), _on(definition), base_tree, kept)
 
 
 def _on(definition: Definition) -> tuple[Layer, ...]:

@@ -46,7 +46,7 @@ class NodeCourse(PytestCourse):
         modules = [f"{tree}/{path}" for path in touched_modules(self.case.change)]
         return {
             **PytestCourse.plan(self, run, baseline),
-            "node": True,
+            "runner": "node",
             "plugin": "",
             "canaries": kit(_CANARIES).replace("MODULES", json.dumps(modules)),
             "check": bool(modules) and LayerName.CANARIES in run.definition.layers,

@@ -36,7 +36,7 @@ class Protected:
         held = [
             HeldPlace(path, 0, "was rewritten while the tests ran")
             for path in sorted(rewritten)
-            if is_test(path) or path.endswith(".py") or configures(path)
+            if is_test(path) or path.endswith((".py", ".go")) or configures(path)
         ]
         if broken and not sure:
             held.append(

@@ -24,6 +24,7 @@ class Toolchain(StrEnum):
 
     PYTEST = "pytest"
     NODE = "node:test"
+    GO = "go test"
     OTHER = "other"
 
 

@@ -109,7 +109,8 @@ def test_layers_are_numbered_and_switched_by_name() -> None:
         (["uv", "run", "pytest", "tests"], Toolchain.PYTEST),
         (["sh", "-c", "cd api && pytest -q"], Toolchain.PYTEST),
         (["pytest-watch"], Toolchain.OTHER),
-        (["go", "test", "./..."], Toolchain.OTHER),
+        (["go", "test", "./..."], Toolchain.GO),
+        (["cargo", "test"], Toolchain.OTHER),
     ],
 )
 def test_a_toolchain_is_known_by_the_command(run: list[str], toolchain: Toolchain) -> None:

@@ -83,7 +83,7 @@ def test_lines_that_no_plugin_writes_say_nothing() -> None:
 
 
 def test_tests_that_failed_on_the_base_are_inverted_first() -> None:
-    phases = Phases({})
+    phases = Phases({"runner": "pytest"})
     slow = {f"t::{number}": ("passed", 60_000.0) for number in range(500)}
     chosen = phases.inverted({**slow, "t::red": ("failed", 1.0)})
     assert chosen[0] == "t::red"
@@ -100,7 +100,7 @@ def launched(room: Path, *argv: str, plan: bytes | None = None, **more: object) 
     ours = {
         "argv": argv, "tree": f"{room}/tree", "base": "", "path": "", "provided": [],
         "timeout": 30, "slower": 4, "report": f"{room}/report",
-        "junit": f"{room}/junit", "alone": False, "node": False, "plugin": "", "canaries": "", "baseline": {},
+        "junit": f"{room}/junit", "alone": False, "runner": "pytest", "plugin": "", "canaries": "", "baseline": {},
         "watched": False, "names": [], "check": False, "remove": [], "restore": {}, "every": False,
         **more,
     }  # fmt: skip

@@ -74,6 +74,11 @@ class Phases:
         self.dice = random.SystemRandom()
         self.new: list[str] = []
         self.environment = dict(os.environ)
+        self.runner: str = plan["runner"]
+        #: What reads the results of go's tests.
+        self.go: Json = {}
+        if self.runner == "go":
+            exec(compile(plan["plugin"], "go_results.py", "exec"), self.go)
 
     def run(self, tree: str, extra: Json, shown: bool, watched: bool = True) -> Json:
         """Runs the command in ``tree`` to its end. ``extra`` is for the plugin; ``shown``: keeps its output.
@@ -82,12 +87,13 @@ class Phases:
         """
         token = "%x" % self.dice.getrandbits(64)
         kit = tempfile.mkdtemp(prefix="kit-")
-        plugin, ending = "p" + token, ".cjs" if self.plan["node"] else ".py"
+        plugin, ending = "p" + token, ".cjs" if self.runner == "node" else ".py"
         canary = os.path.join(kit, "test_" + token + ending)
-        for path, text in (
+        files = () if self.go else (
             (os.path.join(kit, plugin + ".py"), self.plan["plugin"]),
             (canary, self.plan["canaries"].replace("CANARY", token)),
-        ):
+        )  # fmt: skip
+        for path, text in files:
             with open(path, "w") as file:
                 file.write(text)
         asked = dict(extra, canary=canary, kit=kit, tree=tree)
@@ -97,15 +103,24 @@ class Phases:
             order.flush()
             seconds = self.plan["timeout"] * (self.plan["slower"] if extra.get("check") else 1)
             argv = list(self.plan["argv"])
-            if self.plan["node"] and extra.get("check"):
+            if self.runner == "node" and extra.get("check"):
                 argv = [argv[0], "--test", canary]
+            if self.go and extra.get("check"):
+                listed = self.go["overlay"](tree, kit, self.plan["directories"], self.plan["canaries"], token)
+                argv = [word.replace("{overlay}", listed) for word in self.plan["check_argv"]]
             using = plugin if watched else ""
-            seen = self._watch(argv, tree, kit, using, order.fileno(), shown=shown, seconds=seconds)
+            results = self.go["GoResults"](shown, self.plan["verbose"]) if self.go else None
+            seen = self._watch(
+                argv, tree, kit, using, order.fileno(), results=results, shown=shown, seconds=seconds
+            )
         shutil.rmtree(kit, ignore_errors=True)
         after = stamps(tree, self.plan["provided"])
         self.new = [os.path.join(tree, path) for path in after.keys() - before.keys()]
         seen["rewritten"] = sorted(path for path in before if after.get(path) != before[path])[:1000]
-        if self.plan["node"]:
+        if results is not None:
+            del seen["lines"]
+            return dict(seen, **results.seen(seen.get("status"), token))
+        if self.runner == "node":
             lines = seen.pop("lines")
             return dict(seen, token=token, report=b"\n".join(lines).decode("utf-8", "replace"))
         return split(seen, token)
@@ -138,7 +153,16 @@ class Phases:
             remove(path)
 
     def _watch(
-        self, argv: list[str], tree: str, kit: str, plugin: str, order: int, *, shown: bool, seconds: float
+        self,
+        argv: list[str],
+        tree: str,
+        kit: str,
+        plugin: str,
+        order: int,
+        *,
+        results: Any,
+        shown: bool,
+        seconds: float,
     ) -> Json:
         ours, theirs = os.pipe()
         if not shown:
@@ -147,8 +171,11 @@ class Phases:
         added: tuple[tuple[str, str, str], ...] = (
             (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", plugin, ",")) if plugin else ()
         )
-        if self.plan["node"]:
+        if self.runner == "node":
             added = (("NODE_OPTIONS", reporters(argv, theirs), " "),)
+        if self.runner == "go":
+            added = ()
+            environment.setdefault("GOENV", "off")  # no run configures the next one
         environment["PATH"] = self.plan["path"] + environment["PATH"]
         environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
         for name, value, joint in added:
@@ -160,9 +187,9 @@ class Phases:
                 cwd=tree,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=None if shown else subprocess.DEVNULL,
+                stdout=theirs if results is not None else None if shown else subprocess.DEVNULL,
                 stderr=None if shown else subprocess.DEVNULL,
-                pass_fds=(order, theirs),
+                pass_fds=() if results is not None else (order, theirs),
                 start_new_session=True,
             )
         except OSError as error:
@@ -170,7 +197,7 @@ class Phases:
             return {"missing": "%s: %s" % (argv[0], error.strerror), "lines": []}
         finally:
             os.close(theirs)
-        data, late = follow(process, ours, started + seconds)
+        data, late = follow(process, ours, started + seconds, results)
         os.close(ours)
         return {
             "status": process.returncode,
@@ -211,8 +238,9 @@ def remove(path: str) -> None:
             os.unlink(path)
 
 
-def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float) -> tuple[bytes, bool]:
-    """What the process reports until it ends, or the time is up; then all that it started is ended."""
+def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float, results: Any = None) -> tuple[bytes, bool]:
+    """What the process reports until it ends, or the time is up; then all that it started is ended. ``results``
+    take it as it comes."""
     data = bytearray()
     os.set_blocking(pipe, False)
     late = False
@@ -220,12 +248,17 @@ def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float) -> tupl
         late = time.monotonic() > deadline
         select.select([pipe], [], [], 0.05)
         take(pipe, data)
+        if results is not None:
+            results.feed(bytes(data))
+            data.clear()
         if len(data) > MOST_REPORT:
             break
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     take(pipe, data)
+    if results is not None:
+        results.feed(bytes(data))
     return bytes(data), late
 
 
@@ -335,14 +368,14 @@ def main() -> int:
         phases.clean()
         if report["base"].get("hello") and not report["base"]["late"]:
             report["again"] = phases.run_base({"check": True, "invert": []})
-        elif plan["node"] and report["base"].get("report"):
+        elif phases.runner == "node" and report["base"].get("report"):
             report["again"] = phases.run_base({})
         baseline = report["base"].get("tests", {})
         watched = report["base"].get("hello", False)
         empty(plan["base"], plan["provided"])
         phases.clean()
     report["head"] = head = phases.run(plan["tree"], {"names": plan["names"]}, shown=True, watched=watched)
-    if plan["node"]:
+    if phases.runner != "pytest":
         if head.get("status") == 0 and plan["check"]:
             phases.clean()
             report["check"] = phases.run(plan["tree"], {"check": True}, shown=False)
