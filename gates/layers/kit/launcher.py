@@ -89,11 +89,10 @@ class Phases:
         kit = tempfile.mkdtemp(prefix="kit-")
         plugin, ending = "p" + token, ".cjs" if self.runner == "node" else ".py"
         canary = os.path.join(kit, "test_" + token + ending)
-        files = () if self.go else (
+        for path, text in (
             (os.path.join(kit, plugin + ".py"), self.plan["plugin"]),
             (canary, self.plan["canaries"].replace("CANARY", token)),
-        )  # fmt: skip
-        for path, text in files:
+        ):
             with open(path, "w") as file:
                 file.write(text)
         asked = dict(extra, canary=canary, kit=kit, tree=tree)
@@ -108,11 +107,9 @@ class Phases:
             if self.go and extra.get("check"):
                 listed = self.go["overlay"](tree, kit, self.plan["directories"], self.plan["canaries"], token)
                 argv = [word.replace("{overlay}", listed) for word in self.plan["check_argv"]]
-            using = plugin if watched else ""
+            using = os.path.join(kit, plugin) if watched and not self.go else ""
             results = self.go["GoResults"](shown, self.plan["verbose"]) if self.go else None
-            seen = self._watch(
-                argv, tree, kit, using, order.fileno(), results=results, shown=shown, seconds=seconds
-            )
+            seen = self._watch(argv, tree, using, order.fileno(), results=results, shown=shown, seconds=seconds)
         shutil.rmtree(kit, ignore_errors=True)
         after = stamps(tree, self.plan["provided"])
         self.new = [os.path.join(tree, path) for path in after.keys() - before.keys()]
@@ -153,29 +150,19 @@ class Phases:
             remove(path)
 
     def _watch(
-        self,
-        argv: list[str],
-        tree: str,
-        kit: str,
-        plugin: str,
-        order: int,
-        *,
-        results: Any,
-        shown: bool,
-        seconds: float,
+        self, argv: list[str], tree: str, plugin: str, order: int, *, results: Any, shown: bool, seconds: float
     ) -> Json:
         ours, theirs = os.pipe()
         if not shown:
             argv = [word.replace(self.plan["junit"], self.plan["junit"] + ".other") for word in argv]
         environment = dict(self.environment)
+        kit, name = os.path.split(plugin)
         added: tuple[tuple[str, str, str], ...] = (
-            (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", plugin, ",")) if plugin else ()
+            (("PYTHONPATH", kit, os.pathsep), ("PYTEST_PLUGINS", name, ",")) if plugin else ()
         )
         if self.runner == "node":
             added = (("NODE_OPTIONS", reporters(argv, theirs), " "),)
-        if self.runner == "go":
-            added = ()
-            environment.setdefault("GOENV", "off")  # no run configures the next one
+        environment.setdefault("GOENV", "off")  # no run of go configures the next one
         environment["PATH"] = self.plan["path"] + environment["PATH"]
         environment[DESCRIPTORS] = "%d,%d" % (order, theirs)
         for name, value, joint in added:
@@ -238,7 +225,7 @@ def remove(path: str) -> None:
             os.unlink(path)
 
 
-def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float, results: Any = None) -> tuple[bytes, bool]:
+def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float, results: Any) -> tuple[bytes, bool]:
     """What the process reports until it ends, or the time is up; then all that it started is ended. ``results``
     take it as it comes."""
     data = bytearray()
