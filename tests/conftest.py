@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.far_end.foreign_witness import younger_python
 from tests.far_end.logins import remove_kept_logins
 from tests.plans import Watch, watching
 
@@ -198,6 +199,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if count := config.stash.get(_without_root, 0):
         terminalreporter.line(f"{count} tests need root and were not run: sudo make test", yellow=True)
+    if FULL and not younger_python():
+        terminalreporter.line("no Python 3.12 here: no witness of others was asked", yellow=True)
     if _passed_over:
         terminalreporter.section("not run, so this run fails", red=True)
         for line in _passed_over:
