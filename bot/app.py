@@ -23,6 +23,7 @@ from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
+from bot.doctor.bypass import said
 from bot.hands import Hands
 from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
@@ -130,7 +131,7 @@ class App:
             dispatcher = Dispatcher(services, supervisor, version("airboss"))
             watch = _watch(base, services)
             standing = Standing(store, config, base.executors, base.repository, home)
-            more, leaks = [lambda: standing.behind], Leaks(store, base.env, home)
+            more = [lambda: standing.behind, lambda: said(home, config())]
             keeper, disks = _tending(base, services, timer)
             control = RunningFleet(
                 config,
@@ -139,7 +140,7 @@ class App:
                 watch,
                 base.repository,
                 health,
-                leaks,
+                Leaks(store, base.env, home),
                 more,
                 standing,
                 base.env,

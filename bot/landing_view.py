@@ -39,6 +39,23 @@ def landing_lines(queues: Mapping[str, Sequence[LandingPlace]], stopped: Mapping
     return shown
 
 
+def landing_summary(queues: Mapping[str, Sequence[LandingPlace]], stopped: Mapping[str, str]) -> list[Line]:
+    """The same in at most two lines, for a screen that shows much else."""
+    shown = []
+    if stopped:
+        repo, why = next(iter(stopped.items()))
+        more = f" · {len(stopped) - 1} more: /queue" if len(stopped) > 1 else f" · /resume {repo}"
+        shown.append(line(f"⏸ {repo} lands nothing: ", one_line(why, 60), more))
+    if waiting := {repo: places for repo, places in queues.items() if len(places) > 1}:
+        each = [
+            f"{repo} {', '.join(place.task for place in places[:_SHOWN])}{', …' if len(places) > _SHOWN else ''}"
+            for repo, places in waiting.items()
+        ]
+        more = f" · {len(each) - 2} more" if len(each) > 2 else ""
+        shown.append(line(f"In line to land: {' · '.join(each[:2])}{more}"))
+    return shown
+
+
 def plain_places(queues: Mapping[str, Sequence[LandingPlace]]) -> dict[str, object]:
     """The same for ``--json``."""
     return {

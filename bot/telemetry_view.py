@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
 from bot.health import Serving
+from bot.landing_view import landing_summary
 from bot.telling import sounds
 from fleet.agents.resets import clock_of
 from fleet.config import FleetConfig, MachineConfig
@@ -16,8 +17,9 @@ from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, Verdi
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
-from fleet.store import approvals, queue, recent, rollups, windows
+from fleet.store import approvals, base_tips, landing_line, queue, recent, rollups, windows
 from fleet.store.core import Tx
+from fleet.store.landing_line import LandingPlace
 from fleet.store.overview import Overview, overview
 from fleet.store.queue import Pause
 from fleet.store.windows import AccountWindow
@@ -37,7 +39,8 @@ _TITLE_WIDTH, _DOING_WIDTH, _SHORTEST_TITLE = 24, 20, 8  # characters: with the 
 class FleetView:
     """What ``/status`` shows, read at one moment. For each task: ``doing``, which is untrusted, and ``gates``, its
     gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed). ``pauses``: where
-    nothing new starts; ``windows``: accounts of which little is left."""
+    nothing new starts; ``windows``: accounts of which little is left; ``landing``: the landing queue of each
+    repository that has one; ``stopped``: where nothing lands, and why."""
 
     overview: Overview
     calls: ToolCalls
@@ -45,6 +48,8 @@ class FleetView:
     gates: Mapping[str, str]
     pauses: Mapping[str, Pause]
     windows: Sequence[AccountWindow] = ()
+    landing: Mapping[str, Sequence[LandingPlace]] = field(default_factory=dict)
+    stopped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def now_us(self) -> int:
@@ -57,7 +62,8 @@ def look(tx: Tx, skip: int = 0) -> FleetView:
     found = overview(tx, MAX_LINES, ACTIVE_US, skip)
     doing = {task: _doing(newest) for task, newest in recent.newest_of_each(tx, found.tasks, _DOING).items()}
     gates = {task: _gates(given) for task, given in recent.of_each(tx, found.tasks, VerdictGiven.KIND).items()}
-    return FleetView(found, rollups.window(tx, found.now_us), doing, gates, queue.pauses(tx), windows.low(tx))
+    calls, paused, low = rollups.window(tx, found.now_us), queue.pauses(tx), windows.low(tx)
+    return FleetView(found, calls, doing, gates, paused, low, landing_line.lines(tx), base_tips.stopped(tx))
 
 
 def _doing(newest: Recorded) -> str:
@@ -100,6 +106,7 @@ def status_card(
     """The whole screen: the headline, what is wrong with the controller, what waits for a person, machines,
     sessions; at most twelve lines. In the times of ``zone``."""
     paused = paused_lines(config, view.pauses, view.now_us)
+    paused += landing_summary(view.landing, view.stopped)
     lines = [*_troubles(troubles), *paused, *_windows(view), *_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview

@@ -20,6 +20,7 @@ from bot.commands.common import (
 )
 from bot.commands.daily import DATE, daily_digest, issued_on
 from bot.digest import digest_card, in_period, make_digest, over, parse_days, parse_span
+from bot.doctor.bypass import said
 from bot.parse import tidy
 from bot.parse import words as split
 from bot.pictures import drawn
@@ -111,7 +112,8 @@ async def digest(context: Context, call: Call) -> Effect:
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
     card = digest_card(made, context.config().isolation, picture, await zone_of_caller(context, call))
-    return reply(call, replace(card, lines=(*card.lines, line(why))) if why else card)
+    more = [each for each in (why, await asyncio.to_thread(said, context.home, context.config())) if each]
+    return reply(call, replace(card, lines=(*card.lines, *map(line, more))))
 
 
 async def _days(context: Context, call: Call) -> Period | None:

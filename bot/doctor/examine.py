@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bot.doctor import probe
+from bot.doctor.bypass import check_pushes
 from bot.doctor.controller import check_controller, clock, disk, unenforced
 from bot.doctor.findings import Finding, Severity
 from bot.doctor.inside import GateLogin, from_inside
@@ -86,6 +87,8 @@ async def examine(
         findings += login_findings
     for machine_findings in await asyncio.gather(*(_from_inside(name, present) for name in config.machines)):
         findings += machine_findings
+    who = [(login.machine, login.role, login.facts.user, login.executor) for login in present]
+    findings += await check_pushes(config, who)
     return findings + _on_no_machine(config, findings, present)
 
 

@@ -22,7 +22,7 @@ from bot.revoking import revoked, unlist, without_admin
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets, edit_fleet, load_fleet
 from fleet.config.home import FLEET_FILE
-from fleet.errors import Misused, Unavailable
+from fleet.errors import DiskFull, Misused, Unavailable
 from fleet.store.core import Store
 
 _SSH = re.compile(
@@ -162,7 +162,7 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.doctor import Severity, examine, reach_table, status_of, to_json
+    from bot.doctor import Severity, bypass, examine, reach_table, status_of, to_json
     from bot.doctor.controller import running
     from bot.doctor.gates import check_gate_network
     from bot.doctor.offers import check_offers
@@ -192,6 +192,8 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs
         findings += await check_gate_network(config, lambda: _open(home))
     findings += running(served, own, home)
+    with contextlib.suppress(DiskFull):  # a finding of its own says so
+        bypass.keep(home, bypass.bypassed(findings, config.repos))
     if as_json:
         _json(to_json(findings))
         return status_of(findings)
