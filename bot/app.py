@@ -48,6 +48,7 @@ from bot.telling.asked_reviews import AskedReviews
 from bot.telling.live import LiveStatus
 from bot.telling.locked import StuckLocks
 from bot.telling.log_card import LiveLogs
+from bot.telling.newer import NewerAgents
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
 from bot.timed import timed
@@ -195,6 +196,7 @@ class App:
                 "logs": LiveLogs(outbox, config, services.clock, home).run,
                 "voice messages": core.voices.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
+                "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
                 "reviews": AskedReviews(outbox, config, base.env, base.repository, services.clock).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,

@@ -20,7 +20,7 @@ from bot.doctor.session import AgentLogin, from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
 from bot.logins import typed
-from fleet.agents.versions import OLDEST, TESTED, Fit, fit, version_in, written
+from fleet.agents.versions import OLDEST, TESTED, Fit, fit, install, version_in, written
 from fleet.config import FleetConfig, MachineConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.exits import succeeded
@@ -31,7 +31,6 @@ from fleet.model import Isolation
 from fleet.ports import Executor, LoginFacts
 from fleet.untrusted import clean
 
-_NPM = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
 _NAMESPACES = (
     "allow user namespaces (Debian: sysctl kernel.unprivileged_userns_clone=1; Ubuntu 24.04: sysctl "
     "kernel.apparmor_restrict_unprivileged_userns=0); macOS has none"
@@ -273,7 +272,7 @@ def _git(login: _Login, says: str) -> Finding:
 
 def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, str]) -> Finding:
     if not seen["path"]:
-        remedy = f"npm install -g {_NPM[driver]}" if driver in _NPM else f"install {program} there"
+        remedy = install(driver) or f"install {program} there"
         what = f"has no {program}, so the agent {name} cannot work here"
         return Finding(Severity.WARN, login.subject, what, f"{remedy}, or add its directory to `path`")
     fits = fit(driver, seen["says"])
@@ -281,7 +280,7 @@ def _agent(login: _Login, name: str, driver: str, program: str, seen: dict[str, 
         return Finding(Severity.OK, login.subject, f"has {name}: {clean(seen['says'] or seen['path'], 120)}")
     installed = written(version_in(seen["says"])) or clean(seen["says"], 60) or "an unknown version"
     wanted, oldest = written(TESTED[driver]), written(OLDEST[driver])
-    remedy = f"npm install -g {_NPM[driver]}@{wanted}"
+    remedy = install(driver)
     if fits is Fit.TOO_OLD:
         what = f"has {name} {installed}, which is too old: {oldest} or later is supported"
         return Finding(Severity.BAD, login.subject, what, remedy)

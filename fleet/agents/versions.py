@@ -14,6 +14,7 @@ TESTED: Final[dict[str, Version]] = {"claude": (2, 1, 197), "codex": (0, 169, 0)
 OLDEST: Final[dict[str, Version]] = {"claude": (2, 1, 0), "codex": (0, 160, 0)}
 """The oldest one that is supported: a policy, no measurement. Nobody has tried older ones with our drivers."""
 
+_NPM: Final = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex"}
 _VERSION: Final = re.compile(r"\d{1,6}(?:\.\d{1,6}){1,3}")
 
 
@@ -41,6 +42,11 @@ def fit(driver: str, says: str) -> Fit:
     if found < OLDEST[driver]:
         return Fit.TOO_OLD
     return Fit.TESTED if found == tested else Fit.NEWER if found > tested else Fit.UNTESTED
+
+
+def install(driver: str) -> str:
+    """What installs the tested version; empty where that is not known."""
+    return f"npm install -g {_NPM[driver]}@{written(TESTED[driver])}" if driver in _NPM else ""
 
 
 def written(version: Version) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from fleet.agents.versions import OLDEST, Fit, fit, install, written
 from fleet.config import FleetConfig, MachineConfig
 from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import Task
@@ -114,6 +115,14 @@ def _installed(wants: Wants, machine: str, now: FleetNow) -> str:
     return f"{wants.agent} is not installed"
 
 
+def _supported(wants: Wants, machine: str, now: FleetNow) -> str:
+    seen, driver = now.seen.get(machine), now.config.agents[wants.agent].driver
+    has = (seen.offers or {}).get(wants.agent, "") if seen is not None else ""
+    if fit(driver, has) is not Fit.TOO_OLD:
+        return ""
+    return f"{wants.agent} {has} is too old: {written(OLDEST[driver])} or later"
+
+
 def _answers(wants: Wants, machine: str, now: FleetNow) -> str:
     seen = now.seen.get(machine)
     if seen is None or not seen.state.is_bad:
@@ -156,6 +165,7 @@ REQUIREMENTS: Final[tuple[Requirement, ...]] = (
     _answers,
     _labels,
     _installed,
+    _supported,
     _disk,
     _account,
     _account_slots,
@@ -189,6 +199,9 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     if all(_never(wants, name, now) for name in candidates):
         why = "; ".join(f"{name}: {_labels(wants, name, now)}" for name in candidates)
         return Impossible(why, "Change needs=, or install what is missing; /machines NAME shows what it has.")
+    if all(_supported(wants, name, now) for name in candidates):
+        why = "; ".join(f"{name}: {_supported(wants, name, now)}" for name in candidates)
+        return Impossible(why, f"On one of these machines: {install(config.agents[wants.agent].driver)}")
     if shares := _shares(wants, now):
         return Waiting(shares)
     lacks = {name: _lacking(wants, name, now) for name in candidates}

@@ -13,6 +13,8 @@ from bot.outbox.contact import Contact, Way
 from bot.outbox.port import Outgoing
 from bot.reload import LiveConfig
 from bot.telling.alarms import Alarms, Causes, FleetAlarm
+from bot.telling.newer import NewerAgents
+from fleet.agents.versions import TESTED, written
 from fleet.clock import SystemClock
 from fleet.config.home import FLEET_FILE
 from fleet.machines.watch import MachineSeen, MachineState
@@ -66,6 +68,32 @@ async def test_every_admin_is_told_once_and_once_when_it_is_over(tmp_path: Path)
         assert len(over) == 2 and all(out.edits and not out.ping for out in over)
         assert shown(over[0].card.title) == "✓ The controller's disk is almost full"
         assert "Over since" in everything(over[0].card)
+
+
+async def test_an_agent_that_is_newer_than_tested_is_told_once_for_each_version(tmp_path: Path) -> None:
+    toml = TWO.replace('driver = "command"', 'driver = "claude"', 1)
+    machines: dict[str, MachineSeen] = {}
+    async with house(tmp_path, fleet_toml=toml) as there:
+        (name, *_) = [name for name, agent in there.config.agents.items() if agent.driver == "claude"]
+
+        async def newer(version: str, *where: str) -> list[Outgoing]:
+            before = len(there.phone.sent)
+            machines.update({each: MachineSeen(MachineState.WELL, 1, offers={name: version}) for each in where})
+            for _ in range(2):
+                config = lambda: there.config  # noqa: E731
+                await NewerAgents(there.outbox, config, SystemClock(), lambda: machines, ("phone",)).look()
+                for chat in ADMINS:
+                    await there.deliverer.drained(chat)
+            return there.phone.sent[before:]
+
+        assert await newer(written(TESTED["claude"]), "macbook") == []
+        cards = await newer("9.0.1", "macbook", "evo-x2")
+        assert [(out.chat, shown(out.card.title)) for out in cards] == [
+            (chat, "claude 9.0.1 is newer than tested") for chat in ADMINS
+        ]
+        assert "npm install -g @anthropic-ai/claude-code@" in everything(cards[0].card) and not cards[0].ping
+        assert await newer("9.0.1", "evo-x2") == []
+        assert len(await newer("9.0.2", "evo-x2")) == 2
 
 
 async def test_what_comes_back_soon_changes_its_card_and_later_makes_a_sound_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from fleet.agents.versions import TESTED, written
 from fleet.config import parse_fleet
 from fleet.flight.placement import FleetNow, Impossible, Placed, Waiting, Wants, place
 from fleet.machines.watch import MachineSeen, MachineState
@@ -86,6 +87,23 @@ def test_an_agent_that_is_not_there_is_waited_for_and_told_at_once_to_who_named_
     found = place(wanting(), FleetNow(FLEET, seen=without))
     assert isinstance(found, Waiting) and "mac: demo is not installed" in found.why
     assert isinstance(place(wanting(machine="mac"), FleetNow(FLEET, seen=without)), Placed)
+
+
+def test_an_agent_that_is_too_old_takes_no_task_and_where_all_are_the_task_is_refused_with_the_remedy() -> None:
+    """What was not seen yet may be used: it is looked for within seconds."""
+    claude = FLEET.agents["demo"].model_copy(update={"driver": "claude"})
+    fleet = FLEET.model_copy(update={"agents": {"demo": claude}})
+    old, new = ({**(BOX.offers or {}), "demo": version} for version in ("2.0.99", "2.1.0"))
+    boxes = {"linux-box": replace(BOX, offers=new), "mac": replace(MAC, offers={**old, "macos": ""})}
+    why = "demo 2.0.99 is too old: 2.1.0 or later"
+    assert place(wanting(), FleetNow(fleet, seen=boxes)) == Placed("linux-box", (f"mac: {why}",))
+    remedy = f"On one of these machines: npm install -g @anthropic-ai/claude-code@{written(TESTED['claude'])}"
+    assert place(wanting(machine="mac"), FleetNow(fleet, seen=boxes)) == Impossible(f"mac: {why}", remedy)
+    boxes["linux-box"] = replace(BOX, offers=old)
+    assert place(wanting(), FleetNow(fleet, seen=boxes)) == Impossible(f"linux-box: {why}; mac: {why}", remedy)
+    anywhere = fleet.model_copy(update={"repos": {}})
+    assert isinstance(place(wanting(), FleetNow(anywhere, seen={"mac": boxes["mac"]})), Placed)
+    assert isinstance(place(wanting(), FleetNow(FLEET, seen=boxes)), Placed), "of this driver no version is known"
 
 
 def test_a_gate_goes_where_its_needs_are_met_or_waits_until_that_is_known() -> None:
