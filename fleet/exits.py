@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -54,6 +54,10 @@ class Lost(Struct, frozen=True, forbid_unknown_fields=True, tag_field="how", tag
 
 
 Exit = Exited | Signalled | TimedOut | Lost
+
+UNRECORDED: Final = Lost("the supervisor ended without an exit record")
+RESTARTED: Final = Lost("its machine restarted")
+"""Nothing of the process is left, and nothing hints at foul play: its work is kept, and it can be continued."""
 
 
 def succeeded(exit_: Exit) -> bool:

@@ -269,6 +269,7 @@ class Session:
     login: str = ""  # the one it has to itself until its task ends; empty: the machine has one login for all
     base_us: int = 0  # when a newer base was looked up, onto which its work was moved; 0: it never was
     port_slot: int = 0  # its place among the machine's ports, from 1 on; 0 for a session of an old version
+    boot: str = ""  # its machine's, when the process was begun; empty: not known
 
     def outside(self, instance: str) -> str:
         """Its name on machines and in commits, where another store may know a session of the same id."""

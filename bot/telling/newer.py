@@ -3,7 +3,7 @@ whoever sees it fail should know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from bot.agent_view import seen_agents
@@ -46,7 +46,9 @@ class NewerAgents:
     async def look(self) -> None:
         """One card to each admin for each version that was not told yet."""
         newer = dict(self._newer())
-        if newer and await self._outbox.store.read(lambda tx: _untold(tx, newer)):
+        if not newer:
+            return
+        if await self._outbox.store.read(lambda tx: _untold(tx, newer)):
             await self._outbox.store.write(lambda tx: self._tell(tx, newer))
 
     def _newer(self) -> Iterator[tuple[tuple[str, str], str]]:
@@ -71,5 +73,5 @@ class NewerAgents:
                 posts.post(admin.chat, card, key=key)
 
 
-def _untold(tx: Tx, newer: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+def _untold(tx: Tx, newer: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [each for each in newer if not settings.get(tx, f"{_TOLD}{each[0]}:{each[1]}")]

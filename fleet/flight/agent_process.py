@@ -68,7 +68,7 @@ class AgentProcess:
             executor = self._services.executors.agent(session.machine, session.login)
             enclosed = await attachments.of_request(self._services.store, executor, session)
             brief = replace(brief, attachments=enclosed.paths, images=enclosed.images)
-        launch, step = driver.launch(brief), driver.open(brief)
+        launch, step, boot = driver.launch(brief), driver.open(brief), await self._boot(session)
 
         def work(tx: Tx) -> None:
             pipe = sessions.next_pipe(tx, session.id)
@@ -83,6 +83,7 @@ class AgentProcess:
                 one_turn=launch.one_turn,
                 nonce=self._services.new_nonce(),
                 spool_offset=0,
+                boot=boot,
                 driver_state=sessions.dump_state(step.state),
             )
             inputs.queue(tx, pipe, step.send, eof=step.eof)
@@ -92,6 +93,13 @@ class AgentProcess:
 
         await self._services.store.write(work)
         failpoint("pipe-committed")
+
+    async def _boot(self, session: Session) -> str:
+        """The machine's boot; empty while it is away: then nobody will know that it restarted."""
+        try:
+            return (await self._services.executors.agent(session.machine, session.login).facts()).boot
+        except Unavailable:
+            return ""
 
     async def go_on(
         self, session: Session, cause: TurnCause, text: str, also: Also, words: Words | None = None

@@ -22,7 +22,7 @@ from fleet.agent_events import (
 )
 from fleet.agents.lines import with_attachments
 from fleet.events import PermissionDecided, PersonSaid, PipeEndedV3, Source, Taken
-from fleet.exits import Exited, Lost
+from fleet.exits import RESTARTED, Exited, Lost
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
 from fleet.limits import words_for
@@ -218,6 +218,8 @@ def decision_of(answer: Answer) -> Decision:
 def _pipe_end(ended: Ended) -> PipeEnd:
     if ended.unavailable:
         return PipeEnd.UNAVAILABLE
+    if ended.exit == RESTARTED:
+        return PipeEnd.GONE
     if isinstance(ended.exit, Lost):
         return PipeEnd.LOST
     return PipeEnd.GONE if ended.gone else PipeEnd.ENDED

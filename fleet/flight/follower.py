@@ -91,7 +91,9 @@ class Follower:
         self._asks, self._output_at = True, asyncio.get_running_loop().time()
         self._batch: LineBatch | None = None
         self._committed = 0.0  # when output was last committed, by the loop's clock
-        self._reader = PipeReader(executor, session.pipe, session.nonce, session.spool_offset, services.clock)
+        self._reader = PipeReader(
+            executor, session.pipe, session.nonce, session.spool_offset, services.clock, boot=session.boot
+        )
 
     # --- what the flight calls ----------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet.errors import MachineFaulty, Unavailable
+from fleet.exits import RESTARTED, UNRECORDED
 from fleet.ports import Clock, Ended, Executor, Output, PipeEvent
 from fleet.supervise import end, own
 
@@ -46,9 +47,15 @@ Read = PipeEvent | LinkDown | LinkUp | Woken
 
 
 class PipeReader:
-    """Attaches at a spool offset, and attaches again forever: a broken link says nothing about the process."""
+    """Attaches at a spool offset, and attaches again forever: a broken link says nothing about the process.
 
-    def __init__(self, executor: Executor, pipe: str, nonce: str, offset: int, clock: Clock) -> None:
+    ``boot``: its machine's, when the process was begun; empty where that is not known.
+    """
+
+    def __init__(
+        self, executor: Executor, pipe: str, nonce: str, offset: int, clock: Clock, *, boot: str = ""
+    ) -> None:
+        self._boot = boot
         self._executor, self._pipe, self._nonce, self._clock = executor, pipe, nonce, clock
         self._events: asyncio.Queue[Read | _Died] = asyncio.Queue(maxsize=_QUEUE)
         self._next: Read | _Died | None = None  # taken from the queue, not yet returned
@@ -106,9 +113,10 @@ class PipeReader:
                         await self._events.put(LinkUp())
                     if isinstance(event, Output):
                         self.offset = event.offset + len(event.data)
-                    await self._events.put(event)
                     if isinstance(event, Ended):
+                        await self._events.put(await self._explained(event))
                         return
+                    await self._events.put(event)
                 why = "the link closed"
             except MachineFaulty as error:
                 why = f"faulty answer: {error.cause or error}"
@@ -119,3 +127,9 @@ class PipeReader:
             pause = _ATTACH_BACKOFF[min(failures, len(_ATTACH_BACKOFF) - 1)]
             failures += 1
             await self._clock.sleep(pause)
+
+    async def _explained(self, ended: Ended) -> Ended:
+        """A process without an exit record may have ended with its machine: that has another boot then."""
+        if ended.exit != UNRECORDED or not self._boot or (await self._executor.facts()).boot == self._boot:
+            return ended
+        return replace(ended, exit=RESTARTED, gone=True)

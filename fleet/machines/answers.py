@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from fleet.errors import MachineFaulty, Malformed
-from fleet.exits import Exit, Lost, TimedOut, from_wait_status
+from fleet.exits import UNRECORDED, Exit, Lost, TimedOut, from_wait_status
 from fleet.isolation import UNWALLED, EgressSeen, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached
 from fleet.ports import Ended
@@ -294,7 +294,7 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
     if end.missing:
         return _lost(Untrusted(end.missing).one_line(REASON_LIMIT))
     if not end.recorded:
-        return _lost("the supervisor ended without an exit record")
+        return _lost(UNRECORDED.why)
     if end.doubled:
         return _lost("the exit record was not written by the supervisor")
     lines = signed.split(b"\n")

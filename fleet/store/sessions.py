@@ -178,6 +178,7 @@ def update(
     ended_us: int | None = None,
     seen_us: int | None = None,
     port_slot: int | None = None,
+    boot: str | None = None,
 ) -> Session:
     """Changes the given fields. Raises ``KeyError`` when the session does not exist."""
     fields = {
@@ -193,6 +194,7 @@ def update(
         "ended_us": ended_us,
         "seen_us": seen_us,
         "port_slot": port_slot,
+        "boot": boot,
     }
     row = tx.connection.execute(_CHANGE, {"key": session_id, **_given(fields)}).one_or_none()
     if row is None:
@@ -376,6 +378,7 @@ def _session(row: Row[Any]) -> Session:
         login=row.login,
         base_us=row.base_us,
         port_slot=row.port_slot,
+        boot=row.boot,
     )
 
 

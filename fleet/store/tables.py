@@ -147,6 +147,7 @@ sessions = Table(
     added_text("login"),
     added_number("base_us"),
     added_number("port_slot"),
+    added_text("boot"),
     UniqueConstraint("task", "number"),
     Index(None, "ended_us"),
     Index(None, "resume"),

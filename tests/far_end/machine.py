@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fleet.exits import Exited
+from fleet.exits import UNRECORDED, Exited
 from fleet.faults import Point, fault
 from fleet.ports import Ended, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Ran
 from tests.unit import agent_lines as lines
@@ -49,7 +49,8 @@ class Machine:
         self._spool = b""
         self._input = b""
         self._read = 0
-        self._over = False
+        self._over: Ended | None = None
+        self.boot = "b1"
         self._moved = asyncio.Event()
 
     # --- the agent ------------------------------------------------------------------------------------
@@ -62,7 +63,13 @@ class Machine:
 
     def end(self) -> None:
         """The agent's process ends."""
-        self._over = True
+        self._over = self._over or Ended(Exited(0), 0, 1, 2, contained=False, gone=not self.left, left=self.left)
+        self._news()
+
+    def vanish(self, boot: str = "b1") -> None:
+        """The process ends without an exit record: in the same boot it was killed with its supervisor."""
+        self.boot = boot
+        self._over = Ended(UNRECORDED, None, 0, 0, contained=False, gone=False)
         self._news()
 
     def _news(self) -> None:
@@ -84,7 +91,7 @@ class Machine:
 
     async def facts(self) -> LoginFacts:
         self._reach()
-        return LoginFacts(**{**AGENT_FACTS, "host": self.machine})
+        return LoginFacts(**{**AGENT_FACTS, "host": self.machine, "boot": self.boot})
 
     async def offers(self, programs: Mapping[str, Sequence[str]]) -> LoginOffers:
         self._reach()
@@ -116,7 +123,7 @@ class Machine:
         self._reach()
         if spec.id not in self.started:
             self.started.append(spec.id)
-            self._spool, self._input, self._read, self._over = b"", b"", 0, False
+            self._spool, self._input, self._read, self._over = b"", b"", 0, None
 
     async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
         """A line at a time, so that each is a commit of its own."""
@@ -127,8 +134,8 @@ class Machine:
                 end = self._spool.index(b"\n", offset) + 1
                 yield Output(offset, self._spool[offset:end])
                 offset = end
-            if self._over:
-                yield Ended(Exited(0), 0, 1, 2, contained=False, gone=not self.left, left=self.left)
+            if self._over is not None:
+                yield self._over
                 return
             await moved.wait()
 
