@@ -80,8 +80,8 @@ async def test_an_agent_that_is_newer_than_tested_is_told_once_for_each_version(
             before = len(there.phone.sent)
             machines.update({each: MachineSeen(MachineState.WELL, 1, offers={name: version}) for each in where})
             for _ in range(2):
-                config = lambda: there.config  # noqa: E731
-                await NewerAgents(there.outbox, config, SystemClock(), lambda: machines, ("phone",)).look()
+                seen = NewerAgents(there.outbox, lambda: there.config, SystemClock(), lambda: machines, ("phone",))
+                await seen.look()
                 for chat in ADMINS:
                     await there.deliverer.drained(chat)
             return there.phone.sent[before:]
