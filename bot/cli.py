@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bot.init.options import add_init
 from bot.local.attach_cli import add_attaching
 from bot.local.evidence import add_evidence
+from bot.local.hooks_options import add_hooks
 from bot.local.options import home_of, home_path, print_json
 from bot.local.reviewing import add_reviewing
 from bot.local.talking import add_keeping, add_talking
@@ -131,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _locks(commands)
     _hooks(commands)
+    add_hooks(commands)
     for name, about in _LISTS.items():
         add = commands.add_parser(name, help=about)
         add.add_argument("--json", action="store_true")

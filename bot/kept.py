@@ -44,6 +44,7 @@ KEPT: Final = (
     ),
     Retained("Places in the landing queue", ("landing_places",), "until the change has landed or left the queue"),
     Retained("Where base branches were last seen", ("base_tips",), "permanently"),
+    Retained("Sessions started by hand, as their hooks report them", ("hooked",), PERMANENT),
     Retained("Slots kept for tasks that start", ("reservations",), "until they have started or ended"),
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
     Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),

@@ -12,6 +12,7 @@ from fleet.figures import ToolCalls
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import Session, Task, Turn
 from fleet.store.approvals import Approval
+from fleet.store.hooked import Hooked
 from fleet.store.queue import Pause
 
 Plain = dict[str, object]
@@ -129,11 +130,29 @@ def fleet(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen],
         ],
         "sessions": working(view),
         "sessions_count": sum(found.busy.values()),
+        "hooked": [by_hand(each) for each in view.hooked],
         "waiting": [approval(each) for each in found.waiting],
         "waiting_count": found.waiting_count,
         "queued": list(found.queued),
         "queued_count": found.queued_count,
         "tool_calls": calls(view.calls),
+    }
+
+
+def by_hand(session: Hooked) -> Plain:
+    """A session that a person started; its hooks are in that person's own hands, so it is never ``held``."""
+    return {
+        "id": session.id,
+        "agent": session.agent,
+        "conversation": session.conversation,
+        "person": session.person,
+        "machine": session.machine,
+        "repo": session.repo,
+        "doing": session.doing,
+        "judged": session.judged,
+        "held": False,
+        "began_us": session.began_us,
+        "seen_us": session.seen_us,
     }
 
 

@@ -17,8 +17,9 @@ from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, Verdi
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
-from fleet.store import approvals, base_tips, landing_line, queue, recent, rollups, windows
+from fleet.store import approvals, base_tips, hooked, landing_line, queue, recent, rollups, windows
 from fleet.store.core import Tx
+from fleet.store.hooked import Hooked
 from fleet.store.landing_line import LandingPlace
 from fleet.store.overview import Overview, overview
 from fleet.store.queue import Pause
@@ -31,6 +32,7 @@ _WAITING_SHOWN = 3
 _WINDOWS_SHOWN = 2
 _KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
+_HOOKED_SHOWN = 2
 _WIDTH = 42  # characters: one line of a phone
 _TITLE_WIDTH, _DOING_WIDTH, _SHORTEST_TITLE = 24, 20, 8  # characters: with the rest, two lines of a phone at most
 
@@ -40,7 +42,7 @@ class FleetView:
     """What ``/status`` shows, read at one moment. For each task: ``doing``, which is untrusted, and ``gates``, its
     gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed). ``pauses``: where
     nothing new starts; ``windows``: accounts of which little is left; ``landing``: the landing queue of each
-    repository that has one; ``stopped``: where nothing lands, and why."""
+    repository that has one; ``stopped``: where nothing lands, and why; ``hooked``: sessions started by hand."""
 
     overview: Overview
     calls: ToolCalls
@@ -50,6 +52,7 @@ class FleetView:
     windows: Sequence[AccountWindow] = ()
     landing: Mapping[str, Sequence[LandingPlace]] = field(default_factory=dict)
     stopped: Mapping[str, str] = field(default_factory=dict)
+    hooked: Sequence[Hooked] = ()
 
     @property
     def now_us(self) -> int:
@@ -63,7 +66,9 @@ def look(tx: Tx, skip: int = 0) -> FleetView:
     doing = {task: _doing(newest) for task, newest in recent.newest_of_each(tx, found.tasks, _DOING).items()}
     gates = {task: _gates(given) for task, given in recent.of_each(tx, found.tasks, VerdictGiven.KIND).items()}
     calls, paused, low = rollups.window(tx, found.now_us), queue.pauses(tx), windows.low(tx)
-    return FleetView(found, calls, doing, gates, paused, low, landing_line.lines(tx), base_tips.stopped(tx))
+    return FleetView(
+        found, calls, doing, gates, paused, low, landing_line.lines(tx), base_tips.stopped(tx), hooked.open_ones(tx)
+    )
 
 
 def _doing(newest: Recorded) -> str:
@@ -112,7 +117,8 @@ def status_card(
     seen_all = view.overview
     if seen_all.queued_count:
         room -= 1
-    lines += _sessions(view, room)
+    by_hand = hooked_lines(view)[: max(0, room)]
+    lines += [*_sessions(view, room - len(by_hand)), *by_hand]
     if seen_all.queued_count:
         lines.append(line(f"{words.count(seen_all.queued_count, 'task')} queued: ", _ids(seen_all)))
     actions = [Action("Waiting", "/waiting", once=False)] if seen_all.waiting else []
@@ -154,6 +160,22 @@ def _windows(view: FleetView) -> list[Line]:
             )
         )
     return lines
+
+
+def hooked_lines(view: FleetView, most: int = _HOOKED_SHOWN) -> list[Line]:
+    """``✍ h3 claude · shop · evo-x2 · 5 min ago · hooked, not held``, a line for each."""
+    lines = [
+        line(
+            f"✍ {each.id} {each.agent} · {each.repo} · ",
+            one_line(each.machine, 20),
+            f" · {words.about(view.now_us - each.seen_us)} ago",
+            *((" · gates: ", one_line(each.judged, 20)) if each.judged else ()),
+            f" · {hooked.MARK}",
+        )
+        for each in view.hooked[:most]
+    ]
+    more = len(view.hooked) - most
+    return [*lines, line(f"✍ and {more} more by hand · {hooked.MARK}")] if more > 0 else lines
 
 
 def _ids(seen_all: Overview) -> str:

@@ -12,7 +12,8 @@ needs a socket and nothing else.
 - ``call`` (``text``): like ``say``, and the last line carries ``data`` for scripts: the words of its cards, where
   the result is nothing but a message
 - ``attach``: as ``bot/local/attaching.py`` says
-- ``lock``: as ``bot/local/locking.py`` says; ``import``: as ``bot/local/import_intake.py`` says
+- ``lock``: as ``bot/local/locking.py`` says; ``import``: as ``bot/local/import_intake.py`` says; ``hook``: as
+  ``bot/local/hooked.py`` says
 - ``status``: which controller serves here (``version``, ``since_us``, ``pid``), ``secrets``: the names that it
   has from ``.env``, and ``troubles``: what is not well with it, one line each
 
@@ -27,8 +28,9 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bot import plain, words
@@ -39,14 +41,7 @@ from bot.hearing import drafts
 from bot.hearing.core import ChatCore
 from bot.local import attaching, import_intake, locking
 from bot.local.listening import Listening
-from bot.local.wire import (
-    Peer,
-    gone,
-    malformed,
-    number_of,
-    read_line,
-    read_request,
-)
+from bot.local.wire import Peer, gone, malformed, number_of, read_line, read_request
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
@@ -67,6 +62,8 @@ from gates.people import Right, console_owner, demand, who
 
 log = logging.getLogger(__name__)
 
+Verb = Callable[[dict[str, Any], asyncio.StreamReader, Peer], Awaitable[None]]
+
 Reset = Callable[[str, str], Awaitable[int]]
 """Lets a store that was restored go on: who says so, and why; answers how many things were lost."""
 
@@ -83,12 +80,13 @@ class ControlServer:
         deliverer: Deliverer,
         *,
         reset: Reset | None = None,
+        more: Mapping[str, Verb] = MappingProxyType({}),
     ) -> None:
         self._listening = Listening(home)
         self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
         self._store, self._locks = core.context.store, core.context.locks
         self._clock, self._reset_ledger = SystemClock(), reset
-        self._clients = OwnedTasks()
+        self._clients, self._more = OwnedTasks(), more
         self._waiters: set[asyncio.Event] = set()
         self._store.observe(self._observe)
         core.outbox.answers_to(console.name, console.answered)
@@ -144,7 +142,8 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _serve(self, line: bytes, reader: asyncio.StreamReader, peer: Peer) -> None:
-        verbs: dict[str, Callable[[dict[str, Any], asyncio.StreamReader, Peer], Awaitable[None]]] = {
+        verbs: dict[str, Verb] = {
+            **self._more,
             "say": self._say,
             "press": self._say,
             "call": self._say,

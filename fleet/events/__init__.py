@@ -19,6 +19,14 @@ from fleet.events.gates import (
     SecretsReleased,
     VerdictGiven,
 )
+from fleet.events.hooked import (
+    EditedWithoutHooks,
+    HookedBegan,
+    HookedEnded,
+    HookedJudged,
+    HookedSubagent,
+    HooksOff,
+)
 from fleet.events.imports import ImportDone, SessionImported
 from fleet.events.landings import (
     BaseMoved,
@@ -90,6 +98,7 @@ __all__ = [
     "ConfigReloaded",
     "ControllerStarted",
     "DayIssued",
+    "EditedWithoutHooks",
     "Event",
     "FencedBy",
     "FleetPaused",
@@ -105,6 +114,11 @@ __all__ = [
     "GateWitnessed",
     "HoldReleased",
     "HoldReleasedV2",
+    "HookedBegan",
+    "HookedEnded",
+    "HookedJudged",
+    "HookedSubagent",
+    "HooksOff",
     "ImportDone",
     "LandingDone",
     "LandingDoneV2",

@@ -34,8 +34,12 @@ space["run"](image)
 
 
 def pack(package: Path) -> bytes:
-    """A directory's modules as JSON, source by file name. The same sources always give the same bytes."""
-    files = {module.name: module.read_text(encoding="utf-8") for module in package.glob("*.py")}
+    """A directory's modules as JSON, source by file name. The same sources always give the same bytes.
+
+    The hook client is left out: it is installed by a person, and never runs from here.
+    """
+    modules = (module for module in package.glob("*.py") if not module.name.startswith("hook"))
+    files = {module.name: module.read_text(encoding="utf-8") for module in modules}
     return json.dumps(files, sort_keys=True).encode()
 
 

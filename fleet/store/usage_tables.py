@@ -63,3 +63,26 @@ takeovers = Table(
     number("ended_us"),
     Index(None, "task"),
 )
+
+# Sessions that people start by hand. ``hold``: the id of the locks that it takes. ``secret_sha256``: of what its
+# hook shows with every request.
+hooked = Table(
+    "hooked",
+    metadata,
+    counted("number"),
+    text("agent"),
+    text("conversation"),
+    text("person"),
+    text("machine"),
+    text("repo"),
+    text("directory"),
+    text("secret_sha256"),
+    text("hold"),
+    text("doing"),
+    text("judged"),
+    number("began_us"),
+    number("seen_us"),
+    number("ended_us"),
+    Index(None, "conversation"),
+    Index(None, "ended_us"),
+)

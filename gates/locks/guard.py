@@ -6,17 +6,15 @@ At the snapshot and at the landing, walls: what the controller's own diff says w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from fleet.agent_events import Allow, Asked, Deny, Ruling
-from fleet.config import LocksConfig, RepoFile, parse_repo_file
+from fleet.config import LocksConfig
 from fleet.events import LocksRefused, Recorded, Refs, Source, TaskMoved
-from fleet.git import merging
 from fleet.git.repository import Repository
-from fleet.globs import Glob
-from fleet.locks import Blocked, Granted, Hold, HoldEnd, Lock, LockCause, LockRefusal, LocksWanted, Resource, Want
+from fleet.locks import Blocked, Granted, Hold, HoldEnd, Lock, LockCause, LockRefusal, LocksWanted, Want
 from fleet.model import AIRBOSS, ENDS, STOPPED_EARLY, Session, Task, TaskMode, TaskState
 from fleet.store import boot, leases, ledger, locks, tasks
 from fleet.store.core import Precondition, Store, Tx
@@ -24,15 +22,14 @@ from fleet.store.locks import LockFence
 from gates.locks import book
 from gates.locks.book import Request
 from gates.locks.overlap import glob
+from gates.locks.rules import BaseRules, printable, wants_of
 from gates.locks.service import LockService, Waiter
 from gates.rulings.permissions import inside
-from gates.runs.definitions import REPO_FILE
 
 TTL_US: Final = 120_000_000
 """How long a task's locks last without a controller that renews them."""
 
 _NAMED: Final = 5
-_RULES_KEPT: Final = 64
 
 
 class LockGuard:
@@ -46,9 +43,8 @@ class LockGuard:
     ) -> None:
         self._store, self._service, self._repositories = store, service, repositories
         self._waiting: dict[str, Waiter] = {}
-        self._merge_rules: dict[tuple[str, str], Mapping[str, bytes]] = {}
         self._wake: Callable[[str], None] = lambda task: None
-        self._rules: dict[tuple[str, str], LocksConfig] = {}
+        self._rules = BaseRules(repositories)
         store.observe(self._observe)
 
     def wakes(self, wake: Callable[[str], None]) -> None:
@@ -87,15 +83,15 @@ class LockGuard:
         paths = [path for name in asked.paths if (path := inside(name, session.workspace))]
         if task.mode is TaskMode.ASK or not paths:
             return Allow()
-        rules = await self._of_base(task, session)
-        wants = _wants(task.repo, paths, rules)
+        rules = await self._rules.of(task.repo, session.base)
+        wants = wants_of(task.repo, paths, rules)
         remembered = self._service.remembered
         if not remembered.knows(task.id):
             await self._remember(task)
         if remembered.covers(task.id, wants):
             return Allow()  # at once: neither the store nor git was asked
-        paths = await self._without_unions(task, session.base, paths)
-        wants = _wants(task.repo, paths, rules)
+        paths = await self._rules.without_unions(task.repo, session.base, paths)
+        wants = wants_of(task.repo, paths, rules)
         if not wants:
             return Allow()
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
@@ -108,13 +104,13 @@ class LockGuard:
     async def changed(self, session: Session, task: Task, commit: str) -> LockRefusal | None:
         """Takes what a snapshot changed beyond what is held, or says why it may not count then."""
         paths = await self._paths(task, session.base, commit)
-        rules = await self._of_base(task, session)
+        rules = await self._rules.of(task.repo, session.base)
         if rules.mode == "declared" and (undeclared := _undeclared(task, paths)):
             return LockRefusal(f"{_some(undeclared)} was not declared; {task.id} may change only {_declared(task)}")
-        paths = await self._without_unions(task, session.base, paths)
+        paths = await self._rules.without_unions(task.repo, session.base, paths)
         if not paths:
             return None
-        answer = await self._take(session, task, _wants(task.repo, paths, rules), LockCause.CHANGED)
+        answer = await self._take(session, task, wants_of(task.repo, paths, rules), LockCause.CHANGED)
         if isinstance(answer, Granted):
             return None
         over = bool(answer.by) and all(held.hold.end is not HoldEnd.NONE for held in answer.by)
@@ -125,10 +121,10 @@ class LockGuard:
 
     async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
         """What the intent to land must be written under. Raises ``LocksWanted`` while another holds some of it."""
-        paths = await self._without_unions(task, base, await self._paths(task, base, commit))
+        paths = await self._rules.without_unions(task.repo, base, await self._paths(task, base, commit))
         if not paths:
             return ()
-        wants = (*_wants(task.repo, paths, LocksConfig()), *task.locks)
+        wants = (*wants_of(task.repo, paths, LocksConfig()), *task.locks)
         answer = await self._service.acquire(self._request(task, wants, LockCause.CHANGED))
         if isinstance(answer, Blocked):
             raise LocksWanted(said(answer))
@@ -169,27 +165,6 @@ class LockGuard:
         changes = await self._repositories(task.repo).changed_paths(base, commit)
         return sorted({path for change in changes for path in (change.path, change.old_path) if path})
 
-    async def _without_unions(self, task: Task, base: str, paths: list[str]) -> list[str]:
-        """The paths that need a lock: not those of which the base says that git keeps the lines of both sides."""
-        repository = self._repositories(task.repo)
-        key = (task.repo, base)
-        if key not in self._merge_rules:
-            if len(self._merge_rules) >= _RULES_KEPT:
-                self._merge_rules.clear()
-            self._merge_rules[key] = await merging.attributes(repository, base)
-        unions = await merging.unions(repository, self._merge_rules[key], paths)
-        return [path for path in paths if path not in unions]
-
-    async def _of_base(self, task: Task, session: Session) -> LocksConfig:
-        """The rules of the repository, as the commit has them that the session started from."""
-        key = (task.repo, session.base)
-        if key not in self._rules:
-            found = await self._repositories(task.repo).show(session.base, REPO_FILE)
-            if len(self._rules) >= _RULES_KEPT:
-                self._rules.clear()
-            self._rules[key] = _rules(found, f"{REPO_FILE} of {task.repo}")
-        return self._rules[key]
-
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, TaskMoved) and TaskState(recorded.event.new) in ENDS:
             hold = locks.of_task(tx, recorded.refs.task)
@@ -219,19 +194,6 @@ def said(blocked: Blocked) -> str:
     )
 
 
-def _rules(found: bytes | None, where: str) -> LocksConfig:
-    return RepoFile().locks if found is None else parse_repo_file(found, where).locks
-
-
-def _wants(repo: str, paths: Sequence[str], rules: LocksConfig) -> tuple[Want, ...]:
-    """A lock for each path, and with it all of a group that the path belongs to."""
-    wants = [Want(Resource(Glob.path(_printable(path)).text, repo)) for path in paths]
-    for group in rules.groups.values():
-        if any(glob(pattern).covers(_printable(path)) for pattern in group for path in paths):
-            wants += [Want(Resource(pattern, repo)) for pattern in group]
-    return tuple(dict.fromkeys(wants))
-
-
 def _held(tx: Tx, task: Task) -> tuple[Hold, list[Lock], int] | None:
     """The task's hold, all of its locks, and how long they last; ``None`` when it holds nothing."""
     hold = locks.of_task(tx, task.id)
@@ -241,7 +203,7 @@ def _held(tx: Tx, task: Task) -> tuple[Hold, list[Lock], int] | None:
 
 def _undeclared(task: Task, paths: Sequence[str]) -> list[str]:
     declared = [glob(want.resource.name) for want in task.locks if want.resource.repo]
-    return [path for path in paths if not any(pattern.covers(_printable(path)) for pattern in declared)]
+    return [path for path in paths if not any(pattern.covers(printable(path)) for pattern in declared)]
 
 
 def _declared(task: Task) -> str:
@@ -250,11 +212,6 @@ def _declared(task: Task) -> str:
 
 def _some(paths: Sequence[str]) -> str:
     return paths[0] if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more)"
-
-
-def _printable(path: str) -> str:
-    """A path whose bytes are no UTF-8, in letters: the store keeps text."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _hour(us: int) -> str:

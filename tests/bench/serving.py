@@ -29,7 +29,7 @@ def serving(directory: Path, fleet: str, secrets: str = "") -> Iterator[Served]:
     """Runs `airboss serve` with this text as its fleet.toml, and ``secrets`` as its .env. Ends the benchmark when
     it does not come up."""
     home = directory / "home"
-    home.mkdir(mode=0o700)
+    home.mkdir(mode=0o700, exist_ok=True)
     (home / "fleet.toml").write_text(fleet)
     if secrets:
         (home / ".env").touch(mode=0o600)

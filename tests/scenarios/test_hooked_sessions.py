@@ -1,0 +1,185 @@
+"""Sessions that people start by hand, with real agents and hooks of theirs: what they may edit, what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.far_end.agents import claude_home
+from tests.far_end.anthropic_model import AnthropicModel
+from tests.far_end.by_hand import ByHand
+from tests.far_end.repositories import git
+from tests.far_end.scripted_model import Answer, Asking, Call, Reply, call, say
+from tests.scenarios.house import House, house
+
+
+@pytest.fixture(scope="module")
+def stand() -> Iterator[tuple[House, AnthropicModel, ByHand]]:
+    with house() as built, AnthropicModel() as model:
+        reads = claude_home(model.url)
+        built.start()
+        ada = ByHand.settle("claude", built.directory, built.bare, built.home, reads)
+        done = ada.airboss("hooks", "install")
+        assert done.returncode == 0, done.stderr
+        yield built, model, ada
+
+
+def write(copy: Path, name: str, text: str = "mine\n") -> Reply:
+    return call("Write", file_path=str(copy / name), content=text)
+
+
+def bash(command: str) -> Reply:
+    return call("Bash", command=command, description="run")
+
+
+def test_a_session_by_hand_respects_locks_takes_its_own_and_is_recorded_with_its_subagents(
+    stand: tuple[House, AnthropicModel, ByHand],
+) -> None:
+    built, model, ada = stand
+    go = built.directory / "go"
+    wait = f"shell while [ ! -e {go} ]; do sleep 0.05; done"
+    fleet = built.in_background(f"/run lock=held/** {wait}\nwrite GOOD by the fleet")
+    built.until(lambda: built.bodies("locks.granted"), "the task holds the file")
+    seen: dict[str, str] = {}
+
+    def script(asking: Asking) -> Answer:
+        if "the subagent's part" in asking.heard:
+            return (write(ada.copy, "sub.txt"), say("sub done"))[min(asking.step, 1)]
+        part = {"description": "sub", "prompt": "the subagent's part", "subagent_type": "general-purpose"}
+        steps = [
+            write(ada.copy, "held/new.txt"),
+            write(ada.copy, "free.txt"),
+            bash("exit 3"),
+            Reply((Call("Agent", part),)),
+            say("done"),
+        ]
+        if asking.step == 4:
+            seen["status"] = built.say("/status").shown
+            seen["locks"] = built.say("/locks").shown
+        return steps[min(asking.step, 4)]
+
+    model.script(script)
+    ada.work("by hand, please")
+
+    heard = "".join(model.asked[-1].results)
+    assert "held/new.txt is locked by t1" in heard, heard
+    assert not (ada.copy / "held").exists()
+    assert (ada.copy / "free.txt").read_text() == (ada.copy / "sub.txt").read_text() == "mine\n"
+    assert "h1 claude · shop" in seen["status"] and "hooked, not held" in seen["status"]
+    assert "free.txt" in seen["locks"] and "h1 (hooked, not held)" in seen["locks"]
+
+    mine = [each for each in built.ledger() if each.refs.session == "h1"]
+    kinds = [each.event.KIND for each in mine]
+    assert kinds[0] == "hooked.began" and kinds[-1] == "hooked.ended"
+    started = {each.event.body()["call"]: each.event.body() for each in mine if each.event.KIND == "tool.started"}
+    ended = {each.event.body()["call"]: each.event.body() for each in mine if each.event.KIND == "tool.ended"}
+    assert [body["tool"] for body in started.values()] == ["Write", "Write", "Bash", "Agent", "Write"]
+    assert sorted(body["outcome"] for body in ended.values()) == ["denied", "failed", "ok", "ok", "ok"]
+    assert next(body["exit_code"] for body in ended.values() if body["outcome"] == "failed") == 3
+    assert any(body["summary"].startswith("subagent ") for body in started.values())
+    assert kinds.count("hooked.subagent") == 2
+    assert all(str(each.source) in ("agent", "controller") for each in mine)
+
+    go.touch()
+    assert fleet().status == 0
+    assert "h1" not in built.say("/locks").shown + built.say("/status").shown, "it is over"
+
+
+def event(ada: ByHand, path: Path, session: str = "s1") -> dict[str, object]:
+    """What Claude Code tells a hook before a Write."""
+    return {
+        "session_id": session, "cwd": str(ada.copy), "tool_name": "Write", "hook_event_name": "PreToolUse",
+        "tool_input": {"file_path": str(path), "content": ""}, "tool_use_id": "c1",
+    }  # fmt: skip
+
+
+def allowed(ada: ByHand, path: Path) -> bool:
+    """Whether the installed hook lets an edit of this file pass."""
+    done = ada.hook("edit", event(ada, path))
+    assert done.returncode == 0, done
+    return not done.stdout
+
+
+def test_without_a_controller_an_edit_is_refused_off_lets_it_pass_and_is_told_later(
+    stand: tuple[House, AnthropicModel, ByHand],
+) -> None:
+    built, model, ada = stand
+    built.stop()
+    alone, elsewhere = ada.copy / "alone.txt", built.directory / "elsewhere"
+    git(built.directory, "init", "--quiet", str(elsewhere))
+    model.script(lambda asking: (write(ada.copy, "alone.txt"), say("done"))[min(asking.step, 1)], when="alone")
+    ada.work("alone, please")
+    heard = "".join(model.asked[-1].results)
+    assert "no controller answers" in heard and "airboss hooks off" in heard
+    assert not alone.exists()
+    assert allowed(ada, elsewhere / "x.txt"), "the fleet does not know that repository"
+    assert not allowed(ada, elsewhere / ".." / "copy" / "x.txt")
+    (elsewhere / "link").symlink_to(ada.copy)
+    assert not allowed(ada, elsewhere / "link" / "x.txt"), "a link leads into one that it knows"
+
+    assert ada.airboss("hooks", "off").returncode == 0
+    shown = json.loads(ada.airboss("hooks", "show", "--json").stdout)
+    assert shown["controller"] is False and abs(shown["off_since"] - time.time()) < 600
+    assert allowed(ada, alone)
+    (ada.home / ".airboss-hooks/off").write_text(json.dumps({"since": time.time() - 8 * 3600 - 5}))
+    assert not allowed(ada, alone), "eight hours are over"
+    assert ada.airboss("hooks", "on").returncode == 0
+
+    built.start()
+    ada.work("alone at last")
+    assert alone.exists()
+    assert [body["off"] for body in built.bodies("hooks.off")] == [True]
+    assert [(body["repo"], body["path"]) for body in built.bodies("hooks.passed")] == [("shop", "alone.txt")]
+    ada.hook("start", {"session_id": "s9", "cwd": str(ada.copy), "source": "startup"})
+    assert len(built.bodies("hooks.passed")) == 1, "it is told once"
+
+
+@pytest.mark.parametrize(
+    "broken", ["no client", "an empty client", "a broken client", "broken settings", "a mute controller"]
+)
+def test_whatever_breaks_refuses_an_edit_with_the_way_out(
+    stand: tuple[House, AnthropicModel, ByHand], broken: str
+) -> None:
+    _, _, ada = stand
+    directory = ada.home / ".airboss-hooks"
+    client, settings = directory / "client/airboss_hook/__init__.py", directory / "settings.json"
+    kept = client.read_bytes(), settings.read_bytes()
+    edit = event(ada, ada.copy / "a.txt")
+    listener = None
+    try:
+        match broken:
+            case "no client":
+                client.unlink()
+            case "an empty client":
+                client.write_text("")
+            case "a broken client":
+                client.write_text("import nowhere\n")
+            case "broken settings":
+                settings.write_text("{")
+            case _:
+                import socket
+
+                listener = socket.socket(socket.AF_UNIX)
+                listener.bind(str(directory / "mute"))
+                listener.listen()
+                settings.write_text(json.dumps({**json.loads(kept[1]), "socket": str(directory / "mute")}))
+                client.write_bytes(kept[0].replace(b'"edit": 8.0', b'"edit": 0.5'))
+        os.utime(client if client.exists() else directory)
+        done = ada.hook("edit", edit)
+        said = (done.stdout + done.stderr).decode()
+        assert "Airboss refuses this edit" in said and "airboss hooks off" in said, said
+        assert done.returncode == 2 or '"permissionDecision":"deny"' in said
+        assert ada.airboss("hooks", "off").returncode == 0
+        passed = ada.hook("edit", edit)
+        assert (passed.returncode, passed.stdout) == (0, b""), passed
+    finally:
+        client.write_bytes(kept[0])
+        settings.write_bytes(kept[1])
+        ada.airboss("hooks", "on")
+        if listener is not None:
+            listener.close()

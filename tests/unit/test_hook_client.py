@@ -1,0 +1,197 @@
+"""The hook client's parts, and what is added to the agents' settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.local import hooked as door
+from fleet.agents.hooked import _HOOKS, HookedAgent, merged, removed
+from fleet.clock import SystemClock
+from fleet.config import FleetConfig, parse_fleet
+from fleet.errors import Misused, Refused
+from fleet.git.repository import Repository
+from fleet.machines.runner import hook, hook_parts
+from fleet.model import PersonId
+from fleet.store.core import Store
+from gates.hooked import Caller, Happened, HookedSessions, NotBegun
+from gates.locks.service import LockService
+from tests.empty_store import filled
+from tests.far_end.repositories import git, make_bare
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+def test_the_clients_json_is_json(value: dict[str, object]) -> None:
+    assert json.loads(hook_parts.encode(value)) == value
+    assert hook_parts.decode(json.dumps(value).encode()) == value
+    assert hook_parts.decode(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")) == value
+    assert b"\n" not in hook_parts.encode(value)
+
+
+@pytest.mark.parametrize("broken", [b"{", b"[]", b"nothing", b"\xff", b'{"a":}', b"{} {"[:1]])
+def test_what_is_no_object_raises(broken: bytes) -> None:
+    with pytest.raises(ValueError):
+        hook_parts.decode(broken)
+
+
+@pytest.mark.parametrize(
+    ("address", "plain"),
+    [
+        ("https://ada:token@Example.com/shop/web.git", "example.com/shop/web"),
+        ("ssh://git@example.com:2222/shop/web", "example.com/shop/web"),
+        ("git@example.com:shop/web.git", "example.com/shop/web"),
+        ("git@example.com:/shop/web.git/", "example.com/shop/web"),
+        ("file:///nowhere/shop.git", "/nowhere/shop"),
+        ("/nowhere/shop/.git", "/nowhere/shop"),
+    ],
+)
+def test_one_repository_has_one_address(address: str, plain: str) -> None:
+    assert hook.plain(address) == plain
+
+
+def test_a_working_copy_is_found_from_below_through_links_and_worktrees(tmp_path: Path) -> None:
+    top, beside = tmp_path / "top", tmp_path / "beside"
+    git(tmp_path, "init", "--quiet", str(top))
+    (top / "a").write_text("a")
+    git(top, "add", "a")
+    git(top, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "a")
+    git(top, "remote", "add", "origin", "git@example.com:shop.git")
+    git(top, "worktree", "add", "--quiet", str(beside))
+    (tmp_path / "link").symlink_to(top)
+    for at in (top, top / "not" / "there", tmp_path / "link", beside):
+        found, where = hook.top_of(str(at))
+        assert found == str(beside if at == beside else top)
+        assert hook.remotes(where) == ["git@example.com:shop.git"]
+    assert hook.top_of(str(tmp_path)) == ("", "")
+
+
+def test_a_patch_names_all_of_its_files() -> None:
+    lines = ("Begin Patch", "Add File: a", "Update File: b/c", "Move to: d", "Delete File: e", "End Patch")
+    patch = "\n+x\n".join(f"*** {line}" for line in lines)
+    given_: dict[str, object] = {"tool_name": "apply_patch", "tool_input": {"command": patch}}
+    assert hook.paths_of(given_) == ["a", "b/c", "d", "e"]
+    with pytest.raises(hook_parts.EditRefused):
+        hook.paths_of({"tool_name": "apply_patch", "tool_input": {"command": "nothing"}})
+
+
+def test_the_client_gives_up_before_the_agent_does() -> None:
+    assert all(hook.PATIENCE[each.mode] < each.seconds for each in _HOOKS)
+
+
+@pytest.mark.parametrize("agent", HookedAgent)
+def test_hooks_are_added_once_beside_others_and_taken_away_without_a_trace(agent: HookedAgent) -> None:
+    theirs = {"model": "m", "hooks": {"PreToolUse": [{"hooks": [{"type": "command", "command": "mine"}]}]}}
+    first = merged(theirs, agent, "/usr/bin/python3", "/old")
+    again = merged(first, agent, "/usr/bin/python3", "/new")
+    assert json.dumps(again).count("/old") == 0 < json.dumps(again).count("/new")
+    assert {event: len(entries) for event, entries in again["hooks"].items()} == {
+        event: len(entries) for event, entries in first["hooks"].items()
+    }
+    assert again["hooks"]["PreToolUse"][0]["hooks"][0]["command"] == "mine"
+    assert removed(again) == theirs
+    assert removed(merged({}, agent, "p", "d")) == {}
+    with pytest.raises(ValueError):
+        merged({"hooks": []}, agent, "p", "d")
+
+
+def test_off_ends_after_eight_hours_also_when_the_clock_was_set_back(tmp_path: Path) -> None:
+    (tmp_path / "off").write_bytes(hook_parts.encode({"since": 1_000_000}))
+    at = {1_000_000.0: 1_000_000.0, 1_028_799.0: 1_000_000.0, 1_028_801.0: 0.0, 999_000.0: 0.0}
+    assert {now: hook.off_since(str(tmp_path), now) for now in at} == at
+
+
+ADA = Caller(PersonId("console", "h", "ada"), "evo")
+FLEET = """
+isolation = "unsafe-same-user"
+[repos.shop]
+url = "{url}"
+deny_edits = ["secrets/**"]
+[[people]]
+name = "Ada"
+role = "operator"
+ids = ["console:h:ada"]
+[[people]]
+name = "Vic"
+role = "viewer"
+ids = ["console:h:vic"]
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[tuple[HookedSessions, FleetConfig]]:
+    bare = make_bare(tmp_path / "shop.git", {"a.txt": "a", ".gitattributes": "LOG merge=union\n"})
+    config = parse_fleet(FLEET.format(url=bare), "fleet.toml")
+    repository = Repository("shop", str(bare), "main", tmp_path / "mirror.git")
+    with Store.open(f"sqlite:///{filled(tmp_path / 'airboss.db')}", create=False) as store:
+        service = LockService(store, SystemClock())
+        yield HookedSessions(store, service, lambda _: repository, lambda: config), config
+
+
+async def test_a_session_is_spoken_for_by_its_secret_its_person_and_its_machine(
+    made: tuple[HookedSessions, FleetConfig],
+) -> None:
+    there, _ = made
+    mine = Happened("claude", "c1", repo="shop", top="/w", call="1", tool="Write", paths=("a.txt",))
+    _, secret = await there.begin(ADA, mine)
+    assert await there.edit(ADA, replace(mine, secret=secret)) == ""
+    for caller, wrong in ((ADA, ""), (ADA, "guess"), (Caller(ADA.person, "another"), secret)):
+        with pytest.raises(NotBegun):
+            await there.edit(caller, replace(mine, secret=wrong))
+    with pytest.raises(Refused):
+        await there.begin(Caller(PersonId("console", "h", "ben"), "evo"), mine)
+    with pytest.raises(Refused):
+        await there.begin(ADA, replace(mine, repo="nowhere"))
+    other = Happened("claude", "c2", repo="shop", top="/v", call="2", tool="Write", paths=("a.txt",))
+    _, second = await there.begin(ADA, other)
+    other = replace(other, secret=second)
+    assert "a.txt is locked by h1 (hooked, not held)" in await there.edit(ADA, other)
+    assert "the operator's rule" in await there.edit(ADA, replace(other, paths=("secrets/key",)))
+    for free in ("LOG", ".git/info/exclude"):
+        assert await there.edit(ADA, replace(mine, secret=secret, paths=(free,))) == ""
+        assert await there.edit(ADA, replace(other, paths=(free,))) == "", "nobody locks that"
+    _, renewed = await there.begin(ADA, mine)
+    with pytest.raises(NotBegun):
+        await there.note(ADA, replace(mine, secret=secret))
+    await there.end(ADA, replace(mine, secret=renewed))
+    assert await there.edit(ADA, other) == ""
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {},
+        {"session_id": 5},
+        {"session_id": "s" * 201},
+        {"session_id": "s", "paths": "a"},
+        {"session_id": "s", "paths": ["../a"]},
+        {"session_id": "s", "paths": ["/etc/passwd"]},
+        {"session_id": "s", "paths": ["a"] * 501},
+        {"session_id": "s", "command": "c" * 5_000},
+    ],
+)
+async def test_a_malformed_request_is_refused(
+    made: tuple[HookedSessions, FleetConfig], given_: dict[str, object]
+) -> None:
+    with pytest.raises(Misused):
+        await door.answer(*made, ADA, {"agent": "claude", "op": "edit", "given": given_})
+
+
+@pytest.mark.parametrize("login", ["nobody", "vic"])
+async def test_who_may_not_run_tasks_has_no_use_for_hooks(
+    made: tuple[HookedSessions, FleetConfig], login: str
+) -> None:
+    caller = Caller(PersonId("console", "h", login), "evo")
+    with pytest.raises(Refused):
+        await door.answer(*made, caller, {"agent": "claude", "op": "know", "given": {}})
