@@ -167,6 +167,9 @@ def _upgrade(connection: Connection, found: str, name: str) -> None:
             cause=f"a newer version wrote it (schema {found}; this version knows up to {HEAD})",
             hint="Update Airboss, or restore a backup made before the update",
         )
+    if connection.dialect.name == "postgresql":
+        # A step may compute for longer than a writer may be idle; ended for that, it would fail at each start.
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     command.upgrade(config, HEAD)
     if found:
         _log.info("the store was upgraded from schema %s to %s", found, HEAD)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import MetaData, create_engine, select, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, select, text
 
 from fleet.store import ledger, migrations, tables, tasks
 from fleet.store.core import Store
 from gates.receipts.verify import check_ledger, check_shape
 from tests.far_end.old_homes import HOME_0002, unpack_home
+from tests.far_end.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,3 +85,21 @@ def test_every_old_row_is_still_there(home: Path, old_url: str) -> None:
     with Store.open(old_url) as store, store.transaction() as tx:
         after = {name: tx.connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names}
     assert after == before
+
+
+def test_an_upgrade_may_compute_for_longer_than_a_writer_may_be_idle(postgres: Postgres) -> None:
+    asked: list[str] = []
+
+    def ask(connection: Connection, _: object, statement: str, *__: object) -> None:
+        if statement.startswith("CREATE INDEX"):
+            driver: Any = connection.connection.driver_connection
+            asked.extend(driver.execute("SHOW idle_in_transaction_session_timeout").fetchone())
+
+    event.listen(Engine, "after_cursor_execute", ask)
+    try:
+        with Store.open(postgres.new_database()) as store, store.transaction() as tx:
+            after = tx.connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar_one()
+    finally:
+        event.remove(Engine, "after_cursor_execute", ask)
+    assert set(asked) == {"0"}
+    assert after == "5s"
