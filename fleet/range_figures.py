@@ -3,8 +3,9 @@
 The rules, by event. A tool call is counted on the local day it ended, as its driver says: ok, failed or denied; one
 whose process ended first is unfinished. ``tool_calls`` is all of them, the error rate ``failed / (ok + failed)``.
 An active day has a tool call. A session counts when it was placed, imported, started a turn or made a call in the
-range. A subagent is a call of the tool with which an agent starts one. Cost is what agents report. A gate is
-unclosed when it was opened in the range and has no end in it.
+range. A subagent is a call of the tool with which an agent starts one. Unobserved are calls of which the stream had
+nothing or only the end, disputed those about which it and the agent's session file differ. Cost is what agents
+report. A gate is unclosed when it was opened in the range and has no end in it.
 
 Days contain what was imported from agents' session files, at the times that the files give; there, a call without
 an end is unfinished, and counted on the day it started. A range of numbers contains no imported events.
@@ -22,6 +23,8 @@ from zoneinfo import ZoneInfo
 
 from fleet.agent_events import ToolOutcome
 from fleet.events import (
+    CallDisputed,
+    CallUnobserved,
     GateClosed,
     GateOpened,
     PipeEnded,
@@ -56,6 +59,8 @@ KINDS: Final = (
     ToolCallEnded.KIND,
     PipeEnded.KIND,
     UsageReported.KIND,
+    CallUnobserved.KIND,
+    CallDisputed.KIND,
 )
 _SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
 _PAGE: Final = 2_000
@@ -96,6 +101,8 @@ class RangeFigures:
     gates: Counter[str] = field(default_factory=Counter)
     open_gates: set[str] = field(default_factory=set)
     cost_udollar: int = 0
+    unobserved: int = 0
+    disputed: int = 0
     open_calls: dict[str, dict[str, tuple[str, str] | None]] = field(default_factory=dict)
     _days: dict[int, str] = field(default_factory=dict)
 
@@ -147,6 +154,10 @@ class RangeFigures:
     def _add_other(self, kind: str, event: Any, session: str) -> None:
         if kind == UsageReported.KIND:
             self.cost_udollar += event.cost_udollar
+        elif kind == CallUnobserved.KIND:
+            self.unobserved += 1
+        elif kind == CallDisputed.KIND:
+            self.disputed += 1
         elif kind in _SESSIONS:
             self.sessions.add(session)
         elif kind == TaskRequested.KIND:
@@ -229,9 +240,13 @@ class RangeFigures:
             "tasks_asked": self.asked,
             "tasks_ended": dict(sorted(self.ends.items())),
             "gates": dict(sorted((+self.gates).items())),
-            **({"gates_unclosed": len(self.open_gates)} if self.open_gates else {}),
+            **{name: count for name, count in self._rare().items() if count},
             "cost_udollar": self.cost_udollar,
         }
+
+    def _rare(self) -> dict[str, int]:
+        """Not in a receipt where there are none: versions before did not have them."""
+        return {"gates_unclosed": len(self.open_gates), "unobserved": self.unobserved, "disputed": self.disputed}
 
     def by_days(self) -> list[dict[str, Any]]:
         """For a table: calls by day and how they ended; days between without any are in it."""
@@ -258,7 +273,7 @@ class RangeFigures:
         counted = calls.ok + calls.failed
         return {
             **self.plain(),
-            "gates_unclosed": len(self.open_gates),
+            **self._rare(),
             "error_rate": calls.failed / counted if counted else None,
             "cost_usd": self.cost_udollar / 1_000_000,
         }

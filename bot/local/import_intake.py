@@ -1,7 +1,8 @@
 """The controller's side of ``airboss import``: facts of session files, and the end of an import.
 
-``import`` with ``agent``, ``machine`` and ``facts`` (at most 1,000) answers how many were new; with ``done`` it
-records the import. Facts are testimony: they are appended with the source ``import``, and no rule reads them.
+``import`` with ``agent``, ``machine`` and ``facts`` (at most 1,000) answers how many were new; with ``whole`` it
+names conversations whose files were read to their end; with ``done`` it records the import. Facts are testimony: they
+are appended with the source ``import``, and no rule reads them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 from fleet.errors import Misused
 from fleet.events import ImportDone, Source
 from fleet.imports import Fact, ImportedAgent, plain
-from fleet.store import imports, ledger
+from fleet.store import imports, ledger, reconciling
 from fleet.store.core import Store, Tx
 
 _MOST: Final = 1_000
@@ -23,6 +24,10 @@ async def answer(store: Store, request: dict[str, Any], actor: str) -> dict[str,
     """Does what one request asks for. Raises ``Misused`` for what is malformed, and ``StoreUnavailable``."""
     try:
         agent = ImportedAgent(request["agent"])
+        if "whole" in request:
+            whole = [str(each) for each in request["whole"][:_MOST]]
+            await store.write(lambda tx: reconciling.missing(tx, whole))
+            return {}
         if "done" in request:
             counts = {name: request["done"][name] for name in _COUNTS}
             if not all(type(count) is int and count >= 0 for count in counts.values()):

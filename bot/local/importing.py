@@ -14,10 +14,10 @@ import stat
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bot.local import client
 from bot.local.options import print_json
@@ -36,6 +36,7 @@ REQUEST: Final = 1_000
 """Facts in one request and one transaction."""
 
 _AT_ONCE: Final = 5
+T = TypeVar("T")
 _READERS: Final[dict[ImportedAgent, type[ClaudeFile] | type[CodexFile]]] = {
     ImportedAgent.CLAUDE: ClaudeFile,
     ImportedAgent.CODEX: CodexFile,
@@ -55,6 +56,8 @@ class Tally:
     half: int = 0
     huge: int = 0
     unreadable: int = 0
+    whole: dict[str, bool] = field(default_factory=dict)
+    """The conversations whose own file was read, and whether all their files were read without a bad line."""
 
 
 def run(options: argparse.Namespace, home: Path) -> int:
@@ -65,10 +68,12 @@ def run(options: argparse.Namespace, home: Path) -> int:
     try:
         for group in _in_parts(_facts(agent, Path(options.directory), tally), REQUEST * _AT_ONCE):
             added += _deliver(home, agent, machine, group)
+        _whole(home, agent, tally)
         _close(home, agent, tally, added)
     except _Refused as refused:
         return refused.status
-    said = {"v": 1, "agent": str(agent), **asdict(tally), **asdict(added)}
+    counts = {name: count for name, count in asdict(tally).items() if name != "whole"}
+    said = {"v": 1, "agent": str(agent), **counts, **asdict(added)}
     if options.json:
         print_json(said)
     else:
@@ -96,6 +101,7 @@ def _facts(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Fact
     for path in _files(agent, directory, tally):
         tally.files += 1
         reader = _READERS[agent](path.stem)
+        bad, found = _bad(tally), set[str]()
         try:
             for fact in chain.from_iterable(_read(path, reader, tally)):
                 if isinstance(fact.event, SessionImported):
@@ -103,10 +109,18 @@ def _facts(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Fact
                         continue
                     sessions.add(fact.conversation)
                     tally.sessions += 1
+                found.add(fact.conversation)
                 yield fact
+            for name in found:
+                if name in path.stem or name in tally.whole:
+                    tally.whole[name] = tally.whole.get(name, True) and _bad(tally) == bad
         except OSError as error:
             tally.unreadable += 1
             sys.stderr.write(f"{path}: {error.strerror or error}\n")
+
+
+def _bad(tally: Tally) -> int:
+    return tally.malformed + tally.half + tally.huge
 
 
 def _files(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Path]:
@@ -187,6 +201,13 @@ def _deliver(home: Path, agent: ImportedAgent, machine: str, facts: list[Fact]) 
     return sum((ImportCounts(**answer) for answer in _asked(home, requests)), ImportCounts())
 
 
+def _whole(home: Path, agent: ImportedAgent, tally: Tally) -> None:
+    """Names what was read to its end: calls that such a file does not have are missing there."""
+    whole = sorted(name for name, fine in tally.whole.items() if fine)
+    if whole and not tally.unreadable:
+        list(_asked(home, [{"agent": str(agent), "whole": part} for part in _in_parts(whole, REQUEST)]))
+
+
 def _close(home: Path, agent: ImportedAgent, tally: Tally, added: ImportCounts) -> None:
     """Records the import, if it added anything."""
     if not added.added:
@@ -211,8 +232,8 @@ def _asked(home: Path, requests: list[dict[str, Any]]) -> Iterator[dict[str, Any
         yield last["data"]
 
 
-def _in_parts(facts: Iterable[Fact], size: int) -> Iterator[list[Fact]]:
-    rest = iter(facts)
+def _in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
     while part := list(islice(rest, size)):
         yield part
 

@@ -27,7 +27,7 @@ from fleet.events.hooked import (
     HookedSubagent,
     HooksOff,
 )
-from fleet.events.imports import ImportDone, SessionImported
+from fleet.events.imports import CallDisputed, CallUnobserved, ImportDone, SessionImported
 from fleet.events.landings import (
     BaseMoved,
     FencedBy,
@@ -95,6 +95,8 @@ __all__ = [
     "BudgetGranted",
     "BudgetNoted",
     "BudgetReached",
+    "CallDisputed",
+    "CallUnobserved",
     "ConfigReloaded",
     "ControllerStarted",
     "DayIssued",

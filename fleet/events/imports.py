@@ -1,5 +1,7 @@
-"""Events about what was imported from agents' own session files. Their tool calls and tokens are ordinary events
-whose source is ``import``, at the times that the files give."""
+"""Events about agents' own session files: what was imported, and where a session's two sources differ.
+
+Imported tool calls and tokens are ordinary events whose source is ``import``, at the times that the files give.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +31,25 @@ class ImportDone(Event):
     malformed: int
     half: int
     huge: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallDisputed(Event):
+    """The stream and the agent's own session file differ about a tool call. ``part``: ``tool``, ``outcome``, or
+    ``call`` where the file does not have it."""
+
+    KIND: ClassVar[str] = "call.disputed"
+    call: str
+    part: str
+    stream: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallUnobserved(Event):
+    """A tool call of which the stream had nothing, or only the end."""
+
+    KIND: ClassVar[str] = "call.unobserved"
+    call: str
+    tool: str
+    why: str

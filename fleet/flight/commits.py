@@ -28,7 +28,7 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, halts, inputs, kept_answers, sessions, stalls, windows
+from fleet.store import approvals, halts, inputs, kept_answers, reconciling, sessions, stalls, windows
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
@@ -85,7 +85,10 @@ def take_step(
     asking = over and kept_answers.outlives_its_process(tx, session)
     halt = halts.of_turn(tx, session.id, turn.id) if over and turn is not None else None
     happened = [_cut_short(item, halt, asking=asking) for item in step.happened]
-    for event in events_of(happened, redact):
+    events = events_of(happened, redact)
+    for hole in reconciling.without_start(tx, session.id, events):
+        record(tx, hole, session, turn=turn_id)
+    for event in events:
         record(tx, event, session, turn=turn_id, source=Source.AGENT)
     for item in happened:
         if isinstance(item, TurnEnded) and turn is not None:

@@ -23,6 +23,9 @@ _CLOSE = delete(open_calls).where(
     open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
 )
 _LEFT = select(func.count()).select_from(open_calls).where(open_calls.c.session == bindparam("whose"))
+_IS_OPEN = select(open_calls.c.call).where(
+    open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
+)
 _CLEAR = delete(open_calls).where(open_calls.c.session == bindparam("whose"))
 _COUNT = text(
     "INSERT INTO tool_calls (day, outcome, calls) VALUES (:day, :outcome, :calls) "
@@ -38,6 +41,11 @@ _WINDOW = (
 def has_open_call(tx: Tx, session: str) -> bool:
     """Whether a tool call of the session has started and not ended."""
     return bool(tx.connection.execute(_LEFT, {"whose": session}).scalar_one())
+
+
+def is_open(tx: Tx, session: str, call: str) -> bool:
+    """Whether this call of the session has started and not ended."""
+    return tx.connection.execute(_IS_OPEN, {"whose": session, "which": call_key(call)}).first() is not None
 
 
 def call_key(call: str) -> str:
