@@ -1,8 +1,8 @@
 """The controller's side of ``airboss import``: facts of session files, and the end of an import.
 
 ``import`` with ``agent``, ``machine`` and ``facts`` (at most 1,000) answers how many were new; with ``whole`` it
-names conversations whose files were read to their end; with ``done`` it records the import. Facts are testimony: they
-are appended with the source ``import``, and no rule reads them.
+names conversations whose files were read to their end; with ``done`` it records the import. Facts are testimony:
+they are appended with the source ``import``, and no rule reads them.
 """
 
 from __future__ import annotations
