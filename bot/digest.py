@@ -23,6 +23,7 @@ from fleet.events import (
     BudgetReached,
     GateClosed,
     GateClosedV5,
+    GateClosedV6,
     GateOpened,
     GateOverridden,
     HoldReleased,
@@ -93,6 +94,7 @@ class Digest:
     people: Counter[str] = field(default_factory=Counter)
     red: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
     flaky: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
     reviews: Counter[str] = field(default_factory=Counter)
     planted: Counter[bool] = field(default_factory=Counter)
     halts: Counter[str] = field(default_factory=Counter)
@@ -245,6 +247,8 @@ def _note_flake(digest: Digest, ran: tuple[str, str, str] | None, closed: GateCl
     """Counts a gate that failed and then passed on one commit, and the tests that had failed."""
     if ran is None:
         return
+    if isinstance(closed, GateClosedV6):
+        digest.quarantined.update(f"{ran[1]}: {name}" for name in closed.quarantined)
     outcome, names = Outcome(closed.outcome), closed.failed if isinstance(closed, GateClosedV5) else ()
     if outcome.red:
         digest.red.setdefault(ran, set()).update(names)
@@ -296,6 +300,9 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
     if digest.flaky:
         passed = ", ".join(f"{name} {count}×" for name, count in digest.flaky.most_common(3))
         fields.append(card_field("Flaky", "failed and passed on one commit: ", one_line(passed, 200)))
+    if digest.quarantined:
+        shown = ", ".join(f"{name} {count}×" for name, count in digest.quarantined.most_common(3))
+        fields.append(card_field("In quarantine", "failed, and did not count: ", one_line(shown, 200)))
     if digest.reviews:
         ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
         caught, planted = digest.planted[True], digest.planted.total()

@@ -123,7 +123,7 @@ class GateResult:
 
     ``held`` is what its layers hold for a person; ``notes`` are their remarks: which runs it made, and which layers
     were not available; ``earlier`` are the gate's runs before this one on the same commit. ``failed`` names tests
-    that failed, by their runner's word.
+    that failed, by their runner's word; ``quarantined`` those that failed and do not count.
     """
 
     run: str
@@ -138,6 +138,7 @@ class GateResult:
     notes: tuple[str, ...] = ()
     earlier: tuple[EarlierRun, ...] = ()
     failed: tuple[str, ...] = ()
+    quarantined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

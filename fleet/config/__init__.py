@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fleet.config.editing import FleetEditor, edit_fleet
-    from fleet.config.gates import GateConfig, GateKind, GateTightening, LayerName
+    from fleet.config.gates import GateConfig, GateKind, GateTightening, LayerName, QuarantinedTest
     from fleet.config.home import airboss_home
     from fleet.config.limits import Limits
     from fleet.config.merging import merge_gates, merge_setups
@@ -46,6 +46,7 @@ _WHERE = {
     "MachineConfig": "models",
     "PersonConfig": "models",
     "Problem": "problems",
+    "QuarantinedTest": "gates",
     "RepoConfig": "models",
     "RepoFile": "models",
     "Secrets": "secrets",
@@ -75,6 +76,7 @@ __all__ = [
     "MachineConfig",
     "PersonConfig",
     "Problem",
+    "QuarantinedTest",
     "RepoConfig",
     "RepoFile",
     "ReviewerConfig",

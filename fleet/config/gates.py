@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, Strict, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, Strict, StringConstraints, ValidationInfo, field_validator
 
 from fleet.config.limits import SECTION
 from fleet.config.values import (
@@ -45,6 +47,32 @@ class LayerName(StrEnum):
 Layers = Annotated[list[Annotated[LayerName, Strict(False)]], Field(json_schema_extra={"uniqueItems": True})]
 
 
+class QuarantinedTest(BaseModel):
+    """``[[gates.NAME.quarantine]]``: a test of pytest whose failures do not count for a while."""
+
+    model_config = SECTION
+
+    test: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    """Its name as pytest prints it, for example `tests/test_net.py::test_retry`."""
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    """Why, for those who read the card."""
+    person: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    """Who looks after it."""
+    until: date
+    """The last day, in UTC. From the next day on its failures count."""
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _is_a_day(cls, until: object) -> object:
+        if isinstance(until, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", until):
+            return date.fromisoformat(until)
+        return until
+
+    def holds_on(self, day: date) -> bool:
+        """Whether its failures do not count on this day."""
+        return day <= self.until
+
+
 class GateConfig(BaseModel):
     """A check that a change must pass: ``[gates.NAME]`` in ``airboss.toml``."""
 
@@ -78,6 +106,8 @@ class GateConfig(BaseModel):
     """The memory that it may use, for example `4G`; at most the machine's `run_memory`, also the default."""
     flaky: bool = False
     """Whether a failure is run once more, `limits.attempts` runs in all. The runs before stay on the card."""
+    quarantine: list[QuarantinedTest] = []
+    """Tests whose failures do not count until a day, each with a reason and a person. For gates of pytest."""
     layers: Layers = list(LayerName)
     """The layers against tampering that are on. All of them, unless the list is shorter."""
 
@@ -130,6 +160,8 @@ class GateTightening(BaseModel):
     """False removes the network that the repository asks for."""
     flaky: bool | None = None
     """False: a failure counts at once, whatever the repository says."""
+    quarantine: list[QuarantinedTest] | None = None
+    """An empty list ends the repository's; of the operator's own gates, as in `airboss.toml`."""
     layers: Layers | None = None
     """Switched on in addition to the repository's."""
     memory: Size | None = None

@@ -130,6 +130,8 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
         raise here.refuse(f"`network = true`, which the repository does not ask for; {loosens}", "remove `network`")
     if wish.flaky and not given.flaky:
         raise here.refuse(f"`flaky = true`, which the repository does not say; {loosens}", "remove `flaky`")
+    if wish.quarantine:
+        raise here.refuse(f"a `quarantine`; {loosens}", "write it in airboss.toml, or [] to end the repository's")
     if wish.memory and given.memory and size_bytes(wish.memory) > size_bytes(given.memory):
         raise here.refuse(
             f"more `memory` ({wish.memory}, the repository says {given.memory}); {loosens}",
@@ -150,6 +152,7 @@ def _tightened(given: GateConfig, wish: GateTightening, here: _Merging) -> GateC
             "layers": list(dict.fromkeys([*given.layers, *(wish.layers or ())])),
             "reviewer": given.reviewer or wish.reviewer or "",
             "allow_asserted": given.allow_asserted and wish.allow_asserted is not False,
+            "quarantine": given.quarantine if wish.quarantine is None else [],
             "flaky": given.flaky and wish.flaky is not False,
             "network": given.network and wish.network is not False,
             "rework_turns": given.rework_turns if wish.rework_turns is None else wish.rework_turns,

@@ -95,6 +95,14 @@ class GateClosedV5(GateClosedV4):
 
 
 @dataclass(frozen=True, slots=True)
+class GateClosedV6(GateClosedV5):
+    """Also names tests that failed and do not count, since the base branch has them in quarantine."""
+
+    V: ClassVar[int] = 6
+    quarantined: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictGiven(Event):
     KIND: ClassVar[str] = "verdict.given"
     commit: str

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from fleet import exits
-from fleet.events import GateClosedV5, GateOpened, GateWitnessed, Refs, Source
+from fleet.events import GateClosedV6, GateOpened, GateWitnessed, Refs, Source
 from fleet.isolation import UNWALLED, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached, words_for
 from fleet.model import AIRBOSS
@@ -131,7 +131,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
     tx.connection.execute(update(gate_runs).where(gate_runs.c.id == run_id), values)
     seen = result.evidence
     isolation = seen.isolation if seen else UNWALLED
-    event = GateClosedV5(
+    event = GateClosedV6(
         gate=opened.gate,
         outcome=str(result.outcome),
         reason=result.reason,
@@ -154,6 +154,7 @@ def close_run(tx: Tx, run_id: str, result: GateResult) -> None:
         limits=seen.limits if seen else None,
         reached=words_for(seen.reached) if seen else "",
         failed=result.failed,
+        quarantined=result.quarantined,
     )
     source = Source.SUPERVISOR if seen else Source.CONTROLLER
     ledger.append(tx, event, actor=AIRBOSS, source=source, refs=_refs(opened))
@@ -285,6 +286,7 @@ def _result_from_json(body: dict[str, Any]) -> GateResult:
         held=tuple(HeldPlace(**place) for place in body.get("held", ())),
         notes=tuple(body.get("notes", ())),
         failed=tuple(body.get("failed", ())),
+        quarantined=tuple(body.get("quarantined", ())),
     )
 
 

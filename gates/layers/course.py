@@ -23,6 +23,7 @@ from fleet.config import LayerName
 from fleet.exits import Exited, TimedOut
 from fleet.isolation import INSIDE
 from fleet.ports import PipeSpec
+from fleet.untrusted import clean
 from fleet.verdict import TAMPERING, GateResult, JUnitCounts, Outcome
 from gates.layers.kept import KeptBaselines
 from gates.layers.paths import is_test
@@ -112,6 +113,7 @@ class PytestCourse:
             "report": f"{root}/{REPORT}",
             "junit": junit,
             "alone": run.place.facts.walled,
+            "quarantine": sorted(self.case.quarantined),
             "plugin": kit("pytest_plugin.py"),
             "canaries": kit("canaries.py.txt"),
             "baseline": baseline.tests if baseline else None,
@@ -153,6 +155,7 @@ class PytestCourse:
             facts.python,
             str(facts.walled),
             ":".join(config.gate_path),
+            *sorted(self.case.quarantined),
             *map(kit, _FILES),
         )
 
@@ -164,6 +167,19 @@ class PytestCourse:
         if seen.base.whole and (seen.again is None or seen.again.whole):
             self._kept().put(self._depends_on(run), baseline)
         return baseline
+
+    def _quarantined(self, result: GateResult, seen: PhaseReport) -> GateResult:
+        """The result with what failed and does not count, in words."""
+        failed = self.case.quarantined & seen.head.named("xfailed")
+        known = {each.test: each for each in self.case.definition.quarantine}
+        words = tuple(
+            clean(
+                f"in quarantine, and failed: {name} ({known[name].reason}; {known[name].person}, until "
+                f"{known[name].until.isoformat()})"
+            )
+            for name in sorted(failed)
+        )
+        return replace(result, notes=(*result.notes, *words), quarantined=shown_names(failed))
 
     def _judged(self, result: GateResult, seen: PhaseReport, baseline: Baseline | None) -> GateResult:
         head = seen.head
@@ -180,6 +196,7 @@ class PytestCourse:
             why = "lost: the base's results are gone"
             lost = replace(result, outcome=Outcome.LOST, reason=why)
             return lost if result.outcome is Outcome.PASSED else result
+        result = self._quarantined(result, seen)
         found: LayerFinding = total(_signed(layer, self.case, Runs(baseline, seen)) for layer in self.layers)
         notes = (*result.notes, *found.notes)
         if found.failed and result.outcome is Outcome.PASSED:

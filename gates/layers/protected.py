@@ -28,7 +28,7 @@ class Protected:
         return LayerFinding(held=tuple(held))
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
-        broken = broken_without_new_tests(runs)
+        broken = broken_without_new_tests(runs) - case.quarantined
         tests = [each for each in case.change.paths if is_test(each.path)]
         sure = all(is_test_module(each.path) and is_free(case.change, each) for each in tests)
         failed = [f"fails with the base's tests alone: {some(broken)}"] if broken and sure else []

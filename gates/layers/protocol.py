@@ -46,11 +46,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One gate over one change."""
+    """One gate over one change. ``quarantined``: tests whose failures do not count today."""
 
     definition: Definition
     toolchain: Toolchain
     change: Change
+    quarantined: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

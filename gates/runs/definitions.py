@@ -11,7 +11,16 @@ from typing import Any, Protocol
 
 import rfc8785
 
-from fleet.config import GateConfig, GateKind, LayerName, RepoConfig, RepoFile, merge_gates, parse_repo_file
+from fleet.config import (
+    GateConfig,
+    GateKind,
+    LayerName,
+    QuarantinedTest,
+    RepoConfig,
+    RepoFile,
+    merge_gates,
+    parse_repo_file,
+)
 from fleet.errors import Refused
 
 REPO_FILE = "airboss.toml"
@@ -47,6 +56,7 @@ class Definition:
     reviewer: str = ""
     allow_asserted: bool = True
     flaky: bool = False
+    quarantine: tuple[QuarantinedTest, ...] = ()
 
     @property
     def reports(self) -> bool:
@@ -74,6 +84,8 @@ def define(name: str, gate: GateConfig) -> Definition:
         shape["layers"] = sorted(set(gate.layers))
     if gate.flaky:
         shape["flaky"] = True
+    if gate.quarantine:
+        shape["quarantine"] = [each.model_dump(mode="json") for each in gate.quarantine]
     if gate.kind is GateKind.REVIEW:
         shape |= {"kind": str(gate.kind), "reviewer": gate.reviewer, "allow_asserted": gate.allow_asserted}
     canonical = rfc8785.dumps(shape)
@@ -93,6 +105,7 @@ def define(name: str, gate: GateConfig) -> Definition:
         reviewer=gate.reviewer,
         allow_asserted=gate.allow_asserted,
         flaky=gate.flaky,
+        quarantine=tuple(gate.quarantine),
     )
 
 

@@ -13,6 +13,7 @@ from bot.plots import digest_picture
 from fleet.events import (
     GateClosed,
     GateClosedV5,
+    GateClosedV6,
     GateOpened,
     PipeEnded,
     Refs,
@@ -65,6 +66,19 @@ def fly(tx: Tx, end: TaskState) -> None:
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as opened:
         yield opened
+
+
+async def test_what_failed_in_quarantine_is_counted(store: Store) -> None:
+    with store.transaction() as tx:
+        refs = Refs(task="t1", gate_run="t1.1.1-tests")
+        opened = GateOpened("tests", "a" * 40, "d" * 40, "b" * 40, ("true",), "e" * 64, 1)
+        parts = ("tests", "passed", "", None, None, "", "", True, "", 0, 0, 0, None)
+        closed = GateClosedV6(*parts, "own", "own", "none", None, "", "own", "own", (), (), ("test_net",))
+        for event in (opened, closed):
+            ledger.append(tx, event, actor="airboss", source=Source.SUPERVISOR, refs=refs)
+    digest = await make_digest(store, 0)
+    assert dict(digest.quarantined) == {"tests: test_net": 1} and not digest.flaky
+    assert "test_net 1×" in str(digest_card(digest, Isolation.UNSAFE_SAME_USER))
 
 
 async def test_a_test_that_failed_and_passed_on_one_commit_is_a_flake(store: Store) -> None:

@@ -95,7 +95,7 @@ class Phases:
         ):
             with open(path, "w") as file:
                 file.write(text)
-        asked = dict(extra, canary=canary, kit=kit, tree=tree)
+        asked = dict(extra, canary=canary, kit=kit, tree=tree, quarantine=self.plan.get("quarantine", ()))
         before = stamps(tree, self.plan["provided"])
         with tempfile.TemporaryFile() as order:
             order.write(json.dumps(asked).encode())
