@@ -32,7 +32,7 @@ class LocalExecutor(LoginExecutor):
         root: str = "",
         python: str = "python3",
         path: Sequence[str] = (),
-        keepalive: tuple[float, int] = (5.0, 2),
+        keepalive: tuple[float, int] = (4.0, 2),
     ) -> None:
         super().__init__(machine, root=root, python=python, path=path, keepalive=keepalive)
         if run_as and not _NAME.fullmatch(run_as):

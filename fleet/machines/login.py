@@ -45,7 +45,7 @@ class LoginExecutor(ABC):
         root: str = "",
         python: str = "python3",
         path: Sequence[str] = (),
-        keepalive: tuple[float, int] = (5.0, 2),
+        keepalive: tuple[float, int] = (4.0, 2),
         connect_timeout: float = 20.0,
     ) -> None:
         self._machine, self._root, self._python, self._path = machine, root, python, list(path)

@@ -49,7 +49,7 @@ class SshExecutor(LoginExecutor):
         root: str = "",
         python: str = "python3",
         path: Sequence[str] = (),
-        keepalive: tuple[float, int] = (5.0, 2),
+        keepalive: tuple[float, int] = (4.0, 2),
         connect_timeout: float = 20.0,
     ) -> None:
         super().__init__(

@@ -142,6 +142,10 @@ class Controller:
         self.until(heard, f"{text!r} is heard")
         return shown
 
+    def tell(self, text: str) -> int:
+        """A line on the console, once. Answers its status."""
+        return self._ask({"v": 1, "do": "say", "text": text, "id": uuid.uuid4().hex})[0]
+
     def _ask(self, request: dict[str, Any]) -> tuple[int, str]:
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(_LONGEST_SECONDS)
