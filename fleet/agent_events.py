@@ -69,13 +69,15 @@ class Said:
 class ToolStarted:
     """A tool call started. ``summary`` is one untrusted line for a progress card.
 
-    ``fingerprint``: equal for calls of one tool with equal arguments; empty for an edit.
+    ``fingerprint``: equal for calls of one tool with equal arguments; empty for an edit. ``parent``: for a call of
+    a subagent the call that started it or, where only that is known, its thread.
     """
 
     call: str
     tool: str
     summary: str
     fingerprint: str = field(default="", compare=False)
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

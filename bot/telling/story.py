@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import tzinfo
@@ -23,9 +24,9 @@ def story(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str)
     """The whole log of a task, in the times of ``zone``. All of it is untrusted. ``named`` puts people's names into
     our own text."""
     lines: list[str] = []
-    after = 0
+    after, calls = 0, Counter[str]()
     while batch := ledger.read(tx, after=after, task=task_id):
-        _told(batch, lines, zone, named)
+        _told(batch, lines, zone, named, calls)
         after = batch[-1].seq
     return "\n".join(lines)
 
@@ -33,12 +34,18 @@ def story(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str)
 def last_lines(tx: Tx, task_id: str, zone: tzinfo, named: Callable[[str], str] = str) -> list[str]:
     """The end of the log of a task, however long it is."""
     lines: list[str] = []
-    _told(last_events(tx, _LAST_EVENTS, task=task_id), lines, zone, named)
+    _told(last_events(tx, _LAST_EVENTS, task=task_id), lines, zone, named, Counter())
     return lines
 
 
-def _told(batch: Iterable[Recorded], lines: list[str], zone: tzinfo, named: Callable[[str], str]) -> None:
-    """Adds the lines of these events."""
+def _told(
+    batch: Iterable[Recorded],
+    lines: list[str],
+    zone: tzinfo,
+    named: Callable[[str], str],
+    calls: Counter[str],
+) -> None:
+    """Adds the lines of these events. ``calls``: how many a subagent made, by the call that started it."""
     for recorded in batch:
         if isinstance(recorded.event, e.AgentContinued) and lines:
             first, *others = recorded.event.text.split("\n")
@@ -46,6 +53,8 @@ def _told(batch: Iterable[Recorded], lines: list[str], zone: tzinfo, named: Call
             lines += [f"{words.clock(recorded.time_us, zone)[:5]} {text}" for text in others]
         else:
             lines += _lines(recorded, zone, named)
+            at = words.clock(recorded.time_us, zone)[:5]
+            lines += [f"{at} {row}" for row in _of_subagent(recorded.event, calls)]
 
 
 def _lines(recorded: Recorded, zone: tzinfo, named: Callable[[str], str]) -> list[str]:
@@ -54,6 +63,16 @@ def _lines(recorded: Recorded, zone: tzinfo, named: Callable[[str], str]) -> lis
     if isinstance(event, e.TaskMoved):
         event = replace(event, why=named(event.why))
     return [f"{at} {text}" for text in _text(event)]
+
+
+def _of_subagent(event: e.Event, calls: Counter[str]) -> list[str]:
+    """When the call that started a subagent has ended: how many calls that one made."""
+    match event:
+        case e.ToolCallStartedV2(parent=parent) if parent:
+            calls[parent] += 1
+        case e.ToolCallEnded(call=call) if made := calls.pop(call, 0):
+            return [f"  ↳ {words.count(made, 'call')} of its subagent"]
+    return []
 
 
 def _end_of(output: str) -> list[str]:
@@ -74,6 +93,8 @@ def _text(event: e.Event) -> list[str]:
             return [f"— turn {number} ({cause})"]
         case e.AgentSaid(text=text):
             return text.splitlines()
+        case e.ToolCallStartedV2(tool=tool, summary=summary, parent=parent) if parent:
+            return [f"  ↳ {tool} {summary}"]
         case e.ToolCallStarted(tool=tool, summary=summary):
             return [f"$ {tool} {summary}"]
         case e.ToolCallEnded(outcome=outcome, exit_code=code, detail=detail):

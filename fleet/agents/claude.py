@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 from fleet.agent_events import (
@@ -246,7 +247,9 @@ def _read_assistant(fold: Fold, message: dict[str, Any]) -> bool:
             call, tool = string(block["id"]), string(block["name"])
             if call not in fold.state["tools"]:
                 fold.state["tools"][call] = tool
-                fold.report(_started(call, tool, mapping(block["input"])))
+                parent = message.get("parent_tool_use_id")
+                started = _started(call, tool, mapping(block["input"]))
+                fold.report(replace(started, parent=parent) if isinstance(parent, str) else started)
     return True
 
 

@@ -302,11 +302,11 @@ def _read_notification(fold: Fold, method: str, params: dict[str, Any], message:
             item = mapping(params["item"])
             if item["type"] == "userMessage":
                 fold.state["unheard"].pop(item.get("clientId"), None)
-            start_item(fold, item)
+            start_item(fold, item, "" if own else string(params["threadId"]))
             note_item(fold, params, item, over=False)
         case "item/completed":
             item = mapping(params["item"])
-            end_item(fold, item)
+            end_item(fold, item, "" if own else string(params["threadId"]))
             note_item(fold, params, item, over=True)
             if item["type"] == "agentMessage" and own:
                 text = string(item["text"])

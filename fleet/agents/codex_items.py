@@ -19,22 +19,24 @@ _TOOLS = {
 }
 
 
-def start_item(fold: Fold, item: dict[str, Any]) -> None:
-    """A tool's item started; other items (text, reasoning) are reported when complete."""
+def start_item(fold: Fold, item: dict[str, Any], parent: str) -> None:
+    """A tool's item started; other items (text, reasoning) are reported when complete. ``parent``: a subagent's
+    thread."""
     kind, call = string(item["type"]), string(item["id"])
     if kind == "fileChange":
         fold.state["changes"][call] = item["changes"]
     if kind in _TOOLS and call not in fold.state["tools"]:
         fold.state["tools"][call] = True
-        fold.report(ToolStarted(call, _name(kind, item), _summary(kind, item), _fingerprint(kind, item)))
+        started = ToolStarted(call, _name(kind, item), _summary(kind, item), _fingerprint(kind, item), parent)
+        fold.report(started)
 
 
-def end_item(fold: Fold, item: dict[str, Any]) -> None:
+def end_item(fold: Fold, item: dict[str, Any], parent: str) -> None:
     """A tool's item is complete."""
     kind, call = string(item["type"]), string(item["id"])
     if kind not in _TOOLS:
         return
-    start_item(fold, item)  # an item may arrive already complete
+    start_item(fold, item, parent)  # an item may arrive already complete
     fold.state["tools"].pop(call, None)
     fold.state["changes"].pop(call, None)
     code = item.get("exitCode")

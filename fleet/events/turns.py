@@ -114,6 +114,14 @@ class ToolCallStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallStartedV2(ToolCallStarted):
+    """Also says under which call a subagent made it; empty for a call of the agent itself."""
+
+    V: ClassVar[int] = 2
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCallEnded(Event):
     KIND: ClassVar[str] = "tool.ended"
     call: str

@@ -20,7 +20,7 @@ from fleet.events import (
     Event,
     PermissionAsked,
     ToolCallEnded,
-    ToolCallStarted,
+    ToolCallStartedV2,
     TurnClosed,
     UsageReported,
 )
@@ -106,8 +106,9 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
         match item:
             case h.Ready(resume, model):
                 events.append(AgentReady(shortened(resume, SUMMARY_LIMIT), shortened(model, SUMMARY_LIMIT)))
-            case h.ToolStarted(call, tool, summary):
-                events.append(ToolCallStarted(call, short(tool, SUMMARY_LIMIT), short(summary, SUMMARY_LIMIT)))
+            case h.ToolStarted(call, tool, summary, parent=parent):
+                told = (short(each, SUMMARY_LIMIT) for each in (tool, summary, parent))
+                events.append(ToolCallStartedV2(call, *told))
             case h.ToolEnded(call, outcome, exit_code, detail):
                 events.append(ToolCallEnded(call, str(outcome), exit_code, short(detail, SUMMARY_LIMIT)))
             case h.Used(input_tokens, output_tokens, cost_udollar):

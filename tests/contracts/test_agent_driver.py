@@ -19,6 +19,7 @@ from fleet.agent_events import (
     Ready,
     Said,
     ToolOutcome,
+    ToolStarted,
     TurnOutcome,
     Unknown,
     Used,
@@ -392,3 +393,5 @@ async def test_a_subagents_tool_is_asked_about_and_its_words_are_not_the_turns(s
         assert (await session.turn()).claim == "done"
     assert "inner words" not in [said.text for said in session.of(Said)]
     assert ("Bash", "touch inner") in [(asked.tool, asked.command) for asked in session.of(Asked)]
+    outer, inner = session.of(ToolStarted)
+    assert (outer.parent, inner.parent) == ("", outer.call)

@@ -172,8 +172,8 @@ def test_a_subagents_tools_count_and_its_words_are_not_the_turns() -> None:
         ),
     )
     assert [said.text for said in talk.of(Said)] == ["I look"]
-    started = [(each.call, each.tool, each.summary) for each in talk.of(ToolStarted)]
-    assert started == [("c1", "Task", "look"), ("c2", "Bash", "ls -l more")]
+    started = [(each.call, each.tool, each.summary, each.parent) for each in talk.of(ToolStarted)]
+    assert started == [("c1", "Task", "look", ""), ("c2", "Bash", "ls -l more", "c1")]
 
 
 def test_cost_is_told_as_exact_differences_of_a_running_sum() -> None:

@@ -248,6 +248,7 @@ def test_a_subagents_tools_count_and_its_words_and_turns_are_not_ours() -> None:
     assert [said.text for said in talk.of(Said)] == ["all done"]
     assert [ended.claim for ended in talk.of(TurnEnded)] == ["all done"]
     assert len(talk.of(ToolEnded)) == 1
+    assert [started.parent for started in talk.of(ToolStarted)] == ["t2"]
 
 
 def test_a_resumed_thread_reports_only_what_it_uses_now() -> None:

@@ -17,7 +17,7 @@ from bot.telling import gate_tail
 from bot.telling.log_card import LIVES_US, MOST, LiveLog, LiveLogs, begin
 from fleet.agents.lines import ends
 from fleet.clock import SystemClock
-from fleet.events import GateOpened, ToolCallEnded, ToolCallStarted
+from fleet.events import GateOpened, ToolCallEnded, ToolCallStarted, ToolCallStartedV2
 from fleet.model import ChatRef, TaskMode, TaskState
 from fleet.redact import Redactor
 from fleet.store import tasks
@@ -28,6 +28,23 @@ from tests.chat_house import CHAT, House, house
 
 CARD = Card(line("log"))
 SECRET = "hunter2-hunter2-hunter2"
+
+
+async def test_a_subagents_calls_are_below_its_own_call_and_counted(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        await flight.note(
+            ToolCallStartedV2("c1", "Task", "look around", ""),
+            ToolCallStartedV2("c2", "Bash", "ls", "c1"),
+            ToolCallEnded("c2", "ok", 0, ""),
+            ToolCallStartedV2("c3", "Grep", "needle", "c1"),
+            ToolCallEnded("c3", "ok", 0, ""),
+            ToolCallEnded("c1", "ok", None, ""),
+        )
+        _, (card,) = await there.say("/logs t1")
+        rows = [row.partition(" ")[2] for row in everything(card).splitlines()]
+        at = rows.index("$ Task look around")
+        assert rows[at + 1 : at + 4] == ["  ↳ Bash ls", "  ↳ Grep needle", "  ↳ 2 calls of its subagent"]
 
 
 async def test_the_log_has_the_ends_of_outputs_and_the_tail_of_a_running_gate(tmp_path: Path) -> None:
