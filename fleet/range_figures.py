@@ -62,7 +62,7 @@ KINDS: Final = (
     CallUnobserved.KIND,
     CallDisputed.KIND,
 )
-_SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
+SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
 _PAGE: Final = 2_000
 _QUARTER_US: Final = 15 * 60 * 1_000_000
 _SESSIONS: Final = frozenset({SessionPlaced.KIND, SessionImported.KIND, TurnStarted.KIND})
@@ -137,7 +137,7 @@ class RangeFigures:
                 calls[event.call] = (self._day(time_us), machine) if inside and imported else None
             if inside:
                 self.sessions.add(session)
-                self.subagents += event.tool in _SUBAGENT
+                self.subagents += event.tool in SUBAGENT
         elif kind == PipeEnded.KIND:
             unfinished = len(self.open_calls.pop(session, ()))
             if inside and unfinished:

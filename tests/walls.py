@@ -55,6 +55,7 @@ HOMES = {
     "telegram": ("bot/chats/telegram/*.py",),
     "rich": ("bot/chats/console/*.py",),
     "matplotlib": ("bot/plots.py",),
+    "duckdb": ("bot/local/call_files.py",),
 }
 
 RUNNER = "fleet/machines/runner/*.py"

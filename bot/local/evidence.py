@@ -24,6 +24,13 @@ def add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add.add_argument("--to", required=True, metavar="DATE", dest="last", help="the last day, included")
     add.add_argument("--tz", default="UTC", metavar="ZONE", help="whose days these are (default: UTC)")
     add.add_argument("-o", "--output", required=True, metavar="FILE")
+    add.add_argument(
+        "--as",
+        dest="form",
+        default="bundle",
+        choices=("bundle", "csv", "otlp", "parquet"),
+        help="a signed bundle (default), or each tool call: as a table, or as OpenTelemetry's spans",
+    )
     add.add_argument("--json", action="store_true")
     add.set_defaults(run=_export)
 

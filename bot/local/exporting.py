@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from bot.days import Days, days_of
+from bot.local import call_files
+from bot.local.call_files import FileForm
 from bot.local.options import print_json
 from fleet import files
 from fleet.config import Secrets
@@ -18,11 +20,20 @@ from gates.receipts.checkpoints import Checkpoints
 
 
 def run(options: argparse.Namespace, home: Path) -> int:
-    """Writes the bundle. Raises ``Misused`` for days that are none, ``Unavailable`` where it cannot be written."""
+    """Writes the bundle, or a file for tools of others. Raises ``Misused`` for days that are none, ``Unavailable``
+    where it cannot be written."""
     days = days_of(options.first, options.last, options.tz)
     target = Path(options.output).absolute()
+    form = FileForm(options.form)
     url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     with Store.open(url, create=False) as store:
+        if form is not FileForm.BUNDLE:
+            calls = asyncio.run(call_files.write(store, days, form, target))
+            if options.json:
+                print_json({"v": 1, **days.to_json(), "file": str(target), "calls": calls})
+            else:
+                sys.stdout.write(f"{target}: {calls:,} calls. It is not signed.\n")
+            return 0
         written = asyncio.run(write(store, home, days, target))
     events = written.size - written.first_seq + 1
     if options.json:
