@@ -30,8 +30,8 @@ from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.home_lock import only_one
 from bot.leading import TTL_US, lead
-from bot.local import hooked
-from bot.local.control import ControlServer, Verb
+from bot.local.control import ControlServer
+from bot.local.hooked import HookDoor
 from bot.metrics_server import MetricsServer
 from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
@@ -76,7 +76,6 @@ from fleet.store import leases, ledger
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
 from fleet.supervise import OnDeath, Supervisor, Work
-from gates.hooked import HookedSessions
 from gates.leaks.search import Leaks
 from gates.locks.guard import LockGuard
 from gates.locks.keeping import LockKeeper
@@ -180,7 +179,13 @@ class App:
             await core.start()
             stack.push_async_callback(core.close)
             server = ControlServer(
-                home, core, console, notifier, deliverer, reset=standing.reset, more={"hook": _hooks(base)}
+                home,
+                core,
+                console,
+                notifier,
+                deliverer,
+                reset=standing.reset,
+                more={"hook": HookDoor.of(services, base.locks, home).serve},
             )
             await server.start()
             control.more.append(lambda: server.trouble)
@@ -230,11 +235,6 @@ def _tending(base: _Base, services: Services, timer: Timer) -> tuple[Keeper, Dis
     disks = Disks(base.config, base.executors, services.clock, keeper.reclaim_all)
     disks.full = services.full_disks
     return keeper, disks
-
-
-def _hooks(base: _Base) -> Verb:
-    """What answers the hooks of sessions that people start by hand."""
-    return partial(hooked.serve, HookedSessions(base.store, base.locks, base.repository, base.config), base.config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,10 @@ class HookedSessions:
 
         await self._store.write(work)
 
+    async def proved(self, caller: Caller, what: Happened) -> Hooked:
+        """The session that a request is about. Raises ``NotBegun``."""
+        return await self._store.read(lambda tx: _proved(tx, caller, what))
+
     async def end(self, caller: Caller, what: Happened) -> None:
         """The session is over, and lets its locks go. Raises ``NotBegun``."""
         await self._service.change(lambda tx: _end(tx, _proved(tx, caller, what), what.reason or "ended"))

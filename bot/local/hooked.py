@@ -1,29 +1,42 @@
 """What the hook client asks over the control socket (``fleet/machines/runner/hook.py``).
 
 ``hook`` with ``op`` and ``given``: know (the fleet's repositories), begin (a session; answers its secret), edit
-(may these ``paths`` be edited?), note (something happened), stop (it says that it is done), end, journal (``rows``
-of what happened while hooks were off). Every answer has ``data``; ``say`` in it is what the agent reads.
+(may these ``paths`` be edited?), note (something happened), stop (it says that it is done, and from which ``tips``
+its work may begin: answers the ``base``), judge (a ``tree``, in a pack of so many bytes that follows the line: what
+the gates make of it), end, journal (``rows`` of what happened while hooks were off). Every answer has ``data``;
+``say`` in it is what the agent reads.
 """
 
 from __future__ import annotations
 
-from asyncio import StreamReader
+from asyncio import StreamReader, to_thread
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from socket import gethostname
 from typing import Any, Final
 
 from bot.local.wire import Peer, malformed
+from fleet import files
 from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.events import Event
+from fleet.flight.services import Services
 from fleet.machines.runner.hook import refusal
 from fleet.store.hooked import MARK
+from fleet.untrusted import clean
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun, off_event, passed_event
+from gates.hooked_work import HookedWork, Judged
+from gates.locks.service import LockService
 from gates.people import Right, demand, who
 
 _AGENTS: Final = ("claude", "codex")
 _LONGEST: Final = 4_000
 _MOST: Final = 500
+_PACK: Final = 64 << 20
+"""The largest pack that a hook may hand over."""
+
+_NO_BASE: Final = "Airboss: the gates did not judge this: it begins at no commit of the fleet's base branch"
 _TEXTS: Final = {
     "session_id": "conversation",
     "hook_event_name": "name",
@@ -40,15 +53,64 @@ _TEXTS: Final = {
 }
 
 
-async def serve(
-    sessions: HookedSessions,
-    config: Callable[[], FleetConfig],
-    request: dict[str, Any],
-    _: StreamReader,
-    peer: Peer,
-) -> None:
-    """The verb of the control socket: the login at its other end is the person."""
-    await peer.end(0, data=await answer(sessions, config(), Caller(peer.person, gethostname()), request))
+@dataclass(frozen=True, slots=True)
+class HookDoor:
+    """Answers hooks. ``home``: the controller's, for what is on its way."""
+
+    sessions: HookedSessions
+    work: HookedWork
+    config: Callable[[], FleetConfig]
+    home: Path
+
+    @classmethod
+    def of(cls, services: Services, locks: LockService, home: Path) -> HookDoor:
+        """With the parts of a running controller."""
+        store, config, repositories = services.store, services.config, services.repositories
+        work = HookedWork(store, config, repositories, services.workspaces, services.gatekeeper)
+        return cls(HookedSessions(store, locks, repositories, config), work, config, home)
+
+    async def serve(self, request: dict[str, Any], reader: StreamReader, peer: Peer) -> None:
+        """The verb of the control socket: the login at its other end is the person."""
+        caller = Caller(peer.person, gethostname())
+        await peer.end(0, data=await self.answer(caller, request, reader))
+
+    async def answer(self, caller: Caller, request: dict[str, Any], reader: StreamReader) -> dict[str, Any]:
+        """As :func:`answer`, and the two steps in which a session says that it is done."""
+        op, given = request.get("op"), request.get("given")
+        if op not in ("stop", "judge"):
+            return await answer(self.sessions, self.config(), caller, request)
+        what = asked(self.config(), caller, request)
+        try:
+            session = await self.sessions.proved(caller, what)
+        except NotBegun:
+            return {"unknown": True}
+        assert isinstance(given, dict)
+        if op == "stop":
+            await self.sessions.note(caller, what)
+            tips = given.get("tips")
+            if not isinstance(tips, list) or len(tips) > _MOST:
+                raise _wrong(f"tips are up to {_MOST} commits")
+            base = await self.work.base_for(session.repo, [str(tip) for tip in tips])
+            return {"base": base} if base else {"say": {"systemMessage": _NO_BASE}}
+        size = given.get("pack")
+        if not isinstance(size, int) or not 0 < size <= min(_PACK, self.config().limits.snapshot_bytes):
+            raise _wrong(f"the working copy's change is a pack of {str(size)[:20]} bytes")
+        data = await reader.readexactly(size)
+        with files.scratch(self.home, "hooked-") as pack:
+            await to_thread(files.replace, pack, data)
+            judged = await self.work.judge(session, str(given.get("tree")), str(given.get("base")), pack)
+        return {"say": _said(judged)}
+
+
+def _said(judged: Judged) -> dict[str, Any]:
+    """What the agent is told: to go on, or that it may stop."""
+    if judged.again:
+        return {"decision": "block", "reason": f"Airboss: {judged.again}"}
+    verdict = judged.verdict
+    why = f" ({clean(verdict.reasons[0], 200)})" if verdict.reasons and not verdict.outcome.opens else ""
+    return {
+        "systemMessage": f"Airboss: gates {verdict.outcome}{why}: {judged.task}. {MARK}: nothing lands from here."
+    }
 
 
 async def answer(
@@ -56,14 +118,24 @@ async def answer(
 ) -> dict[str, Any]:
     """Does what one request asks for. Raises ``Misused`` for what is malformed, ``Refused`` for a stranger, and
     ``StoreUnavailable``."""
-    demand(who(config, caller.person), Right.RUN, attempted="use hooks")
-    agent, given = request.get("agent"), request.get("given")
-    if agent not in _AGENTS or not isinstance(given, dict):
-        raise _wrong("it names no agent, or gives nothing")
+    agent, given = _checked(config, caller, request)
     try:
         return await _answer(sessions, caller, str(request.get("op")), agent, given)
     except NotBegun:
         return {"unknown": True}
+
+
+def asked(config: FleetConfig, caller: Caller, request: dict[str, Any]) -> Happened:
+    """What one request reports. Raises as :func:`answer` does."""
+    return _happened(*_checked(config, caller, request))
+
+
+def _checked(config: FleetConfig, caller: Caller, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    demand(who(config, caller.person), Right.RUN, attempted="use hooks")
+    agent, given = request.get("agent"), request.get("given")
+    if agent not in _AGENTS or not isinstance(given, dict):
+        raise _wrong("it names no agent, or gives nothing")
+    return str(agent), given
 
 
 async def _answer(
@@ -82,7 +154,7 @@ async def _answer(
         case "edit":
             why = await sessions.edit(caller, _happened(agent, given))
             return {"say": refusal(f"Airboss: {why}")} if why else {"done": True}
-        case "note" | "stop":
+        case "note":
             await sessions.note(caller, _happened(agent, given))
             return {"done": True}
         case "end":

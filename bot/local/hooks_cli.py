@@ -42,7 +42,8 @@ def install(options: argparse.Namespace, home: Path) -> int:
     settings = json.dumps({"socket": socket, "known": known}).encode()
     files.replace(directory / "settings.json", settings)
     runner = Path(str(hook.__file__)).parent
-    for source, name in (("hook.py", "__init__.py"), ("hook_parts.py", "hook_parts.py")):
+    for source in ("hook.py", "hook_parts.py", "hook_stop.py"):
+        name = "__init__.py" if source == "hook.py" else source
         files.replace(client / name, (runner / source).read_bytes())
     for agent in _agents(options):
         path = base / SETTINGS[agent][0 if options.scope == "user" else 1]

@@ -30,11 +30,6 @@ SETTINGS: Final[dict[HookedAgent, tuple[str, str]]] = {
 MARK: Final = "airboss_hook"
 """In every command of ours; what has it is ours to replace and to remove."""
 
-_EDIT_TOOLS: Final[dict[HookedAgent, tuple[str, ...]]] = {
-    HookedAgent.CLAUDE: EDITS,
-    HookedAgent.CODEX: ("apply_patch",),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class _Hook:
@@ -49,13 +44,13 @@ class _Hook:
 _HOOKS: Final = (
     _Hook("SessionStart", "start", 15),
     _Hook("PreToolUse", "edit", 20),
-    _Hook("PreToolUse", "note", 10),
+    _Hook("PreToolUse", "note", 10, (HookedAgent.CLAUDE,)),
     _Hook("PostToolUse", "note", 10),
     _Hook("PostToolUseFailure", "note", 10, (HookedAgent.CLAUDE,)),
     _Hook("SubagentStart", "note", 10),
     _Hook("SubagentStop", "note", 10),
     _Hook("Stop", "stop", 1_800),
-    _Hook("SessionEnd", "end", 10),
+    _Hook("SessionEnd", "end", 3),
 )
 
 
@@ -94,11 +89,12 @@ def _ours(entry: Any) -> bool:
 
 
 def _matcher(agent: HookedAgent, mode: str) -> str:
-    """The edits of an agent, or everything else. Codex's expressions have no "everything else"."""
-    tools = "|".join(_EDIT_TOOLS[agent])
-    if mode == "edit":
-        return tools
-    return f"^(?!({tools})$).*" if agent is HookedAgent.CLAUDE else "*"
+    """The edits of Claude Code, or everything else. Codex hands its patches to a shell too: all is asked about, and
+    the client looks which calls are edits."""
+    if agent is HookedAgent.CODEX:
+        return "*"
+    tools = "|".join(EDITS)
+    return tools if mode == "edit" else f"^(?!({tools})$).*"
 
 
 def _command(agent: HookedAgent, mode: str, python: str, directory: str) -> str:

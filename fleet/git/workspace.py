@@ -294,6 +294,10 @@ class Workspaces:
             hint="Ask the agent to remove it, or raise the limit in [limits].",
         )
 
+    async def accept(self, repository: Repository, pack: Path, tree: str, base: str, on: str) -> None:
+        """Moves a tree that was handed over as a pack into the mirror, once it is checked. Raises ``Refused``."""
+        await self._unpack(repository, pack, TakenTree(tree, 0, ()), await repository.tree_of(base), on)
+
     async def _unpack(
         self, repository: Repository, handed: Path, taken: TakenTree, base_tree: str, on: str
     ) -> None:

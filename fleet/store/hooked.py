@@ -21,7 +21,7 @@ _SET = update(hooked).where(hooked.c.number == bindparam("of"))
 
 @dataclass(frozen=True, slots=True)
 class Hooked:
-    """One session. ``judged``: what the gates last made of its work; empty: they did not look at it."""
+    """One session. ``judged``: the task of its work and what the gates last made of it; empty: not yet."""
 
     number: int
     agent: str
@@ -63,6 +63,12 @@ def of_conversation(tx: Tx, agent: str, conversation: str) -> Hooked | None:
     """The session that is not over with the agent's own id; ``None``: there is none."""
     rows = [_read(row) for row in tx.connection.execute(_OF, {"of": conversation})]
     return next((each for each in reversed(rows) if each.agent == agent and not each.ended_us), None)
+
+
+def by_number(tx: Tx, number: int) -> Hooked | None:
+    """The session with this number, over or not."""
+    row = tx.connection.execute(select(hooked).where(hooked.c.number == number)).one_or_none()
+    return None if row is None else _read(row)
 
 
 def open_ones(tx: Tx, limit: int = 100) -> list[Hooked]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.far_end.agents import claude_home
+from tests.far_end.agents import claude_home, codex_home
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.by_hand import ByHand
 from tests.far_end.repositories import git
+from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import Answer, Asking, Call, Reply, call, say
 from tests.scenarios.house import House, house
 
@@ -90,6 +93,68 @@ def test_a_session_by_hand_respects_locks_takes_its_own_and_is_recorded_with_its
     assert "h1" not in built.say("/locks").shown + built.say("/status").shown, "it is over"
 
 
+def test_when_it_says_that_it_is_done_the_gates_look_and_it_goes_on_until_they_pass(
+    stand: tuple[House, AnthropicModel, ByHand],
+) -> None:
+    built, model, ada = stand
+    before, commits = len(built.bodies("hooked.judged")), built.commits()
+    (ada.copy / "free.txt").unlink(missing_ok=True)
+    untouched = git(ada.copy, "status", "--porcelain")
+    steps = [
+        bash("echo BAD > work.txt"),
+        say("Done. All tests pass."),
+        bash("echo GOOD > work.txt"),
+        say("Mended."),
+    ]
+    model.script(lambda asking: steps[min(asking.step, 3)], when="the gates, please")
+    ada.work("the gates, please")
+    heard = model.asked[-1].heard
+    assert "The gate did not accept your change" in heard and "E   work.txt lacks the word: BAD" in heard
+    assert [body["outcome"] for body in built.bodies("hooked.judged")[before:]] == ["failed", "passed"]
+    assert built.commits() == commits, "hooked, not held: nothing lands"
+    judged = [
+        each
+        for each in built.ledger("gate.closed")
+        if each.refs.task == built.ledger("hooked.judged")[-1].refs.task
+    ]
+    assert len(judged) == 2 and {str(each.source) for each in judged} <= {"controller", "supervisor"}
+    git(ada.copy, "checkout", "--quiet", "work.txt")
+    assert git(ada.copy, "status", "--porcelain") == untouched, "not even the index was touched"
+
+    seen = len(built.bodies("hooked.judged"))
+    git(ada.copy, "stash", "--quiet", "--include-untracked")
+    model.script([say("nothing to do")], when="a question")
+    ada.work("a question")
+    assert len(built.bodies("hooked.judged")) == seen, "what is as the base has it is not judged"
+
+
+def test_codex_asks_before_its_patch_and_its_work_is_judged(stand: tuple[House, AnthropicModel, ByHand]) -> None:
+    built, _, _ = stand
+    with ResponsesModel() as model:
+        (built.directory / "codex").mkdir()
+        ben = ByHand.settle("codex", built.directory / "codex", built.bare, built.home, codex_home(model.url))
+        assert ben.airboss("hooks", "install", "--agent", "codex").returncode == 0
+        assert (
+            ben.airboss("lock", "acquire", "path:shop:theirs.txt", "--holder", "anna", "--ttl", "600").returncode
+            == 0
+        )
+
+        def patch(name: str) -> Reply:
+            text = f"*** Begin Patch\n*** Add File: {name}\n+mine\n*** End Patch\n"
+            return call("exec_command", cmd=f"apply_patch <<'EOF'\n{text}EOF\n")
+
+        bad, good = (call("exec_command", cmd=f"echo {word} > work.txt") for word in ("BAD", "GOOD"))
+        model.script([patch("theirs.txt"), patch("own.txt"), bad, say("Done."), good, say("Mended.")])
+        ben.work("by hand")
+        heard = model.asked[-1].heard + "".join(model.asked[-1].results)
+        assert "theirs.txt is locked by anna" in heard
+        assert "The gate did not accept your change" in heard
+        assert not (ben.copy / "theirs.txt").exists() and (ben.copy / "own.txt").exists()
+        assert built.bodies("hooked.began")[-1]["agent"] == "codex"
+        assert [body["outcome"] for body in built.bodies("hooked.judged")[-2:]] == ["failed", "passed"]
+        assert built.ledger()[-1].event.KIND in ("hooked.ended", "locks.released")
+
+
 def event(ada: ByHand, path: Path, session: str = "s1") -> dict[str, object]:
     """What Claude Code tells a hook before a Write."""
     return {
@@ -162,8 +227,6 @@ def test_whatever_breaks_refuses_an_edit_with_the_way_out(
             case "broken settings":
                 settings.write_text("{")
             case _:
-                import socket
-
                 listener = socket.socket(socket.AF_UNIX)
                 listener.bind(str(directory / "mute"))
                 listener.listen()
@@ -183,3 +246,48 @@ def test_whatever_breaks_refuses_an_edit_with_the_way_out(
         ada.airboss("hooks", "on")
         if listener is not None:
             listener.close()
+
+
+def test_what_a_hostile_login_hands_over_as_its_work_is_refused_and_the_controller_goes_on(
+    stand: tuple[House, AnthropicModel, ByHand],
+) -> None:
+    built, _, ada = stand
+    secret = begin(built, "hostile")["secret"]
+    tip = git(built.bare, "rev-parse", "main").strip()
+    tree = git(built.bare, "rev-parse", "main^{tree}").strip()
+    alone = git(
+        ada.copy, "-c", "user.name=a", "-c", "user.email=a@b", "commit-tree", "-m", "x", "HEAD^{tree}"
+    ).strip()
+    base = {"session_id": "hostile", "repo": "shop", "top": "/w", "secret": secret, "tree": tree, "base": tip}
+    for more, pack, why in (
+        ({"pack": 4}, b"PACK", "not a pack"),
+        ({"pack": 4, "base": alone}, b"PACK", "not on the base branch"),
+        ({"pack": 4, "tree": "--all"}, b"PACK", "names no tree"),
+        ({"pack": 1 << 40}, b"", "pack of 1099511627776 bytes"),
+        ({"pack": -1}, b"", "pack of -1 bytes"),
+        ({"pack": 4, "secret": "guess"}, b"PACK", "unknown"),
+    ):
+        assert why in json.dumps(exchange(built, "judge", {**base, **more}, pack)), why
+    with socket.socket(socket.AF_UNIX) as channel:  # gone in the middle of it
+        channel.connect(str(built.home / "control.sock"))
+        request = {"v": 1, "do": "hook", "op": "judge", "agent": "claude", "given": {**base, "pack": 10_000}}
+        channel.sendall(json.dumps(request).encode() + b"\nPACK")
+    assert not list(built.home.glob("hooked-*"))
+    assert built.say("/status").status == 0
+    assert "Traceback" not in (built.home / "airboss.log").read_text()
+
+
+def exchange(built: House, op: str, given: dict[str, object], more: bytes = b"") -> dict[str, Any]:
+    """One request of a hook, and its answer."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(built.home / "control.sock"))
+        request = {"v": 1, "do": "hook", "op": op, "agent": "claude", "given": given}
+        channel.sendall(json.dumps(request).encode() + b"\n" + more)
+        with channel.makefile("rb") as lines:
+            answer: dict[str, Any] = json.loads(lines.readline())
+    return answer
+
+
+def begin(built: House, session: str) -> dict[str, Any]:
+    data: dict[str, Any] = exchange(built, "begin", {"session_id": session, "repo": "shop", "top": "/w"})["data"]
+    return data

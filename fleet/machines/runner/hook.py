@@ -43,10 +43,11 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 OFF_SECONDS = 8 * 3600
-PATIENCE = {"start": 5.0, "edit": 8.0, "note": 3.0, "stop": 1700.0, "end": 3.0}
+PATIENCE = {"start": 5.0, "edit": 8.0, "note": 3.0, "stop": 1700.0, "end": 2.0}
 """Seconds until this client gives up: always less than the agent's own patience with a hook."""
 
 HELP = "Run `airboss hooks off` to edit without Airboss for up to 8 hours."
+_SHELLS, _PATCH = ("Bash", "exec_command", "shell"), "*** Begin Patch"
 _JOURNAL_BYTES = 1 << 20
 _LONGEST = 4000
 _PASSED = (
@@ -64,10 +65,18 @@ def main(agent: str, mode: str) -> None:
     event = decode(read_all(0))
     if mode == "start":
         client.start(event, off)
-    elif off and mode == "edit":
+    elif off and mode == "edit" and is_edit(event):
         client.edited_while_off(event)
     elif off:
         return
+    elif mode == "stop":
+        try:
+            client.stop(event)
+        except Exception as error:  # it may stop, and its person knows that nothing was judged
+            said = str(error) or type(error).__name__
+            say({"systemMessage": "Airboss: the gates did not judge this: %s" % said})
+    elif mode == "edit" and not is_edit(event):
+        client.note_if_possible(event)
     elif mode == "edit":
         try:
             client.edit(event)
@@ -134,6 +143,29 @@ class Client:
         if mode == "end":
             posix.unlink(self._secret_file(event))
 
+    def stop(self, event: Json) -> None:
+        """Hands over the working copy's tree, if it differs from its base, and says what the gates made of it."""
+        found = self._repository(_cwd(event))
+        if found is None or not self._secret(event):
+            return
+        from . import hook_stop
+
+        more = {"repo": found[0], "top": found[1]}
+        answer = self._proved("stop", event, {**more, "tips": hook_stop.tips(found[1])})
+        handed = hook_stop.handed(found[1], answer["base"]) if answer.get("base") else None
+        if handed is not None:
+            work = {"secret": self._secret(event), "tree": handed.tree, "base": answer["base"]}
+            answer = self._ask("judge", event, {**more, **work, "pack": len(handed.pack)}, handed.pack)
+        if answer.get("say"):
+            say(answer["say"])
+
+    def note_if_possible(self, event: Json) -> None:
+        """As :meth:`note`, of a call that is no edit: whatever goes wrong, it may be made."""
+        try:
+            self.note(event, "note")
+        except Exception:
+            return
+
     def edited_while_off(self, event: Json) -> None:
         """Nobody is asked. What was edited is told to a controller later."""
         for path in paths_of(event):
@@ -194,14 +226,14 @@ class Client:
     def _secret(self, event: Json) -> str:
         return read(self._secret_file(event)).decode("ascii", "replace")
 
-    def _ask(self, op: str, event: Json, more: Json) -> Json:
-        """One request and its answer. Raises ``EditRefused`` with the controller's words, and ``OSError``."""
+    def _ask(self, op: str, event: Json, more: Json, pack: bytes = b"") -> Json:
+        """One request, which ``pack`` follows, and its answer. Raises ``EditRefused`` in the controller's words."""
         request: Json = {name: event[name] for name in _PASSED if name in event}
         request = {key: value[:_LONGEST] if isinstance(value, str) else value for key, value in request.items()}
         request.update(more)
         sent = encode({"v": 1, "do": "hook", "op": op, "agent": self.agent, "given": request})
         try:
-            line = exchange(str(self.settings.get("socket", "")), sent + b"\n")
+            line = exchange(str(self.settings.get("socket", "")), sent + b"\n" + pack)
         except OSError as error:
             raise EditRefused("no controller answers (%s)" % (error.strerror or error)) from error
         answer = decode(line)
@@ -286,6 +318,11 @@ def top_of(directory: str) -> tuple[str, str]:
 # --- events -----------------------------------------------------------------------------------------------
 
 
+def is_edit(event: Json) -> bool:
+    """Whether the call edits files itself: all that are asked about, but commands of a shell without a patch."""
+    return event.get("tool_name") not in _SHELLS or _PATCH in str(_given(event).get("command"))
+
+
 def paths_of(event: Json) -> list[str]:
     """The files that an edit names: one of Claude Code's, or those of Codex's patch."""
     given = _given(event)
@@ -293,7 +330,7 @@ def paths_of(event: Json) -> list[str]:
     patch = given.get("command") or given.get("input") or given.get("patch")
     if isinstance(patch, list):
         patch = patch[-1] if patch else ""
-    if event.get("tool_name") == "apply_patch" and isinstance(patch, str):
+    if event.get("tool_name") in ("apply_patch", *_SHELLS) and isinstance(patch, str):
         for line in patch.splitlines():
             mark, found, path = line.partition(" File: ")
             if found and mark in ("*** Add", "*** Update", "*** Delete"):

@@ -1,0 +1,126 @@
+"""The gates on the work of a session that a person started by hand, when its agent says that it is done.
+
+The working copy comes as a tree from the person's login: testimony about what is there, like an agent's. The
+controller makes the commit and the gates judge it as they judge a task's. Nothing lands from here: such a session
+is hooked, not held. Its work has a task of its own, which is over from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleet.config import FleetConfig
+from fleet.errors import Misused, Refused
+from fleet.events import HookedJudged, Refs, Source, VerdictGiven
+from fleet.flight import prompts
+from fleet.git.command import is_object_id
+from fleet.git.repository import Repository
+from fleet.git.workspace import Workspaces
+from fleet.model import AIRBOSS, PersonId, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.ports import Candidate, Gatekeeper
+from fleet.store import hooked, ledger, sessions, tasks
+from fleet.store.core import Store, Tx
+from fleet.store.hooked import Hooked
+from fleet.verdict import Verdict
+from gates.people import console_chat
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the gates made of it. ``again``: what the agent is told to do next; empty: it may stop."""
+
+    verdict: Verdict
+    task: str
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookedWork:
+    """One for a controller."""
+
+    store: Store
+    config: Callable[[], FleetConfig]
+    repositories: Callable[[str], Repository]
+    workspaces: Workspaces
+    gatekeeper: Gatekeeper
+
+    async def base_for(self, repo: str, tips: list[str]) -> str:
+        """The newest of these commits that is on the base branch; empty when none is."""
+        repository = self.repositories(repo)
+        tip = await repository.fetch()
+        for commit in await repository.known(tips):
+            if await repository.is_ancestor(commit, tip):
+                return commit
+        return ""
+
+    async def judge(self, session: Hooked, tree: str, base: str, pack: Path) -> Judged:
+        """The gates of ``base`` on a tree that was handed over in ``pack``.
+
+        Raises ``Refused`` for a base that is not on the branch, and for a tree that a limit or rule forbids.
+        """
+        repository = self.repositories(session.repo)
+        if not (is_object_id(tree) and is_object_id(base)):
+            raise Misused(attempted="judge a working copy", on=session.id, cause="it names no tree and no commit")
+        if not await repository.has(base) or not await repository.is_ancestor(
+            base, await repository.last_fetched()
+        ):
+            raise Refused(
+                attempted="judge a working copy", on=session.id, cause="its base is not on the base branch"
+            )
+        await self.workspaces.accept(repository, pack, tree, base, session.id)
+        words = f"{session.id}: work of {session.agent} by hand\n\nJudged when its agent said that it was done.\n"
+        commit = await repository.commit_tree(tree, (base,), words, session.began_us // 1_000_000)
+
+        def begin(tx: Tx) -> Candidate:
+            task, made, turn = self._rows(tx, session, base)
+            sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=tx.now_us())
+            return Candidate(task, made, turn, commit, tree, base, round=turn.number)
+
+        candidate = await self.store.write(begin)
+        verdict = await self.gatekeeper.judge(candidate)
+
+        def end(tx: Tx) -> None:
+            hooked.change(tx, session, judged=f"{candidate.task.id} {verdict.outcome}")
+            event = HookedJudged(commit, tree, base, str(verdict.outcome), "; ".join(verdict.reasons)[:500])
+            refs = Refs(task=candidate.task.id, session=session.id, machine=session.machine)
+            ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=refs)
+
+        await self.store.write(end)
+        back = verdict.outcome.red and candidate.round <= verdict.rework_turns
+        return Judged(verdict, candidate.task.id, prompts.rework(verdict) if back else "")
+
+    def _rows(self, tx: Tx, session: Hooked, base: str) -> tuple[Task, Session, Turn]:
+        """The task of the session's work, which is over from the start, and a turn for this judgement."""
+        known = (hooked.by_number(tx, session.number) or session).judged.partition(" ")[0]
+        task = tasks.task(tx, known) if known else self._task(tx, session)
+        found = sessions.of_task(tx, task.id)
+        if found and found[-1].base == base:
+            made = found[-1]
+        else:
+            config = self.config()
+            made = sessions.create_session(
+                tx,
+                task=task.id,
+                machine=session.machine,
+                agent=session.agent,
+                base=base,
+                isolation=config.isolation,
+            )
+            made = sessions.update(tx, made.id, ended_us=tx.now_us())
+        turn = sessions.create_turn(tx, made, TurnCause.REQUEST, "")
+        return task, made, replace(turn, number=len(ledger.read(tx, kinds=(VerdictGiven.KIND,), task=task.id)) + 1)
+
+    def _task(self, tx: Tx, session: Hooked) -> Task:
+        task = tasks.create_task(
+            tx,
+            repo=session.repo,
+            agent=session.agent if session.agent in self.config().agents else "",
+            machine="",
+            prompt=f"{session.id}: by hand with {session.agent} ({hooked.MARK})",
+            mode=TaskMode.CHANGE,
+            requester=session.person,
+            origin=console_chat(PersonId.parse(session.person)),
+        )
+        return tasks.move(tx, task.id, TaskState.STOPPED, f"{session.id} is {hooked.MARK}: nothing lands", AIRBOSS)
