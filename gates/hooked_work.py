@@ -28,7 +28,7 @@ from gates.people import console_chat
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class WorkJudged:
     """What the gates made of it. ``again``: what the agent is told to do next; empty: it may stop."""
 
     verdict: Verdict
@@ -55,7 +55,7 @@ class HookedWork:
                 return commit
         return ""
 
-    async def judge(self, session: Hooked, tree: str, base: str, pack: Path) -> Judged:
+    async def judge(self, session: Hooked, tree: str, base: str, pack: Path) -> WorkJudged:
         """The gates of ``base`` on a tree that was handed over in ``pack``.
 
         Raises ``Refused`` for a base that is not on the branch, and for a tree that a limit or rule forbids.
@@ -89,7 +89,7 @@ class HookedWork:
 
         await self.store.write(end)
         back = verdict.outcome.red and candidate.round <= verdict.rework_turns
-        return Judged(verdict, candidate.task.id, prompts.rework(verdict) if back else "")
+        return WorkJudged(verdict, candidate.task.id, prompts.rework(verdict) if back else "")
 
     def _rows(self, tx: Tx, session: Hooked, base: str) -> tuple[Task, Session, Turn]:
         """The task of the session's work, which is over from the start, and a turn for this judgement."""

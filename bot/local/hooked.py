@@ -26,7 +26,7 @@ from fleet.machines.runner.hook import refusal
 from fleet.store.hooked import MARK
 from fleet.untrusted import clean
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun, off_event, passed_event
-from gates.hooked_work import HookedWork, Judged
+from gates.hooked_work import HookedWork, WorkJudged
 from gates.locks.service import LockService
 from gates.people import Right, demand, who
 
@@ -102,7 +102,7 @@ class HookDoor:
         return {"say": _said(judged)}
 
 
-def _said(judged: Judged) -> dict[str, Any]:
+def _said(judged: WorkJudged) -> dict[str, Any]:
     """What the agent is told: to go on, or that it may stop."""
     if judged.again:
         return {"decision": "block", "reason": f"Airboss: {judged.again}"}
