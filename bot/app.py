@@ -82,6 +82,7 @@ from gates.locks.keeping import LockKeeper
 from gates.locks.service import LockService
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
+from gates.review.agent import AgentReviewers
 
 _log = logging.getLogger(__name__)
 
@@ -207,7 +208,9 @@ class App:
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
-                "reviews": AskedReviews(outbox, config, base.env, base.repository, services.clock).run,
+                "reviews": AskedReviews(
+                    outbox, config, base.env, base.repository, services.clock, base.agent_reviewers()
+                ).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
@@ -249,6 +252,10 @@ class _Base:
     lease: Lease
     locks: LockService
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
+
+    def agent_reviewers(self) -> AgentReviewers:
+        """Asks agents for reviews."""
+        return AgentReviewers(self.config, self.executors, Workspaces(lambda: self.config().limits), self.env)
 
     def repository(self, name: str) -> Repository:
         """The repository of that name in the current configuration. One object for each repository, since it

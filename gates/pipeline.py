@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from fleet.agent_events import Allow, Asked, AskPerson, Deny, Ruling
 from fleet.agents.acts import ask_rules
@@ -40,6 +41,7 @@ from gates.layers.examination import course_of
 from gates.layers.protocol import Change
 from gates.layers.reading import read_change
 from gates.leaks.search import Leaks
+from gates.review.agent import AgentLogins, AgentReviewers
 from gates.review.service import Reviews
 from gates.rulings import permissions
 from gates.rulings.grants import Grants
@@ -55,6 +57,10 @@ _TAIL_LIMIT = 8_000
 _SIDE_BY_SIDE = 4
 
 
+class Logins(GateLogins, AgentLogins, Protocol):
+    """Finds the logins of gates, and of agents that review."""
+
+
 class Pipeline:
     """Implements ``fleet.ports.Gatekeeper``.
 
@@ -68,7 +74,7 @@ class Pipeline:
         *,
         store: Store,
         config: Callable[[], FleetConfig],
-        executors: GateLogins,
+        executors: Logins,
         workspaces: Workspaces,
         repositories: Callable[[str], Repository],
         home: Path,
@@ -83,7 +89,8 @@ class Pipeline:
         openings = Openings.of(store, config, home)
         made = (home, self._environments, openings, patience, machines)
         self._suite = Suite(store, config, executors, workspaces, *made)
-        self._reviews = Reviews(store, config, secrets, home, self._suite.given_up.why, openings)
+        agents = AgentReviewers(config, executors, workspaces, secrets)
+        self._reviews = Reviews(store, config, secrets, home, self._suite.given_up.why, openings, agents)
         self._grants = Grants(store)
 
     async def load(self) -> None:

@@ -8,22 +8,24 @@ from typing import Final
 from bot.doctor.findings import Finding, Severity
 from fleet.config import FleetConfig, ReviewerConfig, Secrets
 from fleet.untrusted import clean
+from gates.review.agent import AgentReviewers
 from gates.review.trial import Tried, try_reviewer
 
 _BUDGET_S: Final = 30.0
 _TRY: Final = "airboss review try shows more"
 
 
-async def check_reviewers(config: FleetConfig, env: Secrets) -> list[Finding]:
+async def check_reviewers(config: FleetConfig, env: Secrets, agents: AgentReviewers) -> list[Finding]:
     """One finding for each reviewer, asked once and all at the same time."""
-    return list(await asyncio.gather(*(_check(*each, env) for each in config.reviewers.items())))
+    return list(await asyncio.gather(*(_check(*each, env, agents) for each in config.reviewers.items())))
 
 
-async def _check(name: str, reviewer: ReviewerConfig, env: Secrets) -> Finding:
+async def _check(name: str, reviewer: ReviewerConfig, env: Secrets, agents: AgentReviewers) -> Finding:
     subject = f"reviewer {name}"
     if reviewer.key and not env.get(reviewer.key):
         return Finding(Severity.BAD, subject, f".env has no {reviewer.key}", f"add {reviewer.key}=… to .env")
-    tried = await try_reviewer(name, reviewer, env.get(reviewer.key), 1, _BUDGET_S)
+    through = agents.through(reviewer)
+    tried = await try_reviewer(name, reviewer, env.get(reviewer.key), 1, _BUDGET_S, through=through)
     if not tried.answered:
         what = clean(tried.problem or "it did not answer")
         return Finding(Severity.BAD, subject, what, _TRY, unavailable=True)

@@ -171,7 +171,9 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor.reviewers import check_reviewers
     from bot.doctor.speech import check_speech
     from bot.local.client import NotServed, ask
+    from fleet.git.workspace import Workspaces
     from fleet.machines.executors import Executors
+    from gates.review.agent import AgentReviewers
 
     served: dict[str, Any] = {}
     with contextlib.suppress(NotServed):
@@ -180,6 +182,8 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     try:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
         findings += await check_programs(config, home, executors)
+        agents = AgentReviewers(lambda: config, executors, Workspaces(lambda: config.limits), Secrets.load(home))
+        findings += await check_reviewers(config, Secrets.load(home), agents)
         offered, seen = await check_offers(config, executors)
     finally:
         await executors.close()
@@ -187,7 +191,6 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         apart_from_it = partial(apart, config, home, scratch=Path(scratch))
         findings += offered + await check_repositories(config, apart_from_it, seen)
         findings += await check_speech(config, Secrets.load(home), Path(scratch))
-    findings += await check_reviewers(config, Secrets.load(home))
     own = version("airboss")
     if served.get("version", own) == own:  # this version's schema may be too new for a controller that runs
         findings += await check_gate_network(config, lambda: _open(home))

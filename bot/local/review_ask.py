@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bot.local.gate_try import commit_of
 from bot.local.options import print_json
+from bot.local.review_try import agent_reviewers
 from fleet.config import Secrets, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused, Unavailable
@@ -30,8 +31,8 @@ async def review_ask(
     does not exist, and ``NoReview`` where the change cannot be shown whole.
     """
     where = _existing(repo)
-    env, reviewers = Secrets.load(home), load_fleet(home / FLEET_FILE).reviewers
-    reviewer = reviewers[choose(reviewers, name, author)]
+    env, config = Secrets.load(home), load_fleet(home / FLEET_FILE)
+    reviewer = config.reviewers[choose(config.reviewers, name, author)]
     key = env.require(reviewer.key, _ATTEMPTED) if reviewer.key else ""
     redact, git = Redactor(env.values()), Git()
     found = await git.run(
@@ -41,7 +42,9 @@ async def review_ask(
         raise Misused(attempted=_ATTEMPTED, on=str(repo), cause="it is not a git repository")
     old, new = await commit_of(git, repo, base, _ATTEMPTED), await commit_of(git, repo, head, _ATTEMPTED)
     repository = Repository("repository", str(where), "main", Path(found.line))
-    review = await review_of(repository, old, new, reviewer, key=key, author=author, about=about, redact=redact)
+    words = {"key": key, "author": author, "about": about}
+    async with agent_reviewers(home, config, env) as agents:
+        review = await review_of(repository, old, new, reviewer, **words, redact=redact, agents=agents)
     if as_json:
         print_json(_plain(review))
     else:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from bot.local.options import print_json
-from fleet.config import Secrets, load_fleet
+from fleet.config import FleetConfig, Secrets, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused
+from fleet.git.workspace import Workspaces
+from fleet.machines.executors import Executors
 from fleet.untrusted import clean
+from gates.review.agent import AgentReviewers
 from gates.review.trial import Tried, try_reviewer
+
+
+@asynccontextmanager
+async def agent_reviewers(home: Path, config: FleetConfig, env: Secrets) -> AsyncIterator[AgentReviewers]:
+    """Asks agents for reviews, with links of its own."""
+    executors = Executors(config, home)
+    try:
+        yield AgentReviewers(lambda: config, executors, Workspaces(lambda: config.limits), env)
+    finally:
+        await executors.close()
 
 
 async def review_try(home: Path, name: str, rounds: int, as_json: bool) -> int:
@@ -19,7 +34,8 @@ async def review_try(home: Path, name: str, rounds: int, as_json: bool) -> int:
 
     Raises ``Misused`` when there is no such reviewer.
     """
-    reviewers = load_fleet(home / FLEET_FILE).reviewers
+    config = load_fleet(home / FLEET_FILE)
+    reviewers = config.reviewers
     if not reviewers or (name and name not in reviewers):
         raise Misused(
             attempted="try a reviewer",
@@ -30,9 +46,10 @@ async def review_try(home: Path, name: str, rounds: int, as_json: bool) -> int:
     env = Secrets.load(home)
     chosen = {name: reviewers[name]} if name else reviewers
     found = []
-    for each, reviewer in chosen.items():
-        key = env.require(reviewer.key, f"try the reviewer {each}") if reviewer.key else ""
-        found.append(await try_reviewer(each, reviewer, key, rounds))
+    async with agent_reviewers(home, config, env) as agents:
+        for each, reviewer in chosen.items():
+            key = env.require(reviewer.key, f"try the reviewer {each}") if reviewer.key else ""
+            found.append(await try_reviewer(each, reviewer, key, rounds, through=agents.through(reviewer)))
     if as_json:
         print_json({"v": 1, "reviewers": [asdict(tried) for tried in found]})
     else:

@@ -22,6 +22,7 @@ from fleet.ports import Clock
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
+from gates.review.agent import AgentReviewers
 from gates.review.asking import Review
 from gates.review.exchange import NoReview, WhyNone
 from gates.review.of_branch import findings, headline, objections, review_of, why_none
@@ -76,6 +77,7 @@ class AskedReviews:
     env: Secrets
     repositories: Callable[[str], Repository]
     clock: Clock
+    agents: AgentReviewers | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -134,4 +136,5 @@ class AskedReviews:
             author=asked.author,
             about="",
             redact=self.outbox.store.redact,
+            agents=self.agents,
         )

@@ -13,6 +13,7 @@ from fleet.agents.endpoints import ENDPOINTS
 from fleet.agents.families import FAMILIES, named
 from fleet.config.hostkeys import pinned
 from fleet.config.models import FleetConfig, MachineConfig
+from fleet.config.reviewers import ReviewerConfig
 from fleet.config.speech import SpeechConfig
 from fleet.model import Isolation
 
@@ -99,8 +100,25 @@ def _reviewers(config: FleetConfig) -> Iterator[Found]:
                 f"belongs to no single known family ({reviewer.model!r})",
                 f"name a model of one of: {', '.join(FAMILIES)}",
             )
-        if reviewer.key and _readable_on_the_way(reviewer.url):
+        if bool(reviewer.url) == bool(reviewer.agent):
+            yield Found((*here, "url"), "and `agent`: exactly one of them is needed", "keep or add one")
+        yield from _by_agent(config, reviewer, here)
+        if reviewer.key and reviewer.url and _readable_on_the_way(reviewer.url):
             yield Found((*here, "url"), "would send the key in clear text", "use https, or remove `key`")
+
+
+def _by_agent(config: FleetConfig, reviewer: ReviewerConfig, here: tuple[str, str]) -> Iterator[Found]:
+    """A reviewer that is an agent: which one, and where."""
+    for field, known in (("agent", config.agents), ("machine", config.machines)):
+        named_ = getattr(reviewer, field)
+        if named_ and named_ not in known:
+            yield Found((*here, field), f"is not in this file ({named_!r})", f"write one of: {', '.join(known)}")
+    if bool(reviewer.agent) != bool(reviewer.machine):
+        what = "belongs to `agent`: both or none are needed"
+        yield Found((*here, "machine"), what, "add one, or remove the other")
+    for field in ("key", "digest"):
+        if reviewer.agent and getattr(reviewer, field):
+            yield Found((*here, field), "is for an endpoint", "remove it: an agent has its own login")
 
 
 def _speech(speech: SpeechConfig) -> Iterator[Found]:

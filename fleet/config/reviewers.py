@@ -7,16 +7,21 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from fleet.config.limits import SECTION
-from fleet.config.values import Duration, EndpointUrl, ModelName, Variable, duration_us
+from fleet.config.values import Duration, EndpointUrl, ModelName, Name, Variable, duration_us
 
 
 class ReviewerConfig(BaseModel):
-    """A model that reviews changes: any endpoint that speaks OpenAI's protocol (Ollama, llama.cpp, vLLM, …)."""
+    """A model that reviews changes: any endpoint that speaks OpenAI's protocol (Ollama, llama.cpp, vLLM, …), or an
+    agent of this file."""
 
     model_config = SECTION
 
-    url: EndpointUrl
-    """The endpoint's address, up to and including `/v1`."""
+    url: EndpointUrl | Literal[""] = ""
+    """The endpoint's address, up to and including `/v1`. Either this or `agent`."""
+    agent: Name | Literal[""] = ""
+    """An agent of `[agents]` that reviews, for reading only, in a checkout of its own."""
+    machine: Name | Literal[""] = ""
+    """With `agent`: the machine where it runs, as the agents' login."""
     model: ModelName
     """The model to ask for. Its family must be known by its name, and must not be the author's."""
     key: Variable | Literal[""] = ""

@@ -6,7 +6,6 @@ dies in between.
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,6 @@ from fleet.flight import attachments, installing, prompts, surroundings
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
 from fleet.flight.services import Services
-from fleet.isolation import Proxy
 from fleet.model import PipeEnd, Session, Task, TaskMode, Turn, TurnCause
 from fleet.ports import Brief, Launch, PipeSpec
 from fleet.store import inputs, merges, sessions
@@ -166,7 +164,7 @@ class AgentProcess:
         given = {name: self._services.secrets.get(name) for name in agent.env}
         env = {**agent.settings, **{name: value for name, value in given.items() if value}}
         machine = self._services.machine_of(session)
-        proxy = self._proxy(agent, session)
+        proxy = surroundings.proxy_of(agent, self._services.secrets, session.agent)
         site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts(), proxy)
         seen = await installing.mounts(self._services, self._task, session)
         return surroundings.process_of(site, session, self._task.repo, launch, env, seen)
@@ -203,25 +201,6 @@ class AgentProcess:
         if self._follower is not None:
             follower, self._follower = self._follower, None
             await follower.close()
-
-    def _proxy(self, agent: AgentConfig, session: Session) -> Proxy | None:
-        """The proxy beside the process, if ``fleet.toml`` wants one. Raises ``Misconfigured`` without its key."""
-        if not agent.key and agent.egress is None:
-            return None
-        key = self._services.secrets.get(agent.key) if agent.key else ""
-        if agent.key and not key:
-            raise Misconfigured(
-                attempted="start the agent",
-                on=session.agent,
-                cause=f".env has no {agent.key}",
-                hint=f"Add {agent.key}=… to .env.",
-            )
-        egress = None if agent.egress is None else tuple(agent.egress)
-        token = secrets.token_hex(24)
-        if not key:
-            return Proxy(token, egress=egress)
-        endpoint = ENDPOINTS[agent.driver]
-        return Proxy(token, agent.api or endpoint.api, endpoint.header, key, egress)
 
     def _model(self, agent: AgentConfig) -> str:
         """The model to ask for. Raises ``Misconfigured`` when ``fleet.toml`` no longer allows the chosen one."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fleet.agents.endpoints import ENDPOINTS, ways_out
 from fleet.agents.logins import login_of
-from fleet.config import AgentConfig, MachineConfig
+from fleet.config import AgentConfig, MachineConfig, Secrets
 from fleet.config.values import PORTS_OF_A_TASK, port_range
+from fleet.errors import Misconfigured
 from fleet.flight.attachments import inbox_of
 from fleet.isolation import Proxy, SessionWalls, Walls
 from fleet.model import Session
@@ -64,7 +66,7 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
     """
     agent, machine, facts, root = site.agent, site.machine, site.facts, site.executor.root
     room, inbox = f"{root}/{room_of(site.store, session)}", f"{root}/{inbox_of(site.store, session)}"
-    env = {**port_of(session, machine), **launch.env, **env, **_to_proxy(site)}
+    env = {**port_of(session, machine), **launch.env, **env, **proxy_env(site.proxy, agent.driver)}
     walls: Walls | None = None
     if walls_of_sessions(machine, facts):
         home = env.get("HOME") or facts.home
@@ -105,12 +107,33 @@ def process_of(  # noqa: PLR0917 - who runs what, and what it sees
     )
 
 
-def _to_proxy(site: Site) -> dict[str, str]:
-    """The environment by which the agent finds its proxy. It has a token there, never the key."""
-    proxy, env = site.proxy, dict[str, str]()
+def proxy_of(agent: AgentConfig, env: Secrets, name: str) -> Proxy | None:
+    """The proxy beside an agent's process, if ``fleet.toml`` wants one. Raises ``Misconfigured`` where its key is
+    missing."""
+    if not agent.key and agent.egress is None:
+        return None
+    key = env.get(agent.key) if agent.key else ""
+    if agent.key and not key:
+        raise Misconfigured(
+            attempted="start the agent",
+            on=name,
+            cause=f".env has no {agent.key}",
+            hint=f"Add {agent.key}=… to .env.",
+        )
+    egress = None if agent.egress is None else tuple(agent.egress)
+    token = secrets.token_hex(24)
+    if not key:
+        return Proxy(token, egress=egress)
+    endpoint = ENDPOINTS[agent.driver]
+    return Proxy(token, agent.api or endpoint.api, endpoint.header, key, egress)
+
+
+def proxy_env(proxy: Proxy | None, driver: str) -> dict[str, str]:
+    """The environment by which an agent finds its proxy. It has a token there, never the key."""
+    env = dict[str, str]()
     if proxy is None:
         return env
     if proxy.key:
-        endpoint = ENDPOINTS[site.agent.driver]
+        endpoint = ENDPOINTS[driver]
         env |= {**endpoint.env, endpoint.token_variable: proxy.token}
     return env if proxy.egress is None else {**env, **ways_out(proxy.token)}

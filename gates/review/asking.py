@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,11 +27,16 @@ class PreparedReview:
     body: bytes
     planted: Planted
     words: tuple[str, str]
+    messages: tuple[dict[str, str], ...] = ()
 
     @property
     def sha256(self) -> str:
         """The digest of what is sent."""
         return hashlib.sha256(self.body).hexdigest()
+
+
+Ask = Callable[[PreparedReview], Awaitable[ModelReply]]
+"""Sends a question and returns the answer. Raises ``NoReview``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def prepare(
     planted = plant(files, chance or secrets.SystemRandom())
     words = (secrets.token_hex(_WORDS), secrets.token_hex(_WORDS))
     question = ReviewQuestion(task, results, render(planted.files), secrets.token_hex(16), words)
-    return PreparedReview(question.body(reviewer.model), planted, words)
+    return PreparedReview(question.body(reviewer.model), planted, words, tuple(question.messages()))
 
 
 async def ask(
@@ -73,11 +78,13 @@ async def ask(
     author: str,
     allow_asserted: bool = True,
     redact: Callable[[str], str] | None = None,
+    through: Ask | None = None,
 ) -> Review:
-    """Sends the question and reads the answer. Never raises ``NoReview``: the review says so instead."""
+    """Sends the question and reads the answer, by the reviewer's endpoint or ``through`` an agent. Never raises
+    ``NoReview``: the review says so instead."""
     review = Review(prepared.planted.kind)
     try:
-        reply = await Endpoint(reviewer, key).ask(prepared.body)
+        reply = await (through(prepared) if through else Endpoint(reviewer, key).ask(prepared.body))
         if redact:
             reply = replace(reply, text=redact(reply.text))
         review = replace(review, reply=reply)

@@ -133,6 +133,11 @@ class Planted:
     name: str
     own_file: bool
 
+    def lines(self) -> list[str]:
+        """The planted lines."""
+        rows = (row for file in self.files if file.path == self.path for hunk in file.hunks for row in hunk)
+        return [row.text for row in rows if self.first <= row.number <= self.last]
+
     def caught(self, findings: list[Remark]) -> bool:
         """Whether an objection points at the defect."""
         return any(self._covers(each) and each.severity is RemarkSeverity.BLOCKING for each in findings)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fleet.config import ReviewerConfig
 from fleet.git.repository import Repository
 from fleet.untrusted import clean
+from gates.review.agent import AgentReviewers
 from gates.review.asking import Review, ask, prepare
 from gates.review.exchange import NoReview, RemarkSeverity
 from gates.review.service import changed_files
@@ -22,6 +23,7 @@ async def review_of(
     author: str,
     about: str,
     redact: Callable[[str], str] | None,
+    agents: AgentReviewers | None = None,
 ) -> Review:
     """What the reviewer says of what ``head`` changed since it left ``base``, both commits of the mirror.
 
@@ -30,7 +32,8 @@ async def review_of(
     """
     shown = await changed_files(repository, await repository.forked_from(base, head), head, reviewer, redact=redact)
     prepared = prepare(reviewer, shown, redact(about) if redact else about, "(not run)")
-    return await ask(reviewer, key, prepared, author=author, redact=redact)
+    through = agents.through(reviewer, (repository, head)) if agents else None
+    return await ask(reviewer, key, prepared, author=author, redact=redact, through=through)
 
 
 def objections(review: Review) -> int:

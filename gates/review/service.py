@@ -29,7 +29,8 @@ from fleet.store.core import Store, Tx
 from fleet.supervise import alongside
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, Outcome
-from gates.review.asking import PreparedReview, Review, ask, prepare
+from gates.review.agent import AgentReviewers
+from gates.review.asking import Ask, PreparedReview, Review, ask, prepare
 from gates.review.exchange import PASSING, NoReview, Remark, RemarkSeverity, WhyNone
 from gates.review.independence import author_family, choose
 from gates.review.shown import ShownFile, read_patch
@@ -52,6 +53,7 @@ class _Asking:
     reviewer: ReviewerConfig
     author: str
     prepared: PreparedReview
+    through: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Reviews:
     home: Path
     given_up: Callable[[Candidate], str]
     openings: Openings
+    agents: AgentReviewers | None = None
     pause: float = 5.0
 
     def preflight(self, definition: Definition) -> None:
@@ -167,7 +170,8 @@ class Reviews:
         shown = await changed_files(repository, base, commit, reviewer, redact=redact, leaks=leaks)
         task = redact(candidate.task.prompt) if redact else candidate.task.prompt
         prepared = await asyncio.to_thread(prepare, reviewer, shown, clean(task, len(task)), _results(results))
-        return _Asking(name, reviewer, author, prepared)
+        through = self.agents.through(reviewer, (repository, commit)) if self.agents else None
+        return _Asking(name, reviewer, author, prepared, through)
 
     async def _ask(self, candidate: Candidate, definition: Definition, asking: _Asking) -> Review | None:
         """The review; ``None`` when the task was stopped meanwhile."""
@@ -179,6 +183,7 @@ class Reviews:
             author=asking.author,
             allow_asserted=definition.allow_asserted,
             redact=self.store.redact,
+            through=asking.through,
         )
         async with alongside(question, f"review {candidate.task.id}") as answer:
             while not answer.done():

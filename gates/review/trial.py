@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet.config import ReviewerConfig
-from gates.review.asking import PreparedReview, Review, ask, prepare
+from gates.review.asking import Ask, PreparedReview, Review, ask, prepare
 from gates.review.exchange import WhyNone
 from gates.review.shown import Mark, ShownFile, ShownLine
 
@@ -66,7 +66,13 @@ class Tried:
 
 
 async def try_reviewer(
-    name: str, reviewer: ReviewerConfig, key: str, rounds: int, budget_s: float = BUDGET_S
+    name: str,
+    reviewer: ReviewerConfig,
+    key: str,
+    rounds: int,
+    budget_s: float = BUDGET_S,
+    *,
+    through: Ask | None = None,
 ) -> Tried:
     """Asks at most ``rounds`` times within ``budget_s`` seconds. A reviewer that does not answer raises nothing."""
     tried, took = Tried(name, reviewer.model), list[int]()
@@ -78,7 +84,7 @@ async def try_reviewer(
             break
         prepared = await asyncio.to_thread(prepare, reviewer, _sample(), _TASK, "(none)")
         tried.rounds += 1
-        review = await _within(left, reviewer, key, prepared)
+        review = await _within(left, reviewer, key, prepared, through)
         if review is None:
             tried.problem = f"no answer within {left:.0f} s"
             break
@@ -91,10 +97,12 @@ async def try_reviewer(
     return tried
 
 
-async def _within(seconds: float, reviewer: ReviewerConfig, key: str, prepared: PreparedReview) -> Review | None:
+async def _within(
+    seconds: float, reviewer: ReviewerConfig, key: str, prepared: PreparedReview, through: Ask | None
+) -> Review | None:
     try:
         async with asyncio.timeout(seconds):
-            return await ask(reviewer, key, prepared, author="")
+            return await ask(reviewer, key, prepared, author="", through=through)
     except TimeoutError:
         return None
 

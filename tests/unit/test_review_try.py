@@ -11,6 +11,7 @@ import pytest
 
 from bot.cli import main
 from bot.doctor.reviewers import check_reviewers
+from bot.local.review_try import agent_reviewers
 from fleet.config import Secrets, load_fleet
 from gates.review.trial import SAMPLE
 from tests.far_end.repositories import commit, make_bare
@@ -102,7 +103,8 @@ async def test_a_reviewer_that_could_not_be_trusted_is_a_problem(
 async def test_doctor_asks_each_reviewer_once(tmp_path: Path, think: Think, level: str, words: str) -> None:
     async with FakeReviewer(think).serving() as server:
         config = load_fleet(Path(home(tmp_path, server)) / "fleet.toml")
-        (found,) = await check_reviewers(config, Secrets.load(tmp_path))
+        async with agent_reviewers(tmp_path, config, Secrets({})) as agents:
+            (found,) = await check_reviewers(config, Secrets.load(tmp_path), agents)
     assert str(found.level) == level
     assert words in found.what
     assert len(server.asked) == 1
@@ -111,7 +113,8 @@ async def test_doctor_asks_each_reviewer_once(tmp_path: Path, think: Think, leve
 async def test_doctor_sees_that_a_key_is_missing(tmp_path: Path) -> None:
     server = FakeReviewer(url="http://127.0.0.1:1/v1")
     config = load_fleet(Path(home(tmp_path, server)) / "fleet.toml")
-    (found,) = await check_reviewers(config, Secrets({}))
+    async with agent_reviewers(tmp_path, config, Secrets({})) as agents:
+        (found,) = await check_reviewers(config, Secrets({}), agents)
     assert found.what == ".env has no KEY"
 
 
