@@ -136,6 +136,7 @@ class App:
             standing = Standing(store, config, base.executors, base.repository, home)
             more = [lambda: standing.behind, lambda: said(home, config())]
             keeper, disks = _tending(base, services, timer)
+            ask_agents = AgentReviewers.of(config, base.executors, base.env)
             control = RunningFleet(
                 config,
                 home,
@@ -208,9 +209,7 @@ class App:
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
-                "reviews": AskedReviews(
-                    outbox, config, base.env, base.repository, services.clock, base.agent_reviewers()
-                ).run,
+                "reviews": AskedReviews(outbox, config, base.env, base.repository, services.clock, ask_agents).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
@@ -252,10 +251,6 @@ class _Base:
     lease: Lease
     locks: LockService
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
-
-    def agent_reviewers(self) -> AgentReviewers:
-        """Asks agents for reviews."""
-        return AgentReviewers(self.config, self.executors, Workspaces(lambda: self.config().limits), self.env)
 
     def repository(self, name: str) -> Repository:
         """The repository of that name in the current configuration. One object for each repository, since it

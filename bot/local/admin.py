@@ -171,7 +171,6 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     from bot.doctor.reviewers import check_reviewers
     from bot.doctor.speech import check_speech
     from bot.local.client import NotServed, ask
-    from fleet.git.workspace import Workspaces
     from fleet.machines.executors import Executors
     from gates.review.agent import AgentReviewers
 
@@ -182,7 +181,7 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
     try:
         findings = await examine(config, home, executors, controller_pid=int(served.get("pid", 0)))
         findings += await check_programs(config, home, executors)
-        agents = AgentReviewers(lambda: config, executors, Workspaces(lambda: config.limits), Secrets.load(home))
+        agents = AgentReviewers.of(lambda: config, executors, Secrets.load(home))
         findings += await check_reviewers(config, Secrets.load(home), agents)
         offered, seen = await check_offers(config, executors)
     finally:

@@ -12,7 +12,6 @@ from bot.local.options import print_json
 from fleet.config import FleetConfig, Secrets, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused
-from fleet.git.workspace import Workspaces
 from fleet.machines.executors import Executors
 from fleet.untrusted import clean
 from gates.review.agent import AgentReviewers
@@ -24,7 +23,7 @@ async def agent_reviewers(home: Path, config: FleetConfig, env: Secrets) -> Asyn
     """Asks agents for reviews, with links of its own."""
     executors = Executors(config, home)
     try:
-        yield AgentReviewers(lambda: config, executors, Workspaces(lambda: config.limits), env)
+        yield AgentReviewers.of(lambda: config, executors, env)
     finally:
         await executors.close()
 

@@ -62,6 +62,11 @@ class AgentReviewers:
     workspaces: Workspaces
     secrets: Secrets
 
+    @classmethod
+    def of(cls, config: Callable[[], FleetConfig], executors: AgentLogins, env: Secrets) -> AgentReviewers:
+        """With checkouts by the limits of ``config``."""
+        return cls(config, executors, Workspaces(lambda: config().limits), env)
+
     def through(self, reviewer: ReviewerConfig, source: tuple[Repository, str] | None = None) -> Ask | None:
         """How to ask a reviewer; ``None``: by its endpoint. ``source``: the change's repository and commit."""
         if not reviewer.agent:
