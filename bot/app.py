@@ -136,7 +136,6 @@ class App:
             standing = Standing(store, config, base.executors, base.repository, home)
             more = [lambda: standing.behind, lambda: said(home, config())]
             keeper, disks = _tending(base, services, timer)
-            ask_agents = AgentReviewers.of(config, base.executors, base.env)
             control = RunningFleet(
                 config,
                 home,
@@ -209,7 +208,14 @@ class App:
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
-                "reviews": AskedReviews(outbox, config, base.env, base.repository, services.clock, ask_agents).run,
+                "reviews": AskedReviews(
+                    outbox,
+                    config,
+                    base.env,
+                    base.repository,
+                    services.clock,
+                    AgentReviewers.of(config, base.executors, base.env),
+                ).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,
