@@ -82,7 +82,6 @@ from gates.locks.keeping import LockKeeper
 from gates.locks.service import LockService
 from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
-from gates.review.agent import AgentReviewers
 
 _log = logging.getLogger(__name__)
 
@@ -208,14 +207,7 @@ class App:
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,
-                "reviews": AskedReviews(
-                    outbox,
-                    config,
-                    base.env,
-                    base.repository,
-                    services.clock,
-                    AgentReviewers.of(config, base.executors, base.env),
-                ).run,
+                "reviews": AskedReviews(outbox, config, base.env, base.repository, base.executors).run,
                 "reminders": Reminders(outbox, config, services.clock, home / "files", direct_on).run,
                 "fleet.toml": Reloads(config, services, base.executors, dispatcher, standing, server.open).run,
                 ".env": LiveSecrets(home, services.clock, base.env, store.redact).watch,

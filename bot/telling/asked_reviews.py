@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from bot.cards import Card, Tone, footed, line, one_line
 from bot.outbox.posting import Outbox
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import AirbossError, StoreUnavailable
 from fleet.git.repository import Repository
@@ -22,7 +23,7 @@ from fleet.ports import Clock
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.untrusted import Untrusted
-from gates.review.agent import AgentReviewers
+from gates.review.agent import AgentLogins, AgentReviewers
 from gates.review.asking import Review
 from gates.review.exchange import NoReview, WhyNone
 from gates.review.of_branch import findings, headline, objections, review_of, why_none
@@ -76,8 +77,8 @@ class AskedReviews:
     config: Callable[[], FleetConfig]
     env: Secrets
     repositories: Callable[[str], Repository]
-    clock: Clock
-    agents: AgentReviewers | None = None
+    executors: AgentLogins
+    clock: Clock = field(default_factory=SystemClock)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -136,5 +137,5 @@ class AskedReviews:
             author=asked.author,
             about="",
             redact=self.outbox.store.redact,
-            agents=self.agents,
+            agents=AgentReviewers.of(self.config, self.executors, self.env),
         )

@@ -8,11 +8,11 @@ import pytest
 
 from bot.cards import Card, shown
 from bot.telling.asked_reviews import AskedReviews
-from fleet.clock import SystemClock
 from fleet.config import Secrets
 from fleet.errors import StoreUnavailable
 from fleet.faults import Fault, Point, injected, site_of
 from fleet.git.repository import Repository
+from fleet.machines.executors import Executors
 from fleet.store.chat import settings
 from gates.review.trial import SAMPLE
 from tests.chat_house import FLEET, OTTO, VERA, House, house
@@ -32,7 +32,9 @@ def reviews(there: House, directory: Path) -> AskedReviews:
         git(bare.with_suffix(".work"), "reset", "-q", "--hard", "HEAD~1")
         advance(bare, {"later.txt": "the base moved on\n"})
     repository = Repository("shop", str(bare), "main", directory / "mirror.git")
-    return AskedReviews(there.outbox, lambda: there.config, Secrets({}), lambda _: repository, SystemClock())
+    return AskedReviews(
+        there.outbox, lambda: there.config, Secrets({}), lambda _: repository, Executors(there.config, there.home)
+    )
 
 
 def fleet(server: FakeReviewer) -> str:
@@ -98,7 +100,9 @@ async def test_a_bug_is_said_once_and_holds_up_nothing(tmp_path: Path, caplog: p
     async with house(tmp_path, fleet_toml=fleet(FakeReviewer(url="http://127.0.0.1:1/v1"))) as there:
         await there.say("/review feature", OTTO)
         await there.say("/review other", OTTO)
-        asked = AskedReviews(there.outbox, lambda: there.config, Secrets({}), broken, SystemClock())
+        asked = AskedReviews(
+            there.outbox, lambda: there.config, Secrets({}), broken, Executors(there.config, there.home)
+        )
         await asked.answer_all()
         await there.settle()
         assert "internal error" in text(there.last()) and await waiting(there) == 0
