@@ -5,7 +5,7 @@ The database refuses to change or remove a row (triggers), and every read checks
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,9 +45,14 @@ def append(tx: Tx, event: Event, *, actor: str, source: Source, refs: Refs = _NO
 def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     """Appends events in order, in one statement; several times faster than one by one."""
     frontier, time_us, redact = tree.frontier(tx), tx.now_us(), tx.store.redact
-    recorded = [line(seq, time_us, entry, redact) for seq, entry in enumerate(entries, start=frontier.size + 1)]
-    if not recorded:
+    given = list(entries)
+    if not given:
         return []
+    names = secrets.token_hex(16 * len(given))  # as random as uuid4, and asked for once
+    recorded = [
+        line(seq, time_us, entry, redact, names[at * 32 : at * 32 + 32])
+        for at, (seq, entry) in enumerate(enumerate(given, start=frontier.size + 1))
+    ]
     _INSERT.many(tx.connection, [row(each) for each in recorded])
     nodes = [node for each in recorded for node in frontier.add(each.leaf)]
     tree.keep(tx, frontier, nodes)
@@ -92,11 +97,11 @@ def size(tx: Tx) -> int:
     return int(tx.connection.execute(_SIZE).scalar_one())
 
 
-def line(seq: int, time_us: int, entry: Entry, redact: Redact | None) -> Recorded:
+def line(seq: int, time_us: int, entry: Entry, redact: Redact | None, id_: str) -> Recorded:
     """An entry as it is recorded."""
     return encode(
         seq=seq,
-        id_=uuid.uuid4().hex,
+        id_=id_,
         time_us=entry.time_us or time_us,
         actor=entry.actor,
         refs=entry.refs,

@@ -58,17 +58,24 @@ class Statement:
         if connection.dialect.name != _SQLITE:
             connection.execute(self.statement, rows)
             return
-        for values in rows:
-            self._driven(connection, values)
+        if rows:
+            driver(connection).executemany(*self._prepared(connection, rows))
 
     def _driven(self, connection: Connection, values: Values) -> Any:
+        sql, (bound,) = self._prepared(connection, (values,))
+        return driver(connection).execute(sql, bound)
+
+    def _prepared(self, connection: Connection, rows: Sequence[Values]) -> tuple[str, list[list[Any]]]:
+        """The SQL, and the values of each run in its order."""
         if not self._sql:
-            self._compile(connection, values)
-        if values.keys() != self._names:
-            raise ValueError(f"this statement is run with {sorted(self._names)}, not with {sorted(values)}")
-        usual = self._usual
-        bound = [values[name] if name in values else usual[name] for name in self._order]
-        return driver(connection).execute(self._sql, bound)
+            self._compile(connection, rows[0])
+        names, order, usual = self._names, self._order, self._usual
+        for values in rows:
+            if values.keys() != names:
+                raise ValueError(f"this statement is run with {sorted(names)}, not with {sorted(values)}")
+        if not usual:
+            return self._sql, [[values[name] for name in order] for values in rows]
+        return self._sql, [[values[name] if name in values else usual[name] for name in order] for values in rows]
 
     def _compile(self, connection: Connection, values: Values) -> None:
         self._names = frozenset(values)

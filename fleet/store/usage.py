@@ -67,27 +67,48 @@ _GRANT = text(
 
 def count(tx: Tx, events: Iterable[Recorded]) -> None:
     """Counts events that are being appended, in order."""
-    added: defaultdict[UsageKey, Usage] = defaultdict(Usage)
+    taken: defaultdict[tuple[Whose, int], Usage] = defaultdict(Usage)
+    calls: Counter[tuple[str, int]] = Counter()
+    known: dict[str, Whose | None] = {}
     for recorded in events:
-        if isinstance(recorded.event, _COUNTED) and recorded.source is not Source.IMPORT:
-            _count(tx, recorded, added)
-    adding = [{**key.row(), **asdict(taken)} for key, taken in sorted(added.items()) if taken]
+        if recorded.source is Source.IMPORT or not isinstance(recorded.event, _COUNTED):
+            continue
+        if isinstance(recorded.event, ToolCallStarted):
+            calls[recorded.refs.session, slot_of(recorded.time_us)] += 1
+        else:
+            _count(tx, recorded, known, taken)
+    for (session, slot), number in calls.items():
+        if (whose := _whose(tx, session, known)) is not None:
+            taken[whose, slot] += Usage(calls=number)
+    added: defaultdict[UsageKey, Usage] = defaultdict(Usage)
+    for (whose, slot), amount in taken.items():
+        for key in whose.keys(slot):
+            added[key] += amount
+    adding = [{**key.row(), **asdict(amount)} for key, amount in sorted(added.items()) if amount]
     if adding:
         tx.connection.execute(_ADD, adding)
 
 
-def _count(tx: Tx, recorded: Recorded, added: defaultdict[UsageKey, Usage]) -> None:
+def _whose(tx: Tx, session: str, known: dict[str, Whose | None]) -> Whose | None:
+    """Whose use a session's is; ``None``: no session of a task. It does not change while events are appended."""
+    if session not in known:
+        row = tx.connection.execute(_WHOSE, {"session": session}).one_or_none()
+        known[session] = None if row is None else Whose(*row)
+    return known[session]
+
+
+def _count(
+    tx: Tx, recorded: Recorded, known: dict[str, Whose | None], taken: defaultdict[tuple[Whose, int], Usage]
+) -> None:
     at, refs, event = recorded.time_us, recorded.refs, recorded.event
     if isinstance(event, BudgetGranted):
         tx.connection.execute(_GRANT, {**event.body(), "slot": grant_slot(Scope(event.scope), at)})
         return
-    row = tx.connection.execute(_WHOSE, {"session": refs.session}).one_or_none()
-    if row is None:
+    whose = _whose(tx, refs.session, known)
+    if whose is None:
         return
-    whose = Whose(*row)
-    for slot, taken in _taken(tx, recorded, at, refs.session, refs.turn):
-        for key in whose.keys(slot):
-            added[key] += taken
+    for slot, amount in _taken(tx, recorded, at, refs.session, refs.turn):
+        taken[whose, slot] += amount
 
 
 def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list[tuple[int, Usage]]:
@@ -102,8 +123,6 @@ def _taken(tx: Tx, recorded: Recorded, at: int, session: str, turn: str) -> list
         case UsageReported(input_tokens=input_, output_tokens=output):
             tx.connection.execute(_OWE, {"session": session, "slot": slot, "input": input_, "output": output})
             return [(slot, Usage(0, input_, output, input_, output))]
-        case ToolCallStarted():
-            return [(slot, Usage(calls=1))]
         case TurnStarted(cause=cause) if cause in ATTEMPTS:
             return [(slot, Usage(attempts=1))]
         case TurnClosed() | TurnClosedV1():

@@ -166,7 +166,7 @@ def test_a_store_of_before_gets_its_tree_and_its_figures(store_url: str) -> None
     chance, made = random.Random(1), []
     with database.writer.begin() as connection:
         for seq, each in enumerate(history(chance, 700), start=1):
-            recorded = ledger.line(seq, 1_795_000_000_000_000 + seq * DAY_US // 50, each, None)
+            recorded = ledger.line(seq, 1_795_000_000_000_000 + seq * DAY_US // 50, each, None, f"{seq:032x}")
             made.append(ledger.row(recorded))
         connection.execute(insert(tables.ledger), made)
     database.dispose()
