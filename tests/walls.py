@@ -83,12 +83,19 @@ MAKES_TASKS = {
 }
 
 #: The one place that writes the controller's files, and what writes elsewhere. Left out: what runs on a machine or
-#: under another login, the demo's own far ends, the log and the database, whose libraries have errors of their own.
+#: under another login, the demo's own far ends, the log and the database, whose libraries have errors of their own,
+#: and the helper that unpacks, whose failure is a refusal.
 WRITER = "fleet/files.py"
 WRITES_ITSELF = (
     *("fleet/machines/runner/*.py", "fleet/machines/bootstrap.py", "fleet/machines/ssh_server.py"),
     *("bot/demo/*.py", "bot/doctor/planting.py", "bot/doctor/probe.py", "deploy/*.py"),
-    *("gates/layers/kit/*.py", "fleet/logs.py", "fleet/store/databases.py", "fleet/config/schema.py"),
+    *(
+        "gates/layers/kit/*.py",
+        "fleet/logs.py",
+        "fleet/git/unpack.py",
+        "fleet/store/databases.py",
+        "fleet/config/schema.py",
+    ),
 )
 
 #: The one place that wires, and what only it may build.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -17,13 +18,21 @@ from fleet.supervise import alongside, first
 def serve(home: Path) -> int:
     """Runs until a signal or a fatal error. Raises what ``App.open`` raises."""
     setup_logging(home, console=False)
+    _no_thread_a_process()
     return asyncio.run(_serve(home))
 
 
 def embedded(home: Path, converse: Callable[[], int]) -> int:
     """Runs a controller while ``converse`` (blocking, on a thread) runs. Returns its status."""
     setup_logging(home, console=False)
+    _no_thread_a_process()
     return asyncio.run(_embedded(home, converse))
+
+
+def _no_thread_a_process() -> None:
+    """Python 3.11 waits for each child in a thread of its own. From 3.12 on it does by itself what is set here."""
+    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 async def _serve(home: Path) -> int:

@@ -22,7 +22,7 @@ _STARTUP: Final = (
 )
 
 _LOOK: Final = """
-import json, os, pwd, subprocess, sys
+import json, os, pwd, sys
 since, names, jobs = json.loads(sys.stdin.read())
 home, found = pwd.getpwuid(os.getuid()).pw_dir, []
 for name in names:
@@ -35,6 +35,7 @@ for name in names:
             except OSError:
                 pass
 for argv, what in ((["crontab", "-l"], "a crontab"), (["atq"], "jobs of at")) if jobs else ():
+    import subprocess
     try:
         if subprocess.run(argv, capture_output=True, timeout=10, stdin=subprocess.DEVNULL).stdout.strip():
             found.append("the login has " + what)
@@ -52,7 +53,7 @@ async def of_shared_login(
     since_us = session.started_us + facts.clock_us - services.clock.now_us()
     question = json.dumps([since_us / 1_000_000, _STARTUP, not session.isolation.unsafe]).encode()
     python = services.machine_of(session).python
-    ran = await executor.run([python, "-I", "-S", "-c", _LOOK], stdin=question)
+    ran = await executor.run([python, "-I", "-S", "-E", "-c", _LOOK], stdin=question)
     try:
         found = json.loads(ran.out) if succeeded(ran.exit) else None
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fleet.flight.prompts import SESSION_TRAILER
+from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.ports import Executor
 from fleet.store.traces import Trace
@@ -30,6 +31,6 @@ async def on_machine(executor: Executor, instance: str) -> list[Trace]:
 async def on_base(repository: Repository, instance: str) -> list[Trace]:
     """The store's changes among the newest commits of a base branch. Raises ``Unavailable``, ``Refused``."""
     tip = await repository.fetch()
-    found = await repository.trailers(tip, SESSION_TRAILER, _COMMITS)
+    found = await merging.trailers(repository, tip, SESSION_TRAILER, _COMMITS)
     where = f"on {repository.base} of {repository.name}"
     return [Trace(name, where, commit) for commit, name in found if name.startswith(f"{instance}-")]

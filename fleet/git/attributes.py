@@ -15,9 +15,9 @@ from typing import Final
 
 from fleet.git import lfs
 from fleet.git.repository import Repository
+from fleet.git.tree_walk import survey
 from fleet.git.trees import blobs, entries
 
-_CHUNK: Final = 500
 _LIMIT: Final = 8 << 20
 
 
@@ -86,12 +86,9 @@ async def large_files(repository: Repository, commit: str, base: str = "") -> di
 
 async def _speaks_of_lfs(repository: Repository, commit: str) -> bool:
     """Whether any ``.gitattributes`` does. Most repositories have none, and nothing else is read of them then."""
-    ended = await repository.git.run(
-        "grep", "--quiet", "-F", "-e", f"={lfs.LFS}", commit, "--", ":(glob)**/.gitattributes",
-        attempted="look for large files", on=f"{repository.name}: {commit}", git_dir=repository.mirror,
-        env={"GIT_LITERAL_PATHSPECS": "0"}, expect=(0, 1),
-    )  # fmt: skip
-    return ended.code == 0
+    found = (await survey(repository.objects, commit)).attributes
+    data = await blobs(repository, found.values(), _LIMIT)
+    return any(f"={lfs.LFS}".encode() in data.get(each, f"={lfs.LFS}".encode()) for each in found.values())
 
 
 def _is_line(path: str) -> bool:
@@ -156,16 +153,5 @@ async def _rules(repository: Repository, commit: str, changed: Collection[str]) 
     for path in changed:
         while (path := posixpath.dirname(path)) not in directories:
             directories.add(path)
-    wanted = sorted(posixpath.join(directory, ".gitattributes") for directory in directories)
-    found = {}
-    for at in range(0, len(wanted), _CHUNK):
-        ended = await repository.git.run(
-            "ls-tree", "-z", "--full-tree", commit, "--", *wanted[at : at + _CHUNK],
-            attempted="read attributes", on=f"{repository.name}: {commit}", git_dir=repository.mirror,
-        )  # fmt: skip
-        for line in ended.out.decode("utf-8", "surrogateescape").split("\0")[:-1]:
-            about, _, path = line.partition("\t")
-            mode, _, object_id = about.split(" ")
-            if mode.startswith("100"):
-                found[path] = object_id
-    return found
+    found = (await survey(repository.objects, commit)).attributes
+    return {path: object_id for path, object_id in found.items() if posixpath.dirname(path) in directories}

@@ -105,7 +105,7 @@ class Git:
         git_dir: Path | None = None,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        stdin: bytes = b"",
+        stdin: bytes | Path = b"",
         stdout: Path | None = None,
         limit: int = 64 << 20,
         timeout: float = 120.0,
@@ -114,17 +114,19 @@ class Git:
         """Runs one command to its end.
 
         Output beyond ``limit`` bytes stops git and sets ``cut``; with ``stdout`` a file, output goes there instead.
+        With ``stdin`` a file, it is read from there.
         A status outside ``expect`` (unless cut) raises ``Unavailable`` with git's own words.
         """
         where = {"GIT_DIR": str(git_dir)} if git_dir else {}
         sink = _sink(attempted, stdout) if stdout else None
+        source = stdin.open("rb") if isinstance(stdin, Path) else None
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command,
                 *args,
                 cwd=cwd,
                 env={**self.env, **where, **(env or {})},
-                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+                stdin=source or (asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL),
                 stdout=sink.fileno() if sink else asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
@@ -134,14 +136,15 @@ class Git:
                 attempted=attempted, on=on, cause=str(error), hint="install git 2.38 or later"
             ) from error
         finally:
-            if sink:
-                sink.close()
+            for ours in (sink, source):
+                if ours:
+                    ours.close()
         try:
             async with asyncio.timeout(timeout):
                 out, err, _ = await asyncio.gather(
                     _read(process.stdout, limit, process),
                     _read(process.stderr, 1 << 20, process),
-                    _feed(process.stdin, stdin),
+                    _feed(process.stdin, b"" if isinstance(stdin, Path) else stdin),
                 )
                 code = await process.wait()
         except TimeoutError as error:

@@ -16,17 +16,23 @@ if [ ! -e "$repo/info/attributes" ]; then
     printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$repo/info/attributes"
 fi
 export GIT_DIR="$repo"
+missing() {
+    echo missing
+    git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
+}
 if [ $# -gt 5 ]; then
     git index-pack --stdin --fix-thin > /dev/null
     git update-ref "refs/airboss/base/$base" "$base"
+elif [ ! -e "$repo/refs/airboss/base/$base" ]; then
+    missing
+    exit 0
 fi
 if [ -e "$ready" ] || [ -e "$work" ]; then rm -rf -- "$ready" "$work"; fi
 own() {
     # The workspace's own repository: it borrows objects from the clone, and shares nothing that can be written.
     export GIT_DIR="$work/.git"
-    mkdir -p "$work"
-    git init --quiet --template= --object-format=sha1
     mkdir -p "$GIT_DIR/info"
+    git init --quiet --template= --object-format=sha1
     printf '%s\n' "$repo/objects" > "$GIT_DIR/objects/info/alternates"
     printf '[gc]\n\tauto = 0\n[user]\n\tname = Agent\n\temail = agent@localhost\n' >> "$GIT_DIR/config"
     printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
@@ -41,8 +47,7 @@ elif [ $# -gt 5 ] || git cat-file -e "$base^{commit}" 2> /dev/null; then
     printf '%s\n' "$said" >&2
     exit 1
 else
-    echo missing
-    git for-each-ref --count=64 --sort=-committerdate --format='%(objectname)' refs/airboss/base 2> /dev/null || :
+    missing
 fi
 """
 
@@ -50,14 +55,13 @@ CHECKOUT: Final = r"""
 set -eu
 umask 022
 place=$1 tree=$2
-rm -rf -- "$place"
-mkdir -p "$place/tree"
-git init --quiet --bare --template= --object-format=sha1 -- "$place/objects.git"
+if [ -e "$place" ] || [ -L "$place" ]; then rm -rf -- "$place"; fi
 export GIT_DIR="$place/objects.git" GIT_INDEX_FILE="$place/objects.git/index"
-mkdir -p "$GIT_DIR/info"
+mkdir -p "$place/tree" "$GIT_DIR/objects" "$GIT_DIR/refs" "$GIT_DIR/info"
+echo 'ref: refs/heads/none' > "$GIT_DIR/HEAD"
+printf '[core]\n\trepositoryformatversion = 0\n\tbare = false\n' > "$GIT_DIR/config"
 printf '%s\n' "$AIRBOSS_ATTRIBUTES" > "$GIT_DIR/info/attributes"
 git index-pack --stdin > /dev/null
-git read-tree "$tree"
-git -c core.symlinks=true -c core.fileMode=true --work-tree="$place/tree" checkout-index --all --force
+git -c core.symlinks=true -c core.fileMode=true --work-tree="$place/tree" read-tree --reset -u "$tree"
 rm -rf -- "$GIT_DIR"
 """

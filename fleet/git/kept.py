@@ -16,11 +16,8 @@ async def kept(repository: Repository, name: str) -> str:
     """The commit that has this ref; empty when none has, or there is no mirror."""
     if not repository.mirror.exists():
         return ""
-    ended = await repository.git.run(
-        "rev-parse", "--verify", "--quiet", "--end-of-options", _ref(name),
-        attempted="look for a snapshot", on=name, git_dir=repository.mirror, expect=(0, 1),
-    )  # fmt: skip
-    return ended.line
+    found = await repository.objects.find(_ref(name))
+    return found.id if found is not None else ""
 
 
 async def release(repository: Repository, name: str) -> None:

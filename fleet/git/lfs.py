@@ -179,17 +179,7 @@ async def _cleaned(repository: Repository, blob: str) -> str:
 
 async def _small(repository: Repository, ids: Iterable[str]) -> Mapping[str, bytes]:
     """The bytes of those blobs that are small enough for a pointer."""
-    asked = "".join(f"{each}\n" for each in dict.fromkeys(ids))
-    if not asked:
-        return {}
-    ended = await repository.git.run(
-        "cat-file", "--batch-check=%(objectname) %(objectsize)",
-        attempted="measure files", on=repository.name, git_dir=repository.mirror, stdin=asked.encode(),
-    )  # fmt: skip
-    sizes = (line.split() for line in ended.line.splitlines())
-    small = [
-        words[0] for words in sizes if len(words) == 2 and words[1].isdigit() and int(words[1]) < _POINTER_BYTES
-    ]
+    small = [each.id for each in await repository.objects.known(ids) if each.size < _POINTER_BYTES]
     return await blobs(repository, small, (len(small) + 1) * (_POINTER_BYTES + 100))
 
 
@@ -211,7 +201,7 @@ def _kept(repository: Repository, pointer: Pointer) -> Path:
 
 
 async def _of_repository(repository: Repository, pointer: Pointer) -> Path:
-    return await repository.git_dir() / _place(pointer)
+    return (await repository.opened()).git_dir / _place(pointer)
 
 
 def _place(pointer: Pointer) -> Path:

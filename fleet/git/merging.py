@@ -11,14 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
 
 from fleet import files
 from fleet.git.command import GitEnded
 from fleet.git.repository import Repository
+from fleet.git.tree_walk import survey
 
-ATTRIBUTES: Final = ".gitattributes"
 _ATTRIBUTE_FILES, _ATTRIBUTE_BYTES = 1_000, 1 << 20
 _SUBJECTS = 3
 
@@ -118,17 +117,29 @@ async def merge_commit(  # noqa: PLR0917 - what to commit on what, and the words
 
 async def parent(repository: Repository, commit: str) -> str:
     """The first parent of a commit; empty when it has none."""
-    ended = await _run(
-        repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^1",
-        what="find the parent", on=commit, expect=(0, 1),
-    )  # fmt: skip
-    return ended.line
+    return next(iter(await repository.parents(commit)), "")
 
 
 async def message_of(repository: Repository, commit: str) -> str:
     """A commit's message."""
     ended = await _run(repository, "log", "--max-count=1", "--format=%B", commit, "--", what="read", on=commit)
     return ended.out.decode("utf-8", "replace").rstrip("\n") + "\n"
+
+
+async def forked_from(repository: Repository, base: str, commit: str) -> str:
+    """The newest commit that both reach; ``base`` where they share none."""
+    found = await _run(repository, "merge-base", base, commit, what="find the fork", on=commit, expect=(0, 1))
+    return found.line or base
+
+
+async def trailers(repository: Repository, commit: str, key: str, limit: int) -> list[tuple[str, str]]:
+    """The newest commits up to ``commit`` whose message has this trailer, each with its value."""
+    listed = await _run(
+        repository, "log", f"--max-count={limit}", f"--format=%H %(trailers:key={key},valueonly,separator=%x20)",
+        commit, "--", what="read the newest commits", on=commit,
+    )  # fmt: skip
+    pairs = (line.split() for line in listed.out.decode("utf-8", "replace").splitlines())
+    return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
 
 
 async def gone(repository: Repository, base: str, current: str) -> Gone:
@@ -144,12 +155,7 @@ async def gone(repository: Repository, base: str, current: str) -> Gone:
 
 async def attributes(repository: Repository, commit: str) -> Mapping[str, bytes]:
     """The ``.gitattributes`` files of a commit that say something about merging."""
-    listed = await _run(
-        repository, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--",
-        what="look for merge rules", on=commit, limit=256 << 20,
-    )  # fmt: skip
-    paths = (path.decode("utf-8", "surrogateescape") for path in listed.out.split(b"\0"))
-    named = [path for path in paths if PurePosixPath(path).name == ATTRIBUTES][:_ATTRIBUTE_FILES]
+    named = list((await survey(repository.objects, commit)).attributes)[:_ATTRIBUTE_FILES]
     found = {path: await repository.show(commit, path, _ATTRIBUTE_BYTES) for path in named}
     return {path: data for path, data in found.items() if data is not None and b"merge" in data}
 

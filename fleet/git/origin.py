@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
-from fleet.errors import Misused, Refused
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.git.command import Git, is_object_id, without_credentials
+from fleet.git.objects import reader
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
 _BRANCHES_NAMED = 3
 _NOT_IN_BRANCHES = ("..", "//", "@{", "/.", ".lock/")
+_PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.promisor", re.DOTALL)
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*:(?!:)[^:].*")
 
 
@@ -63,11 +71,7 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
     """
     attempted, ref = "read the base branch", f"refs/heads/{base}"
     if isinstance(where, Path):
-        ended = await git.run(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}",
-            attempted=attempted, on=on, git_dir=await git_dir(git, where, on), expect=(0, 1),
-        )  # fmt: skip
-        found = ended.line
+        found = await _local_tip(git, (await opened(git, where, on)).git_dir, ref, on)
     else:
         ended = await git.run(
             "ls-remote", "--", where, ref,
@@ -89,6 +93,19 @@ async def tip(git: Git, where: Path | str, base: str, on: str) -> str:
     return found
 
 
+async def _local_tip(git: Git, git_dir: Path, ref: str, on: str) -> str:
+    name = f"{ref}^{{commit}}"
+    with contextlib.suppress(Unavailable):
+        if (known := await reader(git, git_dir).find(name)) is not None:
+            return known.id
+    # A process that was started earlier may not know of object stores that were added since.
+    ended = await git.run(
+        "rev-parse", "--verify", "--quiet", "--end-of-options", name,
+        attempted="read the base branch", on=on, git_dir=git_dir, expect=(0, 1),
+    )  # fmt: skip
+    return ended.line
+
+
 async def _branches(git: Git, where: Path | str, on: str) -> list[str]:
     """The first few branches that a repository has."""
     ended = await git.run(
@@ -100,15 +117,10 @@ async def _branches(git: Git, where: Path | str, on: str) -> list[str]:
 
 async def check_whole(git: Git, path: Path, on: str) -> None:
     """Raises ``Refused`` for a repository here that lacks part of its history or files: it cannot be copied."""
-    attempted, where = "fetch the base branch", await git_dir(git, path, on)
-    ended = await git.run("rev-parse", "--is-shallow-repository", attempted=attempted, on=on, git_dir=where)
-    if ended.line == "true":
+    found = await opened(git, path, on)
+    if (found.git_dir / "shallow").exists():
         raise shallow(on, f"git -C {path} fetch --unshallow")
-    ended = await git.run(
-        "config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$",
-        attempted=attempted, on=on, git_dir=where, expect=(0, 1),
-    )  # fmt: skip
-    if ended.line:
+    if any(_PARTIAL.fullmatch(name) for name in found.settings):
         raise partial(on)
 
 
@@ -132,8 +144,63 @@ def partial(on: str) -> Refused:
     )
 
 
-async def git_dir(git: Git, path: Path, on: str) -> Path:
-    """The git directory of the repository whose root is ``path``. Raises ``Refused`` when there is none."""
+@dataclass(frozen=True, slots=True)
+class OpenedRepository:
+    """A repository on this machine: its git directory, and its own settings, by their names in lower case."""
+
+    git_dir: Path
+    settings: Mapping[str, str]
+
+    @property
+    def bare(self) -> bool:
+        """Whether it says that it has no working tree."""
+        return self.settings.get("core.bare") == "true"
+
+
+_known: WeakKeyDictionary[Git, dict[Path, tuple[tuple[int, ...], OpenedRepository]]] = WeakKeyDictionary()
+
+
+async def opened(git: Git, path: Path, on: str) -> OpenedRepository:
+    """The repository whose root is ``path``. Raises ``Refused`` when there is none, or it cannot be used.
+
+    What git said of it counts until one of the files or owners that it depends on is another one.
+    """
+    known = _known.setdefault(git, {})
+    if path in known and known[path][0] == _depends_on(path, known[path][1].git_dir):
+        return known[path][1]
+    known.pop(path, None)
+    where = await _git_dir(git, path, on)
+    before = _depends_on(path, where)
+    listed = await git.run("config", "--list", "-z", attempted="read the settings", on=on, git_dir=where)
+    entries = (entry.partition("\n") for entry in listed.out.decode("utf-8", "surrogateescape").split("\0")[:-1])
+    # A name without a value is true. The command line's own settings come last, as git reads them.
+    settings = {name.lower(): value if equals else "true" for name, equals, value in entries}
+    found = OpenedRepository(where, settings)
+    if not any(name.startswith(("include.", "includeif.")) for name in settings):
+        known[path] = before, found
+    return found
+
+
+def _depends_on(path: Path, where: Path) -> tuple[int, ...]:
+    """What makes a directory this repository: places and owners, and the files that git reads of it first."""
+    parts: list[int] = []
+    for place in (path, path / ".git", where, where / "objects", where / "refs"):
+        found = _stat(place)
+        parts += (found.st_dev, found.st_ino, found.st_uid) if found else (-1,)
+    for place in (path / ".git", path / "HEAD", where / "HEAD", where / "config", where / "config.worktree"):
+        found = _stat(place)
+        parts += (found.st_ino, found.st_ctime_ns) if found and stat.S_ISREG(found.st_mode) else (-1,)
+    return tuple(parts)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+async def _git_dir(git: Git, path: Path, on: str) -> Path:
     attempted, hint = "open the repository", "check the path in fleet.toml; it must be the root of a git repository"
     if not path.is_dir():  # noqa: ASYNC240 - one quick check of a local directory
         raise Refused(attempted=attempted, on=on, cause="no such directory", hint=hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,9 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
+from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
+from fleet.git.origin import OpenedRepository
+from fleet.git.tree_walk import differences, entry_at, survey
 
 __all__ = ["Git", "Repository"]
 
@@ -23,6 +25,7 @@ _IDENTITY = {
     for what, value in (("NAME", "Airboss"), ("EMAIL", "airboss@localhost"))
 }
 _MANY_PACKS = 50
+_PATCH_KEPT = 1 << 20
 #: What git says when its own store lacks or cannot read something that it should have.
 _BROKEN = re.compile(
     r"bad object|could not read|unable to read|missing (?:blob|tree|commit|necessary)|unresolved deltas|corrupt"
@@ -44,6 +47,7 @@ class Repository:
     mirror: Path
     git: Git = field(default_factory=Git)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
+    _patches: dict[object, GitEnded] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         origin.check(self.name, self.url, self.base)
@@ -62,6 +66,11 @@ class Repository:
     def remote(self) -> str:
         """The repository's address for git."""
         return str(self.path) if self.path else self.url
+
+    @property
+    def objects(self) -> ObjectReader:
+        """What reads the mirror's objects and refs."""
+        return reader(self.git, self.mirror)
 
     @property
     def _on(self) -> str:
@@ -84,6 +93,12 @@ class Repository:
                 tip = await self._resolve(self._base_ref)
             return tip
 
+    async def landed(self, old: str, new: str) -> None:
+        """We moved the base branch, between commits of the mirror that are whole: nothing has to be fetched."""
+        async with self._lock:
+            if (known := await self.objects.find(self._base_ref)) is not None and known.id == old:
+                await self._run("update-ref", self._base_ref, new, old, what="note the base", expect=(0, 1, 128))
+
     @property
     def _base_ref(self) -> str:
         """The mirror's ref for the base branch. It is only there once everything that it reaches is."""
@@ -91,6 +106,9 @@ class Repository:
 
     async def _fetched(self, tip: str) -> bool:
         """Whether the mirror has the commit with all that it reaches. The commit alone may be left of a failure."""
+        known = await self.objects.find(self._base_ref)
+        if known is None or known.id == tip:
+            return known is not None
         ended = await self._run(
             "merge-base", "--is-ancestor", tip, self._base_ref, what="look for a commit", expect=(0, 1, 128)
         )
@@ -98,9 +116,7 @@ class Repository:
 
     async def _bring(self) -> None:
         """Fetches the base branch. What an earlier failure left half done is fetched anew."""
-        known = await self._run(
-            "rev-parse", "--verify", "--quiet", self._base_ref, what="look for the base branch", expect=(0, 1)
-        )
+        known = await self.objects.find(self._base_ref)
         try:
             await self._fetch_from()
         except Unavailable as error:
@@ -110,7 +126,7 @@ class Repository:
                 raise
             await self._run("update-ref", "-d", self._base_ref, what="forget a broken history")
             await self._fetch_from("--refetch")
-        if known.line:
+        if known is not None:
             return
         reached = await self._run(
             "rev-list", "--count", self._base_ref, "--", what="read the history", expect=(0, 128), timeout=900.0
@@ -143,20 +159,9 @@ class Repository:
             await self._fetch_from(refs=f"refs/heads/{name}")
         return commit
 
-    async def submodules(self, commit: str) -> list[str]:
+    async def submodules(self, commit: str) -> Sequence[str]:
         """The paths in ``commit`` at which other repositories belong."""
-        ended = await self._run(
-            "ls-tree",
-            "-r",
-            "-z",
-            "--full-tree",
-            _id(commit),
-            what="look for submodules",
-            on=commit,
-            limit=256 << 20,
-        )
-        entries = (entry.partition(b"\t") for entry in ended.out.split(b"\0"))
-        return [os.fsdecode(path) for mode, _, path in entries if mode.startswith(b"160000")]
+        return (await survey(self.objects, _id(commit))).submodules
 
     async def tip(self) -> str:
         """The base branch's commit, read from the repository itself, never from the mirror."""
@@ -164,38 +169,23 @@ class Repository:
 
     async def last_fetched(self) -> str:
         """The base branch's commit when it was last fetched; empty before that."""
-        if not self.mirror.is_dir():
-            return ""
-        ended = await self._run(
-            "rev-parse", "--verify", "--quiet", self._base_ref, what="find the base", expect=(0, 1, 128)
-        )
-        return ended.line if ended.code == 0 else ""
+        found = await self.objects.find(self._base_ref) if self.mirror.is_dir() else None
+        return found.id if found is not None else ""
 
-    async def git_dir(self) -> Path:
-        """The git directory of a repository on this machine. Raises ``Refused`` when there is none."""
+    async def opened(self) -> OpenedRepository:
+        """What git says of a repository on this machine. Raises ``Refused`` when there is none."""
         if self.path is None:
             raise Misused(attempted="open the repository here", on=self._on, cause="it is on another machine")
-        return await origin.git_dir(self.git, self.path, self._on)
+        return await origin.opened(self.git, self.path, self._on)
 
     async def has(self, name: str, kind: str = "commit") -> bool:
         """Whether the mirror holds this object."""
-        ended = await self._run(
-            "cat-file", "-e", f"{name}^{{{kind}}}", what=f"look for a {kind}", expect=(0, 1, 128)
-        )
-        return ended.code == 0
+        return self.mirror.is_dir() and await self.objects.find(f"{name}^{{{kind}}}") is not None
 
     async def known(self, commits: list[str]) -> list[str]:
         """Those of ``commits`` (any strings) that are commits in the mirror."""
-        asked = [commit for commit in commits if is_object_id(commit)]
-        if not asked:
-            return []
-        ended = await self._run(
-            "cat-file",
-            "--batch-check=%(objectname) %(objecttype)",
-            what="look for commits",
-            stdin="".join(f"{commit}\n" for commit in asked).encode(),
-        )
-        return [line.split()[0] for line in ended.line.splitlines() if line.endswith(" commit")]
+        found = await self.objects.known(commit for commit in commits if is_object_id(commit))
+        return [each.id for each in found if each.kind is ObjectKind.COMMIT]
 
     async def show(self, commit: str, path: str, limit: int = 8 << 20) -> bytes | None:
         """A file's bytes in ``commit``; ``None`` when ``path`` is not a regular file there.
@@ -204,34 +194,36 @@ class Repository:
         """
         if path.startswith("/") or not set(path.split("/")).isdisjoint(("", ".", "..")):
             return None
-        listed = await self._run("ls-tree", "-z", _id(commit), "--", path, what=f"read {path}", on=commit)
-        entry, _, listed_path = listed.out.rstrip(b"\0").partition(b"\t")
-        mode, kind, blob = (*entry.split(), b"", b"", b"")[:3]
-        if kind != b"blob" or not mode.startswith(b"100") or listed_path != os.fsencode(path):
+        entry = await entry_at(self.objects, _id(commit), path)
+        if entry is None or not entry.mode.startswith("100"):
             return None
-        ended = await self._run("cat-file", "blob", blob.decode(), what=f"read {path}", on=commit, limit=limit)
-        if ended.cut:
-            raise Refused(attempted=f"read {path}", on=commit, cause=f"it is bigger than {limit} bytes")
-        return ended.out
-
-    async def trailers(self, commit: str, key: str, limit: int) -> list[tuple[str, str]]:
-        """The newest commits up to ``commit`` whose message has this trailer, each with its value."""
-        ended = await self._run(
-            "log", f"--max-count={limit}", f"--format=%H %(trailers:key={key},valueonly,separator=%x20)",
-            _id(commit), "--", what="read the newest commits", on=commit,
-        )  # fmt: skip
-        pairs = (line.split() for line in ended.out.decode("utf-8", "replace").splitlines())
-        return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+        found = await self.objects.read([entry.id], limit)
+        if entry.id in found:
+            return found[entry.id].data
+        if not await self.has(entry.id, "blob"):
+            raise self._missing(entry.id)
+        raise Refused(attempted=f"read {path}", on=commit, cause=f"it is bigger than {limit} bytes")
 
     async def tree_of(self, commit: str) -> str:
         """The id of the commit's tree."""
         return await self._resolve(f"{_id(commit)}^{{tree}}")
+
+    async def parents(self, commit: str) -> list[str]:
+        """The ids of the commit's parents."""
+        found = await self.objects.read([_id(commit)], COMMIT_BYTES)
+        if commit not in found or found[commit].kind is not ObjectKind.COMMIT:
+            raise Unavailable(
+                attempted="find the parents", on=f"{self.name}: {commit}", cause="there is no such commit"
+            )
+        return header(found[commit].data, "parent")
 
     async def changed_paths(self, base: str, commit: str, *, renames: bool = False) -> list[ChangedPath]:
         """The differences between two commits or trees, submodules included.
 
         Without ``renames`` a moved file is a D and an A, so that rules about paths see both.
         """
+        if not renames:
+            return await differences(self.objects, _id(base), _id(commit))
         ended = await self._run(
             "diff-tree",
             "-r",
@@ -239,7 +231,7 @@ class Repository:
             "--no-commit-id",
             "--name-status",
             "--ignore-submodules=none",
-            "-M" if renames else "--no-renames",
+            "-M",
             _id(base),
             _id(commit),
             "--",
@@ -271,11 +263,18 @@ class Repository:
     async def additions(self, base: str, commit: str, limit: int, *, context: int = 0) -> GitEnded:
         """The first ``limit`` bytes of the patch, with ``context`` unchanged lines around each change, and with the
         bytes of binary files. Untrusted."""
-        return await self._run(
+        asked = (base, commit, limit, context)
+        if asked in self._patches:
+            return self._patches[asked]
+        ended = await self._run(
             "diff-tree", "-p", f"-U{context}", "-M", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
             "--no-commit-id", "--src-prefix=a/", "--dst-prefix=b/", _id(base), _id(commit), "--",
             what="read what a change adds", on=commit, limit=limit,
         )  # fmt: skip
+        self._patches.clear()  # what asks again is of the same change
+        if len(ended.out) <= _PATCH_KEPT:
+            self._patches[asked] = ended
+        return ended
 
     async def contains(self, commit: str, texts: Sequence[str]) -> frozenset[str]:
         """Those of ``texts`` (one line each) that are in some file of ``commit``."""
@@ -321,15 +320,12 @@ class Repository:
 
     async def is_ancestor(self, ancestor: str, commit: str) -> bool:
         """Whether ``ancestor`` is in the history of ``commit``."""
+        if _id(ancestor) in (commit, *await self.parents(commit)):
+            return True
         ended = await self._run(
             "merge-base", "--is-ancestor", _id(ancestor), _id(commit), what="compare commits", expect=(0, 1)
         )
         return ended.code == 0
-
-    async def forked_from(self, base: str, commit: str) -> str:
-        """The newest commit that both reach; ``base`` where they share none."""
-        ended = await self._run("merge-base", _id(base), _id(commit), what="find the fork", expect=(0, 1))
-        return ended.line or base
 
     async def pack(self, target: Path, wanted: str, haves: list[str] | None = None) -> None:
         """Writes a pack of ``wanted`` (a commit with its history, or a tree), thin against ``haves``."""
@@ -360,8 +356,15 @@ class Repository:
             await self._run("repack", "--quiet", "-d", "--geometric=2", what="join packs", timeout=900.0)
 
     async def _resolve(self, what: str) -> str:
-        ended = await self._run("rev-parse", "--verify", "--end-of-options", what, what="find an object", on=what)
-        return ended.line
+        found = await self.objects.find(what)
+        if found is None:
+            raise Unavailable(
+                attempted="find an object", on=f"{self.name}: {what}", cause="it is not in the mirror"
+            )
+        return found.id
+
+    def _missing(self, what: str) -> Unavailable:
+        return Unavailable(attempted="find an object", on=f"{self.name}: {what}", cause="it is not in the mirror")
 
     async def _run(
         self,

@@ -54,8 +54,10 @@ umask 077
     + r"""
 repo=$1 work=$2 base=$3 root=$4 most=$5 made=$6
 shift 6
-mkdir -p "$root/tmp"
-own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
+own=$(mktemp -d "$root/tmp/snapshot.XXXXXX" 2> /dev/null) || {
+    mkdir -p "$root/tmp"
+    own=$(mktemp -d "$root/tmp/snapshot.XXXXXX")
+}
 trap 'rm -rf -- "$own"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$own/objects/info" "$own/refs" "$own/info"
@@ -75,7 +77,7 @@ while IFS= read -r listed; do
     if [ -x "./$path" ]; then is=100755; else is=100644; fi
     if [ "$is" = "$mode" ] && same "./$path"; then printf './%s\n' "$path" >> "$own/same"; fi
 done
-sed 's,^\./,,' "$own/same" | tr '\n' '\0' | git update-index --assume-unchanged -z --stdin
+[ ! -s "$own/same" ] || sed 's,^\./,,' "$own/same" | tr '\n' '\0' | git update-index --assume-unchanged -z --stdin
 # A file that is too large is named before git reads it all.
 [ "$most" -eq 0 ] || find . -path ./.git -prune -o -type f -size "+${most}c" -print | while IFS= read -r path; do
     grep -q -x -F -e "$path" "$own/same" && continue
@@ -94,8 +96,9 @@ GIT_LITERAL_PATHSPECS=0 git -c advice.addEmbeddedRepo=false -c core.bigFileThres
     add --all --pathspec-from-file="$own/add" --pathspec-file-nul >&2
 if [ -f "$work/.git/index" ]; then
     # What the agent added although it is ignored counts too: its own index names those files.
-    { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
-        2> /dev/null || :; } | git update-index --add --remove -z --stdin >&2
+    GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z --cached --ignored --exclude-standard \
+        > "$own/forced" 2> /dev/null || :
+    [ ! -s "$own/forced" ] || git update-index --add --remove -z --stdin < "$own/forced" >&2
     # What the agent's own sparse checkout does not show is not deleted: it stays as the base has it. Names become
     # lines, so the two separators change places.
     { GIT_DIR="$work/.git" GIT_INDEX_FILE="$work/.git/index" git ls-files -z -t 2> /dev/null || :; } |
@@ -109,7 +112,7 @@ if [ -f "$work/.git/index" ]; then
 fi
 [ ! -s "$own/made" ] ||
     git rm -r -q --cached --ignore-unmatch --pathspec-from-file="$own/made" --pathspec-file-nul >&2
-if git ls-files -z | tr '\0' '\n' | grep -q '\(^\|/\)\.gitattributes$'; then
+if [ -n "$(GIT_LITERAL_PATHSPECS=0 git ls-files -- ':(top,glob)**/.gitattributes')" ]; then
     # What differs is added again by the end-of-line rules of .gitattributes. All else stays as the base has it.
     git diff-index --cached --name-only --no-renames -z "$base" > "$own/changed"
     printf '%s\n' "$AIRBOSS_EOL" > "$own/info/attributes"
@@ -132,14 +135,18 @@ if [ -s "$own/made" ]; then
         tr '\0\n' '\n\0' > "$own/theirs"
     mv "$own/theirs" "$own/ignored"
 fi
-{ GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" 2> /dev/null || :; } |
-    head -c 65536 > "$own/left"
-printf 'airboss-tree %s %08d\n' "$tree" "$(($(wc -c < "$own/left")))"
-cat "$own/left"
+left=0
+if [ -s "$own/ignored" ]; then
+    { GIT_LITERAL_PATHSPECS=0 git check-ignore -v -z --stdin < "$own/ignored" 2> /dev/null || :; } |
+        head -c 65536 > "$own/left"
+    left=$(($(wc -c < "$own/left")))
+fi
+printf 'airboss-tree %s %08d\n' "$tree" "$left"
+[ "$left" -eq 0 ] || cat "$own/left"
 [ "$most" -gt 0 ] || exit 0
-git rev-list --objects "$tree" "^$base" > "$own/wanted"
-{ printf -- '-%s\n' "$base"; cat "$own/wanted"; } | git pack-objects --quiet --stdout --delta-base-offset |
-    head -c "$most"
+printf -- '-%s\n' "$base" > "$own/wanted"
+git rev-list --objects "$tree" "^$base" >> "$own/wanted"
+git pack-objects --quiet --stdout --delta-base-offset < "$own/wanted" | head -c "$most"
 """
 )
 

@@ -1,7 +1,8 @@
 """Extracts a tree from a pack that an agent's login sent: a separate process with limits.
 
-Standard library only, and run by path with ``-I -S``, so that it starts in milliseconds and imports nothing from
-outside. Parameters are one JSON object on standard input (see ``main``), the result one on standard output:
+Run by path with ``-I -S -E``, so that it imports nothing from outside. It is started at the end of each turn, and a
+start is mostly imports: it does without ``json``, ``subprocess``, ``pathlib`` and their like. Parameters are one
+dictionary on standard input, as ``marshal`` writes it (see ``main``); the result is one of JSON on standard output:
 ``{"new_objects": n, "paths": n}`` or ``{"refused": why}``. The caller limits the wall-clock time.
 
 Nothing reaches the mirror before everything is checked, and then only the objects that the expected tree reaches.
@@ -10,25 +11,22 @@ Objects are identified by the hash of their bytes; names and history from the ma
 
 from __future__ import annotations
 
-import contextlib
-import json
+import marshal
 import os
 import resource
-import shutil
-import struct
-import subprocess
 import sys
-import tempfile
-import unicodedata
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _TREE, _LINK, _SUBMODULE = b"40000", b"120000", b"160000"
 _MODES = (_TREE, b"100644", b"100755", _LINK)
 _PATH_LIMIT = 4096
 _NAME_LIMIT = 255
 _MEMORY = 3 << 30
+_IGNORED = (13, 25)  # SIGPIPE and SIGXFSZ: Python ignores them, and its children would too
 #: Characters that HFS+ ignores when it compares names.
 _HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 
@@ -54,7 +52,11 @@ def name_problem(name: bytes) -> str:
     if len(name) > _NAME_LIMIT:
         return f"is longer than {_NAME_LIMIT} bytes"
     text = name.decode("utf-8", "ignore").translate(_HFS_IGNORED)
-    for part in unicodedata.normalize("NFKC", text).casefold().split("\\"):
+    if not text.isascii():
+        import unicodedata  # only where it matters: it is large
+
+        text = unicodedata.normalize("NFKC", text)
+    for part in text.casefold().split("\\"):
         plain = part.split(":")[0].rstrip(" .")
         if plain in (".git", "git~1") or part.rstrip(" ") == "..":
             return "is one that some file systems read as .git or as the parent directory"
@@ -88,17 +90,16 @@ class Objects:
     """Reads objects of the quarantine and the mirror through one ``git cat-file``."""
 
     def __init__(self, git: list[str], env: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [*git, "cat-file", "--batch-command", "--buffer"],
-            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+        questions, self._talk = os.pipe()
+        answers, said = os.pipe()
+        self._pid = _spawn([*git, "cat-file", "--batch-command", "--buffer"], env, (questions, said, 2))
+        os.close(questions)
+        os.close(said)
+        self._answers = open(answers, "rb")  # noqa: SIM115 - close() closes it
 
     def _ask(self, verb: str, object_id: str) -> tuple[str, int]:
-        talk, answer = self._process.stdin, self._process.stdout
-        assert talk is not None and answer is not None
-        talk.write(f"{verb} {object_id}\nflush\n".encode())
-        talk.flush()
-        words = answer.readline().decode("ascii", "replace").split()
+        os.write(self._talk, f"{verb} {object_id}\nflush\n".encode())
+        words = self._answers.readline().decode("ascii", "replace").split()
         if len(words) != 3:
             return "missing", 0
         return words[1], int(words[2])
@@ -115,13 +116,13 @@ class Objects:
         if self.size(object_id, kind, path) > limit:
             raise PackRefused(f"{printable(path) or 'the root tree'} is bigger than {limit} bytes")
         _, size = self._ask("contents", object_id)
-        assert self._process.stdout is not None
-        data = self._process.stdout.read(size + 1)
+        data = self._answers.read(size + 1)
         return data[:-1]
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        os.close(self._talk)  # it ends at the end of its input
+        self._answers.close()
+        os.waitpid(self._pid, 0)
 
 
 def walk(objects: Objects, tree: str, base_tree: str, limits: dict[str, int]) -> tuple[list[str], int]:
@@ -175,56 +176,103 @@ def _directory(objects: Objects, tree: str, where: bytes, limits: dict[str, int]
 def unpack(asked: dict[str, Any], quarantine: str) -> dict[str, int]:
     """Does the work; ``main`` lists the parameters. Raises ``PackRefused``."""
     limits: dict[str, int] = asked["limits"]
-    git, mirror = asked["git"], Path(asked["mirror"])
+    git, objects_of = asked["git"], os.path.join(asked["mirror"], "objects")
     env = asked["env"] | {
-        "GIT_DIR": str(mirror),
-        "GIT_OBJECT_DIRECTORY": quarantine,
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(mirror / "objects"),
+        "GIT_DIR": asked["mirror"],
+        "GIT_OBJECT_DIRECTORY": os.path.join(quarantine, "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects_of,
     }
-    Path(quarantine, "pack").mkdir()
-    with Path(asked["pack"]).open("rb") as pack:
-        os.lseek(pack.fileno(), asked["offset"], os.SEEK_SET)
-        header = os.read(pack.fileno(), 12)
-        if len(header) != 12 or header[:4] != b"PACK" or struct.unpack(">I", header[4:8])[0] not in (2, 3):
+    os.makedirs(os.path.join(quarantine, "objects", "pack"))
+    pack = os.open(asked["pack"], os.O_RDONLY)
+    try:
+        os.lseek(pack, asked["offset"], os.SEEK_SET)
+        header = os.read(pack, 12)
+        if len(header) != 12 or header[:4] != b"PACK" or int.from_bytes(header[4:8], "big") not in (2, 3):
             raise PackRefused("the data is not a pack")
-        count = struct.unpack(">I", header[8:12])[0]
+        count = int.from_bytes(header[8:12], "big")
         if count > limits["objects"]:
             raise PackRefused(f"{count} objects; only {limits['objects']} are allowed")
-        os.lseek(pack.fileno(), asked["offset"], os.SEEK_SET)
+        os.lseek(pack, asked["offset"], os.SEEK_SET)
         if count:
             _git(
                 [*git, "index-pack", "--stdin", "--fix-thin", "--strict", "--threads=1",
                  f"--max-input-size={limits['bytes'] + 4096}"],
-                env, stdin=pack,
+                env, pack, quarantine,
             )  # fmt: skip
+    finally:
+        os.close(pack)
     objects = Objects(git, env)
     try:
         seen, paths = walk(objects, asked["tree"], asked["base_tree"], limits)
     finally:
         objects.close()
-    packs = mirror / "objects" / "pack"
-    packs.mkdir(exist_ok=True)
-    listed = "".join(f"{object_id}\n" for object_id in seen).encode()
+    packs = os.path.join(objects_of, "pack")
+    os.makedirs(packs, exist_ok=True)
+    listed = os.open(os.path.join(quarantine, "listed"), os.O_RDWR | os.O_CREAT, 0o600)
+    with open(listed, "wb", closefd=False) as file:
+        file.writelines(f"{object_id}\n".encode() for object_id in seen)
+    os.lseek(listed, 0, os.SEEK_SET)
     made = _git(
-        [*git, "pack-objects", "-q", "--local", "--non-empty", "--threads=1", str(packs / "pack")], env, data=listed
-    )
+        [*git, "pack-objects", "-q", "--local", "--non-empty", "--threads=1", os.path.join(packs, "pack")],
+        env, listed, quarantine,
+    )  # fmt: skip
     return {"new_objects": len(seen) if made else 0, "paths": paths}
 
 
-def _git(argv: list[str], env: dict[str, str], *, stdin: Any = None, data: bytes | None = None) -> bytes:
-    ended = subprocess.run(argv, env=env, stdin=stdin, input=data, capture_output=True, check=False)
-    if ended.returncode:
-        words = ended.stderr.decode("utf-8", "backslashreplace").strip()[-400:]
-        raise PackRefused(words or f"git ended with status {ended.returncode}, most likely at a limit")
-    return ended.stdout
+def _git(argv: list[str], env: dict[str, str], stdin: int, room: str) -> bytes:
+    """Runs git to its end, and answers its output. Raises ``PackRefused`` with its words."""
+    out, err = (
+        os.open(os.path.join(room, name), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600) for name in ("out", "err")
+    )
+    _, status = os.waitpid(_spawn(argv, env, (stdin, out, err)), 0)
+    said, words = (_whole(each) for each in (out, err))
+    if status:
+        code = os.waitstatus_to_exitcode(status)
+        text = words.decode("utf-8", "backslashreplace").strip()[-400:]
+        raise PackRefused(text or f"git ended with status {code}, most likely at a limit")
+    return said
+
+
+def _spawn(argv: list[str], env: dict[str, str], streams: tuple[int, int, int]) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in enumerate(streams)]
+    return os.posix_spawnp(argv[0], argv, env, file_actions=actions, setsigdef=_IGNORED)
+
+
+def _whole(fd: int) -> bytes:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read(1 << 20)
 
 
 def _limit(limits: dict[str, int]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limits["seconds"], limits["seconds"] + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * limits["bytes"] + (64 << 20),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+    try:
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    except (ValueError, OSError):
+        pass
+
+
+def _remove(directory: str) -> None:
+    for folder, folders, names in os.walk(directory, topdown=False):
+        try:
+            for name in names:
+                os.unlink(os.path.join(folder, name))
+            for name in folders:
+                os.rmdir(os.path.join(folder, name))
+        except OSError:
+            continue
+    try:
+        os.rmdir(directory)
+    except OSError:
+        pass
+
+
+def _as_json(text: str) -> str:
+    """A string of JSON, in ASCII."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    return '"%s"' % "".join("\\u%s" % units[at : at + 2].hex() for at in range(0, len(units), 2))
 
 
 def main() -> int:
@@ -232,16 +280,18 @@ def main() -> int:
 
     ``limits`` are integers: bytes (of the pack, and of changed files), objects, paths, seconds (of CPU).
     """
-    asked = json.load(sys.stdin)
+    asked: dict[str, Any] = marshal.load(sys.stdin.buffer)
     _limit(asked["limits"])
-    quarantine = tempfile.mkdtemp(prefix="quarantine-", dir=asked["mirror"])
+    quarantine = os.path.join(asked["mirror"], f"quarantine-{os.urandom(8).hex()}")
+    os.mkdir(quarantine, 0o700)
     try:
-        answer: dict[str, Any] = unpack(asked, quarantine)
+        done = unpack(asked, quarantine)
+        answer = '{"new_objects": %d, "paths": %d}' % (done["new_objects"], done["paths"])
     except PackRefused as no:
-        answer = {"refused": str(no)}
+        answer = '{"refused": %s}' % _as_json(str(no))
     finally:
-        shutil.rmtree(quarantine, ignore_errors=True)
-    json.dump(answer, sys.stdout)
+        _remove(quarantine)
+    sys.stdout.write(answer)
     return 0
 
 

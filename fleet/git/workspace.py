@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import marshal
 import os
 import re
 import signal
@@ -322,6 +323,7 @@ class Workspaces:
             sys.executable,
             "-I",
             "-S",
+            "-E",
             unpack.__file__,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -330,7 +332,7 @@ class Workspaces:
         )
         try:
             async with asyncio.timeout(limits.unpack_seconds):
-                out, err = await process.communicate(json.dumps(asked).encode())
+                out, err = await process.communicate(marshal.dumps(asked))
         except TimeoutError as error:
             raise self._too_much(on, f"unpacking took more than {limits.unpack_seconds} s") from error
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleet.errors import AirbossError, Refused, Unavailable
 from fleet.events import FencedBy
+from fleet.files import scratch
 from fleet.git import lfs
 from fleet.git.command import without_credentials
 from fleet.git.repository import Repository
@@ -60,16 +61,18 @@ class BaseBranch:
         """Raises ``Refused``, with a hint, when a change cannot be landed here as things are."""
         if self._repository.path is None:
             return
-        git_dir = await self._repository.git_dir()
-        holder = await self._checked_out(git_dir)
+        found = await self._repository.opened()
+        if found.bare and not (found.git_dir / "worktrees").exists():
+            return
+        holder = await self._checked_out(found.git_dir)
         if holder is None:
             return
-        if await self._setting(git_dir, "core.bare") == "true":
+        if found.bare:
             raise self._refused(
                 f"{self._repository.base} is checked out in {holder}",
                 f"Remove that worktree (git worktree remove), or check out another branch in {holder}.",
             )
-        if (await self._setting(git_dir, "receive.denyCurrentBranch")).lower() != "updateinstead":
+        if found.settings.get("receive.denycurrentbranch", "").lower() != "updateinstead":
             raise self._refused(
                 f"{self._repository.base} is checked out in {holder}",
                 "Name a bare repository in fleet.toml, check out another branch there, or let landings update that "
@@ -86,7 +89,7 @@ class BaseBranch:
         """Raises ``Refused`` when this login may not move the branch, and ``Unavailable`` when that is not known.
         ``tip`` is where the branch is; nothing is changed."""
         if self._repository.path is not None:
-            git_dir = await self._repository.git_dir()
+            git_dir = (await self._repository.opened()).git_dir
             closed = [place for place in ("objects", "refs/heads") if not os.access(git_dir / place, os.W_OK)]
             if closed:
                 raise self._refused(
@@ -114,31 +117,25 @@ class BaseBranch:
             raise self._refused(
                 f"{new[:12]} does not descend from {old[:12]}", "Merge onto the current base first."
             )
-        if (found := await self.current()) != old:
-            return await self._elsewhere(found, new)
+        if (tip := await self.current()) != old:
+            return await self._elsewhere(tip, new)
         await self.check_landable()
         await lfs.deliver(self._repository, old, new)
         if self._repository.path is not None:
-            git_dir = await self._repository.git_dir()
-            hooked = token is not None and fence_hook.installed(git_dir)
-            if not hooked and await self._setting(git_dir, "core.bare") == "true":
-                return await self._update_ref(git_dir, old, new)
+            found = await self._repository.opened()
+            hooked = token is not None and fence_hook.installed(found.git_dir)
+            if not hooked and found.bare:
+                return await self._update_ref(found.git_dir, old, new)
         return await self._push(old, new, token)
 
     async def _update_ref(self, git_dir: Path, old: str, new: str) -> Swapped | Moved:
         repository, git = self._repository, self._repository.git
-        carried = f"refs/airboss/landing/{new}"
-        await git.run(
-            "update-ref", carried, new, attempted="offer the new commit", on=self._on, git_dir=repository.mirror
-        )
-        try:
+        with scratch(repository.mirror, "landing-") as pack:
+            await repository.pack(pack, new, [old])
             await git.run(
-                *_DURABLE, "-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                "--no-recurse-submodules", "--", str(repository.mirror.absolute()), carried,
-                attempted="bring the new commit in", on=self._on, git_dir=git_dir, timeout=900.0,
+                *_DURABLE, "index-pack", "--stdin", "--fix-thin",
+                attempted="bring the new commit in", on=self._on, git_dir=git_dir, stdin=pack, timeout=900.0,
             )  # fmt: skip
-        finally:
-            await git.run("update-ref", "-d", carried, attempted="tidy up", on=self._on, git_dir=repository.mirror)
         ended = await git.run(
             *_DURABLE, "update-ref", "-m", "airboss: landed", repository.ref, new, old,
             attempted="move the base branch", on=self._on, git_dir=git_dir, expect=(0, 1, 128),
@@ -178,6 +175,7 @@ class BaseBranch:
                 attempted="land the change", on=self._on, cause=f"{words.strip()[-400:]}; then {error.cause}"
             ) from error
         if worked:
+            await self._repository.landed(old, new)
             return Swapped(new)
         if found != old:
             return await self._elsewhere(found, new)
@@ -207,12 +205,6 @@ class BaseBranch:
             if f"branch {self._repository.ref}" in fields and "bare" not in fields:
                 return Path(fields[0].removeprefix("worktree "))
         return None
-
-    async def _setting(self, git_dir: Path, name: str) -> str:
-        ended = await self._repository.git.run(
-            "config", "--get", name, attempted="read a setting", on=self._on, git_dir=git_dir, expect=(0, 1)
-        )
-        return ended.line
 
     def _dirty(self, holder: Path) -> Refused:
         return self._refused(

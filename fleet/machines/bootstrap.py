@@ -1,32 +1,55 @@
 """Starts the runner on a machine with one command that needs only python3 there and leaves no file.
 
-The command reads the runner's sources from standard input, compiles them in memory and becomes ``runner serve``.
-It contains no single quote, so every login shell passes it on unchanged.
+The command reads the runner from standard input and becomes ``runner serve``. It comes compiled, for machines whose
+Python has the controller's bytecode; any other says so, gets the sources and compiles them in memory. The command
+contains no single quote, so every login shell passes it on unchanged.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import zlib
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-_CODE = """
-import json, os, sys
+from fleet.machines.runner.image import build
+
+_CODE: Final = """
+import marshal, os, sys
 os.umask(0o077)
-size, root = int(sys.argv[3]), sys.argv[4]
+root, magic, shipped = sys.argv[3], sys.argv[4], int(sys.argv[5])
+def take(size):
+    data = b""
+    while len(data) < size:
+        more = os.read(0, size - len(data))
+        if not more:
+            sys.exit(1)
+        data += more
+    return data
 if not root:
     import pwd
     root = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".airboss")
-sources = b""
-while len(sources) < size:
-    more = os.read(0, size - len(sources))
-    if not more:
-        sys.exit(1)
-    sources += more
-sources = json.loads(sources)
-space = {"__name__": "runner.image", "__package__": "runner"}
-exec(compile(sources["image.py"], "runner/image.py", "exec"), space)
-image = space["build"](sources)
+image = take(shipped)
+try:
+    import zlib
+    from _frozen_importlib_external import MAGIC_NUMBER
+    same = MAGIC_NUMBER.hex() == magic
+except ImportError:
+    same = False
+if same:
+    image = zlib.decompress(image)
+    space = {"__name__": "runner.image", "__package__": "runner"}
+    exec(marshal.loads(marshal.loads(image)["runner.image"]), space)
+else:
+    import json
+    if shipped:
+        os.write(1, b"sources\\n")
+    sources = json.loads(take(int(sys.argv[6])))
+    space = {"__name__": "runner.image", "__package__": "runner"}
+    exec(compile(sources["image.py"], "runner/image.py", "exec"), space)
+    image = space["build"](sources)
 os.write(1, b"here\\n")
 sys.argv = ["runner", "serve", root]
 space["run"](image)
@@ -44,11 +67,25 @@ def pack(package: Path) -> bytes:
 
 
 @cache
-def shipment() -> bytes:
-    """This controller's runner, in the form that :func:`serve_command` reads from standard input."""
+def runner_sources() -> bytes:
+    """This controller's runner, for a Python that compiles it itself."""
     return pack(Path(__file__).parent / "runner")
 
 
-def serve_command(python: str, root: str) -> list[str]:
-    """The argv that starts ``serve``. An empty ``root`` means ``~/.airboss`` of the login."""
-    return [python, "-I", "-S", "-E", "-c", _CODE, "runner", "serve", str(len(shipment())), root]
+@cache
+def compiled_runner() -> bytes:
+    """This controller's runner, for a Python with the same bytecode."""
+    return zlib.compress(build(json.loads(runner_sources())))
+
+
+def shipment(compiled: bool = True) -> bytes:
+    """What the command reads first from its standard input. When it answers ``sources``, it reads those too."""
+    return compiled_runner() if compiled else runner_sources()
+
+
+def serve_command(python: str, root: str, compiled: bool = True) -> list[str]:
+    """The argv that starts ``serve``. An empty ``root`` means ``~/.airboss`` of the login. ``compiled``: see
+    :func:`shipment`."""
+    magic = importlib.util.MAGIC_NUMBER.hex() if compiled else ""
+    sizes = len(compiled_runner()) if compiled else 0, len(runner_sources())
+    return [python, "-I", "-S", "-E", "-c", _CODE, "runner", "serve", root, magic, *map(str, sizes)]

@@ -56,7 +56,7 @@ class LocalExecutor(LoginExecutor):
                 cause="this login does not exist on this machine",
                 hint=f"create it (as root: useradd --create-home {self._login}) or correct fleet.toml",
             ) from error
-        command = [*self._become(), *serve_command(self._python, self._root)]
+        command = [*self._become(), *serve_command(self._python, self._root, self.takes_compiled)]
         # Only the login's own defaults: the controller's environment holds secrets.
         env = {
             "HOME": account.pw_dir,

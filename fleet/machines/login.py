@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_LINE: Final = 1 << 13
 """The longest line, in bytes, before the runner is up."""
+_HERE: Final = b"here"
+_SOURCES: Final = b"sources"
 
 
 class LoginExecutor(ABC):
@@ -52,6 +54,7 @@ class LoginExecutor(ABC):
         self._keepalive, self._connect_timeout = keepalive, connect_timeout
         self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
+        self.takes_compiled = True  # until this login says otherwise
         self.channels_opened = 0
 
     @property
@@ -121,19 +124,33 @@ class LoginExecutor(ABC):
 
     async def _install(self, stream: ByteStream) -> bytes:
         """Runs the bootstrap; returns bytes already read that belong to the channel."""
-        async with alongside(_ship(stream), f"ship the runner to {self.where}"):
-            return await self._greeting(stream)
+        rest = b""
+        if self.takes_compiled:
+            async with self._shipping(stream, compiled=True):
+                line, rest = await self._greeting(stream, b"")
+            if line == _HERE:
+                return rest
+            self.takes_compiled = False
+        async with self._shipping(stream, compiled=False):
+            line, rest = await self._greeting(stream, rest)
+        if line != _HERE:
+            raise self._faulty("start the runner", "it asked for the runner's sources twice")
+        return rest
 
-    async def _greeting(self, stream: ByteStream) -> bytes:
-        buffer = b""
-        while data := await stream.read():
-            buffer += data
+    def _shipping(self, stream: ByteStream, *, compiled: bool) -> contextlib.AbstractAsyncContextManager[object]:
+        return alongside(_ship(stream, compiled), f"ship the runner to {self.where}")
+
+    async def _greeting(self, stream: ByteStream, buffer: bytes) -> tuple[bytes, bytes]:
+        """The line with which the bootstrap answers, and what was read after it."""
+        while b"\n" in buffer or (data := await stream.read()):
+            if b"\n" not in buffer:
+                buffer += data
             if b"\n" not in buffer and len(buffer) > _LONGEST_LINE:
                 raise self._faulty("start the runner", f"it sent {len(buffer)} bytes without a line break")
-            while b"\n" in buffer:
+            if b"\n" in buffer:
                 line, buffer = buffer.split(b"\n", 1)
-                if line == b"here":
-                    return buffer
+                if line in (_HERE, _SOURCES):
+                    return line, buffer
                 raise answers.faulty(
                     self.where,
                     "start the runner",
@@ -367,7 +384,7 @@ async def _feed(call: PendingCall, data: bytes | Path) -> None:
     await call.write(b"", last=True)
 
 
-async def _ship(stream: ByteStream) -> None:
-    """Sends the runner's sources; a command that already ended explains itself in its output."""
+async def _ship(stream: ByteStream, compiled: bool) -> None:
+    """Sends the runner; a command that already ended explains itself in its output."""
     with contextlib.suppress(OSError):
-        await stream.write(shipment())
+        await stream.write(shipment(compiled))

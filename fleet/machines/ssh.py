@@ -78,7 +78,7 @@ class SshExecutor(LoginExecutor):
 
     async def _open(self) -> ByteStream:
         connection = await self._connected()
-        command = shlex.join(serve_command(self._python, self._root))
+        command = shlex.join(serve_command(self._python, self._root, self.takes_compiled))
         try:
             process = await connection.create_process(command, encoding=None, request_pty=False)
         except asyncssh.ChannelOpenError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleet.config import ReviewerConfig
+from fleet.git import merging
 from fleet.git.repository import Repository
 from fleet.untrusted import clean
 from gates.review.agent import AgentReviewers
@@ -30,7 +31,9 @@ async def review_of(
     ``author``: the family of who wrote it; empty: not compared. Raises ``NoReview`` where the change cannot be
     shown whole.
     """
-    shown = await changed_files(repository, await repository.forked_from(base, head), head, reviewer, redact=redact)
+    shown = await changed_files(
+        repository, await merging.forked_from(repository, base, head), head, reviewer, redact=redact
+    )
     prepared = prepare(reviewer, shown, redact(about) if redact else about, "(not run)")
     through = agents.through(reviewer, (repository, head)) if agents else None
     return await ask(reviewer, key, prepared, author=author, redact=redact, through=through)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import graphlib
+import importlib.util
 import json
 import os
 import shutil
@@ -17,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from fleet.errors import Unavailable
-from fleet.machines.bootstrap import pack, serve_command, shipment
+from fleet.errors import MachineFaulty, Unavailable
+from fleet.machines.bootstrap import pack, runner_sources, serve_command, shipment
 from fleet.machines.channel import Channel
+from fleet.machines.local import LocalExecutor
 from fleet.machines.runner.frames import frame, whole_frames
 from fleet.machines.runner.image import build
 from fleet.machines.runner.other_login import KILL
@@ -36,7 +38,7 @@ def test_the_same_modules_give_the_same_shipment(tmp_path: Path) -> None:
         shutil.copyfile(module, copy / module.name)
         os.utime(copy / module.name, (1, 1))
         (copy / module.name).chmod(0o600)
-    assert pack(copy) == pack(PACKAGE) == shipment()
+    assert pack(copy) == pack(PACKAGE) == shipment(compiled=False)
     (copy / "frames.py").write_text("")
     assert pack(copy) != pack(PACKAGE)
 
@@ -46,7 +48,7 @@ def test_no_shell_can_change_the_installing_command() -> None:
 
 
 def test_a_supervisor_runs_from_standard_input_alone(tmp_path: Path) -> None:
-    image = build(json.loads(shipment()))
+    image = build(json.loads(runner_sources()))
     spec: dict[str, Any] = {
         "id": "p",
         "root": str(tmp_path),
@@ -162,3 +164,39 @@ def test_the_runners_modules_import_each_other_one_way() -> None:
         found = (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.ImportFrom))
         arrows[module.stem] = {node.module for node in found if node.level and node.module}
     graphlib.TopologicalSorter(arrows).prepare()
+
+
+def other_python(directory: Path) -> Path:
+    """A Python that says to have other bytecode than this one."""
+    script = directory / "python"
+    magic = importlib.util.MAGIC_NUMBER.hex()
+    script.write_text(
+        f'#!/bin/sh\nfor word; do shift; [ "$word" = {magic} ] && word=00000000; set -- "$@" "$word"; done\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    script.chmod(0o755)
+    return script
+
+
+async def test_a_machine_with_another_python_compiles_the_runner_itself(tmp_path: Path) -> None:
+    machine = LocalExecutor("near", root=str(tmp_path / "root"), python=str(other_python(tmp_path)))
+    try:
+        for takes_compiled in (True, False):
+            assert machine.takes_compiled is takes_compiled
+            ran = await machine.run(["echo", "here"])
+            assert ran.out == b"here\n", "a supervisor gets the image that was compiled there"
+            await machine.close()
+    finally:
+        await machine.close()
+
+
+async def test_a_login_that_asks_for_the_runner_again_and_again_is_faulty(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho sources; echo sources; cat > /dev/null\n")
+    script.chmod(0o755)
+    machine = LocalExecutor("near", root=str(tmp_path / "root"), python=str(script))
+    try:
+        with pytest.raises(MachineFaulty, match="sources twice"):
+            await machine.facts()
+    finally:
+        await machine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 import struct
 import subprocess
@@ -68,8 +69,8 @@ class Helper:
             "pack": str(self.file), "offset": 0, "tree": wanted, "base_tree": self.base, "limits": limits,
         }  # fmt: skip
         ended = subprocess.run(
-            [sys.executable, "-I", "-S", unpack.__file__],
-            input=json.dumps(asked).encode(),
+            [sys.executable, "-I", "-S", "-E", unpack.__file__],
+            input=marshal.dumps(asked),
             capture_output=True,
             check=False,
         )

@@ -1,0 +1,196 @@
+"""Lists trees and compares them, from the bytes of their objects: no process a question.
+
+An object's bytes follow from its id, so that what was found in a tree once is true for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from fleet.errors import Refused, Unavailable
+from fleet.git.changes import ChangedPath
+from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header
+
+ATTRIBUTES: Final = ".gitattributes"
+_TREE_BYTES: Final = 64 << 20
+_MOST_PATHS: Final = 2_000_000
+_SURVEYS: Final = 32
+_TREE, _LINK, _SUBMODULE, _FILE, _PROGRAM = "040000", "120000", "160000", "100644", "100755"
+
+_Listed = dict[str, "TreeEntry"]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One path of a tree: git's mode (``100644``, ``120000``, …) and the object's id."""
+
+    mode: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSurvey:
+    """What is looked for again and again in a tree: its ``.gitattributes`` by path, and where submodules are."""
+
+    attributes: Mapping[str, str]
+    submodules: Sequence[str]
+
+
+async def listing(objects: ObjectReader, commit: str) -> dict[str, TreeEntry]:
+    """Every path of a commit or tree, in git's order, without directories.
+
+    Bytes that are not UTF-8 become surrogate escapes. Raises ``Refused`` for more paths than anybody has.
+    """
+    root = await _root(objects, commit)
+    trees: dict[str, _Listed] = {}
+    level = [root]
+    while level:
+        trees |= await _read(objects, level)
+        inside = (entry.id for each in level for entry in trees[each].values() if entry.mode == _TREE)
+        level = [each for each in dict.fromkeys(inside) if each not in trees]
+    paths = dict(islice(_walk(trees, root), _MOST_PATHS + 1))
+    if len(paths) > _MOST_PATHS:
+        raise _too_many(commit)
+    return paths
+
+
+def _walk(trees: Mapping[str, _Listed], root: str) -> Iterator[tuple[str, TreeEntry]]:
+    stack = [("", iter(trees[root].items()))]
+    while stack:
+        prefix, rest = stack[-1]
+        for name, entry in rest:
+            if entry.mode == _TREE:
+                stack.append((f"{prefix}{name}/", iter(trees[entry.id].items())))
+                break
+            yield prefix + name, entry
+        else:
+            stack.pop()
+
+
+async def entry_at(objects: ObjectReader, commit: str, path: str) -> TreeEntry | None:
+    """What is at a path in a commit or tree; ``None``: nothing."""
+    found = TreeEntry(_TREE, await _root(objects, commit))
+    for name in path.split("/"):
+        if found.mode != _TREE:
+            return None
+        inside = (await _read(objects, [found.id]))[found.id].get(name)
+        if inside is None:
+            return None
+        found = inside
+    return found
+
+
+async def survey(objects: ObjectReader, commit: str) -> TreeSurvey:
+    """What a commit or tree has of what is looked for again and again."""
+    root = await _root(objects, commit)
+    kept = _surveys.setdefault(objects, OrderedDict())
+    if root not in kept:
+        paths = await listing(objects, root)
+        kept[root] = TreeSurvey(
+            {
+                path: entry.id
+                for path, entry in paths.items()
+                if path.rpartition("/")[2] == ATTRIBUTES and entry.mode.startswith("100")
+            },
+            tuple(path for path, entry in paths.items() if entry.mode == _SUBMODULE),
+        )
+        while len(kept) > _SURVEYS:
+            kept.popitem(last=False)
+    kept.move_to_end(root)
+    return kept[root]
+
+
+_surveys: WeakKeyDictionary[ObjectReader, OrderedDict[str, TreeSurvey]] = WeakKeyDictionary()
+
+
+async def differences(objects: ObjectReader, old: str, new: str) -> list[ChangedPath]:
+    """What differs between two commits or trees, as ``git diff-tree -r --no-renames`` says it."""
+    found: list[ChangedPath] = []
+    level = [("", await _root(objects, old), await _root(objects, new))]
+    if level[0][1] == level[0][2]:
+        return []
+    while level:
+        trees = await _read(objects, [each for _, *both in level for each in both if each])
+        inside = []
+        for prefix, before, after in level:
+            for name, was, now in _pairs(trees.get(before, {}), trees.get(after, {})):
+                path, deep = prefix + name, (_tree(was), _tree(now))
+                if any(deep):
+                    inside.append((f"{path}/", *deep))
+                if status := _status(was, now):
+                    found.append(ChangedPath(status, path))
+        if len(found) > _MOST_PATHS:
+            raise _too_many(new)
+        level = inside
+    return sorted(found, key=lambda each: os.fsencode(each.path))
+
+
+def _pairs(before: _Listed, after: _Listed) -> Iterable[tuple[str, TreeEntry | None, TreeEntry | None]]:
+    for name in before.keys() | after.keys():
+        was, now = before.get(name), after.get(name)
+        if was != now:
+            yield name, was, now
+
+
+def _tree(entry: TreeEntry | None) -> str:
+    return entry.id if entry is not None and entry.mode == _TREE else ""
+
+
+def _status(was: TreeEntry | None, now: TreeEntry | None) -> str:
+    """Git's letter for two different entries; empty where neither is a file."""
+    old = was if was is not None and was.mode != _TREE else None
+    new = now if now is not None and now.mode != _TREE else None
+    if old is None or new is None:
+        return "D" if old else "A" if new else ""
+    return "M" if old.mode[:3] == new.mode[:3] else "T"
+
+
+async def _root(objects: ObjectReader, commit: str) -> str:
+    """The id of a commit's tree; a tree's own."""
+    found = (await objects.read([commit], max(COMMIT_BYTES, _TREE_BYTES))).get(commit)
+    if found is not None and found.kind is ObjectKind.TREE:
+        return commit
+    trees = header(found.data, "tree") if found is not None and found.kind is ObjectKind.COMMIT else []
+    if not trees:
+        raise _missing(commit)
+    return trees[0]
+
+
+async def _read(objects: ObjectReader, ids: Sequence[str]) -> dict[str, _Listed]:
+    """These trees, each as its entries by name. Raises ``Unavailable`` when one is missing."""
+    found = await objects.read(ids, _TREE_BYTES)
+    for each in ids:
+        if each not in found or found[each].kind is not ObjectKind.TREE:
+            raise _missing(each)
+    return {each: dict(_entries(read.data)) for each, read in found.items()}
+
+
+def _entries(data: bytes) -> Iterator[tuple[str, TreeEntry]]:
+    at = 0
+    while at < len(data):
+        space, end = data.index(b" ", at), data.index(b"\0", at)
+        name = data[space + 1 : end].decode("utf-8", "surrogateescape")
+        yield name, TreeEntry(_mode(data[at:space]), data[end + 1 : end + 21].hex())
+        at = end + 21
+
+
+def _mode(written: bytes) -> str:
+    """A mode as git reads it: old versions wrote others."""
+    kind = int(written, 8) & 0o170000
+    if kind == 0o100000:
+        return _PROGRAM if int(written, 8) & 0o100 else _FILE
+    return {0o040000: _TREE, 0o120000: _LINK}.get(kind, _SUBMODULE)
+
+
+def _missing(object_id: str) -> Unavailable:
+    return Unavailable(attempted="read a tree", on=object_id, cause="the mirror does not have it")
+
+
+def _too_many(commit: str) -> Refused:
+    return Refused(attempted="list a tree", on=commit, cause="too many paths")
