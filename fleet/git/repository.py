@@ -263,9 +263,10 @@ class Repository:
     async def additions(self, base: str, commit: str, limit: int, *, context: int = 0) -> GitEnded:
         """The first ``limit`` bytes of the patch, with ``context`` unchanged lines around each change, and with the
         bytes of binary files. Untrusted."""
-        asked = (base, commit, limit, context)
-        if asked in self._patches:
-            return self._patches[asked]
+        asked = (base, commit, context)
+        known = self._patches.get(asked)
+        if known is not None and not known.cut and len(known.out) <= limit:
+            return known
         ended = await self._run(
             "diff-tree", "-p", f"-U{context}", "-M", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
             "--no-commit-id", "--src-prefix=a/", "--dst-prefix=b/", _id(base), _id(commit), "--",
