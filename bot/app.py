@@ -52,18 +52,17 @@ from bot.telling.log_card import LiveLogs
 from bot.telling.newer import NewerAgents
 from bot.telling.notify import Notifier
 from bot.telling.reminders import Reminders
+from bot.tending import tending
 from bot.timed import timed
 from fleet.clock import SystemClock, wall_clock
 from fleet.config import FleetConfig, Secrets
 from fleet.errors import Misconfigured, StoreUnavailable
 from fleet.events import ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
-from fleet.flight.keeping import Keeper
 from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.landing.base_branch import BaseBranch
-from fleet.machines.disks import Disks
 from fleet.machines.executors import Executors
 from fleet.machines.waking import Waker
 from fleet.machines.watch import MachineSeen, MachineWatch
@@ -134,7 +133,7 @@ class App:
             watch = _watch(base, services)
             standing = Standing(store, config, base.executors, base.repository, home)
             more = [lambda: standing.behind, lambda: said(home, config())]
-            keeper, disks = _tending(base, services, timer)
+            keeper, disks, pools = await tending(config, base.executors, services, timer, dispatcher.placer)
             control = RunningFleet(
                 config,
                 home,
@@ -148,6 +147,7 @@ class App:
                 base.env,
                 keeper,
                 disks,
+                pools,
                 Hands(store, base.executors),
             )
             core = ChatCore(
@@ -188,7 +188,7 @@ class App:
                 more={"hook": HookDoor.of(services, base.locks, home).serve},
             )
             await server.start()
-            control.more.append(lambda: server.trouble)
+            control.more.extend([lambda: server.trouble, lambda: pools.trouble])
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
                 **timed(timer, core.context, outbox, admins),
@@ -197,6 +197,7 @@ class App:
                 "what machines offer": watch.probes.run,
                 "waking": Waker(store, config, services.machines_seen, services.clock).run,
                 "disks": disks.run,
+                "pools": partial(standing.while_good, pools.run),
                 "metrics": MetricsServer(core.context).run,
                 "locks": base.locks.run,
                 "lock renewal": LockKeeper(store, base.locks, config, services.clock).run,
@@ -227,14 +228,6 @@ def _watch(base: _Base, services: Services) -> MachineWatch:
     """What the placer goes by, which looks again when that changes."""
     tell = services.slot_line.changed.set
     return MachineWatch(base.config, base.executors, services.clock, services.machines_seen, tell=tell)
-
-
-def _tending(base: _Base, services: Services, timer: Timer) -> tuple[Keeper, Disks]:
-    """What keeps work that did not land, and the disks from being full."""
-    keeper = Keeper(services, timer.clock("work that did not land"))
-    disks = Disks(base.config, base.executors, services.clock, keeper.reclaim_all)
-    disks.full = services.full_disks
-    return keeper, disks
 
 
 @dataclass(frozen=True, slots=True)

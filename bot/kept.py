@@ -46,6 +46,7 @@ KEPT: Final = (
     Retained("Where base branches were last seen", ("base_tips",), "permanently"),
     Retained("Sessions started by hand, as their hooks report them", ("hooked",), PERMANENT),
     Retained("Slots kept for tasks that start", ("reservations",), "until they have started or ended"),
+    Retained("Slots of pools, ended ones too", ("pool_slots",), PERMANENT),
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
     Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),
     Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),

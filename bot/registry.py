@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -51,6 +51,9 @@ class FleetControl(Protocol):
 
     async def save_work(self, task_id: str) -> None:
         """Takes a snapshot of what an ended task left in its worktree. Raises ``Refused`` and ``Unavailable``."""
+
+    def pool_notes(self) -> Sequence[str]:
+        """What is wrong with pools and their slots beside what the store says."""
 
     def tend_work(self) -> None:
         """Something was decided about work that did not land. Called on the event loop, after the commit."""

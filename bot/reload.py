@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from fleet.config import FleetConfig, Secrets, load_fleet
+from fleet.config import FleetConfig, MachineConfig, Secrets, load_fleet
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
+from fleet.config.slots import with_slots
 from fleet.errors import AirbossError
 from fleet.events import Redact
 from fleet.logs import log_redactors
@@ -33,11 +34,17 @@ class LiveConfig:
         self.path, self._clock = home / FLEET_FILE, clock
         self.invalid_us, self.invalid = 0, ""
         self._stamp = self._look()
-        self._config = load_fleet(self.path)
+        self._file = self._config = load_fleet(self.path)
+        self._slots: Mapping[str, MachineConfig] = {}
 
     def __call__(self) -> FleetConfig:
-        """The current configuration."""
+        """The current configuration: the file's, and the slots that its pools have."""
         return self._config
+
+    def take(self, machines: Mapping[str, MachineConfig]) -> None:
+        """From now on these are the slots."""
+        self._slots = machines
+        self._config = with_slots(self._file, machines)
 
     @property
     def sha256(self) -> str:
@@ -52,7 +59,8 @@ class LiveConfig:
             if stamp == self._stamp:
                 continue
             try:
-                self._config = await asyncio.to_thread(load_fleet, self.path)
+                self._file = await asyncio.to_thread(load_fleet, self.path)
+                self.take(self._slots)
             except AirbossError as error:
                 self.invalid_us, self.invalid = self.invalid_us or self._clock.now_us(), error.cause or str(error)
                 _log.error("fleet.toml is invalid; running on the last valid version: %s", error)

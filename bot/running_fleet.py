@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from fleet.flight.starting import FleetSeen
 from fleet.git.repository import Repository
 from fleet.machines.disks import Disks
 from fleet.machines.hand_terminal import HandTerminal
+from fleet.machines.pools.keeper import PoolKeeper
 from fleet.machines.watch import MachineSeen, MachineWatch
 from gates.leaks.search import Leaks
 from gates.people import Right
@@ -42,6 +43,7 @@ class RunningFleet:
     env: Secrets
     keeper: Keeper
     disks: Disks
+    pools: PoolKeeper
     hands: Hands
     since: Serving = field(default_factory=lambda: Serving(version("airboss"), SystemClock().now_us()))
 
@@ -67,6 +69,9 @@ class RunningFleet:
 
     async def save_work(self, task_id: str) -> None:
         await self.keeper.save_now(task_id)
+
+    def pool_notes(self) -> Sequence[str]:
+        return self.pools.notes
 
     def tend_work(self) -> None:
         self.keeper.wake()

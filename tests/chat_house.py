@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -104,6 +104,9 @@ class PlayedFleet:
 
     async def save_work(self, task_id: str) -> None:
         """Nothing is in a worktree."""
+
+    def pool_notes(self) -> Sequence[str]:
+        return ()
 
     def tend_work(self) -> None:
         """Nothing is to be removed."""

@@ -52,7 +52,7 @@ def pick_machine(config: FleetConfig, wanted: str) -> str:
     """As :func:`pick`; ``ANY`` if no machine was chosen."""
     if not wanted or wanted == ANY or (wanted.lower() == "any" and "any" not in config.machines):
         return ANY
-    return pick("machine", "on=", wanted, sorted(config.machines))
+    return pick("machine", "on=", wanted, sorted({*config.machines, *config.pools}))
 
 
 def missing(config: FleetConfig, verb: str, request: RunRequest, seen: Mapping[str, MachineSeen]) -> Card | None:

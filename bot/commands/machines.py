@@ -8,6 +8,7 @@ from bot.commands.common import reply
 from bot.machine_view import machine_card
 from bot.pages import Page, wanted
 from bot.parse import words as split
+from bot.pool_view import plain_pools, pool_lines, pools_seen
 from bot.registry import Call, Command, Context, Effect, Group
 from bot.telemetry_view import machine_line
 from fleet.errors import Misused
@@ -26,17 +27,20 @@ async def machines(context: Context, call: Call) -> Effect:
     given = split(call.args)
     if len(given) == 1 and (given[0] in config.machines or not given[0].isdigit()):
         return await _machine(context, call, given[0])
-    busy, now = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us()))
+    busy, now, pools = await context.store.read(lambda tx: (sessions.busy(tx), tx.now_us(), pools_seen(tx)))
     names = sorted(config.machines, key=lambda name: (not (name in seen and seen[name].state.is_bad), name))
     page = Page.of(wanted(call.args), len(names))
     lines = tuple(
         machine_line(name, config.machines[name], busy.get(name, 0), seen.get(name), now, disk=True)
         for name in names[page.first : page.upto]
     )
+    if not page.first:
+        lines = (*pool_lines(config, pools, context.control.pool_notes()), *lines)
     call.result.data = {
         "machines": [
             plain.machine(name, config.machines[name], busy.get(name, 0), seen.get(name)) for name in names
-        ]
+        ],
+        "pools": plain_pools(config, pools),
     }
     title = line(words.count(len(names), "machine") + page.span)
     footer = footed(config.isolation, "/machines NAME shows one" if names else "")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RepoFile,
     )
     from fleet.config.outside import WitnessConfig
+    from fleet.config.pools import PoolConfig, SlotTarget
     from fleet.config.problems import ConfigProblems, Problem
     from fleet.config.reading import load_fleet, parse_fleet, parse_repo_file
     from fleet.config.reviewers import ReviewerConfig
@@ -45,12 +46,14 @@ _WHERE = {
     "LocksConfig": "models",
     "MachineConfig": "models",
     "PersonConfig": "models",
+    "PoolConfig": "pools",
     "Problem": "problems",
     "QuarantinedTest": "gates",
     "RepoConfig": "models",
     "RepoFile": "models",
     "Secrets": "secrets",
     "SetupConfig": "setups",
+    "SlotTarget": "pools",
     "SpeechConfig": "speech",
     "WitnessConfig": "outside",
     "airboss_home": "home",
@@ -75,6 +78,7 @@ __all__ = [
     "LocksConfig",
     "MachineConfig",
     "PersonConfig",
+    "PoolConfig",
     "Problem",
     "QuarantinedTest",
     "RepoConfig",
@@ -82,6 +86,7 @@ __all__ = [
     "ReviewerConfig",
     "Secrets",
     "SetupConfig",
+    "SlotTarget",
     "SpeechConfig",
     "WitnessConfig",
     "airboss_home",

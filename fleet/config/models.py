@@ -13,6 +13,7 @@ from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.config.gates import GateConfig, GateTightening
 from fleet.config.limits import SECTION, Limits
 from fleet.config.outside import ConsoleConfig, MetricsConfig, WitnessConfig
+from fleet.config.pools import PoolConfig
 from fleet.config.repo_files import RepoFiles
 from fleet.config.reviewers import ReviewerConfig
 from fleet.config.setups import SetupConfig
@@ -267,6 +268,8 @@ class FleetConfig(_Section):
     """`separate-logins`, or `unsafe-same-user`, which must be set by hand and is shown on every card."""
     machines: dict[Name, MachineConfig] = {}
     """Machines by name."""
+    pools: dict[Name, PoolConfig] = {}
+    """Pools of slots by name: machines that exist only while work needs them."""
     agents: dict[Name, AgentConfig] = {}
     """Agents by name."""
     repos: dict[Name, RepoConfig] = {}

@@ -44,6 +44,7 @@ from fleet.events.landings import (
 from fleet.events.locks import LocksGranted, LocksRefused, LocksReleased
 from fleet.events.people import PersonRevoked
 from fleet.events.permissions import PermissionAsked, PermissionDecided, PermissionGranted
+from fleet.events.pools import SlotMoved
 from fleet.events.queueing import FleetPaused, FleetPausedV2, FleetResumed, TaskBumped, TaskChained
 from fleet.events.reviews import ReviewAnswered, ReviewAsked, ReviewFinding
 from fleet.events.schedules import ScheduleDue, ScheduleMoved, ScheduleSet, ScheduleSetV2, ScheduleSetV3
@@ -171,6 +172,7 @@ __all__ = [
     "SetupBroke",
     "SetupBuilt",
     "SetupChanged",
+    "SlotMoved",
     "SnapshotMade",
     "SnapshotMadeV2",
     "Source",

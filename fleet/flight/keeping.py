@@ -22,7 +22,7 @@ from fleet.flight.services import Services
 from fleet.git import kept
 from fleet.model import AIRBOSS, Session, Task
 from fleet.ports import Clock
-from fleet.store import sessions, tasks, trees
+from fleet.store import pool_slots, sessions, tasks, trees
 from fleet.store.core import Tx
 from fleet.store.states import TreeState
 from fleet.store.trees import TreeRow, Unlanded
@@ -104,12 +104,14 @@ async def is_safe(services: Services, tree: Unlanded) -> bool:
 
 async def remove(services: Services, tree: Unlanded) -> None:
     """Removes what was decided. Safe to repeat after a crash at any point."""
-    session = tree.session
-    executor = services.executors.agent(session.machine, session.login)
-    await services.workspaces.discard(executor, session.workspace)
-    if tree.row.state is TreeState.DELETING:
-        await executor.remove_tree(surroundings.room_of(services.store, session))
-        await executor.remove_tree(attachments.inbox_of(services.store, session))
+    session, deleting = tree.session, tree.row.state is TreeState.DELETING
+    if not await services.store.read(lambda tx: pool_slots.is_gone(tx, session.machine)):
+        executor = services.executors.agent(session.machine, session.login)
+        await services.workspaces.discard(executor, session.workspace)
+        if deleting:
+            await executor.remove_tree(surroundings.room_of(services.store, session))
+            await executor.remove_tree(attachments.inbox_of(services.store, session))
+    if deleting:
         await kept.release(services.repositories(tree.task.repo), ref_of(services, session))
     failpoint("tree-removed")
     await services.store.write(lambda tx: trees.settle(tx, tree))

@@ -12,6 +12,7 @@ from typing import Final
 
 from fleet.agents.versions import OLDEST, Fit, fit, install, written
 from fleet.config import FleetConfig, MachineConfig
+from fleet.flight.pool_placing import Growth, PoolNow, growth, slot_of
 from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import Task
 from fleet.offers import NOT_SEEN, lacking, passes
@@ -30,9 +31,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """No machine can take it now; ``why`` says what each of them lacks."""
+    """No machine can take it now; ``why`` says what each of them lacks. ``pool``: a slot of that pool could."""
 
     why: str
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class FleetNow:
     ``slots`` are those that are held. ``returning``: how many of a machine's slots belong to tasks that started
     before and want to go on. ``logins``: those that sessions have, by machine. On ``drained`` machines nothing new
     starts, nor where the disk is ``full``. ``seen``: each machine's last answer. ``spent``: until when an agent's
-    account is used up, by agent and machine.
+    account is used up, by agent and machine. ``pools``: what makes slots.
     """
 
     config: FleetConfig
@@ -80,6 +82,7 @@ class FleetNow:
     seen: Mapping[str, MachineSeen] = field(default_factory=dict)
     spent: Mapping[tuple[str, str], str] = field(default_factory=dict)
     returning: Mapping[str, int] = field(default_factory=dict)
+    pools: Mapping[str, PoolNow] = field(default_factory=dict)
 
     def used(self, machine: str) -> int:
         """How many slots of a machine are taken or waited for by tasks that have started before."""
@@ -123,6 +126,10 @@ def _supported(wants: Wants, machine: str, now: FleetNow) -> str:
     return f"{wants.agent} {has} is too old: {written(OLDEST[driver])} or later"
 
 
+def _as_a_slot(wants: Wants, machine: str, now: FleetNow) -> str:
+    return slot_of(machine, now.pools)
+
+
 def _answers(wants: Wants, machine: str, now: FleetNow) -> str:
     seen = now.seen.get(machine)
     if seen is None or not seen.state.is_bad:
@@ -162,6 +169,7 @@ def _login(wants: Wants, machine: str, now: FleetNow) -> str:
 
 REQUIREMENTS: Final[tuple[Requirement, ...]] = (
     _not_drained,
+    _as_a_slot,
     _answers,
     _labels,
     _installed,
@@ -191,15 +199,18 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     config = now.config
     if wants.agent not in config.agents:
         return Impossible(f"unknown agent {wants.agent!r}", f"Known agents: {_list(config.agents)}.")
-    if wants.machine and wants.machine not in config.machines:
-        return Impossible(f"unknown machine {wants.machine!r}", f"Known machines: {_list(config.machines)}.")
-    candidates = [wants.machine] if wants.machine else sorted(config.machines)
-    if not candidates:
+    pool = now.pools.get(wants.machine)
+    if wants.machine and wants.machine not in config.machines and pool is None:
+        known = _list({**config.machines, **config.pools})
+        return Impossible(f"unknown machine {wants.machine!r}", f"Known machines: {known}.")
+    candidates = _candidates(wants, now)
+    more = growth(wants.machine, _needs(wants, now), now.pools)
+    if not candidates and not more.reasons:
         return Impossible("the fleet has no machines", "Add one with `airboss machines add`.")
-    if all(_never(wants, name, now) for name in candidates):
-        why = "; ".join(f"{name}: {_labels(wants, name, now)}" for name in candidates)
+    if not more.possible and all(_never(wants, name, now) for name in candidates):
+        why = "; ".join((*(f"{name}: {_labels(wants, name, now)}" for name in candidates), *more.reasons))
         return Impossible(why, "Change needs=, or install what is missing; /machines NAME shows what it has.")
-    if all(_supported(wants, name, now) for name in candidates):
+    if not more.possible and all(_supported(wants, name, now) for name in candidates):
         why = "; ".join(f"{name}: {_supported(wants, name, now)}" for name in candidates)
         return Impossible(why, f"On one of these machines: {install(config.agents[wants.agent].driver)}")
     if shares := _shares(wants, now):
@@ -208,10 +219,22 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     fit = sorted((name for name in candidates if not lacks[name]), key=lambda name: _load(name, now))
     passed_over = tuple(f"{name}: {why}" for name, why in lacks.items() if why)
     if not fit:
-        return Waiting("; ".join(passed_over))
+        return Waiting("; ".join((*more.reasons, *passed_over)), _from_pool(wants, now, more))
     chosen, *others = fit
     login = free_login(config.machines[chosen], now.logins.get(chosen, ()))
     return Placed(chosen, (*passed_over, *(f"{name}: {chosen} is less busy" for name in others)), login or "")
+
+
+def _candidates(wants: Wants, now: FleetNow) -> list[str]:
+    """The machines that a task may start on, as far as it says so."""
+    if (pool := now.pools.get(wants.machine)) is not None and wants.machine not in now.config.machines:
+        return sorted(name for name in pool.slots if name in now.config.machines)
+    return [wants.machine] if wants.machine else sorted(now.config.machines)
+
+
+def _from_pool(wants: Wants, now: FleetNow, more: Growth) -> str:
+    """The pool that makes a slot for the task; none while the agent's account would have no use for it."""
+    return "" if _account_slots(wants, "", now) else more.pool
 
 
 def plan(

@@ -47,5 +47,6 @@ class Placer:
             full=tuple(services.full_disks),
             returning=line.returning(),
             aside=frozenset(line.aside),
+            troubles=dict(services.pool_troubles),
             zone=services.zone,
         )

@@ -63,6 +63,7 @@ class Services:
     not_quiet: Callable[[str, int], Awaitable[int]] = never_quiet  # a person, a time: the first one from it on
     machines_seen: dict[str, MachineSeen] = field(default_factory=dict)  # the last answer of each
     zone: ZoneOf = controllers_zone
+    pool_troubles: dict[str, str] = field(default_factory=dict)  # why pools make no slots now
     full_disks: dict[str, int] = field(default_factory=dict)  # free bytes of machines where nothing new starts
 
     def agent_of(self, session: Session) -> AgentConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -12,9 +13,10 @@ from fleet.flight.budgeting import ZoneOf, controllers_zone
 from fleet.flight.halting import whose
 from fleet.flight.moves import move
 from fleet.flight.placement import Answer, FleetNow, Impossible, Placed, Waiting, plan
+from fleet.flight.pool_placing import pools_now
 from fleet.machines.watch import MachineSeen
 from fleet.model import ENDS, Task, TaskState
-from fleet.store import queue, sessions, tasks, windows
+from fleet.store import pool_slots, queue, sessions, tasks, windows
 from fleet.store.core import Tx
 
 _DONE = (TaskState.LANDED, TaskState.ANSWERED)
@@ -23,13 +25,14 @@ _DONE = (TaskState.LANDED, TaskState.ANSWERED)
 @dataclass(frozen=True, slots=True)
 class FleetSeen:
     """What a placement depends on beside the store. ``returning``: how many tasks that have started before wait for
-    a slot, by machine. ``aside``: tasks that wait for something else first."""
+    a slot, by machine. ``aside``: tasks that wait for something else first. ``troubles``: of pools."""
 
     config: FleetConfig
     seen: Mapping[str, MachineSeen] = field(default_factory=dict)
     full: Collection[str] = ()
     returning: Mapping[str, int] = field(default_factory=dict)
     aside: Collection[str] = ()
+    troubles: Mapping[str, str] = field(default_factory=dict)
     zone: ZoneOf = controllers_zone
 
 
@@ -48,6 +51,7 @@ def answers(tx: Tx, known: FleetSeen) -> Iterator[tuple[Task, Answer]]:
         seen=known.seen,
         spent=windows.spent(tx),
         returning=known.returning,
+        pools=pools_now(known.config.pools, pool_slots.open_slots(tx), known.troubles),
     )
     return plan(
         line,
@@ -70,7 +74,7 @@ def reserve(tx: Tx, known: FleetSeen) -> list[str]:
                 error = Misused(attempted="place the task", on=task.id, cause=why, hint=hint)
                 move(tx, task.id, TaskState.REFUSED, str(error))
                 ready.append(task.id)
-            case Waiting(why) if why != task.why:
+            case Waiting(why=why) if why != task.why:
                 tasks.explain(tx, task.id, why)
     return ready
 
@@ -88,7 +92,12 @@ def keep(tx: Tx, task: Task, placed: Placed) -> None:
 
 def changes(tx: Tx, known: FleetSeen) -> bool:
     """Whether :func:`reserve` would write anything."""
-    return any(found != Waiting(task.why) for task, found in answers(tx, known))
+    return any(not isinstance(found, Waiting) or found.why != task.why for task, found in answers(tx, known))
+
+
+def wanted_of_pools(tx: Tx, known: FleetSeen) -> Mapping[str, int]:
+    """How many tasks wait for a slot of each pool."""
+    return Counter(found.pool for _, found in answers(tx, known) if isinstance(found, Waiting) and found.pool)
 
 
 def missed(tx: Tx, task: Task) -> Task | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleet.errors import Misconfigured
 from fleet.machines.local import LocalExecutor
+from fleet.machines.login import LoginExecutor
 from fleet.ports import Executor
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ class Executors:
 
     def __init__(self, config: FleetConfig, home: Path) -> None:
         self._config, self._home = config, home
-        self._made: dict[tuple[str, str], tuple[MachineConfig, Executor]] = {}
-        self._retired: list[Executor] = []
+        self._made: dict[tuple[str, str], tuple[MachineConfig, LoginExecutor]] = {}
+        self._retired: list[LoginExecutor] = []
+        self._lost: dict[str, str] = {}  # machines that were taken away, and why
 
     def agent(self, machine: str, login: str = "") -> Executor:
         """The first login that agents use on ``machine``, or the one named of its pool.
@@ -55,6 +57,20 @@ class Executors:
         """Applies a new configuration; links to unchanged machines stay up."""
         self._config = config
 
+    def lose(self, machine: str, why: str) -> None:
+        """A machine was taken away: whatever ran there is lost."""
+        self._lost[machine] = why
+        for (name, _), (_, executor) in self._made.items():
+            if name == machine:
+                executor.lose(why)
+
+    async def drop(self, machine: str) -> None:
+        """Closes the links to a machine that nothing uses any more."""
+        self._lost.pop(machine, None)
+        for key in [key for key in self._made if key[0] == machine]:
+            _, executor = self._made.pop(key)
+            await executor.close()
+
     async def close(self) -> None:
         """Closes every link."""
         retired, self._retired = self._retired, []
@@ -81,10 +97,12 @@ class Executors:
         if known is not None:
             self._retired.append(known[1])
         executor = self._make(machine, settings, login, folder)
+        if machine in self._lost:
+            executor.lose(self._lost[machine])
         self._made[machine, login] = settings, executor
         return executor
 
-    def _make(self, machine: str, settings: MachineConfig, login: str, folder: str) -> Executor:
+    def _make(self, machine: str, settings: MachineConfig, login: str, folder: str) -> LoginExecutor:
         # Two logins cannot share one private directory.
         root = str(Path(settings.home).expanduser() / folder) if settings.home else ""
         path = settings.path if login in settings.agent_logins else []

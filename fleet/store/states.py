@@ -41,6 +41,16 @@ class AfterHand(StrEnum):
     ASK = "ask"  # a person is asked
 
 
+class SlotState(StrEnum):
+    """How far a slot of a pool is."""
+
+    ASKED = "asked"  # its provider is asked for it
+    UP = "up"  # it is a machine of the fleet
+    LOST = "lost"  # it was taken away while it was one
+    RELEASING = "releasing"  # its provider is asked to end it
+    GONE = "gone"  # its provider said that it has ended
+
+
 class ApprovalScope(StrEnum):
     """How far a yes goes."""
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, insert
 from fleet.errors import Refused
 from fleet.events import Source, TreeDecided, TreeDecision, TreeRemoved
 from fleet.model import AIRBOSS, ENDS, Session, Task, TaskMode, TaskState, Turn
-from fleet.store import approvals, sessions, stalls, tasks
+from fleet.store import approvals, pool_slots, sessions, stalls, tasks
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.recording import record
@@ -212,6 +212,12 @@ def go_on(tx: Tx, task: Task, decision: ApprovalDecision, by: str) -> None:
             attempted=f"judge the work of {task.id}",
             cause=f"no snapshot has its last turn: it is only on {tree.session.machine}",
             hint=f"/unlanded keep {task.id} saves it once that machine answers.",
+        )
+    if decision is ApprovalDecision.GO_ON and pool_slots.is_gone(tx, tree.session.machine):
+        raise Refused(
+            attempted=attempted,
+            cause=f"its machine {tree.session.machine} was a slot of a pool, which has ended",
+            hint=f"/fork {task.id} begins a task with its work, on another machine.",
         )
     sessions.reopen(tx, tree.session.id)
     tasks.forget_stop(tx, task.id)

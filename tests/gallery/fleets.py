@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -121,6 +121,9 @@ class SeenFleet(PlayedFleet):
 
     async def save_work(self, task_id: str) -> None:
         """Nothing is in a worktree."""
+
+    def pool_notes(self) -> Sequence[str]:
+        return ()
 
     def tend_work(self) -> None:
         """Nothing is to be removed."""

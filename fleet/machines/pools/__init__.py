@@ -1,0 +1,1 @@
+"""Slots of pools: who makes them, and when."""

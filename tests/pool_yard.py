@@ -1,0 +1,117 @@
+"""A farm of slots, a store, and keepers of them: what tests of pools share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from bot.reload import LiveConfig
+from fleet.clock import SystemClock
+from fleet.config import Secrets
+from fleet.machines.executors import Executors
+from fleet.machines.pools.command import CommandProvider
+from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
+from fleet.machines.watch import MachineSeen
+from fleet.model import ChatRef, Isolation, TaskMode
+from fleet.store import pool_slots, sessions, tasks
+from fleet.store.core import Store, Tx
+from fleet.store.pool_slots import PoolSlot
+from fleet.supervise import OwnedTasks
+from tests.far_end.farm import Farm
+
+
+@dataclass
+class Hands:
+    """A clock that a test turns."""
+
+    us: int = 1_000_000
+
+    def now_us(self) -> int:
+        return self.us
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))
+
+
+@dataclass
+class Yard:
+    """A farm, a store, and keepers of them; ``wants`` tasks wait."""
+
+    store: Store
+    farm: Farm
+    home: Path
+    clock: Hands = field(default_factory=Hands)
+    wants: int = 0
+    seen: dict[str, MachineSeen] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+    saved: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    tasks: OwnedTasks = field(default_factory=OwnedTasks)
+
+    def configure(self, **more: Any) -> None:
+        pool = self.farm.pool(**{"most": 2, "idle": "10m", "price": "0.60", **more})
+        document = {"isolation": "unsafe-same-user", "pools": {"farm": pool}}
+        (self.home / "fleet.toml").write_text(tomlkit.dumps(document))
+        self.live = LiveConfig(self.home, SystemClock())
+        self.executors = Executors(self.live(), self.home)
+        self.keeper = self.new_keeper()
+
+    def new_keeper(self) -> PoolKeeper:
+        """As after a restart of the controller."""
+
+        async def save(machine: str) -> None:
+            self.saved.append(machine)
+
+        def wanted(tx: Tx) -> Mapping[str, int]:
+            return {"farm": self.wants} if self.wants else {}
+
+        needs = PoolNeeds(
+            wanted=wanted,
+            save=save,
+            provider=lambda name, pool: CommandProvider(name, pool, Secrets(self.env)),
+            seen=self.seen,
+            troubles=self.troubles,
+            tell=lambda: None,
+        )
+        return PoolKeeper(self.store, self.live, self.executors, self.clock, needs)
+
+    async def look(self) -> None:
+        """Looks, and lets all that it begins come to an end."""
+        await self.keeper.look(self.tasks)
+        await self.settle()
+
+    async def settle(self) -> None:
+        while len(self.tasks):
+            await asyncio.sleep(0.005)
+        await self.keeper.load()
+
+    async def slots(self) -> list[PoolSlot]:
+        return await self.store.read(pool_slots.open_slots)
+
+    async def states(self) -> list[str]:
+        return [f"{slot.slot} {slot.state}" for slot in await self.slots()]
+
+    def verbs(self, verb: str) -> list[str]:
+        return [call.split(" ", 1)[1] for call in self.farm.calls if call.startswith(verb)]
+
+
+def session_on(tx: Tx, machine: str) -> str:
+    task = tasks.create_task(
+        tx,
+        repo="shop",
+        agent="a",
+        machine="",
+        prompt="x",
+        mode=TaskMode.CHANGE,
+        requester="console:h:ada",
+        origin=ChatRef("console", "main"),
+    )
+    session = sessions.create_session(
+        tx, task=task.id, machine=machine, agent="a", base="b", isolation=Isolation.UNSAFE_SAME_USER
+    )
+    return session.id
