@@ -10,6 +10,7 @@ The class says whose error it is, and that decides what follows::
     ├── Unavailable             something needed is not available: a program, a service   3
     │   ├── Unreachable         the link to a machine is down
     │   ├── MachineFaulty       a machine's answer is malformed
+    │   ├── TakenAway           the machine was a slot of a pool that was taken away
     │   └── DiskFull            the controller's own disk is full
     ├── StoreUnavailable        the store is away, busy or full         3
     ├── LeaseLost               a lease passed to another holder        3
@@ -21,7 +22,7 @@ The rule for catching: **catch an error only where you own what it is about.**
 
 - A step of a flight (``fleet/flight/flight.py``) catches ``Refused``, ``Misused`` and ``Unavailable``: the task
   ends or waits. It waits as long as ``Misconfigured``, ``Unreachable``, ``MachineFaulty`` or ``DiskFull`` lasts.
-  After ``LeaseLost`` it repeats the step from the store.
+  After ``TakenAway`` the task ends as lost. After ``LeaseLost`` it repeats the step from the store.
 - ``StoreUnavailable`` ends nothing. It propagates to the loop that started the work (a flight, or the supervisor),
   which waits with backoff and starts again from the store.
 - ``LeadershipLost`` propagates to the supervisor and ends the controller with exit status 3.
@@ -86,6 +87,12 @@ class Unreachable(Unavailable):
 
 class MachineFaulty(Unavailable):
     """A machine's answer is malformed. Other machines are not affected."""
+
+
+class TakenAway(Unavailable):
+    """The machine was a slot of a pool, and was taken away: what ran there is lost."""
+
+    retry = False
 
 
 class DiskFull(Unavailable):

@@ -18,6 +18,7 @@ from fleet.machines.pools.command import CommandProvider
 from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
 from fleet.machines.watch import MachineSeen
 from fleet.model import ChatRef, Isolation, TaskMode
+from fleet.pool_ports import SlotProvider
 from fleet.store import pool_slots, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.pool_slots import PoolSlot
@@ -52,6 +53,7 @@ class Yard:
     saved: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     tasks: OwnedTasks = field(default_factory=OwnedTasks)
+    provider: SlotProvider | None = None  # in place of the farm's commands
 
     def configure(self, **more: Any) -> None:
         pool = self.farm.pool(**{"most": 2, "idle": "10m", "price": "0.60", **more})
@@ -73,7 +75,7 @@ class Yard:
         needs = PoolNeeds(
             wanted=wanted,
             save=save,
-            provider=lambda name, pool: CommandProvider(name, pool, Secrets(self.env)),
+            provider=lambda name, pool: self.provider or CommandProvider(name, pool, Secrets(self.env)),
             seen=self.seen,
             troubles=self.troubles,
             tell=lambda: None,

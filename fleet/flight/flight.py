@@ -17,6 +17,7 @@ from fleet.errors import (
     Misused,
     Refused,
     StoreUnavailable,
+    TakenAway,
     Unavailable,
     Unreachable,
 )
@@ -131,6 +132,8 @@ class Flight:
             await self._wait_because(faulty, _AGAIN_S)
         except DiskFull as error:
             await self._wait_because(f"waiting: {error}", _FULL_S)
+        except TakenAway as error:
+            await self._end(TaskState.LOST, str(error))
         except Unavailable as error:
             self._failures += 1
             if error.retry and self._failures <= len(_RETRIES):

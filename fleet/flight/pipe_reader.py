@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
-from fleet.errors import MachineFaulty, Unavailable
-from fleet.exits import RESTARTED, UNRECORDED
+from fleet.errors import MachineFaulty, TakenAway, Unavailable
+from fleet.exits import RESTARTED, UNRECORDED, Lost
 from fleet.ports import Clock, Ended, Executor, Output, PipeEvent
 from fleet.supervise import end, own
 
@@ -118,6 +118,9 @@ class PipeReader:
                         return
                     await self._events.put(event)
                 why = "the link closed"
+            except TakenAway as error:
+                await self._events.put(Ended(Lost(error.cause), None, 0, 0, contained=False, gone=False))
+                return
             except MachineFaulty as error:
                 why = f"faulty answer: {error.cause or error}"
             except Unavailable as error:

@@ -13,14 +13,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fleet.errors import MachineFaulty, Unavailable, Unreachable
-from fleet.exits import Exit, Lost, TimedOut, from_wait_status
+from fleet.errors import MachineFaulty, TakenAway, Unavailable, Unreachable
+from fleet.exits import Exit, TimedOut, from_wait_status
 from fleet.faults import Point, fault
 from fleet.files import Sink, writing
 from fleet.machines import answers
 from fleet.machines.bootstrap import shipment
 from fleet.machines.channel import CHUNK, ByteStream, Channel, PendingCall
-from fleet.ports import Accepted, Ended, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
+from fleet.ports import Accepted, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
 from fleet.supervise import alongside
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class LoginExecutor(ABC):
         fault(Point.MACHINE_CALL)
         async with self._connecting:
             if self._lost:
-                raise Unavailable(attempted="reach the machine", on=self.where, cause=self._lost)
+                raise TakenAway(attempted="reach the machine", on=self.where, cause=self._lost)
             if self._channel is None or self._channel.closed is not None:
                 if self._channel is not None:
                     await self._channel.close()
@@ -175,7 +175,7 @@ class LoginExecutor(ABC):
             self._channel = None
 
     def lose(self, why: str) -> None:
-        """The machine was taken away: each process there ended as ``Lost``, and nothing else can be done there."""
+        """The machine was taken away: from now on everything raises ``TakenAway``."""
         self._lost = f"it was taken away: {why}"
 
     # --- the port
@@ -284,9 +284,6 @@ class LoginExecutor(ABC):
     async def attach(self, pipe: str, nonce: str, offset: int) -> AsyncIterator[PipeEvent]:
         """Follows the pipe from byte ``offset`` of its spool; see the port."""
         attempted = f"follow {pipe}"
-        if self._lost:
-            yield Ended(Lost(self._lost), None, 0, 0, contained=False, gone=False)
-            return
         channel = await self._link()
         async with channel.call("attach", attempted=attempted, pipe=pipe, offset=offset) as call:
             while True:

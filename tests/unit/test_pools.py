@@ -15,10 +15,11 @@ from bot.cards import shown
 from bot.pool_view import plain_pools, pool_lines, pools_seen
 from bot.reload import LiveConfig
 from fleet.clock import SystemClock
-from fleet.config import Secrets
-from fleet.errors import StoreUnavailable, Unavailable
+from fleet.config import Secrets, SlotTarget
+from fleet.errors import StoreUnavailable, TakenAway
 from fleet.exits import Lost
 from fleet.faults import Fault, Point, injected
+from fleet.flight.pipe_reader import PipeReader
 from fleet.machines.pools.command import CommandProvider
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import TaskState
@@ -148,12 +149,26 @@ async def test_a_command_that_takes_too_long_or_is_not_there_is_no_slot(yard: Ya
     assert "No such file" in yard.troubles["farm"] and not yard.farm.slots
 
 
+class Twins(CommandProvider):
+    """Two slots are there at the same moment."""
+
+    asked, both = 0, asyncio.Event()
+
+    async def acquire(self, name: str) -> SlotTarget:
+        target = await super().acquire(name)
+        self.asked += 1
+        if self.asked == 2:
+            self.both.set()
+        await self.both.wait()
+        return target
+
+
 async def test_a_login_is_not_given_out_twice_where_logins_are_separate(yard: Yard) -> None:
     yard.wants = 2
     text = (yard.home / "fleet.toml").read_text().replace("unsafe-same-user", "separate-logins")
     (yard.home / "fleet.toml").write_text(text)
     yard.live = LiveConfig(yard.home, SystemClock())
-    yard.keeper = yard.new_keeper()
+    yard.keeper, yard.provider = yard.new_keeper(), Twins("farm", yard.live().pools["farm"], Secrets({}))
     await yard.look()
     await yard.look()
     assert len(await yard.slots()) == 1 == len(yard.farm.slots)
@@ -230,9 +245,11 @@ async def test_a_slot_is_lost_only_if_its_provider_and_the_link_say_so_twice(yar
     assert await yard.states() == ["farm-1 up"], "once may be chance"
     await yard.keeper.compare("farm")
     assert await yard.states() == ["farm-1 lost"]
-    (ended,) = [event async for event in executor.attach("p", "n", 0)]
+    reader = PipeReader(executor, "p", "n", 0, yard.clock)
+    ended = await reader.next()
+    await reader.close()
     assert isinstance(ended, Ended) and isinstance(ended.exit, Lost) and not ended.gone
-    with pytest.raises(Unavailable, match="taken away"):
+    with pytest.raises(TakenAway, match="taken away"):
         await executor.facts()
     assert yard.live().machines.keys() == {"farm-1"}, "its session ends first"
     await yard.look()
