@@ -31,7 +31,7 @@ from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.home_lock import only_one
 from bot.leading import TTL_US, lead
 from bot.local.control import ControlServer
-from bot.local.hooked import HookDoor
+from bot.local.hook_forwards import HookForwards
 from bot.metrics_server import MetricsServer
 from bot.outbox.closed import closed
 from bot.outbox.delivering import Deliverer
@@ -165,7 +165,10 @@ class App:
                 core.fetches(chat.name, chat.fetch)
             deliverer = Deliverer(outbox, adapters, supervisor, contacts, partial(closed, config))
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
-            live = LiveStatus(outbox, config, control, services.clock)
+            live, hooks = (
+                LiveStatus(outbox, config, control, services.clock),
+                HookForwards.of(services, base.locks, home),
+            )
 
             admins = news.direct_chat(config(), direct_on)
             await store.write(lambda tx: news.begin(outbox.open(tx), admins))
@@ -179,16 +182,10 @@ class App:
             await core.start()
             stack.push_async_callback(core.close)
             server = ControlServer(
-                home,
-                core,
-                console,
-                notifier,
-                deliverer,
-                reset=standing.reset,
-                more={"hook": HookDoor.of(services, base.locks, home).serve},
+                home, core, console, notifier, deliverer, reset=standing.reset, more={"hook": hooks.door.serve}
             )
             await server.start()
-            control.more.extend([lambda: server.trouble, lambda: pools.trouble])
+            control.more.extend([lambda: server.trouble, lambda: pools.trouble, hooks.trouble])
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
                 **timed(timer, core.context, outbox, admins),
@@ -205,6 +202,7 @@ class App:
                 "status": live.run,
                 "logs": LiveLogs(outbox, config, services.clock, home).run,
                 "voice messages": core.voices.run,
+                "hooks on machines": hooks.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,

@@ -22,6 +22,7 @@ from fleet.config import FleetConfig
 from fleet.errors import Misused
 from fleet.events import Event
 from fleet.flight.services import Services
+from fleet.machines.hook_streams import HookReader
 from fleet.machines.runner.hook import refusal
 from fleet.store.hooked import MARK
 from fleet.untrusted import clean
@@ -74,7 +75,7 @@ class HookDoor:
         caller = Caller(peer.person, gethostname())
         await peer.end(0, data=await self.answer(caller, request, reader))
 
-    async def answer(self, caller: Caller, request: dict[str, Any], reader: StreamReader) -> dict[str, Any]:
+    async def answer(self, caller: Caller, request: dict[str, Any], reader: HookReader) -> dict[str, Any]:
         """As :func:`answer`, and the two steps in which a session says that it is done."""
         op, given = request.get("op"), request.get("given")
         if op not in ("stop", "judge"):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fleet.config.models import (
         AgentConfig,
         FleetConfig,
+        HookedLoginConfig,
         LocksConfig,
         MachineConfig,
         PersonConfig,
@@ -44,6 +45,7 @@ _WHERE = {
     "LayerName": "gates",
     "Limits": "limits",
     "LocksConfig": "models",
+    "HookedLoginConfig": "models",
     "MachineConfig": "models",
     "PersonConfig": "models",
     "PoolConfig": "pools",
@@ -73,6 +75,7 @@ __all__ = [
     "GateConfig",
     "GateKind",
     "GateTightening",
+    "HookedLoginConfig",
     "LayerName",
     "Limits",
     "LocksConfig",

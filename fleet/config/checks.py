@@ -41,6 +41,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
     if config.isolation is Isolation.SEPARATE_LOGINS:
         yield from _shared_hosts(config)
     yield from _pools(config, controller_login)
+    yield from _hooked_logins(config)
     yield from _ask_words(config)
     yield from _reviewers(config)
     yield from _keys(config)
@@ -56,6 +57,21 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
                 f"names agent {repo.agent!r}, which is not in this file",
                 f"add [agents.{repo.agent}] or name one of: {known}",
             )
+
+
+def _hooked_logins(config: FleetConfig) -> Iterator[Found]:
+    """A socket for hooks speaks for a person who is listed."""
+    known = {person.name for person in config.people}
+    for name, machine in config.machines.items():
+        for login, hooked in machine.hooks.items():
+            at = ("machines", name, "hooks", login)
+            if machine.executor != "ssh":
+                yield Found(at, "needs executor = ssh", "here, hooks use the control socket")
+            if hooked.person not in known:
+                listed = ", ".join(sorted(known)) or "nobody"
+                yield Found(
+                    (*at, "person"), f"names {hooked.person!r}, who is not in [[people]]", f"known: {listed}"
+                )
 
 
 def _keys(config: FleetConfig) -> Iterator[Found]:

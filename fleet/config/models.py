@@ -71,6 +71,15 @@ class RepoFile(_Section):
     """What gates and agents need to be installed, by name."""
 
 
+class HookedLoginConfig(_Section):
+    """A person's login on a machine, where hooks reach the controller by a socket."""
+
+    person: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """Whose login it is: a name in `[[people]]`."""
+    socket: Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]{1,90}$")]
+    """Where the socket is made there, in a folder that only this login may write."""
+
+
 class MachineConfig(_Section):
     """A machine: one login for agents and, if possible, another for gates."""
 
@@ -129,6 +138,8 @@ class MachineConfig(_Section):
     """The Python (3.9 or later) that runs the runner there."""
     home: str = ""
     """Where the `.airboss` directory is, if not in the login's home."""
+    hooks: dict[Login, HookedLoginConfig] = {}
+    """ssh only: people's logins there whose hooks may ask this controller."""
 
     def runs_gates(self, isolation: Isolation) -> bool:
         """Whether a gate can run here: separate logins need a login for gates."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fleet.ports import Executor
 
 if TYPE_CHECKING:
     from fleet.config import FleetConfig, MachineConfig
+    from fleet.machines.ssh import SshExecutor
 
 
 class Executors:
@@ -108,17 +110,24 @@ class Executors:
         path = settings.path if login in settings.agent_logins else []
         if settings.executor == "local":
             return LocalExecutor(machine, run_as=login, root=root, python=settings.python, path=path)
-        from fleet.machines.ssh import SshExecutor
+        return ssh_login(machine, settings, login, self._home, root=root, path=path)
 
-        identity = str(self._home / Path(settings.identity).expanduser()) if settings.identity else ""
-        return SshExecutor(
-            machine,
-            host=settings.host,
-            port=settings.port,
-            user=login,
-            host_key=settings.host_key,
-            identity=identity,
-            root=root,
-            python=settings.python,
-            path=path,
-        )
+
+def ssh_login(
+    machine: str, settings: MachineConfig, login: str, home: Path, *, root: str = "", path: Sequence[str] = ()
+) -> SshExecutor:
+    """A login on a machine that is reached by SSH. Raises ``Misused`` for settings that cannot be used."""
+    from fleet.machines.ssh import SshExecutor
+
+    identity = str(home / Path(settings.identity).expanduser()) if settings.identity else ""
+    return SshExecutor(
+        machine,
+        host=settings.host,
+        port=settings.port,
+        user=login,
+        host_key=settings.host_key,
+        identity=identity,
+        root=root,
+        python=settings.python,
+        path=path,
+    )

@@ -77,7 +77,7 @@ class SshExecutor(LoginExecutor):
         return f"{self.machine}: {self._user}@{self._host}:{self._port}"
 
     async def _open(self) -> ByteStream:
-        connection = await self._connected()
+        connection = await self.connected()
         command = shlex.join(serve_command(self._python, self._root, self.takes_compiled))
         try:
             process = await connection.create_process(command, encoding=None, request_pty=False)
@@ -92,7 +92,7 @@ class SshExecutor(LoginExecutor):
             raise Unreachable(attempted="open a channel", on=self.where, cause=str(error)) from error
         return _SshStream(process, connection)
 
-    async def _connected(self) -> asyncssh.SSHClientConnection:
+    async def connected(self) -> asyncssh.SSHClientConnection:
         """The pooled connection; replaced when broken."""
         await self._disconnect()
         interval, misses = self._keepalive

@@ -126,8 +126,14 @@ def exchange(path: str, line: bytes) -> bytes:
     except ImportError:
         from socket import AF_UNIX, SOCK_STREAM, socket  # type: ignore[assignment]  # which is made of the other
     posix.chdir(above(path) or "/")
-    channel = socket(AF_UNIX, SOCK_STREAM)
-    channel.connect(path.rpartition("/")[2])
+    channel, name = socket(AF_UNIX, SOCK_STREAM), path.rpartition("/")[2]
+    for other in ["", *(".%d" % number for number in range(1, 10))]:
+        try:
+            channel.connect(name + other)  # where a controller forwards it, an older socket may be left
+            break
+        except OSError:
+            if not is_there(name + ".1") or other == ".9":
+                raise
     channel.sendall(line)
     answer = b""
     while not answer.endswith(b"\n"):
