@@ -1,4 +1,4 @@
-"""``/digest``: figures about a range of the ledger, which anyone can recompute from that range."""
+"""The digest: figures about a range of the ledger, which anyone can recompute from that range."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from bot import claims, words
-from bot.cards import Card, footed, line, one_line
-from bot.cards import field as card_field
+from bot import claims
 from bot.claims import Claims
 from bot.days import days_of
 from bot.parse import tidy
+from fleet import range_figures
 from fleet.events import (
     BaseMoved,
     BudgetGranted,
@@ -26,8 +24,10 @@ from fleet.events import (
     GateClosedV6,
     GateOpened,
     GateOverridden,
+    GateWitnessed,
     HoldReleased,
     HoldReleasedV2,
+    LocksRefused,
     PipeEnded,
     ProgressHalted,
     Recorded,
@@ -39,13 +39,14 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.figures import ToolCalls
-from fleet.model import ENDS, Isolation, TaskState
+from fleet.model import ENDS, TaskState
 from fleet.range_figures import Period, RangeFigures
 from fleet.store import ledger
 from fleet.store.core import Store, Tx
 from fleet.store.recent import numbers_in
 from fleet.verdict import Outcome
 
+UTC = ZoneInfo("UTC")
 HOUR_US = 3_600_000_000
 KINDS = (
     TaskRequested.KIND,
@@ -63,14 +64,16 @@ KINDS = (
     BudgetReached.KIND,
     BudgetGranted.KIND,
     ProgressHalted.KIND,
+    GateWitnessed.KIND,
+    LocksRefused.KIND,
     *claims.KINDS,
+    *range_figures.KINDS,
 )
 _SPAN = re.compile(r"(\d{1,4})\s*(h|hours?|d|days?|w|weeks?|m|months?)?$")
 _UNIT_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US, "m": 30 * 24 * HOUR_US}
 _DAYS = re.compile(r"(\d{4}-\d{2}-\d{2})\s*\.\.\s*(\d{4}-\d{2}-\d{2})")
 _EVER = Period(-(2**53), 2**53)
 _PAGE = 2_000
-UTC = ZoneInfo("UTC")
 
 
 @dataclass(slots=True)
@@ -79,7 +82,9 @@ class Digest:
 
     ``to_land_us`` has an entry for each task that was requested and landed inside the range; ``planted`` counts the
     planted defects that a reviewer caught or missed; ``halts`` counts limits that were used up or added to, and
-    tasks without progress; ``pushes`` counts moves of base branches by others; ``ends_by_hour`` counts task ends by
+    tasks without progress; ``witnessed`` counts openings of gates that somebody outside signed before the run;
+    ``refused`` counts locks that another had; ``calls_by_hour`` counts ends of calls by hour since the epoch;
+    ``pushes`` counts moves of base branches by others; ``ends_by_hour`` counts task ends by
     hour since the epoch.
     ``before`` is the period of the same length before this one.
     """
@@ -99,7 +104,12 @@ class Digest:
     planted: Counter[bool] = field(default_factory=Counter)
     halts: Counter[str] = field(default_factory=Counter)
     pushes: Counter[str] = field(default_factory=Counter)
+    figures: RangeFigures = field(default_factory=lambda: RangeFigures(UTC))
     calls: ToolCalls = field(default_factory=ToolCalls)
+    calls_by_hour: Counter[int] = field(default_factory=Counter)
+    opened: int = 0
+    witnessed: int = 0
+    refused: int = 0
     cost_udollar: int = 0
     to_land_us: list[int] = field(default_factory=list)
     ends_by_hour: Counter[tuple[int, str]] = field(default_factory=Counter)
@@ -130,6 +140,9 @@ class Digest:
                 "unfinished": self.calls.unfinished,
             },
             "cost_udollar": self.cost_udollar,
+            "gates_opened": self.opened,
+            "gates_witnessed": self.witnessed,
+            "locks_refused": self.refused,
             "base_moved": dict(sorted(self.pushes.items())),
             "halts": dict(sorted(self.halts.items())),
             "median_to_land_us": self.median_to_land_us,
@@ -193,7 +206,7 @@ async def over(store: Store, first_seq: int, last_seq: int, period: Period | Non
         page = await store.read(read, long=True)
         figures.fold(page)
         _fold(digest, filter(figures.counts, page), asked, opened)
-    digest.calls, digest.cost_udollar = figures.calls, figures.cost_udollar
+    digest.figures, digest.calls, digest.cost_udollar = figures, figures.calls, figures.cost_udollar
     if first_seq <= last_seq:
         bounds = await store.read(lambda tx: ledger.of_numbers(tx, (first_seq, last_seq)))
         times = [recorded.time_us for recorded in bounds]
@@ -220,6 +233,7 @@ def _fold(
                 digest.gates[outcome] += 1
                 _note_flake(digest, opened.pop(recorded.refs.gate_run, None), closed)
             case GateOpened(gate=gate, commit=commit):
+                digest.opened += 1
                 opened[recorded.refs.gate_run] = (task, gate, commit)
             case HoldReleased(approved=True) as released:
                 digest.people["released"] += 1
@@ -233,6 +247,12 @@ def _fold(
                     digest.planted[answered.caught] += 1
             case BaseMoved(repo=repo, rewritten=rewritten):
                 digest.pushes[f"{repo} {'rewritten' if rewritten else 'moved'}"] += 1
+            case ToolCallEnded():
+                digest.calls_by_hour[at // HOUR_US] += 1
+            case GateWitnessed(witnesses=witnesses):
+                digest.witnessed += bool(witnesses)
+            case LocksRefused():
+                digest.refused += 1
             case BudgetReached():
                 digest.halts["budget used up"] += 1
             case ProgressHalted():
@@ -261,65 +281,3 @@ def _how(answered: ReviewAnswered) -> str:
         return "no review"
     objections = any(finding.severity == "blocking" for finding in answered.findings)
     return "objection" if objections else "no objection"
-
-
-def _cost(digest: Digest) -> str:
-    spent, landed = digest.cost_udollar, digest.ends[TaskState.LANDED]
-    each = f" · {words.money(spent // landed)} a landed change" if landed and spent else ""
-    return f"{words.money(spent)}{each}"
-
-
-def _trend(before: Digest) -> str:
-    """The same figures of the period before, where that had any."""
-    calls, landed = before.calls.ok + before.calls.failed, before.ends[TaskState.LANDED]
-    if not (calls or landed or before.asked):
-        return ""
-    return f"{words.count(calls, 'tool call')}, {landed} landed, {words.money(before.cost_udollar)}"
-
-
-def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC) -> Card:
-    """The figures for a phone."""
-    ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
-    gates = ", ".join(f"{count} {outcome}" for outcome, count in digest.gates.most_common()) or "none"
-    calls = digest.calls
-    fields = [
-        card_field("Tasks", f"{digest.asked} asked, ended: {ends}"),
-        card_field("Gate runs", gates),
-        card_field("Tool calls", f"{calls.ok} ok, {calls.failed} failed · {calls.error_rate()}"),
-        card_field("Not counted", f"{calls.denied} denied, {calls.unfinished} unfinished"),
-        card_field("Cost", _cost(digest)),
-    ]
-    if digest.halts:
-        said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
-        fields.append(card_field("Budgets", said))
-    if digest.pushes:
-        said = ", ".join(f"{what} {count}×" for what, count in digest.pushes.most_common(4))
-        fields.append(card_field("Base, by others", one_line(said, 160)))
-    if decided := ", ".join(f"{count} {what}" for what, count in digest.people.items() if count):
-        fields.append(card_field("By people", decided))
-    if digest.flaky:
-        passed = ", ".join(f"{name} {count}×" for name, count in digest.flaky.most_common(3))
-        fields.append(card_field("Flaky", "failed and passed on one commit: ", one_line(passed, 200)))
-    if digest.quarantined:
-        shown = ", ".join(f"{name} {count}×" for name, count in digest.quarantined.most_common(3))
-        fields.append(card_field("In quarantine", "failed, and did not count: ", one_line(shown, 200)))
-    if digest.reviews:
-        ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
-        caught, planted = digest.planted[True], digest.planted.total()
-        fields.append(card_field("Reviews", f"{ended} · {caught} of {planted} planted defects caught"))
-    if digest.median_to_land_us is not None:
-        fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
-    if said := digest.claims.line:
-        fields.append(card_field("Claims", said))
-    if digest.claims.needed:
-        fields.append(card_field("Attention", f"a person was needed {words.count(digest.claims.needed, 'time')}"))
-    if digest.before is not None and (trend := _trend(digest.before)):
-        fields.append(card_field("Before that", trend))
-    when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
-    return Card(
-        title=line("Digest"),
-        lines=(line(when),),
-        fields=tuple(fields),
-        footer=footed(isolation, f"ledger {digest.first_seq} to {digest.last_seq}"),
-        picture=picture,
-    )

@@ -10,22 +10,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bot import words
 from bot.digest import HOUR_US, Digest
 
 _GOOD, _BAD, _GREY, _INK = "#1a7f4b", "#c0392b", "#9aa5b1", "#1f2933"
 _GATE_COLOUR = {"passed": _GOOD, "failed": _BAD, "timed-out": _BAD}
-_END_COLOUR = {"landed": _GOOD, "answered": "#5fb98a", "failed": _BAD, "other": _GREY}
-_MOST_BARS = 24
+_MOST_BARS, _MOST_MACHINES, _NAME, _DAY_H = 31, 4, 12, 24
 
 
 def digest_picture(digest: Digest) -> bytes:
-    """A PNG of 1080 by 1080 pixels: how tasks ended over time, and how gate runs ended."""
+    """A PNG of 1080 by 1080 pixels: calls over time with the peak marked, how gate runs ended, machines' use, and
+    the cost."""
     figure = Figure(figsize=(7.2, 7.2), dpi=150, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained", w_pad=0.25, h_pad=0.2, hspace=0.12)
-    top, bottom = figure.subplots(2, 1, height_ratios=(3, 2))
-    _ends(top, digest)
-    _gates(bottom, digest)
+    figure.set_layout_engine("constrained", w_pad=0.2, h_pad=0.2, hspace=0.1)
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 2))
+    _calls(figure.add_subplot(grid[0, :]), digest)
+    _gates(figure.add_subplot(grid[1, 0]), digest)
+    _machines(figure.add_subplot(grid[1, 1]), digest)
     drawn = BytesIO()
     canvas.print_png(drawn, metadata={"Software": "airboss"})  # type: ignore[no-untyped-call]  # no types there
     return drawn.getvalue()
@@ -39,44 +41,62 @@ def _bare(axes: Axes, title: str, *, pad: int) -> None:
     axes.spines["bottom"].set_color(_GREY)
 
 
-def _ends(axes: Axes, digest: Digest) -> None:
-    total = sum(digest.ends.values())
-    _bare(axes, f"{total} {'task' if total == 1 else 'tasks'} ended", pad=36)
-    if not total:
-        _empty(axes, "No task ended in this period.")
+def _calls(axes: Axes, digest: Digest) -> None:
+    total = digest.figures.tool_calls
+    cost = f" · {words.money(digest.cost_udollar)}" if digest.cost_udollar else ""
+    _bare(axes, f"{words.count_of(total, 'tool call')}{cost}", pad=24)
+    if not digest.calls_by_hour:
+        _empty(axes, "No tool call ended in this period.")
         return
-    hours = [hour for hour, _ in digest.ends_by_hour]
-    first, last = min(hours), max(hours)
-    width = max(1, -(-(last - first + 1) // _MOST_BARS))
-    slots = (last - first) // width + 1
-    bottom = [0] * slots
-    for end, colour in _END_COLOUR.items():
-        heights = [0] * slots
-        for (hour, name), count in digest.ends_by_hour.items():
-            if end == (name if name in _END_COLOUR else "other"):
-                heights[(hour - first) // width] += count
-        if not any(heights):
-            continue
-        axes.bar(range(slots), heights, bottom=bottom, color=colour, label=end, width=0.8)
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    first, last = min(digest.calls_by_hour), max(digest.calls_by_hour)
+    width = 1 if last - first < _DAY_H else _DAY_H * max(1, -(-(last - first + 1) // (_DAY_H * _MOST_BARS)))
+    first -= first % width
+    heights = [0] * ((last - first) // width + 1)
+    for hour, count in digest.calls_by_hour.items():
+        heights[(hour - first) // width] += count
+    slots, most = len(heights), max(heights)
+    colours = [_INK if height == most else _GOOD for height in heights]
+    bars = axes.bar(range(slots), heights, color=colours, width=0.8)
+    at_peak = heights.index(most)
+    peak, early = bars[at_peak], at_peak < slots / 8
+    axes.annotate(
+        f"{most:,}",
+        (peak.get_x() + (0 if early else peak.get_width() / 2), most),
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="left" if early else "center",
+        fontsize=18,
+        fontweight="bold",
+        color=_INK,
+    )
     axes.set_xlim(-max(0.6, 2.5 - slots / 2), slots - 1 + max(0.6, 2.5 - slots / 2))
     step = max(1, -(-slots // 5))
     axes.set_xticks(range(0, slots, step), [_label(first + at * width, width) for at in range(0, slots, step)])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y", color="#e4e7eb", linewidth=1)
     axes.set_axisbelow(True)
-    axes.set_ylim(0, max(3, *bottom) * 1.05)
-    axes.legend(
-        frameon=False,
-        fontsize=16,
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=4,
-        columnspacing=1.2,
-        handlelength=0.9,
-        handletextpad=0.4,
-        borderaxespad=0.0,
-    )
+    axes.set_ylim(0, max(3, most) * 1.15)
+
+
+def _machines(axes: Axes, digest: Digest) -> None:
+    used = digest.figures.by_machine.most_common(_MOST_MACHINES)[::-1]
+    _bare(axes, "Machines", pad=14)
+    if not used:
+        _empty(axes, "No machine had a call.")
+        return
+    names = [name[:_NAME] or "?" for name, _ in used]
+    _bars(axes, names, [count for _, count in used], [_GREY] * len(used))
+
+
+def _bars(axes: Axes, names: list[str], counts: list[int], colours: list[str]) -> None:
+    bars = axes.barh(range(len(names)), counts, color=colours, height=0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.bar_label(bars, labels=[f"{count:,}" for count in counts], padding=8, fontsize=16, color=_INK)
+    axes.set_xlim(0, max(counts) * 1.5)
+    axes.set_ylim(-0.6, max(len(names), 3) - 0.4)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
 
 
 def _label(hour: int, width: int) -> str:
@@ -88,18 +108,14 @@ def _gates(axes: Axes, digest: Digest) -> None:
     total = sum(digest.gates.values())
     _bare(axes, f"{total} gate {'run' if total == 1 else 'runs'}", pad=14)
     if not total:
-        _empty(axes, "No gate ran in this period.")
+        _empty(axes, "No gate ran.")
         return
     names = sorted(digest.gates, key=lambda name: digest.gates[name])
     counts = [digest.gates[name] for name in names]
-    bars = axes.barh(names, counts, color=[_GATE_COLOUR.get(name, _GREY) for name in names], height=0.6)
-    axes.bar_label(bars, padding=8, fontsize=18, color=_INK)
-    axes.set_xlim(0, max(counts) * 1.15)
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
+    _bars(axes, names, counts, [_GATE_COLOUR.get(name, _GREY) for name in names])
 
 
 def _empty(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=18, color=_GREY, transform=axes.transAxes)
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=16, color=_GREY, transform=axes.transAxes)

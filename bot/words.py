@@ -59,6 +59,11 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
+def count_of(number: int, singular: str, plural: str = "") -> str:
+    """The same with thousands set apart: ``21,875 tool calls``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
 def short(commit: str) -> str:
     """A commit, abbreviated."""
     return commit[:10]

@@ -19,7 +19,8 @@ from bot.commands.common import (
     zone_of_caller,
 )
 from bot.commands.daily import DATE, daily_digest, issued_on
-from bot.digest import digest_card, in_period, make_digest, over, parse_days, parse_span
+from bot.digest import in_period, make_digest, over, parse_days, parse_span
+from bot.digest_card import digest_card
 from bot.doctor.bypass import said
 from bot.parse import tidy
 from bot.parse import words as split

@@ -218,7 +218,8 @@ def _open(home: Path) -> Store:
 
 def digest(options: argparse.Namespace, home: Path) -> int:
     """Prints figures from the store, without a controller."""
-    from bot.digest import digest_card, make_digest, parse_span
+    from bot.digest import make_digest, parse_span
+    from bot.digest_card import digest_card
 
     span = parse_span(options.span)
     if span is None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.digest import digest_card, over
+from bot.digest import over
+from bot.digest_card import digest_card
 from fleet.config import AgentConfig, GateConfig, GateKind, Secrets
 from fleet.errors import Refused, StoreUnavailable
 from fleet.events import AgentReady, GateClosed, LandingDone, Refs, ReviewAnswered, ReviewAsked, Source

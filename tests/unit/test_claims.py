@@ -8,7 +8,8 @@ import pytest
 
 from bot.cards import shown
 from bot.claims import Claims
-from bot.digest import digest_card, make_digest
+from bot.digest import make_digest
+from bot.digest_card import digest_card
 from fleet.events import Event, PermissionDecided, Refs, Source, ToolCallStarted, TurnClosed, VerdictGiven
 from fleet.model import Isolation
 from fleet.store import ledger

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bot.cards import shown
-from bot.digest import digest_card, make_digest, over, parse_span
+from bot.digest import make_digest, over, parse_span
+from bot.digest_card import digest_card
 from bot.plots import digest_picture
 from fleet.events import (
+    CallDisputed,
+    CallUnobserved,
     GateClosed,
     GateClosedV5,
     GateClosedV6,
     GateOpened,
+    GateOverridden,
+    GateWitnessed,
+    LocksRefused,
     PipeEnded,
     Refs,
     Source,
@@ -128,7 +135,53 @@ async def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> No
     card = digest_card(whole, Isolation.UNSAFE_SAME_USER)
     assert f"ledger 1 to {whole.last_seq}" in card.footer
     assert "unsafe-same-user" in card.footer
-    assert "33% err" in " ".join(shown(field.value) for field in card.fields)
+    said = {field.name: shown(field.value) for field in card.fields}
+    assert "33% err" in said["Tool calls"]
+    assert said["Not counted"] == "2 denied, 2 unfinished"
+    assert said["Enforced"] == "by the machines: nothing · by the owner's word: one login for all"
+    assert said["Failed is"].startswith("Claude Code: is_error")
+    assert [shown(each) for each in card.lines][1:] == [
+        "10 tool calls · 1 active day · 2 sessions · 33 % failed (2 in 6)",
+        "This measures the harness: what ran and how it ended. It does not say that the code is right.",
+    ]
+
+
+async def test_what_rested_on_people_and_what_deserves_a_look_is_said(store: Store) -> None:
+    refs = Refs(task="t1", session="t1.1", turn="t1.1.1", gate_run="t1.1.1-tests")
+    opened = GateOpened("tests", "a" * 40, "d" * 40, "b" * 40, ("true",), "e" * 64, 1)
+    with store.transaction() as tx:
+        for event in (
+            opened,
+            GateWitnessed(1, "0" * 64, ("ada",), (), "note"),
+            GateOverridden("tests", "a" * 40, "d" * 40, "e" * 64, "failed", "ada", "why", 9, True),
+            LocksRefused("t2", ("shop:src/**",), "t1", "shop:src/a.py", "change"),
+            CallDisputed("c", "outcome", "ok", "failed"),
+            CallUnobserved("d", "Bash", "only in the file"),
+        ):
+            ledger.append(tx, event, actor="airboss", source=Source.CONTROLLER, refs=refs)
+        again = msgspec.structs.replace(refs, gate_run="t1.1.1-tests-2")
+        ledger.append(tx, opened, actor="airboss", source=Source.CONTROLLER, refs=again)
+    digest = await make_digest(store, 24 * 3_600_000_000)
+    card = digest_card(digest, Isolation.SEPARATE_LOGINS)
+    said = {field.name: shown(field.value) for field in card.fields}
+    assert said["Enforced"] == (
+        "by the machines: separate logins, 1 of 2 openings witnessed · "
+        "by the owner's word: 1 opening unwitnessed, 1 self-approved, 1 overridden"
+    )
+    assert said["Not counted"] == "0 denied, 0 unfinished, 1 unobserved, 1 disputed between stream and file"
+    assert said["Locks"] == "1 time another had what was wanted"
+    assert said["Opened, not closed"] == "2 gate runs"
+
+
+async def test_a_trend_says_how_much_more_or_less(store: Store) -> None:
+    with store.transaction() as tx:
+        fly(tx, TaskState.LANDED)
+    made = await make_digest(store, 0)
+    made.before = await make_digest(store, 0)
+    made.before.calls, made.before.cost_udollar = ToolCalls(ok=4, failed=2), 6_250
+    card = digest_card(made, Isolation.SEPARATE_LOGINS)
+    (before,) = [shown(field.value) for field in card.fields if field.name == "Before that"]
+    assert before == "6 tool calls (now -50 %), 1 landed, 0 gates failed, $0.0063 (now +100 %)"
 
 
 async def test_the_picture_is_one_for_a_phone(store: Store) -> None:

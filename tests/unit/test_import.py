@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections import Counter
@@ -12,8 +13,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot.cards import shown
 from bot.cli import main
 from bot.days import days_of
+from bot.digest import in_period
+from bot.digest_card import digest_card, headline
 from bot.local import importing
 from fleet.agents.codex_files import CodexFile
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
@@ -74,6 +78,13 @@ def test_the_reference_month_is_imported_once_and_counted_exactly(home: Home, tm
     assert figures["error_rate"] == session_files.FAILED / session_files.CALLS
     assert (figures["denied"], figures["unfinished"]) == (0, 0)
     assert figures["by_machine"] == {"laptop": session_files.CALLS}
+    with home.store() as store:
+        made = asyncio.run(in_period(store, days_of(*MONTH, "UTC").period))
+    said = (
+        "21,875 tool calls · 24 active days · 46 sessions · peak 4,004 · "
+        "0.0046 % failed (1 in 21,875) · 128 subagents"
+    )
+    assert headline(made.figures) == said == shown(digest_card(made, Isolation.SEPARATE_LOGINS).lines[1])
     with home.store() as store, store.transaction() as tx:
         assert recount.kept(tx) == recount.computed(tx)
     for zone in ("Pacific/Auckland", "America/Los_Angeles"):  # some of the sessions are on other days there

@@ -1,0 +1,158 @@
+"""``/digest``: the figures of a period for a phone. The headline first, and behind each figure what it counts."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+
+from bot import words
+from bot.cards import Card, Field, footed, line, one_line
+from bot.cards import field as card_field
+from bot.digest import UTC, Digest
+from fleet.figures import ToolCalls
+from fleet.model import Isolation, TaskState
+from fleet.range_figures import RangeFigures
+from fleet.verdict import Outcome
+
+_FAILED = (
+    "Claude Code: is_error of a result; Codex: its status, success or exit code; ACP: its status. "
+    "A denied or unfinished call is not in the rate"
+)
+_MEASURES = "This measures the harness: what ran and how it ended. It does not say that the code is right."
+
+
+def headline(figures: RangeFigures) -> str:
+    """``21,875 tool calls · 24 active days · … · 0.0046 % failed (1 in 21,875)``: what is not zero."""
+    (_, peak), calls = figures.peak, figures.calls
+    parts = [
+        (figures.tool_calls, words.count_of(figures.tool_calls, "tool call")),
+        (len(figures.by_day), words.count_of(len(figures.by_day), "active day")),
+        (len(figures.sessions), words.count_of(len(figures.sessions), "session")),
+        (peak if len(figures.by_day) > 1 else 0, f"peak {peak:,}"),
+        (calls.failed, f"{_share(calls)} failed ({calls.failed:,} in {calls.ok + calls.failed:,})"),
+        (figures.subagents, words.count_of(figures.subagents, "subagent")),
+    ]
+    return " · ".join(text for count, text in parts if count)
+
+
+def _share(calls: ToolCalls) -> str:
+    return calls.error_rate().removesuffix("% err") + " %"
+
+
+def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC) -> Card:
+    """The figures for a phone."""
+    ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
+    gates = ", ".join(f"{count} {outcome}" for outcome, count in digest.gates.most_common()) or "none"
+    calls = digest.calls
+    fields = [
+        card_field("Tasks", f"{digest.asked} asked, ended: {ends}"),
+        card_field("Gate runs", gates),
+        card_field("Tool calls", f"{calls.ok} ok, {calls.failed} failed · {calls.error_rate()}"),
+        card_field("Not counted", _not_counted(digest)),
+        card_field("Cost", _cost(digest)),
+        *_of_people(digest),
+        *_of_gates(digest),
+    ]
+    if digest.figures.by_machine and (used := digest.figures.by_machine.most_common(4)):
+        fields.append(card_field("Machines", one_line(", ".join(f"{name} {count:,}" for name, count in used), 160)))
+    if digest.refused:
+        fields.append(card_field("Locks", f"{words.count(digest.refused, 'time')} another had what was wanted"))
+    if digest.median_to_land_us is not None:
+        fields.append(card_field("Median to land", words.duration(digest.median_to_land_us)))
+    if said := digest.claims.line:
+        fields.append(card_field("Claims", said))
+    if digest.claims.needed:
+        fields.append(card_field("Attention", f"a person was needed {words.count(digest.claims.needed, 'time')}"))
+    if digest.before is not None and (trend := _trend(digest)):
+        fields.append(card_field("Before that", trend))
+    fields.append(card_field("Enforced", _enforced(digest, isolation)))
+    if calls.failed:
+        fields.append(card_field("Failed is", _FAILED))
+    when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
+    return Card(
+        title=line("Digest"),
+        lines=tuple(line(text) for text in (when, headline(digest.figures), _MEASURES) if text),
+        fields=tuple(fields),
+        footer=footed(isolation, f"ledger {digest.first_seq} to {digest.last_seq}"),
+        picture=picture,
+    )
+
+
+def _not_counted(digest: Digest) -> str:
+    calls, figures = digest.calls, digest.figures
+    rare = [(figures.unobserved, "unobserved"), (figures.disputed, "disputed between stream and file")]
+    more = "".join(f", {count} {name}" for count, name in rare if count)
+    return f"{calls.denied} denied, {calls.unfinished} unfinished{more}"
+
+
+def _of_people(digest: Digest) -> list[Field]:
+    fields = []
+    if digest.halts:
+        said = ", ".join(f"{count} {how}" for how, count in digest.halts.most_common())
+        fields.append(card_field("Budgets", said))
+    if digest.pushes:
+        said = ", ".join(f"{what} {count}×" for what, count in digest.pushes.most_common(4))
+        fields.append(card_field("Base, by others", one_line(said, 160)))
+    if decided := ", ".join(f"{count} {what}" for what, count in digest.people.items() if count):
+        fields.append(card_field("By people", decided))
+    return fields
+
+
+def _of_gates(digest: Digest) -> list[Field]:
+    fields = []
+    if still_open := len(digest.figures.open_gates):
+        fields.append(card_field("Opened, not closed", words.count(still_open, "gate run")))
+    if digest.flaky:
+        passed = ", ".join(f"{name} {count}×" for name, count in digest.flaky.most_common(3))
+        fields.append(card_field("Flaky", "failed and passed on one commit: ", one_line(passed, 200)))
+    if digest.quarantined:
+        shown = ", ".join(f"{name} {count}×" for name, count in digest.quarantined.most_common(3))
+        fields.append(card_field("In quarantine", "failed, and did not count: ", one_line(shown, 200)))
+    if digest.reviews:
+        ended = ", ".join(f"{count} {how}" for how, count in digest.reviews.most_common())
+        caught, planted = digest.planted[True], digest.planted.total()
+        fields.append(card_field("Reviews", f"{ended} · {caught} of {planted} planted defects caught"))
+    return fields
+
+
+def _enforced(digest: Digest, isolation: Isolation) -> str:
+    """What the machines enforced, and what rested on the owner."""
+    machine = ["separate logins"] if isolation is Isolation.SEPARATE_LOGINS else []
+    owner = [] if machine else ["one login for all"]
+    if digest.witnessed:
+        machine.append(f"{digest.witnessed} of {digest.opened} openings witnessed")
+    if digest.opened > digest.witnessed:
+        owner.append(f"{words.count(digest.opened - digest.witnessed, 'opening')} unwitnessed")
+    for name in ("self-approved", "overridden"):
+        if count := digest.people[name]:
+            owner.append(f"{count} {name}")
+    return (
+        f"by the machines: {', '.join(machine) or 'nothing'} · by the owner's word: {', '.join(owner) or 'nothing'}"
+    )
+
+
+def _cost(digest: Digest) -> str:
+    spent, landed = digest.cost_udollar, digest.ends[TaskState.LANDED]
+    each = f" · {words.money(spent // landed)} a landed change" if landed and spent else ""
+    return f"{words.money(spent)}{each}"
+
+
+def _trend(digest: Digest) -> str:
+    """The figures of the period before, where that had any, and how this one differs."""
+    before = digest.before
+    assert before is not None
+    calls, landed = before.calls.ok + before.calls.failed, before.ends[TaskState.LANDED]
+    if not (calls or landed or before.asked):
+        return ""
+    failed = before.gates[Outcome.FAILED]
+    pairs = [
+        (words.count_of(calls, "tool call"), digest.calls.ok + digest.calls.failed, calls),
+        (f"{landed} landed", digest.ends[TaskState.LANDED], landed),
+        (f"{failed} gates failed", digest.gates[Outcome.FAILED], failed),
+        (words.money(before.cost_udollar), digest.cost_udollar, before.cost_udollar),
+    ]
+    return ", ".join(f"{text}{_change(now, then)}" for text, now, then in pairs)
+
+
+def _change(now: int, then: int) -> str:
+    """`` (now +25 %)``; nothing where there is nothing to compare."""
+    return f" (now {round(100 * (now - then) / then):+d} %)" if then and now != then else ""
