@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from fleet.config.hostkeys import pinned
 from fleet.errors import Misused
 from fleet.machines.ssh import SshExecutor
 from tests.contracts.executor_logins import far_end
-from tests.far_end.sshd import Sshd
+from tests.far_end.sshd import Sshd, running_sshd
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,26 @@ async def test_an_alias_gives_host_port_and_key(sshd: Sshd, ssh: Path, tmp_path:
         assert (await machine.facts()).user == sshd.user, "the login is the one of fleet.toml"
     finally:
         await machine.close()
+
+
+def loopbacks() -> list[str]:
+    """This machine's own addresses as people write them; of IPv6 only where it has that."""
+    with socket.socket(socket.AF_INET6) as probe, contextlib.suppress(OSError):
+        probe.bind(("::1", 0))
+        return ["127.0.0.1", "::1", "[::1]"]
+    return ["127.0.0.1"]
+
+
+async def test_a_machine_is_reached_by_its_address_of_either_kind(ssh: Path, tmp_path: Path) -> None:
+    hosts = loopbacks()
+    also = ["ListenAddress ::1"] if "::1" in hosts else []
+    with running_sshd(tmp_path / "sshd", settings=also, startup_files=False) as server:
+        for host in hosts:
+            machine = executor(server, tmp_path, host=host, port=server.port, identity=str(server.identity))
+            try:
+                assert (await machine.facts()).user == server.user, host
+            finally:
+                await machine.close()
 
 
 #: Made without a token: its handle means nothing.

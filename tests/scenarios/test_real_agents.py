@@ -6,15 +6,17 @@ Each script is what the model says; the tools, the questions and the processes a
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from fleet.figures import ToolCalls
-from tests.conftest import living_in, sampled
+from tests.conftest import FULL, living_in, sampled
 from tests.far_end.scripted_model import Answer as Said
 from tests.far_end.scripted_model import Asking, Refusal, ScriptedModel, say
 from tests.scenarios.house import House
@@ -139,6 +141,10 @@ def test_nothing_runs_while_nobody_answers_and_words_said_meanwhile_steer_the_tu
     assert len(pilot.house.of(begun.task, "turn.started")) == 1
 
 
+#: Seconds for which nothing reaches the machine in the middle of a turn.
+AWAY = 60.0 if FULL else 0.2
+
+
 @either_agent
 def test_a_turn_completes_through_the_proxy_while_the_link_is_cut_and_the_agent_has_no_key(pilot: Pilot) -> None:
     asking, answer = threading.Event(), threading.Event()
@@ -154,8 +160,13 @@ def test_a_turn_completes_through_the_proxy_while_the_link_is_cut_and_the_agent_
     pilot.model.script(script, when="romeo")
     begun = pilot.begin("romeo", agent="-proxied", wait=False)
     assert asking.wait(60)
+    listener = pilot.house.sshd.process
+    listener.send_signal(signal.SIGSTOP)
     assert pilot.house.sshd.cut() > 0
+    time.sleep(AWAY / 2)
     answer.set()
+    time.sleep(AWAY / 2)
+    listener.send_signal(signal.SIGCONT)
     ended = pilot.house.wait(begun.task)
     assert ended.status == 0, ended.shown
     assert pilot.house.main() == f"GOOD without a key {pilot.name}"
