@@ -15,7 +15,7 @@ from fleet.config import AgentConfig
 from fleet.errors import Misconfigured, Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, Taken, TurnStarted
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, installing, prompts, surroundings
+from fleet.flight import attachments, installing, own_rules, prompts, surroundings
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
 from fleet.flight.services import Services
@@ -165,9 +165,12 @@ class AgentProcess:
         env = {**agent.settings, **{name: value for name, value in given.items() if value}}
         machine = self._services.machine_of(session)
         proxy = surroundings.proxy_of(agent, self._services.secrets, session.agent)
-        site = surroundings.Site(self._services.store, agent, machine, executor, await executor.facts(), proxy)
+        facts = await executor.facts()
+        site = surroundings.Site(self._services.store, agent, machine, executor, facts, proxy)
         seen = await installing.mounts(self._services, self._task, session)
-        return surroundings.process_of(site, session, self._task.repo, launch, env, seen)
+        spec = surroundings.process_of(site, session, self._task.repo, launch, env, seen)
+        room = f"{executor.root}/{surroundings.room_of(self._services.store, session)}"
+        return await own_rules.left_out(executor, agent.driver, spec, facts.home, room)
 
     async def gone(self, session: Session) -> bool:
         """Ends the session's process if it lives; True once its whole tree has ended."""

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,16 @@ from bot.local.client import ask
 from tests.far_end import agents
 from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.logins import agents_login, gates_login
+from tests.far_end.responses_model import ResponsesModel
 from tests.far_end.scripted_model import call, say
 from tests.scenarios.house import AGENT, CHECK, House, house
 
 pytestmark = pytest.mark.needs_root
 
 GATE = '[gates.check]\nrun = ["python3", "check.py"]\ntimeout = "30s"\nrework_turns = 2\n'
+RULES = 'prefix_rule(pattern=["cp"], decision="allow")\n'
 WHO = 'import os, pwd\nprint("judged by", pwd.getpwuid(os.geteuid()).pw_name)\n'
+FILES: dict[str, str | bytes] = {"check.py": WHO + CHECK, "airboss.toml": GATE, "bad": "BAD\n", "good": "GOOD\n"}
 
 
 def _reachable(program: str, directory: Path) -> str:
@@ -41,9 +45,15 @@ def _reachable(program: str, directory: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def stand() -> Iterator[tuple[House, AnthropicModel]]:
+def codex() -> Iterator[ResponsesModel]:
+    with ResponsesModel() as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def stand(codex: ResponsesModel) -> Iterator[tuple[House, AnthropicModel]]:
     owner = agents_login()
-    with AnthropicModel() as model, house({"check.py": WHO + CHECK, "airboss.toml": GATE}) as made:
+    with AnthropicModel() as model, house(FILES) as made:
         room = made.directory
         room.chmod(0o711)
         machine = room / "evo-x2"
@@ -59,6 +69,13 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
             "program": [_reachable(agents.binary("claude"), room)],
             "settings": {**put.env, "HOME": str(home)},
         }
+        other = room / "home-codex"
+        theirs = agents.codex_home(codex.url)
+        theirs.put(other)
+        (other / ".codex" / "rules").mkdir()
+        (other / ".codex" / "rules" / "default.rules").write_text(RULES)
+        for path in (other, *other.rglob("*")):
+            shutil.chown(path, owner.pw_uid, owner.pw_gid)
         plain = {"driver": "command", "program": ["python3", str(room / "agent.py")]}
         here: dict[str, Any] = {
             "executor": "local",
@@ -73,7 +90,16 @@ def stand() -> Iterator[tuple[House, AnthropicModel]]:
         made.configure(
             isolation="separate-logins",
             machines={"evo-x2": here, "macbook": None},
-            agents={"claude": claude, "plain": plain},
+            agents={
+                "claude": claude,
+                "plain": plain,
+                "codex": {
+                    "driver": "codex",
+                    "program": [_reachable(agents.binary("codex"), room)],
+                    "settings": {**theirs.env, "HOME": str(other)},
+                    "ask": ["shell"],
+                },
+            },
         )
         made.apart = True
         made.start()
@@ -126,6 +152,26 @@ def test_the_agents_process_stays_for_its_next_turn_and_its_background_work_is_w
     assert [recorded.event.body()["gone"] for recorded in served.of(answer.task, "pipe.ended")] == [True]
 
 
+def test_codex_asks_although_its_login_has_rules_and_goes_on_in_its_conversation(
+    stand: tuple[House, AnthropicModel], codex: ResponsesModel
+) -> None:
+    """Nothing of the login's own folder changes hands: only the rules are not there."""
+    served, _ = stand
+    red, good = (call("exec_command", cmd=f"cp {word} work.txt") for word in ("bad", "good"))
+    codex.script([red, say("All tests pass."), good, say("Mended.")], when="lima")
+    begun = served.say("/run on=evo-x2 agent=codex please see to lima")
+    for asked in (1, 2):
+        served.until(partial(_asked, served, begun.task, asked), "it asks")
+        assert served.say(f"/approve {begun.task}").status == 0
+    ended = served.wait(begun.task)
+    assert ended.status == 0, ended.shown
+    assert served.main() == "GOOD"
+    assert codex.asked[-1].step == 3, "the same conversation"
+    own = served.directory / "home-codex" / ".codex"
+    assert (own / "rules" / "default.rules").read_text() == RULES
+    assert list((own / "sessions").rglob("*.jsonl")), "its conversation is where the login's own are"
+
+
 @pytest.mark.parametrize("killed", [False, True], ids=["alive", "killed"])
 def test_words_about_a_held_change_reach_the_agent_also_when_its_process_is_gone(
     stand: tuple[House, AnthropicModel], killed: bool
@@ -150,6 +196,10 @@ def test_words_about_a_held_change_reach_the_agent_also_when_its_process_is_gone
     assert len(served.of(held.task, "pipe.started")) == 2  # a held change keeps no process
     assert len(served.of(held.task, "turn.started")) == 2
     served.until(lambda: served.of(held.task, "session.ended"), "the session is closed")
+
+
+def _asked(served: House, task: str, times: int) -> bool:
+    return len(served.of(task, "permission.asked")) == times
 
 
 def _claudes() -> list[int]:
