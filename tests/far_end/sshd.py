@@ -51,6 +51,16 @@ class Sshd:
         """Kills every connection at once, as a lost link would; answers how many processes that were."""
         return self.signal_sessions(signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Every connection is cut, and no new one is answered until this is left."""
+        self.process.send_signal(signal.SIGSTOP)
+        assert self.cut() > 0
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def signal_sessions(self, number: signal.Signals) -> int:
         """Sends a signal to every connection's processes."""
         pids = self.session_pids()

@@ -6,7 +6,6 @@ Each script is what the model says; the tools, the questions and the processes a
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -160,13 +159,10 @@ def test_a_turn_completes_through_the_proxy_while_the_link_is_cut_and_the_agent_
     pilot.model.script(script, when="romeo")
     begun = pilot.begin("romeo", agent="-proxied", wait=False)
     assert asking.wait(60)
-    listener = pilot.house.sshd.process
-    listener.send_signal(signal.SIGSTOP)
-    assert pilot.house.sshd.cut() > 0
-    time.sleep(AWAY / 2)
-    answer.set()
-    time.sleep(AWAY / 2)
-    listener.send_signal(signal.SIGCONT)
+    with pilot.house.sshd.away():
+        time.sleep(AWAY / 2)
+        answer.set()
+        time.sleep(AWAY / 2)
     ended = pilot.house.wait(begun.task)
     assert ended.status == 0, ended.shown
     assert pilot.house.main() == f"GOOD without a key {pilot.name}"
