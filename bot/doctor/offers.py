@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 
 from bot.doctor.findings import Finding, Severity
+from bot.doctor.mac import check_mac
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.machines.executors import Executors
@@ -24,6 +25,7 @@ async def check_offers(
     for name, seen in watch.seen.items():
         if seen.facts and seen.facts.system == "darwin":
             findings += on_mac(name)
+            findings += await check_mac(config, name, executors.agent(name))
     return [*findings, *_wakes(config)], watch.seen
 
 

@@ -130,6 +130,9 @@ class MachineConfig(_Section):
     for it. For example `["wakeonlan", "01:23:45:67:89:ab"]`."""
     keep_awake: bool = True
     """Whether it is kept from going to sleep by itself while a session or gate runs there."""
+    login_session: bool = False
+    """ssh to a Mac only: agents start in its login session, where the keychain and code signing work
+    (`deploy/com.airboss.session.plist`)."""
     path: list[str] = []
     """Directories put before PATH for agents."""
     ports: Ports = "20000-27999"

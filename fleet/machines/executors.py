@@ -130,4 +130,5 @@ def ssh_login(
         root=root,
         python=settings.python,
         path=path,
+        login_session=settings.login_session and login in settings.agent_logins,
     )

@@ -19,6 +19,7 @@ from fleet.machines.away import why_away
 from fleet.machines.bootstrap import serve_command
 from fleet.machines.channel import ByteStream
 from fleet.machines.login import LoginExecutor
+from fleet.machines.login_session import first_line, relay_command
 
 _HOST = re.compile(r"[A-Za-z0-9:\[][A-Za-z0-9:\[\]._%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -34,7 +35,8 @@ class SshExecutor(LoginExecutor):
     ``host_key`` is the machine's public key as ``TYPE BASE64``; any other key is ``Refused``. ``identity`` is
     the path of our private key; empty means the key agent and the usual files. ``~/.ssh/config`` of the
     controller's login applies to the rest: an alias's HostName, its Port unless another is given, ProxyJump,
-    Include. Raises ``Misused`` for names that a command line could take for options.
+    Include. ``login_session``: the runner is started in the login session of a Mac. Raises ``Misused`` for names
+    that a command line could take for options.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class SshExecutor(LoginExecutor):
         root: str = "",
         python: str = "python3",
         path: Sequence[str] = (),
+        login_session: bool = False,
         keepalive: tuple[float, int] = (4.0, 2),
         connect_timeout: float = 20.0,
     ) -> None:
@@ -68,6 +71,7 @@ class SshExecutor(LoginExecutor):
                 hint="write TYPE BASE64, as in /etc/ssh/ssh_host_ed25519_key.pub on the machine",
             ) from error
         self._host, self._port, self._user = host, port, user
+        self._login_session = login_session
         self._identity = str(Path(identity).expanduser()) if identity else ""
         self._connection: asyncssh.SSHClientConnection | None = None
 
@@ -78,7 +82,10 @@ class SshExecutor(LoginExecutor):
 
     async def _open(self) -> ByteStream:
         connection = await self.connected()
-        command = shlex.join(serve_command(self._python, self._root, self.takes_compiled))
+        argv, first = serve_command(self._python, self._root, self.takes_compiled), b""
+        if self._login_session:
+            argv, first = relay_command(self._python, self._root), first_line(argv)
+        command = shlex.join(argv)
         try:
             process = await connection.create_process(command, encoding=None, request_pty=False)
         except asyncssh.ChannelOpenError as error:
@@ -90,7 +97,11 @@ class SshExecutor(LoginExecutor):
             ) from error
         except asyncssh.Error as error:
             raise Unreachable(attempted="open a channel", on=self.where, cause=str(error)) from error
-        return _SshStream(process, connection)
+        stream = _SshStream(process, connection)
+        if first:
+            with contextlib.suppress(ConnectionError):  # it has ended, and its complaint says why
+                await stream.write(first)
+        return stream
 
     async def connected(self) -> asyncssh.SSHClientConnection:
         """The pooled connection; replaced when broken."""
