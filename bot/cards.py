@@ -63,6 +63,7 @@ class Card:
     """One message. ``mention`` is the ``str(PersonId)`` of the person it pings, ``mentioned`` their name in
     fleet.toml; ``picture`` and ``document`` are paths of files on the controller; ``body`` is shown as preformatted
     text. A ``document`` with a ``body`` has all of it, so no adapter makes a file of a body that is too long.
+    ``root``: the ledger's newest root is in it, as ``SIZE:SHA256``; that it was sent is an event.
     ``choice``: its once-only buttons answer one question, so the first press removes all of them."""
 
     title: Line
@@ -77,6 +78,7 @@ class Card:
     document: str = ""
     choice: bool = False
     mentioned: str = ""
+    root: str = ""
 
     def to_json(self) -> str:
         """The form the outbox keeps."""
@@ -94,6 +96,7 @@ class Card:
                 "document": self.document,
                 "choice": self.choice,
                 "mentioned": self.mentioned,
+                **({"root": self.root} if self.root else {}),
             },
             ensure_ascii=True,
             separators=(",", ":"),
@@ -117,6 +120,7 @@ class Card:
                 document=raw["document"],
                 choice=raw.get("choice", False),
                 mentioned=raw.get("mentioned", ""),
+                root=raw.get("root", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(attempted="read a card from the outbox", cause=repr(error)[:200]) from error

@@ -20,8 +20,10 @@ from bot.outbox.contact import Contact, Way
 from bot.outbox.port import Adapter, ChatMoved, Outgoing, RetryAfter, Undeliverable
 from bot.outbox.posting import Outbox
 from fleet.errors import AirbossError, Malformed, Unavailable
+from fleet.events import Refs, RootPosted, Source
 from fleet.faults import Point, fault
-from fleet.model import ChatRef
+from fleet.model import AIRBOSS, ChatRef
+from fleet.store import ledger
 from fleet.store.chat import moves, outbox
 from fleet.store.core import Tx
 from fleet.supervise import Component, OwnedTasks, Supervisor, retry_while_store_is_away
@@ -211,13 +213,27 @@ class Deliverer:
             log.exception("a card could not be delivered to %s", route.adapter.name)
             return _given_up(delivery, f"{type(error).__name__}: {error}"[:500])
         route.contact.found(Way.SEND)
-        return lambda tx: outbox.delivered(tx, delivery.id, message_id)
+        return _delivered(delivery, message_id, self._supervisor.clock.now_us())
 
     async def _settle(self, work: Callable[[Tx], None]) -> None:
         """Records the result of a row, however long the store takes: without it, the card could not be edited."""
         await retry_while_store_is_away(lambda: self._store.write(work), self._supervisor.clock)
         async with self._settled:
             self._settled.notify_all()
+
+
+def _delivered(delivery: outbox.Delivery, message_id: str, sent_us: int) -> Callable[[Tx], None]:
+    """It was sent. Where it has the ledger's root, the ledger's next entry says which message has it."""
+
+    def work(tx: Tx) -> None:
+        outbox.delivered(tx, delivery.id, message_id)
+        size, _, root = Card.from_json(delivery.card_json).root.partition(":")
+        if root and not delivery.message_id:
+            chat = f"{delivery.chat.adapter}:{delivery.chat.chat}"
+            event = RootPosted(int(size), root, chat, message_id, sent_us)
+            ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=Refs(task=delivery.task))
+
+    return work
 
 
 def _later(delivery: outbox.Delivery, seconds: float, why: str) -> Callable[[Tx], None]:

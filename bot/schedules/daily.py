@@ -115,6 +115,7 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
             footer=footed(isolation),
             picture=await _picture(context, first, last),
             document=document,
+            root=f"{last}:{receipt.root_sha256}",
         ),
         issued,
     )

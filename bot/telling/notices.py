@@ -40,7 +40,7 @@ from fleet.events import (
 from fleet.locks import HoldEnd
 from fleet.model import AIRBOSS, ENDS, Isolation, Task, TaskState
 from fleet.setup.site import SETUP_FAILED
-from fleet.store import approvals, ledger, overrides, recent, refusals, sessions, stalls, tasks
+from fleet.store import approvals, ledger, overrides, recent, refusals, sessions, stalls, tasks, tree
 from fleet.store.approvals import Approval
 from fleet.store.chat import cards as card_rows
 from fleet.store.core import Tx
@@ -130,7 +130,8 @@ def _of(tx: Tx, task: Task, recorded: Recorded, progress: Progress, context: Not
         case TaskMoved() as moved:
             return _moved(tx, task, moved, progress, context)
         case LandingDone() as landed:
-            return [Notice(landed_card(task, landed, progress, base), sound=Sound.GOOD_END)]
+            card = landed_card(task, landed, progress, base, tree.frontier(tx))
+            return [Notice(card, sound=Sound.GOOD_END)]
         case PermissionAsked(ask=ask):
             asked = recent.approval_of_ask(tx, recorded.refs.session, ask)
             if asked is None or asked.decision:

@@ -10,6 +10,7 @@ from bot import words
 from bot.cards import Action, Card, Line, Tone, capped, field, line, one_line
 from bot.telling.progress import GateSeen, Progress
 from fleet.events import LandingDone, Recorded, SessionMoves, SetupBroke, VerdictGiven
+from fleet.events.merkle import Frontier
 from fleet.landing.task_branch import ref_of
 from fleet.model import Task
 from fleet.untrusted import Untrusted, tail_that_matters
@@ -75,8 +76,9 @@ def moved_card(task: Task, moves: SessionMoves, base: str) -> Card:
     )
 
 
-def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str) -> Card:
-    """The only message about a green task besides its progress: what the gates said, and what landed."""
+def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str, ledger: Frontier) -> Card:
+    """The only message about a green task besides its progress: what the gates said, what landed, and the newest
+    root of the ledger."""
     branch = landed.ref.removeprefix("refs/heads/")
     how = "pushed as" if landed.ref == ref_of(task.id) else "landed on"
     gates = [line(seen.summary() + _tests(seen)) for seen in _gates(progress.judged_by, progress)]
@@ -101,8 +103,9 @@ def landed_card(task: Task, landed: LandingDone, progress: Progress, base: str) 
             Action("Diff", f"/diff {task.id}", once=False),
             Action("Receipt", f"/receipt {task.id}", once=False),
         ),
-        footer=base,
+        footer=f"{base} · root {ledger.root().hex()[:12]}… of {ledger.size:,}",
         tone=Tone.GOOD,
+        root=f"{ledger.size}:{ledger.root().hex()}",
     )
 
 

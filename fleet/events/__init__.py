@@ -3,7 +3,7 @@
 from fleet.events.budgets import BudgetGranted, BudgetNoted, BudgetReached, ProgressHalted, TaskBudgeted
 from fleet.events.codec import KINDS, Redact, decode, encode
 from fleet.events.controller import ConfigReloaded, ControllerStarted, LedgerReset
-from fleet.events.digests import DayIssued
+from fleet.events.digests import DayIssued, RootPosted
 from fleet.events.envelope import Event, Recorded, Refs, Source, UnknownEvent, kind_of, leaf_hash
 from fleet.events.gates import (
     GateClosed,
@@ -155,6 +155,7 @@ __all__ = [
     "ReviewAnswered",
     "ReviewAsked",
     "ReviewFinding",
+    "RootPosted",
     "ScheduleDue",
     "ScheduleMoved",
     "ScheduleSet",

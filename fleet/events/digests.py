@@ -1,4 +1,4 @@
-"""The event of a daily digest."""
+"""Events about what a channel was given: the digest of a day, and the ledger's root."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ class DayIssued(Event):
     root_sha256: str
     sha256: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootPosted(Event):
+    """A message with the ledger's root at ``size`` was sent to a chat, by the chat's own id of it. A notice: a bot
+    can edit its own messages."""
+
+    KIND: ClassVar[str] = "root.posted"
+    size: int
+    root_sha256: str
+    chat: str
+    message: str
+    sent_us: int

@@ -6,10 +6,11 @@ import sys
 import time
 
 from fleet.errors import LeaseLost
-from fleet.events import AgentSaid, Source
+from fleet.events import AgentSaid, Refs, Source, ToolCallStarted
 from fleet.store import boot, leases, ledger
 from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
+from fleet.store.ledger import Entry
 
 
 def opened(url: str) -> None:
@@ -31,6 +32,19 @@ def append(url: str, name: str, count: str) -> None:
         for _ in range(int(count)):
             with store.transaction() as tx:
                 work(tx)
+
+
+def append_until_killed(url: str, name: str) -> None:
+    """Appends batches of one to nine events for ever; says the ledger's size once a batch is committed."""
+    with Store.open(url) as store:
+        number = 0
+        while True:
+            number += 1
+            with store.transaction() as tx:
+                calls = [ToolCallStarted(f"{name}-{number}-{at}", "Bash", name) for at in range(1 + number % 9)]
+                entries = [Entry(call, name, Source.AGENT, Refs(session=name)) for call in calls]
+                made = ledger.append_all(tx, entries)
+            print(made[-1].seq, flush=True)
 
 
 def hold(url: str, ttl_us: str) -> None:
@@ -74,6 +88,8 @@ if __name__ == "__main__":
             opened(url)
         case ["append", url, name, count]:
             append(url, name, count)
+        case ["append-until-killed", url, name]:
+            append_until_killed(url, name)
         case ["hold", url, ttl_us]:
             hold(url, ttl_us)
         case ["take", url, ttl_us]:

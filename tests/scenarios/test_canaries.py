@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from bot.cli import main
 from tests.scenarios.house import Answer, House, house
 
 #: By name in .env; only the redactor that has read it can know them.
@@ -134,6 +135,15 @@ def test_no_file_beside_the_store_has_one(flown: tuple[House, str]) -> None:
         if path.is_file() and path.name != ".env" and not path.name.startswith("airboss.db"):
             holders[str(path.relative_to(made.home))] = found(path.read_bytes().decode("utf-8", "replace"))
     assert {name: kinds for name, kinds in holders.items() if kinds} == {}
+
+
+def test_no_export_has_one(flown: tuple[House, str], tmp_path: Path) -> None:
+    made, _ = flown
+    for form in ("bundle", "csv", "otlp"):
+        file = tmp_path / form
+        days = ["--from", "2020-01-01", "--to", "2099-12-31"]
+        assert main(["--home", str(made.home), "export", *days, "--as", form, "-o", str(file)]) == 0
+        assert found(file.read_text()) == [] and (form != "bundle" or file.stat().st_size > 1_000)
 
 
 def test_no_process_shows_one(flown: tuple[House, str]) -> None:

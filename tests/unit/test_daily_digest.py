@@ -11,7 +11,16 @@ from bot.cards import Card, shown
 from bot.cli import main
 from bot.schedules import daily
 from fleet.errors import StoreUnavailable
-from fleet.events import DayIssued, PipeEnded, Refs, SessionPlaced, Source, ToolCallEnded, ToolCallStarted
+from fleet.events import (
+    DayIssued,
+    PipeEnded,
+    Refs,
+    RootPosted,
+    SessionPlaced,
+    Source,
+    ToolCallEnded,
+    ToolCallStarted,
+)
 from fleet.exits import Exited
 from fleet.faults import Fault, Point, injected
 from fleet.schedule.times import local_time
@@ -75,6 +84,10 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
         assert [action.label for action in card.actions] == ["More", "Verify"]
         assert Path(card.picture).read_bytes().startswith(b"\x89PNG")
         assert await look(there) == []
+        assert there.store is not None
+        (posted_,) = await there.store.read(lambda tx: ledger.read(tx, kinds=(RootPosted.KIND,)))
+        assert isinstance(posted_.event, RootPosted) and posted_.event.message
+        assert card.root == f"{posted_.event.size}:{posted_.event.root_sha256}"
         _, cards = await there.press(card, "Verify")
         assert "2026-11-28 · receipt verified" in text(cards[0])
         _, cards = await there.press(card, "More")

@@ -8,6 +8,7 @@ from bot.cards import shown
 from bot.telling.outcome_cards import landed_card, moved_card
 from bot.telling.progress import Progress
 from fleet.events import LandingDone, SessionMoves
+from fleet.events.merkle import Frontier
 from fleet.landing import messages
 from fleet.model import ChatRef, Task, TaskMode, TaskState
 
@@ -48,5 +49,8 @@ def test_a_move_names_the_files_in_a_few_lines_however_many_conflict() -> None:
     ],
 )
 def test_a_pushed_change_is_never_said_to_have_landed(ref: str, title: str) -> None:
-    card = landed_card(TASK, LandingDone(ref, ONE, TWO, ONE, 1), Progress(), "claude on evo-x2")
+    grown = Frontier()
+    grown.add(bytes(32))
+    card = landed_card(TASK, LandingDone(ref, ONE, TWO, ONE, 1), Progress(), "claude on evo-x2", grown)
     assert shown(card.title) == title
+    assert card.footer == "claude on evo-x2 · root 000000000000… of 1" and card.root == f"1:{'0' * 64}"
