@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from bot import journal
+from bot.backups import Backups
 from bot.chats.console.adapter import ConsoleAdapter
 from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
@@ -165,9 +166,10 @@ class App:
                 core.fetches(chat.name, chat.fetch)
             deliverer = Deliverer(outbox, adapters, supervisor, contacts, partial(closed, config))
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
-            live, hooks = (
+            live, hooks, backups = (
                 LiveStatus(outbox, config, control, services.clock),
                 HookForwards.of(services, base.locks, home),
+                Backups(config, home, services.clock),
             )
 
             admins = news.direct_chat(config(), direct_on)
@@ -185,7 +187,7 @@ class App:
                 home, core, console, notifier, deliverer, reset=standing.reset, more={"hook": hooks.door.serve}
             )
             await server.start()
-            control.more.extend([lambda: server.trouble, lambda: pools.trouble, hooks.trouble])
+            control.more.extend([lambda: server.trouble, lambda: pools.trouble, hooks.trouble, backups.trouble])
             stack.push_async_callback(server.close)
             components: dict[str, Work] = {
                 **timed(timer, core.context, outbox, admins),
@@ -203,6 +205,7 @@ class App:
                 "logs": LiveLogs(outbox, config, services.clock, home).run,
                 "voice messages": core.voices.run,
                 "hooks on machines": hooks.run,
+                "backups": backups.run,
                 "alarms": Alarms(outbox, config, services.clock, causes, direct_on).run,
                 "newer agents": NewerAgents(outbox, config, services.clock, control.machines, direct_on).run,
                 "stuck locks": StuckLocks(outbox, config, services.clock).run,

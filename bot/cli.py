@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bot.init.options import add_init
 from bot.local.attach_cli import add_attaching
+from bot.local.deployment import add_deployment
 from bot.local.evidence import add_evidence
 from bot.local.hooks_options import add_hooks
 from bot.local.options import home_of, home_path, print_json
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     _locks(commands)
     _hooks(commands)
     add_hooks(commands)
+    add_deployment(commands)
     for name, about in _LISTS.items():
         add = commands.add_parser(name, help=about)
         add.add_argument("--json", action="store_true")

@@ -31,8 +31,18 @@ _HINT = "Choose another file, or check the disk."
 
 
 async def backup(home: Path, file: Path) -> int:
-    """Writes the copy and says what is in it. Raises ``Misused`` for a home without an SQLite store, or a file that
-    exists; ``Unavailable`` when it cannot be written."""
+    """Writes the copy and says what is in it. Raises as :func:`written` does."""
+    await written(home, file)
+    sys.stdout.write(
+        f"{file} is written. It contains this home's keys and tokens: keep it as safe as the home.\n"
+        f"Restore it into an empty home: airboss --home DIR restore {file.name}\n"
+    )
+    return 0
+
+
+async def written(home: Path, file: Path) -> None:
+    """Writes the copy. Raises ``Misused`` for a home without an SQLite store, or a file that exists;
+    ``Unavailable`` when it cannot be written."""
     _check(home, file)
     with files.writing("write the backup", file, hint=_HINT):
         scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=f".{file.name}.", dir=file.parent))
@@ -41,11 +51,6 @@ async def backup(home: Path, file: Path) -> int:
             await _fill(home, scratch, file)
     finally:
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
-    sys.stdout.write(
-        f"{file} is written. It contains this home's keys and tokens: keep it as safe as the home.\n"
-        f"Restore it into an empty home: airboss --home DIR restore {file.name}\n"
-    )
-    return 0
 
 
 def _check(home: Path, file: Path) -> None:

@@ -201,9 +201,12 @@ def _edit(path: Path, change: Any) -> None:
         given = json.loads(target.read_bytes() or b"{}") if target.exists() else {}
         if not isinstance(given, dict):
             raise ValueError("it is no JSON object")
-        text = json.dumps(change(given), indent=2, ensure_ascii=False) + "\n"
+        made = change(given)
     except ValueError as error:
         raise Misused(
             attempted="change the agent's settings", on=str(path), cause=str(error), hint="Correct the file first."
         ) from error
-    files.replace(target, text.encode(), mode=mode)
+    if not made:  # nothing but ours was in it
+        path.unlink(missing_ok=True)
+        return
+    files.replace(target, (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode(), mode=mode)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, Strict, StringConstraints
 
+from fleet.config.backups import BackupConfig
 from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.config.gates import GateConfig, GateTightening
 from fleet.config.limits import SECTION, Limits
@@ -302,6 +303,8 @@ class FleetConfig(_Section):
     """Limits on how much is accepted."""
     budgets: Budgets = Budgets()
     """What tasks may use."""
+    backup: BackupConfig = BackupConfig()
+    """Copies of the home, by schedule."""
     metrics: MetricsConfig = MetricsConfig()
     """Figures for Prometheus."""
     console: ConsoleConfig = ConsoleConfig()

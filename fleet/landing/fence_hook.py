@@ -89,6 +89,12 @@ def write(bare: Path) -> None:
     files.replace(place, SCRIPT.encode(), mode=0o755)
 
 
+def remove(bare: Path) -> None:
+    """Takes the hook away, and what it remembers."""
+    (bare / _HOOK).unlink(missing_ok=True)
+    forget(bare)
+
+
 def forget(bare: Path) -> None:
     """Forgets every token that was seen: a restored store counts from an earlier one."""
     for seen in (bare / _SEEN).glob("*/*"):

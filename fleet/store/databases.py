@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,6 +23,8 @@ from fleet.store import tables
 from fleet.store.migrations import HEAD
 
 _log = logging.getLogger(__name__)
+
+_COPIES = 2  # of the store as earlier versions left it
 
 WAIT_SECONDS = 10  # for another writer, before the store counts as unavailable
 
@@ -150,6 +152,36 @@ def _revision(connection: Connection) -> str:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none() or ""
 
 
+def _keep_copy(connection: Connection, found: str) -> None:
+    """A copy of the store as the version before left it, beside it: the way back. Only SQLite's is one file.
+
+    Raises ``StoreUnavailable`` when it cannot be written: then nothing is upgraded.
+    """
+    driver: Any = connection.connection.driver_connection
+    file = connection.engine.url.database
+    if not isinstance(driver, sqlite3.Connection) or not file:
+        return
+    copy = Path(f"{file}.schema-{found}")
+    try:
+        copy.unlink(missing_ok=True)
+        here, there = sqlite3.connect(f"file:{file}?mode=ro", uri=True), sqlite3.connect(copy)
+        with closing(here), closing(there):
+            here.backup(there)
+            there.execute("PRAGMA journal_mode = DELETE")
+        copy.chmod(0o600)
+    except (sqlite3.Error, OSError) as error:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
+        raise StoreUnavailable(
+            attempted="copy the store before its upgrade", on=str(copy), cause=str(error), hint="Free some space."
+        ) from error
+    kept = sorted(
+        copy.parent.glob(f"{Path(file).name}.schema-*"), key=lambda path: (path.stat().st_mtime_ns, path.name)
+    )
+    for old in kept[:-_COPIES]:
+        old.unlink(missing_ok=True)
+
+
 def _upgrade(connection: Connection, found: str, name: str) -> None:
     from alembic import command
     from alembic.config import Config
@@ -167,6 +199,8 @@ def _upgrade(connection: Connection, found: str, name: str) -> None:
             cause=f"a newer version wrote it (schema {found}; this version knows up to {HEAD})",
             hint="Update Airboss, or restore a backup made before the update",
         )
+    if found:
+        _keep_copy(connection, found)
     if connection.dialect.name == "postgresql":
         # A step may compute for longer than a writer may be idle; ended for that, it would fail at each start.
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")

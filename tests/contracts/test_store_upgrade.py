@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, select, text
 
+from fleet.errors import StoreUnavailable
 from fleet.store import ledger, migrations, tables, tasks
 from fleet.store.core import Store
 from gates.receipts.verify import check_ledger, check_shape
@@ -103,3 +105,27 @@ def test_an_upgrade_may_compute_for_longer_than_a_writer_may_be_idle(postgres: P
         event.remove(Engine, "after_cursor_execute", ask)
     assert set(asked) == {"0"}
     assert after == "5s"
+
+
+def test_the_store_as_the_old_version_left_it_stays_beside_it_as_the_way_back(home: Path) -> None:
+    file = home / "airboss.db"
+    before = old_rows(home, "SELECT seq, canonical FROM ledger ORDER BY seq")
+    (home / "airboss.db.schema-0000").touch()
+    (home / "airboss.db.schema-0001").touch()
+    with Store.open(f"sqlite:///{file}"):
+        pass
+    copy = home / "airboss.db.schema-0002"
+    with closing(sqlite3.connect(copy)) as database:
+        assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert database.execute("SELECT seq, canonical FROM ledger ORDER BY seq").fetchall() == before
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not (home / "airboss.db.schema-0000").exists(), "the newest two stay"
+    with Store.open(f"sqlite:///{copy}"):
+        pass  # a copy can be used in place of the store
+
+
+def test_without_room_for_the_copy_nothing_is_upgraded(home: Path) -> None:
+    (home / "airboss.db.schema-0002").mkdir()
+    with pytest.raises(StoreUnavailable, match="before its upgrade"):
+        Store.open(f"sqlite:///{home / 'airboss.db'}")
+    assert old_rows(home, "SELECT version_num FROM alembic_version") == [("0002",)]

@@ -1,0 +1,98 @@
+"""``airboss service``: a unit of systemd, or a property list of launchd, for this very installation and home."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import plistlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from fleet import files
+from fleet.errors import Misused
+
+LABEL: Final = "com.airboss"
+_UNIT: Final = """\
+# Written by airboss service install. Runs the controller of {home} for its login.
+[Unit]
+Description=Airboss: a fleet of coding agents, run from chat
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={program} --home {home} serve
+UMask=0077
+# Agents belong to their runner, not to the controller. A restart must not end them.
+KillMode=process
+OOMPolicy=continue
+Restart=always
+RestartSec=2
+# Exit status 2: the configuration is wrong, and the journal says where.
+RestartPreventExitStatus=2
+TimeoutStopSec=30
+LimitCORE=0
+
+[Install]
+WantedBy={wanted_by}
+"""
+
+
+def place(*, mac: bool) -> Path:
+    """Where the login's own service file is."""
+    return Path.home() / (
+        "Library/LaunchAgents/com.airboss.plist" if mac else ".config/systemd/user/airboss.service"
+    )
+
+
+def show(options: argparse.Namespace, home: Path) -> int:
+    """Prints it: of the login, or for ``/etc/systemd/system`` with a login's name."""
+    sys.stdout.buffer.write(_text(home, mac=on_mac(), login=options.system))
+    return 0
+
+
+def install(options: argparse.Namespace, home: Path) -> int:
+    """Writes the login's own, and says how to start it."""
+    del options
+    mac = on_mac()
+    path = place(mac=mac)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, _text(home, mac=mac, login=""), mode=0o644)
+    start = (
+        f"launchctl bootstrap gui/{os.getuid()} {path}"
+        if mac
+        else "systemctl --user daemon-reload && systemctl --user enable --now airboss\n"
+        "loginctl enable-linger    # it then also runs while you are logged out"
+    )
+    sys.stdout.write(f"{path} is written. Start it:\n{start}\n")
+    return 0
+
+
+def on_mac() -> bool:
+    """Whether launchd starts services here."""
+    return platform.system() == "Darwin"
+
+
+def _text(home: Path, *, mac: bool, login: str) -> bytes:
+    program = shutil.which("airboss") or str(Path(sys.argv[0]).resolve())
+    if any(ch in f"{program}{home}{login}" for ch in " \t\n\"'%\\"):
+        raise Misused(
+            attempted="write a service file", on=f"{program}, {home}", cause="a path has a blank, % or quote in it"
+        )
+    if mac:
+        return plistlib.dumps(
+            {
+                "Label": LABEL,
+                "ProgramArguments": [program, "--home", str(home), "serve"],
+                "EnvironmentVariables": {"PATH": "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
+                "Umask": 0o077,
+                "RunAtLoad": True,
+                "KeepAlive": {"SuccessfulExit": False},
+                "ThrottleInterval": 10,
+                "AbandonProcessGroup": True,
+            }
+        )
+    text = _UNIT.format(home=home, program=program, wanted_by="multi-user.target" if login else "default.target")
+    return text.replace("Type=exec\n", f"Type=exec\nUser={login}\n" if login else "Type=exec\n").encode()

@@ -1,0 +1,218 @@
+"""``airboss uninstall``: removes what Airboss put on machines and into this login, and says what it kept.
+
+The record stays: the ledger, receipts, and the public key that checks them. Nothing is removed while anything runs.
+A machine that does not answer is named, and the key that leads to it stays until it was asked again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bot.local import client, hooks_cli, service
+from bot.local.options import print_json
+from fleet.config import FleetConfig, Secrets, load_fleet
+from fleet.config.home import FLEET_FILE, SECRETS_FILE
+from fleet.errors import AirbossError, Misused, Refused
+from fleet.git import origin
+from fleet.landing import fence_hook
+from fleet.machines.executors import Executors
+from fleet.ports import Executor
+from fleet.store import sessions
+from fleet.store.core import Store
+
+_SYSTEM_UNITS: Final = (
+    Path("/etc/systemd/system/airboss.service"),
+    Path("/Library/LaunchDaemons/com.airboss.plist"),
+)
+_FORGET_KEY: Final = r"""
+file=$HOME/.ssh/authorized_keys
+[ -f "$file" ] && [ -w "$file" ] && grep -q -F -e "$1" "$file" || exit 0
+grep -v -F -e "$1" "$file" > "$file.airboss" || :
+cat "$file.airboss" > "$file" && rm -f "$file.airboss" && echo gone
+"""
+_ROOTS: Final = ("pipes", "work", "repos", "sessions", "environments", "tmp")
+
+
+@dataclass(slots=True)
+class Removal:
+    """What became of everything."""
+
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def uninstall(options: argparse.Namespace, home: Path) -> int:
+    """0: all is gone but what is named as kept; 3: something did not answer, and is to be tried again."""
+    if not (home / FLEET_FILE).exists():
+        raise Misused(attempted="uninstall", on=str(home), cause="there is no fleet.toml", hint="Give --home DIR.")
+    if not options.yes and not _agreed(home):
+        sys.stdout.write("Nothing was removed.\n")
+        return 1
+    report = Removal()
+    _end_service(report)
+    with contextlib.suppress(client.NotServed):
+        client.connect(str(home)).close()
+        raise Refused(attempted="uninstall", on=str(home), cause="its controller runs", hint="Stop it first.")
+    config = load_fleet(home / FLEET_FILE)
+    _nothing_runs(home)
+    asyncio.run(_machines(config, home, report))
+    _repositories(config, report)
+    _hooks(options, home, report)
+    _home(home, report)
+    if options.json:
+        print_json({"v": 1, "removed": report.removed, "kept": report.kept, "failed": report.failed})
+    else:
+        for title, rows in (("Removed", report.removed), ("Kept", report.kept), ("NOT removed", report.failed)):
+            sys.stdout.write("".join([f"{title}:\n", *(f"  {row}\n" for row in rows)]) if rows else "")
+    return 3 if report.failed else 0
+
+
+def _agreed(home: Path) -> bool:
+    if not sys.stdin.isatty():
+        raise Misused(attempted="uninstall", on=str(home), cause="nobody agreed", hint="Say --yes.")
+    sys.stdout.write(f"Remove Airboss's worktrees, keys and hooks of {home}, here and on its machines? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _end_service(report: Removal) -> None:
+    """Stops and removes the login's own service; another login's is named."""
+    mac = service.on_mac()
+    path = service.place(mac=mac)
+    if path.exists():
+        stop = ["launchctl", "unload", str(path)] if mac else ["systemctl", "--user", "disable", "--now", path.name]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(stop, check=False, capture_output=True, timeout=60)
+        path.unlink()
+        report.removed.append(str(path))
+    report.kept += [
+        f"{unit}: it is root's; systemctl disable --now airboss" for unit in _SYSTEM_UNITS if unit.exists()
+    ]
+
+
+def _nothing_runs(home: Path) -> None:
+    """Raises ``Refused`` while a task has a session."""
+    url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
+    if url.startswith("sqlite") and not (home / "airboss.db").exists():
+        return
+    with Store.open(url, create=False) as store:
+        busy = asyncio.run(store.read(sessions.busy))
+    if busy:
+        where = ", ".join(f"{count} on {name}" for name, count in sorted(busy.items()))
+        raise Refused(
+            attempted="uninstall", on=str(home), cause=f"tasks are at work: {where}", hint="/stop them first."
+        )
+
+
+async def _machines(config: FleetConfig, home: Path, report: Removal) -> None:
+    """The runner's folder of each login, and our key where a login has it in its own file."""
+    executors = Executors(config, home)
+    try:
+        for name, machine in config.machines.items():
+            logins = dict.fromkeys([*machine.agent_logins, *(machine.gate_logins if machine.gate_as else ())])
+            if gone := _missing_key(home, machine.identity):
+                report.kept.append(f"{name}: it was not asked, since the key that leads to it is gone: {gone}")
+                continue
+            for login in logins:
+                where = f"{login or 'this login'} on {name}"
+                try:
+                    made = (
+                        executors.agent(name, login)
+                        if login in machine.agent_logins
+                        else executors.gate(name, login)
+                    )
+                    await _login(made, _public(home, machine.identity), where, report)
+                except AirbossError as error:
+                    report.failed.append(f"{where}: {error}")
+    finally:
+        await executors.close()
+    if any(machine.executor == "ssh" or machine.run_as or machine.gate_as for machine in config.machines.values()):
+        report.kept.append(
+            "logins, sshd and sudo settings that airboss machines setup made as root: "
+            "userdel LOGIN; rm /etc/ssh/sshd_config.d/00-airboss-*.conf /etc/sudoers.d/*airboss*; rm -r "
+            "/etc/ssh/airboss_keys"
+        )
+
+
+async def _login(executor: Executor, public: str, where: str, report: Removal) -> None:
+    await executor.facts()
+    for folder in _ROOTS:
+        await executor.remove_tree(f"{executor.root}/{folder}")
+    report.removed.append(f"{executor.root}: worktrees and processes' files of {where}")
+    if public:
+        ran = await executor.run(["sh", "-c", _FORGET_KEY, "forget", public], timeout=30.0)
+        if b"gone" in ran.out:
+            report.removed.append(f"our key in ~/.ssh/authorized_keys of {where}")
+
+
+def _missing_key(home: Path, identity: str) -> str:
+    """The private key that a machine needs and that is not there; empty when it is, or none is named."""
+    path = home / Path(identity).expanduser()
+    return str(path) if identity and not path.exists() else ""
+
+
+def _public(home: Path, identity: str) -> str:
+    """The public half of a private key in the home: ``TYPE BASE64``; empty for one that is not Airboss's."""
+    if not identity:
+        return ""
+    path = home / Path(identity).expanduser()
+    if not path.resolve().is_relative_to(home.resolve()):
+        return ""
+    with contextlib.suppress(OSError, IndexError):
+        words = path.with_name(f"{path.name}.pub").read_text().split()
+        return f"{words[0]} {words[1]}"
+    return ""
+
+
+def _repositories(config: FleetConfig, report: Removal) -> None:
+    """The hook that checks fencing tokens. What landed stays."""
+    for name, repo in config.repos.items():
+        bare = origin.local_path(repo.url)
+        if bare is not None and fence_hook.installed(bare):
+            fence_hook.remove(bare)
+            report.removed.append(f"the hook of {name}: {bare}")
+    report.kept.append("everything that landed on base branches")
+
+
+def _hooks(options: argparse.Namespace, home: Path, report: Removal) -> None:
+    if (Path.home() / hooks_cli.DIRECTORY).is_dir():
+        options.scope = "user"
+        with contextlib.redirect_stdout(sys.stderr):
+            hooks_cli.uninstall(options, home)
+        report.removed.append("the hooks of this login's agents")
+
+
+def _home(home: Path, report: Removal) -> None:
+    """Secrets go, unless a machine still has to be asked with them. The record stays."""
+    secret = [home / SECRETS_FILE, *_private_keys(home)]
+    if report.failed:
+        report.kept += [f"{path}: needed to try again" for path in secret if path.exists()]
+    else:
+        for path in secret:
+            if path.exists():
+                path.unlink()
+                report.removed.append(str(path))
+        for folder in ("run", "locks"):
+            if (home / folder).is_dir():
+                shutil.rmtree(home / folder, ignore_errors=True)
+                report.removed.append(f"{home / folder}")
+    left = sorted(path.name for path in home.iterdir())
+    report.kept.append(
+        f"{home}: {', '.join(left)}. This is the record: the ledger, receipts, "
+        "public keys, and mirrors with work that did not land"
+    )
+
+
+def _private_keys(home: Path) -> list[Path]:
+    """Every private key in the home."""
+    found = [path for folder in ("keys", ".ssh") for path in sorted((home / folder).glob("*")) if path.is_file()]
+    return [path for path in found if b"PRIVATE KEY-----" in path.read_bytes()[:200]]

@@ -1,0 +1,75 @@
+"""``airboss uninstall``: nothing of ours is left on machines and in the login, and what is kept is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.scenarios.house import House, house
+
+
+def airboss(built: House, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of the login whose HOME is in the house."""
+    argv = [sys.executable, "-m", "bot.cli", "--home", str(built.home), *words]
+    env = {**os.environ, "HOME": str(built.directory / "person")}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def told(done: subprocess.CompletedProcess[str], status: int) -> dict[str, Any]:
+    assert done.returncode == status, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def left_of(place: Path) -> list[str]:
+    """The files below a folder."""
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+
+
+def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -> None:
+    with house() as built:
+        (built.home / ".env").touch(mode=0o600)
+        (built.home / ".env").write_text("SOME_TOKEN=abc\n")
+        ssh, person = built.home / ".ssh", built.directory / "person"
+        ssh.mkdir(mode=0o700)
+        for name in ("client_key", "client_key.pub"):
+            (ssh / name).write_bytes((built.sshd.directory / name).read_bytes())
+        macbook = {**built.machines["macbook"], "identity": ".ssh/client_key"}
+        built.configure(machines={"macbook": macbook})
+        person.mkdir()
+        built.start()
+        assert built.say("/run on=macbook write GOOD on macbook", wait=True).status == 0
+        assert built.say("/run on=evo-x2 write GOOD on evo-x2", wait=True).status == 0
+        assert all(left_of(built.directory / name) for name in ("evo-x2", "macbook"))
+        assert airboss(built, "hooks", "install").returncode == 0
+        assert airboss(built, "service", "install").returncode == 0
+        unit = person / ".config/systemd/user/airboss.service"
+        assert f"--home {built.home} serve" in unit.read_text()
+        refused = airboss(built, "uninstall")
+        assert refused.returncode == 2 and "nobody agreed" in refused.stderr
+        refused = airboss(built, "uninstall", "--yes")
+        assert refused.returncode == 2 and "its controller runs" in refused.stderr
+        built.stop()
+
+        built.configure(machines={"macbook": {**macbook, "port": 9}})
+        away = told(airboss(built, "uninstall", "--yes", "--json"), 3)
+        assert any("macbook" in row for row in away["failed"])
+        assert left_of(built.directory / "evo-x2") == []
+        assert (ssh / "client_key").exists(), "the key that leads to it stays until it was asked again"
+
+        built.configure(machines={"macbook": macbook})
+        gone = told(airboss(built, "uninstall", "--yes", "--json"), 0)
+        assert left_of(built.directory / "macbook") == []
+        assert left_of(person) == []
+        kept = {path.name for path in built.home.iterdir()}
+        assert ".env" not in kept and {"airboss.db", "receipts", "fleet.toml"} <= kept
+        assert not [
+            path for path in built.home.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()
+        ]
+        assert list((built.home / "keys").glob("*.pub")), "receipts can still be checked"
+        assert any(str(built.home) in row for row in gone["kept"])
+        assert told(airboss(built, "uninstall", "--yes", "--json"), 0)["failed"] == [], "twice is harmless"
