@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -101,15 +101,19 @@ def nothing_that_grows_is_read_whole() -> Iterator[None]:
 def no_process_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
     """Looks for processes that name or stand in the test's own directory, after all else was torn down."""
     own = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    before = _processes() if own is not None else set()
     yield
     if own is not None:
-        fail_if_any_lives_in(own)
+        fail_if_any_lives_in(own, before)
 
 
-def fail_if_any_lives_in(directory: Path) -> None:
-    """Fails, and ends them, when processes still live in ``directory``. Says nothing where there is no /proc."""
+def fail_if_any_lives_in(directory: Path, before: Collection[str] = ()) -> None:
+    """Fails, and ends them, when processes other than those ``before`` still live in ``directory``.
+
+    Says nothing where there is no /proc.
+    """
     deadline = time.monotonic() + GRACE_SECONDS
-    while (left := living_in(directory)) and time.monotonic() < deadline:
+    while (left := living_in(directory, before)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
@@ -118,18 +122,23 @@ def fail_if_any_lives_in(directory: Path) -> None:
         pytest.fail(f"left behind, and ended now: {'; '.join(f'{pid} {line}' for pid, line in left.items())}")
 
 
-def living_in(directory: Path) -> dict[int, str]:
-    """Processes, ourselves and zombies apart, whose command line or working directory lies in ``directory``."""
+def _processes() -> set[str]:
+    return {name for name in os.listdir("/proc") if name.isdigit()} if os.path.isdir("/proc") else set()
+
+
+def living_in(directory: Path, before: Collection[str] = ()) -> dict[int, str]:
+    """Processes, ourselves, zombies and those ``before`` apart, whose command line or working directory lies in
+    ``directory``. It is asked after each test: nothing is opened twice, nor through ``pathlib``."""
     found: dict[int, str] = {}
     name = str(directory)
-    for entry in Path("/proc").glob("[0-9]*"):
+    for pid in _processes().difference(before, {str(os.getpid())}):
         try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            stands = os.readlink(entry / "cwd") if line else ""
+            with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+                line = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+            if line and (f"{name}/" in f"{line}/" or f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(f"{name}/")):
+                found[int(pid)] = line[:300]
         except OSError:
             continue
-        if (f"{name}/" in f"{line}/" or f"{stands}/".startswith(f"{name}/")) and int(entry.name) != os.getpid():
-            found[int(entry.name)] = line[:300]
     return found
 
 
