@@ -262,7 +262,8 @@ async def test_a_command_that_is_cancelled_may_take_its_locks_away(tmp_path: Pat
         await asyncio.sleep(0.01)
     await end(running)
     assert running.cancelled()
-    assert not lock.exists()
+    while lock.exists():  # it may take longer than whoever cancelled waits for
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
