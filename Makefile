@@ -47,7 +47,7 @@ unit: ## run the tests that need no machine and no agent
 	@$(PYTEST) tests/unit $(ARGS)
 
 torture: ## run the tests with the long campaigns; AIRBOSS_SEED=n repeats a run, whose seed is printed
-	@$(BOOT) tests
+	@$(BOOT) torture
 	@AIRBOSS_CAMPAIGN=full $(PYTEST) --timeout 3600 $(ARGS)
 
 bench: ## measure the promised figures; fails when one is missed

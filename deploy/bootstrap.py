@@ -4,6 +4,7 @@
     python3 deploy/bootstrap.py agents    the pinned agents from package-lock.json, into .cache/agents
     python3 deploy/bootstrap.py browser   .venv, and Chromium for the gallery of cards
     python3 deploy/bootstrap.py tests     all of these, and OpenSSH, zsh and cron for the tests' machines
+    python3 deploy/bootstrap.py torture   and the large agents, 180 MB, into .cache/large-agents
 
 Each step leaves a stamp keyed by what it installed from, so a second run costs nothing. The machine chooses its
 registries: whatever pip, uv and npm are configured to use. Output goes to .cache/bootstrap.log; its end is
@@ -26,6 +27,7 @@ LOG = CACHE / "bootstrap.log"
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
 AGENTS = CACHE / "agents"
+LARGE_AGENTS = CACHE / "large-agents"
 OLDEST = (3, 11)
 NEWEST_MINOR = 14
 NODE_MAJOR = 18
@@ -248,8 +250,18 @@ def node_is_new_enough():
 
 def agents():
     """Installs the agents that the tests drive, exactly as package-lock.json pins them."""
-    manifest, lock = ROOT / "package.json", ROOT / "package-lock.json"
-    stamp = AGENTS / ".airboss-stamp"
+    pinned(ROOT, AGENTS, (".bin/claude", ".bin/codex"))
+
+
+def large_agents():
+    """Installs the agents that only `make torture` drives, where npm has them."""
+    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+        pinned(ROOT / "tests" / "far_end" / "large", LARGE_AGENTS, ("opencode-linux-x64/bin/opencode",))
+
+
+def pinned(source, place, programs):
+    manifest, lock = source / "package.json", source / "package-lock.json"
+    stamp = place / ".airboss-stamp"
     expected = fingerprint(manifest, lock)
     if stamped(stamp, expected):
         return
@@ -260,14 +272,14 @@ def agents():
             f"the tests drive real agents, which come from npm: install Node.js {NODE_MAJOR} or later with npm "
             "(Debian and Ubuntu: apt-get install nodejs npm)."
         )
-    say("installing the pinned agents with npm")
-    AGENTS.mkdir(parents=True, exist_ok=True)
-    for source in (manifest, lock):
-        shutil.copy(str(source), str(AGENTS / source.name))
-    if not run(["npm", "ci", "--no-audit", "--no-fund", "--no-progress"], cwd=AGENTS):
-        raise Missing("npm could not install the agents of package-lock.json; is a registry reachable?")
-    for name in ("claude", "codex"):
-        program = AGENTS / "node_modules" / ".bin" / name
+    say(f"installing the pinned agents with npm ({', '.join(Path(name).name for name in programs)})")
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (manifest, lock):
+        shutil.copy(str(file), str(place / file.name))
+    if not run(["npm", "ci", "--no-audit", "--no-fund", "--no-progress"], cwd=place):
+        raise Missing(f"npm could not install the agents of {lock}; is a registry reachable?")
+    for name in programs:
+        program = place / "node_modules" / name
         if not answer([program, "--version"]):
             raise Missing(f"npm installed {name}, but `{program} --version` fails on this machine.")
     stamp.write_text(expected)
@@ -331,6 +343,7 @@ STEPS = {
     "agents": (agents,),
     "browser": (git, venv, browser),
     "tests": (git, openssh, shells_and_cron, browser, venv, agents),
+    "torture": (git, openssh, shells_and_cron, browser, venv, agents, large_agents),
 }
 
 

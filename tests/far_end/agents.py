@@ -22,6 +22,9 @@ def binary(name: str) -> str:
     """The absolute path of the agent ``claude`` or ``codex``. A missing one fails the test with the remedy."""
     given = os.environ.get("AIRBOSS_AGENTS_DIR")
     places = [given] if given else [str(_CHECKOUT / ".cache/agents/node_modules/.bin")]
+    places.append(
+        str(_CHECKOUT / ".cache/large-agents/node_modules/opencode-linux-x64/bin")
+    )  # what only make torture installs
     found = next((hit for place in places if (hit := shutil.which(name, path=place))), None) or shutil.which(name)
     if found is None:
         pytest.fail(
@@ -59,6 +62,25 @@ def claude_home(url: str, key: str = "scripted") -> AgentHome:
     # As after a person's first start of it, and their yes to the key: its own interface asks for both.
     known = {"hasCompletedOnboarding": True, "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []}}
     return AgentHome(env, {".claude.json": json.dumps(known)})
+
+
+def opencode_home(url: str) -> AgentHome:
+    """opencode against the scripted model at ``url``; it asks before it edits or runs a command."""
+    scripted = {
+        "npm": "@ai-sdk/anthropic",
+        "options": {"baseURL": f"{url}/v1", "apiKey": "scripted"},
+        "models": {"scripted": {"tool_call": True, "limit": {"context": 200_000, "output": 8_000}}},
+    }
+    config = {
+        "autoupdate": False,
+        "share": "disabled",
+        "model": "scripted/scripted",
+        "small_model": "scripted/scripted",
+        "provider": {"scripted": scripted},
+        "permission": {"edit": "ask", "bash": "ask"},
+    }
+    quiet = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
+    return AgentHome(quiet, {".config/opencode/opencode.json": json.dumps(config)})
 
 
 def codex_home(url: str, key: str = "scripted") -> AgentHome:

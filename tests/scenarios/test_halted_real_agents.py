@@ -4,18 +4,22 @@ continue after. An agent that speaks the Agent Client Protocol shares their hous
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from fleet.figures import ToolCalls
-from tests.conftest import living_in
+from tests.conftest import FULL, living_in
+from tests.far_end import agents
+from tests.far_end.anthropic_model import AnthropicModel
 from tests.far_end.scripted_model import Answer as Said
 from tests.far_end.scripted_model import Asking, ScriptedModel, call, say
 from tests.far_end.terminal import PersonsTerminal
-from tests.scenarios.house import House
+from tests.scenarios.house import House, house
 from tests.scenarios.pilot import Pilot, agents_and_models
 
 
@@ -136,3 +140,36 @@ def test_an_agent_of_the_agent_client_protocol_is_reworked_in_the_same_conversat
     assert pilot.tools(answer.task) == ToolCalls(ok=2)
     events = pilot.house.of(answer.task, "pipe.ended")
     assert all(recorded.event.body()["gone"] for recorded in events)
+
+
+def _asked(built: House, task: str, times: int) -> bool:
+    return len(built.of(task, "permission.asked")) == times
+
+
+def opencode_is_reworked_in_its_conversation_and_asks_by_the_same_rules() -> None:
+    """Another vendor's program on the same protocol. 180 MB, so only ``make torture`` installs it."""
+    with AnthropicModel() as model, house() as built:
+        put, home = agents.opencode_home(model.url), built.directory / "home-opencode"
+        put.put(home)
+        program = [agents.binary("opencode"), "acp"]
+        settings = {**put.env, "HOME": str(home)}
+        built.agents["opencode"] = {"driver": "acp", "program": program, "settings": settings, "ask": ["shell"]}
+        built.configure()
+        built.start()
+        words = ("BAD", "GOOD by opencode")
+        red, mended = (call("bash", command=f"echo {each} > work.txt", description="run it") for each in words)
+        model.script([red, say("Done."), mended, say("Mended.")], when="india")
+        task = built.say("/run on=macbook agent=opencode please see to india").task
+        for asked in (1, 2):
+            built.until(partial(_asked, built, task, asked), "it asks")
+            assert built.say(f"/approve {task}").status == 0
+        ended = built.wait(task)
+        assert ended.status == 0, ended.shown
+        assert built.main() == "GOOD by opencode"
+        assert model.asked[-1].step == 3, "the same conversation"
+        commands = [recorded.event.body()["command"] for recorded in built.of(task, "permission.asked")]
+        assert commands == [f"echo {each} > work.txt" for each in words]
+
+
+if FULL and (sys.platform, platform.machine()) == ("linux", "x86_64"):
+    test_opencode = opencode_is_reworked_in_its_conversation_and_asks_by_the_same_rules
