@@ -25,6 +25,23 @@ async def test_facts_tell_who_and_what_answers(login: Login) -> None:
     assert (await login.executor().facts()).boot == facts.boot
 
 
+async def test_a_heartbeat_starts_no_process(login: Login) -> None:
+    """Once a machine was looked at: the faults of children that ended would grow with each one."""
+    executor = login.executor()
+    pid = int((await executor.run(["sh", "-c", "echo $PPID"])).out)
+    await executor.facts()
+
+    def of_children() -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[8]
+
+    before = of_children()
+    for _ in range(5):
+        await executor.facts()
+    assert of_children() == before
+    await executor.run(["true"])
+    assert of_children() != before, "a child is seen"
+
+
 async def test_a_machine_says_which_programs_it_has_and_in_which_version(login: Login) -> None:
     executor = login.executor()
     asked = {"git": ["git", "--version"], "sh": ["sh"], "gone": ["no-such-program"], "bad": ["false", "--version"]}

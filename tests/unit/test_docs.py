@@ -17,6 +17,7 @@ from bot.cli import _parser, main
 from bot.kept import KEPT
 from fleet.config.limits import Limits
 from fleet.events import KINDS
+from fleet.model import ENDS, TRANSITIONS, TaskState
 from fleet.store.tables import metadata
 from gates.receipts.sshsig import NAMESPACE, load_or_create, public_of, sign
 
@@ -86,6 +87,26 @@ def test_every_event_is_listed_with_its_body() -> None:
     assert rows == {
         kind: ", ".join(f"`{field.name}`" for field in fields(event)) for (kind, _), event in KINDS.items() if kind
     }
+
+
+def drawing() -> str:
+    """The states of a task and their legal moves, from the one table that the code asks. The ends that a person may
+    go on from are drawn as one."""
+    again = {state for state, moves in TRANSITIONS.items() if state in ENDS and moves}
+    names = ", ".join(state for state in TaskState if state in again)
+    lines = ["stateDiagram-v2", f'    state "{names}" as bad', "    [*] --> queued"]
+    for old, moves in TRANSITIONS.items():
+        name = "bad" if old in again else str(old)
+        new = [str(state) for state in TaskState if state in moves - again]
+        new += ["bad"] if again <= moves else []
+        new += ["[*]"] if old in ENDS else []
+        lines += [f"    {name} --> {state}" for state in new]
+    return "\n".join(("```mermaid", *dict.fromkeys(lines), "```"))
+
+
+def test_the_drawing_of_states_is_made_from_the_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert drawing() in page, f"docs/architecture.md lacks this drawing:\n{drawing()}"
 
 
 def test_the_table_of_rooms_is_the_tree() -> None:
