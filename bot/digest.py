@@ -48,6 +48,7 @@ from fleet.verdict import Outcome
 
 UTC = ZoneInfo("UTC")
 HOUR_US = 3_600_000_000
+WEEK_US = 7 * 24 * HOUR_US
 KINDS = (
     TaskRequested.KIND,
     TaskMoved.KIND,
@@ -86,7 +87,8 @@ class Digest:
     ``refused`` counts locks that another had; ``calls_by_hour`` counts ends of calls by hour since the epoch;
     ``pushes`` counts moves of base branches by others; ``ends_by_hour`` counts task ends by
     hour since the epoch.
-    ``before`` is the period of the same length before this one.
+    ``before`` is a period of the same length, a week earlier, or just before this one where that is longer;
+    ``earlier_us`` says how much earlier it is.
     """
 
     first_seq: int
@@ -115,6 +117,7 @@ class Digest:
     ends_by_hour: Counter[tuple[int, str]] = field(default_factory=Counter)
     claims: Claims = field(default_factory=Claims)
     before: Digest | None = None
+    earlier_us: int = 0
 
     @property
     def median_to_land_us(self) -> int | None:
@@ -181,7 +184,15 @@ async def make_digest(store: Store, span_us: int) -> Digest:
     if not span_us:
         return await in_period(store, _EVER)
     made = await in_period(store, Period(now_us - span_us, _EVER.upto_us))
-    made.before = await in_period(store, Period(now_us - 2 * span_us, now_us - span_us))
+    made.before = await before(store, Period(now_us - span_us, now_us))
+    return made
+
+
+async def before(store: Store, period: Period) -> Digest:
+    """The figures of a period as long, a week earlier; of a longer one than a week, those just before it."""
+    shift = max(WEEK_US, period.upto_us - period.from_us)
+    made = await in_period(store, Period(period.from_us - shift, period.upto_us - shift))
+    made.earlier_us = shift
     return made
 
 

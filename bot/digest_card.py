@@ -7,7 +7,7 @@ from datetime import tzinfo
 from bot import words
 from bot.cards import Card, Field, footed, line, one_line
 from bot.cards import field as card_field
-from bot.digest import UTC, Digest
+from bot.digest import UTC, WEEK_US, Digest
 from fleet.figures import ToolCalls
 from fleet.model import Isolation, TaskState
 from fleet.range_figures import RangeFigures
@@ -63,7 +63,8 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
     if digest.claims.needed:
         fields.append(card_field("Attention", f"a person was needed {words.count(digest.claims.needed, 'time')}"))
     if digest.before is not None and (trend := _trend(digest)):
-        fields.append(card_field("Before that", trend))
+        week = digest.before.earlier_us == WEEK_US
+        fields.append(card_field("A week before" if week else "Before that", trend))
     fields.append(card_field("Enforced", _enforced(digest, isolation)))
     if calls.failed:
         fields.append(card_field("Failed is", _FAILED))

@@ -14,7 +14,7 @@ an end is unfinished, and counted on the day it started. A range of numbers cont
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -40,6 +40,7 @@ from fleet.events import (
     UnknownEvent,
     UsageReported,
 )
+from fleet.events.counted import IMPORTED, CountedLine
 from fleet.figures import UNFINISHED, ToolCalls
 from fleet.model import ENDS
 from fleet.schedule.times import instant, local_time
@@ -114,6 +115,12 @@ class RangeFigures:
                 imported = recorded.source is Source.IMPORT
                 where = (refs.session, refs.machine)
                 self.add(event.KIND, event, recorded.time_us, *where, imported=imported, run=refs.gate_run)
+
+    def fold_lines(self, lines: Iterable[CountedLine]) -> None:
+        """The same, of events that are decoded only as far as figures need them."""
+        for said in lines:
+            imported, where = said.source == IMPORTED, (said.session, said.machine)
+            self.add(said.kind, said.body, said.time_us, *where, imported=imported, run=said.gate_run)
 
     def add(
         self, kind: str, event: Any, time_us: int, session: str, machine: str, *, imported: bool, run: str = ""
@@ -284,15 +291,10 @@ async def figures_of(
 ) -> RangeFigures:
     """The figures of exactly this range, both ends included; read in pages, so that others can read between."""
     found = RangeFigures(zone, period)
-    async for page in _pages(store, first_seq, last_seq):
-        found.fold(page)
-    return found
-
-
-async def _pages(store: Store, first_seq: int, last_seq: int) -> AsyncIterator[list[Recorded]]:
     for after in range(first_seq - 1, last_seq, _PAGE):
-        read = partial(ledger.read, after=after, upto=min(after + _PAGE, last_seq), limit=_PAGE, kinds=KINDS)
-        yield await store.read(read, long=True)
+        read = partial(ledger.counted_lines, after=after, upto=min(after + _PAGE, last_seq), kinds=KINDS)
+        found.fold_lines(await store.read(read, long=True))
+    return found
 
 
 async def figures_of_days(store: Store, period: Period, zone: ZoneInfo) -> RangeFigures:

@@ -19,7 +19,7 @@ from bot.commands.common import (
     zone_of_caller,
 )
 from bot.commands.daily import DATE, daily_digest, issued_on
-from bot.digest import in_period, make_digest, over, parse_days, parse_span
+from bot.digest import before, in_period, make_digest, over, parse_days, parse_span
 from bot.digest_card import digest_card
 from bot.doctor.bypass import said
 from bot.parse import tidy
@@ -101,8 +101,11 @@ async def digest(context: Context, call: Call) -> Effect:
         return await daily_digest(context, call)
     if (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
         made = await over(context.store, int(events.group(1)), int(events.group(2)))
+        if made.upto_us:
+            made.before = await before(context.store, Period(made.from_us, made.upto_us))
     elif (period := await _days(context, call)) is not None:
         made = await in_period(context.store, period)
+        made.before = await before(context.store, period)
     elif (span := parse_span(call.args)) is not None:
         made = await make_digest(context.store, span)
     else:

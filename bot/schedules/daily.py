@@ -32,6 +32,7 @@ from fleet.store.core import Tx
 from fleet.store.recent import first_seq_since
 from fleet.store.schedules import BAD_ENDS
 from gates.receipts import day as days
+from gates.receipts.checkpoints import Checkpoints
 from gates.receipts.day import DayRange
 
 HOUR: Final = 18
@@ -103,6 +104,7 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
     except AirbossError as error:
         log.warning("the receipt of %s is missing: %s", wanted.day, error)
         lines.append(line(f"No receipt: {error.cause}."))
+    await Checkpoints(context.store, context.home).try_to_keep()
     lines.append(line(f"Root {receipt.root_sha256[:16]}… of {last:,} events · unwitnessed"))
     return Prepared(
         Card(

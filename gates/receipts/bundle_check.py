@@ -16,10 +16,17 @@ from pathlib import Path
 from typing import IO, Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from fleet.errors import Malformed
-from fleet.events import GateClosed, GateOpened, GateWitnessed, Source
+from fleet.events import GateClosed, GateOpened, GateWitnessed
+from fleet.events.counted import (
+    IMPORTED,
+    NOT_COUNTED,
+    NOTHING,
+    CountedLine,
+    NumberedLine,
+    decode_counted,
+    numbered,
+)
 from fleet.events.merkle import Frontier
 from fleet.range_figures import KINDS, Period, RangeFigures
 from gates.receipts import bundle, cosigned, sshsig
@@ -36,39 +43,6 @@ _COUNTED: Final = frozenset((*KINDS, GateOpened.KIND, GateWitnessed.KIND))
 _NOBODY: Final = Demand()
 _GATES: Final = frozenset((GateOpened.KIND, GateClosed.KIND))
 _RUN: Final = 256
-
-
-class _Body(msgspec.Struct, gc=False):
-    """The fields of a body that a figure is made of."""
-
-    call: str = ""
-    tool: str = ""
-    outcome: str = ""
-    new: str = ""
-    gate: str = ""
-    cost_udollar: int = 0
-
-
-class _Numbered(msgspec.Struct, gc=False):
-    seq: int
-    kind: str
-    time_us: int
-    session: str
-    machine: str
-    source: str
-    turn: str
-    gate_run: str
-
-
-class _Counted(_Numbered, gc=False):
-    body: _Body
-
-
-_NOTHING: Final = _Numbered(0, "", 0, "", "", "", "", "")
-_IMPORT: Final = str(Source.IMPORT)
-_NUMBERED = msgspec.json.Decoder(_Numbered).decode
-_COUNT = msgspec.json.Decoder(_Counted).decode
-_BAD = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, KeyError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +62,7 @@ class Attempts:
     open_runs: dict[str, int] = field(default_factory=dict)
     gap: str = ""
 
-    def add(self, said: _Counted, *, whole: bool) -> None:
+    def add(self, said: CountedLine, *, whole: bool) -> None:
         """``whole``: the ledger is there from its start, so the first attempt must be too."""
         run = said.gate_run
         if said.kind == GateClosed.KIND:
@@ -182,13 +156,15 @@ class _Reading:
             if leaves and leaf != leaves[at : at + 32]:
                 return _difference(seq, line)
             try:
-                said: _Numbered = _COUNT(line)
-            except _BAD:
-                said = _uncounted(line)
+                said: NumberedLine = decode_counted(line)
+            except NOT_COUNTED:
+                said = numbered(line)
+                if said.kind in _COUNTED:  # a kind that figures are made of, with a body of another form
+                    said = NOTHING
             if said.seq != seq or line[-1:] != b"\n":
                 return _difference(seq, line)
-            if isinstance(said, _Counted):
-                imported = said.source == _IMPORT
+            if isinstance(said, CountedLine):
+                imported = said.source == IMPORTED
                 where = (said.session, said.machine)
                 add(said.kind, said.body, said.time_us, *where, imported=imported, run=said.gate_run)
                 if said.kind in _GATES:
@@ -264,23 +240,13 @@ def _signatures(
             yield Check("signature", False, f"of the {name}: {'; '.join(dict.fromkeys(reasons))}")
 
 
-def _uncounted(line: bytes) -> _Numbered:
-    """An event of a kind that no figure is made of, whose body has other fields of these names; else number 0."""
-    try:
-        said = _NUMBERED(line)
-    except _BAD:
-        return _NOTHING
-    return _NOTHING if said.kind in _COUNTED else said
-
-
 def _difference(seq: int, line: bytes) -> str:
     if not line:
         return f"event {seq} is missing: the file ends before it"
     if not line.endswith(b"\n"):
         return f"event {seq} is cut off"
-    try:
-        said = _NUMBERED(line).seq
-    except _BAD:
+    said = numbered(line).seq
+    if not said:
         return f"event {seq} is missing, or its bytes were changed"
     if said > seq:
         return f"event {seq} is missing: event {said} is in its place"

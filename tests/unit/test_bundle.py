@@ -32,6 +32,7 @@ from fleet.events import (
     ToolCallStarted,
     UsageReported,
 )
+from fleet.events.counted import CountedLine
 from fleet.exits import Exited
 from fleet.store import ledger
 from fleet.store.core import Store
@@ -270,7 +271,7 @@ def test_a_gate_run_of_any_name_is_only_not_the_next(run: str) -> None:
 def _opened(run: str) -> Any:
     body = {"gate": "tests"}
     said = {"seq": 1, "kind": "gate.opened", "time_us": 1, "session": "", "machine": "", "source": "", "body": body}
-    return msgspec.convert({**said, "turn": "t1.1.1", "gate_run": run}, bundle_check._Counted)
+    return msgspec.convert({**said, "turn": "t1.1.1", "gate_run": run}, CountedLine)
 
 
 def test_another_key_verifies_nothing(log: Export) -> None:

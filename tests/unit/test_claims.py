@@ -61,7 +61,7 @@ async def test_claims_stand_beside_what_the_gates_found(tmp_path: Path) -> None:
         "4 × done; gates agreed 2, not 2 · own tests older than the last edit: 1 · no own tests: 1"
     )
     assert fields["Attention"] == "a person was needed 1 time"
-    assert "Before that" not in fields and later.before is not None
+    assert not {"Before that", "A week before"} & fields.keys() and later.before is not None
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from fleet.schedule.times import local_time
 from fleet.store import ledger, schedules
 from fleet.store.core import Store, Tx
 from gates.receipts import verify as receipts
+from gates.receipts.checkpoints import Checkpoints
 from gates.receipts.sshsig import load_or_create, public_of
 from tests.chat_house import ADA, CHAT, House, house
 from tests.schedule_house import UTC, SetClock, look, text
@@ -87,6 +88,8 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
         assert there.store is not None
         (posted_,) = await there.store.read(lambda tx: ledger.read(tx, kinds=(RootPosted.KIND,)))
         assert isinstance(posted_.event, RootPosted) and posted_.event.message
+        noted = Checkpoints(there.store, tmp_path).folder
+        assert any(point.size == posted_.event.size for point, _ in noted.newest_first()), "no daily checkpoint"
         assert card.root == f"{posted_.event.size}:{posted_.event.root_sha256}"
         _, cards = await there.press(card, "Verify")
         assert "2026-11-28 · receipt verified" in text(cards[0])

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bot.cards import shown
-from bot.digest import make_digest, over, parse_span
+from bot.digest import WEEK_US, make_digest, over, parse_span
 from bot.digest_card import digest_card
 from bot.plots import digest_picture
 from fleet.events import (
@@ -178,9 +178,10 @@ async def test_a_trend_says_how_much_more_or_less(store: Store) -> None:
         fly(tx, TaskState.LANDED)
     made = await make_digest(store, 0)
     made.before = await make_digest(store, 0)
+    made.before.earlier_us = WEEK_US
     made.before.calls, made.before.cost_udollar = ToolCalls(ok=4, failed=2), 6_250
     card = digest_card(made, Isolation.SEPARATE_LOGINS)
-    (before,) = [shown(field.value) for field in card.fields if field.name == "Before that"]
+    (before,) = [shown(field.value) for field in card.fields if field.name == "A week before"]
     assert before == "6 tool calls (now -50 %), 1 landed, 0 gates failed, $0.0063 (now +100 %)"
 
 
