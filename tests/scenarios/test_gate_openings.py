@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.config import WitnessConfig
 from fleet.errors import DiskFull
 from fleet.events import GateClosed, GateWitnessed
 from fleet.faults import Fault, Point, injected
@@ -22,27 +23,33 @@ SH = "/bin/sh"
 async def test_an_opening_is_signed_before_the_gate_runs_and_without_witnesses_nothing_passes(
     tmp_path: Path,
 ) -> None:
-    ada = Witness("ada.example", tmp_path / "ada")
+    """Two of three must sign: one that is away changes nothing, two that are stop everything."""
+    ada, ben = (Witness(f"{name}.example", tmp_path / name) for name in ("ada", "ben"))
     files: dict[str, str | bytes] = {"airboss.toml": airboss_toml(SH, "-c", "cat change.txt")}
-    async with served(ada) as config:
-        house = House(tmp_path, files, witnesses={"ada": config}, witnesses_needed=1)
-        async with house.open() as judge:
-            origin = f"airboss/{judge.store.instance}"
-            (tmp_path / "ada" / "logs").write_text(log_key(origin, sshsig.load_or_create(house.home)).line)
+    async with served(ada) as first:
+        async with served(ben) as second:
+            gone = WitnessConfig(url="http://127.0.0.1:9", key=first.key)
+            house = House(tmp_path, files, witnesses={"ada": first, "ben": second, "eve": gone}, witnesses_needed=2)
+            async with house.open() as judge:
+                origin = f"airboss/{judge.store.instance}"
+                for witness in (ada, ben):
+                    witness.learn(log_key(origin, sshsig.load_or_create(house.home)))
+                verdict = await judge.pipeline.judge(await judge.candidate())
+                assert verdict.outcome is Outcome.PASSED, verdict
+                opened, witnessed, _ = await judge.events("gate.opened", "gate.witnessed", "gate.closed")
+                assert isinstance(witnessed.event, GateWitnessed)
+                assert opened.seq <= witnessed.event.size < witnessed.seq
+                assert runs.witnessed_by([opened, witnessed], opened) == ("ada", "ben") == witnessed.event.witnesses
+                assert [reason.split(":")[0] for reason in witnessed.event.missing] == ["eve"]
+                note = SignedNote.parse(witnessed.event.note)
+                assert note.signed_by(ada.key) and note.signed_by(ben.key)
+                name = f"{witnessed.event.size:012}-{witnessed.event.root_sha256[:8]}.note"
+                assert (house.home / "checkpoints" / name).read_text() == witnessed.event.note
+        async with house.open() as judge:  # ben is away, too
             verdict = await judge.pipeline.judge(await judge.candidate())
-            assert verdict.outcome is Outcome.PASSED, verdict
-            opened, witnessed, _ = await judge.events("gate.opened", "gate.witnessed", "gate.closed")
-            assert isinstance(witnessed.event, GateWitnessed)
-            assert opened.seq <= witnessed.event.size < witnessed.seq
-            assert runs.witnessed_by([opened, witnessed], opened) == ("ada",) == witnessed.event.witnesses
-            assert SignedNote.parse(witnessed.event.note).signed_by(ada.key)
-            kept = house.home / "checkpoints" / f"{witnessed.event.size:012}-{witnessed.event.root_sha256[:8]}.note"
-            assert kept.read_text() == witnessed.event.note
-    async with house.open() as judge:  # nobody listens there any more
-        verdict = await judge.pipeline.judge(await judge.candidate())
-        assert verdict.outcome is Outcome.UNAVAILABLE
-        assert "0 signed, 1 must (ada: it does not answer" in verdict.reasons[0]
-        assert not (house.home / "gates" / f"{verdict.gates[0].run}.log").exists(), "the gate ran"
+            assert verdict.outcome is Outcome.UNAVAILABLE
+            assert "1 signed, 2 must (ben: it does not answer" in verdict.reasons[0]
+            assert not (house.home / "gates" / f"{verdict.gates[0].run}.log").exists(), "the gate ran"
 
 
 @pytest.mark.parametrize(("first", "began"), [(1, False), (4, False), (7, True)])

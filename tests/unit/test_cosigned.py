@@ -177,3 +177,18 @@ async def test_an_opening_that_was_signed_in_another_ledger_is_a_fork(
     assert (
         await said(fleet, capsys, *fleet.keys) == f"NO a fork: the opening of {RUN}-2 was signed in another ledger"
     )
+
+
+async def test_a_note_of_before_the_opening_witnesses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An old note, of the ledger as it was before the gate was opened, stands in the event of a later gate."""
+    fleet = await made(tmp_path / "a", "true", gates=1)
+    with Store.open(f"sqlite:///{fleet.home.with_suffix('.db')}") as store:
+        (event,) = [
+            each.event for each in await store.read(lambda tx: ledger.read(tx, kinds=(GateWitnessed.KIND,)))
+        ]
+        for each in (OPENED, event, CLOSED):
+            gate(store, f"{RUN}-2", each)
+        await exporting.write(store, fleet.home, days_of("2020-01-01", "2099-12-31", "UTC"), fleet.file)
+    assert await said(fleet, capsys, *fleet.keys, needed=1) == f"NO the opening of {RUN}-2 was signed by 0, 1 must"
