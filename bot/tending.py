@@ -9,8 +9,8 @@ from fleet.flight.services import Services
 from fleet.flight.starting import wanted_of_pools
 from fleet.machines.disks import Disks
 from fleet.machines.executors import Executors
-from fleet.machines.pools.command import CommandProvider
 from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
+from fleet.machines.pools.providers import provider
 from fleet.schedule.timer import Timer
 
 
@@ -27,7 +27,7 @@ async def tending(
     needs = PoolNeeds(
         wanted=lambda tx: wanted_of_pools(tx, placer.known()),
         save=keeper.reclaim_all,
-        provider=lambda name, pool: CommandProvider(name, pool, services.secrets),
+        provider=lambda name, pool: provider(name, pool, services.secrets),
         seen=services.machines_seen,
         troubles=services.pool_troubles,
         tell=services.slot_line.changed.set,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fleet.config.pools import SlotTarget
+from fleet.config.pools import Target
 
 
 class SlotProvider(Protocol):
@@ -16,7 +16,7 @@ class SlotProvider(Protocol):
     called again for the same name.
     """
 
-    async def acquire(self, name: str) -> SlotTarget:
+    async def acquire(self, name: str) -> Target:
         """Makes a slot and says where it is."""
 
     async def release(self, name: str, target: str) -> None:

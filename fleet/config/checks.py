@@ -42,6 +42,7 @@ def check(config: FleetConfig, controller_login: str, agents: Collection[str]) -
         yield from _shared_hosts(config)
     yield from _pools(config, controller_login)
     yield from _hooked_logins(config)
+    yield from _providers(config, controller_login)
     yield from _ask_words(config)
     yield from _reviewers(config)
     yield from _keys(config)
@@ -72,6 +73,25 @@ def _hooked_logins(config: FleetConfig) -> Iterator[Found]:
                 yield Found(
                     (*at, "person"), f"names {hooked.person!r}, who is not in [[people]]", f"known: {listed}"
                 )
+
+
+def _providers(config: FleetConfig, controller: str) -> Iterator[Found]:
+    """What each provider of slots needs, and what is for another one."""
+    for name, pool in config.pools.items():
+        here, slurm = ("pools", name), pool.provider == "slurm"
+        for field in ("acquire", "release", "inventory", "identity", "run_as", "options", "home"):
+            if field in pool.model_fields_set and slurm is not (field in {"run_as", "options", "home"}):
+                other = "command" if slurm else "slurm"
+                yield Found((*here, field), f"is for the provider {other!r}", "remove it")
+        for field in ("acquire", "release"):
+            if not slurm and getattr(pool, field) is None:
+                yield Found((*here, field), "is missing", "name a command; docs/pools.md has two providers")
+        if slurm and config.isolation is Isolation.SEPARATE_LOGINS and pool.run_as in {"", "root", controller}:
+            yield Found(
+                (*here, "run_as"),
+                "is no login of the agents' own: their code could read what the controller can",
+                f"name a login for agents, {_OR_UNSAFE}",
+            )
 
 
 def _keys(config: FleetConfig) -> Iterator[Found]:

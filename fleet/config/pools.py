@@ -30,22 +30,40 @@ class SlotTarget(BaseModel):
     """Where the `.airboss` directory is, if not in the login's home."""
 
 
+class JobTarget(BaseModel):
+    """A slot that a batch system holds: its job has the slot's name."""
+
+    model_config = SECTION
+
+    job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
+
+
+Target = SlotTarget | JobTarget
+
+
 class PoolConfig(BaseModel):
     """A pool of slots. A slot is a machine for one session at a time."""
 
     model_config = SECTION
 
-    provider: Literal["command"]
-    """Who makes the slots: `command` runs commands of yours."""
-    acquire: Program
-    """The command that makes a slot, or finds the one of that name, and prints where it is as a JSON object."""
-    release: Program
-    """The command that ends a slot. It must succeed when there is none of that name (any more)."""
+    provider: Literal["command", "slurm"]
+    """Who makes the slots: `command` runs commands of yours, `slurm` submits a job for each."""
+    acquire: Program | None = None
+    """command: what makes a slot, or finds the one of that name, and prints where it is as a JSON object."""
+    release: Program | None = None
+    """command: what ends a slot. It must succeed when there is none of that name (any more)."""
     inventory: Program | None = None
-    """The command that prints a JSON list of the names of all that exist. Without it nobody looks for slots that
-    were lost or left behind."""
+    """command: what prints a JSON list of the names of all that exist. Without it nobody looks for slots that were
+    lost or left behind."""
     inventory_every: Duration = "1m"
-    """How often it runs."""
+    """How often it is asked what exists."""
+    run_as: Login = ""
+    """slurm: the login that submits the jobs, and that sessions get. Empty: the controller's own
+    (unsafe-same-user only)."""
+    options: list[
+        Annotated[str, StringConstraints(pattern=r"^--[a-z][a-z-]*(=[^\x00\n]*)?$", max_length=1024)]
+    ] = []
+    """slurm: options for `sbatch`, such as `"--partition=long"` or `"--time=8:00:00"`."""
     env: list[Variable] = []
     """Names of variables of `.env` that the commands get."""
     labels: list[Label] = []
@@ -74,6 +92,14 @@ class PoolConfig(BaseModel):
     """Processes and threads of one session."""
     run_disk: Size = ""
     """How much one session may add to the disk. Empty: three quarters of what is free at its start."""
+
+    home: Annotated[str, StringConstraints(pattern=r"^(/[^\x00\n]*)?$", max_length=1024)] = ""
+    """slurm: the directory on each node where slots have theirs. Empty: `.airboss-slots` in the login's home."""
+
+    @property
+    def has_inventory(self) -> bool:
+        """Whether somebody can say what exists."""
+        return self.provider == "slurm" or self.inventory is not None
 
     @property
     def price_udollar(self) -> int:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from fleet.config.checks import check
 from fleet.config.models import FleetConfig, MachineConfig
-from fleet.config.pools import PoolConfig, SlotTarget
+from fleet.config.pools import JobTarget, PoolConfig, SlotTarget, Target
 from fleet.config.reading import controller_login
 from fleet.model import Isolation
 
 _COPIED: Final = (
-    *("labels", "identity", "path", "python", "session_walls", "agent_read"),
+    *("labels", "path", "python", "session_walls", "agent_read"),
     *("run_memory", "run_processes", "run_disk"),
 )
 
@@ -29,8 +29,30 @@ def target_of(text: bytes) -> SlotTarget | str:
         return f"{where}: {detail['msg']}" if where else detail["msg"]
 
 
-def machine(pool: PoolConfig, target: SlotTarget) -> MachineConfig:
+class JobMachine(MachineConfig):
+    """A machine that is a job of Slurm's; never in the file."""
+
+    job: str
+
+
+def stored_target(text: str) -> Target:
+    """A target as it was stored."""
+    return TypeAdapter[Target](Target).validate_json(text)
+
+
+def machine(pool: PoolConfig, target: Target) -> MachineConfig:
     """The machine that a slot is."""
+    common: dict[str, Any] = {field: getattr(pool, field) for field in _COPIED}
+    if isinstance(target, JobTarget):
+        return JobMachine(
+            executor="local",
+            job=target.job,
+            run_as=[pool.run_as] if pool.run_as else [],
+            home=pool.home,
+            slots=1,
+            gates=False,
+            **common,
+        )
     return MachineConfig(
         executor="ssh",
         host=target.host,
@@ -40,7 +62,8 @@ def machine(pool: PoolConfig, target: SlotTarget) -> MachineConfig:
         home=target.home,
         slots=1,
         gates=False,
-        **{field: getattr(pool, field) for field in _COPIED},
+        identity=pool.identity,
+        **common,
     )
 
 
@@ -61,6 +84,11 @@ def unfit(config: FleetConfig, name: str, slot: MachineConfig, others: Collectio
         return ""
     for other, machine in config.machines.items():
         same_host = (machine.host.lower(), machine.port) == (slot.host.lower(), slot.port)
-        if other != name and same_host and set(machine.agent_logins) & set(slot.agent_logins):
+        if (
+            other != name
+            and not isinstance(slot, JobMachine)
+            and same_host
+            and set(machine.agent_logins) & set(slot.agent_logins)
+        ):
             return f"is the same login as {'slot' if other in others else 'machine'} {other}"
     return ""

@@ -59,9 +59,9 @@ space["run"](image)
 def pack(package: Path) -> bytes:
     """A directory's modules as JSON, source by file name. The same sources always give the same bytes.
 
-    The hook client is left out: it is installed by a person, and never runs from here.
+    The hook client and the door of a slot are left out: they do not run from here.
     """
-    modules = (module for module in package.glob("*.py") if not module.name.startswith("hook"))
+    modules = (module for module in package.glob("*.py") if not module.name.startswith(("hook", "door")))
     files = {module.name: module.read_text(encoding="utf-8") for module in modules}
     return json.dumps(files, sort_keys=True).encode()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleet.config.slots import JobMachine
 from fleet.errors import Misconfigured
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
@@ -108,6 +109,13 @@ class Executors:
         # Two logins cannot share one private directory.
         root = str(Path(settings.home).expanduser() / folder) if settings.home else ""
         path = settings.path if login in settings.agent_logins else []
+        if isinstance(settings, JobMachine):
+            from fleet.machines.slurm import SlurmExecutor, door_of
+
+            door = door_of(settings.job, settings.home)
+            return SlurmExecutor(
+                machine, job=settings.job, door=door, run_as=login, python=settings.python, path=path
+            )
         if settings.executor == "local":
             return LocalExecutor(machine, run_as=login, root=root, python=settings.python, path=path)
         return ssh_login(machine, settings, login, self._home, root=root, path=path)

@@ -56,7 +56,7 @@ class LocalExecutor(LoginExecutor):
                 cause="this login does not exist on this machine",
                 hint=f"create it (as root: useradd --create-home {self._login}) or correct fleet.toml",
             ) from error
-        command = [*self._become(), *serve_command(self._python, self._root, self.takes_compiled)]
+        command = [*become(self._login), *await self._serve()]
         # Only the login's own defaults: the controller's environment holds secrets.
         env = {
             "HOME": account.pw_dir,
@@ -78,21 +78,27 @@ class LocalExecutor(LoginExecutor):
         )
         return _ProcessStream(asyncio.subprocess.Process(transport, protocol, loop), transport)
 
-    def _become(self) -> list[str]:
-        if not self._other:
-            return []
-        if os.geteuid() != 0:
-            return ["sudo", "-n", "-H", "-u", self._login, "--"]
-        if shutil.which("setpriv"):
-            group = str(pwd.getpwnam(self._login).pw_gid)
-            return ["setpriv", "--reuid", self._login, "--regid", group, "--init-groups", "--"]
-        if shutil.which("runuser"):
-            return ["runuser", "-u", self._login, "--"]
-        return ["sudo", "-n", "-H", "-u", self._login, "--"]
+    async def _serve(self) -> list[str]:
+        """What the login runs to become ``serve``."""
+        return serve_command(self._python, self._root, self.takes_compiled)
 
     async def _complaint(self, stream: ByteStream) -> str:
         assert isinstance(stream, _ProcessStream)
         return await stream.complaint()
+
+
+def become(login: str) -> list[str]:
+    """The command before a command that runs as this login; none for our own."""
+    account = pwd.getpwnam(login)
+    if account.pw_uid == os.geteuid():
+        return []
+    if os.geteuid() != 0:
+        return ["sudo", "-n", "-H", "-u", login, "--"]
+    if shutil.which("setpriv"):
+        return ["setpriv", "--reuid", login, "--regid", str(account.pw_gid), "--init-groups", "--"]
+    if shutil.which("runuser"):
+        return ["runuser", "-u", login, "--"]
+    return ["sudo", "-n", "-H", "-u", login, "--"]
 
 
 class _ProcessStream:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from fleet.config import FleetConfig, MachineConfig, PoolConfig, SlotTarget
-from fleet.config.slots import machine, unfit
+from fleet.config import FleetConfig, MachineConfig, PoolConfig
+from fleet.config.pools import Target
+from fleet.config.slots import machine, stored_target, unfit
 from fleet.config.values import duration_us
 from fleet.errors import AirbossError, LeadershipLost, StoreUnavailable
 from fleet.failpoints import failpoint
@@ -144,7 +145,7 @@ class PoolKeeper:
         await self._ask(tasks, now)
         for name, pool in self._config().pools.items():
             every = duration_us(pool.inventory_every)
-            if pool.inventory and now >= self._memory.looked_us.get(name, now - every) + every:
+            if pool.has_inventory and now >= self._memory.looked_us.get(name, now - every) + every:
                 self._memory.looked_us[name] = now
                 self._begin(tasks, f"inventory of {name}", partial(self.compare, name))
 
@@ -201,7 +202,7 @@ class PoolKeeper:
             self._memory.paused.pop(slot.pool, None)
             self._needs.troubles.pop(slot.pool, None)
 
-    async def _take(self, slot: PoolSlot, pool: PoolConfig, target: SlotTarget) -> str:
+    async def _take(self, slot: PoolSlot, pool: PoolConfig, target: Target) -> str:
         """Makes a slot a machine of the fleet, unless it does not fit: why not. One at a time, since two could be
         the same login."""
         async with self._one:
@@ -362,7 +363,7 @@ class PoolKeeper:
     def _publish(self, slots: list[PoolSlot]) -> None:
         self._slots = slots
         machines = {
-            slot.slot: machine(self._pool(slot), SlotTarget.model_validate_json(slot.target))
+            slot.slot: machine(self._pool(slot), stored_target(slot.target))
             for slot in slots
             if slot.state in (SlotState.UP, SlotState.LOST)
         }
