@@ -73,6 +73,23 @@ async def test_no_run_reaches_another(ground: Ground) -> None:
         assert life.ended.isolation == UNWALLED
 
 
+SERVES_ITSELF = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as there:
+    here, _ = server.accept()
+    here.sendall(b"heard")
+    print(there.recv(5).decode())
+"""
+
+
+async def test_a_run_without_network_talks_to_itself(login: Login) -> None:
+    """Tests start servers."""
+    executor = login.executor()
+    life = await run_pipe(executor, walled(await room_of(executor, "own"), "/usr/bin/python3", "-c", SERVES_ITSELF))
+    assert (life.output, life.ended.exit) == (b"heard\n", Exited(0))
+    assert life.ended.isolation.network is Sharing.NONE
+
+
 async def test_what_a_setup_made_is_seen_at_its_place_and_never_behind_a_link(login: Login) -> None:
     executor = login.executor()
     room = await room_of(executor, "run")
