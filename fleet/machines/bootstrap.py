@@ -45,12 +45,12 @@ if same:
 else:
     import json
     if shipped:
-        os.write(1, b"sources\\n")
+        os.write(1, b"\\nsources\\n")
     sources = json.loads(take(int(sys.argv[6])))
     space = {"__name__": "runner.image", "__package__": "runner"}
     exec(compile(sources["image.py"], "runner/image.py", "exec"), space)
     image = space["build"](sources)
-os.write(1, b"here\\n")
+os.write(1, b"\\nhere\\n")
 sys.argv = ["runner", "serve", root]
 space["run"](image)
 """.strip()

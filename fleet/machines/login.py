@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_LONGEST_LINE: Final = 1 << 13
+_MOST_NOISE: Final = 1 << 16
 """The longest line, in bytes, before the runner is up."""
 _HERE: Final = b"here"
 _SOURCES: Final = b"sources"
@@ -144,27 +144,29 @@ class LoginExecutor(ABC):
         return alongside(_ship(stream, compiled), f"ship the runner to {self.where}")
 
     async def _greeting(self, stream: ByteStream, buffer: bytes) -> tuple[bytes, bytes]:
-        """The line with which the bootstrap answers, and what was read after it."""
+        """The line with which the bootstrap answers, and what was read after it. Lines before it are those of the
+        login's start-up files, and do no harm."""
+        noise = b""
         while b"\n" in buffer or (data := await stream.read()):
             if b"\n" not in buffer:
                 buffer += data
-            if b"\n" not in buffer and len(buffer) > _LONGEST_LINE:
-                raise self._faulty("start the runner", f"it sent {len(buffer)} bytes without a line break")
-            if b"\n" in buffer:
+            while b"\n" in buffer:
                 line, buffer = buffer.split(b"\n", 1)
                 if line in (_HERE, _SOURCES):
                     return line, buffer
+                noise += line + b"\n"
+            if len(noise) + len(buffer) > _MOST_NOISE:
                 raise answers.faulty(
                     self.where,
                     "start the runner",
-                    f"the login printed {line[:100]!r} first",
-                    "its shell start-up files must print nothing without a terminal",
+                    f"the login printed {len(noise) + len(buffer):,} bytes first: {(noise + buffer)[:100]!r}",
+                    "its shell start-up files must print little without a terminal",
                 )
-        complaint = await self._complaint(stream)
+        complaint = (await self._complaint(stream)).strip() or noise.decode(errors="replace").strip()
         raise Unavailable(
             attempted="start the runner",
             on=self.where,
-            cause=answers.cause(complaint.strip()[-300:]) or "the command ended without output",
+            cause=answers.cause(complaint[-300:]) or "the command ended without output",
             hint=f"the login must be able to run {self._python} (3.9 or later)",
         )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.errors import Misused, Refused, Unavailable, Unreachable
+from fleet.errors import MachineFaulty, Misused, Refused, Unavailable, Unreachable
 from fleet.exits import Exited
 from fleet.machines import runner
 from fleet.machines.ssh import SshExecutor
@@ -221,17 +221,30 @@ async def test_names_that_could_be_options_are_refused(sshd: Sshd, field: str, v
         ssh_executor(sshd, **{field: value})
 
 
-async def test_a_login_that_talks_at_start_up_is_told_apart() -> None:
-    """The channel is binary: a greeting from a shell start-up file would corrupt it."""
+NOISE = {
+    "lines": ("echo Welcome!; echo; echo here we are", ""),
+    "half a line": ("printf 'No newline at the end'", ""),
+    "too much": ("yes Welcome | head -c 100000", "Welcome"),
+    "nothing else": ("echo This account is closed.; exit 1", "This account is closed"),
+}
+
+
+@pytest.mark.parametrize(("says", "trouble"), NOISE.values(), ids=NOISE)
+async def test_what_a_login_prints_at_start_up_does_no_harm(says: str, trouble: str) -> None:
+    """The channel is binary, and begins after the runner's greeting."""
     with private_directory() as directory:
         talker = directory / "python3"
-        talker.write_text(f'#!/bin/sh\necho Welcome!\nexec {sys.executable} "$@"\n')
+        talker.write_text(f'#!/bin/sh\n{says}\nexec {sys.executable} "$@"\n')
         talker.chmod(0o755)
         from fleet.machines.local import LocalExecutor
 
         executor = LocalExecutor("near", root=str(directory / "root"), python=str(talker))
-        with pytest.raises(Unavailable, match="Welcome"):
-            await executor.facts()
+        if trouble:
+            with pytest.raises((Unavailable, MachineFaulty), match=trouble):
+                await executor.facts()
+        else:
+            assert (await executor.run(["echo", "well"])).out == b"well\n"
+        await executor.close()
 
 
 def oldest_python() -> str:
