@@ -96,8 +96,7 @@ class Repository:
     async def landed(self, old: str, new: str) -> None:
         """We moved the base branch, between commits of the mirror that are whole: nothing has to be fetched."""
         async with self._lock:
-            if (known := await self.objects.find(self._base_ref)) is not None and known.id == old:
-                await self._run("update-ref", self._base_ref, new, old, what="note the base", expect=(0, 1, 128))
+            await self._run("update-ref", self._base_ref, new, old, what="note the base", expect=(0, 1, 128))
 
     @property
     def _base_ref(self) -> str:
