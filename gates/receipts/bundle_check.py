@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 from zoneinfo import ZoneInfo
 
 from fleet.errors import Malformed
-from fleet.events import GateClosed, GateOpened, GateWitnessed
+from fleet.events import GateClosed, GateWitnessed
 from fleet.events.counted import (
     IMPORTED,
     NOT_COUNTED,
@@ -39,9 +39,8 @@ LINE_LIMIT: Final = 16 << 20
 LEAVES_LIMIT: Final = 1 << 30  # of 24 million events
 SIGNATURES_LIMIT: Final = 64 << 10
 _ATTEMPT: Final = re.compile(r"-(\d{1,9})\d*", re.ASCII)
-_COUNTED: Final = frozenset((*KINDS, GateOpened.KIND, GateWitnessed.KIND))
+_COUNTED: Final = frozenset((*KINDS, *cosigned.KINDS))
 _NOBODY: Final = Demand()
-_GATES: Final = frozenset((GateOpened.KIND, GateClosed.KIND))
 _RUN: Final = 256
 
 
@@ -163,15 +162,14 @@ class _Reading:
                     said = NOTHING
             if said.seq != seq or line[-1:] != b"\n":
                 return _difference(seq, line)
-            if isinstance(said, CountedLine):
+            kind = said.kind
+            if kind in _COUNTED and isinstance(said, CountedLine):
                 imported = said.source == IMPORTED
-                where = (said.session, said.machine)
-                add(said.kind, said.body, said.time_us, *where, imported=imported, run=said.gate_run)
-                if said.kind in _GATES:
-                    self._attempts.add(said, whole=self._first == 1)
+                add(kind, said.body, said.time_us, said.session, said.machine, imported=imported, run=said.gate_run)
+                if kind in cosigned.KINDS:
                     self.openings.add(line)
-                elif said.kind == GateWitnessed.KIND:
-                    self.openings.add(line)
+                    if kind != GateWitnessed.KIND:
+                        self._attempts.add(said, whole=self._first == 1)
             run.append(leaf)
             if len(run) == _RUN:
                 self._tree.add_all(run)
