@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,7 @@ from bot.chats.slack import chat as slack_chat
 from bot.chats.telegram import chat as telegram_chat
 from bot.commands import every_command
 from bot.doctor.bypass import said
+from bot.gatekeeping import gatekeeper_of
 from bot.hands import Hands
 from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
@@ -56,7 +57,7 @@ from bot.telling.reminders import Reminders
 from bot.tending import tending
 from bot.timed import timed
 from fleet.clock import SystemClock, wall_clock
-from fleet.config import FleetConfig, Secrets
+from fleet.config import Secrets
 from fleet.errors import Misconfigured, StoreUnavailable
 from fleet.events import ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
@@ -68,7 +69,6 @@ from fleet.machines.executors import Executors
 from fleet.machines.waking import Waker
 from fleet.machines.watch import MachineSeen, MachineWatch
 from fleet.model import AIRBOSS, Task
-from fleet.ports import Gatekeeper
 from fleet.redact import Redactor
 from fleet.schedule.timer import Timer
 from fleet.setup.environments import Environments
@@ -80,7 +80,6 @@ from gates.leaks.search import Leaks
 from gates.locks.guard import LockGuard
 from gates.locks.keeping import LockKeeper
 from gates.locks.service import LockService
-from gates.pipeline import Pipeline
 from gates.receipts.issue import issue
 
 _log = logging.getLogger(__name__)
@@ -260,7 +259,7 @@ class _Base:
     async def services(self) -> Services:
         """What the parts of the dispatcher share."""
         machines: dict[str, MachineSeen] = {}
-        gatekeeper = _gatekeeper(
+        gatekeeper = gatekeeper_of(
             self.store, self.config, self.executors, self.repository, home=self.home, env=self.env, seen=machines
         )
         await gatekeeper.load()
@@ -316,46 +315,6 @@ class _Base:
                 away.failed(error)
             else:
                 away.answered()
-
-
-@asynccontextmanager
-async def gates_alone(
-    config: FleetConfig, repository: Repository, directory: Path
-) -> AsyncIterator[tuple[Store, Gatekeeper]]:
-    """One repository's gates without a controller. ``directory`` is for this alone."""
-    executors = Executors(config, directory)
-    try:
-        with Store.open(f"sqlite:///{directory / 'try.db'}") as store:
-            env = Secrets({})
-            yield (
-                store,
-                _gatekeeper(store, lambda: config, executors, lambda _: repository, home=directory, env=env),
-            )
-    finally:
-        await executors.close()
-
-
-def _gatekeeper(
-    store: Store,
-    config: Callable[[], FleetConfig],
-    executors: Executors,
-    repositories: Callable[[str], Repository],
-    *,
-    home: Path,
-    env: Secrets,
-    seen: dict[str, MachineSeen] | None = None,
-) -> Pipeline:
-    return Pipeline(
-        store=store,
-        config=config,
-        executors=executors,
-        workspaces=Workspaces(lambda: config().limits),
-        repositories=repositories,
-        home=home,
-        leaks=Leaks(store, env, home),
-        secrets=env,
-        machines=seen,
-    )
 
 
 @asynccontextmanager

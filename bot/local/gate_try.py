@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bot.app import gates_alone
+from bot.gatekeeping import gates_alone
 from fleet import exits
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
@@ -105,9 +105,7 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, directory:
     git = Git()
     base_commit, head_commit = await commit_of(git, repo, base), await commit_of(git, repo, head)
     mirror = directory / "mirror.git"
-    await git.run(
-        "clone", "--quiet", "--mirror", "--", str(repo), str(mirror), attempted="copy the repository", on=str(repo)
-    )
+    await _borrow(git, repo, mirror)
     name, config = _config(repo, home, directory)
     repository = Repository(name, str(repo), "main", mirror)
     config = _with_programs(config, await _first_words(repository, base_commit, config.repos[name]))
@@ -123,6 +121,19 @@ async def _judge(repo: Path, base: str, head: str, home: Path | None, directory:
 
     async with gates_alone(config, repository, directory) as (store, gatekeeper):
         return await gatekeeper.judge(await store.write(begin))
+
+
+async def _borrow(git: Git, repo: Path, mirror: Path) -> None:
+    """A mirror that borrows all objects: nothing is copied, and nothing that this writes reaches the repository."""
+    found = await git.run(
+        "rev-parse", "--path-format=absolute", "--git-path", "objects", attempted="read the repository",
+        on=str(repo), cwd=repo,
+    )  # fmt: skip
+    await git.run(
+        "init", "--quiet", "--bare", "--template=", "--", str(mirror), attempted="make a mirror", on=str(repo)
+    )
+    (mirror / "objects" / "info").mkdir(parents=True, exist_ok=True)
+    (mirror / "objects" / "info" / "alternates").write_text(f"{found.line}\n")
 
 
 def _task(tx: Tx, repo: str, owner: PersonId) -> Task:
@@ -181,8 +192,10 @@ def _tools() -> tuple[list[str], list[str]]:
 
     It is the one that the shell finds, unless only our own has pytest.
     """
-    found = [facts for program in ("python3", sys.executable) if (facts := python_at(program))]
-    chosen = next((facts for facts in found if facts.pytest), found[0] if found else None)
+    chosen = python_at("python3")
+    if chosen is None or not chosen.pytest:
+        own = python_at(sys.executable)
+        chosen = own if own and (own.pytest or chosen is None) else chosen
     if chosen is None or chosen.program.startswith(SYSTEM):
         return [], []
     roots = [chosen.prefix, chosen.base]

@@ -111,15 +111,18 @@ def connect(text: str, *, create: bool) -> Database:
     raise Misused(attempted="open the store", on=name, cause=f"no support for {url.drivername!r}", hint=_URL_HINT)
 
 
-def prepare(database: Database) -> str:
-    """Upgrades the schema to ``HEAD`` and returns the store's instance id, made at its creation.
+def prepare(database: Database, *, tables_only: bool = False) -> str:
+    """Upgrades the schema to ``HEAD`` and returns the store's instance id, made at its creation. ``tables_only``:
+    makes the tables of a new store instead.
 
     Uses one exclusive transaction, so that processes opening a new store together do it once.
     """
     with database.translating_errors("open the store", opening=True), database.writer.begin() as connection:
         take_writer_lock(connection)
         found = _revision(connection)
-        if found != HEAD:
+        if tables_only:
+            tables.metadata.create_all(connection)
+        elif found != HEAD:
             _upgrade(connection, found, database.name)
         query = select(tables.meta.c.value).where(tables.meta.c.key == "instance")
         instance = connection.execute(query).scalar_one_or_none()

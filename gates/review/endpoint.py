@@ -9,14 +9,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import aiohttp
 import msgspec
 
 from fleet.config import ReviewerConfig
 from fleet.untrusted import clean
 from gates.review.exchange import NoReview, WhyNone
+
+if TYPE_CHECKING:
+    import aiohttp
 
 T = TypeVar("T")
 
@@ -93,6 +95,8 @@ class Endpoint:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        import aiohttp  # takes long, and few judgements need it
+
         timeout = aiohttp.ClientTimeout(total=self._reviewer.timeout_us / 1_000_000, sock_connect=_LISTING_SECONDS)
         try:
             async with aiohttp.ClientSession(
@@ -125,6 +129,8 @@ class Endpoint:
         """
         if not self._reviewer.url.endswith(_API):
             return Weights()
+        import aiohttp
+
         url = f"{self._reviewer.url.removesuffix(_API)}/api/tags"
         timeout = aiohttp.ClientTimeout(total=_LISTING_SECONDS)
         async with session.get(url, allow_redirects=False, timeout=timeout) as response:

@@ -11,8 +11,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp
-
 from fleet.config import WitnessConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.store import ledger, tree
@@ -24,8 +22,6 @@ from gates.witness.protocol import BODY_LIMIT, Submission
 
 SECONDS: Final = 5.0
 """So long a witness may take; a gate waits for it."""
-
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=SECONDS)
 
 log = logging.getLogger(__name__)
 
@@ -138,10 +134,12 @@ async def _post(url: str, request: Submission) -> tuple[int, str]:
 
 
 async def _exchange(method: str, url: str, body: bytes) -> tuple[int, str]:
+    import aiohttp  # takes long, and few judgements need it
+
     try:
         async with (
             aiohttp.ClientSession(
-                timeout=_TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
+                timeout=aiohttp.ClientTimeout(total=SECONDS), trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
             session.request(method, url, data=body or None, allow_redirects=False) as response,
         ):
