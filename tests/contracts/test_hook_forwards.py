@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.app import gates_alone
+from bot.gatekeeping import gates_alone
 from bot.local.hook_forwards import HookForwards
 from bot.local.hooked import HookDoor
 from fleet.clock import SystemClock
