@@ -16,6 +16,7 @@ from gates.layers.baseline import ByName
 from gates.layers.canaries import Canaries
 from gates.layers.course import PytestCourse
 from gates.layers.go import GoCourse, runs_go_tests
+from gates.layers.grammars import available
 from gates.layers.node import NodeCourse, runs_node_tests
 from gates.layers.protected import Protected
 from gates.layers.protocol import Case, Change, Layer, LayerFinding, Toolchain, some, total
@@ -27,7 +28,7 @@ from gates.runs.definitions import Definition
 LAYERS: Final[tuple[Layer, ...]] = (Tools(), Protected(), ByName(), Canaries(), Scan())
 _BY_RUNS: Final = frozenset({LayerName.BASELINE, LayerName.CANARIES})
 _COURSES: Final = {Toolchain.PYTEST: PytestCourse, Toolchain.NODE: NodeCourse, Toolchain.GO: GoCourse}
-_NOT_SCANNED: Final = (Toolchain.NODE, Toolchain.GO)
+_BY_GRAMMAR: Final = (Toolchain.NODE, Toolchain.GO)
 _PYTEST: Final = re.compile(r"(^|[\s/;&|(])(py\.test|pytest)(\d[\d.]*)?($|[\s;&|)])")
 
 
@@ -45,7 +46,7 @@ async def inspect(definition: Definition, change: Change, day: date | None = Non
     case = Case(definition, toolchain_of(definition), change)
     found = await asyncio.to_thread(lambda: total(layer.inspect(case) for layer in _on(definition)))
     missing = sorted(_BY_RUNS & definition.layers) if case.toolchain is Toolchain.OTHER else []
-    if case.toolchain in _NOT_SCANNED and LayerName.SCAN in definition.layers:
+    if case.toolchain in _BY_GRAMMAR and LayerName.SCAN in definition.layers and not available():
         missing.append(LayerName.SCAN)
     words = f"{' and '.join(missing)}: {NOT_AVAILABLE} for this test runner"
     notes = [*([words] if missing else ()), *_of_quarantine(case, day or _today())]

@@ -8,6 +8,7 @@ from typing import Final
 from fleet.git.repository import Repository
 from fleet.git.trees import blobs, entries
 from gates.layers.configuration import partly_read
+from gates.layers.grammars import LANGUAGES
 from gates.layers.paths import folded, is_test
 from gates.layers.protocol import Change
 from gates.leaks.added import added
@@ -36,4 +37,4 @@ async def read_change(repository: Repository, base: str, commit: str) -> Change:
 
 def _is_read(path: str) -> bool:
     name = folded(path).rpartition("/")[2]
-    return name.endswith(".py") or name in partly_read() or is_test(path)
+    return name.endswith((".py", *LANGUAGES)) or name in partly_read() or is_test(path)

@@ -1,4 +1,4 @@
-"""Layer 6: the syntax trees of the Python files that a change touches. Only what it adds is held.
+"""Layer 6: the syntax trees of the source files that a change touches. Only what it adds is held.
 
 What defeats it: names that are put together at run time from parts that look harmless, and values that only
 happen to be right for the tests. The other layers watch what such code does.
@@ -13,6 +13,7 @@ from typing import Final
 
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
+from gates.layers import grammars
 from gates.layers.names import Names
 from gates.layers.paths import is_test
 from gates.layers.protocol import Case, Change, LayerFinding, Runs
@@ -34,8 +35,12 @@ class Scan:
         ours = _ours(change)
         held: list[HeldPlace] = []
         for each in change.paths:
-            if each.status != "D" and each.path.endswith(".py"):
+            if each.status == "D":
+                continue
+            if each.path.endswith(".py"):
                 held += self._file(each.path, change, ours)
+            elif grammars.language_of(each.path) and grammars.available():
+                held += _by_grammar(each.path, change)
         return LayerFinding(held=tuple(held[:_MOST]))
 
     def judge(self, case: Case, runs: Runs) -> LayerFinding:
@@ -64,9 +69,7 @@ class Scan:
             return [HeldPlace(path, getattr(error, "lineno", 0) or 0, "is not Python that can be read")]
         parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         source = ParsedFile(tree, Names(tree), ours, is_test(path), parents)
-        added = change.added.get(path, frozenset())
-        if path not in change.base:
-            added = frozenset(range(1, data.count(b"\n") + 2))
+        added = _added(path, data, change)
         found: dict[int, HeldPlace] = {}
         for sight in sights(source):
             first = getattr(sight.node, "lineno", 0)
@@ -75,6 +78,26 @@ class Scan:
             if lines:
                 found.setdefault(first, HeldPlace(path, min(lines), sight.why))
         return [found[line] for line in sorted(found)]
+
+
+def _by_grammar(path: str, change: Change) -> list[HeldPlace]:
+    data = change.new.get(path)
+    if data is None or len(data) > _MOST_BYTES:
+        return [HeldPlace(path, 0, "is too large to be read")] if path in change.head else []
+    found: dict[int, HeldPlace] = {}
+    lines = _added(path, data, change)
+    for seen in grammars.sights(path, data, test=is_test(path)):
+        here = lines.intersection(range(seen.first, seen.last + 1))
+        if here:
+            found.setdefault(seen.first, HeldPlace(path, min(here), seen.why))
+    return [found[line] for line in sorted(found)]
+
+
+def _added(path: str, data: bytes, change: Change) -> frozenset[int]:
+    """The numbers of the lines that the change adds to a file."""
+    if path not in change.base:
+        return frozenset(range(1, data.count(b"\n") + 2))
+    return change.added.get(path, frozenset())
 
 
 def _ours(change: Change) -> Callable[[str], bool]:

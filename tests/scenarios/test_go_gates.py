@@ -16,7 +16,7 @@ from tests.scenarios.gate_house import Files, House
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 ATTEMPTS = Path(__file__).resolve().parents[1] / "tampering" / "go_attempts.toml"
-SAMPLE = {"results that are printed", "machine code of Fail patched in memory"}
+SAMPLE = {"results that are printed", "machine code of Fail patched in memory", "the caller decides"}
 SHOP = """package shop
 
 func Sum(prices []int) int {
@@ -90,7 +90,7 @@ async def test_no_attempt_passes_and_honest_changes_do(tmp_path: Path) -> None:
         fixed = await judge.pipeline.judge(await judge.candidate({"shop/shop.go": FIXED}))
         assert fixed.outcome is Outcome.PASSED, fixed.reasons
         assert "tests: 2 runs: the change, 8 canaries and 0 inverted" in fixed.reasons
-        assert "tests: scan: not available for this test runner" in fixed.reasons
+        assert not any("not available" in reason for reason in fixed.reasons)
         (result,) = fixed.gates
         assert result.junit is not None and (result.junit.tests, result.junit.failures) == (2, 0)
         more: Files = {"shop/shop.go": FIXED, "shop/more_test.go": MORE, "tax/tax.go": "package tax\n"}

@@ -45,10 +45,12 @@ async def test_no_attempt_passes_and_the_honest_change_does(tmp_path: Path) -> N
             candidate = await judge.candidate(files or {"other.txt": "1"}, remove=tuple(attempt.get("remove", ())))
             verdict = await judge.pipeline.judge(candidate)
             told = " ".join([*verdict.reasons, *(result.tail for result in verdict.gates)])
+            told += " ".join(place.why for result in verdict.gates for place in result.held)
             assert verdict.outcome in (Outcome.FAILED, Outcome.HELD), (attempt["name"], verdict.reasons)
             assert attempt["seen"] in told, (attempt["name"], verdict.reasons)
         honest = await judge.pipeline.judge(await judge.candidate({"shop.js": FIXED}))
         assert honest.outcome is Outcome.PASSED, honest.reasons
+        assert not any("not available" in reason for reason in honest.reasons)
         (result,) = honest.gates
         assert result.junit is not None and (result.junit.tests, result.junit.failures) == (2, 0)
         red = await judge.pipeline.judge(await judge.candidate({"shop.js": SHOP + "\n"}))

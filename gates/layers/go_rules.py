@@ -1,0 +1,126 @@
+"""What the scan looks for in Go. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gates.layers.syntax import (
+    CALLERS,
+    ENDS,
+    FRAMEWORK,
+    FUNCTIONS,
+    LOADS,
+    PATCHES,
+    SKIPS,
+    Node,
+    Rule,
+    Source,
+    names_tests,
+    text,
+    word,
+)
+
+_GO_NAMES: Final = {
+    **dict.fromkeys(
+        ("syscall.Exit", "syscall.Exec", "syscall.Kill", "runtime.Goexit", "syscall.RawSyscall", "syscall.Syscall"),
+        ENDS,
+    ),
+    **dict.fromkeys(
+        ("runtime.Caller", "runtime.Callers", "runtime.CallersFrames", "runtime.FuncForPC", "runtime.Stack",
+         "runtime/debug.Stack", "runtime/debug.PrintStack", "runtime/pprof.Lookup", "testing.Testing"), CALLERS
+    ),
+    **dict.fromkeys(("syscall.Mprotect", "syscall.Mmap", "syscall.PtraceAttach", "os.Getppid"), PATCHES),
+    **dict.fromkeys(("flag.Set", "flag.Lookup", "flag.CommandLine"), FRAMEWORK),
+}  # fmt: skip
+_GO_IN_INIT: Final = {**dict.fromkeys(("os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln"), ENDS)}
+_GO_ASSIGNED: Final = frozenset({"os.Args", "os.Stdout", "os.Stderr", "os.Stdin", "flag.CommandLine", "flag.Usage"})
+_GO_IMPORTS: Final = {"unsafe": PATCHES, "plugin": LOADS, "C": LOADS}
+_GO_DIRECTIVE: Final = re.compile(r"^//go:(linkname|cgo_\w+)\b")
+
+
+def learn_go(source: Source, node: Node) -> None:
+    """Notes what a local name stands for."""
+    if node.type == "import_spec":
+        path, alias = word(node.child_by_field_name("path")), text(node.child_by_field_name("name"))
+        source.names[alias or path.rpartition("/")[2]] = path
+
+
+def _go_name(source: Source, node: Node | None) -> str:
+    if node is None or node.type != "selector_expression":
+        return ""
+    of, name = text(node.child_by_field_name("operand")), text(node.child_by_field_name("field"))
+    return f"{source.names[of]}.{name}" if of in source.names else ""
+
+
+def _go_names(source: Source, node: Node) -> str:
+    name = _go_name(source, node)
+    if not name:
+        return ""
+    why = _GO_NAMES.get(name, "")
+    if source.test:
+        return why if why in (ENDS, CALLERS) and not name.startswith("testing.") else ""
+    return why or (_GO_IN_INIT.get(name, "") if _at_start(node) else "")
+
+
+def _at_start(node: Node) -> bool:
+    """Whether it runs when the package is loaded."""
+    above = node.parent
+    while above is not None and above.type not in ("function_declaration", "method_declaration"):
+        above = above.parent
+    return above is None or text(above.child_by_field_name("name")) == "init"
+
+
+def _go_assigns(source: Source, node: Node) -> str:
+    if node.type != "assignment_statement" or source.test:
+        return ""
+    left = node.child_by_field_name("left")
+    names = [_go_name(source, each) for each in (left.named_children if left is not None else ())]
+    return PATCHES if _GO_ASSIGNED.intersection(names) else ""
+
+
+def _go_imports(source: Source, node: Node) -> str:
+    if node.type != "import_spec" or source.test:
+        return ""
+    path, alias = word(node.child_by_field_name("path")), text(node.child_by_field_name("name"))
+    if path == "testing" or path.startswith("testing/"):
+        return FRAMEWORK
+    return _GO_IMPORTS.get(path, LOADS if alias == "." else "")
+
+
+def _go_directives(source: Source, node: Node) -> str:
+    return PATCHES if node.type == "comment" and _GO_DIRECTIVE.match(text(node)) else ""
+
+
+def _go_tests(source: Source, node: Node) -> str:
+    if not source.test:
+        return ""
+    if node.type == "function_declaration":
+        return FRAMEWORK if text(node.child_by_field_name("name")) == "TestMain" else ""
+    if node.type == "call_expression":
+        function = node.child_by_field_name("function")
+        if function is not None and function.type == "selector_expression":
+            name, of = (text(function.child_by_field_name(each)) for each in ("field", "operand"))
+            skips = name in ("Skip", "Skipf", "SkipNow") and of in ("t", "b", "tb", "f", "s")
+            return SKIPS if skips and not _on_condition(node) else ""
+    return ""
+
+
+def _on_condition(node: Node) -> bool:
+    """Whether it is in a branch, as a skip of what a machine cannot do is."""
+    above = node.parent
+    while above is not None and above.type not in FUNCTIONS:
+        if above.type in ("if_statement", "expression_case", "type_case"):
+            return True
+        above = above.parent
+    return False
+
+
+GO_RULES: Final[tuple[Rule, ...]] = (
+    _go_names,
+    _go_assigns,
+    _go_imports,
+    _go_directives,
+    _go_tests,
+    names_tests,
+)

@@ -1,0 +1,76 @@
+"""Layer 6 for JavaScript, TypeScript and Go: the scan of their syntax trees, by tree-sitter. Pure.
+
+As for Python, only what a change adds is held; what defeats it is listed in ``docs/gates.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from gates.layers.go_rules import GO_RULES, learn_go
+from gates.layers.script_rules import SCRIPT_RULES, learn_script
+from gates.layers.syntax import Source, walk
+
+_SCRIPTS: Final = {".js": "javascript", ".cjs": "javascript", ".mjs": "javascript", ".jsx": "javascript"}
+_TYPED: Final = {".ts": "typescript", ".cts": "typescript", ".mts": "typescript", ".tsx": "tsx"}
+LANGUAGES: Final = {**_SCRIPTS, **_TYPED, ".go": "go"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Lines, from 1, and what was seen there."""
+
+    first: int
+    last: int
+    why: str
+
+
+def language_of(path: str) -> str:
+    """The grammar of a file; empty: there is none here."""
+    return next((name for ending, name in LANGUAGES.items() if path.endswith(ending)), "")
+
+
+@cache
+def available() -> bool:
+    """Whether the grammars are installed."""
+    try:
+        import tree_sitter_go  # noqa: F401
+        import tree_sitter_javascript  # noqa: F401
+        import tree_sitter_typescript  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def sights(path: str, data: bytes, *, test: bool) -> Iterator[Seen]:
+    """Everything that a person should see in one file."""
+    source = Source(language_of(path), test)
+    root = _parser(source.language).parse(data).root_node
+    nodes = list(walk(root))
+    for node in nodes:
+        (learn_go if source.language == "go" else learn_script)(source, node)
+    rules = GO_RULES if source.language == "go" else SCRIPT_RULES
+    for node in nodes:
+        for rule in rules:
+            if why := rule(source, node):
+                yield Seen(node.start_point[0] + 1, node.end_point[0] + 1, why)
+                break
+
+
+@cache
+def _parser(language: str) -> Any:
+    import tree_sitter
+    import tree_sitter_go
+    import tree_sitter_javascript
+    import tree_sitter_typescript
+
+    grammar = {
+        "go": tree_sitter_go.language,
+        "javascript": tree_sitter_javascript.language,
+        "typescript": tree_sitter_typescript.language_typescript,
+        "tsx": tree_sitter_typescript.language_tsx,
+    }[language]
+    return tree_sitter.Parser(tree_sitter.Language(grammar()))

@@ -1,0 +1,228 @@
+"""What the scan looks for in JavaScript and TypeScript. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gates.layers.syntax import (
+    CALLERS,
+    ENDS,
+    FRAMEWORK,
+    LATER,
+    LOADS,
+    PATCHES,
+    READS,
+    SKIPS,
+    Node,
+    Rule,
+    Source,
+    inside,
+    names_tests,
+    text,
+    walk,
+    word,
+)
+
+_JS_NAMES: Final = {
+    **dict.fromkeys(("process.reallyExit", "process.abort", "process.kill"), ENDS),
+    **dict.fromkeys(
+        ("Error.captureStackTrace", "Error.prepareStackTrace", "Error.stackTraceLimit", "arguments.callee"),
+        CALLERS,
+    ),
+    **dict.fromkeys(
+        ("require.cache", "require.extensions", "process.binding", "process.dlopen", "module.constructor", "eval",
+         "module._load", "module._extensions", "module._resolveFilename", "module.registerHooks", "module.register",
+         "vm.runInThisContext", "vm.runInContext", "vm.Script", "vm.runInNewContext", "module.createRequire"), LOADS
+    ),
+    **dict.fromkeys(("process.env.NODE_TEST_CONTEXT", "process.env.NODE_OPTIONS", "process.execArgv"), READS),
+    **dict.fromkeys(("inspector.Session", "async_hooks.createHook", "Symbol.toPrimitive"), PATCHES),
+}  # fmt: skip
+_JS_EVENTS: Final = frozenset({"exit", "beforeExit", "uncaughtException", "unhandledRejection", "SIGTERM"})
+_JS_LISTEN: Final = frozenset({"on", "once", "addListener", "prependListener", "prependOnceListener", "emit"})
+_JS_TESTS: Final = frozenset({"test", "assert", "assert.strict", "test.reporters"})
+_JS_BUILTINS: Final = frozenset(
+    {"Object", "Array", "Function", "String", "Number", "JSON", "Math", "Promise", "Error"}
+)
+_JS_GLOBALS: Final = frozenset({"globalThis", "global", "console", "process", "Reflect", *_JS_BUILTINS})
+_JS_SKIPS: Final = frozenset({"skip", "todo", "only", "failing"})
+_JS_RUNNERS: Final = frozenset({"test", "it", "describe", "suite", "t"})
+
+
+def _module(name: str) -> str:
+    return name.removeprefix("node:").replace("/", ".")
+
+
+def _required(node: Node | None) -> str:
+    """The module of ``require('m')``, or of a property of it; empty: it is none."""
+    if node is None:
+        return ""
+    if node.type == "member_expression":
+        inner = _required(node.child_by_field_name("object"))
+        return f"{inner}.{text(node.child_by_field_name('property'))}" if inner else ""
+    if node.type == "await_expression" and node.named_children:
+        return _required(node.named_children[0])
+    if node.type != "call_expression" or text(node.child_by_field_name("function")) not in ("require", "import"):
+        return ""
+    given = node.child_by_field_name("arguments")
+    return _module(word(given.named_children[0])) if given is not None and given.named_children else ""
+
+
+def learn_script(source: Source, node: Node) -> None:
+    """Notes what a local name stands for."""
+    if node.type == "variable_declarator":
+        value, name = node.child_by_field_name("value"), node.child_by_field_name("name")
+        stands_for = _required(value) or (_dotted(source, value) if value is not None else "")
+        if stands_for and name is not None:
+            _learn_names(source, name, stands_for)
+    elif node.type == "import_statement":
+        module = _module(word(node.child_by_field_name("source")))
+        for each in walk(node):
+            if each.type == "import_clause" and each.named_children:
+                for child in each.named_children:
+                    if child.type == "identifier":
+                        source.names[text(child)] = module
+            elif each.type == "namespace_import" and each.named_children:
+                source.names[text(each.named_children[-1])] = module
+            elif each.type == "import_specifier":
+                name = text(each.child_by_field_name("name"))
+                source.names[text(each.child_by_field_name("alias")) or name] = f"{module}.{name}"
+
+
+def _learn_names(source: Source, name: Node, stands_for: str) -> None:
+    if name.type == "identifier":
+        source.names[text(name)] = stands_for
+    elif name.type == "object_pattern":
+        for child in name.named_children:
+            if child.type == "shorthand_property_identifier_pattern":
+                source.names[text(child)] = f"{stands_for}.{text(child)}"
+            elif child.type == "pair_pattern":
+                key, value = text(child.child_by_field_name("key")), text(child.child_by_field_name("value"))
+                source.names[value] = f"{stands_for}.{key}"
+
+
+def _dotted(source: Source, node: Node | None) -> str:
+    """What an expression names, such as ``process.exit``; empty: nothing that its text shows."""
+    if node is None:
+        return ""
+    if node.type in ("identifier", "property_identifier"):
+        return source.names.get(text(node), text(node))
+    if node.type == "parenthesized_expression" and node.named_children:
+        return _dotted(source, node.named_children[0])
+    if node.type == "member_expression":
+        inner = _required(node.child_by_field_name("object")) or _dotted(source, node.child_by_field_name("object"))
+        return _below(inner, text(node.child_by_field_name("property")))
+    if node.type == "subscript_expression":
+        index = node.child_by_field_name("index")
+        if index is not None and index.type in ("string", "template_string"):
+            return _below(_dotted(source, node.child_by_field_name("object")), word(index))
+    return ""
+
+
+def _below(inner: str, name: str) -> str:
+    if inner in ("globalThis", "global", "global.process", "globalThis.process"):
+        return name if inner in ("globalThis", "global") else f"process.{name}"
+    return f"{inner}.{name}" if inner else ""
+
+
+def _script_names(source: Source, node: Node) -> str:
+    if node.type not in ("member_expression", "subscript_expression", "identifier"):
+        return ""
+    if node.parent is not None and node.parent.type in ("import_specifier", "variable_declarator", "pair_pattern"):
+        declared = node.parent.child_by_field_name("name")
+        if declared is not None and declared.id == node.id:
+            return ""
+    name = _dotted(source, node)
+    if name == "process.exit" and not source.test and inside(node) is None:
+        return ENDS
+    return _JS_NAMES.get(name, "") if not source.test or _JS_NAMES.get(name) in (CALLERS, ENDS) else ""
+
+
+def _script_calls(source: Source, node: Node) -> str:
+    if node.type == "new_expression":
+        return LOADS if text(node.child_by_field_name("constructor")) == "Function" else ""
+    if node.type != "call_expression":
+        return ""
+    name, given = _dotted(source, node.child_by_field_name("function")), node.child_by_field_name("arguments")
+    first = given.named_children[0] if given is not None and given.named_children else None
+    owner, _, method = name.rpartition(".")
+    if owner == "process" and method in _JS_LISTEN and word(first) in _JS_EVENTS:
+        return LATER
+    if name in ("Object.defineProperty", "Object.defineProperties", "Object.assign", "Reflect.set"):
+        target = _dotted(source, first)
+        return PATCHES if not source.test and _is_shared(source, target) else ""
+    if name in ("Function", "setImmediate.constructor"):
+        return LOADS
+    if (
+        source.test
+        and method in _JS_SKIPS
+        and (owner in _JS_RUNNERS or owner.startswith(("test", "jest", "vitest")))
+    ):
+        return SKIPS
+    return ""
+
+
+def _is_shared(source: Source, name: str) -> bool:
+    """Whether others use it as well: a module that is imported, or part of the language."""
+    top = name.partition(".")[0]
+    imported = any(name == each or name.startswith(f"{each}.") for each in source.names.values() if each)
+    own = top.startswith(".") or name.startswith((".", "module.exports", "exports"))
+    return (
+        bool(name) and not own and (top in _JS_GLOBALS or (imported and top in _JS_TESTS | {"fs", "module", "vm"}))
+    )
+
+
+def _script_assigns(source: Source, node: Node) -> str:
+    if node.type not in ("assignment_expression", "augmented_assignment_expression"):
+        return ""
+    left = node.child_by_field_name("left")
+    if left is None or left.type not in ("member_expression", "subscript_expression"):
+        return ""
+    if _required(left.child_by_field_name("object")):
+        return PATCHES
+    name = _dotted(source, left) or _dotted(source, left.child_by_field_name("object"))
+    if name == "process.exitCode":
+        return ENDS if not source.test and inside(node) is None else ""
+    return PATCHES if _is_shared(source, name) else ""
+
+
+def _script_imports(source: Source, node: Node) -> str:
+    if source.test:
+        return ""
+    module = ""
+    if node.type == "import_statement":
+        module = _module(word(node.child_by_field_name("source")))
+    elif node.type == "call_expression":
+        module = _required(node)
+    return FRAMEWORK if module in ("test", "test.reporters", "vitest", "jest", "mocha") else ""
+
+
+def _script_stack(source: Source, node: Node) -> str:
+    """``.stack`` that is taken apart, which logging does not do."""
+    if node.type != "member_expression" or text(node.child_by_field_name("property")) != "stack":
+        return ""
+    of = node.child_by_field_name("object")
+    made = of is not None and any(each.type == "new_expression" for each in walk(of))
+    above = node.parent
+    taken = above is not None and above.type in ("member_expression", "subscript_expression")
+    return CALLERS if not source.test and (made or taken) else ""
+
+
+def _options_skip(source: Source, node: Node) -> str:
+    if (
+        not source.test
+        or node.type != "pair"
+        or word(node.child_by_field_name("key")) not in ("skip", "todo", "only")
+    ):
+        return ""
+    return "" if text(node.child_by_field_name("value")) == "false" else SKIPS
+
+
+SCRIPT_RULES: Final[tuple[Rule, ...]] = (
+    _script_calls,
+    _script_assigns,
+    _script_imports,
+    _script_stack,
+    _script_names,
+    _options_skip,
+    names_tests,
+)

@@ -1,0 +1,125 @@
+"""What the scan sees in JavaScript, TypeScript and Go, and that ordinary code is left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet.config import GateConfig
+from fleet.git.changes import ChangedPath
+from fleet.git.trees import TreeEntry
+from gates.layers.grammars import language_of, sights
+from gates.layers.protocol import Case, Change, Toolchain
+from gates.layers.scan import Scan
+from gates.runs.definitions import define
+
+JS = (
+    ("process.exit(0)", "ends the process"),
+    ("process['exit'](0)", "ends the process"),
+    ("const { exit } = process; exit(0)", "ends the process"),
+    ("globalThis.process.reallyExit(0)", "ends the process"),
+    ("const p = require('node:process'); p.kill(p.pid)", "ends the process"),
+    ("import { kill as k } from 'process'; k(1)", "ends the process"),
+    ("process.exitCode = 0", "ends the process"),
+    ("process.on('exit', () => {})", "ends or interrupts the process later"),
+    ("const at = new Error().stack.split('\\n')", "looks at who calls it"),
+    ("try { f() } catch (e) { if (e.stack.includes('x')) g() }", "looks at who calls it"),
+    ("Error.prepareStackTrace = f", "looks at who calls it"),
+    ("delete require.cache[name]", "loads code in an unusual way"),
+    ("const M = require('module'); M._load = f", "loads code in an unusual way"),
+    ("new Function('return 1')()", "loads code in an unusual way"),
+    ("eval('1')", "loads code in an unusual way"),
+    ("import { test } from 'node:test'", "reaches into the test framework"),
+    ("require('assert').equal = () => {}", "replaces part of a module"),
+    ("const a = require('node:assert'); a.ok = () => {}", "replaces part of a module"),
+    ("Array.prototype.every = () => true", "replaces part of a module"),
+    ("Object.defineProperty(Object.prototype, 'x', {})", "replaces part of a module"),
+    ("const n = `../test/shop.test.js`", "names tests or what runs them"),
+    ("if (process.env.NODE_TEST_CONTEXT) f()", "names tests or what runs them"),
+)
+JS_TESTS = (
+    ("test.skip('a', () => {})", "skips a test"),
+    ("it.only('a', () => {})", "skips a test"),
+    ("test('a', { skip: true }, () => {})", "skips a test"),
+)
+GO = (
+    ('import "syscall"\nfunc f() { syscall.Exit(0) }', "ends the process"),
+    ('import o "os"\nfunc init() { o.Exit(0) }', "ends the process"),
+    ('import "os"\nvar _ = func() int { os.Exit(0); return 1 }()', "ends the process"),
+    ('import "runtime"\nfunc f() { runtime.Callers(0, nil) }', "looks at who calls it"),
+    ('import d "runtime/debug"\nfunc f() { d.Stack() }', "looks at who calls it"),
+    ('import "testing"\nfunc f() bool { return testing.Testing() }', "reaches into the test framework"),
+    ('import "os"\nfunc init() { os.Args = nil }', "replaces part of a module"),
+    ('import "unsafe"', "replaces part of a module"),
+    ('import . "os"', "loads code in an unusual way"),
+    ("//go:linkname fail testing.(*common).Fail\nfunc fail()", "replaces part of a module"),
+    ('const x = "shop_test.go"', "names tests or what runs them"),
+    ('import "fmt"\nfunc f() { fmt.Print("--- PASS: TestX") }', "names tests or what runs them"),
+)
+GO_TESTS = (
+    ("func TestMain(m *testing.M) {}", "reaches into the test framework"),
+    ("func TestA(t *testing.T) { t.Skip() }", "skips a test"),
+)
+HONEST = (
+    ("cli.js", "async function main() { if (!ok) process.exit(2); }\nmain().catch(() => process.exit(1));"),
+    ("a.js", "const assert = require('assert');\nmodule.exports = (x) => { assert.ok(x); return x; };"),
+    ("b.mjs", "import fs from 'node:fs';\nexport const load = (n) => fs.readFileSync(n, 'utf8');"),
+    ("c.js", "log.error(error.stack);\nclass A { static b = 1 }\nA.prototype.c = () => 1;\nexports.test = 1;"),
+    ("d.ts", "export function sum(a: number[]): number { return a.reduce((x, y) => x + y, 0); }"),
+    ("e.tsx", "export const A = () => <div className='tests'>a</div>;"),
+    ("m.test.js", "const test = require('node:test');\ntest('a', { skip: false }, () => {});"),
+    ("m.go", 'package main\nimport "os"\nfunc main() { if err := run(); err != nil { os.Exit(1) } }'),
+    ("n.go", 'package n\nimport ("fmt"; "errors")\nfunc F() error { return fmt.Errorf("a: %w", errors.New("b")) }'),
+    (
+        "n_test.go",
+        'package n\nimport "testing"\nfunc TestA(t *testing.T) { if testing.Short() { t.Skip("slow") } }',
+    ),
+    ("broken.js", "function ( { ]"),
+    ("empty.go", ""),
+)
+
+
+def whys(path: str, text: str, *, test: bool = False) -> set[str]:
+    return {seen.why for seen in sights(path, text.encode(), test=test)}
+
+
+@pytest.mark.parametrize(("text", "why"), JS)
+def test_what_is_seen_in_javascript(text: str, why: str) -> None:
+    for path in ("a.js", "a.ts"):
+        assert any(why in each for each in whys(path, text)), path
+
+
+@pytest.mark.parametrize(("text", "why"), JS_TESTS)
+def test_what_is_seen_in_tests_of_javascript(text: str, why: str) -> None:
+    assert why in whys("a.test.js", text, test=True)
+
+
+@pytest.mark.parametrize(("text", "why"), GO)
+def test_what_is_seen_in_go(text: str, why: str) -> None:
+    assert any(why in each for each in whys("a.go", f"package a\n{text}\n"))
+
+
+@pytest.mark.parametrize(("text", "why"), GO_TESTS)
+def test_what_is_seen_in_tests_of_go(text: str, why: str) -> None:
+    assert why in whys("a_test.go", f'package a\nimport "testing"\n{text}\n', test=True)
+
+
+@pytest.mark.parametrize(("path", "text"), HONEST)
+def test_ordinary_code_is_left_alone(path: str, text: str) -> None:
+    assert whys(path, text, test="test" in path) == set()
+
+
+def test_only_what_a_change_adds_is_held() -> None:
+    old, new = "process.exit(0)\n", "process.exit(0)\nprocess.abort()\n"
+    entry = TreeEntry("100644", "a" * 40)
+    change = Change(
+        (ChangedPath("M", "a.js"),), {"a.js": entry}, {"a.js": entry}, {"a.js": old.encode()},
+        {"a.js": new.encode()}, {"a.js": frozenset({2})},
+    )  # fmt: skip
+    case = Case(define("tests", GateConfig(run=["node", "--test"])), Toolchain.NODE, change)
+    (place,) = Scan().inspect(case).held
+    assert (place.path, place.line, place.why) == ("a.js", 2, "ends the process")
+
+
+def test_which_files_have_a_grammar() -> None:
+    named = {path: language_of(path) for path in ("a.js", "b.mts", "c.tsx", "d.go", "e.py", "f.json")}
+    assert list(named.values()) == ["javascript", "typescript", "tsx", "go", "", ""]
