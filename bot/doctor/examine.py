@@ -16,6 +16,7 @@ from bot.doctor.bypass import check_pushes
 from bot.doctor.controller import check_controller, clock, disk, unenforced
 from bot.doctor.findings import Finding, Severity
 from bot.doctor.inside import GateLogin, from_inside
+from bot.doctor.reach import check_reach
 from bot.doctor.session import AgentLogin, from_session
 from bot.doctor.walls import Wall, judged, walls_of_controller, walls_of_login
 from bot.explain import explain
@@ -88,6 +89,8 @@ async def examine(
         findings += machine_findings
     who = [(login.machine, login.role, login.facts.user, login.executor) for login in present]
     findings += await check_pushes(config, who)
+    agents = [(login.machine, login.executor, login.facts) for login in present if login.role == "agents"]
+    findings += await check_reach(config, agents, here)
     return findings + _on_no_machine(config, findings, present)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,7 @@ from gates.review.agent import AgentReviewers
 from gates.review.asking import Ask, PreparedReview, Review, ask, prepare
 from gates.review.exchange import PASSING, NoReview, Remark, RemarkSeverity, WhyNone
 from gates.review.independence import author_family, choose
+from gates.review.reach import WORDS, reached
 from gates.review.shown import ShownFile, read_patch
 from gates.runs.definitions import Definition
 from gates.witness.opening import Openings
@@ -148,6 +149,8 @@ class Reviews:
         await asyncio.to_thread(self._keep, run_id, asking, review)
         failpoint("review-answered")
         result = _judged(run_id, definition, review)
+        if asking.name in await asyncio.to_thread(reached, self.home):
+            result = replace(result, notes=(*result.notes, f"the reviewer {asking.name}: {WORDS}"))
         await self._close(candidate, result, (_answered(definition, asking, review),))
         return result, review.none is not None and review.none.why in PASSING
 

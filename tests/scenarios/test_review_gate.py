@@ -25,6 +25,7 @@ from fleet.store import ledger
 from fleet.supervise import end, own
 from fleet.verdict import Outcome, Verdict
 from gates.receipts import statement
+from gates.review import reach
 from gates.review.service import Reviews
 from gates.runs.definitions import define
 from gates.witness.opening import Openings
@@ -83,8 +84,10 @@ def of_review(verdict: Verdict) -> tuple[Outcome, str]:
 
 async def test_a_review_without_objection_lets_a_change_pass(tmp_path: Path) -> None:
     async with judging(tmp_path, attentive(CHANGE), key="REVIEW_KEY") as (judge, server, candidate):
+        reach.keep(judge.house.home, {"local"})
         verdict = await judge.pipeline.judge(candidate)
         assert verdict.outcome is Outcome.PASSED
+        assert "review: the reviewer local: agents can reach its endpoint" in verdict.reasons
         assert of_review(verdict) == (Outcome.PASSED, "no objection from qwen3-coder:30b (qwen, asserted)")
         assert "approved" not in repr(verdict)
         again = await judge.pipeline.judge(candidate)

@@ -1,8 +1,9 @@
-"""Whether a login of agents or gates may push to a base branch: where one may, the repository is bypassable."""
+"""Whether a login may push to a base branch, which makes a repository bypassable, and reaches a reviewer."""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 from bot.cards import Card, line
 from bot.doctor.bypass import bypassed, check_pushes, keep, said
 from bot.doctor.findings import Crossing, Finding, Severity
+from bot.doctor.reach import check_reach, reached_in
 from bot.landing_view import landing_summary
 from fleet.config import FleetConfig, parse_fleet
 from fleet.machines.executors import Executors
 from fleet.store.landing_line import LandingPlace
 from fleet.store.states import PlaceState
+from gates.review import reach
 from tests.chat_flight import everything
 from tests.far_end.repositories import git, make_bare
 
@@ -97,6 +100,33 @@ def test_a_wall_that_was_crossed_counts_and_a_file_that_was_read_does_not(tmp_pa
     assert bypassed([crossing("change", "the base branch of shop", crossed=False)], ["shop"]) == {}
     (tmp_path / "bypassable.json").write_text('{"gone": ["agents on evo"], "shop": "?"}')
     assert said(tmp_path, parse_fleet(_FLEET.replace("HOME", "/h").replace("URL", "/r"), "fleet.toml")) == ""
+
+
+async def test_a_reviewer_that_agents_reach_is_told_and_its_reviews_say_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as closed:
+        reached_at, gone = server.getsockname()[1], closed.getsockname()[1]
+        closed.close()
+        text = _FLEET.replace("HOME", str(tmp_path / "machine")).replace("URL", "/srv/shop.git")
+        for name, port, more in (("near", reached_at, ""), ("gone", gone, ""), ("keyed", reached_at, "key = 'K'")):
+            text += f"[reviewers.{name}]\nurl = 'http://127.0.0.1:{port}/v1'\nmodel = 'qwen3'\n{more}\n"
+        config = parse_fleet(text, "fleet.toml")
+        executors = Executors(config, tmp_path / "home")
+        try:
+            executor = executors.agent("here")
+            facts = await executor.facts()
+            logins = [("here", executor, facts)]
+            findings = await check_reach(config, logins, facts.boot)
+            elsewhere = await check_reach(config, logins, "another boot")
+        finally:
+            await executors.close()
+    assert [(each.level, reached_in([each])) for each in findings] == [
+        (Severity.WARN, {"near"}),
+        (Severity.OK, set()),
+    ]
+    assert elsewhere == [], "loopback of another machine is another address"
+    reach.keep(tmp_path, reached_in(findings))
+    assert reach.reached(tmp_path) == {"near"}
+    assert reach.reached(tmp_path / "no home") == frozenset()
 
 
 def test_who_waits_to_land_has_one_line_in_status() -> None:

@@ -12,6 +12,8 @@ from typing import Any, Dict, List, Tuple
 
 MOST_LINE = 1 << 20
 MOST_HELD = 4 << 20
+MOST_HELD_IN_ALL = 64 << 20
+MOST_PACKAGES = 20_000
 MOST_TESTS = 200_000
 PACKAGE = re.compile(r"(?m)^package[ \t]+(\w+)")
 
@@ -27,6 +29,7 @@ class GoResults:
         self.packages: Dict[str, str] = {}
         self.held: Dict[str, bytearray] = {}
         self.left = bytearray()
+        self.size = 0
 
     def feed(self, data: bytes) -> None:
         """Takes the next piece."""
@@ -73,7 +76,7 @@ class GoResults:
             self._output(package, test, str(said.get("Output") or "").encode("utf-8", "replace"))
         elif test:
             self._test("%s %s" % (package, test), action, said.get("Elapsed"))
-        elif package and action in ("start", "pass", "fail", "skip"):
+        elif package and action in ("start", "pass", "fail", "skip") and len(self.packages) < MOST_PACKAGES:
             self.packages[package] = "" if action == "start" else action
 
     def _output(self, package: str, test: str, text: bytes) -> None:
@@ -81,9 +84,13 @@ class GoResults:
             if self.verbose or text not in (b"PASS\n", b"FAIL\n"):
                 self._write(text)
             return
+        if len(self.held) >= MOST_TESTS:
+            return
         kept = self.held.setdefault("%s %s" % (package, test), bytearray())
-        if len(kept) < MOST_HELD and not text.startswith((b"=== RUN", b"=== PAUSE", b"=== CONT", b"=== NAME")):
+        room = len(kept) < MOST_HELD and self.size < MOST_HELD_IN_ALL
+        if room and not text.startswith((b"=== RUN", b"=== PAUSE", b"=== CONT", b"=== NAME")):
             kept += text
+            self.size += len(text)
 
     def _test(self, name: str, action: str, elapsed: Any) -> None:
         if len(self.tests) >= MOST_TESTS and name not in self.tests:
@@ -98,7 +105,8 @@ class GoResults:
         if before != "failed":  # of several ends of one test, a failure counts
             took = elapsed if isinstance(elapsed, (int, float)) else 0
             self.tests[name] = (outcome, took * 1000.0)
-        text = self.held.pop(name, b"")
+        text = self.held.pop(name, bytearray())
+        self.size -= len(text)
         if outcome == "failed":
             self._write(bytes(text))
 
