@@ -99,7 +99,7 @@ WRITES_ITSELF = (
 )
 
 #: The one place that wires, and what only it may build.
-ROOT_ONLY = {"Dispatcher": "bot/app.py", "Pipeline": "bot/app.py"}
+ROOT_ONLY = {"Dispatcher": "bot/app.py", "Pipeline": "bot/gatekeeping.py"}
 
 LONGEST = 400
 _EXCUSE = re.compile(r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?|noqa(?::\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?)")

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bot.gatekeeping import gates_alone
-from fleet import exits
+from fleet import exits, files
 from fleet.config import FleetConfig, MachineConfig, RepoConfig, load_fleet
 from fleet.config.home import FLEET_FILE
 from fleet.errors import Misused, Refused
@@ -132,8 +132,10 @@ async def _borrow(git: Git, repo: Path, mirror: Path) -> None:
     await git.run(
         "init", "--quiet", "--bare", "--template=", "--", str(mirror), attempted="make a mirror", on=str(repo)
     )
-    (mirror / "objects" / "info").mkdir(parents=True, exist_ok=True)
-    (mirror / "objects" / "info" / "alternates").write_text(f"{found.line}\n")
+    borrowed = mirror / "objects" / "info" / "alternates"
+    with files.writing("make a mirror", borrowed):
+        borrowed.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(borrowed, f"{found.line}\n".encode())
 
 
 def _task(tx: Tx, repo: str, owner: PersonId) -> Task:

@@ -15,7 +15,7 @@ from gates.layers.syntax import (
     SKIPS,
     Node,
     Rule,
-    Source,
+    ScannedFile,
     names_tests,
     text,
     word,
@@ -39,21 +39,21 @@ _GO_IMPORTS: Final = {"unsafe": PATCHES, "plugin": LOADS, "C": LOADS}
 _GO_DIRECTIVE: Final = re.compile(r"^//go:(linkname|cgo_\w+)\b")
 
 
-def learn_go(source: Source, node: Node) -> None:
+def learn_go(source: ScannedFile, node: Node) -> None:
     """Notes what a local name stands for."""
     if node.type == "import_spec":
         path, alias = word(node.child_by_field_name("path")), text(node.child_by_field_name("name"))
         source.names[alias or path.rpartition("/")[2]] = path
 
 
-def _go_name(source: Source, node: Node | None) -> str:
+def _go_name(source: ScannedFile, node: Node | None) -> str:
     if node is None or node.type != "selector_expression":
         return ""
     of, name = text(node.child_by_field_name("operand")), text(node.child_by_field_name("field"))
     return f"{source.names[of]}.{name}" if of in source.names else ""
 
 
-def _go_names(source: Source, node: Node) -> str:
+def _go_names(source: ScannedFile, node: Node) -> str:
     name = _go_name(source, node)
     if not name:
         return ""
@@ -71,7 +71,7 @@ def _at_start(node: Node) -> bool:
     return above is None or text(above.child_by_field_name("name")) == "init"
 
 
-def _go_assigns(source: Source, node: Node) -> str:
+def _go_assigns(source: ScannedFile, node: Node) -> str:
     if node.type != "assignment_statement" or source.test:
         return ""
     left = node.child_by_field_name("left")
@@ -79,7 +79,7 @@ def _go_assigns(source: Source, node: Node) -> str:
     return PATCHES if _GO_ASSIGNED.intersection(names) else ""
 
 
-def _go_imports(source: Source, node: Node) -> str:
+def _go_imports(source: ScannedFile, node: Node) -> str:
     if node.type != "import_spec" or source.test:
         return ""
     path, alias = word(node.child_by_field_name("path")), text(node.child_by_field_name("name"))
@@ -88,11 +88,11 @@ def _go_imports(source: Source, node: Node) -> str:
     return _GO_IMPORTS.get(path, LOADS if alias == "." else "")
 
 
-def _go_directives(source: Source, node: Node) -> str:
+def _go_directives(source: ScannedFile, node: Node) -> str:
     return PATCHES if node.type == "comment" and _GO_DIRECTIVE.match(text(node)) else ""
 
 
-def _go_tests(source: Source, node: Node) -> str:
+def _go_tests(source: ScannedFile, node: Node) -> str:
     if not source.test:
         return ""
     if node.type == "function_declaration":

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Final
 
 from gates.layers.go_rules import GO_RULES, learn_go
 from gates.layers.script_rules import SCRIPT_RULES, learn_script
-from gates.layers.syntax import Source, walk
+from gates.layers.syntax import ScannedFile, walk
 
 _SCRIPTS: Final = {".js": "javascript", ".cjs": "javascript", ".mjs": "javascript", ".jsx": "javascript"}
 _TYPED: Final = {".ts": "typescript", ".cts": "typescript", ".mts": "typescript", ".tsx": "tsx"}
@@ -36,18 +37,12 @@ def language_of(path: str) -> str:
 @cache
 def available() -> bool:
     """Whether the grammars are installed."""
-    try:
-        import tree_sitter_go  # noqa: F401
-        import tree_sitter_javascript  # noqa: F401
-        import tree_sitter_typescript  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return all(find_spec(f"tree_sitter_{name}") for name in ("go", "javascript", "typescript"))
 
 
 def sights(path: str, data: bytes, *, test: bool) -> Iterator[Seen]:
     """Everything that a person should see in one file."""
-    source = Source(language_of(path), test)
+    source = ScannedFile(language_of(path), test)
     root = _parser(source.language).parse(data).root_node
     nodes = list(walk(root))
     for node in nodes:

@@ -15,7 +15,7 @@ from gates.layers.syntax import (
     SKIPS,
     Node,
     Rule,
-    Source,
+    ScannedFile,
     inside,
     names_tests,
     text,
@@ -67,7 +67,7 @@ def _required(node: Node | None) -> str:
     return _module(word(given.named_children[0])) if given is not None and given.named_children else ""
 
 
-def learn_script(source: Source, node: Node) -> None:
+def learn_script(source: ScannedFile, node: Node) -> None:
     """Notes what a local name stands for."""
     if node.type == "variable_declarator":
         value, name = node.child_by_field_name("value"), node.child_by_field_name("name")
@@ -88,7 +88,7 @@ def learn_script(source: Source, node: Node) -> None:
                 source.names[text(each.child_by_field_name("alias")) or name] = f"{module}.{name}"
 
 
-def _learn_names(source: Source, name: Node, stands_for: str) -> None:
+def _learn_names(source: ScannedFile, name: Node, stands_for: str) -> None:
     if name.type == "identifier":
         source.names[text(name)] = stands_for
     elif name.type == "object_pattern":
@@ -100,7 +100,7 @@ def _learn_names(source: Source, name: Node, stands_for: str) -> None:
                 source.names[value] = f"{stands_for}.{key}"
 
 
-def _dotted(source: Source, node: Node | None) -> str:
+def _dotted(source: ScannedFile, node: Node | None) -> str:
     """What an expression names, such as ``process.exit``; empty: nothing that its text shows."""
     if node is None:
         return ""
@@ -124,7 +124,7 @@ def _below(inner: str, name: str) -> str:
     return f"{inner}.{name}" if inner else ""
 
 
-def _script_names(source: Source, node: Node) -> str:
+def _script_names(source: ScannedFile, node: Node) -> str:
     if node.type not in ("member_expression", "subscript_expression", "identifier"):
         return ""
     if node.parent is not None and node.parent.type in ("import_specifier", "variable_declarator", "pair_pattern"):
@@ -137,7 +137,7 @@ def _script_names(source: Source, node: Node) -> str:
     return _JS_NAMES.get(name, "") if not source.test or _JS_NAMES.get(name) in (CALLERS, ENDS) else ""
 
 
-def _script_calls(source: Source, node: Node) -> str:
+def _script_calls(source: ScannedFile, node: Node) -> str:
     if node.type == "new_expression":
         return LOADS if text(node.child_by_field_name("constructor")) == "Function" else ""
     if node.type != "call_expression":
@@ -161,7 +161,7 @@ def _script_calls(source: Source, node: Node) -> str:
     return ""
 
 
-def _is_shared(source: Source, name: str) -> bool:
+def _is_shared(source: ScannedFile, name: str) -> bool:
     """Whether others use it as well: a module that is imported, or part of the language."""
     top = name.partition(".")[0]
     imported = any(name == each or name.startswith(f"{each}.") for each in source.names.values() if each)
@@ -171,7 +171,7 @@ def _is_shared(source: Source, name: str) -> bool:
     )
 
 
-def _script_assigns(source: Source, node: Node) -> str:
+def _script_assigns(source: ScannedFile, node: Node) -> str:
     if node.type not in ("assignment_expression", "augmented_assignment_expression"):
         return ""
     left = node.child_by_field_name("left")
@@ -185,7 +185,7 @@ def _script_assigns(source: Source, node: Node) -> str:
     return PATCHES if _is_shared(source, name) else ""
 
 
-def _script_imports(source: Source, node: Node) -> str:
+def _script_imports(source: ScannedFile, node: Node) -> str:
     if source.test:
         return ""
     module = ""
@@ -196,7 +196,7 @@ def _script_imports(source: Source, node: Node) -> str:
     return FRAMEWORK if module in ("test", "test.reporters", "vitest", "jest", "mocha") else ""
 
 
-def _script_stack(source: Source, node: Node) -> str:
+def _script_stack(source: ScannedFile, node: Node) -> str:
     """``.stack`` that is taken apart, which logging does not do."""
     if node.type != "member_expression" or text(node.child_by_field_name("property")) != "stack":
         return ""
@@ -207,7 +207,7 @@ def _script_stack(source: Source, node: Node) -> str:
     return CALLERS if not source.test and (made or taken) else ""
 
 
-def _options_skip(source: Source, node: Node) -> str:
+def _options_skip(source: ScannedFile, node: Node) -> str:
     if (
         not source.test
         or node.type != "pair"

@@ -26,7 +26,7 @@ NAMED: Final = re.compile(
 
 
 @dataclass(slots=True)
-class Source:
+class ScannedFile:
     """A parsed file. ``names``: what its local names stand for; ``test``: it is one."""
 
     language: str
@@ -34,7 +34,7 @@ class Source:
     names: dict[str, str] = field(default_factory=dict)
 
 
-Rule = Callable[[Source, Node], str]
+Rule = Callable[[ScannedFile, Node], str]
 """Why a person should see a node; empty: it is ordinary."""
 
 
@@ -71,7 +71,7 @@ def inside(node: Node) -> Node | None:
     return above
 
 
-def names_tests(source: Source, node: Node) -> str:
+def names_tests(source: ScannedFile, node: Node) -> str:
     """A string that names tests or a test runner."""
     kinds = ("string", "template_string", "regex", "interpreted_string_literal", "raw_string_literal")
     if source.test or node.type not in kinds:
