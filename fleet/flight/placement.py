@@ -13,6 +13,7 @@ from typing import Final
 from fleet.agents.versions import OLDEST, Fit, fit, install, written
 from fleet.config import FleetConfig, MachineConfig
 from fleet.flight.pool_placing import Growth, PoolNow, growth, slot_of
+from fleet.machines.vendor_logins import LoginSeen
 from fleet.machines.watch import MachineSeen, labels_of
 from fleet.model import Task
 from fleet.offers import NOT_SEEN, lacking, passes
@@ -216,7 +217,10 @@ def place(wants: Wants, now: FleetNow) -> Answer:
     if shares := _shares(wants, now):
         return Waiting(shares)
     lacks = {name: _lacking(wants, name, now) for name in candidates}
-    fit = sorted((name for name in candidates if not lacks[name]), key=lambda name: _load(name, now))
+    ready = [name for name in candidates if not lacks[name]]
+    for name in _logged_out(wants, ready, now):
+        lacks[name] = f"{wants.agent} is not logged in"
+    fit = sorted((name for name in ready if not lacks[name]), key=lambda name: _load(name, now))
     passed_over = tuple(f"{name}: {why}" for name, why in lacks.items() if why)
     if not fit:
         return Waiting("; ".join((*more.reasons, *passed_over)), _from_pool(wants, now, more))
@@ -286,6 +290,18 @@ def _shares(wants: Wants, now: FleetNow) -> str:
 
 def _lacking(wants: Wants, machine: str, now: FleetNow) -> str:
     return next(filter(None, (lacks(wants, machine, now) for lacks in REQUIREMENTS)), "")
+
+
+def _logged_out(wants: Wants, machines: Sequence[str], now: FleetNow) -> list[str]:
+    """Those on which the agent is not logged in, if there are others. Where it is on none, one is tried: it may have
+    a way of its own that nobody can see, and else it says what is missing."""
+    found = [name for name in machines if _login_of(wants, name, now) is LoginSeen.LOGGED_OUT]
+    return found if len(found) < len(machines) else []
+
+
+def _login_of(wants: Wants, machine: str, now: FleetNow) -> LoginSeen:
+    seen = now.seen.get(machine)
+    return seen.logins.get(wants.agent, LoginSeen.UNKNOWN) if seen is not None else LoginSeen.UNKNOWN
 
 
 def _load(machine: str, now: FleetNow) -> tuple[int, float, str]:

@@ -9,6 +9,7 @@ import pytest
 from fleet.agents.versions import TESTED, written
 from fleet.config import parse_fleet
 from fleet.flight.placement import FleetNow, Impossible, Placed, Waiting, Wants, place
+from fleet.machines.vendor_logins import LoginSeen
 from fleet.machines.watch import MachineSeen, MachineState
 from gates.runs.definitions import Definition
 from gates.runs.place import machines_for
@@ -87,6 +88,15 @@ def test_an_agent_that_is_not_there_is_waited_for_and_told_at_once_to_who_named_
     found = place(wanting(), FleetNow(FLEET, seen=without))
     assert isinstance(found, Waiting) and "mac: demo is not installed" in found.why
     assert isinstance(place(wanting(machine="mac"), FleetNow(FLEET, seen=without)), Placed)
+
+
+def test_a_machine_on_which_the_agent_is_not_logged_in_is_taken_only_where_it_is_on_none() -> None:
+    out = {"demo": LoginSeen.LOGGED_OUT}
+    one = {"mac": replace(MAC, logins=out), "linux-box": BOX}
+    assert place(wanting(), FleetNow(FLEET, seen=one)) == Placed("linux-box", ("mac: demo is not logged in",))
+    assert isinstance(place(wanting("macos"), FleetNow(FLEET, seen=one)), Placed)
+    every = {name: replace(seen, logins=out) for name, seen in SEEN.items()}
+    assert isinstance(place(wanting(), FleetNow(FLEET, seen=every)), Placed)
 
 
 def test_an_agent_that_is_too_old_takes_no_task_and_where_all_are_the_task_is_refused_with_the_remedy() -> None:
