@@ -293,8 +293,8 @@ def _lacking(wants: Wants, machine: str, now: FleetNow) -> str:
 
 
 def _logged_out(wants: Wants, machines: Sequence[str], now: FleetNow) -> list[str]:
-    """Those on which the agent is not logged in, if there are others. Where it is on none, one is tried: it may have
-    a way of its own that nobody can see, and else it says what is missing."""
+    """Those on which the agent is not logged in, if there are others. Where it is on none, one is tried: it may
+    have a way of its own that nobody can see, and else it says what is missing."""
     found = [name for name in machines if _login_of(wants, name, now) is LoginSeen.LOGGED_OUT]
     return found if len(found) < len(machines) else []
 
