@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import os
-import resource
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import duckdb
 import msgspec
@@ -67,6 +67,19 @@ def took(work: Callable[[], object]) -> float:
     began = perf_counter()
     work()
     return perf_counter() - began
+
+
+def cpu(work: Callable[[], object]) -> float:
+    """Seconds of this process on a core: the load of the machine is not in it, nor what it waits for a disk."""
+    began = process_time()
+    work()
+    return process_time() - began
+
+
+def peak_mib() -> int:
+    """The peak memory of this process since it began; ``ru_maxrss`` also has its parent's."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) >> 10
 
 
 def bare(like: Path, path: Path) -> float:
@@ -129,7 +142,7 @@ def main() -> int:
         where = Path(room)
         if options.fill:
             fill(f"sqlite:///{where / 'a.db'}", options.fill)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+            print(peak_mib())
             return 0
         database, events = where / "a.db", options.events
         ours = took(lambda: fill(f"sqlite:///{database}", events))
@@ -141,9 +154,9 @@ def main() -> int:
             target = where / "export"
             found["export_s"] = took(lambda: asyncio.run(export(store, target)))
         assert not [each for each in bundle_check.check(target, (PIN,)).checks if not each.ok]
-        found["verify_s"] = took(lambda: bundle_check.check(target, (PIN,)))
-        found["parse_and_hash_s"] = took(lambda: plain(target))
-        found["verify_of_plain"] = found["verify_s"] / found["parse_and_hash_s"]
+        found["verify_cpu_s"] = min(cpu(lambda: bundle_check.check(target, (PIN,))) for _ in range(2))
+        found["parse_and_hash_cpu_s"] = min(cpu(lambda: plain(target)) for _ in range(2))
+        found["verify_of_plain"] = found["verify_cpu_s"] / found["parse_and_hash_cpu_s"]
         found["memory_mib"], found["memory_month_mib"] = memory(events), memory(MONTH)
         found["memory_ratio"] = found["memory_mib"] / found["memory_month_mib"]
         size = sqlite3.connect(database).execute("SELECT avg(length(canonical)) FROM ledger").fetchone()[0]
