@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fleet.agent_events import ToolOutcome
+from fleet.agents.session_files import call_key
 from fleet.config import FleetConfig
 from fleet.errors import Refused
 from fleet.events import (
@@ -31,10 +32,11 @@ from fleet.events import (
     ToolCallStarted,
 )
 from fleet.git.repository import Repository
+from fleet.imports import ImportedAgent
 from fleet.locks import Blocked, HoldEnd, LockCause
 from fleet.machines.runner.hook import plain
 from fleet.model import AIRBOSS, PersonId
-from fleet.store import hooked, leases, ledger, locks
+from fleet.store import hooked, imports, leases, ledger, locks
 from fleet.store.core import Store, Tx
 from fleet.store.hooked import Hooked
 from gates.locks import book
@@ -98,7 +100,7 @@ class HookedSessions:
         repositories: Callable[[str], Repository],
         config: Callable[[], FleetConfig],
     ) -> None:
-        self._store, self._service, self._config = store, service, config
+        self.store, self._service, self._config = store, service, config
         self._repositories, self._rules = repositories, BaseRules(repositories)
         self._bases: dict[str, tuple[str, float]] = {}
 
@@ -129,7 +131,7 @@ class HookedSessions:
             _record(tx, found, began)
             return found
 
-        return await self._store.write(work), secret
+        return await self.store.write(work), secret
 
     async def edit(self, caller: Caller, what: Happened) -> str:
         """Locks what is about to be edited. Empty: it may be; else why not. Raises ``NotBegun``."""
@@ -142,7 +144,7 @@ class HookedSessions:
             _record(tx, session, started)
             return self._with_hold(tx, session, keep_us, doing=f"{what.tool} {what.paths[0]}"[:200])
 
-        session = await self._store.write(work)
+        session = await self.store.write(work)
         why, refused = await self._why_not(session, what, base)
         if not why:
             return ""
@@ -152,7 +154,7 @@ class HookedSessions:
                 _record(tx, session, refused, Source.CONTROLLER)
             _record(tx, session, ToolCallEnded(what.call, str(ToolOutcome.DENIED), None, why[:500]))
 
-        await self._store.write(deny)
+        await self.store.write(deny)
         return why
 
     async def note(self, caller: Caller, what: Happened) -> None:
@@ -166,11 +168,11 @@ class HookedSessions:
             doing = f"{what.tool} {what.command}".strip() if isinstance(event, ToolCallStarted) else session.doing
             self._with_hold(tx, session, self._keep_us, doing=doing[:200])
 
-        await self._store.write(work)
+        await self.store.write(work)
 
     async def proved(self, caller: Caller, what: Happened) -> Hooked:
         """The session that a request is about. Raises ``NotBegun``."""
-        return await self._store.read(lambda tx: _proved(tx, caller, what))
+        return await self.store.read(lambda tx: _proved(tx, caller, what))
 
     async def end(self, caller: Caller, what: Happened) -> None:
         """The session is over, and lets its locks go. Raises ``NotBegun``."""
@@ -184,7 +186,7 @@ class HookedSessions:
             for event in rows:
                 ledger.append(tx, event, actor=str(caller.person), source=Source.AGENT, refs=refs)
 
-        await self._store.write(work)
+        await self.store.write(work)
 
     # --- parts ------------------------------------------------------------------------------------------
 
@@ -284,6 +286,10 @@ def _end(tx: Tx, session: Hooked, why: str) -> None:
 def _record(tx: Tx, session: Hooked, event: Event, source: Source = Source.AGENT) -> None:
     actor = AIRBOSS if source is Source.CONTROLLER else session.person
     ledger.append(tx, event, actor=actor, source=source, refs=Refs(session=session.id, machine=session.machine))
+    if isinstance(event, ToolCallStarted | ToolCallEnded):
+        what = "start" if isinstance(event, ToolCallStarted) else "end"
+        if key := call_key(ImportedAgent(session.agent), what, event.call):
+            imports.recorded(tx, key)
 
 
 def _event(what: Happened) -> Event | None:

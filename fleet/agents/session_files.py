@@ -17,6 +17,11 @@ _VENDORS: Final = re.compile(r"(toolu|call)_[A-Za-z0-9]{20,}")
 """A call id that the vendor made: unique, wherever it is copied to (a resumed session copies its history)."""
 
 
+def call_key(agent: ImportedAgent, what: str, call: str) -> str:
+    """The key of a call's ``start`` or ``end`` by its id alone; empty for an id that is not the vendor's."""
+    return key_of(agent, what, call) if _VENDORS.fullmatch(call) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a call ended; ``code`` is an exit code that the agent reports."""
@@ -70,6 +75,6 @@ class Calls:
         return left
 
     def _key(self, what: str, conversation: str, call: str, time_us: int, line: str) -> str:
-        if _VENDORS.fullmatch(call):
-            return key_of(self._agent, what, call)
+        if key := call_key(self._agent, what, call):
+            return key
         return key_of(self._agent, what, line or conversation, call, time_us)

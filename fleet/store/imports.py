@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
 from fleet.imports import Fact, ImportedAgent
@@ -14,6 +14,8 @@ from fleet.store.core import Tx
 from fleet.store.ledger import Entry
 from fleet.store.reconciling import Watched
 from fleet.store.tables import imported
+
+_HAS = select(imported.c.key).where(imported.c.key == bindparam("of"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,12 @@ def add(tx: Tx, agent: ImportedAgent, machine: str, facts: Sequence[Fact], actor
     if watched:
         reconciling.compare(tx, agent, facts, watched)
     return ImportCounts(len(fresh), len(facts) - len(fresh))
+
+
+def recorded(tx: Tx, key: str) -> None:
+    """What the ledger has by other means is not imported again from a file."""
+    if tx.connection.execute(_HAS, {"of": key}).one_or_none() is None:
+        tx.connection.execute(insert(imported), {"key": key})
 
 
 def _entry(agent: ImportedAgent, machine: str, fact: Fact, actor: str) -> Entry:

@@ -12,13 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.local import hooked as door
+from fleet.agent_events import ToolOutcome
 from fleet.agents.hooked import _HOOKS, HookedAgent, merged, removed
+from fleet.agents.session_files import Calls, Ending
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
 from fleet.errors import Misused, Refused
 from fleet.git.repository import Repository
+from fleet.imports import ImportedAgent
 from fleet.machines.runner import hook, hook_parts
 from fleet.model import PersonId
+from fleet.store import imports
 from fleet.store.core import Store
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun
 from gates.locks.service import LockService
@@ -195,3 +199,27 @@ async def test_who_may_not_run_tasks_has_no_use_for_hooks(
     caller = Caller(PersonId("console", "h", login), "evo")
     with pytest.raises(Refused):
         await door.answer(*made, caller, {"agent": "claude", "op": "know", "given": {}})
+
+
+async def test_what_hooks_recorded_is_not_counted_again_when_its_file_is_imported(
+    made: tuple[HookedSessions, FleetConfig],
+) -> None:
+    there, _ = made
+    call, seen = "toolu_" + "a" * 24, Calls(ImportedAgent.CLAUDE)
+    mine = Happened("claude", "c1", repo="shop", top="/w", call=call, tool="Write", paths=("a.txt",))
+    _, secret = await there.begin(ADA, mine)
+    mine = replace(mine, secret=secret)
+    assert await there.edit(ADA, mine) == ""
+    await there.note(ADA, replace(mine, name="PostToolUse"))
+    await there.note(ADA, replace(mine, name="PostToolUse"))
+    other = "toolu_" + "b" * 24
+    facts = [
+        fact
+        for each in (call, other)
+        for fact in (
+            *seen.start("c1", each, "Write", 1_000, "l1"),
+            *seen.end("c1", each, Ending(ToolOutcome.OK), 2_000, "l2"),
+        )
+    ]
+    counts = await there.store.write(lambda tx: imports.add(tx, ImportedAgent.CLAUDE, "evo", facts, "a:b:c"))
+    assert (counts.added, counts.known) == (2, 2), "the call that no hook saw is added"
