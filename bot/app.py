@@ -167,7 +167,7 @@ class App:
             causes = Causes(health, control.machines, services.clock, home, full=services.full_disks)
             live, hooks, backups = (
                 LiveStatus(outbox, config, control, services.clock),
-                HookForwards.of(services, base.locks, home),
+                HookForwards.of(services, core.context, outbox),
                 Backups(config, home, services.clock),
             )
 

@@ -34,7 +34,7 @@ from fleet.events import (
 from fleet.git.repository import Repository
 from fleet.imports import ImportedAgent
 from fleet.locks import Blocked, HoldEnd, LockCause
-from fleet.machines.runner.hook import plain
+from fleet.machines.runner.hook_parts import plain
 from fleet.model import AIRBOSS, PersonId
 from fleet.store import hooked, imports, leases, ledger, locks
 from fleet.store.core import Store, Tx
@@ -119,6 +119,14 @@ class HookedSessions:
 
         def work(tx: Tx) -> Hooked:
             self._end_silent(tx)
+            last = hooked.last_of(tx, what.agent, what.conversation)
+            if last is not None and last.ended_us and last.taken_by:
+                raise Refused(
+                    attempted="go on by hand",
+                    on=last.id,
+                    cause=f"{last.taken_by} goes on with this conversation",
+                    hint="Start a new one.",
+                )
             found = hooked.of_conversation(tx, what.agent, what.conversation)
             if found is not None and (found.person, found.machine) != (str(caller.person), caller.machine):
                 raise Refused(attempted="begin a session by hand", on=found.id, cause=f"{found.person} began it")
@@ -177,6 +185,12 @@ class HookedSessions:
     async def end(self, caller: Caller, what: Happened) -> None:
         """The session is over, and lets its locks go. Raises ``NotBegun``."""
         await self._service.change(lambda tx: _end(tx, _proved(tx, caller, what), what.reason or "ended"))
+
+    def adopted(self, tx: Tx, session: Hooked, task: str) -> None:
+        """A task goes on with it: the session by hand is over, and lets its locks go."""
+        hooked.change(tx, session, adopt=task)
+        _end(tx, session, f"adopted by {task}")
+        self._service.serve(tx)
 
     async def took_over(self, caller: Caller, rows: Sequence[Event]) -> None:
         """What happened while hooks were off, told by a person's login."""

@@ -18,7 +18,7 @@ from fleet.flight import prompts
 from fleet.git.command import is_object_id
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
-from fleet.model import AIRBOSS, PersonId, Session, Task, TaskMode, TaskState, Turn, TurnCause
+from fleet.model import AIRBOSS, Fork, PersonId, Session, Task, TaskMode, TaskState, Turn, TurnCause
 from fleet.ports import Candidate, Gatekeeper
 from fleet.store import hooked, ledger, sessions, tasks
 from fleet.store.core import Store, Tx
@@ -60,18 +60,7 @@ class HookedWork:
 
         Raises ``Refused`` for a base that is not on the branch, and for a tree that a limit or rule forbids.
         """
-        repository = self.repositories(session.repo)
-        if not (is_object_id(tree) and is_object_id(base)):
-            raise Misused(attempted="judge a working copy", on=session.id, cause="it names no tree and no commit")
-        if not await repository.has(base) or not await repository.is_ancestor(
-            base, await repository.last_fetched()
-        ):
-            raise Refused(
-                attempted="judge a working copy", on=session.id, cause="its base is not on the base branch"
-            )
-        await self.workspaces.accept(repository, pack, tree, base, session.id)
-        words = f"{session.id}: work of {session.agent} by hand\n\nJudged when its agent said that it was done.\n"
-        commit = await repository.commit_tree(tree, (base,), words, session.began_us // 1_000_000)
+        commit = await self._commit(session, tree, base, pack)
 
         def begin(tx: Tx) -> Candidate:
             task, made, turn = self._rows(tx, session, base)
@@ -90,6 +79,32 @@ class HookedWork:
         await self.store.write(end)
         back = verdict.outcome.red and candidate.round <= verdict.rework_turns
         return WorkJudged(verdict, candidate.task.id, prompts.rework(verdict) if back else "")
+
+    async def kept(self, session: Hooked, tree: str, base: str, pack: Path) -> Callable[[Tx], Fork]:
+        """Keeps a tree that was handed over, for a task that goes on with it. Raises as :meth:`judge` does."""
+        commit = await self._commit(session, tree, base, pack)
+
+        def fork(tx: Tx) -> Fork:
+            _, made, turn = self._rows(tx, session, base)
+            sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=tx.now_us())
+            return Fork(made.id, commit, base)
+
+        return fork
+
+    async def _commit(self, session: Hooked, tree: str, base: str, pack: Path) -> str:
+        """The commit that the controller makes of a tree. Raises ``Misused`` and ``Refused``."""
+        repository = self.repositories(session.repo)
+        if not (is_object_id(tree) and is_object_id(base)):
+            raise Misused(attempted="judge a working copy", on=session.id, cause="it names no tree and no commit")
+        if not await repository.has(base) or not await repository.is_ancestor(
+            base, await repository.last_fetched()
+        ):
+            raise Refused(
+                attempted="judge a working copy", on=session.id, cause="its base is not on the base branch"
+            )
+        await self.workspaces.accept(repository, pack, tree, base, session.id)
+        words = f"{session.id}: work of {session.agent} by hand\n\nHanded over by its hook.\n"
+        return await repository.commit_tree(tree, (base,), words, session.began_us // 1_000_000)
 
     def _rows(self, tx: Tx, session: Hooked, base: str) -> tuple[Task, Session, Turn]:
         """The task of the session's work, which is over from the start, and a turn for this judgement."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.commands import adopting
 from bot.commands.common import find_task, split_task
 from bot.outbox.posting import Posts
 from bot.registry import Call, Command, Context, Effect, Group
@@ -19,6 +20,8 @@ _TITLE = 60
 
 async def fork(context: Context, call: Call) -> Effect:
     """A new task for the same agent, on the same base, with what the newest snapshot of the named one has."""
+    if adopting.is_by_hand(call.args):
+        return await adopting.adopt(context, call)
     named, words = split_task(call)
     if not words:
         raise Misused(attempted="fork a task", cause="it does not say what to do", hint="Usage: /fork t7 WORDS…")
@@ -73,11 +76,12 @@ COMMANDS = (
     Command(
         "fork",
         "",
-        "a new task from a task's work",
-        "[TASK] WORDS…",
+        "a new task from the work of a task, or by hand",
+        "[TASK|h3] WORDS…",
         Right.RUN,
         fork,
         Group.DECIDE,
         takes_words=True,
+        aliases=("adopt",),
     ),
 )

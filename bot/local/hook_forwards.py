@@ -18,6 +18,8 @@ from typing import Any, Final
 from bot.explain import explain
 from bot.local.hooked import HookDoor
 from bot.local.wire import LINE_LIMIT, VERSION, malformed, read_request
+from bot.outbox.posting import Outbox
+from bot.registry import Context
 from fleet.config import FleetConfig, HookedLoginConfig, MachineConfig
 from fleet.errors import AirbossError
 from fleet.flight.services import Services
@@ -27,7 +29,6 @@ from fleet.model import PersonId
 from fleet.ports import Clock
 from fleet.supervise import end, own
 from gates.hooked import Caller
-from gates.locks.service import LockService
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ class HookForwards:
     troubles: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, services: Services, locks: LockService, home: Path) -> HookForwards:
+    def of(cls, services: Services, context: Context, outbox: Outbox) -> HookForwards:
         """With the parts of a running controller."""
-        return cls(services.config, home, HookDoor.of(services, locks, home), services.clock)
+        return cls(services.config, context.home, HookDoor.of(services, context, outbox), services.clock)
 
     async def run(self) -> None:
         """Until cancelled; follows the configuration."""

@@ -3,8 +3,8 @@
 ``hook`` with ``op`` and ``given``: know (the fleet's repositories), begin (a session; answers its secret), edit
 (may these ``paths`` be edited?), note (something happened), stop (it says that it is done, and from which ``tips``
 its work may begin: answers the ``base``), judge (a ``tree``, in a pack of so many bytes that follows the line: what
-the gates make of it), end, journal (``rows`` of what happened while hooks were off). Every answer has ``data``;
-``say`` in it is what the agent reads.
+the gates make of it), adopt and adopted (a task goes on with its work and conversation), end, journal (``rows`` of
+what happened while hooks were off). Every answer has ``data``; ``say`` in it is what the agent reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, Final
 
+from bot.local.adopting import Adopter
 from bot.local.wire import Peer, malformed
+from bot.outbox.posting import Outbox
+from bot.registry import Context
 from fleet import files
 from fleet.config import FleetConfig
 from fleet.errors import Misused
@@ -24,11 +27,10 @@ from fleet.events import Event
 from fleet.flight.services import Services
 from fleet.machines.hook_streams import HookReader
 from fleet.machines.runner.hook import refusal
-from fleet.store.hooked import MARK
+from fleet.store.hooked import MARK, Adoption, Hooked
 from fleet.untrusted import clean
 from gates.hooked import Caller, Happened, HookedSessions, NotBegun, off_event, passed_event
 from gates.hooked_work import HookedWork, WorkJudged
-from gates.locks.service import LockService
 from gates.people import Right, demand, who
 
 _AGENTS: Final = ("claude", "codex")
@@ -62,13 +64,15 @@ class HookDoor:
     work: HookedWork
     config: Callable[[], FleetConfig]
     home: Path
+    adopter: Adopter | None = None
 
     @classmethod
-    def of(cls, services: Services, locks: LockService, home: Path) -> HookDoor:
+    def of(cls, services: Services, context: Context, outbox: Outbox) -> HookDoor:
         """With the parts of a running controller."""
         store, config, repositories = services.store, services.config, services.repositories
         work = HookedWork(store, config, repositories, services.workspaces, services.gatekeeper)
-        return cls(HookedSessions(store, locks, repositories, config), work, config, home)
+        sessions = HookedSessions(store, context.locks, repositories, config)
+        return cls(sessions, work, config, context.home, Adopter(context, outbox, sessions, work))
 
     async def serve(self, request: dict[str, Any], reader: StreamReader, peer: Peer) -> None:
         """The verb of the control socket: the login at its other end is the person."""
@@ -76,9 +80,9 @@ class HookDoor:
         await peer.end(0, data=await self.answer(caller, request, reader))
 
     async def answer(self, caller: Caller, request: dict[str, Any], reader: HookReader) -> dict[str, Any]:
-        """As :func:`answer`, and the two steps in which a session says that it is done."""
-        op, given = request.get("op"), request.get("given")
-        if op not in ("stop", "judge"):
+        """As :func:`answer`, and the steps in which a session says that it is done, or is adopted."""
+        op, given = str(request.get("op")), request.get("given")
+        if op not in ("note", "stop", "judge", "end", "adopt", "adopted"):
             return await answer(self.sessions, self.config(), caller, request)
         what = asked(self.config(), caller, request)
         try:
@@ -86,21 +90,51 @@ class HookDoor:
         except NotBegun:
             return {"unknown": True}
         assert isinstance(given, dict)
-        if op == "stop":
-            await self.sessions.note(caller, what)
-            tips = given.get("tips")
-            if not isinstance(tips, list) or len(tips) > _MOST:
-                raise _wrong(f"tips are up to {_MOST} commits")
-            base = await self.work.base_for(session.repo, [str(tip) for tip in tips])
-            return {"base": base} if base else {"say": {"systemMessage": _NO_BASE}}
-        size = given.get("pack")
-        if not isinstance(size, int) or not 0 < size <= min(_PACK, self.config().limits.snapshot_bytes):
-            raise _wrong(f"the working copy's change is a pack of {str(size)[:20]} bytes")
-        data = await reader.readexactly(size)
+        if op in ("note", "stop", "end") and Adoption.from_json(session.adopt) is not None:
+            return {"adopt": True}
+        match op:
+            case "judge":
+                return await self._judge(session, given, reader)
+            case "adopt":
+                return {"base": await self._base(session, given)}
+            case "adopted":
+                return await self._adopted(session, given, reader)
+            case "stop":
+                await self.sessions.note(caller, what)
+                base = await self._base(session, given)
+                return {"base": base} if base else {"say": {"systemMessage": _NO_BASE}}
+            case _:
+                return await answer(self.sessions, self.config(), caller, request)
+
+    async def _base(self, session: Hooked, given: dict[str, Any]) -> str:
+        tips = given.get("tips")
+        if not isinstance(tips, list) or len(tips) > _MOST:
+            raise _wrong(f"tips are up to {_MOST} commits")
+        return await self.work.base_for(session.repo, [str(tip) for tip in tips])
+
+    async def _judge(self, session: Hooked, given: dict[str, Any], reader: HookReader) -> dict[str, Any]:
+        data = await reader.readexactly(self._size(given, "pack", least=1))
         with files.scratch(self.home, "hooked-") as pack:
             await to_thread(files.replace, pack, data)
             judged = await self.work.judge(session, str(given.get("tree")), str(given.get("base")), pack)
         return {"say": _said(judged)}
+
+    async def _adopted(self, session: Hooked, given: dict[str, Any], reader: HookReader) -> dict[str, Any]:
+        size, words = self._size(given, "pack"), self._size(given, "said")
+        if self.adopter is None:
+            raise _wrong("nobody adopts here")
+        data, said = await reader.readexactly(size), await reader.readexactly(words)
+        tree, base = str(given.get("tree")), str(given.get("base"))
+        with files.scratch(self.home, "hooked-") as pack:
+            await to_thread(files.replace, pack, data)
+            task = await self.adopter.adopt(session, tree, base, pack if size else None, said)
+        return {"say": {"systemMessage": f"Airboss: {task} goes on with this, in the fleet. Close this session."}}
+
+    def _size(self, given: dict[str, Any], name: str, least: int = 0) -> int:
+        size = given.get(name)
+        if not isinstance(size, int) or not least <= size <= min(_PACK, self.config().limits.snapshot_bytes):
+            raise _wrong(f"{name} has {str(size)[:20]} bytes")
+        return size
 
 
 def _said(judged: WorkJudged) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def _installed(attempted: str) -> Path:
 def _base(options: argparse.Namespace) -> Path:
     if options.scope == "user":
         return Path.home()
-    top, _ = hook.top_of(os.getcwd())  # noqa: PTH109 - the client takes text
+    top, _ = hook_parts.top_of(os.getcwd())  # noqa: PTH109 - the client takes text
     if not top:
         raise Misused(
             attempted="find the working copy", cause="this is none", hint="Use --user, or change into a repository."
@@ -183,7 +183,7 @@ def _known(home: Path, socket: str, *, elsewhere: bool) -> list[list[str]]:
     if answer.get("error"):
         raise Refused(attempted="install hooks", on=socket, cause=str(answer["error"]))
     if not elsewhere and os.access(home / FLEET_FILE, os.R_OK):
-        return [[name, hook.plain(repo.url)] for name, repo in load_fleet(home / FLEET_FILE).repos.items()]
+        return [[name, hook_parts.plain(repo.url)] for name, repo in load_fleet(home / FLEET_FILE).repos.items()]
     raise Unavailable(
         attempted="ask for the fleet's repositories",
         on=socket,

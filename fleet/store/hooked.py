@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
+from fleet.model import ChatRef
 from fleet.store.core import Tx
 from fleet.store.usage_tables import hooked
 
@@ -20,8 +22,30 @@ _SET = update(hooked).where(hooked.c.number == bindparam("of"))
 
 
 @dataclass(frozen=True, slots=True)
+class Adoption:
+    """A person asked to take a session into the fleet: with which words, and where the task's card belongs."""
+
+    by: str
+    chat: ChatRef
+    words: str
+
+    def to_json(self) -> str:
+        """The form in the row."""
+        return json.dumps([self.by, self.chat.adapter, self.chat.chat, self.chat.thread, self.words])
+
+    @classmethod
+    def from_json(cls, text: str) -> Adoption | None:
+        """``None``: nobody asked, or it was done."""
+        if not text.startswith("["):
+            return None
+        by, adapter, chat, thread, words = json.loads(text)
+        return cls(by, ChatRef(adapter, chat, thread), words)
+
+
+@dataclass(frozen=True, slots=True)
 class Hooked:
-    """One session. ``judged``: the task of its work and what the gates last made of it; empty: not yet."""
+    """One session. ``judged``: the task of its work and what the gates last made of it; empty: not yet.
+    ``adopt``: an :class:`Adoption` that was asked for, or the task that took it over."""
 
     number: int
     agent: str
@@ -37,11 +61,17 @@ class Hooked:
     began_us: int
     seen_us: int
     ended_us: int
+    adopt: str = ""
 
     @property
     def id(self) -> str:
         """Its name for people and in the ledger."""
         return f"h{self.number}"
+
+    @property
+    def taken_by(self) -> str:
+        """The task that took it over; empty: none."""
+        return "" if self.adopt.startswith("[") else self.adopt
 
     @property
     def holder(self) -> str:
@@ -57,6 +87,12 @@ def begin(  # noqa: PLR0917 - the columns of a row
     found = Hooked(number, agent, conversation, person, machine, repo, directory, secret, "", "", "", now, now, 0)
     tx.connection.execute(insert(hooked), asdict(found))
     return found
+
+
+def last_of(tx: Tx, agent: str, conversation: str) -> Hooked | None:
+    """The newest session with the agent's own id, over or not."""
+    rows = [_read(row) for row in tx.connection.execute(_OF, {"of": conversation})]
+    return next((each for each in reversed(rows) if each.agent == agent), None)
 
 
 def of_conversation(tx: Tx, agent: str, conversation: str) -> Hooked | None:

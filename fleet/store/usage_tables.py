@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import choice, counted, key, metadata, number, of, serial, text
+from fleet.store.columns import added_text, choice, counted, key, metadata, number, of, serial, text
 from fleet.store.states import AfterHand, HaltCause, TakeoverState
 
 # What was used, by quarter of an hour since the epoch; a task's has slot 0. ``cost_udollar`` is what agents report.
@@ -83,6 +83,7 @@ hooked = Table(
     number("began_us"),
     number("seen_us"),
     number("ended_us"),
+    added_text("adopt"),
     Index(None, "conversation"),
     Index(None, "ended_us"),
 )

@@ -155,6 +155,40 @@ def test_codex_asks_before_its_patch_and_its_work_is_judged(stand: tuple[House, 
         assert built.ledger()[-1].event.KIND in ("hooked.ended", "locks.released")
 
 
+def test_a_session_by_hand_is_adopted_with_its_work_and_its_conversation(
+    stand: tuple[House, AnthropicModel, ByHand],
+) -> None:
+    built, model, ada = stand
+    steps = [write(ada.copy, "begun.txt"), bash("true"), say("half done")]
+    asked: dict[str, Any] = {}
+
+    def script(asking: Asking) -> Answer:
+        if asking.step == 1:
+            name = f"h{len(built.bodies('hooked.began'))}"
+            inbox = built.directory / "evo-x2" / ".airboss" / "inbox"
+            words = f"/adopt {name} shell cat {inbox}/*/*conversation.jsonl > seen.txt\nwrite GOOD adopted"
+            asked["none"], asked["it"] = built.say("/adopt h999 go on"), built.say(words)
+        return steps[min(asking.step, 2)]
+
+    model.script(script, when="take over, please")
+    before = len(built.bodies("task.requested"))
+    said = ada.work("take over, please")
+    assert asked["none"].status == 2 and asked["it"].status == 0, asked
+    requested = built.ledger("task.requested")[before:]
+    (task,) = [each.refs.task for each in requested if "goes on with" in str(each.event.body())]
+    assert built.wait(task).status == 0, said
+    assert built.main("begun.txt") == "mine" and built.main() == "GOOD adopted"
+    assert "take over, please" in built.main("seen.txt"), "the conversation"
+    (ended,) = [each for each in built.ledger("hooked.ended") if task in each.event.body()["why"]]
+    conversation = next(
+        each.event.body()["conversation"]
+        for each in built.ledger("hooked.began")
+        if each.refs.session == ended.refs.session
+    )
+    again = ada.hook("edit", event(ada, ada.copy / "x.txt", conversation))
+    assert f"{task} goes on with this conversation" in again.stdout.decode()
+
+
 def event(ada: ByHand, path: Path, session: str = "s1") -> dict[str, object]:
     """What Claude Code tells a hook before a Write."""
     return {
@@ -263,8 +297,8 @@ def test_what_a_hostile_login_hands_over_as_its_work_is_refused_and_the_controll
         ({"pack": 4}, b"PACK", "not a pack"),
         ({"pack": 4, "base": alone}, b"PACK", "not on the base branch"),
         ({"pack": 4, "tree": "--all"}, b"PACK", "names no tree"),
-        ({"pack": 1 << 40}, b"", "pack of 1099511627776 bytes"),
-        ({"pack": -1}, b"", "pack of -1 bytes"),
+        ({"pack": 1 << 40}, b"", "pack has 1099511627776 bytes"),
+        ({"pack": -1}, b"", "pack has -1 bytes"),
         ({"pack": 4, "secret": "guess"}, b"PACK", "unknown"),
     ):
         assert why in json.dumps(exchange(built, "judge", {**base, **more}, pack)), why

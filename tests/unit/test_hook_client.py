@@ -62,7 +62,7 @@ def test_what_is_no_object_raises(broken: bytes) -> None:
     ],
 )
 def test_one_repository_has_one_address(address: str, plain: str) -> None:
-    assert hook.plain(address) == plain
+    assert hook_parts.plain(address) == plain
 
 
 def test_a_working_copy_is_found_from_below_through_links_and_worktrees(tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ def test_a_working_copy_is_found_from_below_through_links_and_worktrees(tmp_path
     git(top, "worktree", "add", "--quiet", str(beside))
     (tmp_path / "link").symlink_to(top)
     for at in (top, top / "not" / "there", tmp_path / "link", beside):
-        found, where = hook.top_of(str(at))
+        found, where = hook_parts.top_of(str(at))
         assert found == str(beside if at == beside else top)
-        assert hook.remotes(where) == ["git@example.com:shop.git"]
-    assert hook.top_of(str(tmp_path)) == ("", "")
+        assert hook_parts.remotes(where) == ["git@example.com:shop.git"]
+    assert hook_parts.top_of(str(tmp_path)) == ("", "")
 
 
 def test_a_patch_names_all_of_its_files() -> None:

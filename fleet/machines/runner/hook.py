@@ -29,9 +29,12 @@ from .hook_parts import (
     is_there,
     join,
     limit,
+    plain,
     read,
     read_all,
     real,
+    remotes,
+    top_of,
     within,
     write,
 )
@@ -48,6 +51,7 @@ PATIENCE = {"start": 5.0, "edit": 8.0, "note": 3.0, "stop": 1700.0, "end": 2.0}
 
 HELP = "Run `airboss hooks off` to edit without Airboss for up to 8 hours."
 _SHELLS, _PATCH = ("Bash", "exec_command", "shell"), "*** Begin Patch"
+_CONVERSATION = 16 << 20
 _JOURNAL_BYTES = 1 << 20
 _LONGEST = 4000
 _PASSED = (
@@ -159,6 +163,22 @@ class Client:
         if answer.get("say"):
             say(answer["say"])
 
+    def _hand_over_all(self, event: Json, more: Json) -> None:
+        """A person wants this session in the fleet: its work and its conversation go there."""
+        from . import hook_stop
+
+        top, secret = more["top"], self._secret(event)
+        where = {"repo": more["repo"], "top": top, "secret": secret}
+        base = self._ask("adopt", event, {**where, "tips": hook_stop.tips(top)}).get("base")
+        handed = hook_stop.handed(top, base) if base else None
+        said = read(str(event.get("transcript_path") or ""))[-_CONVERSATION:]
+        work = {"tree": handed.tree, "base": base} if handed else {}
+        pack = handed.pack if handed else b""
+        sizes = {"pack": len(pack), "said": len(said)}
+        answer = self._ask("adopted", event, {**where, **work, **sizes}, pack + said)
+        if answer.get("say"):
+            say(answer["say"])
+
     def note_if_possible(self, event: Json) -> None:
         """As :meth:`note`, of a call that is no edit: whatever goes wrong, it may be made."""
         try:
@@ -212,6 +232,8 @@ class Client:
             secret = self._secret(event)
             if secret:
                 answer = self._ask(op, event, {**more, "secret": secret})
+                if answer.get("adopt"):
+                    self._hand_over_all(event, more)
                 if not answer.get("unknown"):
                     return answer
             if not more["repo"]:
@@ -257,62 +279,6 @@ class Client:
             if name is not None:
                 return name, top
         return None
-
-
-def plain(address: str) -> str:
-    """One form for all that git takes as an address of one repository: ``host/path`` or an absolute path."""
-    text = address.strip()
-    if text.startswith("file://"):
-        text = text[len("file://") :]
-    _, found, rest = text.partition("://")
-    if found:
-        host, _, path = rest.partition("/")
-    elif ":" in text and "/" not in text.partition(":")[0]:
-        host, _, path = text.partition(":")
-    else:
-        path = real(text) if text.startswith("/") else text
-        return _bare(path)
-    host = host.rpartition("@")[2].lower()
-    name, _, port = host.rpartition(":")
-    return _bare("%s/%s" % (name if name and port.isdigit() else host, path.strip("/")))
-
-
-def _bare(path: str) -> str:
-    path = path.rstrip("/")
-    for tail in ("/.git", ".git"):
-        if path.endswith(tail):
-            path = path[: -len(tail)]
-    return path
-
-
-def remotes(git: str) -> list[str]:
-    """The addresses of the remotes in a git directory's own configuration."""
-    found, inside = [], False
-    common = join(git, read(join(git, "commondir")).decode("utf-8", "replace").strip())
-    lines = read(join(common, "config")).decode("utf-8", "replace").splitlines()
-    for line in map(str.strip, lines):
-        if line.startswith("["):
-            inside = line.lower().startswith("[remote ")
-        elif inside:
-            name, _, value = line.partition("=")
-            if name.strip().lower() == "url":
-                found.append(value.strip().strip('"'))
-    return found
-
-
-def top_of(directory: str) -> tuple[str, str]:
-    """The working copy that a directory is in, and its git directory; empty when it is in none."""
-    at = real(directory)
-    while True:
-        git = join(at, ".git")
-        if is_there(git + "/HEAD"):
-            return at, git
-        named = read(git)
-        if named.startswith(b"gitdir:"):
-            return at, join(at, named[len(b"gitdir:") :].decode("utf-8", "surrogateescape").strip())
-        if at == "/":
-            return "", ""
-        at = above(at)
 
 
 # --- events -----------------------------------------------------------------------------------------------

@@ -190,3 +190,59 @@ def read_all(descriptor: int) -> bytes:
         if not more:
             return data
         data += more
+
+
+def plain(address: str) -> str:
+    """One form for all that git takes as an address of one repository: ``host/path`` or an absolute path."""
+    text = address.strip()
+    if text.startswith("file://"):
+        text = text[len("file://") :]
+    _, found, rest = text.partition("://")
+    if found:
+        host, _, path = rest.partition("/")
+    elif ":" in text and "/" not in text.partition(":")[0]:
+        host, _, path = text.partition(":")
+    else:
+        path = real(text) if text.startswith("/") else text
+        return _bare(path)
+    host = host.rpartition("@")[2].lower()
+    name, _, port = host.rpartition(":")
+    return _bare("%s/%s" % (name if name and port.isdigit() else host, path.strip("/")))
+
+
+def _bare(path: str) -> str:
+    path = path.rstrip("/")
+    for tail in ("/.git", ".git"):
+        if path.endswith(tail):
+            path = path[: -len(tail)]
+    return path
+
+
+def remotes(git: str) -> list[str]:
+    """The addresses of the remotes in a git directory's own configuration."""
+    found, inside = [], False
+    common = join(git, read(join(git, "commondir")).decode("utf-8", "replace").strip())
+    lines = read(join(common, "config")).decode("utf-8", "replace").splitlines()
+    for line in map(str.strip, lines):
+        if line.startswith("["):
+            inside = line.lower().startswith("[remote ")
+        elif inside:
+            name, _, value = line.partition("=")
+            if name.strip().lower() == "url":
+                found.append(value.strip().strip('"'))
+    return found
+
+
+def top_of(directory: str) -> tuple[str, str]:
+    """The working copy that a directory is in, and its git directory; empty when it is in none."""
+    at = real(directory)
+    while True:
+        git = join(at, ".git")
+        if is_there(git + "/HEAD"):
+            return at, git
+        named = read(git)
+        if named.startswith(b"gitdir:"):
+            return at, join(at, named[len(b"gitdir:") :].decode("utf-8", "surrogateescape").strip())
+        if at == "/":
+            return "", ""
+        at = above(at)

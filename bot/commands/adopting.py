@@ -1,0 +1,49 @@
+"""``/adopt``: a session that a person started by hand goes on in the fleet, with its work and its conversation."""
+
+from __future__ import annotations
+
+import re
+
+from bot.cards import Card, footed, line
+from bot.commands.common import reply
+from bot.outbox.posting import Posts
+from bot.parse import words as split
+from bot.registry import Call, Context, Effect
+from fleet.errors import Misused
+from fleet.store import hooked
+from fleet.store.hooked import Adoption
+
+_USAGE = "Usage: /adopt h3 WORDS…"
+
+
+def is_by_hand(args: str) -> bool:
+    """Whether a command's words name such a session first."""
+    return re.fullmatch(r"[hH]\d{1,18}", args.strip().partition(" ")[0]) is not None
+
+
+async def adopt(context: Context, call: Call) -> Effect:
+    """Asks for it: its hook hands work and conversation over at its next sign of life."""
+    named, _, words = call.args.strip().partition(" ")
+    if not split(call.args)[1:]:
+        raise Misused(attempted="adopt a session", cause="it does not say what to do next", hint=_USAGE)
+    answer = Card(
+        line(f"{named} is adopted at its next sign of life"),
+        (line("Its hook then hands over its work and conversation, and a task goes on with them."),),
+        footer=footed(context.config().isolation),
+    )
+    shown = reply(call, answer)
+
+    def effect(posts: Posts) -> None:
+        found = next((each for each in hooked.open_ones(posts.tx) if each.id == named.lower()), None)
+        if found is None:
+            raise Misused(
+                attempted="adopt a session",
+                on=named,
+                cause="no session by hand is open under this name",
+                hint=_USAGE,
+            )
+        asked = Adoption(call.actor, call.message.chat, words.strip())
+        hooked.change(posts.tx, found, adopt=asked.to_json())
+        shown(posts)
+
+    return effect
