@@ -65,6 +65,7 @@ async def write(store: Store, days: Days, form: FileForm, target: Path) -> int:
         if form is FileForm.PARQUET:
             with files.scratch(target.parent, ".airboss-parquet-") as parquet:
                 _to_parquet(partial_file, parquet)
+                parquet.chmod(0o600)
                 with files.writing("write the calls", target):
                     files.move(parquet, target)
         else:

@@ -92,6 +92,7 @@ def test_parquet_is_the_same_table_with_types(home: Home, tmp_path: Path) -> Non
     lives(home)
     target = tmp_path / "it's calls.parquet"
     assert export(home, "parquet", target)["calls"] == 4
+    assert target.stat().st_mode & 0o777 == 0o600
     with duckdb.connect() as connection:
         file = str(target)
         found = connection.execute(
