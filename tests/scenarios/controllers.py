@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-#: What the process that is forked has imported: what ``airboss serve`` imports.
-_PRELOADED = ["bot.cli", "bot.local.serving", "bot.app"]
+#: What the process that is forked has imported: what ``airboss serve`` imports, and what it makes once.
+_PRELOADED = ["bot.cli", "bot.local.serving", "bot.app", "tests.scenarios.preloaded"]
 
 
 class Controller(Protocol):
