@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import socket
@@ -37,14 +38,17 @@ def _runs(path: str) -> bool:
 
 
 def installed() -> Path:
-    """The folder of the programs, installed when first asked."""
+    """The folder of the programs, installed when first asked, by one of the processes that ask."""
     where = _ROOT / ".cache" / "foreign-witness"
-    if not (where / "ready").exists():
-        shutil.rmtree(where, ignore_errors=True)
-        subprocess.run([younger_python(), "-m", "venv", str(where)], check=True, capture_output=True)
-        pip = [str(where / "bin" / "python3"), "-m", "pip", "install", "--quiet", *PACKAGES]
-        subprocess.run(pip, check=True, capture_output=True, text=True)
-        (where / "ready").touch()
+    where.parent.mkdir(exist_ok=True)
+    with where.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (where / "ready").exists():
+            shutil.rmtree(where, ignore_errors=True)
+            subprocess.run([younger_python(), "-m", "venv", str(where)], check=True, capture_output=True)
+            pip = [str(where / "bin" / "python3"), "-m", "pip", "install", "--quiet", *PACKAGES]
+            subprocess.run(pip, check=True, capture_output=True, text=True)
+            (where / "ready").touch()
     return where / "bin"
 
 
