@@ -49,7 +49,7 @@ def place(*, mac: bool) -> Path:
 
 def show(options: argparse.Namespace, home: Path) -> int:
     """Prints it: of the login, or for ``/etc/systemd/system`` with a login's name."""
-    sys.stdout.buffer.write(_text(home, mac=on_mac(), login=options.system))
+    sys.stdout.buffer.write(text_of(home, mac=on_mac(), login=options.system))
     return 0
 
 
@@ -59,7 +59,7 @@ def install(options: argparse.Namespace, home: Path) -> int:
     mac = on_mac()
     path = place(mac=mac)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, _text(home, mac=mac, login=""), mode=0o644)
+    files.replace(path, text_of(home, mac=mac, login=""), mode=0o644)
     start = (
         f"launchctl bootstrap gui/{os.getuid()} {path}"
         if mac
@@ -75,7 +75,8 @@ def on_mac() -> bool:
     return platform.system() == "Darwin"
 
 
-def _text(home: Path, *, mac: bool, login: str) -> bytes:
+def text_of(home: Path, *, mac: bool, login: str) -> bytes:
+    """The file's content; ``login``: for a system unit. Raises ``Misused`` for a path that it could not hold."""
     program = shutil.which("airboss") or str(Path(sys.argv[0]).resolve())
     if any(ch in f"{program}{home}{login}" for ch in " \t\n\"'%\\"):
         raise Misused(

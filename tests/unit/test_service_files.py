@@ -6,8 +6,12 @@ import configparser
 import plistlib
 from pathlib import Path
 
+import pytest
+
 from bot.doctor.findings import Severity
 from bot.doctor.offers import on_mac
+from bot.local import service
+from fleet.errors import Misused
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -46,3 +50,24 @@ def test_what_nobody_has_run_on_a_mac_says_so() -> None:
 
 def test_a_broken_configuration_is_not_tried_again_and_again() -> None:
     assert systemd()["RestartPreventExitStatus"] == "2"
+
+
+def test_the_compose_file_publishes_no_port_and_names_files_that_are_here() -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert "ports:" not in text and "untested" in text.lower()
+    assert "dockerfile: deploy/Dockerfile" in text and (DEPLOY / "Dockerfile").exists()
+    assert systemd()["TimeoutStopSec"] == "30" and "stop_grace_period: 30s" in text
+
+
+def test_a_logins_own_unit_promises_what_the_systems_does(tmp_path: Path) -> None:
+    made = configparser.ConfigParser(interpolation=None, strict=True)
+    made.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys are case-sensitive
+    made.read_string(service.text_of(tmp_path, mac=False, login="").decode())
+    for key in ("KillMode", "Restart", "RestartPreventExitStatus", "UMask", "TimeoutStopSec", "LimitCORE"):
+        assert made["Service"][key] == systemd()[key], key
+    assert "User" not in made["Service"] and f"--home {tmp_path} serve" in made["Service"]["ExecStart"]
+    plist = plistlib.loads(service.text_of(tmp_path, mac=True, login=""))
+    for name in ("AbandonProcessGroup", "KeepAlive", "ThrottleInterval", "Umask", "RunAtLoad"):
+        assert plist[name] == launchd()[name], name
+    with pytest.raises(Misused):
+        service.text_of(tmp_path / "a b", mac=False, login="")
