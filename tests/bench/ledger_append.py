@@ -86,8 +86,9 @@ def main() -> int:
                 ("bare inserts of the same bytes", timed(bare.insert)),
             ]
             found = [
-                compare("ledger appends, four commits of 300", sides[0], sides[1], bar=1 / 0.9, rounds=25),
-                compare("ledger appends beside bare inserts", sides[1], sides[2], bar=12, rounds=25),
+                # It was 1.11 when the rest took three times as long; the redactor itself takes what it took.
+                compare("ledger appends, four commits of 300", sides[0], sides[1], bar=1.35, rounds=25),
+                compare("ledger appends beside bare inserts", sides[1], sides[2], bar=4, rounds=25),
             ]
     for side in (found[0].ours, found[0].base, found[1].base):
         print(f"{side.name:32} {rate(side):>8.0f} rows a second")
