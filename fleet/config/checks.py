@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,15 @@ def _providers(config: FleetConfig, controller: str) -> Iterator[Found]:
                 "is no login of the agents' own: their code could read what the controller can",
                 f"name a login for agents, {_OR_UNSAFE}",
             )
+
+
+def names_of_slots(config: FleetConfig) -> Iterator[Found]:
+    """Machines of the file with a name that a pool, or a slot of it, has or will have."""
+    for pool in config.pools:
+        for machine in config.machines:
+            if machine == pool or re.fullmatch(rf"{re.escape(pool)}-[0-9]+", machine):
+                what = f"could be a slot of pool {pool}, or the pool"
+                yield Found(("machines", machine), what, "give the machine or the pool another name")
 
 
 def _keys(config: FleetConfig) -> Iterator[Found]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fleet.config import models, values
-from fleet.config.checks import Found, check, duplicate_ids
+from fleet.config.checks import Found, check, duplicate_ids, names_of_slots
 from fleet.config.encoding import decoded
 from fleet.config.lines import LineMap
 from fleet.config.problems import ConfigProblems, Problem
@@ -92,7 +92,11 @@ def parse_fleet(text: str | bytes, origin: str, *, login: str = "") -> models.Fl
         agents = raw.get("agents", {})
         names = [name for name in agents if isinstance(name, str)] if isinstance(agents, dict) else []
         told = {problem.path for problem in found}
-        further = [*check(config, login or controller_login(), names), *duplicate_ids(raw.get("people"))]
+        further = [
+            *check(config, login or controller_login(), names),
+            *names_of_slots(config),
+            *duplicate_ids(raw.get("people")),
+        ]
         found += [problem for problem in further if problem.path not in told]
     if found or config is None:
         raise _problems(found, lines, origin)

@@ -137,13 +137,13 @@ async def a_slot_that_waits_in_the_queue_too_long_says_what_slurm_says(cluster: 
     await provider.release(JOB, "")
 
 
-async def slurmctld_is_killed_at_any_time_and_no_slot_is_left(cluster: Cluster, tmp_path: Path) -> None:
+async def slurmctld_is_killed_at_any_time_and_no_slot_is_left(cluster: Cluster, tmp_path: Path, block: int) -> None:
     """A whole life of slots, with ``kill -9`` of slurmctld at a moment of the seed's choice."""
     filled(tmp_path / "airboss.db")
-    chance = random.Random(SEED)
+    chance = random.Random(f"{SEED} {block}")
     with Store.open(f"sqlite:///{tmp_path / 'airboss.db'}") as store:
         yard = Yard(store, Farm.of(tmp_path / "farm", new_key(tmp_path / "host_key")), tmp_path)
-        for seed in range(50):
+        for seed in range(5):
             config = pool(cluster).model_copy(update={"acquire_within": "10s"})
             yard.configure(idle="1s")
             yard.provider = SlurmProvider("farm", config)
@@ -159,7 +159,7 @@ async def slurmctld_is_killed_at_any_time_and_no_slot_is_left(cluster: Cluster, 
                     break
                 await asyncio.sleep(0.1)
             await killing
-            assert await yard.states() == [], f"{seed} of {SEED}"
+            assert await yard.states() == [], f"{seed} of block {block}"
             await until(lambda: cluster.run("squeue", "-h", "-o", "%j") == "")
             await yard.executors.close()
         await until(lambda: not doors(cluster))
@@ -177,6 +177,25 @@ def _words(entry: Path) -> bytes:
     return b""
 
 
+async def more_slots_than_the_cluster_has_room_for_wait_and_say_why(cluster: Cluster, tmp_path: Path) -> None:
+    filled(tmp_path / "airboss.db")
+    with Store.open(f"sqlite:///{tmp_path / 'airboss.db'}") as store:
+        yard = Yard(store, Farm.of(tmp_path / "farm", new_key(tmp_path / "host_key")), tmp_path, wants=20)
+        yard.configure(most=20)
+        yard.provider = SlurmProvider("farm", pool(cluster).model_copy(update={"acquire_within": "10s"}))
+        await yard.look()
+        await yard.look()
+        assert sorted({slot.state for slot in await yard.slots()}) == [SlotState.UP]
+        assert len(await yard.slots()) == 2 == len(await yard.provider.names() or ())
+        assert "waited 10s for Slurm: PENDING" in yard.troubles["farm"]
+        yard.wants = 0
+        for _ in range(4):
+            yard.clock.us += 11 * MINUTE_US
+            await yard.look()
+        assert await yard.states() == [] and await yard.provider.names() == frozenset()
+        await yard.executors.close()
+
+
 async def killed(cluster: Cluster, after: float) -> None:
     await asyncio.sleep(after)
     cluster.kill("slurmctld")
@@ -189,4 +208,7 @@ if FULL:  # make torture: it needs Slurm
     test_a_job_is_a_machine = a_job_is_a_machine_whose_processes_outlive_links_and_never_the_job
     test_a_slurmctld_that_is_away = a_slurmctld_that_is_away_or_forgets_ends_no_link_and_is_not_believed
     test_a_slot_that_waits = a_slot_that_waits_in_the_queue_too_long_says_what_slurm_says
-    test_slurmctld_is_killed = slurmctld_is_killed_at_any_time_and_no_slot_is_left
+    test_slurmctld_is_killed = pytest.mark.parametrize("block", range(10))(
+        slurmctld_is_killed_at_any_time_and_no_slot_is_left
+    )
+    test_more_slots = more_slots_than_the_cluster_has_room_for_wait_and_say_why

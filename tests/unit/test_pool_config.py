@@ -34,6 +34,9 @@ def found(pool: str, isolation: str = "unsafe-same-user") -> str:
         (SLURM + 'options = ["--wrap", "rm -rf ~"]', "unsafe-same-user", "options"),
         (COMMAND + 'price = "-1"', "unsafe-same-user", "is no amount of money"),
         (COMMAND + "most = 0", "unsafe-same-user", "most"),
+        (COMMAND + '[machines.big-7]\nexecutor = "local"', "unsafe-same-user", "could be a slot of pool big"),
+        (COMMAND + '[machines.big]\nexecutor = "local"', "unsafe-same-user", "could be a slot of pool big"),
+        (COMMAND + '[machines.big-iron]\nexecutor = "local"', "unsafe-same-user", ""),
     ],
 )
 def test_each_provider_needs_its_own_and_no_more(pool: str, isolation: str, what: str) -> None:

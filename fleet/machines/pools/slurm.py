@@ -27,7 +27,8 @@ from fleet.untrusted import clean
 _log = logging.getLogger(__name__)
 
 _PATIENCE_S: Final = 60.0
-_LOOK_S: Final = 0.5
+_LOOK_S: Final = 2.0
+_DOOR_S: Final = 15.0
 _LEASH_S: Final = 86_400
 
 _JOB: Final = """#!/bin/sh
@@ -62,7 +63,7 @@ class SlurmProvider:
         for number in (await self._squeue(name, "%A", "--states=R")).split():
             try:
                 door = door_of(name, self._config.home)
-                await self._run("release", through_door(number, self._config.python, door, ()))
+                await self._run("release", through_door(number, self._config.python, door, ()), seconds=_DOOR_S)
             except Unavailable as error:
                 _log.info("%s: its door was not there: %s", name, error)
         await self._run("release", ["scancel", f"--name={name}"])
@@ -105,11 +106,11 @@ class SlurmProvider:
         argv = ["squeue", "--noheader", "--me", f"--name={name}", f"--format={wanted}", *options]
         return await self._run("squeue", argv)
 
-    async def _run(self, what: str, argv: Sequence[str], said: str = "") -> str:
+    async def _run(self, what: str, argv: Sequence[str], said: str = "", *, seconds: float = _PATIENCE_S) -> str:
         own = {name: value for name in ("PATH", "HOME", "USER", "LANG") if (value := os.environ.get(name))}
         before = become(self._config.run_as) if self._config.run_as else []
         out = await output(
-            f"pool {self._pool}", what, [*before, *with_conf(argv)], _PATIENCE_S, env=own, said=said.encode()
+            f"pool {self._pool}", what, [*before, *with_conf(argv)], seconds, env=own, said=said.encode()
         )
         return out.decode("utf-8", "replace")
 
