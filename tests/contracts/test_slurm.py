@@ -143,7 +143,7 @@ async def slurmctld_is_killed_at_any_time_and_no_slot_is_left(cluster: Cluster, 
     chance = random.Random(f"{SEED} {block}")
     with Store.open(f"sqlite:///{tmp_path / 'airboss.db'}") as store:
         yard = Yard(store, Farm.of(tmp_path / "farm", new_key(tmp_path / "host_key")), tmp_path)
-        for seed in range(5):
+        for seed in range(2):
             config = pool(cluster).model_copy(update={"acquire_within": "10s"})
             yard.configure(idle="1s")
             yard.provider = SlurmProvider("farm", config)
@@ -208,7 +208,7 @@ if FULL:  # make torture: it needs Slurm
     test_a_job_is_a_machine = a_job_is_a_machine_whose_processes_outlive_links_and_never_the_job
     test_a_slurmctld_that_is_away = a_slurmctld_that_is_away_or_forgets_ends_no_link_and_is_not_believed
     test_a_slot_that_waits = a_slot_that_waits_in_the_queue_too_long_says_what_slurm_says
-    test_slurmctld_is_killed = pytest.mark.parametrize("block", range(10))(
+    test_slurmctld_is_killed = pytest.mark.parametrize("block", range(25))(
         slurmctld_is_killed_at_any_time_and_no_slot_is_left
     )
     test_more_slots = more_slots_than_the_cluster_has_room_for_wait_and_say_why
