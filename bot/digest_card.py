@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import tzinfo
 
 from bot import words
-from bot.cards import Card, Field, footed, line, one_line
+from bot.cards import Action, Card, Field, footed, line, one_line
 from bot.cards import field as card_field
 from bot.digest import UTC, WEEK_US, Digest
 from fleet.figures import ToolCalls
@@ -17,6 +17,7 @@ _FAILED = (
     "Claude Code: is_error of a result; Codex: its status, success or exit code; ACP: its status. "
     "A denied or unfinished call is not in the rate"
 )
+_ON_A_PHONE = 8
 _MEASURES = "This measures the harness: what ran and how it ended. It does not say that the code is right."
 
 
@@ -38,14 +39,42 @@ def _share(calls: ToolCalls) -> str:
     return calls.error_rate().removesuffix("% err") + " %"
 
 
-def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC) -> Card:
-    """The figures for a phone."""
-    ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
-    gates = ", ".join(f"{count} {outcome}" for outcome, count in digest.gates.most_common()) or "none"
+def digest_card(
+    digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC, *, more: str = ""
+) -> Card:
+    """The figures of a period. With ``more``, the command that shows the rest, only as many as a phone shows."""
+    if more:
+        fields, measures = _most_wanted(digest)[:_ON_A_PHONE], ""
+    else:
+        fields, measures = _all(digest, isolation), _MEASURES
+    when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
+    return Card(
+        title=line("Digest"),
+        lines=tuple(line(text) for text in (when, headline(digest.figures), measures) if text),
+        fields=tuple(fields),
+        actions=(Action("More", more, once=False),) if more and digest.upto_us else (),
+        footer=footed(isolation, f"ledger {digest.first_seq} to {digest.last_seq}"),
+        picture=picture,
+    )
+
+
+def _most_wanted(digest: Digest) -> list[Field]:
+    """What happened and what deserves a look; nothing that is zero."""
+    asked = digest.asked or digest.ends
+    fields = [card_field("Tasks", _tasks(digest))] if asked else []
+    if digest.gates:
+        fields.append(card_field("Gate runs", _gates(digest)))
+    fields += [*_of_gates(digest), *_of_people(digest)]
+    if digest.cost_udollar:
+        fields.append(card_field("Cost", _cost(digest)))
+    return [*fields, *_against_before(digest)]
+
+
+def _all(digest: Digest, isolation: Isolation) -> list[Field]:
     calls = digest.calls
     fields = [
-        card_field("Tasks", f"{digest.asked} asked, ended: {ends}"),
-        card_field("Gate runs", gates),
+        card_field("Tasks", _tasks(digest)),
+        card_field("Gate runs", _gates(digest)),
         card_field("Tool calls", f"{calls.ok} ok, {calls.failed} failed · {calls.error_rate()}"),
         card_field("Not counted", _not_counted(digest)),
         card_field("Cost", _cost(digest)),
@@ -62,20 +91,25 @@ def digest_card(digest: Digest, isolation: Isolation, picture: str = "", zone: t
         fields.append(card_field("Claims", said))
     if digest.claims.needed:
         fields.append(card_field("Attention", f"a person was needed {words.count(digest.claims.needed, 'time')}"))
-    if digest.before is not None and (trend := _trend(digest)):
-        week = digest.before.earlier_us == WEEK_US
-        fields.append(card_field("A week before" if week else "Before that", trend))
-    fields.append(card_field("Enforced", _enforced(digest, isolation)))
+    fields += [*_against_before(digest), card_field("Enforced", _enforced(digest, isolation))]
     if calls.failed:
         fields.append(card_field("Failed is", _FAILED))
-    when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
-    return Card(
-        title=line("Digest"),
-        lines=tuple(line(text) for text in (when, headline(digest.figures), _MEASURES) if text),
-        fields=tuple(fields),
-        footer=footed(isolation, f"ledger {digest.first_seq} to {digest.last_seq}"),
-        picture=picture,
-    )
+    return fields
+
+
+def _tasks(digest: Digest) -> str:
+    ends = ", ".join(f"{count} {end}" for end, count in digest.ends.most_common()) or "none"
+    return f"{digest.asked} asked, ended: {ends}"
+
+
+def _gates(digest: Digest) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in digest.gates.most_common()) or "none"
+
+
+def _against_before(digest: Digest) -> list[Field]:
+    if digest.before is None or not (trend := _trend(digest)):
+        return []
+    return [card_field("A week before" if digest.before.earlier_us == WEEK_US else "Before that", trend)]
 
 
 def _not_counted(digest: Digest) -> str:

@@ -40,6 +40,9 @@ from gates.receipts import verify as receipts
 from gates.receipts.sshsig import PublicKey
 from gates.receipts.verify import Check
 
+_MORE = "more"
+"""The last word of ``/digest``: everything, also what a phone does not need at once."""
+
 _EVENTS = re.compile(r"(\d{1,15})-(\d{1,15})")
 
 
@@ -99,7 +102,12 @@ async def digest(context: Context, call: Call) -> Effect:
     """What the fleet did in a period, as figures that anyone can recompute, and a picture."""
     if split(call.args.lower())[:1] == ["daily"]:
         return await daily_digest(context, call)
+    *period_words, last = tidy(call.args).split(" ")
+    more = f"/digest {tidy(call.args) or '24h'} {_MORE}"
+    if last.lower() == _MORE:
+        call, more = replace(call, args=" ".join(period_words)), ""
     if (events := _EVENTS.fullmatch(tidy(call.args))) is not None:
+        more = ""
         made = await over(context.store, int(events.group(1)), int(events.group(2)))
         if made.upto_us:
             made.before = await before(context.store, Period(made.from_us, made.upto_us))
@@ -115,9 +123,12 @@ async def digest(context: Context, call: Call) -> Effect:
         picture, why = await asyncio.to_thread(drawn, context.home / "files", made), ""
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
-    card = digest_card(made, context.config().isolation, picture, await zone_of_caller(context, call))
-    more = [each for each in (why, await asyncio.to_thread(said, context.home, context.config())) if each]
-    return reply(call, replace(card, lines=(*card.lines, *map(line, more))))
+    zone = await zone_of_caller(context, call)
+    card = digest_card(made, context.config().isolation, picture, zone, more=more)
+    notes = [why] if why else []
+    if not more and (bypassable := await asyncio.to_thread(said, context.home, context.config())):
+        notes.append(bypassable)
+    return reply(call, replace(card, lines=(*card.lines, *map(line, notes))))
 
 
 async def _days(context: Context, call: Call) -> Period | None:
@@ -235,7 +246,7 @@ DIGEST = Command(
     "digest",
     "figures",
     "figures for a day or another period",
-    "[24h|7d|month|all|FROM..TO|daily 18:00 ZONE]",
+    "[24h|7d|month|all|FROM..TO|daily 18:00 ZONE] [more]",
     Right.SEE,
     digest,
     Group.REPORTS,

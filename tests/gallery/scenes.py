@@ -163,6 +163,7 @@ async def _flight(there: House) -> AsyncGenerator[Shown, None]:
     yield await _said(there, "reports", "session", "/session t1")
     yield await _said(there, "reports", "gates", "/gates t1")
     yield await _said(there, "reports", "digest", "/digest")
+    yield await _said(there, "reports", "more of the digest", "/digest more", short=False)
     yield await _said(there, "reports", "a task that ended cannot be stopped", "/stop t1")
 
 

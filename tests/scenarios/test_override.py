@@ -51,7 +51,7 @@ def test_an_overridden_change_lands_and_says_so_for_ever(served: House) -> None:
     assert problems(receipt, load("receipt.json")) == []
     (gate,) = receipt["predicate"]["gates"]
     assert gate["outcome"] == "failed" and gate["overridden"]["self_approved"] is True
-    digest = " ".join(served.say("/digest").shown.replace("│", " ").split())
+    digest = " ".join(served.say("/digest more").shown.replace("│", " ").split())
     assert "1 overridden, 1 self-approved" in digest
     again = served.say(f"/override {task} check because")
     assert again.status == 2, again.shown

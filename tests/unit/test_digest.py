@@ -146,6 +146,24 @@ async def test_the_figures_of_a_range_and_of_its_parts_agree(store: Store) -> No
     ]
 
 
+async def test_on_a_phone_is_what_happened_and_the_rest_is_behind_a_button(store: Store) -> None:
+    with store.transaction() as tx:
+        fly(tx, TaskState.LANDED)
+    made = await make_digest(store, 0)
+    card = digest_card(made, Isolation.SEPARATE_LOGINS, more="/digest all more")
+    assert [action.command for action in card.actions] == ["/digest all more"]
+    assert [field.name for field in card.fields] == ["Tasks", "Gate runs", "Cost"]
+    assert len(card.lines) == 2
+    made.halts.update({"more": 1})
+    made.flaky.update({"t": 1})
+    made.quarantined.update({"q": 1})
+    made.reviews.update({"ok": 1})
+    made.people.update({"overridden": 1})
+    made.before = await make_digest(store, 0)
+    fields = digest_card(made, Isolation.SEPARATE_LOGINS, more="/digest all more").fields
+    assert len(fields) == 8
+
+
 async def test_what_rested_on_people_and_what_deserves_a_look_is_said(store: Store) -> None:
     refs = Refs(task="t1", session="t1.1", turn="t1.1.1", gate_run="t1.1.1-tests")
     opened = GateOpened("tests", "a" * 40, "d" * 40, "b" * 40, ("true",), "e" * 64, 1)
