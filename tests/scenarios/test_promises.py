@@ -112,7 +112,10 @@ def cancelled_at_any_moment(part: int) -> None:
             if number > 1:  # the first one says how long the whole way is
                 time.sleep(chance.uniform(0.0, took * 1.05))
                 there.tell(f"/stop {task}")
-            there.await_event("session.ended", task)
+            try:
+                there.await_event("session.ended", task)
+            except AssertionError as error:
+                raise AssertionError(told(there, task)) from error
             if number == 1:
                 took = time.monotonic() - began
             state = there.rows("SELECT state FROM tasks WHERE id = ?", task)[0]["state"]
@@ -125,7 +128,7 @@ def cancelled_at_any_moment(part: int) -> None:
             assert [new for new in moves if new in ENDED] == moves[-1:], (task, moves)
             assert moves[-1] in ("landed", "stopped"), (task, moves)
             assert count["session.ended"] == 1, (task, count)
-            assert count.get("turn.started") == count.get("turn.closed"), (task, count)
+            assert count.get("turn.started") == count.get("turn.closed"), told(there, task)
             assert count.get("landing.done", 0) == (moves[-1] == "landed"), (task, moves)
         trailers = git(there.bare, "log", "--format=%(trailers:key=Airboss-Task,valueonly)", "main").split()
         landed = there.rows("SELECT id FROM tasks WHERE state = 'landed'")
@@ -133,6 +136,13 @@ def cancelled_at_any_moment(part: int) -> None:
         assert living_in(there.directory / "evo-x2" / ".airboss" / "work") == {}
     print(dict(outcomes))
     assert set(outcomes) == {"landed", "stopped"}, "the race was none"
+
+
+def told(there: fault_house.Controller, task: str) -> str:
+    """The events of a task, and the end of the controller's log: what came between cannot be repeated."""
+    events = there.rows("SELECT canonical FROM ledger WHERE task = ? ORDER BY seq", task)
+    log = (there.home / "airboss.log").read_text(errors="replace")[-3_000:]
+    return "\n".join([task, *(row[0].decode(errors="replace")[:300] for row in events), log])
 
 
 def with_python(built: House, script: str) -> None:
