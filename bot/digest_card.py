@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import tzinfo
 
 from bot import words
-from bot.cards import Action, Card, Field, footed, line, one_line
+from bot.cards import Action, Card, Field, Line, footed, line, one_line
 from bot.cards import field as card_field
 from bot.digest import UTC, WEEK_US, Digest
 from fleet.figures import ToolCalls
@@ -40,17 +40,27 @@ def _share(calls: ToolCalls) -> str:
 
 
 def digest_card(
-    digest: Digest, isolation: Isolation, picture: str = "", zone: tzinfo = UTC, *, more: str = ""
+    digest: Digest,
+    isolation: Isolation,
+    picture: str = "",
+    zone: tzinfo = UTC,
+    *,
+    look: Line | None = None,
+    more: str = "",
 ) -> Card:
-    """The figures of a period. With ``more``, the command that shows the rest, only as many as a phone shows."""
+    """The figures of a period, and what deserves a look now.
+
+    With ``more``, the command that shows the rest, only as many as a phone shows.
+    """
     if more:
         fields, measures = _most_wanted(digest)[:_ON_A_PHONE], ""
     else:
         fields, measures = _all(digest, isolation), _MEASURES
     when = words.span(digest.from_us, digest.upto_us, zone) if digest.upto_us else "nothing happened"
+    texts = (when, headline(digest.figures), measures)
     return Card(
         title=line("Digest"),
-        lines=tuple(line(text) for text in (when, headline(digest.figures), measures) if text),
+        lines=(*(line(text) for text in texts if text), *filter(None, (look,))),
         fields=tuple(fields),
         actions=(Action("More", more, once=False),) if more and digest.upto_us else (),
         footer=footed(isolation, f"ledger {digest.first_seq} to {digest.last_seq}"),

@@ -22,6 +22,7 @@ from bot.commands.daily import DATE, daily_digest, issued_on
 from bot.digest import before, in_period, make_digest, over, parse_days, parse_span
 from bot.digest_card import digest_card
 from bot.doctor.bypass import said
+from bot.look import look_at
 from bot.parse import tidy
 from bot.parse import words as split
 from bot.pictures import drawn
@@ -124,7 +125,9 @@ async def digest(context: Context, call: Call) -> Effect:
     except Unavailable as error:  # the figures are worth more than their picture
         picture, why = "", str(error)
     zone = await zone_of_caller(context, call)
-    card = digest_card(made, context.config().isolation, picture, zone, more=more)
+    card = digest_card(
+        made, context.config().isolation, picture, zone, look=await context.store.read(look_at), more=more
+    )
     notes = [why] if why else []
     if not more and (bypassable := await asyncio.to_thread(said, context.home, context.config())):
         notes.append(bypassable)

@@ -223,6 +223,7 @@ def digest(options: argparse.Namespace, home: Path) -> int:
     """Prints figures from the store, without a controller."""
     from bot.digest import make_digest, parse_span
     from bot.digest_card import digest_card
+    from bot.look import look_at
 
     span = parse_span(options.span)
     if span is None:
@@ -230,12 +231,15 @@ def digest(options: argparse.Namespace, home: Path) -> int:
     config = load_fleet(home / FLEET_FILE)
     with _open(home) as store:
         made = asyncio.run(make_digest(store, span))
+        with store.transaction() as tx:
+            look = look_at(tx)
     if options.json:
         _json(made.to_json())
         return 0
     from bot.chats.console.render import render
 
-    _out(render(digest_card(made, config.isolation), lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
+    card = digest_card(made, config.isolation, look=look)
+    _out(render(card, lambda _: 0, colour=sys.stdout.isatty()).rstrip("\n"))
     return 0
 
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from bot import words
 from bot.cards import Action, Card, Line, footed, line
 from bot.digest import over
+from bot.look import look_at
 from bot.outbox.posting import Posts
 from bot.pictures import drawn
 from bot.registry import Context
@@ -26,11 +27,10 @@ from fleet.range_figures import RangeFigures
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.spec import HOUR_US, Calendar
 from fleet.schedule.times import local_time, next_after
-from fleet.store import approvals, ledger, schedules
+from fleet.store import ledger, schedules
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.store.recent import first_seq_since
-from fleet.store.schedules import BAD_ENDS
 from gates.receipts import day as days
 from gates.receipts.checkpoints import Checkpoints
 from gates.receipts.day import DayRange
@@ -82,10 +82,10 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
     zone = ZoneInfo(schedule.zone)
     day = local_time(now_us, zone).date()
 
-    def read(tx: Tx) -> tuple[int, int, list[Line]]:
+    def read(tx: Tx) -> tuple[int, int, Line | None]:
         since = int(settings.get(tx, _key(schedule)) or 0)
         first = since + 1 if since else first_seq_since(tx, now_us - 24 * HOUR_US)
-        return first, ledger.size(tx), _look_at(tx)
+        return first, ledger.size(tx), look_at(tx)
 
     first, last, look = await context.store.read(read)
     isolation = context.config().isolation
@@ -93,7 +93,9 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
         return Prepared(Card(line(f"Digest · {day:%a} {day.day} {day:%b}"), (line("Nothing happened."),)), None)
     wanted = DayRange(day.isoformat(), schedule.zone, first, last)
     receipt = await days.compute(context.store, wanted, str(isolation))
-    lines = [*_figures(receipt.figures), *_missing(schedule, missed, zone), *look]
+    lines = [*_figures(receipt.figures), *_missing(schedule, missed, zone)]
+    if look:
+        lines.append(look)
     if not any(map(bool, lines)):
         lines.append(line("No task ran."))
     document, issued = "", None
@@ -170,20 +172,6 @@ def _missing(schedule: Schedule, missed: int, zone: ZoneInfo) -> list[Line]:
             f"Not posted: {', '.join(f'{day:%a} {day.day} {day:%b}' for day in named)}{more}. They are in this one."
         )
     ]
-
-
-def _look_at(tx: Tx) -> list[Line]:
-    """One line of what deserves a look."""
-    waiting = len(approvals.waiting(tx))
-    paused = [schedule.id for schedule in schedules.listed(tx) if schedule.state is ScheduleState.PAUSED]
-    if waiting:
-        return [line(f"Look at: {words.count(waiting, 'request')} waiting for you (/waiting).")]
-    bad = [schedule for schedule in schedules.listed(tx) if schedule.last_result in map(str, BAD_ENDS)]
-    if paused:
-        return [line(f"Look at: {', '.join(paused)} paused (/schedules).")]
-    if bad:
-        return [line(f"Look at: {bad[0].id}, whose last run {bad[0].last_task} ended as {bad[0].last_result}.")]
-    return []
 
 
 async def _picture(context: Context, first: int, last: int) -> str:

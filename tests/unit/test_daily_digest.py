@@ -23,6 +23,8 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.faults import Fault, Point, injected
+from fleet.model import ChatRef
+from fleet.schedule.model import ScheduleState
 from fleet.schedule.times import local_time
 from fleet.store import ledger, schedules
 from fleet.store.core import Store, Tx
@@ -100,6 +102,23 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
         (issued,) = await days(there)
         statement = json.loads(Path(issued.path).read_bytes())
         assert statement["predicate"]["figures"]["by_machine"] == {"evo-x2": 3}
+
+
+async def test_what_deserves_a_look_is_said_in_the_post_and_in_the_digest(tmp_path: Path) -> None:
+    def pause(tx: Tx) -> None:
+        other = daily.switch_on(tx, str(ADA), ChatRef("phone", "other"), zone="UTC", at=(8, 0), now_us=tx.now_us())
+        schedules.move(tx, other, ScheduleState.PAUSED, "its repository is gone", str(ADA))
+
+    clock, said = SetClock(), "Look at: s2 paused (/schedules)."
+    async with house(tmp_path, clock=clock) as there:
+        await there.say("/digest daily 19:00 UTC")
+        _, cards = await there.say("/digest")
+        assert "Look at" not in text(cards[0])
+        await there.store.write(pause)
+        assert said in text(await posted(there, clock, "2026-11-28T19:00"))
+        for asked in ("/digest", "/digest 7d more"):
+            _, cards = await there.say(asked)
+            assert said in text(cards[0])
 
 
 async def test_a_range_starts_where_the_last_one_ended_and_missed_days_are_named(tmp_path: Path) -> None:
