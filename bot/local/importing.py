@@ -21,8 +21,7 @@ from typing import Any, Final, TypeVar
 
 from bot.local import client
 from bot.local.options import print_json
-from fleet.agents.claude_files import ClaudeFile
-from fleet.agents.codex_files import CodexFile
+from fleet.agents.file_readers import PLACES, READERS
 from fleet.agents.lines import NOT_UNDERSTOOD
 from fleet.errors import Misused, Unavailable
 from fleet.events import SessionImported
@@ -37,11 +36,6 @@ REQUEST: Final = 1_000
 
 _AT_ONCE: Final = 5
 T = TypeVar("T")
-_READERS: Final[dict[ImportedAgent, type[ClaudeFile] | type[CodexFile]]] = {
-    ImportedAgent.CLAUDE: ClaudeFile,
-    ImportedAgent.CODEX: CodexFile,
-}
-_PLACES: Final = {ImportedAgent.CLAUDE: ("projects",), ImportedAgent.CODEX: ("sessions", "archived_sessions")}
 _PATTERNS: Final = {ImportedAgent.CLAUDE: "", ImportedAgent.CODEX: "rollout-"}
 
 
@@ -100,7 +94,7 @@ def _facts(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Fact
     sessions = set[str]()
     for path in _files(agent, directory, tally):
         tally.files += 1
-        reader = _READERS[agent](path.stem)
+        reader = READERS[agent](path.stem)
         bad, found = _bad(tally), set[str]()
         try:
             for fact in chain.from_iterable(_read(path, reader, tally)):
@@ -132,7 +126,7 @@ def _files(agent: ImportedAgent, directory: Path, tally: Tally) -> Iterator[Path
             cause="it is no directory",
             hint="Name the agent's directory: ~/.claude/projects or ~/.codex/sessions.",
         )
-    tops = [directory / name for name in _PLACES[agent] if (directory / name).is_dir()] or [directory]
+    tops = [directory / name for name in PLACES[agent] if (directory / name).is_dir()] or [directory]
     for folder, names in chain.from_iterable(_folders(top, tally) for top in tops):
         for name in names:
             if name.endswith(".jsonl") and name.startswith(_PATTERNS[agent]):

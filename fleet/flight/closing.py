@@ -6,8 +6,9 @@ import logging
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable
 from fleet.events import SessionEndedV2
-from fleet.flight import attachments, by_hand, keeping, leftovers, own_login, surroundings
+from fleet.flight import attachments, by_hand, keeping, leftovers, own_files, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
+from fleet.flight.own_files import OwnFiles
 from fleet.flight.services import Services
 from fleet.git import kept
 from fleet.model import PipeEnd, Session, Task, TaskMode, TaskState
@@ -28,8 +29,11 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
         if session.ended_us:
             continue
         left: tuple[str, ...] = ()
+        read: OwnFiles | None = None
         try:
-            left = await _tidy(services, task, agent, session)
+            ended = await _ended(services, agent, session)
+            read = await own_files.read(services, ended)
+            left = await _tidy(services, task, agent, ended)
         except (StoreUnavailable, LeaseLost, LeadershipLost):
             raise
         except Exception as error:
@@ -43,6 +47,17 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
             record(tx, SessionEndedV2(why, left), sessions.update(tx, session_id, ended_us=tx.now_us()))
 
         await services.store.write(work)
+        if read is not None:
+            await own_files.compare(services, session, read)
+
+
+async def _ended(services: Services, agent: AgentProcess, session: Session) -> Session:
+    """The session, with no process of it any more."""
+    session = await by_hand.close(services, session)
+    if session.pipe and session.pipe_end is PipeEnd.NONE:
+        await agent.gone(session)
+        session = await services.store.read(lambda tx: sessions.session(tx, session.id))
+    return session
 
 
 async def _keep_work(services: Services, task: Task, session: Session) -> None:
@@ -60,10 +75,6 @@ async def _keep_work(services: Services, task: Task, session: Session) -> None:
 async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Session) -> tuple[str, ...]:
     """Returns lines about what the session left on its machine."""
     executor = services.executors.agent(session.machine, session.login)
-    session = await by_hand.close(services, session)
-    if session.pipe and session.pipe_end is PipeEnd.NONE:
-        await agent.gone(session)
-        session = await services.store.read(lambda tx: sessions.session(tx, session.id))
     await executor.remove_tree(attachments.inbox_of(services.store, session))
     if task.state in (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED) and session.workspace:
         await kept.release(services.repositories(task.repo), keeping.ref_of(services, session))

@@ -1,7 +1,7 @@
 """Two sources of one session, call by call: the stream that the controller read, and the agent's own session file.
 
-Both are testimony. Where they differ, an event says how; a call that only one of them has is said too. Each is said
-once, however often the file is read.
+Both are testimony, and so is what differs between them. Where they differ, an event says how; a call that only one
+of them has is said too. Each is said once, however often the file is read.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import insert, select
 
+from fleet.agent_events import ToolOutcome
 from fleet.events import CallDisputed, CallUnobserved, Event, Refs, Source, ToolCallEnded, ToolCallStarted
 from fleet.figures import UNFINISHED
 from fleet.imports import Fact, ImportedAgent, key_of
@@ -53,8 +54,13 @@ def watched(tx: Tx, conversations: Iterable[str]) -> dict[str, Watched]:
     return found
 
 
-def compare(tx: Tx, agent: ImportedAgent, facts: Sequence[Fact], known: dict[str, Watched]) -> None:
-    """Records where the file says something else than the stream, and the calls that the stream never had."""
+def compare(
+    tx: Tx, agent: ImportedAgent, facts: Sequence[Fact], known: dict[str, Watched], since_us: int = 0
+) -> None:
+    """Records where the file says something else than the stream, and the calls that the stream never had.
+
+    A call before ``since_us``, by the file's clock, is not expected in the stream.
+    """
     noted = _Noted(tx)
     for fact in facts:
         seen, event = known.get(fact.conversation), fact.event
@@ -62,7 +68,7 @@ def compare(tx: Tx, agent: ImportedAgent, facts: Sequence[Fact], known: dict[str
             continue
         stream = seen.calls.get(event.call)
         if stream is None:
-            if isinstance(event, ToolCallStarted):
+            if isinstance(event, ToolCallStarted) and fact.time_us >= since_us:
                 noted.note(seen.refs, event.call, _CALL, CallUnobserved(event.call, event.tool, "only in the file"))
             continue
         noted.mark(seen.refs.session, event.call)
@@ -70,9 +76,15 @@ def compare(tx: Tx, agent: ImportedAgent, facts: Sequence[Fact], known: dict[str
             # Codex names a tool otherwise in its files.
             if agent is ImportedAgent.CLAUDE and stream[0] and stream[0] != event.tool:
                 noted.differ(seen.refs, event.call, _TOOL, stream[0], event.tool)
-        elif stream[1] != event.outcome and (seen.ended or stream[1] != UNFINISHED):
+        elif _ends_otherwise(agent, stream[1], event.outcome) and (seen.ended or stream[1] != UNFINISHED):
             noted.differ(seen.refs, event.call, _OUTCOME, stream[1], event.outcome)
     noted.write()
+
+
+def _ends_otherwise(agent: ImportedAgent, stream: str, file: str) -> bool:
+    """A denial of ours is in a file of Claude Code's a failure with our words."""
+    ours = agent is ImportedAgent.CLAUDE and (stream, file) == (ToolOutcome.DENIED, ToolOutcome.FAILED)
+    return stream != file and not ours
 
 
 def missing(tx: Tx, conversations: Iterable[str]) -> None:
@@ -85,6 +97,11 @@ def missing(tx: Tx, conversations: Iterable[str]) -> None:
                 if call not in there:
                     noted.differ(seen.refs, call, _CALL, tool, NOT_THERE)
     noted.write()
+
+
+def found(tx: Tx, session: str, calls: Iterable[str]) -> set[str]:
+    """Those among these calls of a session's stream that a file has too."""
+    return _Noted(tx).marked(session, calls)
 
 
 def without_start(tx: Tx, session: str, events: Sequence[Event]) -> list[CallUnobserved]:
@@ -125,7 +142,7 @@ class _Noted:
 
     def note(self, refs: Refs, call: str, part: str, event: Event) -> None:
         """Says this, unless it was said before."""
-        entry = Entry(event, AIRBOSS, Source.CONTROLLER, refs)
+        entry = Entry(event, AIRBOSS, Source.AGENT, refs)
         self._entries.setdefault(_key("note", refs.session, call, part), entry)
 
     def write(self) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 import tomlkit
 
 from fleet.events import Recorded
-from fleet.store import ledger, sessions
+from fleet.store import ledger, reconciling, sessions
 from fleet.store.core import Store
 from tests.empty_store import filled
 from tests.far_end.repositories import git, make_bare
@@ -259,6 +259,12 @@ class House:
         """The worktree of a task's last session; the machines' directories are all here."""
         with Store.open(f"sqlite:///{self.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:
             return Path(sessions.of_task(tx, task)[-1].workspace)
+
+    def compared(self, task: str) -> int:
+        """How many of the task's calls were found in the agent's own file."""
+        calls = {recorded.event.body()["call"] for recorded in self.of(task, "tool.started")}
+        with Store.open(f"sqlite:///{self.home / 'airboss.db'}", create=False) as store, store.transaction() as tx:
+            return sum(len(reconciling.found(tx, each.id, calls)) for each in sessions.of_task(tx, task))
 
     def room(self, task: str) -> Path:
         """Where the task's last session keeps what its agent writes outside the worktree."""

@@ -65,6 +65,11 @@ class Pilot:
         counter.fold(self.house.of(task))
         return counter.total()
 
+    def agrees_with_its_own_file(self, task: str, calls: int) -> None:
+        """Waits until that many calls were found in the file in its session's layer; they ended there as here."""
+        self.house.until(lambda: self.house.compared(task) == calls, "its own file is compared")
+        assert self.house.of(task, "call.disputed", "call.unobserved") == []
+
     def outcomes(self, task: str) -> list[str]:
         """How each of a task's turns ended."""
         return [recorded.event.body()["outcome"] for recorded in self.house.of(task, "turn.closed")]

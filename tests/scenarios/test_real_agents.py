@@ -93,6 +93,7 @@ def test_a_denied_edit_is_not_made_and_every_call_is_counted_once(pilot: Pilot) 
     assert len(denied) == 1 and "locked.txt" in denied[0]
     assert "locked.txt" in pilot.heard("charlie")[-1].heard + "".join(pilot.heard("charlie")[-1].results)
     assert pilot.tools(answer.task) == ToolCalls(ok=2, failed=1, denied=1)
+    pilot.agrees_with_its_own_file(answer.task, 4)
 
 
 def test_an_edit_of_what_another_holds_is_refused_with_the_holders_name(pilot: Pilot) -> None:
