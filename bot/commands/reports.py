@@ -38,6 +38,7 @@ from fleet.store.recent import last_events
 from fleet.untrusted import Untrusted
 from gates.people import Right
 from gates.receipts import verify as receipts
+from gates.receipts.day import note_beside
 from gates.receipts.sshsig import PublicKey
 from gates.receipts.verify import Check
 
@@ -217,19 +218,35 @@ def _verified(call: Call, what: str, checks: list[Check], isolation: Isolation) 
 
 async def _day_receipt(context: Context, call: Call, day: str) -> Effect:
     issued = await context.store.read(lambda tx: issued_on(tx, day))
-    call.result.data = {"day": day, "root": issued.root_sha256, "sha256": issued.sha256, "path": issued.path}
+    note = await asyncio.to_thread(_note_of, Path(issued.path))
+    call.result.data = {
+        "day": day,
+        "root": issued.root_sha256,
+        "sha256": issued.sha256,
+        "path": issued.path,
+        "checkpoint": note,
+    }
     card = Card(
         line(f"{day} · receipt"),
         fields=(
             field("Events", f"{issued.first_seq} to {issued.last_seq}"),
             field("Root", issued.root_sha256[:16] + "…"),
         ),
+        body=Untrusted(note) if note else None,
         actions=(Action("Verify", f"/verify {day}", once=False),),
         footer=footed(context.config().isolation, "unwitnessed"),
         document=issued.path,
         tone=Tone.GOOD,
     )
     return reply(call, card)
+
+
+def _note_of(path: Path) -> str:
+    """The signed note beside a day's receipt; empty where it has none."""
+    try:
+        return note_beside(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _read_receipt(home: Path, path: Path) -> tuple[bytes, str, tuple[PublicKey, ...]]:

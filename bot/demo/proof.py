@@ -48,7 +48,7 @@ async def day_agrees(home: Path, directory: Path) -> dict[str, bool]:
 async def _receipt(store: Store, home: Path, today: str) -> Path:
     wanted = DayRange(today, "UTC", 1, await store.read(ledger.size))
     isolation = str(load_fleet(home / FLEET_FILE).isolation)
-    return await receipts.write(home, wanted, await receipts.compute(store, wanted, isolation))
+    return await receipts.write(home, wanted, await receipts.compute(store, wanted, isolation), store.instance)
 
 
 def _stranger(directory: Path, pin: str) -> dict[str, Any]:

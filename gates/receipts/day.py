@@ -16,9 +16,12 @@ from zoneinfo import ZoneInfo
 import rfc8785
 
 from fleet.errors import DiskFull
+from fleet.files import replace_durably
 from fleet.range_figures import RangeFigures, figures_of
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
+from gates.receipts import note, sshsig
+from gates.receipts.checkpoint import Checkpoint
 from gates.receipts.issue import write_signed
 from gates.receipts.statement import STATEMENT_TYPE, UNWITNESSED
 
@@ -124,13 +127,22 @@ def problem(statement: Any) -> str:
     return ""
 
 
-async def write(home: Path, wanted: DayRange, receipt: DayReceipt) -> Path:
-    """Signs and writes it under ``receipts``, by its range, so that writing it again changes nothing.
+async def write(home: Path, wanted: DayRange, receipt: DayReceipt, instance: str) -> Path:
+    """Signs and writes it under ``receipts``, by its range, so that writing it again changes nothing. Beside it is
+    the checkpoint of the range's end as a signed note: see :func:`note_beside`.
 
     Raises ``DiskFull`` when it cannot be written.
     """
+    point = Checkpoint(instance, wanted.last_seq, bytes.fromhex(receipt.root_sha256))
+
+    def work() -> Path:
+        whole = note.sign(point.text, sshsig.load_or_create(home))
+        path = write_signed(home, f"day-{wanted.day}-{wanted.last_seq}.json", receipt.data)
+        replace_durably(note_beside(path), whole.encode())
+        return path
+
     try:
-        return await asyncio.to_thread(write_signed, home, f"day-{wanted.day}-{wanted.last_seq}.json", receipt.data)
+        return await asyncio.to_thread(work)
     except OSError as error:
         raise DiskFull(
             attempted="write the receipt of the day",
@@ -138,3 +150,8 @@ async def write(home: Path, wanted: DayRange, receipt: DayReceipt) -> Path:
             cause=error.strerror or str(error),
             hint="Free some disk space; the next day's receipt covers this day too.",
         ) from error
+
+
+def note_beside(path: Path) -> Path:
+    """Where the signed note of a day's checkpoint is. Receipts of earlier versions have none."""
+    return path.with_name(f"{path.name}.note")

@@ -28,6 +28,7 @@ from fleet.schedule.model import ScheduleState
 from fleet.schedule.times import local_time
 from fleet.store import ledger, schedules
 from fleet.store.core import Store, Tx
+from gates.receipts import against
 from gates.receipts import verify as receipts
 from gates.receipts.checkpoints import Checkpoints
 from gates.receipts.sshsig import load_or_create, public_of
@@ -83,7 +84,7 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
             "Calls: 1 failed · 1 unfinished · 50% err",
         ]
         assert len(card.lines) <= 8
-        assert rows[-2].startswith("Root ") and rows[-2].endswith("unwitnessed")
+        assert rows[-2].startswith("Root ") and rows[-2].endswith("unwitnessed · checkpoint: /receipt 2026-11-28")
         assert [action.label for action in card.actions] == ["More", "Verify"]
         assert Path(card.picture).read_bytes().startswith(b"\x89PNG")
         assert await look(there) == []
@@ -100,6 +101,11 @@ async def test_one_post_a_day_with_a_receipt_that_verifies(tmp_path: Path) -> No
         _, cards = await there.say("/receipt 2026-11-28")
         assert cards[0].document == card.document
         (issued,) = await days(there)
+        signed = tmp_path / "from-the-chat.note"
+        assert cards[0].body is not None
+        signed.write_text(cards[0].body.text())
+        (point,) = against.read(signed, [public_of(load_or_create(tmp_path))])
+        assert (point.size, point.root.hex()) == (issued.last_seq, issued.root_sha256)
         statement = json.loads(Path(issued.path).read_bytes())
         assert statement["predicate"]["figures"]["by_machine"] == {"evo-x2": 3}
 
