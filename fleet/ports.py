@@ -353,6 +353,9 @@ class Gatekeeper(Protocol):
     async def abandon(self, task: str) -> None:
         """Ends what runs for a task that a person stopped; its judgement then ends and does not count."""
 
+    async def close_left(self, task: str) -> None:
+        """Ends and closes what a task that has ended left open: nobody judges it any more."""
+
     async def withdraw(self, candidate: Candidate) -> None:
         """Ends the judgement of a merge that is made anew. The same commit may be judged again in a later round."""
 
@@ -379,10 +382,7 @@ class Locks(Protocol):
         """Takes what a snapshot changed beyond what is held, or says why it may not count then."""
 
     async def landing(self, task: Task, base: str, commit: str) -> Sequence[Precondition]:
-        """What the intent to land ``commit`` on ``base`` must be written under: all that it changes is held.
-
-        Raises ``LocksWanted`` while another holds some of it.
-        """
+        """All that the intent to land must be written under. Raises ``LocksWanted`` while another holds it."""
 
 
 class Clock(Protocol):

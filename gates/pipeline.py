@@ -47,7 +47,7 @@ from gates.rulings import permissions
 from gates.rulings.grants import Grants
 from gates.runs.attempt import Suite
 from gates.runs.definitions import Definition, load
-from gates.runs.given_up import MERGED_ANEW
+from gates.runs.given_up import MERGED_ANEW, TASK_ENDED
 from gates.runs.place import GateLogins, machines_for
 from gates.runs.plan import SetupPlan, plan_of
 from gates.runs.work import GateWork
@@ -235,6 +235,11 @@ class Pipeline:
         self._suite.given_up.tasks.add(task)
         await self._stop(await self._store.read(lambda tx: gate_runs.of_task(tx, task)))
 
+    async def close_left(self, task: str) -> None:
+        """Ends and closes what runs of a task that has ended: an earlier controller had started it, or its
+        judgement had an error. Its login is free for others then."""
+        await self._abort(await self._store.read(lambda tx: gate_runs.of_task(tx, task)), TASK_ENDED)
+
     async def withdraw(self, candidate: Candidate) -> None:
         """Ends what runs for a merge that is made anew; its judgement then ends soon, and gives no verdict."""
         self._suite.given_up.withdraw(candidate)
@@ -260,10 +265,14 @@ class Pipeline:
     async def _end_those_left(self, candidate: Candidate) -> None:
         """Closes runs on other merges of this change, which a controller that was killed left open."""
         runs = await self._store.read(lambda tx: gate_runs.of_task(tx, candidate.task.id))
-        left = [run for run in runs if run.result is None and run.commit != candidate.commit]
+        await self._abort([run for run in runs if run.commit != candidate.commit], MERGED_ANEW)
+
+    async def _abort(self, runs: Sequence[gate_runs.GateRun], cause: str) -> None:
+        """Ends and closes those of the runs that are open. Nobody else follows them."""
+        left = [run for run in runs if run.result is None]
         await self._stop(left)
         for run in left:
-            why = f"aborted: {MERGED_ANEW}"
+            why = f"aborted: {cause}"
             result = GateResult(run.id, run.gate, run.argv, Outcome.ABORTED, why, None, None, "")
             await self._store.write(partial(gate_runs.close_run, run_id=run.id, result=result))
 

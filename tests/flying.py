@@ -96,6 +96,7 @@ class Judge:
         self.records = True  # its verdicts, in the ledger
         self.judging: Callable[[Candidate], Any] | None = None
         self.abandoned: list[str] = []
+        self.closed: list[str] = []
         self.withdrawn: list[Candidate] = []
         self.on_withdraw: Callable[[], Awaitable[None]] = _nothing
         self.standing: Callable[[Candidate], bool] = lambda _: True
@@ -118,6 +119,9 @@ class Judge:
 
     async def abandon(self, task: str) -> None:
         self.abandoned.append(task)
+
+    async def close_left(self, task: str) -> None:
+        self.closed.append(task)
 
     async def withdraw(self, candidate: Candidate) -> None:
         self.withdrawn.append(candidate)
@@ -155,6 +159,7 @@ class World:
     receipts: list[str] = field(default_factory=list)
     full: int = 0  # how often a receipt finds the disk full
     late: bool = False  # a person answers only once the question has given its slot back
+    stop_in: int = 0  # the ledger's event in whose commit a person stops the task that flies
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.store)
@@ -305,6 +310,9 @@ class World:
 
         def asked(tx: Tx, recorded: Recorded) -> None:
             event = recorded.event
+            if recorded.seq == self.stop_in:
+                tasks.request_stop(tx, flight.task.id, PERSON)
+                tx.after_commit(flight.wake)
             asks = isinstance(event, TaskMoved) and event.new == TaskState.ASKING
             if asks if self.late else isinstance(event, PermissionAsked):
                 tx.after_commit(lambda: answers.add(loop.create_task(say_yes())))

@@ -15,7 +15,7 @@ from fleet.config import AgentConfig
 from fleet.errors import Misconfigured, Unavailable
 from fleet.events import PersonSaid, PipeStarted, Source, Taken, TurnStarted
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, installing, own_rules, prompts, surroundings
+from fleet.flight import attachments, commits, installing, own_rules, prompts, surroundings
 from fleet.flight.follower import Follower
 from fleet.flight.notes import Words
 from fleet.flight.services import Services
@@ -150,11 +150,13 @@ class AgentProcess:
             return self._follower
         await self.close()
         executor = self._services.executors.agent(session.machine, session.login)
-        first = await self._services.store.read(lambda tx: sessions.first_turn_of_pipe(tx, session.id))
+        first, turn = await self._services.store.read(
+            lambda tx: (sessions.first_turn_of_pipe(tx, session.id), commits.open_turn(tx, session.id))
+        )
         launch = self._services.driver_of(session).launch(self.brief(session, first.prompt))
         await executor.start(await self.process(session, launch))
         failpoint("pipe-started")
-        self._follower = Follower(self._services, executor, self._task, session)
+        self._follower = Follower(self._services, executor, self._task, session, turn)
         return self._follower
 
     async def process(self, session: Session, launch: Launch) -> PipeSpec:
@@ -176,18 +178,11 @@ class AgentProcess:
         """Ends the session's process if it lives; True once its whole tree has ended."""
         if session.pipe_end is not PipeEnd.NONE:
             return session.pipe_end is PipeEnd.GONE
-        follower = await self.follow(session)
-        turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
-        if turns and not turns[-1].ended_us:  # left open by a stop or an error
-            follower.set_turn(turns[-1])
-        return await follower.gone()
+        return await (await self.follow(session)).gone()
 
     async def cut_short(self, session: Session, patience: float = 30) -> None:
         """Ends the session's process in the middle of its turn, whoever followed it before."""
         follower = await self.follow(session)
-        turns = await self._services.store.read(lambda tx: sessions.turns(tx, session.id))
-        if turns and not turns[-1].ended_us:
-            follower.set_turn(turns[-1])
         if self._cut_short == session.pipe:  # its machine was away: one interrupt is enough
             await follower.gone(0)
         else:

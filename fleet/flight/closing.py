@@ -6,7 +6,7 @@ import logging
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable
 from fleet.events import SessionEndedV2
-from fleet.flight import attachments, by_hand, keeping, leftovers, own_files, own_login, surroundings
+from fleet.flight import attachments, by_hand, commits, keeping, leftovers, own_files, own_login, surroundings
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.own_files import OwnFiles
 from fleet.flight.services import Services
@@ -31,6 +31,7 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
         left: tuple[str, ...] = ()
         read: OwnFiles | None = None
         try:
+            await services.gatekeeper.close_left(task.id)
             ended = await _ended(services, agent, session)
             read = await own_files.read(services, ended)
             left = await _tidy(services, task, agent, ended)
@@ -44,7 +45,9 @@ async def close_sessions(services: Services, task: Task, agent: AgentProcess) ->
             why = ""
 
         def work(tx: Tx, session_id: str = session.id, why: str = why, left: tuple[str, ...] = left) -> None:
-            record(tx, SessionEndedV2(why, left), sessions.update(tx, session_id, ended_us=tx.now_us()))
+            ended = sessions.update(tx, session_id, ended_us=tx.now_us())
+            commits.close_unseen(tx, ended)
+            record(tx, SessionEndedV2(why, left), ended)
 
         await services.store.write(work)
         if read is not None:

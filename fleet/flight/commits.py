@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fleet import questions
 from fleet.agent_events import (
@@ -21,7 +22,7 @@ from fleet.agent_events import (
     Window,
 )
 from fleet.agents.lines import with_attachments
-from fleet.events import PermissionDecided, PersonSaid, PipeEndedV3, Source, Taken
+from fleet.events import PermissionDecided, PersonSaid, PipeEndedV3, Source, Taken, TurnClosed
 from fleet.exits import RESTARTED, Exited, Lost
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
@@ -33,6 +34,8 @@ from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
 from fleet.store.recording import record
+
+_UNSEEN: Final = "its session was closed before its end was seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,12 @@ class Ruled:
         if self.kept is not None:
             return decision_of(self.kept)
         return None if isinstance(self.ruling, AskPerson) else self.ruling
+
+
+def open_turn(tx: Tx, session_id: str) -> Turn | None:
+    """The session's turn that has not ended. Only its newest can be open."""
+    newest = sessions.turns(tx, session_id)[-1:]
+    return next((turn for turn in newest if not turn.ended_us), None)
 
 
 def save(tx: Tx, session: Session, step: Step, offset: int | None = None) -> Session:
@@ -78,13 +87,14 @@ def take_step(
     offset: int | None = None,
     approval_hours: int,
 ) -> Session:
-    """Commits a driver's step and what follows from it."""
+    """Commits a driver's step and what follows from it. What ends a turn is told only of an open one."""
     turn_id = turn.id if turn else ""
     redact = tx.store.redact
     over = any(isinstance(item, TurnEnded) for item in step.happened)
     asking = over and kept_answers.outlives_its_process(tx, session)
     halt = halts.of_turn(tx, session.id, turn.id) if over and turn is not None else None
-    happened = [_cut_short(item, halt, asking=asking) for item in step.happened]
+    told = [item for item in step.happened if turn is not None or not isinstance(item, TurnEnded)]
+    happened = [_cut_short(item, halt, asking=asking) for item in told]
     events = events_of(happened, redact)
     for hole in reconciling.without_start(tx, session.id, events):
         record(tx, hole, session, turn=turn_id)
@@ -209,6 +219,17 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
         stopped_short = turn.outcome not in (None, TurnOutcome.COMPLETED, TurnOutcome.ASKED, TurnOutcome.HALTED)
         if stopped_short and not turn.exit and isinstance(ended.exit, Exited) and ended.exit.code:
             sessions.update_turn(tx, turn.id, exit=str(ended.exit))
+
+
+def close_unseen(tx: Tx, session: Session) -> None:
+    """Part of the transaction that ends a session: closes the turn whose end nobody saw, as its machine is gone or
+    says no more, and withdraws what was asked in it."""
+    approvals.withdraw(tx, session=session.id, why="its session has ended")
+    turn = open_turn(tx, session.id)
+    if turn is not None:
+        ended_us, outcome = tx.now_us(), TurnOutcome.FAILED
+        sessions.update_turn(tx, turn.id, ended_us=ended_us, outcome=outcome, error=_UNSEEN)
+        record(tx, TurnClosed("", str(outcome), _UNSEEN, ""), session, turn=turn.id)
 
 
 def decision_of(answer: Answer) -> Decision:

@@ -66,17 +66,22 @@ class TurnWait(Enum):
 class Follower:
     """One attached pipe. Await ``turn_end`` once for each turn; ``interrupt`` ends the process.
 
+    It knows the open ``turn`` from its beginning, and each one that it starts: the end of the process closes that
+    turn, whether or not anybody came to wait for it.
+
     Its memory is updated after a commit, never before. When a commit fails, drop the follower and make a new one:
     it starts at the committed offset.
     """
 
-    def __init__(self, services: Services, executor: Executor, task: Task, session: Session) -> None:
+    def __init__(
+        self, services: Services, executor: Executor, task: Task, session: Session, turn: Turn | None
+    ) -> None:
         self._services, self._executor, self._task = services, executor, task
         self._driver = services.driver_of(session)
         self._stopping = self._news = self._anew = False
         self._silence, self._halting = Silence(services), Halting(services, task)
         self.session = session
-        self._turn: Turn | None = None
+        self._turn = turn
         self._over = False  # the turn has ended: messages from now on are for the next one
         self._framer = LineFramer(services.config().limits.decode_cap, session.spool_offset)
         self._lines: deque[Line | Oversized] = deque()
@@ -167,11 +172,8 @@ class Follower:
             return turn, commits.save(tx, self.session, step)
 
         turn, self.session = await self._services.store.write(work)
+        self._turn, self._over = turn, False
         return turn
-
-    def set_turn(self, turn: Turn) -> None:
-        """Sets the open turn: output belongs to it, and the end of the process closes it."""
-        self._turn = turn
 
     async def gone(self, patience: float = 10.0) -> bool:
         """Waits for the process to end, then kills it; True once its whole tree has ended."""

@@ -8,6 +8,7 @@ from typing import Final
 from fleet.ports import Candidate
 
 STOPPED: Final = "the task was stopped"
+TASK_ENDED: Final = "the task has ended"
 MERGED_ANEW: Final = "it is merged anew, as the changes before it are not the same any more"
 
 

@@ -202,7 +202,7 @@ async def measure(directory: Path) -> tuple[list[Comparison], bool]:
             task = await there.running()
             session = await there.session(task)
             turn = (await store.read(partial(sessions.turns, session_id=session.id)))[-1]
-            followers.append(Follower(there.services, speaker, task, session))
+            followers.append(Follower(there.services, speaker, task, session, turn))
             running.append(loop.create_task(followers[-1].turn_end(turn)))
         bare = Bare(directory / "bare.db", bare_said)
         loop_of_bare = loop.create_task(bare.run())

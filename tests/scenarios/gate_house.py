@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -146,3 +147,16 @@ class Judge:
     async def events(self, *kinds: str) -> list[Recorded]:
         """What the ledger holds of these kinds, in order."""
         return await self.store.read(lambda tx: ledger.read(tx, kinds=kinds))
+
+
+#: Says that it began (once, in its home), then goes on when the test lets it.
+WAITING = 'echo began >> "$HOME/count"; echo first; until test -e "$HOME/go"; do sleep 0.02; done; echo second'
+
+
+async def begun(room: Path) -> Path:
+    """The home of the one run there is, once it says that it began."""
+    async with asyncio.timeout(30):
+        while not (found := list(room.glob("machine/.airboss/gates/*/home/count"))) or not found[0].read_text():
+            await asyncio.sleep(0.02)
+    (count,) = found
+    return count.parent

@@ -1,7 +1,9 @@
-"""What a gate's command can do to us, one gate each, on one commit: each ends in the state that docs name."""
+"""What a gate's command can do to us, one gate each, on one commit: each ends in the state that docs name.
+And what one leaves that nobody follows any more."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from fleet.events import GateClosed
+from fleet.store import gates as gate_runs
 from fleet.verdict import GateResult, Outcome
-from tests.scenarios.gate_house import House, airboss_toml
+from tests.conftest import living_in
+from tests.scenarios.gate_house import WAITING, House, airboss_toml, begun
 
 #: What the command is, its timeout, and the state of its gate.
 FAULTS = {
@@ -89,3 +94,23 @@ async def test_a_failure_runs_again_only_where_the_gate_says_that_it_is_flaky(
     assert (verdict.outcome, result.outcome) == (state, state)
     assert any(words in reason for reason in verdict.reasons), verdict.reasons
     assert closed == ["failed" if status else "passed" for status in statuses], "every run is kept"
+
+
+async def test_the_run_of_a_task_that_has_ended_is_ended_and_its_login_is_free(tmp_path: Path) -> None:
+    """The controller died while it judged, and the task was stopped before the next one took the run up."""
+    house = House(tmp_path, {"airboss.toml": airboss_toml("/bin/sh", "-c", WAITING)})
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+        judging = asyncio.create_task(judge.pipeline.judge(candidate))
+        home = await begun(tmp_path)
+        judging.cancel()
+        await asyncio.wait([judging])
+        assert await judge.store.read(lambda tx: gate_runs.open_logins(tx, "here"))
+    async with house.open() as judge:
+        for _ in range(2):
+            await judge.pipeline.close_left(candidate.task.id)
+        (closed,) = [item.event for item in await judge.events("gate.closed")]
+        assert isinstance(closed, GateClosed)
+        assert (closed.outcome, closed.reason) == ("aborted", "aborted: the task has ended")
+        assert not await judge.store.read(lambda tx: gate_runs.open_logins(tx, "here"))
+        assert living_in(home.parent) == {}

@@ -28,7 +28,7 @@ from fleet.store import ledger, sessions
 from fleet.store.core import Tx
 from fleet.verdict import JUnitCounts, Outcome
 from gates.runs.definitions import load as load_definitions
-from tests.scenarios.gate_house import House, airboss_toml
+from tests.scenarios.gate_house import WAITING, House, airboss_toml, begun
 
 SH = "/bin/sh"
 
@@ -243,18 +243,6 @@ async def test_a_change_to_protected_files_is_held_and_a_release_binds_to_the_co
 
 
 # --- crashes and cut links --------------------------------------------------------------------------
-
-#: Says that it began (once, in its home), then goes on when the test lets it.
-WAITING = 'echo began >> "$HOME/count"; echo first; until test -e "$HOME/go"; do sleep 0.02; done; echo second'
-
-
-async def begun(room: Path) -> Path:
-    """The home of the one run there is, once it says that it began."""
-    async with asyncio.timeout(30):
-        while not (found := list(room.glob("machine/.airboss/gates/*/home/count"))) or not found[0].read_text():
-            await asyncio.sleep(0.02)
-    (count,) = found
-    return count.parent
 
 
 async def test_a_restarted_controller_takes_up_the_run_and_runs_nothing_twice(tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def cancelled_at_any_moment(part: int) -> None:
             placed = count.get("session.placed", 0)  # none, where the stop came before
             assert placed == count.get("session.ended", 0) <= 1, told(there, task)
             assert count.get("turn.started") == count.get("turn.closed"), told(there, task)
+            assert count.get("gate.opened") == count.get("gate.closed"), told(there, task)
+            assert count.get("pipe.started") == count.get("pipe.ended"), told(there, task)
             assert count.get("landing.done", 0) == (moves[-1] == "landed"), (task, moves)
         trailers = git(there.bare, "log", "--format=%(trailers:key=Airboss-Task,valueonly)", "main").split()
         landed = there.rows("SELECT id FROM tasks WHERE state = 'landed'")

@@ -28,7 +28,7 @@ async def test_frames_that_wait_together_share_a_commit(tmp_path: Path) -> None:
         task = await there.running()
         there.machine.say(lines.CONFIRMED, lines.INIT, *(lines.assistant(lines.text(f"{n}")) for n in range(40)))
         there.machine.end()
-        follower = Follower(there.services, there.machine, task, await there.session(task))
+        follower = Follower(there.services, there.machine, task, await there.session(task), None)
         await follower.catch_up()
         await follower.close()
         said = await there.store.read(lambda tx: ledger.read(tx, kinds=(AgentSaid.KIND,)))
@@ -57,7 +57,7 @@ async def test_a_stream_is_committed_without_a_wait_for_more_of_it(tmp_path: Pat
         task = await there.running()
         session = await there.session(task)
         turn = (await there.store.read(partial(sessions.turns, session_id=session.id)))[-1]
-        follower = Follower(there.services, there.machine, task, session)
+        follower = Follower(there.services, there.machine, task, session, turn)
         stored = asyncio.Event()
         texts: list[str] = []
 
