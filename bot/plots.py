@@ -13,24 +13,30 @@ from matplotlib.ticker import MaxNLocator
 from bot import words
 from bot.digest import HOUR_US, Digest
 
-_GOOD, _BAD, _GREY, _INK = "#1a7f4b", "#c0392b", "#9aa5b1", "#1f2933"
+_GOOD, _BAD, _GREY, _INK, _PALE_INK = "#1a7f4b", "#c0392b", "#9aa5b1", "#1f2933", "#52606d"
+_PAPER, _RULE = "#ffffff", "#e4e7eb"
 _GATE_COLOUR = {"passed": _GOOD, "failed": _BAD, "timed-out": _BAD}
 _MOST_BARS, _MOST_MACHINES, _NAME, _DAY_H = 31, 4, 12, 24
 
 
 def digest_picture(digest: Digest) -> bytes:
-    """A PNG of 1080 by 1080 pixels: calls over time with the peak marked, how gate runs ended, machines' use, and
-    the cost."""
-    figure = Figure(figsize=(7.2, 7.2), dpi=150, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
+    """A PNG of 1080 by 1080 pixels."""
+    drawn = BytesIO()
+    canvas = FigureCanvasAgg(digest_figure(digest))
+    canvas.print_png(drawn, metadata={"Software": "airboss"})  # type: ignore[no-untyped-call]  # no types there
+    return drawn.getvalue()
+
+
+def digest_figure(digest: Digest) -> Figure:
+    """Calls over time with the peak marked, how gate runs ended, machines' use, and the cost. Its paper is opaque:
+    it is read on a chat's dark background as on a light one."""
+    figure = Figure(figsize=(7.2, 7.2), dpi=150, facecolor=_PAPER)
     figure.set_layout_engine("constrained", w_pad=0.2, h_pad=0.2, hspace=0.1)
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 2))
     _calls(figure.add_subplot(grid[0, :]), digest)
     _gates(figure.add_subplot(grid[1, 0]), digest)
     _machines(figure.add_subplot(grid[1, 1]), digest)
-    drawn = BytesIO()
-    canvas.print_png(drawn, metadata={"Software": "airboss"})  # type: ignore[no-untyped-call]  # no types there
-    return drawn.getvalue()
+    return figure
 
 
 def _bare(axes: Axes, title: str, *, pad: int) -> None:
@@ -68,13 +74,14 @@ def _calls(axes: Axes, digest: Digest) -> None:
         fontsize=18,
         fontweight="bold",
         color=_INK,
+        bbox={"facecolor": _PAPER, "edgecolor": "none", "pad": 1},  # no line goes through the number
     )
     axes.set_xlim(-max(0.6, 2.5 - slots / 2), slots - 1 + max(0.6, 2.5 - slots / 2))
     step = max(1, -(-slots // 5))
     axes.set_xticks(range(0, slots, step), [_label(first + at * width, width) for at in range(0, slots, step)])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.grid(axis="y", color="#e4e7eb", linewidth=1)
+    axes.grid(axis="y", color=_RULE, linewidth=1)
     axes.set_axisbelow(True)
     axes.set_ylim(0, max(3, most) * 1.15)
 
@@ -118,4 +125,5 @@ def _gates(axes: Axes, digest: Digest) -> None:
 def _empty(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=16, color=_GREY, transform=axes.transAxes)
+    axes.spines["bottom"].set_visible(False)
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=16, color=_PALE_INK, transform=axes.transAxes)

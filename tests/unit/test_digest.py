@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.text import Text
 
 from bot.cards import shown
 from bot.digest import WEEK_US, make_digest, over, parse_span
 from bot.digest_card import digest_card
-from bot.plots import digest_picture
+from bot.plots import digest_figure, digest_picture
 from fleet.events import (
     CallDisputed,
     CallUnobserved,
@@ -212,6 +214,30 @@ async def test_the_picture_is_one_for_a_phone(store: Store) -> None:
         data = digest_picture(digest)
         assert data.startswith(b"\x89PNG")
         assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (1080, 1080)
+
+
+async def test_what_the_picture_says_stands_out_from_its_opaque_paper(store: Store) -> None:
+    """By WCAG's ratio for text, so that it is read in the sun, and on a chat that is dark."""
+    empty = await make_digest(store, 0)
+    with store.transaction() as tx:
+        fly(tx, TaskState.LANDED)
+    for digest in (empty, await make_digest(store, 0)):
+        figure = digest_figure(digest)
+        *paper, opaque = to_rgba(figure.get_facecolor())
+        said = [each for each in figure.findobj(Text) if isinstance(each, Text) and each.get_text()]
+        assert opaque == 1 and len(said) >= 6
+        for each in said:
+            assert _contrast(to_rgb(each.get_color()), paper) >= 4.5, each.get_text()
+
+
+def _contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @pytest.mark.parametrize(
