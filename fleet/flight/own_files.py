@@ -12,19 +12,20 @@ import json
 import logging
 from codecs import BOM_UTF8
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from fleet.agents.file_readers import PLACES, READERS
 from fleet.agents.lines import NOT_UNDERSTOOD
 from fleet.agents.logins import login_of
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, StoreUnavailable
+from fleet.events import ToolCallEnded, ToolCallStarted
 from fleet.exits import succeeded
 from fleet.flight.services import Services
 from fleet.flight.surroundings import room_of
 from fleet.imports import Fact, ImportedAgent
 from fleet.model import Session
 from fleet.store import reconciling
-from fleet.store.core import Tx
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ _PATIENCE_S: Final = 10.0
 _MOST: Final = 16 << 20
 """Bytes of all files of a session. Of what is larger, its beginning is compared."""
 
+_FACTS: Final = 10_000
+"""Starts and ends of calls: what an agent can make the ledger take by a file is bounded."""
+
+_AT_ONCE: Final = 1_000  # in one transaction
 _HEAD: Final = 1 << 20  # of the answer: the files' names
 _LEEWAY_US: Final = 2_000_000
 
@@ -113,14 +118,14 @@ async def read(services: Services, session: Session) -> OwnFiles | None:
 async def compare(services: Services, session: Session, own: OwnFiles) -> None:
     """Records what differs between the stream of an ended session and its files."""
 
-    def work(tx: Tx) -> None:
-        known = reconciling.watched(tx, [session.resume])
-        reconciling.compare(tx, own.agent, own.facts, known, own.since_us)
-        if own.whole:
-            reconciling.missing(tx, [session.resume])
-
+    told = [session.resume]
     try:
-        await services.store.write(work)
+        known = await services.store.read(lambda tx: reconciling.watched(tx, told), long=True)
+        for at in range(0, len(own.facts), _AT_ONCE):
+            part = partial(reconciling.compare, facts=own.facts[at : at + _AT_ONCE], since_us=own.since_us)
+            await services.store.write(partial(part, agent=own.agent, known=known))
+        if own.whole:
+            await services.store.write(lambda tx: reconciling.missing(tx, told))
     except (StoreUnavailable, LeaseLost, LeadershipLost):
         raise
     except Exception:
@@ -165,9 +170,14 @@ def _decoded(agent: ImportedAgent, conversation: str, answer: bytes, since_us: i
             raise ValueError("a file of another size")
         stem, data, content = str(name).removesuffix(".jsonl"), content[:size], content[size:]
         facts, fine = _facts(agent, stem, data)
-        found += [fact for fact in facts if fact.conversation == conversation]
+        found += [fact for fact in facts if fact.conversation == conversation and _is_call(fact)]
         whole, named = whole and fine, named or conversation in stem
-    return OwnFiles(agent, tuple(found), whole and named, since_us) if named else None
+    whole = whole and named and len(found) <= _FACTS
+    return OwnFiles(agent, tuple(found[:_FACTS]), whole, since_us) if named else None
+
+
+def _is_call(fact: Fact) -> bool:
+    return isinstance(fact.event, ToolCallStarted | ToolCallEnded)
 
 
 def _facts(agent: ImportedAgent, stem: str, data: bytes) -> tuple[list[Fact], bool]:

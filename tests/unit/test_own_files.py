@@ -179,6 +179,17 @@ async def test_of_a_huge_file_the_beginning_is_compared_and_nothing_is_missing(t
     assert await there.close() == DIFFERS[:1]
 
 
+async def test_of_a_file_with_more_calls_than_a_session_makes_the_first_are_compared(there: Ending) -> None:
+    """An agent may write into its file what it likes."""
+    file = ClaudeSession(TOLD, datetime.now(UTC) - timedelta(days=1))
+    for number in range(10, 5_010):
+        file.call(number, usage=False)
+    file.at = datetime.now(UTC)
+    file.call(4)
+    file.write(there.home / ".claude/projects")
+    assert await there.close() == []
+
+
 async def test_a_machine_that_says_nonsense_ends_the_session_as_ever(there: Ending) -> None:
     """Its python3 answers something else."""
     there.file(1, 2, 4).write(there.home / ".claude/projects")
