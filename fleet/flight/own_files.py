@@ -172,7 +172,7 @@ def _decoded(agent: ImportedAgent, conversation: str, answer: bytes, since_us: i
         facts, fine = _facts(agent, stem, data)
         found += [fact for fact in facts if fact.conversation == conversation and _is_call(fact)]
         whole, named = whole and fine, named or conversation in stem
-    whole = whole and named and len(found) <= _FACTS
+    whole = whole and len(found) <= _FACTS
     return OwnFiles(agent, tuple(found[:_FACTS]), whole, since_us) if named else None
 
 

@@ -156,13 +156,10 @@ async def test_a_denial_of_ours_is_a_failure_in_the_file_and_no_difference(there
     assert await there.close() == []
 
 
-@pytest.mark.parametrize("how", ["pipe", "link", "junk", "old"])
+@pytest.mark.parametrize("how", ["link", "junk", "old"])
 async def test_what_is_no_file_of_this_session_says_nothing(there: Ending, tmp_path: Path, how: str) -> None:
     path = there.file(4).write(there.home / ".claude/projects")
     match how:
-        case "pipe":
-            path.unlink()
-            os.mkfifo(path)
         case "link":
             path.symlink_to(path.rename(tmp_path / "elsewhere"))
         case "junk":
@@ -172,10 +169,25 @@ async def test_what_is_no_file_of_this_session_says_nothing(there: Ending, tmp_p
     assert await there.close() == []
 
 
+async def test_a_pipe_beside_the_file_holds_nothing_up(there: Ending) -> None:
+    path = there.file(1, 2, 4).write(there.home / ".claude/projects")
+    for name in ("empty.jsonl", f"full-{TOLD}.jsonl"):
+        os.mkfifo(path.with_name(name))
+    held = os.open(path.with_name(name), os.O_RDWR)
+    try:
+        os.write(held, there.file(5).text().encode())
+        assert await there.close() == DIFFERS
+    finally:
+        os.close(held)
+
+
 async def test_of_a_huge_file_the_beginning_is_compared_and_nothing_is_missing(there: Ending) -> None:
+    """Also where it is cut between two lines."""
     path = there.file(2).write(there.home / ".claude/projects")
-    with path.open("a") as file:
-        file.write(('{"type": "summary", "text": "' + "x" * 1000 + '"}\n') * 17_000)
+    line = b'{"type": "summary", "text": "%s"}\n'
+    left = (16 << 20) - path.stat().st_size - len(line % b"")
+    with path.open("ab") as file:
+        file.write(line % (b"x" * left) + line % b"more")
     assert await there.close() == DIFFERS[:1]
 
 
@@ -194,7 +206,7 @@ async def test_a_machine_that_says_nonsense_ends_the_session_as_ever(there: Endi
     """Its python3 answers something else."""
     there.file(1, 2, 4).write(there.home / ".claude/projects")
     fake = there.root.parent / "python"
-    fake.write_text('#!/bin/sh\necho \'{"whole": true, "files": [["a", 9]]}\'\n')
+    fake.write_text('#!/bin/sh\necho \'{"whole": true, "files": [["its-own-id", 9]]}\'\n')
     fake.chmod(0o755)
     machines = there.services.config().machines
     box = machines["box"].model_copy(update={"python": str(fake)})
