@@ -58,7 +58,8 @@ def _of_notes(path: Path, pinned: Sequence[sshsig.PublicKey]) -> Iterator[Checkp
     for file in sorted(path.rglob("*.note")) if path.is_dir() else [path]:
         if file.stat().st_size > _LIMIT:
             raise ValueError(f"{file} is over {_LIMIT >> 20} MiB")
-        for found in _NOTE.finditer(file.read_text(encoding="utf-8")):
+        # One that was copied from a chat has lost the end of its last line.
+        for found in _NOTE.finditer(file.read_text(encoding="utf-8") + "\n"):
             note, point = SignedNote.parse(found[0]), Checkpoint.parse(SignedNote.parse(found[0]).text)
             if any(note.signed_by(log_key(point.origin, key.raw)) is not None for key in pinned):
                 yield point
