@@ -237,7 +237,8 @@ class Pipeline:
 
     async def close_left(self, task: str) -> None:
         """Ends and closes what runs of a task that has ended: an earlier controller had started it, or its
-        judgement had an error. Its login is free for others then."""
+        judgement had an error. Its login is free for others then, and it can be judged if it goes on."""
+        self._suite.given_up.tasks.discard(task)
         await self._abort(await self._store.read(lambda tx: gate_runs.of_task(tx, task)), TASK_ENDED)
 
     async def withdraw(self, candidate: Candidate) -> None:

@@ -29,7 +29,7 @@ from fleet.flight.testimony import claim_of, error_of, events_of, permission_ask
 from fleet.limits import words_for
 from fleet.model import AIRBOSS, PipeEnd, Session, Turn
 from fleet.ports import AgentDriver, Ended, Step
-from fleet.store import approvals, halts, inputs, kept_answers, reconciling, sessions, stalls, windows
+from fleet.store import approvals, halts, inputs, kept_answers, reconciling, sessions, stalls, takeovers, windows
 from fleet.store.approvals import Answer, ApprovalDecision
 from fleet.store.core import Tx
 from fleet.store.halts import Halt
@@ -223,8 +223,10 @@ def note_end(tx: Tx, session: Session, ended: Ended, spool_bytes: int) -> None:
 
 def close_unseen(tx: Tx, session: Session) -> None:
     """Part of the transaction that ends a session: closes the turn whose end nobody saw, as its machine is gone or
-    says no more, and withdraws what was asked in it."""
+    says no more, withdraws what was asked in it, and has nobody work on it by hand."""
     approvals.withdraw(tx, session=session.id, why="its session has ended")
+    if (hand := takeovers.current(tx, session.task)) is not None and hand.session == session.id:
+        takeovers.over(tx, hand)
     turn = open_turn(tx, session.id)
     if turn is not None:
         ended_us, outcome = tx.now_us(), TurnOutcome.FAILED

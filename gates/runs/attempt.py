@@ -93,8 +93,8 @@ class Suite:
         for run in await self._runs(work):
             if run.definition_sha256 != definition.sha256:
                 continue
-            if run.result is not None and run.result.outcome is Outcome.UNAVAILABLE:
-                continue  # what was unavailable then may be there now
+            if run.result is not None and run.result.outcome in (Outcome.UNAVAILABLE, Outcome.ABORTED):
+                continue  # what was unavailable may be there now; a task that was stopped may go on
             try:
                 last = run.result or await self._resume(run, work)
                 used += 1

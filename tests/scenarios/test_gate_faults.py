@@ -114,3 +114,20 @@ async def test_the_run_of_a_task_that_has_ended_is_ended_and_its_login_is_free(t
         assert (closed.outcome, closed.reason) == ("aborted", "aborted: the task has ended")
         assert not await judge.store.read(lambda tx: gate_runs.open_logins(tx, "here"))
         assert living_in(home.parent) == {}
+
+
+async def test_a_task_that_was_stopped_while_it_was_judged_is_judged_if_it_goes_on(tmp_path: Path) -> None:
+    house = House(tmp_path, {"airboss.toml": airboss_toml("/bin/sh", "-c", WAITING)})
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+        judging = asyncio.create_task(judge.pipeline.judge(candidate))
+        await begun(tmp_path)
+        await judge.pipeline.abandon(candidate.task.id)
+        assert (await judging).outcome is Outcome.ABORTED
+        assert (await judge.pipeline.judge(candidate)).outcome is Outcome.ABORTED, "nothing runs before it goes on"
+        await judge.pipeline.close_left(candidate.task.id)
+        judging = asyncio.create_task(judge.pipeline.judge(candidate))
+        (await begun(tmp_path) / "go").touch()
+        assert (await judging).outcome is Outcome.PASSED
+        closed = [item.event for item in await judge.events("gate.closed")]
+        assert [event.outcome for event in closed if isinstance(event, GateClosed)] == ["aborted", "passed"]

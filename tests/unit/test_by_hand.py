@@ -18,7 +18,7 @@ from bot.cards import shown
 from fleet.agent_events import TurnOutcome
 from fleet.agents.by_hand import interface
 from fleet.config import FleetConfig, MachineConfig
-from fleet.errors import Refused
+from fleet.errors import Refused, Unreachable
 from fleet.events import LandingDone, Recorded, SessionHandedBack, SessionTaken
 from fleet.machines.executors import Executors
 from fleet.machines.hand_terminal import HandTerminal, in_terminal
@@ -97,6 +97,22 @@ async def test_a_stop_ends_the_interface_and_the_work_by_hand_is_a_turn(tmp_path
         assert await there.store.read(lambda tx: takeovers.current(tx, task.id)) is None
         with pytest.raises(Refused, match="it is stopped"):
             await there.store.write(lambda tx: take(tx, task))
+
+
+async def test_nobody_has_an_ended_task_in_hand_whose_machine_is_away(tmp_path: Path) -> None:
+    there = world(tmp_path)
+    with there.store:
+        task = await stalled(there)
+
+        def stopped(tx: Tx) -> None:
+            takeovers.starting(tx, take(tx, task), "p1", "n")
+            tasks.request_stop(tx, task.id, PERSON)
+
+        await there.store.write(stopped)
+        there.machine.trouble = Unreachable(attempted="reach the machine", on="box", cause="it is away")
+        await there.fly(await there.now(task))
+        assert "session.ended" in await there.kinds()
+        assert await there.store.read(lambda tx: takeovers.current(tx, task.id)) is None
 
 
 async def test_one_person_has_it_in_hand_and_a_card_can_end_that(tmp_path: Path) -> None:
