@@ -53,9 +53,11 @@ class HandTerminal:
             await self._send(b"d" + b64encode(data[at : at + _MOST]))
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Tells the size of the window; one that did not change is told all the same, to have it drawn again."""
-        await self._send(b"r%d,%d" % (max(1, rows - 1), columns))
-        await self._send(b"r%d,%d" % (rows, columns))
+        """Tells the size of the window; one that did not change is told all the same, to have it drawn again.
+
+        As one piece: a key between the two is a key that the command may lose.
+        """
+        await self._send(b"r%d,%d\nr%d,%d" % (max(1, rows - 1), columns, rows, columns))
 
     async def _send(self, line: bytes) -> None:
         await self._ready.wait()

@@ -17,13 +17,15 @@ from typing import Self
 
 _CODES = re.compile(rb"\x1b\[[0-9;?<>=]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=>78]")
 
+_AGAIN_SECONDS = 2.0
+
 
 class PersonsTerminal:
     """Runs ``argv``; ``shown`` is all that it has written so far, without the codes that place it."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         self._argv, self._env = argv, env
-        self._raw = b""
+        self._raw, self._old = b"", 0
         self.status: int | None = None
 
     def __enter__(self) -> Self:
@@ -50,14 +52,22 @@ class PersonsTerminal:
         """Types it, in one go."""
         os.write(self._terminal, text.encode())
 
-    def until(self, *words: str, patience: float = 60) -> str:
-        """Waits until one of the words is shown, spaces aside, and answers which; then what was shown is old."""
-        give_up = time.monotonic() + patience
+    def until(self, *words: str, patience: float = 60, pressing: str = "") -> str:
+        """Waits until one of the words is shown, spaces aside, and answers which. It and all before is old then.
+
+        ``pressing`` is typed every two seconds until then: a program may draw itself before it listens.
+        """
+        started = time.monotonic()
+        give_up, pressed = started + patience, started - _AGAIN_SECONDS
         while True:
+            if pressing and time.monotonic() - pressed >= _AGAIN_SECONDS:
+                self.type(pressing)
+                pressed = time.monotonic()
             flat = "".join(self.shown.split())
             for word in words:
-                if "".join(word.split()) in flat:
-                    self._raw = b""
+                sought = "".join(word.split())
+                if (at := flat.find(sought, self._old)) >= 0:
+                    self._old = at + len(sought)
                     return word
             assert time.monotonic() < give_up, f"none of {words} was shown:\n{self.shown[-3000:]}"
             assert self._read(1.0), f"it ended before {words}:\n{self.shown[-3000:]}"

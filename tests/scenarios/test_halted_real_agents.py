@@ -3,6 +3,7 @@ continue after. An agent that speaks the Agent Client Protocol shares their hous
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import sys
@@ -64,7 +65,7 @@ def test_a_used_up_budget_ends_the_turn_keeps_the_work_and_more_continues_the_co
 
 def test_a_person_works_by_hand_over_a_killed_controller_and_the_agent_continues(pilot: Pilot) -> None:
     word, name = "zebra", pilot.name
-    working = threading.Event()
+    working, steps = threading.Event(), itertools.count()
 
     def script(asked: Asking) -> Said:
         if "A person has taken over" in asked.heard:
@@ -75,7 +76,7 @@ def test_a_person_works_by_hand_over_a_killed_controller_and_the_agent_continues
         if "words by hand" in asked.heard:
             return say("I heard you well.")
         working.set()
-        return pilot.shell("sleep 0.2; date")
+        return pilot.shell(f"sleep 0.5; echo {next(steps)}")  # the same call again and again would be halted
 
     pilot.model.script(script, when=word)
     task = pilot.begin(word, wait=False).task
@@ -85,32 +86,25 @@ def test_a_person_works_by_hand_over_a_killed_controller_and_the_agent_continues
         person.until("steps aside")
         if name == "claude":
             person.until("I trust this folder")
-            person.type("\r")
-            person.until("? for shortcuts", "Try", "high", "effort")
+            person.until("? for shortcuts", "Try", "high", "effort", pressing="\r")
         else:
             person.until("Open restricted")
-            person.type("\r")
-            person.until("Ask Codex to do anything")
-        person.type("words by hand")
-        person.until("words by hand")
-        person.type("\r")
-        person.until("I heard you well.")
+            person.until("Ask Codex to do anything", pressing="\r")
+        person.until("words by hand", pressing="words by hand")
+        person.until("I heard you well.", pressing="\r")
         pilot.house.kill()
         assert person.end() != 0
         pilot.house.start()
     with PersonsTerminal(argv, {**os.environ, "TERM": "xterm-256color"}) as person:
         person.until("I heard you well.")  # what was shown before is shown again
-        person.type("also this")
-        person.until("also this")
-        person.type("\r")
-        person.until("That too.")
+        person.until("also this", pressing="also this")
+        person.until("That too.", pressing="\r")
         answer = pilot.house.say(f"/go {task}")
         assert answer.status == 2 and answer.shown
         assert "works on it by hand" in pilot.house.say(f"/attach {task}").shown
         person.type("/exit")
         person.until("/exit")
-        person.type("\r")
-        person.until("Handed back: the agent continues")
+        person.until("Handed back: the agent continues", pressing="\r")
         assert person.end() == 0
     assert pilot.house.wait(task).status == 0
     assert pilot.house.main() == f"GOOD {word} {name}"
