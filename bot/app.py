@@ -31,7 +31,7 @@ from bot.health import ControllerHealth, StoreWatch
 from bot.hearing.core import ChatCore
 from bot.hearing.rates import ExceptConsole, PerPerson
 from bot.home_lock import only_one
-from bot.leading import TTL_US, lead
+from bot.leading import RENEW_SECONDS, TTL_US, StandBy, lead
 from bot.local.control import ControlServer
 from bot.local.hook_forwards import HookForwards
 from bot.metrics_server import MetricsServer
@@ -40,7 +40,7 @@ from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Adapter
 from bot.outbox.posting import Outbox
 from bot.registry import Context, Registry
-from bot.reload import LiveConfig, LiveSecrets
+from bot.reload import LiveConfig, LiveSecrets, digest_of
 from bot.reloads import Reloads
 from bot.running_fleet import RunningFleet
 from bot.speech.transcript import transcribe
@@ -57,7 +57,8 @@ from bot.telling.reminders import Reminders
 from bot.tending import tending
 from bot.timed import timed
 from fleet.clock import SystemClock, wall_clock
-from fleet.config import Secrets
+from fleet.config import Secrets, load_fleet
+from fleet.config.home import FLEET_FILE
 from fleet.errors import Misconfigured, StoreUnavailable
 from fleet.events import ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
@@ -72,9 +73,11 @@ from fleet.model import AIRBOSS, Task
 from fleet.redact import Redactor
 from fleet.schedule.timer import Timer
 from fleet.setup.environments import Environments
-from fleet.store import leases, ledger
+from fleet.store import controllers, leases, ledger
+from fleet.store.controllers import Contender
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
+from fleet.store.states import ControllerRole
 from fleet.supervise import OnDeath, Supervisor, Work
 from gates.leaks.search import Leaks
 from gates.locks.guard import LockGuard
@@ -84,7 +87,6 @@ from gates.receipts.issue import issue
 
 _log = logging.getLogger(__name__)
 
-_RENEW_S: Final = 4.0
 _STRANGER_SECONDS: Final = 600.0
 
 
@@ -107,14 +109,14 @@ class App:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, home: Path) -> AsyncIterator[App]:
-        """Runs a controller while the context is open.
+    async def open(cls, home: Path, standby: StandBy | None = None) -> AsyncIterator[App]:
+        """Runs a controller while the context is open. With ``standby``, it first waits until nobody else leads.
 
         Raises ``Unavailable`` when another controller runs on this home, ``Misused`` for a wrong configuration, and
         ``StoreUnavailable`` when the store cannot be used.
         """
         async with AsyncExitStack() as stack:
-            base = await _base(home, stack)
+            base = await _base(home, stack, standby)
             config, store, outbox = base.config, base.store, Outbox(base.store)
             supervisor, timer = Supervisor(SystemClock()), Timer(wall_clock())
             stack.push_async_callback(supervisor.close)
@@ -240,6 +242,7 @@ class _Base:
     store: Store
     executors: Executors
     lease: Lease
+    me: Contender
     locks: LockService
     made: dict[tuple[str, str, str], Repository] = field(default_factory=dict)
 
@@ -305,10 +308,11 @@ class _Base:
 
         def work(tx: Tx) -> None:
             leases.renew(tx, self.lease, TTL_US)
+            controllers.note(tx, self.me, ControllerRole.LEADS, self.config.in_force)
             away.report(outbox.open(tx))
 
         while True:
-            await asyncio.sleep(_RENEW_S)
+            await asyncio.sleep(RENEW_SECONDS)
             try:
                 await self.store.write(work)
             except StoreUnavailable as error:
@@ -321,29 +325,44 @@ class _Base:
 async def leading(home: Path) -> AsyncIterator[Store]:
     """The store of a home, led for the block. Raises ``Unavailable`` when a controller runs on the home."""
     async with AsyncExitStack() as stack:
-        store, _, _ = await _lead_store(home, stack)
-        yield store
+        store, _, me = await _open_store(home, stack)
+        lease = await _led(store, me, stack)
+        yield store.under(lease.fence)
 
 
-async def _base(home: Path, stack: AsyncExitStack) -> _Base:
-    store, lease, env = await _lead_store(home, stack)
+async def _base(home: Path, stack: AsyncExitStack, standby: StandBy | None) -> _Base:
+    store, env, me = await _open_store(home, stack)
+    stack.push_async_callback(store.write, lambda tx: controllers.forget(tx, me))
+    if standby is not None:
+        load_fleet(home / FLEET_FILE)  # what is wrong in it is said now, not when it is needed
+    lease = await _led(store, me, stack, standby)
+    store = store.under(lease.fence)
     config = LiveConfig(home, SystemClock())
+    await store.write(lambda tx: controllers.note(tx, me, ControllerRole.LEADS, config.in_force))
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
     locks = LockService(store, SystemClock())
     stack.push_async_callback(locks.close)
     journal.keep(store)
     stack.callback(_log.info, "airboss %s stopped", version("airboss"))
-    return _Base(home, config, env, store, executors, lease, locks)
+    return _Base(home, config, env, store, executors, lease, me, locks)
 
 
-async def _lead_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Lease, Secrets]:
+async def _open_store(home: Path, stack: AsyncExitStack) -> tuple[Store, Secrets, Contender]:
     await asyncio.to_thread(home.mkdir, mode=0o700, parents=True, exist_ok=True)
     stack.enter_context(only_one(home))
     env = Secrets.load(home)
     url = env.get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     store = stack.enter_context(Store.open(url, redact=Redactor(env.values())))
-    place = f"{socket.gethostname()}:{home}"
-    lease = await lead(store, place, f"{place}:{os.getpid()}:{secrets.token_hex(4)}")
+    host = socket.gethostname()
+    instance = f"{host}:{home}:{os.getpid()}:{secrets.token_hex(4)}"
+    return store, env, Contender(instance, host, str(home), version("airboss"))
+
+
+async def _led(store: Store, me: Contender, stack: AsyncExitStack, standby: StandBy | None = None) -> Lease:
+    if standby is None:
+        lease = await lead(store, me)
+    else:
+        lease = await standby.lead(store, me, lambda: digest_of(Path(me.home) / FLEET_FILE))
     stack.push_async_callback(store.write, lambda tx: leases.release(tx, lease))
-    return store.under(lease.fence), lease, env
+    return lease

@@ -95,8 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--home", default="", help="the controller's directory (default: AIRBOSS_HOME)")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    add = commands.add_parser("serve", help="run the controller")
-    add.set_defaults(run=_serve)
+    _add_serving(commands)
     add_talking(commands)
     add = commands.add_parser("demo", help="run one task from chat to receipt in a temporary directory")
     add.add_argument(
@@ -153,6 +152,15 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(run=_receipt)
     _add_version(commands)
     return parser
+
+
+def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = commands.add_parser("serve", help="run the controller")
+    add.add_argument("--standby", action="store_true", help="wait while another controller leads, then take over")
+    add.set_defaults(run=_serve)
+    add = commands.add_parser("controllers", help="which controller leads, and which stand by")
+    add.add_argument("--json", action="store_true")
+    add.set_defaults(run=_admin_command("show_controllers"))
 
 
 def _add_version(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -313,7 +321,7 @@ def _serve(options: argparse.Namespace) -> int:
     from bot.local.serving import serve
 
     as_owner(home_path(options))  # root's controller would own files that the home's login cannot change
-    return serve(home_path(options))
+    return serve(home_path(options), standby=options.standby)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ def only_one(home: Path) -> Iterator[None]:
                 attempted="start a controller",
                 on=str(home),
                 cause="another controller is already running on this AIRBOSS_HOME",
-                hint="Use it (airboss chat), or stop it first.",
+                hint="Use it (airboss chat), or stop it first. One that stands by needs a home of its own.",
             ) from None
         yield
     finally:

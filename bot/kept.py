@@ -49,6 +49,7 @@ KEPT: Final = (
     Retained("Slots of pools, ended ones too", ("pool_slots",), PERMANENT),
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
     Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),
+    Retained("Controllers, as they were last seen", ("controllers",), "for a day, or until they end in order"),
     Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),
     Retained(
         "Messages received: their text",

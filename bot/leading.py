@@ -1,30 +1,34 @@
-"""One controller a home, one leader a store."""
+"""One controller a home, one leader a store, and others that stand by."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
-from fleet.errors import Unavailable
-from fleet.store import leases
+from fleet.errors import StoreUnavailable, Unavailable
+from fleet.store import controllers, leases
+from fleet.store.controllers import Contender, Controller
 from fleet.store.core import Store, Tx
 from fleet.store.leases import Lease
+from fleet.store.states import ControllerRole
 
-TTL_US: Final = 15_000_000
+TTL_US: Final = 10_000_000
+"""How long nobody else may lead after the leader's last sign of life."""
+RENEW_SECONDS: Final = 3.0
+_BEAT_SECONDS: Final = 2.0
+
+_log = logging.getLogger(__name__)
 
 
-async def lead(store: Store, place: str, holder: str) -> Lease:
+async def lead(store: Store, me: Contender) -> Lease:
     """Leadership over the store. A predecessor at this place is dead, since its home's lock is ours; any other
     is waited for until its lease has run out."""
-
-    def work(tx: Tx) -> Lease | None:
-        held = leases.look(tx, leases.LEADERSHIP)
-        if held is not None and held.holder.startswith(f"{place}:"):
-            return leases.seize(tx, leases.LEADERSHIP, holder, TTL_US)
-        return leases.acquire(tx, leases.LEADERSHIP, holder, TTL_US)
-
     for _ in range(TTL_US // 1_000_000 + 5):
-        lease = await store.write(work)
+        lease = await store.write(lambda tx: _free(tx, me))
         if lease is not None:
             return lease
         await asyncio.sleep(1)
@@ -32,5 +36,79 @@ async def lead(store: Store, place: str, holder: str) -> Lease:
         attempted="lead this fleet",
         on=store.url,
         cause="another controller holds the store and keeps renewing its lease",
-        hint="Stop that controller first.",
+        hint="Stop that controller first, or wait for its end: airboss serve --standby.",
     )
+
+
+@dataclass(slots=True)
+class StandBy:
+    """Waits until the leader is gone, then leads. ``tell`` gets a line for each change, ``beat`` is the pause
+    between two looks; ``waiting``: it waits now."""
+
+    tell: Callable[[str], None]
+    beat: float = _BEAT_SECONDS
+    waiting: bool = field(default=False, init=False)
+    _led: Controller | None = field(default=None, init=False)
+    _said: str = field(default="", init=False)
+
+    async def lead(self, store: Store, me: Contender, digest: Callable[[], str]) -> Lease:
+        """Leadership over the store. Until then this controller's row says that it stands by. A store that is away
+        is waited for. ``digest`` gives the hash of this home's fleet.toml as it is now."""
+        self.waiting = True
+        while True:
+            has = await asyncio.to_thread(digest)
+            try:
+                lease, self._led = await store.write(partial(_step, me=me, digest=has, led=self._led))
+            except StoreUnavailable as error:
+                self._say(f"airboss stands by. The store does not answer: {error.cause}")
+            else:
+                if lease is not None:
+                    self.waiting = False
+                    return lease
+                self._say(self._about(has))
+            await asyncio.sleep(self.beat)
+
+    def _about(self, digest: str) -> str:
+        if self._led is None:
+            return "airboss stands by: another process holds the store"
+        if self._led.digest != digest:
+            return (
+                f"airboss stands by and does NOT take over from {self._led.host}: fleet.toml differs "
+                f"({digest[:10] or 'unreadable'} here, {self._led.digest[:10]} there). Make the two files equal, "
+                "or restart this controller once the other has ended, to lead with the file that is here"
+            )
+        return f"airboss stands by: {self._led.host} leads"
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            _log.info("%s", text)
+            self.tell(text)
+
+
+def _step(tx: Tx, me: Contender, digest: str, led: Controller | None) -> tuple[Lease | None, Controller | None]:
+    """One look of a controller that stands by: the lease if it may take over, else who led last. ``led``: who led
+    at an earlier look; with none, nobody leads a fleet that this one could disagree with."""
+    held = leases.look(tx, leases.LEADERSHIP)
+    last = controllers.last_leader(tx) or led
+    if held is not None and not _ours(held, me):
+        controllers.note(tx, me, ControllerRole.STANDS_BY, digest)
+        return None, last
+    if led is not None and last is not None and last.digest != digest:
+        controllers.note(tx, me, ControllerRole.STANDS_BY, digest)
+        return None, last
+    lease = _free(tx, me)
+    if lease is not None:
+        controllers.note(tx, me, ControllerRole.LEADS, digest)
+    return lease, last
+
+
+def _free(tx: Tx, me: Contender) -> Lease | None:
+    held = leases.look(tx, leases.LEADERSHIP)
+    if held is not None and _ours(held, me):
+        return leases.seize(tx, leases.LEADERSHIP, me.instance, TTL_US)
+    return leases.acquire(tx, leases.LEADERSHIP, me.instance, TTL_US)
+
+
+def _ours(held: Lease, me: Contender) -> bool:
+    return held.holder.startswith(f"{me.host}:{me.home}:")

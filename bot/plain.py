@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
+from bot import controller_view
 from bot.cards import Card, Line, shown
 from bot.telemetry_view import FleetView
 from fleet.config import FleetConfig, MachineConfig
@@ -123,6 +124,7 @@ def fleet(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen],
         "isolation": str(config.isolation),
         "active": found.active,
         "troubles": list(troubles),
+        "controllers": [controller_view.plain(each) for each in view.controllers],
         "pauses": [pause(each) for each in view.pauses.values()],
         "machines": [
             machine(name, each, found.busy.get(name, 0), seen.get(name))

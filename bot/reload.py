@@ -26,8 +26,8 @@ _EVERY_S: Final = 1.0
 class LiveConfig:
     """Call it for the current configuration. An invalid edit changes nothing.
 
-    ``invalid_us``: since when the file has been invalid, by the controller's clock, 0 while it is valid;
-    ``invalid`` says why.
+    ``in_force``: the hash of the file that it is from. ``invalid_us``: since when the file has been invalid, by the
+    controller's clock, 0 while it is valid; ``invalid`` says why.
     """
 
     def __init__(self, home: Path, clock: Clock) -> None:
@@ -35,6 +35,7 @@ class LiveConfig:
         self.invalid_us, self.invalid = 0, ""
         self._stamp = self._look()
         self._file = self._config = load_fleet(self.path)
+        self.in_force = self.sha256
         self._slots: Mapping[str, MachineConfig] = {}
 
     def __call__(self) -> FleetConfig:
@@ -49,7 +50,7 @@ class LiveConfig:
     @property
     def sha256(self) -> str:
         """The hash of the file as it is now; a reload writes it into the ledger."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return digest_of(self.path)
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Until cancelled: calls ``changed`` after each valid edit, and remembers an invalid one."""
@@ -60,6 +61,7 @@ class LiveConfig:
                 continue
             try:
                 self._file = await asyncio.to_thread(load_fleet, self.path)
+                self.in_force = await asyncio.to_thread(digest_of, self.path)
                 self.take(self._slots)
             except AirbossError as error:
                 self.invalid_us, self.invalid = self.invalid_us or self._clock.now_us(), error.cause or str(error)
@@ -104,6 +106,14 @@ class LiveSecrets:
                 redactor.know(self._known)
             self._env.take(read)
             _log.info(".env was read again; it has: %s", ", ".join(sorted(read)) or "nothing")
+
+
+def digest_of(path: Path) -> str:
+    """The hash of a file; empty when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

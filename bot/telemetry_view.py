@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 
 from bot import words
 from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
+from bot.controller_view import status_lines
 from bot.health import Serving
 from bot.landing_view import landing_summary
 from bot.telling import sounds
@@ -17,7 +18,8 @@ from fleet.events import AgentSaid, GateOpened, Recorded, ToolCallStarted, Verdi
 from fleet.figures import ACTIVE_US, ToolCalls
 from fleet.machines.watch import DiskSeen, MachineSeen, MachineState
 from fleet.model import ENDS, Session, Task, TaskState
-from fleet.store import approvals, base_tips, hooked, landing_line, queue, recent, rollups, windows
+from fleet.store import approvals, base_tips, controllers, hooked, landing_line, queue, recent, rollups, windows
+from fleet.store.controllers import ControllerSeen
 from fleet.store.core import Tx
 from fleet.store.hooked import Hooked
 from fleet.store.landing_line import LandingPlace
@@ -42,7 +44,8 @@ class FleetView:
     """What ``/status`` shows, read at one moment. For each task: ``doing``, which is untrusted, and ``gates``, its
     gate results so far (``✗2`` after two failed verdicts, ``✓`` if the last verdict passed). ``pauses``: where
     nothing new starts; ``windows``: accounts of which little is left; ``landing``: the landing queue of each
-    repository that has one; ``stopped``: where nothing lands, and why; ``hooked``: sessions started by hand."""
+    repository that has one; ``stopped``: where nothing lands, and why; ``hooked``: sessions started by hand;
+    ``controllers``: who leads this store, and who stands by."""
 
     overview: Overview
     calls: ToolCalls
@@ -53,6 +56,7 @@ class FleetView:
     landing: Mapping[str, Sequence[LandingPlace]] = field(default_factory=dict)
     stopped: Mapping[str, str] = field(default_factory=dict)
     hooked: Sequence[Hooked] = ()
+    controllers: Sequence[ControllerSeen] = ()
 
     @property
     def now_us(self) -> int:
@@ -66,9 +70,9 @@ def look(tx: Tx, skip: int = 0) -> FleetView:
     doing = {task: _doing(newest) for task, newest in recent.newest_of_each(tx, found.tasks, _DOING).items()}
     gates = {task: _gates(given) for task, given in recent.of_each(tx, found.tasks, VerdictGiven.KIND).items()}
     calls, paused, low = rollups.window(tx, found.now_us), queue.pauses(tx), windows.low(tx)
-    return FleetView(
-        found, calls, doing, gates, paused, low, landing_line.lines(tx), base_tips.stopped(tx), hooked.open_ones(tx)
-    )
+    stopped, by_hand = base_tips.stopped(tx), hooked.open_ones(tx)
+    seen = controllers.seen(tx)
+    return FleetView(found, calls, doing, gates, paused, low, landing_line.lines(tx), stopped, by_hand, seen)
 
 
 def _doing(newest: Recorded) -> str:
@@ -112,7 +116,8 @@ def status_card(
     sessions; at most twelve lines. In the times of ``zone``."""
     paused = paused_lines(config, view.pauses, view.now_us)
     paused += landing_summary(view.landing, view.stopped)
-    lines = [*_troubles(troubles), *paused, *_windows(view), *_waiting(view), *_machines(config, view, seen)]
+    lines = [*_troubles(troubles), *status_lines(view.controllers, zone), *paused, *_windows(view)]
+    lines += [*_waiting(view), *_machines(config, view, seen)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview
     if seen_all.queued_count:

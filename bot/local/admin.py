@@ -302,6 +302,23 @@ def schedules(options: argparse.Namespace, home: Path) -> int:
     return 0
 
 
+def show_controllers(options: argparse.Namespace, home: Path) -> int:
+    """Who leads this store, and who stands by, as the store has it."""
+    from bot.controller_view import full_line, plain
+    from fleet.store import controllers
+
+    with _open(home) as store:
+        seen = asyncio.run(store.read(controllers.seen))
+    if options.json:
+        _json({"v": 1, "controllers": [plain(each) for each in seen]})
+        return 0
+    for each in seen:
+        _out(full_line(each))
+    if not seen:
+        _out("No controller leads this store, and none stands by.")
+    return 0
+
+
 def unlanded(options: argparse.Namespace, home: Path) -> int:
     """The changes that did not land, without a controller."""
     from bot.unlanded import plain, where

@@ -11,15 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bot.app import App
+from bot.leading import StandBy
 from fleet.logs import setup_logging
 from fleet.supervise import alongside, first
 
 
-def serve(home: Path) -> int:
-    """Runs until a signal or a fatal error. Raises what ``App.open`` raises."""
+def serve(home: Path, *, standby: bool = False) -> int:
+    """Runs until a signal or a fatal error. Raises what ``App.open`` raises. ``standby``: leads only when no other
+    controller does."""
     setup_logging(home, console=False)
     _no_thread_a_process()
-    return asyncio.run(_serve(home))
+    return asyncio.run(_serve(home, StandBy(_say) if standby else None))
 
 
 def embedded(home: Path, converse: Callable[[], int]) -> int:
@@ -35,20 +37,35 @@ def _no_thread_a_process() -> None:
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
-async def _serve(home: Path) -> int:
+async def _serve(home: Path, standby: StandBy | None) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        stop.set()
+        if standby is not None and standby.waiting and this is not None:
+            this.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with App.open(home) as app:
-        sys.stdout.write(f"airboss serves {home}. Talk to it with: airboss chat\n")
-        sys.stdout.writelines(f"{line}\n" for line in app.off)
-        sys.stdout.flush()
-        gc.freeze()  # what is loaded by now stays: collections need not look through it again
-        await first(stop.wait(), app.failed)
-        if app.failed.done():
-            await app.failed
+        loop.add_signal_handler(number, end)
+    try:
+        async with App.open(home, standby) as app:
+            _say(f"airboss serves {home}. Talk to it with: airboss chat")
+            for line in app.off:
+                _say(line)
+            gc.freeze()  # what is loaded by now stays: collections need not look through it again
+            await first(stop.wait(), app.failed)
+            if app.failed.done():
+                await app.failed
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
     return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 async def _embedded(home: Path, converse: Callable[[], int]) -> int:

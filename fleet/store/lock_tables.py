@@ -1,10 +1,11 @@
-"""The tables of locks. A change here needs a migration; a test compares the two."""
+"""The tables of locks, and of controllers. A change here needs a migration; a test compares the two."""
 
 from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import counted, key, metadata, number, of, text
+from fleet.store.columns import choice, counted, key, metadata, number, of, text
+from fleet.store.states import ControllerRole
 
 # Who holds locks: one lease each ("lock:" and the id). Rows of tasks stay for a while after their end.
 holds = Table(
@@ -41,3 +42,17 @@ locks = Table(
 
 # The last fencing token of each scope; it only grows.
 lock_tokens = Table("lock_tokens", metadata, key("scope"), number("token"))
+
+# The processes that lead this store, or wait to: few, and forgotten a day after they were last seen.
+controllers = Table(
+    "controllers",
+    metadata,
+    key("instance"),
+    text("host"),
+    text("home"),
+    text("version"),
+    text("digest"),
+    choice("role", ControllerRole),
+    number("since_us"),
+    number("seen_us"),
+)

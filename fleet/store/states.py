@@ -13,6 +13,13 @@ class ApprovalKind(StrEnum):
     STALL = "stall"
 
 
+class ControllerRole(StrEnum):
+    """What a controller was when it was last seen."""
+
+    LEADS = "leads"
+    STANDS_BY = "stands-by"
+
+
 class HaltCause(StrEnum):
     """Why a task was halted before it was done, until a person decides."""
 

@@ -1,0 +1,55 @@
+"""The controllers of a store, as people and scripts see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+
+from bot import words
+from bot.cards import Line, Text, line, one_line
+from fleet.store.controllers import Condition, ControllerSeen
+
+_WORDS = {
+    Condition.LEADS: "leads",
+    Condition.STANDS_BY: "stands by",
+    Condition.DIFFERS: "does not take over: its fleet.toml differs",
+    Condition.SILENT: "silent",
+}
+
+
+def status_lines(seen: Sequence[ControllerSeen], zone: tzinfo = UTC) -> list[Line]:
+    """One line for ``/status``; none while only one controller is known."""
+    if len(seen) < 2:
+        return []
+    said: list[Text] = []
+    for each in seen:
+        since = ""
+        if each.condition is Condition.LEADS:
+            since = f" since {words.clock(each.controller.since_us, zone)}"
+        said += [" · " if said else "🗼 ", one_line(each.controller.host, 30), f" {_WORDS[each.condition]}{since}"]
+    return [line(*said)]
+
+
+def full_line(seen: ControllerSeen, zone: tzinfo = UTC) -> str:
+    """All that is known of one, for the command line."""
+    row = seen.controller
+    return (
+        f"{row.host}:{row.home} {_WORDS[seen.condition]} · {row.role} since {words.day(row.since_us, zone)} · "
+        f"airboss {row.version} · fleet.toml {words.short(row.digest)} · seen {words.about(seen.ago_us)} ago"
+    )
+
+
+def plain(seen: ControllerSeen) -> dict[str, object]:
+    """What ``--json`` prints of it."""
+    row = seen.controller
+    return {
+        "instance": row.instance,
+        "host": row.host,
+        "home": row.home,
+        "version": row.version,
+        "fleet_sha256": row.digest,
+        "condition": str(seen.condition),
+        "role": str(row.role),
+        "since_us": row.since_us,
+        "seen_us": row.seen_us,
+    }

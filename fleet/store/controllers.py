@@ -1,0 +1,131 @@
+"""The controllers of a store: one leads, others stand by. Each keeps its row fresh, by the store's clock.
+
+A row is only told to people, with one exception: the digest that the last leader ran on decides whether one that
+stands by may take over. Who leads is what the lease says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from fleet.store import leases
+from fleet.store.core import Tx
+from fleet.store.lock_tables import controllers
+from fleet.store.states import ControllerRole
+
+SILENT_US: Final = 15_000_000
+"""Unseen for so long, a controller is dead, frozen, or cut off from the store."""
+_FORGOTTEN_US: Final = 24 * 3_600_000_000
+
+_EVERY = select(controllers).order_by(controllers.c.host, controllers.c.home, controllers.c.since_us)
+_LEADERS = select(controllers).where(controllers.c.role == ControllerRole.LEADS)
+_INSERT = insert(controllers)
+_CHANGE = update(controllers).where(controllers.c.instance == bindparam("key"))
+_DELETE = delete(controllers).where(controllers.c.instance == bindparam("key"))
+_AT_PLACE = (controllers.c.host == bindparam("at"), controllers.c.home == bindparam("of"))
+_DELETE_PLACE = delete(controllers).where(*_AT_PLACE)
+_DELETE_LEADERS = delete(controllers).where(
+    controllers.c.role == ControllerRole.LEADS, controllers.c.instance != bindparam("key")
+)
+_DELETE_UNSEEN = delete(controllers).where(controllers.c.seen_us < bindparam("before"))
+
+
+class Condition(StrEnum):
+    """What a controller is now."""
+
+    LEADS = "leads"
+    STANDS_BY = "stands by"
+    DIFFERS = "differs"  # another fleet.toml than the leader's: it does not take over
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A controller as it names itself. ``instance``: also the holder of its lease."""
+
+    instance: str
+    host: str
+    home: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A row. ``digest``: the SHA-256 of the fleet.toml that it runs on, or has. ``since_us``: in this role."""
+
+    instance: str
+    host: str
+    home: str
+    version: str
+    digest: str
+    role: ControllerRole
+    since_us: int
+    seen_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSeen:
+    """A controller, and what it is at the moment of the reading, ``ago_us`` after it was last seen."""
+
+    controller: Controller
+    condition: Condition
+    ago_us: int
+
+
+def note(tx: Tx, me: Contender, role: ControllerRole, digest: str) -> None:
+    """Writes a controller's row: it was seen now. What was before it at its place is dead, and forgotten."""
+    now = tx.now_us()
+    known = next((row for row in _rows(tx) if row.instance == me.instance), None)
+    if known is None:
+        tx.connection.execute(_DELETE_PLACE, {"at": me.host, "of": me.home})
+        values = {"instance": me.instance, "host": me.host, "home": me.home, "version": me.version}
+        tx.connection.execute(_INSERT, {**values, "digest": digest, "role": role, "since_us": now, "seen_us": now})
+    else:
+        since = known.since_us if known.role is role else now
+        changed = {"digest": digest, "role": role, "since_us": since, "seen_us": now}
+        tx.connection.execute(_CHANGE, {"key": me.instance, **changed})
+    if role is ControllerRole.LEADS:
+        tx.connection.execute(_DELETE_LEADERS, {"key": me.instance})
+        tx.connection.execute(_DELETE_UNSEEN, {"before": now - _FORGOTTEN_US})
+
+
+def forget(tx: Tx, me: Contender) -> None:
+    """Removes the row of a controller that ends."""
+    tx.connection.execute(_DELETE, {"key": me.instance})
+
+
+def last_leader(tx: Tx) -> Controller | None:
+    """The controller that led last, dead or alive, unless it ended in order."""
+    rows = tx.connection.execute(_LEADERS).all()
+    return _controller(rows[0]) if rows else None
+
+
+def seen(tx: Tx) -> list[ControllerSeen]:
+    """Every controller, the leader first."""
+    lease = leases.look(tx, leases.LEADERSHIP)
+    rows, now = _rows(tx), tx.now_us()
+    leader = next((row for row in rows if lease is not None and row.instance == lease.holder), None)
+    found = [ControllerSeen(row, _condition(row, leader, now), max(0, now - row.seen_us)) for row in rows]
+    return sorted(found, key=lambda each: each.condition is not Condition.LEADS)
+
+
+def _condition(row: Controller, leader: Controller | None, now_us: int) -> Condition:
+    if leader is not None and row.instance == leader.instance:
+        return Condition.LEADS
+    if row.role is ControllerRole.LEADS or now_us - row.seen_us >= SILENT_US:
+        return Condition.SILENT
+    if leader is not None and row.digest != leader.digest:
+        return Condition.DIFFERS
+    return Condition.STANDS_BY
+
+
+def _rows(tx: Tx) -> list[Controller]:
+    return [_controller(row) for row in tx.connection.execute(_EVERY)]
+
+
+def _controller(row: Any) -> Controller:
+    return Controller(**row._mapping)
