@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from fleet.errors import AirbossError, LeadershipLost, LeaseLost, Misused, Refused, StoreUnavailable
 from fleet.events import SessionEndedV2
@@ -79,10 +80,13 @@ async def _tidy(services: Services, task: Task, agent: AgentProcess, session: Se
     """Returns lines about what the session left on its machine."""
     executor = services.executors.agent(session.machine, session.login)
     await executor.remove_tree(attachments.inbox_of(services.store, session))
-    if task.state in (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED) and session.workspace:
-        await kept.release(services.repositories(task.repo), keeping.ref_of(services, session))
-        await services.workspaces.discard(executor, session.workspace)
-        await executor.remove_tree(surroundings.room_of(services.store, session))
+    begun = bool(session.workspace)  # else it ended while its place was made: nothing of an agent is there
+    if not begun or task.state in (TaskState.LANDED, TaskState.PUSHED, TaskState.ANSWERED):
+        place = session.workspace or await services.workspaces.place(executor, keeping.ref_of(services, session))
+        await services.workspaces.discard(executor, place)
+        await executor.remove_tree(surroundings.room_of(services.store, replace(session, workspace=place)))
+        if begun or task.forked:
+            await kept.release(services.repositories(task.repo), keeping.ref_of(services, session))
     elif task.mode is TaskMode.CHANGE:
         await _keep_work(services, task, session)
     if session.login:

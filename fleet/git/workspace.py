@@ -110,8 +110,7 @@ class Workspaces:
         A worktree that was prepared before is returned as it is, with all the agent's work. Raises ``Unavailable``
         when the machine cannot create it.
         """
-        root = await self._root(executor)
-        work = f"{root}/work/{_name(session)}"
+        root, work = await self._root(executor), await self.place(executor, session)
         start = work_of or base
         ready = f"{root}/work/.ready/{session}"
         where = (f"{root}/repos/{repository.name}.git", work, _commit(start), ready, _commit(base))
@@ -124,6 +123,10 @@ class Workspaces:
             await self._fill(executor, repository, answer[1:], (start, where), on)
         await self.put_large(executor, repository, work, start, base)
         return work
+
+    async def place(self, executor: Executor, session: str) -> str:
+        """Where the session's worktree is, or would be."""
+        return f"{await self._root(executor)}/work/{_name(session)}"
 
     @staticmethod
     async def _fill(

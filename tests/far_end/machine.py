@@ -35,7 +35,8 @@ AGENT_FACTS: dict[str, Any] = {
 
 
 class Machine:
-    """One login. ``heard`` is every message that the agent was sent; ``started`` the pipes, each once.
+    """One login. ``heard`` is every message that the agent was sent; ``started`` the pipes, each once;
+    ``removed`` the directories.
 
     ``trouble`` is raised by every call while it is set.
     """
@@ -44,6 +45,7 @@ class Machine:
         self.machine, self.root = machine, "/x"
         self.heard: list[dict[str, Any]] = []
         self.started: list[str] = []
+        self.removed: list[str] = []
         self.trouble: Exception | None = None
         self.left: tuple[str, ...] = ()  # what of a process it could not end
         self._spool = b""
@@ -118,6 +120,7 @@ class Machine:
 
     async def remove_tree(self, path: str) -> None:
         self._reach()
+        self.removed.append(path)
 
     async def start(self, spec: PipeSpec) -> None:
         self._reach()

@@ -136,6 +136,15 @@ async def test_a_stop_while_the_process_is_started_closes_its_turn(there: World)
     await _settled(there, task)
 
 
+async def test_what_was_made_for_a_session_that_never_began_is_removed(there: World) -> None:
+    """Its worktree may be there, whole or half, and nobody's work is in it."""
+    task = await there.task(TaskState.PREPARING)
+    await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+    await there.fly(task)
+    name = (await there.session(task)).outside(there.store.instance)
+    assert {f"/x/work/{name}", f"sessions/{name}"} <= set(there.machine.removed)
+
+
 async def test_a_session_whose_machine_is_gone_ends_with_its_turn(there: World) -> None:
     task = await there.running()
     there.config = parse_fleet(FLEET.format(url="/nowhere").replace("machines.box", "machines.other"), "fleet.toml")
