@@ -96,16 +96,16 @@ async def test_a_leader_that_ended_in_order_is_remembered_by_its_fleet_toml(stor
 
 async def test_where_nobody_leads_it_leads_at_once_whatever_led_before(store: Store) -> None:
     dies(store, leads(store, A, "theirs"))
-    told, digests = list[str](), iter(["ours"])
-    await StandBy(told.append, beat=0.0).lead(store, B, lambda: next(digests))
+    told, digests = list[str](), ["ours"]
+    await StandBy(told.append, beat=0.0).lead(store, B, digests.pop)
     assert not told
 
 
 async def test_it_takes_the_place_of_its_own_dead_predecessor_at_once(store: Store) -> None:
     leads(store, A, "same")
     again = replace(A, instance="a:/home:2:z")
-    digests = iter(["same"])
-    lease = await StandBy(lambda _: None, beat=0.0).lead(store, again, lambda: next(digests))
+    digests = ["same"]
+    lease = await StandBy(lambda _: None, beat=0.0).lead(store, again, digests.pop)
     assert lease.holder == again.instance
     with store.transaction() as tx:
         assert [each.controller.instance for each in controllers.seen(tx)] == [again.instance]
