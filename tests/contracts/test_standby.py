@@ -111,6 +111,14 @@ async def test_it_takes_the_place_of_its_own_dead_predecessor_at_once(store: Sto
         assert [each.controller.instance for each in controllers.seen(tx)] == [again.instance]
 
 
+async def test_a_controller_that_died_waiting_is_forgotten_once_another_stands_there(store: Store) -> None:
+    again = replace(B, instance="b:/home:2:z")
+    with store.transaction() as tx:
+        controllers.note(tx, B, ControllerRole.STANDS_BY, "same")
+        controllers.note(tx, again, ControllerRole.STANDS_BY, "same")
+        assert [each.controller.instance for each in controllers.seen(tx)] == [again.instance]
+
+
 async def test_a_store_that_is_away_is_waited_for(store: Store) -> None:
     told = list[str]()
     with injected(Fault(Point.STORE_COMMIT, times=2)) as fault:
