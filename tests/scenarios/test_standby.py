@@ -54,7 +54,7 @@ class Pair:
 
     def log(self, world: House) -> Path:
         """What the controller of a home said."""
-        return self.first.directory / f"{world.home.name}.log"
+        return self.first.directory / ("serve.log" if world is self.first else "other.log")
 
     def said(self, world: House) -> str:
         return self.log(world).read_text()
