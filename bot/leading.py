@@ -20,6 +20,8 @@ TTL_US: Final = 10_000_000
 """How long nobody else may lead after the leader's last sign of life."""
 RENEW_SECONDS: Final = 3.0
 _BEAT_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 20
+"""For the lease of another, which may be that of an earlier version: 15 seconds from when it is first seen."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 async def lead(store: Store, me: Contender) -> Lease:
     """Leadership over the store. A predecessor at this place is dead, since its home's lock is ours; any other
     is waited for until its lease has run out."""
-    for _ in range(TTL_US // 1_000_000 + 5):
+    for _ in range(_PATIENCE_SECONDS):
         lease = await store.write(lambda tx: _free(tx, me))
         if lease is not None:
             return lease
