@@ -40,7 +40,7 @@ _FOUND = (
     ("email", re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")),
     ("mention", re.compile(r"(?<!\w)@[A-Za-z0-9_]{2,32}\b")),
     ("hashtag", re.compile(rf"(?<![\w#])#(?!\d+\b){_W}+")),
-    ("cashtag", re.compile(r"(?<!\w)\$[A-Z0-9]{1,8}\b")),
+    ("cashtag", re.compile(r"(?<![\w$])\$(?:1INCH|[A-Z]{1,8})(?![\w$])")),
     ("bot_command", re.compile(r"(?<![\w/<>])/[A-Za-z0-9_]{1,64}(?:@\w{3,32})?\b")),
     ("phone_number", re.compile(r"\+\d[\d ()-]{6,}\d")),
 )
