@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from shlex import quote
 from typing import Any, Final
 
 from fleet.agents.claude_asks import EDITS
@@ -99,11 +100,11 @@ def _matcher(agent: HookedAgent, mode: str) -> str:
 
 def _command(agent: HookedAgent, mode: str, python: str, directory: str) -> str:
     """A line for ``sh``. The client answers with 0; whatever else ends it refuses an edit, unless hooks are off."""
-    start = f'import sys;sys.path.insert(0,"{directory}/client");import {MARK};{MARK}.main(*sys.argv[1:])'
-    line = f"'{python}' -I -S -E -c '{start}' {agent} {mode}"
+    start = f"import sys;sys.path.insert(0,{directory + '/client'!r});import {MARK};{MARK}.main(*sys.argv[1:])"
+    line = f"{quote(python)} -I -S -E -c {quote(start)} {agent} {mode}"
     if mode != "edit":
         return f"{line} || true"
-    off = f"[ -n \"$(find '{directory}/off' -mmin -480 2>/dev/null)\" ]"
+    off = f'[ -n "$(find {quote(directory + "/off")} -mmin -480 2>/dev/null)" ]'
     why = (
         "Airboss refuses this edit: its hook client ended without an answer. Run airboss hooks off to edit without."
     )

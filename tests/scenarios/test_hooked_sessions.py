@@ -229,6 +229,9 @@ def test_without_a_controller_an_edit_is_refused_off_lets_it_pass_and_is_told_la
     assert not allowed(ada, alone), "eight hours are over"
     assert ada.airboss("hooks", "on").returncode == 0
 
+    with (ada.home / ".airboss-hooks/journal").open("ab") as cut:
+        cut.write(b'{"at":1,"repo":"sh\n')  # a full disk, for one
+
     built.start()
     ada.work("alone at last")
     assert alone.exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from bot.local import hooked as door
 from fleet.agent_events import ToolOutcome
-from fleet.agents.hooked import _HOOKS, HookedAgent, merged, removed
+from fleet.agents.hooked import _HOOKS, MARK, HookedAgent, merged, removed
 from fleet.agents.session_files import Calls, Ending
 from fleet.clock import SystemClock
 from fleet.config import FleetConfig, parse_fleet
@@ -48,6 +50,17 @@ def test_the_clients_json_is_json(value: dict[str, object]) -> None:
 def test_what_is_no_object_raises(broken: bytes) -> None:
     with pytest.raises(ValueError):
         hook_parts.decode(broken)
+
+
+@pytest.mark.parametrize("broken", ['{"a": "b', '{"a": "\\x"}', "{", '{"a":}', "nothing"])
+def test_it_raises_the_same_where_nothing_else_is_loaded(broken: str) -> None:
+    folder = Path(hook_parts.__file__).parent
+    program = f"""import sys; sys.path.insert(0, {str(folder)!r})
+import hook_parts
+try: hook_parts.decode({broken.encode()!r})
+except ValueError: sys.stdout.write("ValueError")"""
+    argv = [sys.executable, "-I", "-S", "-E", "-c", program]
+    assert subprocess.check_output(argv, text=True) == "ValueError"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +121,35 @@ def test_hooks_are_added_once_beside_others_and_taken_away_without_a_trace(agent
     assert removed(merged({}, agent, "p", "d")) == {}
     with pytest.raises(ValueError):
         merged({"hooks": []}, agent, "p", "d")
+
+
+@pytest.mark.parametrize("name", ["it's here", 'a "b" $(c) \\d'])
+def test_a_client_is_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    client = tmp_path / name / "client" / MARK
+    client.mkdir(parents=True)
+    (client / "__init__.py").write_text("def main(*words): print(*words)")
+    hooks = merged({}, HookedAgent.CLAUDE, sys.executable, str(tmp_path / name))["hooks"]
+    (edit, *_) = hooks["PreToolUse"][0]["hooks"]
+    assert subprocess.check_output(["sh", "-c", edit["command"]], text=True) == "claude edit\n"
+    (tmp_path / name / "off").touch()
+    (client / "__init__.py").unlink()
+    assert subprocess.run(["sh", "-c", edit["command"]], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.needs_root
+def test_a_full_disk_leaves_the_settings_whole(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)], check=True)
+    try:
+        kept = disk / "settings.json"
+        hook_parts.write(str(kept), b"{}")
+        with pytest.raises(OSError, match=r"disk is full|No space left"):
+            hook_parts.write(str(kept), b"x" * 65_536)
+        assert kept.read_bytes() == b"{}"
+        assert [path.name for path in disk.iterdir()] == ["settings.json"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_off_ends_after_eight_hours_also_when_the_clock_was_set_back(tmp_path: Path) -> None:

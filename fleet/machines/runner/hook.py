@@ -215,8 +215,8 @@ class Client:
                 return
         lines = read(aside).splitlines()
         for first in range(0, len(lines), 500):
-            rows = [decode(line) for line in lines[first : first + 500]]
-            self._ask("journal", {}, {"rows": [row for row in rows if row]})
+            rows = [row for row in map(_whole_row, lines[first : first + 500]) if row]
+            self._ask("journal", {}, {"rows": rows})
         posix.unlink(aside)
 
     def _begin(self, event: Json, found: tuple[str, str]) -> str:
@@ -340,6 +340,14 @@ def off_since(directory: str, now: float = 0.0) -> float:
         return 0.0
     since, now = float(decode(text).get("since", 0)), now or time.time()
     return since if since - 60 <= now < since + OFF_SECONDS else 0.0
+
+
+def _whole_row(line: bytes) -> Json:
+    """A line of the journal; nothing for one that a full disk cut: it must not hold up the others for good."""
+    try:
+        return decode(line)
+    except ValueError:
+        return {}
 
 
 def journal(directory: str, row: Json) -> None:

@@ -92,7 +92,7 @@ def _scanner() -> Callable[[str], Any]:
     def whole(text: str) -> Any:
         try:
             return scan(text, 0)[0]
-        except StopIteration:
+        except (StopIteration, SystemError):  # the latter where json, whose error it would raise, is not loaded
             raise ValueError("not JSON") from None
 
     return whole
@@ -159,14 +159,18 @@ def limit(seconds: float) -> None:
 
 
 def write(path: str, data: bytes) -> None:
-    """A file of 0600, whole or not at all."""
+    """A file of 0600, whole or not at all. Raises ``OSError``, on a full disk for one."""
     beside = "%s.%d" % (path, posix.getpid())
     descriptor = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC, 0o600)
     try:
-        posix.write(descriptor, data)
+        if posix.write(descriptor, data) != len(data):
+            raise OSError("the disk is full")
+        posix.replace(beside, path)
+    except OSError:
+        posix.unlink(beside)
+        raise
     finally:
         posix.close(descriptor)
-    posix.replace(beside, path)
 
 
 def read(path: str) -> bytes:
