@@ -136,12 +136,20 @@ def test_markup_of_the_subset_becomes_entities() -> None:
         ("do /stop", "bot_command"),
         ("a #tag", "hashtag"),
         ("a $TON", "cashtag"),
+        ("a $1INCH", "cashtag"),
+        ("a toml.example", "url"),
+        ("a.toml.com", "url"),
         ("me@a.example", "email"),
         ("+49 171 1234567", "phone_number"),
     ],
 )
 def test_plain_text_comes_alive_by_itself(text: str, kind: str) -> None:
     assert any(entity.startswith(f"{kind}:") for entity in read(text, None).live())
+
+
+@pytest.mark.parametrize("text", ["$0.00 today", "$0", "$usd", "$$TON", "é$TON", "edit fleet.toml.", "a.b.toml"])
+def test_a_price_and_the_name_of_a_setting_file_stay_plain(text: str) -> None:
+    assert read(text, None).live() == []
 
 
 def test_an_edit_that_changes_nothing_is_not_modified(api: BotApi) -> None:

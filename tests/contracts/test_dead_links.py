@@ -17,6 +17,8 @@ from tests.far_end.tdlib import Tdlib
 FULL: Final = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 TEXTS: Final = 60_000 if FULL else 300
 CACHE: Final = Path(__file__).parents[2] / ".cache" / "tdlib"
+OURS: Final = (*"$ Az_1.é()-", "fleet.toml", ".toml", "toml", "$0", "$1INCH", "$TON", "$0.31", "x.")
+"""What prices and names of files are made of, and what is near them."""
 PIECES: Final = (
     *"ab1Z-_~.:/@#$+ \n\"'()[]<>,;!?&=%*|\t",
     *"💩éß。．\u200c\u00ad٠例рф\u2011\u2014\u2024\ufe52\u00b7\u0300",
@@ -47,3 +49,16 @@ def test_no_text_of_a_stranger_is_live() -> None:
     lines = [(Untrusted(text).one_line(400), plain(_beside(text, chance))) for text in texts]
     assert sum(bool(live(text)) for text, _ in lines) > TEXTS // 5, "most of them would be live"
     assert [shown for text, shown in lines if text and live(shown)] == []
+
+
+if FULL:
+
+    def test_the_fake_finds_each_cashtag_and_link_that_tdlib_finds() -> None:
+        tdlib, chance, found = Tdlib(CACHE), random.Random(7), 0
+        for text in ("".join(chance.choices(OURS, k=chance.randint(1, 8))) for _ in range(TEXTS)):
+            fake = {entity.partition(":")[0] for entity in by_the_fake(text)}
+            theirs = {"textEntityTypeCashtag": "cashtag", "textEntityTypeUrl": "url"}
+            wanted = {kind for name, kind in theirs.items() if name in tdlib.live(text)}
+            assert wanted <= fake, text
+            found += bool(wanted)
+        assert found > TEXTS // 20

@@ -32,10 +32,16 @@ _ATTRIBUTE = re.compile(r"""\s+([a-zA-Z-]+)(?:=(?:"([^"]*)"|'([^']*)'|([\w-]+)))
 
 #: What Telegram makes live in plain text, as its clients show it. General punctuation is part of none of them.
 _W = r"[^\W\u2000-\u206f]"
+#: No domain ends with toml.
 #: A letter of a domain by TDLib's parser (td/telegram/MessageEntity.cpp): "~" too, and everything from U+00C0 on.
 _D = r"[A-Za-z0-9_~\-\u00c0-\u1fff\u2070-\U0010ffff]"
 _FOUND = (
-    ("url", re.compile(rf"(?:[a-z]{{2,10}}://)?{_D}+(?:\.{_D}+)*\.(?=[^\W\d_]){_D}{{2,}}(?::\d+)?(?:/\S*)?")),
+    (
+        "url",
+        re.compile(
+            rf"(?:[a-z]{{2,10}}://)?{_D}+(?:\.{_D}+)*\.(?=[^\W\d_])(?!toml(?!{_D})){_D}{{2,}}(?::\d+)?(?:/\S*)?"
+        ),
+    ),
     ("url", re.compile(r"\b(?:tg|ton|tonsite)://\S+")),
     ("email", re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")),
     ("mention", re.compile(r"(?<!\w)@[A-Za-z0-9_]{2,32}\b")),

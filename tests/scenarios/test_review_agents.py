@@ -146,7 +146,10 @@ async def test_its_checkout_has_the_planted_defect_too(tmp_path: Path) -> None:
     assert review.none is None and review.caught
     known = {row.strip() for row in SAMPLE.splitlines()}
     rows = [row.partition("\t")[2].strip() for row in "\n".join(seen).splitlines() if "\t" in row]
-    assert known <= {*rows, ""} and set(rows) - known, rows
+    planted = set(rows) - known
+    assert known <= {*rows, ""} and planted, rows
+    shown = stand.model.asked[0].heard
+    assert all(row in shown for row in planted), "the very rows that the diff shows"
 
 
 async def test_what_is_no_review(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_a_bomb_and_a_hog_in_a_session_end_and_status_answers_meanwhile(served: 
     assert body["reached"] in " ".join(answer.shown.replace("│", "").split())
 
 
+@pytest.mark.timeout(300)  # its files are removed, from a disk that others use
 def test_a_session_that_fills_the_disk_ends_and_its_task_asks_a_person(served: House) -> None:
     answer = served.say(f"/run on=evo-x2 agent=plain do\nshell {FILL}", wait=True)
     assert answer.status == 4, answer.shown
