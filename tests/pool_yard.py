@@ -11,8 +11,8 @@ from typing import Any
 import tomlkit
 
 from bot.reload import LiveConfig
-from fleet.clock import SystemClock
 from fleet.config import Secrets
+from fleet.flight.pool_placing import growth, pools_now
 from fleet.machines.executors import Executors
 from fleet.machines.pools.command import CommandProvider
 from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
@@ -22,7 +22,7 @@ from fleet.pool_ports import SlotProvider
 from fleet.store import pool_slots, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.pool_slots import PoolSlot
-from fleet.supervise import OwnedTasks
+from fleet.supervise import OwnedTasks, alongside
 from tests.far_end.farm import Farm
 
 
@@ -41,7 +41,7 @@ class Hands:
 
 @dataclass
 class Yard:
-    """A farm, a store, and keepers of them; ``wants`` tasks wait."""
+    """A farm, a store, and keepers of them; ``wants`` tasks wait, for the pool that a placement chooses."""
 
     store: Store
     farm: Farm
@@ -59,18 +59,31 @@ class Yard:
         pool = self.farm.pool(**{"most": 2, "idle": "10m", "price": "0.60", **more})
         document = {"isolation": "unsafe-same-user", "pools": {"farm": pool}}
         (self.home / "fleet.toml").write_text(tomlkit.dumps(document))
-        self.live = LiveConfig(self.home, SystemClock())
+        self.live = LiveConfig(self.home, self.clock)
         self.executors = Executors(self.live(), self.home)
         self.keeper = self.new_keeper()
 
+    async def edit(self, text: str) -> None:
+        """Edits ``fleet.toml`` and waits until it was read again."""
+        read = asyncio.Event()
+
+        async def changed() -> None:
+            read.set()
+
+        async with alongside(self.live.watch(changed), "fleet.toml"):
+            (self.home / "fleet.toml").write_text(text)
+            await read.wait()
+
     def new_keeper(self) -> PoolKeeper:
         """As after a restart of the controller."""
+        self.troubles.clear()
 
         async def save(machine: str) -> None:
             self.saved.append(machine)
 
         def wanted(tx: Tx) -> Mapping[str, int]:
-            return {"farm": self.wants} if self.wants else {}
+            pools = pools_now(self.live().pools, pool_slots.open_slots(tx), self.troubles)
+            return {growth("", (), pools).pool: self.wants} if self.wants else {}
 
         needs = PoolNeeds(
             wanted=wanted,

@@ -142,7 +142,8 @@ class PoolKeeper:
                 case _:
                     pass
         await self._look_at_idle(tasks, now)
-        await self._ask(tasks, now)
+        self._end_pauses(now)
+        await self._ask(tasks)
         for name, pool in self._config().pools.items():
             every = duration_us(pool.inventory_every)
             if pool.has_inventory and now >= self._memory.looked_us.get(name, now - every) + every:
@@ -151,7 +152,13 @@ class PoolKeeper:
 
     # --- asking
 
-    async def _ask(self, tasks: OwnedTasks, now: int) -> None:
+    def _end_pauses(self, now: int) -> None:
+        """A pool whose pause is over is in no trouble: a placement counts on it again, and so it is tried."""
+        for name, pause in self._memory.paused.items():
+            if now >= pause.until_us and self._needs.troubles.pop(name, ""):
+                self._needs.tell()
+
+    async def _ask(self, tasks: OwnedTasks) -> None:
         config = self._config()
         wanted = await self._store.read(self._needs.wanted) if config.pools else {}
         unused = await self._store.read(lambda tx: pool_slots.unused(tx, self._slots)) if wanted else frozenset()
@@ -160,8 +167,7 @@ class PoolKeeper:
                 continue
             theirs = [slot for slot in self._slots if slot.pool == name]
             coming = sum(slot.state is SlotState.ASKED or slot.slot in unused for slot in theirs)
-            pause = self._memory.paused.get(name)
-            if pause is not None and now < pause.until_us:
+            if name in self._needs.troubles:
                 continue
             for _ in range(min(count - coming, pool.most - len(theirs))):
                 terms = pool.model_dump_json()
@@ -198,9 +204,8 @@ class PoolKeeper:
             _log.warning("slot %s was not made: %s", slot.slot, why)
             self._pause(slot.pool, why)
             await self._move(slot, why)
-        else:
+        elif slot.pool not in self._needs.troubles:  # one that was asked for before its pause ends no pause
             self._memory.paused.pop(slot.pool, None)
-            self._needs.troubles.pop(slot.pool, None)
 
     async def _take(self, slot: PoolSlot, pool: PoolConfig, target: Target) -> str:
         """Makes a slot a machine of the fleet, unless it does not fit: why not. One at a time, since two could be
@@ -216,9 +221,10 @@ class PoolKeeper:
             return ""
 
     def _pause(self, pool: str, why: str) -> None:
-        times = self._memory.paused[pool].times + 1 if pool in self._memory.paused else 1
-        wait = _PAUSES_US[min(times, len(_PAUSES_US)) - 1]
-        self._memory.paused[pool] = _Pause(times, self._clock.now_us() + wait)
+        if pool not in self._needs.troubles:  # many that fail at once are one failure
+            times = self._memory.paused[pool].times + 1 if pool in self._memory.paused else 1
+            wait = _PAUSES_US[min(times, len(_PAUSES_US)) - 1]
+            self._memory.paused[pool] = _Pause(times, self._clock.now_us() + wait)
         self._needs.troubles[pool] = f"pool {pool} makes no slots now: {why[:_WHY]}"
         self._needs.tell()
 
@@ -230,6 +236,7 @@ class PoolKeeper:
         for slot in self._slots:
             if slot.slot not in unused:
                 since.pop(slot.slot, None)
+                self._memory.kept.pop(slot.slot, None)
                 if slot.state is SlotState.LOST:
                     self._begin(tasks, slot.slot, partial(self._end_lost, slot))
             elif now >= since.setdefault(slot.slot, now) + duration_us(self._pool(slot).idle):
@@ -242,6 +249,7 @@ class PoolKeeper:
         if left:
             tasks = ", ".join(dict.fromkeys(tree.task.id for tree in left))
             self._memory.kept[slot.slot] = f"{slot.slot} is kept: the work of {tasks} is only there (/unlanded)"
+            self._memory.idle_us[slot.slot] = self._clock.now_us()  # looked at again after as long a time
             return
         if await self._store.write(lambda tx: pool_slots.give_back_unused(tx, slot, "nobody used it")):
             failpoint("pool-slot-releasing")
@@ -372,9 +380,16 @@ class PoolKeeper:
         for slot in slots:
             if slot.state is SlotState.LOST:
                 self._executors.lose(slot.slot, slot.why)
-        names = {slot.slot for slot in slots}
-        for forgotten in (self._memory.idle_us, self._memory.kept, self._memory.missed):
-            for name in forgotten.keys() - names:
+        memory, known = self._memory, {*(slot.slot for slot in slots), *self._pools}
+        for forgotten in (
+            memory.idle_us,
+            memory.kept,
+            memory.missed,
+            memory.odd,
+            memory.paused,
+            self._needs.troubles,
+        ):
+            for name in forgotten.keys() - known:
                 del forgotten[name]
         self._needs.tell()
 
