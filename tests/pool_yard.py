@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from fleet.store import pool_slots, sessions, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.pool_slots import PoolSlot
 from fleet.supervise import OwnedTasks, alongside
+from tests.empty_store import filled
 from tests.far_end.farm import Farm
+from tests.far_end.sshd import new_key
 
 
 @dataclass
@@ -130,3 +133,15 @@ def session_on(tx: Tx, machine: str) -> str:
         tx, task=task.id, machine=machine, agent="a", base="b", isolation=Isolation.UNSAFE_SAME_USER
     )
     return session.id
+
+
+@asynccontextmanager
+async def running_yard(directory: Path) -> AsyncIterator[Yard]:
+    """One with a new store; nobody answers on its slots."""
+    filled(directory / "airboss.db")
+    with Store.open(f"sqlite:///{directory / 'airboss.db'}") as store:
+        made = Yard(store, Farm.of(directory / "farm", new_key(directory / "host_key")), directory)
+        made.configure()
+        yield made
+        await made.tasks.end()
+        await made.executors.close()

@@ -16,7 +16,7 @@ from bot.pool_view import plain_pools, pool_lines, pools_seen
 from bot.reload import LiveConfig
 from fleet.clock import SystemClock
 from fleet.config import Secrets, SlotTarget
-from fleet.errors import StoreUnavailable, TakenAway, Unavailable
+from fleet.errors import StoreUnavailable, TakenAway
 from fleet.exits import Lost
 from fleet.faults import Fault, Point, injected
 from fleet.flight.pipe_reader import PipeReader
@@ -25,25 +25,17 @@ from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import TaskState
 from fleet.ports import Ended
 from fleet.store import pool_slots, queue, sessions, tasks
-from fleet.store.core import Store, Tx
+from fleet.store.core import Tx
 from fleet.store.states import SlotState
-from tests.empty_store import filled
-from tests.far_end.farm import Farm
-from tests.far_end.sshd import new_key
-from tests.pool_yard import Yard, session_on
+from tests.pool_yard import Yard, running_yard, session_on
 
 MINUTE_US = 60_000_000
 
 
 @pytest.fixture
 async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
-    filled(tmp_path / "airboss.db")
-    with Store.open(f"sqlite:///{tmp_path / 'airboss.db'}") as store:
-        made = Yard(store, Farm.of(tmp_path / "farm", new_key(tmp_path / "host_key")), tmp_path)
-        made.configure()
+    async with running_yard(tmp_path) as made:
         yield made
-        await made.tasks.end()
-        await made.executors.close()
 
 
 async def test_as_many_slots_are_made_as_tasks_wait_and_no_more_than_the_pool_has(yard: Yard) -> None:
@@ -135,41 +127,6 @@ async def test_what_prints_no_slot_is_given_back_and_tried_again_later(
     assert await yard.states() == ["farm-2 up"] and not yard.troubles and not yard.keeper.trouble
 
 
-async def test_many_that_fail_at_once_are_one_failure_and_one_that_is_made_meanwhile_ends_no_pause(
-    yard: Yard,
-) -> None:
-    yard.farm.tell("refuse", "no quota left")
-    yard.wants = 2
-    await yard.look()
-    assert len(yard.verbs("acquire")) == 2
-    await yard.look()
-    yard.provider = provider = LastFails("farm", yard.live().pools["farm"], Secrets({}))
-    yard.farm.tell("refuse", "")
-    yard.clock.us += MINUTE_US
-    await yard.look()
-    assert provider.made and "the last one fails" in yard.troubles["farm"]
-    await yard.look()
-    yard.clock.us += 2 * MINUTE_US
-    await yard.look()
-    assert len(yard.farm.slots) == 2 and not yard.troubles
-
-
-class LastFails(CommandProvider):
-    """Of two slots, one is made after the other one has failed."""
-
-    asked, made, failed = 0, False, asyncio.Event()
-
-    async def acquire(self, name: str) -> SlotTarget:
-        self.asked += 1
-        if self.asked == 2:
-            self.failed.set()
-            raise Unavailable(attempted="acquire", cause="the last one fails")
-        await self.failed.wait()
-        target = await super().acquire(name)
-        self.made = True
-        return target
-
-
 async def test_a_command_that_takes_too_long_or_is_not_there_is_no_slot(yard: Yard) -> None:
     yard.configure(acquire_within="1s")
     yard.farm.tell("wait", "for ever")
@@ -241,30 +198,6 @@ async def test_a_slot_that_cannot_be_given_back_is_shown_tried_again_and_never_f
     yard.clock.us += 30 * MINUTE_US
     await yard.look()
     assert (await yard.states(), yard.farm.slots) == ([], []), "by the terms of when it was made"
-
-
-async def test_nothing_is_said_any_more_of_a_slot_that_is_gone_or_a_pool_that_left_the_file(yard: Yard) -> None:
-    yard.wants = 1
-    await yard.look()
-    yard.wants = 0
-    (name,) = yard.farm.slots
-    (yard.farm.directory / "slots" / name).unlink()
-    yard.seen["farm-1"] = MachineSeen(MachineState.WELL)
-    await yard.keeper.compare("farm")
-    assert yard.keeper.trouble == "farm-1 answers, but its provider does not list it"
-    await yard.look()
-    yard.clock.us += 11 * MINUTE_US
-    await yard.look()
-    await yard.look()
-    yard.farm.tell("refuse", "no quota left")
-    yard.wants = 1
-    await yard.look()
-    await yard.look()
-    assert [slot.slot for slot in await yard.slots()] == []
-    assert yard.keeper.notes == ("pool farm makes no slots now: acquire exited with 1: no quota left",)
-    await yard.edit('isolation = "unsafe-same-user"\n')
-    await yard.look()
-    assert not yard.keeper.notes
 
 
 async def test_what_a_provider_has_and_nobody_knows_of_is_ended_and_what_is_not_ours_is_left(yard: Yard) -> None:

@@ -22,6 +22,7 @@ from fleet.config.values import duration_us
 from fleet.errors import AirbossError, LeadershipLost, StoreUnavailable
 from fleet.failpoints import failpoint
 from fleet.machines.executors import Executors
+from fleet.machines.pools.pauses import PAUSES_US, Pauses
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.pool_ports import SlotProvider
 from fleet.ports import Clock
@@ -29,13 +30,13 @@ from fleet.store import pool_slots, trees
 from fleet.store.core import Store, Tx
 from fleet.store.pool_slots import PoolSlot
 from fleet.store.states import SlotState
+from fleet.store.trees import Unlanded
 from fleet.supervise import OwnedTasks, first, retry_while_store_is_away
 
 _log = logging.getLogger(__name__)
 
 _EVERY_S: Final = 2.0
 _AFTER_A_BUG_S: Final = 60.0
-_PAUSES_US: Final = tuple(minutes * 60_000_000 for minutes in (1, 2, 5, 10, 30))
 _MISSED_TWICE: Final = 2
 _WHY: Final = 300
 
@@ -65,14 +66,6 @@ class PoolNeeds:
 
 
 @dataclass(slots=True)
-class _Pause:
-    """A pool makes no slots until then."""
-
-    times: int
-    until_us: int
-
-
-@dataclass(slots=True)
 class _Remembered:
     """What need not outlive the controller: forgetting it costs a little money or time, never a slot."""
 
@@ -80,7 +73,6 @@ class _Remembered:
     missed: Counter[str] = field(default_factory=Counter)  # how often in a row its provider did not have it
     kept: dict[str, str] = field(default_factory=dict)  # why an idle slot is not given back
     odd: dict[str, str] = field(default_factory=dict)  # what a provider says that cannot be
-    paused: dict[str, _Pause] = field(default_factory=dict)
     looked_us: dict[str, int] = field(default_factory=dict)  # when a pool's inventory was asked for
 
 
@@ -96,7 +88,7 @@ class PoolKeeper:
         self._pools: Mapping[str, PoolConfig] = {}
         self._busy: set[str] = set()  # slots, and pools, that something is done about now
         self._mine: set[str] = set()  # slots that this process asked for
-        self._memory = _Remembered()
+        self._memory, self._pauses = _Remembered(), Pauses(needs.troubles, needs.tell)
 
     @property
     def trouble(self) -> str:
@@ -142,7 +134,7 @@ class PoolKeeper:
                 case _:
                     pass
         await self._look_at_idle(tasks, now)
-        self._end_pauses(now)
+        self._pauses.end(now)
         await self._ask(tasks)
         for name, pool in self._config().pools.items():
             every = duration_us(pool.inventory_every)
@@ -151,12 +143,6 @@ class PoolKeeper:
                 self._begin(tasks, f"inventory of {name}", partial(self.compare, name))
 
     # --- asking
-
-    def _end_pauses(self, now: int) -> None:
-        """A pool whose pause is over is in no trouble: a placement counts on it again, and so it is tried."""
-        for name, pause in self._memory.paused.items():
-            if now >= pause.until_us and self._needs.troubles.pop(name, ""):
-                self._needs.tell()
 
     async def _ask(self, tasks: OwnedTasks) -> None:
         config = self._config()
@@ -202,10 +188,10 @@ class PoolKeeper:
             why = await self._take(slot, pool, target)
         if why:
             _log.warning("slot %s was not made: %s", slot.slot, why)
-            self._pause(slot.pool, why)
+            self._pauses.begin(slot.pool, why, self._clock.now_us())
             await self._move(slot, why)
-        elif slot.pool not in self._needs.troubles:  # one that was asked for before its pause ends no pause
-            self._memory.paused.pop(slot.pool, None)
+        else:
+            self._pauses.made(slot.pool)
 
     async def _take(self, slot: PoolSlot, pool: PoolConfig, target: Target) -> str:
         """Makes a slot a machine of the fleet, unless it does not fit: why not. One at a time, since two could be
@@ -219,14 +205,6 @@ class PoolKeeper:
             failpoint("pool-slot-up")
             await self.load()
             return ""
-
-    def _pause(self, pool: str, why: str) -> None:
-        if pool not in self._needs.troubles:  # many that fail at once are one failure
-            times = self._memory.paused[pool].times + 1 if pool in self._memory.paused else 1
-            wait = _PAUSES_US[min(times, len(_PAUSES_US)) - 1]
-            self._memory.paused[pool] = _Pause(times, self._clock.now_us() + wait)
-        self._needs.troubles[pool] = f"pool {pool} makes no slots now: {why[:_WHY]}"
-        self._needs.tell()
 
     # --- giving back
 
@@ -245,16 +223,13 @@ class PoolKeeper:
     async def _end_idle(self, slot: PoolSlot) -> None:
         """Gives an unused slot back once no ended task has work that is only there."""
         await self._needs.save(slot.slot)
-        left = await self._store.read(lambda tx: trees.closed_worktrees(tx, tx.now_us(), slot.slot))
-        if left:
+        if left := await self._store.write(partial(_give_back_safe, slot=slot)):
             tasks = ", ".join(dict.fromkeys(tree.task.id for tree in left))
             self._memory.kept[slot.slot] = f"{slot.slot} is kept: the work of {tasks} is only there (/unlanded)"
             self._memory.idle_us[slot.slot] = self._clock.now_us()  # looked at again after as long a time
             return
-        if await self._store.write(lambda tx: pool_slots.give_back_unused(tx, slot, "nobody used it")):
-            failpoint("pool-slot-releasing")
-            self._memory.kept.pop(slot.slot, None)
-            await self.load()
+        failpoint("pool-slot-releasing")
+        await self.load()
 
     async def _end_lost(self, slot: PoolSlot) -> None:
         """What is left of a slot that was taken away ends too, once no session waits for what it said last."""
@@ -269,7 +244,7 @@ class PoolKeeper:
             _raise_ours(error)
             why = (error.cause or str(error))[:_WHY]
             _log.warning("slot %s was not given back: %s", slot.slot, why)
-            next_us = self._clock.now_us() + _PAUSES_US[min(slot.tries + 1, len(_PAUSES_US)) - 1]
+            next_us = self._clock.now_us() + PAUSES_US[min(slot.tries + 1, len(PAUSES_US)) - 1]
             await self._store.write(lambda tx: pool_slots.still_there(tx, slot, why, next_us))
         else:
             failpoint("pool-slot-released")
@@ -381,17 +356,19 @@ class PoolKeeper:
             if slot.state is SlotState.LOST:
                 self._executors.lose(slot.slot, slot.why)
         memory, known = self._memory, {*(slot.slot for slot in slots), *self._pools}
-        for forgotten in (
-            memory.idle_us,
-            memory.kept,
-            memory.missed,
-            memory.odd,
-            memory.paused,
-            self._needs.troubles,
-        ):
+        for forgotten in (memory.idle_us, memory.kept, memory.missed, memory.odd):
             for name in forgotten.keys() - known:
                 del forgotten[name]
+        self._pauses.forget(self._pools)
         self._needs.tell()
+
+
+def _give_back_safe(tx: Tx, slot: PoolSlot) -> list[Unlanded]:
+    """Gives an unused slot back, unless there is work of ended tasks that is only there."""
+    left = trees.closed_worktrees(tx, tx.now_us(), slot.slot)
+    if not left:
+        pool_slots.give_back_unused(tx, slot, "nobody used it")
+    return left
 
 
 def not_given_back(slot: PoolSlot) -> str:
