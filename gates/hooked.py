@@ -150,7 +150,7 @@ class HookedSessions:
         def work(tx: Tx) -> Hooked:
             session = _proved(tx, caller, what)
             _record(tx, session, started)
-            return self._with_hold(tx, session, keep_us, doing=f"{what.tool} {what.paths[0]}"[:200])
+            return self._with_hold(tx, session, keep_us, doing=printable(f"{what.tool} {what.paths[0]}")[:200])
 
         session = await self.store.write(work)
         why, refused = await self._why_not(session, what, base)

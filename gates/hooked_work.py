@@ -8,8 +8,9 @@ is hooked, not held. Its work has a task of its own, which is over from the star
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from fleet.config import FleetConfig
 from fleet.errors import Misused, Refused
@@ -25,6 +26,9 @@ from fleet.store.core import Store, Tx
 from fleet.store.hooked import Hooked
 from fleet.verdict import Verdict
 from gates.people import console_chat
+
+_RUNNING: Final = "running"
+_NO_VERDICT: Final = "no verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class HookedWork:
     repositories: Callable[[str], Repository]
     workspaces: Workspaces
     gatekeeper: Gatekeeper
+    _judging: set[int] = field(default_factory=set)
 
     async def base_for(self, repo: str, tips: list[str]) -> str:
         """The newest of these commits that is on the base branch; empty when none is."""
@@ -58,17 +63,41 @@ class HookedWork:
     async def judge(self, session: Hooked, tree: str, base: str, pack: Path) -> WorkJudged:
         """The gates of ``base`` on a tree that was handed over in ``pack``.
 
-        Raises ``Refused`` for a base that is not on the branch, and for a tree that a limit or rule forbids.
+        Raises ``Refused`` for a base that is not on the branch, for a tree that a limit or rule forbids, and while
+        an earlier tree of the session is judged.
         """
+        if session.number in self._judging:
+            raise Refused(
+                attempted="judge a working copy", on=session.id, cause="the gates still judge what it had before"
+            )
+        self._judging.add(session.number)
+        try:
+            return await self._judge(session, tree, base, pack)
+        finally:
+            self._judging.discard(session.number)
+
+    async def close_left(self, session: Hooked) -> None:
+        """Ends and closes what an earlier controller, or a judgement that had an error, left of its gates."""
+        task = session.judged.partition(" ")[0]
+        if task and session.number not in self._judging:
+            await self.gatekeeper.close_left(task)
+
+    async def _judge(self, session: Hooked, tree: str, base: str, pack: Path) -> WorkJudged:
         commit = await self._commit(session, tree, base, pack)
 
         def begin(tx: Tx) -> Candidate:
             task, made, turn = self._rows(tx, session, base)
             sessions.update_turn(tx, turn.id, snapshot=commit, tree=tree, ended_us=tx.now_us())
+            hooked.change(tx, session, judged=f"{task.id} {_RUNNING}")
             return Candidate(task, made, turn, commit, tree, base, round=turn.number)
 
         candidate = await self.store.write(begin)
-        verdict = await self.gatekeeper.judge(candidate)
+        try:
+            verdict = await self.gatekeeper.judge(candidate)
+        except Exception:
+            none = f"{candidate.task.id} {_NO_VERDICT}"
+            await self.store.write(lambda tx: hooked.change(tx, session, judged=none))
+            raise
 
         def end(tx: Tx) -> None:
             hooked.change(tx, session, judged=f"{candidate.task.id} {verdict.outcome}")

@@ -103,6 +103,10 @@ class HookDoor:
                 await self.sessions.note(caller, what)
                 base = await self._base(session, given)
                 return {"base": base} if base else {"say": {"systemMessage": _NO_BASE}}
+            case "end":
+                ended = await answer(self.sessions, self.config(), caller, request)
+                await self.work.close_left(session)
+                return ended
             case _:
                 return await answer(self.sessions, self.config(), caller, request)
 
@@ -187,7 +191,10 @@ async def _answer(
             text = f"Airboss: this session is {session.id} in {session.repo}: {MARK}. Edits take locks."
             return {"secret": secret, "text": text}
         case "edit":
-            why = await sessions.edit(caller, _happened(agent, given))
+            what = _happened(agent, given)
+            if not what.paths:
+                raise _wrong("an edit names no path")
+            why = await sessions.edit(caller, what)
             return {"say": refusal(f"Airboss: {why}")} if why else {"done": True}
         case "note":
             await sessions.note(caller, _happened(agent, given))
@@ -205,7 +212,7 @@ def _happened(agent: str, given: dict[str, Any]) -> Happened:
         value = given.get(wanted, "")
         if not isinstance(value, str) or len(value) > _LONGEST:
             raise _wrong(f"{wanted} is no text, or too long")
-        texts[name] = value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        texts[name] = value.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\0", "\ufffd")
     if not texts["conversation"] or len(texts["conversation"]) > 200:
         raise _wrong("it names no session")
     paths = given.get("paths", [])
@@ -215,8 +222,13 @@ def _happened(agent: str, given: dict[str, Any]) -> Happened:
 
 
 def _fits(path: object) -> bool:
-    """A path relative to the top of a working copy, in normal form."""
+    """A path relative to the top of a working copy, in normal form. Bytes that are no UTF-8 are in it as Python has
+    them."""
     if not isinstance(path, str) or not path or "\0" in path or len(path) > _LONGEST:
+        return False
+    try:
+        path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
         return False
     return set(path.split("/")).isdisjoint(("", ".", ".."))
 

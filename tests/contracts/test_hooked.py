@@ -1,0 +1,137 @@
+"""A session by hand at the controller's side: what its hook may ask, and what is left of a judgement that broke off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.local.hooked import HookDoor
+from fleet.clock import SystemClock
+from fleet.errors import Misused, Refused
+from fleet.git.workspace import Workspaces
+from fleet.machines.runner import hook_stop
+from fleet.store import hooked
+from fleet.supervise import end, own
+from gates.hooked import Caller, HookedSessions
+from gates.hooked_work import HookedWork
+from gates.locks.service import LockService
+from gates.people import console_owner
+from tests.far_end.repositories import git
+from tests.scenarios.gate_house import WAITING, House, Judge, airboss_toml, begun
+
+pytestmark = pytest.mark.timeout(120)
+SLOW = {"airboss.toml": airboss_toml("sh", "-c", f"test -e quick || {{ {WAITING}; }}"), "a.txt": "a\n"}
+
+
+@dataclass
+class Person:
+    """A person's hook, with the session that it began."""
+
+    judge: Judge
+    door: HookDoor
+    given: dict[str, Any] = field(default_factory=lambda: {"session_id": "s", "repo": "demo", "top": "/w"})
+
+    async def asks(self, op: str, handed: bytes = b"", **more: object) -> dict[str, Any]:
+        reader = asyncio.StreamReader()
+        reader.feed_data(handed)
+        request = {"op": op, "agent": "claude", "given": {**self.given, **more}}
+        return await self.door.answer(Caller(console_owner(), "macbook"), request, reader)
+
+    async def begins(self) -> None:
+        self.given["secret"] = (await self.asks("begin"))["secret"]
+
+    async def is_done(self, file: str) -> dict[str, Any]:
+        house = self.judge.house
+        base = await house.repository.fetch()
+        git(house.work, "checkout", "--quiet", "--detach", base)
+        (house.work / file).write_text("mine\n")
+        handed = hook_stop.handed(str(house.work), base)
+        (house.work / file).unlink()
+        assert handed is not None
+        return await self.asks("judge", handed.pack, tree=handed.tree, base=base, pack=len(handed.pack))
+
+    async def judged(self) -> str:
+        found = await self.judge.store.read(lambda tx: hooked.last_of(tx, "claude", "s"))
+        return found.judged if found else ""
+
+
+@asynccontextmanager
+async def person(house: House) -> AsyncIterator[Person]:
+    async with house.open() as judge:
+        store, config, repositories = judge.store, lambda: house.config, lambda _: house.repository
+        sessions = HookedSessions(store, LockService(store, SystemClock()), repositories, config)
+        workspaces = Workspaces(lambda: house.config.limits)
+        work = HookedWork(store, config, repositories, workspaces, judge.pipeline)
+        yield Person(judge, HookDoor(sessions, work, config, house.home))
+
+
+async def broken_off(house: House, ada: Person) -> None:
+    """A judgement whose controller is gone in the middle of its gate."""
+    await ada.begins()
+    judging = own(ada.is_done("slow"), "judge")
+    await begun(house.room)
+    assert await ada.judged() == "t1 running"
+    with pytest.raises(Refused, match="still judge what it had before"):
+        await ada.is_done("quick")
+    await end(judging)
+
+
+async def test_a_judgement_that_broke_off_is_closed_by_the_next_one_and_keeps_its_task(tmp_path: Path) -> None:
+    house = House(tmp_path, dict(SLOW))
+    async with person(house) as ada:
+        await broken_off(house, ada)
+        assert not await ada.judge.events("gate.closed")
+        given = ada.given
+    async with person(house) as ada:
+        ada.given = given
+        assert "gates passed: t1." in (await ada.is_done("quick"))["say"]["systemMessage"]
+        outcomes = [each.event.body()["outcome"] for each in await ada.judge.events("gate.closed")]
+        assert outcomes == ["aborted", "passed"]
+        assert await ada.judged() == "t1 passed"
+
+
+async def test_the_end_of_a_session_closes_a_judgement_that_broke_off(tmp_path: Path) -> None:
+    house = House(tmp_path, dict(SLOW))
+    async with person(house) as ada:
+        await broken_off(house, ada)
+        given = ada.given
+    async with person(house) as ada:
+        ada.given = given
+        assert await ada.asks("end") == {"done": True}
+        (closed,) = await ada.judge.events("gate.closed")
+        assert closed.event.body()["outcome"] == "aborted"
+
+
+async def test_a_judgement_with_an_error_does_not_look_as_if_it_ran(tmp_path: Path) -> None:
+    house = House(tmp_path, dict(SLOW))
+    async with person(house) as ada:
+        await ada.begins()
+        house.config.repos.clear()
+        with pytest.raises(Misused, match="no longer names repository demo"):
+            await ada.is_done("quick")
+        assert await ada.judged() == "t1 no verdict"
+
+
+@pytest.mark.parametrize("paths", [[], ["a\ud800.txt"], ["a\0.txt"], ["../a.txt"], ["/a.txt"], [1]])
+async def test_an_edit_that_names_no_path_of_the_working_copy_is_malformed(
+    tmp_path: Path, paths: list[object]
+) -> None:
+    async with person(House(tmp_path, {"a.txt": "a\n"})) as ada:
+        await ada.begins()
+        with pytest.raises(Misused, match="malformed"):
+            await ada.asks("edit", paths=paths)
+
+
+async def test_a_name_that_is_no_text_is_locked_and_shown(tmp_path: Path) -> None:
+    async with person(House(tmp_path, {"a.txt": "a\n"})) as ada:
+        ada.given["session_id"] = "s\0"
+        await ada.begins()
+        assert await ada.asks("edit", tool_name="Write\0", paths=["a\udcff.txt"]) == {"done": True}
+        found = await ada.judge.store.read(lambda tx: hooked.last_of(tx, "claude", "s\ufffd"))
+        assert found is not None and found.doing == "Write\ufffd a\\xff.txt"
