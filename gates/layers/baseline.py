@@ -44,7 +44,7 @@ class ByName:
             failed.append(f"passed on the base and failed now: {some(newly_red)}")
         known = base.named(*PASSED, *FAILED)
         gone = known - head.tests.keys()
-        skipped = (known & head.named("skipped", "xfailed")) - case.quarantined
+        skipped = known & (head.named("skipped") | (head.named("xfailed") - case.quarantined))
         held = []
         if gone:
             held.append(HeldPlace("", 0, f"ran on the base and is gone: {some(gone)}"))

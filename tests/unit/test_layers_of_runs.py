@@ -43,14 +43,25 @@ def judged(
     base: Phase = BASE,
     again: Phase = AGAIN,
     without: LayerName | None = None,
+    quarantined: frozenset[str] = frozenset(),
 ) -> LayerFinding:
-    case = Case(define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, change({}, {"plain.py": ""}))
+    made = change({}, {"plain.py": ""})
+    case = Case(define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, made, quarantined)
     runs = Runs(baseline_of(base, again), PhaseReport(head=head, check=check))
     return total(layer.judge(case, runs) for layer in LAYERS if layer.name is not without)
 
 
 def but(phase: Phase, **fields: object) -> Phase:
     return msgspec.structs.replace(phase, **fields)
+
+
+def test_a_test_in_quarantine_may_fail_and_not_be_skipped() -> None:
+    spared = frozenset({"t::a"})
+    for outcome, words in (("xfailed", ""), ("skipped", "is skipped now: t::a")):
+        head = but(HEAD, tests=GREEN | {"t::a": (outcome, 1.0)})
+        assert (words in str(judged(head, quarantined=spared).held)) is True
+        assert bool(judged(head, quarantined=spared).held) is bool(words)
+        assert judged(head).held, "out of quarantine both are held"
 
 
 def test_an_honest_run_gives_nothing_to_say() -> None:
