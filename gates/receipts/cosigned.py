@@ -182,6 +182,9 @@ def problem(demand: Demand, pinned: Sequence[PublicKey], has: Contents) -> tuple
     """
     end, openings = Checkpoint.parse(has.header["checkpoint"]), has.openings
     judged = openings.judged(end.origin, pinned, demand.witnesses)
+    unopened = sorted(openings.passed - openings.opened.keys())
+    if unopened and has.header["first_seq"] == 1:
+        return f"{unopened[0]} passed and was never opened", ""
     known = roots(
         has.header, has.leaves, (each.point.size for each in judged.values() if isinstance(each, Signers))
     )
@@ -209,4 +212,5 @@ def problem(demand: Demand, pinned: Sequence[PublicKey], has: Contents) -> tuple
         return f"{why or f'{len(names)} signed the end'}, {demand.needed} must", ""
     by = f"{', '.join(names)} signed {size:,} events, these among them" if names else why
     witnessed = sum(count > 0 for count in counts.values())
-    return "", f"{by}; {witnessed} of {len(counts)} openings of gates were signed before the run"
+    before = f"; {len(unopened)} more passed, and would have been opened before these events" if unopened else ""
+    return "", f"{by}; {witnessed} of {len(counts)} openings of gates were signed before the run{before}"

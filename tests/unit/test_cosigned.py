@@ -192,3 +192,14 @@ async def test_a_note_of_before_the_opening_witnesses_nothing(
             gate(store, f"{RUN}-2", each)
         await exporting.write(store, fleet.home, days_of("2020-01-01", "2099-12-31", "UTC"), fleet.file)
     assert await said(fleet, capsys, *fleet.keys, needed=1) == f"NO the opening of {RUN}-2 was signed by 0, 1 must"
+
+
+async def test_a_gate_that_passed_and_was_never_opened_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without an opening there is nothing that a witness could have signed before the run."""
+    fleet = await made(tmp_path / "a", "true", gates=1)
+    with Store.open(f"sqlite:///{fleet.home.with_suffix('.db')}") as store:
+        gate(store, f"{RUN}-2", CLOSED)
+        await exporting.write(store, fleet.home, days_of("2020-01-01", "2099-12-31", "UTC"), fleet.file)
+    assert await said(fleet, capsys, *fleet.keys, needed=1) == f"NO {RUN}-2 passed and was never opened"
