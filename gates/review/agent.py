@@ -26,11 +26,13 @@ from fleet.config import AgentConfig, FleetConfig, MachineConfig, ReviewerConfig
 from fleet.errors import AirbossError, Unavailable
 from fleet.flight.surroundings import proxy_env, proxy_of, walls_of_sessions
 from fleet.git.repository import Repository
+from fleet.git.tree_walk import entry_at
 from fleet.git.workspace import Workspaces
 from fleet.isolation import SessionWalls, Walls
 from fleet.ports import AgentDriver, Brief, Ended, Executor, Launch, LoginFacts, Output, PipeSpec, Step
 from fleet.untrusted import clean
 from gates.review.asking import Ask, PreparedReview
+from gates.review.defects import Planted
 from gates.review.endpoint import ModelReply, Weights
 from gates.review.exchange import NoReview, WhyNone
 
@@ -113,15 +115,25 @@ class AgentReviewers:
             repository, commit = source
             await self.workspaces.checkout(executor, repository, commit, room.name)
         planted = prepared.planted
-        before = b""
-        if source is not None and not planted.own_file:
-            before = await source[0].show(source[1], planted.path) or b""
-        if source is not None or planted.own_file:
+        before = await _before(planted, source)
+        if before is not None:
             lines = before.split(b"\n")
             added = [line.encode("utf-8", "backslashreplace") for line in planted.lines()]
             lines[planted.first - 1 : planted.first - 1] = added
             await executor.write_file(f"{tree}/{planted.path}", b"\n".join(lines))
         return tree
+
+
+async def _before(planted: Planted, source: tuple[Repository, str] | None) -> bytes | None:
+    """What is in the file that the lines are planted in. ``None``: git has no such file or folder there, so nothing
+    is written. A symbolic link of the change could be there, and lead out of the checkout."""
+    if not planted.own_file:
+        return None if source is None else await source[0].show(source[1], planted.path)
+    folder = planted.path.rpartition("/")[0]
+    if not folder or source is None:
+        return b""
+    found = await entry_at(source[0].objects, source[1], folder)
+    return b"" if found is not None and found.mode == "040000" else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,8 +182,10 @@ def plant(files: list[ShownFile], chance: random.Random) -> Planted:
 
 
 def _beside(files: list[ShownFile], kind: DefectKind, noun: str, name: str) -> Planted:
-    """The defect as a new file, where no changed file is in a language that the defects are written in."""
-    directory = files[-1].path.rpartition("/")[0] if files else ""
+    """The defect as a new file beside one that the change leaves, where no changed file is in a language that the
+    defects are written in."""
+    left = [file.path for file in files if not any(row.startswith("deleted file") for row in file.remarks)]
+    directory = left[-1].rpartition("/")[0] if left else ""
     path = f"{directory}/{name}.py" if directory else f"{name}.py"
     block = _block(_PYTHON[kind], noun, name)
     lines = [ShownLine(Mark.ADDED, number, text) for number, text in enumerate(block, 1)]

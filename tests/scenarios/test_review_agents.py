@@ -47,9 +47,13 @@ class Stand:
     config: FleetConfig
     reviewer: ReviewerConfig
 
-    async def review(self, files: dict[str, str | bytes], author: str = "") -> Review:
+    async def review(
+        self, files: dict[str, str | bytes], author: str = "", links: dict[str, Path] | None = None
+    ) -> Review:
         bare = make_bare(self.room / "demo.git", {"a.txt": "a\n", "shop/price.py": "# prices\n"})
         base = git(bare, "rev-parse", "main")
+        for name, target in (links or {}).items():
+            (bare.with_suffix(".work") / name).symlink_to(target)
         head = commit(bare.with_suffix(".work"), files)
         git(bare.with_suffix(".work"), "push", "--quiet", str(bare), f"{head}:refs/heads/work")
         repository = Repository("demo", str(bare), "main", self.room / "mirror.git")
@@ -165,6 +169,16 @@ async def test_what_is_no_review(tmp_path: Path) -> None:
         stand.config.agents["other"].program[:] = ["/nowhere/codex"]
         gone = await stand.review(CHANGE)
     assert gone.none is not None and gone.none.why is WhyNone.UNREACHABLE
+
+
+async def test_what_is_planted_stays_in_the_checkout(tmp_path: Path) -> None:
+    """A link of the change leads out of it, and has the name that the folder of another file is shown with."""
+    (outside := tmp_path / "outside").mkdir()
+    with standing("codex", tmp_path) as stand:
+        stand.config.agents["other"].program[:] = ["/nowhere/codex"]
+        review = await stand.review({"d\u200b/x.txt": "x\n"}, links={r"d\u200b": outside})
+    assert review.none is not None and review.none.why is WhyNone.UNREACHABLE
+    assert not list(outside.iterdir())
 
 
 FLEET = """

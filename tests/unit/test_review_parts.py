@@ -50,6 +50,13 @@ def test_a_change_without_code_gets_a_file_of_its_own() -> None:
     assert planted.without([Remark(planted.path, 0, RemarkSeverity.BLOCKING, "x")]) == []
 
 
+def test_a_file_of_its_own_is_in_a_directory_that_the_change_leaves() -> None:
+    gone = b"diff --git a/old/a.txt b/old/a.txt\ndeleted file mode 100644\n@@ -1 +0,0 @@\n-hello\n"
+    here = b"diff --git a/doc/a.txt b/doc/a.txt\n@@ -0,0 +1 @@\n+hello\n"
+    assert plant(read_patch(here + gone, None), random.Random(1)).path.startswith("doc/")
+    assert "/" not in plant(read_patch(gone, None), random.Random(1)).path
+
+
 def test_a_remark_about_the_defect_elsewhere_is_dropped_too() -> None:
     planted = plant(CODE, random.Random(3))
     assert planted.without([Remark("shop/cart.py", 2, RemarkSeverity.BLOCKING, f"like {planted.name}")]) == []
