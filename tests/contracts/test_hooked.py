@@ -1,4 +1,4 @@
-"""A session by hand at the controller's side: what its hook may ask, and what is left of a judgement that broke off."""
+"""A session by hand at the controller's side: what its hook may ask, and what a judgement that broke off leaves."""
 
 from __future__ import annotations
 
