@@ -9,7 +9,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -19,7 +18,8 @@ from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header
 
 ATTRIBUTES: Final = ".gitattributes"
 _TREE_BYTES: Final = 64 << 20
-_MOST_PATHS: Final = 2_000_000
+_MOST_PATHS: Final = 2_000_000  # directories too
+_LONGEST_PATH: Final = 4096
 _SURVEYS: Final = 32
 _TREE, _LINK, _SUBMODULE, _FILE, _PROGRAM = "040000", "120000", "160000", "100644", "100755"
 
@@ -45,7 +45,8 @@ class TreeSurvey:
 async def listing(objects: ObjectReader, commit: str) -> dict[str, TreeEntry]:
     """Every path of a commit or tree, in git's order, without directories.
 
-    Bytes that are not UTF-8 become surrogate escapes. Raises ``Refused`` for more paths than anybody has.
+    Bytes that are not UTF-8 become surrogate escapes. Raises ``Refused`` for more, or longer, paths than anybody has:
+    a few small trees can stand for billions.
     """
     root = await _root(objects, commit)
     trees: dict[str, _Listed] = {}
@@ -54,21 +55,24 @@ async def listing(objects: ObjectReader, commit: str) -> dict[str, TreeEntry]:
         trees |= await _read(objects, level)
         inside = (entry.id for each in level for entry in trees[each].values() if entry.mode == _TREE)
         level = [each for each in dict.fromkeys(inside) if each not in trees]
-    paths = dict(islice(_walk(trees, root), _MOST_PATHS + 1))
-    if len(paths) > _MOST_PATHS:
-        raise _too_many(commit)
+    paths: dict[str, TreeEntry] = {}
+    for count, (path, entry) in enumerate(_walk(trees, root)):
+        _check(commit, count, path)
+        if entry.mode != _TREE:
+            paths[path] = entry
     return paths
 
 
 def _walk(trees: Mapping[str, _Listed], root: str) -> Iterator[tuple[str, TreeEntry]]:
+    """Files and directories."""
     stack = [("", iter(trees[root].items()))]
     while stack:
         prefix, rest = stack[-1]
         for name, entry in rest:
+            yield prefix + name, entry
             if entry.mode == _TREE:
                 stack.append((f"{prefix}{name}/", iter(trees[entry.id].items())))
                 break
-            yield prefix + name, entry
         else:
             stack.pop()
 
@@ -110,23 +114,24 @@ _surveys: WeakKeyDictionary[ObjectReader, OrderedDict[str, TreeSurvey]] = WeakKe
 
 
 async def differences(objects: ObjectReader, old: str, new: str) -> list[ChangedPath]:
-    """What differs between two commits or trees, as ``git diff-tree -r --no-renames`` says it."""
+    """What differs between two commits or trees, as ``git diff-tree -r --no-renames`` says it. Raises ``Refused`` as
+    :func:`listing` does."""
     found: list[ChangedPath] = []
     level = [("", await _root(objects, old), await _root(objects, new))]
     if level[0][1] == level[0][2]:
         return []
+    count = 0
     while level:
         trees = await _read(objects, [each for _, *both in level for each in both if each])
         inside = []
         for prefix, before, after in level:
             for name, was, now in _pairs(trees.get(before, {}), trees.get(after, {})):
                 path, deep = prefix + name, (_tree(was), _tree(now))
+                _check(new, count := count + 1, path)
                 if any(deep):
                     inside.append((f"{path}/", *deep))
                 if status := _status(was, now):
                     found.append(ChangedPath(status, path))
-        if len(found) > _MOST_PATHS:
-            raise _too_many(new)
         level = inside
     return sorted(found, key=lambda each: os.fsencode(each.path))
 
@@ -192,5 +197,7 @@ def _missing(object_id: str) -> Unavailable:
     return Unavailable(attempted="read a tree", on=object_id, cause="the mirror does not have it")
 
 
-def _too_many(commit: str) -> Refused:
-    return Refused(attempted="list a tree", on=commit, cause="too many paths")
+def _check(commit: str, count: int, path: str) -> None:
+    if count >= _MOST_PATHS or len(path) > _LONGEST_PATH:
+        why = "too many paths" if count >= _MOST_PATHS else f"a path of more than {_LONGEST_PATH} characters"
+        raise Refused(attempted="list a tree", on=commit, cause=why)

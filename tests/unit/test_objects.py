@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.errors import Misused, Unavailable
+from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import objects
 from fleet.git.changes import ChangedPath
 from fleet.git.command import Git
@@ -244,3 +246,31 @@ def test_trees_are_listed_and_compared_as_git_does(store: Path, old: dict[str, s
         assert all(path.endswith(".gitattributes") for path in seen.attributes)
 
     asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "depth", "why"),
+    [("d", 130, 3, "too many paths"), ("d" * 200, 1, 21, "a path of more")],
+    ids=["many", "long"],
+)
+async def test_a_few_small_trees_that_stand_for_millions_of_paths_are_refused(
+    store: Path, name: str, width: int, depth: int, why: str
+) -> None:
+    """Whoever may push a branch could end the controller with them. Here they have no file at all."""
+    inner = nothing = made(store, {})
+    for _ in range(depth):
+        names = sorted(f"{name}{number}".encode() for number in range(width))
+        inner = put(store, b"".join(b"40000 " + each + b"\0" + bytes.fromhex(inner) for each in names))
+    reader = objects.reader(Git(), store)
+    for look in (listing(reader, inner), differences(reader, nothing, inner)):
+        with pytest.raises(Refused, match=why):
+            await look
+
+
+def put(store: Path, tree: bytes) -> str:
+    """A tree of these bytes, as a loose object."""
+    data = b"tree %d\0" % len(tree) + tree
+    name = hashlib.sha1(data).hexdigest()
+    (store / "objects" / name[:2]).mkdir(exist_ok=True)
+    (store / "objects" / name[:2] / name[2:]).write_bytes(zlib.compress(data))
+    return name
