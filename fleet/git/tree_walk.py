@@ -45,8 +45,8 @@ class TreeSurvey:
 async def listing(objects: ObjectReader, commit: str) -> dict[str, TreeEntry]:
     """Every path of a commit or tree, in git's order, without directories.
 
-    Bytes that are not UTF-8 become surrogate escapes. Raises ``Refused`` for more, or longer, paths than anybody has:
-    a few small trees can stand for billions.
+    Bytes that are not UTF-8 become surrogate escapes. Raises ``Refused`` for more paths, or a longer one, than
+    anybody has: a few small trees can stand for billions.
     """
     root = await _root(objects, commit)
     trees: dict[str, _Listed] = {}
@@ -114,8 +114,10 @@ _surveys: WeakKeyDictionary[ObjectReader, OrderedDict[str, TreeSurvey]] = WeakKe
 
 
 async def differences(objects: ObjectReader, old: str, new: str) -> list[ChangedPath]:
-    """What differs between two commits or trees, as ``git diff-tree -r --no-renames`` says it. Raises ``Refused`` as
-    :func:`listing` does."""
+    """What differs between two commits or trees, as ``git diff-tree -r --no-renames`` says it.
+
+    Raises ``Refused`` as :func:`listing` does.
+    """
     found: list[ChangedPath] = []
     level = [("", await _root(objects, old), await _root(objects, new))]
     if level[0][1] == level[0][2]:

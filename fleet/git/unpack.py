@@ -173,10 +173,10 @@ def _directory(objects: Objects, tree: str, where: bytes, limits: dict[str, int]
     return found
 
 
-def unpack(asked: dict[str, Any], quarantine: str) -> dict[str, int]:
+def unpack(asked: dict[str, Any]) -> dict[str, int]:
     """Does the work; ``main`` lists the parameters. Raises ``PackRefused``."""
     limits: dict[str, int] = asked["limits"]
-    git, objects_of = asked["git"], os.path.join(asked["mirror"], "objects")
+    git, quarantine, objects_of = asked["git"], asked["quarantine"], os.path.join(asked["mirror"], "objects")
     env = asked["env"] | {
         "GIT_DIR": asked["mirror"],
         "GIT_OBJECT_DIRECTORY": os.path.join(quarantine, "objects"),
@@ -254,21 +254,6 @@ def _limit(limits: dict[str, int]) -> None:
         pass
 
 
-def _remove(directory: str) -> None:
-    for folder, folders, names in os.walk(directory, topdown=False):
-        try:
-            for name in names:
-                os.unlink(os.path.join(folder, name))
-            for name in folders:
-                os.rmdir(os.path.join(folder, name))
-        except OSError:
-            continue
-    try:
-        os.rmdir(directory)
-    except OSError:
-        pass
-
-
 def _as_json(text: str) -> str:
     """A string of JSON, in ASCII."""
     units = text.encode("utf-16-be", "surrogatepass")
@@ -276,21 +261,18 @@ def _as_json(text: str) -> str:
 
 
 def main() -> int:
-    """Reads ``{git: [argv], env, mirror, pack, offset, tree, base_tree, limits}`` and does the work.
+    """Reads ``{git: [argv], env, mirror, quarantine, pack, offset, tree, base_tree, limits}`` and does the work.
 
+    ``quarantine`` is an empty directory of its own; the caller removes it, since a limit may end us anywhere.
     ``limits`` are integers: bytes (of the pack, and of changed files), objects, paths, seconds (of CPU).
     """
     asked: dict[str, Any] = marshal.load(sys.stdin.buffer)
     _limit(asked["limits"])
-    quarantine = os.path.join(asked["mirror"], f"quarantine-{os.urandom(8).hex()}")
-    os.mkdir(quarantine, 0o700)
     try:
-        done = unpack(asked, quarantine)
+        done = unpack(asked)
         answer = '{"new_objects": %d, "paths": %d}' % (done["new_objects"], done["paths"])
     except PackRefused as no:
         answer = '{"refused": %s}' % _as_json(str(no))
-    finally:
-        _remove(quarantine)
     sys.stdout.write(answer)
     return 0
 

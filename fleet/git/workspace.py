@@ -14,12 +14,14 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from fleet import files
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
@@ -306,11 +308,22 @@ class Workspaces:
         self, repository: Repository, handed: Path, taken: TakenTree, base_tree: str, on: str
     ) -> None:
         """Lets the helper check ``handed`` and move the tree's objects into the mirror. Raises ``Refused``."""
+        with files.writing("take a snapshot", repository.mirror):
+            room = tempfile.TemporaryDirectory(
+                dir=repository.mirror, prefix="quarantine-", ignore_cleanup_errors=True
+            )
+        with room as quarantine:
+            await self._unpack_in(quarantine, repository, handed, taken, base_tree, on)
+
+    async def _unpack_in(  # noqa: PLR0917 - what is unpacked, and where
+        self, quarantine: str, repository: Repository, handed: Path, taken: TakenTree, base_tree: str, on: str
+    ) -> None:
         limits = self._limits()
         asked = {
             "git": [*repository.git.command, *(word for setting in _SMALL_GIT for word in ("-c", setting))],
             "env": dict(repository.git.env),
             "mirror": str(repository.mirror),
+            "quarantine": quarantine,
             "pack": str(handed),
             "offset": taken.offset,
             "tree": taken.tree,

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.config import Limits
 from fleet.git import unpack
 from fleet.git.command import Git
+from fleet.git.repository import Repository
+from fleet.git.workspace import TreeRefused, Workspaces
 from tests.far_end.repositories import git, make_bare
 
 KINDS = {"commit": 1, "tree": 2, "blob": 3}
@@ -64,16 +68,18 @@ class Helper:
 
     def run(self, data: bytes, wanted: str, limits: dict[str, int] = ROOMY) -> dict[str, Any]:
         self.file.write_bytes(data)
-        asked = {
-            "git": list(self.env.command), "env": dict(self.env.env), "mirror": str(self.mirror),
-            "pack": str(self.file), "offset": 0, "tree": wanted, "base_tree": self.base, "limits": limits,
-        }  # fmt: skip
-        ended = subprocess.run(
-            [sys.executable, "-I", "-S", "-E", unpack.__file__],
-            input=marshal.dumps(asked),
-            capture_output=True,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(dir=self.mirror) as quarantine:
+            asked = {
+                "git": list(self.env.command), "env": dict(self.env.env), "mirror": str(self.mirror),
+                "quarantine": quarantine, "pack": str(self.file), "offset": 0, "tree": wanted,
+                "base_tree": self.base, "limits": limits,
+            }  # fmt: skip
+            ended = subprocess.run(
+                [sys.executable, "-I", "-S", "-E", unpack.__file__],
+                input=marshal.dumps(asked),
+                capture_output=True,
+                check=False,
+            )
         assert ended.returncode == 0, ended.stderr.decode()
         answer: dict[str, Any] = json.loads(ended.stdout)
         return answer
@@ -107,6 +113,20 @@ def test_a_good_tree_comes_in_and_nothing_else_does(helper: Helper) -> None:
         with pytest.raises(AssertionError):
             git(helper.mirror, "cat-file", "-e", object_id(kind, content))
     assert git(helper.mirror, "fsck", "--strict", "--no-dangling") == ""
+
+
+async def test_a_helper_that_was_killed_leaves_nothing(tmp_path: Path) -> None:
+    program = tmp_path / "git"
+    program.write_text('#!/bin/sh\ncase " $* " in *" index-pack "*) kill -9 $PPID;; esac\nexec git "$@"\n')
+    program.chmod(0o755)
+    mirror, handed = make_bare(tmp_path / "mirror.git", {"base.txt": "base\n"}), tmp_path / "handed"
+    repository = Repository("p", str(mirror), "main", mirror, Git(str(program)))
+    base = git(mirror, "rev-parse", "main")
+    wanted, data = one("100644", b"a", BLOB_ID)
+    handed.write_bytes(pack(("tree", data), ("blob", BLOB)))
+    with pytest.raises(TreeRefused, match="at a limit"):
+        await Workspaces(Limits).accept(repository, handed, wanted, base, "here")
+    assert not list(mirror.glob("quarantine-*"))
 
 
 def test_objects_the_mirror_has_need_not_be_sent(helper: Helper) -> None:
