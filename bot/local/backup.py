@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from fleet.config import Secrets
 from fleet.errors import Misused, Unavailable
 from fleet.git.command import Git
 from fleet.store import ledger, tree
+from fleet.store.copying import copy_file
 from fleet.store.core import Store
 from fleet.store.migrations import HEAD
 
@@ -91,11 +92,8 @@ def _exists(file: Path) -> Misused:
 
 def _copy_store(source: Path, copy: Path) -> None:
     try:
-        here, there = sqlite3.connect(f"file:{source}?mode=ro", uri=True), sqlite3.connect(copy)
-        with closing(here), closing(there):
-            here.backup(there)
-            there.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error as error:
+        copy_file(source, copy)
+    except (sqlite3.Error, OSError) as error:
         raise Unavailable(attempted="copy the store", on=str(source), cause=str(error)) from error
 
 

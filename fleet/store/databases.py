@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from fleet.errors import AirbossError, Misused, StoreUnavailable
 from fleet.store import tables
+from fleet.store.copying import copy_file
 from fleet.store.migrations import HEAD
 
 _log = logging.getLogger(__name__)
@@ -167,11 +168,7 @@ def _keep_copy(connection: Connection, found: str) -> None:
     copy = Path(f"{file}.schema-{found}")
     try:
         copy.unlink(missing_ok=True)
-        here, there = sqlite3.connect(f"file:{file}?mode=ro", uri=True), sqlite3.connect(copy)
-        with closing(here), closing(there):
-            here.backup(there)
-            there.execute("PRAGMA journal_mode = DELETE")
-        copy.chmod(0o600)
+        copy_file(Path(file), copy)
     except (sqlite3.Error, OSError) as error:
         with suppress(OSError):
             copy.unlink(missing_ok=True)

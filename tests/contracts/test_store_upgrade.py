@@ -108,6 +108,7 @@ def test_an_upgrade_may_compute_for_longer_than_a_writer_may_be_idle(postgres: P
 
 
 def test_the_store_as_the_old_version_left_it_stays_beside_it_as_the_way_back(home: Path) -> None:
+    home = home.rename(home.with_name("home #1"))
     file = home / "airboss.db"
     before = old_rows(home, "SELECT seq, canonical FROM ledger ORDER BY seq")
     (home / "airboss.db.schema-0000").touch()
