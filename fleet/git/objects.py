@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -64,7 +65,7 @@ class ObjectReader:
     """One git directory's objects and refs."""
 
     def __init__(self, git: Git, git_dir: Path) -> None:
-        self._git, self._dir = git, git_dir
+        self._git, self._dir = copy(git), git_dir  # not the one that it is kept for: that would never go
         self._identity: tuple[object, ...] = ()
         self._kept: OrderedDict[str, ObjectFound] = OrderedDict()
         self._kept_bytes = 0
@@ -242,13 +243,15 @@ class _Standing:
             self._transport.close()
 
 
-async def _until_the_loop_ends(end: Callable[[], None], wait: Callable[[], object]) -> AsyncGenerator[None, None]:
+async def _until_the_loop_ends(
+    end: Callable[[], None], wait: Callable[[], Awaitable[int]]
+) -> AsyncGenerator[None, None]:
     """An event loop that ends closes its generators: the only word that it gives."""
     try:
         yield
     finally:
         end()
-        await wait()  # type: ignore[misc]  # a coroutine of asyncio's process
+        await wait()
 
 
 def _identity(git_dir: Path) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,9 +95,13 @@ class Repository:
             return tip
 
     async def landed(self, old: str, new: str) -> None:
-        """We moved the base branch, between commits of the mirror that are whole: nothing has to be fetched."""
+        """We moved the base branch, between commits of the mirror that are whole: nothing has to be fetched.
+
+        Where that cannot be noted, the next fetch does it.
+        """
         async with self._lock:
-            await self._run("update-ref", self._base_ref, new, old, what="note the base", expect=(0, 1, 128))
+            with contextlib.suppress(Unavailable):
+                await self._run("update-ref", self._base_ref, new, old, what="note the base")
 
     @property
     def _base_ref(self) -> str:
@@ -224,20 +229,9 @@ class Repository:
         if not renames:
             return await differences(self.objects, _id(base), _id(commit))
         ended = await self._run(
-            "diff-tree",
-            "-r",
-            "-z",
-            "--no-commit-id",
-            "--name-status",
-            "--ignore-submodules=none",
-            "-M",
-            _id(base),
-            _id(commit),
-            "--",
-            what="list what changed",
-            on=commit,
-            limit=256 << 20,
-        )
+            "diff-tree", "-r", "-z", "--no-commit-id", "--name-status", "--ignore-submodules=none", "-M",
+            _id(base), _id(commit), "--", what="list what changed", on=commit, limit=256 << 20,
+        )  # fmt: skip
         if ended.cut:
             raise Refused(attempted="list what changed", on=commit, cause="too many paths")
         fields_ = iter(ended.out.decode("utf-8", "surrogateescape").split("\0"))
@@ -358,9 +352,7 @@ class Repository:
     async def _resolve(self, what: str) -> str:
         found = await self.objects.find(what)
         if found is None:
-            raise Unavailable(
-                attempted="find an object", on=f"{self.name}: {what}", cause="it is not in the mirror"
-            )
+            raise self._missing(what)
         return found.id
 
     def _missing(self, what: str) -> Unavailable:

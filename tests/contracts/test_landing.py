@@ -12,6 +12,7 @@ from bot.local import hooking
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.events import FencedBy
 from fleet.git import merging
+from fleet.git.command import Git
 from fleet.git.repository import Repository
 from fleet.landing.base_branch import BaseBranch, Moved, Swapped
 from fleet.landing.fence_hook import FenceToken
@@ -143,6 +144,33 @@ async def test_only_a_descendant_lands(repository: Repository) -> None:
     with pytest.raises(Refused, match="does not descend"):
         await landing.swap(one, other)
     assert git(real(repository), "rev-parse", "refs/heads/main") == one
+
+
+@pytest.mark.parametrize(
+    "step", ["pack-objects", "index-pack", "update-ref -m airboss:", "update-ref refs/airboss/base/"]
+)
+async def test_a_git_that_is_killed_at_any_step_leaves_a_landing_that_can_be_repeated(
+    tmp_path: Path, step: str
+) -> None:
+    bare, program = make_bare(tmp_path / "o.git", {"a": "1"}), tmp_path / "git"
+    program.write_text('#!/bin/sh\nexec git "$@"\n')
+    program.chmod(0o755)
+    repository = Repository("p", str(bare), "main", tmp_path / "p.git", Git(str(program)))
+    base = await repository.fetch()
+    new, before = await child(repository, base), sorted(path.name for path in repository.mirror.iterdir())
+    program.write_text(f'#!/bin/sh\ncase " $*" in *" {step}"*) kill -9 $$;; esac\nexec git "$@"\n')
+    noted = step == "update-ref refs/airboss/base/"
+    if noted:
+        assert await BaseBranch(repository).swap(base, new) == Swapped(new), "it has landed, noted or not"
+    else:
+        with pytest.raises(Unavailable):
+            await BaseBranch(repository).swap(base, new)
+    assert git(bare, "rev-parse", "main") == (new if noted else base)
+    program.write_text('#!/bin/sh\nexec git "$@"\n')
+    assert await BaseBranch(repository).swap(base, new) == Swapped(new)
+    assert await repository.fetch() == new == await repository.last_fetched()
+    assert git(bare, "fsck", "--strict") == ""
+    assert sorted(path.name for path in repository.mirror.iterdir()) == before
 
 
 async def test_current_reads_the_ref_not_the_mirror(tmp_path: Path) -> None:

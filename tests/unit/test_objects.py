@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +167,16 @@ def test_it_ends_with_its_event_loop_and_the_next_loop_has_its_own(bare: Path) -
     for _ in range(2):
         asyncio.run(tip(objects.reader(ours, bare)))
         assert answering(bare) == []
+
+
+async def test_it_is_forgotten_with_the_git_that_asked(bare: Path) -> None:
+    ours = Git()
+    known = weakref.ref(objects.reader(ours, bare))
+    await tip(objects.reader(ours, bare))
+    assert known() is objects.reader(ours, bare)
+    del ours
+    gc.collect()
+    assert known() is None
 
 
 def test_it_dies_with_the_controller(bare: Path) -> None:
