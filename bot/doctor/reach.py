@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from bot.doctor.findings import Crossing, Finding, Severity
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError
-from fleet.exits import succeeded
+from fleet.exits import Exited, succeeded
 from fleet.ports import Executor, LoginFacts
+from gates.review import reach
 
 _TARGET: Final = "the reviewer "
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SECONDS: Final = 20.0
 _CONNECT: Final = """
 import socket, sys
-socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()
+except OSError:
+    sys.exit(9)
 """
+_NO_CONNECTION: Final = Exited(9)
+"""Any other end but success says nothing: nothing was tried there."""
 
 
 async def check_reach(
@@ -47,6 +54,9 @@ async def _try(machine: str, executor: Executor, facts: LoginFacts, name: str, u
     except AirbossError as error:
         return Finding(Severity.BAD, subject, str(error), unavailable=True)
     may = succeeded(ran.exit)
+    if not may and ran.exit != _NO_CONNECTION:
+        what = f"whether {facts.user} reaches the reviewer {name} could not be tried: {ran.exit}"
+        return Finding(Severity.BAD, subject, what, unavailable=True)
     how = "it answered" if may else "no connection"
     crossing = Crossing(machine, "agents", facts.user, "connect to", f"{_TARGET}{name}", url, may, how)
     if not may:
@@ -60,3 +70,10 @@ def reached_in(findings: Iterable[Finding]) -> set[str]:
     """The reviewers that some login reached."""
     open_ = (each.crossing for each in findings if each.crossing is not None and each.crossing.open)
     return {each.target.removeprefix(_TARGET) for each in open_ if each.target.startswith(_TARGET)}
+
+
+def keep(home: Path, findings: Sequence[Finding]) -> None:
+    """Keeps which ones some login reached. While a login of agents cannot be examined, those of before stay. Raises
+    ``DiskFull``."""
+    unseen = any(each.unavailable and each.subject.startswith("agents on ") for each in findings)
+    reach.keep(home, reached_in(findings) | (reach.reached(home) if unseen else set()))

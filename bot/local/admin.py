@@ -162,18 +162,16 @@ def doctor(options: argparse.Namespace, home: Path) -> int:
 
 
 async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
-    from bot.doctor import Severity, bypass, examine, reach_table, status_of, to_json
+    from bot.doctor import Severity, bypass, examine, reach, reach_table, status_of, to_json
     from bot.doctor.controller import running
     from bot.doctor.gates import check_gate_network
     from bot.doctor.offers import check_offers
     from bot.doctor.programs import check_programs
-    from bot.doctor.reach import reached_in
     from bot.doctor.repositories import apart, check_repositories
     from bot.doctor.reviewers import check_reviewers
     from bot.doctor.speech import check_speech
     from bot.local.client import NotServed, ask
     from fleet.machines.executors import Executors
-    from gates.review import reach
     from gates.review.agent import AgentReviewers
 
     served: dict[str, Any] = {}
@@ -197,8 +195,8 @@ async def _doctor(config: FleetConfig, home: Path, *, as_json: bool) -> int:
         findings += await check_gate_network(config, lambda: _open(home))
     findings += running(served, own, home)
     with contextlib.suppress(DiskFull):  # a finding of its own says so
-        bypass.keep(home, bypass.bypassed(findings, config.repos))
-        reach.keep(home, reached_in(findings))
+        bypass.keep(home, findings, config.repos)
+        reach.keep(home, findings)
     if as_json:
         _json(to_json(findings))
         return status_of(findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ from bot.cards import Card, line
 from bot.doctor.bypass import bypassed, check_pushes, keep, said
 from bot.doctor.findings import Crossing, Finding, Severity
 from bot.doctor.reach import check_reach, reached_in
+from bot.doctor.reach import keep as keep_reached
 from bot.landing_view import landing_summary
-from fleet.config import FleetConfig, parse_fleet
+from fleet.config import FleetConfig, ReviewerConfig, parse_fleet
 from fleet.machines.executors import Executors
 from fleet.store.landing_line import LandingPlace
 from fleet.store.states import PlaceState
@@ -71,11 +73,14 @@ async def test_a_login_that_may_push_makes_a_repository_bypassable(
         assert finding.level is Severity.BAD and "shop is bypassable: ann may push to main" in finding.what
         assert git(bare, "for-each-ref") == before, "nothing is sent"
         (tmp_path / "home").mkdir(exist_ok=True)
-        keep(tmp_path / "home", bypassed([finding], config.repos))
+        keep(tmp_path / "home", [finding], config.repos)
         assert said(tmp_path / "home", config) == (
             "bypassable: shop (agents on here) can land what no gate has judged: airboss doctor"
         )
-        keep(tmp_path / "home", {})
+        away = Finding(Severity.BAD, "agents on here", "it does not answer", unavailable=True)
+        keep(tmp_path / "home", [away], config.repos)
+        assert "shop (agents on here)" in said(tmp_path / "home", config), "nothing new is known of that login"
+        keep(tmp_path / "home", [], config.repos)
         assert said(tmp_path / "home", config) == ""
 
 
@@ -86,6 +91,17 @@ async def test_one_that_is_refused_does_not(tmp_path: Path, monkeypatch: pytest.
     assert finding.level is Severity.OK and finding.crossing is not None
     assert "for reading only" in finding.crossing.how
     assert bypassed([finding], config.repos) == {}
+
+
+async def test_a_push_that_was_not_even_tried_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fleet(tmp_path, monkeypatch, ":") as (config, _):
+        broken = tmp_path / "bin" / "git"
+        broken.write_text("#!/bin/sh\nexit 1\n")
+        broken.chmod(0o700)
+        (finding,) = await found(config, tmp_path / "home")
+    assert finding.unavailable and finding.crossing is None and "could not be tried" in finding.what
 
 
 def test_a_wall_that_was_crossed_counts_and_a_file_that_was_read_does_not(tmp_path: Path) -> None:
@@ -124,9 +140,34 @@ async def test_a_reviewer_that_agents_reach_is_told_and_its_reviews_say_so(tmp_p
         (Severity.OK, set()),
     ]
     assert elsewhere == [], "loopback of another machine is another address"
-    reach.keep(tmp_path, reached_in(findings))
+    keep_reached(tmp_path, findings)
     assert reach.reached(tmp_path) == {"near"}
-    assert reach.reached(tmp_path / "no home") == frozenset()
+    away = Finding(Severity.BAD, "agents on here", "it does not answer", unavailable=True)
+    keep_reached(tmp_path, [away])
+    assert reach.reached(tmp_path) == {"near"}, "nothing new is known"
+    keep_reached(tmp_path, [])
+    assert reach.reached(tmp_path) == reach.reached(tmp_path / "no home") == frozenset()
+
+
+async def test_a_reviewer_is_not_out_of_reach_where_nothing_was_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fleet(tmp_path, monkeypatch, ":") as (config, _):
+        python = tmp_path / "bin" / "python3"
+        python.write_text(
+            f'#!/bin/sh\ncase "$*" in *create_connection*) exit 1 ;; esac\nexec {sys.executable} "$@"\n'
+        )
+        python.chmod(0o700)
+        reviewers = {"near": ReviewerConfig(url="http://127.0.0.1:1/v1", model="qwen3")}
+        executors = Executors(config, tmp_path / "home")
+        try:
+            executor = executors.agent("here")
+            facts = await executor.facts()
+            asked = config.model_copy(update={"reviewers": reviewers})
+            (finding,) = await check_reach(asked, [("here", executor, facts)], facts.boot)
+        finally:
+            await executors.close()
+    assert finding.unavailable and finding.crossing is None
 
 
 def test_who_waits_to_land_has_one_line_in_status() -> None:
