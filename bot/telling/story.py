@@ -45,7 +45,7 @@ def _told(
     named: Callable[[str], str],
     calls: Counter[str],
 ) -> None:
-    """Adds the lines of these events. ``calls``: how many a subagent made, by the call that started it."""
+    """Adds the lines of these events. ``calls``: how many a subagent made, for each call whose start was told."""
     for recorded in batch:
         if isinstance(recorded.event, e.AgentContinued) and lines:
             first, *others = recorded.event.text.split("\n")
@@ -67,8 +67,10 @@ def _lines(recorded: Recorded, zone: tzinfo, named: Callable[[str], str]) -> lis
 
 def _of_subagent(event: e.Event, calls: Counter[str]) -> list[str]:
     """When the call that started a subagent has ended: how many calls that one made."""
+    if isinstance(event, e.ToolCallStarted):
+        calls[event.call] = 0
     match event:
-        case e.ToolCallStartedV2(parent=parent) if parent:
+        case e.ToolCallStartedV2(parent=parent) if parent in calls:
             calls[parent] += 1
         case e.ToolCallEnded(call=call) if made := calls.pop(call, 0):
             return [f"  ↳ {words.count(made, 'call')} of its subagent"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 from hypothesis import given
@@ -15,6 +16,7 @@ from bot.message import Message
 from bot.outbox.port import Outgoing
 from bot.telling import gate_tail
 from bot.telling.log_card import LIVES_US, MOST, LiveLog, LiveLogs, begin
+from bot.telling.story import last_lines, story
 from fleet.agents.lines import ends
 from fleet.clock import SystemClock
 from fleet.events import GateOpened, ToolCallEnded, ToolCallStarted, ToolCallStartedV2
@@ -45,6 +47,21 @@ async def test_a_subagents_calls_are_below_its_own_call_and_counted(tmp_path: Pa
         rows = [row.partition(" ")[2] for row in everything(card).splitlines()]
         at = rows.index("$ Task look around")
         assert rows[at + 1 : at + 4] == ["  ↳ Bash ls", "  ↳ Grep needle", "  ↳ 2 calls of its subagent"]
+
+
+async def test_an_end_of_a_log_that_lacks_a_subagents_start_gives_no_number_of_its_calls(tmp_path: Path) -> None:
+    async with house(tmp_path) as there:
+        flight = await Flight.begin(there)
+        calls = [f"s{number}" for number in range(80)]
+        await flight.note(
+            ToolCallStartedV2("c1", "Task", "look around", ""),
+            *(ToolCallStartedV2(call, "Bash", call, "c1") for call in calls),
+            ToolCallEnded("c1", "ok", None, ""),
+        )
+        whole = await there.store.read(lambda tx: story(tx, "t1", UTC))
+        end = await there.store.read(lambda tx: "\n".join(last_lines(tx, "t1", UTC)))
+        assert "↳ 80 calls of its subagent" in whole
+        assert "↳ Bash s79" in end and "of its subagent" not in end
 
 
 async def test_the_log_has_the_ends_of_outputs_and_the_tail_of_a_running_gate(tmp_path: Path) -> None:
