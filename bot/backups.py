@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.local.backup import written
+from fleet import files
 from fleet.config import FleetConfig
 from fleet.config.backups import BackupConfig
 from fleet.config.values import duration_us
@@ -66,29 +68,46 @@ class Backups:
             self.failed = ""
 
     async def _make(self, wanted: BackupConfig, now: int) -> None:
-        directory = Path(wanted.directory)
+        directory, every = Path(wanted.directory), duration_us(wanted.every)
         made = await asyncio.to_thread(_listed, directory)
-        newest = _time_of(made[-1]) if made else 0
-        if made and now < newest + duration_us(wanted.every):
+        newest, at = made[-1] if made else (0, directory)
+        if newest > now + every:
+            cause = "by this clock it is from the future"
+            hint = "Check the clock. If it is right, remove that file."
+            raise Unavailable(attempted="tell how old the newest backup is", on=str(at), cause=cause, hint=hint)
+        if made and now < newest + every:
             return  # also while the clock is behind it, after it was set back
-        at = datetime.fromtimestamp(now / 1_000_000, UTC)
-        await written(self.home, directory / f"airboss-{at.strftime(_FORMAT)}.tar.gz")
-        for old in (await asyncio.to_thread(_listed, directory))[: -wanted.keep]:
-            await asyncio.to_thread(old.unlink, missing_ok=True)
+        await asyncio.to_thread(_clear, directory)
+        moment = datetime.fromtimestamp(now / 1_000_000, UTC)
+        await written(self.home, directory / f"airboss-{moment.strftime(_FORMAT)}.tar.gz")
+        await asyncio.to_thread(_prune, directory, wanted.keep)
 
 
-def _listed(directory: Path) -> list[Path]:
-    """Those that have our names, the oldest first. The folder is made, for our login alone."""
-    try:
+def _listed(directory: Path) -> list[tuple[int, Path]]:
+    """Those that have our names, each with its time, the oldest first. The folder is made, for our login alone."""
+    with files.writing("list the backups", directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
-    except OSError as error:
-        raise Unavailable(
-            attempted="list the backups", on=str(directory), cause=error.strerror or str(error)
-        ) from error
+        named = [(_time_of(path.name), path) for path in directory.iterdir()]
+    return sorted((at, path) for at, path in named if at is not None)
 
 
-def _time_of(path: Path) -> int:
-    found = _NAME.fullmatch(path.name)
-    assert found is not None
-    return int(datetime.strptime(found[1], _FORMAT).replace(tzinfo=UTC).timestamp() * 1_000_000)
+def _clear(directory: Path) -> None:
+    """Removes what backups left that were cut short: each is a copy of the home, with its keys."""
+    for path in directory.glob(".airboss-*.tar.gz.*"):
+        if _time_of(path.name[1:].rpartition(".")[0]) is not None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _prune(directory: Path, keep: int) -> None:
+    for _, old in _listed(directory)[:-keep]:
+        with files.writing("remove an old backup", old):
+            old.unlink(missing_ok=True)
+
+
+def _time_of(name: str) -> int | None:
+    """When a backup of this name was made, in microseconds; none for a name that is not ours."""
+    found = _NAME.fullmatch(name)
+    try:
+        return found and int(datetime.strptime(found[1], _FORMAT).replace(tzinfo=UTC).timestamp() * 1_000_000)
+    except ValueError:
+        return None

@@ -79,7 +79,7 @@ async def _fill(home: Path, scratch: Path, file: Path) -> None:
     whole = scratch / "whole"
     with files.Sink(whole) as sink:
         await asyncio.to_thread(_write, home, scratch, manifest, sink)
-        os.fsync(sink.fileno())
+        await asyncio.to_thread(os.fsync, sink.fileno())
     try:
         os.link(whole, file)  # never over a file that came meanwhile
     except FileExistsError:

@@ -103,6 +103,36 @@ async def test_a_clock_that_was_set_back_makes_no_backup_a_minute(there: Schedul
     assert len(there.names) <= 2
 
 
+async def test_a_newest_one_from_the_future_is_said_and_not_waited_for_in_silence(there: Scheduled) -> None:
+    there.at.mkdir(parents=True)
+    (there.at / "airboss-20990101T000000Z.tar.gz").touch()
+    backups = there.backups
+    await backups.look()
+    assert "airboss-20990101T000000Z.tar.gz" in backups.trouble() and "from the future" in backups.trouble()
+
+
+async def test_what_a_killed_backup_left_goes_and_a_name_that_is_no_time_stays(there: Scheduled) -> None:
+    there.at.mkdir(parents=True)
+    left, mine = there.at / ".airboss-20260101T000000Z.tar.gz.abcd1234", there.at / ".airboss-mine.tar.gz.d"
+    odd = there.at / "airboss-20269999T999999Z.tar.gz"
+    for folder in (left, mine):
+        folder.mkdir()
+        (folder / "airboss.db").touch()
+    odd.touch()
+    backups = there.backups
+    await backups.look()
+    assert not backups.trouble()
+    assert not left.exists() and mine.exists() and odd.exists()
+
+
+async def test_one_that_cannot_be_removed_is_said(there: Scheduled) -> None:
+    for name in ("airboss-20200101T000000Z.tar.gz", "airboss-20200102T000000Z.tar.gz"):
+        (there.at / name).mkdir(parents=True)
+    backups = there.backups
+    await backups.look()
+    assert "remove an old backup" in backups.trouble(), backups.trouble()
+
+
 async def test_without_a_directory_there_are_none_and_a_relative_one_is_refused(there: Scheduled) -> None:
     there.text = 'isolation = "unsafe-same-user"\n'
     await there.backups.look()
