@@ -1,4 +1,7 @@
-"""``/adopt``: a session that a person started by hand goes on in the fleet, with its work and its conversation."""
+"""``/adopt``: a session that a person started by hand goes on in the fleet, with its work and its conversation.
+
+Only that person may ask for it: what they and their agent said leaves their machine.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from bot.commands.common import reply
 from bot.outbox.posting import Posts
 from bot.parse import words as split
 from bot.registry import Call, Context, Effect
-from fleet.errors import Misused
+from bot.telling import sounds
+from fleet.errors import Misused, Refused
+from fleet.model import PersonId
 from fleet.store import hooked
 from fleet.store.hooked import Adoption
+from gates.people import who
 
 _USAGE = "Usage: /adopt h3 WORDS…"
 
@@ -42,8 +48,16 @@ async def adopt(context: Context, call: Call) -> Effect:
                 cause="no session by hand is open under this name",
                 hint=_USAGE,
             )
+        starter = who(context.config(), PersonId.parse(found.person))
+        if starter is None or starter.name != call.person.name:
+            raise Refused(
+                attempted="adopt a session",
+                on=found.id,
+                cause="somebody else started it, and its conversation goes with it",
+                hint=f"{sounds.name_of(context.config(), found.person)} can adopt it.",
+            )
         asked = Adoption(call.actor, call.message.chat, words.strip())
-        hooked.change(posts.tx, found, adopt=asked.to_json())
+        hooked.change(posts.tx, found, adopt=asked.to_json(), seen_us=found.seen_us)  # no sign of life
         shown(posts)
 
     return effect

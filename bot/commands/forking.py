@@ -24,7 +24,8 @@ async def fork(context: Context, call: Call) -> Effect:
         return await adopting.adopt(context, call)
     named, words = split_task(call)
     if not words:
-        raise Misused(attempted="fork a task", cause="it does not say what to do", hint="Usage: /fork t7 WORDS…")
+        hint = "Usage: /fork t7 WORDS…, or /adopt h3 WORDS… for a session by hand."
+        raise Misused(attempted="fork a task", cause="it does not say what to do", hint=hint)
 
     def effect(posts: Posts) -> None:
         tx, config = posts.tx, context.config()

@@ -113,7 +113,7 @@ def open_ones(tx: Tx, limit: int = 100) -> list[Hooked]:
 
 
 def change(tx: Tx, session: Hooked, **values: str | int) -> None:
-    """Changes columns; each change is a sign of life."""
+    """Changes columns; each change is a sign of life, unless it gives ``seen_us``."""
     tx.connection.execute(_SET, {"of": session.number, "seen_us": tx.now_us(), **values})
 
 
