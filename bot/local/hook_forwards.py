@@ -72,6 +72,9 @@ class HookForwards:
                 for gone in kept.keys() - wanted:
                     await end(kept.pop(gone))
                     self.troubles.pop((gone.machine, gone.login), None)
+                for task in kept.values():
+                    if task.done():
+                        task.result()  # a bug: the component dies of it, is shown, and begins again
                 for new in wanted - kept.keys():
                     kept[new] = own(self._keep(new), f"hooks of {new.login} on {new.machine}")
                 await self.clock.sleep(_LOOK_S)

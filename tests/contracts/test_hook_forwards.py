@@ -14,14 +14,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.gatekeeping import gates_alone
-from bot.local.hook_forwards import HookForwards
+from bot.local.hook_forwards import _AGAIN_S, HookForwards
 from bot.local.hooked import HookDoor
 from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.runner import hook
+from fleet.ports import Clock
 from fleet.store import hooked, locks
 from fleet.supervise import alongside
 from gates.hooked import HookedSessions
@@ -53,12 +56,18 @@ ids = ["telegram::7"]
 """
 
 
+class Broken(SystemClock):
+    """A clock that fails when a lost connection is waited for."""
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == _AGAIN_S[0]:
+            raise ZeroDivisionError
+        await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
-async def listening(directory: Path, sshd: Sshd, at: Path) -> AsyncIterator[HookForwards]:
-    """A controller's side, which listens there."""
-    key = (sshd.directory / "client_key.pub").read_text()
-    (sshd.directory / "authorized_keys").write_text(f'restrict,port-forwarding,command="/bin/false" {key}')
-    words = {"port": sshd.port, "user": sshd.user, "host_key": sshd.host_key, "identity": sshd.identity, "at": at}
+async def forwards(directory: Path, clock: Clock, **words: object) -> AsyncIterator[HookForwards]:
+    """A controller's side. ``words``: what ``FLEET`` lacks."""
     config = parse_fleet(FLEET.format(**words), "fleet.toml")
     bare = make_bare(directory / "shop.git", {"a.txt": "a"})
     repository = Repository("shop", str(bare), "main", directory / "mirror.git")
@@ -67,10 +76,28 @@ async def listening(directory: Path, sshd: Sshd, at: Path) -> AsyncIterator[Hook
         work = HookedWork(
             store, lambda: config, lambda _: repository, Workspaces(lambda: config.limits), gatekeeper
         )
-        door = HookDoor(sessions, work, lambda: config, directory)
-        made = HookForwards(lambda: config, directory, door, SystemClock())
-        async with alongside(made.run(), "hooks on machines"):
-            yield made
+        yield HookForwards(lambda: config, directory, HookDoor(sessions, work, lambda: config, directory), clock)
+
+
+@asynccontextmanager
+async def listening(directory: Path, sshd: Sshd, at: Path) -> AsyncIterator[HookForwards]:
+    """One that listens there."""
+    key = (sshd.directory / "client_key.pub").read_text()
+    (sshd.directory / "authorized_keys").write_text(f'restrict,port-forwarding,command="/bin/false" {key}')
+    words = {"port": sshd.port, "user": sshd.user, "host_key": sshd.host_key, "identity": sshd.identity, "at": at}
+    async with (
+        forwards(directory, SystemClock(), **words) as made,
+        alongside(made.run(), "hooks on machines"),
+    ):
+        yield made
+
+
+async def test_a_bug_that_ends_one_socket_ends_the_component_which_is_seen(tmp_path: Path) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPFbbd0Eal0aQEw1Zr1oiVOJPyQ9qsqYaN0a1yhc0vB"
+    words = {"port": 1, "user": "ada", "host_key": key, "identity": "/nowhere", "at": "/nowhere/controller"}
+    async with forwards(tmp_path, Broken(), **words) as made, asyncio.timeout(30):
+        with pytest.raises(ZeroDivisionError):
+            await made.run()
 
 
 def ask(at: Path, do: str = "hook", **request: Any) -> dict[str, Any]:
