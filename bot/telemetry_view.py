@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from bot import words
-from bot.cards import MAX_LINES, Action, Card, Line, footed, line, one_line
+from bot.cards import MAX_LINES, Action, Card, Line, capped, footed, line, one_line
 from bot.controller_view import status_lines
 from bot.health import Serving
 from bot.landing_view import landing_summary
@@ -30,11 +30,12 @@ from fleet.verdict import Outcome
 
 _DOING = (ToolCallStarted.KIND, AgentSaid.KIND, GateOpened.KIND)
 _NAMED_MACHINES = 3
-_WAITING_SHOWN = 3
+_OF_A_KIND = 3
+"""Lines of one kind that a screen shows at most; fewer where much else deserves a look."""
 _WINDOWS_SHOWN = 2
+_ILL_SHOWN = 2
 _KINDS = {"hold": "held: ", "stall": "stalled: "}
 _QUEUED_SHOWN = 6
-_HOOKED_SHOWN = 2
 _WIDTH = 42  # characters: one line of a phone
 _TITLE_WIDTH, _DOING_WIDTH, _SHORTEST_TITLE = 24, 20, 8  # characters: with the rest, two lines of a phone at most
 
@@ -114,15 +115,16 @@ def status_card(
 ) -> Card:
     """The whole screen: the headline, what is wrong with the controller, what waits for a person, machines,
     sessions; at most twelve lines. In the times of ``zone``."""
-    paused = paused_lines(config, view.pauses, view.now_us)
-    paused += landing_summary(view.landing, view.stopped)
-    lines = [*_troubles(troubles), *status_lines(view.controllers, zone), *paused, *_windows(view)]
-    lines += [*_waiting(view), *_machines(config, view, seen)]
+    begun = [*_troubles(troubles), *status_lines(view.controllers, zone)]
+    lines = [*begun, *_above(config, view, seen, _OF_A_KIND)]
+    for fewer in range(_OF_A_KIND - 1, 0, -1):
+        if len(lines) > MAX_LINES - _OF_A_KIND:
+            lines = [*begun, *_above(config, view, seen, fewer)]
     room = MAX_LINES - 1 - len(lines)
     seen_all = view.overview
     if seen_all.queued_count:
         room -= 1
-    by_hand = hooked_lines(view)[: max(0, room)]
+    by_hand = hooked_lines(view, min(_OF_A_KIND, room - 1))
     lines += [*_sessions(view, room - len(by_hand)), *by_hand]
     if seen_all.queued_count:
         lines.append(line(f"{words.count(seen_all.queued_count, 'task')} queued: ", _ids(seen_all)))
@@ -139,6 +141,17 @@ def status_card(
             serving.line(zone) if serving else "",
         ),
     )
+
+
+def _above(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], most: int) -> list[Line]:
+    """What stands still, runs out or waits for a person, and machines. ``most``: lines of a kind."""
+    return [
+        *capped(paused_lines(config, view.pauses, view.now_us), "⏸ and {n} more: /queue", max(2, most)),
+        *landing_summary(view.landing, view.stopped),
+        *_windows(view)[:most],
+        *_waiting(view, most),
+        *_machines(config, view, seen, most),
+    ]
 
 
 def paused_lines(config: FleetConfig, pauses: Mapping[str, Pause], now_us: int) -> list[Line]:
@@ -167,8 +180,8 @@ def _windows(view: FleetView) -> list[Line]:
     return lines
 
 
-def hooked_lines(view: FleetView, most: int = _HOOKED_SHOWN) -> list[Line]:
-    """``✍ h3 claude · shop · evo-x2 · 5 min ago · hooked, not held``, a line for each."""
+def hooked_lines(view: FleetView, room: int) -> tuple[Line, ...]:
+    """``✍ h3 claude · shop · evo-x2 · 5 min ago · hooked, not held``, a line for each that has room."""
     lines = [
         line(
             f"✍ {each.id} {each.agent} · {each.repo} · ",
@@ -177,10 +190,9 @@ def hooked_lines(view: FleetView, most: int = _HOOKED_SHOWN) -> list[Line]:
             *((" · gates: ", one_line(each.judged, 20)) if each.judged else ()),
             f" · {hooked.MARK}",
         )
-        for each in view.hooked[:most]
+        for each in view.hooked
     ]
-    more = len(view.hooked) - most
-    return [*lines, line(f"✍ and {more} more by hand · {hooked.MARK}")] if more > 0 else lines
+    return capped(lines, f"✍ and {{n}} more by hand · {hooked.MARK}", room) if room > 0 else ()
 
 
 def _ids(seen_all: Overview) -> str:
@@ -195,18 +207,19 @@ def _troubles(troubles: Sequence[str]) -> list[Line]:
     return [line("⚠ ", one_line(troubles[0], 120), more)]
 
 
-def _waiting(view: FleetView) -> list[Line]:
+def _waiting(view: FleetView, most: int) -> list[Line]:
     lines = [
         line(
             f"✋ {asked.id} · {asked.task} ",
             _KINDS.get(asked.kind, "asks: "),
             one_line(_what(asked), 50),
         )
-        for asked in view.overview.waiting[:_WAITING_SHOWN]
+        for asked in view.overview.waiting[:most]
     ]
-    more = view.overview.waiting_count - _WAITING_SHOWN
+    more = view.overview.waiting_count - most
     if more > 0:
-        lines[-1] = line(f"✋ and {more + 1} more waiting for a person")
+        rest = f"and {more + 1} more" if most > 1 else str(more + 1)
+        lines[-1] = line(f"✋ {rest} waiting for a person")
     return lines
 
 
@@ -214,19 +227,21 @@ def _what(asked: approvals.Approval) -> str:
     return asked.command or asked.reason or asked.tool
 
 
-def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen]) -> list[Line]:
+def _machines(config: FleetConfig, view: FleetView, seen: Mapping[str, MachineSeen], most: int) -> list[Line]:
     busy = view.overview.busy
     if len(config.machines) <= _NAMED_MACHINES:
         return [
             machine_line(name, machine, busy.get(name, 0), seen.get(name), view.now_us)
             for name, machine in sorted(config.machines.items())
         ]
+    ill_shown = min(_ILL_SHOWN, most)
     ill = [name for name in sorted(config.machines) if name in seen and seen[name].state.is_bad]
     lines = [
-        machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us) for name in ill[:2]
+        machine_line(name, config.machines[name], busy.get(name, 0), seen[name], view.now_us)
+        for name in ill[:ill_shown]
     ]
-    if len(ill) > 2:
-        lines.append(line(f"and {len(ill) - 2} more not responding"))
+    if len(ill) > ill_shown:
+        lines.append(line(f"and {len(ill) - ill_shown} more not responding"))
     slots = sum(machine.slots for machine in config.machines.values())
     well = sum(1 for name in config.machines if name in seen and seen[name].state is MachineState.WELL)
     unseen = len(config.machines) - len(ill) - well

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import update
 
 from bot.cards import Card, shown
+from bot.telemetry_view import look, status_card
 from bot.telling.live import STATUS_KEY, LiveStatus
 from fleet.clock import SystemClock
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import ChatRef, Isolation, TaskMode, TaskState
-from fleet.store import sessions, tables, tasks
+from fleet.store import hooked, sessions, tables, tasks
+from fleet.store.controllers import Condition, Controller, ControllerSeen
 from fleet.store.core import Tx
+from fleet.store.landing_line import LandingPlace
+from fleet.store.queue import Pause
+from fleet.store.states import ControllerRole, PlaceState
+from fleet.store.windows import AccountWindow
 from tests.chat_flight import Flight, everything
 from tests.chat_house import FLEET, House, house
 
@@ -109,3 +117,40 @@ async def test_what_waits_for_a_person_comes_first(tmp_path: Path) -> None:
         first = [shown(row) for row in card.lines[:3]]
         assert first[0].startswith("✋ a1 · t1")
         assert first[2] == "✋ and 3 more waiting for a person"
+
+
+async def test_everything_at_once_fits_a_phone(tmp_path: Path) -> None:
+    many = FLEET + "".join(f'[machines.box-{n}]\nexecutor = "local"\n' for n in range(4))
+    async with house(tmp_path, fleet_toml=many) as there:
+        flight = await Flight.begin(there)
+        for number in range(5):
+            await flight.ask(f"make {number}", name=f"q{number}")
+
+        def by_hand(tx: Tx) -> None:
+            for number in range(4):
+                hooked.begin(tx, "claude", f"c{number}", "phone::otto", "evo", "shop", "/w", "digest")
+
+        await there.store.write(by_hand)
+        view = await there.store.read(look)
+        now = view.now_us
+        away = {name: MachineSeen(MachineState.AWAY, why="no route") for name in there.config.machines}
+        one = Controller("a:1", "a", "/a", "1", "d", ControllerRole.LEADS, now, now)
+        places = [LandingPlace(task=f"t{n}", repo="shop", state=PlaceState.JOINED) for n in range(6)]
+        full = replace(
+            view,
+            overview=replace(view.overview, queued=("t8", "t9"), queued_count=2),
+            controllers=[ControllerSeen(one, each, 0) for each in (Condition.LEADS, Condition.DIFFERS)],
+            pauses={name: Pause(name, "phone::ada", now) for name in ("evo-x2", "box-1", "box-2", "box-3")},
+            stopped={"shop": "somebody pushed", "web": "somebody pushed"},
+            landing={"shop": places, "web": places},
+            windows=[AccountWindow("claude", "box-1", f"{n} h", 95, 0, now) for n in range(3)],
+        )
+        lines = [shown(row) for row in status_card(there.config, full, away, ["one", "two"]).lines]
+        assert len(lines) <= 12, lines
+        assert "✋ 5 waiting for a person" in lines and "⏸ and 3 more: /queue" in lines
+        assert "and 5 more not responding" in lines and lines[-1] == "2 tasks queued: t8, t9"
+        assert not any("✍" in row for row in lines), "there is no room for what needs nobody"
+
+        lines = [shown(row) for row in status_card(there.config, view, {}).lines]
+        assert lines[-1] == "✍ and 2 more by hand · hooked, not held"
+        assert lines[-3].startswith("✍ h1 claude · shop · evo")
