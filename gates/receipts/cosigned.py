@@ -97,8 +97,9 @@ def signers(note: str, origin: str, pinned: Sequence[PublicKey], witnesses: Sequ
         return f"it is a note of {point.origin}"
     if all(signed.signed_by(log_key(origin, key.raw)) is None for key in pinned):
         return "no pinned key of the log signed it"
-    by = {witness.name: signed.signed_by(witness) for witness in witnesses}
-    return Signers(point, {name: time for name, time in by.items() if time is not None})
+    by = [(witness, signed.signed_by(witness)) for witness in witnesses]
+    one_each = {witness.raw: (witness.name, time) for witness, time in by if time is not None}
+    return Signers(point, dict(one_each.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from fleet.store import ledger
 from fleet.store.core import Store
 from gates.receipts import note, sshsig
 from gates.receipts.checkpoints import Checkpoints
+from gates.receipts.cosigned import Signers, signers
 from gates.receipts.note import KeyType, NoteKey, SignedNote
 from gates.witness.asking import Witnesses
 from gates.witness.server import Witness
@@ -112,6 +113,27 @@ async def test_the_end_and_each_opening_are_checked_against_the_pinned_witnesses
         await fleet.check(fleet.keys[0], needed=2)
     with pytest.raises(Misused, match="a key is a log's"):
         await fleet.check(note.log_key("airboss/x", bytes(32)).line)
+
+
+async def test_a_witness_counts_once_with_each_of_its_keys(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that changed its key is pinned with both; one key under two names is one witness."""
+    newer = NoteKey("ada.example", KeyType.WITNESS, STRANGER.raw).line
+    for keys in ((*fleet.keys, newer), (newer, *fleet.keys)):
+        assert (await said(fleet, capsys, *keys, needed=2)).startswith("ok ada.example, ben.example signed")
+    note_ = SignedNote.parse(json.loads(fleet.file.read_bytes().splitlines()[-1])["witnessed"]["note"])
+    ada = sshsig.load_or_create_at(fleet.home.parent / "ada" / "key")
+    log = sshsig.load_or_create(fleet.home)
+    signed = note.sign(note_.text, log) + "".join(note.cosign(note_.text, name, ada, 1) for name in ("ada", "eve"))
+    raw = sshsig.public_of(ada).raw
+    found = signers(
+        signed,
+        note_.text.partition("\n")[0],
+        [sshsig.public_of(log)],
+        [NoteKey(name, KeyType.WITNESS, raw) for name in ("ada", "eve")],
+    )
+    assert isinstance(found, Signers) and len(found.names) == 1
 
 
 async def test_without_pinned_witnesses_nothing_is_claimed(
