@@ -77,7 +77,7 @@ COMMANDS = (
     Command(
         "fork",
         "",
-        "a new task from the work of a task, or by hand",
+        "a new task from the work of a task, or of h3",
         "[TASK|h3] WORDS…",
         Right.RUN,
         fork,
