@@ -15,19 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from fleet.machines.runner.image import build
+from fleet.machines.runner.start import TAKE
 
-_CODE: Final = """
+_CODE: Final = f"""
 import marshal, os, sys
 os.umask(0o077)
 root, magic, shipped = sys.argv[3], sys.argv[4], int(sys.argv[5])
-def take(size):
-    data = b""
-    while len(data) < size:
-        more = os.read(0, size - len(data))
-        if not more:
-            sys.exit(1)
-        data += more
-    return data
+{TAKE}
 if not root:
     import pwd
     root = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".airboss")
@@ -40,14 +34,14 @@ except ImportError:
     same = False
 if same:
     image = zlib.decompress(image)
-    space = {"__name__": "runner.image", "__package__": "runner"}
+    space = {{"__name__": "runner.image", "__package__": "runner"}}
     exec(marshal.loads(marshal.loads(image)["runner.image"]), space)
 else:
     import json
     if shipped:
         os.write(1, b"\\nsources\\n")
     sources = json.loads(take(int(sys.argv[6])))
-    space = {"__name__": "runner.image", "__package__": "runner"}
+    space = {{"__name__": "runner.image", "__package__": "runner"}}
     exec(compile(sources["image.py"], "runner/image.py", "exec"), space)
     image = space["build"](sources)
 os.write(1, b"\\nhere\\n")

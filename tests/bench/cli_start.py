@@ -7,32 +7,18 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.harness import command, compare, report
-from tests.bench.serving import AIRBOSS, serving
+from tests.bench.serving import AIRBOSS, FLEET, serving
 
 BAR = 6.0
-FLEET = """
-isolation = "unsafe-same-user"
-
-[machines.here]
-executor = "local"
-home = "{home}"
-
-[agents.echo]
-driver = "command"
-program = ["cat"]
-
-[repos.empty]
-url = "{home}/empty.git"
-agent = "echo"
-"""
 
 
 def main() -> int:
     """Prints the two figures; 1 when one of them misses its bar."""
     with tempfile.TemporaryDirectory(prefix="airboss-bench-") as name:
         directory = Path(name)
+        fleet = FLEET.format(machine=directory / "machine", url=directory / "empty.git")
         python = ("python3 -c pass", command([sys.executable, "-c", "pass"]))
-        with serving(directory, FLEET.format(home=directory / "machine")) as served:
+        with serving(directory, fleet) as served:
             helped = ("airboss --help", command([AIRBOSS, "--help"]))
             asked = ("airboss chat --say /status", command([AIRBOSS, "chat", "--say", "/status"], env=served.env))
             return report(

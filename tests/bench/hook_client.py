@@ -15,7 +15,7 @@ from fleet.store import ledger
 from fleet.store.core import Store
 from fleet.store.ledger import Entry
 from tests.bench.harness import Trial, compare, report, timed
-from tests.bench.serving import AIRBOSS, Served, serving
+from tests.bench.serving import AIRBOSS, FLEET, Served, serving
 from tests.far_end.repositories import git, make_bare
 
 BAR = 1.5
@@ -23,21 +23,6 @@ ASKED = 2.5
 GROWTH = 1.2
 MONTH = 60_000
 PYTHON = os.path.realpath(sys.executable)
-FLEET = """
-isolation = "unsafe-same-user"
-
-[machines.here]
-executor = "local"
-home = "{home}"
-
-[agents.echo]
-driver = "command"
-program = ["cat"]
-
-[repos.shop]
-url = "{bare}"
-agent = "echo"
-"""
 
 
 def main() -> int:
@@ -47,7 +32,7 @@ def main() -> int:
         bare = make_bare(directory / "shop.git", {"a.txt": "a\n"})
         copy = directory / "copy"
         git(directory, "clone", "--quiet", str(bare), str(copy))
-        fleet = FLEET.format(home=directory / "machine", bare=bare)
+        fleet = FLEET.format(machine=directory / "machine", url=bare)
         new, old = directory / "new", directory / "old"
         for each in (new, old):
             (each / "home").mkdir(mode=0o700, parents=True)

@@ -14,6 +14,22 @@ from pathlib import Path
 
 AIRBOSS = str(Path(sys.executable).with_name("airboss"))
 START_SECONDS = 30.0
+FLEET = """
+isolation = "unsafe-same-user"
+
+[machines.here]
+executor = "local"
+home = "{machine}"
+
+[agents.echo]
+driver = "command"
+program = ["cat"]
+
+[repos.shop]
+url = "{url}"
+agent = "echo"
+"""
+"""A fleet.toml of one machine, this one, and one repository."""
 
 
 @dataclass(frozen=True, slots=True)

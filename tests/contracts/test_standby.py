@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -38,19 +38,28 @@ def conditions(store: Store) -> dict[str, Condition]:
         return {each.controller.host: each.condition for each in controllers.seen(tx)}
 
 
+@dataclass
+class Looks:
+    """Counts the looks of one that stands by. At the third, what is seen is ``seen``, and the leader dies."""
+
+    store: Store
+    lease: Lease
+    seen: dict[str, Condition]
+    count: int = 0
+
+    def one(self) -> int:
+        self.count += 1
+        if self.count == 3:
+            assert conditions(self.store) == self.seen
+            dies(self.store, self.lease)
+        return self.count
+
+
 async def test_it_waits_while_another_leads_and_takes_over_from_a_dead_one(store: Store) -> None:
-    lease, looks, told = leads(store, A, "same"), 0, list[str]()
-
-    def digest() -> str:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
-            assert conditions(store) == {"a": Condition.LEADS, "b": Condition.STANDS_BY}
-            dies(store, lease)
-        return "same"
-
-    got = await StandBy(told.append, beat=0.0).lead(store, B, digest)
-    assert (looks, got.holder) == (3, B.instance)
+    lease, told = leads(store, A, "same"), list[str]()
+    looks = Looks(store, lease, {"a": Condition.LEADS, "b": Condition.STANDS_BY})
+    got = await StandBy(told.append, beat=0.0).lead(store, B, lambda: "same" if looks.one() else "")
+    assert (looks.count, got.holder) == (3, B.instance)
     assert told == ["airboss stands by: a leads"]
     assert conditions(store) == {"b": Condition.LEADS}, "the row of the one that led is gone"
     with pytest.raises(LeadershipLost):
@@ -58,22 +67,20 @@ async def test_it_waits_while_another_leads_and_takes_over_from_a_dead_one(store
 
 
 async def test_one_with_another_fleet_toml_does_not_take_over_and_says_so(store: Store) -> None:
-    lease, looks, told = leads(store, A, "theirs"), 0, list[str]()
+    looks, told = (
+        Looks(store, leads(store, A, "theirs"), {"a": Condition.LEADS, "b": Condition.DIFFERS}),
+        list[str](),
+    )
 
     def digest() -> str:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
-            assert conditions(store) == {"a": Condition.LEADS, "b": Condition.DIFFERS}
-            dies(store, lease)
-        if looks < 6:
+        if looks.one() < 6:
             return "ours"
         with store.transaction() as tx:
             assert leases.look(tx, leases.LEADERSHIP) is None, "it was free for three looks, and nobody took it"
         return "theirs"
 
     await StandBy(told.append, beat=0.0).lead(store, B, digest)
-    assert looks == 6
+    assert looks.count == 6
     assert len(told) == 1
     assert "does NOT take over from a: fleet.toml differs" in told[0]
 

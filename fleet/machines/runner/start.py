@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-#: ``python -c`` program: reads the image's length and the image, and runs it.
-START = """
-import marshal, os, sys
-del sys.argv[0]
+#: Defines ``take(size)``: so many bytes of standard input, or the end of the program.
+TAKE = """
 def take(size):
     data = b""
     while len(data) < size:
@@ -14,8 +12,15 @@ def take(size):
             sys.exit(1)
         data += more
     return data
+""".strip()
+
+#: ``python -c`` program: reads the image's length and the image, and runs it.
+START = f"""
+import marshal, os, sys
+del sys.argv[0]
+{TAKE}
 image = take(int.from_bytes(take(4), "big"))
-space = {"__name__": "runner.image", "__package__": "runner"}
+space = {{"__name__": "runner.image", "__package__": "runner"}}
 exec(marshal.loads(marshal.loads(image)["runner.image"]), space)
 space["run"](image)
 """.strip()
