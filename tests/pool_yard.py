@@ -18,15 +18,15 @@ from fleet.machines.executors import Executors
 from fleet.machines.pools.command import CommandProvider
 from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
 from fleet.machines.watch import MachineSeen
-from fleet.model import ChatRef, Isolation, TaskMode
 from fleet.pool_ports import SlotProvider
-from fleet.store import pool_slots, sessions, tasks
+from fleet.store import pool_slots
 from fleet.store.core import Store, Tx
 from fleet.store.pool_slots import PoolSlot
 from fleet.supervise import OwnedTasks, alongside
 from tests.empty_store import filled
 from tests.far_end.farm import Farm
 from tests.far_end.sshd import new_key
+from tests.rows import asked, placed
 
 
 @dataclass
@@ -119,20 +119,7 @@ class Yard:
 
 
 def session_on(tx: Tx, machine: str) -> str:
-    task = tasks.create_task(
-        tx,
-        repo="shop",
-        agent="a",
-        machine="",
-        prompt="x",
-        mode=TaskMode.CHANGE,
-        requester="console:h:ada",
-        origin=ChatRef("console", "main"),
-    )
-    session = sessions.create_session(
-        tx, task=task.id, machine=machine, agent="a", base="b", isolation=Isolation.UNSAFE_SAME_USER
-    )
-    return session.id
+    return placed(tx, asked(tx).id, machine).id
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from bot.doctor.findings import Finding, Severity
 from bot.logins import log_ins
 from fleet.config import parse_fleet
 from fleet.events import Refs, Source, UsageReported
-from fleet.model import ChatRef, Isolation, TaskMode, TaskState
+from fleet.model import ChatRef, Isolation, TaskState
 from fleet.store import landings, leases, ledger, sessions, tasks
 from fleet.store.chat import attachments
 from fleet.store.core import Tx
@@ -17,6 +17,7 @@ from fleet.store.landings import IntentOutcome
 from fleet.store.spending import Spent, spent
 from gates.people import Right
 from tests.chat_house import FLEET, House, house
+from tests.rows import asked as queued
 
 TWO_REPOS = FLEET + '[repos.docs]\nurl = "/srv/docs.git"\n'
 
@@ -129,10 +130,7 @@ program = ["cat"]
 
 
 def asked(tx: Tx, repo: str, prompt: str, state: TaskState = TaskState.STOPPED) -> str:
-    task = tasks.create_task(
-        tx, repo=repo, agent="demo", machine="", prompt=prompt, mode=TaskMode.CHANGE, requester="phone::ada",
-        origin=ChatRef("phone", "elsewhere"),
-    )  # fmt: skip
+    task = queued(tx, repo=repo, prompt=prompt, origin=ChatRef("phone", "elsewhere"))
     if state is not TaskState.QUEUED:
         tasks.move(tx, task.id, state, "", "airboss")
     return task.id

@@ -11,22 +11,17 @@ from hypothesis import strategies as st
 from fleet.errors import Misused
 from fleet.flight import attachments
 from fleet.machines.local import LocalExecutor
-from fleet.model import ChatRef, Isolation, Session, TaskMode
+from fleet.model import Session
 from fleet.ports import Image
-from fleet.store import sessions, tasks
+from fleet.store import sessions
 from fleet.store.chat import attachments as attachment_rows
 from fleet.store.core import Store, Tx
 from tests.empty_store import filled
+from tests.rows import asked, placed
 
 
 def begin(tx: Tx) -> Session:
-    tasks.create_task(
-        tx, repo="shop", agent="demo", machine="", prompt="x", mode=TaskMode.CHANGE, requester="a::b",
-        origin=ChatRef("phone", "c"),
-    )  # fmt: skip
-    return sessions.create_session(
-        tx, task="t1", machine="near", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
-    )
+    return placed(tx, asked(tx).id, "near")
 
 
 def enclose(tx: Tx, note: int, path: Path, name: str, media_type: str = "text/plain") -> None:

@@ -33,24 +33,16 @@ from fleet.events import (
 )
 from fleet.exits import Exited
 from fleet.figures import DAY_US, ToolCallCounter, ToolCalls, active
-from fleet.model import ChatRef, Isolation, Session, TaskMode, TaskState
+from fleet.model import Isolation, Session, TaskState
 from fleet.store import ledger, rollups, tasks
 from fleet.store.core import Store, Tx
 from fleet.store.ledger import Entry
 from tests.empty_store import filled
+from tests.rows import asked
 
 
 def fly(tx: Tx, end: TaskState) -> None:
-    task = tasks.create_task(
-        tx,
-        repo="shop",
-        agent="demo",
-        machine="",
-        prompt="mend",
-        mode=TaskMode.CHANGE,
-        requester="phone::ada",
-        origin=ChatRef("phone", "c1"),
-    )
+    task = asked(tx)
     refs = Refs(task=task.id, session=f"{task.id}.1")
     way = [TaskState.PREPARING, TaskState.RUNNING]
     if end is TaskState.LANDED:

@@ -9,10 +9,11 @@ import pytest
 from fleet.config import MachineConfig, parse_fleet
 from fleet.config.problems import ConfigProblems
 from fleet.flight.surroundings import port_of
-from fleet.model import ChatRef, Isolation, PipeEnd, Session, TaskMode
-from fleet.store import sessions, tasks
+from fleet.model import Isolation, PipeEnd, Session
+from fleet.store import sessions
 from fleet.store.core import Store, Tx
 from tests.empty_store import filled
+from tests.rows import asked, placed
 
 REPO = '[repos.shop]\nurl = "/srv/shop.git"\n'
 
@@ -45,13 +46,7 @@ def test_a_range_of_ports_holds_ten_that_anybody_may_use(ports: str) -> None:
 
 
 def opened(tx: Tx, machine: str = "box") -> Session:
-    task = tasks.create_task(
-        tx, repo="shop", agent="demo", machine="", prompt="p", mode=TaskMode.CHANGE, requester="a::b",
-        origin=ChatRef("phone", "c"),
-    )  # fmt: skip
-    return sessions.create_session(
-        tx, task=task.id, machine=machine, agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
-    )
+    return placed(tx, asked(tx).id, machine)
 
 
 def first_port(session: Session, ports: str = "3000-3079") -> int:

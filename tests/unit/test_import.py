@@ -21,11 +21,12 @@ from bot.digest_card import digest_card, headline
 from bot.local import importing
 from fleet.agents.codex_files import CodexFile
 from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
-from fleet.model import ChatRef, Isolation, TaskMode
+from fleet.model import Isolation
 from fleet.range_figures import RangeFigures
-from fleet.store import ledger, recount, sessions, tasks
+from fleet.store import ledger, recount, sessions
 from fleet.store.core import Store
 from tests import session_files
+from tests.rows import asked, placed
 from tests.schema import load, problems
 from tests.session_files import MONTH, ClaudeSession, codex_line, reference_month, reference_month_of_codex
 
@@ -290,19 +291,8 @@ def test_a_session_that_airboss_ran_is_not_counted_twice(home: Home, tmp_path: P
     """Its file has the calls that the controller saw, and one that a person made later by hand."""
     home.path.mkdir()
     with Store.open(f"sqlite:///{home.path / 'airboss.db'}") as store, store.transaction() as tx:
-        task = tasks.create_task(
-            tx,
-            repo="shop",
-            agent="claude",
-            machine="m",
-            prompt="x",
-            mode=TaskMode.CHANGE,
-            requester="console:h:ada",
-            origin=ChatRef("console", "c"),
-        )
-        ran = sessions.create_session(
-            tx, task=task.id, machine="m", agent="claude", base="b", isolation=Isolation("unsafe-same-user")
-        )
+        task = asked(tx, agent="claude", machine="m")
+        ran = placed(tx, task.id, "m", agent="claude")
         sessions.update(tx, ran.id, resume="its-own-id")
         refs = Refs(task=task.id, session=ran.id, machine="m")
         for event in (ToolCallStarted("toolu_1", "Bash", ""), ToolCallEnded("toolu_1", "ok", None, "")):

@@ -16,7 +16,7 @@ from fleet.config import parse_fleet
 from fleet.errors import Refused
 from fleet.events import TreeDecision
 from fleet.flight.moves import NoSlot, demand_login
-from fleet.model import ChatRef, Isolation, TaskMode, TaskState, TurnCause
+from fleet.model import Isolation, TaskState, TurnCause
 from fleet.store import sessions, tables, tasks, trees
 from fleet.store.chat import retention
 from fleet.store.core import Store, Tx
@@ -24,6 +24,7 @@ from fleet.store.states import TreeState
 from fleet.store.trees import TreeRow
 from tests.chat_house import FLEET
 from tests.empty_store import filled
+from tests.rows import asked, placed
 
 R, J, L = TaskState.RUNNING, TaskState.JUDGING, TaskState.LANDING
 WAYS = {
@@ -46,13 +47,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _one(tx: Tx, name: str, states: tuple[TaskState, ...]) -> None:
-    tasks.create_task(
-        tx, repo="shop", agent="demo", machine="", prompt="p", mode=TaskMode.CHANGE, requester="phone::ada",
-        origin=ChatRef("phone", "c"),
-    )  # fmt: skip
-    session = sessions.create_session(
-        tx, task=name, machine="box", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
-    )
+    asked(tx, prompt="p")
+    session = placed(tx, name)
     session = sessions.update(tx, session.id, workspace=f"/w/{name}", pipe=f"p-{name}")
     turn = sessions.create_turn(tx, session, TurnCause.REQUEST, "p")
     sessions.update_turn(tx, turn.id, snapshot="c" * 40, tree="d" * 40)

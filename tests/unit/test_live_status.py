@@ -12,7 +12,7 @@ from bot.telemetry_view import look, status_card
 from bot.telling.live import STATUS_KEY, LiveStatus
 from fleet.clock import SystemClock
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.model import ChatRef, Isolation, TaskMode, TaskState
+from fleet.model import ChatRef, TaskState
 from fleet.store import hooked, sessions, tables, tasks
 from fleet.store.controllers import Condition, Controller, ControllerSeen
 from fleet.store.core import Tx
@@ -22,6 +22,7 @@ from fleet.store.states import ControllerRole, PlaceState
 from fleet.store.windows import AccountWindow
 from tests.chat_flight import Flight, everything
 from tests.chat_house import FLEET, House, house
+from tests.rows import asked, placed
 
 
 def live(there: House) -> LiveStatus:
@@ -41,10 +42,7 @@ async def test_it_is_edited_when_it_says_something_new_and_not_otherwise(tmp_pat
         assert [await status.refresh() for _ in range(3)] == [0, 0, 0]
 
         def begin(tx: Tx) -> None:
-            tasks.create_task(
-                tx, repo="shop", agent="demo", machine="", prompt="x", mode=TaskMode.CHANGE,
-                requester="phone::ada", origin=ChatRef("phone", "elsewhere"),
-            )  # fmt: skip
+            asked(tx, origin=ChatRef("phone", "elsewhere"))
 
         await there.store.write(begin)
         assert await status.refresh() == 1
@@ -84,14 +82,8 @@ async def test_a_hundred_machines_and_two_hundred_sessions_fit_a_phone(tmp_path:
 
         def fill(tx: Tx) -> None:
             for number in range(200):
-                task = tasks.create_task(
-                    tx, repo="shop", agent="demo", machine="", prompt="x", mode=TaskMode.CHANGE,
-                    requester="phone::ada", origin=ChatRef("phone", "elsewhere"),
-                )  # fmt: skip
-                unsafe = Isolation.UNSAFE_SAME_USER
-                session = sessions.create_session(
-                    tx, task=task.id, machine=f"box-{number % 98}", agent="demo", base="b" * 40, isolation=unsafe
-                )
+                task = asked(tx, origin=ChatRef("phone", "elsewhere"))
+                session = placed(tx, task.id, f"box-{number % 98}")
                 sessions.update(tx, session.id, seen_us=tx.now_us())
                 tasks.move(tx, task.id, TaskState.PREPARING, "", "airboss")
 

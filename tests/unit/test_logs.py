@@ -20,13 +20,14 @@ from bot.telling.story import last_lines, story
 from fleet.agents.lines import ends
 from fleet.clock import SystemClock
 from fleet.events import GateOpened, ToolCallEnded, ToolCallStarted, ToolCallStartedV2
-from fleet.model import ChatRef, TaskMode, TaskState
+from fleet.model import ChatRef, TaskState
 from fleet.redact import Redactor
 from fleet.store import tasks
 from fleet.store.chat import settings
 from fleet.store.core import Store, Tx
 from tests.chat_flight import COMMIT, RUN, TREE, Flight, everything
 from tests.chat_house import CHAT, House, house
+from tests.rows import asked
 
 CARD = Card(line("log"))
 SECRET = "hunter2-hunter2-hunter2"
@@ -174,10 +175,7 @@ async def test_only_the_newest_card_of_a_task_is_live_and_only_so_many_tasks_are
 
         def more(tx: Tx) -> None:
             for number in range(MOST):
-                task = tasks.create_task(
-                    tx, repo="shop", agent="demo", machine="", prompt="x", mode=TaskMode.CHANGE,
-                    requester="phone::ada", origin=CHAT,
-                )  # fmt: skip
+                task = asked(tx, origin=CHAT)
                 begin(
                     there.outbox.open(tx), LiveLog(task.id, CHAT, "UTC", tx.now_us() + LIVES_US + number), CARD, 0
                 )

@@ -9,11 +9,12 @@ import pytest
 
 from bot.cards import Card, shown
 from fleet.machines.watch import MachineSeen, MachineState
-from fleet.model import ChatRef, Isolation, TaskMode, TaskState
-from fleet.store import sessions, tasks
+from fleet.model import ChatRef, TaskState
+from fleet.store import tasks
 from fleet.store.core import Tx
 from tests.chat_flight import Flight, everything
 from tests.chat_house import FLEET, House, PlayedFleet, house
+from tests.rows import asked, placed
 
 MANY = FLEET + "".join(f'[machines.box-{n:02}]\nexecutor = "local"\nslots = 3\n' for n in range(100))
 
@@ -34,16 +35,11 @@ async def turned(there: House, card: Card) -> list[Card]:
 
 def fill(tx: Tx, live: int, ended: int = 0) -> None:
     for number in range(live + ended):
-        task = tasks.create_task(
-            tx, repo="shop", agent="demo", machine="", prompt=f"number {number}", mode=TaskMode.CHANGE,
-            requester="phone::ada", origin=ChatRef("phone", "elsewhere"),
-        )  # fmt: skip
+        task = asked(tx, prompt=f"number {number}", origin=ChatRef("phone", "elsewhere"))
         if number >= live:
             tasks.move(tx, task.id, TaskState.STOPPED, "", "airboss")
             continue
-        sessions.create_session(
-            tx, task=task.id, machine="macbook", agent="demo", base="b" * 40, isolation=Isolation.UNSAFE_SAME_USER
-        )
+        placed(tx, task.id, "macbook")
         tasks.move(tx, task.id, TaskState.PREPARING, "", "airboss")
 
 

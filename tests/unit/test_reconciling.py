@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fleet.events import CallDisputed, CallUnobserved, Event, Recorded, Refs, Source, ToolCallEnded, ToolCallStarted
-from fleet.model import ChatRef, Isolation, Session, TaskMode
-from fleet.store import ledger, reconciling, sessions, tasks
+from fleet.model import Session
+from fleet.store import ledger, reconciling, sessions
 from fleet.store.core import Store, Tx
 from tests.empty_store import filled
+from tests.rows import asked, placed
 from tests.session_files import ClaudeSession
 from tests.unit.test_import import Home, home
 
@@ -20,13 +21,8 @@ __all__ = ["home"]
 
 def ran(tx: Tx, *events: Event, ended: bool = True) -> Session:
     """A session of this controller, with what its stream said."""
-    task = tasks.create_task(
-        tx, repo="shop", agent="claude", machine="m", prompt="x", mode=TaskMode.CHANGE,
-        requester="console:h:ada", origin=ChatRef("console", "c"),
-    )  # fmt: skip
-    made = sessions.create_session(
-        tx, task=task.id, machine="m", agent="claude", base="b", isolation=Isolation("unsafe-same-user")
-    )
+    task = asked(tx, agent="claude", machine="m")
+    made = placed(tx, task.id, "m", agent="claude")
     sessions.update(tx, made.id, resume="its-own-id")
     if ended:
         sessions.update(tx, made.id, ended_us=tx.now_us())

@@ -15,10 +15,11 @@ from fleet.clock import SystemClock
 from fleet.config import AgentConfig, FleetConfig, MachineConfig, RepoConfig
 from fleet.machines.waking import Waker, next_try_us
 from fleet.machines.watch import MachineSeen, MachineState, WakeTried, want
-from fleet.model import ChatRef, Isolation, Task, TaskMode
-from fleet.store import queue, sessions, tasks
+from fleet.model import Isolation, Task
+from fleet.store import queue, sessions
 from fleet.store.core import Store
 from tests.empty_store import filled
+from tests.rows import asked
 
 ASLEEP = MachineSeen(MachineState.AWAY, 1, why="no answer", offers={"macos": "26.1", "xcode": "16.4"})
 MINUTE = 60_000_000
@@ -57,20 +58,7 @@ class World:
         return FleetConfig(isolation=Isolation.UNSAFE_SAME_USER, machines=machines, agents=agents, repos=repos)
 
     async def ask(self, machine: str = "", needs: tuple[str, ...] = (), after: str = "") -> Task:
-        return await self.store.write(
-            lambda tx: tasks.create_task(
-                tx,
-                repo="shop",
-                agent="demo",
-                machine=machine,
-                prompt="x",
-                mode=TaskMode.CHANGE,
-                requester="console:h:a",
-                origin=ChatRef("console", "main"),
-                needs=needs,
-                after=after,
-            )
-        )
+        return await self.store.write(lambda tx: asked(tx, machine=machine, needs=needs, after=after))
 
     async def look(self) -> int:
         """How often the command was run so far."""

@@ -11,12 +11,13 @@ from bot.telemetry_view import look, status_card
 from fleet.agent_events import TurnEnded, TurnOutcome, Window
 from fleet.agents.registry import driver
 from fleet.config import parse_fleet
-from fleet.model import ChatRef, Isolation, TaskMode
+from fleet.model import TaskMode
 from fleet.ports import Brief
-from fleet.store import sessions, tasks, windows
+from fleet.store import windows
 from fleet.store.core import Store, Tx
 from tests.chat_house import FLEET
 from tests.empty_store import filled
+from tests.rows import asked, placed
 from tests.unit import agent_lines as lines
 from tests.unit.test_agents_codex import BEGUN, Talk
 
@@ -70,18 +71,7 @@ def test_status_shows_what_is_low_until_it_is_reset(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{filled(tmp_path / 'a.db')}") as store:
 
         def seen(tx: Tx, used: int, left_us: int) -> None:
-            task = tasks.create_task(
-                tx, repo="shop", agent="claude", machine="", prompt="p", mode=TaskMode.ASK, requester="phone::ada",
-                origin=ChatRef("phone", "c"),
-            )  # fmt: skip
-            session = sessions.create_session(
-                tx,
-                task=task.id,
-                machine="macbook",
-                agent="claude",
-                base="b" * 40,
-                isolation=Isolation.UNSAFE_SAME_USER,
-            )
+            session = placed(tx, asked(tx, agent="claude", mode=TaskMode.ASK).id, "macbook", agent="claude")
             windows.note(tx, session, Window("5 h", used, tx.now_us() + left_us))
 
         def rows() -> list[str]:
