@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from fleet.errors import Refused
 from fleet.git.repository import Repository
-from tests.far_end.repositories import advance, git, make_bare
+from tests.far_end.repositories import advance, commit, git, make_bare
 
 
 @pytest.fixture
@@ -85,3 +86,55 @@ async def test_submodules_are_found(origin: Path, tmp_path: Path) -> None:
     git(work, "commit", "--quiet", "--message", "a submodule")
     git(work, "push", "--quiet", "origin", "main")
     assert await repository.submodules(await repository.fetch()) == ("vendor/lib",)
+
+
+async def test_what_git_said_of_a_repository_counts_until_something_that_it_depends_on_changes(
+    origin: Path, tmp_path: Path
+) -> None:
+    repository = Repository("p", str(origin), "main", tmp_path / "mirrors" / "p.git")
+
+    async def says() -> str | None:
+        return (await repository.opened()).settings.get("test.says")
+
+    def add(name: str, words: str) -> None:
+        with (origin / name).open("a") as file:  # in place, as an editor may do it
+            file.write(f"{words}\n")
+
+    assert await says() is None
+    add("config", "[test]\n\tsays = one")
+    assert await says() == "one"
+    git(origin, "config", "extensions.worktreeConfig", "true")
+    add("config.worktree", "[test]\n\tsays = two")
+    assert await says() == "two"
+    add("config.worktree", "\tsays = three")
+    assert await says() == "three"
+    add("others", "[test]\n\tsays = four")
+    add("config.worktree", "[include]\n\tpath = others")
+    assert await says() == "four"
+    add("others", "\tsays = five")
+    assert await says() == "five"
+
+
+async def test_a_repository_that_was_given_to_another_login_is_not_opened_from_memory(
+    origin: Path, tmp_path: Path
+) -> None:
+    repository = Repository("p", str(origin), "main", tmp_path / "mirrors" / "p.git")
+    await repository.opened()
+    os.chown(origin, 65_534, -1)
+    with pytest.raises(Refused, match="owned by another login"):
+        await repository.opened()
+
+
+async def test_a_base_whose_commit_is_in_a_store_that_was_added_since_is_found(
+    origin: Path, tmp_path: Path
+) -> None:
+    """A process that was started before does not look there."""
+    repository = Repository("p", str(origin), "main", tmp_path / "mirrors" / "p.git")
+    await repository.tip()
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "--quiet", str(origin), str(other))
+    new = commit(other, {"a.txt": "later\n"})
+    (origin / "objects/info").mkdir(exist_ok=True)
+    (origin / "objects/info/alternates").write_text(f"{other}/.git/objects\n")
+    git(origin, "update-ref", "refs/heads/main", new)
+    assert await repository.tip() == new

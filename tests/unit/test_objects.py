@@ -93,6 +93,14 @@ async def test_a_repository_made_anew_at_its_place_has_nothing_of_the_old_one(
     assert await reader.known([first]) == [] and await reader.read([blob], BIG) == {}
 
 
+async def test_a_repository_that_is_configured_anew_gets_a_new_process(reader: ObjectReader, bare: Path) -> None:
+    await tip(reader)
+    (one,) = answering(bare)
+    git(bare, "config", "core.bigFileThreshold", "1m")
+    await tip(reader)
+    assert one not in answering(bare)
+
+
 async def test_a_process_that_was_killed_is_replaced_and_one_that_does_not_answer_ends_with_its_question(
     reader: ObjectReader, bare: Path
 ) -> None:
@@ -277,6 +285,14 @@ async def test_a_few_small_trees_that_stand_for_millions_of_paths_are_refused(
     for look in (listing(reader, inner), differences(reader, nothing, inner)):
         with pytest.raises(Refused, match=why):
             await look
+
+
+async def test_a_mode_of_an_old_git_is_read_as_git_reads_it(store: Path) -> None:
+    blob = git(store, "hash-object", "-w", "--stdin", stdin=b"one")
+    old, new = (put(store, mode + b" a\0" + bytes.fromhex(blob)) for mode in (b"100664", b"100644"))
+    reader = objects.reader(Git(), store)
+    assert git(store, "diff-tree", old, new) == "" and await differences(reader, old, new) == []
+    assert [entry.mode for entry in (await listing(reader, old)).values()] == ["100644"]
 
 
 def put(store: Path, tree: bytes) -> str:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from fleet.clock import SystemClock
 from fleet.errors import Unreachable
+from fleet.exits import Exited
 from fleet.flight.flight import Flight
+from fleet.flight.pipe_reader import PipeReader
 from fleet.model import ENDS, PipeEnd, TaskMode, TaskState
-from fleet.ports import LoginFacts
+from fleet.ports import Ended, LoginFacts
 from fleet.store import approvals, sessions, stalls
 from fleet.store.approvals import ApprovalDecision
 from fleet.store.core import Tx
@@ -41,12 +44,15 @@ class Flaky(Machine):
 
 
 @pytest.mark.parametrize(
-    ("boot", "state"), [("b2", TaskState.STALLED), ("b1", TaskState.LOST)], ids=["restarted", "supervisor killed"]
+    ("before", "boot", "state"),
+    [("b1", "b2", TaskState.STALLED), ("b1", "b1", TaskState.LOST), ("", "b2", TaskState.LOST)],
+    ids=["restarted", "supervisor killed", "its boot was not known"],
 )
 async def test_a_task_goes_on_after_its_machine_restarted_and_only_then(
-    there: World, boot: str, state: TaskState
+    there: World, before: str, boot: str, state: TaskState
 ) -> None:
     there.machine = Flaky()
+    there.machine.boot = before
     task = await there.running(TaskMode.ASK)
     flight, supervisor = Flight(there.services, task), Supervisor(there.clock)
     supervisor.run("flight", flight.run, ends=True)
@@ -89,3 +95,14 @@ async def test_a_task_goes_on_after_its_machine_restarted_and_only_then(
             turns = await there.store.read(lambda tx: sessions.turns(tx, session.id))
             assert [turn.outcome for turn in turns] == ["failed", "completed"]
     await supervisor.close()
+
+
+async def test_a_process_that_ended_before_its_machine_restarted_ended_as_it_did() -> None:
+    machine = Machine()
+    machine.end()
+    machine.boot = "b2"
+    reader = PipeReader(machine, "p", "n", 0, SystemClock(), boot="b1")
+    try:
+        assert await reader.next(10) == Ended(Exited(0), 0, 1, 2, contained=False, gone=True)
+    finally:
+        await reader.close()
