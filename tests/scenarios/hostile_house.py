@@ -251,20 +251,21 @@ class Siege:
         await self.settled()
         again = await store.read(deeds)
         assert again == after, f"what comes again has no effect, not {again} after {after}"
-        assert self._count() == shown, f"what comes again is not answered: {self._count()} messages after {shown}"
+        more = {text for place, text in self._shown().items() if place not in shown}
+        assert not more, f"what comes again is not answered: {more}"
         found = await store.read(faults)
         assert not found, found
         refused = [line for line in map(" ".join, api.refused) if not line.startswith(EXCUSED)]
         assert not refused, f"Telegram refuses {refused}"
         self.played["updates"] += len(plans)
 
-    async def _quiet(self) -> tuple[set[Deed], int]:
-        """What was done and how much is shown, once both stay the same: some answers come by themselves, later."""
-        found: list[tuple[set[Deed], int]] = []
+    async def _quiet(self) -> tuple[set[Deed], dict[tuple[int, int], str]]:
+        """What was done and what is shown, once both stay the same: some answers come by themselves, later."""
+        found: list[tuple[set[Deed], dict[tuple[int, int], str]]] = []
         while len(found) < 2 or found[-1] != found[-2]:
             await asyncio.sleep(0.1)
             await self.settled()
-            found.append((await self.house.store.read(deeds), self._count()))
+            found.append((await self.house.store.read(deeds), self._shown()))
         return found[-1]
 
     async def _voices(self, forge: Forge, numbers: Sequence[int], plans: Sequence[Plan]) -> None:
@@ -309,5 +310,7 @@ class Siege:
         known = all(extra in {f"tg://user?id={user}" for user in ROLES} for extra in mentions)
         return calm and known and all(found in OWN_COMMANDS or found in MENTIONS for found in message.live)
 
-    def _count(self) -> int:
-        return sum(len(self.house.api.screen(chat)) for chat in list(self.house.api.world.chats))
+    def _shown(self) -> dict[tuple[int, int], str]:
+        """Every message of every chat, by its place."""
+        api = self.house.api
+        return {(chat, message.id): message.text for chat in list(api.world.chats) for message in api.screen(chat)}
