@@ -47,6 +47,16 @@ OF_LANDINGS = ("landing-joined", "landing-merged", "landing-foreseen")
 #: Those that only a turn meets that may not go on.
 OF_HALTS = ("turn-halted",)
 
+#: Those that only a slot of a pool meets, in the order in which one reaches them.
+OF_POOLS = (
+    "pool-slot-asked",
+    "pool-slot-acquired",
+    "pool-slot-up",
+    "pool-slot-releasing",
+    "pool-slot-released",
+    "pool-slot-lost",
+)
+
 _visits: dict[str, int] = {}
 
 

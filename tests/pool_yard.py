@@ -1,8 +1,10 @@
-"""A farm of slots, a store, and keepers of them: what tests of pools share."""
+"""A farm of slots, a store, and keepers of them: what tests of pools share. ``python -m tests.pool_yard DIRECTORY``
+is a process that has slots, for a test that kills it."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from fleet.flight.pool_placing import growth, pools_now
 from fleet.machines.executors import Executors
 from fleet.machines.pools.command import CommandProvider
 from fleet.machines.pools.keeper import PoolKeeper, PoolNeeds
-from fleet.machines.watch import MachineSeen
+from fleet.machines.watch import MachineSeen, MachineState
 from fleet.pool_ports import SlotProvider
 from fleet.store import pool_slots
 from fleet.store.core import Store, Tx
@@ -103,6 +105,12 @@ class Yard:
         await self.keeper.look(self.tasks)
         await self.settle()
 
+    async def idle(self) -> None:
+        """Long enough that what nobody uses is given back."""
+        for _ in range(3):
+            await self.look()
+            self.clock.us += 31 * 60_000_000
+
     async def settle(self) -> None:
         while len(self.tasks):
             await asyncio.sleep(0.005)
@@ -122,6 +130,22 @@ def session_on(tx: Tx, machine: str) -> str:
     return placed(tx, asked(tx).id, machine).id
 
 
+async def lives(directory: Path) -> None:
+    """The whole life of one slot that is given back, and of one that is taken away."""
+    async with running_yard(directory) as yard:
+        yard.wants = 1
+        await yard.look()
+        yard.wants = 0
+        await yard.idle()
+        yard.wants = 1
+        await yard.look()
+        (taken,) = yard.farm.slots
+        (yard.farm.directory / "slots" / taken).unlink()
+        yard.seen["farm-2"] = MachineSeen(MachineState.AWAY)
+        await yard.keeper.compare("farm")
+        await yard.keeper.compare("farm")
+
+
 @asynccontextmanager
 async def running_yard(directory: Path) -> AsyncIterator[Yard]:
     """One with a new store; nobody answers on its slots."""
@@ -132,3 +156,7 @@ async def running_yard(directory: Path) -> AsyncIterator[Yard]:
         yield made
         await made.tasks.end()
         await made.executors.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(lives(Path(sys.argv[1])))
