@@ -62,6 +62,7 @@ from fleet.config.home import FLEET_FILE
 from fleet.errors import Misconfigured, StoreUnavailable
 from fleet.events import ReceiptIssued, Refs, Source
 from fleet.flight.dispatcher import Dispatcher
+from fleet.flight.keeping import Keeper
 from fleet.flight.services import Services
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -328,6 +329,15 @@ async def leading(home: Path) -> AsyncIterator[Store]:
         store, _, me = await _open_store(home, stack)
         lease = await _led(store, me, stack)
         yield store.under(lease.fence)
+
+
+@asynccontextmanager
+async def tending_alone(home: Path) -> AsyncIterator[tuple[Store, Executors, Keeper]]:
+    """The store of a home, led for the block; its machines, and what keeps the work there. Raises ``Unavailable``
+    when a controller runs on the home."""
+    async with AsyncExitStack() as stack:
+        base = await _base(home, stack, None)
+        yield base.store, base.executors, Keeper(await base.services(), wall_clock())
 
 
 async def _base(home: Path, stack: AsyncExitStack, standby: StandBy | None) -> _Base:

@@ -1,7 +1,8 @@
 """``airboss uninstall``: removes what Airboss put on machines and into this login, and says what it kept.
 
-The record stays: the ledger, receipts, and the public key that checks them. Nothing is removed while anything runs.
-A machine that does not answer is named, and the key that leads to it stays until it was asked again.
+The record stays: the ledger, receipts, and the public key that checks them. Nothing is removed while anything runs,
+nor where work is that the home does not have. A machine that does not answer is named, and the key that leads to it
+stays until it was asked again.
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bot.app import tending_alone
 from bot.local import client, hooks_cli, service
 from bot.local.options import print_json
-from fleet.config import FleetConfig, Secrets, load_fleet
+from fleet.config import FleetConfig, MachineConfig, Secrets, load_fleet
 from fleet.config.home import FLEET_FILE, SECRETS_FILE
 from fleet.errors import AirbossError, Misused, Refused
 from fleet.git import origin
+from fleet.git.machine_git import checked
 from fleet.landing import fence_hook
 from fleet.machines.executors import Executors
 from fleet.ports import Executor
-from fleet.store import sessions
-from fleet.store.core import Store
+from fleet.store import pool_slots, sessions, trees
+from fleet.store.core import Store, Tx
+from fleet.untrusted import clean
 
 _SYSTEM_UNITS: Final = (
     Path("/etc/systemd/system/airboss.service"),
@@ -38,7 +43,10 @@ file=$HOME/.ssh/authorized_keys
 grep -v -F -e "$1" "$file" > "$file.airboss" || :
 cat "$file.airboss" > "$file" && rm -f "$file.airboss" && echo gone
 """
-_ROOTS: Final = ("pipes", "work", "repos", "sessions", "environments", "tmp")
+_FOLDERS: Final = ("gates", "inbox", "lfs", "login", "pipes", "repos", "sessions", "setup", "work")
+"""What is ours in a login's root."""
+_OTHERS: Final = 'cd -- "$1/work" 2> /dev/null || exit 0; ls -1 | grep -v -e "^$2-" || :'
+"""Lists the worktrees of a login that are not this store's."""
 
 
 @dataclass(slots=True)
@@ -57,14 +65,14 @@ def uninstall(options: argparse.Namespace, home: Path) -> int:
     if not options.yes and not _agreed(home):
         sys.stdout.write("Nothing was removed.\n")
         return 1
-    report = Removal()
-    _end_service(report)
+    config, report = load_fleet(home / FLEET_FILE), Removal()
+    _nothing_runs(home)  # said before the service is stopped
+    _stop_service()
     with contextlib.suppress(client.NotServed):
         client.connect(str(home)).close()
         raise Refused(attempted="uninstall", on=str(home), cause="its controller runs", hint="Stop it first.")
-    config = load_fleet(home / FLEET_FILE)
-    _nothing_runs(home)
     asyncio.run(_machines(config, home, report))
+    _remove_service(report)
     _repositories(config, report)
     _hooks(options, home, report)
     _home(home, report)
@@ -84,14 +92,20 @@ def _agreed(home: Path) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _end_service(report: Removal) -> None:
-    """Stops and removes the login's own service; another login's is named."""
+def _stop_service() -> None:
+    """The login's own."""
     mac = service.on_mac()
     path = service.place(mac=mac)
     if path.exists():
         stop = ["launchctl", "unload", str(path)] if mac else ["systemctl", "--user", "disable", "--now", path.name]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(stop, check=False, capture_output=True, timeout=60)
+
+
+def _remove_service(report: Removal) -> None:
+    """The login's own; another login's is named."""
+    path = service.place(mac=service.on_mac())
+    if path.exists():
         path.unlink()
         report.removed.append(str(path))
     report.kept += [
@@ -100,41 +114,48 @@ def _end_service(report: Removal) -> None:
 
 
 def _nothing_runs(home: Path) -> None:
-    """Raises ``Refused`` while a task has a session."""
+    """Raises ``Refused`` as :func:`demand_over`."""
     url = Secrets.load(home).get("AIRBOSS_STORE") or f"sqlite:///{home / 'airboss.db'}"
     if url.startswith("sqlite") and not (home / "airboss.db").exists():
         return
     with Store.open(url, create=False) as store:
-        busy = asyncio.run(store.read(sessions.busy))
-    if busy:
+        asyncio.run(store.read(demand_over))
+
+
+def demand_over(tx: Tx) -> None:
+    """Raises ``Refused`` while a task has a session, one too that waits for a person, or a pool has a slot."""
+    if busy := sessions.busy(tx):
         where = ", ".join(f"{count} on {name}" for name, count in sorted(busy.items()))
+        raise Refused(attempted="uninstall", cause=f"tasks are at work: {where}", hint="/stop them first.")
+    if waiting := sessions.active(tx):
+        names = ", ".join(dict.fromkeys(session.task for session in waiting))
+        raise Refused(attempted="uninstall", cause=f"tasks wait for a person: {names}", hint="/stop them first.")
+    if slots := pool_slots.open_slots(tx):
+        names = ", ".join(slot.slot for slot in slots)
         raise Refused(
-            attempted="uninstall", on=str(home), cause=f"tasks are at work: {where}", hint="/stop them first."
+            attempted="uninstall",
+            cause=f"slots of pools may still cost money: {names}",
+            hint="Leave the controller running: it gives back each that nobody uses.",
         )
 
 
 async def _machines(config: FleetConfig, home: Path, report: Removal) -> None:
-    """The runner's folder of each login, and our key where a login has it in its own file."""
-    executors = Executors(config, home)
-    try:
+    """The runner's folders of each login, and our key where a login has it in its own file."""
+    async with tending_alone(home) as (store, executors, keeper):
+        await store.read(demand_over)
+        logins = _Logins(executors, store.instance, home, report)
         for name, machine in config.machines.items():
-            logins = dict.fromkeys([*machine.agent_logins, *(machine.gate_logins if machine.gate_as else ())])
             if gone := _missing_key(home, machine.identity):
                 report.kept.append(f"{name}: it was not asked, since the key that leads to it is gone: {gone}")
                 continue
-            for login in logins:
-                where = f"{login or 'this login'} on {name}"
-                try:
-                    made = (
-                        executors.agent(name, login)
-                        if login in machine.agent_logins
-                        else executors.gate(name, login)
-                    )
-                    await _login(made, _public(home, machine.identity), where, report)
-                except AirbossError as error:
-                    report.failed.append(f"{where}: {error}")
-    finally:
-        await executors.close()
+            await keeper.reclaim_all(name)
+            if left := await store.read(partial(_only_there, machine=name)):
+                report.failed.append(
+                    f"{name}: the work of {', '.join(left)} is only there: "
+                    "start the controller, and decide in /unlanded"
+                )
+                continue
+            await logins.clear(name, machine)
     if any(machine.executor == "ssh" or machine.run_as or machine.gate_as for machine in config.machines.values()):
         report.kept.append(
             "logins, sshd and sudo settings that airboss machines setup made as root: "
@@ -143,15 +164,52 @@ async def _machines(config: FleetConfig, home: Path, report: Removal) -> None:
         )
 
 
-async def _login(executor: Executor, public: str, where: str, report: Removal) -> None:
-    await executor.facts()
-    for folder in _ROOTS:
-        await executor.remove_tree(f"{executor.root}/{folder}")
-    report.removed.append(f"{executor.root}: worktrees and processes' files of {where}")
-    if public:
-        ran = await executor.run(["sh", "-c", _FORGET_KEY, "forget", public], timeout=30.0)
-        if b"gone" in ran.out:
-            report.removed.append(f"our key in ~/.ssh/authorized_keys of {where}")
+def _only_there(tx: Tx, machine: str) -> list[str]:
+    """The ended tasks whose work is in a worktree there and not safe, or could not be looked at."""
+    return list(dict.fromkeys(tree.task.id for tree in trees.closed_worktrees(tx, tx.now_us(), machine)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Logins:
+    """Clears the logins of machines. ``instance``: the store's."""
+
+    executors: Executors
+    instance: str
+    home: Path
+    report: Removal
+
+    async def clear(self, name: str, machine: MachineConfig) -> None:
+        """Each login of a machine; one that fails is named."""
+        public = _public(self.home, machine.identity)
+        for login in machine.agent_logins:
+            await self._clear(self.executors.agent(name, login), public, f"{login or 'this login'} on {name}")
+        for login in machine.gate_logins if machine.gate_as else ():
+            if login not in machine.agent_logins:
+                await self._clear(self.executors.gate(name, login), public, f"{login} on {name}")
+
+    async def _clear(self, executor: Executor, public: str, where: str) -> None:
+        try:
+            await executor.facts()
+            if why := await self._others(executor, where):
+                self.report.kept.append(f"{executor.root}: worktrees and processes' files of {where}: {why}")
+            else:
+                for folder in _FOLDERS:
+                    await executor.remove_tree(f"{executor.root}/{folder}")
+                self.report.removed.append(f"{executor.root}: worktrees and processes' files of {where}")
+            if public:
+                ran = await executor.run(["sh", "-c", _FORGET_KEY, "forget", public], timeout=30.0)
+                if b"gone" in ran.out:
+                    self.report.removed.append(f"our key in ~/.ssh/authorized_keys of {where}")
+        except AirbossError as error:
+            self.report.failed.append(f"{where}: {error}")
+
+    async def _others(self, executor: Executor, where: str) -> str:
+        """Why the folders are not ours alone; empty: they are."""
+        if executor.root == str(self.home):
+            return "they are in the home"
+        ran = await executor.run(["sh", "-c", _OTHERS, "others", executor.root, self.instance], timeout=30.0)
+        names = checked(ran, "list the worktrees", where).split()
+        return f"those of another fleet are there: {clean(', '.join(names), 200)}" if names else ""
 
 
 def _missing_key(home: Path, identity: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,8 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         built.start()
         assert built.say("/run on=macbook write GOOD on macbook", wait=True).status == 0
         assert built.say("/run on=evo-x2 write GOOD on evo-x2", wait=True).status == 0
+        unlanded = built.say("/run on=evo-x2 write BAD", wait=True).task
+        worktree = built.workspace(unlanded)
         assert all(left_of(built.directory / name) for name in ("evo-x2", "macbook"))
         assert airboss(built, "hooks", "install").returncode == 0
         assert airboss(built, "service", "install").returncode == 0
@@ -51,19 +54,38 @@ def test_it_leaves_no_unit_key_hook_or_worktree_behind_and_says_what_it_kept() -
         assert f"--home {built.home} serve" in unit.read_text()
         refused = airboss(built, "uninstall")
         assert refused.returncode == 2 and "nobody agreed" in refused.stderr
+        waiting = built.say("/run on=evo-x2 shell sleep 600").task
+        built.until(lambda: built.state(waiting) == "running", "a task is at work")
+        refused = airboss(built, "uninstall", "--yes")
+        assert refused.returncode == 2 and "tasks are at work: 1 on evo-x2" in refused.stderr
+        assert built.say(f"/stop {waiting}").status == 0
+        built.until(lambda: built.state(waiting) == "stopped", "it is stopped")
         refused = airboss(built, "uninstall", "--yes")
         assert refused.returncode == 2 and "its controller runs" in refused.stderr
+        assert unit.exists(), "nothing is removed before it is sure"
         built.stop()
+
+        (worktree / "by-hand.txt").write_text("nobody else has this")
+        other = worktree.parent / "0badf00d-t1.s1-ab"
+        other.mkdir()
+        (other / "work.txt").write_text("of another fleet")
+        unsafe = told(airboss(built, "uninstall", "--yes", "--json"), 3)
+        assert any(f"the work of {unlanded} is only there" in row for row in unsafe["failed"])
+        assert (worktree / "by-hand.txt").exists()
+        assert (ssh / "client_key").exists()
+        (worktree / "by-hand.txt").unlink()
 
         built.configure(machines={"macbook": {**macbook, "port": 9}})
         away = told(airboss(built, "uninstall", "--yes", "--json"), 3)
         assert any("macbook" in row for row in away["failed"])
-        assert left_of(built.directory / "evo-x2") == []
+        assert any("of another fleet are there: 0badf00d-t1.s1-ab" in row for row in away["kept"])
+        assert (other / "work.txt").exists() and not worktree.exists()
+        shutil.rmtree(other)
         assert (ssh / "client_key").exists(), "the key that leads to it stays until it was asked again"
 
         built.configure(machines={"macbook": macbook})
         gone = told(airboss(built, "uninstall", "--yes", "--json"), 0)
-        assert left_of(built.directory / "macbook") == []
+        assert left_of(built.directory / "macbook") == left_of(built.directory / "evo-x2") == []
         assert left_of(person) == []
         kept = {path.name for path in built.home.iterdir()}
         assert ".env" not in kept and {"airboss.db", "receipts", "fleet.toml"} <= kept
