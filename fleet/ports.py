@@ -213,8 +213,9 @@ class Executor(Protocol):
         """Yields the pipe's events from byte ``offset`` of its spool; the last is ``Ended``. A pipe that does not
         exist yields ``Ended(Lost(...))``. While it lives there is at least one event every five seconds."""
 
-    async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
-        """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored."""
+    async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> int:
+        """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored. Answers
+        how many bytes of input there are then."""
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
         """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended; a missing pipe

@@ -152,7 +152,7 @@ def _notes(rows: list[_Row]) -> list[Line]:
     notes = []
     if unpriced:
         amount = budgets.words(Measure.TOKENS, unpriced)
-        notes.append(line(f"Cost unknown for {amount}: `price` of an agent in fleet.toml gives it."))
+        notes.append(line(f"Cost unknown for {amount}: price of an agent in fleet.toml gives it."))
     if any(row.listed for row in rows):
         notes.append(line("* list price: a subscription pays these, by its own limits"))
     return notes

@@ -50,7 +50,7 @@ def _show(posts: Posts, call: Call, config: FleetConfig) -> None:
         choices = list(agent.choices)
         data.append({"agent": name, "default": agent.model, "chosen": chosen, "choices": choices})
     posts.data = {"models": data}
-    how = "/run model=NAME chooses for one task. `models` of an agent in fleet.toml lists the others."
+    how = "/run model=NAME chooses for one task. models of an agent in fleet.toml lists the others."
     card = Card(
         line("Models"),
         (*(lines or [line("fleet.toml has no agent.")]), line(how)),

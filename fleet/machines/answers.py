@@ -117,6 +117,12 @@ class Done(_Record, frozen=True):
     done: Literal[True]
 
 
+class InputKnown(_Record, frozen=True):
+    """How many bytes of a pipe's input are in its file."""
+
+    size: Size
+
+
 class Forgotten(_Record, frozen=True):
     """How many old pipes were removed."""
 

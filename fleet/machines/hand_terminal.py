@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet.machines import runner
-from fleet.ports import Accepted, Ended, Executor, Output
+from fleet.ports import Ended, Executor, Output
 
 _RELAY: Final = (Path(runner.__file__).parent / "terminal.py").read_text("utf-8")
 _MOST: Final = 1 << 15
@@ -28,8 +28,8 @@ class HandTerminal:
 
     def __init__(self, executor: Executor, pipe: str, nonce: str) -> None:
         self._executor, self._pipe, self._nonce = executor, pipe, nonce
-        self._offset = self._position = 0
-        self._ready = asyncio.Event()
+        self._offset = 0
+        self._position: int | None = None  # of the input; unknown after a start and after an error
         self._typing = asyncio.Lock()
 
     async def shown(self) -> AsyncIterator[bytes]:
@@ -39,13 +39,8 @@ class HandTerminal:
                 case Output(offset=offset, data=data):
                     self._offset = offset + len(data)
                     yield data
-                case Accepted(position=position):
-                    self._position = max(self._position, position)
-                    self._ready.set()
                 case Ended():
                     return
-                case _:
-                    self._ready.set()
 
     async def type(self, data: bytes) -> None:
         """Sends what was typed."""
@@ -60,7 +55,8 @@ class HandTerminal:
         await self._send(b"r%d,%d\nr%d,%d" % (max(1, rows - 1), columns, rows, columns))
 
     async def _send(self, line: bytes) -> None:
-        await self._ready.wait()
         async with self._typing:
-            await self._executor.send(self._pipe, self._position, line + b"\n")
-            self._position += len(line) + 1
+            at, self._position = self._position, None
+            if at is None:  # what is in the pipe's file counts, whether or not the command has read it
+                at = await self._executor.send(self._pipe, 0, b"")
+            self._position = await self._executor.send(self._pipe, at, line + b"\n")

@@ -142,7 +142,7 @@ class Machine:
                 return
             await moved.wait()
 
-    async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
+    async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> int:
         self._reach()
         assert position <= len(self._input), "a gap in the input"
         self._input += data[len(self._input) - position :]
@@ -152,6 +152,7 @@ class Machine:
             self._hear(json.loads(line))
         if eof:
             self.end()
+        return len(self._input)
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
         self._reach()

@@ -238,6 +238,9 @@ async def test_a_person_who_comes_back_sees_what_follows_and_goes_on_typing(tmp_
         await until(b"heard one")
         await terminal.type(b"two\n")
         assert b"one" not in await until(b"heard two"), "he sees nothing twice"
+        again = HandTerminal(executor, "p1", "n")  # of a controller that was started anew
+        await again.type(b"all of this\n")
+        assert b"one" not in await until(b"heard all of this")
         await executor.stop("p1")
         async with asyncio.timeout(60):
             assert b"three" not in b"".join([data async for data in terminal.shown()])

@@ -171,8 +171,8 @@ async def test_what_is_asked_after_the_task_ended_is_withdrawn_with_its_session(
                 if isinstance(event, Output) and b"can_use_tool" in event.data:
                     raise ValueError("not what was expected")
 
-        async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> None:
-            await super().send(pipe, position, data)
+        async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> int:
+            return await super().send(pipe, position, data)
 
     there.machine, there.late = Breaking(), True
     task = await there.running()

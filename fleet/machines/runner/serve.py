@@ -195,7 +195,7 @@ class Serve(Link):
         finally:
             os.close(fd)
         notify(directory, b"i\n")
-        return {}
+        return {"size": size + len(fresh)}
 
     def do_stop(self, request: Json, payload: bytes) -> RunnerJob:
         return StopJob(self, request["id"], self.pipe(request["pipe"]), request["grace"])
