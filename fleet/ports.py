@@ -214,8 +214,7 @@ class Executor(Protocol):
         exist yields ``Ended(Lost(...))``. While it lives there is at least one event every five seconds."""
 
     async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> int:
-        """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored. Answers
-        how many bytes of input there are then."""
+        """Appends input from byte ``position`` of all input on, but no repeat; answers how many bytes there are."""
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
         """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended; a missing pipe

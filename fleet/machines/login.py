@@ -307,17 +307,13 @@ class LoginExecutor(ABC):
                         return
 
     async def send(self, pipe: str, position: int, data: bytes, *, eof: bool = False) -> int:
-        """Appends input that starts at byte ``position`` of all input; a repeat is detected and ignored. Answers
-        how many bytes of input there are then."""
-        size = 0
+        """Appends input from byte ``position`` of all input on, but no repeat; answers how many bytes there are."""
         pieces = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)] or [b""]
         for index, piece in enumerate(pieces):
             last = eof and index == len(pieces) - 1
-            place = position + index * CHUNK
-            arguments = {"pipe": pipe, "position": place, "eof": last}
+            arguments = {"pipe": pipe, "position": position + index * CHUNK, "eof": last}
             known = await self._ask("send", answers.InputKnown, piece, attempted=f"send to {pipe}", **arguments)
-            size = known.size
-        return size
+        return known.size
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
         """Sends TERM, waits ``grace`` seconds, sends KILL, until the whole process tree has ended. A missing pipe
