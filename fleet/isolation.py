@@ -52,6 +52,11 @@ class RunIsolation:
         """Code of the run could reach its supervisor."""
         return not self.walled and self.supervisor is not Sharing.OWN
 
+    @property
+    def shares_the_network(self) -> bool:
+        """It could reach what the machine reaches, other runs' loopback services included."""
+        return self.network is not Sharing.NONE
+
 
 UNWALLED: Final = RunIsolation()
 

@@ -72,6 +72,13 @@ class ForeignPush(StrEnum):
     STOP = "stop"  # nothing lands until a person says so
 
 
+class WithoutWalls(StrEnum):
+    """What follows for a change that would land, where a part of its gates' isolation was missing."""
+
+    ASK = "ask"  # a person looks first
+    LAND = "land"  # it lands, and its verdict says what was missing
+
+
 class PipeEnd(StrEnum):
     """How a session's process ended. ``NONE``: not ended, or not known."""
 

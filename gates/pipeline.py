@@ -7,7 +7,7 @@ controller made, and a change to the gates themselves is held for a person.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from fleet.store.core import Store, Tx
 from fleet.supervise import side_by_side
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
-from gates import dependencies, policy
+from gates import dependencies, policy, walls
 from gates.holding import all_of, held_by, missing, overridden, with_layers, with_protected
 from gates.layers.examination import course_of
 from gates.layers.protocol import Change
@@ -198,6 +198,9 @@ class Pipeline:
         results = all_of(defined, results, "not asked, as another gate did not pass")
         touched = held_by(change, defined)
         results = [with_protected(result, touched) for result in results]
+        if walls.are_wanted(self._config_of(candidate.task.repo), self._isolation(candidate)):
+            named = {definition.name: definition for definition in defined}
+            results = [walls.asks(result, named[result.gate]) for result in results]
         installs = await self._installs(candidate, repository, change, plan)
         results[0] = replace(results[0], held=(*results[0].held, *installs))
         released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
@@ -211,7 +214,8 @@ class Pipeline:
         )
         red = {result.gate for result in results if result.outcome.red}
         turns = min(item.rework_turns for item in defined if not red or item.name in red)
-        return await self._give_verdict(candidate, results, decision, turns, leaks)
+        networks = {definition.name: definition.network for definition in defined}
+        return await self._give_verdict(candidate, results, decision, turns, leaks, networks=networks)
 
     async def _run(self, work: GateWork) -> GateResult:
         if why := self._suite.given_up.why(work.candidate):
@@ -352,16 +356,12 @@ class Pipeline:
         decision: policy.Judgement,
         turns: int,
         leaks: tuple[Leak, ...] = (),
+        *,
+        networks: Mapping[str, bool] | None = None,
     ) -> Verdict:
+        """``networks``: which gates asked for the machine's network."""
         results = decision.gates or results
-        ran = [each.evidence for each in results if each.outcome.judged]
-        seen = [evidence for evidence in ran if evidence]
-        shared = sorted({each.machine for each in seen if each.isolation.shares_a_login})
-        reachable = sorted({each.machine for each in seen if each.isolation.shares_its_supervisors_login})
-        unwalled = (
-            *(f"gates-share-a-login: {machine} cannot build walls around a run" for machine in shared),
-            *(f"supervisor-shares-login: on {machine} a run could reach its supervisor" for machine in reachable),
-        )
+        unwalled = [line for line in walls.without(results, networks or {}) if line not in decision.reasons]
         opens = decision.outcome.opens or decision.outcome is Outcome.HELD
         notes = [f"{each.gate}: {note}" for each in results for note in each.notes] if opens else []
         verdict = Verdict(

@@ -43,7 +43,7 @@ from fleet.config.values import (
     size_bytes,
 )
 from fleet.limits import DEFAULT_PROCESSES, RunLimits
-from fleet.model import ForeignPush, Isolation, LandingMode
+from fleet.model import ForeignPush, Isolation, LandingMode, WithoutWalls
 
 
 class _Section(BaseModel):
@@ -239,6 +239,9 @@ class RepoConfig(_Section):
     foreign_push: Annotated[ForeignPush, Strict(False)] = ForeignPush.JUDGE
     """What follows when somebody else moves the base branch: `judge` judges what waits to land again on it, `stop`
     lands nothing until an admin says so."""
+    without_walls: Annotated[WithoutWalls, Strict(False)] = WithoutWalls.ASK
+    """What follows when a change passed on a machine where a part of the gates' isolation is missing, and `mode` is
+    `merge`: `ask` holds it for a person, `land` lets it land. The verdict names the part either way."""
     land_together: Annotated[int, Field(ge=1, le=100)] = 10
     """How many changes that wait to land are merged onto each other and judged at once; 1: one after the other."""
     agent: str = ""

@@ -44,7 +44,8 @@ def airboss_toml(*argv: str, timeout: str = "30s", more: str = "", name: str = "
 
 @dataclass
 class House:
-    """One repository and one local machine, on one shared login. ``files`` are the base's."""
+    """One repository and one local machine, on one shared login unless ``isolation`` says otherwise. ``files`` are
+    the base's."""
 
     room: Path
     files: Files
@@ -57,6 +58,7 @@ class House:
     reviewers: dict[str, ReviewerConfig] = field(default_factory=dict)
     witnesses: dict[str, WitnessConfig] = field(default_factory=dict)
     witnesses_needed: int = 0
+    isolation: Isolation = Isolation.UNSAFE_SAME_USER
 
     def __post_init__(self) -> None:
         self.bare = make_bare(self.room / "demo.git", self.files)
@@ -66,7 +68,7 @@ class House:
             {"executor": "local", "labels": ["linux"], "home": str(self.room / "machine"), **GATE_TOOLS}
         )
         self.config = FleetConfig(
-            isolation=Isolation.UNSAFE_SAME_USER,
+            isolation=self.isolation,
             machines=self.machines or {"here": here},
             repos={"demo": self.repo or RepoConfig(url=str(self.bare))},
             limits=Limits(attempts=self.attempts),
@@ -136,7 +138,7 @@ class Judge:
                 origin=ChatRef("console", ""),
             )
             session = sessions.create_session(
-                tx, task=task.id, machine="here", agent="claude", base=base, isolation=Isolation.UNSAFE_SAME_USER
+                tx, task=task.id, machine="here", agent="claude", base=base, isolation=self.house.isolation
             )
             session = sessions.update(tx, session.id, workspace="/w/t1.1", pipe="p1", pipe_end=PipeEnd.GONE)
             return task, session, sessions.create_turn(tx, session, TurnCause.REQUEST, "mend it")

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config import MachineConfig
-from fleet.events import GateClosedV4
+from fleet.config import MachineConfig, RepoConfig
+from fleet.events import GateClosedV4, HoldReleasedV2, Refs, Source
 from fleet.isolation import Sharing
+from fleet.model import Isolation
 from fleet.store import gates as gate_runs
+from fleet.store import ledger
 from fleet.verdict import Outcome
 from tests.contracts.executor_logins import private_directory
 from tests.far_end.logins import throwaway_login
@@ -123,3 +125,31 @@ async def test_a_run_is_taken_up_in_its_login_by_the_next_controller(pool: Pool,
         opened = await judge.events("gate.opened")
     assert verdict.outcome is Outcome.PASSED, verdict.gates
     assert len(opened) == 1 and begun.read_text() == "begun\n"
+
+
+async def test_a_change_that_would_land_without_walls_is_looked_at_first(pool: Pool, tmp_path: Path) -> None:
+    """Unless the operator wrote otherwise. The verdict names each part that was missing, either way."""
+    house = pool.house(tmp_path, "true", supervised=False)
+    house.isolation = Isolation.SEPARATE_LOGINS
+    missing = ["supervisor-shares-login: on far a run", "network-shared: on far a run"]
+
+    def written(**words: object) -> None:
+        repo = RepoConfig.model_validate({"url": str(house.bare), **words})
+        house.config = house.config.model_copy(update={"repos": {"demo": repo}, "isolation": house.isolation})
+
+    written()
+    async with house.open() as judge:
+        seen = []
+        asked = await judge.candidate()
+        for words in ({}, {"mode": "branch"}, {"without_walls": "land"}):
+            written(**words)
+            verdict = await judge.pipeline.judge(asked)
+            assert [sum(map(line.startswith, missing)) for line in verdict.reasons].count(1) == 2, verdict.reasons
+            seen.append((verdict.outcome, verdict.gates[0].outcome))
+        written()
+        word = HoldReleasedV2(asked.commit, True, "", False)
+        refs = Refs(task=asked.task.id)
+        await judge.store.write(lambda tx: ledger.append(tx, word, actor="ann", source=Source.PERSON, refs=refs))
+        verdict = await judge.pipeline.judge(asked)
+        seen.append((verdict.outcome, verdict.gates[0].outcome))
+    assert seen == [(state, state) for state in (Outcome.HELD, Outcome.PASSED, Outcome.PASSED, Outcome.APPROVED)]
