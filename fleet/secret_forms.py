@@ -16,6 +16,7 @@ _SPLIT: Final = 12  # letters and digits: fewer are found by chance when everyth
 _LINE: Final = 16  # characters of a value's line that count as a secret alone
 
 _BETWEEN: Final = {point: None for point in range(128) if not chr(point).isalnum()}
+_BETWEEN_BYTES: Final = bytes(_BETWEEN)
 _BEGINNING: Final = 3  # characters
 _SPACELESS: Final = re.compile(f"[{SPACELESS}]")
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
@@ -46,6 +47,8 @@ def squeezed(value: str) -> set[str]:
 def squeeze(text: str) -> str:
     """``text`` without what is written between the parts of a value that is split over lines: white space,
     quotes, operators, the signs in front of lines. Letters, digits and everything outside ASCII stay."""
+    if text.isascii():  # twenty times faster
+        return text.encode().translate(None, _BETWEEN_BYTES).decode()
     return text.translate(_BETWEEN)
 
 

@@ -8,10 +8,11 @@ code does not know stays an ``UnknownEvent`` with its body, never dropped.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import Any, Final
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -77,8 +78,8 @@ LIMIT: Final = 2**53
 Redact = Callable[[str], str]
 
 
-class _Line(Struct):
-    """The envelope as written, one key for each field."""
+class _Line(Struct, gc=False):
+    """The envelope as written, one key for each field, in the order of their names."""
 
     actor: str
     body: Any
@@ -96,8 +97,34 @@ class _Line(Struct):
 
 
 _RECORDS: dict[type[Any], tuple[str, ...]] = {}
-_ENCODER = msgspec.json.Encoder(order="sorted")
+_FLAT: dict[type[Event], tuple[Callable[[Any], tuple[Any, ...]], type[Struct]]] = {}
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_ENCODE: Final = msgspec.json.Encoder().encode
+_SORT: Final = msgspec.json.Encoder(order="sorted").encode
 _DECODER = msgspec.json.Decoder(_Line)
+
+
+class Unwritten(NamedTuple):
+    """An event that is to be encoded, with its envelope."""
+
+    seq: int
+    id: str
+    time_us: int
+    actor: str
+    refs: Refs
+    source: Source
+    event: Event
+
+
+@runtime_checkable
+class Prefilter(Protocol):
+    """A ``redact`` that says of many lines at once which may hold a secret: the others need no look of its own."""
+
+    def __call__(self, text: str, /) -> str:
+        """The text without secrets."""
+
+    def suspects(self, lines: Sequence[bytes]) -> Collection[int]:
+        """The numbers of lines of JSON in which a string may change."""
 
 
 def encode(
@@ -115,30 +142,98 @@ def encode(
 
     Raises ``Malformed`` for what the ledger cannot hold: floats, larger integers, text that is not Unicode.
     """
-    kind, v = kind_of(event)
+    return encode_all((Unwritten(seq, id_, time_us, actor, refs, source, event),), redact)[0]
+
+
+def encode_all(given: Sequence[Unwritten], redact: Redact | None = None) -> list[Recorded]:
+    """As :func:`encode` for many. They are encoded first; then only those that may hold a secret are redacted, and
+    encoded again."""
+    if redact is not None and not isinstance(redact, Prefilter):
+        return [_recorded(each, *_redacted(each, redact)) for each in given]
+    lines, kept = [_encoded(each, each.event) for each in given], [each.event for each in given]
+    if redact is not None:
+        for number in redact.suspects(lines):
+            kept[number], lines[number] = _redacted(given[number], redact)
+    return [_recorded(*each) for each in zip(given, kept, lines, strict=True)]
+
+
+def _recorded(each: Unwritten, kept: Event, canonical: bytes) -> Recorded:
+    seq, id_, time_us, actor, refs, source, _ = each
+    return Recorded(seq, id_, time_us, actor, refs, source, kept, canonical, sha256(b"\x00" + canonical).digest())
+
+
+def _redacted(each: Unwritten, redact: Redact) -> tuple[Event, bytes]:
     try:
-        kept: Event = _kept(event, redact)
+        kept: Event = _kept(each.event, redact)
+    except (ValueError, TypeError) as error:
+        raise _unwritable(each, error) from error
+    return kept, _encoded(each, kept)
+
+
+def _encoded(each: Unwritten, event: Event) -> bytes:
+    seq, id_, time_us, actor, refs, source, _ = each
+    if type(event) is UnknownEvent:
+        kind, v = event.kind, event.v
+    else:
+        kind, v = event.KIND, event.V
+    try:
         if not (0 < seq < LIMIT and -LIMIT < time_us < LIMIT and -LIMIT < v < LIMIT):
             raise ValueError("a number of 2^53 or more")
-        line = _Line(
-            actor=actor,
-            body=kept.raw if isinstance(kept, UnknownEvent) else kept,
-            gate_run=refs.gate_run,
-            id=id_,
-            kind=kind,
-            machine=refs.machine,
-            seq=seq,
-            session=refs.session,
-            source=source,
-            task=refs.task,
-            time_us=time_us,
-            turn=refs.turn,
-            v=v,
+        body = _body(event)
+        return (_ENCODE if isinstance(body, Struct) else _SORT)(
+            _Line(
+                actor,
+                body,
+                refs.gate_run,
+                id_,
+                kind,
+                refs.machine,
+                seq,
+                refs.session,
+                source,
+                refs.task,
+                time_us,
+                refs.turn,
+                v,
+            )
         )
-        canonical = _ENCODER.encode(line)
     except (ValueError, TypeError) as error:  # UnicodeEncodeError, for a lone surrogate, is a ValueError
-        raise Malformed(attempted="write an event", on=kind, cause=str(error)) from error
-    return Recorded(seq, id_, time_us, actor, refs, source, kept, canonical, leaf_hash(canonical))
+        raise _unwritable(each, error) from error
+
+
+def _unwritable(each: Unwritten, error: Exception) -> Malformed:
+    return Malformed(attempted="write an event", on=kind_of(each.event)[0], cause=str(error))
+
+
+def _body(event: Event) -> Any:
+    """What is written as the body. An event of words and numbers only, as most are, goes another way: in a record
+    whose fields are sorted already. Raises ``ValueError`` for what the ledger cannot hold."""
+    if type(event) is UnknownEvent:
+        _kept(event.raw, None)
+        return event.raw
+    if (flat := _FLAT.get(type(event))) is None:
+        flat = _FLAT[type(event)] = _flat(type(event))
+    values, make = flat
+    given = values(event)
+    types = {*map(type, given)}
+    if not types <= _PLAIN:
+        _kept(event, None)
+        return event
+    if int in types and not all(-LIMIT < value < LIMIT for value in given if type(value) is int):
+        raise ValueError("a number of 2^53 or more")
+    return make(*given)
+
+
+def _flat(cls: type[Event]) -> tuple[Callable[[Any], tuple[Any, ...]], type[Struct]]:
+    """The values of an event's fields in the order of their names, and a record with these names."""
+    names = sorted(field.name for field in fields(cls))
+    values: Callable[[Any], tuple[Any, ...]] = operator.attrgetter(*names) if len(names) > 1 else _single(names)
+    return values, msgspec.defstruct(cls.__name__, names, gc=False)
+
+
+def _single(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """For one name or none: a getter of one name answers no tuple."""
+    return lambda event: tuple(getattr(event, name) for name in names)
 
 
 def decode(canonical: bytes) -> Recorded:

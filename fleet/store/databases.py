@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _COPIES = 2  # of the store as earlier versions left it
 
+_CHECKPOINT_PAGES = 4_000  # 16 MiB: pages of an index that change all the time are written back less often
 WAIT_SECONDS = 10  # for another writer, before the store counts as unavailable
 
 _URL_HINT = "Use sqlite:////absolute/path/airboss.db or postgresql+psycopg://user@host/database"
@@ -242,6 +243,7 @@ def _sqlite(url: URL, name: str) -> Database:
             connection.isolation_level = None
             _write_ahead(connection)
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA recursive_triggers=ON")
             connection.execute(f"PRAGMA query_only={int(query_only)}")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 from sqlalchemy import bindparam, func, insert, select
 
 from fleet.errors import Malformed
-from fleet.events import Event, Recorded, Redact, Refs, Source, decode, encode, kind_of, leaf_hash
+from fleet.events import Event, Recorded, Refs, Source, decode, kind_of, leaf_hash
+from fleet.events.codec import Unwritten, encode_all
 from fleet.events.counted import CountedLine, counted
 from fleet.store import rollups, tree, usage
 from fleet.store.core import Tx
@@ -23,6 +25,7 @@ from fleet.store.tables import ledger
 _NOTHING = Refs()
 _SIZE = select(func.coalesce(func.max(ledger.c.seq), 0))
 _INSERT = Statement(insert(ledger))
+COLUMNS: Final = tuple(str(column.name) for column in ledger.columns)
 _THESE = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).order_by(ledger.c.seq)
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
@@ -50,17 +53,21 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     if not given:
         return []
     names = secrets.token_hex(16 * len(given))  # as random as uuid4, and asked for once
-    recorded = [
-        line(seq, time_us, entry, redact, names[at * 32 : at * 32 + 32])
-        for at, (seq, entry) in enumerate(enumerate(given, start=frontier.size + 1))
-    ]
-    _INSERT.many(tx.connection, [row(each) for each in recorded])
-    nodes = [node for each in recorded for node in frontier.add(each.leaf)]
-    tree.keep(tx, frontier, nodes)
+    recorded = encode_all(
+        [
+            Unwritten(
+                seq, names[at : at + 32], each.time_us or time_us, each.actor, each.refs, each.source, each.event
+            )
+            for at, seq, each in zip(range(0, len(names), 32), count(frontier.size + 1), given, strict=False)
+        ],
+        redact,
+    )
+    _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
+    tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
     rollups.count(tx, recorded)
     usage.count(tx, recorded)
-    for each in recorded:
-        for observer in tx.store.observers:
+    for observer in tx.store.observers:
+        for each in recorded:
             observer(tx, each)
     return recorded
 
@@ -114,39 +121,25 @@ def size(tx: Tx) -> int:
     return int(tx.connection.execute(_SIZE).scalar_one())
 
 
-def line(seq: int, time_us: int, entry: Entry, redact: Redact | None, id_: str) -> Recorded:
-    """An entry as it is recorded."""
-    return encode(
-        seq=seq,
-        id_=id_,
-        time_us=entry.time_us or time_us,
-        actor=entry.actor,
-        refs=entry.refs,
-        source=entry.source,
-        event=entry.event,
-        redact=redact,
-    )
-
-
-def row(recorded: Recorded) -> dict[str, Any]:
-    """An event as a row of the table."""
+def row(recorded: Recorded) -> tuple[Any, ...]:
+    """An event as a row of the table, in the order of its :data:`COLUMNS`."""
     (kind, v), refs = kind_of(recorded.event), recorded.refs
-    return {
-        "seq": recorded.seq,
-        "id": recorded.id,
-        "time_us": recorded.time_us,
-        "kind": kind,
-        "v": v,
-        "actor": recorded.actor,
-        "task": refs.task,
-        "session": refs.session,
-        "turn": refs.turn,
-        "gate_run": refs.gate_run,
-        "machine": refs.machine,
-        "source": str(recorded.source),
-        "canonical": recorded.canonical,
-        "leaf": recorded.leaf,
-    }
+    return (
+        recorded.seq,
+        recorded.id,
+        recorded.time_us,
+        kind,
+        v,
+        recorded.actor,
+        refs.task,
+        refs.session,
+        refs.turn,
+        refs.gate_run,
+        refs.machine,
+        recorded.source.value,
+        recorded.canonical,
+        recorded.leaf,
+    )
 
 
 def _recorded(seq: int, canonical: bytes, leaf: bytes) -> Recorded:

@@ -9,27 +9,29 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select, text
 
 from fleet.events import PipeEnded, Recorded, ToolCallEnded, ToolCallStarted
 from fleet.figures import DAY_US, UNFINISHED, WINDOW_DAYS, ToolCalls
 from fleet.store.core import Tx
+from fleet.store.statements import Statement
 from fleet.store.tables import open_calls, tool_calls
 
-_OPEN = text("INSERT INTO open_calls (session, call) VALUES (:session, :call) ON CONFLICT DO NOTHING")
-_CLOSE = delete(open_calls).where(
-    open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
+_OPEN = Statement(text("INSERT INTO open_calls (session, call) VALUES (:session, :call) ON CONFLICT DO NOTHING"))
+_CLOSE = Statement(
+    delete(open_calls).where(open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which"))
 )
 _LEFT = select(func.count()).select_from(open_calls).where(open_calls.c.session == bindparam("whose"))
 _IS_OPEN = select(open_calls.c.call).where(
     open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which")
 )
 _CLEAR = delete(open_calls).where(open_calls.c.session == bindparam("whose"))
-_COUNT = text(
-    "INSERT INTO tool_calls (day, outcome, calls) VALUES (:day, :outcome, :calls) "
-    "ON CONFLICT (day, outcome) DO UPDATE SET calls = tool_calls.calls + excluded.calls"
+_COUNT = Statement(
+    text(
+        "INSERT INTO tool_calls (day, outcome, calls) VALUES (:day, :outcome, :calls) "
+        "ON CONFLICT (day, outcome) DO UPDATE SET calls = tool_calls.calls + excluded.calls"
+    )
 )
 _WINDOW = (
     select(tool_calls.c.outcome, func.sum(tool_calls.c.calls))
@@ -79,16 +81,13 @@ def count(tx: Tx, events: Iterable[Recorded]) -> None:
                 pass
     _settle(tx, opened, ended)
     if counts:
-        rows = [{"day": day, "outcome": outcome, "calls": calls} for (day, outcome), calls in counts.items()]
-        tx.connection.execute(_COUNT, rows)
+        rows = [(day, outcome, calls) for (day, outcome), calls in counts.items()]
+        _COUNT.many_rows(tx.connection, ("day", "outcome", "calls"), rows)
 
 
 def _settle(tx: Tx, opened: dict[tuple[str, str], None], ended: dict[tuple[str, str], None]) -> None:
-    if ended:
-        tx.connection.execute(_CLOSE, [{"whose": session, "which": call} for session, call in ended])
-    if opened:
-        rows: list[dict[str, Any]] = [{"session": session, "call": call} for session, call in opened]
-        tx.connection.execute(_OPEN, rows)
+    _CLOSE.many_rows(tx.connection, ("whose", "which"), list(ended))
+    _OPEN.many_rows(tx.connection, ("session", "call"), list(opened))
 
 
 def window(tx: Tx, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:

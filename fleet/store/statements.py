@@ -7,7 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Delete, Insert, Select, Update
+from sqlalchemy import Connection, Delete, Insert, Select, TextClause, Update
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Values = Mapping[str, Any]
@@ -24,7 +24,7 @@ class Statement:
 
     __slots__ = ("_make", "_names", "_order", "_sql", "_usual", "statement")
 
-    def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
+    def __init__(self, statement: Select[Any] | Insert | Update | Delete | TextClause) -> None:
         self.statement = statement
         self._sql = ""
         self._names: frozenset[str] = frozenset()
@@ -61,6 +61,19 @@ class Statement:
         if rows:
             driver(connection).executemany(*self._prepared(connection, rows))
 
+    def many_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """The same, with the values of each run in the order of ``names``, which are all that it needs."""
+        if connection.dialect.name != _SQLITE:
+            if rows:
+                connection.execute(self.statement, [dict(zip(names, row, strict=True)) for row in rows])
+            return
+        if rows:
+            if not self._sql:
+                self._compile(connection, dict.fromkeys(names))
+            if self._order != tuple(names):
+                raise ValueError(f"this statement takes {self._order}, not {tuple(names)}")
+            driver(connection).executemany(self._sql, rows)
+
     def _driven(self, connection: Connection, values: Values) -> Any:
         sql, (bound,) = self._prepared(connection, (values,))
         return driver(connection).execute(sql, bound)
@@ -82,7 +95,8 @@ class Statement:
         compiled = self.statement.compile(dialect=connection.dialect, column_keys=list(values))
         assert isinstance(compiled, SQLCompiler)
         self._order, self._usual = tuple(compiled.positiontup or ()), dict(compiled.params)
-        columns = [str(column.key) for column in self.statement.exported_columns]
+        found = () if isinstance(self.statement, TextClause) else self.statement.exported_columns
+        columns = [str(column.key) for column in found]
         if columns:
             self._make = getattr(namedtuple("Row", columns), "_make")  # noqa: B009 - made here, so mypy has no name for it
         self._sql = str(compiled)

@@ -24,6 +24,7 @@ from fleet.events import (
     leaf_hash,
     merkle,
 )
+from fleet.events.codec import Unwritten, encode_all
 from fleet.exits import Exited
 from fleet.figures import DAY_US
 from fleet.store import databases, ledger, recount, rehash, rollups, tables, tree
@@ -166,8 +167,11 @@ def test_a_store_of_before_gets_its_tree_and_its_figures(store_url: str) -> None
     chance, made = random.Random(1), []
     with database.writer.begin() as connection:
         for seq, each in enumerate(history(chance, 700), start=1):
-            recorded = ledger.line(seq, 1_795_000_000_000_000 + seq * DAY_US // 50, each, None, f"{seq:032x}")
-            made.append(ledger.row(recorded))
+            at = 1_795_000_000_000_000 + seq * DAY_US // 50
+            (recorded,) = encode_all(
+                [Unwritten(seq, f"{seq:032x}", at, each.actor, each.refs, each.source, each.event)]
+            )
+            made.append(dict(zip(ledger.COLUMNS, ledger.row(recorded), strict=True)))
         connection.execute(insert(tables.ledger), made)
     database.dispose()
     with Store.open(store_url) as store, store.transaction() as tx:

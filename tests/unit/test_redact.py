@@ -16,6 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fleet.events import AgentSaid, Refs, Source, ToolCallStarted
+from fleet.events.codec import Unwritten, encode_all
 from fleet.logs import setup_logging
 from fleet.redact import _SHAPES, Redactor
 
@@ -277,3 +279,28 @@ def test_libraries_that_log_addresses_with_tokens_are_quiet(logs: Path, name: st
     logging.getLogger(name).warning("a warning still counts")
     assert "POST" not in logs.read_text()
     assert "a warning still counts" in logs.read_text()
+
+
+@pytest.mark.parametrize(
+    "known", ["", "s3cret-of-the-house", 'with "quotes" and a\\slash', "zwölf-geheime-Wörter", "秘密の言葉です"]
+)
+def test_lines_are_redacted_as_their_texts_are(known: str) -> None:
+    """Many events at once: those that the prefilter leaves alone have nothing to redact."""
+    redactor = Redactor([known] if known else [])
+    secrets = [secret for all_ in SHAPES.values() for secret in all_]
+    secrets += ["Authorization: BEARER abc.defghijklmnop", "X-Goog-Api-Key: k1", "https://me:p@ss@host/x"]
+    secrets += [f"AWS_SECRET_ACCESS_KEY = {body(40)}", "99999:" + "ä" * 40]
+    if known:
+        encoded = base64.b64encode(known.encode()).decode()
+        secrets += [known, quote(known), json.dumps(known), encoded, known.encode().hex(), known[:5] + "…"]
+        secrets += [f"'{known[:7]}'\n + '{known[7:]}'", f"{encoded[:9]}\n{encoded[9:]}"]
+    texts = [around.replace("{}", secret) for secret in secrets for around in ("{}", 'a\n"{}" b', "nothing here")]
+    drafts = [
+        Unwritten(seq, "", 1, "a", Refs(), Source.AGENT, ToolCallStarted(text, "Bash", text[::-1]))
+        for seq, text in enumerate(texts, start=1)
+    ]
+    told = encode_all(drafts, redactor)
+    assert told == encode_all(drafts, redactor.__call__)
+    assert sum("redacted:" in str(each.event) for each in told) >= len(secrets)
+    clean = encode_all([each._replace(event=AgentSaid("all well: 12 of 40 done")) for each in drafts])
+    assert not redactor.suspects([each.canonical for each in clean])
