@@ -238,9 +238,9 @@ class World:
         await self.store.write(approved)
         return task, commit
 
-    async def running(self, mode: TaskMode = TaskMode.ASK) -> Task:
+    async def running(self, mode: TaskMode = TaskMode.ASK, base: str = "b" * 40) -> Task:
         """A task whose agent is committed to, and not started yet."""
-        task = await self.task(TaskState.PREPARING, mode=mode)
+        task = await self.task(TaskState.PREPARING, mode=mode, base=base)
         session = replace(await self.session(task), workspace="/w")
         process = AgentProcess(self.services, task)
         await process.begin(

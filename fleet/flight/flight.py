@@ -149,8 +149,8 @@ class Flight:
         await self._services.store.write(lambda tx: move(tx, self.task.id, state, why))
 
     async def _wait_because(self, why: str, seconds: float) -> None:
-        """Waits for news, at most ``seconds``; the task shows why."""
-        if why != self.task.why:
+        """Waits for news, at most ``seconds``; the task shows why, unless it has ended: then it shows that."""
+        if self.task.state not in ENDS and why != self.task.why:
             await self._services.store.write(lambda tx: tasks.explain(tx, self.task.id, why))
         await self._waits.wait(seconds)
 

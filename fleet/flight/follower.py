@@ -8,11 +8,9 @@ controller that dies at any point continues there: nothing is lost, nothing is d
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
@@ -30,6 +28,7 @@ from fleet.flight.pipe_reader import LinkDown, LinkUp, PipeReader, Read, Woken
 from fleet.flight.services import Services, state_of
 from fleet.flight.silence import Silence
 from fleet.flight.testimony import with_limits
+from fleet.flight.turn_wait import TurnWait
 from fleet.model import Session, Task, Turn
 from fleet.ports import Accepted, Ended, Executor, Output, Pulse, Stalled, Step
 from fleet.store import inputs, kept_answers, sessions, stalls, tasks
@@ -51,16 +50,6 @@ _AT_ONCE: Final = 1 << 18
 _STREAM_SECONDS: Final = 0.1
 """Output this soon after the last commit is a stream: it is committed once in this time, and that commit waits
 briefly to be shared with other sessions."""
-
-
-class TurnWait(Enum):
-    """Why waiting for the end of a turn ended."""
-
-    OVER = auto()  # the turn, or its process, has ended; the store has the turn's outcome
-    STOPPED = auto()  # a person asked for a stop
-    ANEW = auto()  # it was silent, and a person wants it to go on in a new process
-    HALTED = auto()  # it may not go on: a budget is used up, or it makes no progress
-    UNANSWERED = auto()  # the agent only waits, and nobody has answered it for a while
 
 
 class Follower:
@@ -182,18 +171,28 @@ class Follower:
             await self._send_inputs()
             await self._until_ended(patience if self._driver.ends_itself else min(patience, _WRITES_S))
         if self._ended is None:
-            with contextlib.suppress(Unreachable):
-                await self._executor.stop(self.session.pipe)
-            await self._until_ended(60)
+            await self._kill(60, though=Unreachable)
         return self._ended is not None and self._ended.gone
 
     async def interrupt(self, patience: float = 30) -> None:
         """Asks the agent to end its turn, then ends its process and waits ``patience`` seconds for that."""
         await self._apply(self._driver.interrupt(state_of(self.session)))
         await self._send_inputs()
-        with contextlib.suppress(Unavailable):
-            await self._executor.stop(self.session.pipe)
-        await self._until_ended(patience)
+        await self._kill(patience, though=Unavailable)
+
+    async def _kill(self, patience: float, *, though: type[Unavailable]) -> None:
+        """Ends the process, with a machine that is away as soon as it is back, and waits ``patience`` seconds."""
+        clock = asyncio.get_running_loop()
+        give_up = clock.time() + patience
+        while self._ended is None:
+            try:
+                await self._executor.stop(self.session.pipe)
+            except though:
+                await self._until_ended(min(_IDLE, give_up - clock.time()))
+            else:
+                await self._until_ended(give_up - clock.time())
+            if clock.time() >= give_up:
+                return
 
     async def end_turn(self, patience: float = 30) -> None:
         """Asks the agent to end its turn. Ends its process if it does not, or cannot be asked."""

@@ -14,7 +14,6 @@ from fleet.failpoints import failpoint
 from fleet.flight import notes, preparing, prompts, snapshots, starting
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.asking import Asking
-from fleet.flight.follower import TurnWait
 from fleet.flight.halting import before_rework
 from fleet.flight.landing import Landing, LandingCalls
 from fleet.flight.merge_back import MergeBack
@@ -22,6 +21,7 @@ from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.retrying import Retrying
 from fleet.flight.services import Services
 from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
+from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
 from fleet.git.workspace import TreeRefused
 from fleet.model import AIRBOSS, LandingMode, PipeEnd, Session, Task, TaskMode, TaskState, Turn, TurnCause

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from fleet.model import ENDS
 from fleet.ports import Clock
 from fleet.store import landings, tasks
 from fleet.store.core import Store, Tx
@@ -19,8 +20,10 @@ class StopWanted(Exception):
 
 
 def stop_wanted(tx: Tx, task_id: str) -> bool:
-    """Whether to end the task now: a person asked for it, and its change is not landing or landed."""
-    return tasks.stop_requested(tx, task_id) and not landings.may_have_landed(tx, task_id)
+    """Whether to end the task now: a person asked for it, and it has not ended, and may not have landed."""
+    if not tasks.stop_requested(tx, task_id) or landings.may_have_landed(tx, task_id):
+        return False
+    return tasks.task(tx, task_id).state not in ENDS
 
 
 class Waits:

@@ -64,7 +64,7 @@ def _keeping(log: Path) -> Iterator[None]:
             attempted="keep the gate's output",
             on=str(log),
             cause=error.strerror or str(error),
-            hint="Free some disk space on the controller, then /retry.",
+            hint="Free some disk space on the controller.",
         ) from error
 
 

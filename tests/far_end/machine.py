@@ -48,6 +48,7 @@ class Machine:
         self.removed: list[str] = []
         self.trouble: Exception | None = None
         self.left: tuple[str, ...] = ()  # what of a process it could not end
+        self.heedless = False  # whether the agent goes on when its input ends
         self._spool = b""
         self._input = b""
         self._read = 0
@@ -150,7 +151,7 @@ class Machine:
             end = self._input.index(b"\n", self._read) + 1
             line, self._read = self._input[self._read : end], end
             self._hear(json.loads(line))
-        if eof:
+        if eof and not self.heedless:
             self.end()
         return len(self._input)
 

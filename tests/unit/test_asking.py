@@ -15,8 +15,8 @@ from fleet.errors import Unreachable
 from fleet.flight import notes
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.flight import Flight
-from fleet.flight.follower import TurnWait
 from fleet.flight.notes import Reach
+from fleet.flight.turn_wait import TurnWait
 from fleet.model import AIRBOSS, ENDS, PipeEnd, TaskMode, TaskState
 from fleet.store import approvals, sessions, tables, tasks
 from fleet.store.approvals import Approval, ApprovalDecision

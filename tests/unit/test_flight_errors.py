@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.config import parse_fleet
-from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable
+from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable, Unreachable
 from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
@@ -32,6 +32,7 @@ from gates.locks.service import LockService
 from tests.far_end.machine import Machine
 from tests.far_end.repositories import git, make_bare
 from tests.flying import FLEET, PERSON, World, passed, world
+from tests.scenarios.fault_house import PacedLoop
 
 
 @pytest.fixture
@@ -157,6 +158,42 @@ async def test_what_could_not_be_ended_is_told_by_name(there: World) -> None:
     (ended,) = [body for kind, body in await there.told() if kind == "session.ended"]
     assert ended["left"][0] == there.machine.left[0], ended
     assert not any("unconfirmed" in line for line in ended["left"])
+
+
+def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path) -> None:
+    async def stopped() -> tuple[PipeEnd, list[str]]:
+        with world(tmp_path).store as store:
+            there = World(tmp_path, store, parse_fleet(FLEET.format(url="/nowhere/shop.git"), "fleet.toml"))
+            there.machine.heedless = True
+            task = await there.running()
+            flight = Flight(there.services, task)
+            async with alongside(flight.run(), "fly") as flying:
+                while "permission.asked" not in await there.kinds():
+                    await asyncio.sleep(0.1)
+                there.machine.trouble = Unreachable(attempted="reach it", cause="the link is down")
+                await store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+                flight.wake()
+                await asyncio.sleep(90)  # longer than it takes until the task has ended
+                there.machine.trouble = None
+                await flying
+            ended = [body["why"] for kind, body in await there.told() if kind == "session.ended"]
+            return (await there.session(task)).pipe_end, ended
+
+    with asyncio.Runner(loop_factory=lambda: PacedLoop(100)) as runner:
+        assert runner.run(stopped()) == (PipeEnd.GONE, [""])
+
+
+async def test_the_work_of_a_stopped_task_waits_for_the_disk_that_it_is_saved_on(there: World) -> None:
+    """What a machine does not give stays there; a full disk here is waited for, and the task keeps its reason."""
+    task = await there.running(TaskMode.CHANGE, base=await there.repository.fetch())
+    await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+    with injected(Fault(Point.FILE_WRITE, times=5)) as full:
+        await there.fly(task)
+    assert full.raised == 5 < full.visits
+    assert there.clock.slept.count(30.0) == 5, "between two tries it waits"
+    now = await there.now(task)
+    assert (now.state, now.why) == (TaskState.STOPPED, f"stopped by {PERSON}")
+    assert [body["why"] for kind, body in await there.told() if kind == "session.ended"] == [""]
 
 
 async def test_a_stop_of_an_agent_that_is_not_followed_closes_its_turn(there: World) -> None:
