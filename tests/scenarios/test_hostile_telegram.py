@@ -103,6 +103,27 @@ async def test_a_mention_of_half_a_letter_holds_up_nobody(tmp_path: Path, offset
             assert [task.prompt for task in await there.tasks()] == ["after it"]
 
 
+async def test_a_message_to_others_is_not_for_us_when_it_comes_again(tmp_path: Path) -> None:
+    """What comes with a command is for us too. What its sender wrote before it, in the same second, is not: neither
+    at first nor when Telegram sends both again."""
+    with BotApi() as api:
+        async with telegram_house(tmp_path, api) as there:
+            group, now = api.group().id, int(api.now())
+            origin = {"type": "hidden_user", "date": 1, "sender_user_name": "Vera"}
+            said = {**SAID, "date": now, "chat": {"id": group, "type": "supergroup"}}
+            forwarded = {**said, "text": "look at this", "forward_origin": origin}
+            command = {**said, "message_id": 2, "text": f"/run@{BOT_NAME} it"}
+            numbers = api.post([{"message": forwarded}, {"message": command}])
+            await there.handled()
+            shown = [message.text for message in api.screen(group)]
+            for number in numbers:
+                api.redeliver(number)
+            api.post([{}])  # confirmed only after them
+            await there.handled()
+            assert [message.text for message in api.screen(group)] == shown
+            assert [task.prompt for task in await there.tasks()] == ["it"]
+
+
 async def test_half_a_letter_is_no_bug_wherever_it_stands(tmp_path: Path) -> None:
     """A lone surrogate can be written in JSON, and neither stored nor sent."""
     with BotApi() as api:

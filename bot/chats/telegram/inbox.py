@@ -49,25 +49,26 @@ class BotUser:
 
 
 class Addressed:
-    """Who addressed us last, and when: the rest of what they sent in that second is for us too, in a group as well.
+    """Who addressed us last, and when: what else they sent in that second, after it, is for us too, in a group as
+    well. What they sent before it stays other people's, also when Telegram sends all of it again.
 
     Not stored: after a restart, a group's messages without a mention are other people's.
     """
 
     def __init__(self) -> None:
-        self._last: OrderedDict[tuple[int, int, int], tuple[int, bool]] = OrderedDict()
+        self._last: OrderedDict[tuple[int, int, int], tuple[int, int, bool]] = OrderedDict()
 
     def note(self, said: telegram.Message, *, split: bool) -> None:
         """This message is for us. ``split``: its text may go on in the next one."""
-        self._last[self._key(said)] = (int(said.date.timestamp()), split)
+        self._last[self._key(said)] = (said.message_id, int(said.date.timestamp()), split)
         while len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
 
     def followed_by(self, said: telegram.Message) -> bool:
         """Whether this one was sent with a message that was for us: a forward with its comment, more of a text."""
-        sent_s, split = self._last.get(self._key(said), (0, False))
+        number, sent_s, split = self._last.get(self._key(said), (0, 0, False))
         at_once = 0 <= said.date.timestamp() - sent_s <= 1
-        return at_once and (split or said.forward_origin is not None)
+        return said.message_id > number and at_once and (split or said.forward_origin is not None)
 
     @staticmethod
     def _key(said: telegram.Message) -> tuple[int, int, int]:
