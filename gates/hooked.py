@@ -184,7 +184,12 @@ class HookedSessions:
 
     async def end(self, caller: Caller, what: Happened) -> None:
         """The session is over, and lets its locks go. Raises ``NotBegun``."""
-        await self._service.change(lambda tx: _end(tx, _proved(tx, caller, what), what.reason or "ended"))
+
+        def work(tx: Tx) -> None:
+            _end(tx, _proved(tx, caller, what), what.reason or "ended")
+            self._service.serve(tx)
+
+        await self.store.write(work)
 
     def adopted(self, tx: Tx, session: Hooked, task: str) -> None:
         """A task goes on with it: the session by hand is over, and lets its locks go."""
@@ -256,7 +261,7 @@ class HookedSessions:
             book.renew(tx, found, keep_us)
         ended = found is not None and not live
         if ended and found is not None:
-            book.expire(tx, found)
+            book.release(tx, found, HoldEnd.EXPIRED)
         hold = locks.new_id() if ended or not session.hold else session.hold
         hooked.change(tx, session, hold=hold, doing=doing)
         return hooked.of_conversation(tx, session.agent, session.conversation) or session

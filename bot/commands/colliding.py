@@ -21,8 +21,8 @@ from fleet.locks import Lock, Resource, Want
 from fleet.model import Task, TaskState
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
+from gates.locks.line import Waiter
 from gates.locks.overlap import Nearby, conflict, glob
-from gates.locks.service import Waiter
 
 _FILE: Final = re.compile(r"[\w@+~.-]+(?:/[\w@+~.-]+)*")
 _MOST: Final = 50
@@ -78,7 +78,7 @@ def _chain(tx: Tx, task: str) -> Iterator[str]:
 
 
 def _held(tx: Tx, held: Sequence[Lock], wants: Sequence[Want], over: Collection[str]) -> Iterator[Collision]:
-    near = Nearby(held)
+    near = Nearby.of_locks(held)
     for want in dict.fromkeys(wants):
         for lock in near.of(want.resource):
             path = conflict(want, lock)

@@ -20,8 +20,8 @@ from fleet.model import ENDS
 from fleet.store import locks, tasks
 from fleet.store.core import Tx
 from gates.locks import book
+from gates.locks.line import Waiter
 from gates.locks.overlap import head_of
-from gates.locks.service import Waiter
 from gates.people import Right, demand
 
 _NAMED = 2
@@ -98,8 +98,9 @@ async def unlock(context: Context, call: Call) -> Effect:
     def effect(posts: Posts) -> None:
         tx = posts.tx
         found = _meant(tx, context.config(), given)
-        for hold, some in found:
-            book.let_go(tx, hold, some, HoldEnd.BROKEN, actor=call.actor, reason=reason)
+        with book.opened(tx) as page:
+            for hold, some in found:
+                page.let_go(hold, some, HoldEnd.BROKEN, actor=call.actor, reason=reason)
         context.locks.serve(tx)
         names = ", ".join(dict.fromkeys(hold.holder for hold, _ in found))
         count = sum(len(some) for _, some in found)

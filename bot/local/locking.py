@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fleet.errors import LeaseLost, Misused
-from fleet.locks import Blocked, Hold, HoldEnd, Lock, LockCause, LockMode, Resource, Want
+from fleet.locks import Blocked, Hold, Lock, LockCause, LockMode, Resource, Want
 from fleet.store import locks
 from fleet.store.core import Store, Tx
 from gates.locks import book
@@ -80,13 +80,8 @@ async def _acquire(service: LockService, store: Store, request: dict[str, Any]) 
 
 async def _release(service: LockService, _: Store, request: dict[str, Any]) -> LockReply:
     resources, secret = _resources(request), str(request.get("secret", ""))
-
-    def work(tx: Tx) -> None:
-        for hold, some in book.by_secret(tx, resources, secret, "release a lock"):
-            book.let_go(tx, hold, some, HoldEnd.RELEASED)
-
     try:
-        await service.change(work)
+        await service.release(resources, secret)
     except NotHeld as error:
         nothing: dict[str, object] = {"leases": [], "released": [], "not_held": error.on}
         return LockReply(1, nothing, f"{error.on} is not held.\n")
@@ -96,15 +91,10 @@ async def _release(service: LockService, _: Store, request: dict[str, Any]) -> L
     return LockReply(0, {"leases": [], "released": names}, "".join(f"{name} released\n" for name in names))
 
 
-async def _renew(_: LockService, store: Store, request: dict[str, Any]) -> LockReply:
+async def _renew(service: LockService, _: Store, request: dict[str, Any]) -> LockReply:
     resources, secret, ttl_us = _resources(request), str(request.get("secret", "")), _ttl_us(request)
-
-    def work(tx: Tx) -> list[tuple[Hold, list[Lock]]]:
-        found = book.by_secret(tx, resources, secret, "renew a lock")
-        return [(book.renew(tx, hold, ttl_us), some) for hold, some in found]
-
     try:
-        renewed = await store.write(work)
+        renewed = await service.renew(resources, secret, ttl_us)
     except (NotHeld, LeaseLost) as error:
         return LockReply(1, {"leases": [], "not_held": error.on}, f"{error.on} is not held any more.\n")
     except NotYours as error:
@@ -115,7 +105,7 @@ async def _renew(_: LockService, store: Store, request: dict[str, Any]) -> LockR
 
 async def _list(service: LockService, store: Store, _: dict[str, Any]) -> LockReply:
     def read(tx: Tx) -> tuple[int, list[tuple[Hold, list[Lock]]]]:
-        return tx.now_us(), [(hold, locks.of_hold(tx, hold.id)) for hold in locks.open_holds(tx)]
+        return tx.now_us(), locks.held(tx)
 
     now, found = await store.read(read)
     held = [

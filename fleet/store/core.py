@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fleet.events import Recorded
 
 T = TypeVar("T")
+K = TypeVar("K")
 Observer = Callable[["Tx", "Recorded"], None]
 
 _log = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ class _Shared:
     def __init__(self, database: databases.Database, instance: str, redact: Callable[[str], str] | None) -> None:
         self.database, self.instance, self.redact = database, instance, redact
         self.observers: tuple[Observer, ...] = ()
+        self.kept: dict[type, Any] = {}
         self.lock = WriterLock()
         self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _notify)
         self.reads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
@@ -210,6 +212,14 @@ class Store:
     def observers(self) -> tuple[Observer, ...]:
         """The observers, called for each event in the appending transaction."""
         return self._shared.observers
+
+    def kept(self, kind: type[K]) -> K:
+        """What this process keeps in memory of the store, one object of each kind. For write transactions only, one
+        of which runs at a time; what is kept must know by itself when a transaction was rolled back."""
+        found: K | None = self._shared.kept.get(kind)
+        if found is None:
+            found = self._shared.kept[kind] = kind()
+        return found
 
     def translating_errors(self, attempted: str) -> AbstractContextManager[None]:
         """Turns the database's own errors into ``StoreUnavailable``; others pass unchanged."""

@@ -157,7 +157,7 @@ class GroupWriter(Generic[U]):
                     units.append(self._waiting.popleft())
             for unit in units:
                 if unit.error is None:
-                    unit.error = _another(error)
+                    unit.error = another(error)
         return units
 
     def _alone(self, unit: U, connection: Connection) -> None:
@@ -191,7 +191,7 @@ class _Undone(Exception):
     """Leaves a transaction in which nothing must be kept."""
 
 
-def _another(error: BaseException) -> BaseException:
+def another(error: BaseException) -> BaseException:
     """A copy of the error for each caller: one raised in several places would collect all their tracebacks."""
     if not isinstance(error, StoreUnavailable):
         return error

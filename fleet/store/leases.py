@@ -10,6 +10,7 @@ lease from another boot, or from the future, lasts its full time from when it is
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ _BY_NAME = Statement(select(leases).where(leases.c.name == bindparam("wanted")))
 _CHANGE = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
 _INSERT = Statement(insert(leases))
 _DELETE = Statement(delete(leases).where(leases.c.name == bindparam("wanted")))
+_EXTEND = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
 _SERVER: Final = "server"
 """Used as the boot id when the time is the database server's."""
 
@@ -60,12 +62,29 @@ class Lease:
         return Fence(self.name, self.token)
 
 
+@dataclass(frozen=True, slots=True)
+class Term:
+    """When a lease began by the store's clock, and how long it lasts."""
+
+    boot: str
+    since_us: int
+    lasts_us: int
+
+    def counted(self, now: Moment) -> bool:
+        """Whether it is on the clock of ``now``. If not, it is seen for the first time."""
+        return self.boot == now.boot and self.since_us <= now.us
+
+    def lasts(self, now: Moment) -> bool:
+        """Whether it is not over yet; one from another boot still lasts."""
+        return not self.counted(now) or now.us - self.since_us < self.lasts_us
+
+
 def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
     """Takes a free or expired lease, for ``ttl_us`` microseconds; ``None`` while somebody holds it.
 
     A holder that asks again also gets ``None``: two of its tasks must not both believe that they hold it.
     """
-    row, now = _row(tx, name), _now(tx)
+    row, now = _row(tx, name), moment(tx)
     lease = Lease(name, holder, row.token + 1 if row else 1, tx.now_us() + ttl_us)
     if row is None:
         _INSERT.run(tx.connection, {"name": name, **_values(lease, now, ttl_us)})
@@ -78,11 +97,19 @@ def acquire(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease | None:
     return lease
 
 
-def first(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
-    """A lease whose name was never used before. Its name is unique: a second one fails."""
-    lease, now = Lease(name, holder, 1, tx.now_us() + ttl_us), _now(tx)
-    _INSERT.run(tx.connection, {"name": name, **_values(lease, now, ttl_us)})
-    return lease
+def begin_all(tx: Tx, begun: Sequence[tuple[Lease, Term]]) -> None:
+    """Leases whose names were never used before. Names are unique: a second one fails."""
+    rows = [
+        {"name": lease.name, "holder": lease.holder, "token": lease.token, **_term(lease.expires_us, term)}
+        for lease, term in begun
+    ]
+    _INSERT.many(tx.connection, rows)
+
+
+def extend_all(tx: Tx, extended: Iterable[tuple[str, int, Term]]) -> None:
+    """Leases, by name, that last until another ``expires_us`` and for another term. Their holder asks for it."""
+    rows = [{"wanted": name, **_term(expires_us, term)} for name, expires_us, term in extended]
+    _EXTEND.many(tx.connection, rows)
 
 
 def seize(tx: Tx, name: str, holder: str, ttl_us: int) -> Lease:
@@ -121,33 +148,31 @@ def check(tx: Tx, fence: Fence) -> None:
     """
     row = _row(tx, fence.name)
     if row is None or row.token != fence.token or not row.holder:
-        now = row.holder if row is not None else ""
-        leads = fence.name == LEADERSHIP
-        raise (LeadershipLost if leads else LeaseLost)(
-            attempted="lead this fleet" if leads else "act under a lease",
-            on=f"{fence.name} #{fence.token}",
-            cause=f"it passed to {now}" if now else "it was released",
-            hint="Nothing was changed; the current holder continues",
-        )
+        raise lost(fence, row.holder if row is not None else "")
+
+
+def lost(fence: Fence, now: str = "") -> LeaseLost | LeadershipLost:
+    """The error of :func:`check`. ``now``: to whom the lease passed, if to anybody."""
+    leads = fence.name == LEADERSHIP
+    return (LeadershipLost if leads else LeaseLost)(
+        attempted="lead this fleet" if leads else "act under a lease",
+        on=f"{fence.name} #{fence.token}",
+        cause=f"it passed to {now}" if now else "it was released",
+        hint="Nothing was changed; the current holder continues",
+    )
 
 
 def look(tx: Tx, name: str) -> Lease | None:
     """The current lease; ``None`` when it is free or expired."""
     row = _row(tx, name)
-    if row is None or not _held(row, _now(tx)):
+    if row is None or not _held(row, moment(tx)):
         return None
     return Lease(name, row.holder, row.token, row.expires_us)
 
 
-def lasts(tx: Tx, boot_id: str, since_us: int, lasts_us: int) -> bool:
-    """Whether a lease of a row that was read otherwise is held now; one from another boot still lasts."""
-    now = _now(tx)
-    return not (boot_id == now.boot and since_us <= now.us) or now.us - since_us < lasts_us
-
-
 def left_us(tx: Tx, name: str) -> int:
     """How long a lease still lasts unless it is renewed; 0 when it is free, expired, or from another boot."""
-    row, now = _row(tx, name), _now(tx)
+    row, now = _row(tx, name), moment(tx)
     if row is None or not _held(row, now) or not _counted(row, now):
         return 0
     return int(row.since_us + row.lasts_us - now.us)
@@ -156,7 +181,7 @@ def left_us(tx: Tx, name: str) -> int:
 def held(tx: Tx, name: str) -> bool:
     """Whether somebody holds a lease now. As :func:`look`, in a write transaction: a lease from another boot, seen
     for the first time, begins its full time here."""
-    row, now = _row(tx, name), _now(tx)
+    row, now = _row(tx, name), moment(tx)
     if row is None or not _held(row, now):
         return False
     if not _counted(row, now):
@@ -164,24 +189,28 @@ def held(tx: Tx, name: str) -> bool:
     return True
 
 
-def forget(tx: Tx, name: str) -> None:
-    """Removes a lease whose name is never used again: only such a name may lose its token."""
-    _DELETE.run(tx.connection, {"wanted": name})
+def forget_all(tx: Tx, names: Iterable[str]) -> None:
+    """Removes leases whose names are never used again: only such a name may lose its token."""
+    _DELETE.many(tx.connection, [{"wanted": name} for name in names])
 
 
-def _now(tx: Tx) -> Moment:
+def moment(tx: Tx) -> Moment:
+    """The present by the store's clock for leases."""
     if tx.connection.dialect.name == "postgresql":
         return Moment(_SERVER, tx.now_us())
     return boot.now()
 
 
 def _held(row: Row[Any], now: Moment) -> bool:
-    return bool(row.holder) and (not _counted(row, now) or now.us - row.since_us < row.lasts_us)
+    return bool(row.holder) and _term_of(row).lasts(now)
 
 
 def _counted(row: Row[Any], now: Moment) -> bool:
-    """Whether the lease's time is on the clock of ``now``. If not, it is seen for the first time."""
-    return bool(row.boot == now.boot and row.since_us <= now.us)
+    return _term_of(row).counted(now)
+
+
+def _term_of(row: Row[Any]) -> Term:
+    return Term(row.boot, row.since_us, row.lasts_us)
 
 
 def _row(tx: Tx, name: str) -> Row[Any] | None:
@@ -190,15 +219,18 @@ def _row(tx: Tx, name: str) -> Row[Any] | None:
 
 
 def _write(tx: Tx, lease: Lease, lasts_us: int) -> None:
-    _CHANGE.run(tx.connection, {"wanted": lease.name, **_values(lease, _now(tx), lasts_us)})
+    _CHANGE.run(tx.connection, {"wanted": lease.name, **_values(lease, moment(tx), lasts_us)})
 
 
 def _values(lease: Lease, now: Moment, lasts_us: int) -> dict[str, Any]:
+    term = Term(now.boot, now.us, lasts_us)
+    return {"holder": lease.holder, "token": lease.token, **_term(lease.expires_us, term)}
+
+
+def _term(expires_us: int, term: Term) -> dict[str, Any]:
     return {
-        "holder": lease.holder,
-        "token": lease.token,
-        "expires_us": lease.expires_us,
-        "boot": now.boot,
-        "since_us": now.us,
-        "lasts_us": lasts_us,
+        "expires_us": expires_us,
+        "boot": term.boot,
+        "since_us": term.since_us,
+        "lasts_us": term.lasts_us,
     }

@@ -40,7 +40,8 @@ locks = Table(
     Index(None, "scope", "ended_us", "head"),
 )
 
-# The last fencing token of each scope; it only grows.
+# The last fencing token of each scope; it only grows. In the row without a scope: a random stamp of the last change
+# to holds and locks, by which whoever keeps them in memory knows whether that was the last.
 lock_tokens = Table("lock_tokens", metadata, key("scope"), number("token"))
 
 # The processes that lead this store, or wait to: few, and forgotten a day after they were last seen.

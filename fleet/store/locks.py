@@ -6,18 +6,17 @@ A hold's lease is a row of ``leases``: its time, and the fence that an effect ca
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, insert, literal, or_, select, update
 
 from fleet.errors import LeaseLost
-from fleet.locks import Granted, Hold, HoldEnd, Lock, LockCause, LockMode, Resource, Want, lease_of
+from fleet.locks import Granted, Hold, HoldEnd, Lock, LockCause, LockMode, Resource, lease_of
 from fleet.store import leases
 from fleet.store.core import Tx
-from fleet.store.leases import Fence
+from fleet.store.leases import Fence, Lease, Term
 from fleet.store.lock_tables import holds, lock_tokens, locks
 from fleet.store.statements import Statement
 from fleet.store.tables import leases as leases_table
@@ -39,9 +38,18 @@ _WITH_LEASE = select(
 _HOLD = Statement(_WITH_LEASE.where(holds.c.id == bindparam("wanted")))
 _OPEN_OF_TASK = Statement(_WITH_LEASE.where(holds.c.task == bindparam("wanted"), holds.c.ended_us == 0))
 _OPEN_HOLDS = (
-    select(holds, leases_table.c.expires_us)
+    select(
+        holds,
+        leases_table.c.expires_us,
+        leases_table.c.boot,
+        leases_table.c.since_us.label("lease_since_us"),
+        leases_table.c.lasts_us,
+    )
     .join(leases_table, leases_table.c.name == literal("lock:").concat(holds.c.id))
     .where(holds.c.ended_us == 0)
+)
+_OPEN_LOCKS = (
+    select(locks).join(holds, locks.c.hold == holds.c.id).where(holds.c.ended_us == 0, locks.c.ended_us == 0)
 )
 _TAKEN_AWAY = (
     select(holds.c.id)
@@ -51,12 +59,10 @@ _TAKEN_AWAY = (
 )
 _LOCKS = Statement(select(locks).where(locks.c.hold == bindparam("wanted"), locks.c.ended_us == 0))
 _NAMED = Statement(select(locks).where(locks.c.scope == bindparam("wanted"), locks.c.ended_us == 0))
+_TOKEN = Statement(select(lock_tokens.c.token).where(lock_tokens.c.scope == bindparam("wanted")))
 _FIRST_TOKEN = Statement(insert(lock_tokens))
-_NEXT_TOKEN = Statement(
-    update(lock_tokens)
-    .where(lock_tokens.c.scope == bindparam("wanted"))
-    .values(token=lock_tokens.c.token + bindparam("count"))
-    .returning(lock_tokens.c.token)
+_LAST_TOKEN = Statement(
+    update(lock_tokens).where(lock_tokens.c.scope == bindparam("wanted")).values(token=bindparam("last"))
 )
 _ADD_HOLD, _ADD_LOCK = Statement(insert(holds)), Statement(insert(locks))
 _DELETE_HOLD = Statement(delete(holds).where(holds.c.id == bindparam("wanted")))
@@ -65,6 +71,8 @@ _END_HOLD = Statement(update(holds).where(holds.c.id == bindparam("wanted")))
 _END_LOCK = Statement(
     update(locks).where(locks.c.scope == bindparam("within"), locks.c.token == bindparam("wanted"))
 )
+_STAMP: Final = ""
+"""In the place of a scope: the row whose token is the stamp of the last change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,50 +105,74 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-def open_hold(tx: Tx, name: str, *, holder: str, task: str, secret_sha256: str, ttl_us: int) -> Hold:
-    """A new hold without a lock, with its lease. ``name`` is its id, from :func:`new_id`."""
-    lease = leases.first(tx, lease_of(name), holder, ttl_us)
-    row = {
-        "id": name,
-        "holder": holder,
-        "task": task,
-        "secret_sha256": secret_sha256,
-        "since_us": tx.now_us(),
-        "ended_us": 0,
-        "end": "",
-    }
-    _ADD_HOLD.run(tx.connection, row)
-    return Hold(name, holder, task, secret_sha256, tx.now_us(), lease.expires_us)
+@dataclass(slots=True)
+class Changes:
+    """What one transaction does to holds and locks, to be written at once.
+
+    ``opened`` has the terms of new holds, ``added`` each new lock with its head, ``renewed`` the new terms of
+    holds. ``ended``: whole holds, of which ``over`` has the locks too; ``over`` may also have single ones.
+    ``first_tokens`` are those of scopes that never had one.
+    """
+
+    opened: list[tuple[Hold, Term]] = field(default_factory=list)
+    added: list[tuple[Lock, Sequence[str]]] = field(default_factory=list)
+    renewed: dict[str, tuple[Hold, Term]] = field(default_factory=dict)
+    ended: list[tuple[Hold, HoldEnd]] = field(default_factory=list)
+    over: list[Lock] = field(default_factory=list)
+    first_tokens: dict[str, int] = field(default_factory=dict)
+    last_tokens: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.opened or self.added or self.renewed or self.ended or self.over)
 
 
-def add(tx: Tx, hold: Hold, wants: Sequence[tuple[Want, Sequence[str]]], cause: LockCause) -> list[Lock]:
-    """Gives a hold further locks, each under the next fencing token of its scope. ``wants``: each with its head."""
-    tokens = {
-        scope: _next_tokens(tx, scope, count)
-        for scope, count in Counter(w.resource.scope for w, _ in wants).items()
-    }
-    added: list[Lock] = []
-    rows = []
-    for want, head in wants:
-        token = next(tokens[want.resource.scope])
-        added.append(Lock(hold.id, want.resource, want.mode, cause, token, tx.now_us()))
-        rows.append(
-            {
-                "scope": want.resource.scope,
-                "token": token,
-                "hold": hold.id,
-                "name": want.resource.name,
-                "repo": want.resource.repo,
-                "head": _head(head),
-                "mode": str(want.mode),
-                "cause": str(cause),
-                "since_us": tx.now_us(),
-                "ended_us": 0,
-            }
-        )
-    if rows:
-        _ADD_LOCK.many(tx.connection, rows)
-    return added
+def stamp(tx: Tx) -> int:
+    """Which change was the last; 0 before the first."""
+    row = _TOKEN.one(tx.connection, {"wanted": _STAMP})
+    return 0 if row is None else int(row.token)
+
+
+def write(tx: Tx, changes: Changes, new_stamp: int, *, first: bool) -> None:
+    """Writes changes, with one statement for each kind. ``first``: there is no stamp yet."""
+    connection, now_us = tx.connection, tx.now_us()
+    opened = [(Lease(hold.lease, hold.holder, 1, hold.expires_us), term) for hold, term in changes.opened]
+    leases.begin_all(tx, opened)
+    _ADD_HOLD.many(connection, [_hold_row(hold) for hold, _ in changes.opened])
+    _ADD_LOCK.many(connection, [_lock_row(lock, head) for lock, head in changes.added])
+    leases.extend_all(tx, ((hold.lease, hold.expires_us, term) for hold, term in changes.renewed.values()))
+    tokens, firsts = changes.last_tokens, changes.first_tokens
+    (firsts if first else tokens)[_STAMP] = new_stamp
+    _FIRST_TOKEN.many(connection, [{"scope": scope, "token": last} for scope, last in firsts.items()])
+    _LAST_TOKEN.many(connection, [{"wanted": scope, "last": last} for scope, last in tokens.items()])
+    if not changes.ended and not changes.over:
+        return
+    of_tasks = [(hold, end) for hold, end in changes.ended if hold.task]
+    others = [{"wanted": hold.id} for hold, _ in changes.ended if not hold.task]
+    gone = {row["wanted"] for row in others}
+    ended = [lock for lock in changes.over if lock.hold not in gone]
+    leases.forget_all(tx, [hold.lease for hold, _ in changes.ended])
+    _END_HOLD.many(connection, [{"wanted": hold.id, "ended_us": now_us, "end": str(end)} for hold, end in of_tasks])
+    _END_LOCK.many(
+        connection,
+        [{"within": lock.resource.scope, "wanted": lock.token, "ended_us": now_us} for lock in ended],
+    )
+    _DELETE_LOCKS.many(connection, others)
+    _DELETE_HOLD.many(connection, others)
+
+
+def everything(tx: Tx) -> tuple[list[tuple[Hold, Term]], list[Lock]]:
+    """Every hold that nobody ended, with its lease's term, and all of their locks."""
+    found = [
+        (_with_expiry(row, row.expires_us), Term(row.boot, row.lease_since_us, row.lasts_us))
+        for row in tx.connection.execute(_OPEN_HOLDS)
+    ]
+    return found, [_lock(row) for row in tx.connection.execute(_OPEN_LOCKS)]
+
+
+def last_token(tx: Tx, scope: str) -> int:
+    """The last fencing token of a scope; 0 before the first."""
+    row = _TOKEN.one(tx.connection, {"wanted": scope})
+    return 0 if row is None else int(row.token)
 
 
 def near(tx: Tx, resource: Resource, head: Sequence[str]) -> list[Lock]:
@@ -179,8 +211,7 @@ def of_task(tx: Tx, task: str) -> Hold | None:
 
 def of_hold(tx: Tx, wanted: str) -> list[Lock]:
     """What a hold has, by scope and token."""
-    held = [_lock(row) for row in _LOCKS.all(tx.connection, {"wanted": wanted})]
-    return sorted(held, key=lambda lock: (lock.resource.scope, lock.token))
+    return sorted((_lock(row) for row in _LOCKS.all(tx.connection, {"wanted": wanted})), key=_place)
 
 
 def open_holds(tx: Tx) -> list[Hold]:
@@ -188,22 +219,14 @@ def open_holds(tx: Tx) -> list[Hold]:
     return [_with_expiry(row, row.expires_us) for row in tx.connection.execute(_OPEN_HOLDS)]
 
 
-def end(tx: Tx, over: Hold, had: Sequence[Lock], why: HoldEnd) -> None:
-    """Ends a hold that has ``had`` and its lease. A hold of a task stays to be looked at."""
-    leases.forget(tx, over.lease)
-    if over.task:
-        _END_HOLD.run(tx.connection, {"wanted": over.id, "ended_us": tx.now_us(), "end": str(why)})
-        end_locks(tx, had)
-    else:
-        _DELETE_LOCKS.run(tx.connection, {"wanted": over.id})
-        _DELETE_HOLD.run(tx.connection, {"wanted": over.id})
-
-
-def end_locks(tx: Tx, over: Iterable[Lock]) -> None:
-    """Ends single locks; their hold goes on."""
-    rows = [{"within": lock.resource.scope, "wanted": lock.token, "ended_us": tx.now_us()} for lock in over]
-    if rows:
-        _END_LOCK.many(tx.connection, rows)
+def held(tx: Tx) -> list[tuple[Hold, list[Lock]]]:
+    """What :func:`open_holds` says, each with its locks in the order of :func:`of_hold`."""
+    found, had = everything(tx)
+    of = {hold.id: list[Lock]() for hold, _ in found}
+    for lock in sorted(had, key=_place):
+        if lock.hold in of:
+            of[lock.hold].append(lock)
+    return [(hold, of[hold.id]) for hold, _ in found]
 
 
 def taken_away(tx: Tx, task: str, since_us: int) -> bool:
@@ -221,13 +244,35 @@ def forget_ended(tx: Tx, before_us: int) -> int:
     return len(old)
 
 
-def _next_tokens(tx: Tx, scope: str, count: int) -> Iterator[int]:
-    row = _NEXT_TOKEN.one(tx.connection, {"wanted": scope, "count": count})
-    if row is None:
-        _FIRST_TOKEN.run(tx.connection, {"scope": scope, "token": count})
-        return iter(range(1, count + 1))
-    last: int = row.token
-    return iter(range(last - count + 1, last + 1))
+def _place(lock: Lock) -> tuple[str, int]:
+    return lock.resource.scope, lock.token
+
+
+def _hold_row(hold: Hold) -> dict[str, Any]:
+    return {
+        "id": hold.id,
+        "holder": hold.holder,
+        "task": hold.task,
+        "secret_sha256": hold.secret_sha256,
+        "since_us": hold.since_us,
+        "ended_us": 0,
+        "end": "",
+    }
+
+
+def _lock_row(lock: Lock, head: Sequence[str]) -> dict[str, Any]:
+    return {
+        "scope": lock.resource.scope,
+        "token": lock.token,
+        "hold": lock.hold,
+        "name": lock.resource.name,
+        "repo": lock.resource.repo,
+        "head": _head(head),
+        "mode": str(lock.mode),
+        "cause": str(lock.cause),
+        "since_us": lock.since_us,
+        "ended_us": 0,
+    }
 
 
 def _head(names: Sequence[str]) -> str:
@@ -236,7 +281,7 @@ def _head(names: Sequence[str]) -> str:
 
 
 def _hold(tx: Tx, row: Row[Any]) -> Hold:
-    live = row.lease_holder and leases.lasts(tx, row.boot, row.lease_since_us, row.lasts_us)
+    live = row.lease_holder and Term(row.boot, row.lease_since_us, row.lasts_us).lasts(leases.moment(tx))
     return _with_expiry(row, row.expires_us if live else 0)
 
 

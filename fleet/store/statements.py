@@ -54,12 +54,13 @@ class Statement:
         return count
 
     def many(self, connection: Connection, rows: Sequence[Values]) -> None:
-        """The same for each of these."""
+        """The same for each of these; nothing where there are none."""
+        if not rows:
+            return
         if connection.dialect.name != _SQLITE:
             connection.execute(self.statement, rows)
             return
-        if rows:
-            driver(connection).executemany(*self._prepared(connection, rows))
+        driver(connection).executemany(*self._prepared(connection, rows))
 
     def many_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The same, with the values of each run in the order of ``names``, which are all that it needs."""

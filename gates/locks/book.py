@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.errors import Refused
@@ -31,13 +32,18 @@ from fleet.locks import (
 from fleet.model import AIRBOSS
 from fleet.store import leases, ledger, locks
 from fleet.store.core import Tx
-from gates.locks.overlap import Cover, Nearby, conflict, head_of
+from gates.locks.memory import Memory, OpenHold
+from gates.locks.overlap import Cover, Head, Nearby, conflict, head_of
 
 _NAMED_IN_EVENT: Final = 50
 """Resources of one event that the ledger names; more are counted."""
 
 _FEW: Final = 16
 """Up to so many wants ask the store one by one."""
+
+
+Opened = tuple[Hold, list[Lock]]
+"""A hold that a secret opens, with the locks of it that are meant."""
 
 
 class NotHeld(Exception):
@@ -90,150 +96,260 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def acquire(tx: Tx, request: Request) -> LockAnswer:
-    """Grants everything or nothing. What the same hold has already is not taken twice."""
-    mine = locks.of_task(tx, request.task) if request.task else locks.hold(tx, request.hold)
-    if mine is not None and not leases.held(tx, mine.lease):
-        expire(tx, mine)
-        mine = None
-    cover = Cover(locks.of_hold(tx, mine.id) if mine is not None else ())
-    missing = [want for want in dict.fromkeys(request.wants) if cover.find(want) is None]
-    blocking = _in_the_way(tx, missing, mine, request)
-    if blocking:
-        return Blocked(tuple(blocking))
-    if mine is None:
-        mine = locks.open_hold(
-            tx,
-            request.hold,
-            holder=request.holder,
-            task=request.task,
-            secret_sha256=request.secret_sha256,
-            ttl_us=request.ttl_us,
+class Page:
+    """The book of locks inside one transaction: the rules, over what is in memory. Made by :func:`opened`, which
+    writes in the end what was changed.
+
+    ``freed``: the scopes in which locks ended; ``steps`` grows with each change.
+    """
+
+    def __init__(self, tx: Tx, memory: Memory) -> None:
+        self._tx, self._memory = tx, memory
+        self._now = leases.moment(tx)
+        self._changes, self._events = locks.Changes(), list[ledger.Entry]()
+        self.freed: set[str] = set()
+        self.steps = 0
+
+    def acquire(self, request: Request) -> LockAnswer:
+        """Grants everything or nothing. What the same hold has already is not taken twice."""
+        mine = self._mine(request)
+        cover = mine.cover if mine is not None else _NOTHING
+        wants = tuple(dict.fromkeys(request.wants))
+        missing = [want for want in wants if cover.find(want) is None]
+        blocking = self._in_the_way(missing, mine, request)
+        if blocking:
+            return Blocked(tuple(blocking))
+        if mine is None:
+            mine = self._open(request)
+        if missing:
+            self._add(mine, missing, request.cause)
+        found = (mine.cover.find(want) for want in request.wants)
+        return Granted(mine.hold, tuple(lock for lock in found if lock is not None))
+
+    def renew(self, hold: Hold, ttl_us: int) -> Hold:
+        """The hold for ``ttl_us`` from now. Raises ``LeaseLost`` when it is over."""
+        kept = self._memory.holds.get(hold.id)
+        if kept is None:
+            raise leases.lost(leases.Fence(hold.lease, 1))
+        self._renew(kept, ttl_us)
+        return kept.hold
+
+    def release(self, hold: Hold, why: HoldEnd, *, actor: str = AIRBOSS, reason: str = "") -> None:
+        """Ends a hold with all that it has. One that is over already is left as it is."""
+        kept = self._memory.holds.get(hold.id)
+        if kept is not None:
+            self.steps += 1
+            had = _in_order(kept)
+            self._memory.end(kept)
+            self._changes.ended.append((kept.hold, why))
+            self._over(kept.hold, had, why, actor=actor, reason=reason)
+
+    def let_go(
+        self, hold: Hold, some: Sequence[Lock], why: HoldEnd, *, actor: str = AIRBOSS, reason: str = ""
+    ) -> None:
+        """Ends some locks of a hold; with the last of them, the hold."""
+        kept = self._memory.holds.get(hold.id)
+        if kept is None:
+            return
+        meant = [lock for lock in some if (lock.resource.scope, lock.token) in kept.locks]
+        if len(meant) == len(kept.locks):
+            self.release(hold, why, actor=actor, reason=reason)
+        elif meant:
+            self.steps += 1
+            self._memory.end_locks(kept, meant)
+            self._over(kept.hold, meant, why, actor=actor, reason=reason)
+
+    def by_secret(self, resources: Iterable[Resource], secret: str, attempted: str) -> list[Opened]:
+        """The holds that a secret opens among those that have these resources, with the locks meant.
+
+        Raises ``NotHeld`` when nobody holds a resource, ``NotYours`` when another secret opens it: a name alone
+        does nothing.
+        """
+        sha256 = digest(secret)
+        found: dict[str, tuple[Hold, list[Lock]]] = {}
+        for resource in resources:
+            mine: tuple[Hold, Lock] | None = None
+            another: Held | None = None
+            for lock in self._memory.near.at(resource):
+                if lock.resource != resource:
+                    continue
+                hold = self._memory.holds[lock.hold].hold
+                if hold.secret_sha256 and hmac.compare_digest(hold.secret_sha256, sha256):
+                    mine = (hold, lock)
+                another = Held(lock, hold)
+            if mine is not None:
+                found.setdefault(mine[0].id, (mine[0], []))[1].append(mine[1])
+            elif another is not None:
+                raise NotYours(attempted, another)
+            else:
+                raise NotHeld(str(resource))
+        return list(found.values())
+
+    def end_late(self) -> int:
+        """Ends the holds whose time is over; returns how many."""
+        late = [kept for kept in self._memory.holds.values() if not kept.held(self._now)]
+        for kept in late:
+            self.release(kept.hold, HoldEnd.EXPIRED)
+        return len(late)
+
+    def start_again(self, kept: Iterable[OpenHold]) -> None:
+        """Leases of another boot, seen for the first time, begin their full time here."""
+        for each in kept:
+            if not each.term.counted(self._now):
+                self._renew(each, each.term.lasts_us)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something is to be written."""
+        return bool(self._changes)
+
+    def write(self) -> None:
+        """Writes what was changed so far, with its events."""
+        if not self._changes:
+            return
+        changes, events = self._changes, self._events
+        self._changes, self._events = locks.Changes(), []
+        stamp, first = self._memory.restamp()
+        locks.write(self._tx, changes, stamp, first=first)
+        ledger.append_all(self._tx, events)
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    def _mine(self, request: Request) -> OpenHold | None:
+        """What the asker holds; nothing once its time is over."""
+        memory = self._memory
+        mine = memory.of_task(request.task) if request.task else memory.holds.get(request.hold)
+        if mine is not None and not mine.held(self._now):
+            self.release(mine.hold, HoldEnd.EXPIRED)
+            return None
+        return mine
+
+    def _open(self, request: Request) -> OpenHold:
+        self.steps += 1
+        now_us = self._tx.now_us()
+        hold = Hold(
+            request.hold, request.holder, request.task, request.secret_sha256, now_us, now_us + request.ttl_us
         )
-    taken = locks.add(tx, mine, [(want, head_of(want.resource)) for want in missing], request.cause)
-    if taken:
-        _record_grant(tx, mine, taken, request.cause)
-    for lock in taken:
-        cover.add(lock)
-    return Granted(mine, tuple(found for want in request.wants if (found := cover.find(want)) is not None))
+        term = leases.Term(self._now.boot, self._now.us, request.ttl_us)
+        self._changes.opened.append((hold, term))
+        return self._memory.open(hold, term)
+
+    def _add(self, mine: OpenHold, wants: Sequence[Want], cause: LockCause) -> None:
+        self.steps += 1
+        now_us, changes, added = self._tx.now_us(), self._changes, list[Lock]()
+        for want in wants:
+            scope = want.resource.scope
+            token, first = self._memory.next_token(self._tx, scope)
+            if first or scope in changes.first_tokens:
+                changes.first_tokens[scope] = token
+            else:
+                changes.last_tokens[scope] = token
+            added.append(Lock(mine.hold.id, want.resource, want.mode, cause, token, now_us))
+        changes.added += [(lock, head_of(lock.resource)) for lock in added]
+        self._memory.add(added)
+        self._events.append(_event(mine.hold, _granted(mine.hold, added, cause), AIRBOSS))
+
+    def _renew(self, kept: OpenHold, ttl_us: int) -> None:
+        self.steps += 1
+        term = leases.Term(self._now.boot, self._now.us, ttl_us)
+        self._memory.renew(kept, self._tx.now_us() + ttl_us, term)
+        self._changes.renewed[kept.hold.id] = (kept.hold, term)
+
+    def _over(self, hold: Hold, had: Sequence[Lock], why: HoldEnd, *, actor: str, reason: str) -> None:
+        self._changes.over += had
+        self.freed.update(lock.resource.scope for lock in had)
+        if had:
+            self._events.append(
+                _event(hold, LocksReleased(hold.id, hold.holder, _names(had), str(why), reason[:500]), actor)
+            )
+
+    def _in_the_way(self, wants: Sequence[Want], mine: OpenHold | None, request: Request) -> list[Held]:
+        blocking: list[Held] = []
+        since_us = request.had_since_us
+        ended = self._ended(wants, since_us) if since_us else None
+        holds: dict[str, Hold | None] = {}
+        for want in wants:
+            near = self._memory.near.of(want.resource)
+            for lock in tuple(near) if ended is None else (*near, *ended.of(want.resource)):
+                path = None if mine is not None and lock.hold == mine.hold.id else conflict(want, lock)
+                if path is None:
+                    continue
+                if lock.hold not in holds:
+                    holds[lock.hold] = self._still(lock.hold, since_us)
+                hold = holds[lock.hold]
+                if hold is None or (hold.task and hold.task == request.task):
+                    continue  # over, or what this task itself held before
+                blocking.append(Held(lock, hold, path))
+        return blocking
+
+    def _ended(self, wants: Sequence[Want], since_us: int) -> Nearby[Lock]:
+        """The locks near these that ended after a time: of few wants one by one, of many whole scopes at once."""
+        self.write()  # what this transaction itself ended is among them
+        if len(wants) > _FEW:
+            scopes = {want.resource.scope: want.resource for want in wants}
+            asked: list[tuple[Resource, Head]] = [(resource, ()) for resource in scopes.values()]
+        else:
+            asked = [(want.resource, head_of(want.resource)) for want in wants]
+        return Nearby.of_locks(
+            lock for resource, head in asked for lock in locks.ended(self._tx, resource, head, since_us)
+        )
+
+    def _still(self, wanted: str, since_us: int) -> Hold | None:
+        """A hold that is in the way; one whose time is over is ended here. ``None``: it is in nobody's way."""
+        kept = self._memory.holds.get(wanted)
+        if kept is None:
+            return locks.hold(self._tx, wanted)
+        if kept.held(self._now):
+            return kept.hold
+        self.release(kept.hold, HoldEnd.EXPIRED)
+        return kept.hold if since_us and kept.hold.task else None
+
+
+_NOTHING: Final = Cover(())
+
+
+@contextmanager
+def opened(tx: Tx) -> Iterator[Page]:
+    """The book, for the block; what the block changed is written at its end. When the block raises, the whole
+    transaction must be undone."""
+    memory = tx.store.kept(Memory)
+    read = memory.read(tx)
+    page = Page(tx, memory)
+    page.start_again(read)
+    try:
+        yield page
+        page.write()
+    except BaseException:
+        if page.changed:
+            memory.forget()  # it says what the store never will
+        raise
+
+
+def acquire(tx: Tx, request: Request) -> LockAnswer:
+    """See :meth:`Page.acquire`."""
+    with opened(tx) as page:
+        return page.acquire(request)
 
 
 def renew(tx: Tx, hold: Hold, ttl_us: int) -> Hold:
-    """The hold for ``ttl_us`` from now. Raises ``LeaseLost`` when it is over."""
-    renewed = leases.renew(tx, leases.Lease(hold.lease, hold.holder, 1, 0), ttl_us)
-    return replace(hold, expires_us=renewed.expires_us)
+    """See :meth:`Page.renew`."""
+    with opened(tx) as page:
+        return page.renew(hold, ttl_us)
 
 
 def release(tx: Tx, hold: Hold, why: HoldEnd, *, actor: str = AIRBOSS, reason: str = "") -> None:
-    """Ends a hold with all that it has. One that is over already is left as it is."""
-    now = locks.hold(tx, hold.id)
-    if now is not None and now.end is HoldEnd.NONE:
-        _end(tx, hold, locks.of_hold(tx, hold.id), why, actor=actor, reason=reason)
+    """See :meth:`Page.release`."""
+    with opened(tx) as page:
+        page.release(hold, why, actor=actor, reason=reason)
 
 
-def expire(tx: Tx, hold: Hold) -> None:
-    """Ends a hold whose time is over."""
-    release(tx, hold, HoldEnd.EXPIRED)
+def _in_order(kept: OpenHold) -> list[Lock]:
+    return [kept.locks[key] for key in sorted(kept.locks)]
 
 
-def let_go(
-    tx: Tx, hold: Hold, some: Sequence[Lock], why: HoldEnd, *, actor: str = AIRBOSS, reason: str = ""
-) -> None:
-    """Ends some locks of a hold; with the last of them, the hold."""
-    had = locks.of_hold(tx, hold.id)
-    if not had:
-        release(tx, hold, why, actor=actor, reason=reason)
-        return
-    if set(some) >= set(had):
-        _end(tx, hold, had, why, actor=actor, reason=reason)
-        return
-    locks.end_locks(tx, some)
-    _record_end(tx, hold, some, why, actor=actor, reason=reason)
-
-
-def _end(tx: Tx, hold: Hold, had: Sequence[Lock], why: HoldEnd, *, actor: str, reason: str) -> None:
-    locks.end(tx, hold, had, why)
-    _record_end(tx, hold, had, why, actor=actor, reason=reason)
-
-
-def by_secret(tx: Tx, resources: Iterable[Resource], secret: str, attempted: str) -> list[tuple[Hold, list[Lock]]]:
-    """The holds that a secret opens among those that have these resources, with the locks meant.
-
-    Raises ``NotHeld`` when nobody holds a resource, ``NotYours`` when another secret opens it: a name alone does
-    nothing.
-    """
-    sha256 = digest(secret)
-    found: dict[str, tuple[Hold, list[Lock]]] = {}
-    for resource in resources:
-        mine: tuple[Hold, Lock] | None = None
-        another: Held | None = None
-        for lock in locks.near(tx, resource, head_of(resource)):
-            hold = locks.hold(tx, lock.hold) if lock.resource == resource else None
-            if hold is None:
-                continue
-            if hold.secret_sha256 and hmac.compare_digest(hold.secret_sha256, sha256):
-                mine = (hold, lock)
-            another = Held(lock, hold)
-        if mine is not None:
-            found.setdefault(mine[0].id, (mine[0], []))[1].append(mine[1])
-        elif another is not None:
-            raise NotYours(attempted, another)
-        else:
-            raise NotHeld(str(resource))
-    return list(found.values())
-
-
-def _in_the_way(tx: Tx, wants: Sequence[Want], mine: Hold | None, request: Request) -> list[Held]:
-    blocking: list[Held] = []
-    since_us = request.had_since_us
-    nearby = _nearby(tx, wants, since_us)
-    holds: dict[str, Hold | None] = {}
-    for want in wants:
-        for lock in nearby(want.resource):
-            path = None if mine is not None and lock.hold == mine.id else conflict(want, lock)
-            if path is None:
-                continue
-            if lock.hold not in holds:
-                holds[lock.hold] = _still(tx, lock.hold, since_us)
-            hold = holds[lock.hold]
-            if hold is None or (hold.task and hold.task == request.task):
-                continue  # over, or what this task itself held before
-            blocking.append(Held(lock, hold, path))
-    return blocking
-
-
-def _nearby(tx: Tx, wants: Sequence[Want], since_us: int) -> Callable[[Resource], Iterable[Lock]]:
-    """For a resource, the locks that may conflict with it: asked of the store, or read at once where many ask."""
-    if len(wants) <= _FEW:
-
-        def ask(resource: Resource) -> Iterable[Lock]:
-            head = head_of(resource)
-            return (
-                *locks.near(tx, resource, head),
-                *(locks.ended(tx, resource, head, since_us) if since_us else ()),
-            )
-
-        return ask
-    found: list[Lock] = []
-    for scope in dict.fromkeys(want.resource.scope for want in wants):
-        whole = next(want.resource for want in wants if want.resource.scope == scope)
-        found += locks.near(tx, whole, ())
-        found += locks.ended(tx, whole, (), since_us) if since_us else ()
-    return Nearby(found).of
-
-
-def _still(tx: Tx, wanted: str, since_us: int) -> Hold | None:
-    """A hold that is in the way; one whose time is over is ended here. ``None``: it is in nobody's way."""
-    hold = locks.hold(tx, wanted)
-    if hold is None or hold.end is not HoldEnd.NONE or leases.held(tx, hold.lease):
-        return hold
-    expire(tx, hold)
-    return hold if since_us and hold.task else None
-
-
-def _record_grant(tx: Tx, hold: Hold, taken: Sequence[Lock], cause: LockCause) -> None:
+def _granted(hold: Hold, taken: Sequence[Lock], cause: LockCause) -> LocksGranted:
     named = taken[:_NAMED_IN_EVENT]
-    event = LocksGranted(
+    return LocksGranted(
         hold=hold.id,
         holder=hold.holder,
         resources=_names(taken),
@@ -242,12 +358,6 @@ def _record_grant(tx: Tx, hold: Hold, taken: Sequence[Lock], cause: LockCause) -
         cause=str(cause),
         expires_us=hold.expires_us,
     )
-    _append(tx, hold, event, AIRBOSS)
-
-
-def _record_end(tx: Tx, hold: Hold, had: Sequence[Lock], why: HoldEnd, *, actor: str, reason: str) -> None:
-    if had:
-        _append(tx, hold, LocksReleased(hold.id, hold.holder, _names(had), str(why), reason[:500]), actor)
 
 
 def _names(some: Sequence[Lock]) -> tuple[str, ...]:
@@ -256,6 +366,6 @@ def _names(some: Sequence[Lock]) -> tuple[str, ...]:
     return (*named, f"and {more:,} more") if more else named
 
 
-def _append(tx: Tx, hold: Hold, event: LocksGranted | LocksReleased, actor: str) -> None:
+def _event(hold: Hold, event: LocksGranted | LocksReleased, actor: str) -> ledger.Entry:
     source = Source.CONTROLLER if actor == AIRBOSS else Source.PERSON
-    ledger.append(tx, event, actor=actor, source=source, refs=Refs(task=hold.task))
+    return ledger.Entry(event, actor, source, Refs(task=hold.task))

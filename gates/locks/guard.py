@@ -21,9 +21,10 @@ from fleet.store.core import Precondition, Store, Tx
 from fleet.store.locks import LockFence
 from gates.locks import book
 from gates.locks.book import Request
+from gates.locks.line import Waiter
 from gates.locks.overlap import glob
 from gates.locks.rules import BaseRules, printable, wants_of
-from gates.locks.service import LockService, Waiter
+from gates.locks.service import LockService
 from gates.rulings.permissions import inside
 
 TTL_US: Final = 120_000_000

@@ -57,7 +57,7 @@ def _kept(tx: Tx, hold: Hold, keep_us: int, remembered: Remembered) -> bool:
         book.release(tx, hold, HoldEnd.WAITED)
         return False
     if not leases.held(tx, hold.lease):
-        book.expire(tx, hold)
+        book.release(tx, hold, HoldEnd.EXPIRED)
         return False
     remembered.renewed(tx, book.renew(tx, hold, TTL_US), TTL_US)
     return True

@@ -6,14 +6,15 @@ other's or lies below it, so that of thousands of locks a few are compared.
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from fleet.globs import Glob, normal
 from fleet.locks import Lock, LockMode, Resource, Want
 
 Head = tuple[str, ...]
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=16_384)
@@ -33,8 +34,13 @@ def shared_path(mine: Resource, other: Resource) -> str | None:
         return None
     if not mine.repo:
         return mine.name
-    path = glob(mine.name).common(glob(other.name))
-    spelled = (_spelled(resource.name) for resource in (mine, other))
+    return _common(mine.name, other.name)
+
+
+@lru_cache(maxsize=65_536)
+def _common(mine: str, other: str) -> str | None:
+    path = glob(mine).common(glob(other))
+    spelled = (_spelled(pattern) for pattern in (mine, other))
     return next((name for name in spelled if path is not None and normal(name, fold=True) == path), path)
 
 
@@ -51,25 +57,56 @@ def conflict(want: Want, lock: Lock | Want) -> str | None:
     return shared_path(want.resource, lock.resource)
 
 
-class Nearby:
-    """Locks by their heads."""
+class Nearby(Generic[T]):
+    """Anything that is about a resource, by the resource's head. A key is unique among those of one scope."""
 
-    def __init__(self, locks: Iterable[Lock]) -> None:
-        self._by_head: dict[tuple[str, Head], list[Lock]] = {}
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, Head], dict[Hashable, T]] = {}
+        self._below: dict[tuple[str, Head], dict[Head, None]] = {}
+
+    @classmethod
+    def of_locks(cls, locks: Iterable[Lock]) -> Nearby[Lock]:
+        """These locks."""
+        made = Nearby[Lock]()
         for lock in locks:
-            self._by_head.setdefault((lock.resource.scope, head_of(lock.resource)), []).append(lock)
-        self._heads = sorted(self._by_head)
+            made.add(lock.resource, (lock.token, lock.hold), lock)
+        return made
 
-    def of(self, resource: Resource) -> Iterator[Lock]:
-        """Those that may have something in common with a resource."""
+    def add(self, resource: Resource, key: Hashable, item: T) -> None:
+        """Adds what is about a resource."""
         scope, head = resource.scope, head_of(resource)
+        here = self._at.get((scope, head))
+        if here is None:
+            here = self._at[scope, head] = {}
+            for size in range(len(head)):
+                self._below.setdefault((scope, head[:size]), {})[head] = None
+        here[key] = item
+
+    def remove(self, resource: Resource, key: Hashable) -> None:
+        """Takes away what was added under a key."""
+        scope, head = resource.scope, head_of(resource)
+        here = self._at.get((scope, head), {})
+        here.pop(key, None)
+        if here:
+            return
+        self._at.pop((scope, head), None)
         for size in range(len(head)):
-            yield from self._by_head.get((scope, head[:size]), ())
-        for at in range(bisect.bisect_left(self._heads, (scope, head)), len(self._heads)):
-            below = self._heads[at]
-            if below[0] != scope or below[1][: len(head)] != head:
-                return
-            yield from self._by_head[below]
+            below = self._below.get((scope, head[:size]), {})
+            below.pop(head, None)
+            if not below:
+                self._below.pop((scope, head[:size]), None)
+
+    def at(self, resource: Resource) -> Iterable[T]:
+        """What is about resources of the same head, this one among them."""
+        return self._at.get((resource.scope, head_of(resource)), {}).values()
+
+    def of(self, resource: Resource) -> Iterator[T]:
+        """What may have something in common with a resource."""
+        scope, head = resource.scope, head_of(resource)
+        for size in range(len(head) + 1):
+            yield from self._at.get((scope, head[:size]), {}).values()
+        for below in self._below.get((scope, head), ()):
+            yield from self._at[scope, below].values()
 
 
 class Cover:

@@ -3,6 +3,8 @@
 A line is fair: nobody is granted what conflicts with the wish of one who has waited longer. Who waits for several
 things holds none of them meanwhile, so no two wait for each other. A release serves the line in its own
 transaction: the next holder is in the store before the last one hears that it let go.
+
+All that is asked while one transaction runs is answered by the next one, in the order in which it was asked.
 """
 
 from __future__ import annotations
@@ -11,20 +13,22 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 from fleet.errors import StoreUnavailable
-from fleet.locks import Blocked, Granted, HoldEnd, LockAnswer
+from fleet.locks import Blocked, Granted, Hold, HoldEnd, LockAnswer, Resource
 from fleet.ports import Clock
-from fleet.store import leases, locks
 from fleet.store.core import Store, Tx
 from fleet.supervise import OwnedTasks, first
 from gates.locks import book
-from gates.locks.book import Request
-from gates.locks.overlap import conflict
+from gates.locks.book import Page, Request
+from gates.locks.line import Ahead, Asked, Waiter
 from gates.locks.remembered import Remembered
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -36,17 +40,6 @@ _SWEEP_US: Final = 60_000_000
 _SOON: Final = 0.02
 
 
-@dataclass(eq=False, slots=True)
-class Waiter:
-    """One in line. ``answer`` is set by the commit that grants; ``blocked``: what was last in its way."""
-
-    number: int
-    request: Request
-    since_us: int
-    answer: asyncio.Future[Granted] = field(repr=False)
-    blocked: Blocked | None = None
-
-
 class LockService:
     """One for a controller: it alone grants, under the leadership that ``store`` writes under."""
 
@@ -56,6 +49,7 @@ class LockService:
         self._line: list[Waiter] = []
         self._numbers = itertools.count(1)
         self._changed, self._left = asyncio.Event(), False
+        self._asked, self._answers = deque[Asked](), False
         self._late = OwnedTasks()
 
     @property
@@ -68,12 +62,12 @@ class LockService:
 
         A caller that is cancelled holds nothing. Raises ``StoreUnavailable``: nothing is granted then.
         """
-        waiter = Waiter(next(self._numbers), request, self._clock.now_us(), _future())
+        waiter = self._waiter(request)
         if wait_seconds > 0:
             self._line.append(waiter)
         try:
-            waiter.blocked = await self._try(waiter)
-            if waiter.blocked is not None and wait_seconds > 0:
+            answer = await self._try(waiter)
+            if isinstance(answer, Blocked) and wait_seconds > 0:
                 self._changed.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_seconds):
@@ -83,7 +77,7 @@ class LockService:
                     await self._store.write(_nothing)  # a grant that was on its way is known after this
         except asyncio.CancelledError:
             if waiter.answer.done():
-                self._late.begin(self._give_back(waiter.request, waiter.answer.result()), "give locks back")
+                self.give_back(waiter.answer.result())
             raise
         finally:
             self.leave(waiter)
@@ -96,10 +90,10 @@ class LockService:
 
         ``told`` is called on the event loop once the answer is there.
         """
-        waiter = Waiter(next(self._numbers), request, self._clock.now_us(), _future())
+        waiter = self._waiter(request)
         self._line.append(waiter)
         try:
-            waiter.blocked = await self._try(waiter)
+            await self._try(waiter)
         except BaseException:
             self.leave(waiter)
             raise
@@ -113,36 +107,33 @@ class LockService:
         if not waiter.answer.done():
             waiter.answer.cancel()
 
-    def _drop(self, waiter: Waiter) -> None:
-        """Takes a waiter out of the line; those behind it are looked at where it got nothing."""
-        if waiter in self._line:
-            self._line.remove(waiter)
-            if self._line and not waiter.answer.done():
-                self._left = True
-                self._changed.set()
+    async def release(self, resources: Sequence[Resource], secret: str) -> None:
+        """Releases what a secret opens. Raises ``NotHeld`` and ``NotYours``."""
 
-    async def change(self, work: Callable[[Tx], None]) -> None:
-        """Does something that may free locks, and serves the line in the same transaction."""
+        def work(page: Page) -> None:
+            for hold, some in page.by_secret(resources, secret, "release a lock"):
+                page.let_go(hold, some, HoldEnd.RELEASED)
 
-        def whole(tx: Tx) -> None:
-            work(tx)
-            self.serve(tx)
+        await self.change(work)
 
-        await self._store.write(whole)
+    async def renew(self, resources: Sequence[Resource], secret: str, ttl_us: int) -> list[book.Opened]:
+        """Renews the holds that a secret opens; returns them, each with the locks meant. Raises as
+        :meth:`release`."""
+
+        def work(page: Page) -> list[book.Opened]:
+            found = page.by_secret(resources, secret, "renew a lock")
+            return [(page.renew(hold, ttl_us), some) for hold, some in found]
+
+        return await self.change(work)
+
+    async def change(self, work: Callable[[Page], T]) -> T:
+        """Does something in the book that may free locks, and serves the line in the same transaction."""
+        return await self._ask(lambda page, _: work(page))
 
     def serve(self, tx: Tx) -> None:
-        """Grants what can be granted to those in line. Part of every transaction that frees locks."""
-        ahead: list[Waiter] = []
-        for waiter in tuple(self._line):
-            if waiter.answer.done():
-                continue
-            if not _behind(waiter.request, ahead):
-                answer = book.acquire(tx, waiter.request)
-                if isinstance(answer, Granted):
-                    tx.after_commit(_telling(self, waiter, answer))
-                    continue
-                tx.after_commit(_noting(waiter, answer))
-            ahead.append(waiter)
+        """Grants what can be granted to those in line. Part of every other transaction that frees locks."""
+        with book.opened(tx) as page:
+            self._serve(tx, page, set(), None)
 
     async def run(self) -> None:
         """Serves the line when a hold in its way expires or somebody leaves it, and ends what has expired. Until
@@ -160,54 +151,116 @@ class LockService:
 
     async def sweep(self) -> int:
         """Ends the holds whose time is over; returns how many."""
-
-        def work(tx: Tx) -> int:
-            now = tx.now_us()
-            late = [hold for hold in locks.open_holds(tx) if hold.expires_us <= now]
-            over = [hold for hold in late if not leases.held(tx, hold.lease)]
-            for hold in over:
-                book.expire(tx, hold)
-            if over:
-                self.serve(tx)
-            return len(over)
-
-        return await self._store.write(work)
+        return await self.change(lambda page: page.end_late())
 
     async def close(self) -> None:
         """Nothing is granted any more; what was granted to nobody is given back."""
         await self._late.end()
+        while self._asked:
+            self._asked.popleft().answer.cancel()
 
-    # --- parts ----------------------------------------------------------------------------------------
+    # --- one transaction for all who ask ----------------------------------------------------------------
 
-    async def _try(self, waiter: Waiter) -> Blocked | None:
-        """One attempt, behind those who wait already. ``None``: granted, and told by the commit itself."""
-        ahead = [other for other in self._line if other.number < waiter.number and not other.answer.done()]
-        held_up = _behind(waiter.request, ahead)
-        if held_up is not None:
-            return held_up
+    async def _ask(self, work: Callable[[Page, Ahead], T], told: Callable[[T], None] | None = None) -> T:
+        """Does something in the next transaction, after what was asked before."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._asked.append(Asked(work, answer, told))
+        if not self._answers:
+            self._answers = True
+            self._late.begin(self._answer(), "answer about locks")
+        return await answer
 
-        def work(tx: Tx) -> Blocked | None:
-            answer = book.acquire(tx, waiter.request)
-            if isinstance(answer, Blocked):
-                return answer
-            tx.after_commit(_telling(self, waiter, answer))
-            return None
+    async def _answer(self) -> None:
+        """Answers until nobody asks."""
+        try:
+            while self._asked:
+                await self._answer_all()
+        finally:
+            self._answers = False
 
-        return await self._store.write(work)
+    async def _answer_all(self) -> None:
+        """One transaction for all who wait for one. Where something is wrong with it, one for each of them."""
+        asked: list[Asked] = []
+        try:
+            await self._store.write(lambda tx: self._do(tx, asked, self._asked))
+        except StoreUnavailable as error:
+            for each in asked or _all(self._asked):
+                each.fail(error)
+        except Exception as error:
+            if len(asked) <= 1:
+                for each in asked or _all(self._asked):
+                    each.fail(error)
+                return
+            for each in asked:
+                try:
+                    await self._store.write(partial(self._do, asked=[each], more=()))
+                except Exception as its_own:
+                    each.fail(its_own)
 
-    def take(self, waiter: Waiter, answer: Granted) -> None:
-        """Tells one in line that it holds what it wanted; gives that back where nobody is there any more."""
+    def _do(self, tx: Tx, asked: list[Asked], more: Iterable[Asked]) -> None:
+        """Does what is asked, ``more`` included, which is taken from there; then serves the line."""
+        if isinstance(more, deque):
+            asked.extend(_all(more))
+        with book.opened(tx) as page:
+            ahead = Ahead(self.line)
+            for each in asked:
+                each.run(page, ahead)
+            tx.after_commit(lambda: _settle(asked))
+            if page.freed and self._line:
+                self._serve(tx, page, ahead.won, page.freed)
+
+    def _serve(self, tx: Tx, page: Page, won: set[int], freed: Collection[str] | None) -> None:
+        """Grants what can be granted to those in line, except who has ``won`` already; to those who want something
+        in what was ``freed``, ``None``: to all."""
+        line = self.line
+        concerned = [waiter for waiter in line if freed is None or not waiter.scopes.isdisjoint(freed)]
+        scopes = {scope for waiter in concerned for scope in waiter.scopes}
+        ahead = Ahead([waiter for waiter in line if not waiter.scopes.isdisjoint(scopes)], won)
+        for waiter in concerned:
+            if waiter.number not in won and not waiter.answer.done():
+                tx.after_commit(_telling(self, waiter, ahead.attempt(page, waiter)))
+
+    async def _try(self, waiter: Waiter) -> LockAnswer:
+        """One attempt, behind those who wait already; what it brought is told by the commit itself."""
+        return await self._ask(
+            lambda page, ahead: ahead.attempt(page, waiter), lambda answer: self.tell(waiter, answer)
+        )
+
+    def tell(self, waiter: Waiter, answer: LockAnswer) -> None:
+        """Tells somebody what was committed; gives back what was granted where nobody is there any more."""
+        if isinstance(answer, Blocked):
+            waiter.blocked = answer
+            return
         self.remembered.granted(answer)
         if waiter.answer.cancelled():
-            self._late.begin(self._give_back(waiter.request, answer), "give locks back")
+            self.give_back(answer)
         elif not waiter.answer.done():
             waiter.answer.set_result(answer)
 
-    async def _give_back(self, request: Request, answer: Granted) -> None:
+    # --- parts ----------------------------------------------------------------------------------------
+
+    def _waiter(self, request: Request) -> Waiter:
+        return Waiter(
+            next(self._numbers), request, self._clock.now_us(), asyncio.get_running_loop().create_future()
+        )
+
+    def _drop(self, waiter: Waiter) -> None:
+        """Takes a waiter out of the line; those behind it are looked at where it got nothing."""
+        if waiter in self._line:
+            self._line.remove(waiter)
+            if self._line and not waiter.answer.done():
+                self._left = True
+                self._changed.set()
+
+    def give_back(self, answer: Granted) -> None:
+        """Releases what was granted to somebody who has gone meanwhile; nobody waits for that."""
+        self._late.begin(self._released(answer.hold), "give locks back")
+
+    async def _released(self, hold: Hold) -> None:
         try:
-            await self.change(lambda tx: book.release(tx, answer.hold, HoldEnd.RELEASED))
+            await self.change(lambda page: page.release(hold, HoldEnd.RELEASED))
         except StoreUnavailable as error:
-            _log.warning("a lock of %s was not given back, and expires: %s", request.holder, error)
+            _log.warning("a lock of %s was not given back, and expires: %s", hold.holder, error)
 
     def _due(self) -> Iterator[bool]:
         """For each hold in the way of somebody in line, whether its time is over by the wall clock."""
@@ -228,25 +281,17 @@ def _nothing(_: Tx) -> None:
     """A write that only waits for those before it."""
 
 
-def _future() -> asyncio.Future[Granted]:
-    return asyncio.get_running_loop().create_future()
+def _all(asked: deque[Asked]) -> Iterator[Asked]:
+    """Takes out all."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield asked.popleft()
 
 
-def _telling(service: LockService, waiter: Waiter, answer: Granted) -> Callable[[], None]:
-    return lambda: service.take(waiter, answer)
+def _settle(asked: Sequence[Asked]) -> None:
+    for each in asked:
+        each.settle()
 
 
-def _noting(waiter: Waiter, answer: Blocked) -> Callable[[], None]:
-    def note() -> None:
-        waiter.blocked = answer
-
-    return note
-
-
-def _behind(request: Request, ahead: Sequence[Waiter]) -> Blocked | None:
-    """Who waited longer for something that conflicts with this request, if anybody."""
-    for waiter in ahead:
-        for want in request.wants:
-            if any(conflict(want, other) is not None for other in waiter.request.wants):
-                return Blocked(waiter.blocked.by if waiter.blocked else (), waiter.request.holder)
-    return None
+def _telling(service: LockService, waiter: Waiter, answer: LockAnswer) -> Callable[[], None]:
+    return lambda: service.tell(waiter, answer)

@@ -11,15 +11,14 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import psycopg
 
 from fleet.clock import SystemClock
-from fleet.locks import Granted, Hold, HoldEnd, LockCause, Resource, Want
-from fleet.store.core import Store, Tx
+from fleet.locks import Granted, LockCause, Resource, Want
+from fleet.store.core import Store
 from fleet.supervise import own
 from gates.locks import book
 from gates.locks.service import LockService
@@ -44,17 +43,16 @@ async def our_client(service: LockService, key: str, until: float) -> int:
     for number in itertools.count():
         if time.monotonic() > until:
             return done
-        request = book.Request(f"c{number}", (Want(Resource(key)),), _TTL_US, LockCause.COMMAND)
+        secret = book.new_secret()
+        request = book.Request(
+            f"c{number}", (Want(Resource(key)),), _TTL_US, LockCause.COMMAND, secret_sha256=book.digest(secret)
+        )
         answer = await service.acquire(request, wait_seconds=60)
         if not isinstance(answer, Granted):
             sys.exit("bench: a client waited for a minute")
-        await service.change(_giving(answer.hold))
+        await service.release([Resource(key)], secret)
         done += 1
     return done
-
-
-def _giving(hold: Hold) -> Callable[[Tx], None]:
-    return lambda tx: book.release(tx, hold, HoldEnd.RELEASED)
 
 
 def ours(loop: asyncio.AbstractEventLoop, service: LockService, clients: int) -> Trial:

@@ -18,9 +18,9 @@ from typing import IO, Any, Final
 
 from fleet.clock import SystemClock
 from fleet.errors import LeaseLost, StoreUnavailable
-from fleet.locks import Granted, HoldEnd, LockCause, Resource, Want
+from fleet.locks import Granted, LockCause, Resource, Want
 from fleet.store.chat import settings
-from fleet.store.core import Store, Tx
+from fleet.store.core import Store
 from fleet.store.locks import LockFence
 from fleet.supervise import own
 from gates.locks import book
@@ -81,18 +81,13 @@ class Client:
         try:
             if kind is Kind.EFFECT:
                 await self.store.write(lambda tx: settings.put(tx, key, hold), under=[LockFence.of(mine)])
+            elif kind is Kind.RENEW:
+                await self.service.renew([Resource(key)], hold, self.ttl_us)
             else:
-                await self.store.write(lambda tx: self._on(tx, kind, key, hold))
+                await self.service.release([Resource(key)], hold)
         except (LeaseLost, book.NotHeld, book.NotYours):
             return Answer.NO, 0
         return Answer.YES, 0
-
-    def _on(self, tx: Tx, kind: Kind, key: str, secret: str) -> None:
-        for hold, some in book.by_secret(tx, [Resource(key)], secret, str(kind)):
-            if kind is Kind.RENEW:
-                book.renew(tx, hold, self.ttl_us)
-            else:
-                book.let_go(tx, hold, some, HoldEnd.RELEASED)
 
     def _write(self, row: dict[str, Any]) -> None:
         self.log.write(json.dumps(row) + "\n")

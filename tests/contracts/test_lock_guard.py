@@ -166,7 +166,7 @@ async def test_what_is_remembered_ends_in_the_commit_that_ends_the_lock(place: P
         book.release(tx, hold, HoldEnd.BROKEN, actor="phone::ada", reason="stuck")
         tx.after_commit(lambda: seen.append(remembered.covers(first[0].id, [want])))
 
-    await place.service.change(broken)
+    await place.store.write(broken)
     assert seen == [False]
     remembered.keep(hold, [], until_us=1 << 60, ends=ends)
     assert not remembered.knows(first[0].id), "a read that the end overtook is not kept"
@@ -318,7 +318,7 @@ async def test_a_landing_is_written_under_its_locks_and_a_broken_one_stops_it(pl
         assert hold is not None
         book.release(tx, hold, HoldEnd.BROKEN, actor="phone::ada", reason="stuck")
 
-    await place.service.change(broken)
+    await place.store.write(broken)
     with pytest.raises(LeaseLost):
         await place.store.write(lambda tx: None, under=under)
     other = await place.task()

@@ -57,7 +57,7 @@ def blocked(answer: LockAnswer) -> Blocked:
 
 
 async def freed(service: LockService, held: Granted) -> None:
-    await service.change(lambda tx: book.release(tx, held.hold, HoldEnd.RELEASED))
+    await service.change(lambda page: page.release(held.hold, HoldEnd.RELEASED))
 
 
 async def in_line(service: LockService, count: int) -> None:
@@ -101,8 +101,8 @@ async def test_a_token_only_grows_also_across_releases(service: LockService) -> 
 async def test_a_name_alone_releases_nothing(service: LockService, store: Store) -> None:
     granted(await service.acquire(request("a", thing("deploy"))))
     with pytest.raises(Refused):
-        await store.write(lambda tx: book.by_secret(tx, [Resource("deploy")], "guess", "release"))
-    found = await store.write(lambda tx: book.by_secret(tx, [Resource("deploy")], "a", "release"))
+        await service.change(lambda page: page.by_secret([Resource("deploy")], "guess", "release"))
+    found = await service.change(lambda page: page.by_secret([Resource("deploy")], "a", "release"))
     assert [hold.holder for hold, _ in found] == ["a"]
 
 
@@ -122,7 +122,7 @@ async def test_an_expired_hold_is_in_nobodys_way_and_its_fence_fails(service: Lo
 async def test_a_fence_fails_when_one_of_its_locks_was_taken_away(service: LockService, store: Store) -> None:
     held = granted(await service.acquire(request("a", path("src/**"), path("docs/**"))))
     fence = LockFence.of(held)
-    await service.change(lambda tx: book.let_go(tx, held.hold, held.locks[:1], HoldEnd.BROKEN, actor="anna"))
+    await service.change(lambda page: page.let_go(held.hold, held.locks[:1], HoldEnd.BROKEN, actor="anna"))
     granted(await service.acquire(request("b", path("src/x"))))
     blocked(await service.acquire(request("b", path("docs/x"))))
     with pytest.raises(LeaseLost):
@@ -221,7 +221,7 @@ async def test_a_task_adds_to_what_it_holds(service: LockService, store: Store) 
 async def test_what_another_task_held_since_then_is_in_the_way(service: LockService, store: Store) -> None:
     since = await store.write(lambda tx: tx.now_us())
     other = granted(await service.acquire(request("task t1", path("src/x"), task="t1")))
-    await service.change(lambda tx: book.release(tx, other.hold, HoldEnd.DONE))
+    await service.change(lambda page: page.release(other.hold, HoldEnd.DONE))
     assert blocked(await service.acquire(request("task t2", path("src/**"), task="t2", since=since))).by
     now = await store.write(lambda tx: tx.now_us())
     granted(await service.acquire(request("task t2", path("src/**"), task="t2", since=now)))
@@ -229,7 +229,7 @@ async def test_what_another_task_held_since_then_is_in_the_way(service: LockServ
 
 async def test_the_ledger_tells_who_got_what_and_how_it_ended(service: LockService, store: Store) -> None:
     held = granted(await service.acquire(request("a", path("src/**"), thing("deploy", LockMode.SHARED))))
-    await service.change(lambda tx: book.release(tx, held.hold, HoldEnd.BROKEN, actor="anna", reason="stuck"))
+    await service.change(lambda page: page.release(held.hold, HoldEnd.BROKEN, actor="anna", reason="stuck"))
     told = [item.event for item in await store.read(ledger.read)]
     assert isinstance(told[0], LocksGranted)
     assert (told[0].resources, told[0].modes) == (("path:shop:src/**", "deploy"), ("exclusive", "shared"))
@@ -246,7 +246,7 @@ async def test_many_paths_of_one_change_are_taken_at_once(service: LockService, 
 
 async def test_ended_holds_of_tasks_are_forgotten_after_a_while(service: LockService, store: Store) -> None:
     held = granted(await service.acquire(request("task t1", path("src/**"), task="t1")))
-    await service.change(lambda tx: book.release(tx, held.hold, HoldEnd.DONE))
+    await service.change(lambda page: page.release(held.hold, HoldEnd.DONE))
     assert await store.write(lambda tx: locks.forget_ended(tx, tx.now_us() - LONG)) == 0
     assert await store.write(lambda tx: locks.forget_ended(tx, tx.now_us() + 1)) == 1
 

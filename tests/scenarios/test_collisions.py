@@ -15,7 +15,7 @@ from fleet.store import tasks
 from fleet.store.core import Tx
 from gates.locks import book
 from gates.locks.book import Request
-from gates.locks.service import Waiter
+from gates.locks.line import Waiter
 from tests.chat_house import VERA, House, house
 
 

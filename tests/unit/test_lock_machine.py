@@ -28,6 +28,7 @@ from fleet.store.locks import LockFence
 from fleet.store.tables import leases
 from gates.locks import book
 from gates.locks.book import Request
+from gates.locks.memory import Memory
 from tests.empty_store import filled
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
@@ -98,6 +99,7 @@ class Locks(RuleBasedStateMachine):
 
         def work(tx: Tx) -> None:
             tx.connection.execute(update(leases).where(leases.c.name == granted.hold.lease), {"lasts_us": 0})
+            tx.store.kept(Memory).forget()  # it knows of what the book itself changes
 
         with self.store.transaction() as tx:
             work(tx)

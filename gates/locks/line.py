@@ -1,0 +1,96 @@
+"""Who asks about locks: what each wants done in the next transaction, and who stands in line before whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleet.errors import LeaseLost, Refused, StoreUnavailable
+from fleet.locks import Blocked, Granted, LockAnswer, Want
+from fleet.store.group import another
+from gates.locks.book import NotHeld, Page, Request
+from gates.locks.overlap import Nearby, conflict
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One in line. ``answer`` is set by the commit that grants; ``blocked``: what was last in its way."""
+
+    number: int
+    request: Request
+    since_us: int
+    answer: asyncio.Future[Granted] = field(repr=False)
+    blocked: Blocked | None = None
+    scopes: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.scopes = frozenset(want.resource.scope for want in self.request.wants)
+
+
+class Ahead:
+    """Those of a line who got nothing so far: nobody behind them gets what they want. ``won``: the numbers of those
+    who were granted everything in this transaction."""
+
+    def __init__(self, line: Iterable[Waiter], won: set[int] | None = None) -> None:
+        self._coming = deque(line)
+        self._near = Nearby[tuple[Waiter, Want]]()
+        self.won: set[int] = set() if won is None else won
+
+    def attempt(self, page: Page, waiter: Waiter) -> LockAnswer:
+        """Everything that one in line wants, unless somebody holds it, or has waited longer for it."""
+        while self._coming and self._coming[0].number < waiter.number:
+            self._add(self._coming.popleft())
+        for want in waiter.request.wants:
+            for other, theirs in self._near.of(want.resource):
+                if conflict(want, theirs) is not None:
+                    return Blocked(other.blocked.by if other.blocked else (), other.request.holder)
+        answer = page.acquire(waiter.request)
+        if isinstance(answer, Granted):
+            self.won.add(waiter.number)
+        return answer
+
+    def _add(self, waiter: Waiter) -> None:
+        if waiter.number in self.won or waiter.answer.done():
+            return
+        for at, want in enumerate(waiter.request.wants):
+            self._near.add(want.resource, (waiter.number, at), (waiter, want))
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """Something to do in the next transaction. Its commit tells ``told`` the result, then sets ``answer``."""
+
+    work: Callable[[Page, Ahead], Any]
+    answer: asyncio.Future[Any]
+    told: Callable[[Any], None] | None = None
+    result: object = None
+    refusal: NotHeld | Refused | LeaseLost | None = None
+
+    def run(self, page: Page, ahead: Ahead) -> None:
+        """Does it. A refusal that changed nothing is its own answer, and ends nobody else's work."""
+        before = page.steps
+        self.refusal = None
+        try:
+            self.result = self.work(page, ahead)
+        except (NotHeld, Refused, LeaseLost) as error:
+            if page.steps != before:
+                raise
+            self.refusal = error
+
+    def settle(self) -> None:
+        """On the event loop, after the commit."""
+        if self.refusal is not None:
+            self.fail(self.refusal)
+            return
+        if self.told is not None:
+            self.told(self.result)
+        if not self.answer.done():
+            self.answer.set_result(self.result)
+
+    def fail(self, error: Exception) -> None:
+        """On the event loop: nothing was done."""
+        if not self.answer.done():
+            self.answer.set_exception(another(error) if isinstance(error, StoreUnavailable) else error)
