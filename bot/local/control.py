@@ -41,7 +41,7 @@ from bot.hearing import drafts
 from bot.hearing.core import ChatCore
 from bot.local import attaching, import_intake, locking
 from bot.local.listening import Listening
-from bot.local.wire import Peer, gone, malformed, number_of, read_line, read_request
+from bot.local.wire import Asker, Peer, gone, malformed, number_of, read_line, read_request
 from bot.message import Message
 from bot.outbox.delivering import Deliverer
 from bot.outbox.port import Outgoing
@@ -58,7 +58,7 @@ from fleet.store.chat import outbox
 from fleet.store.core import Tx
 from fleet.supervise import OwnedTasks, alongside, first, retry_while_store_is_away
 from fleet.untrusted import clean
-from gates.people import Right, console_owner, demand, who
+from gates.people import Person, Right, console_owner, demand, who
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,21 @@ class ControlServer:
         self._core, self._console, self._notifier, self._deliverer = core, console, notifier, deliverer
         self._store, self._locks = core.context.store, core.context.locks
         self._clock, self._reset_ledger = SystemClock(), reset
-        self._clients, self._more = OwnedTasks(), more
+        self._clients = OwnedTasks()
         self._waiters: set[asyncio.Event] = set()
+        self._verbs: dict[str, Verb] = {
+            **more,
+            "say": self._say,
+            "press": self._say,
+            "call": self._say,
+            "wait": self._wait,
+            "status": self._status,
+            "follow": self._follow,
+            "lock": self._lock,
+            "import": self._import,
+            "attach": self._attach,
+            "reset": self._reset,
+        }
         self._store.observe(self._observe)
         core.outbox.answers_to(console.name, console.answered)
 
@@ -142,27 +155,15 @@ class ControlServer:
                 await writer.wait_closed()
 
     async def _serve(self, line: bytes, reader: asyncio.StreamReader, peer: Peer) -> None:
-        verbs: dict[str, Verb] = {
-            **self._more,
-            "say": self._say,
-            "press": self._say,
-            "call": self._say,
-            "wait": self._wait,
-            "status": self._status,
-            "follow": self._follow,
-            "lock": self._lock,
-            "import": self._import,
-            "attach": self._attach,
-            "reset": self._reset,
-        }
         try:
             request = read_request(line)
             if not self._known(peer) and (request.get("do") != "status" or peer.person != console_owner()):
                 await peer.end(Refused.status, error=_stranger(peer.person))
                 return
-            verb = verbs.get(str(request.get("do")))
+            verb = self._verbs.get(str(request.get("do")))
             if verb is None:
-                raise malformed(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {', '.join(verbs)}")
+                known = ", ".join(self._verbs)
+                raise malformed(f"there is no verb {str(request.get('do'))[:40]!r}", f"Known: {known}")
             await verb(request, reader, peer)
         except AirbossError as error:
             explanation = explain(error)
@@ -170,7 +171,14 @@ class ControlServer:
 
     def _known(self, peer: Peer) -> bool:
         """Asked anew for each request and each card: rights may end in the middle of a conversation."""
-        return who(self._core.context.config(), peer.person) is not None
+        return self._person(peer) is not None
+
+    def _person(self, peer: Peer) -> Person | None:
+        """Whom ``fleet.toml`` has for a client; looked up once for each of its versions."""
+        config = self._core.context.config()
+        if peer.listed is None or peer.listed[0] is not config:
+            peer.listed = (config, who(config, peer.person))
+        return peer.listed[1]
 
     # --- verbs ------------------------------------------------------------------------------------------
 
@@ -323,15 +331,8 @@ class ControlServer:
 
     async def _lock(self, request: dict[str, Any], reader: asyncio.StreamReader, peer: Peer) -> None:
         right = Right.SEE if request.get("op") == "list" else Right.RUN
-        demand(who(self._core.context.config(), peer.person), right, attempted="use locks")
-        if not request.get("wait"):
-            reply = await locking.answer(self._locks, self._store, request)
-        else:
-            async with alongside(locking.answer(self._locks, self._store, request), "answer about locks") as asking:
-                await first(asking, gone(reader))  # who goes away leaves the line
-                if not asking.done():
-                    return
-                reply = await asking
+        demand(self._person(peer), right, attempted="use locks")
+        reply = await locking.answer(self._locks, self._store, request, Asker(reader))
         await peer.end(reply.status, data=reply.data, text=reply.text)
 
     async def _import(self, request: dict[str, Any], _: asyncio.StreamReader, peer: Peer) -> None:

@@ -9,7 +9,6 @@ once.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,7 +20,7 @@ from fleet.store.core import Store, Tx
 from gates.locks import book
 from gates.locks.book import NotHeld, NotYours
 from gates.locks.overlap import head_of
-from gates.locks.service import LockService
+from gates.locks.service import Leaves, LockService
 
 SHORTEST_US: Final = 100_000
 LONGEST_US: Final = 7 * 24 * 3_600_000_000
@@ -40,21 +39,24 @@ class LockReply:
     text: str
 
 
-async def answer(service: LockService, store: Store, request: dict[str, Any]) -> LockReply:
+async def answer(
+    service: LockService, store: Store, request: dict[str, Any], asker: Leaves | None = None
+) -> LockReply:
     """Does what one request asks for. Raises ``Misused`` for what is malformed, and ``StoreUnavailable``."""
-    verbs: dict[str, Callable[[LockService, Store, dict[str, Any]], Awaitable[LockReply]]] = {
-        "acquire": _acquire,
-        "release": _release,
-        "renew": _renew,
-        "list": _list,
-    }
-    verb = verbs.get(str(request.get("op")))
-    if verb is None:
-        raise _wrong(f"there is no {str(request.get('op'))[:40]!r}", f"Known: {', '.join(verbs)}")
-    return await verb(service, store, request)
+    match str(request.get("op")):
+        case "acquire":
+            return await _acquire(service, request, asker)
+        case "release":
+            return await _release(service, request)
+        case "renew":
+            return await _renew(service, request)
+        case "list":
+            return await _list(service, store)
+        case other:
+            raise _wrong(f"there is no {other[:40]!r}", "Known: acquire, release, renew, list")
 
 
-async def _acquire(service: LockService, store: Store, request: dict[str, Any]) -> LockReply:
+async def _acquire(service: LockService, request: dict[str, Any], asker: Leaves | None) -> LockReply:
     mode = LockMode.SHARED if request.get("shared") is True else LockMode.EXCLUSIVE
     hold, secret_sha256 = str(request.get("hold")), str(request.get("secret_sha256"))
     holder = str(request.get("holder", "")).strip()
@@ -72,13 +74,13 @@ async def _acquire(service: LockService, store: Store, request: dict[str, Any]) 
     )
     wait = request.get("wait")
     seconds = min(float(wait), _LONGEST_WAIT_S) if isinstance(wait, int | float) else 0.0
-    given = await service.acquire(wanted, wait_seconds=seconds)
+    given = await service.acquire(wanted, wait_seconds=seconds, asker=asker)
     if isinstance(given, Blocked):
         return _held_by(given)
     return _granted(given.hold, given.locks)
 
 
-async def _release(service: LockService, _: Store, request: dict[str, Any]) -> LockReply:
+async def _release(service: LockService, request: dict[str, Any]) -> LockReply:
     resources, secret = _resources(request), str(request.get("secret", ""))
     try:
         await service.release(resources, secret)
@@ -91,7 +93,7 @@ async def _release(service: LockService, _: Store, request: dict[str, Any]) -> L
     return LockReply(0, {"leases": [], "released": names}, "".join(f"{name} released\n" for name in names))
 
 
-async def _renew(service: LockService, _: Store, request: dict[str, Any]) -> LockReply:
+async def _renew(service: LockService, request: dict[str, Any]) -> LockReply:
     resources, secret, ttl_us = _resources(request), str(request.get("secret", "")), _ttl_us(request)
     try:
         renewed = await service.renew(resources, secret, ttl_us)
@@ -103,7 +105,7 @@ async def _renew(service: LockService, _: Store, request: dict[str, Any]) -> Loc
     return LockReply(0, {"leases": data}, "".join(f"{row['resource']} until {row['expires_at']}\n" for row in data))
 
 
-async def _list(service: LockService, store: Store, _: dict[str, Any]) -> LockReply:
+async def _list(service: LockService, store: Store) -> LockReply:
     def read(tx: Tx) -> tuple[int, list[tuple[Hold, list[Lock]]]]:
         return tx.now_us(), locks.held(tx)
 

@@ -12,9 +12,11 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from bot.local.sockets import short
 from fleet.errors import Misused
-from gates.people import console_chat, console_person
+from gates.people import Person, console_chat, console_person
 
 VERSION: Final = 1
 LINE_LIMIT: Final = 1 << 20
@@ -23,7 +25,10 @@ _XUCRED_DARWIN = struct.Struct("IIh")
 
 
 class Peer:
-    """One client: who it is, by the kernel's word, and the way to answer it. ``chat``: that person's own."""
+    """One client: who it is, by the kernel's word, and the way to answer it. ``chat``: that person's own.
+
+    ``listed``: a configuration, and whom that has for this client.
+    """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         login = _login(_uid(writer.get_extra_info("socket")))
@@ -31,6 +36,7 @@ class Peer:
         self.chat = console_chat(self.person)
         self._writer = writer
         self._last = ""
+        self.listed: tuple[object, Person | None] | None = None
 
     async def out(self, text: str) -> None:
         """Prints on the client's side; a line equal to the last one is not repeated."""
@@ -48,7 +54,11 @@ class Peer:
         await self._write({"v": VERSION, "end": status, **{key: value for key, value in more.items() if value}})
 
     async def _write(self, answer: dict[str, Any]) -> None:
-        self._writer.write(json.dumps(answer).encode() + b"\n")
+        try:
+            line = msgspec.json.encode(answer)
+        except UnicodeEncodeError:  # a path whose bytes are no text
+            line = json.dumps(answer).encode()
+        self._writer.write(line + b"\n")
         await self._writer.drain()
 
 
@@ -66,11 +76,27 @@ async def gone(reader: asyncio.StreamReader) -> None:
         pass
 
 
+class Asker:
+    """The client of a request that may wait: whether it is still there."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    @property
+    def went(self) -> bool:
+        """Whether it has gone."""
+        return self._reader.at_eof()
+
+    async def goes(self) -> None:
+        """Returns when it has gone."""
+        await gone(self._reader)
+
+
 def read_request(line: bytes) -> dict[str, Any]:
     """A request of this version. Raises ``Misused`` for anything else."""
     try:
-        request = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        request = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise malformed("the line is not JSON", "Send one object per line.") from error
     if not isinstance(request, dict):
         raise malformed("the line is not a JSON object", "Send one object per line.")

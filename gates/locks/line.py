@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.errors import LeaseLost, Refused, StoreUnavailable
-from fleet.locks import Blocked, Granted, LockAnswer, Want
+from fleet.locks import Blocked, Granted, LockAnswer, LockMode, Want
 from fleet.store.group import another
 from gates.locks.book import NotHeld, Page, Request
 from gates.locks.overlap import Nearby, conflict
@@ -37,12 +37,12 @@ class Ahead:
     def __init__(self, line: Iterable[Waiter], won: set[int] | None = None) -> None:
         self._coming = deque(line)
         self._near = Nearby[tuple[Waiter, Want]]()
+        self._things: set[str] = set()  # the scopes of named things that somebody ahead wants for itself
         self.won: set[int] = set() if won is None else won
 
     def attempt(self, page: Page, waiter: Waiter) -> LockAnswer:
         """Everything that one in line wants, unless somebody holds it, or has waited longer for it."""
-        while self._coming and self._coming[0].number < waiter.number:
-            self._add(self._coming.popleft())
+        self._until(waiter)
         for want in waiter.request.wants:
             for other, theirs in self._near.of(want.resource):
                 if conflict(want, theirs) is not None:
@@ -52,10 +52,23 @@ class Ahead:
             self.won.add(waiter.number)
         return answer
 
+    def surely(self, waiter: Waiter) -> bool:
+        """Whether somebody ahead surely wants some of the same: found out in no time."""
+        self._until(waiter)
+        return not self._things.isdisjoint(waiter.scopes)
+
+    def _until(self, waiter: Waiter) -> None:
+        while self._coming and self._coming[0].number < waiter.number:
+            self._add(self._coming.popleft())
+
     def _add(self, waiter: Waiter) -> None:
         if waiter.number in self.won or waiter.answer.done():
             return
         for at, want in enumerate(waiter.request.wants):
+            if want.resource.scope in self._things:
+                continue  # whoever meets this one has met that one
+            if not want.resource.repo and want.mode is LockMode.EXCLUSIVE:
+                self._things.add(want.resource.scope)
             self._near.add(want.resource, (waiter.number, at), (waiter, want))
 
 

@@ -16,7 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from fleet.errors import StoreUnavailable
 from fleet.locks import Blocked, Granted, Hold, HoldEnd, LockAnswer, Resource
@@ -40,6 +40,17 @@ _SWEEP_US: Final = 60_000_000
 _SOON: Final = 0.02
 
 
+class Leaves(Protocol):
+    """Somebody who asks, and may go away while waiting."""
+
+    @property
+    def went(self) -> bool:
+        """Whether it has gone."""
+
+    async def goes(self) -> None:
+        """Returns when it has gone."""
+
+
 class LockService:
     """One for a controller: it alone grants, under the leadership that ``store`` writes under."""
 
@@ -57,10 +68,14 @@ class LockService:
         """Who waits, the longest first."""
         return tuple(self._line)
 
-    async def acquire(self, request: Request, *, wait_seconds: float = 0.0) -> LockAnswer:
-        """Everything that is wanted, or what is in the way; with ``wait_seconds``, waits in line for so long.
+    async def acquire(
+        self, request: Request, *, wait_seconds: float = 0.0, asker: Leaves | None = None
+    ) -> LockAnswer:
+        """Everything that is wanted, or what is in the way; with ``wait_seconds``, waits in line for so long, or
+        until the asker has gone.
 
-        A caller that is cancelled holds nothing. Raises ``StoreUnavailable``: nothing is granted then.
+        A caller that is cancelled holds nothing, nor does an asker that has gone from the line. Raises
+        ``StoreUnavailable``: nothing is granted then.
         """
         waiter = self._waiter(request)
         if wait_seconds > 0:
@@ -71,10 +86,13 @@ class LockService:
                 self._changed.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_seconds):
-                        await asyncio.shield(waiter.answer)
+                        await first(waiter.answer, *([asker.goes()] if asker is not None else []))
                 self._drop(waiter)
                 if not waiter.answer.done():
                     await self._store.write(_nothing)  # a grant that was on its way is known after this
+            if wait_seconds > 0 and asker is not None and asker.went and waiter.answer.done():
+                self.give_back(waiter.answer.result())
+                return Blocked(())
         except asyncio.CancelledError:
             if waiter.answer.done():
                 self.give_back(waiter.answer.result())
@@ -217,8 +235,9 @@ class LockService:
         scopes = {scope for waiter in concerned for scope in waiter.scopes}
         ahead = Ahead([waiter for waiter in line if not waiter.scopes.isdisjoint(scopes)], won)
         for waiter in concerned:
-            if waiter.number not in won and not waiter.answer.done():
-                tx.after_commit(_telling(self, waiter, ahead.attempt(page, waiter)))
+            if waiter.number in won or waiter.answer.done() or ahead.surely(waiter):
+                continue
+            tx.after_commit(_telling(self, waiter, ahead.attempt(page, waiter)))
 
     async def _try(self, waiter: Waiter) -> LockAnswer:
         """One attempt, behind those who wait already; what it brought is told by the commit itself."""
@@ -265,16 +284,20 @@ class LockService:
     def _due(self) -> Iterator[bool]:
         """For each hold in the way of somebody in line, whether its time is over by the wall clock."""
         now = self._clock.now_us()
-        for waiter in self._line:
-            if waiter.blocked is not None and not waiter.answer.done():
-                yield from (held.hold.expires_us <= now for held in waiter.blocked.by)
+        return (until_us <= now for until_us in self._ends())
 
     def _pause(self) -> float:
         """Seconds until the first hold expires that somebody in line waits for."""
-        ends = [held.hold.expires_us for waiter in self._line if waiter.blocked for held in waiter.blocked.by]
-        if not ends:
+        end = min(self._ends(), default=None)
+        if end is None:
             return _LOOK_SECONDS
-        return min(max((min(ends) - self._clock.now_us()) / 1_000_000, _SOON), _LOOK_SECONDS)
+        return min(max((end - self._clock.now_us()) / 1_000_000, _SOON), _LOOK_SECONDS)
+
+    def _ends(self) -> Iterator[int]:
+        """When each hold ends that somebody in line waits for; who is behind others waits for these."""
+        for waiter in self._line:
+            if waiter.blocked is not None and not waiter.blocked.ahead and not waiter.answer.done():
+                yield from (held.hold.expires_us for held in waiter.blocked.by)
 
 
 def _nothing(_: Tx) -> None:
