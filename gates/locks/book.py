@@ -96,7 +96,7 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-class Page:
+class OpenBook:
     """The book of locks inside one transaction: the rules, over what is in memory. Made by :func:`opened`, which
     writes in the end what was changed.
 
@@ -232,7 +232,7 @@ class Page:
         )
         term = leases.Term(self._now.boot, self._now.us, request.ttl_us)
         self._changes.opened.append((hold, term))
-        return self._memory.open(hold, term)
+        return self._memory.begin(hold, term)
 
     def _add(self, mine: OpenHold, wants: Sequence[Want], cause: LockCause) -> None:
         self.steps += 1
@@ -309,12 +309,12 @@ _NOTHING: Final = Cover(())
 
 
 @contextmanager
-def opened(tx: Tx) -> Iterator[Page]:
+def opened(tx: Tx) -> Iterator[OpenBook]:
     """The book, for the block; what the block changed is written at its end. When the block raises, the whole
     transaction must be undone."""
     memory = tx.store.kept(Memory)
     read = memory.read(tx)
-    page = Page(tx, memory)
+    page = OpenBook(tx, memory)
     page.start_again(read)
     try:
         yield page
@@ -326,19 +326,19 @@ def opened(tx: Tx) -> Iterator[Page]:
 
 
 def acquire(tx: Tx, request: Request) -> LockAnswer:
-    """See :meth:`Page.acquire`."""
+    """See :meth:`OpenBook.acquire`."""
     with opened(tx) as page:
         return page.acquire(request)
 
 
 def renew(tx: Tx, hold: Hold, ttl_us: int) -> Hold:
-    """See :meth:`Page.renew`."""
+    """See :meth:`OpenBook.renew`."""
     with opened(tx) as page:
         return page.renew(hold, ttl_us)
 
 
 def release(tx: Tx, hold: Hold, why: HoldEnd, *, actor: str = AIRBOSS, reason: str = "") -> None:
-    """See :meth:`Page.release`."""
+    """See :meth:`OpenBook.release`."""
     with opened(tx) as page:
         page.release(hold, why, actor=actor, reason=reason)
 

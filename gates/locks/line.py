@@ -11,7 +11,7 @@ from typing import Any
 from fleet.errors import LeaseLost, Refused, StoreUnavailable
 from fleet.locks import Blocked, Granted, LockAnswer, LockMode, Want
 from fleet.store.group import another
-from gates.locks.book import NotHeld, Page, Request
+from gates.locks.book import NotHeld, OpenBook, Request
 from gates.locks.overlap import Nearby, conflict
 
 
@@ -40,7 +40,7 @@ class Ahead:
         self._things: set[str] = set()  # the scopes of named things that somebody ahead wants for itself
         self.won: set[int] = set() if won is None else won
 
-    def attempt(self, page: Page, waiter: Waiter) -> LockAnswer:
+    def attempt(self, page: OpenBook, waiter: Waiter) -> LockAnswer:
         """Everything that one in line wants, unless somebody holds it, or has waited longer for it."""
         self._until(waiter)
         for want in waiter.request.wants:
@@ -73,16 +73,16 @@ class Ahead:
 
 
 @dataclass(eq=False, slots=True)
-class Asked:
+class Wish:
     """Something to do in the next transaction. Its commit tells ``told`` the result, then sets ``answer``."""
 
-    work: Callable[[Page, Ahead], Any]
+    work: Callable[[OpenBook, Ahead], Any]
     answer: asyncio.Future[Any]
     told: Callable[[Any], None] | None = None
     result: object = None
     refusal: NotHeld | Refused | LeaseLost | None = None
 
-    def run(self, page: Page, ahead: Ahead) -> None:
+    def run(self, page: OpenBook, ahead: Ahead) -> None:
         """Does it. A refusal that changed nothing is its own answer, and ends nobody else's work."""
         before = page.steps
         self.refusal = None

@@ -56,7 +56,7 @@ class Memory:
         self.forget()
         found, had = locks.everything(tx)
         for hold, term in found:
-            self.open(hold, term)
+            self.begin(hold, term)
         self.add(lock for lock in had if lock.hold in self.holds)
         self.stamp = stamp
         return list(self.holds.values())
@@ -78,7 +78,7 @@ class Memory:
         """What a task holds."""
         return self.holds.get(self._of_task.get(task, ""))
 
-    def open(self, hold: Hold, term: Term) -> OpenHold:
+    def begin(self, hold: Hold, term: Term) -> OpenHold:
         """A new hold."""
         kept = self.holds[hold.id] = OpenHold(hold, term)
         if hold.task:

@@ -24,8 +24,8 @@ from fleet.ports import Clock
 from fleet.store.core import Store, Tx
 from fleet.supervise import OwnedTasks, first
 from gates.locks import book
-from gates.locks.book import Page, Request
-from gates.locks.line import Ahead, Asked, Waiter
+from gates.locks.book import OpenBook, Request
+from gates.locks.line import Ahead, Waiter, Wish
 from gates.locks.remembered import Remembered
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class LockService:
         self._line: list[Waiter] = []
         self._numbers = itertools.count(1)
         self._changed, self._left = asyncio.Event(), False
-        self._asked, self._answers = deque[Asked](), False
+        self._asked, self._answers = deque[Wish](), False
         self._late = OwnedTasks()
 
     @property
@@ -128,7 +128,7 @@ class LockService:
     async def release(self, resources: Sequence[Resource], secret: str) -> None:
         """Releases what a secret opens. Raises ``NotHeld`` and ``NotYours``."""
 
-        def work(page: Page) -> None:
+        def work(page: OpenBook) -> None:
             for hold, some in page.by_secret(resources, secret, "release a lock"):
                 page.let_go(hold, some, HoldEnd.RELEASED)
 
@@ -138,13 +138,13 @@ class LockService:
         """Renews the holds that a secret opens; returns them, each with the locks meant. Raises as
         :meth:`release`."""
 
-        def work(page: Page) -> list[book.Opened]:
+        def work(page: OpenBook) -> list[book.Opened]:
             found = page.by_secret(resources, secret, "renew a lock")
             return [(page.renew(hold, ttl_us), some) for hold, some in found]
 
         return await self.change(work)
 
-    async def change(self, work: Callable[[Page], T]) -> T:
+    async def change(self, work: Callable[[OpenBook], T]) -> T:
         """Does something in the book that may free locks, and serves the line in the same transaction."""
         return await self._ask(lambda page, _: work(page))
 
@@ -179,10 +179,10 @@ class LockService:
 
     # --- one transaction for all who ask ----------------------------------------------------------------
 
-    async def _ask(self, work: Callable[[Page, Ahead], T], told: Callable[[T], None] | None = None) -> T:
+    async def _ask(self, work: Callable[[OpenBook, Ahead], T], told: Callable[[T], None] | None = None) -> T:
         """Does something in the next transaction, after what was asked before."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._asked.append(Asked(work, answer, told))
+        self._asked.append(Wish(work, answer, told))
         if not self._answers:
             self._answers = True
             self._late.begin(self._answer(), "answer about locks")
@@ -198,7 +198,7 @@ class LockService:
 
     async def _answer_all(self) -> None:
         """One transaction for all who wait for one. Where something is wrong with it, one for each of them."""
-        asked: list[Asked] = []
+        asked: list[Wish] = []
         try:
             await self._store.write(lambda tx: self._do(tx, asked, self._asked))
         except StoreUnavailable as error:
@@ -215,7 +215,7 @@ class LockService:
                 except Exception as its_own:
                     each.fail(its_own)
 
-    def _do(self, tx: Tx, asked: list[Asked], more: Iterable[Asked]) -> None:
+    def _do(self, tx: Tx, asked: list[Wish], more: Iterable[Wish]) -> None:
         """Does what is asked, ``more`` included, which is taken from there; then serves the line."""
         if isinstance(more, deque):
             asked.extend(_all(more))
@@ -227,7 +227,7 @@ class LockService:
             if page.freed and self._line:
                 self._serve(tx, page, ahead.won, page.freed)
 
-    def _serve(self, tx: Tx, page: Page, won: set[int], freed: Collection[str] | None) -> None:
+    def _serve(self, tx: Tx, page: OpenBook, won: set[int], freed: Collection[str] | None) -> None:
         """Grants what can be granted to those in line, except who has ``won`` already; to those who want something
         in what was ``freed``, ``None``: to all."""
         line = self.line
@@ -304,14 +304,14 @@ def _nothing(_: Tx) -> None:
     """A write that only waits for those before it."""
 
 
-def _all(asked: deque[Asked]) -> Iterator[Asked]:
+def _all(asked: deque[Wish]) -> Iterator[Wish]:
     """Takes out all."""
     with contextlib.suppress(IndexError):
         while True:
             yield asked.popleft()
 
 
-def _settle(asked: Sequence[Asked]) -> None:
+def _settle(asked: Sequence[Wish]) -> None:
     for each in asked:
         each.settle()
 
