@@ -52,10 +52,12 @@ class SlurmExecutor(LocalExecutor):
         job: str,
         door: str,
         run_as: str = "",
+        root: str = "",
         python: str = "python3",
         path: Sequence[str] = (),
+        keepalive: tuple[float, int] = (4.0, 2),
     ) -> None:
-        super().__init__(machine, run_as=run_as, python=python, path=path)
+        super().__init__(machine, run_as=run_as, root=root, python=python, path=path, keepalive=keepalive)
         self._job, self._door = job, door
 
     @property

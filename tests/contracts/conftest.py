@@ -12,6 +12,7 @@ from tests.conftest import FULL
 from tests.contracts.agent_stand import AGENTS, Stand, stand_of
 from tests.contracts.executor_logins import KINDS, QUICK_KINDS, Login, far_end, opened
 from tests.empty_store import filled, filled_database
+from tests.far_end.cluster import Cluster, running_cluster
 from tests.far_end.postgres import Postgres, running_postgres
 from tests.far_end.sshd import Sshd
 
@@ -49,9 +50,17 @@ def sshd() -> Iterator[Sshd]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One for the tests of one worker; each test has a job of its own."""
+    with running_cluster(tmp_path_factory.mktemp("slurm") / "cluster") as made:
+        yield made
+
+
 @pytest.fixture(params=KINDS if FULL else QUICK_KINDS)
 async def login(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[Login]:
-    async with opened(request.param, sshd) as made:
+    cluster = request.getfixturevalue("slurm_cluster") if request.param == "slurm" else None
+    async with opened(request.param, sshd, cluster) as made:
         yield made
 
 

@@ -1,4 +1,5 @@
-"""The logins that the executor contract runs on: ours, another one of this machine, and one behind a real sshd."""
+"""The logins that the executor contract runs on: ours, another one of this machine, one behind a real sshd, and the
+slots of pools: what a command acquired, and a job of a real Slurm cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,18 +18,25 @@ from typing import Any
 
 import pytest
 
+from fleet.config import PoolConfig, Secrets, SlotTarget
 from fleet.machines.local import LocalExecutor
 from fleet.machines.login import LoginExecutor
+from fleet.machines.pools.command import CommandProvider
+from fleet.machines.pools.slurm import SlurmProvider
+from fleet.machines.slurm import SlurmExecutor
 from fleet.machines.ssh import SshExecutor
 from fleet.ports import Ended, Executor, Output, PipeEvent, PipeSpec
+from tests.far_end.cluster import Cluster
+from tests.far_end.farm import Farm
 from tests.far_end.logins import agents_login
 from tests.far_end.sshd import Sshd, running_sshd
 
 NONCE = "0f" * 16
 
-KINDS = ("local", pytest.param("other-login", marks=pytest.mark.needs_root), "ssh")
+_MACHINES = ("local", pytest.param("other-login", marks=pytest.mark.needs_root), "ssh")
+KINDS = (*_MACHINES, "command", "slurm")
 #: What `make test` takes: with root, another login on this machine stands for the controller's own, too.
-QUICK_KINDS = KINDS[1:] if os.geteuid() == 0 else KINDS
+QUICK_KINDS = _MACHINES[1:] if os.geteuid() == 0 else _MACHINES
 
 
 @dataclass
@@ -39,6 +48,33 @@ class Login:
     make: Callable[..., LoginExecutor]
     sshd: Sshd | None
     made: list[LoginExecutor] = field(default_factory=list)
+
+    def outside(self, pid: int) -> int:
+        """The number here of a process that calls itself ``pid`` there: a job has a PID namespace of its own."""
+        (found,) = self._outside(pid)
+        return found
+
+    def alive(self, pid: int) -> bool:
+        """Whether the process that calls itself so there runs (a zombie does not)."""
+        return any(map(alive, self._outside(pid)))
+
+    def peak_kib(self, pid: int) -> int:
+        """The most memory that it ever had (KiB)."""
+        status = Path(f"/proc/{self.outside(pid)}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
+    async def ends(self, pid: int) -> None:
+        """Waits until that process is gone."""
+        async with asyncio.timeout(60):
+            while self.alive(pid):  # nothing tells of a stranger's end
+                await asyncio.sleep(0.01)
+
+    def _outside(self, pid: int) -> list[int]:
+        if self.kind != "slurm":
+            return [pid]
+        mark = str(self.root.parent).encode()
+        of_job = {space for space, _, command in _namespaced() if mark in command}
+        return [number for space, (number, *_, inner), _ in _namespaced() if inner == pid and space in of_job]
 
     def executor(self, **options: Any) -> LoginExecutor:
         """A further executor of the same login, with its own link."""
@@ -70,19 +106,28 @@ def far_end() -> Iterator[Sshd]:
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, sshd: Sshd | None = None, **options: Any) -> AsyncIterator[Login]:
+async def opened(
+    kind: str, sshd: Sshd | None = None, cluster: Cluster | None = None, **options: Any
+) -> AsyncIterator[Login]:
     """A login of that kind with an empty root; what was started there is stopped in the end."""
     owner = agents_login() if kind == "other-login" else None
-    with private_directory(owner) as directory:
+    async with contextlib.AsyncExitStack() as stack:
+        directory = stack.enter_context(private_directory(owner))
         root = directory / ".airboss"
+        job = await stack.enter_async_context(job_in(cluster, directory)) if cluster and kind == "slurm" else ""
+        target = await stack.enter_async_context(slot_on(sshd, directory)) if sshd and kind == "command" else None
 
         def make(**more: Any) -> LoginExecutor:
             settings = {"root": str(root), **options, **more}
+            if job:
+                return SlurmExecutor("slot", job=job, door=str(directory / job), **settings)
+            if sshd and target:
+                return ssh_executor(sshd, **{**_reached(target), **settings})
             if sshd and kind == "ssh":
                 return ssh_executor(sshd, **settings)
             return LocalExecutor("near", run_as=owner.pw_name if owner else "", **settings)
 
-        login = Login(kind, root, make, sshd if kind == "ssh" else None)
+        login = Login(kind, root, make, sshd if kind in ("ssh", "command") else None)
         try:
             yield login
         finally:
@@ -93,6 +138,38 @@ async def opened(kind: str, sshd: Sshd | None = None, **options: Any) -> AsyncIt
                 )
             for executor in login.made:
                 await executor.close()
+
+
+@contextlib.asynccontextmanager
+async def job_in(cluster: Cluster, directory: Path) -> AsyncIterator[str]:
+    """The name of a job that is a slot, with its door in the directory."""
+    config = PoolConfig(provider="slurm", python=sys.executable, labels=["any"], home=str(directory))
+    provider, name = SlurmProvider("big", config), f"airboss-{uuid.uuid4().hex[:8]}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(cluster.directory / "slurm.conf"))
+        target = await provider.acquire(name)
+        try:
+            yield name
+        finally:
+            await provider.release(name, target.model_dump_json())
+
+
+@contextlib.asynccontextmanager
+async def slot_on(sshd: Sshd, directory: Path) -> AsyncIterator[SlotTarget]:
+    """What the commands of a pool say of a slot."""
+    farm = Farm.at(directory / "farm", sshd)
+    config = PoolConfig(**farm.pool(labels=["any"]))
+    provider = CommandProvider("farm", config, Secrets({}))
+    target = await provider.acquire("farm-1")
+    try:
+        yield target
+    finally:
+        await provider.release("farm-1", target.model_dump_json())
+        assert farm.slots == []
+
+
+def _reached(target: SlotTarget) -> dict[str, Any]:
+    return {"host": target.host, "port": target.port, "user": target.user, "host_key": target.host_key}
 
 
 def ssh_executor(sshd: Sshd, **options: Any) -> SshExecutor:
@@ -152,6 +229,16 @@ async def said(executor: LoginExecutor, pipe: str, needle: bytes) -> bytes:
                 return output
         assert not isinstance(event, Ended), (event, output)
     raise AssertionError(output)
+
+
+def _namespaced() -> Iterator[tuple[str, list[int], bytes]]:
+    """Processes in PID namespaces below this one: the namespace, their numbers, their command."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            status = (entry / "status").read_text()
+            numbers = [int(word) for word in status.partition("NSpid:")[2].partition("\n")[0].split()]
+            if len(numbers) > 1:
+                yield os.readlink(entry / "ns/pid"), numbers, (entry / "cmdline").read_bytes()
 
 
 def alive(pid: int) -> bool:

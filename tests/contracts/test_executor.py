@@ -10,7 +10,7 @@ import pytest
 
 from fleet.errors import Refused, Unavailable
 from fleet.exits import Exited, Signalled, TimedOut
-from tests.contracts.executor_logins import Login, alive, ends, pipe_spec, said
+from tests.contracts.executor_logins import Login, pipe_spec, said
 
 ODD = ("two words", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "--leading", "", "*", "ünïcode")
 
@@ -28,7 +28,7 @@ async def test_facts_tell_who_and_what_answers(login: Login) -> None:
 async def test_a_heartbeat_starts_no_process(login: Login) -> None:
     """Once a machine was looked at: the faults of children that ended would grow with each one."""
     executor = login.executor()
-    pid = int((await executor.run(["sh", "-c", "echo $PPID"])).out)
+    pid = login.outside(int((await executor.run(["sh", "-c", "echo $PPID"])).out))
     await executor.facts()
 
     def of_children() -> str:
@@ -86,7 +86,7 @@ async def test_a_command_that_hangs_is_timed_out_with_its_children(login: Login)
     script = "trap '' TERM; sleep 300 & echo $!; wait; sleep 300"
     ran = await login.executor().run(["sh", "-c", script], timeout=2)
     assert ran.exit == TimedOut(2_000_000)
-    await ends(int(ran.out))
+    await login.ends(int(ran.out))
 
 
 async def test_a_daemon_left_behind_holds_nobody_up(login: Login) -> None:
@@ -94,7 +94,7 @@ async def test_a_daemon_left_behind_holds_nobody_up(login: Login) -> None:
     assert ran.exit == Exited(0)
     await login.executor().run(["kill", ran.out.decode().strip()])
     ran = await login.executor().run(["sh", "-c", "sleep 300 & echo $!"])
-    await ends(int(ran.out))
+    await login.ends(int(ran.out))
 
 
 async def test_output_beyond_the_limit_is_cut_and_the_command_goes_on(login: Login) -> None:
@@ -153,9 +153,9 @@ async def test_a_cancelled_command_is_killed(login: Login) -> None:
     while not fifo.exists():
         await asyncio.sleep(0.01)
     pid = int(fifo.read_text())
-    assert alive(pid)
+    assert login.alive(pid)
     task.cancel()
-    await ends(pid)
+    await login.ends(pid)
 
 
 async def test_files_are_written_read_and_removed(login: Login) -> None:
@@ -196,9 +196,7 @@ async def test_everything_shares_one_channel_and_nothing_starves(login: Login) -
     ran = await asyncio.gather(*(executor.run(["echo", str(n)], stdin=b"x") for n in range(20)))
     assert [int(result.out) for result in ran] == list(range(20))
     assert (await said(executor, spec.id, b"end"))[:10] == bytes(10)
-    serve = int((await executor.run(["sh", "-c", "echo $PPID"])).out)
-    peak = next(line for line in Path(f"/proc/{serve}/status").read_text().splitlines() if "VmHWM" in line)
-    assert int(peak.split()[1]) < 60_000, peak
+    assert login.peak_kib(int((await executor.run(["sh", "-c", "echo $PPID"])).out)) < 60_000
     await lazy.aclose()  # type: ignore[attr-defined]  # an async generator, which the port need not promise
     assert executor.channels_opened == 1
 
@@ -207,7 +205,7 @@ async def test_a_closed_executor_opens_again_when_needed(login: Login) -> None:
     executor = login.executor()
     serve = int((await executor.run(["sh", "-c", "echo $PPID"])).out)
     await executor.close()
-    await ends(serve)
+    await login.ends(serve)
     results = await asyncio.gather(*(executor.run(["true"]) for _ in range(5)))
     assert {result.exit for result in results} == {Exited(0)}
     assert executor.channels_opened == 2

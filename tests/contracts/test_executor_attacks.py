@@ -12,8 +12,6 @@ from fleet.machines.login import LoginExecutor
 from tests.contracts.executor_logins import (
     NONCE,
     Login,
-    alive,
-    ends,
     follow,
     pipe_spec,
     run_pipe,
@@ -45,7 +43,7 @@ async def test_a_command_does_not_outlive_its_supervisor(login: Login) -> None:
     pid = int(await said(executor, spec.id, b"\n"))
     state = json.loads(await executor.read_file(f"pipes/{spec.id}/state.json", 1000))
     await executor.run(["kill", "-9", str(state["pid"])])
-    await ends(pid)
+    await login.ends(pid)
 
 
 #: Its supervisor is gone, and so are the group and the session by which a process would be found.
@@ -63,9 +61,9 @@ async def desert(login: Login, pipe: str, inner: str) -> int:
         while not place.exists():
             await asyncio.sleep(0.01)
     state = json.loads(await executor.read_file(f"pipes/{pipe}/state.json", 1000))
-    await ends(state["pid"])
+    await login.ends(state["pid"])
     pid = int(place.read_text())
-    assert alive(pid)
+    assert login.alive(pid)
     return pid
 
 
@@ -76,9 +74,9 @@ async def test_stop_finds_what_left_group_and_session_of_a_dead_supervisor(login
     await said(executor, other.id, b"up")
     pid = await desert(login, spec.id, "exec sleep 300")
     await executor.stop(spec.id, 0)
-    assert not alive(pid)
+    assert not login.alive(pid)
     state = json.loads(await executor.read_file(f"pipes/{other.id}/state.json", 1000))
-    assert alive(state["pid"])
+    assert login.alive(state["pid"])
 
 
 async def test_stop_does_not_wait_for_a_frozen_supervisor(login: Login) -> None:
@@ -88,18 +86,19 @@ async def test_stop_does_not_wait_for_a_frozen_supervisor(login: Login) -> None:
     await said(executor, spec.id, b"up")
     directory = f"pipes/{spec.id}"
     main = json.loads(await executor.read_file(f"{directory}/status", 1000))["main"]
-    os.kill(json.loads(await executor.read_file(f"{directory}/state.json", 1000))["pid"], signal.SIGSTOP)
+    supervisor = json.loads(await executor.read_file(f"{directory}/state.json", 1000))["pid"]
+    os.kill(login.outside(supervisor), signal.SIGSTOP)
     await executor.stop(spec.id, 0)
-    assert not alive(main)
+    assert not login.alive(main)
 
 
 async def test_stop_finds_it_also_when_the_pipes_directory_was_taken_away(login: Login) -> None:
     spec = pipe_spec("true")
     pid = await desert(login, spec.id, "exec sleep 300")
     await login.executor().run(["rm", "-rf", str(login.root / "pipes" / spec.id)])
-    assert alive(pid)
+    assert login.alive(pid)
     await login.executor().stop(spec.id, 0)
-    assert not alive(pid)
+    assert not login.alive(pid)
 
 
 async def test_the_end_of_a_pipe_is_the_end_of_what_its_dead_supervisor_left(login: Login) -> None:
@@ -108,7 +107,7 @@ async def test_the_end_of_a_pipe_is_the_end_of_what_its_dead_supervisor_left(log
         spec = pipe_spec("true")
         pid = await desert(login, spec.id, inner)
         assert "without an exit record" in await lost(login.executor(), spec.id)
-        assert not alive(pid)
+        assert not login.alive(pid)
 
 
 async def test_a_record_that_the_command_wrote_is_lost(login: Login) -> None:

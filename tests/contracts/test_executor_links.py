@@ -36,7 +36,7 @@ from tests.far_end.sshd import Sshd, new_key
 
 async def serve_pid(login: Login) -> int:
     """The runner process behind the link of the login's first executor."""
-    return int((await login.made[0].run(["sh", "-c", "echo $PPID"])).out)
+    return login.outside(int((await login.made[0].run(["sh", "-c", "echo $PPID"])).out))
 
 
 async def test_a_link_cut_in_mid_line_loses_nothing_and_repeats_nothing(login: Login) -> None:
@@ -115,7 +115,7 @@ async def test_a_frozen_far_side_under_load_is_noticed(login: Login) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of one megabyte. A test asks for it before the login: a job sees what was mounted when it began."""
     with private_directory() as directory:
         mounted = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", str(directory)],
@@ -132,7 +132,7 @@ def small_disk() -> Iterator[Path]:
 
 
 @pytest.mark.needs_root
-async def test_a_full_disk_stalls_the_pipe_and_loses_nothing(login: Login, small_disk: Path) -> None:
+async def test_a_full_disk_stalls_the_pipe_and_loses_nothing(small_disk: Path, login: Login) -> None:
     executor = login.executor(root=str(small_disk / "home"))
     await executor.facts()
     (small_disk / "ballast").write_bytes(bytes(300_000))
@@ -155,7 +155,7 @@ async def test_a_full_disk_stalls_the_pipe_and_loses_nothing(login: Login, small
 
 
 @pytest.mark.needs_root
-async def test_an_exit_record_waits_for_space(login: Login, small_disk: Path) -> None:
+async def test_an_exit_record_waits_for_space(small_disk: Path, login: Login) -> None:
     executor = login.executor(root=str(small_disk / "home"))
     await executor.facts()
     spec = pipe_spec("sh", "-c", "echo up; read x; exit 5", stdin=True)
@@ -174,7 +174,7 @@ async def test_an_exit_record_waits_for_space(login: Login, small_disk: Path) ->
 
 
 @pytest.mark.needs_root
-async def test_a_disk_that_is_full_from_the_start_is_unavailable(login: Login, small_disk: Path) -> None:
+async def test_a_disk_that_is_full_from_the_start_is_unavailable(small_disk: Path, login: Login) -> None:
     executor = login.executor(root=str(small_disk / "home"))
     await executor.facts()
     with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:

@@ -17,8 +17,6 @@ from fleet.ports import Accepted, Output, Pulse
 from tests.contracts.executor_logins import (
     NONCE,
     Login,
-    alive,
-    ends,
     follow,
     pipe_spec,
     run_pipe,
@@ -88,8 +86,7 @@ async def test_a_hundred_megabytes_on_one_line_are_spooled_in_bounded_memory(log
         while spool.stat().st_size <= size:
             await asyncio.sleep(0.02)
     supervisor = json.loads(await executor.read_file(f"pipes/{spec.id}/state.json", 1000))["pid"]
-    peak = next(line for line in Path(f"/proc/{supervisor}/status").read_text().splitlines() if "VmHWM" in line)
-    assert int(peak.split()[1]) < 50_000, peak
+    assert login.peak_kib(supervisor) < 50_000
     await executor.stop(spec.id, 0)
     assert (await follow(executor, spec.id, size - 3_000_000)).output == b"x" * 3_000_000 + b"\n"
 
@@ -214,7 +211,7 @@ async def test_what_a_command_leaves_behind_is_ended_with_it(login: Login) -> No
     executor = login.executor()
     life = await run_pipe(executor, pipe_spec("sh", "-c", "setsid sleep 300 & echo $!"))
     assert life.ended.exit == Exited(0) and life.ended.gone
-    assert not alive(int(life.output))
+    assert not login.alive(int(life.output))
 
 
 async def test_odd_arguments_and_a_bare_environment(login: Login) -> None:
@@ -286,6 +283,6 @@ async def test_a_sleeping_pipe_still_gives_a_pulse(login: Login) -> None:
                 break
     state = json.loads(await executor.read_file(f"pipes/{spec.id}/state.json", 1000))
     await executor.run(["kill", "-9", str(state["pid"])])
-    await ends(state["pid"])
+    await login.ends(state["pid"])
     life = await follow(executor, spec.id)
     assert not any(isinstance(event, Pulse) for event in life.events)
