@@ -32,7 +32,7 @@ from fleet.setup.site import SetupCaller
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, overrides, recent, sessions
 from fleet.store.core import Store, Tx
-from fleet.supervise import side_by_side
+from fleet.supervise import alongside, side_by_side
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, HeldPlace, Outcome, Verdict
 from gates import dependencies, policy, walls
@@ -169,26 +169,29 @@ class Pipeline:
             why = clean(str(error))
             refused = policy.Judgement(Outcome.REFUSED, (why,))
             return await self._give_verdict(candidate, all_of(defined, (), why), refused, 0)
-        base_tree = await repository.tree_of(candidate.base)
-        works = []
-        for definition in definitions:
-            course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
-            works.append(self._run(GateWork(candidate, definition, repository, course, plan)))
-        results = await side_by_side(works, f"gates of {candidate.task.id}", most=_SIDE_BY_SIDE)
-        if self._suite.given_up.test(candidate):
-            return await self._aborted(candidate, defined, results)
-        given = await self._store.read(lambda tx: overrides.valid(tx, candidate.task.id, candidate.tree))
-        results = [
-            overridden(await with_layers(result, definition, change), definition, given)
-            for result, definition in zip(results, definitions, strict=True)
-        ]
-        try:
-            leaks = await self._leaks.unreleased(repository, candidate.base, candidate.commit)
-        except DiskFull:
-            raise
-        except Unavailable as error:
-            unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
-            return await self._give_verdict(candidate, results, unsearched, 0)
+        # A start of the rules takes longer than a short gate, and a change is searched however its gates end.
+        search = self._leaks.unreleased(repository, candidate.base, candidate.commit)
+        async with alongside(search, f"search {candidate.task.id} for secrets") as searching:
+            base_tree = await repository.tree_of(candidate.base)
+            works = []
+            for definition in definitions:
+                course = course_of(definition, change, base_tree, self._home / "gates" / "baselines")
+                works.append(self._run(GateWork(candidate, definition, repository, course, plan)))
+            results = await side_by_side(works, f"gates of {candidate.task.id}", most=_SIDE_BY_SIDE)
+            if self._suite.given_up.test(candidate):
+                return await self._aborted(candidate, defined, results)
+            given = await self._store.read(lambda tx: overrides.valid(tx, candidate.task.id, candidate.tree))
+            results = [
+                overridden(await with_layers(result, definition, change), definition, given)
+                for result, definition in zip(results, definitions, strict=True)
+            ]
+            try:
+                leaks = await searching
+            except DiskFull:
+                raise
+            except Unavailable as error:
+                unsearched = policy.Judgement(Outcome.UNAVAILABLE, (clean(str(error)),))
+                return await self._give_verdict(candidate, results, unsearched, 0)
         if all(result.outcome.opens for result in results):
             for each in (each for each in defined if each.kind is GateKind.REVIEW):
                 reviewed = await self._reviews.run(candidate, each, repository, results, leaks)

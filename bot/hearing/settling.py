@@ -60,7 +60,7 @@ def carried_out(tx: Tx, outbox: Outbox, handled: Handled, effect: Effect, result
     for row in rows:
         inbox.done(tx, row.id, final.to_json())
     _answered(tx, outbox, rows, posts.numbers)
-    posts.leave_at_once(rows[0].adapter)
+    posts.leave_at_once()
     return final
 
 

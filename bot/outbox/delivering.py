@@ -36,6 +36,8 @@ _LOOK_SECONDS: Final = 5.0
 _BACKOFF_SECONDS: Final = (1, 2, 5, 15, 30, 60)
 _BATCH: Final = 32
 _AT_ONCE: Final = 8
+_FOLLOWERS: Final = 2
+"""What a row that was sent lets go at most: its chat's next message, and a change of its card."""
 
 
 Closed = Callable[[Tx, outbox.Delivery], bool]
@@ -45,6 +47,22 @@ Closed = Callable[[Tx, outbox.Delivery], bool]
 class _Claimed:
     delivery: outbox.Delivery
     root: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows that one transaction claimed. ``full``: there may be more."""
+
+    rows: tuple[_Claimed, ...]
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of a row. ``record`` writes it; ``later``: the row waits for another try."""
+
+    record: Callable[[Tx], None]
+    later: bool = False
 
 
 class _Route:
@@ -122,26 +140,30 @@ class Deliverer:
         route = self._routes.get(adapter)
         if route is None or self._loop is None or route.paused_until > self._loop.time():
             return
-        claimed = self._claimed(tx, adapter, _AT_ONCE)
-        if claimed:
-            tx.after_commit(lambda: self._send_claimed(route, claimed))
+        self._take(tx, route, _AT_ONCE)
 
-    def _send_claimed(self, route: _Route, claimed: list[_Claimed]) -> None:
-        route.unclaimed.difference_update(row.delivery.id for row in claimed)
+    def _take(self, tx: Tx, route: _Route, most: int) -> None:
+        batch = self._claimed(tx, route.adapter.name, most)
+        tx.after_commit(lambda: self._send_claimed(route, batch))
+
+    def _send_claimed(self, route: _Route, batch: _Batch) -> None:
+        route.unclaimed.clear()  # it was committed before this batch was claimed, or with it
         if all(worker.done for worker in self._workers):
             return  # closed meanwhile: the next process sends them
-        for row in claimed:
+        for row in batch.rows:
             self._begin(route, row)
+        if batch.full:
+            route.wake.set()
 
-    def _claimed(self, tx: Tx, name: str, room: int) -> list[_Claimed]:
+    def _claimed(self, tx: Tx, name: str, room: int) -> _Batch:
         """Takes rows to send; those for a chat that is closed are given up here."""
-        found = []
-        for delivery in outbox.claim(tx, name, room):
+        found, claimed = [], outbox.claim(tx, name, room)
+        for delivery in claimed:
             if self._closed(tx, delivery):
                 outbox.gave_up(tx, delivery.id, WHY)
             else:
                 found.append(_Claimed(delivery, _root(tx, delivery)))
-        return found
+        return _Batch(tuple(found), len(claimed) == room or len(found) < len(claimed))
 
     def _begin(self, route: _Route, claimed: _Claimed) -> None:
         route.sending.add(claimed.delivery.id)
@@ -158,12 +180,17 @@ class Deliverer:
             route.wake.clear()
             if (pause := route.paused_until - loop.time()) > 0:
                 await asyncio.sleep(pause)
+            due = await self._due(route)
             room = _BATCH - len(route.tasks)
-            batch = await self._store.write(partial(self._claimed, name=name, room=room)) if room > 0 else []
-            for claimed in batch:
-                self._begin(route, claimed)
-            if not batch:
-                await self._idle(route)
+            if due == 0 and room > 0:
+                batch = await self._store.write(partial(self._claimed, name=name, room=room))
+                for claimed in batch.rows:
+                    self._begin(route, claimed)
+                continue
+            seconds = _LOOK_SECONDS if due is None else min(due / 1_000_000 + 0.001, _LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds if room > 0 else _LOOK_SECONDS):
+                    await route.wake.wait()
 
     async def _recover(self, route: _Route) -> None:
         """Rows in flight that this process does not send are queued again: an earlier process claimed them, or this
@@ -174,25 +201,26 @@ class Deliverer:
         if lost:
             await self._store.write(lambda tx: outbox.requeue(tx, route.adapter.name, lost))
 
-    async def _idle(self, route: _Route) -> None:
+    async def _due(self, route: _Route) -> int | None:
+        """In how many microseconds a row may be sent; ``None``: none waits for that."""
         name = route.adapter.name
         due, claimed = await self._store.read(lambda tx: (outbox.next_due_us(tx, name), outbox.in_flight(tx, name)))
         if not route.sending.issuperset(claimed):
             await self._recover(route)
-        seconds = _LOOK_SECONDS if due is None else min(due / 1_000_000 + 0.001, _LOOK_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await route.wake.wait()
+            return await self._store.read(lambda tx: outbox.next_due_us(tx, name))
+        return due
 
     async def _deliver(self, route: _Route, claimed: _Claimed) -> None:
         try:
-            await self._settle(await self._sent(route, claimed))
+            result = await self._sent(route, claimed)
+            await self._settle(route, result)
         finally:
             route.sending.discard(claimed.delivery.id)
-        route.wake.set()
+        if result.later:
+            route.wake.set()
 
-    async def _sent(self, route: _Route, claimed: _Claimed) -> Callable[[Tx], None]:
-        """Sends a row. Returns the function that records the result."""
+    async def _sent(self, route: _Route, claimed: _Claimed) -> _Result:
+        """Sends a row."""
         delivery = claimed.delivery
         try:
             fault(Point.CHAT_CALL)
@@ -215,14 +243,25 @@ class Deliverer:
         route.contact.found(Way.SEND)
         return _delivered(delivery, message_id, self._supervisor.clock.now_us())
 
-    async def _settle(self, work: Callable[[Tx], None]) -> None:
-        """Records the result of a row, however long the store takes: without it, the card could not be edited."""
+    async def _settle(self, route: _Route, result: _Result) -> None:
+        """Records the result of a row, however long the store takes: without it, the card could not be edited.
+
+        What waited for this row is claimed in the same transaction.
+        """
+        room = min(_FOLLOWERS, _BATCH - len(route.tasks) + 1)
+        paused = route.paused_until > asyncio.get_running_loop().time()
+
+        def work(tx: Tx) -> None:
+            result.record(tx)
+            if room > 0 and not paused:
+                self._take(tx, route, room)
+
         await retry_while_store_is_away(lambda: self._store.write(work), self._supervisor.clock)
         async with self._settled:
             self._settled.notify_all()
 
 
-def _delivered(delivery: outbox.Delivery, message_id: str, sent_us: int) -> Callable[[Tx], None]:
+def _delivered(delivery: outbox.Delivery, message_id: str, sent_us: int) -> _Result:
     """It was sent. Where it has the ledger's root, the ledger's next entry says which message has it."""
 
     def work(tx: Tx) -> None:
@@ -233,18 +272,20 @@ def _delivered(delivery: outbox.Delivery, message_id: str, sent_us: int) -> Call
             event = RootPosted(int(size), root, chat, message_id, sent_us)
             ledger.append(tx, event, actor=AIRBOSS, source=Source.CONTROLLER, refs=Refs(task=delivery.task))
 
-    return work
+    return _Result(work)
 
 
-def _later(delivery: outbox.Delivery, seconds: float, why: str) -> Callable[[Tx], None]:
-    return lambda tx: outbox.retry(tx, delivery.id, tx.now_us() + int(seconds * 1_000_000), why)
+def _later(delivery: outbox.Delivery, seconds: float, why: str) -> _Result:
+    return _Result(
+        lambda tx: outbox.retry(tx, delivery.id, tx.now_us() + int(seconds * 1_000_000), why), later=True
+    )
 
 
-def _given_up(delivery: outbox.Delivery, why: str) -> Callable[[Tx], None]:
-    return lambda tx: outbox.gave_up(tx, delivery.id, why)
+def _given_up(delivery: outbox.Delivery, why: str) -> _Result:
+    return _Result(lambda tx: outbox.gave_up(tx, delivery.id, why))
 
 
-def _moved(delivery: outbox.Delivery, to: ChatMoved) -> Callable[[Tx], None]:
+def _moved(delivery: outbox.Delivery, to: ChatMoved) -> _Result:
     def work(tx: Tx) -> None:
         moves.moved(tx, delivery.chat.adapter, delivery.chat.chat, to.chat)
         if to.message_id:
@@ -252,7 +293,7 @@ def _moved(delivery: outbox.Delivery, to: ChatMoved) -> Callable[[Tx], None]:
         else:
             outbox.retry(tx, delivery.id, 0, str(to))
 
-    return work
+    return _Result(work, later=True)
 
 
 def _root(tx: Tx, delivery: outbox.Delivery) -> str:

@@ -145,9 +145,10 @@ class Posts:
         """The task that the call started or concerned, and its exit status."""
         self.task, self.status = task, status
 
-    def leave_at_once(self, adapter: str) -> None:
-        """Claims in this transaction what may be sent now: a reply needs no second commit."""
-        self._outbox.take(self.tx, adapter)
+    def leave_at_once(self) -> None:
+        """Claims in this transaction what may be sent now, where it posted: that needs no second commit."""
+        for adapter in self._news:
+            self._outbox.take(self.tx, adapter)
 
     def _ring(self) -> None:
         for adapter, numbers in self._news.items():

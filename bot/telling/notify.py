@@ -228,6 +228,7 @@ class Notifier:
                     self._draw(posts, config, memory, posted, task)
         if batch:
             settings.put(tx, CURSOR, str(posted.seq))
+        posts.leave_at_once()
         return posted
 
     def _progress(self, tx: Tx, memory: _Memory, posted: _Round, task: str, upto: int) -> Progress:

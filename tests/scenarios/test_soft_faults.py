@@ -27,7 +27,7 @@ _ALWAYS: dict[str, tuple[Any, ...]] = {
     "an answer is told again after its commit failed": (
         *("permitted", Point.STORE_COMMIT, Follower._take_from_people, Length.ONCE, 2),  # 1: nothing is there yet
     ),
-    "the deliverer survives a read that failed": ("permitted", Point.STORE_READ, Deliverer._idle, Length.ONCE),
+    "the deliverer survives a read that failed": ("permitted", Point.STORE_READ, Deliverer._due, Length.ONCE),
 }
 _ONE_OF: dict[str, tuple[Any, ...]] = {
     "a gate's log meets a full disk": ("permitted", Point.FILE_WRITE, GateOutput.take, Length.ONCE),
