@@ -144,8 +144,7 @@ class Pipeline:
             candidate.session
         ):
             why = "the agent's processes may still run, and they share a login with the gates"
-            lost = policy.Judgement(Outcome.LOST, (why,))
-            return await self._give_verdict(candidate, all_of(defined, (), why), lost, 0)
+            return await self._not_run(candidate, defined, Outcome.LOST, why)
         return await self._judge_by(candidate, repository, defined, setups)
 
     async def _judge_by(
@@ -162,13 +161,9 @@ class Pipeline:
         except DiskFull:
             raise  # the controller's own disk says nothing about the change: it is judged once there is room
         except Unavailable as error:
-            why = clean(str(error))
-            unread = policy.Judgement(Outcome.UNAVAILABLE, (why,))
-            return await self._give_verdict(candidate, all_of(defined, (), why), unread, 0)
+            return await self._not_run(candidate, defined, Outcome.UNAVAILABLE, clean(str(error)))
         except Refused as error:
-            why = clean(str(error))
-            refused = policy.Judgement(Outcome.REFUSED, (why,))
-            return await self._give_verdict(candidate, all_of(defined, (), why), refused, 0)
+            return await self._not_run(candidate, defined, Outcome.REFUSED, clean(str(error)))
         # A start of the rules takes longer than a short gate, and a change is searched however its gates end.
         search = self._leaks.unreleased(repository, candidate.base, candidate.commit)
         async with alongside(search, f"search {candidate.task.id} for secrets") as searching:
@@ -219,6 +214,11 @@ class Pipeline:
         turns = min(item.rework_turns for item in defined if not red or item.name in red)
         networks = {definition.name: definition.network for definition in defined}
         return await self._give_verdict(candidate, results, decision, turns, leaks, networks=networks)
+
+    async def _not_run(
+        self, candidate: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str
+    ) -> Verdict:
+        return await self._give_verdict(candidate, all_of(defined, (), why), policy.Judgement(outcome, (why,)), 0)
 
     async def _run(self, work: GateWork) -> GateResult:
         if why := self._suite.given_up.why(work.candidate):
