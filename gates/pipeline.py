@@ -164,7 +164,6 @@ class Pipeline:
             return await self._not_run(candidate, defined, Outcome.UNAVAILABLE, clean(str(error)))
         except Refused as error:
             return await self._not_run(candidate, defined, Outcome.REFUSED, clean(str(error)))
-        # A start of the rules takes longer than a short gate, and a change is searched however its gates end.
         search = self._leaks.unreleased(repository, candidate.base, candidate.commit)
         async with alongside(search, f"search {candidate.task.id} for secrets") as searching:
             base_tree = await repository.tree_of(candidate.base)
@@ -215,10 +214,8 @@ class Pipeline:
         networks = {definition.name: definition.network for definition in defined}
         return await self._give_verdict(candidate, results, decision, turns, leaks, networks=networks)
 
-    async def _not_run(
-        self, candidate: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str
-    ) -> Verdict:
-        return await self._give_verdict(candidate, all_of(defined, (), why), policy.Judgement(outcome, (why,)), 0)
+    async def _not_run(self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str) -> Verdict:
+        return await self._give_verdict(of, all_of(defined, (), why), policy.Judgement(outcome, (why,)), 0)
 
     async def _run(self, work: GateWork) -> GateResult:
         if why := self._suite.given_up.why(work.candidate):
