@@ -257,6 +257,22 @@ class LoginExecutor(ABC):
         """Removes a directory under ``root`` with its content; a missing one is fine."""
         await self._ask("remove", answers.Done, attempted="remove a directory", path=path)
 
+    async def take_tree(self, store: str, place: str, wanted: str) -> str:
+        """Takes a kept checkout; see the port."""
+        words: dict[str, Any] = {"store": store, "place": place, "wanted": wanted}
+        return (await self._ask("take_tree", answers.Taken, attempted="take a kept checkout", **words)).tree
+
+    async def move_tree(self, place: str, change: Path) -> None:
+        """Changes a checkout that was taken; see the port."""
+        channel, attempted = await self._link(), "move a kept checkout"
+        async with channel.call("move_tree", attempted=attempted, place=place) as call, _fed(call, change):
+            answers.record(answers.Done, (await call.done()).header, self.where, attempted)
+
+    async def put_back_tree(self, store: str, place: str, tree: str) -> None:
+        """Keeps or removes a checkout; see the port."""
+        words: dict[str, Any] = {"store": store, "place": place, "tree": tree}
+        await self._ask("put_back_tree", answers.Done, attempted="keep a checkout", **words)
+
     async def start(self, spec: PipeSpec) -> None:
         """Starts the process, unless ``spec.id`` was started before."""
         body = {
