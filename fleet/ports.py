@@ -17,6 +17,7 @@ from fleet.limits import InForce, Reached, RunLimits
 from fleet.locks import LockRefusal
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.store.core import Precondition
+from fleet.tree_ports import TreeKeeper
 from fleet.verdict import Verdict
 
 # --- Executor: one login on one machine ------------------------------------------------------------
@@ -159,12 +160,10 @@ class Ended:
 PipeEvent = Output | Accepted | Pulse | Stalled | Ended
 
 
-class Executor(Protocol):
-    """One login on one machine, reached through the runner.
-
-    Every method raises ``Unreachable`` when the link is down (the runner's processes live on) and
-    ``Unavailable`` when the machine answers but fails (no python3, disk full). Calls are safe to repeat.
-    """
+class Executor(TreeKeeper, Protocol):
+    """One login on one machine, reached through the runner. Every method raises ``Unreachable`` when the link is
+    down (the runner's processes live on) and ``Unavailable`` when the machine answers but fails (no python3, disk
+    full). Calls are safe to repeat."""
 
     @property
     def machine(self) -> str:
@@ -205,16 +204,6 @@ class Executor(Protocol):
 
     async def remove_tree(self, path: str) -> None:
         """Removes a directory under ``root`` with its content; a missing one is fine."""
-
-    async def take_tree(self, store: str, place: str, wanted: str) -> str:
-        """Makes one of the checkouts kept in ``store`` the one at ``place``, both under ``root``. Returns the tree
-        that it says it holds, ``wanted`` if there is such a one; empty: there was none."""
-
-    async def move_tree(self, place: str, change: Path) -> None:
-        """Changes a checkout that was taken, by what ``fleet.git.kept_trees`` wrote into the file."""
-
-    async def put_back_tree(self, store: str, place: str, tree: str) -> None:
-        """Keeps a checkout that holds ``tree``; empty, or where it may be another one by now: removes it."""
 
     async def start(self, spec: PipeSpec) -> None:
         """Starts the process, unless ``spec.id`` was started before."""

@@ -123,7 +123,7 @@ class InputKnown(_Record, frozen=True):
     size: Size
 
 
-class Taken(_Record, frozen=True):
+class TreeTaken(_Record, frozen=True):
     """The tree that a kept checkout says it holds; empty: there was none."""
 
     tree: Annotated[str, msgspec.Meta(max_length=100)]
