@@ -104,6 +104,12 @@ KEPT: Final = (
         "they are built again",
     ),
     Retained(
+        "Checkouts that gates use again",
+        ("~/.airboss/trees/",),
+        "14 days after their last use; four a repository",
+        "they are filled again",
+    ),
+    Retained(
         "Worktrees of tasks that did not land",
         ("~/.airboss/work/",),
         "workspace_retention",

@@ -16,14 +16,14 @@ from fleet.files import Sink, scratch, writing
 from fleet.git.command import is_object_id
 from fleet.git.repository import Repository
 from fleet.git.tree_walk import TreeEntry, replaced
-from fleet.ports import Executor
+from fleet.tree_ports import TreeKeeper
 
 _MOST_CHANGES: Final = 20_000
 _MOST_BYTES: Final = 128 << 20
 _AT_ONCE: Final = 16 << 20
 
 
-async def take(executor: Executor, repository: Repository, store: str, place: str, tree: str) -> bool:
+async def take(executor: TreeKeeper, repository: Repository, store: str, place: str, tree: str) -> bool:
     """Whether there is a kept checkout of ``tree`` at ``place`` now, taken from ``store``.
 
     What is there otherwise is of no use. Raises ``Unreachable``.

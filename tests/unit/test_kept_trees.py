@@ -71,7 +71,7 @@ async def test_a_checkout_is_moved_from_any_tree_to_any_other(tmp_path: Path) ->
     git(work, f"--work-tree={first / 'tree'}", "read-tree", "--reset", "-u", trees[0])
     kept_trees.put_back(str(store), str(first), trees[0])
     for tree in [*trees, *reversed(trees)]:
-        assert await take(here, repository, str(store), str(place), tree)  # type: ignore[arg-type]
+        assert await take(here, repository, str(store), str(place), tree)
         assert check([[str(place / "tree"), tree]]) == (tree, "")
         kept_trees.put_back(str(store), str(place), tree)
     assert len(os.listdir(store)) == 1
