@@ -26,6 +26,8 @@ KEPT: Final = (
         (
             *("ledger", "ledger_frontier", "ledger_nodes", "tool_calls", "open_calls"),
             *("usage", "unpriced_usage", "budget_grants", "imported"),
+            *("figure_segments", "figure_calls", "figure_amounts", "figure_sessions", "figure_days"),
+            *("figure_gates", "figure_unfinished", "figure_late"),
         ),
         PERMANENT,
     ),
