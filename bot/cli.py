@@ -157,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add = commands.add_parser("serve", help="run the controller")
     add.add_argument("--standby", action="store_true", help="wait while another controller leads, then take over")
+    add.add_argument(
+        "--join", action="store_true", help="the same, and lead tasks of the fleet meanwhile (PostgreSQL)"
+    )
     add.set_defaults(run=_serve)
     add = commands.add_parser("controllers", help="which controller leads, and which stand by")
     add.add_argument("--json", action="store_true")
@@ -321,7 +324,7 @@ def _serve(options: argparse.Namespace) -> int:
     from bot.local.serving import serve
 
     as_owner(home_path(options))  # root's controller would own files that the home's login cannot change
-    return serve(home_path(options), standby=options.standby)
+    return serve(home_path(options), standby=options.standby, join=options.join)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -9,8 +9,11 @@ from bot import words
 from bot.cards import Line, Text, line, one_line
 from fleet.store.controllers import Condition, ControllerSeen
 
+_NAMED = 8
+
 _WORDS = {
     Condition.LEADS: "leads",
+    Condition.SHARES: "takes part",
     Condition.STANDS_BY: "stands by",
     Condition.DIFFERS: "does not take over: its fleet.toml differs",
     Condition.SILENT: "silent",
@@ -26,7 +29,11 @@ def status_lines(seen: Sequence[ControllerSeen], zone: tzinfo = UTC) -> list[Lin
         since = ""
         if each.condition is Condition.LEADS:
             since = f" since {words.clock(each.controller.since_us, zone)}"
-        said += [" · " if said else "🗼 ", one_line(each.controller.host, 30), f" {_WORDS[each.condition]}{since}"]
+        said += [
+            " · " if said else "🗼 ",
+            one_line(each.controller.host, 30),
+            f" {_WORDS[each.condition]}{since}{_led(each)}",
+        ]
     return [line(*said)]
 
 
@@ -35,8 +42,19 @@ def full_line(seen: ControllerSeen, zone: tzinfo = UTC) -> str:
     row = seen.controller
     return (
         f"{row.host}:{row.home} {_WORDS[seen.condition]} · {row.role} since {words.day(row.since_us, zone)} · "
-        f"airboss {row.version} · fleet.toml {words.short(row.digest)} · seen {words.about(seen.ago_us)} ago"
+        f"{_named(seen)}airboss {row.version} · fleet.toml {words.short(row.digest)} · "
+        f"seen {words.about(seen.ago_us)} ago"
     )
+
+
+def _led(seen: ControllerSeen) -> str:
+    return f", {words.count(len(seen.tasks), 'task')}" if seen.tasks else ""
+
+
+def _named(seen: ControllerSeen) -> str:
+    """The tasks that it leads, for the command line."""
+    more = f" and {len(seen.tasks) - _NAMED} more" if len(seen.tasks) > _NAMED else ""
+    return f"leads {', '.join(seen.tasks[:_NAMED])}{more} · " if seen.tasks else ""
 
 
 def plain(seen: ControllerSeen) -> dict[str, object]:
@@ -52,4 +70,5 @@ def plain(seen: ControllerSeen) -> dict[str, object]:
         "role": str(row.role),
         "since_us": row.since_us,
         "seen_us": row.seen_us,
+        "tasks": list(seen.tasks),
     }

@@ -26,8 +26,6 @@ KEPT: Final = (
         (
             *("ledger", "ledger_frontier", "ledger_nodes", "tool_calls", "open_calls"),
             *("usage", "unpriced_usage", "budget_grants", "imported"),
-            *("figure_segments", "figure_calls", "figure_amounts", "figure_sessions", "figure_days"),
-            *("figure_gates", "figure_unfinished", "figure_late"),
         ),
         PERMANENT,
     ),
@@ -52,6 +50,7 @@ KEPT: Final = (
     Retained("Receipts and keys", ("receipts/", "keys/", "pinned/"), PERMANENT),
     Retained("Signed checkpoints", ("checkpoints/",), "the newest 2,000"),
     Retained("Controllers, as they were last seen", ("controllers",), "for a day, or until they end in order"),
+    Retained("Which controller leads a task", ("leads",), "until the task has ended and is closed"),
     Retained("Leases and locks", ("leases", "lock_tokens", "locks", "holds"), "until they are released"),
     Retained(
         "Messages received: their text",
@@ -104,12 +103,6 @@ KEPT: Final = (
         ("~/.airboss/setup/",),
         "14 days after their last use",
         "they are built again",
-    ),
-    Retained(
-        "Checkouts that gates use again",
-        ("~/.airboss/trees/",),
-        "14 days after their last use; four a repository",
-        "they are filled again",
     ),
     Retained(
         "Worktrees of tasks that did not land",

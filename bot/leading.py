@@ -45,10 +45,11 @@ async def lead(store: Store, me: Contender) -> Lease:
 @dataclass(slots=True)
 class StandBy:
     """Waits until the leader is gone, then leads. ``tell`` gets a line for each change, ``beat`` is the pause
-    between two looks; ``waiting``: it waits now."""
+    between two looks; ``takes_part``: meanwhile it leads tasks; ``waiting``: it waits now."""
 
     tell: Callable[[str], None]
     beat: float = _BEAT_SECONDS
+    takes_part: bool = False
     waiting: bool = field(default=False, init=False)
     _led: Controller | None = field(default=None, init=False)
     _said: str = field(default="", init=False)
@@ -60,7 +61,9 @@ class StandBy:
         while True:
             has = await asyncio.to_thread(digest)
             try:
-                lease, self._led = await store.write(partial(_step, me=me, digest=has, led=self._led))
+                lease, self._led = await store.write(
+                    partial(_step, me=me, waits_as=self._role, digest=has, led=self._led)
+                )
             except StoreUnavailable as error:
                 self._say(f"airboss stands by. The store does not answer: {error.cause}")
             else:
@@ -69,6 +72,10 @@ class StandBy:
                     return lease
                 self._say(self._about(has))
             await asyncio.sleep(self.beat)
+
+    @property
+    def _role(self) -> ControllerRole:
+        return ControllerRole.SHARES if self.takes_part else ControllerRole.STANDS_BY
 
     def _about(self, digest: str) -> str:
         if self._led is None:
@@ -88,16 +95,18 @@ class StandBy:
             self.tell(text)
 
 
-def _step(tx: Tx, me: Contender, digest: str, led: Controller | None) -> tuple[Lease | None, Controller | None]:
+def _step(
+    tx: Tx, me: Contender, waits_as: ControllerRole, digest: str, led: Controller | None
+) -> tuple[Lease | None, Controller | None]:
     """One look of a controller that stands by: the lease if it may take over, else who led last. ``led``: who led
     at an earlier look; with none, nobody leads a fleet that this one could disagree with."""
     held = leases.look(tx, leases.LEADERSHIP)
     last = controllers.last_leader(tx) or led
     if held is not None and not _ours(held, me):
-        controllers.note(tx, me, ControllerRole.STANDS_BY, digest)
+        controllers.note(tx, me, waits_as, digest)
         return None, last
     if led is not None and last is not None and last.digest != digest:
-        controllers.note(tx, me, ControllerRole.STANDS_BY, digest)
+        controllers.note(tx, me, waits_as, digest)
         return None, last
     lease = _free(tx, me)
     if lease is not None:

@@ -102,6 +102,7 @@ class ControlServer:
             "reset": self._reset,
         }
         self._store.observe(self._observe)
+        self._store.hear(lambda recorded: self._moved())
         core.outbox.answers_to(console.name, console.answered)
 
     @property

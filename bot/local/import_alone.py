@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bot.app import leading
+from bot.base import leading
 from bot.local import import_intake
 from bot.local.owner import caller
 from fleet.errors import Unavailable

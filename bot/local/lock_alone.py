@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from bot.app import leading
+from bot.base import leading
 from bot.explain import explain
 from bot.home_lock import HomeInUse
 from bot.local import locking

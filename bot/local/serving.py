@@ -16,12 +16,12 @@ from fleet.logs import setup_logging
 from fleet.supervise import alongside, first
 
 
-def serve(home: Path, *, standby: bool = False) -> int:
+def serve(home: Path, *, standby: bool = False, join: bool = False) -> int:
     """Runs until a signal or a fatal error. Raises what ``App.open`` raises. ``standby``: leads only when no other
-    controller does."""
+    controller does. ``join``: meanwhile it leads tasks that the other gives it."""
     setup_logging(home, console=False)
     _no_thread_a_process()
-    return asyncio.run(_serve(home, StandBy(_say) if standby else None))
+    return asyncio.run(_serve(home, StandBy(_say, takes_part=join) if standby or join else None))
 
 
 def embedded(home: Path, converse: Callable[[], int]) -> int:

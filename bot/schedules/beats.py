@@ -55,15 +55,11 @@ class Beats:
         self._admins = admins
         self._store, self._clock = context.store, context.clock
         self._store.observe(self._observe)
+        self._store.hear(lambda recorded: self._alarm.ring() if _rings(recorded) else None)
 
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
-        match recorded.event:
-            case TaskMoved(new=new) if new in ENDS:
-                tx.after_commit(self._alarm.ring)
-            case ScheduleSet() | ScheduleMoved() | ConfigReloaded():
-                tx.after_commit(self._alarm.ring)
-            case _:
-                pass
+        if _rings(recorded):
+            tx.after_commit(self._alarm.ring)
 
     async def run(self) -> None:
         """Until cancelled; whatever it raises, the supervisor starts it again, from the store."""
@@ -237,3 +233,13 @@ class Beats:
             posts.post(schedule.channel, card, key=key, task=schedule.open_task)
         else:
             posts.repost(schedule.channel, card, key=key)
+
+
+def _rings(recorded: Recorded) -> bool:
+    match recorded.event:
+        case TaskMoved(new=new):
+            return new in ENDS
+        case ScheduleSet() | ScheduleMoved() | ConfigReloaded():
+            return True
+        case _:
+            return False

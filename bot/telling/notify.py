@@ -153,6 +153,10 @@ class Notifier:
         if self._worker is not None:
             await self._worker.end()
 
+    def grown(self) -> None:
+        """The ledger has grown, by another controller."""
+        self._wake.set()
+
     async def caught_up(self) -> None:
         """Waits until everything that is in the ledger now is posted and drawn, however long the store is away."""
         size = await retry_while_store_is_away(lambda: self._store.read(ledger.size), self._supervisor.clock)

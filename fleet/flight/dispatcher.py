@@ -13,12 +13,14 @@ from fleet.events import ControllerStarted, Recorded, SessionEnded, Source, Task
 from fleet.flight.flight import Flight
 from fleet.flight.placer import Placer
 from fleet.flight.services import Services
-from fleet.model import AIRBOSS, ENDS, Task
+from fleet.flight.sharing import Led
+from fleet.model import AIRBOSS, ENDS
 from fleet.store import ledger, sessions, tasks
 from fleet.store.core import Tx
 from fleet.supervise import Component, Supervisor
 
 _LOOK_EVERY_S = 10.0
+_LOOK_SHARED_S = 2.0  # where another controller may be gone
 _FREE_A_SLOT = (*sessions.SLOTLESS, *ENDS)
 
 
@@ -44,13 +46,22 @@ class Dispatcher:
         self._announced = False
         self._woken = asyncio.Event()
         services.store.observe(self._note)
-        services.locks.wakes(self.wake)
+        services.store.hear(self._heard)
+        services.locks.wakes(self.woken)
+        if services.sharing is not None:
+            services.sharing.connect(services.slot_line, services.landing_queue, self.woken)
 
     def wake(self, task_id: str = "") -> None:
         """A task was requested, or something about one changed; without an id, about any task.
 
-        Harmless when nothing changed.
+        Harmless when nothing changed. Other controllers hear of it too.
         """
+        self.woken(task_id)
+        if self._services.sharing is not None:
+            self._services.sharing.tell(task_id)
+
+    def woken(self, task_id: str = "") -> None:
+        """The same, for this controller alone."""
         for running_id, running in self._flights.items():
             if task_id in ("", running_id):
                 running.flight.wake()
@@ -60,22 +71,38 @@ class Dispatcher:
     async def run(self) -> None:
         """Runs until cancelled, which also ends the flights; the tasks keep their state. Raises
         ``StoreUnavailable``: call it again, and it continues without disturbing the running flights."""
+        sharing = self._services.sharing
         try:
-            await self._announce()
-            if self._placing is None:
-                self._placing = self._supervisor.run("placer", self.placer.run)
+            if sharing is not None:
+                sharing.begin()
+            if sharing is None or sharing.coordinates:
+                await self._announce()
+                if self._placing is None:
+                    self._placing = self._supervisor.run("placer", self.placer.run)
             while True:
                 self._woken.clear()
-                for task in await self._services.store.read(tasks.unfinished):
-                    self._launch(task)
+                for led in await self._led():
+                    self._launch(led)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_EVERY_S):
+                    async with asyncio.timeout(_LOOK_EVERY_S if sharing is None else _LOOK_SHARED_S):
                         await self._woken.wait()
         except asyncio.CancelledError:
             await self._end_flights()
             if self._placing is not None:
                 await self._placing.end()
             raise
+
+    async def let_go(self) -> None:
+        """Ends the flights; the tasks keep their state. Those that are still led here are run again."""
+        await self._end_flights()
+        self._woken.set()
+
+    async def _led(self) -> list[Led]:
+        """The tasks to run here."""
+        store, sharing = self._services.store, self._services.sharing
+        if sharing is not None:
+            return await sharing.led(store)
+        return [Led(task, None) for task in await store.read(tasks.unfinished)]
 
     async def _announce(self) -> None:
         if self._announced:
@@ -87,10 +114,11 @@ class Dispatcher:
         )
         self._announced = True
 
-    def _launch(self, task: Task) -> None:
+    def _launch(self, led: Led) -> None:
+        task = led.task
         if task.id in self._flights:
             return
-        flight = Flight(self._services, task)
+        flight = Flight(self._services, task, led.lead)
 
         async def run_flight() -> None:
             await flight.run()
@@ -108,7 +136,15 @@ class Dispatcher:
             await component.end()
 
     def _note(self, tx: Tx, recorded: Recorded) -> None:
-        """A slot may be free, or a task has ended for which others wait."""
-        event = recorded.event
-        if isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new in _FREE_A_SLOT):
+        if _may_free_a_slot(recorded):
             tx.after_commit(self._services.slot_line.slot_free)
+
+    def _heard(self, recorded: Recorded) -> None:
+        if _may_free_a_slot(recorded):
+            self._services.slot_line.slot_free()
+
+
+def _may_free_a_slot(recorded: Recorded) -> bool:
+    """A slot may be free, or a task has ended for which others wait."""
+    event = recorded.event
+    return isinstance(event, SessionEnded) or (isinstance(event, TaskMoved) and event.new in _FREE_A_SLOT)

@@ -33,6 +33,7 @@ from fleet.locks import LocksWanted
 from fleet.model import ENDS, Task, TaskState
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
+from fleet.store.leads import Lead
 from fleet.store.recording import record
 
 _log = logging.getLogger(__name__)
@@ -45,11 +46,14 @@ _RECONFIGURED_S = 60.0
 
 
 class Flight:
-    """Moves one task from its current state to an end, or until it waits for a person. ``task``: as last read."""
+    """Moves one task from its current state to an end, or until it waits for a person. ``task``: as last read.
 
-    def __init__(self, services: Services, task: Task) -> None:
-        self._services = services
-        self.task = task
+    ``lead``: what says that this controller leads it, where several share the store.
+    """
+
+    def __init__(self, services: Services, task: Task, lead: Lead | None = None) -> None:
+        self._services = services = services.under(lead)
+        self.task, self._lead = task, lead
         self._waits = Waits(services.store, services.clock, task.id)
         self._agent = AgentProcess(services, task)
         self._steps = Steps(services, self._agent, self._waits)
@@ -62,7 +66,8 @@ class Flight:
         self._agent.wake()
 
     async def run(self) -> None:
-        """Runs steps until the task has ended. Cancelling keeps the state, to continue later.
+        """Runs steps until the task has ended, or another controller leads it. Cancelling keeps the state, to
+        continue later.
 
         Raises ``StoreUnavailable`` and ``LeadershipLost``: the caller waits and calls it again, or ends. An
         internal error in a step ends this task as lost, and no other.
@@ -97,7 +102,9 @@ class Flight:
 
     async def _guarded_step(self) -> bool:
         self._waits.begin()
-        self.task, stop = await self._services.store.read(self._look)
+        self.task, stop, mine = await self._services.store.read(self._look)
+        if not mine:
+            return False
         try:
             if self.task.state in ENDS:
                 await close_sessions(self._services, self.task, self._agent)
@@ -142,8 +149,10 @@ class Flight:
                 await self._end(TaskState.UNAVAILABLE, str(error))
         return True
 
-    def _look(self, tx: Tx) -> tuple[Task, bool]:
-        return tasks.task(tx, self.task.id), stop_wanted(tx, self.task.id)
+    def _look(self, tx: Tx) -> tuple[Task, bool, bool]:
+        sharing = self._services.sharing
+        mine = sharing is None or sharing.leads(tx, self.task.id, self._lead)
+        return tasks.task(tx, self.task.id), stop_wanted(tx, self.task.id), mine
 
     async def _end(self, state: TaskState, why: str) -> None:
         await self._services.store.write(lambda tx: move(tx, self.task.id, state, why))

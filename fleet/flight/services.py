@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fleet.agents.registry import driver
 from fleet.config import AgentConfig, FleetConfig, MachineConfig, Secrets
 from fleet.errors import Misconfigured
 from fleet.flight.budgeting import ZoneOf, controllers_zone
+from fleet.flight.sharing import SharedFleet
 from fleet.flight.slot_line import SlotLine
 from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
@@ -23,6 +24,7 @@ from fleet.model import ForeignPush, LandingMode, Session, Task
 from fleet.ports import AgentDriver, Clock, DriverState, Executor, Gatekeeper, Locks
 from fleet.setup.environments import Environments
 from fleet.store.core import Store
+from fleet.store.leads import Lead
 
 
 class MachineLogins(Protocol):
@@ -65,6 +67,11 @@ class Services:
     zone: ZoneOf = controllers_zone
     pool_troubles: dict[str, str] = field(default_factory=dict)  # why pools make no slots now
     full_disks: dict[str, int] = field(default_factory=dict)  # free bytes of machines where nothing new starts
+    sharing: SharedFleet | None = None  # where other controllers may lead tasks too
+
+    def under(self, lead: Lead | None) -> Services:
+        """For the flight of a task that this controller leads: each of its writes depends on that."""
+        return self if lead is None else replace(self, store=self.store.under(lead))
 
     def agent_of(self, session: Session) -> AgentConfig:
         """The configuration of the session's agent. Raises ``Misconfigured`` when ``fleet.toml`` no longer has

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
+
+_KEPT_S: Final = 60.0
+"""How long another controller's word about its tasks counts; it says it again every 30 seconds."""
 
 
 class SlotLine:
@@ -16,6 +21,17 @@ class SlotLine:
         self.aside: set[str] = set()
         self._starting: dict[str, Callable[[], None]] = {}
         self._returning: dict[str, tuple[str, Callable[[], None]]] = {}
+        self._elsewhere: dict[str, tuple[float, Mapping[str, int]]] = {}
+        self._tell: Callable[[Mapping[str, int]], None] = lambda counts: None
+
+    def tells(self, tell: Callable[[Mapping[str, int]], None]) -> None:
+        """``tell`` is called when other tasks than before want to return."""
+        self._tell = tell
+
+    def elsewhere(self, controller: str, returning: Mapping[str, int]) -> None:
+        """How many tasks of another controller want to return, by machine."""
+        self._elsewhere[controller] = (time.monotonic(), returning)
+        self.changed.set()
 
     @contextmanager
     def standing(self, task_id: str, wake: Callable[[], None]) -> Iterator[None]:
@@ -46,14 +62,23 @@ class SlotLine:
         """A task that gave its slot back wants one of this machine again: it comes before those that have not
         started, until :meth:`returned`."""
         self._returning[task_id] = (machine, wake)
+        self._tell(self._own())
 
     def returned(self, task_id: str) -> None:
         """It has its slot, or wants none any more."""
         if self._returning.pop(task_id, None) is not None:
             self.changed.set()
+            self._tell(self._own())
 
     def returning(self) -> Mapping[str, int]:
         """How many tasks want to return, by machine."""
+        counts = self._own()
+        for told, returning in self._elsewhere.values():
+            if time.monotonic() - told < _KEPT_S:
+                counts.update(returning)
+        return counts
+
+    def _own(self) -> Counter[str]:
         return Counter(machine for machine, _ in self._returning.values())
 
     def slot_free(self) -> None:

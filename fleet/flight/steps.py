@@ -129,6 +129,8 @@ class Steps:
             event = SessionPlacedV2(slot.machine, task.agent, base, config.isolation, slot.passed_over, slot.login)
             record(tx, event, session)
             move(tx, task.id, TaskState.PREPARING)
+            if self._services.sharing is not None:
+                self._services.sharing.hand_on(tx, task.id)
             return True
 
         if await self._services.store.write(work):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from fleet.errors import Misused, Refused, Unavailable
 from fleet.git import origin
 from fleet.git.changes import ChangedPath, Stat
 from fleet.git.command import RAW_ATTRIBUTES, Git, GitEnded, is_object_id, without_credentials
+from fleet.git.mirror_lock import one_process
 from fleet.git.objects import COMMIT_BYTES, ObjectKind, ObjectReader, header, reader
 from fleet.git.origin import OpenedRepository
 from fleet.git.tree_walk import differences, entry_at, survey
@@ -39,6 +40,8 @@ _BROKEN = re.compile(
 class Repository:
     """One repository of ``fleet.toml``: ``url`` (a path or a URL), its ``base`` branch, and our ``mirror``.
 
+    ``shared``: other controllers may use the same mirror.
+
     Raises ``Misused`` for a name, branch or URL that git could misread.
     """
 
@@ -47,6 +50,7 @@ class Repository:
     base: str
     mirror: Path
     git: Git = field(default_factory=Git)
+    shared: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, compare=False, repr=False)
     _patches: dict[object, GitEnded] = field(default_factory=dict, compare=False, repr=False)
 
@@ -83,8 +87,7 @@ class Repository:
         Raises ``Refused`` for a repository that cannot be used as it is (missing, empty, no such branch, SHA-256),
         and ``Unavailable`` when it does not answer.
         """
-        async with self._lock:
-            await self._init()
+        async with self._alone():
             tip = await self.tip()
             if not await self._fetched(tip):
                 if self.path is not None:
@@ -99,8 +102,8 @@ class Repository:
 
         Where that cannot be noted, the next fetch does it.
         """
-        async with self._lock:
-            with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable):
+            async with self._alone():
                 await self._run("update-ref", self._base_ref, new, old, what="note the base")
 
     @property
@@ -154,8 +157,7 @@ class Repository:
         Raises ``Misused`` for a name that git could misread, else like :meth:`fetch`.
         """
         origin.check(self.name, self.url, name)
-        async with self._lock:
-            await self._init()
+        async with self._alone():
             try:
                 commit = await origin.tip(self.git, self.path or self.url, name, self._on)
             except Refused as error:
@@ -328,6 +330,14 @@ class Repository:
             "pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset", *(["--thin"] if haves else []),
             what="pack objects", on=wanted, stdin=revisions.encode(), stdout=target, timeout=900.0,
         )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Nobody else changes the mirror, which is there, in the block."""
+        async with self._lock:
+            await self._init()
+            async with one_process(self.mirror) if self.shared else contextlib.nullcontext():
+                yield
 
     async def _init(self) -> None:
         if (self.mirror / "info" / "attributes").exists():

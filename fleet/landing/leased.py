@@ -17,6 +17,7 @@ from fleet.landing.base_branch import BaseBranch, Moved
 from fleet.landing.fence_hook import FenceToken
 from fleet.landing.outcome import ChangeToLand, Interrupted, Interruptible, Landed, LandingContext
 from fleet.landing.task_branch import TaskBranch
+from fleet.one_controller import between_controllers
 from fleet.ports import Candidate
 from fleet.store import base_tips, landing_line, landings, leases, overrides, sessions, tasks, verdicts
 from fleet.store.base_tips import BaseTip
@@ -79,6 +80,7 @@ class LeasedLanding:
         async with AsyncExitStack() as stack:
             turn = stack.enter_context(self._context.queue.place(self._task.repo))
             await interruptible(turn.wait(), "wait for its turn to land")
+            await stack.enter_async_context(between_controllers(self._store, f"land in {self._task.repo}"))
             lease = await stack.enter_async_context(self._lease())
             renewing = await stack.enter_async_context(alongside(self._renew(lease), f"renew {lease.name}"))
             landing = await stack.enter_async_context(alongside(work(lease), f"land {self._task.id}"))
@@ -184,8 +186,8 @@ class LeasedLanding:
     async def _lease(self) -> AsyncIterator[Lease]:
         """Holds the repository's landing lease for the block.
 
-        Taking it is safe: this task's turn has come in this controller, and the token fences off an earlier
-        controller, or a landing that could not release it.
+        Taking it is safe: this task's turn has come, here and among all controllers, and the token fences off an
+        earlier controller, or a landing that could not release it.
         """
         name, holder = f"landing:{self._task.repo}", f"{self._context.holder}/{self._task.id}"
         lease = await self._store.write(lambda tx: leases.seize(tx, name, holder, _TTL_US))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -15,6 +15,11 @@ class LandingQueue:
     def __init__(self) -> None:
         self._lines: dict[str, deque[asyncio.Event]] = {}
         self._news: dict[str, asyncio.Event] = {}
+        self._tell: Callable[[str], None] = lambda repo: None
+
+    def tells(self, tell: Callable[[str], None]) -> None:
+        """``tell`` is called with the repository after each change of its queue here."""
+        self._tell = tell
 
     def news(self, repo: str) -> asyncio.Event:
         """Is set at the next change of the repository's queue. Ask for it before reading the queue."""
@@ -22,6 +27,11 @@ class LandingQueue:
 
     def changed(self, repo: str) -> None:
         """The repository's queue in the store may have changed."""
+        self.heard(repo)
+        self._tell(repo)
+
+    def heard(self, repo: str) -> None:
+        """The same, as another controller told."""
         if (news := self._news.pop(repo, None)) is not None:
             news.set()
 

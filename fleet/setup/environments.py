@@ -22,6 +22,7 @@ from fleet.failpoints import failpoint
 from fleet.git.workspace import Workspaces
 from fleet.limits import words_for
 from fleet.model import AIRBOSS
+from fleet.one_controller import between_controllers
 from fleet.ports import Ended
 from fleet.setup import scripts
 from fleet.setup.process import end_of, in_workspace, process_of
@@ -52,6 +53,7 @@ class Environments:
         place = f"{site.executor.root}/setup/{self._store.instance}-{site.use}/{await _key(site, wanted)}"
         async with (
             self._building.setdefault((site.where, place), asyncio.Lock()),
+            between_controllers(self._store, f"set up {site.where}: {place}"),
             self._recorded(site, wanted, caller),
         ):
             if await scripts.run(site, scripts.FIND, place) != "found":

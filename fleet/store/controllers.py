@@ -6,6 +6,7 @@ stands by may take over. Who leads is what the lease says.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -14,7 +15,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from fleet.store import leases
 from fleet.store.core import Tx
-from fleet.store.lock_tables import controllers
+from fleet.store.lock_tables import controllers, leads
 from fleet.store.states import ControllerRole
 
 SILENT_US: Final = 15_000_000
@@ -23,6 +24,7 @@ _FORGOTTEN_US: Final = 24 * 3_600_000_000
 
 _EVERY = select(controllers).order_by(controllers.c.host, controllers.c.home, controllers.c.since_us)
 _LEADERS = select(controllers).where(controllers.c.role == ControllerRole.LEADS)
+_LED = select(leads.c.task, leads.c.controller).order_by(leads.c.task)
 _INSERT = insert(controllers)
 _CHANGE = update(controllers).where(controllers.c.instance == bindparam("key"))
 _DELETE = delete(controllers).where(controllers.c.instance == bindparam("key"))
@@ -38,6 +40,7 @@ class Condition(StrEnum):
     """What a controller is now."""
 
     LEADS = "leads"
+    SHARES = "shares"
     STANDS_BY = "stands by"
     DIFFERS = "differs"  # another fleet.toml than the leader's: it does not take over
     SILENT = "silent"
@@ -69,11 +72,14 @@ class Controller:
 
 @dataclass(frozen=True, slots=True)
 class ControllerSeen:
-    """A controller, and what it is at the moment of the reading, ``ago_us`` after it was last seen."""
+    """A controller, and what it is at the moment of the reading, ``ago_us`` after it was last seen.
+
+    ``tasks``: those that it leads, where several share the store."""
 
     controller: Controller
     condition: Condition
     ago_us: int
+    tasks: tuple[str, ...] = ()
 
 
 def note(tx: Tx, me: Contender, role: ControllerRole, digest: str) -> None:
@@ -109,7 +115,13 @@ def seen(tx: Tx) -> list[ControllerSeen]:
     lease = leases.look(tx, leases.LEADERSHIP)
     rows, now = _rows(tx), tx.now_us()
     leader = next((row for row in rows if lease is not None and row.instance == lease.holder), None)
-    found = [ControllerSeen(row, _condition(row, leader, now), max(0, now - row.seen_us)) for row in rows]
+    led = defaultdict[str, list[str]](list)
+    for task, instance in tx.connection.execute(_LED):
+        led[instance].append(task)
+    found = [
+        ControllerSeen(row, _condition(row, leader, now), max(0, now - row.seen_us), tuple(led[row.instance]))
+        for row in rows
+    ]
     return sorted(found, key=lambda each: each.condition is not Condition.LEADS)
 
 
@@ -120,7 +132,7 @@ def _condition(row: Controller, leader: Controller | None, now_us: int) -> Condi
         return Condition.SILENT
     if leader is not None and row.digest != leader.digest:
         return Condition.DIFFERS
-    return Condition.STANDS_BY
+    return Condition.SHARES if row.role is ControllerRole.SHARES else Condition.STANDS_BY
 
 
 def _rows(tx: Tx) -> list[Controller]:

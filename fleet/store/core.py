@@ -22,6 +22,7 @@ from sqlalchemy import BigInteger, Connection, literal_column, select
 from fleet.faults import Point, fault
 from fleet.store import databases
 from fleet.store.group import PATIENCE_SECONDS, GroupWriter, Unit, WriterLock
+from fleet.store.listening import NoticeConnection
 
 if TYPE_CHECKING:
     from fleet.events import Recorded
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 K = TypeVar("K")
 Observer = Callable[["Tx", "Recorded"], None]
+Hearer = Callable[["Recorded"], None]
 
 _log = logging.getLogger(__name__)
 
@@ -44,13 +46,14 @@ _POSTGRESQL_NOW = select(
 class Tx:
     """One transaction. Used on one thread, from begin to commit or rollback, and not kept afterwards."""
 
-    __slots__ = ("_after", "_now_us", "connection", "store")
+    __slots__ = ("_after", "_now_us", "_seen", "connection", "store")
 
     def __init__(self, store: Store, connection: Connection) -> None:
         self.store = store
         self.connection = connection
         self._now_us = 0
         self._after: list[Callable[[], object]] = []
+        self._seen: set[str] = set()
 
     def now_us(self) -> int:
         """The store's clock, in microseconds since the epoch; read once per transaction, on the first call.
@@ -73,6 +76,13 @@ class Tx:
         writes, and those of one write run together.
         """
         self._after.append(callback)
+
+    def first(self, what: str) -> bool:
+        """Whether this transaction is asked for the first time about ``what``: for what it says only once."""
+        if what in self._seen:
+            return False
+        self._seen.add(what)
+        return True
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -157,6 +167,8 @@ class _Shared:
         self.database, self.instance, self.redact = database, instance, redact
         self.observers: tuple[Observer, ...] = ()
         self.kept: dict[type, Any] = {}
+        self.hearers: tuple[Hearer, ...] = ()
+        self.shared_as = ""
         self.lock = WriterLock()
         self.writer: GroupWriter[_Write[Any]] = GroupWriter(database, self.lock, _notify)
         self.reads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
@@ -228,6 +240,34 @@ class Store:
     def observe(self, observer: Observer) -> None:
         """Calls ``observer(tx, recorded)`` for every event from now on, in the appending transaction."""
         self._shared.observers = (*self._shared.observers, observer)
+
+    @property
+    def hearers(self) -> tuple[Hearer, ...]:
+        """Who hears of events that other controllers append."""
+        return self._shared.hearers
+
+    def hear(self, hearer: Hearer) -> None:
+        """Calls ``hearer(recorded)`` on the event loop for events that another controller of this store appended:
+        of the kinds that are heard, each at least once, after its commit. An event of this one may come too."""
+        self._shared.hearers = (*self._shared.hearers, hearer)
+
+    @property
+    def shared_as(self) -> str:
+        """How this controller is called where others share its store; empty: nobody else leads anything here."""
+        return self._shared.shared_as
+
+    def share(self, instance: str) -> None:
+        """From now on others may lead tasks of this store."""
+        self._shared.shared_as = instance
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether several controllers can use this store at once."""
+        return self._shared.database.writer.dialect.name == "postgresql"
+
+    def listening(self) -> NoticeConnection:
+        """What hears the notices of other controllers. Raises ``StoreUnavailable``."""
+        return NoticeConnection(self._shared.database)
 
     def under(self, *preconditions: Precondition) -> Store:
         """The same store, for writes that also depend on these. Reads are not affected.

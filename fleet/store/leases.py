@@ -25,6 +25,8 @@ from fleet.store.tables import leases
 
 LEADERSHIP: Final = "controller"
 """The lease of the controller that leads the fleet."""
+MEMBER: Final = "member:"
+"""Before the name of a controller that leads tasks without leading the fleet: its lease."""
 
 _BY_NAME = Statement(select(leases).where(leases.c.name == bindparam("wanted")))
 _CHANGE = Statement(update(leases).where(leases.c.name == bindparam("wanted")))
@@ -142,7 +144,8 @@ def release(tx: Tx, lease: Lease) -> None:
 
 
 def check(tx: Tx, fence: Fence) -> None:
-    """Raises ``LeaseLost`` unless the fence's holder is still the last; for the leadership, ``LeadershipLost``.
+    """Raises ``LeaseLost`` unless the fence's holder is still the last; for the leadership, and for a member's
+    lease, ``LeadershipLost``.
 
     Call it with the effect, in its transaction.
     """
@@ -153,7 +156,7 @@ def check(tx: Tx, fence: Fence) -> None:
 
 def lost(fence: Fence, now: str = "") -> LeaseLost | LeadershipLost:
     """The error of :func:`check`. ``now``: to whom the lease passed, if to anybody."""
-    leads = fence.name == LEADERSHIP
+    leads = fence.name == LEADERSHIP or fence.name.startswith(MEMBER)
     return (LeadershipLost if leads else LeaseLost)(
         attempted="lead this fleet" if leads else "act under a lease",
         on=f"{fence.name} #{fence.token}",

@@ -57,3 +57,13 @@ controllers = Table(
     number("since_us"),
     number("seen_us"),
 )
+
+# Which controller leads a task that was started; only where several share the store. Gone soon after its end.
+leads = Table(
+    "leads",
+    metadata,
+    key("task"),
+    text("controller"),
+    number("token"),
+    number("since_us"),
+)

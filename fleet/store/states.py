@@ -18,6 +18,7 @@ class ControllerRole(StrEnum):
 
     LEADS = "leads"
     STANDS_BY = "stands-by"
+    SHARES = "shares"  # it leads tasks that the one that leads gives it, and stands by
 
 
 class HaltCause(StrEnum):

@@ -47,6 +47,7 @@ class LockGuard:
         self._wake: Callable[[str], None] = lambda task: None
         self._rules = BaseRules(repositories)
         store.observe(self._observe)
+        store.hear(self._heard)
 
     def wakes(self, wake: Callable[[str], None]) -> None:
         """Sets who is told, on the event loop, that a task may go on."""
@@ -173,6 +174,10 @@ class LockGuard:
                 book.release(tx, hold, HoldEnd.DONE)
                 self._service.serve(tx)
             tx.after_commit(lambda: self._forget(recorded.refs.task))
+
+    def _heard(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, TaskMoved) and TaskState(recorded.event.new) in ENDS:
+            self._forget(recorded.refs.task)
 
     def _forget(self, task: str) -> None:
         waiter = self._waiting.pop(task, None)

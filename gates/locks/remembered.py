@@ -2,7 +2,8 @@
 
 It is never ahead of the store. It keeps what a finished read or a commit said, and the commit that ends a lock
 empties it before anybody hears of that end. A read that such an end overtook is not kept. It may lack a lock; then
-the store is asked.
+the store is asked. Where another controller ends a lock, this one hears of it after the commit: an edit in between
+is allowed, and the snapshot and the landing, which ask the store, refuse it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Remembered:
         self._kept: dict[str, _Kept] = {}
         self._ends = 0
         store.observe(self._observe)
+        store.hear(self._heard)
 
     @property
     def ends(self) -> int:
@@ -75,6 +77,10 @@ class Remembered:
     def _observe(self, tx: Tx, recorded: Recorded) -> None:
         if isinstance(recorded.event, LocksReleased) and recorded.refs.task:
             tx.after_commit(lambda: self._ended(recorded.refs.task))
+
+    def _heard(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, LocksReleased) and recorded.refs.task:
+            self._ended(recorded.refs.task)
 
     def _ended(self, task: str) -> None:
         self._ends += 1

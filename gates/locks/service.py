@@ -1,5 +1,8 @@
 """Locks for whoever asks the running controller: at once, or in line.
 
+Where several controllers share the store, each has a line of its own, and only within that is the order kept:
+between two controllers, whoever asks first once it is free has it.
+
 A line is fair: nobody is granted what conflicts with the wish of one who has waited longer. Who waits for several
 things holds none of them meanwhile, so no two wait for each other. A release serves the line in its own
 transaction: the next holder is in the store before the last one hears that it let go.
@@ -19,6 +22,7 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from fleet.errors import StoreUnavailable
+from fleet.events import LocksReleased, Recorded
 from fleet.locks import Blocked, Granted, Hold, HoldEnd, LockAnswer, Resource
 from fleet.ports import Clock
 from fleet.store.core import Store, Tx
@@ -62,6 +66,7 @@ class LockService:
         self._changed, self._left = asyncio.Event(), False
         self._asked, self._answers = deque[Wish](), False
         self._late = OwnedTasks()
+        store.hear(self._heard)
 
     @property
     def line(self) -> tuple[Waiter, ...]:
@@ -166,6 +171,12 @@ class LockService:
                 await self.sweep()
                 swept = self._clock.now_us()
             await first(self._changed.wait(), self._clock.sleep(self._pause()))
+
+    def _heard(self, recorded: Recorded) -> None:
+        """Another controller ended locks: the line here is looked at."""
+        if isinstance(recorded.event, LocksReleased) and self._line:
+            self._left = True
+            self._changed.set()
 
     async def sweep(self) -> int:
         """Ends the holds whose time is over; returns how many."""

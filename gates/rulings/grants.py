@@ -40,6 +40,7 @@ class Grants:
         self._store = store
         self._known: dict[tuple[str, str], set[str]] = {}
         store.observe(self._observe)
+        store.hear(self._take)
 
     async def load(self) -> None:
         """Loads permissions given before this process started, to sessions that have not ended."""

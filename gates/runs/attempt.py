@@ -18,9 +18,9 @@ from pathlib import Path
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
-from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.watch import MachineSeen
+from fleet.one_controller import between_controllers
 from fleet.ports import Candidate, Executor, PipeSpec
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller, SetupFailed
@@ -33,7 +33,7 @@ from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
-from gates.runs.environment import GateSetups, keeps, keeps_checkouts, room_of
+from gates.runs.environment import GateSetups, keeps, room_of
 from gates.runs.given_up import GivenUp
 from gates.runs.outcome import result_of, setup_failed, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
@@ -113,7 +113,7 @@ class Suite:
             if place is None and last is not None:
                 return last
             try:
-                last = await self._attempt(work, place, why_not, anew=last is not None)
+                last = await self._attempt(work, place, why_not)
                 used += 1
             except AWAY as error:
                 assert place is not None
@@ -138,8 +138,7 @@ class Suite:
 
     # --- one run --------------------------------------------------------------------------------------
 
-    async def _attempt(self, work: GateWork, place: Place | None, why_not: list[str], *, anew: bool) -> GateResult:
-        """``anew``: its checkout is filled anew, since the run before may have ended for the sake of a kept one."""
+    async def _attempt(self, work: GateWork, place: Place | None, why_not: list[str]) -> GateResult:
         async with self._own_login(place, work.candidate) as login:
             if place is not None and place.config.has_gate_pool:
                 machine = place.machine
@@ -157,7 +156,7 @@ class Suite:
                     )
                 except (Refused, Misused, Unavailable) as error:
                     trouble = error
-            return await self._attempt_at(work, place, why_not, environment, trouble, anew=anew)
+            return await self._attempt_at(work, place, why_not, environment, trouble)
 
     async def _attempt_at(
         self,
@@ -166,8 +165,6 @@ class Suite:
         why_not: list[str],
         environment: GateEnvironment,
         trouble: AirbossError | None,
-        *,
-        anew: bool,
     ) -> GateResult:
         """Opens the run, and does it. ``trouble``: why it cannot be done after all."""
         candidate, definition = work.candidate, work.definition
@@ -196,18 +193,18 @@ class Suite:
                 if trouble is not None:
                     raise trouble
                 await self.openings.opened(run_id)
-                run, spec = await self._furnish(run, work, anew=anew)
+                run, spec = await self._furnish(run, work)
                 result = await self._watch_run(run, work, spec, started=False)
                 result = replace(result, notes=(*run.notes, *result.notes))
             except SetupFailed as failed:
                 result = setup_failed(run, failed)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(run_id, definition, str(error))
-                await self._close(candidate.task.id, run_id, result, place, pipe, work.repository)
+                await self._close(candidate.task.id, run_id, result, place, pipe)
                 if isinstance(error, (*AWAY, DiskFull)):
                     raise
                 return result
-            return await self._close(candidate.task.id, run_id, result, place, pipe, work.repository)
+            return await self._close(candidate.task.id, run_id, result, place, pipe)
 
     @contextlib.asynccontextmanager
     async def _own_login(self, place: Place | None, candidate: Candidate) -> AsyncIterator[str]:
@@ -217,23 +214,21 @@ class Suite:
             return
         machine, logins = place.machine, place.config.gate_as
         in_use = await self.store.read(lambda tx: gate_runs.open_logins(tx, machine))
-        async with self._pool.lease(machine, logins, self._given_up(candidate), in_use) as login:
+        async with (
+            self._pool.lease(machine, logins, self._given_up(candidate), in_use) as login,
+            between_controllers(self.store, f"gate login {login}@{machine}"),
+        ):
             yield login
 
     def _given_up(self, candidate: Candidate) -> Callable[[], bool]:
         return lambda: self.given_up.test(candidate)
 
-    async def _furnish(self, run: Run, work: GateWork, *, anew: bool) -> tuple[Run, PipeSpec]:
+    async def _furnish(self, run: Run, work: GateWork) -> tuple[Run, PipeSpec]:
         """Puts in place what a run needs. Returns the run with all that it sees, and what to start."""
         executor, checkout, repository = run.place.executor, self.workspaces.checkout, work.repository
         started, alone = time.monotonic(), bool(run.plan.changed) or not keeps(run.place)
         aside = await self._setups.in_place(run)
-        if anew or not keeps_checkouts(run.place) or (work.course is not None and work.course.runs_base(run)):
-            await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
-        else:
-            kept = self.workspaces.kept_checkout
-            place = await retry_unreachable(lambda: kept(executor, repository, run.candidate.commit, run.pipe))
-            run = replace(run, kept=place)
+        await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
         run = await large.put(self.workspaces, repository, run, run.candidate.commit)
         environment = await self._setups.of_change(run, aside)
         seconds = time.monotonic() - started if alone and environment.tree else 0.0
@@ -259,6 +254,8 @@ class Suite:
             if open_.login:
                 lease = self._pool.lease(open_.machine, [open_.login], self._given_up(candidate))
                 await held.enter_async_context(lease)
+                turn = between_controllers(self.store, f"gate login {open_.login}@{open_.machine}")
+                await held.enter_async_context(turn)
             executor = self.executors.gate(open_.machine, open_.login)
             supervising = self.executors.gate(open_.machine, open_.supervisor) if open_.supervisor else None
             place = None
@@ -271,11 +268,11 @@ class Suite:
                 result = await self._watch_run(run, work, spec, started=True)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(open_.id, definition, str(error))
-                result = await self._close(candidate.task.id, open_.id, result, place, open_.pipe, work.repository)
+                result = await self._close(candidate.task.id, open_.id, result, place, open_.pipe)
                 if isinstance(error, (*AWAY, DiskFull)):
                     raise
                 return result
-            return await self._close(candidate.task.id, open_.id, result, place, open_.pipe, work.repository)
+            return await self._close(candidate.task.id, open_.id, result, place, open_.pipe)
 
     async def _watch_run(self, run: Run, work: GateWork, spec: PipeSpec, *, started: bool) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
@@ -308,25 +305,25 @@ class Suite:
     def _setups(self) -> GateSetups:
         return GateSetups(self.environments, self.given_up.test)
 
-    def _turn(self, place: Place) -> contextlib.AbstractAsyncContextManager[object]:
+    @contextlib.asynccontextmanager
+    async def _turn(self, place: Place) -> AsyncIterator[None]:
         """Runs that share a login without walls take turns."""
         if place.facts.walled or place.own:
-            return contextlib.nullcontext()
-        return self._turns.setdefault(place.login, asyncio.Lock())
+            yield
+            return
+        async with (
+            self._turns.setdefault(place.login, asyncio.Lock()),
+            between_controllers(self.store, f"gate login {place.login}"),
+        ):
+            yield
 
-    async def _close(  # noqa: PLR0917 - what ended, and what of it is on a machine
-        self,
-        task: str,
-        run_id: str,
-        result: GateResult,
-        place: Place | None = None,
-        pipe: str = "",
-        repository: Repository | None = None,
+    async def _close(
+        self, task: str, run_id: str, result: GateResult, place: Place | None = None, pipe: str = ""
     ) -> GateResult:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
         await self.openings.closed(run_id, task)
-        if place is not None and repository is not None:
+        if place is not None:
             # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome in _MAY_RUN_ON:
@@ -334,8 +331,6 @@ class Suite:
                         await place.runner.stop(pipe, 1.0)
                 for room in (pipe, room_of(pipe)):
                     await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{room}")
-                holds = result.evidence.tree if result.evidence and result.outcome not in _MAY_RUN_ON else ""
-                await self.workspaces.put_back(place.executor, repository, pipe, holds)
         return result
 
 

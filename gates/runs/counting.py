@@ -74,7 +74,6 @@ class BaseRun:
             candidate=replace(candidate, commit=candidate.base, tree=tree),
             environment=GateEnvironment(run.environment.base),
             large=(),
-            kept="",
         )
         executor = run.place.executor
         try:

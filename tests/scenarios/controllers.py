@@ -118,9 +118,11 @@ def airboss(*argv: str, home: Path, stdin: str = "", timeout: float = 100.0) -> 
         return subprocess.CompletedProcess(argv, status, said.read_text(), complained.read_text())
 
 
-def started(environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def started(
+    environment: Mapping[str, str], log: Path, *, argv: Sequence[str] = ("serve",)
+) -> subprocess.Popen[bytes]:
     """``airboss serve`` as a person starts it."""
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "bot.cli", "serve"], env=dict(environment), stdout=file, stderr=file
+            [sys.executable, "-m", "bot.cli", *argv], env=dict(environment), stdout=file, stderr=file
         )

@@ -2,88 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-from fleet.store import ledger, sessions
-from fleet.store.core import Store
-from tests.empty_store import filled_database
-from tests.far_end.postgres import running_postgres
-from tests.scenarios.controllers import Controller, Forked, airboss
-from tests.scenarios.house import House, house
-from tests.schema import load, problems
-
-#: What a takeover needs of a home, besides its fleet.toml and .env: docs/deployment.md.
-SHARED = ("checkpoints", "files", "gates", "keys", "pinned", "receipts", "repos")
-
-
-class Pair:
-    """Two homes with one store and one set of files, each with a log of its own."""
-
-    def __init__(self, first: House, url: str) -> None:
-        self.url, self.first = url, first
-        home = first.directory / "other"
-        home.mkdir(mode=0o700)
-        self.other = House(first.directory, home, first.bare, first.sshd)
-        self.first.configure()
-        self.other.configure()
-        for name in SHARED:
-            shared = first.directory / "shared" / name
-            shared.mkdir(mode=0o700, parents=True)
-            for each in (self.first, self.other):
-                (each.home / name).symlink_to(shared)
-        for each in (self.first, self.other):
-            self.log(each).touch()
-            (each.home / ".env").touch(mode=0o600)
-            (each.home / ".env").write_text(f"AIRBOSS_STORE={url}\n")
-
-    @contextmanager
-    def standby(self, world: House) -> Iterator[Controller]:
-        """``airboss serve --standby`` on one of the homes; it is killed if it still runs, frozen or not."""
-        environment = {**os.environ, "AIRBOSS_HOME": str(world.home)}
-        made = Forked(environment, self.log(world), argv=("serve", "--standby"))
-        try:
-            yield made
-        finally:
-            made.kill()
-            made.wait(20)
-
-    def log(self, world: House) -> Path:
-        """What the controller of a home said."""
-        return self.first.directory / ("serve.log" if world is self.first else "other.log")
-
-    def said(self, world: House) -> str:
-        return self.log(world).read_text()
-
-    def conditions(self, world: House) -> dict[str, str]:
-        """What ``airboss controllers`` says on one of the homes, by home."""
-        answer = airboss("controllers", "--json", home=world.home)
-        assert answer.returncode == 0, answer.stderr
-        document = json.loads(answer.stdout)
-        assert problems(document, load("controllers.json")) == []
-        return {Path(each["home"]).name: each["condition"] for each in document["controllers"]}
-
-    def events(self, *kinds: str) -> list[tuple[str, str]]:
-        """The task and kind of each such event."""
-        with Store.open(self.url) as store, store.transaction() as tx:
-            found = ledger.read(tx, limit=100_000, kinds=kinds)
-            return [(recorded.refs.task, recorded.event.KIND) for recorded in found]
-
-    def sessions(self, task: str) -> int:
-        with Store.open(self.url) as store, store.transaction() as tx:
-            return len(sessions.of_task(tx, task))
-
-
-@contextmanager
-def pair() -> Iterator[Pair]:
-    with running_postgres() as server, house() as first:
-        url = server.new_database()
-        filled_database(server, url)
-        yield Pair(first, url)
+from tests.scenarios.pair import pair
 
 
 def test_a_frozen_leader_is_taken_over_from_and_is_fenced_when_it_wakes() -> None:

@@ -1,0 +1,96 @@
+"""Faults in a fleet that two controllers share, on a real PostgreSQL: killed at a failpoint, wrong clock, no store.
+
+One seed runs always; ``AIRBOSS_CAMPAIGN=full`` plays 200, and an outage of a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+
+from fleet.failpoints import NAMES
+from tests.conftest import FULL, SEED
+from tests.far_end.clocks import wall_clock
+from tests.scenarios.pair import Pair, pair
+
+SEEDS = range(SEED, SEED + (200 if FULL else 1))
+_BEFORE_A_LEADER = ("slot-reserved", "session-placed")
+"""Only the coordinator reaches these."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """What one seed plays: who dies where, with the clock of the other controller off by an hour or right."""
+
+    point: str
+    coordinator: bool
+    clock: str
+
+    @classmethod
+    def of(cls, seed: int) -> Play:
+        chance = Random(seed)
+        point = chance.choice(NAMES)
+        coordinator = point in _BEFORE_A_LEADER or chance.random() < 0.5
+        return cls(point, coordinator, chance.choice(("", "+3600", "-3600")))
+
+
+@pytest.mark.parametrize("seed", [*SEEDS, *([None] if FULL else [])])
+def test_two_controllers_land_everything_once_whatever_happens(seed: int | None) -> None:
+    with pair("third") as both:
+        if seed is None:
+            _outage(both)
+        else:
+            _killed(both, Play.of(seed))
+
+
+def _killed(both: Pair, play: Play) -> None:
+    """Whoever dies, wherever: the other lands everything once."""
+    dies = {"AIRBOSS_FAILPOINT": play.point}
+    with contextlib.ExitStack() as stack:
+        one, other = both.homes[:2]
+        skewed = wall_clock(play.clock, both.first.directory) if play.clock else {}
+        first = stack.enter_context(both.standby(one, "--join", **(dies if play.coordinator else {})))
+        one.until(one._answers, "the first coordinates")
+        more = skewed | ({} if play.coordinator else dies)
+        second = stack.enter_context(both.standby(other, "--join", **more))
+        one.until(lambda: both.conditions(one).get("other") == "shares", "the other takes part")
+        wanted = 1 if play.point in _BEFORE_A_LEADER else 2
+        for number in range(wanted):
+            one.say(f"/run chatter 20\nshell echo {number} > {number}.txt")
+        victim, survivor = (first, other) if play.coordinator else (second, one)
+        assert victim.wait(60) == -9, f"{play} was on no task's way"
+        survivor.until(survivor._answers, f"after {play}, the other coordinates")
+        tasks = sorted({of for of, _ in both.events("task.requested")})
+        assert [survivor.wait(task).status for task in tasks] == [0] * wanted, (play, both.said(survivor))
+        for kind in ("landing.done", "receipt.issued", "session.placed"):
+            assert sorted(of for of, _ in both.events(kind)) == tasks, (play, kind)
+        assert [one.main(f"{number}.txt").strip() for number in range(wanted)] == list(map(str, range(wanted)))
+        assert [both.sessions(task) for task in tasks] == [1] * wanted
+
+
+def _outage(both: Pair) -> None:
+    """The store is away for a minute: nobody is put out for it."""
+    one, other = both.homes[:2]
+    with both.standby(one, "--join"):
+        one.until(one._answers, "the first coordinates")
+        with both.standby(other, "--join") as member:
+            one.until(lambda: both.conditions(one).get("other") == "shares", "the other takes part")
+            go = both.first.directory / "go"
+            tasks = [
+                one.say(f"/run shell while [ ! -e {go} ]; do sleep 0.1; done; echo x > {name}.txt").task
+                for name in ("north", "south")
+            ]
+            one.until(lambda: len(both.events("turn.started")) == 2, "two agents are at work")
+            both.server.disconnect(both.url)
+            both.server.stop()
+            time.sleep(60.0)
+            go.touch()
+            both.server.start()
+            assert [one.wait(task).status for task in tasks] == [0, 0], both.said(one)
+            assert member.poll() is None, both.said(other)
+            assert sorted(of for of, _ in both.events("landing.done")) == tasks
+            assert both.conditions(one) == {"home": "leads", "other": "shares"}
