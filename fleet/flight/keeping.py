@@ -20,7 +20,7 @@ from fleet.flight import attachments, installing, moving, own_login, snapshots, 
 from fleet.flight.moves import demand_login
 from fleet.flight.services import Services
 from fleet.git import kept
-from fleet.model import AIRBOSS, Session, Task
+from fleet.model import AIRBOSS, PipeEnd, Session, Task
 from fleet.ports import Clock
 from fleet.store import pool_slots, sessions, tasks, trees
 from fleet.store.core import Tx
@@ -150,12 +150,15 @@ class Keeper:
             await first(self._woken.wait(), self._clock.sleep((due - now) / 1_000_000))
 
     async def look(self) -> None:
-        """Saves what has no snapshot yet, and reclaims what ended long enough ago."""
+        """Ends what a machine that was away at its task's end still runs, saves what has no snapshot yet, and
+        reclaims what ended long enough ago."""
         services = self._services
         age_us = duration_us(services.config().limits.workspace_retention)
         async with self._one:
             before = self._clock.now_us()
-            await self._each(await services.store.read(lambda tx: trees.closed_worktrees(tx, before)), self._save)
+            found = await services.store.read(lambda tx: trees.closed_worktrees(tx, before))
+            await self._each(found, self._end)
+            await self._each(found, self._save)
             old = await services.store.read(lambda tx: trees.closed_worktrees(tx, before - age_us))
             await self._each(old, self._reclaim)
         await self._forget_spools()
@@ -208,6 +211,11 @@ class Keeper:
                 _log.info("the work of %s stays as it is: %s", tree.task.id, error)
             except AirbossError as error:
                 _log.info("the work of %s stays as it is: %s", tree.task.id, error)
+
+    async def _end(self, tree: Unlanded) -> None:
+        session = await self._services.store.read(lambda tx: sessions.session(tx, tree.session.id))
+        if session.ended_us and session.pipe and session.pipe_end is PipeEnd.NONE:  # nobody follows it
+            await self._services.executors.agent(session.machine, session.login).stop(session.pipe)
 
     async def _save(self, tree: Unlanded) -> None:
         if tree.row.state is TreeState.HERE:

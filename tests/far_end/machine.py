@@ -56,6 +56,11 @@ class Machine:
         self.boot = "b1"
         self._moved = asyncio.Event()
 
+    @property
+    def over(self) -> bool:
+        """Whether its process has ended."""
+        return self._over is not None
+
     # --- the agent ------------------------------------------------------------------------------------
 
     def say(self, *messages: lines.Message) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from fleet.clock import SystemClock
 from fleet.config import parse_fleet
 from fleet.errors import LeaseLost, MachineFaulty, StoreUnavailable, Unreachable
 from fleet.faults import Fault, Point, injected
 from fleet.flight.dispatcher import Dispatcher
 from fleet.flight.flight import Flight
+from fleet.flight.keeping import Keeper
 from fleet.flight.pipe_reader import LinkDown, PipeReader, Woken
 from fleet.git.repository import Repository
 from fleet.landing.attempt import LandingAttempt
@@ -160,27 +162,35 @@ async def test_what_could_not_be_ended_is_told_by_name(there: World) -> None:
     assert not any("unconfirmed" in line for line in ended["left"])
 
 
-def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path) -> None:
-    async def stopped() -> tuple[PipeEnd, list[str]]:
-        with world(tmp_path).store as store:
-            there = World(tmp_path, store, parse_fleet(FLEET.format(url="/nowhere/shop.git"), "fleet.toml"))
+@pytest.mark.parametrize("soon", [True, False])
+def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path, soon: bool) -> None:
+    """While its session is closed, or later, when nobody follows it."""
+
+    async def stopped() -> PipeEnd:
+        there = world(tmp_path)
+        with there.store:
             there.machine.heedless = True
-            task = await there.running()
+            task = await there.running(TaskMode.CHANGE)
             flight = Flight(there.services, task)
             async with alongside(flight.run(), "fly") as flying:
                 while "permission.asked" not in await there.kinds():
                     await asyncio.sleep(0.1)
                 there.machine.trouble = Unreachable(attempted="reach it", cause="the link is down")
-                await store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
+                await there.store.write(lambda tx: tasks.request_stop(tx, task.id, PERSON))
                 flight.wake()
-                await asyncio.sleep(90)  # longer than it takes until the task has ended
-                there.machine.trouble = None
+                if soon:
+                    await asyncio.sleep(90)  # longer than it takes until the task has ended
+                    there.machine.trouble = None
                 await flying
-            ended = [body["why"] for kind, body in await there.told() if kind == "session.ended"]
-            return (await there.session(task)).pipe_end, ended
+            there.machine.trouble = None
+            if not soon:
+                assert not there.machine.over
+                await Keeper(there.services, SystemClock()).look()
+            assert there.machine.over
+            return (await there.session(task)).pipe_end
 
     with asyncio.Runner(loop_factory=lambda: PacedLoop(100)) as runner:
-        assert runner.run(stopped()) == (PipeEnd.GONE, [""])
+        assert runner.run(stopped()) is (PipeEnd.GONE if soon else PipeEnd.NONE)
 
 
 async def test_the_work_of_a_stopped_task_waits_for_the_disk_that_it_is_saved_on(there: World) -> None:
