@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import platform
 import shutil
@@ -26,6 +27,7 @@ from fleet.ports import Candidate
 from fleet.setup.definitions import load as load_setups
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
+from fleet.supervise import side_by_side
 from fleet.untrusted import clean
 from fleet.verdict import GateResult, Outcome, Verdict
 from gates.people import console_owner
@@ -102,11 +104,19 @@ def _directory(home: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 
 async def _judge(repo: Path, base: str, head: str, home: Path | None, directory: Path) -> Verdict:
-    git = Git()
-    base_commit, head_commit = await commit_of(git, repo, base), await commit_of(git, repo, head)
-    mirror = directory / "mirror.git"
-    await _borrow(git, repo, mirror)
-    name, config = _config(repo, home, directory)
+    git, mirror = Git(), directory / "mirror.git"
+    commits: list[str] = []
+    tools: list[tuple[list[str], list[str]]] = []
+
+    async def look_up() -> None:
+        commits.extend([await commit_of(git, repo, ref) for ref in (base, head)])
+
+    async def look_around() -> None:
+        tools.append(await asyncio.to_thread(_tools))
+
+    await side_by_side([look_up(), look_around(), _borrow(git, repo, mirror)], "begin a try", most=3)
+    base_commit, head_commit = commits
+    name, config = _config(repo, home, directory, tools[0])
     repository = Repository(name, str(repo), "main", mirror)
     config = _with_programs(config, await _first_words(repository, base_commit, config.repos[name]))
     tree = await repository.tree_of(head_commit)
@@ -163,10 +173,13 @@ async def commit_of(git: Git, repo: Path, ref: str, attempted: str = "try the ga
     return found.line
 
 
-def _config(repo: Path, home: Path | None, directory: Path) -> tuple[str, FleetConfig]:
-    """The repository's name, and a fleet of this machine alone, where everything runs as one login."""
+def _config(
+    repo: Path, home: Path | None, directory: Path, tools: tuple[list[str], list[str]]
+) -> tuple[str, FleetConfig]:
+    """The repository's name, and a fleet of this machine alone, where everything runs as one login. ``tools``: see
+    ``_tools``."""
     name, wanted = "repository", RepoConfig(url=str(repo))
-    path, read = _tools()
+    path, read = tools
     labels = {sys.platform, platform.machine().lower(), *(["macos"] if sys.platform == "darwin" else [])}
     if home is not None and (home / FLEET_FILE).exists():
         fleet = load_fleet(home / FLEET_FILE)

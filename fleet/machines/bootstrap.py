@@ -11,12 +11,15 @@ import importlib.util
 import json
 import zlib
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Final
 
-from fleet.machines.runner.image import build
+from fleet.machines.runner.image import joined
 from fleet.machines.runner.start import TAKE
 
+_RUNNER: Final = Path(__file__).parent / "runner"
+_PACKAGE: Final = "fleet.machines.runner"
 _CODE: Final = f"""
 import marshal, os, sys
 os.umask(0o077)
@@ -55,21 +58,31 @@ def pack(package: Path) -> bytes:
 
     The hook client and the door of a slot are left out: they do not run from here.
     """
-    modules = (module for module in package.glob("*.py") if not module.name.startswith(("hook", "door")))
-    files = {module.name: module.read_text(encoding="utf-8") for module in modules}
+    files = {module.name: module.read_text(encoding="utf-8") for module in modules(package)}
     return json.dumps(files, sort_keys=True).encode()
+
+
+def modules(package: Path) -> list[Path]:
+    """Those that run from here, in order."""
+    return sorted(module for module in package.glob("*.py") if not module.name.startswith(("hook", "door")))
 
 
 @cache
 def runner_sources() -> bytes:
     """This controller's runner, for a Python that compiles it itself."""
-    return pack(Path(__file__).parent / "runner")
+    return pack(_RUNNER)
 
 
 @cache
 def compiled_runner() -> bytes:
-    """This controller's runner, for a Python with the same bytecode."""
-    return zlib.compress(build(json.loads(runner_sources())))
+    """This controller's runner, for a Python with the same bytecode. What was compiled at the installation is not
+    compiled again."""
+    codes = {}
+    for module in modules(_RUNNER):
+        code = SourceFileLoader(f"{_PACKAGE}.{module.stem}", str(module)).get_code(f"{_PACKAGE}.{module.stem}")
+        assert code is not None, "a module that has a source has code"
+        codes[module.name] = code.replace(co_filename=f"runner/{module.name}")
+    return zlib.compress(joined(codes), 1)
 
 
 def shipment(compiled: bool = True) -> bytes:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any
 
 
@@ -40,11 +40,13 @@ class Loader:
 
 def build(sources: Mapping[str, str]) -> bytes:
     """Compiles the runner's modules, given as sources by file name, into an image."""
-    compiled = {}
-    for name, source in sources.items():
-        module = ("runner." + name[: -len(".py")]).replace(".__init__", "")
-        compiled[module] = marshal.dumps(compile(source, "runner/" + name, "exec"))
-    return marshal.dumps(compiled)
+    return joined({name: compile(source, "runner/" + name, "exec") for name, source in sources.items()})
+
+
+def joined(codes: Mapping[str, CodeType]) -> bytes:
+    """The image of compiled modules, given by file name."""
+    names = {name: ("runner." + name[: -len(".py")]).replace(".__init__", "") for name in codes}
+    return marshal.dumps({names[name]: marshal.dumps(code) for name, code in codes.items()})
 
 
 def run(image: bytes) -> None:
