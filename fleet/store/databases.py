@@ -275,6 +275,9 @@ def _postgresql(url: URL, name: str) -> Database:
     # A controller that freezes inside a write would otherwise block all others while its connection lives.
     limits = f"-c lock_timeout={WAIT_SECONDS}s -c idle_in_transaction_session_timeout={WAIT_SECONDS // 2}s"
     options = {} if "options" in url.query else {"options": limits}
+    # Here and not with the table: there it would load this dialect at each start of a program that has SQLite.
+    (imported,) = (each for each in tables.ledger.indexes if each.name == "ix_ledger_imported_time_us")
+    imported.dialect_kwargs["postgresql_where"] = imported.dialect_kwargs["sqlite_where"]
     writer = create_engine(url, connect_args=options, pool_pre_ping=True)
     reader = create_engine(url, connect_args=options, pool_pre_ping=True).execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True

@@ -61,12 +61,7 @@ ledger = Table(
     Index(None, "task", "seq"),
     Index(None, "task", "kind", "seq"),
     Index(None, "time_us", "seq"),
-    Index(
-        "ix_ledger_imported_time_us",
-        "time_us",
-        sqlite_where=literal_column("source = 'import'"),
-        postgresql_where=literal_column("source = 'import'"),
-    ),
+    Index("ix_ledger_imported_time_us", "time_us", sqlite_where=literal_column("source = 'import'")),
 )
 
 # The ledger's Merkle tree, one row: how many leaves, and the roots of its complete subtrees, largest first.
