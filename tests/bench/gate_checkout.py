@@ -1,8 +1,8 @@
-"""A gate on trees of 5,000 files (10 MB) and of 50,000 (200 MB), beside ``git worktree add`` and ``remove`` of each.
+"""A gate on trees of 5,000 files (10 MB) and 50,000 (200 MB), beside ``git worktree add`` and ``remove`` of each.
 
 The command does nothing, so what is measured is all that a gate run costs beyond it: the change is read, the kept
-checkout moved by it and hashed whole, the layer mounted, the end recorded, the layer removed. As root the overlay is
-a privileged one; as any other login, one in a user namespace.
+checkout moved by it and hashed whole, the layer mounted, the end recorded, the layer removed. As root the overlay
+is a privileged one; as any other login, one in a user namespace.
 """
 
 from __future__ import annotations
