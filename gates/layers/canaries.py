@@ -41,6 +41,9 @@ class Canaries:
         if check.status == 0 and base.agrees and not failed:
             failed.append("canaries failed, and the exit status was 0 all the same")
         held = []
+        seen = set(check.hidden) & runs.report.head.named(*PASSED) - set(check.bodies) - set(base.unstable)
+        if seen and not failed:
+            held.append(HeldPlace("", 0, f"passes only while it can be seen that it is a test: {some(seen)}"))
         if case.toolchain is Toolchain.GO and not failed and (left := without_canaries(base, check)):
             held.append(HeldPlace("", 0, f"no canary ran in {some(left)}, which has tests on the base"))
         return LayerFinding(tuple(failed), tuple(held))

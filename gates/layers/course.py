@@ -38,7 +38,14 @@ _KEY: Final = "AIRBOSS_LAYERS_KEY"
 _PYTHON: Final = re.compile(r"(pypy|python)[\d.]*")
 _BY_RUNS: Final = frozenset({LayerName.BASELINE, LayerName.CANARIES})
 _PLAN: Final = "plan.json"
-_FILES: Final = ("launcher.py", "pytest_plugin.py", "canaries.py.txt", "go_results.py", "canaries.go.txt")
+_FILES: Final = (
+    "launcher.py",
+    "pytest_plugin.py",
+    "pytest_watching.py",
+    "canaries.py.txt",
+    "go_results.py",
+    "canaries.go.txt",
+)
 #: The exit status of a launcher that could not do its own part; it then leaves no report.
 _LAUNCHER_FAILED: Final = 125
 _JUDGED: Final = (Outcome.PASSED, Outcome.FAILED, Outcome.TIMED_OUT)
@@ -115,6 +122,7 @@ class PytestCourse:
             "alone": run.place.facts.walled,
             "quarantine": sorted(self.case.quarantined),
             "plugin": kit("pytest_plugin.py"),
+            "watching": kit("pytest_watching.py"),
             "canaries": kit("canaries.py.txt"),
             "baseline": baseline.tests if baseline else None,
             "watched": baseline is None or baseline.watched,

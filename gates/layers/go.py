@@ -1,7 +1,7 @@
 """A gate that runs ``go test``: the process that reports is go's own, by what each package's test binary prints.
 
-A further run has tests that must fail, in each package that has tests. Go reads them through ``-overlay``, so no
-file of the checkout changes.
+A further run has tests that must fail, in each package that has tests, and tests of the base that are inverted. Go
+reads them through ``-overlay``, so no file of the checkout changes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _RESULTS: Final = "go_results.py"
 _GO_TEST: Final = re.compile(r"((?:^|[\s/;&|(])go\s+test)(?=$|[\s;&|)])")
 _SHELLS: Final = ("sh", "bash", "dash", "zsh")
 _OVERLAY: Final = "-overlay={overlay}"
+_ONLY: Final = "-run={only}"
+_CHOOSES: Final = re.compile(r"(^|\s)--?(test\.)?(run|skip|bench|fuzz|list)\b")
 
 
 def runs_go_tests(argv: Sequence[str]) -> bool:
@@ -37,7 +39,8 @@ def asked_for(argv: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
     if posixpath.basename(program) not in _SHELLS or "-c" not in words[:-1]:
         return ()
     at = words.index("-c") + 1
-    line, count = _GO_TEST.subn(lambda found: " ".join((found[1], *flags)), words[at])
+    quoted = [f"'{flag}'" if "{" in flag else flag for flag in flags]
+    line, count = _GO_TEST.subn(lambda found: " ".join((found[1], *quoted)), words[at])
     return (program, *words[:at], line, *words[at + 1 :]) if count == 1 else ()
 
 
@@ -46,18 +49,20 @@ class GoCourse(PytestCourse):
     """One such gate over one change."""
 
     def plan(self, run: Run, baseline: Baseline | None) -> dict[str, object]:
-        """As for pytest, with other canaries; nothing is inverted, and the base's tests do not run alone."""
+        """As for pytest, with other canaries; the base's tests do not run alone. A command that chooses its tests
+        runs all of them with the canaries."""
         planned = PytestCourse.plan(self, run, baseline)
         argv = tuple(str(word) for word in run.definition.argv)
         words = " ".join(argv).split()
         own = any(word.lstrip("-") in ("json", "json=true") for word in words)
         asked = () if own else ("-json",)
+        checked = (*asked, _OVERLAY, *(() if _CHOOSES.search(" ".join(argv)) else (_ONLY,)))
         junit = str(planned["junit"])
         return {
             **planned,
             "runner": "go",
             "argv": [word.replace("{junit}", junit) for word in asked_for(argv, asked)],
-            "check_argv": [word.replace("{junit}", junit) for word in asked_for(argv, (*asked, _OVERLAY))],
+            "check_argv": [word.replace("{junit}", junit) for word in asked_for(argv, checked)],
             "verbose": own or any(word.lstrip("-") in ("v", "test.v", "v=true") for word in words),
             "plugin": kit(_RESULTS),
             "canaries": kit(_CANARIES),

@@ -7,11 +7,16 @@ from typing import Final
 
 from gates.layers.syntax import (
     CALLERS,
+    COMMANDS,
     ENDS,
     FRAMEWORK,
     FUNCTIONS,
+    HERE,
+    LISTS,
     LOADS,
     PATCHES,
+    READERS,
+    READS,
     SKIPS,
     Node,
     Rule,
@@ -37,6 +42,23 @@ _GO_IN_INIT: Final = {**dict.fromkeys(("os.Exit", "log.Fatal", "log.Fatalf", "lo
 _GO_ASSIGNED: Final = frozenset({"os.Args", "os.Stdout", "os.Stderr", "os.Stdin", "flag.CommandLine", "flag.Usage"})
 _GO_IMPORTS: Final = {"unsafe": PATCHES, "plugin": LOADS, "C": LOADS}
 _GO_DIRECTIVE: Final = re.compile(r"^//go:(linkname|cgo_\w+)\b")
+_GO_EMBEDS: Final = re.compile(r"^//go:embed\s.*(_test|test_|\.go\b|\*\.\w|(^|\s)(all:)?(\*|\.)(\s|$))")
+_GO_SOURCES: Final = re.compile(r"^(.*\*)?\.go$")
+_GO_LISTS: Final = frozenset(
+    {
+        "os.ReadDir",
+        "os.DirFS",
+        "io/ioutil.ReadDir",
+        "path/filepath.Glob",
+        "path/filepath.Walk",
+        "path/filepath.WalkDir",
+    }
+)
+#: What says which program runs: the command's own package may ask.
+_GO_PROGRAM: Final = frozenset({"os.Args", "os.Executable", "runtime/debug.ReadBuildInfo"})
+
+
+_PACKAGE: Final = "package"
 
 
 def learn_go(source: ScannedFile, node: Node) -> None:
@@ -44,6 +66,8 @@ def learn_go(source: ScannedFile, node: Node) -> None:
     if node.type == "import_spec":
         path, alias = word(node.child_by_field_name("path")), text(node.child_by_field_name("name"))
         source.names[alias or path.rpartition("/")[2]] = path
+    elif node.type == "package_clause" and node.named_children:
+        source.names[_PACKAGE] = text(node.named_children[0])
 
 
 def _go_name(source: ScannedFile, node: Node | None) -> str:
@@ -89,7 +113,28 @@ def _go_imports(source: ScannedFile, node: Node) -> str:
 
 
 def _go_directives(source: ScannedFile, node: Node) -> str:
-    return PATCHES if node.type == "comment" and _GO_DIRECTIVE.match(text(node)) else ""
+    if node.type != "comment":
+        return ""
+    if not source.test and _GO_EMBEDS.match(text(node)):
+        return READS
+    return PATCHES if _GO_DIRECTIVE.match(text(node)) else ""
+
+
+def _go_reads(source: ScannedFile, node: Node) -> str:
+    """Ways to the text of the tests that name none, and what says which program runs."""
+    if source.test:
+        return ""
+    if node.type in ("interpreted_string_literal", "raw_string_literal"):
+        return READS if _GO_SOURCES.match(word(node)) else ""
+    if node.type == "selector_expression":
+        return CALLERS if _go_name(source, node) in _GO_PROGRAM and source.names.get(_PACKAGE) != "main" else ""
+    if node.type != "call_expression":
+        return ""
+    name, given = _go_name(source, node.child_by_field_name("function")), node.child_by_field_name("arguments")
+    words = [word(each) for each in given.named_children] if given is not None else []
+    if name in ("os/exec.Command", "os/exec.CommandContext") and any(map(READERS.search, words[:2])):
+        return COMMANDS
+    return LISTS if name in _GO_LISTS and words and words[0] in HERE else ""
 
 
 def _go_tests(source: ScannedFile, node: Node) -> str:
@@ -122,5 +167,6 @@ GO_RULES: Final[tuple[Rule, ...]] = (
     _go_imports,
     _go_directives,
     _go_tests,
+    _go_reads,
     names_tests,
 )

@@ -19,6 +19,9 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
     ``hello``: our plugin was loaded; ``end``: the status with which the test runner says it ended. ``rewritten``
     are files of the checkout that changed meanwhile; ``bodies`` the inverted tests that were passed by themselves.
+    ``hidden``: those of them that could not see that they are tests. ``commands`` are places in the source that let
+    a command read files, ``replaced`` names of the tests' modules that changed while tests ran; ``at`` says of each
+    test from where its function is, and what it is compiled to.
     ``report``: what another runner than pytest reported, as JUnit; canaries have ``token`` in their names.
     """
 
@@ -34,10 +37,14 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     equal: list[tuple[str, int, str]] = []
     reads: list[tuple[str, int]] = []
     stand_ins: list[str] = []
+    commands: list[tuple[str, int]] = []
+    replaced: list[tuple[str, str]] = []
+    at: dict[str, str] = {}
     bodies: list[str] = []
     broken: list[str] = []
     rewritten: list[str] = []
     inverted: list[str] = []
+    hidden: list[str] = []
     every: bool = False
     report: str = ""
     token: str = ""
@@ -68,6 +75,9 @@ class Baseline(msgspec.Struct, frozen=True):
     equal: list[tuple[str, int, str]]
     reads: list[tuple[str, int]]
     rewritten: list[str]
+    commands: list[tuple[str, int]] = []
+    replaced: list[tuple[str, str]] = []
+    at: dict[str, str] = {}
 
     def named(self, *outcomes: str) -> set[str]:
         """The tests with one of these outcomes, whose outcome is stable."""
@@ -114,6 +124,9 @@ def baseline_of(base: Phase, again: Phase | None) -> Baseline:
         equal=[*base.equal, *(again.equal if again else ())],
         reads=base.reads,
         rewritten=sorted(rewritten),
+        commands=base.commands,
+        replaced=base.replaced,
+        at=base.at,
     )
 
 

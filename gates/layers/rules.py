@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gates.layers.names import Names
+from gates.layers.detours import detours, suffixes
+from gates.layers.parsed import ParsedFile, names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +21,6 @@ class Sight:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedFile:
-    """A parsed file. ``ours`` says whether a module belongs to the repository; ``test``: the file is a test."""
-
-    tree: ast.Module
-    names: Names
-    ours: Callable[[str], bool]
-    test: bool
-    parents: dict[ast.AST, ast.AST]
-
-
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
 def _by_name(table: dict[str, frozenset[str]]) -> dict[str, str]:
     return {name: why for why, names in table.items() for name in names}
 
@@ -42,53 +28,53 @@ def _by_name(table: dict[str, frozenset[str]]) -> dict[str, str]:
 #: Names that no change uses without a reason that a person should see, and what they do.
 _ANYWHERE: Final = _by_name(
     {
-        "ends the process": _set(
+        "ends the process": names_in(
             "os._exit os.abort os.kill os.killpg os.execl os.execle os.execlp os.execlpe os.execv os.execve"
             " os.execvp os.execvpe os.fork os.forkpty pty.fork os.getppid posix._exit posix.kill posix.fork"
             " posix.abort posix.execv posix.execve signal.raise_signal signal.pthread_kill pytest.exit"
             " _thread.interrupt_main"
         ),
-        "ends or interrupts the process later": _set(
+        "ends or interrupts the process later": names_in(
             "signal.alarm signal.setitimer atexit.register atexit._run_exitfuncs faulthandler.dump_traceback_later"
             " resource.setrlimit"
         ),
-        "looks at who calls it": _set(
+        "looks at who calls it": names_in(
             "sys._getframe sys._getframemodulename sys._current_frames inspect.stack inspect.currentframe"
             " inspect.getouterframes inspect.trace inspect.getframeinfo traceback.extract_stack "
             " traceback.walk_stack traceback.format_stack traceback.print_stack"
         ),
-        "watches or finds what others run": _set(
+        "watches or finds what others run": names_in(
             "sys.settrace sys.setprofile threading.settrace threading.setprofile sys.addaudithook sys.monitoring"
             " gc.get_objects gc.get_referrers gc.get_referents bdb.Bdb sys._debugmallocstats"
         ),
-        "loads code in an unusual way": _set(
+        "loads code in an unusual way": names_in(
             "marshal.loads marshal.load types.CodeType types.FunctionType sys.meta_path sys.path_hooks"
             " sys.path_importer_cache importlib.reload builtins.exec builtins.eval builtins.compile"
         ),
-        "turns off assertions": _set("builtins.AssertionError"),
+        "turns off assertions": names_in("builtins.AssertionError"),
     }
 )
-_ANYWHERE_ATTRIBUTES: Final = _set("f_back f_locals f_globals f_code tb_frame gi_frame cr_frame ag_frame")
+_ANYWHERE_ATTRIBUTES: Final = names_in("f_back f_locals f_globals f_code tb_frame gi_frame cr_frame ag_frame")
 
 _IN_SOURCE: Final = _ANYWHERE | _by_name(
     {
-        "ends or interrupts the process later": _set("threading.Timer signal.signal faulthandler"),
-        "loads code in an unusual way": _set(
+        "ends or interrupts the process later": names_in("threading.Timer signal.signal faulthandler"),
+        "loads code in an unusual way": names_in(
             "ctypes cffi exec eval compile runpy code.InteractiveInterpreter importlib.machinery"
             " importlib.util.spec_from_file_location importlib.util.module_from_spec site.addsitedir"
             " sys.path.insert sys.path.append sys.path.extend imp zipimport"
         ),
-        "reaches into loaded modules": _set("sys.modules builtins __builtins__"),
-        "moves the output of the process": _set("os.dup2 os.closerange os.setsid os.setpgrp"),
-        "reads code": _set("inspect.getsource inspect.getsourcelines inspect.getsourcefile linecache dis"),
+        "reaches into loaded modules": names_in("sys.modules builtins __builtins__"),
+        "moves the output of the process": names_in("os.dup2 os.closerange os.setsid os.setpgrp"),
+        "reads code": names_in("inspect.getsource inspect.getsourcelines inspect.getsourcefile linecache dis"),
     }
 )
 #: What only tests have a use for.
-_FRAMEWORKS: Final = _set("pytest _pytest pluggy unittest nose nose2 xdist doctest")
+_FRAMEWORKS: Final = names_in("pytest _pytest pluggy unittest nose nose2 xdist doctest")
 _IN_TESTS: Final = _ANYWHERE | _by_name(
     {
-        "skips a test": _set("pytest.mark.skip pytest.mark.xfail unittest.skip unittest.expectedFailure"),
-        "reaches into the test framework": _set("_pytest pluggy"),
+        "skips a test": names_in("pytest.mark.skip pytest.mark.xfail unittest.skip unittest.expectedFailure"),
+        "reaches into the test framework": names_in("_pytest pluggy"),
     }
 )
 _STANDARD_LIBRARY: Final = sys.stdlib_module_names
@@ -97,12 +83,12 @@ _READS_TESTS: Final = re.compile(
     r"|_test\.py|/airboss/|AIRBOSS_(GATE|PIPE|LAYERS)|(?-i:PYTHON[A-Z]{3,})|__(eq|ne|bool|instancecheck|subclasscheck|class|builtins|code)__"
 )
 _SHELL: Final = re.compile(r"\b(pkill|killall|kill -\w+)\b")
-_COMPARES: Final = _set(
+_COMPARES: Final = names_in(
     "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__ __instancecheck__ __subclasscheck__"
 )
-_IDENTITY: Final = _set("__class__ __eq__ __code__ __bases__")
+_IDENTITY: Final = names_in("__class__ __eq__ __code__ __bases__")
 _WELL_KNOWN_ENDS: Final = ("main", "_main", "cli", "run", "test", "cmd", "exit", "quit", "usage")
-_SELF_MADE: Final = _set("AssertionError BaseException Exception isinstance len all any sorted print repr")
+_SELF_MADE: Final = names_in("AssertionError BaseException Exception isinstance len all any sorted print repr")
 
 
 def sights(source: ParsedFile) -> Iterator[Sight]:
@@ -120,7 +106,9 @@ def _known(source: ParsedFile, node: ast.AST) -> str:
     name = source.names.dotted(node)
     if not name or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)):
         return ""
-    why = (_IN_TESTS if source.test else _IN_SOURCE).get(name, "")
+    table = _IN_TESTS if source.test else _IN_SOURCE
+    name = next((each for each in (name, *suffixes(name)) if each in table), name)
+    why = table.get(name, "")
     return f"{why}: {name}" if why and not _excused(source, node, name) else ""
 
 
@@ -380,4 +368,5 @@ _RULES: Final = (
     _dynamic,
     _strings,
     _hooks,
+    detours,
 )

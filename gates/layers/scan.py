@@ -14,14 +14,18 @@ from typing import Final
 from fleet.config import LayerName
 from fleet.verdict import HeldPlace
 from gates.layers import grammars
+from gates.layers.detours import hidden_lines, hidden_script_lines
 from gates.layers.names import Names
+from gates.layers.parsed import ParsedFile
 from gates.layers.paths import is_test
-from gates.layers.protocol import Case, Change, LayerFinding, Runs
-from gates.layers.rules import ParsedFile, sights
+from gates.layers.protocol import Case, Change, LayerFinding, Runs, Toolchain
+from gates.layers.rules import sights
 from gates.layers.tools import import_roots
 
 _MOST_BYTES: Final = 2 << 20
 _MOST: Final = 20
+#: What a runner builds in or loads besides sources.
+_MACHINE_CODE: Final = {Toolchain.GO: (".s", ".syso", ".c", ".cc"), Toolchain.NODE: (".node", ".wasm")}
 
 
 class Scan:
@@ -37,6 +41,8 @@ class Scan:
         for each in change.paths:
             if each.status == "D":
                 continue
+            if each.path.lower().endswith(_MACHINE_CODE.get(case.toolchain, ())):
+                held.append(HeldPlace(each.path, 0, "is code that no layer can read"))
             if each.path.endswith(".py"):
                 held += self._file(each.path, change, ours)
             elif grammars.language_of(each.path) and grammars.available():
@@ -57,12 +63,21 @@ class Scan:
             for file, line in runs.report.head.reads
             if file not in readers
         ]
+        known_commands = {file for file, _ in runs.baseline.commands}
+        held += [
+            HeldPlace(file, line, "lets a command read files while the tests run")
+            for file, line in runs.report.head.commands
+            if file not in known_commands
+        ]
         return LayerFinding(held=tuple(held))
 
     def _file(self, path: str, change: Change, ours: Callable[[str], bool]) -> Iterable[HeldPlace]:
         data = change.new.get(path)
         if data is None or len(data) > _MOST_BYTES:
             return [HeldPlace(path, 0, "is too large to be read")] if path in change.head else []
+        hidden = hidden_lines(data)
+        if hidden:
+            return [HeldPlace(path, 0, hidden)]
         try:
             tree = ast.parse(data)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -84,6 +99,8 @@ def _by_grammar(path: str, change: Change) -> list[HeldPlace]:
     data = change.new.get(path)
     if data is None or len(data) > _MOST_BYTES:
         return [HeldPlace(path, 0, "is too large to be read")] if path in change.head else []
+    if not path.endswith(".go") and (hidden := hidden_script_lines(data)):
+        return [HeldPlace(path, 0, hidden)]
     found: dict[int, HeldPlace] = {}
     lines = _added(path, data, change)
     for seen in grammars.sights(path, data, test=is_test(path)):

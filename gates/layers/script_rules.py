@@ -6,11 +6,16 @@ from typing import Final
 
 from gates.layers.syntax import (
     CALLERS,
+    COMMANDS,
     ENDS,
     FRAMEWORK,
+    HERE,
+    HIDES,
     LATER,
+    LISTS,
     LOADS,
     PATCHES,
+    READERS,
     READS,
     SKIPS,
     Node,
@@ -26,13 +31,16 @@ from gates.layers.syntax import (
 _JS_NAMES: Final = {
     **dict.fromkeys(("process.reallyExit", "process.abort", "process.kill"), ENDS),
     **dict.fromkeys(
-        ("Error.captureStackTrace", "Error.prepareStackTrace", "Error.stackTraceLimit", "arguments.callee"),
+        ("Error.captureStackTrace", "Error.prepareStackTrace", "Error.stackTraceLimit", "arguments.callee",
+         "util.getCallSite", "util.getCallSites", "process.mainModule", "module.parent", "module.children",
+         "process.argv0", "process.title"),
         CALLERS,
     ),
     **dict.fromkeys(
         ("require.cache", "require.extensions", "process.binding", "process.dlopen", "module.constructor", "eval",
          "module._load", "module._extensions", "module._resolveFilename", "module.registerHooks", "module.register",
-         "vm.runInThisContext", "vm.runInContext", "vm.Script", "vm.runInNewContext", "module.createRequire"), LOADS
+         "vm.runInThisContext", "vm.runInContext", "vm.Script", "vm.runInNewContext", "module.createRequire",
+         "v8.DefaultSerializer", "v8.Serializer", "v8.setFlagsFromString"), LOADS
     ),
     **dict.fromkeys(("process.env.NODE_TEST_CONTEXT", "process.env.NODE_OPTIONS", "process.execArgv"), READS),
     **dict.fromkeys(("inspector.Session", "async_hooks.createHook", "Symbol.toPrimitive"), PATCHES),
@@ -44,6 +52,7 @@ _JS_BUILTINS: Final = frozenset(
     {"Object", "Array", "Function", "String", "Number", "JSON", "Math", "Promise", "Error"}
 )
 _JS_GLOBALS: Final = frozenset({"globalThis", "global", "console", "process", "Reflect", *_JS_BUILTINS})
+_JS_LISTS: Final = frozenset({"readdir", "readdirSync", "opendir", "opendirSync", "glob", "globSync", "cpSync"})
 _JS_SKIPS: Final = frozenset({"skip", "todo", "only", "failing"})
 _JS_RUNNERS: Final = frozenset({"test", "it", "describe", "suite", "t"})
 
@@ -207,6 +216,69 @@ def _script_stack(source: ScannedFile, node: Node) -> str:
     return CALLERS if not source.test and (made or taken) else ""
 
 
+def _script_hides(source: ScannedFile, node: Node) -> str:
+    """A name in escapes, or one that is put together at run time to reach part of the language."""
+    if node.type in ("identifier", "property_identifier", "shorthand_property_identifier_pattern"):
+        return HIDES if "\\" in text(node) else ""
+    if source.test or node.type != "subscript_expression":
+        return ""
+    index, of = node.child_by_field_name("index"), _dotted(source, node.child_by_field_name("object"))
+    made = index is not None and index.type not in ("string", "number")
+    return LOADS if made and of in ("process", "globalThis", "global", "Error", "module", "require") else ""
+
+
+def _script_main(source: ScannedFile, node: Node) -> str:
+    """What says which program runs, other than whether it is this file."""
+    if source.test or node.type not in ("member_expression", "subscript_expression"):
+        return ""
+    name = _dotted(source, node)
+    index = text(node.child_by_field_name("index")) if node.type == "subscript_expression" else ""
+    second = index == "1" and _dotted(source, node.child_by_field_name("object")) == "process.argv"
+    if name.startswith("process._"):
+        return CALLERS
+    if name != "require.main" and not second:
+        return ""
+    above = node.parent
+    while above is not None and above.type not in ("binary_expression", "statement_block", "program"):
+        above = above.parent
+    asked = text(above) if above is not None and above.type == "binary_expression" else ""
+    itself = any(word in asked for word in ("import.meta", "__filename", "=== module", "== module", "module ==="))
+    return "" if itself else CALLERS
+
+
+def _script_stack_taken(source: ScannedFile, node: Node) -> str:
+    """``const { stack } = new Error()``."""
+    if source.test or node.type != "variable_declarator":
+        return ""
+    name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+    if name is None or value is None or name.type != "object_pattern" or value.type != "new_expression":
+        return ""
+    return CALLERS if any(text(each) == "stack" for each in walk(name)) else ""
+
+
+def _script_reads(source: ScannedFile, node: Node) -> str:
+    """Ways to the text of the tests that name none: a list of files, a command, all variables."""
+    if source.test or node.type != "call_expression":
+        return ""
+    given = node.child_by_field_name("arguments")
+    first = given.named_children[0] if given is not None and given.named_children else None
+    name = _dotted(source, node.child_by_field_name("function"))
+    if name.startswith("child_process.") and READERS.search(word(first)):
+        return COMMANDS
+    if name.rpartition(".")[2] in (
+        "readdir",
+        "readdirSync",
+        "opendir",
+        "opendirSync",
+        "glob",
+        "globSync",
+        "cpSync",
+    ):
+        return LISTS if word(first) in HERE or "recursive" in text(given) else ""
+    lists_variables = name in ("Object.keys", "Object.entries", "Reflect.ownKeys")
+    return READS if lists_variables and text(first) == "process.env" else ""
+
+
 def _options_skip(source: ScannedFile, node: Node) -> str:
     if (
         not source.test
@@ -223,6 +295,10 @@ SCRIPT_RULES: Final[tuple[Rule, ...]] = (
     _script_imports,
     _script_stack,
     _script_names,
+    _script_hides,
+    _script_main,
+    _script_stack_taken,
+    _script_reads,
     _options_skip,
     names_tests,
 )

@@ -18,6 +18,16 @@ FRAMEWORK: Final = "reaches into the test framework"
 PATCHES: Final = "replaces part of a module or of the language"
 READS: Final = "names tests or what runs them"
 SKIPS: Final = "skips a test"
+HIDES: Final = "is written so that it reads as something else"
+LISTS: Final = "looks through the files of the tree"
+COMMANDS: Final = "lets a command read files"
+
+#: Commands that show what is in files.
+READERS: Final = re.compile(
+    r"^\W*(\S*/)?([ef]?grep|rg|ag|ack|[gmn]?awk|sed|perl|ruby|find|cat|head|tail|xargs|cp|ln|mv|tar|zip|dd|od|xxd"
+    r"|strings|cut|sort|tac|nl|diff|cmp|(ba|da|z)?sh)(\s|\W*$)"
+)
+HERE: Final = frozenset({".", "..", "./", "../", "*", "./*", "__dirname", "process.cwd()", "import.meta.dirname"})
 
 NAMED: Final = re.compile(
     r"(^|[/\\])(tests?|__tests__|spec)[/\\]|\.(test|spec)\.[cm]?[jt]sx?|_test\.go|NODE_TEST|NODE_OPTIONS|GOFLAGS"

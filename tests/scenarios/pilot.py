@@ -16,6 +16,7 @@ from tests.far_end.scripted_model import Answer as Said
 from tests.far_end.scripted_model import Asking, Reply, ScriptedModel, call
 from tests.scenarios.house import Answer, House, house
 
+Files = dict[str, str | bytes]
 VENDOR_KEY = "sk-key-that-no-agent-holds"
 HOLDS_A_KEY = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "LOOP_KEY")
 
@@ -82,9 +83,10 @@ class Pilot:
 
 
 @contextlib.contextmanager
-def agents_and_models() -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
-    """A house with both agents, each in several configurations, and the models that they ask."""
-    with AnthropicModel() as claude, ResponsesModel() as codex, house(walls=True) as made:
+def agents_and_models(files: Files | None = None) -> Iterator[tuple[House, dict[str, ScriptedModel]]]:
+    """A house with both agents, each in several configurations, and the models that they ask. ``files``: more in
+    its repository."""
+    with AnthropicModel() as claude, ResponsesModel() as codex, house(files, walls=True) as made:
         models: dict[str, ScriptedModel] = {"claude": claude, "codex": codex}
         for name, model in models.items():
             put = agents.claude_home(model.url) if name == "claude" else agents.codex_home(model.url)

@@ -16,7 +16,12 @@ from tests.scenarios.gate_house import Files, House
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 ATTEMPTS = Path(__file__).resolve().parents[1] / "tampering" / "go_attempts.toml"
-SAMPLE = {"results that are printed", "machine code of Fail patched in memory", "the caller decides"}
+SAMPLE = {
+    "results that are printed",
+    "machine code of Fail patched in memory",
+    "the caller decides",
+    "the binary runs itself, and edits the results of known names",
+}
 SHOP = """package shop
 
 func Sum(prices []int) int {
@@ -89,7 +94,7 @@ async def test_no_attempt_passes_and_honest_changes_do(tmp_path: Path) -> None:
             assert attempt["seen"] in told, (attempt["name"], told)
         fixed = await judge.pipeline.judge(await judge.candidate({"shop/shop.go": FIXED}))
         assert fixed.outcome is Outcome.PASSED, fixed.reasons
-        assert "tests: 2 runs: the change, 8 canaries and 0 inverted" in fixed.reasons
+        assert "tests: 2 runs: the change, 8 canaries and 2 inverted" in fixed.reasons
         assert not any("not available" in reason for reason in fixed.reasons)
         (result,) = fixed.gates
         assert result.junit is not None and (result.junit.tests, result.junit.failures) == (2, 0)

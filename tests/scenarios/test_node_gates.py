@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -14,6 +15,18 @@ from gates.layers.node import runs_node_tests
 from gates.runs.junit import by_name
 from tests.scenarios.gate_house import Files, House, airboss_toml
 
+FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
+#: What only runs can show, mostly; the scan has tests of its own.
+SAMPLE = {
+    "exit at import",
+    "patched strictEqual",
+    "uncaught errors swallowed",
+    "tests deleted",
+    "a test skipped",
+    "node:test patched to register nothing",
+    "the caller decides",
+    "the tests are rewritten by the source",
+}
 ATTEMPTS = Path(__file__).resolve().parents[1] / "tampering" / "node_attempts.toml"
 NODE = shutil.which("node") or "node"
 SHOP = """
@@ -38,7 +51,7 @@ def attempts() -> list[dict[str, Any]]:
 
 async def test_no_attempt_passes_and_the_honest_change_does(tmp_path: Path) -> None:
     async with House(tmp_path, dict(BASE)).open() as judge:
-        for attempt in attempts():
+        for attempt in [each for each in attempts() if FULL or each["name"] in SAMPLE]:
             files: Files = dict(attempt.get("files", {}))
             if attempt.get("top"):
                 files["shop.js"] = attempt["top"] + SHOP

@@ -19,7 +19,12 @@ from tests.tampering.corpus import BASE, FIXED, Change, attempts, edits, honest
 
 FULL = os.environ.get("AIRBOSS_CAMPAIGN") == "full"
 pytestmark = pytest.mark.timeout(3600 if FULL else 300)  # pytest itself starts many times here
-SAMPLE = {"os._exit at import", "a new function with a new test file"}
+SAMPLE = {
+    "os._exit at import",
+    "the tests read by a command",
+    "a new function with a new test file",
+    "old tests with fixtures, parameters, mocks and classes, inverted",
+}
 #: Layers that look at runs only, so that a sample shows what these see by themselves.
 BY_RUNS: Files = {
     **BASE,
@@ -62,6 +67,26 @@ class Seen:
 SEEN = (
     Seen("patched TestReport for known names only", Outcome.FAILED, "inverted, and passed all the same"),
     Seen("the source rewrites a later test", Outcome.HELD, "tests/test_prices.py was rewritten"),
+    Seen(
+        "the framework patched under a name that is made, for known names only",
+        Outcome.FAILED,
+        "inverted, and passed all the same",
+    ),
+    Seen(
+        "functions of the tests wrapped when they are collected",
+        Outcome.HELD,
+        "function is not the one in its file",
+    ),
+    Seen(
+        "a module of the tests patched under a name that is made",
+        Outcome.HELD,
+        "tests/test_cart.py discount was replaced",
+    ),
+    Seen(
+        "the environment decides, by the beginning of a name",
+        Outcome.HELD,
+        "only while it can be seen that it is a test",
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gates.layers.kit.go_results import GoResults, overlay, package_of
+from gates.layers.kit.go_results import GoResults, checking, overlay, package_of
 
 TOKEN = "abc123"
 
@@ -92,11 +92,56 @@ def test_canaries_are_files_of_the_overlay_only(tmp_path: Path) -> None:
         (tree / place).mkdir(parents=True)
         (tree / place / "x_test.go").write_text(text)
     kit.mkdir()
-    listed = json.loads(
-        Path(overlay(str(tree), str(kit), ["a", "b", "c", "gone"], "package PACKAGE // CANARY", TOKEN)).read_text()
-    )
+    plan = {"directories": ["a", "b", "c", "gone"], "canaries": "package PACKAGE // CANARY"}
+    listed = json.loads(Path(overlay(plan, str(tree), str(kit), TOKEN, [])[0]).read_text())
     assert sorted(listed["Replace"]) == [f"{tree}/{name}/airboss_{TOKEN}_test.go" for name in ("a", "b")]
     texts = [Path(file).read_text() for file in listed["Replace"].values()]
     assert sorted(texts) == [f"package a // {TOKEN}", f"package b // {TOKEN}"]
     assert sorted(path.name for path in tree.rglob("*") if path.is_file()) == ["x_test.go"] * 3
     assert package_of(str(tree / "c")) == ""
+
+
+TESTS = """package a
+
+import tst "testing"
+
+func TestOne(t *tst.T) {
+\tt.Parallel()
+}
+
+func TestTwo(t *tst.T) {
+}
+
+func TestThree(_ *tst.T) {
+}
+"""
+
+
+def test_a_test_is_inverted_in_the_line_where_it_begins(tmp_path: Path) -> None:
+    tree, kit = tmp_path / "tree", tmp_path / "kit"
+    for place in ("", "sub"):
+        (tree / place / "a").mkdir(parents=True)
+        (tree / place / "a" / "x_test.go").write_text(TESTS)
+    (tree / "go.mod").write_text("module example.com/top\n")
+    (tree / "sub" / "go.mod").write_text('module "example.com/other"\n')
+    kit.mkdir()
+    plan = {
+        "directories": ["a", "sub/a"],
+        "canaries": "package PACKAGE // CANARY",
+        "check_argv": ["go", "test", "-overlay={overlay}", "-run={only}"],
+    }
+    chosen = [
+        "example.com/top/a TestOne",
+        "example.com/other/a TestTwo",
+        "example.com/top/a TestThree",
+        "x TestTwo",
+    ]
+    argv, inverted = checking(plan, str(tree), str(kit), TOKEN, chosen)
+    assert inverted == ["example.com/other/a TestTwo", "example.com/top/a TestOne"]
+    assert argv[-1] == f"-run=^(Test_{TOKEN}.*|TestOne|TestTwo)$"
+    listed = json.loads(Path(argv[2].partition("=")[2]).read_text())["Replace"]
+    text = Path(listed[f"{tree}/a/x_test.go"]).read_text()
+    assert "func TestOne(t *tst.T) { defer t.Fail();\n\tt.Parallel()" in text
+    assert text.count("\n") == TESTS.count("\n") and "TestTwo(t *tst.T) {\n" in text
+    assert "TestTwo(t *tst.T) { defer t.Fail();" in Path(listed[f"{tree}/sub/a/x_test.go"]).read_text()
+    assert (tree / "a" / "x_test.go").read_text() == TESTS

@@ -35,6 +35,15 @@ JS = (
     ("Object.defineProperty(Object.prototype, 'x', {})", "replaces part of a module"),
     ("const n = `../test/shop.test.js`", "names tests or what runs them"),
     ("if (process.env.NODE_TEST_CONTEXT) f()", "names tests or what runs them"),
+    ("process.\\u0065xit(0)", "reads as something else"),
+    ("process['ex' + 'it'](0)", "in an unusual way"),
+    ("if (require.main.filename.length > 9) f()", "looks at who calls it"),
+    ("if (/x/.test(process.argv[1])) f()", "looks at who calls it"),
+    ("const { stack } = new Error()", "looks at who calls it"),
+    ("process._getActiveHandles()", "looks at who calls it"),
+    ("const { exec } = require('child_process'); exec('grep -r x .')", "lets a command read files"),
+    ("require('fs').readdirSync(__dirname)", "looks through the files"),
+    ("Object.keys(process.env).some((name) => name[0] === 'N')", "names tests or what runs them"),
 )
 JS_TESTS = (
     ("test.skip('a', () => {})", "skips a test"),
@@ -54,6 +63,11 @@ GO = (
     ("//go:linkname fail testing.(*common).Fail\nfunc fail()", "replaces part of a module"),
     ('const x = "shop_test.go"', "names tests or what runs them"),
     ('import "fmt"\nfunc f() { fmt.Print("--- PASS: TestX") }', "names tests or what runs them"),
+    ('import _ "embed"\n//go:embed *.go\nvar text string', "names tests or what runs them"),
+    ('import "os"\nfunc f() string { return os.Args[0] }', "looks at who calls it"),
+    ('import "os"\nfunc f() { os.ReadDir(".") }', "looks through the files"),
+    ('import "path/filepath"\nfunc f() { filepath.Glob("*.go") }', "names tests or what runs them"),
+    ('import "os/exec"\nfunc f() { exec.Command("sh", "-c", "cat *") }', "lets a command read files"),
 )
 GO_TESTS = (
     ("func TestMain(m *testing.M) {}", "reaches into the test framework"),
@@ -73,6 +87,11 @@ HONEST = (
         "n_test.go",
         'package n\nimport "testing"\nfunc TestA(t *testing.T) { if testing.Short() { t.Skip("slow") } }',
     ),
+    ("f.js", "if (require.main === module) main(process.argv.slice(2));"),
+    ("g.mjs", "if (process.argv[1] === fileURLToPath(import.meta.url)) main();"),
+    ("h.js", "const env = { ...process.env, A: '1' };\nexecFile('git', ['log'], { env });\nconst x = list[i + 1];"),
+    ("p.go", 'package main\nimport "os"\nfunc main() { run(os.Args[1:]) }'),
+    ("q.go", 'package q\nimport _ "embed"\n//go:embed schema.sql static/*\nvar text string'),
     ("broken.js", "function ( { ]"),
     ("empty.go", ""),
 )

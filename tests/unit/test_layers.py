@@ -30,6 +30,14 @@ BY_RUNS = {
     "a new __init__ of the tests patches the source",
     "a test file grows by an import that patches the source",
     "a new product file under spec",
+    "the tests read by a command",
+    "the tests read under another name",
+    "a module of the tests patched under a name that is made",
+    "equal to everything near",
+    "the environment decides, by the beginning of a name",
+    "a new test takes others out of the session",
+    "a new test registers a plugin whose hooks have made names",
+    "functions of the tests wrapped when they are collected",
 }
 
 

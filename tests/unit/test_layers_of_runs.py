@@ -21,7 +21,7 @@ from tests.unit.test_layers import change
 
 TESTS = {"t::a": ("passed", 1.0), "t::b": ("passed", 1.0), "t::c": ("failed", 1.0)}
 CANARIES = {"c::1": ("failed", 1.0), "c::2": ("error", 1.0)}
-BASE = Phase(status=1, hello=True, end=1, tests=TESTS)
+BASE = Phase(status=1, hello=True, end=1, tests=TESTS, at={"t::a": "kept.py:1:00000001"})
 AGAIN = Phase(status=1, hello=True, end=1, tests=TESTS, canaries=CANARIES)
 GREEN = dict.fromkeys(TESTS, ("passed", 1.0))
 HEAD = Phase(status=0, hello=True, end=0, tests=GREEN)
@@ -45,7 +45,7 @@ def judged(
     without: LayerName | None = None,
     quarantined: frozenset[str] = frozenset(),
 ) -> LayerFinding:
-    made = change({}, {"plain.py": ""})
+    made = change({"kept.py": ""}, {"kept.py": "", "plain.py": ""})
     case = Case(define("tests", GateConfig(run=["pytest"])), Toolchain.PYTEST, made, quarantined)
     runs = Runs(baseline_of(base, again), PhaseReport(head=head, check=check))
     return total(layer.judge(case, runs) for layer in LAYERS if layer.name is not without)
@@ -116,6 +116,9 @@ def test_a_test_that_must_fail_and_does_not_fails_the_gate(check: Phase) -> None
         (but(HEAD, stand_ins=["plain"]), LayerName.TOOLS),
         (but(HEAD, equal=[("a.py", 3, "Answer")]), LayerName.SCAN),
         (but(HEAD, reads=[("a.py", 3)]), LayerName.SCAN),
+        (but(HEAD, commands=[("a.py", 3)]), LayerName.SCAN),
+        (but(HEAD, replaced=[("t.py", "total")]), LayerName.PROTECTED),
+        (but(HEAD, at={"t::a": "other.py:1:00000002 kept.py:1:00000001"}), LayerName.PROTECTED),
     ],
 )
 def test_what_a_person_must_see_is_held(head: Phase, layer: LayerName) -> None:
@@ -162,6 +165,16 @@ def test_a_run_with_canaries_that_takes_too_long_is_held() -> None:
     assert late.held[0].why == "the run with canaries took longer than 40 s, and was ended"
 
 
+def test_what_passes_only_while_it_is_seen_to_be_a_test_is_held() -> None:
+    check = but(CHECK, hidden=["t::c"], inverted=["t::a", "t::c"], tests=TESTS | {"t::a": ("failed", 1.0)})
+    found = judged(HEAD, check)
+    assert found.failed == () and "only while it can be seen" in found.held[0].why
+    assert not judged(HEAD, but(check, bodies=["t::a", "t::c"])).held
+    assert not judged(HEAD, check, without=LayerName.CANARIES).held
+    every = judged(HEAD, but(check, every=True, tests={**check.tests, "t::b": ("passed", 1.0)}))
+    assert every.failed == (), "alone, it may miss what is hidden"
+
+
 def test_what_differs_between_two_runs_of_the_base_is_left_out_and_named() -> None:
     again = but(AGAIN, tests=TESTS | {"t::b": ("failed", 1.0)})
     found = judged(but(HEAD, tests={"t::a": ("passed", 1.0), "t::c": ("passed", 1.0)}), again=again)
@@ -171,8 +184,11 @@ def test_what_differs_between_two_runs_of_the_base_is_left_out_and_named() -> No
 
 def test_what_the_base_does_itself_is_not_held_against_the_change() -> None:
     known = but(BASE, equal=[("a.py", 3, "Any")], reads=[("a.py", 3)], rewritten=["tests/snap.py"], status=0)
+    known = but(known, commands=[("a.py", 7)], replaced=[("t.py", "total")])
     head = but(
         HEAD,
+        commands=[("a.py", 8)],
+        replaced=[("t.py", "total")],
         equal=[("a.py", 9, "Any")],
         reads=[("a.py", 4)],
         rewritten=["tests/snap.py"],

@@ -16,6 +16,9 @@ MOST_HELD_IN_ALL = 64 << 20
 MOST_PACKAGES = 20_000
 MOST_TESTS = 200_000
 PACKAGE = re.compile(r"(?m)^package[ \t]+(\w+)")
+MODULE = re.compile(r"(?m)^module[ \t]+\"?([^\s\"]+)")
+#: How gofmt writes the first line of a test.
+TEST = re.compile(r"(?m)^func (Test\w*)\(([A-Za-z]\w*) \*(?:\w+\.)?T\) \{")
 
 Json = Dict[str, Any]
 
@@ -116,32 +119,81 @@ class GoResults:
                 data = data[os.write(1, data) :]
 
 
-def overlay(tree: str, kit: str, directories: List[str], canaries: str, token: str) -> str:
-    """Writes canaries for the packages in these directories outside the tree, and a list that lets go read them as
-    files of the tree. Returns the list's path."""
+def checking(plan: Json, tree: str, kit: str, token: str, chosen: List[str]) -> Tuple[List[str], List[str]]:
+    """The command of the run with canaries, and the names of the tests that it inverts."""
+    path, inverted = overlay(plan, tree, kit, token, chosen)
+    names = sorted({name.split(" ", 1)[1] for name in inverted})
+    only = "^(%s)$" % "|".join(["Test_%s.*" % token, *names]) if names else "."
+    return [word.replace("{overlay}", path).replace("{only}", only) for word in plan["check_argv"]], inverted
+
+
+def overlay(plan: Json, tree: str, kit: str, token: str, chosen: List[str]) -> Tuple[str, List[str]]:
+    """Writes canaries for the packages with tests outside the tree, and the chosen tests inverted; a list lets go
+    read them as files of the tree. Returns the list's path, and what is inverted."""
     replaced: Dict[str, str] = {}
-    for number, directory in enumerate(directories):
+    inverted: List[str] = []
+
+    def put(path: str, text: str) -> None:
+        file = os.path.join(kit, "file%d.go" % len(replaced))
+        with open(file, "w", encoding="utf-8", errors="surrogateescape") as out:
+            out.write(text)
+        for root in {tree, os.path.realpath(tree)}:
+            replaced[os.path.normpath(os.path.join(root, path))] = file
+
+    for directory in plan["directories"]:
         name = package_of(os.path.join(tree, directory))
         if not name:
             continue
-        file = os.path.join(kit, "canary%d.go" % number)
-        with open(file, "w") as out:
-            out.write(canaries.replace("PACKAGE", name).replace("CANARY", token))
-        for root in {tree, os.path.realpath(tree)}:
-            replaced[os.path.normpath(os.path.join(root, directory, "airboss_%s_test.go" % token))] = file
+        text = plan["canaries"].replace("PACKAGE", name).replace("CANARY", token)
+        put(os.path.join(directory, "airboss_%s_test.go" % token), text)
+        package = import_path(tree, directory)
+        wanted = {each.split(" ", 1)[1] for each in chosen if each.split(" ", 1)[0] == package}
+        for file in tests_in(os.path.join(tree, directory)) if wanted else []:
+            text, found = inverted_in(os.path.join(tree, directory, file), wanted)
+            if found:
+                put(os.path.join(directory, file), text)
+                inverted += ["%s %s" % (package, each) for each in found]
     path = os.path.join(kit, "overlay.json")
     with open(path, "w") as out:
         json.dump({"Replace": replaced}, out)
-    return path
+    return path, sorted(set(inverted))
+
+
+def inverted_in(path: str, wanted: Any) -> Tuple[str, List[str]]:
+    """A file's text in which these tests fail at their end, with no line more; and which they are."""
+    found: List[str] = []
+
+    def failing(test: Any) -> str:
+        if test.group(1) not in wanted:
+            return str(test.group(0))
+        found.append(test.group(1))
+        return "%s defer %s.Fail();" % (test.group(0), test.group(2))
+
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return TEST.sub(failing, file.read()), found
+    except OSError:
+        return "", []
+
+
+def import_path(tree: str, directory: str) -> str:
+    """The name by which go knows the package of a directory; empty: no module has it."""
+    above = directory
+    while True:
+        try:
+            with open(os.path.join(tree, above, "go.mod"), encoding="utf-8", errors="replace") as file:
+                module = MODULE.search(file.read(1 << 16))
+            below = os.path.relpath(directory or ".", above or ".").replace(os.sep, "/")
+            return "" if not module else module.group(1) if below == "." else "%s/%s" % (module.group(1), below)
+        except OSError:
+            if not above:
+                return ""
+            above = os.path.dirname(above)
 
 
 def package_of(directory: str) -> str:
     """The name of the package that the tests of a directory belong to; empty: there are none."""
-    try:
-        names = sorted(name for name in os.listdir(directory) if name.endswith("_test.go"))
-    except OSError:
-        return ""
-    for name in names:
+    for name in tests_in(directory):
         try:
             with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
                 found = PACKAGE.search(file.read(1 << 16))
@@ -151,3 +203,11 @@ def package_of(directory: str) -> str:
             package = found.group(1)
             return package[: -len("_test")] if package.endswith("_test") else package
     return ""
+
+
+def tests_in(directory: str) -> List[str]:
+    """The names of the files of a directory that have tests."""
+    try:
+        return sorted(name for name in os.listdir(directory) if name.endswith("_test.go"))
+    except OSError:
+        return []

@@ -35,6 +35,8 @@ MOST_FILES = 200_000
 MOST_INVERTED = 200
 MOST_SUSPECTS = 50
 PR_SET_DUMPABLE = 4
+WATCHING = "from gates.layers.kit import pytest_watching"  # it has another name in each run
+LISTS = ("equal", "reads", "stand_ins", "bodies", "broken", "commands", "replaced")
 KEPT = {"tree", "base", "home", "scratch", "report"}
 
 Json = dict[str, Any]
@@ -81,21 +83,22 @@ class Phases:
             exec(compile(plan["plugin"], "go_results.py", "exec"), self.go)
 
     def run(self, tree: str, extra: Json, shown: bool, watched: bool = True) -> Json:
-        """Runs the command in ``tree`` to its end. ``extra`` is for the plugin; ``shown``: keeps its output.
-
-        ``watched``: with our plugin.
-        """
+        """Runs the command in ``tree`` to its end, with our plugin if it is ``watched``. ``extra`` is for the plugin;
+        ``shown``: keeps its output."""
         token = "%x" % self.dice.getrandbits(64)
         kit = tempfile.mkdtemp(prefix="kit-")
         plugin, ending = "p" + token, ".cjs" if self.runner == "node" else ".py"
         canary = os.path.join(kit, "test_" + token + ending)
         for path, text in (
-            (os.path.join(kit, plugin + ".py"), self.plan["plugin"]),
+            (os.path.join(kit, plugin + ".py"), self.plan["plugin"].replace(WATCHING, "import w" + token)),
+            (os.path.join(kit, "w" + token + ".py"), self.plan["watching"]),
             (canary, self.plan["canaries"].replace("CANARY", token)),
         ):
             with open(path, "w") as file:
                 file.write(text)
-        asked = dict(extra, canary=canary, kit=kit, tree=tree, quarantine=self.plan.get("quarantine", ()))
+        asked = dict(
+            extra, canary=canary, kit=kit, plugin=plugin, tree=tree, quarantine=self.plan.get("quarantine", ())
+        )
         before = stamps(tree, self.plan["provided"])
         with tempfile.TemporaryFile() as order:
             order.write(json.dumps(asked).encode())
@@ -104,9 +107,9 @@ class Phases:
             argv = list(self.plan["argv"])
             if self.runner == "node" and extra.get("check"):
                 argv = [argv[0], "--test", canary]
+            inverted: list[str] = []
             if self.go and extra.get("check"):
-                listed = self.go["overlay"](tree, kit, self.plan["directories"], self.plan["canaries"], token)
-                argv = [word.replace("{overlay}", listed) for word in self.plan["check_argv"]]
+                argv, inverted = self.go["checking"](self.plan, tree, kit, token, extra["invert"])
             using = os.path.join(kit, plugin) if watched and not self.go else ""
             results = self.go["GoResults"](shown, self.plan["verbose"]) if self.go else None
             seen = self._watch(argv, tree, using, order.fileno(), results=results, shown=shown, seconds=seconds)
@@ -116,10 +119,10 @@ class Phases:
         seen["rewritten"] = sorted(path for path in before if after.get(path) != before[path])[:1000]
         if results is not None:
             del seen["lines"]
-            return dict(seen, **results.seen(seen.get("status"), token))
+            return dict(seen, inverted=inverted, **results.seen(seen.get("status"), token))
         if self.runner == "node":
-            lines = seen.pop("lines")
-            return dict(seen, token=token, report=b"\n".join(lines).decode("utf-8", "replace"))
+            report = b"\n".join(seen.pop("lines")).decode("utf-8", "replace")
+            return dict(seen, token=token, report=report)
         return split(seen, token)
 
     def run_base(self, extra: Json) -> Json:
@@ -218,11 +221,8 @@ def reporters(argv: list[str], report: int) -> str:
 
 def remove(path: str) -> None:
     """Removes what is at a path, if it can."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
 
 
 def follow(process: subprocess.Popen[bytes], pipe: int, deadline: float, results: Any) -> tuple[bytes, bool]:
@@ -281,7 +281,7 @@ def stamps(tree: str, provided: list[str]) -> dict[str, tuple[int, int]]:
             about = os.lstat(path)
             found[name] = (about.st_ino, about.st_ctime_ns)
         if len(found) > MOST_FILES:
-            break
+            return found
     return found
 
 
@@ -300,9 +300,8 @@ def split(seen: Json, token: str) -> Json:
     canaries: Json = {}
     result: Json = {
         **{name: value for name, value in seen.items() if name != "lines"},
-        "hello": False, "end": None, "forked": False, "equal": [], "reads": [], "stand_ins": [], "bodies": [],
-        "broken": [],
-        "tests": tests, "canaries": canaries,
+        "hello": False, "end": None, "forked": False, "at": {}, "tests": tests, "canaries": canaries,
+        **{name: [] for name in LISTS},
     }  # fmt: skip
     for line in seen["lines"]:
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -316,7 +315,9 @@ def split(seen: Json, token: str) -> Json:
                 (canaries if token in said["id"] else tests)[said["id"]] = (said["outcome"], said["ms"])
             elif kind == "end":
                 result["end"] = said["status"] or result["end"] or 0
-            elif kind in ("equal", "reads", "stand_ins", "bodies", "broken"):
+            elif kind == "at":
+                result["at"][said["id"]] = said["what"]
+            elif kind in LISTS:
                 result[kind].append(said["what"])
     return result
 
@@ -365,14 +366,17 @@ def main() -> int:
     if phases.runner != "pytest":
         if head.get("status") == 0 and plan["check"]:
             phases.clean()
-            report["check"] = phases.run(plan["tree"], {"check": True}, shown=False)
+            whole = {name: seen for name, seen in (baseline or {}).items() if "/" not in name.partition(" ")[2]}
+            invert = phases.inverted(whole)
+            report["check"] = phases.run(plan["tree"], {"check": True, "invert": invert}, shown=False)
     elif head.get("status") == 0 and head["hello"] and plan["check"] and baseline is not None:
         phases.clean()
         restore(plan)
         invert = phases.inverted(baseline)
-        extra = {"check": True, "invert": invert, "only": None if plan["every"] else invert}
+        hidden = [name for name in invert if baseline[name][0] in ("failed", "error")]
+        extra = {"check": True, "invert": invert, "hidden": hidden, "only": None if plan["every"] else invert}
         report["check"] = phases.run(plan["tree"], extra, shown=False)
-        report["check"]["inverted"] = invert
+        report["check"].update(inverted=invert, hidden=hidden)
         report["check"]["every"] = plan["every"]
     body = json.dumps(report).encode()
     seal = hmac.new(key, body, hashlib.sha256).hexdigest().encode()

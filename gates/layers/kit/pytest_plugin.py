@@ -1,147 +1,30 @@
 """A pytest plugin that reports each test by name, adds canaries and inverts tests. The launcher puts it in place.
 
-It gets its order and reports through descriptors that it takes out of the environment at once, so that processes of
-the tests find nothing. Without them it does nothing.
+Its other half has the order and the report. Without an order it does nothing.
 """
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import functools
-import importlib.machinery
-import json
-import os
+import inspect
 import pathlib
-import sys
-from collections.abc import Iterator
+import types
 from typing import Any
 
 import pytest
 
-DESCRIPTORS = "AIRBOSS_LAYERS_FDS"
+from gates.layers.kit import pytest_watching as watching
+
 _Failure = AssertionError
-_write, _getpid, _dumps = os.write, os.getpid, json.dumps
-_PID = os.getpid()
-_READERS = ("linecache.py", "tokenize.py", "traceback.py")
-_BUILTIN = (int, float, str, bytes, tuple, list, dict, set, frozenset, complex, bytearray, BaseException)
-
-
-def _order() -> dict[str, Any]:
-    """What to do; empty when nobody asked."""
-    descriptors = os.environ.pop(DESCRIPTORS, "")
-    if not descriptors:
-        return {}
-    order, report = (int(word) for word in descriptors.split(","))
-    asked: dict[str, Any] = json.loads(os.pread(order, 1 << 28, 0))
-    os.close(order)
-    asked["report"] = report
-    for name, joint, own in (("PYTHONPATH", os.pathsep, asked["kit"]), ("PYTEST_PLUGINS", ",", __name__)):
-        rest = [part for part in os.environ.pop(name, "").split(joint) if part and part != own]
-        if rest:
-            os.environ[name] = joint.join(rest)
-    return asked
-
-
-_asked = _order()
-
-
-def _say(kind: str, **what: Any) -> None:
-    if not _asked:
-        return
-    if _getpid() != _PID:
-        what["forked"] = True
-    data = _dumps({"k": kind, **what}).encode() + b"\n"
-    while data:
-        data = data[_write(_asked["report"], data) :]
-
-
-def _stand_ins() -> None:
-    """Which new modules of the change hide one that is installed."""
-    tree = _asked["tree"]
-    path = [each for each in sys.path if each and not (each + os.sep).startswith((tree + os.sep, _asked["kit"]))]
-    for name in _asked.get("names", ()):
-        found = importlib.machinery.PathFinder.find_spec(name, path)
-        if found is not None and found.origin:
-            _say("stand_ins", what=name)
-
-
-if _asked:
-    _say("hello", pid=_PID)
-    _stand_ins()
-
-
-def _probed(build: Any) -> Any:
-    """Builds classes as Python does; an ``__eq__`` of the tested code is also asked about a stranger, each time."""
-
-    def build_class(function: Any, name: str, *bases: Any, **words: Any) -> Any:
-        cls = build(function, name, *bases, **words)
-        file = os.path.relpath(function.__code__.co_filename, _asked["tree"])
-        compare = cls.__dict__.get("__eq__") if isinstance(cls, type) else None
-        if compare is None or file.startswith("..") or "test" in file or not hasattr(compare, "__code__"):
-            return cls
-
-        @functools.wraps(compare)
-        def probing(self: Any, other: Any) -> Any:
-            answer = compare(self, other)
-            if _yes(answer):
-                try:
-                    stranger = compare(self, _Stranger())
-                except Exception:
-                    return answer
-                if _yes(stranger):
-                    _say("equal", what=[file, compare.__code__.co_firstlineno, cls.__qualname__])
-            return answer
-
-        with contextlib.suppress(AttributeError, TypeError):
-            cls.__eq__ = probing
-        return cls
-
-    return build_class
-
-
-def _watch_reads() -> None:
-    """Reports where the tested code, tests aside, opens a Python file of the tests."""
-    tree, told = _asked["tree"] + os.sep, set()
-
-    def hook(event: str, arguments: Any) -> None:
-        if event != "open" or not isinstance(arguments[0], (str, bytes)):
-            return
-        name = os.fsdecode(arguments[0])
-        if not name.endswith(".py") or "test" not in name:
-            return
-        frame = sys._getframe(1)
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if file.endswith(_READERS) or "importlib" in file:
-                return
-            if file.startswith(tree):
-                place = (os.path.relpath(file, tree), frame.f_lineno)
-                if "test" not in place[0] and place not in told:
-                    told.add(place)
-                    _say("reads", what=place)
-                return
-            frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-
-    sys.addaudithook(hook)
-
-
-if _asked and not _asked.get("check"):
-    _watch_reads()
-if _asked.get("check"):
-    builtins.__build_class__ = _probed(builtins.__build_class__)
-
-
-def _yes(answer: object) -> bool:
-    return answer is True or (type(answer) is int and answer != 0)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    if _asked.get("base") or _asked.get("check"):
+    if watching.asked.get("base") or watching.asked.get("check"):
         config.option.continue_on_collection_errors = True
         config.option.maxfail = 0
-    if _asked.get("check"):
+    if watching.asked.get("check"):
         for name, value in (("numprocesses", 0), ("tx", []), ("dist", "no"), ("lf", False), ("failedfirst", False)):
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
@@ -149,36 +32,94 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    spared = set(_asked.get("quarantine", ())) - set(_asked.get("invert", ()))
+    spared = set(watching.asked.get("quarantine", ())) - set(watching.asked.get("invert", ()))
     for item in items:
         if item.nodeid in spared:
             item.add_marker(pytest.mark.xfail(reason="in quarantine", strict=False), append=False)
-    if not _asked.get("check"):
+    if not watching.asked.get("check"):
+        _remember(items)
         return
-    only, invert = _asked.get("only"), set(_asked["invert"])
+    only, invert = watching.asked.get("only"), set(watching.asked["invert"])
     if only is not None:
         kept = set(only)
         items[:] = [item for item in items if item.nodeid in kept]
     for item in items:
         if item.nodeid in invert:
             _invert(item)
-    path = pathlib.Path(_asked["canary"])
+    path = pathlib.Path(watching.asked["canary"])
     pytest.register_assert_rewrite(path.stem)
     module = pytest.Module.from_parent(session, path=path)
     items.extend(session.genitems(module))
 
 
 def _invert(item: pytest.Item) -> None:
-    """Lets a test run as it is, and fail then."""
+    """Lets a test run as it is, and fail then: inside of everything that calls its function, else outside of it."""
     run = item.runtest
 
     def inverted() -> None:
+        begun: list[bool] = []
+        body = getattr(item, "obj", None)
+        inside = isinstance(body, (types.FunctionType, types.MethodType))
+        if inside:
+            item.obj = _failing(item, body, begun)  # type: ignore[attr-defined]  # of pytest.Function
         run()
+        # What called it swallowed the failure, or did not call it at all.
+        if begun or (inside and type(item) is pytest.Function and not inspect.iscoroutinefunction(body)):
+            return
         if not getattr(item, "_excinfo", None):  # where unittest puts a failure
-            _say("bodies", what=item.nodeid)
+            watching.say("bodies", what=item.nodeid)
         raise _Failure("this test is inverted")
 
     item.runtest = inverted  # type: ignore[method-assign]  # of this one item only
+
+
+def _failing(item: pytest.Item, body: Any, begun: list[bool]) -> Any:
+    """A test's function that fails at its end; one that is asked about is also hidden while it runs."""
+    hide = item.nodeid in watching.asked.get("hidden", ())
+    if inspect.iscoroutinefunction(body):
+
+        async def waiting(*given: Any, **named: Any) -> None:
+            begun.append(True)
+            await body(*given, **named)
+            watching.say("bodies", what=item.nodeid)
+            raise _Failure("this test is inverted")
+
+        return functools.wraps(body)(waiting)
+
+    def failing(*given: Any, **named: Any) -> None:
+        begun.append(True)
+        with watching.hidden() if hide else contextlib.nullcontext():
+            (watching.disguised(body) if hide else body)(*given, **named)
+        watching.say("bodies", what=item.nodeid)
+        raise _Failure("this test is inverted")
+
+    return functools.wraps(body)(failing)
+
+
+_own_names: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+
+def _remember(items: list[pytest.Item]) -> None:
+    """Notes what the modules of the tests have under each name, before any test runs."""
+    kinds = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type)
+    for item in items:
+        module = getattr(item, "module", None)
+        if isinstance(module, types.ModuleType) and id(module) not in _own_names:
+            found = {name: value for name, value in vars(module).items() if isinstance(value, kinds)}
+            _own_names[id(module)] = (module, found)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    if not watching.asked or watching.asked.get("check"):
+        return
+    shape = watching.shape(getattr(item, "obj", None))
+    if shape:
+        watching.say("at", id=item.nodeid, what=shape)
+    module, known = _own_names.get(id(getattr(item, "module", None)), (None, {}))
+    for name in [name for name, value in known.items() if vars(module).get(name, value) is not value]:
+        del known[name]
+        watching.say("replaced", what=[watching.within(getattr(module, "__file__", "") or ""), name])
 
 
 _outcomes: dict[str, list[Any]] = {}
@@ -187,7 +128,7 @@ _WORST = ("error", "failed", "xpassed", "passed", "xfailed", "skipped")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if not _asked:
+    if not watching.asked:
         return
     expected = hasattr(report, "wasxfail")
     if report.outcome == "failed":
@@ -204,66 +145,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     so_far[1] += report.duration
     if report.when == "teardown":
         _outcomes.pop(report.nodeid)
-        _say("test", id=report.nodeid, outcome=so_far[0] or "error", ms=round(so_far[1] * 1000, 1))
+        watching.say("test", id=report.nodeid, outcome=so_far[0] or "error", ms=round(so_far[1] * 1000, 1))
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     if report.failed:
-        _say("broken", what=report.nodeid)
+        watching.say("broken", what=report.nodeid)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if not _asked or hasattr(session.config, "workerinput"):
+    if not watching.asked or hasattr(session.config, "workerinput"):
         return
-    for place in _equal_to_everything():
-        _say("equal", what=place)
-    _say("end", status=int(exitstatus))
-
-
-class _Stranger:
-    """An object that nothing of the tested code can know, and nothing should be equal to."""
-
-    def __init__(self) -> None:
-        self.only_here = object()
-
-
-def _equal_to_everything() -> list[list[Any]]:
-    """Classes of the tested code, tests aside, whose instances say that they equal a stranger: file, line, name."""
-    found = []
-    cls: Any
-    for cls in _classes():
-        try:
-            compare = type.__dict__["__dict__"].__get__(cls).get("__eq__")
-            file = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
-            relative = os.path.relpath(file, _asked["tree"]) if file else ".."
-            if compare is None or relative.startswith("..") or "test" in relative:
-                continue
-            answer = compare(_instance(cls), _Stranger())
-            if _yes(answer):
-                written = getattr(compare, "__wrapped__", compare)
-                line = getattr(getattr(written, "__code__", None), "co_firstlineno", 0)
-                found.append([relative, line, cls.__qualname__])
-        except BaseException:
-            continue
-    return found
-
-
-def _classes() -> Iterator[type]:
-    seen: set[int] = set()
-    waiting: list[Any] = [object]
-    cls: Any
-    while waiting:
-        for cls in type.__subclasses__(waiting.pop()):
-            if id(cls) not in seen:
-                seen.add(id(cls))
-                waiting.append(cls)
-                yield cls
-
-
-def _instance(cls: type) -> Any:
-    base: Any
-    for base in _BUILTIN:
-        if issubclass(cls, base):
-            return base.__new__(cls)
-    return object.__new__(cls)
+    for place in watching.equal_to_everything():
+        watching.say("equal", what=place)
+    watching.say("end", status=int(exitstatus))

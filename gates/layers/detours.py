@@ -1,0 +1,158 @@
+"""What the scan looks for in added Python code besides names: ways around them. Pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from typing import Final
+
+from gates.layers.parsed import ParsedFile, names_in
+
+_STANDARD_LIBRARY: Final = sys.stdlib_module_names
+#: Attributes that only tampering asks for by a string.
+_BY_STRING: Final = names_in(
+    "_exit _getframe _current_frames settrace setprofile f_back f_locals f_globals f_code tb_frame gi_frame"
+    " cr_frame get_referrers get_objects addaudithook pthread_kill raise_signal execv execve"
+)
+_DETOURS: Final = frozenset({"operator.attrgetter", "operator.methodcaller", "inspect.getattr_static"})
+#: What can load or run what is only data in the file.
+_LOADERS: Final = names_in(
+    "pickle.loads pickle.load pickle.Unpickler marshal.loads dill.loads cloudpickle.loads shelve.open"
+)
+_RUNNERS: Final = names_in(
+    "timeit.timeit timeit.repeat timeit.Timer timeit.main cProfile.run cProfile.runctx profile.run profile.runctx"
+    " trace.Trace pdb.run pdb.runeval pdb.runcall bdb.Bdb pdb.Pdb codeop.compile_command pydoc.locate"
+    " pkgutil.resolve_name typing.ForwardRef doctest.run_docstring_examples"
+)
+_WATCHES: Final = names_in(
+    "tracemalloc gc.callbacks cProfile.Profile profile.Profile sys.setswitchinterval threading.settrace_all_threads"
+    " threading.setprofile_all_threads faulthandler.dump_traceback logging.Logger.findCaller"
+    " traceback.FrameSummary traceback.StackSummary tokenize.open"
+)
+_RAW_WRITES: Final = names_in("os.write os.pwrite os.writev os.pwritev os.sendfile os.splice os.fdopen")
+_MEMORY: Final = re.compile(r"/proc/(self|thread-self|curproc|\d|%[ds]|\{|$)|/dev/fd")
+_ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "latin-1", "iso-8859-1", "iso-8859-15"})
+_CODING: Final = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_SCRIPT_NAMES: Final = ("main", "_main", "cli", "parse", "_parse", "usage", "run")
+
+
+def suffixes(name: str) -> list[str]:
+    """What a dotted name may also be: ``os.sys._getframe`` is ``sys._getframe``."""
+    parts = name.split(".")
+    if len(parts) < 3 or parts[0] not in _STANDARD_LIBRARY:
+        return []
+    return [".".join(parts[at:]) for at in range(1, len(parts) - 1) if parts[at] in _STANDARD_LIBRARY]
+
+
+def hidden_lines(data: bytes) -> str:
+    """Why the lines of a file are not those that a reader of the change sees; empty: they are."""
+    for line in data.split(b"\n")[:2]:
+        found = _CODING.match(line)
+        if found and found[1].decode("ascii", "replace").lower().replace("_", "-") not in _ENCODINGS:
+            return f"is written in an encoding that can hide code: {found[1].decode('ascii', 'replace')}"
+    if b"\r" in data.replace(b"\r\n", b""):
+        return "has carriage returns that end lines for Python only"
+    return ""
+
+
+def hidden_script_lines(data: bytes) -> str:
+    """The same for JavaScript, which has two more signs that end a line."""
+    if b"\r" in data.replace(b"\r\n", b"") or b"\xe2\x80\xa8" in data or b"\xe2\x80\xa9" in data:
+        return "has signs that end lines for JavaScript only"
+    return ""
+
+
+def detours(source: ParsedFile, node: ast.AST) -> str:
+    """A way around the names that other rules know, in source."""
+    if source.test:
+        return ""
+    match node:
+        case ast.ImportFrom(module=str() as module, names=[ast.alias(name="*")], level=0):
+            if module.split(".")[0] in _STANDARD_LIBRARY:
+                return f"imports names that are not written down: from {module} import *"
+        case ast.Constant(value=str() as text):
+            if text in _BY_STRING:
+                return f"names what it reaches in a string: {text!r}"
+            if _MEMORY.search(text) and not isinstance(source.parents.get(node), ast.Expr):
+                return f"reaches into processes: {text[:40]!r}"
+        case ast.Import(names=names):
+            for alias in names:
+                if _private(alias.name):
+                    return f"a private module of the standard library: {alias.name}"
+        case ast.ImportFrom(module=str() as module, level=0) if _private(module):
+            return f"a private module of the standard library: {module}"
+        case ast.Attribute(attr="findCaller"):
+            return "looks at who calls it: .findCaller"
+        case ast.Name() | ast.Attribute():
+            return _named(source, node)
+        case ast.Call():
+            return _called(source, node)
+    return ""
+
+
+def _private(module: str) -> bool:
+    top = module.split(".", maxsplit=1)[0]
+    return top.startswith("_") and not top.startswith("__") and top in _STANDARD_LIBRARY
+
+
+def _named(source: ParsedFile, node: ast.expr) -> str:
+    name = source.names.dotted(node)
+    if name in _WATCHES or name.split(".")[0] == "tracemalloc":
+        return f"watches or finds what others run: {name}"
+    if name in _RAW_WRITES:
+        return f"writes to a file by its number: {name}"
+    if name in {"sys.argv", "sys.orig_argv"} and not _in_script(source, node):
+        return f"depends on the command that runs it: {name}"
+    return ""
+
+
+def _in_script(source: ParsedFile, node: ast.AST) -> bool:
+    """Whether it is in what a command line starts: a function with such a name, or under ``__main__``."""
+    above = source.parents.get(node)
+    while above is not None:
+        if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef) and above.name.startswith(_SCRIPT_NAMES):
+            return True
+        if isinstance(above, ast.If) and "__main__" in ast.unparse(above.test):
+            return True
+        above = source.parents.get(above)
+    return False
+
+
+def _called(source: ParsedFile, node: ast.Call) -> str:
+    name = source.names.dotted(node.func)
+    if name in _DETOURS and not all(_harmless(each) for each in node.args):
+        return f"reaches a name that is made at run time: {name}"
+    if name in _LOADERS and any(_has_data(source, each) for each in node.args):
+        return f"loads code in an unusual way: {name}"
+    if name in _RUNNERS:
+        return f"loads code in an unusual way: {name}"
+    if name == "warnings.catch_warnings" and any(each.arg == "record" for each in node.keywords):
+        return "looks at who calls it: warnings.catch_warnings"
+    if name in {"open", "builtins.open", "io.open"} and node.args and _is_number(node.args[0]):
+        return "writes to a file by its number: open"
+    return ""
+
+
+def _harmless(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and not node.value.startswith("_")
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value > 2
+
+
+def _has_data(source: ParsedFile, node: ast.expr) -> bool:
+    """Whether what is loaded is written in the file: it has a literal, or a name of one."""
+    literals = {
+        target.id
+        for each in source.tree.body
+        if isinstance(each, ast.Assign) and _is_data(each.value)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    }
+    return any(_is_data(each) or (isinstance(each, ast.Name) and each.id in literals) for each in ast.walk(node))
+
+
+def _is_data(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and len(node.value) > 20

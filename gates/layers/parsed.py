@@ -1,0 +1,25 @@
+"""A parsed Python file, as the scan's rules read it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gates.layers.names import Names
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """A parsed file. ``ours`` says whether a module belongs to the repository; ``test``: the file is a test."""
+
+    tree: ast.Module
+    names: Names
+    ours: Callable[[str], bool]
+    test: bool
+    parents: dict[ast.AST, ast.AST]
+
+
+def names_in(words: str) -> frozenset[str]:
+    """Several names in one string, as a set."""
+    return frozenset(words.split())
