@@ -7,7 +7,7 @@ controller made, and a change to the gates themselves is held for a person.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from fleet.setup.definitions import load as load_setups
 from fleet.setup.environments import Environments
 from fleet.setup.site import SetupCaller
 from fleet.store import gates as gate_runs
-from fleet.store import ledger, overrides, recent, sessions
+from fleet.store import ledger, overrides, sessions, verdicts
 from fleet.store.core import Store, Tx
 from fleet.supervise import alongside, side_by_side
 from fleet.untrusted import clean, shortened
@@ -200,7 +200,8 @@ class Pipeline:
             results = [walls.asks(result, named[result.gate]) for result in results]
         installs = await self._installs(candidate, repository, change, plan)
         results[0] = replace(results[0], held=(*results[0].held, *installs))
-        released = await self._store.read(lambda tx: recent.released_commits(tx, candidate.task.id))
+        digests = {definition.name: definition.sha256 for definition in defined}
+        released = await self._store.read(lambda tx: verdicts.released(tx, candidate.task.id, digests))
         decision = policy.decide(
             policy.every(definition.name for definition in defined),
             results,
@@ -211,8 +212,7 @@ class Pipeline:
         )
         red = {result.gate for result in results if result.outcome.red}
         turns = min(item.rework_turns for item in defined if not red or item.name in red)
-        networks = {definition.name: definition.network for definition in defined}
-        return await self._give_verdict(candidate, results, decision, turns, leaks, networks=networks)
+        return await self._give_verdict(candidate, results, decision, turns, leaks, defined=defined)
 
     async def _not_run(self, of: Candidate, defined: Sequence[Definition], outcome: Outcome, why: str) -> Verdict:
         return await self._give_verdict(of, all_of(defined, (), why), policy.Judgement(outcome, (why,)), 0)
@@ -357,11 +357,11 @@ class Pipeline:
         turns: int,
         leaks: tuple[Leak, ...] = (),
         *,
-        networks: Mapping[str, bool] | None = None,
+        defined: Sequence[Definition] = (),
     ) -> Verdict:
-        """``networks``: which gates asked for the machine's network."""
+        """``defined``: the gates, where they ran."""
         results = decision.gates or results
-        unwalled = [line for line in walls.without(results, networks or {}) if line not in decision.reasons]
+        unwalled = [line for line in walls.without(results, defined) if line not in decision.reasons]
         opens = decision.outcome.opens or decision.outcome is Outcome.HELD
         notes = [f"{each.gate}: {note}" for each in results for note in each.notes] if opens else []
         verdict = Verdict(

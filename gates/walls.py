@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from fleet.config import RepoConfig
@@ -11,8 +11,9 @@ from fleet.verdict import GateResult, HeldPlace
 from gates.runs.definitions import Definition
 
 
-def without(results: Iterable[GateResult], networks: Mapping[str, bool]) -> tuple[str, ...]:
-    """A line for each machine and part. ``networks``: which gates asked for the machine's network."""
+def without(results: Iterable[GateResult], defined: Iterable[Definition]) -> tuple[str, ...]:
+    """A line for each machine and part."""
+    networks = {definition.name: definition.network for definition in defined}
     found = set()
     for result in results:
         if result.evidence is None or not result.outcome.judged:
@@ -36,5 +37,5 @@ def are_wanted(config: RepoConfig, isolation: Isolation) -> bool:
 
 def asks(result: GateResult, definition: Definition) -> GateResult:
     """The result, held for a person where it had to do without a part."""
-    lines = without([result], {definition.name: definition.network})
+    lines = without([result], [definition])
     return replace(result, held=(*result.held, *(HeldPlace("", 0, line) for line in lines)))

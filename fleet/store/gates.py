@@ -168,6 +168,11 @@ def run(tx: Tx, run_id: str) -> GateRun:
     return _run(row)
 
 
+def runs_of(tx: Tx, ids: Collection[str]) -> list[GateRun]:
+    """The runs with these ids."""
+    return [_run(row) for row in tx.connection.execute(select(gate_runs).where(gate_runs.c.id.in_(ids)))]
+
+
 def runs(tx: Tx, commit: str, round: int) -> list[GateRun]:
     """The runs on a commit in one of its judgements, in the order in which they were opened."""
     query = select(gate_runs).where(gate_runs.c.commit == commit, gate_runs.c.round == round)

@@ -83,8 +83,8 @@ class Phases:
             exec(compile(plan["plugin"], "go_results.py", "exec"), self.go)
 
     def run(self, tree: str, extra: Json, shown: bool, watched: bool = True) -> Json:
-        """Runs the command in ``tree`` to its end, with our plugin if it is ``watched``. ``extra`` is for the plugin;
-        ``shown``: keeps its output."""
+        """Runs the command in ``tree`` to its end. ``extra`` is for our plugin, where it is ``watched``. ``shown``:
+        keeps its output."""
         token = "%x" % self.dice.getrandbits(64)
         kit = tempfile.mkdtemp(prefix="kit-")
         plugin, ending = "p" + token, ".cjs" if self.runner == "node" else ".py"

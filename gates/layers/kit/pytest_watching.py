@@ -223,8 +223,8 @@ def hidden() -> Iterator[None]:
     try:
         yield
     finally:
-        for words, old in zip(lists, kept):  # noqa: B905  # Python 3.9
-            words[:] = old
+        for at, words in enumerate(lists):
+            words[:] = kept[at]
         os.environ.update(taken)
 
 
