@@ -26,6 +26,8 @@ KEPT: Final = (
         (
             *("ledger", "ledger_frontier", "ledger_nodes", "tool_calls", "open_calls"),
             *("usage", "unpriced_usage", "budget_grants", "imported"),
+            *("figure_segments", "figure_calls", "figure_amounts", "figure_sessions", "figure_days"),
+            *("figure_gates", "figure_unfinished", "figure_late"),
         ),
         PERMANENT,
     ),
@@ -103,6 +105,12 @@ KEPT: Final = (
         ("~/.airboss/setup/",),
         "14 days after their last use",
         "they are built again",
+    ),
+    Retained(
+        "Checkouts that gates use again",
+        ("~/.airboss/trees/",),
+        "14 days after their last use; four a repository",
+        "they are filled again",
     ),
     Retained(
         "Worktrees of tasks that did not land",

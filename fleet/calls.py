@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fleet.events import PipeEnded, Recorded, Refs, Source, ToolCallEnded, ToolCallStarted, UsageReported
-from fleet.figures import UNFINISHED
-from fleet.range_figures import SUBAGENT, Period
+from fleet.figures import SUBAGENT, UNFINISHED
+from fleet.range_figures import Period
 
 KINDS: Final = (ToolCallStarted.KIND, ToolCallEnded.KIND, PipeEnded.KIND, UsageReported.KIND)
 

@@ -20,6 +20,8 @@ DAY_US: Final = 86_400_000_000
 WINDOW_DAYS: Final = 28
 ACTIVE_US: Final = 60_000_000
 UNFINISHED: Final = "unfinished"
+SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
+"""The tools with which an agent starts another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ class Walls:
 
     ``room`` is a directory on the machine with ``scratch`` in it, which becomes ``/tmp``. ``read``: further
     directories that it may read. ``network``: share the machine's network instead of loopback only. ``given``:
-    directories of the machine that it sees read-only at a place inside: (directory, place).
+    directories of the machine that it sees read-only at a place inside: (directory, place). ``kept``: a kept
+    checkout; what is ``tree`` in it is its tree, and what it changes there lies in a layer of its own beside that.
     """
 
     room: str
@@ -101,6 +102,7 @@ class Walls:
     network: bool = False
     session: SessionWalls | None = None
     given: tuple[tuple[str, str], ...] = ()
+    kept: str = ""
 
 
 PROXY_PORT: Final = "AIRBOSS-PROXY-PORT"

@@ -17,6 +17,7 @@ from fleet.limits import InForce, Reached, RunLimits
 from fleet.locks import LockRefusal
 from fleet.model import Isolation, Session, Task, Turn
 from fleet.store.core import Precondition
+from fleet.tree_ports import TreeKeeper
 from fleet.verdict import Verdict
 
 # --- Executor: one login on one machine ------------------------------------------------------------
@@ -159,12 +160,10 @@ class Ended:
 PipeEvent = Output | Accepted | Pulse | Stalled | Ended
 
 
-class Executor(Protocol):
-    """One login on one machine, reached through the runner.
-
-    Every method raises ``Unreachable`` when the link is down (the runner's processes live on) and
-    ``Unavailable`` when the machine answers but fails (no python3, disk full). Calls are safe to repeat.
-    """
+class Executor(TreeKeeper, Protocol):
+    """One login on one machine, reached through the runner. Every method raises ``Unreachable`` when the link is
+    down (the runner's processes live on) and ``Unavailable`` when the machine answers but fails (no python3, disk
+    full). Calls are safe to repeat."""
 
     @property
     def machine(self) -> str:

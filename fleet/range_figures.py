@@ -41,11 +41,12 @@ from fleet.events import (
     UsageReported,
 )
 from fleet.events.counted import IMPORTED, CountedLine
-from fleet.figures import UNFINISHED, ToolCalls
+from fleet.figures import SUBAGENT, UNFINISHED, ToolCalls
 from fleet.model import ENDS
 from fleet.schedule.times import instant, local_time
-from fleet.store import ledger
-from fleet.store.core import Store
+from fleet.store import day_figures, ledger
+from fleet.store.core import Store, Tx
+from fleet.store.day_figures import Amount, KeptFigures
 from fleet.store.recent import numbers_in
 
 KINDS: Final = (
@@ -63,7 +64,6 @@ KINDS: Final = (
     CallUnobserved.KIND,
     CallDisputed.KIND,
 )
-SUBAGENT: Final = frozenset({"Task", "Agent", "spawn_agent", "spawnAgent"})
 _PAGE: Final = 2_000
 _QUARTER_US: Final = 15 * 60 * 1_000_000
 _SESSIONS: Final = frozenset({SessionPlaced.KIND, SessionImported.KIND, TurnStarted.KIND})
@@ -298,6 +298,45 @@ async def figures_of(
 
 
 async def figures_of_days(store: Store, period: Period, zone: ZoneInfo) -> RangeFigures:
-    """The figures of whole days."""
-    numbers = await store.read(lambda tx: numbers_in(tx, period.from_us, period.upto_us), long=True)
-    return await figures_of(store, *(numbers or (1, 0)), zone, period)
+    """The figures of whole days: of UTC's from what is kept of them."""
+
+    def read(tx: Tx) -> RangeFigures | tuple[int, int]:
+        if zone.key == "UTC" and (kept := day_figures.of_days(tx, period.from_us, period.upto_us)) is not None:
+            return _of(kept, zone, period)
+        return numbers_in(tx, period.from_us, period.upto_us) or (1, 0)
+
+    found = await store.read(read, long=True)
+    return found if isinstance(found, RangeFigures) else await figures_of(store, *found, zone, period)
+
+
+def kept_figures(tx: Tx, first_seq: int, last_seq: int, zone: ZoneInfo) -> RangeFigures | None:
+    """The figures of a range from what is kept of it; ``None`` where it is not whole segments of the ledger."""
+    size = ledger.size(tx)
+    kept = day_figures.of_segments(tx, first_seq, last_seq, size, by_quarter=zone.key != "UTC")
+    return None if kept is None else _of(kept, zone)
+
+
+def _of(kept: KeptFigures, zone: ZoneInfo, period: Period | None = None) -> RangeFigures:
+    """The figures that folding the events gives."""
+    found = RangeFigures(zone, period)
+    for time_us, machine, outcome, calls in (*kept.calls, *day_figures.as_calls(kept.unfinished)):
+        found.ended[found._day(time_us), machine, outcome] += calls
+    found.sessions.update(kept.sessions)
+    found.open_gates.update(run for run, _ in kept.open_gates)
+    for name, amount in kept.amounts:
+        match name:
+            case Amount.SUBAGENTS:
+                found.subagents += amount
+            case Amount.ASKED:
+                found.asked += amount
+            case Amount.COST:
+                found.cost_udollar += amount
+            case Amount.UNOBSERVED:
+                found.unobserved += amount
+            case Amount.DISPUTED:
+                found.disputed += amount
+            case _ if name.startswith(Amount.GATE):
+                found.gates[name.removeprefix(Amount.GATE)] += amount
+            case _ if (end := name.removeprefix(Amount.END)) in ENDS:
+                found.ends[end] += amount
+    return found

@@ -43,7 +43,7 @@ file=$HOME/.ssh/authorized_keys
 grep -v -F -e "$1" "$file" > "$file.airboss" || :
 cat "$file.airboss" > "$file" && rm -f "$file.airboss" && echo gone
 """
-_FOLDERS: Final = ("gates", "inbox", "lfs", "login", "pipes", "repos", "sessions", "setup", "work")
+_FOLDERS: Final = ("gates", "inbox", "lfs", "login", "pipes", "repos", "sessions", "setup", "trees", "work")
 """What is ours in a login's root."""
 _OTHERS: Final = 'cd -- "$1/work" 2> /dev/null || exit 0; ls -1 | grep -v -e "^$2-" || :'
 """Lists the worktrees of a login that are not this store's."""

@@ -27,7 +27,7 @@ from fleet.range_figures import RangeFigures
 from fleet.schedule.model import Job, Overlap, Schedule, ScheduleState, Work
 from fleet.schedule.spec import HOUR_US, Calendar
 from fleet.schedule.times import local_time, next_after
-from fleet.store import ledger, schedules
+from fleet.store import day_figures, ledger, schedules
 from fleet.store.chat import settings
 from fleet.store.core import Tx
 from fleet.store.recent import first_seq_since
@@ -82,12 +82,13 @@ async def prepare(context: Context, schedule: Schedule, missed: int, now_us: int
     zone = ZoneInfo(schedule.zone)
     day = local_time(now_us, zone).date()
 
-    def read(tx: Tx) -> tuple[int, int, Line | None]:
-        since = int(settings.get(tx, _key(schedule)) or 0)
+    def begin(tx: Tx) -> tuple[int, int, Line | None]:
+        since, size = int(settings.get(tx, _key(schedule)) or 0), ledger.size(tx)
         first = since + 1 if since else first_seq_since(tx, now_us - 24 * HOUR_US)
-        return first, ledger.size(tx), look_at(tx)
+        day_figures.cut(tx, size)
+        return first, size, look_at(tx)
 
-    first, last, look = await context.store.read(read)
+    first, last, look = await context.store.write(begin)
     isolation = context.config().isolation
     if first > last:
         return Prepared(Card(line(f"Digest · {day:%a} {day.day} {day:%b}"), (line("Nothing happened."),)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from fleet.git.listed import SAME
 
@@ -149,6 +149,26 @@ git rev-list --objects "$tree" "^$base" >> "$own/wanted"
 git pack-objects --quiet --stdout --delta-base-offset < "$own/wanted" | head -c "$most"
 """
 )
+
+
+class SnapshotLimits(Protocol):
+    """How much an agent's login may send; ``fleet.config.Limits`` has these."""
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """Bytes of the pack, and of all changed files together."""
+
+    @property
+    def snapshot_objects(self) -> int:
+        """Objects in the pack."""
+
+    @property
+    def snapshot_paths(self) -> int:
+        """Changed paths."""
+
+    @property
+    def unpack_seconds(self) -> int:
+        """Seconds to unpack it, of CPU and of wall-clock time."""
 
 
 @dataclass(frozen=True, slots=True)

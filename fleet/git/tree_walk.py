@@ -118,7 +118,22 @@ async def differences(objects: ObjectReader, old: str, new: str) -> list[Changed
 
     Raises ``Refused`` as :func:`listing` does.
     """
-    found: list[ChangedPath] = []
+    pairs = await _compared(objects, old, new)
+    found = [ChangedPath(status, path) for path, was, now in pairs if (status := _status(was, now))]
+    return sorted(found, key=lambda each: os.fsencode(each.path))
+
+
+async def replaced(objects: ObjectReader, old: str, new: str) -> dict[str, TreeEntry | None]:
+    """The paths of files and links that differ between two trees, and what the new one has there."""
+    pairs = await _compared(objects, old, new)
+    return {path: _file(now) for path, was, now in pairs if _file(was) or _file(now)}
+
+
+async def _compared(
+    objects: ObjectReader, old: str, new: str
+) -> list[tuple[str, TreeEntry | None, TreeEntry | None]]:
+    """Each path at which two trees differ, directories too, with what is there before and after."""
+    found: list[tuple[str, TreeEntry | None, TreeEntry | None]] = []
     level = [("", await _root(objects, old), await _root(objects, new))]
     if level[0][1] == level[0][2]:
         return []
@@ -132,10 +147,9 @@ async def differences(objects: ObjectReader, old: str, new: str) -> list[Changed
                 _check(new, count := count + 1, path)
                 if any(deep):
                     inside.append((f"{path}/", *deep))
-                if status := _status(was, now):
-                    found.append(ChangedPath(status, path))
+                found.append((path, was, now))
         level = inside
-    return sorted(found, key=lambda each: os.fsencode(each.path))
+    return found
 
 
 def _pairs(before: _Listed, after: _Listed) -> Iterable[tuple[str, TreeEntry | None, TreeEntry | None]]:
@@ -149,10 +163,13 @@ def _tree(entry: TreeEntry | None) -> str:
     return entry.id if entry is not None and entry.mode == _TREE else ""
 
 
+def _file(entry: TreeEntry | None) -> TreeEntry | None:
+    return entry if entry is not None and entry.mode != _TREE else None
+
+
 def _status(was: TreeEntry | None, now: TreeEntry | None) -> str:
     """Git's letter for two different entries; empty where neither is a file."""
-    old = was if was is not None and was.mode != _TREE else None
-    new = now if now is not None and now.mode != _TREE else None
+    old, new = _file(was), _file(now)
     if old is None or new is None:
         return "D" if old else "A" if new else ""
     return "M" if old.mode[:3] == new.mode[:3] else "T"

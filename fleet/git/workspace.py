@@ -18,14 +18,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from fleet import files
 from fleet.errors import Misused, Refused, Unavailable
 from fleet.exits import succeeded
 from fleet.files import scratch
-from fleet.git import large_files, moving, unpack
+from fleet.git import kept_trees, large_files, moving, unpack
 from fleet.git.attributes import as_stored
 from fleet.git.changes import Stat
 from fleet.git.command import is_object_id
@@ -40,6 +39,7 @@ from fleet.git.taking import (
     NO_EXCEPTIONS,
     SNAPSHOT,
     Exceptions,
+    SnapshotLimits,
     TakenTree,
     read_header,
     unreadable,
@@ -49,26 +49,6 @@ from fleet.ports import Executor
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 #: Limits git's memory while it reads what an agent's login packed.
 _SMALL_GIT = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "core.deltaBaseCacheLimit=96m")
-
-
-class SnapshotLimits(Protocol):
-    """How much an agent's login may send; ``fleet.config.Limits`` has these."""
-
-    @property
-    def snapshot_bytes(self) -> int:
-        """Bytes of the pack, and of all changed files together."""
-
-    @property
-    def snapshot_objects(self) -> int:
-        """Objects in the pack."""
-
-    @property
-    def snapshot_paths(self) -> int:
-        """Changed paths."""
-
-    @property
-    def unpack_seconds(self) -> int:
-        """Seconds to unpack it, of CPU and of wall-clock time."""
 
 
 class TreeRefused(Refused):
@@ -277,6 +257,25 @@ class Workspaces:
         checked(ran, "fill a checkout for a gate", f"{name} on {executor.machine}")
         return f"{place}/tree"
 
+    async def kept_checkout(self, executor: Executor, repository: Repository, commit: str, name: str) -> str:
+        """A checkout as :meth:`checkout` makes it, but one that the machine keeps: ``tree`` in what is returned.
+        Only what differs from the tree that it had is sent.
+
+        Before a run its whole tree must be hashed. Nothing but runs with a layer of their own may see it.
+        """
+        root = await self._root(executor)
+        place, tree = f"{root}/gates/{_kept(name)}", await repository.tree_of(_commit(commit))
+        store = f"{root}/trees/{_name(repository.name)}"
+        if not await kept_trees.take(executor, repository, store, place, tree):
+            await self.checkout(executor, repository, commit, _kept(name))
+        return place
+
+    async def put_back(self, executor: Executor, repository: Repository, name: str, tree: str) -> None:
+        """Gives back the kept checkout of a run that has ended, if there is one. ``tree``: what it holds; empty:
+        nobody can say."""
+        root = await self._root(executor)
+        await executor.put_back_tree(f"{root}/trees/{_name(repository.name)}", f"{root}/gates/{_kept(name)}", tree)
+
     async def discard(self, executor: Executor, path: str) -> None:
         """Removes a directory made by ``prepare`` or ``checkout``; a missing one is fine."""
         root = await self._root(executor)
@@ -376,3 +375,8 @@ def _commit(text: str) -> str:
     if not is_object_id(text):
         raise Misused(attempted="name a commit", on=repr(text)[:80], cause="not a full object id")
     return text
+
+
+def _kept(name: str) -> str:
+    """What the checkout of a run is called while the run has it."""
+    return f"{_name(name)}.tree"

@@ -123,6 +123,12 @@ class InputKnown(_Record, frozen=True):
     size: Size
 
 
+class TreeTaken(_Record, frozen=True):
+    """The tree that a kept checkout says it holds; empty: there was none."""
+
+    tree: Annotated[str, msgspec.Meta(max_length=100)]
+
+
 class Forgotten(_Record, frozen=True):
     """How many old pipes were removed."""
 

@@ -15,11 +15,12 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from fleet.errors import AirbossError, MachineFaulty, Malformed, Refused, Unavailable, Unreachable
 from fleet.machines import answers
-from fleet.supervise import OwnedTasks, end, own
+from fleet.supervise import OwnedTasks, alongside, end, own
 
 log = logging.getLogger(__name__)
 
@@ -324,3 +325,25 @@ class Channel:
                 await self._stream.close()
                 return
             self._post_in_background(Frame({"op": "ping", "id": 0}))
+
+
+@contextlib.asynccontextmanager
+async def fed(call: PendingCall, data: bytes | Path) -> AsyncIterator[None]:
+    """Sends a call's input in the background of the block, if there is any."""
+    if not data:
+        yield
+        return
+    async with alongside(feed(call, data), "feed a command"):
+        yield
+
+
+async def feed(call: PendingCall, data: bytes | Path) -> None:
+    """Sends a call's whole input."""
+    if isinstance(data, bytes):
+        for at in range(0, len(data), CHUNK):
+            await call.write(data[at : at + CHUNK], last=False)
+    else:
+        with data.open("rb") as file:
+            while piece := await asyncio.to_thread(file.read, CHUNK):
+                await call.write(piece, last=False)
+    await call.write(b"", last=True)

@@ -19,7 +19,7 @@ from fleet.faults import Point, fault
 from fleet.files import Sink, writing
 from fleet.machines import answers
 from fleet.machines.bootstrap import shipment
-from fleet.machines.channel import CHUNK, ByteStream, Channel, PendingCall
+from fleet.machines.channel import CHUNK, ByteStream, Channel, fed, feed
 from fleet.ports import Accepted, LoginFacts, LoginOffers, Output, PipeEvent, PipeSpec, Pulse, Ran, Stalled
 from fleet.supervise import alongside
 
@@ -224,7 +224,7 @@ class LoginExecutor(ABC):
         }
         attempted = f"run {argv[0]}"
         out, err, written = bytearray(), bytearray(), 0
-        async with channel.call("run", attempted=attempted, **request) as call, _fed(call, stdin):
+        async with channel.call("run", attempted=attempted, **request) as call, fed(call, stdin):
             with Sink(stdout) if stdout is not None else contextlib.nullcontext() as file:
                 while "done" not in (frame := await call.next()).header:
                     event = answers.running(frame.header, self.where, attempted)
@@ -246,7 +246,7 @@ class LoginExecutor(ABC):
         """Writes ``path`` atomically and creates parent directories; a relative path is under ``root``."""
         channel = await self._link()
         async with channel.call("write", attempted="write a file", path=path, mode=mode) as call:
-            await _feed(call, data)
+            await feed(call, data)
             answers.record(answers.Done, (await call.done()).header, self.where, "write a file")
 
     async def read_file(self, path: str, limit: int) -> bytes:
@@ -256,6 +256,22 @@ class LoginExecutor(ABC):
     async def remove_tree(self, path: str) -> None:
         """Removes a directory under ``root`` with its content; a missing one is fine."""
         await self._ask("remove", answers.Done, attempted="remove a directory", path=path)
+
+    async def take_tree(self, store: str, place: str, wanted: str) -> str:
+        """Takes a kept checkout; see the port."""
+        words: dict[str, Any] = {"store": store, "place": place, "wanted": wanted}
+        return (await self._ask("take_tree", answers.TreeTaken, attempted="take a kept checkout", **words)).tree
+
+    async def move_tree(self, place: str, change: Path) -> None:
+        """Changes a checkout that was taken; see the port."""
+        channel, attempted = await self._link(), "move a kept checkout"
+        async with channel.call("move_tree", attempted=attempted, place=place) as call, fed(call, change):
+            answers.record(answers.Done, (await call.done()).header, self.where, attempted)
+
+    async def put_back_tree(self, store: str, place: str, tree: str) -> None:
+        """Keeps or removes a checkout; see the port."""
+        words: dict[str, Any] = {"store": store, "place": place, "tree": tree}
+        await self._ask("put_back_tree", answers.Done, attempted="keep a checkout", **words)
 
     async def start(self, spec: PipeSpec) -> None:
         """Starts the process, unless ``spec.id`` was started before."""
@@ -370,27 +386,6 @@ class PrefixedStream:
             first, self._first = self._first, b""
             return first
         return await self._stream.read()
-
-
-@contextlib.asynccontextmanager
-async def _fed(call: PendingCall, data: bytes | Path) -> AsyncIterator[None]:
-    """Sends a call's input in the background of the block, if there is any."""
-    if not data:
-        yield
-        return
-    async with alongside(_feed(call, data), "feed a command"):
-        yield
-
-
-async def _feed(call: PendingCall, data: bytes | Path) -> None:
-    if isinstance(data, bytes):
-        for at in range(0, len(data), CHUNK):
-            await call.write(data[at : at + CHUNK], last=False)
-    else:
-        with data.open("rb") as file:
-            while piece := await asyncio.to_thread(file.read, CHUNK):
-                await call.write(piece, last=False)
-    await call.write(b"", last=True)
 
 
 async def _ship(stream: ByteStream, compiled: bool) -> None:

@@ -11,9 +11,9 @@ from fleet.events import Refs, Source, ToolCallEnded, ToolCallStarted
 from fleet.imports import Fact, ImportedAgent
 from fleet.store import ledger, reconciling
 from fleet.store.core import Tx
+from fleet.store.figure_tables import imported
 from fleet.store.ledger import Entry
 from fleet.store.reconciling import Watched
-from fleet.store.tables import imported
 
 _HAS = select(imported.c.key).where(imported.c.key == bindparam("of"))
 

@@ -17,16 +17,17 @@ from fleet.errors import Malformed
 from fleet.events import Event, Recorded, Refs, Source, decode, kind_of, leaf_hash
 from fleet.events.codec import Unwritten, encode_all
 from fleet.events.counted import CountedLine, counted
-from fleet.store import rollups, tree, usage
+from fleet.store import day_figures, rollups, tree, usage
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.tables import ledger
 
 _NOTHING = Refs()
-_SIZE = select(func.coalesce(func.max(ledger.c.seq), 0))
+_SIZE = Statement(select(func.coalesce(func.max(ledger.c.seq), 0).label("size")))
 _INSERT = Statement(insert(ledger))
 COLUMNS: Final = tuple(str(column.name) for column in ledger.columns)
 _THESE = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).order_by(ledger.c.seq)
+_ONE = Statement(select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).where(ledger.c.seq == bindparam("number")))
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
 
@@ -64,7 +65,7 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     )
     _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
     tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
-    rollups.count(tx, recorded)
+    day_figures.count(tx, recorded, *rollups.count(tx, recorded))
     usage.count(tx, recorded)
     for observer in tx.store.observers:
         for each in recorded:
@@ -116,9 +117,15 @@ def of_numbers(tx: Tx, numbers: Sequence[int]) -> list[Recorded]:
     return [_recorded(seq, canonical, leaf) for seq, canonical, leaf in rows]
 
 
+def of_number(tx: Tx, seq: int) -> Recorded | None:
+    """The event with this sequence number."""
+    row = _ONE.one(tx.connection, {"number": seq})
+    return None if row is None else _recorded(*row)
+
+
 def size(tx: Tx) -> int:
     """The number of events, which is the last one's sequence number."""
-    return int(tx.connection.execute(_SIZE).scalar_one())
+    return int(_SIZE.one(tx.connection, {})[0])
 
 
 def row(recorded: Recorded) -> tuple[Any, ...]:

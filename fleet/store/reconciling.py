@@ -18,8 +18,9 @@ from fleet.imports import Fact, ImportedAgent, key_of
 from fleet.model import AIRBOSS
 from fleet.store import ledger, rollups
 from fleet.store.core import Tx
+from fleet.store.figure_tables import imported
 from fleet.store.ledger import Entry
-from fleet.store.tables import imported, sessions
+from fleet.store.tables import sessions
 
 NOT_THERE = "not there"
 _TOOL, _OUTCOME, _CALL = "tool", "outcome", "call"

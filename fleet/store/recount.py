@@ -17,8 +17,9 @@ from fleet.events.merkle import Frontier, Node
 from fleet.figures import ToolCallCounter
 from fleet.store import ledger, tree
 from fleet.store.core import Tx
+from fleet.store.figure_tables import open_calls, tool_calls
 from fleet.store.rollups import call_key
-from fleet.store.tables import ledger_nodes, open_calls, tool_calls
+from fleet.store.tables import ledger_nodes
 from fleet.store.usage import FIELDS
 from fleet.store.usage_tables import budget_grants, unpriced_usage, usage
 from fleet.usage import Usage, UsageCounter, UsageKey

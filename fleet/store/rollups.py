@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sqlalchemy import bindparam, delete, func, select, text
 
-from fleet.events import PipeEnded, Recorded, ToolCallEnded, ToolCallStarted
+from fleet.events import PipeEnded, Recorded, Source, ToolCallEnded, ToolCallStarted
 from fleet.figures import DAY_US, UNFINISHED, WINDOW_DAYS, ToolCalls
 from fleet.store.core import Tx
+from fleet.store.day_figures import Late, Unfinished
+from fleet.store.figure_tables import open_calls, tool_calls
 from fleet.store.statements import Statement
-from fleet.store.tables import open_calls, tool_calls
 
-_OPEN = Statement(text("INSERT INTO open_calls (session, call) VALUES (:session, :call) ON CONFLICT DO NOTHING"))
+_OPEN = Statement(
+    text(
+        "INSERT INTO open_calls (session, call, seq, time_us, machine, imported) "
+        "VALUES (:session, :call, :seq, :time_us, :machine, :imported) "
+        "ON CONFLICT (session, call) DO UPDATE SET seq = excluded.seq WHERE open_calls.imported = 0"
+    )
+)
+_COLUMNS = ("session", "call", "seq", "time_us", "machine", "imported")
+_STARTED = Statement(
+    select(open_calls.c.call, open_calls.c.seq, open_calls.c.time_us, open_calls.c.machine).where(
+        open_calls.c.session == bindparam("whose"), open_calls.c.imported == 1
+    )
+)
+_UNENDED = Statement(select(open_calls.c.seq).where(open_calls.c.session == bindparam("whose")))
 _CLOSE = Statement(
     delete(open_calls).where(open_calls.c.session == bindparam("whose"), open_calls.c.call == bindparam("which"))
 )
@@ -55,39 +69,72 @@ def call_key(call: str) -> str:
     return hashlib.sha256(call.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def count(tx: Tx, events: Iterable[Recorded]) -> None:
-    """Counts events that are being appended, in order."""
+_Key = tuple[str, str]
+_Place = tuple[int, int, str]
+
+
+def count(tx: Tx, events: Sequence[Recorded]) -> tuple[list[Unfinished], list[Late]]:
+    """Counts events that are being appended, in order. Returns the calls that have no end for ever, and those that
+    were imported and whose end came late."""
     counts: Counter[tuple[int, str]] = Counter()
-    opened: dict[tuple[str, str], None] = {}
-    ended: dict[tuple[str, str], None] = {}
+    opened: dict[_Key, Recorded] = {}
+    ended: dict[_Key, None] = {}
+    unfinished, late = list[Unfinished](), list[Late]()
+    before: dict[str, dict[_Key, _Place]] = {}
     for recorded in events:
         day, session = recorded.time_us // DAY_US, recorded.refs.session
+        imported = recorded.source is Source.IMPORT
         match recorded.event:
             case ToolCallStarted(call=call):
-                opened[session, call_key(call)] = None
+                key = (session, call_key(call))
+                if not imported or (key not in opened and key not in _before(tx, session, before)):
+                    opened[key] = recorded
             case ToolCallEnded(call=call, outcome=outcome):
                 key = (session, call_key(call))
-                opened.pop(key, None)
+                started = opened.pop(key, None)
+                if imported:
+                    place = _before(tx, session, before).pop(key, None) if started is None else _place(started)
+                    if place is not None and 0 < place[0] < recorded.seq - 1:
+                        late.append(Late(*place, recorded.seq))
                 ended[key] = None
                 counts[day, outcome] += 1
             case PipeEnded():
                 _settle(tx, opened, ended)
                 opened, ended = {}, {}
-                left = tx.connection.execute(_LEFT, {"whose": session}).scalar_one()
+                left = [row.seq for row in _UNENDED.all(tx.connection, {"whose": session})]
                 if left:
-                    counts[day, UNFINISHED] += left
+                    counts[day, UNFINISHED] += len(left)
                     tx.connection.execute(_CLEAR, {"whose": session})
+                at = (recorded.time_us, recorded.refs.machine)
+                unfinished += (Unfinished(recorded.seq, seq, *at) for seq in left if seq)
             case _:
                 pass
     _settle(tx, opened, ended)
     if counts:
         rows = [(day, outcome, calls) for (day, outcome), calls in counts.items()]
         _COUNT.many_rows(tx.connection, ("day", "outcome", "calls"), rows)
+    return unfinished, late
 
 
-def _settle(tx: Tx, opened: dict[tuple[str, str], None], ended: dict[tuple[str, str], None]) -> None:
+def _place(started: Recorded) -> _Place:
+    return started.seq, started.time_us, started.refs.machine
+
+
+def _before(tx: Tx, session: str, before: dict[str, dict[_Key, _Place]]) -> dict[_Key, _Place]:
+    """The calls of an imported session that had no end before these events."""
+    if session not in before:
+        rows = _STARTED.all(tx.connection, {"whose": session})
+        before[session] = {(session, row.call): (row.seq, row.time_us, row.machine) for row in rows}
+    return before[session]
+
+
+def _settle(tx: Tx, opened: dict[_Key, Recorded], ended: dict[_Key, None]) -> None:
     _CLOSE.many_rows(tx.connection, ("whose", "which"), list(ended))
-    _OPEN.many_rows(tx.connection, ("session", "call"), list(opened))
+    rows = [
+        (*key, each.seq, each.time_us, each.refs.machine, int(each.source is Source.IMPORT))
+        for key, each in opened.items()
+    ]
+    _OPEN.many_rows(tx.connection, _COLUMNS, rows)
 
 
 def window(tx: Tx, now_us: int, days: int = WINDOW_DAYS) -> ToolCalls:

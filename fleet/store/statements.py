@@ -99,7 +99,7 @@ class Statement:
         found = () if isinstance(self.statement, TextClause) else self.statement.exported_columns
         columns = [str(column.key) for column in found]
         if columns:
-            self._make = getattr(namedtuple("Row", columns), "_make")  # noqa: B009 - made here, so mypy has no name for it
+            self._make = getattr(namedtuple("Row", columns, rename=True), "_make")  # noqa: B009 - made here, so mypy has no name for it
         self._sql = str(compiled)
 
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table, UniqueConstraint, literal_column
 
-from fleet.store import chat_tables, lock_tables, merge_tables, queue_tables, schedule_tables, usage_tables
+from fleet.store import (
+    chat_tables,
+    figure_tables,
+    lock_tables,
+    merge_tables,
+    queue_tables,
+    schedule_tables,
+    usage_tables,
+)
 from fleet.store.columns import (
     added_number,
     added_text,
@@ -27,6 +35,7 @@ from fleet.store.states import ApprovalKind, InboxState, OutboxKind, OutboxState
 
 __all__ = [
     "chat_tables",
+    "figure_tables",
     "lock_tables",
     "merge_tables",
     "metadata",
@@ -69,15 +78,6 @@ ledger_frontier = Table("ledger_frontier", metadata, counted("id"), number("size
 
 # Roots of complete subtrees of 256 leaves, of 65,536, and so on.
 ledger_nodes = Table("ledger_nodes", metadata, counted("level"), counted("position"), blob("hash"))
-
-# Tool calls that ended, by UTC day (days since the epoch) and outcome.
-tool_calls = Table("tool_calls", metadata, counted("day"), key("outcome"), number("calls"))
-
-# Tool calls that began and did not end yet; ``call`` is the SHA-256 of the agent's id of it.
-open_calls = Table("open_calls", metadata, key("session"), key("call"))
-
-# The keys of what was imported from agents' session files (``fleet.imports.Fact``).
-imported = Table("imported", metadata, key("key"))
 
 tasks = Table(
     "tasks",

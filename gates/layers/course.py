@@ -64,6 +64,9 @@ class PytestCourse:
     base_tree: str
     kept: Path
 
+    def runs_base(self, run: Run) -> bool:
+        return self._kept().get(self._depends_on(run)) is None
+
     def equip(self, run: Run, spec: PipeSpec) -> Equipped:
         program, root = spec.argv[0], seen_as(run)
         known = _PYTHON.fullmatch(posixpath.basename(program)) and (program.startswith("/") or "/" not in program)

@@ -17,7 +17,7 @@ import rfc8785
 
 from fleet.errors import DiskFull
 from fleet.files import replace_durably
-from fleet.range_figures import RangeFigures, figures_of
+from fleet.range_figures import RangeFigures, figures_of, kept_figures
 from fleet.store import ledger, tree
 from fleet.store.core import Store, Tx
 from gates.receipts import note, sshsig
@@ -52,17 +52,20 @@ class DayReceipt:
         return hashlib.sha256(self.data).hexdigest()
 
 
-async def compute(store: Store, wanted: DayRange, isolation: str) -> DayReceipt:
-    """The statement of this range. Raises ``ValueError`` when the ledger does not have all of it."""
-    figures = await figures_of(store, wanted.first_seq, wanted.last_seq, ZoneInfo(wanted.zone))
+async def compute(store: Store, wanted: DayRange, isolation: str, *, anew: bool = False) -> DayReceipt:
+    """The statement of this range, with the figures that are kept of it; with ``anew``, or where none are kept,
+    with those that its events give. Raises ``ValueError`` when the ledger does not have all of it."""
+    zone = ZoneInfo(wanted.zone)
 
-    def read(tx: Tx) -> tuple[str, int, int]:
-        ends = ledger.of_numbers(tx, (wanted.first_seq, wanted.last_seq))
-        if not ends or ends[-1].seq != wanted.last_seq:
+    def read(tx: Tx) -> tuple[RangeFigures | None, str, int, int]:
+        begin, end = ledger.of_number(tx, wanted.first_seq), ledger.of_number(tx, wanted.last_seq)
+        if begin is None or end is None:
             raise ValueError(f"the ledger has no events {wanted.first_seq} to {wanted.last_seq}")
-        return tree.root_at(tx, wanted.last_seq).hex(), ends[0].time_us, ends[-1].time_us
+        kept = None if anew else kept_figures(tx, wanted.first_seq, wanted.last_seq, zone)
+        return kept, tree.root_at(tx, wanted.last_seq).hex(), begin.time_us, end.time_us
 
-    root, from_us, upto_us = await store.read(read, long=True)
+    kept, root, from_us, upto_us = await store.read(read, long=True)
+    figures = kept or await figures_of(store, wanted.first_seq, wanted.last_seq, zone)
     statement: dict[str, Any] = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": f"ledger:{wanted.last_seq}", "digest": {"sha256": root}}],
@@ -90,7 +93,7 @@ async def again(store: Store, statement: dict[str, Any]) -> bytes:
     """The statement as the ledger gives it now. Raises as :func:`compute`."""
     said = statement["predicate"]
     wanted = DayRange(said["day"], said["zone"], said["ledger"]["first_seq"], said["ledger"]["last_seq"])
-    return (await compute(store, wanted, said["isolation"])).data
+    return (await compute(store, wanted, said["isolation"], anew=True)).data
 
 
 def problem(statement: Any) -> str:

@@ -26,7 +26,7 @@ from fleet.ports import Candidate
 from fleet.store import gates as gate_runs
 from fleet.store import ledger, sessions
 from fleet.store.core import Store, Tx
-from fleet.supervise import alongside
+from fleet.supervise import alongside, retry_while_store_is_away
 from fleet.untrusted import clean, shortened
 from fleet.verdict import GateResult, Outcome
 from gates.review.agent import AgentReviewers
@@ -226,7 +226,8 @@ class Reviews:
                 _append(tx, candidate, result.run, event)
             gate_runs.close_run(tx, result.run, result)
 
-        await self.store.write(work)
+        # The answer is only here: asked again, it would cost again.
+        await retry_while_store_is_away(lambda: self.store.write(work), self.openings.clock)
         await self.openings.closed(result.run, candidate.task.id)
         return result
 

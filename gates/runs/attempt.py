@@ -18,6 +18,7 @@ from pathlib import Path
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, DiskFull, Misused, Refused, Unavailable
 from fleet.failpoints import failpoint
+from fleet.git.repository import Repository
 from fleet.git.workspace import Workspaces
 from fleet.machines.watch import MachineSeen
 from fleet.one_controller import between_controllers
@@ -33,7 +34,7 @@ from gates.runs.again import runs_again, unable_there, with_earlier
 from gates.runs.counting import BaseRun, read_report
 from gates.runs.course import REPORT, REPORT_LIMIT, Course, Equipped
 from gates.runs.definitions import Definition
-from gates.runs.environment import GateSetups, keeps, room_of
+from gates.runs.environment import GateSetups, keeps, keeps_checkouts, room_of
 from gates.runs.given_up import GivenUp
 from gates.runs.outcome import result_of, setup_failed, unavailable
 from gates.runs.place import AWAY, GateLogins, Place, Run, find_place, own_place, retry_unreachable
@@ -113,7 +114,7 @@ class Suite:
             if place is None and last is not None:
                 return last
             try:
-                last = await self._attempt(work, place, why_not)
+                last = await self._attempt(work, place, why_not, anew=last is not None)
                 used += 1
             except AWAY as error:
                 assert place is not None
@@ -138,7 +139,8 @@ class Suite:
 
     # --- one run --------------------------------------------------------------------------------------
 
-    async def _attempt(self, work: GateWork, place: Place | None, why_not: list[str]) -> GateResult:
+    async def _attempt(self, work: GateWork, place: Place | None, why_not: list[str], *, anew: bool) -> GateResult:
+        """``anew``: its checkout is filled anew, since the run before may have ended for the sake of a kept one."""
         async with self._own_login(place, work.candidate) as login:
             if place is not None and place.config.has_gate_pool:
                 machine = place.machine
@@ -156,7 +158,7 @@ class Suite:
                     )
                 except (Refused, Misused, Unavailable) as error:
                     trouble = error
-            return await self._attempt_at(work, place, why_not, environment, trouble)
+            return await self._attempt_at(work, place, why_not, environment, trouble, anew=anew)
 
     async def _attempt_at(
         self,
@@ -165,6 +167,8 @@ class Suite:
         why_not: list[str],
         environment: GateEnvironment,
         trouble: AirbossError | None,
+        *,
+        anew: bool,
     ) -> GateResult:
         """Opens the run, and does it. ``trouble``: why it cannot be done after all."""
         candidate, definition = work.candidate, work.definition
@@ -193,18 +197,18 @@ class Suite:
                 if trouble is not None:
                     raise trouble
                 await self.openings.opened(run_id)
-                run, spec = await self._furnish(run, work)
+                run, spec = await self._furnish(run, work, anew=anew)
                 result = await self._watch_run(run, work, spec, started=False)
                 result = replace(result, notes=(*run.notes, *result.notes))
             except SetupFailed as failed:
                 result = setup_failed(run, failed)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(run_id, definition, str(error))
-                await self._close(candidate.task.id, run_id, result, place, pipe)
+                await self._close(candidate.task.id, run_id, result, place, pipe, work.repository)
                 if isinstance(error, (*AWAY, DiskFull)):
                     raise
                 return result
-            return await self._close(candidate.task.id, run_id, result, place, pipe)
+            return await self._close(candidate.task.id, run_id, result, place, pipe, work.repository)
 
     @contextlib.asynccontextmanager
     async def _own_login(self, place: Place | None, candidate: Candidate) -> AsyncIterator[str]:
@@ -223,12 +227,17 @@ class Suite:
     def _given_up(self, candidate: Candidate) -> Callable[[], bool]:
         return lambda: self.given_up.test(candidate)
 
-    async def _furnish(self, run: Run, work: GateWork) -> tuple[Run, PipeSpec]:
+    async def _furnish(self, run: Run, work: GateWork, *, anew: bool) -> tuple[Run, PipeSpec]:
         """Puts in place what a run needs. Returns the run with all that it sees, and what to start."""
         executor, checkout, repository = run.place.executor, self.workspaces.checkout, work.repository
         started, alone = time.monotonic(), bool(run.plan.changed) or not keeps(run.place)
         aside = await self._setups.in_place(run)
-        await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
+        if anew or not keeps_checkouts(run.place) or (work.course is not None and work.course.runs_base(run)):
+            await retry_unreachable(lambda: checkout(executor, repository, run.candidate.commit, run.pipe))
+        else:
+            kept = self.workspaces.kept_checkout
+            place = await retry_unreachable(lambda: kept(executor, repository, run.candidate.commit, run.pipe))
+            run = replace(run, kept=place)
         run = await large.put(self.workspaces, repository, run, run.candidate.commit)
         environment = await self._setups.of_change(run, aside)
         seconds = time.monotonic() - started if alone and environment.tree else 0.0
@@ -268,11 +277,11 @@ class Suite:
                 result = await self._watch_run(run, work, spec, started=True)
             except (Refused, Misused, Unavailable) as error:
                 result = unavailable(open_.id, definition, str(error))
-                result = await self._close(candidate.task.id, open_.id, result, place, open_.pipe)
+                result = await self._close(candidate.task.id, open_.id, result, place, open_.pipe, work.repository)
                 if isinstance(error, (*AWAY, DiskFull)):
                     raise
                 return result
-            return await self._close(candidate.task.id, open_.id, result, place, open_.pipe)
+            return await self._close(candidate.task.id, open_.id, result, place, open_.pipe, work.repository)
 
     async def _watch_run(self, run: Run, work: GateWork, spec: PipeSpec, *, started: bool) -> GateResult:
         """Starts the run's process unless already started, watches it to its end, and returns the result."""
@@ -317,13 +326,19 @@ class Suite:
         ):
             yield
 
-    async def _close(
-        self, task: str, run_id: str, result: GateResult, place: Place | None = None, pipe: str = ""
+    async def _close(  # noqa: PLR0917 - what ended, and what of it is on a machine
+        self,
+        task: str,
+        run_id: str,
+        result: GateResult,
+        place: Place | None = None,
+        pipe: str = "",
+        repository: Repository | None = None,
     ) -> GateResult:
         await self.store.write(lambda tx: gate_runs.close_run(tx, run_id, result))
         failpoint("gate-closed")
         await self.openings.closed(run_id, task)
-        if place is not None:
+        if place is not None and repository is not None:
             # Leftovers of a gate do no harm: they may stay while the link is down.
             with contextlib.suppress(Unavailable, TimeoutError):
                 if result.outcome in _MAY_RUN_ON:
@@ -331,6 +346,8 @@ class Suite:
                         await place.runner.stop(pipe, 1.0)
                 for room in (pipe, room_of(pipe)):
                     await self.workspaces.discard(place.executor, f"{place.executor.root}/gates/{room}")
+                holds = result.evidence.tree if result.evidence and result.outcome not in _MAY_RUN_ON else ""
+                await self.workspaces.put_back(place.executor, repository, pipe, holds)
         return result
 
 

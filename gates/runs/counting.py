@@ -74,6 +74,7 @@ class BaseRun:
             candidate=replace(candidate, commit=candidate.base, tree=tree),
             environment=GateEnvironment(run.environment.base),
             large=(),
+            kept="",
         )
         executor = run.place.executor
         try:

@@ -25,6 +25,9 @@ class Course(Protocol):
     """Several runs of one command, as one process. Nothing is remembered between the calls: after a crash, the same
     change gives the same course."""
 
+    def runs_base(self, run: Run) -> bool:
+        """Whether the base is run too, in a directory of its own that takes the place of the run's tree."""
+
     def equip(self, run: Run, spec: PipeSpec) -> Equipped:
         """What to put in place, and what to start instead of ``spec``. Called once for each run."""
 

@@ -31,6 +31,11 @@ def keeps(place: Place) -> bool:
     return facts.walled and (not shared or (config.session_walls and facts.layered))
 
 
+def keeps_checkouts(place: Place) -> bool:
+    """Whether a run there may have a kept checkout, with a layer of its own over it."""
+    return keeps(place) and place.facts.layered
+
+
 def site_of(place: Place) -> SetupSite:
     """A gate's place as one for setups."""
     config = place.config

@@ -12,7 +12,7 @@ from gates.runs.place import Run, retry_unreachable
 async def put(workspaces: Workspaces, repository: Repository, run: Run, commit: str, tree: str = "tree") -> Run:
     """The run with the objects of one of its checkouts, which has a commit's files. The base's rules decide which
     files are large: by a rule of its own, a change could run what no layer reads."""
-    executor, directory = run.place.executor, f"{run.room}/{tree}"
+    executor, directory = run.place.executor, run.tree if tree == "tree" else f"{run.room}/{tree}"
     placed = await retry_unreachable(
         lambda: workspaces.put_large(executor, repository, directory, commit, run.candidate.base)
     )

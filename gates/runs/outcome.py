@@ -30,6 +30,8 @@ def result_of(
     """The result of a run. ``given_up``: why the run does not count, if it does not."""
     counts = report.counts if report else None
     outcome, reason = judge_end(ended, run.candidate.tree, counts)
+    if run.kept and outcome is Outcome.UNAVAILABLE and ended.tree != run.candidate.tree:
+        outcome, reason = Outcome.LOST, f"lost: something changed the kept checkout: {reason}"
     if given_up:
         outcome, reason = Outcome.ABORTED, f"aborted: {given_up} ({reason})"
     text = seen.text()

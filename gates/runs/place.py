@@ -100,7 +100,8 @@ class Run:
     """One opened run: what it judges, where, and through which pipe.
 
     ``environment`` is what setups made for it, by the ``plan``. ``large``: the files of Git LFS whose objects are
-    in their place, by full path. ``pointers``: those of the change whose objects nobody has.
+    in their place, by full path. ``pointers``: those of the change whose objects nobody has. ``kept``: where
+    its kept checkout is, if it has one.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Run:
     plan: SetupPlan = NO_SETUPS
     large: tuple[str, ...] = ()
     pointers: tuple[str, ...] = ()
+    kept: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -125,8 +127,13 @@ class Run:
 
     @property
     def room(self) -> str:
-        """The run's own directory on the machine; the checkout is ``tree`` in it."""
+        """The run's own directory on the machine; the checkout is ``tree`` in it, or a kept one."""
         return f"{self.place.executor.root}/gates/{self.pipe}"
+
+    @property
+    def tree(self) -> str:
+        """Where the checkout is."""
+        return f"{self.kept or self.room}/tree"
 
 
 async def retry_unreachable(call: Callable[[], Awaitable[T]]) -> T:

@@ -21,6 +21,7 @@ def process_of(run: Run) -> PipeSpec:
     seen_as = INSIDE if walled else run.room
     read = (*place.config.gate_path, *place.config.gate_read)
     report = f"{seen_as}/report/junit.xml"
+    walls = Walls(run.room, read, definition.network, given=run.environment.mounts, kept=run.kept)
     return PipeSpec(
         id=run.pipe,
         nonce=run.nonce,
@@ -38,12 +39,14 @@ def process_of(run: Run) -> PipeSpec:
         bare_env=True,
         merge=True,
         contain=True,
-        walls=Walls(run.room, read, definition.network, given=run.environment.mounts) if walled else None,
+        walls=walls if walled else None,
         alone=Alone(run.room, place.own if place.supervisor else "") if place.own else None,
-        limits=place.config.run_limits(run.room, memory=definition.memory),
+        limits=place.config.run_limits(
+            run.room, *([f"{run.kept}/upper"] if run.kept else []), memory=definition.memory
+        ),
         timeout_us=definition.timeout_us,
         keep_awake=place.config.keep_awake,
-        expect_trees=((f"{run.room}/tree", run.candidate.tree),),
+        expect_trees=((run.tree, run.candidate.tree),),
         beside=() if walled else tuple(each.path for each in run.environment.tree),
         large=run.large,
     )

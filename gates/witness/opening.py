@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fleet.clock import SystemClock
 from fleet.config import FleetConfig
 from fleet.errors import DiskFull, Unavailable
 from fleet.events import GateWitnessed
 from fleet.ports import Clock
 from fleet.store import gates as gate_runs
 from fleet.store.core import Store
+from fleet.supervise import retry_while_store_is_away
 from gates.receipts.checkpoints import Checkpoints
 from gates.receipts.issue import issue_gate
 from gates.witness.asking import Witnesses
@@ -34,6 +36,7 @@ class Openings:
     store: Store
     config: Callable[[], FleetConfig]
     witnesses: Witnesses
+    clock: Clock = field(default_factory=SystemClock)
 
     @classmethod
     def of(cls, store: Store, config: Callable[[], FleetConfig], home: Path) -> Openings:
@@ -41,10 +44,14 @@ class Openings:
         return cls(store, config, Witnesses(store, Checkpoints(store, home), lambda: config().witnesses))
 
     async def opened(self, run_id: str) -> None:
-        """The run is opened, and may begin once this returns.
+        """The run is opened, and may begin once this returns. Waits for the store: a run that was opened and not
+        begun cannot be told from one that is lost.
 
         Raises ``DiskFull`` or ``Unavailable`` where no checkpoint could be kept, or too few witnesses signed.
         """
+        await retry_while_store_is_away(lambda: self._witnessed(run_id), self.clock)
+
+    async def _witnessed(self, run_id: str) -> None:
         seen = await self.witnesses.sign()
         config = self.config()
         if not config.witnesses:

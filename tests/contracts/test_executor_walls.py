@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from fleet.errors import Refused
 from fleet.exits import Exited
 from fleet.isolation import UNWALLED, RunIsolation, Sharing, Walls
 from fleet.machines.login import LoginExecutor
@@ -110,3 +111,56 @@ async def test_what_a_setup_made_is_seen_at_its_place_and_never_behind_a_link(lo
 
 def stayed(life: Life) -> bool:
     return life.ended.exit == Exited(1) and life.ended.isolation == OWN
+
+
+READS_AND_WRITES = "cat tree/file && echo two > tree/file && cat tree/file && ls tree ."
+
+
+async def kept_checkout(executor: LoginExecutor, name: str) -> str:
+    """A kept checkout that a run has taken."""
+    await executor.facts()
+    store, place = f"{executor.root}/trees/p", f"{executor.root}/gates/{name}.tree"
+    await executor.write_file(f"{place}/tree/file", b"one\n")
+    await executor.put_back_tree(store, place, "a" * 40)
+    assert await executor.take_tree(store, place, "b" * 40) == "a" * 40
+    return place
+
+
+async def test_a_run_changes_its_own_layer_over_a_kept_checkout(login: Login) -> None:
+    executor = login.executor()
+    room, place = await room_of(executor, "run"), await kept_checkout(executor, "run")
+    spec = replace(walled(room, "/bin/sh", "-c", READS_AND_WRITES), cwd="/airboss")
+    assert spec.walls is not None
+    life = await run_pipe(executor, replace(spec, walls=replace(spec.walls, kept=place)))
+    assert (life.output, life.ended.exit) == (b"one\ntwo\n.:\nscratch\ntree\n\ntree:\nfile\n", Exited(0))
+    assert life.ended.isolation == OWN
+    assert await executor.read_file(f"{place}/tree/file", 10) == b"one\n"
+    await executor.put_back_tree(f"{executor.root}/trees/p", place, "a" * 40)
+    assert await executor.take_tree(f"{executor.root}/trees/p", place, "a" * 40) == "a" * 40
+
+
+async def test_where_the_kernel_refuses_a_layer_the_checkout_is_used_up(login: Login) -> None:
+    """The options of a mount fit one page: of three paths of this length they do not."""
+    executor = login.executor()
+    room, deep = await room_of(executor, "run"), "/".join(["x" * 200] * 8)
+    place = await kept_checkout(executor, "run")
+    at = f"{executor.root}/gates/{deep}/run.tree"
+    assert (await executor.run(["sh", "-c", f"mkdir -p {at[:-9]} && mv {place} {at}"])).exit == Exited(0)
+    spec = replace(walled(room, "/bin/sh", "-c", READS_AND_WRITES), cwd="/airboss")
+    assert spec.walls is not None
+    life = await run_pipe(executor, replace(spec, walls=replace(spec.walls, kept=at)))
+    assert (life.output[:8], life.ended.exit) == (b"one\ntwo\n", Exited(0)), life.ended.unavailable
+    await executor.put_back_tree(f"{executor.root}/trees/p", at, "a" * 40)
+    assert await executor.take_tree(f"{executor.root}/trees/p", place, "a" * 40) == ""
+
+
+async def test_kept_checkouts_are_below_our_directory(login: Login) -> None:
+    executor = login.executor()
+    await executor.facts()
+    inside = f"{executor.root}/gates/run.tree"
+    assert (await executor.run(["ln", "-s", "/", f"{executor.root}/out"])).exit == Exited(0)
+    for path in ("/etc/x", f"{executor.root}/../x/y", executor.root, f"{executor.root}/out/etc"):
+        with pytest.raises(Refused):
+            await executor.put_back_tree(f"{executor.root}/trees/p", path, "")
+        with pytest.raises(Refused):
+            await executor.take_tree(path, inside, "a" * 40)

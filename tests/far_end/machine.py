@@ -128,6 +128,15 @@ class Machine:
         self._reach()
         self.removed.append(path)
 
+    async def take_tree(self, store: str, place: str, wanted: str) -> str:
+        raise NotImplementedError
+
+    async def move_tree(self, place: str, change: Path) -> None:
+        raise NotImplementedError
+
+    async def put_back_tree(self, store: str, place: str, tree: str) -> None:
+        self._reach()
+
     async def start(self, spec: PipeSpec) -> None:
         self._reach()
         if spec.id not in self.started:

@@ -245,10 +245,13 @@ class Siege:
         judge_wishes(asked, wished, {f"telegram::{forge.voice(plan)}" for plan in plans})
         await self._voices(forge, numbers, plans)
         await self._screens()
+        kept = await store.read(lambda tx: _payloads(tx, numbers))
         for number in numbers:
             api.redeliver(number)
         api.post([{}])
         await self.settled()
+        anew = {number for number in await store.read(lambda tx: _payloads(tx, numbers)) if number not in kept}
+        assert not anew, f"what was for others is not for us when it comes again: {anew}"
         again = await store.read(deeds)
         assert again == after, f"what comes again has no effect, not {again} after {after}"
         more = {text for place, text in self._shown().items() if place not in shown}

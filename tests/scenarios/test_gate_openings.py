@@ -9,7 +9,8 @@ import pytest
 from fleet.config import WitnessConfig
 from fleet.errors import DiskFull
 from fleet.events import GateClosed, GateWitnessed
-from fleet.faults import Fault, Point, injected
+from fleet.faults import Fault, Point, injected, site_of
+from fleet.store import tree
 from fleet.verdict import Outcome
 from gates.receipts import runs, sshsig
 from gates.receipts.note import SignedNote, log_key
@@ -50,6 +51,17 @@ async def test_an_opening_is_signed_before_the_gate_runs_and_without_witnesses_n
             assert verdict.outcome is Outcome.UNAVAILABLE
             assert "1 signed, 2 must (ben: it does not answer" in verdict.reasons[0]
             assert not (house.home / "gates" / f"{verdict.gates[0].run}.log").exists(), "the gate ran"
+
+
+async def test_a_store_that_is_away_before_a_gate_begins_costs_no_run(tmp_path: Path) -> None:
+    """It was opened and did not begin: begun again from the store, it would be lost."""
+    house = House(tmp_path, {"airboss.toml": airboss_toml(SH, "-c", "cat change.txt")})
+    async with house.open() as judge:
+        candidate = await judge.candidate()
+        with injected(Fault(Point.STORE_READ, site=site_of(tree.frontier))) as away:
+            verdict = await judge.pipeline.judge(candidate)
+        assert away.raised == 1
+        assert (verdict.outcome, verdict.gates[0].earlier) == (Outcome.PASSED, ())
 
 
 @pytest.mark.parametrize(("first", "began"), [(1, False), (4, False), (7, True)])

@@ -124,6 +124,17 @@ async def test_a_review_without_objection_lets_a_change_pass(tmp_path: Path) -> 
         )
 
 
+async def test_an_answer_whose_commit_fails_is_not_asked_for_again(tmp_path: Path) -> None:
+    (work,) = (code for code in Reviews._close.__code__.co_consts if getattr(code, "co_name", "") == "work")
+    site = f"{Reviews.__module__}.{work.co_qualname}:{work.co_firstlineno}"
+    async with judging(tmp_path, attentive(CHANGE)) as (judge, server, candidate):
+        with injected(Fault(Point.STORE_COMMIT, site=site)) as away:
+            verdict = await judge.pipeline.judge(candidate)
+        assert away.raised == 1
+        assert (verdict.outcome, len(server.asked)) == (Outcome.PASSED, 1)
+        assert await closed(judge, candidate) == ["passed"]
+
+
 def objecting(asked: Asked) -> str:
     tax = next(number for _, number, text in asked.added() if "net * 2" in text)
     return attentive(CHANGE, blocking("price.py", tax, "the tax is doubled"))(asked)

@@ -49,6 +49,8 @@ class RunJob(RunnerJob):
                 os.setsid()
                 if work:
                     default_signals()
+                    os.close(self.stdin)
+                    os.dup2(stdin_reader, 0)
                     os.dup2(out_writer, 1)
                     write_all(1, json.dumps(work()).encode())
                     os._exit(0)

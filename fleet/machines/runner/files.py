@@ -94,12 +94,16 @@ def remove(path: str) -> Json:
     """Removes a tree, including directories that were made read-only."""
     import shutil
 
+    tried: set[str] = set()
+
     def retry(function: Callable[[str], None], name: str, _: Any) -> None:
         try:
             os.chmod(os.path.dirname(name), 0o700)
             if os.path.isdir(name) and not os.path.islink(name):
                 os.chmod(name, 0o700)
-                shutil.rmtree(name, ignore_errors=True)
+                if name not in tried:
+                    tried.add(name)
+                    shutil.rmtree(name, onerror=retry)
             else:
                 os.unlink(name)
         except OSError:

@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 
+from . import kept_trees
 from .children import wake_on_child
 from .commands import AnswerJob, RunJob
 from .containment import can_contain, harden
@@ -218,6 +219,26 @@ class Serve(Link):
         if not (parent + "/").startswith(os.path.realpath(self.root) + "/"):
             raise RequestError("refused", "%s is not under %s" % (path, self.root))
         return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: remove(path))
+
+    def inside(self, path: str) -> str:
+        """A directory two levels below ours at least, with no link in the way."""
+        whole = self.resolve(path)
+        above = os.path.dirname(whole)
+        if not whole.startswith(self.root + "/") or above == self.root or os.path.realpath(above) != above:
+            raise RequestError("refused", "%s is not below %s" % (path, self.root))
+        return whole
+
+    def do_take_tree(self, request: Json, payload: bytes) -> RunnerJob:
+        store, place, wanted = self.inside(request["store"]), self.inside(request["place"]), request["wanted"]
+        return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: kept_trees.take(store, place, wanted))
+
+    def do_move_tree(self, request: Json, payload: bytes) -> RunnerJob:
+        place, work = self.inside(request["place"]), {"timeout": 600.0, "stdin": True}
+        return AnswerJob(self, request["id"], work, lambda: kept_trees.move(place, kept_trees.Reader(0)))
+
+    def do_put_back_tree(self, request: Json, payload: bytes) -> RunnerJob:
+        store, place, tree = self.inside(request["store"]), self.inside(request["place"]), request["tree"]
+        return AnswerJob(self, request["id"], {"timeout": 600.0}, lambda: kept_trees.put_back(store, place, tree))
 
     def do_forget(self, request: Json, payload: bytes) -> RunnerJob:
         age, keep = request["older_than_us"], request["keep"]

@@ -130,16 +130,7 @@ class SessionWallBuilder(WallBuilder):
         for name in ("upper", "work"):
             os.makedirs("%s/%s" % (place, name), 0o700, exist_ok=True)
         os.makedirs("/new" + path, 0o755, exist_ok=True)
-        parts = (escaped(OLD + (lower or path)), escaped(place + "/upper"), escaped(place + "/work"))
-        options = "lowerdir=%s,upperdir=%s,workdir=%s,userxattr" % parts
-        self.mount("overlay", "/new" + path, "overlay", MS_NOSUID | MS_NODEV, options)
-
-
-def escaped(path: str) -> str:
-    """A path among the options of an overlay."""
-    for sign in ("\\", ":", ","):
-        path = path.replace(sign, "\\" + sign)
-    return path
+        self.overlay(path, OLD + (lower or path), place)
 
 
 def covered(path: str, directories: Iterable[str]) -> bool:

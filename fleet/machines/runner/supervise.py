@@ -58,8 +58,9 @@ class PipeSupervisor:
     def check_trees(self) -> None:
         from .trees import check
 
+        kept = (self.spec["walls"] or {}).get("kept", "")
         self.tree, self.process.unavailable = check(
-            self.spec["expect_trees"], self.spec["beside"], self.spec["large"]
+            self.spec["expect_trees"], self.spec["beside"], self.spec["large"], kept and kept + "/tree"
         )
 
     def read_control(self) -> None:

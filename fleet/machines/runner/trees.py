@@ -1,27 +1,42 @@
-"""The tree check: a directory's git object ids, computed with hashlib."""
+"""The tree check: a directory's git object ids, computed with hashlib, by several processes for many files."""
 
 from __future__ import annotations
 
 import os
 import stat
+import time
+
+from .files import read_exactly, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from typing import Any
+
+    Hashed = tuple[bytes, str, os.stat_result]
+    """A file's path in bytes and in text, and what the listing found."""
+
+MANY, MOST_PROCESSES = 1_000, 4
+IN_ONE_PIECE = 1 << 20
+READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def check(
-    expected: Sequence[Sequence[str]], beside: Collection[str] = (), large: Collection[str] = ()
+    expected: Sequence[Sequence[str]],
+    beside: Collection[str] = (),
+    large: Collection[str] = (),
+    kept: str = "",
 ) -> tuple[str, str]:
     """The first directory's tree id, and why one of them is not what it should be; empty where all are.
 
-    ``beside``: paths in them that are left out. ``large``: see ``tree_id``.
+    ``beside``: paths in them that are left out. ``large``: full paths of files that the tree has pointers of Git
+    LFS for. ``kept``: a directory that was there before, whose files are made to look as just written.
     """
-    large = frozenset(large)
     first = ""
     for number, (directory, wanted) in enumerate(expected):
+        now = time.time_ns() if kept and directory == kept else 0
         try:
-            found = tree_id(directory, len(wanted), beside, large)
+            found = TreeHash(len(wanted), beside, frozenset(large), now).of(directory)
         except OSError as error:
             return first, "the tree could not be read: %s" % error
         first = found if number == 0 else first
@@ -43,49 +58,115 @@ def pointer_to(path: str) -> bytes:
     return text.encode()
 
 
-def tree_id(
-    directory: str, length: int, beside: Collection[str] = (), large: Collection[str] = (), at: str = ""
-) -> str:
-    """The git tree id of a directory on disk, unfiltered; "" when it has no files.
+class TreeHash:
+    """Computes the git tree id of a directory on disk, unfiltered; "" when it has no files.
 
-    ``beside``: paths in it that are left out. ``large``: full paths of files that the tree has pointers of Git LFS
-    for. ``at``: where it is in the whole tree, with a slash at the end.
+    The directory is listed first, then the files are hashed, then the trees. ``now``: in nanoseconds, the time of
+    change that each file gets; 0: it keeps its own.
     """
-    import hashlib
 
-    new = hashlib.sha1 if length == 40 else hashlib.sha256
-    entries = []
-    with os.scandir(os.fsencode(directory)) as listing:
-        for entry in listing:
-            path = at + os.fsdecode(entry.name)
-            if path == ".git" or path in beside:
-                continue
-            info = entry.stat(follow_symlinks=False)
-            sort_name = entry.name
-            if stat.S_ISDIR(info.st_mode):
-                mode, name = b"40000", tree_id(os.fsdecode(entry.path), length, beside, large, path + "/")
-                if not name:
+    def __init__(self, length: int, beside: Collection[str], large: Collection[str], now: int) -> None:
+        import hashlib
+
+        self.new: Any = hashlib.sha1 if length == 40 else hashlib.sha256
+        self.length, self.beside, self.large, self.now = length, beside, large, now
+        self.files: list[Hashed] = []
+
+    def of(self, directory: str) -> str:
+        listed = self.listed(directory, "")
+        return self.tree(listed, iter(self.hashed()), top=True)
+
+    def listed(self, directory: str, at: str) -> list[Any]:
+        """The entries of a directory, in the listing's order: name, mode, and for a directory its own entries.
+
+        ``at``: where it is in the whole tree, with a slash at the end.
+        """
+        entries: list[Any] = []
+        with os.scandir(os.fsencode(directory)) as listing:
+            for entry in listing:
+                name = os.fsdecode(entry.name)
+                path = at + name
+                if path == ".git" or path in self.beside:
                     continue
-                sort_name += b"/"
-            elif stat.S_ISLNK(info.st_mode):
-                target = os.readlink(entry.path)
-                mode, name = b"120000", new(b"blob %d\0" % len(target) + target).hexdigest()
-            elif stat.S_ISREG(info.st_mode):
-                mode = b"100755" if info.st_mode & stat.S_IXUSR else b"100644"
-                if os.fsdecode(entry.path) in large:
-                    text = pointer_to(os.fsdecode(entry.path))
-                    digest = new(b"blob %d\0" % len(text) + text)
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(info.st_mode):
+                    whole = os.path.join(directory, name)
+                    entries.append((entry.name, b"40000", self.listed(whole, path + "/")))
+                elif stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode):
+                    mode = b"100755" if info.st_mode & stat.S_IXUSR else b"100644"
+                    entries.append((entry.name, b"120000" if stat.S_ISLNK(info.st_mode) else mode, None))
+                    self.files.append((entry.path, os.path.join(directory, name), info))
                 else:
-                    digest = new(b"blob %d\0" % info.st_size)
-                    with open(entry.path, "rb") as file:
-                        for chunk in iter(lambda: file.read(1 << 20), b""):
-                            digest.update(chunk)
-                name = digest.hexdigest()
+                    # A device or socket: not possible in a git tree, so the ids must differ
+                    entries.append((entry.name, b"0", None))
+        return entries
+
+    def hashed(self) -> list[bytes]:
+        """The digest of each file, in the order of the listing. Each process has every so many-th of them."""
+        processes = min(MOST_PROCESSES, os.cpu_count() or 1) if len(self.files) >= MANY else 1
+        others = []
+        for number in range(1, processes):
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    write_all(writer, b"".join(map(self.digest, self.files[number::processes])))
+                finally:
+                    os._exit(0)  # what it could not hash is missing from what it wrote
+            os.close(writer)
+            others.append((number, pid, reader))
+        found: list[bytes] = [b""] * len(self.files)
+        try:
+            found[0::processes] = map(self.digest, self.files[0::processes])
+        finally:
+            size = self.length // 2
+            for number, pid, reader in others:
+                count = len(self.files[number::processes])
+                data = read_exactly(reader, count * size)
+                os.close(reader)
+                os.waitpid(pid, 0)
+                digests = [data[at : at + size] for at in range(0, len(data), size)]
+                if len(data) != count * size:
+                    digests = list(map(self.digest, self.files[number::processes]))  # its error, or the right ones
+                found[number::processes] = digests
+        return found
+
+    def digest(self, file: Hashed) -> bytes:
+        """A file's blob id."""
+        path, text, info = file
+        if stat.S_ISLNK(info.st_mode):
+            target = os.readlink(path)
+            return bytes(self.new(b"blob %d\0" % len(target) + target).digest())
+        if text in self.large:
+            pointer = pointer_to(text)
+            return bytes(self.new(b"blob %d\0" % len(pointer) + pointer).digest())
+        fd = os.open(path, READ)
+        try:
+            digest = self.new(b"blob %d\0" % info.st_size)
+            wanted = min(info.st_size, IN_ONE_PIECE) + 1
+            data = os.read(fd, wanted)
+            while len(data) == wanted:
+                digest.update(data)
+                data = os.read(fd, wanted)
+            digest.update(data)  # less than was asked for: the end of the file
+            if self.now:
+                os.utime(fd, ns=(self.now, self.now))
+        finally:
+            os.close(fd)
+        return bytes(digest.digest())
+
+    def tree(self, entries: list[Any], digests: Any, top: bool = False) -> str:
+        """The id of a directory, from its entries and the digests of the files in it and below."""
+        lines = []
+        for name, mode, inside in entries:
+            if inside is not None:
+                found = self.tree(inside, digests)
+                if found:
+                    lines.append((name + b"/", mode + b" " + name + b"\0" + bytes.fromhex(found)))
             else:
-                # A device or socket: not possible in a git tree, so the ids must differ
-                mode, name = b"0", "0" * length
-            entries.append((sort_name, mode + b" " + entry.name + b"\0" + bytes.fromhex(name)))
-    if not entries and at:
-        return ""
-    body = b"".join(line for _, line in sorted(entries))
-    return str(new(b"tree %d\0" % len(body) + body).hexdigest())
+                digest = bytes(self.length // 2) if mode == b"0" else next(digests)
+                lines.append((name, mode + b" " + name + b"\0" + digest))
+        if not lines and not top:
+            return ""
+        body = b"".join(line for _, line in sorted(lines))
+        return str(self.new(b"tree %d\0" % len(body) + body).hexdigest())

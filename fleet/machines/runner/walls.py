@@ -11,6 +11,8 @@ import os
 import re
 import struct
 
+from .kept_trees import SPOILED, TREE, UPPER, WORK
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
@@ -42,7 +44,7 @@ KEPT = {
 }
 """Flags that a remount in a user namespace must repeat: the kernel refuses to drop them."""
 
-WRITABLE = re.compile(r"(%s|/tmp|/var/tmp|/proc|/dev(/.*)?)\Z" % INSIDE)
+WRITABLE = re.compile(r"(%s(/tree)?|/tmp|/var/tmp|/proc|/dev(/.*)?)\Z" % INSIDE)
 
 
 class WallBuilder:
@@ -55,6 +57,7 @@ class WallBuilder:
         self.login = "none"  # of a vendor: there is none in a gate run
         # Resolved before the root changes: afterwards a link would lead into the new root.
         self.readable = outermost({os.path.realpath(path) for path in spec["read"] if os.path.isdir(path)})
+        self.kept = os.path.realpath(spec["kept"]) if spec.get("kept") else ""
         self.given = [(os.path.realpath(directory), place) for directory, place in spec.get("given", ())]
         resolver = os.path.realpath("/etc/resolv.conf")
         self.resolver = resolver if self.network and os.path.isfile(resolver) else ""
@@ -95,10 +98,33 @@ class WallBuilder:
     def furnish(self) -> None:
         """What a gate run has of its own, and what it may read."""
         self.bind(self.room, INSIDE)
+        if self.kept:
+            self.lay_over()
         for path in self.readable:
             self.show(path)
         for directory, place in self.given:
             self.lay_in(directory, place)
+
+    def lay_over(self) -> None:
+        """Shows a kept checkout as the run's tree, with a layer of the run's own over it (overlayfs).
+
+        Where the kernel refuses one, the run has the checkout itself, which is then of no further use.
+        """
+        place, tree = OLD + self.kept, INSIDE + "/tree"
+        os.mkdir("/new" + tree, 0o755)
+        for name in (UPPER, WORK):
+            os.mkdir("%s/%s" % (place, name), 0o755)
+        try:
+            self.overlay(tree, "%s/%s" % (place, TREE), place, ",volatile")
+        except OSError:
+            os.close(os.open("%s/%s" % (place, SPOILED), os.O_WRONLY | os.O_CREAT, 0o600))
+            self.bind("%s/%s" % (self.kept, TREE), tree)
+
+    def overlay(self, target: str, lower: str, place: str, more: str = "") -> None:
+        """Mounts ``lower`` at ``target`` of the new root, with what is changed there in ``place``."""
+        parts = [escaped(path) for path in (lower, "%s/%s" % (place, UPPER), "%s/%s" % (place, WORK))]
+        options = "lowerdir=%s,upperdir=%s,workdir=%s,userxattr%s" % (*parts, more)
+        self.mount("overlay", "/new" + target, "overlay", MS_NOSUID | MS_NODEV, options)
 
     def lay_in(self, directory: str, place: str) -> None:
         """Shows a directory at a place inside, which may be missing. No part of the way there may be a link."""
@@ -160,6 +186,13 @@ class WallBuilder:
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             os.symlink("/proc/self/fd/%d" % number, "/new/dev/" + name)
         self.mount("none", "/new/dev", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+
+
+def escaped(path: str) -> str:
+    """A path among the options of an overlay."""
+    for sign in ("\\", ":", ","):
+        path = path.replace(sign, "\\" + sign)
+    return path
 
 
 def outermost(paths: set[str]) -> list[str]:

@@ -1,0 +1,358 @@
+"""Figures by day, added up in the transaction that appends the events, so that a digest reads a few rows.
+
+``fleet.range_figures.RangeFigures`` defines what is counted and reads them; whoever verifies computes the same from
+the events. The ledger is cut into segments: of whole segments, the figures are those of exactly that range.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import bindparam as given
+from sqlalchemy import func, insert, select, text, update
+
+from fleet.events import (
+    CallDisputed,
+    CallUnobserved,
+    Event,
+    GateClosed,
+    GateOpened,
+    Recorded,
+    SessionImported,
+    SessionPlaced,
+    Source,
+    TaskMoved,
+    TaskRequested,
+    ToolCallEnded,
+    ToolCallStarted,
+    TurnStarted,
+    UsageReported,
+)
+from fleet.events.codec import KINDS
+from fleet.figures import DAY_US, SUBAGENT, UNFINISHED
+from fleet.store.core import Tx
+from fleet.store.figure_tables import figure_gates, figure_late, figure_segments, figure_unfinished
+from fleet.store.statements import Statement
+
+QUARTER_US: Final = 15 * 60 * 1_000_000
+
+
+class Amount(StrEnum):
+    """What is added up. Calls, gates and the ends of tasks have the outcome behind the name."""
+
+    CALL = "call:"
+    GATE = "gate:"
+    END = "end:"
+    SUBAGENTS = "subagents"
+    ASKED = "asked"
+    COST = "cost"
+    UNOBSERVED = "unobserved"
+    DISPUTED = "disputed"
+
+
+_SINGLE: Final = {
+    TaskRequested.KIND: Amount.ASKED,
+    CallUnobserved.KIND: Amount.UNOBSERVED,
+    CallDisputed.KIND: Amount.DISPUTED,
+}
+_SESSIONS: Final = frozenset({SessionPlaced.KIND, SessionImported.KIND, TurnStarted.KIND})
+_OTHERS: Final = frozenset({TaskMoved.KIND, UsageReported.KIND, GateOpened.KIND, GateClosed.KIND})
+_KIND: Final[dict[type[Event], str]] = {
+    cls: cls.KIND
+    for cls in KINDS.values()
+    if cls.KIND in (*_SINGLE, *_SESSIONS, *_OTHERS, ToolCallStarted.KIND, ToolCallEnded.KIND)
+}
+
+_SEGMENT = Statement(select(func.max(figure_segments.c.first_seq)))
+_STARTS = Statement(select(figure_segments.c.first_seq).where(figure_segments.c.first_seq == given("at")))
+_CUT = Statement(insert(figure_segments))
+_ADD_CALLS = Statement(
+    text(
+        "INSERT INTO figure_calls (segment, quarter, imported, machine, outcome, calls) "
+        "VALUES (:segment, :quarter, :imported, :machine, :outcome, :calls) "
+        "ON CONFLICT (segment, quarter, imported, machine, outcome) "
+        "DO UPDATE SET calls = figure_calls.calls + excluded.calls"
+    )
+)
+_ADD_AMOUNTS = Statement(
+    text(
+        "INSERT INTO figure_amounts (day, segment, imported, name, machine, amount) "
+        "VALUES (:day, :segment, :imported, :name, :machine, :amount) "
+        "ON CONFLICT (day, segment, imported, name, machine) "
+        "DO UPDATE SET amount = figure_amounts.amount + excluded.amount"
+    )
+)
+_ADD_SESSIONS = Statement(
+    text(
+        "INSERT INTO figure_sessions (day, segment, imported, session) "
+        "VALUES (:day, :segment, :imported, :session) ON CONFLICT DO NOTHING"
+    )
+)
+_ADD_DAYS = Statement(
+    text(
+        "INSERT INTO figure_days (day, first_seq, last_seq) VALUES (:day, :first, :last) "
+        "ON CONFLICT (day) DO UPDATE SET last_seq = excluded.last_seq"
+    )
+)
+_OPENED = Statement(
+    text(
+        "INSERT INTO figure_gates (run, opened_seq, day, closed_seq) VALUES (:run, :seq, :day, 0) "
+        "ON CONFLICT DO NOTHING"
+    )
+)
+_CLOSED = Statement(
+    update(figure_gates)
+    .where(figure_gates.c.run == given("which"), figure_gates.c.closed_seq == 0)
+    .values(closed_seq=given("seq"))
+)
+_UNFINISHED = Statement(insert(figure_unfinished))
+_LATE = Statement(insert(figure_late))
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A call that its process's end, event ``seq``, left without one."""
+
+    seq: int
+    started_seq: int
+    time_us: int
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An imported call whose end came at event ``ended_seq``, not directly after its start."""
+
+    started_seq: int
+    time_us: int
+    machine: str
+    ended_seq: int
+
+
+def cut(tx: Tx, size: int) -> None:
+    """The ledger of this size ends a segment: what follows is in the next one."""
+    if _STARTS.one(tx.connection, {"at": size + 1}) is None:
+        _CUT.run(tx.connection, {"first_seq": size + 1})
+
+
+def count(tx: Tx, events: Sequence[Recorded], unfinished: Sequence[Unfinished], late: Sequence[Late]) -> None:
+    """Adds events that are being appended, in order."""
+    segment = _SEGMENT.one(tx.connection, {})[0]
+    if segment is None:
+        segment = events[0].seq
+        _CUT.run(tx.connection, {"first_seq": segment})
+    found = _Found()
+    for recorded in events:
+        found.add(recorded)
+    found.write(tx, segment)
+    _UNFINISHED.many_rows(
+        tx.connection,
+        ("seq", "started_seq", "time_us", "machine"),
+        [(each.seq, each.started_seq, each.time_us, each.machine) for each in unfinished],
+    )
+    _LATE.many_rows(
+        tx.connection,
+        ("started_seq", "time_us", "machine", "ended_seq"),
+        [(each.started_seq, each.time_us, each.machine, each.ended_seq) for each in late],
+    )
+
+
+class _Found:
+    """What some events add."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[tuple[int, int, str, str]] = Counter()  # quarter, imported, machine, outcome
+        self._amounts: Counter[tuple[int, int, str]] = Counter()
+        self._sessions: dict[tuple[int, int, str], None] = {}
+        self._days: dict[int, tuple[int, int]] = {}
+        self._gates: list[tuple[bool, str, int, int]] = []
+
+    def add(self, recorded: Recorded) -> None:
+        """Adds one."""
+        seq, time_us = recorded.seq, recorded.time_us
+        day = time_us // DAY_US
+        bounds = self._days.get(day)
+        self._days[day] = (seq if bounds is None else bounds[0], seq)
+        event: Any = recorded.event
+        if (kind := _KIND.get(type(event))) is None:
+            return
+        refs, imported = recorded.refs, int(recorded.source is Source.IMPORT)
+        if kind == ToolCallEnded.KIND:
+            self._calls[time_us // QUARTER_US, imported, refs.machine, event.outcome] += 1
+            self._sessions[day, imported, refs.session] = None
+        elif kind == ToolCallStarted.KIND:
+            self._sessions[day, imported, refs.session] = None
+            if event.tool in SUBAGENT:
+                self._amounts[day, imported, Amount.SUBAGENTS] += 1
+        elif kind in _SESSIONS:
+            self._sessions[day, imported, refs.session] = None
+        elif kind in _SINGLE:
+            self._amounts[day, imported, _SINGLE[kind]] += 1
+        elif kind == UsageReported.KIND:
+            self._amounts[day, imported, Amount.COST] += event.cost_udollar
+        elif kind == TaskMoved.KIND:
+            self._amounts[day, imported, f"{Amount.END}{event.new}"] += 1
+        elif kind == GateOpened.KIND:
+            self._gates.append((True, refs.gate_run, seq, day))
+        else:
+            self._gates.append((False, refs.gate_run, seq, day))
+            self._amounts[day, imported, f"{Amount.GATE}{event.outcome}"] += 1
+
+    def write(self, tx: Tx, segment: int) -> None:
+        """Adds it to what is kept."""
+        connection = tx.connection
+        calls = [(segment, *where, number) for where, number in self._calls.items()]
+        by_day: Counter[tuple[int, int, str, str]] = Counter()
+        for (quarter, imported, machine, outcome), number in self._calls.items():
+            by_day[quarter * QUARTER_US // DAY_US, imported, f"{Amount.CALL}{outcome}", machine] += number
+        for (day, imported, name), number in self._amounts.items():
+            by_day[day, imported, name, ""] += number
+        amounts = [(day, segment, *where, number) for (day, *where), number in by_day.items() if number]
+        sessions = [(day, segment, imported, session) for day, imported, session in self._sessions]
+        days = [(day, *bounds) for day, bounds in self._days.items()]
+        _ADD_CALLS.many_rows(connection, ("segment", "quarter", "imported", "machine", "outcome", "calls"), calls)
+        _ADD_AMOUNTS.many_rows(connection, ("day", "segment", "imported", "name", "machine", "amount"), amounts)
+        _ADD_SESSIONS.many_rows(connection, ("day", "segment", "imported", "session"), sessions)
+        _ADD_DAYS.many_rows(connection, ("day", "first", "last"), days)
+        for opened, run, seq, day in self._gates:
+            if opened:
+                _OPENED.run(connection, {"run": run, "seq": seq, "day": day})
+            else:
+                _CLOSED.run(connection, {"which": run, "seq": seq})
+
+
+_BOUNDS = Statement(
+    text("SELECT min(first_seq), max(last_seq) FROM figure_days WHERE day >= :first AND day <= :last")
+)
+_BEGUN = Statement(text("SELECT min(first_seq) FROM figure_segments"))
+_OLDER = Statement(
+    text("SELECT seq FROM ledger WHERE time_us >= :from_us AND time_us < :upto_us AND seq < :begun LIMIT 1")
+)
+_AMOUNTS_OF_DAYS = Statement(
+    text(
+        "SELECT day, name, machine, sum(amount) FROM figure_amounts WHERE day >= :first AND day <= :last "
+        "GROUP BY day, name, machine"
+    )
+)
+_SESSIONS_OF_DAYS = Statement(
+    text("SELECT DISTINCT session FROM figure_sessions WHERE day >= :first AND day <= :last")
+)
+_AMOUNTS = Statement(
+    text(
+        "SELECT day, name, machine, amount FROM figure_amounts "
+        "WHERE segment >= :first AND segment <= :last AND imported = 0"
+    )
+)
+_SESSIONS_IN = Statement(
+    text(
+        "SELECT DISTINCT session FROM figure_sessions WHERE segment >= :first AND segment <= :last AND imported = 0"
+    )
+)
+_CALLS = Statement(
+    text(
+        "SELECT quarter, machine, outcome, calls FROM figure_calls "
+        "WHERE segment >= :first AND segment <= :last AND imported = 0"
+    )
+)
+_UNFINISHED_IN = Statement(
+    text(
+        "SELECT time_us, machine FROM figure_unfinished "
+        "WHERE seq >= :first AND seq <= :last AND started_seq >= :first"
+    )
+)
+_UNFINISHED_OF_DAYS = Statement(
+    text(
+        "SELECT time_us, machine FROM figure_unfinished "
+        "WHERE time_us >= :from_us AND time_us < :upto_us AND started_seq >= :first"
+    )
+)
+_LATE_OF_DAYS = Statement(
+    text(
+        "SELECT time_us, machine FROM figure_late "
+        "WHERE time_us >= :from_us AND time_us < :upto_us AND ended_seq > :last "
+        "UNION ALL SELECT time_us, machine FROM open_calls "
+        "WHERE time_us >= :from_us AND time_us < :upto_us AND imported = 1"
+    )
+)
+_OPEN_GATES = Statement(
+    text(
+        "SELECT run, day FROM figure_gates "
+        "WHERE opened_seq >= :first AND opened_seq <= :last AND (closed_seq = 0 OR closed_seq > :last)"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFigures:
+    """What is kept of a range. ``calls`` and ``amounts`` have the time of their quarter of an hour or of their day;
+    ``unfinished`` and ``open_gates`` their own, or that of the day."""
+
+    calls: list[tuple[int, str, str, int]]
+    amounts: list[tuple[str, int]]
+    sessions: list[str]
+    unfinished: list[tuple[int, str]]
+    open_gates: list[tuple[str, int]]
+
+
+def of_segments(tx: Tx, first_seq: int, last_seq: int, size: int, *, by_quarter: bool) -> KeptFigures | None:
+    """What is kept of a range of events; ``None`` where it is not whole segments. ``by_quarter``: for days that are
+    not UTC's."""
+    connection, ends = tx.connection, {"first": first_seq, "last": last_seq}
+    begins = _STARTS.one(connection, {"at": first_seq}) is not None
+    if not begins or not (last_seq == size or _STARTS.one(connection, {"at": last_seq + 1}) is not None):
+        return None
+    calls, amounts = _split(_AMOUNTS.all(connection, ends))
+    if by_quarter:
+        found = _CALLS.all(connection, ends)
+        calls = [(quarter * QUARTER_US, machine, outcome, number) for quarter, machine, outcome, number in found]
+    return KeptFigures(
+        calls,
+        amounts,
+        [session for (session,) in _SESSIONS_IN.all(connection, ends)],
+        [tuple(row) for row in _UNFINISHED_IN.all(connection, ends)],
+        [(run, day * DAY_US) for run, day in _OPEN_GATES.all(connection, ends)],
+    )
+
+
+def of_days(tx: Tx, from_us: int, upto_us: int) -> KeptFigures | None:
+    """What is kept of whole UTC days; ``None`` where some of it is older than what is kept."""
+    connection = tx.connection
+    (begun,) = _BEGUN.one(connection, {})
+    times = {"from_us": from_us, "upto_us": upto_us}
+    if begun is None or (begun > 1 and _OLDER.all(connection, {**times, "begun": begun})):
+        return None
+    days = {"first": from_us // DAY_US, "last": (upto_us - 1) // DAY_US}
+    first, last = _BOUNDS.one(connection, days)
+    if first is None:
+        return KeptFigures([], [], [], [], [])
+    ends = {"first": first, "last": last}
+    calls, amounts = _split(_AMOUNTS_OF_DAYS.all(connection, days))
+    late = _LATE_OF_DAYS.all(connection, {**times, "last": last})
+    gates = _OPEN_GATES.all(connection, ends)
+    return KeptFigures(
+        calls,
+        amounts,
+        [session for (session,) in _SESSIONS_OF_DAYS.all(connection, days)],
+        [tuple(row) for row in (*_UNFINISHED_OF_DAYS.all(connection, {**times, "first": first}), *late)],
+        [(run, day * DAY_US) for run, day in gates if days["first"] <= day <= days["last"]],
+    )
+
+
+def _split(rows: Sequence[Any]) -> tuple[list[tuple[int, str, str, int]], list[tuple[str, int]]]:
+    """Calls, with the beginning of their day, machine and outcome; and what else is added up."""
+    calls, amounts = [], []
+    for day, name, machine, amount in rows:
+        if name.startswith(Amount.CALL):
+            calls.append((day * DAY_US, machine, name.removeprefix(Amount.CALL), int(amount)))
+        else:
+            amounts.append((name, int(amount)))
+    return calls, amounts
+
+
+def as_calls(unfinished: Sequence[tuple[int, str]]) -> list[tuple[int, str, str, int]]:
+    """Unfinished calls among the others."""
+    return [(time_us, machine, UNFINISHED, 1) for time_us, machine in unfinished]
