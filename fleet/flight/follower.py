@@ -189,6 +189,8 @@ class Follower:
                 await self._executor.stop(self.session.pipe)
             except though:
                 await self._until_ended(min(_IDLE, give_up - clock.time()))
+                await self._send_inputs()
+                await self._until_ended(0.0 if self._unsent else _WRITES_S)  # it hears that it is to end
             else:
                 await self._until_ended(give_up - clock.time())
             if clock.time() >= give_up:

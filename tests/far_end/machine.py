@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class Machine:
         self.removed: list[str] = []
         self.trouble: Exception | None = None
         self.left: tuple[str, ...] = ()  # what of a process it could not end
-        self.heedless = False  # whether the agent goes on when its input ends
+        self.lingers = 0.0  # for how many seconds the agent goes on when its input ends; inf: for ever
+        self.killed = False  # whether it had to be stopped
         self._spool = b""
         self._input = b""
         self._read = 0
@@ -165,12 +167,15 @@ class Machine:
             end = self._input.index(b"\n", self._read) + 1
             line, self._read = self._input[self._read : end], end
             self._hear(json.loads(line))
-        if eof and not self.heedless:
+        if eof and not self.lingers:
             self.end()
+        elif eof and self.lingers < math.inf:
+            asyncio.get_running_loop().call_later(self.lingers, self.end)
         return len(self._input)
 
     async def stop(self, pipe: str, grace: float = 5.0) -> None:
         self._reach()
+        self.killed = self.killed or not self.over
         self.end()
 
     async def tail(self, pipe: str, stream: str, limit: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -162,14 +163,14 @@ async def test_what_could_not_be_ended_is_told_by_name(there: World) -> None:
     assert not any("unconfirmed" in line for line in ended["left"])
 
 
-@pytest.mark.parametrize("soon", [True, False])
-def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path, soon: bool) -> None:
-    """While its session is closed, or later, when nobody follows it."""
+@pytest.mark.parametrize(("soon", "lingers"), [(True, 1.0), (True, math.inf), (False, math.inf)])
+def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path, soon: bool, lingers: float) -> None:
+    """While its session is closed, or later, when nobody follows it. One that ends by itself is not killed."""
 
     async def stopped() -> PipeEnd:
         there = world(tmp_path)
         with there.store:
-            there.machine.heedless = True
+            there.machine.lingers = lingers
             task = await there.running(TaskMode.CHANGE)
             flight = Flight(there.services, task)
             async with alongside(flight.run(), "fly") as flying:
@@ -186,7 +187,7 @@ def test_a_stopped_agent_is_ended_once_its_machine_is_back(tmp_path: Path, soon:
             if not soon:
                 assert not there.machine.over
                 await Keeper(there.services, SystemClock()).look()
-            assert there.machine.over
+            assert there.machine.over and there.machine.killed is (lingers == math.inf)
             return (await there.session(task)).pipe_end
 
     with asyncio.Runner(loop_factory=lambda: PacedLoop(100)) as runner:
