@@ -215,6 +215,7 @@ async def based(stack: AsyncExitStack, store: Store, env: Secrets, lease: Lease,
     """The base of a controller that writes under this lease."""
     store, home = store.under(lease.fence), Path(me.home)
     config = LiveConfig(home, SystemClock())
+    store.seal_contents(lambda: config().telemetry.contents == "hashed")
     executors = Executors(config(), home)
     stack.push_async_callback(executors.close)
     locks = LockService(store, SystemClock())

@@ -32,6 +32,11 @@ KEPT: Final = (
         PERMANENT,
     ),
     Retained(
+        "What people, agents and tools said, where the ledger has its hash",
+        ("contents",),
+        "spool_retention_days",
+    ),
+    Retained(
         "Tasks, sessions, turns, questions, messages to agents, gate runs, landings",
         (
             *("tasks", "sessions", "turns", "notes", "approvals", "gate_runs", "landings"),

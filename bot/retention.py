@@ -23,8 +23,8 @@ from bot.message import Message
 from fleet.config import FleetConfig
 from fleet.errors import AirbossError, Malformed
 from fleet.ports import Clock
+from fleet.store import contents, trees
 from fleet.store import gates as gate_runs
-from fleet.store import trees
 from fleet.store.chat import inbox, retention
 from fleet.store.core import Store, Tx
 
@@ -61,6 +61,9 @@ class Retention:
         age_us = self._config().limits.chat_retention_days * _DAY_US
         await retention.prune_rows(self._store, age_us)
         await retention.prune_inputs(self._store, self._config().limits.spool_retention_days * _DAY_US)
+        said_us = self._config().limits.spool_retention_days * _DAY_US
+        while await self._store.write(lambda tx: contents.forget_old(tx, said_us)):
+            pass
         before_us = self._clock.now_us() - age_us
         for found in (_old_files, _empty_directories):
             every = iter(await asyncio.to_thread(list, found(self._files, before_us)))

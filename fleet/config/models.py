@@ -13,7 +13,7 @@ from fleet.config.backups import BackupConfig
 from fleet.config.budgets import BudgetConfig, Budgets, PriceConfig
 from fleet.config.gates import GateConfig, GateTightening
 from fleet.config.limits import SECTION, Limits
-from fleet.config.outside import ConsoleConfig, MetricsConfig, WitnessConfig
+from fleet.config.outside import ConsoleConfig, MetricsConfig, TelemetryConfig, WitnessConfig
 from fleet.config.pools import PoolConfig
 from fleet.config.repo_files import RepoFiles
 from fleet.config.reviewers import ReviewerConfig
@@ -308,6 +308,8 @@ class FleetConfig(_Section):
     """What tasks may use."""
     backup: BackupConfig = BackupConfig()
     """Copies of the home, by schedule."""
+    telemetry: TelemetryConfig = TelemetryConfig()
+    """What the ledger has of what is said."""
     metrics: MetricsConfig = MetricsConfig()
     """Figures for Prometheus."""
     console: ConsoleConfig = ConsoleConfig()

@@ -1,8 +1,8 @@
-"""``[witnesses.NAME]``, ``[metrics]`` and ``[console]``: who else sees roots, figures and the console."""
+"""``[witnesses.NAME]``, ``[telemetry]``, ``[metrics]`` and ``[console]``: who else sees what of the ledger."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
@@ -19,6 +19,16 @@ class WitnessConfig(BaseModel):
     """Its address, without `/add-checkpoint`."""
     key: Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$")]
     """Its key, as it prints it: `NAME+ID+KEY`. Get it from its operator."""
+
+
+class TelemetryConfig(BaseModel):
+    """What the ledger has of what is said."""
+
+    model_config = SECTION
+
+    contents: Literal["hashed", "kept"] = "hashed"
+    """`hashed`: of what people and agents say and tools print, the ledger has a salted hash and the length; the
+    texts stay beside it for `spool_retention_days`. `kept`: the ledger has them, for ever."""
 
 
 class MetricsConfig(BaseModel):

@@ -160,12 +160,17 @@ class _Write(Unit, Generic[T]):
             self.done.set_exception(self.error)
 
 
+def _never() -> bool:
+    return False
+
+
 class _Shared:
     """What all views of one store share."""
 
     def __init__(self, database: databases.Database, instance: str, redact: Callable[[str], str] | None) -> None:
         self.database, self.instance, self.redact = database, instance, redact
         self.observers: tuple[Observer, ...] = ()
+        self.seals: Callable[[], bool] = _never
         self.kept: dict[type, Any] = {}
         self.hearers: tuple[Hearer, ...] = ()
         self.shared_as = ""
@@ -232,6 +237,15 @@ class Store:
         if found is None:
             found = self._shared.kept[kind] = kind()
         return found
+
+    @property
+    def seals(self) -> bool:
+        """Whether the ledger gets hashes of what is said, and the texts are kept beside it."""
+        return self._shared.seals()
+
+    def seal_contents(self, when: Callable[[], bool]) -> None:
+        """From now on, ``when`` says whether it does. A new store's ledger has the texts."""
+        self._shared.seals = when
 
     def translating_errors(self, attempted: str) -> AbstractContextManager[None]:
         """Turns the database's own errors into ``StoreUnavailable``; others pass unchanged."""

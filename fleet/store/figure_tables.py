@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, Table
 
-from fleet.store.columns import added_number, added_text, counted, key, metadata, number, text
+from fleet.store.columns import added_number, added_text, blob, counted, key, metadata, number, text
 
 # Tool calls that ended, by UTC day (days since the epoch) and outcome.
 tool_calls = Table("tool_calls", metadata, counted("day"), key("outcome"), number("calls"))
@@ -27,6 +27,9 @@ open_calls = Table(
 
 # The keys of what was imported from agents' session files (``fleet.imports.Fact``).
 imported = Table("imported", metadata, key("key"))
+
+# What people, agents and tools said, by event, where the ledger has its hash only.
+contents = Table("contents", metadata, counted("seq"), number("time_us"), blob("salt"), blob("said"))
 
 # A segment begins at this event and ends before the next one's. A day's receipt is about whole segments.
 figure_segments = Table("figure_segments", metadata, counted("first_seq"))

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select
+from msgspec import structs
+from sqlalchemy import bindparam, func, insert, outerjoin, select
 
 from fleet.errors import Malformed
 from fleet.events import Event, Recorded, Refs, Source, decode, kind_of, leaf_hash
 from fleet.events.codec import Unwritten, encode_all
 from fleet.events.counted import CountedLine, counted
-from fleet.store import day_figures, rollups, tree, usage
+from fleet.store import contents, day_figures, figure_tables, rollups, tree, usage
 from fleet.store.core import Tx
 from fleet.store.statements import Statement
 from fleet.store.tables import ledger
@@ -26,9 +27,15 @@ _NOTHING = Refs()
 _SIZE = Statement(select(func.coalesce(func.max(ledger.c.seq), 0).label("size")))
 _INSERT = Statement(insert(ledger))
 COLUMNS: Final = tuple(str(column.name) for column in ledger.columns)
-_THESE = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).order_by(ledger.c.seq)
-_ONE = Statement(select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).where(ledger.c.seq == bindparam("number")))
+_LINES = select(ledger.c.seq, ledger.c.canonical, ledger.c.leaf).order_by(ledger.c.seq)
+_SAID = outerjoin(ledger, figure_tables.contents, figure_tables.contents.c.seq == ledger.c.seq)
+_EVENTS = select(
+    ledger.c.seq, ledger.c.canonical, ledger.c.leaf, figure_tables.contents.c.salt, figure_tables.contents.c.said
+).select_from(_SAID)
+_THESE = _EVENTS.order_by(ledger.c.seq)
+_ONE = Statement(_EVENTS.where(ledger.c.seq == bindparam("number")))
 _READ = _THESE.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
+_READ_LINES = _LINES.where(ledger.c.seq > bindparam("after")).limit(bindparam("limit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +60,14 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     given = list(entries)
     if not given:
         return []
+    all_ = tx.store.seals
+    shut = [contents.sealed(each.event, redact, all_=all_) for each in given]
     names = secrets.token_hex(16 * len(given))  # as random as uuid4, and asked for once
+    numbered = zip(range(0, len(names), 32), count(frontier.size + 1), given, shut, strict=False)
     recorded = encode_all(
         [
-            Unwritten(
-                seq, names[at : at + 32], each.time_us or time_us, each.actor, each.refs, each.source, each.event
-            )
-            for at, seq, each in zip(range(0, len(names), 32), count(frontier.size + 1), given, strict=False)
+            Unwritten(seq, names[at : at + 32], each.time_us or time_us, each.actor, each.refs, each.source, event)
+            for at, seq, each, (event, _) in numbered
         ],
         redact,
     )
@@ -67,10 +75,21 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
     tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
     day_figures.count(tx, recorded, *rollups.count(tx, recorded))
     usage.count(tx, recorded)
+    if any(said for _, said in shut):
+        recorded = _with_contents(tx, recorded, [said for _, said in shut])
     for observer in tx.store.observers:
         for each in recorded:
             observer(tx, each)
     return recorded
+
+
+def _with_contents(tx: Tx, recorded: list[Recorded], said: list[contents.Content | None]) -> list[Recorded]:
+    """The events with what was said, which is kept beside the ledger."""
+    contents.keep(tx, [(each.seq, text) for each, text in zip(recorded, said, strict=True) if text])
+    return [
+        structs.replace(each, event=contents.opened(each.event, text)) if text else each
+        for each, text in zip(recorded, said, strict=True)
+    ]
 
 
 def read(
@@ -90,13 +109,13 @@ def read(
         # An expression, so that no index on the kind is used: it would sort all remaining rows for each page.
         query = query.where(func.coalesce(ledger.c.kind, "").in_(kinds))
     rows = tx.connection.execute(query, {"after": after, "limit": limit})
-    return [_recorded(seq, canonical, leaf) for seq, canonical, leaf in rows]
+    return [_recorded(*row) for row in rows]
 
 
 def counted_lines(tx: Tx, after: int, upto: int, kinds: Sequence[str]) -> list[CountedLine]:
     """What figures need of the events of these kinds after number ``after``, up to ``upto``; those of a form that
     this version does not know are left out. Raises as :func:`read`."""
-    query = _READ.where(ledger.c.seq <= upto, func.coalesce(ledger.c.kind, "").in_(kinds))
+    query = _READ_LINES.where(ledger.c.seq <= upto, func.coalesce(ledger.c.kind, "").in_(kinds))
     found = []
     for seq, canonical, leaf in tx.connection.execute(query, {"after": after, "limit": upto - after}):
         if leaf_hash(bytes(canonical)) != bytes(leaf):
@@ -114,7 +133,7 @@ def of_numbers(tx: Tx, numbers: Sequence[int]) -> list[Recorded]:
     if not numbers:
         return []
     rows = tx.connection.execute(_THESE.where(ledger.c.seq.in_(numbers)))
-    return [_recorded(seq, canonical, leaf) for seq, canonical, leaf in rows]
+    return [_recorded(*row) for row in rows]
 
 
 def of_number(tx: Tx, seq: int) -> Recorded | None:
@@ -149,14 +168,22 @@ def row(recorded: Recorded) -> tuple[Any, ...]:
     )
 
 
-def _recorded(seq: int, canonical: bytes, leaf: bytes) -> Recorded:
+def _recorded(seq: int, canonical: bytes, leaf: bytes, salt: bytes | None, said: bytes | None) -> Recorded:
     canonical = bytes(canonical)
     if leaf_hash(canonical) != bytes(leaf):
         raise _damaged(seq, "its bytes do not hash to its leaf")
     recorded = decode(canonical)
     if recorded.seq != seq:
         raise _damaged(seq, f"its bytes are those of event {recorded.seq}")
-    return recorded
+    if kind_of(recorded.event)[0] not in contents.FIELDS:
+        return recorded
+    text = (
+        None
+        if salt is None or said is None
+        else contents.Content(bytes(salt), bytes(said).decode("utf-8", "replace"))
+    )
+    event = contents.opened(recorded.event, text)
+    return recorded if event is recorded.event else structs.replace(recorded, event=event)
 
 
 def _damaged(seq: int, cause: str) -> Malformed:
