@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fleet.clock import SystemClock
-from fleet.errors import LeadershipLost
+from fleet.config import parse_fleet
+from fleet.errors import LeadershipLost, LeaseLost
 from fleet.events import ControllerStarted, LocksReleased, Recorded, Source
+from fleet.flight.flight import Flight
 from fleet.flight.sharing import SharedFleet
 from fleet.model import AIRBOSS
 from fleet.one_controller import between_controllers
@@ -22,6 +26,7 @@ from fleet.store.states import ControllerRole
 from fleet.supervise import Supervisor, alongside, first
 from tests.empty_store import filled_database
 from tests.far_end.postgres import Postgres
+from tests.flying import FLEET, World
 
 HEARD = (LocksReleased.KIND,)
 HEAD, B = (Contender(f"{host}:/home:1:x", host, "/home", "1") for host in ("a", "b"))
@@ -151,4 +156,22 @@ async def test_who_is_silent_is_put_out_but_not_right_after_an_outage(url: str) 
         await shared.led(store)
         with pytest.raises(LeadershipLost):
             await store.under(member.fence).write(Tx.now_us)
+        await notices.close()
+
+
+async def test_a_flight_ends_and_writes_nothing_once_another_controller_leads_it(url: str, tmp_path: Path) -> None:
+    with Store.open(url) as store:
+        world = World(tmp_path, store, parse_fleet(FLEET.format(url=tmp_path), "fleet.toml"))
+        notices = Notices(store, HEARD)
+        shared = SharedFleet(notices, HEAD.instance, lambda: "same", coordinates=False)
+        services = replace(world.services, sharing=shared)
+        task = await world.running()
+        with store.transaction() as tx:
+            lead = leads.give(tx, task.id, [HEAD.instance])
+            assert leads.give(tx, task.id, [B.instance]) != lead
+        with pytest.raises(LeaseLost, match="it passed to b:"):
+            await services.under(lead).store.write(Tx.now_us)
+        await Flight(services, task, lead).run()
+        assert await world.now(task) == task
+        assert await shared.led(store) == [], "nor is it run here again"
         await notices.close()

@@ -1,6 +1,6 @@
 """Faults in a fleet that two controllers share, on a real PostgreSQL: killed at a failpoint, wrong clock, no store.
 
-One seed runs always; ``AIRBOSS_CAMPAIGN=full`` plays 200, and an outage of a minute.
+One seed runs always; ``AIRBOSS_CAMPAIGN=full`` plays 200, an outage of a minute, and the end of who polls a chat.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import pytest
 
 from fleet.failpoints import NAMES
 from tests.conftest import FULL, SEED
+from tests.far_end.bot_api import TOKEN, BotApi
 from tests.far_end.clocks import wall_clock
 from tests.scenarios.pair import Pair, pair
+from tests.scenarios.telegram_house import ADA
 
 SEEDS = range(SEED, SEED + (200 if FULL else 1))
 _BEFORE_A_LEADER = ("slot-reserved", "session-placed")
@@ -38,13 +40,16 @@ class Play:
         return cls(point, coordinator, chance.choice(("", "+3600", "-3600")))
 
 
-@pytest.mark.parametrize("seed", [*SEEDS, *([None] if FULL else [])])
-def test_two_controllers_land_everything_once_whatever_happens(seed: int | None) -> None:
+@pytest.mark.parametrize("what", [*SEEDS, *(("outage", "poller") if FULL else ())])
+def test_two_controllers_land_everything_once_whatever_happens(what: int | str) -> None:
     with pair("third") as both:
-        if seed is None:
-            _outage(both)
-        else:
-            _killed(both, Play.of(seed))
+        match what:
+            case "outage":
+                _outage(both)
+            case "poller":
+                _poller(both)
+            case int(seed):
+                _killed(both, Play.of(seed))
 
 
 def _killed(both: Pair, play: Play) -> None:
@@ -94,3 +99,31 @@ def _outage(both: Pair) -> None:
             assert member.poll() is None, both.said(other)
             assert sorted(of for of, _ in both.events("landing.done")) == tasks
             assert both.conditions(one) == {"home": "leads", "other": "shares"}
+
+
+def _poller(both: Pair) -> None:
+    """Who polls the chat is killed while somebody writes: the other answers, and takes each message once."""
+    one, other = both.homes[:2]
+    with BotApi() as api:
+        for each in (one, other):
+            each.configure(people=[{"name": "Ada", "role": "admin", "ids": [f"telegram::{ADA}"]}])
+            with (each.home / ".env").open("a") as env:
+                env.write(f"AIRBOSS_TELEGRAM_TOKEN={TOKEN}\nAIRBOSS_TELEGRAM_API={api.url}\n")
+        with contextlib.ExitStack() as stack:
+            polls = stack.enter_context(both.standby(one, "--join"))
+            one.until(one._answers, "the first coordinates")
+            stack.enter_context(both.standby(other, "--join"))
+            one.until(lambda: both.conditions(one) == {"home": "leads", "other": "shares"}, "the other takes part")
+            api.say(ADA, "/run shell echo 0 > 0.txt")
+            one.until(lambda: both.events("task.requested"), "the first polls")
+            for number in range(1, 4):
+                api.say(ADA, f"/run shell echo {number} > {number}.txt")
+            polls.kill()
+            for number in range(4, 6):
+                api.say(ADA, f"/run shell echo {number} > {number}.txt")
+            api.wait(lambda: not api.unconfirmed(), "the other polls", seconds=60)
+            other.until(lambda: len(both.events("task.requested")) >= 6, "each message has its task")
+            tasks = sorted(of for of, _ in both.events("task.requested"))
+            assert [other.wait(task).status for task in tasks] == [0] * 6, both.said(other)
+            assert tasks == [f"t{number}" for number in range(1, 7)]
+            assert [other.main(f"{number}.txt").strip() for number in range(6)] == list("012345")
