@@ -21,6 +21,7 @@ from fleet.exits import Lost
 from fleet.faults import Fault, Point, injected
 from fleet.flight.pipe_reader import PipeReader
 from fleet.machines.pools.command import CommandProvider
+from fleet.machines.pools.keeper import PoolKeeper
 from fleet.machines.watch import MachineSeen, MachineState
 from fleet.model import TaskState
 from fleet.ports import Ended
@@ -265,6 +266,16 @@ async def test_an_inventory_that_is_none_ends_nothing(yard: Yard, said: str) -> 
     assert (
         await yard.states() == ["farm-1 up"] and "cannot be looked at: inventory printed no" in yard.keeper.trouble
     )
+
+
+async def test_a_slot_that_was_made_while_the_store_was_away_is_not_made_again(yard: Yard) -> None:
+    (up,) = (code for code in PoolKeeper._take.__code__.co_consts if getattr(code, "co_name", "") == "<lambda>")
+    site = f"{PoolKeeper.__module__}.{up.co_qualname}:{up.co_firstlineno}"
+    yard.wants = 1
+    with injected(Fault(Point.STORE_COMMIT, times=3, site=site)) as fault:
+        await yard.look()
+    assert fault.raised == 3
+    assert await yard.states() == ["farm-1 up"] and len(yard.verbs("acquire")) == 1
 
 
 @pytest.mark.parametrize("first", range(1, 7))

@@ -201,7 +201,9 @@ class PoolKeeper:
             if why:
                 return why
             said = target.model_dump_json()
-            await self._store.write(lambda tx: pool_slots.up(tx, slot, said))
+            # It is made, and costs: given back and asked for again, it would be made twice.
+            up = partial(self._store.write, lambda tx: pool_slots.up(tx, slot, said))
+            await retry_while_store_is_away(up, self._clock)
             failpoint("pool-slot-up")
             await self.load()
             return ""
