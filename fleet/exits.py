@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -58,6 +59,35 @@ Exit = Exited | Signalled | TimedOut | Lost
 UNRECORDED: Final = Lost("the supervisor ended without an exit record")
 RESTARTED: Final = Lost("its machine restarted")
 """Nothing of the process is left, and nothing hints at foul play: its work is kept, and it can be continued."""
+
+
+_TAMPERED: Final = "tampered with: "
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """How many bytes went through a supervisor's hands, and their SHA-256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What a supervisor itself took from a process's output and gave to its input, if it had one."""
+
+    said: Passed
+    fed: Passed | None
+
+
+def tampered(what: str) -> str:
+    """Why a process is lost whose keeping at its machine somebody else changed."""
+    return f"{_TAMPERED}{what}"
+
+
+def is_tampered(exit_: Exit) -> bool:
+    """Whether somebody changed what its machine keeps of a process."""
+    return isinstance(exit_, Lost) and exit_.why.startswith(_TAMPERED)
 
 
 def succeeded(exit_: Exit) -> bool:

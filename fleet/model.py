@@ -86,7 +86,13 @@ class PipeEnd(StrEnum):
     GONE = "gone"  # its whole process tree has ended
     ENDED = "ended"  # it ended, but processes that it started may still run
     LOST = "lost"  # no trusted exit record
+    TAMPERED = "tampered"  # somebody else changed its record, its output or its input
     UNAVAILABLE = "unavailable"  # it never started
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing that is known of it can be trusted."""
+        return self in (PipeEnd.LOST, PipeEnd.TAMPERED)
 
 
 class TurnCause(StrEnum):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fleet.agent_events import Asked, Decision, Happening, Ruling
-from fleet.exits import Exit
+from fleet.exits import Exit, Streams
 from fleet.isolation import UNWALLED, Alone, EgressSeen, Proxy, RunIsolation, Walls
 from fleet.limits import InForce, Reached, RunLimits
 from fleet.locks import LockRefusal
@@ -136,8 +136,7 @@ class Stalled:
 class Ended:
     """The last event of a pipe. ``exit`` is ``Lost`` when the record is missing, forged or not the only one.
 
-    ``unavailable`` says why the command was never started (program missing, wrong tree); empty when it was.
-    ``gone``: the supervisor saw the whole process tree end.
+    ``unavailable`` says why the command was never started; empty when it was. ``gone``: its whole tree ended.
     ``login`` is the one it ran as, seen from inside; ``left`` are lines about what it left behind there.
     """
 
@@ -153,6 +152,7 @@ class Ended:
     limits: InForce | None = None
     reached: tuple[Reached, ...] = ()
     egress: EgressSeen | None = None
+    streams: Streams | None = None
     tree: str = ""
     unavailable: str = ""
 

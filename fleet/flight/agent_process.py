@@ -115,7 +115,7 @@ class AgentProcess:
             follower = await self.follow(session)
         if follower is not None:
             await follower.catch_up()
-            if follower.session.pipe_end is PipeEnd.LOST:
+            if follower.session.pipe_end.lost:
                 raise Unavailable(
                     attempted="continue the agent",
                     on=session.machine,

@@ -13,7 +13,7 @@ from fleet.flight import prompts
 from fleet.flight.agent_process import AgentProcess
 from fleet.flight.moves import move, to_running
 from fleet.flight.services import Services
-from fleet.flight.stalling import NO_RECORD, Heard
+from fleet.flight.stalling import Heard, why_lost
 from fleet.flight.waits import Waits
 from fleet.model import PipeEnd, Session, Task, TaskState, TurnCause
 from fleet.store import approvals, kept_answers, refusals, sessions
@@ -43,8 +43,8 @@ class Asking:
         if session.pipe_end is PipeEnd.NONE:
             await self._agent.cut_short(session)
             return
-        if session.pipe_end is PipeEnd.LOST:
-            await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, NO_RECORD))
+        if session.pipe_end.lost:
+            await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, why_lost(session)))
             return
         if await self._services.store.read(lambda tx: refusals.overdue(tx, session.id)):
             await self._services.store.write(lambda tx: approvals.expire(tx, session.id))

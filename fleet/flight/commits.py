@@ -23,7 +23,7 @@ from fleet.agent_events import (
 )
 from fleet.agents.lines import with_attachments
 from fleet.events import PermissionDecided, PersonSaid, PipeEndedV3, Source, Taken, TurnClosed
-from fleet.exits import RESTARTED, Exited, Lost
+from fleet.exits import RESTARTED, Exited, Lost, is_tampered
 from fleet.flight.services import state_of
 from fleet.flight.testimony import claim_of, error_of, events_of, permission_asked, sha256_of
 from fleet.limits import words_for
@@ -246,6 +246,8 @@ def _pipe_end(ended: Ended) -> PipeEnd:
         return PipeEnd.UNAVAILABLE
     if ended.exit == RESTARTED:
         return PipeEnd.GONE
+    if is_tampered(ended.exit):
+        return PipeEnd.TAMPERED
     if isinstance(ended.exit, Lost):
         return PipeEnd.LOST
     return PipeEnd.GONE if ended.gone else PipeEnd.ENDED

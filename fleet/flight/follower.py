@@ -19,7 +19,7 @@ from fleet.agents.framing import Line, LineFramer, Oversized
 from fleet.errors import Unavailable, Unreachable
 from fleet.events import SPOOL_STALLED, LinkChanged
 from fleet.failpoints import failpoint
-from fleet.flight import attachments, commits
+from fleet.flight import attachments, commits, tampering
 from fleet.flight.background import BackgroundWork
 from fleet.flight.commits import Ruled
 from fleet.flight.halting import Halting
@@ -390,6 +390,7 @@ class Follower:
             self._lines.append(rest)
         while await self._read_lines():
             pass
+        ended = await tampering.input_checked(self._services.store, self.session.pipe, ended)
         step = self._driver.ended(state_of(self.session), ended.exit)
         open_turn = self._turn is not None and self._turn.ended_us == 0
         happened = tuple(with_limits(item, ended.reached) for item in step.happened) if open_turn else ()

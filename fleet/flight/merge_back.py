@@ -23,7 +23,7 @@ from fleet.flight.waits import Waits
 from fleet.git import merging
 from fleet.landing.outcome import ChangeToLand, NewerBase
 from fleet.locks import LockRefusal
-from fleet.model import PipeEnd, Session, Task, TaskState, Turn, TurnCause
+from fleet.model import Session, Task, TaskState, Turn, TurnCause
 from fleet.store import merges, recent, sessions, tasks
 from fleet.store.core import Tx
 from fleet.store.merges import Merge
@@ -70,7 +70,7 @@ class MergeBack:
         services = self._services
         await self._agent.gone(session)  # nothing of it writes while its worktree is moved
         session = await services.store.read(lambda tx: sessions.session(tx, session.id))
-        if session.pipe_end is PipeEnd.LOST:
+        if session.pipe_end.lost:
             raise Unavailable(
                 attempted="move the worktree", on=session.machine, cause="no trusted exit record of its agent"
             )

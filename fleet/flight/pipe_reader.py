@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fleet.errors import MachineFaulty, TakenAway, Unavailable
-from fleet.exits import RESTARTED, UNRECORDED, Lost
+from fleet.exits import RESTARTED, UNRECORDED, Lost, tampered
+from fleet.flight import tampering
 from fleet.ports import Clock, Ended, Executor, Output, PipeEvent
 from fleet.supervise import end, own
 
@@ -60,6 +61,7 @@ class PipeReader:
         self._events: asyncio.Queue[Read | _Died] = asyncio.Queue(maxsize=_QUEUE)
         self._next: Read | _Died | None = None  # taken from the queue, not yet returned
         self.offset = offset  # of the next byte to read
+        self._read_so_far = tampering.OutputRead(offset)
         self._task = own(self._read(), f"read {pipe}")
 
     async def next(self, patience: float = 5.0) -> Read:
@@ -113,6 +115,7 @@ class PipeReader:
                         await self._events.put(LinkUp())
                     if isinstance(event, Output):
                         self.offset = event.offset + len(event.data)
+                        self._read_so_far.add(event.data)
                     if isinstance(event, Ended):
                         await self._events.put(await self._explained(event))
                         return
@@ -132,7 +135,12 @@ class PipeReader:
             await self._clock.sleep(pause)
 
     async def _explained(self, ended: Ended) -> Ended:
-        """A process without an exit record may have ended with its machine: that has another boot then."""
+        """A process without an exit record may have ended with its machine: that has another boot then.
+
+        One whose output is not what its supervisor took from it was tampered with.
+        """
+        if ended.streams is not None and (why := self._read_so_far.differs(ended.streams.said)):
+            return replace(ended, exit=Lost(tampered(why)), gone=False)
         if ended.exit != UNRECORDED or not self._boot or (await self._executor.facts()).boot == self._boot:
             return ended
         return replace(ended, exit=RESTARTED, gone=True)

@@ -21,7 +21,7 @@ from fleet.flight.moves import to_running
 from fleet.flight.services import Services
 from fleet.flight.stalling import Heard
 from fleet.flight.waits import Waits
-from fleet.model import PipeEnd, Session, Task, Turn, TurnCause
+from fleet.model import Session, Task, Turn, TurnCause
 from fleet.store import sessions, tasks
 from fleet.store.core import Tx
 
@@ -53,7 +53,7 @@ class Retrying:
             return False
         await self._agent.gone(session)
         session = (await self._services.store.read(lambda tx: sessions.of_task(tx, task.id)))[-1]
-        if session.pipe_end is PipeEnd.LOST:
+        if session.pipe_end.lost:
             return False
         if await self._heard(task, session):
             return True

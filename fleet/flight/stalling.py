@@ -27,6 +27,13 @@ from fleet.store.takeovers import Takeover
 
 NOT_GONE = "the agent shares the gates' login, and its processes may still run"
 NO_RECORD = "no trusted exit record of the agent's process"
+TAMPERED = "tampered with: somebody else changed the record, the output or the input of the agent's process"
+
+
+def why_lost(session: Session) -> str:
+    """Why a session ends whose process is lost."""
+    return TAMPERED if session.pipe_end is PipeEnd.TAMPERED else NO_RECORD
+
 
 Heard = Callable[[Task, Session], Awaitable[bool]]
 """Starts a turn with people's waiting messages, and returns whether there were any."""
@@ -54,8 +61,9 @@ class Stalling:
         instead. ``why``: other than how the turn ended."""
         await self._agent.gone(session)
         session, turn = await self._now(task)
-        if session.pipe_end is PipeEnd.LOST:
-            await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, NO_RECORD))
+        if session.pipe_end.lost:
+            why = why_lost(session)
+            await self._services.store.write(lambda tx: move(tx, task.id, TaskState.LOST, why))
             return
         hand = await self._by_hand.current(task)
         spent = hand is not None or await self._services.store.read(lambda tx: halts.spent(tx, session.id))

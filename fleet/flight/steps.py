@@ -20,7 +20,7 @@ from fleet.flight.merge_back import MergeBack
 from fleet.flight.moves import move, move_unless_said, to_running
 from fleet.flight.retrying import Retrying
 from fleet.flight.services import Services
-from fleet.flight.stalling import NO_RECORD, NOT_GONE, Stalling
+from fleet.flight.stalling import NOT_GONE, Stalling, why_lost
 from fleet.flight.turn_wait import TurnWait
 from fleet.flight.waits import Waits
 from fleet.git.workspace import TreeRefused
@@ -178,8 +178,8 @@ class Steps:
                 case TurnWait.HALTED | TurnWait.UNANSWERED:
                     await follower.end_turn()
             session = follower.session
-        if session.pipe_end is PipeEnd.LOST:
-            await self._move(task, TaskState.LOST, NO_RECORD)
+        if session.pipe_end.lost:
+            await self._move(task, TaskState.LOST, why_lost(session))
             return
         if session.pipe_end is PipeEnd.UNAVAILABLE:
             why = self._agent.why_unavailable
@@ -204,7 +204,8 @@ class Steps:
 
     async def _snapshot(self, task: Task, session: Session, turn: Turn) -> None:
         if session.isolation.unsafe and not await self._agent.gone(session):
-            await self._move(task, TaskState.LOST, NOT_GONE)
+            session = await self._session(task)
+            await self._move(task, TaskState.LOST, why_lost(session) if session.pipe_end.lost else NOT_GONE)
             return
         try:
             snapshot = await snapshots.take(self._services, self._waits, task, session, turn)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from fleet.errors import MachineFaulty, Malformed
-from fleet.exits import UNRECORDED, Exit, Lost, TimedOut, from_wait_status
+from fleet.exits import UNRECORDED, Exit, Lost, Passed, Streams, TimedOut, from_wait_status, tampered
 from fleet.isolation import UNWALLED, EgressSeen, RunIsolation, Sharing
 from fleet.limits import InForce, LimitedResource, Reached
 from fleet.ports import Ended
@@ -219,6 +219,13 @@ class EgressRecord(_Record, frozen=True):
     hosts: Annotated[tuple[Words, ...], msgspec.Meta(max_length=100)] = ()
 
 
+class PassedRecord(_Record, frozen=True):
+    """See ``Passed``."""
+
+    bytes: Size
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
 class ExitRecord(_Record, frozen=True):
     """What a supervisor signed about its process."""
 
@@ -238,6 +245,8 @@ class ExitRecord(_Record, frozen=True):
     reached: tuple[LimitReached, ...] = ()
     left: tuple[Words, ...] = ()
     egress: EgressRecord | None = None
+    said: PassedRecord | None = None
+    fed: PassedRecord | None = None
 
 
 Following = OutAt | AcceptedTo | StalledBy | Beat | End
@@ -308,19 +317,19 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
     if not end.recorded:
         return _lost(UNRECORDED.why)
     if end.doubled:
-        return _lost("the exit record was not written by the supervisor")
+        return _lost(tampered("the exit record was not written by the supervisor"))
     lines = signed.split(b"\n")
     if len(lines) != 3 or lines[2]:
-        return _lost("there is not exactly one exit record")
+        return _lost(tampered("there is not exactly one exit record"))
     proof = hmac.new(nonce.encode(), lines[0], hashlib.sha256).hexdigest()
     if not hmac.compare_digest(proof.encode(), lines[1]):
-        return _lost("the exit record's signature is wrong")
+        return _lost(tampered("the exit record's signature is wrong"))
     try:
         body = msgspec.json.decode(lines[0], type=ExitRecord)
     except (ValueError, RecursionError) as error:
         return _lost("the exit record is malformed: " + Untrusted(str(error)).one_line(REASON_LIMIT))
     if body.pipe != pipe:
-        return _lost("the exit record belongs to another pipe")
+        return _lost(tampered("the exit record belongs to another pipe"))
     return Ended(
         _exit(body),
         body.status,
@@ -336,6 +345,7 @@ def judge(pipe: str, nonce: str, end: End, signed: bytes) -> Ended:
             Reached(hit.resource, hit.limit, Untrusted(hit.process).one_line(_NAME_LIMIT)) for hit in body.reached
         ),
         egress=_egress(body.egress),
+        streams=_streams(body.said, body.fed),
         tree=body.tree,
         unavailable=body.unavailable,
     )
@@ -350,6 +360,13 @@ def _isolation(seen: SeenInside | None) -> RunIsolation:
     if seen is None:
         return UNWALLED
     return RunIsolation(seen.processes, seen.files, seen.network, seen.login, seen.account, seen.supervisor)
+
+
+def _streams(said: PassedRecord | None, fed: PassedRecord | None) -> Streams | None:
+    """Supervisors of earlier versions do not say it, nor those whose process was never started."""
+    if said is None:
+        return None
+    return Streams(Passed(said.bytes, said.sha256), Passed(fed.bytes, fed.sha256) if fed else None)
 
 
 def _egress(seen: EgressRecord | None) -> EgressSeen | None:

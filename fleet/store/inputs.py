@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, func, insert, select
@@ -44,6 +45,15 @@ def closed(tx: Tx, pipe: str) -> bool:
     """Whether the end of a process's input is queued."""
     last = tx.connection.execute(_LAST_INPUT, {"pipe": pipe}).one_or_none()
     return last is not None and bool(last.eof)
+
+
+def was_given(tx: Tx, pipe: str, count: int, sha256: str) -> bool:
+    """Whether these are the first ``count`` bytes of what was queued for a process."""
+    hashed, left = hashlib.sha256(), count
+    for row in tx.connection.execute(_INPUTS.order_by(inputs.c.position, inputs.c.id), {"pipe": pipe}):
+        hashed.update(row.data[:left])
+        left -= min(left, len(row.data))
+    return left == 0 and hashed.hexdigest() == sha256
 
 
 def after(tx: Tx, pipe: str, position: int) -> list[Input]:

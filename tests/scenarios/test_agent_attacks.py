@@ -28,6 +28,13 @@ for pipe in glob.glob("../../pipes/*"):
         open(pipe + "/exit", "w").write(json.dumps(record) + "\\nforged\\n")
         open("../../forged", "w").write(pipe)
 """
+#: Says in the agent's name what it never said, where the runner keeps what it says.
+SPEAK = """\
+import glob
+for spool in glob.glob("../../pipes/*/out"):
+    open(spool, "a").write("I am somebody else\\n")
+    open("../../spoken", "w").write(spool)
+"""
 #: Kills whatever of ours is above it, so that nobody sees the agent's end.
 ORPHAN = """\
 import os, signal
@@ -132,6 +139,7 @@ def served() -> Iterator[House]:
     with house(dict(once)) as made:
         scripts = {
             "forge.py": FORGE,
+            "speak.py": SPEAK,
             "orphan.py": ORPHAN,
             "daemon.py": DAEMON,
             "blob.py": BLOB,
@@ -165,6 +173,17 @@ def test_a_forged_exit_record_makes_the_session_lost(served: House) -> None:
     answer = _fly(served, "write GOOD forged", _attack(served, "forge.py"), "exit 1")
     assert (_machine(served) / "forged").exists(), "the attack found its pipe"
     assert (answer.status, served.state(answer.task)) == (3, "lost")
+    assert served.why(answer.task).startswith("tampered with")
+    assert not served.of(answer.task, "gate.opened")
+    assert served.commits() == before
+
+
+def test_a_forged_line_in_its_spool_makes_the_session_lost(served: House) -> None:
+    before = served.commits()
+    answer = _fly(served, "write GOOD spoken for", _attack(served, "speak.py"))
+    assert (_machine(served) / "spoken").exists(), "the attack found its pipe"
+    assert (answer.status, served.state(answer.task)) == (3, "lost")
+    assert served.why(answer.task).startswith("tampered with")
     assert not served.of(answer.task, "gate.opened")
     assert served.commits() == before
 

@@ -232,6 +232,8 @@ class PipeSupervisor:
             "reached": process.limits.reached if process.limits else [],
             "egress": process.door.seen(process.walls.get("network", "shared")) if process.door else None,
             "gone": self.gone,
+            "said": process.spools[0].passed.told() if process.spools else None,
+            "fed": process.feed.passed.told() if process.feed else None,
             "tree": self.tree,
             "unavailable": process.unavailable,
         }
