@@ -6,6 +6,7 @@ Exit statuses: 0 yes, 1 no, 2 misused or refused, 3 unavailable or lost, 4 waiti
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -320,9 +321,11 @@ def _called(options: argparse.Namespace, text: str, offline: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    gc.disable()  # nothing that imports make is garbage, and looking through it takes a seventh of them
     from bot.local.owner import as_owner
     from bot.local.serving import serve
 
+    gc.enable()
     as_owner(home_path(options))  # root's controller would own files that the home's login cannot change
     return serve(home_path(options), standby=options.standby, join=options.join)
 

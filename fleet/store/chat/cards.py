@@ -5,11 +5,25 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
 from fleet.store.tables import LOOSE, cards, outbox
+
+# Built once: building and hashing such a statement takes longer than running it.
+_AT = select(cards.c.put, cards.c.message_id).where(
+    cards.c.card_key == bindparam("key"),
+    cards.c.adapter == bindparam("adapter"),
+    cards.c.chat == bindparam("chat"),
+    cards.c.thread == bindparam("thread"),
+)
+_NEWEST = (
+    select(outbox.c.card_json)
+    .where(or_(outbox.c.id == bindparam("posted"), outbox.c.put == bindparam("posted")))
+    .order_by(outbox.c.id.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +73,8 @@ def by_key(tx: Tx, key: str) -> list[LiveCard]:
 
 def at(tx: Tx, key: str, chat: ChatRef) -> LiveCard | None:
     """The card with this key in this chat and thread; ``None`` when there is none."""
-    here = (
-        (cards.c.card_key == key)
-        & (cards.c.adapter == chat.adapter)
-        & (cards.c.chat == chat.chat)
-        & (cards.c.thread == chat.thread)
-    )
-    row = tx.connection.execute(select(cards.c.put, cards.c.message_id).where(here)).one_or_none()
+    here = {"key": key, "adapter": chat.adapter, "chat": chat.chat, "thread": chat.thread}
+    row = tx.connection.execute(_AT, here).one_or_none()
     return None if row is None else LiveCard(row.put, key, chat, row.message_id, _newest(tx, row.put))
 
 
@@ -100,5 +109,4 @@ def set_aside(tx: Tx, card: LiveCard) -> str:
 
 
 def _newest(tx: Tx, put: int) -> str:
-    query = select(outbox.c.card_json).where(or_(outbox.c.id == put, outbox.c.put == put))
-    return tx.connection.execute(query.order_by(outbox.c.id.desc()).limit(1)).scalar_one_or_none() or ""
+    return tx.connection.execute(_NEWEST, {"posted": put}).scalar_one_or_none() or ""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from fleet.model import ChatRef
 from fleet.store.core import Tx
@@ -29,6 +29,12 @@ _DROP_EDITS = delete(outbox).where(
     outbox.c.put == bindparam("changed"), outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
 )
 _MOVE_CARD = update(cards).where(_AT)
+_PLACES = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
+_PLACES_OF = _PLACES.where(cards.c.card_key == bindparam("at_card_key"))
+_PLACE_AT = _PLACES.where(_AT)
+_WAITING_EDIT = update(outbox).where(
+    outbox.c.put == bindparam("changed"), outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +95,18 @@ def edit(tx: Tx, card_key: str, card_json: str, *, chat: ChatRef | None = None, 
     somebody just did, and goes before edits that nobody waits for.
     """
     hurry = {"priority": _SOON_PRIORITY} if soon else {}
-    query = select(cards, outbox.c.state, outbox.c.task).join(outbox, outbox.c.id == cards.c.put)
-    query = query.where(cards.c.card_key == card_key) if chat is None else query.where(_at(_place(card_key, chat)))
-    places = tx.connection.execute(query).all()
+    if chat is None:
+        places = tx.connection.execute(_PLACES_OF, {"at_card_key": card_key}).all()
+    else:
+        at = {f"at_{name}": value for name, value in _place(card_key, chat).items()}
+        places = tx.connection.execute(_PLACE_AT, at).all()
     for row in places:
         if row.state is OutboxState.WAITING:
             _drop_edits(tx, row.put)  # left from a delivery that failed
             tx.connection.execute(_CHANGE, {"row": row.put, "card_json": card_json})
             continue
-        waiting = and_(
-            outbox.c.put == row.put, outbox.c.kind == OutboxKind.EDIT, outbox.c.state == OutboxState.WAITING
-        )
-        if tx.connection.execute(update(outbox).where(waiting), {"card_json": card_json, **hurry}).rowcount == 0:
+        change = {"changed": row.put, "card_json": card_json, **hurry}
+        if tx.connection.execute(_WAITING_EDIT, change).rowcount == 0:
             ref = ChatRef(row.adapter, row.chat, row.thread)
             _insert(
                 tx,
@@ -325,10 +331,6 @@ def _insert(
 
 def _place(card_key: str, chat: ChatRef) -> dict[str, str]:
     return {"card_key": card_key, "adapter": chat.adapter, "chat": chat.chat, "thread": chat.thread}
-
-
-def _at(place: Mapping[str, str]) -> ColumnElement[bool]:
-    return and_(*(cards.c[name] == value for name, value in place.items()))
 
 
 def _in_flight(tx: Tx, number: int) -> Mapping[str, Any]:
