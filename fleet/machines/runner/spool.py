@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .files import Json
 
 
-class Passed:
+class PassedBytes:
     """Counts and hashes bytes that passed."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Spool:
 
     def __init__(self, source: int, path: str) -> None:
         self.source = source
-        self.passed = Passed()
+        self.passed = PassedBytes()
         os.set_blocking(source, False)
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.pending = b""
@@ -83,7 +83,7 @@ class Feed:
         self.stdin, self.end = stdin, end
         self.file = os.open(path, os.O_RDONLY)
         self.pending = b""
-        self.passed = Passed()
+        self.passed = PassedBytes()
 
     @property
     def accepted(self) -> int:
