@@ -10,6 +10,7 @@ import pytest
 
 from fleet.errors import Refused, Unavailable
 from fleet.exits import Exited, Signalled, TimedOut
+from fleet.machines.runner.children import CAUGHT
 from tests.contracts.executor_logins import Login, pipe_spec, said
 
 ODD = ("two words", 'it\'s "quoted" $HOME `id` \\', "line\nbreak", "--leading", "", "*", "ünïcode")
@@ -144,6 +145,23 @@ async def test_a_missing_program_is_unavailable_not_failed(login: Login) -> None
         await login.executor().run(["no-such-program"])
     with pytest.raises(Unavailable, match="/nowhere"):
         await login.executor().run(["true"], cwd="/nowhere")
+    with pytest.raises(Unavailable, match="/etc/passwd: Permission denied"):
+        await login.executor().run(["/etc/passwd"])
+    with pytest.raises(Unavailable, match="Exec format error"):
+        await login.executor().write_file("no-program", b"neither a program nor a script", 0o700)
+        await login.executor().run([str(login.root / "no-program")])
+    with pytest.raises(Unavailable, match="arguments"):
+        await login.executor().run(["echo", "a\0b"])
+
+
+async def test_a_command_begins_in_its_own_session_as_if_nothing_of_ours_were_around_it(login: Login) -> None:
+    executor = login.executor()
+    looks = "umask; pwd; cut -d' ' -f6 /proc/$$/stat; echo $$; ls /proc/$$/fd | wc -l; grep SigIgn /proc/$$/status"
+    mask, where, session, pid, files, _, ignored = (await executor.run(["sh", "-c", looks], cwd="/usr")).out.split()
+    assert (mask, where, session) == (b"0022", b"/usr", pid)
+    assert int(files) == 3
+    assert [number for number in CAUGHT if int(ignored, 16) & 1 << (number - 1)] == []
+    assert (await executor.run(["pwd"])).out.strip() == (await executor.facts()).home.encode()
 
 
 async def test_a_cancelled_command_is_killed(login: Login) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import warnings
 
 from .files import write_all
+from .frames import RequestError
 
 #: ``os.execvpe`` imports it on its first PATH search; inside a run's walls this Python's library may be missing.
 NEEDED_BY_EXEC = warnings
@@ -18,17 +20,21 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+#: What a command gets as it is by default, whatever is done about it here.
+CAUGHT = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGCHLD,
+)
+
+
 def default_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (
-        signal.SIGPIPE,
-        signal.SIGXFSZ,
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-        signal.SIGQUIT,
-        signal.SIGCHLD,
-    ):
+    for number in CAUGHT:
         signal.signal(number, signal.SIG_DFL)
 
 
@@ -62,6 +68,45 @@ def exec_command(  # noqa: PLR0917 - what is run, where, with which streams
         write_all(report, json.dumps({"failed": "arguments: %s" % error}).encode() + b"\n")
     finally:
         os._exit(127)
+
+
+def spawn_command(argv: list[str], env: dict[str, str], cwd: str, stdio: tuple[int, int, int]) -> int:
+    """Starts the command in a session of its own, from a process without other threads: while it is started, its
+    directory and mask are this one's. Raises ``RequestError`` when it cannot be started."""
+    mask = os.umask(0o022)
+    what = "directory " + cwd
+    try:
+        os.chdir(cwd)
+        what = "program " + argv[0]
+        return os.posix_spawn(
+            program_at(argv[0], env["PATH"]),
+            argv,
+            env,
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(stdio)],
+            setsid=True,
+            setsigdef=CAUGHT,
+        )
+    except OSError as error:
+        raise RequestError("unavailable", "%s: %s" % (what, error.strerror)) from None
+    except (ValueError, UnicodeError) as error:
+        raise RequestError("unavailable", "arguments: %s" % error) from None
+    finally:
+        os.umask(mask)
+        os.chdir("/")  # it keeps nobody's disk busy
+
+
+def program_at(name: str, path: str) -> str:
+    """Where a program is. Raises ``OSError`` as ``execvpe`` does."""
+    if "/" in name:
+        return name
+    problem = errno.ENOENT
+    for place in path.split(":"):
+        found = os.path.join(place, name)
+        if os.path.isfile(found):
+            if os.access(found, os.X_OK):
+                return found
+            problem = errno.EACCES
+    raise OSError(problem, os.strerror(problem))
 
 
 def high_pipe() -> tuple[int, int]:

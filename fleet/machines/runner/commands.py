@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from .children import default_signals, exec_command, high_pipe
+from .children import default_signals, high_pipe, spawn_command
 from .facts import signal_group
 from .files import CHUNK, attempt, parse, read_all, write_all
 from .frames import RequestError
@@ -43,35 +43,43 @@ class RunJob(RunnerJob):
         report, report_writer = high_pipe()
         for fd in (out, err, self.stdin):
             os.set_blocking(fd, False)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.setsid()
-                if work:
-                    default_signals()
-                    os.close(self.stdin)
-                    os.dup2(stdin_reader, 0)
-                    os.dup2(out_writer, 1)
-                    write_all(1, json.dumps(work()).encode())
-                    os._exit(0)
-                env = {**serve.base_env(request.get("path", [])), **(request.get("env") or {})}
-                exec_command(
-                    request["argv"],
-                    env,
-                    serve.resolve(request.get("cwd") or serve.directory),
-                    (stdin_reader, out_writer, err_writer),
-                    report_writer,
-                )
-            except BaseException as error:  # a child must never return into its parent's loop
-                write_all(report_writer, json.dumps({"failed": str(error)}).encode())
-            finally:
-                os._exit(1)
-        for fd in (out_writer, err_writer, stdin_reader, report_writer):
-            os.close(fd)
         self.sources = {"out": out, "err": err}
         self.report = report
+        theirs = (stdin_reader, out_writer, err_writer)
+        try:
+            self.pid = self.fork(work, theirs, report_writer) if work else self.spawn(request, theirs)
+        except RequestError:
+            self.clean()
+            raise
+        finally:
+            for fd in (*theirs, report_writer):
+                os.close(fd)
         if self.stdin_last:
             self.close_stdin()
+
+    def spawn(self, request: Json, theirs: tuple[int, int, int]) -> int:
+        """Starts the command without a copy of this process, which takes longer than many commands."""
+        env = {**self.serve.base_env(request.get("path", [])), **(request.get("env") or {})}
+        cwd = self.serve.resolve(request.get("cwd") or self.serve.directory)
+        return spawn_command(request["argv"], env, cwd, theirs)
+
+    def fork(self, work: Callable[[], Any], theirs: tuple[int, int, int], report: int) -> int:
+        """Runs a function of ours in a child."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                default_signals()
+                os.close(self.stdin)
+                os.dup2(theirs[0], 0)
+                os.dup2(theirs[1], 1)
+                write_all(1, json.dumps(work()).encode())
+                os._exit(0)
+            except BaseException as error:  # a child must never return into its parent's loop
+                write_all(report, json.dumps({"failed": str(error)}).encode())
+            finally:
+                os._exit(1)
+        return pid
 
     def close_stdin(self) -> None:
         if self.stdin >= 0:
