@@ -394,8 +394,6 @@ class Follower:
         step = self._driver.ended(state_of(self.session), ended.exit)
         open_turn = self._turn is not None and self._turn.ended_us == 0
         happened = tuple(with_limits(item, ended.reached) for item in step.happened) if open_turn else ()
-        spool_bytes = self._reader.offset
-        await self._apply(
-            Step(step.state, happened), also=lambda tx: commits.note_end(tx, self.session, ended, spool_bytes)
-        )
+        size, last = self._reader.offset, Step(step.state, happened)
+        await self._apply(last, also=lambda tx: commits.note_end(tx, self.session, ended, size))
         self._ended = ended
