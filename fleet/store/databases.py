@@ -73,7 +73,9 @@ class Database:
         """
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:
+        except Exception as error:
+            if not isinstance(error, DBAPIError | sqlite3.Error) and not _of_psycopg(error):
+                raise
             said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             if reading and _wrote(said):
                 raise
@@ -283,6 +285,11 @@ def _postgresql(url: URL, name: str) -> Database:
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     )
     return Database(writer, reader, name)
+
+
+def _of_psycopg(error: BaseException) -> bool:
+    """Whether it is PostgreSQL's own, from a statement that went to the driver. Not imported: it is optional."""
+    return type(error).__module__.partition(".")[0] == "psycopg"
 
 
 def _wrote(error: BaseException) -> bool:

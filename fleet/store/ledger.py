@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -20,7 +21,7 @@ from fleet.events.codec import Unwritten, encode_all
 from fleet.events.counted import CountedLine, counted
 from fleet.store import contents, day_figures, figure_tables, rollups, tree, usage
 from fleet.store.core import Tx
-from fleet.store.statements import Statement
+from fleet.store.statements import Statement, in_one_go
 from fleet.store.tables import ledger
 
 _NOTHING = Refs()
@@ -71,8 +72,9 @@ def append_all(tx: Tx, entries: Iterable[Entry]) -> list[Recorded]:
         ],
         redact,
     )
-    _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
-    tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
+    with in_one_go(tx.connection) if frontier.size else nullcontext():  # the first needs to know what was there
+        _INSERT.many_rows(tx.connection, COLUMNS, [row(each) for each in recorded])
+        tree.keep(tx, frontier, frontier.add_all([each.leaf for each in recorded]))
     day_figures.count(tx, recorded, *rollups.count(tx, recorded))
     usage.count(tx, recorded)
     if any(said for _, said in shut):

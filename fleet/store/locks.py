@@ -18,7 +18,7 @@ from fleet.store import leases
 from fleet.store.core import Tx
 from fleet.store.leases import Fence, Lease, Term
 from fleet.store.lock_tables import holds, lock_tokens, locks
-from fleet.store.statements import Statement
+from fleet.store.statements import Statement, in_one_go
 from fleet.store.tables import leases as leases_table
 
 _SEPARATOR: Final = "\x1f"
@@ -134,6 +134,11 @@ def stamp(tx: Tx) -> int:
 
 def write(tx: Tx, changes: Changes, new_stamp: int, *, first: bool) -> None:
     """Writes changes, with one statement for each kind. ``first``: there is no stamp yet."""
+    with in_one_go(tx.connection):
+        _write(tx, changes, new_stamp, first)
+
+
+def _write(tx: Tx, changes: Changes, new_stamp: int, first: bool) -> None:
     connection, now_us = tx.connection, tx.now_us()
     opened = [(Lease(hold.lease, hold.holder, 1, hold.expires_us), term) for hold, term in changes.opened]
     leases.begin_all(tx, opened)

@@ -1,10 +1,12 @@
-"""Statements that run many times a second. On SQLite they go to the driver itself: SQLAlchemy's own part costs ten
-times what the database does. Elsewhere they run as usual, since a round trip to the server costs more than both."""
+"""Statements that run many times a second. They go to the driver itself: SQLAlchemy's own part costs ten times what
+SQLite does, and as much as a round trip to PostgreSQL."""
 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Delete, Insert, Select, TextClause, Update
@@ -15,6 +17,28 @@ Values = Mapping[str, Any]
 _SQLITE: Final = "sqlite"
 
 
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """For one database. ``order``: the names of the values as SQLite takes them, empty where they go by name;
+    ``usual``: the values that the statement itself has; ``make`` makes a row."""
+
+    sql: str
+    names: frozenset[str]
+    order: tuple[str, ...]
+    usual: Values
+    make: Callable[[Sequence[Any]], Any]
+
+    def bound(self, values: Values) -> Sequence[Any] | Values:
+        """The values of a run as the driver takes them."""
+        if values.keys() != self.names:
+            raise ValueError(f"this statement is run with {sorted(self.names)}, not with {sorted(values)}")
+        if not self.order:
+            return {**self.usual, **values}
+        if not self.usual:
+            return [values[name] for name in self.order]
+        return [values[name] if name in values else self.usual[name] for name in self.order]
+
+
 class Statement:
     """One statement without an expanding ``IN``. Every run gives the same names of values; raises ``ValueError``
     otherwise, since the SQL is written once.
@@ -22,15 +46,11 @@ class Statement:
     A row has its columns as attributes. ``statement`` is what it is made of.
     """
 
-    __slots__ = ("_make", "_names", "_order", "_sql", "_usual", "statement")
+    __slots__ = ("_compiled", "statement")
 
     def __init__(self, statement: Select[Any] | Insert | Update | Delete | TextClause) -> None:
         self.statement = statement
-        self._sql = ""
-        self._names: frozenset[str] = frozenset()
-        self._order: tuple[str, ...] = ()
-        self._usual: Values = {}
-        self._make: Callable[[Sequence[Any]], Any] = tuple
+        self._compiled: dict[str, _Compiled] = {}
 
     def one(self, connection: Connection, values: Values) -> Any:
         """The only row, ``None`` when there is none."""
@@ -41,74 +61,65 @@ class Statement:
 
     def all(self, connection: Connection, values: Values) -> list[Any]:
         """The rows."""
-        if connection.dialect.name != _SQLITE:
-            return list(connection.execute(self.statement, values))
-        found = self._driven(connection, values)
-        return [self._make(row) for row in found]
+        compiled = self._for(connection, values)
+        found = driver(connection).execute(compiled.sql, compiled.bound(values)).fetchall()
+        return [compiled.make(row) for row in found]
 
     def run(self, connection: Connection, values: Values) -> int:
         """Changes rows; returns how many."""
-        if connection.dialect.name != _SQLITE:
-            return connection.execute(self.statement, values).rowcount
-        count: int = self._driven(connection, values).rowcount
+        compiled = self._for(connection, values)
+        count: int = driver(connection).execute(compiled.sql, compiled.bound(values)).rowcount
         return count
 
     def many(self, connection: Connection, rows: Sequence[Values]) -> None:
         """The same for each of these; nothing where there are none."""
-        if not rows:
-            return
-        if connection.dialect.name != _SQLITE:
-            connection.execute(self.statement, rows)
-            return
-        driver(connection).executemany(*self._prepared(connection, rows))
+        if rows:
+            compiled = self._for(connection, rows[0])
+            driver(connection).cursor().executemany(compiled.sql, [compiled.bound(values) for values in rows])
 
     def many_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The same, with the values of each run in the order of ``names``, which are all that it needs."""
         if connection.dialect.name != _SQLITE:
-            if rows:
-                connection.execute(self.statement, [dict(zip(names, row, strict=True)) for row in rows])
-            return
-        if rows:
-            if not self._sql:
-                self._compile(connection, dict.fromkeys(names))
-            if self._order != tuple(names):
-                raise ValueError(f"this statement takes {self._order}, not {tuple(names)}")
-            driver(connection).executemany(self._sql, rows)
+            self.many(connection, [dict(zip(names, row, strict=True)) for row in rows])
+        elif rows:
+            compiled = self._for(connection, dict.fromkeys(names))
+            if compiled.order != tuple(names):
+                raise ValueError(f"this statement takes {compiled.order}, not {tuple(names)}")
+            driver(connection).executemany(compiled.sql, rows)
 
-    def _driven(self, connection: Connection, values: Values) -> Any:
-        sql, (bound,) = self._prepared(connection, (values,))
-        return driver(connection).execute(sql, bound)
+    def _for(self, connection: Connection, values: Values) -> _Compiled:
+        name = connection.dialect.name
+        found = self._compiled.get(name)
+        if found is None:
+            found = self._compiled[name] = self._compile(connection, values)
+        return found
 
-    def _prepared(self, connection: Connection, rows: Sequence[Values]) -> tuple[str, list[list[Any]]]:
-        """The SQL, and the values of each run in its order."""
-        if not self._sql:
-            self._compile(connection, rows[0])
-        names, order, usual = self._names, self._order, self._usual
-        for values in rows:
-            if values.keys() != names:
-                raise ValueError(f"this statement is run with {sorted(names)}, not with {sorted(values)}")
-        if not usual:
-            return self._sql, [[values[name] for name in order] for values in rows]
-        return self._sql, [[values[name] if name in values else usual[name] for name in order] for values in rows]
-
-    def _compile(self, connection: Connection, values: Values) -> None:
-        self._names = frozenset(values)
+    def _compile(self, connection: Connection, values: Values) -> _Compiled:
         compiled = self.statement.compile(dialect=connection.dialect, column_keys=list(values))
         assert isinstance(compiled, SQLCompiler)
-        self._order, self._usual = tuple(compiled.positiontup or ()), dict(compiled.params)
         found = () if isinstance(self.statement, TextClause) else self.statement.exported_columns
         columns = [str(column.key) for column in found]
+        make: Callable[[Sequence[Any]], Any] = tuple
         if columns:
-            self._make = getattr(namedtuple("Row", columns, rename=True), "_make")  # noqa: B009 - made here, so mypy has no name for it
-        self._sql = str(compiled)
+            make = getattr(namedtuple("Row", columns, rename=True), "_make")  # noqa: B009 - made here, so mypy has no name for it
+        order = tuple(compiled.positiontup or ())
+        return _Compiled(str(compiled), frozenset(values), order, dict(compiled.params), make)
+
+
+@contextmanager
+def in_one_go(connection: Connection) -> Iterator[None]:
+    """What :class:`Statement` changes in the block goes to the server together, without a wait after each; how many
+    rows were changed is not known there. A statement that fails raises at the end of the block."""
+    if connection.dialect.name == _SQLITE:
+        yield
+    else:
+        with driver(connection).pipeline():
+            yield
 
 
 def plain(connection: Connection, sql: str) -> None:
     """Runs a statement without values."""
-    if connection.dialect.name == _SQLITE:
-        driver(connection).execute(sql)
-    else:
-        connection.exec_driver_sql(sql)
+    driver(connection).execute(sql)
 
 
 def driver(connection: Connection) -> Any:

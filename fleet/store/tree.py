@@ -6,8 +6,6 @@ An append costs O(log n) hashes. The root of any earlier size needs at most 255 
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import bindparam, insert, select, update
 
 from fleet.events.merkle import STEP, Frontier, Node
@@ -19,7 +17,7 @@ _ONE = 1
 _FRONTIER = Statement(select(ledger_frontier.c.size, ledger_frontier.c.hashes))
 _KEEP = Statement(update(ledger_frontier).values(size=bindparam("now"), hashes=bindparam("data")))
 _FIRST = Statement(insert(ledger_frontier))
-_ADD = insert(ledger_nodes)
+_ADD = Statement(insert(ledger_nodes))
 _LEAVES = (
     select(ledger.c.leaf)
     .where(ledger.c.seq > bindparam("after"), ledger.c.seq <= bindparam("upto"))
@@ -44,12 +42,11 @@ def frontier(tx: Tx) -> Frontier:
 
 def keep(tx: Tx, grown: Frontier, nodes: list[Node]) -> None:
     """Stores the tree after an append, and the subtrees that the append completed."""
-    values: dict[str, Any] = {"now": grown.size, "data": grown.dump()}
-    if _KEEP.run(tx.connection, values) == 0:
+    if _KEEP.run(tx.connection, {"now": grown.size, "data": grown.dump()}) == 0:
         _FIRST.run(tx.connection, {"id": _ONE, "size": grown.size, "hashes": grown.dump()})
     if nodes:
         rows = [{"level": node.level, "position": node.position, "hash": node.hash} for node in nodes]
-        tx.connection.execute(_ADD, rows)
+        _ADD.many(tx.connection, rows)
 
 
 def leaves(tx: Tx, after: int, upto: int) -> list[bytes]:
