@@ -17,17 +17,45 @@ from gates.locks.overlap import Nearby, conflict
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """One in line. ``answer`` is set by the commit that grants; ``blocked``: what was last in its way."""
+    """One in line. ``answer`` is set by the commit that grants; ``blocked``: what was last in its way, by the line
+    alone where it is ``unlooked``."""
 
     number: int
     request: Request
     since_us: int
     answer: asyncio.Future[Granted] = field(repr=False)
     blocked: Blocked | None = None
+    unlooked: bool = False
     scopes: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.scopes = frozenset(want.resource.scope for want in self.request.wants)
+
+
+def surely_behind(waiter: Waiter, line: Iterable[Waiter]) -> Blocked | None:
+    """What somebody ahead wants too, where that needs no look at the book: for named things alone."""
+    if any(want.resource.repo for want in waiter.request.wants):
+        return None
+    for other in line:
+        if other.number >= waiter.number:
+            return None
+        if other.scopes.isdisjoint(waiter.scopes) or other.answer.done():
+            continue
+        for want in waiter.request.wants:
+            if any(conflict(want, theirs) is not None for theirs in other.request.wants):
+                return Blocked(other.blocked.by if other.blocked else (), other.request.holder)
+    return None
+
+
+def unlooked_after(winner: Waiter, line: Iterable[Waiter]) -> bool:
+    """Whether somebody whose turn is next, now that one of the line was granted everything, was never looked at."""
+    scopes = set(winner.scopes)
+    for other in line:
+        if other.number > winner.number and not other.answer.done() and not scopes.isdisjoint(other.scopes):
+            if other.unlooked:
+                return True
+            scopes -= other.scopes
+    return False
 
 
 class Ahead:
@@ -36,7 +64,7 @@ class Ahead:
 
     def __init__(self, line: Iterable[Waiter], won: set[int] | None = None) -> None:
         self._coming = deque(line)
-        self._near = Nearby[tuple[Waiter, Want]]()
+        self._near: Nearby[tuple[Waiter, Want]] = Nearby()
         self._things: set[str] = set()  # the scopes of named things that somebody ahead wants for itself
         self.won: set[int] = set() if won is None else won
 

@@ -42,7 +42,7 @@ class Memory:
     def __init__(self) -> None:
         self.stamp = _UNKNOWN
         self.holds: dict[str, OpenHold] = {}
-        self.near = Nearby[Lock]()
+        self.near: Nearby[Lock] = Nearby()
         self.tokens: dict[str, int] = {}
         self._of_task: dict[str, str] = {}
 

@@ -29,7 +29,7 @@ from fleet.store.core import Store, Tx
 from fleet.supervise import OwnedTasks, first
 from gates.locks import book
 from gates.locks.book import OpenBook, Request
-from gates.locks.line import Ahead, Waiter, Wish
+from gates.locks.line import Ahead, Waiter, Wish, surely_behind, unlooked_after
 from gates.locks.remembered import Remembered
 
 T = TypeVar("T")
@@ -91,7 +91,10 @@ class LockService:
                 self._changed.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_seconds):
-                        await first(waiter.answer, *([asker.goes()] if asker is not None else []))
+                        if asker is None:
+                            await asyncio.shield(waiter.answer)
+                        else:
+                            await first(waiter.answer, asker.goes())
                 self._drop(waiter)
                 if not waiter.answer.done():
                     await self._store.write(_nothing)  # a grant that was on its way is known after this
@@ -252,6 +255,10 @@ class LockService:
 
     async def _try(self, waiter: Waiter) -> LockAnswer:
         """One attempt, behind those who wait already; what it brought is told by the commit itself."""
+        behind = surely_behind(waiter, self._line)
+        if behind is not None:
+            waiter.blocked, waiter.unlooked = behind, True
+            return behind
         return await self._ask(
             lambda page, ahead: ahead.attempt(page, waiter), lambda answer: self.tell(waiter, answer)
         )
@@ -259,9 +266,12 @@ class LockService:
     def tell(self, waiter: Waiter, answer: LockAnswer) -> None:
         """Tells somebody what was committed; gives back what was granted where nobody is there any more."""
         if isinstance(answer, Blocked):
-            waiter.blocked = answer
+            waiter.blocked, waiter.unlooked = answer, False
             return
         self.remembered.granted(answer)
+        if unlooked_after(waiter, self._line):
+            self._left = True
+            self._changed.set()
         if waiter.answer.cancelled():
             self.give_back(answer)
         elif not waiter.answer.done():
