@@ -93,6 +93,8 @@ def _all(digest: Digest, isolation: Isolation) -> list[Field]:
     ]
     if digest.figures.by_machine and (used := digest.figures.by_machine.most_common(4)):
         fields.append(card_field("Machines", one_line(", ".join(f"{name} {count:,}" for name, count in used), 160)))
+    if digest.figures.output_bytes:
+        fields.append(card_field("Output of tools", f"{digest.figures.output_bytes:,} bytes, as agents show it"))
     if digest.refused:
         fields.append(card_field("Locks", f"{words.count(digest.refused, 'time')} another had what was wanted"))
     if digest.median_to_land_us is not None:

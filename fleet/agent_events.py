@@ -82,12 +82,14 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A tool call ended. ``exit_code`` only where the agent reports a real one."""
+    """A tool call ended. ``exit_code`` only where the agent reports a real one; ``size`` is that of its output in
+    bytes, where the agent shows it."""
 
     call: str
     outcome: ToolOutcome
     exit_code: int | None = None
     detail: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ whose process ended first is unfinished. ``tool_calls`` is all of them, the erro
 An active day has a tool call. A session counts when it was placed, imported, started a turn or made a call in the
 range. A subagent is a call of the tool with which an agent starts one. Unobserved are calls of which the stream had
 nothing or only the end, disputed those about which it and the agent's session file differ. Cost is what agents
-report. A gate is unclosed when it was opened in the range and has no end in it.
+report, and so are the bytes of output that calls showed them. A gate is unclosed when it was opened in the range
+and has no end in it.
 
 Days contain what was imported from agents' session files, at the times that the files give; there, a call without
 an end is unfinished, and counted on the day it started. A range of numbers contains no imported events.
@@ -104,6 +105,7 @@ class RangeFigures:
     cost_udollar: int = 0
     unobserved: int = 0
     disputed: int = 0
+    output_bytes: int = 0
     open_calls: dict[str, dict[str, tuple[str, str] | None]] = field(default_factory=dict)
     _days: dict[int, str] = field(default_factory=dict)
 
@@ -138,6 +140,7 @@ class RangeFigures:
             if inside:
                 self.sessions.add(session)
                 self.ended[self._day(time_us), machine, event.outcome] += 1
+                self.output_bytes += getattr(event, "size", 0) or 0
         elif kind == ToolCallStarted.KIND:
             calls = self.open_calls.setdefault(session, {})
             if event.call not in calls:
@@ -253,7 +256,12 @@ class RangeFigures:
 
     def _rare(self) -> dict[str, int]:
         """Not in a receipt where there are none: versions before did not have them."""
-        return {"gates_unclosed": len(self.open_gates), "unobserved": self.unobserved, "disputed": self.disputed}
+        return {
+            "gates_unclosed": len(self.open_gates),
+            "unobserved": self.unobserved,
+            "disputed": self.disputed,
+            "output_bytes": self.output_bytes,
+        }
 
     def by_days(self) -> list[dict[str, Any]]:
         """For a table: calls by day and how they ended; days between without any are in it."""
@@ -335,6 +343,8 @@ def _of(kept: KeptFigures, zone: ZoneInfo, period: Period | None = None) -> Rang
                 found.unobserved += amount
             case Amount.DISPUTED:
                 found.disputed += amount
+            case Amount.BYTES:
+                found.output_bytes += amount
             case _ if name.startswith(Amount.GATE):
                 found.gates[name.removeprefix(Amount.GATE)] += amount
             case _ if (end := name.removeprefix(Amount.END)) in ENDS:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fleet.agent_events import Act, Allow, Asked, Decision, ToolEnded, ToolOutcome, ToolStarted
 from fleet.agents.acts import TOOLS
-from fleet.agents.lines import RAW_LIMIT, Fold, canonical, digest, ends, mapping, one_line, string
+from fleet.agents.lines import RAW_LIMIT, Fold, canonical, digest, ends, mapping, one_line, size_of, string
 
 #: What each kind of tool is. The protocol names kinds, not tools.
 ACTS: Final[Mapping[str, Act]] = {**TOOLS["acp"], "edit": Act.EDIT, "read": Act.READ, "other": Act.OTHER}
@@ -35,7 +35,7 @@ def read_call(fold: Fold, update: dict[str, Any]) -> None:
         detail = _output(seen)
         outcome = ToolOutcome.OK if status == "completed" and not denied else failed
         code = None if denied else _exit_code(seen, detail if outcome is ToolOutcome.FAILED else "")
-        fold.report(ToolEnded(call, outcome, code, ends(detail, RAW_LIMIT)))
+        fold.report(ToolEnded(call, outcome, code, ends(detail, RAW_LIMIT), size_of(detail)))
 
 
 def read_question(fold: Fold, message: dict[str, Any]) -> None:

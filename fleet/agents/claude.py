@@ -44,6 +44,7 @@ from fleet.agents.lines import (
     mapping,
     one_line,
     oversized_line,
+    size_of,
     string,
     unknown,
     window,
@@ -282,7 +283,7 @@ def _end_tool(fold: Fold, call: str, block: dict[str, Any]) -> None:
     fold.state["allowed"].pop(call, None)
     code = _EXIT_CODE.match(detail) if failed and not denied else None
     outcome = ToolOutcome.DENIED if failed and denied else ToolOutcome.FAILED if failed else ToolOutcome.OK
-    fold.report(ToolEnded(call, outcome, int(code[1]) if code else None, ends(detail, RAW_LIMIT)))
+    fold.report(ToolEnded(call, outcome, int(code[1]) if code else None, ends(detail, RAW_LIMIT), size_of(detail)))
 
 
 def _text(content: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleet.agent_events import ToolEnded, ToolOutcome, ToolStarted
-from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, digest, ends, mapping, one_line, string
+from fleet.agents.lines import RAW_LIMIT, Fold, canonical, cut, digest, ends, mapping, one_line, size_of, string
 
 _TOOLS = {
     "commandExecution": "exec_command",
@@ -41,7 +41,9 @@ def end_item(fold: Fold, item: dict[str, Any], parent: str) -> None:
     fold.state["changes"].pop(call, None)
     code = item.get("exitCode")
     code = code if type(code) is int else None
-    fold.report(ToolEnded(call, _outcome(item, code), code, _detail(kind, item)))
+    output = item.get("aggregatedOutput")
+    size = size_of(output) if isinstance(output, str) else None
+    fold.report(ToolEnded(call, _outcome(item, code), code, _detail(kind, item), size))
 
 
 def paths_of(changes: list[dict[str, Any]]) -> tuple[str, ...]:

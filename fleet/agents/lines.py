@@ -104,6 +104,11 @@ def ends(text: str, limit: int) -> str:
     return f"{text[:end]}…\n({len(text) - end - len(tail) + begin} more characters)\n…{tail[begin:].lstrip()}"
 
 
+def size_of(text: str) -> int:
+    """The size of a text in bytes."""
+    return len(text.encode("utf-8", "replace"))
+
+
 def one_line(text: str) -> str:
     """The text as one short line, cut like in :func:`cut`."""
     line = " ".join(text[: SUMMARY_LIMIT * 4].split())

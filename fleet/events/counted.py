@@ -21,6 +21,7 @@ class CountedBody(Struct, gc=False):
     new: str = ""
     gate: str = ""
     cost_udollar: int = 0
+    size: int | None = 0
 
 
 class NumberedLine(Struct, gc=False):

@@ -131,6 +131,14 @@ class ToolCallEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallEndedV2(ToolCallEnded):
+    """Also says how many bytes of output the agent showed; ``None`` where it showed none."""
+
+    V: ClassVar[int] = 2
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class UsageReported(Event):
     KIND: ClassVar[str] = "usage.reported"
     input_tokens: int

@@ -19,7 +19,7 @@ from fleet.events import (
     AgentUnknown,
     Event,
     PermissionAsked,
-    ToolCallEnded,
+    ToolCallEndedV2,
     ToolCallStartedV2,
     TurnClosed,
     UsageReported,
@@ -109,8 +109,9 @@ def events_of(happened: Iterable[h.Happening], redact: Redact | None = None) -> 
             case h.ToolStarted(call, tool, summary, parent=parent):
                 told = (short(each, SUMMARY_LIMIT) for each in (tool, summary, parent))
                 events.append(ToolCallStartedV2(call, *told))
-            case h.ToolEnded(call, outcome, exit_code, detail):
-                events.append(ToolCallEnded(call, str(outcome), exit_code, short(detail, SUMMARY_LIMIT)))
+            case h.ToolEnded(call, outcome, exit_code, detail, size):
+                shown = None if size is None else min(size, USED_LIMIT)
+                events.append(ToolCallEndedV2(call, str(outcome), exit_code, short(detail, SUMMARY_LIMIT), shown))
             case h.Used(input_tokens, output_tokens, cost_udollar):
                 events.append(
                     UsageReported(*(min(each, USED_LIMIT) for each in (input_tokens, output_tokens, cost_udollar)))

@@ -28,6 +28,7 @@ from fleet.events import (
     TaskMoved,
     TaskRequested,
     ToolCallEnded,
+    ToolCallEndedV2,
     ToolCallStarted,
     TurnStarted,
     UsageReported,
@@ -52,6 +53,7 @@ class Amount(StrEnum):
     COST = "cost"
     UNOBSERVED = "unobserved"
     DISPUTED = "disputed"
+    BYTES = "bytes"
 
 
 _SINGLE: Final = {
@@ -184,6 +186,8 @@ class _Found:
         if kind == ToolCallEnded.KIND:
             self._calls[time_us // QUARTER_US, imported, refs.machine, event.outcome] += 1
             self._sessions[day, imported, refs.session] = None
+            if isinstance(event, ToolCallEndedV2) and event.size:
+                self._amounts[day, imported, Amount.BYTES] += event.size
         elif kind == ToolCallStarted.KIND:
             self._sessions[day, imported, refs.session] = None
             if event.tool in SUBAGENT:
