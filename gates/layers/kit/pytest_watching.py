@@ -208,7 +208,7 @@ def shape(body: Any) -> str:
 
 def within(file: str) -> str:
     """A file's path in the tree; ``..``: it is not there."""
-    path = os.path.relpath(file, asked["tree"])
+    path = os.path.relpath(file, asked["tree"]) if os.path.isabs(file) else ".."
     return ".." if path.startswith("..") else path
 
 
