@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from bot.cards import Card, shown
 from bot.chats.console.render import render_edit
 from bot.outbox.port import Outgoing
 from fleet.faults import Fault, Point, injected
+from fleet.store.contents import FIELDS
 from tests.far_end.repositories import git
 from tests.scenarios.fault_house import Controller, built
 
@@ -265,21 +267,26 @@ def _saved(line: str) -> bool:
 def _told(there: Controller, *, faulty: bool) -> Told:
     tidy, tidy_of = _Tidy(there.directory), {task: _Tidy(there.directory) for task in ("t1", "t2")}
     events = there.rows("SELECT * FROM ledger WHERE task IN ('t1', 't2') ORDER BY seq")
+    contents = {row["seq"]: row["said"].decode() for row in there.rows("SELECT seq, said FROM contents")}
     unavailable = _unavailable_runs(events)
     lines: list[str] = []
-    posted: list[
-        tuple[str, str]
-    ] = []  # the ledger's root is sent beside the task's own steps: before or after any of them
+    # The ledger's root is sent beside the task's own steps: before or after any of them.
+    posted: list[tuple[str, str]] = []
     said: dict[str, list[str]] = {}
+    in_turn = False
     for row in events:
         body = json.loads(row["canonical"])["body"]
+        if row["seq"] in contents:
+            body[FIELDS[row["kind"]]] = contents[row["seq"]]
         if row["kind"] == "agent.said":  # where the words are parted depends on when they come
             said.setdefault(row["turn"], []).append(body["text"])
         elif row["kind"] != "link.changed" and row["gate_run"] not in unavailable:
+            in_turn = row["kind"] == "turn.started" or (in_turn and row["kind"] != "turn.closed")
+            if faulty and not in_turn and row["kind"] == "pipe.ended" and body["raw_wait_status"] == signal.SIGTERM:
+                # Its turn was over, and the word to end did not reach it in time: that it was ended is as good.
+                body |= {"exit": {"code": 0, "how": "exited"}, "raw_wait_status": 0}
             if faulty and row["kind"] == "session.ended":
-                body["why"] = (
-                    ""  # a machine that is away at the end keeps what is left there, and the event says so
-                )
+                body["why"] = ""  # a machine that is away keeps what is left there, and the event says so
             if unavailable and row["kind"] == "verdict.given":  # it says of a run that it is the second one
                 body["reasons"] = [reason for reason in body["reasons"] if ": passed on run " not in reason]
             if unavailable and row["kind"] == "task.moved":
