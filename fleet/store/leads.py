@@ -10,17 +10,16 @@ A task without a row belongs to the coordinator: it has not started.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, update
 
 from fleet.errors import LeaseLost
 from fleet.store import leases, tasks
 from fleet.store.core import Tx
-from fleet.store.leases import Lease
+from fleet.store.leases import Lease, Term
 from fleet.store.lock_tables import controllers, leads
 from fleet.store.statements import Statement
 from fleet.store.states import ControllerRole
@@ -34,7 +33,12 @@ _EVERY = select(leads).order_by(leads.c.task)
 _INSERT = insert(leads)
 _GIVE = update(leads).where(leads.c.task == bindparam("wanted"))
 _DELETE = delete(leads).where(leads.c.task == bindparam("wanted"))
-_SHARING = select(controllers.c.instance, controllers.c.digest).where(controllers.c.role == ControllerRole.SHARES)
+_COUNTS = select(leads.c.controller, func.count().label("number")).group_by(leads.c.controller)
+_MEMBERS = (
+    select(controllers.c.instance, lease_rows.c.boot, lease_rows.c.since_us, lease_rows.c.lasts_us)
+    .join(lease_rows, lease_rows.c.name == literal(leases.MEMBER).concat(controllers.c.instance))
+    .where(controllers.c.role == ControllerRole.SHARES, controllers.c.digest == bindparam("has"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,9 @@ def give_back(tx: Tx, instance: str) -> None:
 
 def members(tx: Tx, digest: str) -> list[str]:
     """Who takes part now with this ``fleet.toml``, beside the coordinator."""
-    return [instance for instance, has in _sharing(tx).items() if has == digest and _is_member(tx, instance)]
+    now = leases.moment(tx)
+    found = tx.connection.execute(_MEMBERS, {"has": digest})
+    return [row.instance for row in found if Term(row.boot, row.since_us, row.lasts_us).lasts(now)]
 
 
 def present(tx: Tx) -> dict[str, bool]:
@@ -117,7 +123,7 @@ def every(tx: Tx) -> dict[str, Lead]:
 
 def counts(tx: Tx) -> Mapping[str, int]:
     """How many tasks each controller leads."""
-    return Counter(lead.controller for lead in every(tx).values() if lead.controller)
+    return {row.controller: row.number for row in tx.connection.execute(_COUNTS) if row.controller}
 
 
 def give(tx: Tx, task: str, among: Collection[str]) -> Lead:
@@ -164,10 +170,6 @@ def _free(tx: Tx, instance: str) -> None:
 def _change(tx: Tx, lead: Lead) -> None:
     values = {"controller": lead.controller, "token": lead.token, "since_us": tx.now_us()}
     tx.connection.execute(_GIVE, {"wanted": lead.task, **values})
-
-
-def _sharing(tx: Tx) -> dict[str, str]:
-    return {row.instance: row.digest for row in tx.connection.execute(_SHARING)}
 
 
 def _is_member(tx: Tx, instance: str) -> bool:

@@ -29,7 +29,7 @@ from tests.far_end.postgres import running_postgres
 from tests.flying import World
 
 AGENTS = 200
-LINES = 100
+LINES = 30
 ROUNDS = 3
 CORES = os.cpu_count() or 1
 BAR = 1 / 3 if CORES >= 8 else float("inf")
